@@ -368,7 +368,9 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         let (flow, kind) = match device.role() {
             Role::Capture => (Flow::Capture, QueueType::Capture),
             Role::Output => (Flow::Output, QueueType::Output),
-            Role::MemToMem | Role::Subdevice => unreachable!("this bench has one queue"),
+            Role::MemToMem | Role::Duplex | Role::Subdevice => {
+                unreachable!("this bench has one queue")
+            }
         };
         let mut config = Config::new((), kind);
         config.timestamps = device.queue_policy(flow).timestamps;

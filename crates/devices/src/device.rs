@@ -282,6 +282,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.role()
     }
 
+    fn announces(&self, flow: Flow) -> bool {
+        self.inner.announces(flow)
+    }
+
     fn planarity(&self) -> Planarity {
         self.inner.planarity()
     }

@@ -8,6 +8,7 @@ use std::fmt;
 pub struct Failure {
     sentence: String,
     asked_for: bool,
+    errno: Option<i32>,
 }
 
 impl Failure {
@@ -15,7 +16,20 @@ impl Failure {
         Self {
             sentence: sentence.into(),
             asked_for: false,
+            errno: None,
         }
+    }
+
+    /// Sets the errno of the call that failed.
+    pub(crate) fn with_errno(mut self, errno: i32) -> Self {
+        self.errno = Some(errno);
+        self
+    }
+
+    /// Returns the errno of the call that failed: EIO unless another one is more precise.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.errno.unwrap_or(5)
     }
 
     /// Returns an end that the user requested, such as `end=stop`.
@@ -23,6 +37,7 @@ impl Failure {
         Self {
             sentence: sentence.into(),
             asked_for: true,
+            errno: None,
         }
     }
 

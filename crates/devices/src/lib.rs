@@ -45,7 +45,7 @@ pub use device::Device;
 pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
-pub use loopback::{Link, Placeholder};
+pub use loopback::{Link, LoopbackAttribute, Placeholder};
 use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
 pub use metadata::MetadataLink;
 pub use notes::Note;

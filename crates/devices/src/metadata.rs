@@ -6,7 +6,7 @@
 use crate::Failure;
 use crate::camera;
 use crate::place::HostSettings;
-use crate::spec::{Allocator, CameraIdentity, DeviceKind, DeviceSpec};
+use crate::spec::{Allocator, DeviceIdentity, DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::write_bytes;
 use std::collections::VecDeque;
@@ -77,7 +77,7 @@ impl DeviceSpec {
         let name = name.or_else(|| camera::default_card(&self.kind).map(str::to_owned));
         Some(Self {
             usb: Some(usb),
-            identity: Some(CameraIdentity::Uvc),
+            identity: Some(DeviceIdentity::Uvc),
             name,
             like: self.like.clone(),
             // The driver copies headers from USB packets to memory that no device reaches.

@@ -19,6 +19,7 @@ pub struct HostSettings {
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
     let driver = match (like, spec.usb_id(), spec.graph()) {
+        _ if spec.is_v4l2loopback() => "v4l2 loopback",
         (Some(device), ..) => device.driver.as_str(),
         (None, Some(_), _) => "uvcvideo",
         (None, None, Some((graph, _))) => graph.topology().driver,

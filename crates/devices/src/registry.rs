@@ -5,7 +5,7 @@ use crate::camera::Camera;
 use crate::device::Outside;
 use crate::display::Display;
 use crate::graph::GraphNode;
-use crate::loopback::{Link, LoopbackCapture, LoopbackOutput, Placeholder};
+use crate::loopback::{Link, LoopbackCapture, LoopbackNode, LoopbackOutput, Placeholder};
 use crate::metadata::{self, Metadata, MetadataLink};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
@@ -63,6 +63,13 @@ pub enum DeviceKind {
         /// State shared by its nodes.
         link: Link,
         /// Whether it has no format without a writer.
+        exclusive: bool,
+    },
+    /// The node of a loopback with the identity v4l2loopback; see [`DeviceSpec::nodes`].
+    LoopbackNode {
+        /// State shared by its open files.
+        link: Link,
+        /// Whether it is either an OUTPUT or a CAPTURE device.
         exclusive: bool,
     },
     /// The metadata node of a webcam; see [`DeviceSpec::metadata_node`].
@@ -349,7 +356,7 @@ impl DeviceKind {
                 CameraInput::Hdmi => "hdmi",
             },
             Self::Display { .. } => "display",
-            Self::Loopback { .. } => "loopback",
+            Self::Loopback { .. } | Self::LoopbackNode { .. } => "loopback",
             Self::LoopbackOutput { .. } => "loopback-output",
             Self::LoopbackCapture { .. } => "loopback-capture",
             Self::Metadata { .. } => "metadata",
@@ -400,7 +407,8 @@ impl DeviceSpec {
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Loopback { .. }
             | DeviceKind::LoopbackOutput { .. }
-            | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
+            | DeviceKind::LoopbackCapture { .. }
+            | DeviceKind::LoopbackNode { .. } => loopback::formats(),
             DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::Codec(kind) => m2m::codec_formats(*kind, self.mplane),
@@ -426,6 +434,7 @@ impl DeviceSpec {
             }
             DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
             DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
+            DeviceKind::LoopbackNode { .. } => Box::new(LoopbackNode::new(self, place)?),
             DeviceKind::Metadata { .. } => Box::new(Metadata::new(self, place)?),
             DeviceKind::Codec(kind) if kind.encodes() => Box::new(Encoder::new(self, place)?),
             DeviceKind::Codec(kind) if m2m::is_stateless(kind) => {

@@ -22,7 +22,7 @@ pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
-pub use identity::{CameraIdentity, UsbId, UsbNames};
+pub use identity::{DeviceIdentity, UsbId, UsbNames};
 pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
@@ -83,8 +83,8 @@ pub struct DeviceSpec {
     pub max_buffers: Option<u32>,
     /// Number of buffers that the device needs before it starts, 0 to 8.
     pub min_queued: u32,
-    /// Identity of a camera; `None` for a USB webcam, if it can be one.
-    pub identity: Option<CameraIdentity>,
+    /// Identity of a camera or a loopback; `None` for a USB webcam if it can be one, else a plain device.
+    pub identity: Option<DeviceIdentity>,
     /// The ids of a USB webcam; `None` for the usual ones.
     pub usb: Option<UsbId>,
     /// The real camera that a camera plays.
@@ -361,9 +361,10 @@ impl DeviceSpec {
             }
             "placeholder" => {
                 let chosen = match value {
+                    "" => return Err(None),
                     "black" => Placeholder::Black,
                     "hold" => Placeholder::Hold,
-                    _ => return Err(None),
+                    file => Placeholder::File(file.into()),
                 };
                 if let DeviceKind::Loopback { placeholder, .. } = &mut self.kind {
                     *placeholder = Some(chosen);

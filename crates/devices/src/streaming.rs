@@ -157,6 +157,15 @@ pub(crate) trait Engine<C> {
         None
     }
 
+    /// Returns whether buffers may be allocated now.
+    ///
+    /// # Errors
+    /// Passed to the caller: EBUSY if another file of the device has buffers that exclude these.
+    fn may_allocate(&self, formats: &Self::Formats) -> Result<(), DriverError> {
+        let _ = formats;
+        Ok(())
+    }
+
     /// Handles the allocation of a buffer.
     fn buf_init(&mut self, formats: &Self::Formats) -> Result<(), DriverError> {
         let _ = formats;
@@ -457,6 +466,7 @@ impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.engine.may_allocate(&self.stream.formats)?;
         Surface(&self.stream.formats.format()).queue_setup(create)
     }
 

@@ -1,6 +1,5 @@
 //! Driver, queues and controls that some files of a device share.
 
-use crate::driver::Role;
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
 use crate::gate::{Gate, GateDriver};
@@ -23,8 +22,8 @@ pub(crate) type Parts<'a, M> = (
 
 /// A driver with its queues.
 ///
-/// All files of a camera or a display share one context. Each file of a memory-to-memory device has
-/// one.
+/// All files of a camera or a display share one context. Each file of a memory-to-memory or duplex
+/// device has one.
 pub struct Context<M: MemOps, D> {
     pub(crate) driver: D,
     pub(crate) capture: Option<Stream<M>>,
@@ -55,13 +54,13 @@ where
 {
     /// Makes a context with the driver's queues.
     pub(crate) fn new(mem: &M, driver: D, device: M::Device) -> Result<Self, Error> {
-        let is_mem_to_mem = driver.role() == Role::MemToMem;
-        let flows = driver.role().flows();
+        let role = driver.role();
+        let flows = role.flows();
         let stream = |flow| {
             let policy = driver.queue_policy(flow);
             flows
                 .contains(&flow)
-                .then(|| Stream::new(mem, flow, &policy, is_mem_to_mem, device))
+                .then(|| Stream::new(mem, flow, &policy, role, device))
                 .transpose()
         };
         Ok(Self {
@@ -111,7 +110,7 @@ where
         let flows = self.driver.role().flows().iter().copied();
         flows
             .into_iter()
-            .find(|&flow| self.buf_type(flow) == buf_type)
+            .find(|&flow| self.buf_type(flow) == buf_type && self.driver.announces(flow))
             .ok_or(Error::Invalid)
     }
 

@@ -1,7 +1,7 @@
 //! The contexts of a device, and sums over them.
 //!
 //! Only contexts that were borrowed mutably are examined again. So the cost of a call does not grow
-//! with the number of open files.
+//! with the number of open files, except with linked contexts.
 
 use crate::context::Context;
 use crate::file::FileHandle;
@@ -59,6 +59,8 @@ pub(crate) struct Contexts<M: MemOps, D> {
     /// Files whose poll states or waiting calls may have changed.
     woken: BTreeSet<FileHandle>,
     refusals: Vec<Refusal>,
+    /// Whether a call of one context can give work to others, as with a duplex device.
+    pub(crate) are_linked: bool,
 }
 
 const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
@@ -83,6 +85,7 @@ impl<M: MemOps, D> Default for Contexts<M, D> {
             unasked: BTreeSet::new(),
             woken: BTreeSet::new(),
             refusals: Vec::new(),
+            are_linked: false,
         }
     }
 }
@@ -228,6 +231,9 @@ where
                 .extend(context.take_refusals().into_iter().take(room));
             let before = core::mem::replace(part, now);
             self.change(of, before, now);
+        }
+        if self.are_linked {
+            self.lent.extend(self.all.keys());
         }
     }
 

@@ -131,13 +131,15 @@ where
     }
 
     fn empty(driver: &D, memory: M::Device) -> Self {
+        let mut contexts = Contexts::default();
+        contexts.are_linked = driver.role() == Role::Duplex;
         Self {
             identity: driver.identity().clone(),
             role: driver.role(),
             planarity: driver.planarity(),
             memory,
             opener: None,
-            contexts: Contexts::default(),
+            contexts,
             files: BTreeMap::new(),
             next_file: 1,
             next_turn: 0,

@@ -5,6 +5,7 @@ use crate::calls::{Answer, ExtOp};
 use crate::codec::CommandSet;
 use crate::context::Context;
 use crate::driver::Role;
+use crate::flow::Flow;
 use crate::program::CallContext;
 use crate::request::{Call, CallSpec};
 use crate::requests::Scope;
@@ -100,12 +101,8 @@ where
             {
                 false
             }
-            Call::EnumInput | Call::GetInput | Call::SetInput => {
-                self.driver.role() == Role::Capture
-            }
-            Call::EnumOutput | Call::GetOutput | Call::SetOutput => {
-                self.driver.role() == Role::Output
-            }
+            Call::EnumInput | Call::GetInput | Call::SetInput => self.has_ports(Flow::Capture),
+            Call::EnumOutput | Call::GetOutput | Call::SetOutput => self.has_ports(Flow::Output),
             Call::GetParm | Call::SetParm | Call::EnumFrameIntervals => {
                 let mut flows = self.driver.role().flows().iter();
                 flows.any(|&flow| self.driver.interval(flow).is_some())

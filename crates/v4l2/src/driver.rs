@@ -31,6 +31,9 @@ pub enum Role {
     /// Both: OUTPUT buffers are processed into CAPTURE buffers. Each open file has its own queues,
     /// formats and controls.
     MemToMem,
+    /// Both, independent of each other: frames from one file's OUTPUT queue reach the CAPTURE queues
+    /// of other files. Each open file has its own queues.
+    Duplex,
     /// None: an entity with a node and pads, without buffers.
     Subdevice,
 }
@@ -42,7 +45,7 @@ impl Role {
         match self {
             Self::Capture => &[Flow::Capture],
             Self::Output => &[Flow::Output],
-            Self::MemToMem => &[Flow::Capture, Flow::Output],
+            Self::MemToMem | Self::Duplex => &[Flow::Capture, Flow::Output],
             Self::Subdevice => &[],
         }
     }
@@ -94,6 +97,10 @@ pub struct QueuePolicy {
     pub start_of_exposure: bool,
     /// OUTPUT: a payload of zero bytes is valid and does not stand for the whole buffer.
     pub allow_zero_bytesused: bool,
+    /// OUTPUT: STREAMON without buffers succeeds without effect, for a program that calls write() next.
+    ///
+    /// Source: v4l2loopback up to 0.13.
+    pub starts_empty: bool,
     /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests with controls.
     ///
     /// The driver gets one buffer at a time: after the previous one has finished, with a CAPTURE buffer
@@ -122,6 +129,7 @@ impl Default for QueuePolicy {
             timestamps: TimestampKind::Monotonic,
             start_of_exposure: false,
             allow_zero_bytesused: false,
+            starts_empty: false,
             requests: Requests::None,
             holds_capture: false,
             admission: false,
@@ -152,6 +160,13 @@ pub trait VideoDriver {
 
     /// Returns the device's role.
     fn role(&self) -> Role;
+
+    /// Returns whether programs see a queue of [`role`](Self::role) now: its capability, buffer type and
+    /// ports. A queue with buffers must stay visible.
+    fn announces(&self, flow: Flow) -> bool {
+        let _ = flow;
+        true
+    }
 
     /// Returns whether its buffer types are single- or multi-planar.
     fn planarity(&self) -> Planarity;
@@ -376,7 +391,8 @@ pub trait VideoDriver {
 
     /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
     ///
-    /// For a memory-to-memory device, it changes only in calls of other methods.
+    /// For a memory-to-memory device, it changes only in calls of other methods. A duplex device's
+    /// changes in calls of its other files too.
     fn next_tick(&self) -> Option<u64>;
 
     /// Returns whether the next tick only continues work that another has begun, such as moving a large

@@ -122,7 +122,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds the counters of another part of the device.
+    pub fn add(&mut self, other: Self) {
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.bus_faults = self.bus_faults.saturating_add(other.bus_faults);
         self.bytes_copied = self.bytes_copied.saturating_add(other.bytes_copied);

@@ -1,6 +1,6 @@
 //! One queue of a device, with its V4L2 state.
 
-use crate::driver::QueuePolicy;
+use crate::driver::{QueuePolicy, Role};
 use crate::file::FileHandle;
 use crate::flow::Flow;
 use crate::program::CallContext;
@@ -24,6 +24,8 @@ pub(crate) struct Stream<M: MemOps> {
     seen_events: u64,
     /// Whether `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF` is heeded.
     holds_capture: bool,
+    /// Whether STREAMON without buffers succeeds.
+    pub(crate) starts_empty: bool,
     /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
     timestamp_flags: u32,
 }
@@ -34,9 +36,10 @@ impl<M: MemOps> Stream<M> {
         mem: &M,
         flow: Flow,
         policy: &QueuePolicy,
-        is_mem_to_mem: bool,
+        role: Role,
         device: M::Device,
     ) -> Result<Self, Error> {
+        let is_mem_to_mem = role == Role::MemToMem;
         let mut modes = IoModes::MMAP;
         modes.set(IoModes::USERPTR, policy.userptr && mem.supports_userptr());
         modes.set(IoModes::DMABUF, policy.dmabuf);
@@ -57,7 +60,7 @@ impl<M: MemOps> Stream<M> {
             Flow::Output if is_mem_to_mem && policy.min_queued == 0 => policy.requests,
             _ => Requests::None,
         };
-        config.m2m_capture = is_mem_to_mem && flow == Flow::Capture;
+        config.m2m_capture = role.flows().len() > 1 && flow == Flow::Capture;
         config.page_shift = mem.page_shift();
         config.admission = policy.admission;
         Ok(Self {
@@ -67,6 +70,7 @@ impl<M: MemOps> Stream<M> {
             waiting: None,
             seen_events: 0,
             holds_capture: policy.holds_capture && is_mem_to_mem && flow == Flow::Output,
+            starts_empty: policy.starts_empty && flow == Flow::Output,
             timestamp_flags: timestamp_flags(policy),
         })
     }

@@ -27,6 +27,7 @@ impl Backend for World {
             .chain(self.heaps.nodes())
             .chain(self.udmabufs.node())
             .chain([Timelines::node()])
+            .chain(self.attributes.nodes())
             .collect()
     }
 
@@ -38,6 +39,7 @@ impl Backend for World {
         let is_other = self.media.open(node, id)
             || self.heaps.open(node, id)
             || self.udmabufs.open(node, id)
+            || self.attributes.open(node, id)
             || (self.timelines).open(node, id, &mut self.memory, caller);
         if is_other {
             return Ok(id);
@@ -67,6 +69,7 @@ impl Backend for World {
         let is_other = self.release_media(file)
             || self.heaps.release(file)
             || self.udmabufs.release(file)
+            || self.attributes.release(file)
             || self.release_sync_file(file);
         if is_other {
             return;
@@ -154,6 +157,9 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
+        if let Some(done) = self.read_attribute(file, (addr, len), caller) {
+            return done;
+        }
         self.transfer(
             file,
             "read",
@@ -174,6 +180,9 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
+        if let Some(done) = self.write_attribute(file, (addr, len), caller) {
+            return done;
+        }
         self.transfer(
             file,
             "write",

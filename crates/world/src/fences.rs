@@ -42,7 +42,7 @@ impl World {
     pub(super) fn want_buffers_back(&mut self) {
         let outputs = self.nodes.iter_mut();
         outputs
-            .filter(|node| node.video.role() == Role::Output)
+            .filter(|node| matches!(node.video.role(), Role::Output | Role::Duplex))
             .flat_map(|node| node.video.contexts_mut())
             .for_each(|context| {
                 context

@@ -34,7 +34,10 @@ impl World {
 
     /// Returns whether a file's kind supports neither poll nor read and write.
     fn knows_no_poll(&self, file: FileId) -> bool {
-        self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
+        self.heaps.has(file)
+            || self.udmabufs.has(file)
+            || self.timelines.has(file)
+            || self.attributes.has(file)
     }
 
     /// Returns a file's poll events; `ask` queries a video device.
@@ -157,6 +160,8 @@ impl World {
             self.sync_file_ioctl(file, request, arg, caller)
         } else if self.timelines.has(file) {
             self.timeline_ioctl(file, request, arg, caller)
+        } else if self.attributes.has(file) {
+            CallOutcome::Fail(Errno::ENOTTY)
         } else {
             return None;
         };

@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod backend;
 mod buffers;
 mod clock;
@@ -69,6 +70,7 @@ mod users;
 mod watch;
 
 use anyhow::{Context as _, Result, anyhow};
+use attributes::Attributes;
 use clock::Clock;
 pub use clock::Pace;
 use control::Control;
@@ -131,6 +133,7 @@ pub struct World {
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
     timelines: Timelines,
+    attributes: Attributes,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -250,6 +253,7 @@ impl World {
             udmabufs: Udmabufs::new(),
             sync_files: SyncFiles::default(),
             timelines: Timelines::default(),
+            attributes: Attributes::new(&nodes),
             nodes,
             next_turn: 0,
             files: BTreeMap::new(),
@@ -299,7 +303,7 @@ impl World {
         };
         let now = self.set_now();
         if let Some(node) = self.nodes.get_mut(at)
-            && node.video.role() == Role::Output
+            && matches!(node.video.role(), Role::Output | Role::Duplex)
         {
             node.finish_begun(&mut self.memory, now);
         }
@@ -405,6 +409,7 @@ impl World {
             self.udmabufs.open_files(),
             self.sync_files.open_files(),
             self.timelines.open_files(),
+            self.attributes.open_files(),
         ];
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());

@@ -20,11 +20,16 @@ pub(super) enum Location {
     Platform(Platform),
     /// At a USB port.
     Usb(Webcam),
+    /// On no bus, as v4l2loopback's nodes. This is `bus_info` of QUERYCAP.
+    Virtual(String),
 }
 
 impl Location {
     /// Makes the location of the device with this node number.
     pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
+        if spec.is_v4l2loopback() {
+            return Self::Virtual(format!("platform:v4l2loopback-{number:03}"));
+        }
         let name = format!("vb3-{number:03}");
         match (spec.usb_id(), spec.graph()) {
             (Some(id), _) => Self::Usb(Webcam::new(id, spec.usb_names(), number, name)),
@@ -48,6 +53,7 @@ impl Location {
     pub(super) fn bus_info(&self) -> String {
         match self {
             Self::Platform(at) => at.bus_info.clone(),
+            Self::Virtual(bus_info) => bus_info.clone(),
             Self::Usb(webcam) => webcam.bus_info(),
         }
     }
@@ -57,6 +63,7 @@ impl Location {
         match self {
             Self::Platform(at) => vec![BusDevice::platform(&at.name)],
             Self::Usb(webcam) => webcam.devices(),
+            Self::Virtual(_) => Vec::new(),
         }
     }
 
@@ -71,6 +78,7 @@ impl Location {
         match self {
             Self::Platform(at) => format!("platform-{}", at.name),
             Self::Usb(webcam) => webcam.id_path(),
+            Self::Virtual(_) => String::new(),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
-use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
-use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Note};
+use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence};
+use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, Note};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
@@ -20,7 +20,6 @@ use vb3_v4l2::{
     VideoDevice, VideoDriver,
 };
 
-const EIO: i32 = 5;
 /// Most pieces of pictures that a device moves before a stream ends.
 const MAX_PIECES: usize = 4096;
 
@@ -93,10 +92,13 @@ fn own_ways(
     Ok(())
 }
 
-/// Returns the function that makes a driver for each open file of a memory-to-memory device.
+/// Returns the function that makes a driver for each open file of a memory-to-memory or duplex device.
 fn opener(spec: &DeviceSpec, place: HostSettings) -> Opener<Device<Cookie>> {
     let spec = spec.clone();
-    Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
+    Box::new(move || {
+        let made = Device::new(&spec, &place);
+        made.map_err(|failure| Error::Driver(DriverError(failure.errno())))
+    })
 }
 
 /// Returns how a device's planes are allocated.
@@ -169,6 +171,8 @@ pub(super) struct Node {
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,
+    /// The state of a loopback of v4l2loopback.
+    pub(super) loopback: Option<Link>,
     /// The function that its media device reports, if it has one.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
@@ -259,7 +263,9 @@ impl Node {
             _ => None,
         };
         let video = match device.role() {
-            Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
+            Role::MemToMem | Role::Duplex => {
+                VideoDevice::per_open(memory, opener(spec, place), plane_device)
+            }
             Role::Capture | Role::Output | Role::Subdevice => {
                 VideoDevice::new(memory, device, plane_device)
             }
@@ -287,6 +293,10 @@ impl Node {
             sram,
             demands: limits.demands,
             video,
+            loopback: match &spec.kind {
+                DeviceKind::LoopbackNode { link, .. } => Some(link.clone()),
+                _ => None,
+            },
             function,
             watch: Watch::default(),
             presence: spec.presence,

@@ -294,7 +294,7 @@ impl World {
             return 0;
         };
         match (node.video.role(), &node.faults) {
-            (Role::Capture | Role::MemToMem, Some(faults)) => faults.frames(),
+            (Role::Capture | Role::MemToMem | Role::Duplex, Some(faults)) => faults.frames(),
             _ => node.video.statistics(Flow::Output).queue.done,
         }
     }

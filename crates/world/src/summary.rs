@@ -44,8 +44,10 @@ pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
             frames: statistics.queue.done,
             dropped: statistics.driver.dropped,
             lost: match (node.video.role(), flow) {
-                (Role::Capture, _) => watch.lost.saturating_add(statistics.queue.errors),
-                (Role::Output, _) => statistics.queue.errors,
+                (Role::Capture, _) | (Role::Duplex, Flow::Capture) => {
+                    watch.lost.saturating_add(statistics.queue.errors)
+                }
+                (Role::Output, _) | (Role::Duplex, Flow::Output) => statistics.queue.errors,
                 (Role::MemToMem, Flow::Capture) => {
                     statistics.driver.dropped.max(statistics.queue.errors)
                 }

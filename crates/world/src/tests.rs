@@ -6,6 +6,7 @@ mod fences;
 mod fits;
 mod imports;
 mod ledger;
+mod loopback;
 mod orders;
 mod pieces;
 mod placing;

@@ -24,6 +24,7 @@ const fn capabilities(node: &Node) -> &'static str {
         _ if matches!(node.part, Part::Metadata { .. }) => ":",
         Role::Capture => ":capture:",
         Role::Output => ":video_output:",
+        Role::Duplex => ":capture:video_output:",
         Role::MemToMem | Role::Subdevice => ":",
     }
 }
@@ -45,18 +46,22 @@ fn properties(node: &Node) -> Vec<(String, String)> {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into(),
+        Location::Virtual(_) => Vec::new(),
     }
 }
 
 /// The links below /dev/v4l of a node.
-fn link_names(node: &Node) -> [String; 2] {
+fn link_names(node: &Node) -> Vec<String> {
+    if matches!(node.location, Location::Virtual(_)) {
+        return Vec::new();
+    }
     let index = node.index;
     let properties = properties(node);
     let value = |name| {
         let found = properties.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     };
-    [
+    vec![
         format!(
             "by-id/{}-{}-video-index{index}",
             value("ID_BUS"),
@@ -68,7 +73,7 @@ fn link_names(node: &Node) -> [String; 2] {
 
 /// Returns links to a node, its device and their drivers, with their targets.
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
-    let to_node = link_names(node).map(|link| {
+    let to_node = link_names(node).into_iter().map(|link| {
         let link = PathBuf::from(format!("/dev/v4l/{link}"));
         (link, node.path.clone())
     });
@@ -76,13 +81,14 @@ pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     if node.is_subdevice() {
         return of_device;
     }
-    to_node.into_iter().chain(of_device).collect()
+    to_node.chain(of_device).collect()
 }
 
 /// Returns links between a device and its driver, and links by its numbers.
 pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(PathBuf, PathBuf)> {
     match location {
         Location::Usb(webcam) => webcam.links(),
+        Location::Virtual(_) => Vec::new(),
         Location::Platform(Platform { name, .. }) => {
             let device = location.dir();
             let driver = format!("/sys/bus/platform/drivers/{}", identity.driver);
@@ -103,7 +109,9 @@ fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     let _ = writeln!(text, "I:{}", now_us());
     let tag = path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
     let more = more.iter().map(|(name, value)| (&**name, &**value));
-    for (name, value) in more.chain([("ID_PATH", path), ("ID_PATH_TAG", &tag)]) {
+    let place = [("ID_PATH", path), ("ID_PATH_TAG", &tag)];
+    let place = place.into_iter().filter(|_| !path.is_empty());
+    for (name, value) in more.chain(place) {
         let _ = writeln!(text, "E:{name}={}", value.replace('\n', " "));
     }
     text.push_str("V:1\n");
@@ -156,6 +164,7 @@ pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(Pat
             let texts = records.chain(webcam.files(&identity.card));
             bytes(texts).chain(webcam.binary_files()).collect()
         }
+        Location::Virtual(_) => Vec::new(),
         Location::Platform(_) => {
             let (dir, alias) = (location.dir(), format!("platform:{}", identity.driver));
             let uevent = format!("DRIVER={}\nMODALIAS={alias}\n", identity.driver);

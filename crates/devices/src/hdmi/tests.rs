@@ -95,7 +95,10 @@ fn first_mode_comes_from_size_and_rate() {
         ),
         ("hdmi,fps=60000/1001", "1920x1080p60"),
         ("hdmi,sizes=800x600", "only a camera has sizes="),
-        ("hdmi,identity=uvc", "only a camera has identity="),
+        (
+            "hdmi,identity=uvc",
+            "only a camera or loopback has identity=",
+        ),
         ("hdmi,format=MJPEG", "hdmi offers YUYV, NV12"),
     ] {
         let error = spec.parse::<DeviceSpec>().unwrap_err().to_string();

@@ -1,16 +1,19 @@
 //! State shared by the nodes of a loopback: the format, the newest frames, and the readers that still
 //! wait for them.
 
-use super::placeholder::{Placeholder, Still};
+use super::fill::Fill;
+use super::settings::Settings;
 use crate::streaming::Stamp;
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Format, Fraction, Peer, Span};
 
 /// Most frames kept for readers.
 const FRAMES_MAX: usize = 4;
+/// Most open files of a node of v4l2loopback, unless a program sets another number.
+const MAX_OPENERS: u32 = 10;
 
 /// A buffer of the writer with a frame, which the loopback keeps temporarily.
 pub(super) struct Loan<C> {
@@ -53,7 +56,7 @@ pub(super) enum Body {
 /// A frame as it was written.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Counts from 0, over all writers.
+    /// Counts from 0, over all writers. A repeated frame gets another one.
     pub(super) number: u64,
     /// As the writer gave it, or the time of writing if it gave no timestamp.
     pub(super) stamp: Stamp,
@@ -101,22 +104,34 @@ pub(super) struct Shared {
     pub(super) format: Format,
     /// Seconds per frame, set by the writer.
     pub(super) interval: Fraction,
-    /// The placeholder, if there is one.
-    still: Option<Still>,
+    /// Frames that do not come from a writer.
+    pub(super) fill: Fill,
     /// Whether a writer streams.
     pub(super) is_written: bool,
+    /// The file that has buffers for writing, and their number.
+    writer: Option<(u32, u32)>,
+    /// Writers and readers that have set a format and are open.
+    formatted: BTreeSet<u32>,
+    /// Whether a writer has set the format since the first open.
+    pub(super) has_format: bool,
+    /// Settings of the identity v4l2loopback; `None` for two nodes.
+    pub(super) settings: Option<Settings>,
+    /// Number of open files with that identity, and the limit.
+    pub(super) openers: (u32, u32),
     /// For each reader with buffers, their number, and the format that they were made for.
     held: BTreeMap<u32, (u32, Format)>,
     /// Oldest first.
     frames: VecDeque<Frame>,
     /// Number of the next frame.
     next: u64,
+    /// Number of frames that writers have written, modulo 2^32.
+    written: u32,
     /// For each streaming reader, the number of the frame to get next.
     readers: BTreeMap<u32, u64>,
     /// For each reader that copies in pieces, the number of its frame.
     copying: BTreeMap<u32, u64>,
-    /// Number of reader nodes so far.
-    reader_nodes: u32,
+    /// Number of writers and readers so far.
+    parties: u32,
     /// Oldest first.
     given: VecDeque<Given>,
     /// Buffers to return to the writer, with their states.
@@ -145,6 +160,28 @@ impl Shared {
     pub(super) fn outdated(&self, reader: u32) -> Option<Format> {
         let (_, format) = self.held.get(&reader)?;
         (!has_same_layout(format, &self.format)).then_some(*format)
+    }
+
+    /// Counts a written frame. Returns its sequence number, which continues over all writers.
+    pub(super) fn count_written(&mut self) -> u32 {
+        let sequence = self.written;
+        self.written = sequence.wrapping_add(1);
+        sequence
+    }
+
+    /// Returns the sequence number of the last written frame; 0 before the first.
+    pub(super) fn last_sequence(&self) -> u32 {
+        self.written.saturating_sub(1)
+    }
+
+    /// Repeats the newest frame, unless a reader copies it now.
+    pub(super) fn repeat(&mut self) {
+        let copying = &self.copying;
+        let is_idle = |frame: &&mut Frame| copying.values().all(|copied| *copied != frame.number);
+        if let Some(frame) = self.frames.back_mut().filter(is_idle) {
+            frame.number = self.next;
+            self.next = self.next.saturating_add(1);
+        }
     }
 
     /// Keeps a frame for readers, and drops the oldest that no reader copies. If the writer is faster
@@ -191,10 +228,81 @@ impl Shared {
         self.frames.iter().position(|frame| frame.number >= number)
     }
 
-    /// A name for a reader's node.
-    pub(super) fn new_reader(&mut self) -> u32 {
-        self.reader_nodes = self.reader_nodes.saturating_add(1);
-        self.reader_nodes
+    /// Returns a name for a writer or reader.
+    pub(super) fn new_party(&mut self) -> u32 {
+        self.parties = self.parties.saturating_add(1);
+        self.parties
+    }
+
+    /// Returns whether another file than this writer has buffers for writing.
+    pub(super) fn is_taken(&self, writer: u32) -> bool {
+        self.writer.is_some_and(|(owner, _)| owner != writer)
+    }
+
+    /// Returns whether this writer has buffers.
+    pub(super) fn is_writer(&self, writer: u32) -> bool {
+        self.writer.is_some_and(|(owner, _)| owner == writer)
+    }
+
+    /// Counts a new buffer of a writer; `None` if another file has buffers.
+    pub(super) fn claim(&mut self, writer: u32) -> Option<()> {
+        let (owner, count) = self.writer.get_or_insert((writer, 0));
+        *count = count.checked_add(1).filter(|_| *owner == writer)?;
+        Some(())
+    }
+
+    /// Uncounts a buffer of a writer.
+    pub(super) fn unclaim(&mut self, writer: u32) {
+        if let Some((_, count)) = self.writer.as_mut().filter(|(owner, _)| *owner == writer) {
+            *count = count.saturating_sub(1);
+        }
+        self.writer.take_if(|(_, count)| *count == 0);
+    }
+
+    /// Returns whether any reader has buffers.
+    pub(super) fn is_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Returns whether a reader has buffers.
+    pub(super) fn is_holder(&self, reader: u32) -> bool {
+        self.held.contains_key(&reader)
+    }
+
+    /// Records that a writer or reader has set the format.
+    pub(super) fn note_format(&mut self, party: u32) {
+        self.formatted.insert(party);
+    }
+
+    /// Forgets a writer or reader whose file was closed.
+    pub(super) fn forget(&mut self, party: u32) {
+        self.formatted.remove(&party);
+    }
+
+    /// Returns whether a file has buffers or has set the format.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used_beside([])
+    }
+
+    /// Returns whether anyone but these writers and readers has buffers or has set the format.
+    pub(super) fn is_used_beside<const N: usize>(&self, own: [u32; N]) -> bool {
+        let writer = self.writer.iter().map(|(writer, _)| writer);
+        let mut all = writer.chain(self.held.keys()).chain(&self.formatted);
+        all.any(|party| !own.contains(party))
+    }
+
+    /// Returns the number of buffers of the file that has most.
+    pub(super) fn buffer_count(&self) -> u32 {
+        let held = self.held.values().map(|(count, _)| *count);
+        let written = self.writer.map(|(_, count)| count);
+        held.chain(written).max().unwrap_or(0)
+    }
+
+    /// Returns whether the format is fixed: a program has set one, and `keep_format`.
+    ///
+    /// Debian 12's v4l2loopback-ctl sets `keep_format` before the format, later ones after it.
+    pub(super) fn keeps_format(&self) -> bool {
+        self.has_format && self.settings.is_some_and(|settings| settings.keep_format)
     }
 
     /// Adds a streaming reader. Returns the number of the newest frame kept, or of the next one.
@@ -321,34 +429,12 @@ impl Shared {
         self.frames.clear();
     }
 
-    /// Returns whether writers' frames are copied, since the last one is repeated later.
-    pub(super) fn keeps_frames(&self) -> bool {
-        let still = self.still.as_ref();
-        still.is_some_and(|still| still.kind == Placeholder::Hold)
-    }
-
-    /// Returns the time of the placeholder's next frame, if there is one instead of a writer.
-    pub(super) fn next_still(&self) -> Option<u64> {
-        let still = self.still.as_ref().filter(|_| !self.is_written)?;
-        still.due(&self.format)
-    }
-
-    /// Adds the placeholder's frame if that is due.
-    pub(super) fn add_still(&mut self, now_ns: u64) {
-        let interval_ns = self.interval.as_nanos().unwrap_or(1).max(1);
-        let still = self.still.as_mut().filter(|_| !self.is_written);
-        let picture = still.and_then(|still| still.take(&self.format, now_ns, interval_ns));
-        if let Some(picture) = picture {
-            self.push(Body::Still(picture), Stamp::new(0, now_ns));
-        }
-    }
-
     /// The writer has ended. Later readers do not see its frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
         let last = self.frames.pop_back();
-        if let (Some(still), Some(Body::Own(bytes))) = (&mut self.still, last.map(|f| f.body)) {
-            still.keep(self.format, bytes);
+        if let Some(Body::Own(bytes)) = last.map(|frame| frame.body) {
+            self.fill.keep(self.format, bytes);
         }
         self.frames.clear();
         self.given.clear();
@@ -366,19 +452,26 @@ impl Link {
     pub(super) fn new(
         format: Format,
         interval: Fraction,
-        placeholder: Option<Placeholder>,
+        fill: Fill,
+        settings: Option<Settings>,
     ) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             format,
             interval,
-            still: placeholder.map(Still::new),
+            fill,
             is_written: false,
+            writer: None,
+            formatted: BTreeSet::new(),
+            has_format: false,
+            settings,
+            openers: (0, MAX_OPENERS),
             held: BTreeMap::new(),
             frames: VecDeque::new(),
             next: 0,
+            written: 0,
             readers: BTreeMap::new(),
             copying: BTreeMap::new(),
-            reader_nodes: 0,
+            parties: 0,
             given: VecDeque::new(),
             back: Vec::new(),
             spare: Vec::new(),

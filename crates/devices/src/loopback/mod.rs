@@ -16,6 +16,9 @@
 //! its own again, or when the writer looks for one and has none. Programs that share memory need as
 //! many buffers as are in use at a time, so that neither side writes what the other reads.
 //!
+//! With the identity v4l2loopback, there is one node. Each open file has a writer's and a reader's part of
+//! the same kinds, on the same shared state.
+//!
 //! Copies of a frame's bytes in the report:
 //!
 //! | the writer's buffers | the reader's | at the OUTPUT node | at the CAPTURE node |
@@ -30,22 +33,31 @@
 //! with the newest frame, or polls for it. A writer with a single buffer does so. The same holds if the
 //! devices do not reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
+mod file;
+mod fill;
 mod link;
+mod node;
 mod output;
 mod placeholder;
 mod reader;
+mod settings;
+mod state;
 
 pub use link::Link;
+pub(crate) use node::LoopbackNode;
 pub(crate) use output::LoopbackOutput;
 pub use placeholder::Placeholder;
 pub(crate) use reader::LoopbackCapture;
+pub use state::LoopbackAttribute;
 
 use crate::Failure;
 use crate::graph;
 use crate::picture::Size;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
-use vb3_v4l2::{Colorimetry, Format, Fraction, PixelFormat, Port, pixfmt};
+use fill::Fill;
+use settings::Settings;
+use vb3_v4l2::{Colorimetry, Format, FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {
     name: "Loopback",
@@ -67,18 +79,24 @@ pub(crate) fn formats() -> Vec<&'static PixelFormat> {
         .collect()
 }
 
+/// Returns the list of one of the formats.
+fn only<'a>(pixels: &'a [&'static PixelFormat], fourcc: FourCc) -> &'a [&'static PixelFormat] {
+    let at = pixels.iter().position(|pixel| pixel.fourcc == fourcc);
+    at.and_then(|at| pixels.get(at..=at)).unwrap_or_default()
+}
+
 impl DeviceSpec {
     /// Returns the nodes of a device: itself, an OUTPUT node and CAPTURE nodes, or those of a graph.
     ///
     /// # Errors
     /// Fails for an unsupported format, with a sentence for the user.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
-        let (readers, exclusive, placeholder) = match self.kind {
+        let (readers, exclusive, placeholder) = match &self.kind {
             DeviceKind::Loopback {
                 readers,
                 exclusive,
                 placeholder,
-            } => (readers, exclusive, placeholder),
+            } => (*readers, *exclusive, placeholder.as_ref()),
             DeviceKind::Graph(topology) => return Ok(graph::nodes(self, topology)),
             _ => return Ok(vec![self.clone()]),
         };
@@ -93,7 +111,16 @@ impl DeviceSpec {
         format.color = COLOR;
         let rate = self.fps.unwrap_or(Fraction::new(30, 1));
         let interval = Fraction::new(rate.denominator, rate.numerator);
-        let link = Link::new(format, interval, placeholder);
+        let settings = self.is_v4l2loopback().then(Settings::default);
+        let link = Link::new(format, interval, Fill::new(placeholder)?, settings);
+        if self.is_v4l2loopback() {
+            let kind = DeviceKind::LoopbackNode { link, exclusive };
+            let node = Self {
+                kind,
+                ..self.clone()
+            };
+            return Ok(vec![node]);
+        }
         let node = |number: u32, kind| Self {
             kind,
             node: self.node.map(|first| first.saturating_add(number)),

@@ -1,13 +1,13 @@
 //! The node that a program writes to.
 
 use super::link::{Body, Loan, Shared};
-use super::{Link, PORTS, formats};
+use super::{Link, PORTS, formats, only};
 use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
-use crate::surface::{Trouble, align_lines};
+use crate::surface::{EBUSY, Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
@@ -21,6 +21,10 @@ pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
+    /// Its name among the loopback's writers.
+    id: u32,
+    /// Whether it writes the timeout image instead of frames.
+    is_image: bool,
 }
 
 /// Whether the writing program has looked for a buffer and found none.
@@ -40,6 +44,10 @@ enum Waits {
 #[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
+    /// As [`Writer::id`].
+    id: u32,
+    /// As [`Writer::is_image`].
+    is_image: bool,
     pixels: Vec<&'static PixelFormat>,
     /// Lines are multiples of this many bytes.
     stride: u32,
@@ -52,18 +60,33 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     /// # Errors
     /// Fails for another device, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::LoopbackOutput { link } = &spec.kind else {
+        let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) =
+            &spec.kind
+        else {
             return Err(Failure::new("this is no OUTPUT node of a loopback"));
         };
-        let default_interval = link.lock().interval;
+        let shared = &mut *link.lock();
+        let default_interval = shared.interval;
+        let id = shared.new_party();
+        let is_image = shared
+            .settings
+            .is_some_and(|settings| settings.timeout_image_io);
         let formats = WriterFormats {
             link: link.clone(),
+            id,
+            is_image,
             pixels: formats(),
             stride: spec.stride.unwrap_or(1),
             default_interval,
         };
-        let mut node = Self::with_engine(spec, place, "Loopback", formats, Writer::default());
+        let engine = Writer {
+            waits: Waits::Nobody,
+            id,
+            is_image,
+        };
+        let mut node = Self::with_engine(spec, place, "Loopback", formats, engine);
         node.policy.timestamps = TimestampKind::Copy;
+        node.policy.starts_empty = spec.is_v4l2loopback();
         Ok(node)
     }
 }
@@ -83,11 +106,19 @@ enum Taken {
     Read(Vec<u8>),
 }
 
-/// Takes the frame of a buffer. It stays there if readers can reach it.
-fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Result<Taken, Trouble> {
+/// Takes the frame of a buffer. It stays there if readers can reach it, unless it `is_read`.
+fn take<C>(
+    token: &Active<C>,
+    shared: &mut Shared,
+    is_read: bool,
+    bus: &mut dyn Bus<C>,
+) -> Result<Taken, Trouble> {
     let (plane, len) = extent(token)?;
     let offset = plane.data_offset;
-    if let Some(peer) = bus.peer().filter(|_| !shared.keeps_frames()) {
+    if let Some(peer) = bus
+        .peer()
+        .filter(|_| !is_read && !shared.fill.keeps_frames())
+    {
         let noted = bus.note_read(&plane.cookie, offset, len);
         noted.map_err(|_| Trouble::Fault)?;
         return Ok(Taken::Lent { peer, offset, len });
@@ -99,6 +130,11 @@ fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Resu
 }
 
 impl Writer {
+    /// Returns its name among the loopback's writers.
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Returns unneeded buffers to the writer. If it has no buffer, and readers have had a tick, it
     /// also returns a needed one.
     fn give_back<C: 'static>(
@@ -162,12 +198,39 @@ impl<C: Send + 'static> Engine<C> for Writer {
 
     fn start(&mut self, stream: &mut Stream<WriterFormats, C>) -> Result<(), DriverError> {
         self.waits = Waits::Nobody;
-        stream.formats.link.lock().begin();
+        if !self.is_image {
+            stream.formats.link.lock().begin();
+        }
         Ok(())
     }
 
     fn stop(&mut self, stream: &mut Stream<WriterFormats, C>) {
-        stream.formats.link.lock().end();
+        let mut shared = stream.formats.link.lock();
+        if !self.is_image && shared.is_writer(self.id) {
+            shared.end();
+        }
+    }
+
+    fn may_allocate(&self, formats: &WriterFormats) -> Result<(), DriverError> {
+        match formats.link.lock().is_taken(self.id) && !self.is_image {
+            true => Err(EBUSY),
+            false => Ok(()),
+        }
+    }
+
+    fn buf_init(&mut self, formats: &WriterFormats) -> Result<(), DriverError> {
+        let mut shared = formats.link.lock();
+        if !self.is_image {
+            return shared.claim(self.id).ok_or(EBUSY);
+        }
+        if let Some(settings) = &mut shared.settings {
+            settings.timeout_image_io = false;
+        }
+        Ok(())
+    }
+
+    fn buf_cleanup(&mut self, formats: &WriterFormats) {
+        formats.link.lock().unclaim(self.id);
     }
 
     fn step(
@@ -186,7 +249,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
         }
         let link = stream.formats.link.clone();
         let mut shared = link.lock();
-        let taken = take(&token, &mut shared, bus);
+        let taken = take(&token, &mut shared, self.is_image, bus);
+        if !self.is_image {
+            shared.fill.note_written(now_ns);
+        }
         let Some((outcome, taken)) = stream.outcome(taken) else {
             return true;
         };
@@ -194,11 +260,15 @@ impl<C: Send + 'static> Engine<C> for Writer {
             0 => now_ns,
             given_ns => given_ns,
         };
+        let sequence = match shared.settings {
+            Some(_) if !self.is_image => shared.count_written(),
+            _ => stream.next_sequence(),
+        };
         let stamp = Stamp {
             field: token.field(),
             timecode: token.timecode(),
             frame_flags: Some(token.frame_flags() & FrameFlags::all().bits()),
-            ..Stamp::new(stream.next_sequence(), time_ns)
+            ..Stamp::new(sequence, time_ns)
         };
         match taken {
             Some(Taken::Lent { peer, offset, len }) => {
@@ -215,7 +285,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
             Some(Taken::Read(bytes)) => {
                 // CAST: widening.
                 stream.count_copied(bytes.len() as u64);
-                shared.push(Body::Own(bytes), stamp);
+                match self.is_image {
+                    true => shared.set_image(bytes),
+                    false => shared.push(Body::Own(bytes), stamp),
+                }
             }
             None => {}
         }
@@ -240,6 +313,12 @@ impl<C: Send + 'static> Engine<C> for Writer {
 }
 
 impl WriterFormats {
+    /// Returns whether only the present format can be set. Readers of v4l2loopback keep theirs.
+    fn is_fixed(&self) -> bool {
+        let shared = self.link.lock();
+        self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
+    }
+
     /// Removes a line length that a program took over from G_FMT and that is another picture's.
     ///
     /// ffmpeg changes only the format and size of G_FMT's answer, and writes lines without padding.
@@ -260,11 +339,18 @@ impl Formats for WriterFormats {
     }
 
     fn pixels(&self) -> &[&'static PixelFormat] {
-        &self.pixels
+        match self.is_fixed() {
+            true => only(&self.pixels, self.format().fourcc),
+            false => &self.pixels,
+        }
     }
 
     fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
-        SIZES
+        let format = self.format();
+        match self.is_fixed() {
+            true => FrameSizes::One(format.width, format.height),
+            false => SIZES,
+        }
     }
 
     fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
@@ -276,6 +362,9 @@ impl Formats for WriterFormats {
     }
 
     fn try_format(&self, wanted: &Format) -> Format {
+        if self.is_fixed() {
+            return self.format();
+        }
         let mut wanted = *wanted;
         self.forget_lines(&mut wanted);
         let made = Format::negotiate(&wanted, &self.pixels, SIZES, true);
@@ -285,7 +374,13 @@ impl Formats for WriterFormats {
 
     /// Readers that have buffers of another format get an event, and no frames until they follow.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        self.link.lock().format = *format;
+        let mut shared = self.link.lock();
+        if shared.is_taken(self.id) && !self.is_image {
+            return Err(EBUSY);
+        }
+        shared.format = *format;
+        shared.has_format = true;
+        shared.note_format(self.id);
         Ok(())
     }
 

@@ -1,105 +1,65 @@
-//! Frames for readers while no writer streams.
+//! Pictures for readers that no writer has written.
 
-use super::link::has_same_layout;
-use std::sync::Arc;
+use crate::picture::Frame;
+use std::path::PathBuf;
 use vb3_v4l2::pixfmt::{self, Sample};
 use vb3_v4l2::{Format, FourCc, PixelFormat};
 
 /// The picture that readers get while no writer streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placeholder {
     /// Black.
     Black,
     /// The last writer's last frame, and black before the first writer.
     Hold,
+    /// The pictures of a file that ffmpeg decodes, scaled to the format.
+    File(PathBuf),
 }
 
-/// Repeats a placeholder's picture at the loopback's frame rate.
-#[derive(Debug)]
-pub(super) struct Still {
-    pub(super) kind: Placeholder,
-    picture: Option<(Format, Arc<[u8]>)>,
-    /// Time of its next frame.
-    due_ns: u64,
-}
-
-impl Still {
-    pub(super) const fn new(kind: Placeholder) -> Self {
-        Self {
-            kind,
-            picture: None,
-            due_ns: 0,
-        }
-    }
-
-    /// Repeats a writer's last frame from now on.
-    pub(super) fn keep(&mut self, format: Format, bytes: Vec<u8>) {
-        if self.kind == Placeholder::Hold {
-            self.picture = Some((format, bytes.into()));
-        }
-    }
-
-    fn fits(&self, format: &Format) -> bool {
-        let picture = self.picture.as_ref();
-        picture.is_some_and(|(of, _)| has_same_layout(of, format))
-    }
-
-    /// Returns the time of its next frame; `None` if it has no picture in this format.
-    pub(super) fn due(&self, format: &Format) -> Option<u64> {
-        let is_there = self.fits(format) || blackable(format.fourcc).is_some();
-        is_there.then_some(self.due_ns)
-    }
-
-    /// Returns its picture if that is due.
-    pub(super) fn take(
-        &mut self,
-        format: &Format,
-        now_ns: u64,
-        interval_ns: u64,
-    ) -> Option<Arc<[u8]>> {
-        if self.due(format)? > now_ns {
-            return None;
-        }
-        let next_ns = self.due_ns.saturating_add(interval_ns);
-        self.due_ns = match next_ns > now_ns {
-            true => next_ns,
-            false => now_ns.saturating_add(interval_ns),
-        };
-        if !self.fits(format) {
-            self.picture = Some((*format, black(format)?.into()));
-        }
-        self.picture.as_ref().map(|(_, bytes)| Arc::clone(bytes))
-    }
-}
-
-/// Returns the format if black pictures of it can be made.
-fn blackable(fourcc: FourCc) -> Option<&'static PixelFormat> {
+/// Returns the format if pictures of it can be made.
+pub(super) fn drawable(fourcc: FourCc) -> Option<&'static PixelFormat> {
     let pixel = pixfmt::lookup(fourcc)?;
     let packs_chroma = matches!(fourcc, FourCc::YUV444 | FourCc::YUV555 | FourCc::YUV565);
     (!pixel.is_compressed() && !packs_chroma).then_some(pixel)
 }
 
 /// Returns the bytes of a black picture.
-fn black(format: &Format) -> Option<Vec<u8>> {
-    let pixel = blackable(format.fourcc)?;
+pub(super) fn black(format: &Format) -> Option<Vec<u8>> {
+    let pixel = drawable(format.fourcc)?;
+    draw(format, |index, line, to| {
+        let cell = pixel.components.get(index)?.cell;
+        let samples = cell.get(line % cell.len().max(1))?.iter();
+        let samples: Vec<u8> = samples
+            .flat_map(|sample| black_sample(pixel, *sample))
+            .collect();
+        to.iter_mut()
+            .zip(samples.iter().cycle())
+            .for_each(|(to, from)| *to = *from);
+        Some(())
+    })
+}
+
+/// Returns the bytes of a picture, with the format's line lengths.
+pub(super) fn padded(format: &Format, frame: &Frame) -> Option<Vec<u8>> {
+    draw(format, |index, line, to| {
+        let from = frame.component(index).chunks(to.len().max(1)).nth(line)?;
+        to.get_mut(..from.len())?.copy_from_slice(from);
+        Some(())
+    })
+}
+
+/// Makes a picture. `line` fills a line of a component.
+fn draw(format: &Format, line: impl Fn(usize, usize, &mut [u8]) -> Option<()>) -> Option<Vec<u8>> {
+    let pixel = drawable(format.fourcc)?;
     let layouts = format.layouts();
     // CAST: widening, on every target there is.
     let mut bytes = vec![0; layouts.first()?.sizeimage as usize];
-    for (index, component) in pixel.components.iter().enumerate() {
+    for index in 0..pixel.components.len() {
         let at = pixel.component_layout(index, format.width, format.height, layouts)?;
         let (offset, pitch) = (usize::try_from(at.offset).ok()?, at.bytesperline as usize);
         let lines = bytes.get_mut(offset..)?.chunks_mut(pitch.max(1));
-        let cell = component.cell.iter().map(|samples| {
-            let samples = samples
-                .iter()
-                .flat_map(|sample| black_sample(pixel, *sample));
-            let line: Vec<u8> = samples.collect();
-            line.into_iter().cycle().take(at.line_bytes as usize)
-        });
-        let cell: Vec<Vec<u8>> = cell.map(Iterator::collect).collect();
-        let lines = lines.take(at.lines as usize).zip(cell.iter().cycle());
-        for (to, from) in lines {
-            to.get_mut(..from.len())?.copy_from_slice(from);
+        for (number, to) in lines.take(at.lines as usize).enumerate() {
+            line(index, number, to.get_mut(..at.line_bytes as usize)?)?;
         }
     }
     Some(bytes)

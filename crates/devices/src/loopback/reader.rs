@@ -1,7 +1,8 @@
 //! The node that a program reads from.
 
+use super::file::FilePlayer;
 use super::link::{Frame, Loan, Shared, has_same_layout};
-use super::{Link, PORTS, formats};
+use super::{Link, PORTS, formats, only};
 use crate::Failure;
 use crate::disturb::RESOLUTION;
 use crate::place::HostSettings;
@@ -9,6 +10,7 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EINVAL, EIO, Trouble};
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -36,6 +38,7 @@ pub(crate) struct Reader<C> {
     /// The format that programs know of, initially or by the last event.
     announced: Format,
     copying: Option<Copying<C>>,
+    file: FilePlayer,
 }
 
 /// A frame that is copied to a buffer, a piece in each tick. The writer's buffer is kept meanwhile. If
@@ -67,10 +70,12 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     /// # Errors
     /// Fails for another device, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::LoopbackCapture { link, exclusive } = &spec.kind else {
+        let (DeviceKind::LoopbackCapture { link, exclusive }
+        | DeviceKind::LoopbackNode { link, exclusive }) = &spec.kind
+        else {
             return Err(Failure::new("this is no CAPTURE node of a loopback"));
         };
-        let id = link.lock().new_reader();
+        let id = link.lock().new_party();
         let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
@@ -84,6 +89,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
             next: 0,
             announced,
             copying: None,
+            file: FilePlayer::default(),
         };
         Ok(Self::with_engine(spec, place, "Loopback", formats, reader))
     }
@@ -282,9 +288,13 @@ impl<C: Send + 'static> Reader<C> {
             lens[0] = len;
             payloads = Some(lens);
         }
+        let counted = (number - first) & u64::from(u32::MAX);
         let stamp = Stamp {
             // A sequence wraps, as V4L2's does.
-            sequence: u32::try_from((number - first) & u64::from(u32::MAX)).unwrap_or_default(),
+            sequence: match shared.settings {
+                Some(_) => stamp.sequence,
+                None => u32::try_from(counted).unwrap_or_default(),
+            },
             ..stamp
         };
         stamp.finish(Flow::Capture, token, outcome, payloads, progress);
@@ -318,6 +328,13 @@ impl<C: Send + 'static> Reader<C> {
     }
 }
 
+impl<C> Reader<C> {
+    /// Returns its name among the loopback's readers.
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+}
+
 impl<C: Send + 'static> Engine<C> for Reader<C> {
     type Formats = ReaderFormats;
 
@@ -326,7 +343,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     const EVENTS: EventKinds = EventKinds::SOURCE_CHANGE;
 
     fn start(&mut self, stream: &mut Stream<ReaderFormats, C>) -> Result<(), DriverError> {
-        if !stream.formats.is_there() {
+        if !stream.formats.may_start() {
             return Err(EIO);
         }
         self.first = None;
@@ -336,7 +353,9 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 
     fn stop(&mut self, stream: &mut Stream<ReaderFormats, C>) {
         self.copying = None;
-        stream.formats.link.lock().leave(self.id);
+        let mut shared = stream.formats.link.lock();
+        shared.leave(self.id);
+        self.file.put_back(&mut shared);
     }
 
     fn begin_tick(
@@ -345,6 +364,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) {
+        self.file.end_wait();
         let link = stream.formats.link.clone();
         let shared = &mut *link.lock();
         if !has_same_layout(&self.announced, &shared.format) {
@@ -374,7 +394,10 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return false;
         }
         shared.follow(self.id, self.next);
-        shared.add_still(now_ns);
+        shared.add_fill(now_ns);
+        if let Err(failure) = self.file.play(shared, now_ns) {
+            stream.failure = Some(failure);
+        }
         let tokens = &stream.tokens;
         shared.reclaim(self.id, |loan| {
             tokens.iter().any(|token| is_same(loan, token, bus))
@@ -428,7 +451,16 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return None;
         }
         let next = shared.from(self.next).map(|_| 0);
-        next.or_else(|| shared.next_still())
+        let of_file = || self.file.next(&shared);
+        next.or_else(|| shared.next_added()).or_else(of_file)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.wake_fd()
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.file.is_waiting()
     }
 
     fn has_event(&self, formats: &ReaderFormats) -> bool {
@@ -451,7 +483,21 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 impl ReaderFormats {
     /// Returns whether programs see a camera.
     fn is_there(&self) -> bool {
-        !self.exclusive || self.link.lock().is_written
+        self.is_there_in(&self.link.lock())
+    }
+
+    fn is_there_in(&self, shared: &Shared) -> bool {
+        let holds = shared.settings.is_some() && shared.is_holder(self.reader);
+        !self.exclusive || shared.is_written || shared.keeps_format() || holds
+    }
+
+    /// Returns whether a reader can start: v4l2loopback refuses readers that come before the writer.
+    ///
+    /// Source: v4l2loopback 0.13.2 `vidioc_streamon`.
+    fn may_start(&self) -> bool {
+        let shared = self.link.lock();
+        let waits = shared.settings.is_none() || shared.fill.has_placeholder();
+        self.is_there_in(&shared) && (waits || shared.is_written || shared.keeps_format())
     }
 }
 
@@ -464,10 +510,7 @@ impl Formats for ReaderFormats {
         if !self.is_there() {
             return &[];
         }
-        let fourcc = self.format().fourcc;
-        let at = self.pixels.iter().position(|pixel| pixel.fourcc == fourcc);
-        at.and_then(|at| self.pixels.get(at..=at))
-            .unwrap_or_default()
+        only(&self.pixels, self.format().fourcc)
     }
 
     fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
@@ -489,6 +532,7 @@ impl Formats for ReaderFormats {
     }
 
     fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
+        self.link.lock().note_format(self.reader);
         Ok(())
     }
 

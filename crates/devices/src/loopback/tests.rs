@@ -6,6 +6,7 @@ use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 mod pieces;
 mod placeholder;
 mod stamps;
+mod v4l2loopback;
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;

@@ -1,15 +1,17 @@
-//! The device that a camera claims to be: a USB webcam, or a plain platform device.
+//! The device that a device claims to be: a camera a USB webcam, a loopback one of v4l2loopback.
 
-use super::{CameraInput, DeviceSpec, Profile, SpecError};
+use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
 use std::fmt;
 
-/// The device that a camera claims to be.
+/// The device that a camera or a loopback claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CameraIdentity {
+pub enum DeviceIdentity {
     /// A USB webcam of the driver uvcvideo.
     Uvc,
     /// A platform device of the driver videobuf3.
     Plain,
+    /// A loopback of the driver v4l2loopback: one node for writer and readers.
+    V4l2loopback,
 }
 
 /// The ids of a USB device.
@@ -81,24 +83,41 @@ impl DeviceSpec {
             && self.profile() == Profile::Webcam;
         let is_uvc = self
             .identity
-            .map_or(is_webcam, |is| is == CameraIdentity::Uvc);
+            .map_or(is_webcam, |is| is == DeviceIdentity::Uvc);
         is_uvc.then(|| self.usb.unwrap_or(UsbId::WEBCAM))
+    }
+
+    /// Returns whether it is a loopback of the driver v4l2loopback.
+    #[must_use]
+    pub fn is_v4l2loopback(&self) -> bool {
+        self.identity == Some(DeviceIdentity::V4l2loopback)
     }
 
     /// Sets `identity=` or `usb=`.
     pub(super) fn set_identity(&mut self, option: &str, value: &str) -> Option<()> {
-        match (option, value) {
-            ("usb", ids) => self.usb = Some(UsbId::parse(ids)?),
-            (_, "uvc") => self.identity = Some(CameraIdentity::Uvc),
-            (_, "plain") => self.identity = Some(CameraIdentity::Plain),
-            _ => return None,
+        if option == "usb" {
+            self.usb = Some(UsbId::parse(value)?);
+            return Some(());
         }
+        let is_loopback = matches!(self.kind, DeviceKind::Loopback { .. });
+        self.identity = Some(match (value, is_loopback) {
+            ("uvc", false) => DeviceIdentity::Uvc,
+            ("plain", _) => DeviceIdentity::Plain,
+            ("v4l2loopback", true) => DeviceIdentity::V4l2loopback,
+            _ => return None,
+        });
         Some(())
     }
 
-    /// Checks that the options of a camera's identity agree.
+    /// Checks that the options of a device's identity agree.
     pub(super) fn check_identity(&self) -> Result<(), SpecError> {
-        if self.mplane && self.identity == Some(CameraIdentity::Uvc) {
+        if let DeviceKind::Loopback { readers: 2.., .. } = self.kind
+            && self.is_v4l2loopback()
+        {
+            let allowed = "one node serves all readers; leave out readers";
+            return Err(SpecError::value("identity", "v4l2loopback", allowed));
+        }
+        if self.mplane && self.identity == Some(DeviceIdentity::Uvc) {
             let allowed = "USB webcams have no multi-planar API; leave out mplane or identity";
             return Err(SpecError::value("identity", "uvc", allowed));
         }

@@ -1,6 +1,6 @@
 //! The option `like=`: a camera that plays the description of a real one.
 
-use super::{CameraIdentity, CameraInput, DeviceSpec, SpecError, UsbNames};
+use super::{CameraInput, DeviceIdentity, DeviceSpec, SpecError, UsbNames};
 use crate::description::Description;
 
 /// Options whose values the description has.
@@ -34,8 +34,8 @@ impl DeviceSpec {
         let device = file.device.get_ref();
         let is_webcam = device.driver == "uvcvideo" && file.usb.is_some();
         self.identity = Some(match is_webcam {
-            true => CameraIdentity::Uvc,
-            false => CameraIdentity::Plain,
+            true => DeviceIdentity::Uvc,
+            false => DeviceIdentity::Plain,
         });
         self.usb = file
             .usb

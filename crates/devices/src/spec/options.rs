@@ -51,6 +51,8 @@ enum Kinds {
     Sensors,
     CamerasAndDisplays,
     Loopbacks,
+    /// Devices that can claim to be another driver's.
+    Identified,
 }
 
 /// An option of a device.
@@ -78,6 +80,14 @@ impl DeviceOption {
                 kind.input(),
                 Some(CameraInput::Sensor | CameraInput::Scaler)
             ),
+            Kinds::Identified => matches!(
+                kind,
+                DeviceKind::Loopback { .. }
+                    | DeviceKind::Camera {
+                        input: CameraInput::Sensor | CameraInput::Scaler,
+                        ..
+                    }
+            ),
             Kinds::CamerasAndDisplays => {
                 matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
             }
@@ -101,6 +111,7 @@ impl DeviceOption {
             Kinds::Cameras | Kinds::Sensors => "a camera",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
+            Kinds::Identified => "a camera or loopback",
         }
     }
 }
@@ -182,10 +193,10 @@ pub const OPTIONS: &[DeviceOption] = &[
     ),
     option(
         Group::Node,
-        Kinds::Sensors,
+        Kinds::Identified,
         "identity",
-        "uvc or plain",
-        "uvc: a USB webcam of the driver uvcvideo; plain: a platform device (default: uvc; plain with mplane=on or profile=sensor)",
+        "uvc, plain or v4l2loopback",
+        "uvc: a USB webcam of the driver uvcvideo (a camera's default); plain: a platform device (default with mplane=on or profile=sensor, and of a loopback); v4l2loopback: a loopback with one node, as of that driver",
     ),
     option(
         Group::Node,
@@ -213,14 +224,14 @@ pub const OPTIONS: &[DeviceOption] = &[
         Kinds::Loopbacks,
         "exclusive-caps",
         SWITCH,
-        "on: a loopback's readers have no format while there is no writer (default off)",
+        "on: a loopback's readers have no format while there is no writer; with identity=v4l2loopback, the node is an OUTPUT device then, and a CAPTURE device with a writer (default off)",
     ),
     option(
         Group::Picture,
         Kinds::Loopbacks,
         "placeholder",
-        "black or hold",
-        "what readers get while there is no writer. black: black frames; hold: the last frame again (default: no frames)",
+        "black, hold or FILE",
+        "what readers get while there is no writer. black: black frames; hold: the last frame again; FILE: a picture or clip that ffmpeg decodes (default: no frames)",
     ),
     option(
         Group::Picture,

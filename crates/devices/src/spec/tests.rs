@@ -278,7 +278,7 @@ fn unknown_format_is_refused_with_offered_ones() {
                     Role::Capture => Flow::Capture,
                     Role::Output => Flow::Output,
                     Role::MemToMem if text.contains("dec") => Flow::Capture,
-                    Role::MemToMem | Role::Subdevice => Flow::Output,
+                    Role::MemToMem | Role::Duplex | Role::Subdevice => Flow::Output,
                 };
                 assert_eq!(Some(device.format(flow).fourcc), spec.format, "{text}");
                 continue;
@@ -541,7 +541,7 @@ fn webcams_are_usb_devices_unless_told_otherwise() {
         assert_eq!(usb(text).as_deref(), want, "{text}");
     }
     for (text, said) in [
-        ("camera,identity=usb", "use uvc or plain"),
+        ("camera,identity=usb", "use uvc, plain or v4l2loopback"),
         ("camera,usb=46d:825", "use VVVV:PPPP"),
         ("camera,usb=+46d:0825", "use VVVV:PPPP"),
         (
@@ -549,7 +549,13 @@ fn webcams_are_usb_devices_unless_told_otherwise() {
             "no USB webcam; add identity=uvc",
         ),
         ("camera,identity=uvc,mplane=on", "no multi-planar API"),
-        ("display=null,identity=uvc", "only a camera has identity="),
+        ("loopback,identity=uvc", "use uvc, plain or v4l2loopback"),
+        ("camera,identity=v4l2loopback", "use uvc"),
+        (
+            "loopback,identity=v4l2loopback,readers=2",
+            "leave out readers",
+        ),
+        ("display=null,identity=uvc", "only a camera or loopback has"),
     ] {
         assert!(refusal(text).contains(said), "{}", refusal(text));
     }

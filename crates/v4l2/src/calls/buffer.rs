@@ -177,6 +177,9 @@ where
     ) -> Result<(), Error> {
         let flow = self.owned_flow(file, ty)?;
         let (stream, mut driver) = self.parts(flow)?;
+        if on && stream.starts_empty && !stream.queue.is_busy() {
+            return Ok(());
+        }
         let done = if on {
             stream.session(mem, &mut *driver).streamon()
         } else {

@@ -49,12 +49,12 @@ where
         len_bytes: u64,
         access: MapAccess,
     ) -> Result<M::Mmap, Error> {
-        // Cookies of a memory-to-memory device tell its queues apart.
+        // Cookies of a device with two queues tell them apart.
         let flow = match self.driver.role() {
             Role::Capture => Flow::Capture,
             Role::Output => Flow::Output,
-            Role::MemToMem if vb3_queue::is_m2m_capture(offset) => Flow::Capture,
-            Role::MemToMem => Flow::Output,
+            Role::MemToMem | Role::Duplex if vb3_queue::is_m2m_capture(offset) => Flow::Capture,
+            Role::MemToMem | Role::Duplex => Flow::Output,
             Role::Subdevice => return Err(Error::Invalid),
         };
         let (stream, mut driver) = self.parts(flow)?;
@@ -89,11 +89,25 @@ where
             Role::Capture => self.poll_one(mem, file, events, (Flow::Capture, look)),
             Role::Output => self.poll_one(mem, file, events, (Flow::Output, look)),
             Role::MemToMem => self.poll_both(mem, events),
+            Role::Duplex => self.poll_used(mem, file, events, look),
             // Only a subdevice with controls has events.
             Role::Subdevice if self.controls.is_empty() => POLL_ERR,
             Role::Subdevice => 0,
         };
         found & (events | POLL_ERR)
+    }
+
+    /// Polls the queues that have buffers. Without any, polls those of the requested events, which may
+    /// start read() or write().
+    fn poll_used(&mut self, mem: &mut M, file: FileHandle, events: i16, look: PollLook) -> i16 {
+        let is_idle = !self.streams().any(|stream| stream.queue.is_busy());
+        let mut found = 0;
+        for (flow, wanted) in [(Flow::Capture, POLL_IN), (Flow::Output, POLL_OUT)] {
+            if self.is_busy(flow) || (is_idle && events & wanted != 0) {
+                found |= self.poll_one(mem, file, events, (flow, look));
+            }
+        }
+        found
     }
 
     fn poll_one(

@@ -4,6 +4,7 @@ use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::driver::{Port, Role};
 use crate::file::FileHandle;
+use crate::flow::Flow;
 use crate::receiver::NoTimings;
 use crate::{Error, Planarity, VideoDriver, sys};
 use vb3_plane::MemOps;
@@ -27,6 +28,13 @@ where
             }
             (Role::MemToMem, Planarity::Single) => sys::V4L2_CAP_VIDEO_M2M,
             (Role::MemToMem, Planarity::Multi) => sys::V4L2_CAP_VIDEO_M2M_MPLANE,
+            (Role::Duplex, _) => [
+                (Flow::Capture, sys::V4L2_CAP_VIDEO_CAPTURE),
+                (Flow::Output, sys::V4L2_CAP_VIDEO_OUTPUT),
+            ]
+            .into_iter()
+            .filter(|(flow, _)| self.driver.announces(*flow))
+            .fold(0, |caps, (_, cap)| caps | cap),
             (Role::Subdevice, _) => return 0,
         };
         let io_mc = match self.driver.stored_as(0) {
@@ -53,6 +61,12 @@ where
             caps | sys::V4L2_CAP_DEVICE_CAPS,
         );
         arg.set_u32(field!(v4l2_capability.device_caps), caps);
+    }
+
+    /// Returns whether the device has inputs (CAPTURE) or outputs (OUTPUT) now.
+    pub(crate) fn has_ports(&self, flow: Flow) -> bool {
+        let role = self.driver.role();
+        role != Role::MemToMem && role.flows().contains(&flow) && self.driver.announces(flow)
     }
 
     /// EINVAL past the last port.

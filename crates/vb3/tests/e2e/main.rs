@@ -59,6 +59,7 @@ mod trace;
 mod udev;
 mod userptr;
 mod v4l2_ctl;
+mod v4l2loopback;
 mod vimc;
 mod waiting;
 mod webcam;

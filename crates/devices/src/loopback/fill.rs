@@ -1,0 +1,193 @@
+//! Frames that readers get without a writer's call: a placeholder's, repeated ones, and v4l2loopback's
+//! timeout image.
+
+use super::link::{Body, Shared, has_same_layout};
+use super::placeholder::{Placeholder, black, drawable};
+use crate::Failure;
+use crate::picture::Size;
+use crate::source::Source;
+use crate::spec::{ClipEnd, SourceSpec};
+use crate::streaming::Stamp;
+use std::sync::Arc;
+use vb3_v4l2::{Format, PixelFormat};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// The state of these frames.
+#[derive(Debug, Default)]
+pub(super) struct Fill {
+    placeholder: Option<Placeholder>,
+    /// The picture that is shown next, and its format.
+    picture: Option<(Format, Arc<[u8]>)>,
+    /// The placeholder's file, unless a reader plays it.
+    pub(super) file: Option<Source>,
+    /// Time of the placeholder's next frame.
+    due_ns: u64,
+    /// Time of the last frame of a writer, or of the last timeout image.
+    heard_ns: u64,
+    /// Time of the last frame of a writer, or of its last repetition.
+    shown_ns: u64,
+    /// Whether that frame was a repeated one.
+    is_repeated: bool,
+}
+
+/// The kind of the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A picture of the placeholder or the timeout image.
+    Picture,
+    /// The placeholder's file has to provide it.
+    File,
+    /// The newest frame again.
+    Repeated,
+}
+
+/// Returns the format and size if a file can be shown in them.
+pub(super) fn playable(format: &Format) -> Option<(&'static PixelFormat, Size)> {
+    Some((
+        drawable(format.fourcc)?,
+        Size::new(format.width, format.height)?,
+    ))
+}
+
+impl Fill {
+    /// Opens the placeholder's file, if it has one. It may wait for ffprobe, for at most 30 seconds.
+    ///
+    /// # Errors
+    /// Fails for a file that cannot be played, with a sentence for the user.
+    pub(super) fn new(placeholder: Option<&Placeholder>) -> Result<Self, Failure> {
+        let file = match placeholder {
+            Some(Placeholder::File(path)) => {
+                let clip = SourceSpec::Clip(path.clone());
+                Some(Source::open(&clip, ClipEnd::Loop)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            placeholder: placeholder.cloned(),
+            file,
+            ..Self::default()
+        })
+    }
+
+    /// Returns whether readers get frames without a writer.
+    pub(super) fn has_placeholder(&self) -> bool {
+        self.placeholder.is_some()
+    }
+
+    /// Repeats a writer's last frame from now on, with `placeholder=hold`.
+    pub(super) fn keep(&mut self, format: Format, bytes: Vec<u8>) {
+        if self.keeps_frames() {
+            self.set_picture(format, bytes);
+        }
+    }
+
+    /// Sets the picture for timeouts.
+    pub(super) fn set_picture(&mut self, format: Format, bytes: Vec<u8>) {
+        self.picture = Some((format, bytes.into()));
+    }
+
+    /// Returns whether writers' frames are copied, since the last one is shown later.
+    pub(super) fn keeps_frames(&self) -> bool {
+        self.placeholder == Some(Placeholder::Hold)
+    }
+
+    /// Records the time of a writer's frame.
+    pub(super) fn note_written(&mut self, now_ns: u64) {
+        (self.heard_ns, self.shown_ns) = (now_ns, now_ns);
+        self.is_repeated = false;
+    }
+
+    fn fits(&self, format: &Format) -> bool {
+        let picture = self.picture.as_ref();
+        picture.is_some_and(|(of, _)| has_same_layout(of, format))
+    }
+
+    /// Returns the picture; a black one if there is none in this format.
+    fn picture(&mut self, format: &Format) -> Option<Arc<[u8]>> {
+        if !self.fits(format) {
+            self.picture = Some((*format, black(format)?.into()));
+        }
+        self.picture.as_ref().map(|(_, bytes)| Arc::clone(bytes))
+    }
+}
+
+impl Shared {
+    fn interval_ns(&self) -> u64 {
+        self.interval.as_nanos().unwrap_or(1).max(1)
+    }
+
+    /// Returns the next of these frames, and its time.
+    fn next_fill(&self) -> Option<(u64, Kind)> {
+        let fill = &self.fill;
+        let settings = self.settings.unwrap_or_default();
+        let is_drawable = fill.fits(&self.format) || drawable(self.format.fourcc).is_some();
+        let placeholder = match &fill.placeholder {
+            Some(_) if self.is_written || !is_drawable => None,
+            Some(Placeholder::File(_)) => playable(&self.format).map(|_| (fill.due_ns, Kind::File)),
+            Some(_) => Some((fill.due_ns, Kind::Picture)),
+            None => None,
+        };
+        let timeout_ns = u64::from(settings.timeout_ms).saturating_mul(NS_PER_MS);
+        let has_timeout = timeout_ns > 0 && is_drawable && placeholder.is_none();
+        let timeout =
+            has_timeout.then(|| (fill.heard_ns.saturating_add(timeout_ns), Kind::Picture));
+        let interval_ns = self.interval_ns();
+        // Source: v4l2loopback 0.13.2 `check_timers`, `sustain_timer_clb`.
+        let pause_ns = match fill.is_repeated {
+            true => interval_ns,
+            false => interval_ns.saturating_add(interval_ns / 2),
+        };
+        let repeats = settings.sustain_framerate && self.is_written && !self.frames().is_empty();
+        let repeated = repeats.then(|| (fill.shown_ns.saturating_add(pause_ns), Kind::Repeated));
+        let all = [placeholder, timeout, repeated].into_iter().flatten();
+        all.min_by_key(|(due_ns, _)| *due_ns)
+    }
+
+    /// Returns the time of the next frame that the loopback adds by itself.
+    pub(super) fn next_added(&self) -> Option<u64> {
+        let (due_ns, kind) = self.next_fill()?;
+        (kind != Kind::File).then_some(due_ns)
+    }
+
+    /// Returns the time of the next picture that a reader has to take from the placeholder's file.
+    pub(super) fn next_of_file(&self) -> Option<u64> {
+        let (due_ns, kind) = self.next_fill()?;
+        (kind == Kind::File).then_some(due_ns)
+    }
+
+    /// Sets the timeout image, in the present format.
+    pub(super) fn set_image(&mut self, bytes: Vec<u8>) {
+        let format = self.format;
+        self.fill.set_picture(format, bytes);
+    }
+
+    /// Adds a frame if one is due.
+    pub(super) fn add_fill(&mut self, now_ns: u64) {
+        match self.next_fill() {
+            Some((due_ns, Kind::Repeated)) if due_ns <= now_ns => {
+                (self.fill.shown_ns, self.fill.is_repeated) = (now_ns, true);
+                self.repeat();
+            }
+            Some((due_ns, Kind::Picture)) if due_ns <= now_ns => {
+                if let Some(picture) = self.fill.picture(&self.format) {
+                    self.show(picture, now_ns);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds a picture, and plans the next one.
+    pub(super) fn show(&mut self, picture: Arc<[u8]>, now_ns: u64) {
+        let interval_ns = self.interval_ns();
+        let next_ns = self.fill.due_ns.saturating_add(interval_ns);
+        self.fill.due_ns = match next_ns > now_ns {
+            true => next_ns,
+            false => now_ns.saturating_add(interval_ns),
+        };
+        self.fill.heard_ns = now_ns;
+        let sequence = self.last_sequence();
+        self.push(Body::Still(picture), Stamp::new(sequence, now_ns));
+    }
+}

@@ -1,0 +1,253 @@
+//! The node of v4l2loopback: writer and readers open the same one.
+
+use super::link::Shared;
+use super::settings::Settings;
+use super::{Link, LoopbackCapture, LoopbackOutput};
+use crate::Failure;
+use crate::device::Outside;
+use crate::place::HostSettings;
+use crate::spec::{DeviceKind, DeviceSpec};
+use std::os::fd::BorrowedFd;
+use vb3_queue::{Driver, DriverError};
+use vb3_v4l2::{
+    Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, Fraction, FrameIntervals,
+    FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Role, Statistics,
+    VideoDriver, Waiter,
+};
+
+/// `V4L2_IN_ST_NO_SIGNAL`.
+const NO_SIGNAL: u32 = 2;
+
+/// One open file's part of the node: a writer and a reader of the loopback.
+///
+/// The first file with buffers for writing is the writer, and all files with buffers for reading are
+/// readers. The controls belong to the loopback.
+#[derive(Debug)]
+pub(crate) struct LoopbackNode<C> {
+    writer: LoopbackOutput<C>,
+    reader: LoopbackCapture<C>,
+    link: Link,
+    /// Whether programs see one direction at a time.
+    exclusive: bool,
+    /// The values of the controls that programs with this file know of.
+    announced: Settings,
+}
+
+impl<C: Send + 'static> LoopbackNode<C> {
+    /// Makes the part of a new file.
+    ///
+    /// # Errors
+    /// EBUSY if the node is open too often, and failures for another device.
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
+        let DeviceKind::LoopbackNode { link, exclusive } = &spec.kind else {
+            return Err(Failure::new("this is no node of v4l2loopback"));
+        };
+        let writer = LoopbackOutput::new(spec, place)?;
+        let reader = LoopbackCapture::new(spec, place)?;
+        let link = link.clone();
+        let announced = link.lock().open().ok_or_else(|| {
+            let limit =
+                "the loopback is open as often as max_openers in its sysfs directory allows";
+            Failure::new(limit).with_errno(16)
+        })?;
+        Ok(Self {
+            writer,
+            reader,
+            link,
+            exclusive: *exclusive,
+            announced,
+        })
+    }
+
+    fn side(&self, flow: Flow) -> &dyn VideoDriver<Cookie = C> {
+        match flow {
+            Flow::Capture => &self.reader,
+            Flow::Output => &self.writer,
+        }
+    }
+
+    fn side_mut(&mut self, flow: Flow) -> &mut dyn VideoDriver<Cookie = C> {
+        match flow {
+            Flow::Capture => &mut self.reader,
+            Flow::Output => &mut self.writer,
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        let changed = |settings: Settings| settings.changes(self.announced).next().is_some();
+        self.link.lock().settings.is_some_and(changed)
+    }
+
+    /// Returns whether the size cannot be chosen: `keep_format` or another file's use of the node.
+    ///
+    /// Source: v4l2loopback 0.13.2 `vidioc_enum_framesizes`.
+    fn is_fixed(&self) -> bool {
+        let own = [self.writer.engine.id(), self.reader.engine.id()];
+        let shared = self.link.lock();
+        shared.keeps_format() || shared.is_used_beside(own)
+    }
+
+    fn is_writer(&self, shared: &Shared) -> bool {
+        shared.is_writer(self.writer.engine.id())
+    }
+}
+
+impl<C> Drop for LoopbackNode<C> {
+    fn drop(&mut self) {
+        let mut shared = self.link.lock();
+        shared.forget(self.writer.engine.id());
+        shared.forget(self.reader.engine.id());
+        shared.close();
+    }
+}
+
+impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        self.reader.identity()
+    }
+
+    fn role(&self) -> Role {
+        Role::Duplex
+    }
+
+    /// Source: v4l2loopback 0.13.2 `check_buffer_capability`.
+    fn announces(&self, flow: Flow) -> bool {
+        let shared = self.link.lock();
+        let is_camera = shared.is_written || shared.keeps_format();
+        !self.exclusive
+            || match flow {
+                Flow::Capture => is_camera || shared.is_holder(self.reader.engine.id()),
+                Flow::Output => !is_camera || self.is_writer(&shared),
+            }
+    }
+
+    fn planarity(&self) -> Planarity {
+        Planarity::Single
+    }
+
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        self.side_mut(flow).queue_driver(flow)
+    }
+
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        self.side(flow).formats(flow)
+    }
+
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
+        match self.is_fixed() {
+            true => self.reader.frame_sizes(pixel),
+            false => self.writer.frame_sizes(pixel),
+        }
+    }
+
+    fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>> {
+        match self.is_fixed() {
+            true => self.reader.frame_intervals(pixel, w, h),
+            false => self.writer.frame_intervals(pixel, w, h),
+        }
+    }
+
+    fn format(&self, flow: Flow) -> Format {
+        self.side(flow).format(flow)
+    }
+
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        self.side(flow).try_format(flow, wanted)
+    }
+
+    fn set_format(&mut self, flow: Flow, format: &Format, busy: bool) -> Result<(), DriverError> {
+        self.side_mut(flow).set_format(flow, format, busy)
+    }
+
+    fn interval(&self, flow: Flow) -> Option<Fraction> {
+        self.side(flow).interval(flow)
+    }
+
+    fn set_interval(&mut self, _: Flow, wanted: Fraction) {
+        self.writer.set_interval(Flow::Output, wanted);
+    }
+
+    fn ports(&self) -> &[Port] {
+        self.reader.ports()
+    }
+
+    /// Source: v4l2loopback 0.13.2 `vidioc_enum_input`.
+    fn input_status(&self) -> u32 {
+        let shared = self.link.lock();
+        match shared.is_written || shared.keeps_format() {
+            true => 0,
+            false => NO_SIGNAL,
+        }
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        self.announced.controls()
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        if let Some(settings) = &mut self.link.lock().settings {
+            settings.set(id, value.number());
+        }
+        self.announced.set(id, value.number());
+        Ok(())
+    }
+
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        self.side(flow).queue_policy(flow)
+    }
+
+    fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let now = self.link.lock().settings.unwrap_or_default();
+        let changes = now.changes(self.announced);
+        progress
+            .events
+            .extend(changes.map(|(id, value)| DriverEvent::Control {
+                id,
+                value: ControlValue::Number(value),
+            }));
+        self.announced = now;
+        self.writer.tick(now_ns, bus, progress);
+        self.reader.tick(now_ns, bus, progress);
+    }
+
+    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
+        self.side_mut(flow).note_waiter(flow, waiter);
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        let news = self.has_news().then_some(0);
+        let sides = [self.writer.next_tick(), self.reader.next_tick(), news];
+        sides.into_iter().flatten().min()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.reader.has_begun() && self.writer.next_tick().is_none()
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reader.wake_fd()
+    }
+
+    fn statistics(&self) -> Statistics {
+        let mut sum = self.reader.statistics();
+        sum.add(self.writer.statistics());
+        sum
+    }
+}
+
+impl<C: Send + 'static> Outside for LoopbackNode<C> {
+    fn work_at_once(&mut self) {
+        self.writer.work_at_once();
+        self.reader.work_at_once();
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.reader.failure().or_else(|| self.writer.failure())
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.reader.is_preparing()
+    }
+}

@@ -1,0 +1,83 @@
+//! The controls of v4l2loopback, which all open files of its node share.
+//!
+//! Source: v4l2loopback 0.13.2 v4l2loopback.c.
+
+use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec};
+
+/// `V4L2LOOPBACK_CID_BASE`.
+const BASE: u32 = 0x0098_f900;
+const KEEP_FORMAT: u32 = BASE;
+const SUSTAIN_FRAMERATE: u32 = BASE + 1;
+const TIMEOUT: u32 = BASE + 2;
+const TIMEOUT_IMAGE_IO: u32 = BASE + 3;
+const MAX_TIMEOUT_MS: i32 = 100_000;
+
+/// The values of the controls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Writers cannot change the format, and readers may start before a writer.
+    pub(super) keep_format: bool,
+    /// The newest frame is repeated if the writer is late.
+    pub(super) sustain_framerate: bool,
+    /// Time without a frame after which readers get the timeout image; 0 for never.
+    pub(super) timeout_ms: u32,
+    /// The next file that writes provides the timeout image.
+    pub(super) timeout_image_io: bool,
+}
+
+impl Settings {
+    /// Returns the values of the controls that can be read.
+    fn values(self) -> [(u32, i64); 3] {
+        [
+            (KEEP_FORMAT, self.keep_format.into()),
+            (SUSTAIN_FRAMERATE, self.sustain_framerate.into()),
+            (TIMEOUT, self.timeout_ms.into()),
+        ]
+    }
+
+    /// Returns the controls with their present values.
+    pub(super) fn controls(self) -> Vec<ControlSpec> {
+        let control = |id, name, kind, initial| ControlSpec {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+            master: None,
+            initial,
+        };
+        let off = ControlKind::Boolean { default: false };
+        let timeout = ControlKind::Integer {
+            min: 0,
+            max: MAX_TIMEOUT_MS,
+            step: 1,
+            default: 0,
+        };
+        let rows = [
+            ("keep_format", off),
+            ("sustain_framerate", off),
+            ("timeout", timeout),
+        ];
+        let rows = rows.into_iter().zip(self.values());
+        let rows = rows.map(|((name, kind), (id, value))| control(id, name, kind, Some(value)));
+        let image = (TIMEOUT_IMAGE_IO, "timeout_image_io", ControlKind::Button);
+        rows.chain([control(image.0, image.1, image.2, None)])
+            .collect()
+    }
+
+    /// Sets a control to a value in its range.
+    pub(super) fn set(&mut self, id: u32, value: i64) {
+        match id {
+            KEEP_FORMAT => self.keep_format = value != 0,
+            SUSTAIN_FRAMERATE => self.sustain_framerate = value != 0,
+            TIMEOUT => self.timeout_ms = u32::try_from(value).unwrap_or(0),
+            TIMEOUT_IMAGE_IO => self.timeout_image_io = true,
+            _ => {}
+        }
+    }
+
+    /// Returns the controls whose values are not those of `before`.
+    pub(super) fn changes(self, before: Self) -> impl Iterator<Item = (u32, i64)> {
+        let pairs = self.values().into_iter().zip(before.values());
+        pairs.filter_map(|(now, before)| (now != before).then_some(now))
+    }
+}

@@ -1,0 +1,123 @@
+//! What v4l2loopback shows in sysfs: format, buffers, limit of open files, and state.
+//!
+//! Source: v4l2loopback 0.13.2 `attr_show_format` and the functions after it.
+
+use super::link::{Link, Shared};
+use super::settings::Settings;
+use vb3_v4l2::Fraction;
+
+const EINVAL: i32 = 22;
+
+/// A file in the sysfs directory of a node of v4l2loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopbackAttribute {
+    /// `format`: `FOURCC:WIDTHxHEIGHT@RATE`, empty while no file has buffers
+    /// or has set the format. `@RATE` can be written.
+    Format,
+    /// `buffers`: number of buffers of the file that has most.
+    Buffers,
+    /// `max_openers`: the limit of open files, which can be written.
+    MaxOpeners,
+    /// `state`: `capture` with a writer, else `output`.
+    State,
+}
+
+impl LoopbackAttribute {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Format, Self::Buffers, Self::MaxOpeners, Self::State];
+
+    /// Returns the file's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Buffers => "buffers",
+            Self::MaxOpeners => "max_openers",
+            Self::State => "state",
+        }
+    }
+}
+
+/// Parses `@NUMERATOR/DENOMINATOR` frames per second; the denominator is 1 if it is left out.
+fn parse_rate(text: &str) -> Option<Fraction> {
+    let (frames, seconds) = match text.strip_prefix('@')?.split_once('/') {
+        Some((frames, seconds)) => (frames, seconds),
+        None => (text.strip_prefix('@')?, "1"),
+    };
+    let (frames, seconds): (u32, u32) = (frames.parse().ok()?, seconds.parse().ok()?);
+    // Source: `set_timeperframe`. Rates above 1000 are not stored.
+    let is_rate = frames > 0 && seconds > 0 && frames / seconds <= 1000;
+    is_rate.then(|| Fraction::new(seconds, frames))
+}
+
+impl Shared {
+    /// Counts a new file, and returns the controls' values; `None` beyond the limit.
+    pub(super) fn open(&mut self) -> Option<Settings> {
+        let (count, most) = self.openers;
+        if count >= most {
+            return None;
+        }
+        self.openers.0 = count.saturating_add(1);
+        Some(self.settings.unwrap_or_default())
+    }
+
+    /// Uncounts a file.
+    pub(super) fn close(&mut self) {
+        self.openers.0 = self.openers.0.saturating_sub(1);
+        self.has_format &= self.openers.0 > 0 || self.keeps_format();
+    }
+
+    fn format_text(&self) -> String {
+        if !self.is_used() && !self.keeps_format() {
+            return String::new();
+        }
+        let Fraction {
+            numerator,
+            denominator,
+        } = self.interval;
+        let rate = match numerator {
+            1 => denominator.to_string(),
+            _ => format!("{denominator}/{numerator}"),
+        };
+        let (width, height) = (self.format.width, self.format.height);
+        format!("{}:{width}x{height}@{rate}\n", self.format.fourcc)
+    }
+}
+
+impl Link {
+    /// Returns the text of a file in sysfs.
+    #[must_use]
+    pub fn attribute(&self, of: LoopbackAttribute) -> String {
+        let shared = self.lock();
+        match of {
+            LoopbackAttribute::Format => shared.format_text(),
+            LoopbackAttribute::Buffers => format!("{}\n", shared.buffer_count()),
+            LoopbackAttribute::MaxOpeners => format!("{}\n", shared.openers.1),
+            LoopbackAttribute::State if shared.is_written || shared.keeps_format() => {
+                "capture\n".to_owned()
+            }
+            LoopbackAttribute::State => "output\n".to_owned(),
+        }
+    }
+
+    /// Writes to a file in sysfs.
+    ///
+    /// # Errors
+    /// EINVAL for a text that is no rate or no possible limit; EIO for the other files.
+    pub fn set_attribute(&self, of: LoopbackAttribute, text: &str) -> Result<(), i32> {
+        let text = text.trim_end();
+        let mut shared = self.lock();
+        match of {
+            LoopbackAttribute::Format => {
+                shared.interval = parse_rate(text).ok_or(EINVAL)?;
+            }
+            LoopbackAttribute::MaxOpeners => {
+                let most: u32 = text.parse().map_err(|_| EINVAL)?;
+                let is_limit = i32::try_from(most).is_ok() && most >= shared.openers.0;
+                shared.openers.1 = is_limit.then_some(most).ok_or(EINVAL)?;
+            }
+            LoopbackAttribute::Buffers | LoopbackAttribute::State => return Err(5),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Files that show v4l2loopback to programs: those of its nodes in sysfs, and `/proc/modules`, where OBS
+//! looks for it.
+
+use crate::World;
+use crate::node::Node;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use vb3_devices::{Link, LoopbackAttribute};
+use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
+
+/// First id above those of timelines.
+const FIRST_ID: u32 = (1 << 18) + 3;
+/// sysfs takes one page at a time.
+const MAX_BYTES: u64 = 4096;
+
+/// The module's line, as the kernel shows it without privileges.
+const MODULE: &str = "v4l2loopback 49152 0 - Live 0x0000000000000000 (O)\n";
+const MODULES: &str = "/proc/modules";
+
+/// The contents of a file.
+#[derive(Clone, Debug)]
+enum Attribute {
+    /// A file of a node.
+    Loopback(Link, LoopbackAttribute),
+    /// The system's kernel modules, and v4l2loopback.
+    Modules,
+}
+
+impl Attribute {
+    fn text(&self) -> String {
+        match self {
+            Self::Loopback(link, of) => link.attribute(*of),
+            Self::Modules => {
+                let others = std::fs::read_to_string(MODULES).unwrap_or_default();
+                format!("{MODULE}{others}")
+            }
+        }
+    }
+
+    fn set(&self, text: &str) -> Result<(), Errno> {
+        match self {
+            Self::Loopback(link, of) => link.set_attribute(*of, text).map_err(Errno),
+            Self::Modules => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Open {
+    attribute: Attribute,
+    /// The rest of its text; `None` before the first read.
+    rest: Option<Vec<u8>>,
+}
+
+/// The files by the ids of their nodes, and those that are open.
+#[derive(Debug, Default)]
+pub(super) struct Attributes {
+    all: BTreeMap<u32, (PathBuf, Attribute)>,
+    open: BTreeMap<FileId, Open>,
+}
+
+impl Attributes {
+    /// Lists the files of these nodes.
+    pub(super) fn new(nodes: &[Node]) -> Self {
+        let mut all = BTreeMap::new();
+        let loopbacks = nodes
+            .iter()
+            .filter_map(|node| Some((node, node.loopback.as_ref()?)));
+        for (node, link) in loopbacks {
+            let dir = format!("/sys/devices/virtual/video4linux/{}", node.file_name());
+            for of in LoopbackAttribute::ALL {
+                let path = PathBuf::from(format!("{dir}/{}", of.name()));
+                let link = link.clone();
+                let id = FIRST_ID.saturating_add(u32::try_from(all.len()).unwrap_or(u32::MAX));
+                all.insert(id, (path, Attribute::Loopback(link, of)));
+            }
+        }
+        if !all.is_empty() {
+            all.insert(FIRST_ID - 1, (MODULES.into(), Attribute::Modules));
+        }
+        let open = BTreeMap::new();
+        Self { all, open }
+    }
+
+    /// Returns a node for each file.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
+        self.all.iter().map(|(&id, (path, _))| vb3_host::Node {
+            kind: NodeKind::File,
+            ..vb3_host::Node::video(NodeId(id), path.clone(), id + 2 - FIRST_ID)
+        })
+    }
+
+    /// Opens a file if the node is one of these.
+    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
+        let Some((_, attribute)) = self.all.get(&node.0) else {
+            return false;
+        };
+        let attribute = attribute.clone();
+        let rest = None;
+        self.open.insert(file, Open { attribute, rest });
+        true
+    }
+
+    /// Forgets a file. Returns whether it was one of these.
+    pub(super) fn release(&mut self, file: FileId) -> bool {
+        self.open.remove(&file).is_some()
+    }
+
+    /// Returns whether a file is one of these.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.open.contains_key(&file)
+    }
+
+    /// Returns the number of open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.open.len()
+    }
+
+    fn read(&mut self, file: FileId, len: u64) -> Option<Vec<u8>> {
+        let Open { attribute, rest } = self.open.get_mut(&file)?;
+        let text = rest.get_or_insert_with(|| attribute.text().into_bytes());
+        // CAST: a page at most.
+        let len = text.len().min(len.min(MAX_BYTES) as usize);
+        Some(text.drain(..len).collect())
+    }
+}
+
+impl World {
+    /// Answers a read of a file in sysfs; `None` for other files.
+    pub(super) fn read_attribute(
+        &mut self,
+        file: FileId,
+        (addr, len): (u64, u64),
+        caller: &dyn Caller,
+    ) -> Option<CallOutcome> {
+        let text = self.attributes.read(file, len)?;
+        Some(match caller.write(addr, &text) {
+            // CAST: a page at most.
+            Ok(()) => CallOutcome::Done(text.len() as i64),
+            Err(errno) => CallOutcome::Fail(errno),
+        })
+    }
+
+    /// Answers a write to a file in sysfs; `None` for other files.
+    pub(super) fn write_attribute(
+        &mut self,
+        file: FileId,
+        (addr, len): (u64, u64),
+        caller: &dyn Caller,
+    ) -> Option<CallOutcome> {
+        let attribute = self.attributes.open.get(&file)?.attribute.clone();
+        let len = len.min(MAX_BYTES);
+        let set = || {
+            caller.prepare_read(addr, len)?;
+            // CAST: a page at most.
+            let mut bytes = vec![0; len as usize];
+            caller.read(addr, &mut bytes)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| Errno::EINVAL)?;
+            attribute.set(text)
+        };
+        let outcome = match set() {
+            // CAST: a page at most.
+            Ok(()) => CallOutcome::Done(len as i64),
+            Err(errno) => CallOutcome::Fail(errno),
+        };
+        self.after_call();
+        Some(outcome)
+    }
+}
