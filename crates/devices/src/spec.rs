@@ -16,6 +16,7 @@ mod presence;
 
 use crate::description::Description;
 use crate::loopback::Placeholder;
+use crate::m2m::is_stateless;
 use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
@@ -297,6 +298,7 @@ impl FromStr for DeviceSpec {
         spec.check_addresses(&seen)?;
         spec.check_presence(&seen)?;
         spec.check_place()?;
+        spec.check_requests()?;
         Ok(spec)
     }
 }
@@ -464,6 +466,17 @@ impl DeviceSpec {
         }
         let allowed = "only alloc=contig places buffers lazily; leave out place or alloc";
         Err(SpecError::value("place", "lazy", allowed))
+    }
+
+    /// Checks that a device with media requests starts without buffers. Linux refuses others, too.
+    fn check_requests(&self) -> Result<(), SpecError> {
+        let has_requests = matches!(self.kind, DeviceKind::Codec(kind) if is_stateless(kind));
+        if self.min_queued == 0 || !has_requests {
+            return Ok(());
+        }
+        let allowed = "a device with media requests starts without buffers; leave out min-queued";
+        let value = self.min_queued.to_string();
+        Err(SpecError::value("min-queued", &value, allowed))
     }
 
     /// Checks that address options belong to a device with addresses.

@@ -437,6 +437,10 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "camera,place=lazy,alloc=vmalloc",
             "only alloc=contig places buffers lazily; leave out place or alloc",
         ),
+        (
+            "h264dec-stateless,min-queued=1",
+            "a device with media requests starts without buffers; leave out min-queued",
+        ),
         ("camera,iommu=", "a name in [iommus]"),
         ("camera,sram=5000", "a multiple of 4KiB"),
         ("camera,window=0x0-0xfff", "whole pages"),
