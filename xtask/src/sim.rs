@@ -121,8 +121,11 @@ fn planted(names: &[String]) -> Result<()> {
 }
 
 /// Builds a tree's simulation, and returns the program's path.
+///
+/// Everything is built in the tree. Cargo gives the packages of all trees the same names: in one
+/// directory, it would take a library with a planted error for the sound one.
 fn build(tree: &Path) -> Result<PathBuf> {
-    let target = sh::target();
+    let target = tree.join("target");
     let mut build = sh::cargo();
     build.args(["build", "-q", "-p", "vb3-sim"]);
     build.env("CARGO_TARGET_DIR", &target);
