@@ -70,7 +70,7 @@ pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use process::is_worker;
 pub use serve::{
-    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, serve, serve_stdin,
+    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, built_in, serve, serve_stdin,
     serve_stdin_with,
 };
 pub use slots::{Packet, Picture};

@@ -176,7 +176,9 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
     socket.send(&answer, None, true).is_ok() && found == VERSION
 }
 
-pub(crate) fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
+/// Makes a codec of this crate; `None` if the kind needs another library.
+#[must_use]
+pub fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
     match kind {
         Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::new())),
         Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),

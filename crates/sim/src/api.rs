@@ -3,8 +3,8 @@
 use crate::memory::PLANES;
 use std::mem::{offset_of, size_of};
 use vb3_v4l2::sys::{
-    v4l2_buffer, v4l2_create_buffers, v4l2_exportbuffer, v4l2_format, v4l2_plane,
-    v4l2_remove_buffers, v4l2_requestbuffers,
+    V4L2_BUF_FLAG_REQUEST_FD, v4l2_buffer, v4l2_create_buffers, v4l2_exportbuffer, v4l2_format,
+    v4l2_plane, v4l2_remove_buffers, v4l2_requestbuffers,
 };
 
 pub(crate) const EAGAIN: i32 = 11;
@@ -55,7 +55,7 @@ impl Arg {
         arg
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, at: usize, bytes: &[u8]) {
         if let Some(to) = self.0.get_mut(at..at + bytes.len()) {
             to.copy_from_slice(bytes);
         }
@@ -126,6 +126,18 @@ pub(crate) fn buffer(
     );
     plane.put(offset_of!(v4l2_plane, m), &m.to_ne_bytes());
     (arg, Some(plane))
+}
+
+/// Sets a buffer's time, in seconds.
+pub(crate) fn put_time(buffer: &mut Arg, seconds: i64) {
+    buffer.put(offset_of!(v4l2_buffer, timestamp), &seconds.to_ne_bytes());
+}
+
+/// Puts a buffer into a media request.
+pub(crate) fn put_request(buffer: &mut Arg, fd: i32) {
+    let flags = buffer.u32(offset_of!(v4l2_buffer, flags)) | V4L2_BUF_FLAG_REQUEST_FD;
+    buffer.put(offset_of!(v4l2_buffer, flags), &flags.to_ne_bytes());
+    buffer.put(offset_of!(v4l2_buffer, __bindgen_anon_1), &fd.to_ne_bytes());
 }
 
 /// The fields of a buffer that a call returns.

@@ -62,7 +62,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Every camera and display works for a program that begins now.
+    /// Every device but a loopback works for a program that begins now.
     fn start_anew(&mut self) -> Check {
         let programs: Vec<u32> = self.programs.keys().copied().collect();
         for program in programs {
@@ -75,8 +75,10 @@ impl Sim<'_> {
         self.revoked = false;
         self.disturbed = false;
         for node in 0..self.nodes.len() {
-            let name = self.nodes.get(node).map(|node| node.name.clone());
-            if matches!(name.as_deref(), Some("camera" | "display")) {
+            let is_tested = self.nodes.get(node).is_some_and(|node| {
+                matches!(node.name.as_str(), "camera" | "display") || node.is_mem2mem()
+            });
+            if is_tested {
                 self.expect_frames(program, node)?;
             }
         }
@@ -87,27 +89,37 @@ impl Sim<'_> {
         let Some(file) = self.open_node(program, node)? else {
             return Err("a device that is plugged in cannot be opened".to_owned());
         };
-        let at = (file, 0);
         let mut dice = Dice::new(self.plan.seed, 3);
-        if !self.request(at, Model::Mmap, 4, false)? || !self.fill(at, &mut dice)? {
-            return Err(format!("no buffers for node {node} after all faults"));
-        }
-        if !self.stream(at, true)? {
-            return Err(format!("node {node} does not stream after all faults"));
+        let count = self.files.get(file).map_or(0, |file| file.queues.len());
+        let queues: Vec<At> = (0..count).map(|queue| (file, queue)).collect();
+        for &at in &queues {
+            if !self.request(at, Model::Mmap, 4, false)? || !self.fill(at, &mut dice)? {
+                return Err(format!("no buffers for node {node} after all faults"));
+            }
+            if !self.stream(at, true)? {
+                return Err(format!("node {node} does not stream after all faults"));
+            }
         }
         for _ in 0..MOST_TICKS {
-            if self.queue(at)?.taken >= ENOUGH {
+            let has_enough = |at: &At| self.queue(*at).is_ok_and(|queue| queue.taken >= ENOUGH);
+            if queues.iter().all(has_enough) {
                 self.close(file);
                 return Ok(());
             }
-            self.dequeue(at, &mut dice)?;
-            self.run_due_work()?;
-            self.fill(at, &mut dice)?;
+            for &at in &queues {
+                self.dequeue(at, &mut dice)?;
+                self.run_due_work()?;
+                self.fill(at, &mut dice)?;
+                // A decoder's stream ends where its format is found.
+                if !self.queue(at)?.streaming {
+                    self.stream(at, true)?;
+                }
+            }
             self.pass(STEP_NS)?;
         }
         Err(format!(
             "node {node} gives no buffers after all faults: {:?}",
-            self.queue(at)?
+            self.files.get(file).map(|file| &file.queues)
         ))
     }
 

@@ -14,16 +14,20 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod codecs;
 mod ending;
 mod events;
+mod heaps;
 mod memory;
 mod model;
 mod moves;
 mod pixels;
 mod plan;
 mod process;
+mod requests;
 mod run;
 mod shrink;
+mod slices;
 mod steps;
 
 pub use plan::{Pace, Plan};

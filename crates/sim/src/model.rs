@@ -3,7 +3,7 @@
 use crate::api::{Kind, Model};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use vb3_host::{CallId, FileId, Tag};
+use vb3_host::{CallId, FileId, NodeId, Tag};
 
 /// A node, as the simulation found it at the start.
 #[derive(Debug)]
@@ -18,6 +18,26 @@ pub(crate) struct Node {
     pub(crate) unknown: bool,
     /// The node whose writes this one delivers.
     pub(crate) writer: Option<usize>,
+    /// Its media device, for requests.
+    pub(crate) media: Option<NodeId>,
+}
+
+impl Node {
+    /// Whether each of its files has queues of both directions.
+    pub(crate) fn is_mem2mem(&self) -> bool {
+        let has = |output| self.kinds.iter().any(|kind| kind.output == output);
+        has(false) && has(true)
+    }
+
+    /// Whether it may refuse what a program gives it.
+    pub(crate) fn is_decoder(&self) -> bool {
+        self.name.contains("dec")
+    }
+
+    /// Whether its OUTPUT buffers need media requests.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.name.ends_with("stateless")
+    }
 }
 
 /// The holder of a buffer.
@@ -39,6 +59,28 @@ pub(crate) struct Buffer {
     /// The descriptor that was queued, or the program's slot.
     pub(crate) fd: i32,
     pub(crate) slot: u32,
+    /// What names it as an input of a memory-to-memory device.
+    pub(crate) time_us: i64,
+    /// Descriptor of the request that it was queued by; zero for none.
+    pub(crate) request: i32,
+}
+
+/// What a memory begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) sum: u32,
+    pub(crate) len: u32,
+    /// The pixel format that it was written in.
+    pub(crate) pixel: u32,
+}
+
+/// An OUTPUT buffer of a memory-to-memory file that has given no CAPTURE buffer yet.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// The memory that the device may still read; zero once the program has it back.
+    pub(crate) memory: u64,
+    /// Its bytes, where the model knows them.
+    pub(crate) content: Option<Content>,
 }
 
 /// A picture's size, pixel format, and bytes.
@@ -112,6 +154,8 @@ pub(crate) struct File {
     /// Its device has gone since.
     pub(crate) dead: bool,
     pub(crate) queues: Vec<Queue>,
+    /// Inputs of a memory-to-memory device without a result yet, by their time.
+    pub(crate) inputs: BTreeMap<i64, Input>,
 }
 
 /// A mapping of a buffer by a program.
@@ -129,8 +173,8 @@ pub(crate) struct Mapping {
 pub(crate) struct ModelMemory {
     /// Grows with each writer.
     pub(crate) generation: u64,
-    /// Checksum and length of its first bytes, where the model knows them.
-    pub(crate) content: Option<(u32, u32)>,
+    /// Its first bytes, where the model knows them.
+    pub(crate) content: Option<Content>,
     /// Queues that may write to it now.
     pub(crate) writers: u32,
     /// Output nodes that have it queued.

@@ -2,7 +2,7 @@
 
 use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
 use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
-use crate::model::{Buffer, BufferHolder};
+use crate::model::{Buffer, BufferHolder, Content, Mapping};
 use crate::pixels::{self, YUYV};
 use crate::plan::Dice;
 use crate::run::{Check, Sim};
@@ -15,6 +15,13 @@ use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
 /// DMA_BUF_IOCTL_SYNC, and its flags.
 const SYNC: u32 = 0x4008_6200;
 const END: u64 = 4;
+
+const EPIPE: i32 = 32;
+
+/// Returns the request's descriptor in what [`Sim::queue_by_request`] returned, or zero.
+fn request_of(value: Option<i64>) -> i32 {
+    value.and_then(|fd| i32::try_from(fd).ok()).unwrap_or(0)
+}
 
 impl Sim<'_> {
     /// The device has none of a queue's buffers any more.
@@ -36,10 +43,12 @@ impl Sim<'_> {
         let Ok(of) = self.queue((file, queue)) else {
             return;
         };
-        let (output, memory) = (
-            of.kind.output,
-            of.buffers.get(&index).map_or(0, |b| b.memory),
-        );
+        let (output, buffer) = (of.kind.output, of.buffers.get(&index));
+        let (memory, time_us) = buffer.map_or((0, 0), |b| (b.memory, b.time_us));
+        let file = self.files.get_mut(file).filter(|_| output);
+        if let Some(input) = file.and_then(|file| file.inputs.get_mut(&time_us)) {
+            input.memory = 0;
+        }
         if let Some(memory) = self.memories.get_mut(&memory) {
             if output {
                 memory.readers.remove(&node);
@@ -51,6 +60,13 @@ impl Sim<'_> {
 
     /// Notes a write to a memory. Devices that read it now get unknown bytes.
     fn written(&mut self, memory: u64) {
+        let inputs = self
+            .files
+            .iter_mut()
+            .flat_map(|file| file.inputs.values_mut());
+        for input in inputs.filter(|input| input.memory == memory) {
+            input.content = None;
+        }
         let Some(memory) = self.memories.get_mut(&memory) else {
             return;
         };
@@ -119,16 +135,29 @@ impl Sim<'_> {
         let Some((source, memory, buffer)) = self.source(at, index, dice)? else {
             return Ok(());
         };
-        if kind.output && place == Some(BufferHolder::Program) && dice.percent(80) {
-            self.paint(at, source, memory)?;
+        let is_seen = |m: &Mapping| m.memory == memory;
+        if self.plan.codecs && source == Source::Own && !self.mappings.iter().any(is_seen) {
+            self.map_buffer(at, index)?;
         }
-        let (mut arg, mut plane) = api::buffer(kind, model, index, source, size);
-        let request = if only_prepare {
-            VIDIOC_PREPARE_BUF
-        } else {
-            VIDIOC_QBUF
+        let mut used = size;
+        if kind.output && place == Some(BufferHolder::Program) && dice.percent(80) {
+            used = self.paint(at, source, memory)?.unwrap_or(size);
+        }
+        let (mut arg, mut plane) = api::buffer(kind, model, index, source, used);
+        let mut buffer = buffer;
+        if kind.output && self.is_mem2mem(at) {
+            let seconds = i64::try_from(self.next_call).unwrap_or(0);
+            api::put_time(&mut arg, seconds);
+            buffer.time_us = seconds * 1_000_000;
+        }
+        let args = (&mut arg, plane.as_mut());
+        let done = match only_prepare {
+            true => self.ioctl(at.0, VIDIOC_PREPARE_BUF, args, None)?,
+            false if kind.output && self.is_stateless(at) => {
+                self.queue_by_request(at, index, args, dice)?
+            }
+            false => self.ioctl(at.0, VIDIOC_QBUF, args, None)?,
         };
-        let done = self.ioctl(at.0, request, (&mut arg, plane.as_mut()), None)?;
         self.note(|| {
             format!(
                 "{at:?} QBUF {index} prepare {only_prepare} {source:?} memory {memory}: {done:?}"
@@ -149,10 +178,14 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            (Ok(_), Some(BufferHolder::Program)) => {
+            // The program dropped the buffer's request, and has the buffer again.
+            (Ok(None), _) => Ok(()),
+            (Ok(value), Some(BufferHolder::Program)) => {
+                buffer.request = request_of(value);
                 self.queued(at, index, (memory, buffer), only_prepare)
             }
-            (Ok(_), Some(BufferHolder::Prepared)) if !only_prepare => {
+            (Ok(value), Some(BufferHolder::Prepared)) if !only_prepare => {
+                buffer.request = request_of(value);
                 self.queued(at, index, (memory, buffer), false)
             }
             (Ok(_), place) => Err(format!("QBUF took buffer {index} that is {place:?}")),
@@ -171,18 +204,33 @@ impl Sim<'_> {
             .filter(|b| b.place == BufferHolder::Prepared)
             .cloned();
         let (memory, generation, buffer) = match was {
-            Some(was) => (was.memory, was.generation, was),
+            Some(was) => {
+                let (time_us, request) = (buffer.time_us, buffer.request);
+                (
+                    was.memory,
+                    was.generation,
+                    Buffer {
+                        time_us,
+                        request,
+                        ..was
+                    },
+                )
+            }
             None => (memory, self.hand_over(memory, output), buffer),
         };
         if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
             let content = of.content.filter(|_| of.writers == 0);
+            let same = content.filter(|_| of.generation == generation);
             if let Some(node) = self.nodes.get_mut(node) {
                 match content {
-                    Some((sum, _)) => _ = node.written.insert(sum),
+                    Some(content) => _ = node.written.insert(content.sum),
                     None => node.unknown = true,
                 }
+            }
+            if !only && self.is_mem2mem(at) {
+                self.note_input(at, buffer.time_us, (memory, same))?;
             }
         }
         let place = if only {
@@ -246,8 +294,9 @@ impl Sim<'_> {
             Ok(None) => Ok(()),
             Ok(Some(_)) => self.dequeued(at, told),
             Err(EAGAIN) if waits.is_none() && streaming => Ok(()),
-            // EPIPE after a stream's last buffer.
-            Err(errno) if streaming => self.expect(at, "DQBUF", errno, &[EBUSY, 32]),
+            // After a stream's last buffer, a program begins anew.
+            Err(EPIPE) if streaming => self.stream(at, false).map(drop),
+            Err(errno) if streaming => self.expect(at, "DQBUF", errno, &[EBUSY]),
             Err(errno) if known && has_buffers => self.expect(at, "DQBUF", errno, &[EINVAL]),
             Err(errno) => self.expect(at, "DQBUF", errno, &[EINVAL, EBUSY]),
         }
@@ -266,30 +315,42 @@ impl Sim<'_> {
             ));
         }
         let is_error = told.flags & ERROR != 0;
-        if is_error && !self.disturbed {
+        let is_mem2mem = self.is_mem2mem(at);
+        let output = queue.kind.output;
+        // The last buffer of a stream has no picture.
+        let is_last = is_mem2mem && told.used == 0;
+        if is_error && !self.disturbed && !self.is_decoder(at) {
             return Err(format!(
                 "DQBUF gave buffer {index} with an error, and nothing failed"
             ));
         }
-        let output = queue.kind.output;
         let last = (told.sequence, told.time_us);
         if let Some((sequence, time)) = queue.last
             && !output
             && !is_error
+            && !is_last
             && (told.sequence <= sequence || told.time_us < time)
         {
             return Err(format!("DQBUF: {last:?} after {:?}", (sequence, time)));
         }
-        if !output && !is_error {
-            self.check_sequence(at, told)?;
-            self.compare(at, &buffer, told)?;
+        match output {
+            true if is_mem2mem => {
+                let program = self.files.get(at.0).map_or(0, |file| file.program);
+                self.check_complete(program, buffer.request)?;
+            }
+            false if is_mem2mem => self.check_result(at, &buffer, told)?,
+            false if !is_error => {
+                self.check_sequence(at, told)?;
+                self.compare(at, &buffer, told)?;
+            }
+            _ => {}
         }
         self.take_back(at, index);
         self.counts.cycles += 1;
         if let Some(queue) = self.queue_mut(at) {
-            if !is_error {
+            queue.taken += 1;
+            if !is_error && !is_last {
                 queue.last = Some(last);
-                queue.taken += 1;
             }
             if let Some(buffer) = queue.buffers.get_mut(&index) {
                 buffer.place = BufferHolder::Program;
@@ -320,8 +381,6 @@ impl Sim<'_> {
         let Some(file) = self.files.get(file) else {
             return Ok(());
         };
-        let memory = self.memories.get(&buffer.memory);
-        let is_alone = memory.is_some_and(|m| m.generation == buffer.generation && m.writers == 1);
         let len = width * height * 2;
         let is_camera = self
             .nodes
@@ -333,12 +392,11 @@ impl Sim<'_> {
                 told.index, told.used
             ));
         }
-        if self.revoked || pixel != YUYV || told.used != len || !is_alone {
+        if self.revoked || pixel != YUYV || told.used != len {
             return Ok(());
         }
-        let program = file.program;
-        let node = file.node;
-        let Some(bytes) = self.bytes(program, buffer, len)? else {
+        let (program, node) = (file.program, file.node);
+        let Some(bytes) = self.bytes_alone(program, buffer, len)? else {
             return Ok(());
         };
         let Some(node) = self.nodes.get(node) else {
@@ -346,7 +404,8 @@ impl Sim<'_> {
         };
         let sum = crc32fast::hash(&bytes);
         if node.name == "camera" {
-            let is_right = pixels::picture(width, height, told.sequence, |right| right == bytes);
+            let size = (width, height);
+            let is_right = pixels::picture(YUYV, size, told.sequence, |right| right == bytes);
             if !is_right {
                 return Err(format!(
                     "buffer {}: not the bytes of picture {}",
@@ -360,11 +419,31 @@ impl Sim<'_> {
         } else {
             return Ok(());
         }
-        self.counts.pictures += 1;
-        if let Some(memory) = self.memories.get_mut(&buffer.memory) {
-            memory.content = Some((sum, len));
-        }
+        self.note_content(buffer.memory, Content { sum, len, pixel });
         Ok(())
+    }
+
+    /// A device has written these bytes, which were compared.
+    pub(crate) fn note_content(&mut self, memory: u64, content: Content) {
+        self.counts.pictures += 1;
+        if let Some(memory) = self.memories.get_mut(&memory) {
+            memory.content = Some(content);
+        }
+    }
+
+    /// As [`Self::bytes`]; `None` too where others than the buffer's device may have written them.
+    pub(crate) fn bytes_alone(
+        &mut self,
+        program: u32,
+        buffer: &Buffer,
+        len: u32,
+    ) -> Check<Option<Vec<u8>>> {
+        let memory = self.memories.get(&buffer.memory);
+        let is_alone = memory.is_some_and(|m| m.generation == buffer.generation && m.writers == 1);
+        match is_alone {
+            true => self.bytes(program, buffer, len),
+            false => Ok(None),
+        }
     }
 
     /// Returns a buffer's bytes for a program; `None` where it has no way to it.
@@ -410,21 +489,15 @@ impl Sim<'_> {
         Ok(matches!(done, vb3_host::CallOutcome::Done(_)))
     }
 
-    /// Lets a program write a unique picture, if it has access.
-    fn paint(&mut self, at: At, source: Source, memory: u64) -> Check {
-        let (width, height, pixel, _) = self.queue(at)?.picture;
+    /// Lets a program write a picture, if it has access. Returns the length of a whole one.
+    fn paint(&mut self, at: At, source: Source, memory: u64) -> Check<Option<u32>> {
+        let pixel = self.queue(at)?.picture.2;
         let program = self.files.get(at.0).map_or(0, |file| file.program);
         let number = self.next_picture;
         self.next_picture += 1;
-        if pixel != YUYV {
-            return Ok(());
-        }
-        let mut bytes = pixels::picture(width, height, number % 512, <[u8]>::to_vec);
-        // No two pictures are the same.
-        bytes
-            .iter_mut()
-            .zip(number.to_ne_bytes())
-            .for_each(|(to, byte)| *to = byte);
+        let Some(bytes) = self.painting(at, number)? else {
+            return Ok(None);
+        };
         let written = match source {
             Source::Own => {
                 let mapping = self.mappings.iter().find(|m| m.memory == memory);
@@ -452,13 +525,17 @@ impl Sim<'_> {
         if written > 0 {
             self.written(memory);
         }
-        if written == bytes.len() {
-            let len = u32::try_from(bytes.len()).unwrap_or(0);
-            if let Some(memory) = self.memories.get_mut(&memory).filter(|m| m.writers == 0) {
-                memory.content = Some((crc32fast::hash(&bytes), len));
-            }
+        if written != bytes.len() {
+            return Ok(None);
         }
-        Ok(())
+        let (sum, len) = (
+            crc32fast::hash(&bytes),
+            u32::try_from(bytes.len()).unwrap_or(0),
+        );
+        if let Some(memory) = self.memories.get_mut(&memory).filter(|m| m.writers == 0) {
+            memory.content = Some(Content { sum, len, pixel });
+        }
+        Ok(Some(len))
     }
 
     /// The model's buffers, by their place.

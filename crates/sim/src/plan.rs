@@ -56,12 +56,17 @@ pub struct Plan {
     pub faults: bool,
     /// How time passes.
     pub pace: Pace,
+    /// Whether programs use codecs and dma-heaps, too.
+    pub codecs: bool,
 }
 
 const STEPS: u32 = 260;
 
+const STATELESS: &str = "h264dec-stateless";
+const SIZES: [&str; 3] = ["16x16", "32x16", "64x48"];
+
 fn device(dice: &mut Dice, machine: &str) -> String {
-    let size = ["16x16", "32x16", "64x48"][dice.below(3) as usize];
+    let size = SIZES[dice.below(3) as usize];
     let kind = ["camera", "camera", "display", "loopback", "convert"][dice.below(5) as usize];
     let mut spec = format!("{kind},size={size},format=YUYV");
     if kind == "camera" {
@@ -74,6 +79,27 @@ fn device(dice: &mut Dice, machine: &str) -> String {
     if dice.percent(30) {
         spec += ",pace=free";
     }
+    spec + &memory(dice, machine)
+}
+
+/// A device between two queues: its codec runs in a thread, and each picture is one OUTPUT buffer.
+fn codec(dice: &mut Dice, machine: &str) -> String {
+    let size = SIZES[dice.below(3) as usize];
+    let kind = ["jpegdec", "jpegenc", STATELESS, "convert"][dice.below(4) as usize];
+    let format = if kind == "convert" { "YUYV" } else { "NV12" };
+    let mut spec = format!("{kind},size={size},format={format}");
+    for option in memory(dice, machine).split(',').skip(1) {
+        // A device with media requests starts without buffers.
+        if kind != STATELESS || !option.starts_with("min-queued") {
+            spec += &format!(",{option}");
+        }
+    }
+    spec
+}
+
+/// Options about a device's memory.
+fn memory(dice: &mut Dice, machine: &str) -> String {
+    let mut spec = String::new();
     let alloc = dice.below(5) as usize;
     spec += ["", "", "", ",alloc=sg", ",alloc=vmalloc"][alloc];
     let has_dma = alloc < 4;
@@ -93,9 +119,24 @@ fn device(dice: &mut Dice, machine: &str) -> String {
 }
 
 impl Plan {
-    /// Expands a seed.
+    /// Expands a seed. Half of all seeds also have heaps and codecs.
     #[must_use]
     pub fn of(seed: u64) -> Self {
+        let mut plan = Self::basic(seed);
+        let mut dice = Dice::new(seed, 4);
+        if dice.percent(50) {
+            let codecs = (0..1 + dice.below(2)).map(|_| codec(&mut dice, plan.machine));
+            plan.devices.extend(codecs.collect::<Vec<_>>());
+            // Codecs work in threads. Only a clock of the world's own waits for them.
+            plan.pace = Pace::Virtual;
+            plan.codecs = true;
+        }
+        plan
+    }
+
+    /// Expands a seed to cameras, displays, loopbacks and converters only.
+    #[must_use]
+    pub fn basic(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 1);
         let names: Vec<&'static str> = BUILTINS.iter().map(|(name, _)| *name).collect();
         let machine = dice.pick(&names).copied().unwrap_or("pc");
@@ -111,6 +152,7 @@ impl Plan {
             steps: (0..STEPS / 2 + dice.below(STEPS)).collect(),
             faults: dice.percent(60),
             pace: if is_given { Pace::Given } else { Pace::Virtual },
+            codecs: false,
         }
     }
 

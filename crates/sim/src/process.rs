@@ -4,10 +4,11 @@ use crate::memory::Space;
 use rustix::fs::fstat;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
+use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// A dma-buf's open file, which descriptors of several processes name.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Process {
     pub(crate) call: Cell<CallId>,
     pub(crate) space: Arc<Space>,
     pub(crate) fds: RefCell<BTreeMap<i32, Rc<Shared>>>,
+    /// Media requests. Their numbers lie above all others, and none comes twice.
+    pub(crate) requests: RefCell<BTreeMap<i32, FileId>>,
 }
 
 impl Process {
@@ -38,7 +41,13 @@ impl Process {
             call: Cell::new(CallId(0)),
             space: Space::new(pid),
             fds: RefCell::default(),
+            requests: RefCell::default(),
         }
+    }
+
+    /// Returns the file of a request's descriptor.
+    pub(crate) fn request(&self, fd: i32) -> Option<FileId> {
+        self.requests.borrow().get(&fd).copied()
     }
 
     /// Takes the lowest free number for a file.
@@ -64,6 +73,12 @@ impl Process {
     }
 }
 
+/// The identity of a request's file: no other file is on this device.
+const fn identity_of(file: FileId) -> FdIdentity {
+    let (dev, ino) = (u64::MAX, file.0);
+    FdIdentity { dev, ino }
+}
+
 impl Caller for Process {
     fn pid(&self) -> u32 {
         self.pid
@@ -83,7 +98,9 @@ impl Caller for Process {
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
         const EBADF: Errno = Errno(9);
-        self.shared(fd).map(|shared| shared.id).ok_or(EBADF)
+        let shared = self.shared(fd).map(|shared| shared.id);
+        let request = || self.request(fd).map(identity_of);
+        shared.or_else(request).ok_or(EBADF)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
@@ -98,6 +115,13 @@ impl Caller for Process {
             tag,
             memory: Cell::new(0),
         }))
+    }
+
+    fn install_file(&self, file: FileId, _: &CStr, _: bool) -> Result<(i32, FdIdentity), Errno> {
+        const FIRST: u64 = 1000;
+        let fd = i32::try_from(FIRST + file.0).map_err(|_| Errno::ENFILE)?;
+        self.requests.borrow_mut().insert(fd, file);
+        Ok((fd, identity_of(file)))
     }
 
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {

@@ -5,13 +5,18 @@ use crate::memory::{ARG, PLANES};
 use crate::model::{File, Mapping, ModelMemory, Node};
 use crate::plan::{Dice, Pace, Plan};
 use crate::process::Process;
+use crate::slices;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vb3_devices::spec::DeviceSpec;
-use vb3_host::{Backend as _, CallId, CallOutcome, Caller as _, Errno, NodeId, ProcessMemory as _};
+use vb3_host::{
+    Backend as _, CallId, CallOutcome, Caller as _, Errno, FileId, NodeId, NodeKind,
+    ProcessMemory as _,
+};
 use vb3_machine::{Profile, Staleness};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 use vb3_world::{Outside, World};
@@ -53,10 +58,13 @@ pub(crate) struct Sim<'a> {
     pub(crate) world: World,
     pub(crate) clock: Arc<AtomicU64>,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) heaps: Vec<NodeId>,
     pub(crate) programs: BTreeMap<u32, Process>,
     pub(crate) files: Vec<File>,
     pub(crate) mappings: Vec<Mapping>,
     pub(crate) memories: BTreeMap<u64, ModelMemory>,
+    /// Results of a device's inputs, by the node and the inputs' checksum.
+    pub(crate) results: BTreeMap<(usize, u32), u32>,
     pub(crate) next_memory: u64,
     pub(crate) next_call: u64,
     pub(crate) next_pid: u32,
@@ -121,7 +129,7 @@ impl<'a> Sim<'a> {
     fn new(plan: &'a Plan, with_trace: bool) -> Check<Self> {
         let clock = Arc::new(AtomicU64::new(START_NS));
         let source = Arc::clone(&clock);
-        let codecs = vb3_codec::Launch::in_thread();
+        let codecs = vb3_codec::Launch::in_thread_with(slices::make);
         let outside = Outside::new(move || source.load(Ordering::Relaxed), codecs);
         let specs = plan.devices.iter().map(|spec| spec.parse::<DeviceSpec>());
         let specs = specs.collect::<Result<Vec<_>, _>>();
@@ -150,10 +158,12 @@ impl<'a> Sim<'a> {
             world,
             clock,
             nodes: Vec::new(),
+            heaps: Vec::new(),
             programs: BTreeMap::new(),
             files: Vec::new(),
             mappings: Vec::new(),
             memories: BTreeMap::new(),
+            results: BTreeMap::new(),
             next_memory: 1,
             next_call: 1,
             next_pid: 100,
@@ -179,6 +189,11 @@ impl<'a> Sim<'a> {
     fn find_nodes(&mut self) -> Check {
         let devices = self.world.devices();
         let devices: Vec<_> = devices.map(|(n, kind)| (n, kind.to_owned())).collect();
+        let all = self.world.nodes();
+        let heaps = all
+            .iter()
+            .filter(|node| node.path.starts_with("/dev/dma_heap"));
+        self.heaps = heaps.map(|node| node.id).collect();
         let mut writer = None;
         for (number, name) in devices {
             if name == "loopback-output" {
@@ -186,6 +201,12 @@ impl<'a> Sim<'a> {
             }
             let kinds = self.kinds_of(number)?;
             let writer = writer.filter(|_| name == "loopback-capture");
+            let own = all.iter().find(|node| node.id.0 == number);
+            let is_media = |node: &&vb3_host::Node| {
+                matches!(node.kind, NodeKind::Media { .. })
+                    && own.is_some_and(|own| own.devices == node.devices)
+            };
+            let media = all.iter().find(is_media).map(|node| node.id);
             self.nodes.push(Node {
                 number,
                 name,
@@ -194,6 +215,7 @@ impl<'a> Sim<'a> {
                 written: Default::default(),
                 unknown: false,
                 writer,
+                media,
             });
         }
         Ok(())
@@ -256,13 +278,23 @@ impl<'a> Sim<'a> {
         &mut self,
         file: usize,
         request: u32,
+        args: (&mut Arg, Option<&mut Arg>),
+        wait: Option<CallId>,
+    ) -> Check<Result<Option<i64>, i32>> {
+        match self.files.get(file) {
+            Some(file) => self.call((file.id, file.program), request, args, wait),
+            None => Err("the simulation has lost a file".to_owned()),
+        }
+    }
+
+    /// As [`Self::ioctl`], on any file of a program.
+    pub(crate) fn call(
+        &mut self,
+        (id, program): (FileId, u32),
+        request: u32,
         (arg, plane): (&mut Arg, Option<&mut Arg>),
         wait: Option<CallId>,
     ) -> Check<Result<Option<i64>, i32>> {
-        let (id, program) = match self.files.get(file) {
-            Some(file) => (file.id, file.program),
-            None => return Err("the simulation has lost a file".to_owned()),
-        };
         let Some(process) = self.programs.get(&program) else {
             return Err("the simulation has lost a program".to_owned());
         };
@@ -295,12 +327,33 @@ impl<'a> Sim<'a> {
     pub(crate) fn run_due_work(&mut self) -> Check {
         for _ in 0..64 {
             self.wake()?;
-            if !self.world.is_due() {
+            if !self.world.is_due() && !self.await_codecs()? {
                 return Ok(());
             }
             self.world.tick();
         }
         self.wake()
+    }
+
+    /// Waits for codecs, which work in threads, so that each run finds the same. Returns whether one
+    /// has something.
+    fn await_codecs(&self) -> Check<bool> {
+        const LONGEST: Timespec = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        if !self.world.is_preparing() {
+            return Ok(false);
+        }
+        let fds = self.world.wake_fds();
+        let mut fds: Vec<_> = fds
+            .iter()
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, Some(&LONGEST)) {
+            Ok(0) => Err("a codec does not answer".to_owned()),
+            _ => Ok(true),
+        }
     }
 
     /// Lets time pass until the next device work, or for `ns`.

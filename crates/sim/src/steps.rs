@@ -4,6 +4,7 @@ use crate::api::{self, Arg, DONE, EINVAL, ENODEV, Model, QUEUED, Source};
 use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
 use crate::plan::Dice;
 use crate::run::{Check, Sim};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use vb3_host::{Backend as _, Mmap, NodeId};
 use vb3_machine::Faults;
@@ -29,6 +30,7 @@ impl Sim<'_> {
         match dice.below(100) {
             0 => self.kill(program),
             1..3 => self.close_one(program, dice),
+            3..6 if self.plan.codecs && dice.percent(50) => self.allocate(program, dice),
             3..6 => self.receive(program, dice),
             6..8 => self.unmap(program, dice),
             8 if self.files.len() < 6 => self.open(program, dice),
@@ -148,6 +150,7 @@ impl Sim<'_> {
                     program,
                     dead,
                     queues,
+                    inputs: BTreeMap::new(),
                 });
                 let file = self.files.len() - 1;
                 self.hear(file)?;
@@ -179,6 +182,11 @@ impl Sim<'_> {
         self.mappings.retain(|mapping| mapping.program != program);
         while let Some(at) = self.files.iter().position(|file| file.program == program) {
             self.close(at);
+        }
+        let process = self.programs.get(&program);
+        let requests = process.map(|process| process.requests.take());
+        for file in requests.into_iter().flat_map(BTreeMap::into_values) {
+            self.world.release(file);
         }
         if let Some(process) = self.programs.remove(&program) {
             let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
@@ -242,7 +250,12 @@ impl Sim<'_> {
     /// A call on a file: mostly what leads on from where its queues are.
     fn on_file(&mut self, file: usize, dice: &mut Dice) -> Check {
         let count = self.files.get(file).map_or(0, |file| file.queues.len());
-        let at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
+        let mut at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
+        if self.plan.codecs && count > 1 && dice.percent(50) {
+            // A codec does nothing until both queues stream.
+            let stops = |nth: &usize| self.queue((file, *nth)).is_ok_and(|q| !q.streaming);
+            at.1 = (0..count).find(stops).unwrap_or(at.1);
+        }
         let queue = self.queue(at)?;
         if queue.blocked.is_some() && dice.percent(60) {
             return self.dequeue(at, dice);
@@ -360,6 +373,8 @@ impl Sim<'_> {
                 generation: 0,
                 fd: -1,
                 slot: 0,
+                time_us: 0,
+                request: 0,
             };
             if let Some(queue) = self.queue_mut(at) {
                 queue.buffers.insert(index, buffer);
@@ -485,9 +500,12 @@ impl Sim<'_> {
     }
 
     fn map(&mut self, at: At, dice: &mut Dice) -> Check {
+        let all: Vec<u32> = self.queue(at)?.buffers.keys().copied().collect();
+        self.map_buffer(at, dice.pick(&all).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn map_buffer(&mut self, at: At, index: u32) -> Check {
         let queue = self.queue(at)?;
-        let all: Vec<u32> = queue.buffers.keys().copied().collect();
-        let index = dice.pick(&all).copied().unwrap_or(0);
         if queue.model != Some(Model::Mmap) || self.mappings.len() >= 24 {
             return Ok(());
         }

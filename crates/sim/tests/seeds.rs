@@ -2,11 +2,10 @@
 
 use vb3_sim::{Plan, simulate};
 
-/// Runs seeds, and expects that they did something.
-fn run(seeds: impl Iterator<Item = u64>) {
+/// Runs plans, and expects that they did something.
+fn run(plans: impl Iterator<Item = Plan>) {
     let (mut cycles, mut pictures, mut faults) = (0, 0, 0);
-    for seed in seeds {
-        let plan = Plan::of(seed);
+    for plan in plans {
         let outcome = simulate(&plan, false);
         assert_eq!(outcome.failure, None, "{plan}");
         cycles += outcome.counts.cycles;
@@ -22,12 +21,12 @@ fn run(seeds: impl Iterator<Item = u64>) {
 // Two tests, for two cores.
 #[test]
 fn what_must_hold_does_for_the_first_500_seeds() {
-    run(0..500);
+    run((0..500).map(Plan::of));
 }
 
 #[test]
 fn what_must_hold_does_for_the_next_500_seeds() {
-    run(500..1000);
+    run((500..1000).map(Plan::of));
 }
 
 #[test]
@@ -45,7 +44,25 @@ fn seeds_that_failed_once_pass() {
         185, 216, 527, 783, 784, 957, 2819, 4672, 5410, 9548, 9584, 13661, 32783, 49968, 52764,
         55403, 56428, 58138, 67650, 71739, 82741, 88841,
     ]
+    .map(Plan::basic)
     .into_iter());
+}
+
+#[test]
+fn seeds_use_codecs_requests_and_heaps() {
+    let plans = (0..60).map(Plan::of).filter(|plan| plan.codecs);
+    let traces: Vec<String> = plans.map(|plan| simulate(&plan, true).trace).collect();
+    let has = |what: &str| traces.iter().any(|trace| trace.contains(what));
+    for what in [
+        "allocates 4096 bytes",
+        "makes request",
+        "result of convert",
+        "result of h264dec-stateless",
+        "result of jpegdec",
+        "result of jpegenc",
+    ] {
+        assert!(has(what), "{what}");
+    }
 }
 
 #[test]

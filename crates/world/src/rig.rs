@@ -2,6 +2,7 @@
 
 use crate::World;
 use crate::memory::Shared;
+use crate::node::Node;
 use vb3_dmabuf::HolderKind;
 use vb3_machine::Machine;
 use vb3_report::Held;
@@ -80,6 +81,13 @@ impl World {
         };
         let mut all = buffers.memories();
         all.any(|id| buffers.inspect(id, is_mapped) == Some(true))
+    }
+
+    /// Returns whether a device prepares data in another process or thread. One of
+    /// [`wake_fds`](vb3_host::Backend::wake_fds) becomes readable when it has some.
+    #[must_use]
+    pub fn is_preparing(&self) -> bool {
+        self.nodes.iter().any(Node::is_preparing)
     }
 
     /// Returns what is held, once the last program is gone.

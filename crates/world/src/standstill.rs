@@ -2,7 +2,6 @@
 //! is never late.
 
 use crate::World;
-use crate::node::Node;
 use crate::summary;
 use std::time::Duration;
 use vb3_report::DeviceFailure;
@@ -26,8 +25,8 @@ impl Standstill {
 impl World {
     /// Returns how long virtual time still waits for devices, or `None` if none prepares data.
     pub(super) fn standstill(&self) -> Option<Duration> {
-        let prepares = self.nodes.iter().any(Node::is_preparing);
-        prepares.then(|| self.standstill.left(self.clock.real_ns()))
+        self.is_preparing()
+            .then(|| self.standstill.left(self.clock.real_ns()))
     }
 
     /// Returns whether virtual time may advance: no device prepares data, or one has stopped

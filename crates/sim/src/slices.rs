@@ -1,0 +1,152 @@
+//! A made-up format of slices for the stateless decoder, and the codec that decodes it.
+//!
+//! A slice begins as one of H.264 does, since the device reads its header. Three bytes follow: the
+//! picture's width and height in macroblocks, and its number.
+
+use crate::api::Arg;
+use crate::memory::PLANES;
+use std::mem::{offset_of, size_of};
+use vb3_codec::{Codec, Colour, Config, Field, Kind, Out, Planes, Rect, Stop, StreamFormat};
+use vb3_v4l2::cid;
+use vb3_v4l2::sys::{
+    V4L2_CTRL_WHICH_REQUEST_VAL, V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY, v4l2_ctrl_h264_sps,
+    v4l2_ext_control, v4l2_ext_controls,
+};
+
+/// The pixel format of slices.
+pub(crate) const S264: u32 = u32::from_le_bytes(*b"S264");
+
+/// Start code, the NAL unit's type, and a slice header: macroblock 0, type 7, parameter set 0.
+const HEAD: [u8; 6] = [0, 0, 1, 0x65, 0x88, 0x80];
+
+/// Returns a slice.
+pub(crate) fn slice(width: u32, height: u32, number: u8) -> Vec<u8> {
+    // CAST: the simulation's pictures are small.
+    let mut bytes = HEAD.to_vec();
+    bytes.extend([(width / 16) as u8, (height / 16) as u8, number]);
+    bytes
+}
+
+/// The planes of a picture: no two samples next to each other are the same.
+fn planes(width: u32, height: u32, number: u8) -> [Vec<u8>; 3] {
+    [width * height, width * height / 4, width * height / 4].map(|len| {
+        let all = (0..len).map(|at| (at as u8).wrapping_mul(7).wrapping_add(number));
+        all.collect()
+    })
+}
+
+/// Returns a slice's picture in NV12.
+pub(crate) fn nv12(width: u32, height: u32, number: u8) -> Vec<u8> {
+    let [luma, u, v] = planes(width, height, number);
+    let pairs = u.into_iter().zip(v).flat_map(|(u, v)| [u, v]);
+    luma.into_iter().chain(pairs).collect()
+}
+
+/// Makes a codec of a device: JPEG's real ones, and one for slices.
+pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
+    match kind {
+        Kind::H264StatelessDecoder => Some(Box::new(Slices(None))),
+        kind => vb3_codec::built_in(kind),
+    }
+}
+
+/// Decodes slices; has the size that the parent knows.
+struct Slices(Option<(u32, u32)>);
+
+impl Codec for Slices {
+    fn configure(&mut self, _: Config) {}
+
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        let at = data.windows(HEAD.len()).position(|bytes| bytes == HEAD);
+        let rest = at.and_then(|at| data.get(at + HEAD.len()..));
+        let Some(&[wide @ 1..=8, high @ 1..=8, number, ..]) = rest else {
+            return out.corrupt(tag, "no slice of the simulation");
+        };
+        let (width, height) = (u32::from(wide) * 16, u32::from(high) * 16);
+        if self.0 != Some((width, height)) {
+            out.format(&StreamFormat {
+                coded_width: width,
+                coded_height: height,
+                visible: Rect {
+                    left: 0,
+                    top: 0,
+                    width,
+                    height,
+                },
+                colour: Colour::default(),
+                held_back: 0,
+                bits: 8,
+                profile: 0,
+                level: 0,
+            })?;
+            self.0 = Some((width, height));
+        }
+        let [y, u, v] = &planes(width, height, number);
+        let [whole, half] = [width as usize, width as usize / 2];
+        let picture = Planes {
+            width,
+            height,
+            data: [y, u, v],
+            strides: [whole, half, half],
+        };
+        out.picture(tag, false, &picture, Field::Progressive)
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {}
+}
+
+/// The arguments of S_EXT_CTRLS: sets the sequence parameters of pictures with a request.
+pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
+    const CONTROL: usize = size_of::<v4l2_ext_control>();
+    const SPS: usize = size_of::<v4l2_ctrl_h264_sps>();
+    let mut arg = Arg::new(
+        size_of::<v4l2_ext_controls>(),
+        &[
+            (0, V4L2_CTRL_WHICH_REQUEST_VAL),
+            (offset_of!(v4l2_ext_controls, count), 1),
+            // CAST: the bits of a descriptor's number.
+            (offset_of!(v4l2_ext_controls, request_fd), request as u32),
+        ],
+    );
+    arg.put(
+        offset_of!(v4l2_ext_controls, controls),
+        &PLANES.to_ne_bytes(),
+    );
+    let mut control = Arg::new(
+        CONTROL + SPS,
+        &[
+            (offset_of!(v4l2_ext_control, id), cid::STATELESS_H264_SPS),
+            // CAST: about a thousand bytes.
+            (offset_of!(v4l2_ext_control, size), SPS as u32),
+            (
+                CONTROL + offset_of!(v4l2_ctrl_h264_sps, flags),
+                V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY,
+            ),
+        ],
+    );
+    let value = PLANES + CONTROL as u64;
+    control.put(
+        offset_of!(v4l2_ext_control, __bindgen_anon_1),
+        &value.to_ne_bytes(),
+    );
+    control.put(CONTROL + offset_of!(v4l2_ctrl_h264_sps, profile_idc), &[66]);
+    for (at, side) in [
+        (
+            offset_of!(v4l2_ctrl_h264_sps, pic_width_in_mbs_minus1),
+            width,
+        ),
+        (
+            offset_of!(v4l2_ctrl_h264_sps, pic_height_in_map_units_minus1),
+            height,
+        ),
+    ] {
+        // CAST: the simulation's pictures are small.
+        let macroblocks = (side / 16).saturating_sub(1) as u16;
+        control.put(CONTROL + at, &macroblocks.to_ne_bytes());
+    }
+    (arg, control)
+}
