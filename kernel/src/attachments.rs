@@ -34,7 +34,7 @@ impl<T> KBox<Node<T>> {
 pub struct List<T>(Option<KBox<Node<T>>>);
 
 impl<T> List<T> {
-    /// Most devices attached to one memory at a time.
+    /// Maximum number of devices attached to one memory at a time.
     pub const LIMIT: usize = 4096;
 
     /// Makes an empty list.

@@ -144,10 +144,10 @@ const DOC_LINTS: &[&str] = &["missing_docs", "missing_errors_doc"];
 /// The test that lists whether each public type of a library is `Send` and `Sync`.
 const THREADS: &str = "fn types_say_which_threads_they_may_visit";
 
-/// Most lines of `vb3-dma`'s smallest host, which its README shows and runs.
+/// Maximum number of lines of `vb3-dma`'s smallest host, which its README shows and runs.
 const MAX_HOST_LINES: usize = 60;
 
-/// Most lines of a source file; tests and generated files aside.
+/// Maximum number of lines of a source file; tests and generated files aside.
 const MAX_LINES: usize = 800;
 
 /// What no file of ours has. Written in two parts, so that this file passes its own rule.

@@ -495,7 +495,7 @@ pub enum Refused {
     TooLong {
         /// Bytes.
         found: usize,
-        /// Most bytes.
+        /// Maximum number of bytes.
         limit: usize,
     },
     /// The job does not fit the worker or its state.

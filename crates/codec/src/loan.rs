@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most loans at a time.
+/// Maximum number of loans at a time.
 pub const MAX_LOANS: usize = 32;
 /// Marks a loan without memory. It replaces the picture's layout, and the picture uses a slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;

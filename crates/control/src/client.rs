@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long to wait for an answer, except to an order that waits.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most events kept while the client waits for an answer. Further ones count as lost.
+/// Maximum number of events kept while the client waits for an answer. Further ones count as lost.
 const MAX_EVENTS: usize = 4096;
 
 /// A connection to a run. Every method waits for the run's answer, which comes when programs see the

@@ -153,7 +153,7 @@ static MODES: [Timings; 36] = [
     uhd(4096, 297_000_000, [88, 88, 128], CAN_REDUCE_FPS, (100, 0)),
 ];
 
-/// The EDID at first: a sink "HDMI capture" at the physical address 1.0.0.0, in blocks without their
+/// The initial EDID: a sink "HDMI capture" at the physical address 1.0.0.0, in blocks without their
 /// padding and checksums.
 #[rustfmt::skip]
 const EDID: [&[u8]; 2] = [&[
@@ -374,7 +374,7 @@ impl Hdmi {
 }
 
 impl DeviceSpec {
-    /// Returns the mode of an HDMI source at first, by `size=` and `fps=`. Without a rate, it is the
+    /// Returns the initial mode of an HDMI source, by `size=` and `fps=`. Without a rate, it is the
     /// fastest up to 60 frames a second.
     pub(crate) fn hdmi_mode(&self) -> Option<&'static Timings> {
         let size = self

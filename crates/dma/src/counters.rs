@@ -20,7 +20,7 @@ pub struct Counters {
     pub allocated_bytes: u64,
     /// Mappings and allocations whose view could not be taken from the device.
     pub failed_unmaps: u64,
-    /// Most bytes that were allocated for it at one time.
+    /// Maximum number of bytes that were allocated for it at one time.
     pub peak_bytes: u64,
 }
 

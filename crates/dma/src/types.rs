@@ -167,7 +167,7 @@ pub struct Limits {
     pub max_segment: u64,
     /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones for none).
     pub boundary: u64,
-    /// Most segments in one table. A device that takes one alone is refused memory that its
+    /// Maximum number of segments in one table. A device that takes one alone is refused memory that its
     /// other limits would split.
     pub max_segments: u32,
 }

@@ -32,7 +32,7 @@ pub trait Store<T> {
         self.remove(key).is_some()
     }
 
-    /// How many objects there are.
+    /// Number of objects.
     fn len(&self) -> usize;
 
     /// Whether there are none.

@@ -62,7 +62,7 @@ impl<T, L: Locks> fmt::Debug for Table<T, L> {
 }
 
 impl<T, L: Locks> Table<T, L> {
-    /// Most entries of any table.
+    /// Maximum number of entries of any table.
     pub const LIMIT: u32 = 1 << 20;
 
     /// An empty table for at most `limit` entries, and never more than [`LIMIT`](Self::LIMIT).
@@ -121,7 +121,7 @@ impl<T, L: Locks> Table<T, L> {
         Some(value)
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.vacant.with(|vacant| {

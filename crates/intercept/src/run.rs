@@ -22,7 +22,7 @@ use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
 use vb3_host::{Backend, Errno};
 
-/// Most notes that wait to be shown.
+/// Maximum number of notes that wait to be shown.
 const REMARKS: usize = 64;
 
 /// Runs a program and answers its calls with the backend's devices, until the program and all its

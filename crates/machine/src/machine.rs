@@ -32,7 +32,7 @@ pub struct DeviceLimits {
     pub max_segment: Option<u64>,
     /// Boundary mask.
     pub boundary: Option<u64>,
-    /// Most segments in a table.
+    /// Maximum number of segments in a table.
     pub max_segments: Option<u32>,
     /// Alignment of its addresses in bytes, a power of two.
     pub align: Option<u64>,

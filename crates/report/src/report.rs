@@ -21,21 +21,21 @@ use std::path::Path;
 /// Version of the format, raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;
 
-/// Most refusals kept one by one; further ones are counted in [`Report::refusals_left_out`].
+/// Maximum number of refusals kept one by one; further ones are counted in [`Report::refusals_left_out`].
 pub const MAX_REFUSALS: usize = 256;
 
-/// Most missing syncs kept one by one; further ones are counted in
+/// Maximum number of missing syncs kept one by one; further ones are counted in
 /// [`Report::missing_syncs_left_out`].
 pub const MAX_MISSING_SYNCS: usize = 256;
 
-/// Most early accesses kept one by one; further ones are counted in
+/// Maximum number of early accesses kept one by one; further ones are counted in
 /// [`Report::early_accesses_left_out`].
 pub const MAX_EARLY_ACCESSES: usize = 256;
 
-/// Most failures kept one by one; further ones are counted in [`Report::failures_left_out`].
+/// Maximum number of failures kept one by one; further ones are counted in [`Report::failures_left_out`].
 pub const MAX_FAILURES: usize = 64;
 
-/// Most events of a script kept one by one; further ones are counted in
+/// Maximum number of events of a script kept one by one; further ones are counted in
 /// [`Report::script_left_out`].
 pub const MAX_SCRIPT_EVENTS: usize = 1024;
 
@@ -205,7 +205,7 @@ pub struct QueueReport {
     pub unmaps: u64,
     /// Nanoseconds from the first to the last completed frame of the longest stream.
     pub span_ns: u64,
-    /// Most bytes of plane memory allocated at one time.
+    /// Maximum number of bytes of plane memory allocated at one time.
     pub peak_bytes: u64,
 }
 
@@ -213,9 +213,9 @@ pub struct QueueReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryReport {
-    /// Most RAM allocated at one time.
+    /// Peak of RAM allocated at one time.
     pub peak_bytes: u64,
-    /// Most physically contiguous memory (runs longer than a page, or CMA) at one time.
+    /// Peak of physically contiguous memory (runs longer than a page, or CMA) at one time.
     pub peak_contiguous_bytes: u64,
 }
 

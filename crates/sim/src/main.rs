@@ -25,7 +25,7 @@ struct Args {
     brief: bool,
 }
 
-/// Most failing seeds that are shown.
+/// Maximum number of failing seeds that are shown.
 const MOST_SHOWN: usize = 5;
 
 fn seed(text: &str) -> Result<u64, String> {

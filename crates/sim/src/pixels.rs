@@ -6,7 +6,7 @@ use vb3_devices::picture::Size;
 use vb3_devices::source::{Background, Picture, render};
 use vb3_v4l2::pixfmt;
 
-/// Most pictures remembered.
+/// Maximum number of pictures remembered.
 const MAX_PICTURES: usize = 4096;
 
 thread_local! {

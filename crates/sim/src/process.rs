@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Cell<u64>,
 }
 
-/// Most descriptors of a process.
+/// Maximum number of descriptors of a process.
 const MAX_FDS: usize = 24;
 
 /// A process, during its calls.

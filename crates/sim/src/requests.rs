@@ -14,7 +14,7 @@ use vb3_v4l2::sys::{
 
 /// POLLPRI: a request is complete.
 const COMPLETE: i16 = 2;
-/// Most requests that a program keeps.
+/// Maximum number of requests that a program keeps.
 const MOST_KEPT: usize = 8;
 
 /// As [`Sim::ioctl`] returns it.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
 use vb3_queue::MapAccess;
 
-/// Most files open at a time.
+/// Maximum number of files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
 
 /// Counters of a device's queue and its driver.

@@ -84,7 +84,7 @@ pub struct QueuePolicy {
     pub file_io: bool,
     /// Take cache hints (`allow_cache_hints`).
     pub cache_hints: bool,
-    /// Most buffers, 32 to 32768.
+    /// Maximum number of buffers, 32 to 32768.
     pub max_buffers: u32,
     /// Fewest buffers REQBUFS allocates.
     pub min_reqbufs: u32,

@@ -23,7 +23,7 @@ pub(crate) struct Topic {
 struct Subscription {
     topic: Topic,
     feedback: bool,
-    /// Most events kept.
+    /// Maximum number of events kept.
     depth: usize,
     /// Events kept now.
     kept: usize,

@@ -123,7 +123,7 @@ impl Control {
         }
     }
 
-    /// The value at first.
+    /// The initial value.
     pub(crate) fn default_value(&self) -> ControlValue {
         self.kind
             .as_ref()

@@ -13,7 +13,7 @@ pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
 
-/// Most bytes of an entity's name before its suffix, so that truncated names still differ.
+/// Maximum number of bytes of an entity's name before its suffix, so that truncated names still differ.
 const MAX_STEM: usize = 24;
 
 /// The function of a device that has a media device.

@@ -76,7 +76,7 @@ pub struct CallContext {
     pub call: u64,
     /// The monotonic clock.
     pub now_ns: u64,
-    /// Most bytes that one piece of a read() or write() moves ([`V4l2Outcome::Part`]).
+    /// Maximum number of bytes that one piece of a read() or write() moves ([`V4l2Outcome::Part`]).
     pub piece_bytes: u64,
 }
 

@@ -5,7 +5,7 @@ use vb3_queue::DriverError;
 
 /// Bytes of an EDID block.
 pub const EDID_BLOCK: usize = 128;
-/// Most EDID blocks that a receiver stores.
+/// Maximum number of EDID blocks that a receiver stores.
 pub const MAX_EDID_BLOCKS: usize = 4;
 
 /// The timings of a progressive mode: `struct v4l2_bt_timings`.

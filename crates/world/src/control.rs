@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Longest order in bytes.
 const MAX_ORDER: usize = 4096;
-/// Most clients at one time. A new client replaces the oldest.
+/// Maximum number of clients at one time. A new client replaces the oldest.
 const MAX_CLIENTS: usize = 16;
 /// How often to try to make the socket. A run that ends at the same moment may remove its
 /// directory.

@@ -15,7 +15,7 @@ use crate::unseen::Unseen;
 use std::collections::BTreeSet;
 use vb3_host::{Backend as _, FileId, Hotplug, NodeId};
 
-/// Most hotplug events that programs have not seen yet.
+/// Maximum number of hotplug events that programs have not seen yet.
 const MAX_UNSEEN: usize = 1024;
 
 /// Which devices are plugged in.

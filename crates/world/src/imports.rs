@@ -21,13 +21,13 @@ use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
-/// Most buffers of other drivers at one time. Each uses a descriptor of this process.
+/// Maximum number of buffers of other drivers at one time. Each uses a descriptor of this process.
 const MAX_IMPORTS: usize = 512;
 
 /// `ECANCELED`: no caller waits any more.
 const CANCELED: i32 = 125;
 
-/// Most refusals kept until they are reported.
+/// Maximum number of refusals kept until they are reported.
 const MAX_REFUSED: usize = 64;
 
 /// The host's own share in [`dmabuf_holders`]: a descriptor and a mapping.

@@ -12,9 +12,9 @@ use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
-/// Most buffers recorded at one time.
+/// Maximum number of buffers recorded at one time.
 const MAX_FOLLOWED: usize = 256;
-/// Most holders recorded per buffer.
+/// Maximum number of holders recorded per buffer.
 const MAX_HOLDERS: usize = 64;
 
 /// One holder, with everything that distinguishes it from others.
@@ -114,7 +114,7 @@ pub(super) struct Ledger {
     /// Rows made so far.
     made: u64,
     left_out: u64,
-    /// Most unrecorded buffers that existed at one time.
+    /// Maximum number of unrecorded buffers that existed at one time.
     most_unfollowed: u64,
     /// How many rows describe programs' own memory, and how many such buffers have no row.
     users: usize,

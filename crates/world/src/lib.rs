@@ -108,9 +108,9 @@ use vb3_report::trace::OwnTime;
 use vb3_report::{Picture, Refusal, Report};
 use vb3_v4l2::{FileHandle, Role};
 
-/// Most names of memory kept.
+/// Maximum number of names of memory kept.
 const MAX_PLACES: usize = 4096;
-/// Most notes about streams that ended as the user asked.
+/// Maximum number of notes about streams that ended as the user asked.
 const MAX_ENDS: usize = 64;
 
 /// Nanoseconds after which a tick starts no other device's work, since programs' calls come first.
@@ -146,7 +146,7 @@ pub struct World {
     /// end will repeat the call.
     is_accounted: bool,
     play: Play,
-    /// Most bytes of plane memory allocated at one time.
+    /// Maximum number of bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
     /// How many fences had ended at the last check for waiters.

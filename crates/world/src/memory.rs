@@ -30,7 +30,7 @@ pub(super) struct Missed {
     pub(super) times: u64,
 }
 
-/// Most missing syncs kept until they are reported.
+/// Maximum number of missing syncs kept until they are reported.
 const MAX_MISSED: usize = 4096;
 
 /// Records missing syncs, and reports how stale memory is.

@@ -20,7 +20,7 @@ use vb3_v4l2::{
     VideoDevice, VideoDriver,
 };
 
-/// Most pieces of pictures that a device moves before a stream ends.
+/// Maximum number of pieces of pictures that a device moves before a stream ends.
 const MAX_PIECES: usize = 4096;
 
 /// Returns the index of the IOMMU that `iommu=` names, or `None` for the machine's common one.

@@ -14,7 +14,7 @@ use vb3_v4l2::{Flow, Role, decode};
 
 /// Calls that are remembered, so that a repeated call is not counted again.
 const MAX_CALLS: usize = 1024;
-/// Most steps of a run's script and of orders that have not happened yet.
+/// Maximum number of steps of a run's script and of orders that have not happened yet.
 const MAX_PLAYED: usize = 4096;
 
 /// A step and its progress.

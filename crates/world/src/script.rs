@@ -15,9 +15,9 @@ use vb3_devices::{FrameFault, Signal};
 
 /// Longest accepted script in bytes.
 pub const MAX_FILE: u64 = 1 << 18;
-/// Most steps of a script.
+/// Maximum number of steps of a script.
 pub const MAX_STEPS: usize = 256;
-/// Most frames or calls of a step.
+/// Maximum number of frames or calls of a step.
 pub const MAX_COUNT: u64 = 1 << 32;
 /// Longest time in a script, in nanoseconds: one day.
 pub const MAX_TIME_NS: u64 = 86_400_000_000_000;

@@ -14,7 +14,7 @@ use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
-/// Most mappings and exports of programs at one time.
+/// Maximum number of mappings and exports of programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
 /// Maximum number of the kernel's dma-bufs to check at a time. Each check reads a file in /proc.

@@ -85,7 +85,7 @@ struct ClipPosition {
 impl ClipPosition {
     /// Finds a frame at the present place or a little further on.
     fn advance(&mut self, digests: &[u64], digest: u64) -> bool {
-        /// Most frames that may be missing in one place.
+        /// Maximum number of frames that may be missing in one place.
         const REACH: usize = 50;
         let reach = REACH.min(digests.len());
         let Some(skip) = (0..reach)

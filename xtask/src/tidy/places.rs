@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Most files that one thing takes.
+/// Maximum number of files that one thing takes.
 const MAX_FILES: usize = 3;
 
 /// Below this line the table stands.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Most lines of a Python file.
+/// Maximum number of lines of a Python file.
 const MAX_LINES: usize = 400;
 /// Words that no file of the module has: leftovers, and sleeps in place of waits.
 const FORBIDDEN: &[&str] = &["breakpoint(", "import time", "time.sleep", "print("];

@@ -39,7 +39,7 @@ const ROOMS: [&str; 7] = [
     "service",
 ];
 
-/// Most rooms that import from another room, each pair counted once.
+/// Maximum number of rooms that import from another room, each pair counted once.
 const MAX_IMPORTS: usize = 20;
 
 /// Faults of the files of that crate, given by their paths below `src` and their texts.

@@ -5,7 +5,7 @@ use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
 use crate::picture::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
-/// Most bytes from line to line.
+/// Maximum number of bytes from line to line.
 const MAX_STRIDE: usize = 1 << 24;
 
 /// Returns whether pictures of a format are supported, in one memory plane or several.

@@ -163,7 +163,7 @@ pub(crate) struct ControlTable {
     pub(crate) step: Option<u64>,
     #[serde(default)]
     pub(crate) default: i64,
-    /// Value at first, if it is not the default.
+    /// Initial value, if it differs from the default.
     pub(crate) value: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) flags: Vec<Flag>,

@@ -196,7 +196,7 @@ impl Description {
         }
     }
 
-    /// Returns the format at first.
+    /// Returns the initial format.
     pub(crate) fn first_format(&self) -> Option<Format> {
         let first = self.formats.first()?;
         let (fourcc, size) = match &self.file.mode {
@@ -216,7 +216,7 @@ impl Description {
         Some(format)
     }
 
-    /// Returns the interval at first.
+    /// Returns the initial interval.
     pub(crate) fn first_interval(&self) -> Option<Fraction> {
         let mode = self.file.mode.as_ref();
         mode.map(|mode| mode.get_ref().interval.0)

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Format, Fraction, Peer, Span};
 
-/// Most frames kept for readers.
+/// Maximum number of frames kept for readers.
 const FRAMES_MAX: usize = 4;
-/// Most open files of a node of v4l2loopback, unless a program sets another number.
+/// Maximum number of open files of a node of v4l2loopback, unless a program sets another number.
 const MAX_OPENERS: u32 = 10;
 
 /// A buffer of the writer with a frame, which the loopback keeps temporarily.

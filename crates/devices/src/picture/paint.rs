@@ -208,7 +208,7 @@ impl Frame {
     }
 }
 
-/// Most bytes of a line of a cell.
+/// Maximum number of bytes of a line of a cell.
 const CELL_MAX: usize = 8;
 
 /// A rectangle in a component: bytes of its lines, and lines.

@@ -2,7 +2,7 @@
 
 use crate::picture::{Frame, Reader, Size};
 
-/// Most small pictures kept.
+/// Maximum number of small pictures kept.
 pub const THUMBNAILS_MAX: usize = 32;
 /// Largest width and height, in pixels.
 const EDGE_MAX: u32 = 320;

@@ -2,7 +2,7 @@
 
 /// Bits of an index among the neighbours.
 pub(super) const FAN_BITS: u32 = 6;
-/// How many neighbours there are.
+/// Number of neighbours.
 pub(super) const FAN: usize = 1 << FAN_BITS;
 
 /// The lowest bits of the aligned groups of `2^order` set bits, `order` at most six.

@@ -4,7 +4,7 @@
 use super::bits::{FAN, FAN_BITS, Runs, blocks, highest, largest_order};
 use super::leaf::LEAF_BITS;
 
-/// Most levels of inner nodes.
+/// Maximum number of levels of inner nodes.
 pub(super) const MAX_HEIGHT: u32 = 7;
 /// Bits of a child's units at the highest level.
 const MAX_CHILD_BITS: u32 = LEAF_BITS + FAN_BITS * (MAX_HEIGHT - 1);

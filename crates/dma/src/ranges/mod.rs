@@ -76,7 +76,7 @@ pub struct RangeAllocator {
 impl RangeAllocator {
     /// Bits of the largest unit that can be managed.
     pub const MAX_BITS: u32 = LEAF_BITS + bits::FAN_BITS * MAX_HEIGHT;
-    /// Most regions that can be reserved.
+    /// Maximum number of regions that can be reserved.
     pub const MAX_RESERVED: usize = 64;
     /// The root's place among the inner nodes.
     const ROOT: u32 = 0;

@@ -6,9 +6,9 @@ use super::leaf::Leaf;
 use super::{RangeAllocator, RangeError};
 use alloc::vec::Vec;
 
-/// Most chunks of a kind.
+/// Maximum number of chunks of a kind.
 const MAX_CHUNKS: usize = 24;
-/// Most times that one call asks the heap: others may take what it added.
+/// Maximum number of times that one call asks the heap: others may take what it added.
 const MAX_ROUNDS: u32 = 32;
 
 /// Nodes of a kind, by number. The first `2^FIRST` are one chunk.

@@ -127,7 +127,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// Most memories in the list.
+    /// Maximum number of memories in the list.
     const MAX_MEMORIES: usize = 64;
 
     const fn new() -> Self {
@@ -183,9 +183,9 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
 }
 
 impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
-    /// Most memories and most dma-bufs.
+    /// Maximum number of memories, and of dma-bufs.
     pub const LIMIT: u32 = 1 << 20;
-    /// Most attachments of one memory.
+    /// Maximum number of attachments of one memory.
     pub const ATTACHMENT_LIMIT: u32 = 1 << 16;
 
     /// An empty registry.
@@ -267,7 +267,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.memories.keys().map(MemoryId)
     }
 
-    /// How many memories there are.
+    /// Number of memories.
     #[must_use]
     pub fn memory_count(&self) -> usize {
         self.memories.len()

@@ -5,7 +5,7 @@ use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
-/// Most early accesses kept until they are taken.
+/// Maximum number of early accesses kept until they are taken.
 const MAX_EARLY: usize = 1024;
 
 /// A fence in a reservation.
@@ -83,7 +83,7 @@ impl<T> Reservations<T> {
 }
 
 impl<T: Copy + PartialEq> Fences<T> {
-    /// Most fences in one reservation.
+    /// Maximum number of fences in one reservation.
     pub const RESERVATION_LIMIT: usize = 1024;
 
     /// A device gets the memory: begins the next fence of its timeline, and notes whom it did not

@@ -47,7 +47,7 @@ impl SyncFile {
         self.since_ns
     }
 
-    /// How many fences are in it.
+    /// Number of its fences.
     #[must_use]
     pub fn len(&self) -> usize {
         self.fences.len()
@@ -61,7 +61,7 @@ impl SyncFile {
 }
 
 impl<T: Copy + PartialEq> Fences<T> {
-    /// Most fences of one sync file.
+    /// Maximum number of fences of one sync file.
     pub const SYNC_FILE_LIMIT: usize = 4096;
 
     /// A sync file of one fence with this sequence number of a timeline, which ends when the

@@ -54,7 +54,7 @@ impl<T: Copy> Default for Fences<T> {
 }
 
 impl<T: Copy> Fences<T> {
-    /// Most fences at one time.
+    /// Maximum number of fences at one time.
     pub const LIMIT: u32 = 1 << 18;
 
     /// No fences yet.

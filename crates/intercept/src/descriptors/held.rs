@@ -27,7 +27,7 @@ pub(crate) const RECHECK_DELAY: Duration = Duration::from_millis(1);
 const RECHECK_LIMIT: Duration = Duration::from_secs(1);
 /// Interval of checks of everything, without inotify.
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Most descriptions of one buffer that are probed one by one.
+/// Maximum number of descriptions of one buffer that are probed one by one.
 const MAX_PROBED: usize = 64;
 /// Checks of buffers with more descriptions may use one part in this many of the time.
 const TIME_SHARE: u32 = 20;

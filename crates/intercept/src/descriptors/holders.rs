@@ -8,7 +8,7 @@ use vb3_host::FdIdentity;
 
 use crate::kernel::{MayBlock, procs, raw};
 
-/// Most processes to search.
+/// Maximum number of processes to search.
 const MAX_PROCESSES: usize = 1 << 16;
 
 /// Returns all descendants of this process.

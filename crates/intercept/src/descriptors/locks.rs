@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use vb3_host::FileId;
 
-/// Most locks on one node. A kernel has no limit.
+/// Maximum number of locks on one node. A kernel has no limit.
 const MAX_LOCKS: usize = 1024;
 /// Longest chain of waiters that the deadlock check follows, as in Linux.
 const MAX_WAIT_CHAIN: usize = 10;

@@ -24,11 +24,11 @@ use vb3_host::{Errno, FdIdentity, FileId};
 
 use super::locks::Locks;
 
-/// Most entries.
+/// Maximum number of entries.
 const MAX_ENTRIES: usize = 1 << 16;
 /// Delay of each check of a close, if its thread makes no further call.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
-/// Most checks of a close that the kernel has not made yet. The thread may wait for a CPU.
+/// Maximum number of checks of a close that the kernel has not made yet. The thread may wait for a CPU.
 const MAX_CHECKS: u32 = 100;
 
 /// CLOSE_RANGE_CLOEXEC.

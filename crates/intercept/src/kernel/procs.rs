@@ -12,7 +12,7 @@ use crate::kernel::raw;
 use crate::kernel::reaper::Borrowed;
 use vb3_host::{Errno, FdIdentity};
 
-/// Most threads remembered. Others are looked up for every call.
+/// Maximum number of threads remembered. Others are looked up for every call.
 const REMEMBERED: usize = 8192;
 /// The share of the supervisor's descriptors that remembered threads may use: one in this many.
 const SHARE: usize = 4;
@@ -121,7 +121,7 @@ impl Threads {
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: Mutex<Threads>,
-    /// Most threads remembered. Each takes a descriptor of the supervisor.
+    /// Maximum number of threads remembered. Each takes a descriptor of the supervisor.
     most: usize,
     /// Why this system refuses to duplicate descriptors of any program, if it does.
     no_borrow: Option<Errno>,

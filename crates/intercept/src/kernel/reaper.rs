@@ -13,7 +13,7 @@ use std::thread::Builder;
 
 use crate::kernel::raw;
 
-/// Most files that wait to be closed. Beyond that, the thread that drops a file closes it.
+/// Maximum number of files that wait to be closed. Beyond that, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;
 
 thread_local! {

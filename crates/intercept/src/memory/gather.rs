@@ -16,7 +16,7 @@ use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
 use crate::memory::copies::CopyMethod;
 use vb3_host::Errno;
 
-/// Most bytes copied for one call.
+/// Maximum number of bytes copied for one call.
 const MAX_BYTES: usize = 256 << 20;
 /// How often one call is repeated at most.
 const ROUNDS: u32 = 4096;

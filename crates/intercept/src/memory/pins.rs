@@ -29,9 +29,9 @@ pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// Most tracked processes. Devices access the memory of others by address.
+/// Maximum number of tracked processes. Devices access the memory of others by address.
 const MAX_PROCESSES: usize = 1024;
-/// Most bytes copied while the ranges are locked. A program that unmaps waits that long.
+/// Maximum number of bytes copied while the ranges are locked. A program that unmaps waits that long.
 const CHUNK: u64 = 256 << 10;
 
 /// How the memory of a process is tracked.

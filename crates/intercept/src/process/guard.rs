@@ -20,7 +20,7 @@ use crate::process::launch::{await_child, fork};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// Most threads recorded at a time. Of two threads with the same remainder, the later one is
+/// Maximum number of threads recorded at a time. Of two threads with the same remainder, the later one is
 /// recorded.
 const PLACES: u32 = 1 << 16;
 

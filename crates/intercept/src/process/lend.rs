@@ -20,10 +20,10 @@ use crate::process::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
 use crate::process::rewrite::{self, InStead, Left};
 use vb3_host::Errno;
 
-/// Most descriptors in one message (the kernel's limit).
+/// Maximum number of descriptors in one message (the kernel's limit).
 const MESSAGE: usize = 253;
 
-/// Most descriptors requested from a thread, with room for a userfaultfd.
+/// Maximum number of descriptors requested from a thread, with room for a userfaultfd.
 pub(crate) const MAX_LENT: usize = MESSAGE - 1;
 
 /// Address of the temporary page if it is free, far from the program's mappings. In a gap near

@@ -44,7 +44,7 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     }
 }
 
-/// Most processes that a search visits.
+/// Maximum number of processes that a search visits.
 const MAX_PROCESSES: usize = 1 << 16;
 
 /// A process of a program that has not ended.

@@ -31,7 +31,7 @@ const STEP: Duration = Duration::from_millis(5);
 /// the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
-/// Most stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
+/// Maximum number of stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
 /// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
 

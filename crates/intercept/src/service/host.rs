@@ -127,7 +127,7 @@ impl Events {
         Ok(())
     }
 
-    /// Most events per call of [`take`](Self::take).
+    /// Maximum number of events per call of [`take`](Self::take).
     pub(crate) const AT_ONCE: usize = 64;
 
     /// Returns pending events, at most [`AT_ONCE`](Self::AT_ONCE).

@@ -17,7 +17,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Checks use at most one part in this many of the time.
 const TIME_SHARE: u32 = 20;
-/// Most processes that are named.
+/// Maximum number of processes that are named.
 const MAX_NAMED: usize = 8;
 
 /// The progress of a run's end.

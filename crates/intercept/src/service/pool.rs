@@ -18,7 +18,7 @@ use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, 
 use crate::note::Note;
 use crate::process::Notif;
 
-/// Most threads at one time. Idle threads end after [`IDLE_TIMEOUT`].
+/// Maximum number of threads at one time. Idle threads end after [`IDLE_TIMEOUT`].
 const MAX_THREADS: usize = 1024;
 /// Interval of checks of the receiver while calls arrive.
 pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
@@ -108,7 +108,7 @@ impl At {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Most threads.
+    /// Maximum number of threads.
     most: usize,
     threads: usize,
     idle: usize,

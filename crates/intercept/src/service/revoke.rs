@@ -39,7 +39,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
 /// Interval of checks whether their process still has the mappings.
 const MAPS_INTERVAL: Duration = Duration::from_millis(100);
-/// Most searches for processes that have made or inherited a mapping meanwhile.
+/// Maximum number of searches for processes that have made or inherited a mapping meanwhile.
 const MAX_SEARCHES: u32 = 16;
 
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3.

@@ -19,7 +19,7 @@ use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
-/// Most ends of files and buffers that one step handles.
+/// Maximum number of ends of files and buffers that one step handles.
 const MAX_ENDS_PER_STEP: usize = 128;
 
 /// The result of a notified call.

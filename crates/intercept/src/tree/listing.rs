@@ -15,7 +15,7 @@ use crate::tree::folder;
 use crate::tree::generated::Tree;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
-/// Most bytes of one answer to getdents64.
+/// Maximum number of bytes of one answer to getdents64.
 pub(crate) const MAX_LISTED: u64 = 64 << 10;
 
 /// Bytes of the longest directory entry.

@@ -14,9 +14,9 @@ use crate::tree::uevent::Uevent;
 use rustix::net::SendFlags;
 use vb3_host::FdIdentity;
 
-/// Most monitor sockets at one time. Further ones are real.
+/// Maximum number of monitor sockets at one time. Further ones are real.
 pub(crate) const MAX_MONITORS: usize = 1024;
-/// Most bytes of a received message. The supervisor's are smaller.
+/// Maximum number of bytes of a received message. The supervisor's are smaller.
 pub(crate) const MESSAGE: usize = 16 << 10;
 /// UIO_MAXIOV.
 pub(crate) const MAX_VECTORS: u64 = 1024;

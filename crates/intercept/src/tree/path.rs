@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::kernel::{MayBlock, may_block, raw};
 use vb3_host::Errno;
 
-/// Most symbolic links followed.
+/// Maximum number of symbolic links followed.
 pub(crate) const HOPS: u32 = 16;
 /// PATH_MAX.
 pub(crate) const MAX: usize = 4096;

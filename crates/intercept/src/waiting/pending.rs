@@ -22,7 +22,7 @@ const RECENTLY: Duration = Duration::from_millis(200);
 pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
 /// Share of time for one check: about twenty times its cost.
 const A_LOOK: Duration = Duration::from_micros(100);
-/// Most calls that wait at one time, at most one per thread.
+/// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
 /// What kind of call waits.

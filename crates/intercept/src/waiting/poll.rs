@@ -9,7 +9,7 @@ use crate::process::Notif;
 use crate::waiting::select::Sets;
 use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
-/// Most descriptors in one poll. A longer list fails with ENOMEM.
+/// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
 /// Lists up to this length are checked descriptor by descriptor, even without kept numbers.
 pub(crate) const SHORT: usize = 64;

@@ -3,7 +3,7 @@
 use crate::waiting::poll::Entry;
 use vb3_host::{Caller, Errno};
 
-/// Most descriptors checked: NR_OPEN.
+/// Maximum number of descriptors checked: NR_OPEN.
 pub(crate) const MAX_SELECTED: usize = 1 << 20;
 /// Bits in a program's usual `fd_set`.
 pub(crate) const FD_SETSIZE: usize = 1024;

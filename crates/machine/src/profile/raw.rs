@@ -19,7 +19,7 @@ const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 4 << 20;
 /// The first MiB, which is never allocated.
 const RESERVED: u64 = 1 << 20;
-/// Most devices that a profile names.
+/// Maximum number of devices that a profile names.
 const MAX_DEVICES: usize = 64;
 /// Largest number of IOMMUs besides the default one.
 const MAX_IOMMUS: usize = 64;

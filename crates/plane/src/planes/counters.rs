@@ -28,7 +28,7 @@ pub struct Counters {
     pub quarantined_bytes: u64,
     /// Bytes allocated now.
     pub bytes: u64,
-    /// Most bytes allocated at one time.
+    /// Maximum number of bytes allocated at one time.
     pub peak_bytes: u64,
 }
 

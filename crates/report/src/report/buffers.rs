@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most buffers kept one by one; further ones are counted in
+/// Maximum number of buffers kept one by one; further ones are counted in
 /// [`Report::buffers_left_out`](super::Report::buffers_left_out).
 pub const MAX_BUFFERS: usize = 1024;
 

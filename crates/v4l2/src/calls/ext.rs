@@ -12,7 +12,7 @@ use crate::stream::Stream;
 use crate::{Error, Program, Role, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-/// Most controls in one call (`V4L2_CID_MAX_CTRLS`).
+/// Maximum number of controls in one call (`V4L2_CID_MAX_CTRLS`).
 pub(crate) const MAX_EXT: u32 = sys::V4L2_CID_MAX_CTRLS;
 
 const ENTRY: usize = size_of::<sys::v4l2_ext_control>();

@@ -13,7 +13,7 @@ use crate::request::Call;
 use crate::{Error, Program, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-/// Most EDID blocks in one call.
+/// Maximum number of EDID blocks in one call.
 const MAX_BLOCKS: u32 = 256;
 
 macro_rules! bt {

@@ -32,7 +32,7 @@ impl Gain {
     }
 }
 
-/// A mode of a sensor: a size, the part of the array that it reads, and its timing at first.
+/// A mode of a sensor: a size, the part of the array that it reads, and its initial timing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SensorMode {
     /// Pixels and lines.
@@ -58,17 +58,17 @@ pub struct Sensor {
     pub native: (u32, u32),
     /// The part of the array that makes pictures.
     pub active: Rect,
-    /// Its modes. The first one is set at first.
+    /// Its modes. The first one is the initial one.
     pub modes: &'static [SensorMode],
-    /// Most pixels of a line with blanking; `None` if it is fixed.
+    /// Maximum number of pixels of a line with blanking; `None` if it is fixed.
     pub longest_line: Option<u32>,
     /// Fewest blank lines, and most lines of a frame with them.
     pub lines: (u32, u32),
-    /// Shortest exposure in lines, and the one at first.
+    /// Shortest exposure in lines, and the initial one.
     pub exposure: (i32, i32),
     /// Lines of a frame that cannot expose.
     pub margin: i32,
-    /// Smallest and largest code of the analogue gain, and the one at first.
+    /// Smallest and largest code of the analogue gain, and the initial one.
     pub gain_codes: (i32, i32, i32),
     /// What such a code does.
     pub gain: Gain,

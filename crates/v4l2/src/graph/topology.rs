@@ -28,7 +28,7 @@ pub struct Topology {
     pub width: (u32, u32),
     /// Smallest and largest height. All heights are even.
     pub height: (u32, u32),
-    /// The format of pads and video nodes at first, except its code.
+    /// The initial format of pads and video nodes, except its code.
     pub default: MbusFormat,
 }
 
@@ -105,14 +105,14 @@ pub struct PadSpec {
     pub flags: u32,
     /// Bus codes that it offers; none for a video node.
     pub codes: &'static [u32],
-    /// Its code at first.
+    /// Its initial code.
     pub code: u32,
     /// Which parts of its format pad 0 decides.
     pub follows: Follows,
 }
 
 impl PadSpec {
-    /// Returns a pad with `MEDIA_PAD_FL_*` flags, its bus codes, and its code at first.
+    /// Returns a pad with `MEDIA_PAD_FL_*` flags, its bus codes, and its initial code.
     #[must_use]
     pub const fn new(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> Self {
         Self {
@@ -144,6 +144,6 @@ pub struct LinkSpec {
     pub source: (usize, u16),
     /// Index of the entity, and index of its sink pad.
     pub sink: (usize, u16),
-    /// `MEDIA_LNK_FL_*` at first.
+    /// The initial `MEDIA_LNK_FL_*`.
     pub flags: u32,
 }

@@ -19,7 +19,7 @@ use shown::PictureFile;
 use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
 
-/// Most orders of one client that a tick carries out. Others come in the next.
+/// Maximum number of orders of one client that a tick carries out. Others come in the next.
 const MAX_ROUNDS: usize = 16;
 
 /// Fields of an answer.

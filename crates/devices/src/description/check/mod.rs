@@ -20,7 +20,7 @@ pub(super) const MAX_FRAMES: usize = 1200;
 const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
 /// Longest measured time: one minute.
 const MAX_US: u64 = 60_000_000;
-/// Most frames that are lost at once.
+/// Maximum number of frames that are lost at once.
 pub(super) const MAX_LOST: u32 = 1000;
 
 /// An error in a description.

@@ -195,7 +195,7 @@ impl Setting {
         self.graph.control(self.entity, id).unwrap_or(default)
     }
 
-    /// Returns the blank lines of the mode at first.
+    /// Returns the blank lines of the initial mode.
     fn first_vblank(&self) -> i64 {
         i64::from(self.mode.frame) - i64::from(self.mode.size.1)
     }
@@ -355,7 +355,7 @@ impl Setting {
         all
     }
 
-    /// Sets the values at first. Returns the mode.
+    /// Sets the initial values. Returns the mode.
     pub(super) fn reset(&self) -> &'static SensorMode {
         self.take_ranges(self.mode);
         self.mode

@@ -6,7 +6,7 @@ use crate::mode;
 use crate::picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
-/// Most pictures a second.
+/// Maximum number of pictures a second.
 const MAX_FPS: u32 = 60;
 /// Intervals of a stream's pictures.
 pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {

@@ -99,7 +99,7 @@ impl Job {
     }
 }
 
-/// Most clips that play or are being ended. A file system that hangs may keep ffmpeg from its end.
+/// Maximum number of clips that play or are being ended. A file system that hangs may keep ffmpeg from its end.
 const MAX_PLAYERS: usize = 1024;
 
 /// Clips that play or are being ended.

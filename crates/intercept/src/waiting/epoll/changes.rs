@@ -23,7 +23,7 @@ use super::{CONDITIONS, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
 use crate::kernel::{MayBlock, lock, may_block};
 
-/// Most threads that make changes.
+/// Maximum number of threads that make changes.
 const MAX_THREADS: usize = 64;
 /// How long an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
