@@ -37,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, FRAMES = 9, LATE = 120 };
+enum { PAGE = 4096, FRAMES = 9, LATE = 240 };
 
 static int must(int result, const char *what)
 {
