@@ -26,6 +26,17 @@ pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {
     Some((number("Failed:")?, number("Warnings:")?))
 }
 
+/// Returns the number of tests that fail because v4l2-compliance looks for events, and only then waits
+/// for a codec's last buffer. An event that comes between is missed, with Linux's drivers, too.
+///
+/// Source: v4l2-compliance 1.22 to 1.32 v4l2-test-buffers.cpp `captureBufs`, the loop around
+/// `buf.dqbuf(node_m2m_cap)`.
+fn missed_events(stdout: &str) -> u32 {
+    let lines = stdout.lines();
+    let missed = lines.filter(|line| line.ends_with("): !got_eos && !got_source_change"));
+    u32::try_from(missed.count()).unwrap()
+}
+
 /// Runs v4l2-compliance on the first device. Returns failures and warnings.
 fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     if lacks("v4l2-compliance") {
@@ -44,7 +55,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
         .and(words)
         .and(["-d", "/dev/video0", "-s"])
         .run();
-    let found = summary(&outcome.stdout)
+    let (failed, warned) = summary(&outcome.stdout)
         .unwrap_or_else(|| panic!("no summary in\n{}\n{}", outcome.stdout, outcome.stderr));
     for line in outcome.stdout.split(['\r', '\n']) {
         if line.to_lowercase().contains("fail") || line.contains("warn:") {
@@ -52,7 +63,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
         }
     }
     outcome.expect_nothing_held();
-    Some(found)
+    Some((failed - missed_events(&outcome.stdout), warned))
 }
 
 pub(crate) fn expect_compliant(machine: &str, specs: &[&str], words: &[&str]) {
@@ -67,6 +78,9 @@ fn summary_is_read_from_the_last_line() {
         "Total for uvcvideo device /dev/video0: 54, Succeeded: 53, Failed: 1, Warnings: 12\n";
     assert_eq!(summary(text), Some((1, 12)));
     assert_eq!(summary("no such line"), None);
+    let missed = "\t\tfail: v4l2-test-buffers.cpp(1145): !got_eos && !got_source_change\n\
+                  \t\tfail: v4l2-test-buffers.cpp(1455): captureBufs(node, q)\n";
+    assert_eq!((missed_events(missed), missed_events(text)), (1, 0));
 }
 
 /// Metadata comes only while the camera streams.
