@@ -56,6 +56,8 @@ pub(crate) struct Buffer {
     pub(crate) memory: u64,
     /// The memory's generation when it was queued.
     pub(crate) generation: u64,
+    /// Bytes that the program said it had written when it handed the buffer over.
+    pub(crate) used: u32,
     /// The descriptor that was queued, or the program's slot.
     pub(crate) fd: i32,
     pub(crate) slot: u32,

@@ -144,7 +144,7 @@ impl Sim<'_> {
             used = self.paint(at, source, memory)?.unwrap_or(size);
         }
         let (mut arg, mut plane) = api::buffer(kind, model, index, source, used);
-        let mut buffer = buffer;
+        let mut buffer = Buffer { used, ..buffer };
         if kind.output && self.is_mem2mem(at) {
             let seconds = i64::try_from(self.next_call).unwrap_or(0);
             api::put_time(&mut arg, seconds);
@@ -221,7 +221,10 @@ impl Sim<'_> {
         if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
-            let content = of.content.filter(|_| of.writers == 0);
+            // Other lengths leave out bytes of the picture, or have others after it.
+            let content = of
+                .content
+                .filter(|c| of.writers == 0 && c.len == buffer.used);
             let same = content.filter(|_| of.generation == generation);
             if let Some(node) = self.nodes.get_mut(node) {
                 match content {

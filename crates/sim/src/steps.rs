@@ -371,6 +371,7 @@ impl Sim<'_> {
                 place: BufferHolder::Program,
                 memory,
                 generation: 0,
+                used: 0,
                 fd: -1,
                 slot: 0,
                 time_us: 0,

@@ -7,6 +7,15 @@ use crate::{
 use vb3_dma::{Caching, Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// Makes what the CPU wrote visible to all mapped devices, so that the next
+    /// [`begin_cpu_access`](Self::begin_cpu_access) does not drop it.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn write_back<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
+        self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
+    }
+
     /// The owner's device is about to use the memory. With `sync`, does the necessary
     /// maintenance between it and the CPU; returns whether there was any.
     ///

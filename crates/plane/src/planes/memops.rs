@@ -33,6 +33,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
         let access = vmalloc::cpu_access(plane.direction);
+        let is_own = matches!(plane.kind, Kind::Allocated { .. });
         let (Kind::Allocated { memory, open, .. } | Kind::ImportedVirtual { memory, open, .. }) =
             &mut plane.kind
         else {
@@ -44,6 +45,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         *open = begin;
         self.buffers.with_memory(*memory, |memory, cx| {
             if begin {
+                if is_own {
+                    // A program writes to its mapping without a sync, and ends that by QBUF.
+                    memory.write_back(cx);
+                }
                 memory.begin_cpu_access(cx, access);
             } else {
                 memory.end_cpu_access(cx, access);

@@ -65,6 +65,38 @@ fn vmalloc_camera_fills_mapped_display_buffer() {
 }
 
 #[test]
+fn program_writes_to_vmalloc_after_a_device() {
+    let t = planes();
+    // A soft encoder reads its own memory; a camera has it mapped, too.
+    let mut soft = alloc(&t, SOFT, ToDevice, NonCoherent);
+    let buf = export(&t, &soft);
+    let hard = Device::contig(CAMERA);
+    let mut plane = t.attach_dmabuf(hard, &buf, PAGE, FromDevice).unwrap();
+    t.map_dmabuf(&mut plane).unwrap();
+    let addr = dma(&t, &plane);
+    let cookie = t.cookie(&soft).unwrap();
+    for byte in 1..4 {
+        t.prepare(&mut plane, HintSkip::empty()).unwrap();
+        assert!(t.ops().dev_write(CAMERA, addr, &[byte; 64]));
+        t.finish(&mut plane, HintSkip::empty());
+        if byte == 2 {
+            // A program writes to its mapping, and queues the encoder's buffer.
+            cpu_write(&t, &soft, 0, &[9; 64]);
+        }
+        t.prepare(&mut soft, HintSkip::empty()).unwrap();
+        let mut out = [0; 2];
+        t.cpu_read(DISPLAY, cookie, 0, &mut out).unwrap();
+        let wanted = if byte == 2 { 9 } else { byte };
+        assert_eq!(out, [wanted; 2]);
+        t.finish(&mut soft, HintSkip::empty());
+    }
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(soft);
+    assert_nothing(&t);
+}
+
+#[test]
 fn an_access_that_was_cancelled_is_ended() {
     let t = planes();
     let owner = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
