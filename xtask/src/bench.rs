@@ -5,12 +5,16 @@ mod beside;
 mod pipeline;
 mod scale;
 
-use crate::{setup, sh, table};
+use crate::table::Table;
+use crate::{docs, setup, sh};
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// A ratio that exceeds its aim by this factor is a loss.
+const MAX_OVER_AIM: f64 = 1.05;
 
 /// Parts of the mapping layer that can be measured alone.
 const DMA_PARTS: &[&str] = &["iova", "threads", "map", "flush", "bounce", "memory"];
@@ -21,6 +25,8 @@ const DMA_PARTS: &[&str] = &["iova", "threads", "map", "flush", "bounce", "memor
 pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
+    #[command(flatten)]
+    save: docs::Save,
     /// Machine to measure on
     #[arg(long, value_name = "NAME", default_value = "pc")]
     machine: String,
@@ -72,26 +78,41 @@ impl Run {
             .copied()
             .with_context(|| format!("{} gave no {key}", self.command))
     }
+
+    /// A time that the client gave, for a reader.
+    fn time(&self, key: &str) -> Result<String> {
+        self.value(key).map(time)
+    }
 }
 
 /// Measures and prints the table.
 ///
 /// # Errors
-/// A part cannot be built or run.
+/// A part cannot be built or run, or the table cannot be stored.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let save = &args.save;
     match &args.what {
-        Some(What::Dma { count: true, .. }) => return count_dma(),
-        Some(What::Dma { parts, .. }) => return dma(parts),
-        Some(What::Pipeline(args)) => return pipeline::run(args),
-        Some(What::Scale(args)) => return scale::run(args),
-        Some(What::Beside { machine }) => return beside::run(machine),
-        Some(What::Kernel(args)) => return crate::vm::bench::run(args),
-        None => {}
+        Some(What::Dma { .. }) if save.is_wanted() => bail!("bench dma has no table to save"),
+        Some(What::Dma { count: true, .. }) => count_dma(),
+        Some(What::Dma { parts, .. }) => dma(parts),
+        Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
+        Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
+        Some(What::Beside { machine }) => save.table("bench beside", || beside::run(machine)),
+        Some(What::Kernel(args)) => save.table("bench kernel", || crate::vm::bench::run(args)),
+        None => save.table("bench", || calls(args)),
     }
+}
+
+/// Measures single calls, capture and start-up.
+fn calls(args: &Args) -> Result<Table> {
     setup::install(setup::ALL)?;
     let vb3 = sh::release_vb3()?;
     let client = build_client("bench")?;
-    let measure = |spec: &str, words: &[&str]| measure(&vb3, &client, &args.machine, spec, words);
+    let measure = |spec: &str, words: &[&str]| {
+        let mut command = Command::new(&vb3);
+        command.args(["run", "--machine", &args.machine, "--device", spec, "--"]);
+        measure(command.arg(&client).args(words))
+    };
     let cycles = args.cycles.to_string();
     let few = measure(
         "camera=pattern,profile=sensor,pace=free",
@@ -110,61 +131,75 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let bare = few.value("bare_ns")?;
     let cpu = capture.value("client_cpu_ns")? + capture.value("supervisor_cpu_ns")?;
-    let rows = [
-        row(
-            "call on a device, no memory touched / bare notification",
-            few.value("refused_ns")?,
-            bare,
-            "",
-        ),
-        row(
-            "QBUF / bare notification",
-            few.value("qbuf_ns")?,
-            bare,
-            "aim 1.50",
-        ),
-        row(
-            "DQBUF / bare notification",
-            few.value("dqbuf_ns")?,
-            bare,
-            "aim 1.50",
-        ),
-        row(
-            "capture 1080p60 NV12, CPU / memcpy",
-            cpu,
-            capture.value("memcpy_ns")?,
-            "less is better",
-        ),
-        row(
-            "  of it, the client",
-            capture.value("client_cpu_ns")?,
-            capture.value("memcpy_ns")?,
-            "",
-        ),
-        row(
-            "cycle, 1024 / 4 buffers",
-            many.value("cycle_ns")?,
-            few.value("cycle_ns")?,
-            "aim 1.00",
-        ),
-        row(
-            "start-up, vb3 run -- true / true",
-            startup.0,
-            startup.1,
-            "less is better",
-        ),
-    ];
-    println!(
-        "{}",
-        table::format(&["what", "ratio", "this", "over", ""], &rows)
-    );
+    let memcpy = capture.value("memcpy_ns")?;
     let rate = u64::from(args.frames) * 1_000_000_000_000 / capture.value("wall_ns")?.max(1);
     println!("captured at {}.{:03} fps", rate / 1000, rate % 1000);
-    println!("commands:");
-    for command in [&few.command, &many.command, &capture.command] {
-        println!("  {command}");
-    }
-    Ok(())
+    let quotients = [
+        (
+            "a call that touches no memory / shortest notification",
+            few.value("refused_ns")?,
+            bare,
+            None,
+        ),
+        (
+            "QBUF / shortest notification",
+            few.value("qbuf_ns")?,
+            bare,
+            Some(1.5),
+        ),
+        (
+            "DQBUF / shortest notification",
+            few.value("dqbuf_ns")?,
+            bare,
+            Some(1.5),
+        ),
+        (
+            "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
+            cpu,
+            memcpy,
+            None,
+        ),
+        (
+            "of it, the client",
+            capture.value("client_cpu_ns")?,
+            memcpy,
+            None,
+        ),
+        (
+            "QBUF and DQBUF with 1,024 buffers / with 4",
+            many.value("cycle_ns")?,
+            few.value("cycle_ns")?,
+            Some(1.0),
+        ),
+        ("`vb3 run -- true` / `true`", startup.0, startup.1, None),
+    ];
+    let rows = quotients.map(|(what, this, over, aim)| {
+        let ratio = this as f64 / over.max(1) as f64;
+        let ratio_text = format!("{ratio:.2}");
+        vec![
+            what.to_owned(),
+            ratio_text,
+            time(this),
+            time(over),
+            verdict(ratio, aim),
+        ]
+    });
+    Ok((
+        vec!["ratio of", "ratio", "this", "over", "aim"],
+        rows.into(),
+    ))
+}
+
+/// An aim, and whether a ratio clearly misses it.
+fn verdict(ratio: f64, aim: Option<f64>) -> String {
+    let loss = |aim| {
+        if ratio > aim * MAX_OVER_AIM {
+            ": **loss**"
+        } else {
+            ""
+        }
+    };
+    aim.map_or_else(String::new, |aim| format!("{aim:.2}{}", loss(aim)))
 }
 
 /// Measures the mapping layer, part by part.
@@ -224,29 +259,21 @@ fn build_client(name: &str) -> Result<PathBuf> {
     Ok(client)
 }
 
-fn measure(vb3: &Path, client: &Path, machine: &str, spec: &str, words: &[&str]) -> Result<Run> {
-    let mut command = Command::new(vb3);
-    command
-        .args(["run", "--machine", machine, "--device", spec, "--"])
-        .arg(client)
-        .args(words);
-    let shown = sh::shown(&command);
+/// Runs a client and reads the `key value` lines that it prints.
+fn measure(command: &mut Command) -> Result<Run> {
+    let shown = sh::shown(command);
     eprintln!("+ {shown}");
-    let out = sh::quietly(&mut command)?;
-    let text = String::from_utf8(out).context("the client's output is not UTF-8")?;
-    Ok(Run {
-        command: shown,
-        values: values(&text),
-    })
-}
-
-/// The `key value` lines of a client's output.
-fn values(text: &str) -> HashMap<String, u64> {
+    let text = String::from_utf8(sh::quietly(command)?);
+    let text = text.context("the client's output is not UTF-8")?;
     let values = text.lines().filter_map(|line| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.parse().ok()?))
     });
-    values.collect()
+    let values = values.collect();
+    Ok(Run {
+        command: shown,
+        values,
+    })
 }
 
 /// Median times of `vb3 run -- true` and of `true`, turn by turn.
@@ -283,22 +310,10 @@ fn median(mut times: Vec<Duration>) -> u64 {
     u64::try_from(middle.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn row(what: &str, this: u64, over: u64, aim: &str) -> Vec<String> {
-    let hundredths = u128::from(this) * 100 / u128::from(over.max(1));
-    let ratio = format!("{}.{:02}", hundredths / 100, hundredths % 100);
-    vec![
-        what.to_owned(),
-        ratio,
-        time(this),
-        time(over),
-        aim.to_owned(),
-    ]
-}
-
 fn time(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
-        10_000..10_000_000 => format!("{}.{} us", ns / 1000, ns / 100 % 10),
+        10_000..10_000_000 => format!("{}.{} µs", ns / 1000, ns / 100 % 10),
         _ => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
     }
 }
@@ -308,14 +323,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratio_and_times_are_readable() {
-        assert_eq!(
-            row("x", 6_600, 4_400, "")[1..4],
-            ["1.50", "6600 ns", "4400 ns"]
-        );
-        assert_eq!(row("x", 1, 0, "")[1], "1.00");
-        assert_eq!(time(12_345), "12.3 us");
+    fn times_and_verdicts_are_readable() {
+        assert_eq!(time(6_600), "6600 ns");
+        assert_eq!(time(12_345), "12.3 µs");
         assert_eq!(time(12_345_678), "12.3 ms");
+        assert_eq!(verdict(1.11, Some(1.05)), "1.05: **loss**");
+        assert_eq!(verdict(1.55, Some(1.5)), "1.50");
+        assert_eq!(verdict(9.0, None), "");
     }
 
     #[test]

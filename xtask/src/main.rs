@@ -10,6 +10,7 @@ mod clip;
 mod compliance;
 mod demo;
 mod dist;
+mod docs;
 mod exact;
 mod fluster;
 mod fuzz;
@@ -71,6 +72,8 @@ enum Task {
     Setup,
     /// Regenerate the V4L2 bindings, and compare
     Bindings,
+    /// Fill the generated blocks of docs/ from docs/data, and check links
+    Docs(docs::Args),
     /// Check layers, import cycles, file lengths, unsafe, documentation, vague names and leftovers
     Tidy,
     /// Check licences, sources and advisories of dependencies; needs cargo-deny
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
+        Task::Docs(args) => docs::run(&args),
         Task::Tidy => tidy::run(),
         Task::Deny(args) => audit::deny(&args),
         Task::Semver(args) => audit::semver(&args),

@@ -1,5 +1,8 @@
 //! Text tables.
 
+/// The header and the rows of a table.
+pub(crate) type Table = (Vec<&'static str>, Vec<Vec<String>>);
+
 /// Formats rows under a header: the first column to the left, numbers to the right.
 pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -41,29 +44,24 @@ pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// The same as markdown, all columns to the left.
 pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<&str> = cells.collect();
-        format!("| {} |", cells.join(" | "))
-    };
-    let mut lines = vec![
-        line(&mut header.iter().copied()),
-        format!("|{}", "---|".repeat(header.len())),
-    ];
-    lines.extend(
-        rows.iter()
-            .map(|row| line(&mut row.iter().map(String::as_str))),
-    );
-    lines.join("\n")
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut text = format!("| {} |\n|", header.join(" | "));
+    text += &"---|".repeat(header.len());
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
+        text += &format!("\n| {} |", cells.join(" | "));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn markdown_has_a_cell_for_each_column() {
-        let rows = [vec!["none".into(), "ok".into()]];
+        let rows = [vec!["a | b".into(), "ok\nno".into()]];
         assert_eq!(
             super::markdown(&["where", "mmap"], &rows),
-            "| where | mmap |\n|---|---|\n| none | ok |"
+            "| where | mmap |\n|---|---|\n| a \\| b | ok no |"
         );
     }
 

@@ -184,6 +184,7 @@ pub(crate) fn run() -> Result<()> {
     }
     faults.extend(doc_faults());
     faults.extend(python_faults());
+    faults.extend(crate::docs::faults(false)?);
     for fault in &faults {
         eprintln!("tidy: {fault}");
     }
@@ -436,7 +437,8 @@ fn host_lines(readme: &str) -> usize {
     host.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
-fn shown(path: &Path) -> String {
+/// A path below the root.
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(sh::root())
         .unwrap_or(path)
         .display()
@@ -470,23 +472,23 @@ fn file_faults(file: &Path, text: &str) -> Vec<String> {
     faults
 }
 
-/// Rust files below a directory, what cargo builds aside; sorted.
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    files(dir, "rs")
+}
+
+/// Files below a directory by their ending, sorted; without hidden ones and cargo's output.
+pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];
     while let Some(dir) = dirs.pop() {
-        for path in dir
-            .read_dir()
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-        {
-            if path.is_dir() {
-                if path.file_name().is_none_or(|name| name != "target") {
-                    dirs.push(path);
-                }
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+        for entry in dir.read_dir().into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || name == "target" || name.starts_with("target-") {
+                continue;
+            } else if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|end| end == ending) {
                 files.push(path);
             }
         }

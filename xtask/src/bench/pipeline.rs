@@ -1,10 +1,10 @@
 //! Compares a pipeline of decoder, converter and display by dma-buf with direct calls of their
 //! libraries. Both run alternately, on the same stream, until the same pictures are shown.
 
-use super::{build_client, time};
-use crate::{clip, setup, sh, table};
+use super::{build_client, time, verdict};
+use crate::table::Table;
+use crate::{clip, setup, sh};
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -29,9 +29,6 @@ pub(crate) struct Args {
     /// Number of rounds; each round runs everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
 }
 
 /// A stream to show: in a container for GStreamer, and bare.
@@ -63,17 +60,17 @@ struct Cost {
 struct Pair {
     what: String,
     by_wall: bool,
-    aim: &'static str,
+    aim: Option<f64>,
     this: Vec<String>,
     over: Vec<String>,
     costs: Vec<(Cost, Cost)>,
 }
 
-/// Measures and prints.
+/// Measures a row for each pair.
 ///
 /// # Errors
 /// A part cannot be built or run, or the pictures differ.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(setup::ALL)?;
     let built = build()?;
     let tools = Tools {
@@ -98,12 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    if args.json {
-        println!("{:#}", report(args, &pairs));
-    } else {
-        print(args, &pairs);
-    }
-    Ok(())
+    Ok(table(args, &pairs))
 }
 
 /// Builds `vb3` with the codec program, and the program that calls the libraries directly: both
@@ -258,9 +250,10 @@ impl Tools {
         };
         let [large, small] = streams;
         let mut pairs = Vec::new();
-        for (stream, aim) in [(large, "aim 1.05"), (small, "")] {
+        for (stream, aims) in [(large, [Some(1.05), Some(1.1)]), (small, [None; 2])] {
             let libraries = self.libraries(stream, &[SHOWN]);
             let what = |program| format!("{}, {program} / libraries alone, CPU", stream.size);
+            let [aim, aim_of_gstreamer] = aims;
             pairs.push(pair(
                 what("a small program"),
                 aim,
@@ -269,20 +262,20 @@ impl Tools {
             ));
             pairs.push(pair(
                 what("GStreamer"),
-                "",
+                aim_of_gstreamer,
                 self.gstreamer(stream),
                 libraries,
             ));
         }
         pairs.push(pair(
             format!("one more hop ({BETWEEN}) / without it, CPU"),
-            "",
+            None,
             self.client(large, "null", 8, &[BETWEEN, SHOWN]),
             self.client(large, "null", 8, &[SHOWN]),
         ));
         pairs.push(pair(
-            "  the same, libraries alone".to_owned(),
-            "",
+            "the same, libraries alone".to_owned(),
+            None,
             self.libraries(large, &[BETWEEN, SHOWN]),
             self.libraries(large, &[SHOWN]),
         ));
@@ -292,7 +285,7 @@ impl Tools {
                 by_wall,
                 ..pair(
                     format!("{}, mapped again for each frame / kept, {name}", small.size),
-                    "",
+                    None,
                     mapped(REMAPPED),
                     mapped(KEPT),
                 )
@@ -349,60 +342,32 @@ impl Pair {
     }
 }
 
-fn print(args: &Args, pairs: &[Pair]) {
-    let rows: Vec<Vec<String>> = pairs
-        .iter()
-        .map(|pair| {
-            let [least, middle, most] = pair.ratios();
-            vec![
-                pair.what.clone(),
-                format!("{middle:.2}"),
-                format!("{least:.2} to {most:.2}"),
-                time(pair.times(|c| c.0)),
-                time(pair.times(|c| c.1)),
-                pair.aim.to_owned(),
-            ]
-        })
-        .collect();
-    let header = ["what", "ratio", "least to most", "this", "over", ""];
-    println!("{}", table::format(&header, &rows));
+/// Prints the commands, and returns the table.
+fn table(args: &Args, pairs: &[Pair]) -> Table {
     println!(
         "machine {}, {} runs in turn, medians; both ways decode by libavcodec and show the same pictures",
         args.machine, args.runs
     );
-    for pair in pairs.iter().filter(|pair| pair.by_wall) {
-        println!(
-            "{}: {:.0} over {:.0} frames per second",
-            pair.what,
-            pair.rate(|c| c.0),
-            pair.rate(|c| c.1)
-        );
-    }
-    println!("commands:");
-    for pair in pairs {
-        println!(
-            "  {}\n    over {}",
-            pair.this.join(" "),
-            pair.over.join(" ")
-        );
-    }
-}
-
-fn report(args: &Args, pairs: &[Pair]) -> serde_json::Value {
-    let rows: Vec<_> = pairs
-        .iter()
-        .map(|pair| {
-            let [least, middle, most] = pair.ratios();
-            json!({
-                "what": pair.what.trim(),
-                "ratio": middle, "least": least, "most": most,
-                "this_ns": pair.times(|c| c.0), "over_ns": pair.times(|c| c.1),
-                "this_fps": pair.rate(|c| c.0), "over_fps": pair.rate(|c| c.1),
-                "this": pair.this, "over": pair.over,
-            })
-        })
-        .collect();
-    json!({ "machine": args.machine, "runs": args.runs, "rows": rows })
+    let rows = pairs.iter().map(|pair| {
+        let [least, middle, most] = pair.ratios();
+        let (this, over) = (pair.times(|c| c.0), pair.times(|c| c.1));
+        println!("{}:", pair.what);
+        println!("  {}: {}", time(this), pair.this.join(" "));
+        println!("  {}: {}", time(over), pair.over.join(" "));
+        if pair.by_wall {
+            let (this, over) = (pair.rate(|c| c.0), pair.rate(|c| c.1));
+            println!("  {this:.0} over {over:.0} frames per second");
+        }
+        let range = format!("{least:.2} to {most:.2}");
+        vec![
+            pair.what.clone(),
+            format!("{middle:.2}"),
+            range,
+            verdict(middle, pair.aim),
+        ]
+    });
+    let rows = rows.collect();
+    (vec!["ratio of", "ratio", "least to most", "aim"], rows)
 }
 
 #[cfg(test)]
@@ -425,7 +390,7 @@ mod tests {
         let pair = Pair {
             what: String::new(),
             by_wall: false,
-            aim: "",
+            aim: None,
             this: Vec::new(),
             over: Vec::new(),
             // The machine became half as fast between the two runs.

@@ -1,6 +1,6 @@
 //! What works on other kernels and another processor, in virtual machines.
 
-use super::matrix::{Found, USES, WAITS};
+use super::matrix::{USES, WAITS};
 use super::same;
 use crate::guest::{self, Guest, Kind};
 use crate::sh;
@@ -42,7 +42,7 @@ fn out(kind: Kind) -> Result<PathBuf> {
 ///
 /// # Errors
 /// `vb3` cannot be built for it, or it does not boot or ends early; that run is another one.
-pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<Found>)> {
+pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<bool>)> {
     let kind = guest.kind;
     let (vb3, _) = guest::programs(kind, false)?;
     let out = out(kind)?;
@@ -106,11 +106,6 @@ pub(super) fn refusal(guest: &Guest) -> Result<String> {
     Ok(format!("{} (Linux {})", kind.name, guest.version()))
 }
 
-/// Where nothing works.
-pub(super) fn none() -> Vec<Found> {
-    USES.iter().map(|_| Found { works: false }).collect()
-}
-
 /// The guest's script: each use under `vb3 run`.
 fn script(vb3: &Path) -> String {
     let mut text = String::from(BEGIN);
@@ -131,15 +126,15 @@ fn script(vb3: &Path) -> String {
 }
 
 /// Takes one line for each use, in their order.
-fn judge(said: &str) -> Result<Vec<Found>> {
+fn judge(said: &str) -> Result<Vec<bool>> {
     let mut lines = said.lines();
     USES.iter()
         .map(|(name, _)| {
             let line = lines.next().unwrap_or_default();
             if line == format!("ok {name}") {
-                Ok(Found { works: true })
+                Ok(true)
             } else if line.starts_with(&format!("lost {name}")) {
-                Ok(Found { works: false })
+                Ok(false)
             } else {
                 bail!("of {name} the guest said {line:?}")
             }
@@ -218,10 +213,10 @@ mod tests {
             .iter()
             .map(|(name, _)| format!("ok {name}\n"))
             .collect();
-        assert!(judge(&all).unwrap().iter().all(|found| found.works));
+        assert!(judge(&all).unwrap().iter().all(|works| *works));
         let (name, _) = USES[0];
         let lost = all.replacen(&format!("ok {name}"), &format!("lost {name}: why"), 1);
-        assert!(!judge(&lost).unwrap()[0].works);
+        assert!(!judge(&lost).unwrap()[0]);
         let (half, _) = all.split_at(all.len() / 2);
         assert!(judge(half).is_err());
     }

@@ -1,8 +1,8 @@
 //! What works where: containers in rows, ways of using a device in columns.
 
 use super::{machine, profile};
-use crate::{guest, sh, table};
-use anyhow::{Context as _, Result, bail};
+use crate::{docs, guest, sh};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -111,26 +111,40 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
 /// # Errors
 /// `vb3` cannot be built. What does not work somewhere is no error, but what does not work
 /// without a container, or under a profile that is to lose nothing.
-pub(crate) fn run(only: &[String]) -> Result<()> {
-    let mut rows = Vec::new();
+pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     let mut lost = Vec::new();
+    save.table("reach", || {
+        let rows = rows(only, &mut lost)?;
+        ensure!(
+            !rows.is_empty(),
+            "there is no such place, or it is not available here"
+        );
+        let uses = USES.iter().map(|(name, _)| *name);
+        Ok((std::iter::once("where").chain(uses).collect(), rows))
+    })?;
+    ensure!(
+        lost.is_empty(),
+        "lost where nothing is to be lost: {}",
+        lost.join("; ")
+    );
+    Ok(())
+}
+
+/// Tries every use in each place; adds to `lost` what was to work.
+fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
+    let mut rows = Vec::new();
     let names = places().into_iter().map(|place| place.name);
-    let names: Vec<String> = names
-        .chain(guest::ALL.iter().map(|kind| kind.name.to_owned()))
-        .collect();
+    let guests = guest::ALL.iter().map(|kind| kind.name.to_owned());
+    let names: Vec<String> = names.chain(guests).collect();
     let wanted = |name: &str| is_wanted(name, only, &names);
-    let mut add = |name: String, complete: bool, found: Vec<Found>| {
-        for (found, (usage, _)) in found.iter().zip(USES) {
-            if complete && !found.works {
+    let mut add = |name: String, complete: bool, works: Vec<bool>| {
+        for (works, (usage, _)) in works.iter().zip(USES) {
+            if complete && !works {
                 lost.push(format!("{name}: {usage}"));
             }
         }
-        let verdicts = found.iter().map(|f| if f.works { "ok" } else { "lost" });
-        rows.push(
-            std::iter::once(name)
-                .chain(verdicts.map(str::to_owned))
-                .collect::<Vec<_>>(),
-        );
+        let verdicts = works.iter().map(|&works| verdict(works).to_owned());
+        rows.push(std::iter::once(name).chain(verdicts).collect());
     };
     let here: Vec<Environment> = places().into_iter().filter(|p| wanted(&p.name)).collect();
     if !here.is_empty() {
@@ -139,8 +153,8 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
         for place in here {
             match place.is_here() {
                 Ok(()) => {
-                    let found = place.uses(bin)?;
-                    add(place.name, place.complete, found);
+                    let works = place.uses(bin)?;
+                    add(place.name, place.complete, works);
                 }
                 Err(why) => eprintln!("reach: {} is left out: {why:#}", place.name),
             }
@@ -148,25 +162,21 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
     }
     for kind in guest::ALL.iter().filter(|kind| wanted(kind.name)) {
         match guest::Guest::get(*kind) {
-            Ok(guest) if kind.refused => add(machine::refusal(&guest)?, false, machine::none()),
+            Ok(guest) if kind.refused => {
+                add(machine::refusal(&guest)?, false, vec![false; USES.len()]);
+            }
             Ok(guest) => {
-                let (name, found) = machine::uses(&guest)?;
-                add(name, true, found);
+                let (name, works) = machine::uses(&guest)?;
+                add(name, true, works);
             }
             Err(why) => eprintln!("reach: {} is left out: {why:#}", kind.name),
         }
     }
-    let header: Vec<&str> = std::iter::once("where")
-        .chain(USES.iter().map(|(name, _)| *name))
-        .collect();
-    println!("{}", table::markdown(&header, &rows));
-    if rows.is_empty() {
-        bail!("there is no such place, or it is not available here");
-    }
-    if !lost.is_empty() {
-        bail!("lost where nothing is to be lost: {}", lost.join("; "));
-    }
-    Ok(())
+    Ok(rows)
+}
+
+fn verdict(works: bool) -> &'static str {
+    if works { "ok" } else { "lost" }
 }
 
 /// Whether a place is asked for: by its name, or by a part of it that is no other's name.
@@ -176,11 +186,6 @@ fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
             let is_whole = names.iter().any(|name| name == word);
             name == word || (!is_whole && name.contains(word.as_str()))
         })
-}
-
-/// Result of one use.
-pub(super) struct Found {
-    pub(super) works: bool,
 }
 
 /// Where programs run.
@@ -223,21 +228,19 @@ impl Environment {
     }
 
     /// Tries every use in it.
-    fn uses(&self, bin: &Path) -> Result<Vec<Found>> {
+    fn uses(&self, bin: &Path) -> Result<Vec<bool>> {
         let mut all = Vec::new();
         for (name, command) in USES {
             let began = Instant::now();
             let works = self.run(bin, command)?;
             let said = works.as_ref().err().map_or("", String::as_str);
-            let verdict = if works.is_ok() { "ok" } else { "lost" };
+            let verdict = verdict(works.is_ok());
             let time = began.elapsed().as_secs_f32();
             eprintln!(
                 "reach: {}: {name}: {verdict} ({time:.1} s) {said}",
                 self.name
             );
-            all.push(Found {
-                works: works.is_ok(),
-            });
+            all.push(works.is_ok());
         }
         Ok(all)
     }

@@ -16,6 +16,8 @@ use std::process::Command;
 pub(crate) struct Args {
     /// Only these places, by name or a part of it
     only: Vec<String>,
+    #[command(flatten)]
+    save: crate::docs::Save,
     /// In a virtual machine, the tests with real programs whose names contain this, instead of the
     /// table; may be given more than once
     #[arg(long = "e2e", value_name = "FILTER")]
@@ -28,7 +30,7 @@ pub(crate) struct Args {
 /// Something does not work where everything is to work, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.tests.is_empty() {
-        matrix::run(&args.only)
+        matrix::run(&args.only, &args.save)
     } else {
         machine::run_tests(&args.only, &args.tests)
     }

@@ -4,6 +4,7 @@ use super::arch::Arch;
 use super::lab::Lab;
 use super::{Cell, Iommu, boot, build, results};
 use crate::setup;
+use crate::table::Table;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
@@ -24,11 +25,11 @@ pub(crate) struct Args {
     count: bool,
 }
 
-/// Measures and prints the table.
+/// Measures a row for each operation.
 ///
 /// # Errors
 /// It cannot be built or booted.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
     let wanted = args.kernel.as_deref().unwrap_or_default();
@@ -53,36 +54,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "{kernel}, IOMMU {}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each",
         args.iommu.name()
     );
-    let unit = if args.count { "instr." } else { "ns" };
-    println!(
-        "{:<20} {:>12} {:>12} {:>7}",
-        "operation",
-        format!("C {unit}"),
-        format!("Rust {unit}"),
-        "ratio"
-    );
-    for (name, c, rust) in pairs(&steps) {
-        println!("{name:<20} {c:>12} {rust:>12} {:>7.2}", ratio(rust, c));
-    }
+    let mut pairs = pairs(&steps);
     if let (Some(c), Some(rust)) = (bytes(&steps, "c"), bytes(&steps, "rust")) {
-        let times = ratio(rust, c);
-        println!(
-            "{:<20} {c:>12} {rust:>12} {times:>7.2}",
-            "bytes when loaded"
-        );
+        pairs.push(("bytes when loaded".to_owned(), c, rust));
     }
-    Ok(())
+    let rows = pairs.into_iter().map(|(name, c, rust)| {
+        // Nanoseconds of an operation are far below 2^52.
+        let ratio = format!("{:.2}", rust as f64 / c.max(1) as f64);
+        vec![name, c.to_string(), rust.to_string(), ratio]
+    });
+    let header = match args.count {
+        true => ["operation", "C instr.", "Rust instr.", "ratio"],
+        false => ["operation", "C ns", "Rust ns", "ratio"],
+    };
+    Ok((header.into(), rows.collect()))
 }
 
 /// Returns the size of a module in the kernel's memory.
 fn bytes(steps: &[Value], module: &str) -> Option<u64> {
     let name = format!("{module}.module");
     steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()
-}
-
-fn ratio(rust: u64, c: u64) -> f64 {
-    // Nanoseconds of an operation are far below 2^52.
-    rust as f64 / c.max(1) as f64
 }
 
 /// Each operation with the fastest of its runs for each module, in order: what else the machine does

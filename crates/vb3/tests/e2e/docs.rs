@@ -1,4 +1,4 @@
-//! The commands in README.md and docs/, run as a reader would type them, and the links between pages.
+//! The commands in README.md and docs/, run as a reader would type them.
 //!
 //! A fenced block's info string chooses its use. The test runs `console run`, skips `console
 //! skip=REASON`, and writes `TEXT file=NAME` to a file for later commands. In a block that is run,
@@ -276,49 +276,6 @@ fn every_command_is_run_or_says_why_not() {
     }
     eprintln!("{run} commands are run; lines that are not, by reason: {skipped:?}");
     assert!(run > 20);
-}
-
-/// The anchor of a heading, as GitHub makes it.
-fn anchor(heading: &str) -> String {
-    let text = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = text
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-}
-
-/// Returns the targets of a page's links: the text between `](` and `)`.
-fn links(text: &str) -> impl Iterator<Item = &str> {
-    let ends = text.split("](").skip(1);
-    let links = ends.filter_map(|rest| rest.split_once(')').map(|(link, _)| link));
-    links.filter(|link| !link.contains("://"))
-}
-
-#[test]
-fn every_link_leads_somewhere() {
-    let mut pages = all_pages();
-    pages.extend(["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned));
-    pages.push("kernel/README.md".to_owned());
-    for page in pages {
-        let text = read(&page);
-        for link in links(&text) {
-            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let beside = root().join(&page);
-            let target = match file {
-                "" => beside,
-                file => beside.with_file_name("").join(file),
-            };
-            assert!(target.exists(), "{page}: {link} leads nowhere");
-            if !heading.is_empty() {
-                let there = std::fs::read_to_string(target).unwrap();
-                let mut anchors = there.lines().filter(|l| l.starts_with('#')).map(anchor);
-                assert!(
-                    anchors.any(|a| a == heading),
-                    "{page}: {link}: no such heading"
-                );
-            }
-        }
-    }
 }
 
 #[test]

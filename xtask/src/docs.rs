@@ -1,0 +1,247 @@
+//! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
+//!
+//! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
+//! table of docs/data, or `compatibility`.
+
+mod data;
+
+pub(crate) use data::Save;
+
+use crate::{sh, table, tidy};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const BEGIN: &str = "<!-- generated: ";
+const END: &str = "<!-- end -->";
+
+/// The clients that tests run, below the root.
+const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
+
+/// Maximum number of lines that a difference shows of either side.
+const MAX_SHOWN: usize = 5;
+
+/// Arguments of `docs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Change nothing; fail if a block is stale
+    #[arg(long)]
+    check: bool,
+}
+
+/// Fills or compares the blocks, and checks the links.
+///
+/// # Errors
+/// A block is stale or unknown, a data file is malformed, or a link leads nowhere.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let faults = faults(!args.check)?;
+    for fault in &faults {
+        eprintln!("docs: {fault}");
+    }
+    ensure!(faults.is_empty(), "{} faults", faults.len());
+    Ok(())
+}
+
+/// Returns stale blocks and dead links of all pages; with `write`, fills the blocks first.
+///
+/// # Errors
+/// A block is unknown or has no end, a data file is malformed, or a file cannot be read or written.
+pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
+    let root = sh::root();
+    let blocks = blocks(&root)?;
+    let mut faults = Vec::new();
+    for path in tidy::files(&root, "md") {
+        let page = tidy::shown(&path);
+        let old = std::fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
+        let new = filled(&page, &old, &blocks)?;
+        if write && new != old {
+            std::fs::write(&path, &new).with_context(|| format!("cannot write {page}"))?;
+        } else if new != old {
+            let lines = difference(&old, &new);
+            faults.push(format!("{page} is stale; run `cargo xtask docs`:\n{lines}"));
+        }
+        faults.extend(dead_links(&path, &new).map(|fault| format!("{page}: {fault}")));
+    }
+    Ok(faults)
+}
+
+/// Returns the text of each block, by its name.
+fn blocks(root: &Path) -> Result<BTreeMap<String, String>> {
+    let clients = root.join(CLIENTS);
+    let clients = match clients.exists() {
+        true => read(&clients)?,
+        false => Clients::default(),
+    };
+    let mut blocks = BTreeMap::from([("compatibility".to_owned(), clients.markdown())]);
+    for path in tidy::files(&root.join(data::DIR), "toml") {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let table = data::Measured::read(&path)?.markdown();
+        blocks.insert(name.replace('-', " "), table);
+    }
+    Ok(blocks)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let shown = tidy::shown(path);
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    toml::from_str(&text).context(shown)
+}
+
+/// Programs that tests run in `vb3 run`.
+#[derive(Default, Deserialize)]
+struct Clients {
+    #[serde(default)]
+    client: Vec<Client>,
+}
+
+#[derive(Deserialize)]
+struct Client {
+    name: String,
+    package: String,
+    command: String,
+    checks: String,
+    device: Option<String>,
+    #[serde(default)]
+    limit: String,
+}
+
+impl Clients {
+    fn markdown(self) -> String {
+        let rows = self.client.into_iter().map(|client| {
+            let device = client.device.map(|spec| format!(" on `{spec}`"));
+            let command = format!("`{}`{}", client.command, device.unwrap_or_default());
+            let Client { name, package, .. } = client;
+            vec![name, package, command, client.checks, client.limit]
+        });
+        let rows: Vec<_> = rows.collect();
+        let header = ["client", "package", "command", "checked", "limit"];
+        let table = table::markdown(&header, &rows);
+        match rows.is_empty() {
+            true => format!("{table}\n\nNo client is listed: there is no {CLIENTS}."),
+            false => table,
+        }
+    }
+}
+
+/// Returns a page with its blocks filled.
+fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<String> {
+    let mut new = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        new.extend([line, "\n"]);
+        let name = line.strip_prefix(BEGIN);
+        let Some(name) = name.and_then(|name| name.strip_suffix(" -->")) else {
+            continue;
+        };
+        let Some(block) = blocks.get(name) else {
+            let names: Vec<_> = blocks.keys().map(String::as_str).collect();
+            let names = names.join(", ");
+            bail!("{page}: there is no generated block {name:?}; there are: {names}");
+        };
+        let last = lines.find(|line| *line == END || line.starts_with(BEGIN));
+        ensure!(last == Some(END), "{page}: block {name:?} lacks {END}");
+        new.extend([block, "\n", END, "\n"]);
+    }
+    Ok(new)
+}
+
+/// Returns the first lines that only one of two texts has.
+fn difference(old: &str, new: &str) -> String {
+    let only = |sign, this: &str, other: &str| {
+        let lines = this
+            .lines()
+            .filter(|line| other.lines().all(|o| o != *line));
+        let lines = lines.take(MAX_SHOWN).map(|line| format!("  {sign} {line}"));
+        lines.collect::<Vec<_>>()
+    };
+    [only('-', old, new), only('+', new, old)]
+        .concat()
+        .join("\n")
+}
+
+/// Returns a sentence for each link of a page that leads nowhere.
+fn dead_links(path: &Path, text: &str) -> impl Iterator<Item = String> {
+    let links = text.split("](").skip(1);
+    let links = links.filter_map(|rest| Some(rest.split_once(')')?.0));
+    let links = links.filter(|link| !link.contains("://"));
+    links.filter_map(move |link| {
+        let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+        let target = match file {
+            "" => path.to_owned(),
+            file => path.with_file_name("").join(file),
+        };
+        if !target.exists() {
+            return Some(format!("{link} leads nowhere"));
+        }
+        let there = std::fs::read_to_string(target).unwrap_or_default();
+        let mut headings = there.lines().filter(|line| line.starts_with('#'));
+        let found = heading.is_empty() || headings.any(|line| anchor(line) == heading);
+        (!found).then(|| format!("{link}: no such heading"))
+    })
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let text = text.replace(' ', "-");
+    let is_kept = |c: &char| c.is_alphanumeric() || "-_".contains(*c);
+    text.chars().filter(is_kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "# A\n<!-- generated: a -->\nold\n<!-- end -->\nprose\n";
+
+    fn fill(text: &str) -> Result<String> {
+        let blocks = [("a", "new"), ("b c", "other")];
+        let blocks = blocks.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        filled("docs/page.md", text, &blocks.into())
+    }
+
+    #[test]
+    fn blocks_are_replaced_and_prose_is_kept() {
+        let new = fill(PAGE).unwrap();
+        assert_eq!(new, PAGE.replace("old", "new"));
+        assert_eq!(fill(&new).unwrap(), new, "a second time changes nothing");
+        assert_eq!(difference(PAGE, &new), "  - old\n  + new");
+    }
+
+    #[test]
+    fn wrong_blocks_name_the_page_and_what_is_allowed() {
+        let said = |page: &str| fill(page).unwrap_err().to_string();
+        let unknown = said(&PAGE.replace(": a", ": d"));
+        for part in ["docs/page.md", "\"d\"", "a, b c"] {
+            assert!(unknown.contains(part), "{unknown}");
+        }
+        let open = PAGE.replace(END, "<!-- generated: b c -->\n<!-- end -->");
+        assert!(said(&open).contains("\"a\" lacks <!-- end -->"));
+        assert!(said("<!-- generated: a -->\n").contains("lacks"));
+    }
+
+    #[test]
+    fn links_lead_to_files_and_headings() {
+        let path = sh::root().join("README.md");
+        let dead = |text: &str| dead_links(&path, text).count();
+        assert_eq!(
+            dead("[a](docs/README.md) [b](#the-first-minute) [c](x://y)"),
+            0
+        );
+        assert_eq!(
+            dead("[a](docs/gone.md) [b](#gone) [c](docs/limits.md#gone)"),
+            3
+        );
+    }
+
+    #[test]
+    fn clients_are_rows_and_none_is_a_sentence() {
+        let none = Clients::default().markdown();
+        assert!(none.ends_with(&format!("there is no {CLIENTS}.")), "{none}");
+        let text = "[[client]]\nname = 'x'\npackage = 'p'\ncommand = 'a | b'\nchecks = 'bytes'\n";
+        let some: Clients = toml::from_str(text).unwrap();
+        let some = some.markdown();
+        assert!(some.ends_with("| x | p | `a \\| b` | bytes |  |"), "{some}");
+    }
+}
