@@ -3,7 +3,7 @@
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -19,119 +19,43 @@ const GOOD: i32 = 33;
 /// Bytes of each half of the disk.
 const HALF: usize = 2 << 20;
 
-/// One boot.
-struct Boot {
-    name: &'static str,
-    /// The program's actions.
-    words: &'static str,
-    machine: &'static [&'static str],
-    has_iommu: bool,
-    /// Whether the second half of the disk is then to be the first, inverted.
-    copies: bool,
-}
+/// A boot: its name, the program's actions, and the machine's arguments.
+///
+/// `disk` and `nvme` copy the first half of the disk to the second and invert it; `iommu` needs one.
+type Boot = (&'static str, &'static str, &'static str);
 
 const BOOTS: &[Boot] = &[
-    Boot {
-        name: "virtio, direct",
-        words: "net disk",
-        machine: VIRTIO,
-        has_iommu: false,
-        copies: true,
-    },
-    Boot {
-        name: "virtio, iommu",
-        words: "iommu net disk break",
-        machine: VIRTIO_TRANSLATED,
-        has_iommu: true,
-        copies: true,
-    },
-    Boot {
-        name: "nvme, direct",
-        words: "nvme",
-        machine: NVME,
-        has_iommu: false,
-        copies: true,
-    },
-    Boot {
-        name: "nvme, iommu",
-        words: "iommu nvme break",
-        machine: NVME,
-        has_iommu: true,
-        copies: true,
-    },
-    Boot {
-        name: "queue, direct",
-        words: "queue",
-        machine: QUEUE,
-        has_iommu: false,
-        copies: false,
-    },
-    Boot {
-        name: "queue, iommu",
-        words: "iommu queue",
-        machine: QUEUE,
-        has_iommu: true,
-        copies: false,
-    },
-    Boot {
-        name: "direct, instructions counted",
-        words: "cost",
-        machine: COUNTED,
-        has_iommu: false,
-        copies: false,
-    },
-    Boot {
-        name: "iommu, instructions counted",
-        words: "iommu cost",
-        machine: COUNTED,
-        has_iommu: true,
-        copies: false,
-    },
+    ("virtio, direct", "net disk", VIRTIO),
+    ("virtio, iommu", "iommu net disk break", VIRTIO_TRANSLATED),
+    ("nvme, direct", "nvme", NVME),
+    ("nvme, iommu", "iommu nvme break", NVME),
+    ("queue, direct", "queue", QUEUE),
+    ("queue, iommu", "iommu queue", QUEUE),
+    ("direct, instructions counted", "cost", COUNTED),
+    ("iommu, instructions counted", "iommu cost", COUNTED),
 ];
 
-const VIRTIO: &[&str] = &[
-    "-device",
-    "virtio-blk-pci,drive=disk,disable-legacy=on",
-    "-netdev",
-    "user,id=net,restrict=on",
-    "-device",
-    "virtio-net-pci,netdev=net,disable-legacy=on",
-];
+const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,disable-legacy=on \
+    -netdev user,id=net,restrict=on -device virtio-net-pci,netdev=net,disable-legacy=on";
 
-const VIRTIO_TRANSLATED: &[&str] = &[
-    "-device",
-    "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on",
-    "-netdev",
-    "user,id=net,restrict=on",
-    "-device",
-    "virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on",
-];
+const VIRTIO_TRANSLATED: &str = "\
+    -device virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on \
+    -netdev user,id=net,restrict=on \
+    -device virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on";
 
-const NVME: &[&str] = &["-device", "nvme,drive=disk,serial=adopt"];
+const NVME: &str = "-device nvme,drive=disk,serial=adopt";
 
 /// The device needs 100 ms for each piece, while the processor sleeps.
-const QUEUE: &[&str] = &[
-    "-icount",
-    "shift=0,sleep=off",
-    "-device",
-    "edu",
-    "-device",
-    "edu",
-];
+const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
-const COUNTED: &[&str] = &[
-    "-icount",
-    "shift=0",
-    "-device",
-    "virtio-blk-pci,drive=disk,disable-legacy=on",
-];
+const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
 
 /// Builds the program, boots it in each way, and compares the disks.
 ///
 /// # Errors
 /// It does not build, a boot fails or takes too long, a disk is not as it should be.
 pub(crate) fn run() -> Result<()> {
-    if let Some(missing) = missing()? {
+    if let Some(missing) = missing() {
         eprintln!("adopt: skipped: {missing}");
         return Ok(());
     }
@@ -143,27 +67,23 @@ pub(crate) fn run() -> Result<()> {
     sh::run(cargo.arg(&target))?;
     let program = target.join(TARGET).join("release/adopt");
     for boot in BOOTS {
-        once(boot, &program, &target).with_context(|| format!("adopt: {}", boot.name))?;
+        once(*boot, &program, &target).with_context(|| format!("adopt: {}", boot.0))?;
     }
     println!("adopt: ok: {} boots", BOOTS.len());
     Ok(())
 }
 
 /// What this machine lacks, if anything.
-fn missing() -> Result<Option<String>> {
+fn missing() -> Option<String> {
     if !sh::has(QEMU) {
-        return Ok(Some(format!("{QEMU} is not installed")));
+        return Some(format!("{QEMU} is not installed"));
     }
-    let libdir = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .context("rustc does not start")?;
-    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
-    let is_there = libdir.is_dir();
-    Ok((!is_there).then(|| format!("no core for {TARGET}: rustup target add {TARGET}")))
+    let install = || format!("no core for {TARGET}: rustup target add {TARGET}");
+    (!sh::has_target(TARGET)).then(install)
 }
 
-fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
+fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()> {
+    let has = |action: &str| actions.split(' ').any(|word| word == action);
     let (disk, console, log) = (dir.join("disk"), dir.join("console"), dir.join("qemu.log"));
     let written = noise();
     std::fs::write(&disk, [&written[..], &vec![0; HALF]].concat())
@@ -172,7 +92,7 @@ fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
     qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-m", "128M"]);
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-    if boot.has_iommu {
+    if has("iommu") {
         // Before the devices that it is to translate for.
         qemu.args(["-device", "intel-iommu,aw-bits=48"]);
     }
@@ -181,17 +101,17 @@ fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
         "if=none,id=disk,format=raw,cache=writeback,file={}",
         disk.display()
     ));
-    qemu.args(boot.machine);
+    qemu.args(machine.split(' '));
     qemu.arg("-serial")
         .arg(format!("file:{}", console.display()));
     qemu.arg("-kernel").arg(program);
-    qemu.args(["-append", boot.words]);
+    qemu.args(["-append", actions]);
     qemu.stderr(File::create(&log)?);
     let status = ended(&mut qemu);
     let said = std::fs::read(&console).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     for line in said.lines() {
-        println!("adopt: {}: {line}", boot.name);
+        println!("adopt: {name}: {line}");
     }
     let complaints = || {
         let text = std::fs::read(&log).unwrap_or_default();
@@ -206,12 +126,9 @@ fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
         "the machine ended with {status}. {}",
         complaints()
     );
-    if boot.copies {
+    if has("disk") || has("nvme") {
         let sectors = compared(&std::fs::read(&disk)?, &written)?;
-        println!(
-            "adopt: {}: {sectors} sectors of the disk are as they should be",
-            boot.name
-        );
+        println!("adopt: {name}: {sectors} sectors of the disk are as they should be");
     }
     Ok(())
 }

@@ -92,7 +92,7 @@ impl Run {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let save = &args.save;
     match &args.what {
-        Some(What::Dma { .. }) if save.is_wanted() => bail!("bench dma has no table to save"),
+        Some(What::Dma { .. }) if save.save => bail!("bench dma has no table to save"),
         Some(What::Dma { count: true, .. }) => count_dma(),
         Some(What::Dma { parts, .. }) => dma(parts),
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
@@ -102,6 +102,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => save.table("bench", || calls(args)),
     }
 }
+
+/// Ratios of [`calls`].
+const CALLS: [&str; 7] = [
+    "a call that touches no memory / shortest notification",
+    "QBUF / shortest notification",
+    "DQBUF / shortest notification",
+    "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
+    "of it, the client",
+    "QBUF and DQBUF with 1,024 buffers / with 4",
+    "`vb3 run -- true` / `true`",
+];
 
 /// Measures single calls, capture and start-up.
 fn calls(args: &Args) -> Result<Table> {
@@ -129,65 +140,31 @@ fn calls(args: &Args) -> Result<Table> {
     )?;
     let startup = startup(&vb3, &args.machine)?;
 
-    let bare = few.value("bare_ns")?;
-    let cpu = capture.value("client_cpu_ns")? + capture.value("supervisor_cpu_ns")?;
-    let memcpy = capture.value("memcpy_ns")?;
-    let rate = u64::from(args.frames) * 1_000_000_000_000 / capture.value("wall_ns")?.max(1);
+    let capture_ns = |key| capture.value(key);
+    let cpu = capture_ns("client_cpu_ns")? + capture_ns("supervisor_cpu_ns")?;
+    let rate = u64::from(args.frames) * 1_000_000_000_000 / capture_ns("wall_ns")?.max(1);
     println!("captured at {}.{:03} fps", rate / 1000, rate % 1000);
+    let (few, many) = (|key| few.value(key), |key| many.value(key));
+    let (bare, memcpy) = (few("bare_ns")?, capture_ns("memcpy_ns")?);
     let quotients = [
-        (
-            "a call that touches no memory / shortest notification",
-            few.value("refused_ns")?,
-            bare,
-            None,
-        ),
-        (
-            "QBUF / shortest notification",
-            few.value("qbuf_ns")?,
-            bare,
-            Some(1.5),
-        ),
-        (
-            "DQBUF / shortest notification",
-            few.value("dqbuf_ns")?,
-            bare,
-            Some(1.5),
-        ),
-        (
-            "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
-            cpu,
-            memcpy,
-            None,
-        ),
-        (
-            "of it, the client",
-            capture.value("client_cpu_ns")?,
-            memcpy,
-            None,
-        ),
-        (
-            "QBUF and DQBUF with 1,024 buffers / with 4",
-            many.value("cycle_ns")?,
-            few.value("cycle_ns")?,
-            Some(1.0),
-        ),
-        ("`vb3 run -- true` / `true`", startup.0, startup.1, None),
+        (few("refused_ns")?, bare, None),
+        (few("qbuf_ns")?, bare, Some(1.5)),
+        (few("dqbuf_ns")?, bare, Some(1.5)),
+        (cpu, memcpy, None),
+        (capture_ns("client_cpu_ns")?, memcpy, None),
+        (many("cycle_ns")?, few("cycle_ns")?, Some(1.0)),
+        (startup.0, startup.1, None),
     ];
-    let rows = quotients.map(|(what, this, over, aim)| {
-        let ratio = this as f64 / over.max(1) as f64;
-        let ratio_text = format!("{ratio:.2}");
-        vec![
-            what.to_owned(),
-            ratio_text,
-            time(this),
-            time(over),
-            verdict(ratio, aim),
-        ]
-    });
-    Ok((
-        vec!["ratio of", "ratio", "this", "over", "aim"],
-        rows.into(),
-    ))
+    let rows = CALLS
+        .iter()
+        .zip(quotients)
+        .map(|(what, (this, over, aim))| {
+            let ratio = this as f64 / over.max(1) as f64;
+            let (what, shown) = ((*what).to_owned(), format!("{ratio:.2}"));
+            vec![what, shown, time(this), time(over), verdict(ratio, aim)]
+        });
+    let rows = rows.collect();
+    Ok((vec!["ratio of", "ratio", "this", "over", "aim"], rows))
 }
 
 /// An aim, and whether a ratio clearly misses it.
@@ -280,13 +257,9 @@ fn measure(command: &mut Command) -> Result<Run> {
 fn startup(vb3: &Path, machine: &str) -> Result<(u64, u64)> {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..21 {
-        with.push(timed(Command::new(vb3).args([
-            "run",
-            "--machine",
-            machine,
-            "--",
-            "true",
-        ]))?);
+        let mut run = Command::new(vb3);
+        run.args(["run", "--machine", machine, "--", "true"]);
+        with.push(timed(&mut run)?);
         without.push(timed(&mut Command::new("true"))?);
     }
     Ok((median(with), median(without)))

@@ -50,13 +50,8 @@ pub(crate) fn unpack_wheel(package: &str, work: &Path) -> Result<PathBuf> {
     sh::quietly(
         // Debian's own: an interpreter from elsewhere may lack pip.
         Command::new("/usr/bin/python3")
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
+            .args(["-m", "pip", "download", "--quiet"])
+            .arg("--disable-pip-version-check")
             .args(["--no-deps", "--only-binary=:all:", package, "--dest"])
             .arg(work),
     )?;

@@ -49,14 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let path = before_others(&programs)?;
         let mut cargo = sh::cargo();
         cargo.env("PATH", path).env("VB3_TESTS_NEED_ALL", "1");
-        cargo.args([
-            "test",
-            "--workspace",
-            "--test",
-            "e2e",
-            "--no-fail-fast",
-            "--",
-        ]);
+        cargo.args(["test", "--workspace", "--test", "e2e"]);
+        cargo.args(["--no-fail-fast", "--"]);
         cargo.args(args.full.then_some("--include-ignored"));
         let said = cargo.args(&args.filter).stderr(Stdio::inherit()).output();
         let said = said.context("cannot run cargo")?.stdout;
@@ -125,8 +119,7 @@ fn unpacked(suite: &str) -> Result<PathBuf> {
 /// Returns the version that v4l2-compliance prints.
 fn version(programs: &Path) -> Result<String> {
     let program = programs.join("v4l2-compliance");
-    let said = sh::quietly(Command::new(program).arg("--version"))?;
-    let said = String::from_utf8_lossy(&said);
+    let said = sh::text(Command::new(program).arg("--version"))?;
     let (version, _) = said
         .split_once(',')
         .context("v4l2-compliance does not say its version")?;

@@ -11,7 +11,6 @@ mod wheel;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -92,11 +91,9 @@ impl Arch {
         if !library.starts_with(b"/") {
             return Some(format!("{tool} has no static C library, libc.a"));
         }
-        let mut rustc = Command::new("rustc");
-        rustc.args(["--print", "target-libdir", "--target", self.target()]);
-        let dir = sh::quietly(&mut rustc).unwrap_or_default();
-        let there = std::str::from_utf8(&dir).is_ok_and(|dir| Path::new(dir.trim()).is_dir());
-        (!there).then(|| format!("rustc has no standard library for {}", self.target()))
+        let target = self.target();
+        let why = || format!("rustc has no standard library for {target}");
+        (!sh::has_target(target)).then(why)
     }
 }
 
@@ -198,16 +195,8 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
 /// Builds the binary, linked statically.
 fn build(arch: Arch) -> Result<PathBuf> {
     let mut cargo = sh::cargo();
-    cargo.args([
-        "build",
-        "--release",
-        "--package",
-        "vb3",
-        "--bin",
-        "vb3",
-        "--target",
-        arch.target(),
-    ]);
+    cargo.args(["build", "--release", "--package", "vb3", "--bin", "vb3"]);
+    cargo.args(["--target", arch.target()]);
     arch.linked_statically(&mut cargo);
     sh::run(&mut cargo)?;
     Ok(sh::target().join(arch.target()).join("release/vb3"))
@@ -249,35 +238,22 @@ fn needs(arch: Arch, binary: &Path) -> Result<&'static str> {
 
 /// The version of the package.
 fn version() -> Result<String> {
-    let packages = metadata()?;
+    let packages = sh::packages()?;
     let vb3 = packages.iter().find(|package| package["name"] == "vb3");
     let version = vb3.and_then(|package| package["version"].as_str());
     Ok(version.context("cargo knows no package vb3")?.to_owned())
 }
 
-fn metadata() -> Result<Vec<Value>> {
-    let text = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value =
-        serde_json::from_slice(&text).context("the output of cargo metadata is not JSON")?;
-    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
-}
-
 /// Packs each crate as for a registry, and checks that it says what one wants to know.
 fn pack_crates() -> Result<()> {
-    let packages = metadata()?;
+    let packages = sh::packages()?;
     // Those that may not be published say so by an empty list of registries.
     let public = packages
         .iter()
         .filter(|package| package["publish"].is_null());
     for package in public.clone() {
         let name = package["name"].as_str().unwrap_or_default();
-        for field in [
-            "description",
-            "license",
-            "repository",
-            "readme",
-            "rust_version",
-        ] {
+        for field in "description license repository readme rust_version".split(' ') {
             if package[field].as_str().is_none_or(str::is_empty) {
                 bail!("{name} has no {field}");
             }

@@ -20,7 +20,7 @@ const END: &str = "<!-- end -->";
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
 
 /// Maximum number of lines that a difference shows of either side.
-const MAX_SHOWN: usize = 5;
+const MAX_SHOWN: usize = 3;
 
 /// Arguments of `docs`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
             std::fs::write(&path, &new).with_context(|| format!("cannot write {page}"))?;
         } else if new != old {
             let lines = difference(&old, &new);
-            faults.push(format!("{page} is stale; run `cargo xtask docs`:\n{lines}"));
+            faults.push(format!("{page} is stale; run `cargo xtask docs`; {lines}"));
         }
         faults.extend(dead_links(&path, &new).map(|fault| format!("{page}: {fault}")));
     }
@@ -146,18 +146,18 @@ fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<S
     Ok(new)
 }
 
-/// Returns the first lines that only one of two texts has.
+/// Returns the lines of two texts from where they differ.
 fn difference(old: &str, new: &str) -> String {
-    let only = |sign, this: &str, other: &str| {
-        let lines = this
-            .lines()
-            .filter(|line| other.lines().all(|o| o != *line));
-        let lines = lines.take(MAX_SHOWN).map(|line| format!("  {sign} {line}"));
-        lines.collect::<Vec<_>>()
+    let pairs = old.lines().zip(new.lines());
+    let same = pairs.take_while(|(old, new)| old == new).count();
+    let lines = |sign, text: &str| {
+        let lines = text.lines().skip(same).take(MAX_SHOWN);
+        lines
+            .map(|line| format!("\n  {sign} {line}"))
+            .collect::<String>()
     };
-    [only('-', old, new), only('+', new, old)]
-        .concat()
-        .join("\n")
+    let (old, new) = (lines('-', old), lines('+', new));
+    format!("line {}:{old}{new}", same + 1)
 }
 
 /// Returns a sentence for each link of a page that leads nowhere.
@@ -206,7 +206,8 @@ mod tests {
         let new = fill(PAGE).unwrap();
         assert_eq!(new, PAGE.replace("old", "new"));
         assert_eq!(fill(&new).unwrap(), new, "a second time changes nothing");
-        assert_eq!(difference(PAGE, &new), "  - old\n  + new");
+        let lines = difference("a\nold\n", "a\nnew\nb\nc\nd\n");
+        assert_eq!(lines, "line 2:\n  - old\n  + new\n  + b\n  + c");
     }
 
     #[test]
@@ -224,15 +225,10 @@ mod tests {
     #[test]
     fn links_lead_to_files_and_headings() {
         let path = sh::root().join("README.md");
-        let dead = |text: &str| dead_links(&path, text).count();
-        assert_eq!(
-            dead("[a](docs/README.md) [b](#the-first-minute) [c](x://y)"),
-            0
-        );
-        assert_eq!(
-            dead("[a](docs/gone.md) [b](#gone) [c](docs/limits.md#gone)"),
-            3
-        );
+        let good = "[a](docs/README.md) [b](#the-first-minute) [c](x://y)";
+        assert_eq!(dead_links(&path, good).count(), 0);
+        let bad = "[a](docs/gone.md) [b](#gone) [c](docs/limits.md#gone)";
+        assert_eq!(dead_links(&path, bad).count(), 3);
     }
 
     #[test]

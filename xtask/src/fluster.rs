@@ -2,7 +2,7 @@
 //! of each stream's pictures.
 
 use crate::{clip, setup, sh};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,57 +17,15 @@ const MAIN: &str = "from fluster.main import fluster_main; fluster_main()";
 /// Longest time that one stream may take, in seconds: of a machine that has other work, too.
 const TIMEOUT: &str = "120";
 
-/// A list of streams that a device of ours decodes.
-struct Suite {
-    name: &'static str,
-    file: &'static str,
-    device: &'static str,
-    /// What fluster calls the codec.
-    codec: &'static str,
-}
-
-const KNOWN: [Suite; 6] = [
-    suite("JVT-AVC_V1", "h.264/JVT-AVC_V1.json", "h264dec", "H.264"),
-    suite("JVT-FR-EXT", "h.264/JVT-FR-EXT.json", "h264dec", "H.264"),
-    suite(
-        "JCT-VC-HEVC_V1",
-        "h.265/JCT-VC-HEVC_V1.json",
-        "hevcdec",
-        "H.265",
-    ),
-    suite(
-        "VP8-TEST-VECTORS",
-        "vp8/VP8-TEST-VECTORS.json",
-        "vp8dec",
-        "VP8",
-    ),
-    suite(
-        "VP9-TEST-VECTORS",
-        "vp9/VP9-TEST-VECTORS.json",
-        "vp9dec",
-        "VP9",
-    ),
-    suite(
-        "MPEG2_VIDEO-MAIN",
-        "mpeg2v/MPEG2_VIDEO-MAIN.json",
-        "mpeg2dec",
-        "MPEG2_VIDEO",
-    ),
+/// Lists of streams: fluster's name and directory, the device that decodes them, fluster's codec.
+const KNOWN: [[&str; 4]; 6] = [
+    ["JVT-AVC_V1", "h.264", "h264dec", "H.264"],
+    ["JVT-FR-EXT", "h.264", "h264dec", "H.264"],
+    ["JCT-VC-HEVC_V1", "h.265", "hevcdec", "H.265"],
+    ["VP8-TEST-VECTORS", "vp8", "vp8dec", "VP8"],
+    ["VP9-TEST-VECTORS", "vp9", "vp9dec", "VP9"],
+    ["MPEG2_VIDEO-MAIN", "mpeg2v", "mpeg2dec", "MPEG2_VIDEO"],
 ];
-
-const fn suite(
-    name: &'static str,
-    file: &'static str,
-    device: &'static str,
-    codec: &'static str,
-) -> Suite {
-    Suite {
-        name,
-        file,
-        device,
-        codec,
-    }
-}
 
 /// Arguments of `fluster`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     vectors: PathBuf,
     /// fluster's list of streams
-    #[arg(long, value_name = "NAME", default_value = KNOWN[0].name)]
+    #[arg(long, value_name = "NAME", default_value = KNOWN[0][0])]
     suite: String,
     /// A machine of `vb3 machines`
     #[arg(long, value_name = "NAME", default_value = "pc")]
@@ -88,45 +46,42 @@ pub(crate) struct Args {
 /// # Errors
 /// A stream's pictures are others than fluster knows; fluster cannot be had; there are no streams.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let known = KNOWN.iter().find(|suite| suite.name == args.suite);
-    let Some(suite) = known else {
-        let names: Vec<_> = KNOWN.iter().map(|suite| suite.name).collect();
-        bail!(
-            "there is no list {}; known are {}",
-            args.suite,
-            names.join(", ")
-        );
-    };
+    let known = KNOWN.iter().find(|[name, ..]| *name == args.suite);
+    let [name, directory, device, codec] = known.with_context(|| {
+        let names = KNOWN.map(|[name, ..]| name).join(", ");
+        format!("there is no list {}; known are {names}", args.suite)
+    })?;
     setup::install(setup::ALL)?;
     let fluster = fetch()?;
-    let list = fluster.join(SUITES).join(suite.file);
+    let list = fluster.join(SUITES).join(directory);
+    let list = list.join(format!("{name}.json"));
     let text = std::fs::read_to_string(&list)
         .with_context(|| format!("cannot read {}", list.display()))?;
     let work = sh::target().join("fluster");
     let _ = std::fs::remove_dir_all(&work);
     let resources = work.join("resources");
     let wanted = streams(&serde_json::from_str(&text)?)?;
-    let found = lay_out(&wanted, &args.vectors, &resources.join(suite.name))?;
+    let found = lay_out(&wanted, &args.vectors, &resources.join(name))?;
     ensure!(
         !found.is_empty(),
         "{} has none of the {} streams of {}",
         args.vectors.display(),
         wanted.len(),
-        suite.name
+        name
     );
     sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3"]))?;
     let decoders = [
-        format!("GStreamer-{}-V4L2-Gst1.0", suite.codec),
-        format!("FFmpeg-{}-v4l2m2m", suite.codec),
+        format!("GStreamer-{}-V4L2-Gst1.0", codec),
+        format!("FFmpeg-{}-v4l2m2m", codec),
     ];
     for decoder in &decoders {
         let mut vb3 = Command::new(sh::target().join("debug/vb3"));
-        vb3.args(["run", "--machine", &args.machine, "--device", suite.device]);
+        vb3.args(["run", "--machine", &args.machine, "--device", device]);
         vb3.args(["--", "/usr/bin/python3", "-c", MAIN, "--no-emoji"]);
         vb3.arg("--test-suites-dir").arg(fluster.join(SUITES));
         vb3.arg("--resources").arg(&resources);
         vb3.arg("--output").arg(work.join("pictures"));
-        vb3.args(["run", "--testsuites", suite.name, "--jobs", "1"]);
+        vb3.args(["run", "--testsuites", name, "--jobs", "1"]);
         vb3.args(["--timeout", TIMEOUT, "--decoders", decoder]);
         let summary = work.join("summary.json");
         vb3.args(["--summary", "--format", "json", "--summary-output"]);
@@ -136,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         sh::run(&mut vb3)?;
         // The results of each stream; a run that did nothing has none.
         let text = std::fs::read_to_string(&summary).context("fluster wrote no summary")?;
-        let passed = passed(&serde_json::from_str(&text)?, suite.name);
+        let passed = passed(&serde_json::from_str(&text)?, name);
         let wrong: Vec<_> = found.difference(&passed).cloned().collect();
         ensure!(
             wrong.is_empty(),
@@ -147,10 +102,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!(
         "{}: all {} available streams, of {} in the list, by {} on machine {}: {}",
-        suite.name,
+        name,
         found.len(),
         wanted.len(),
-        suite.device,
+        device,
         args.machine,
         decoders.join(", ")
     );

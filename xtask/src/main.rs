@@ -74,7 +74,8 @@ enum Task {
     Bindings,
     /// Fill the generated blocks of docs/ from docs/data, and check links
     Docs(docs::Args),
-    /// Check layers, import cycles, file lengths, unsafe, documentation, vague names and leftovers
+    /// Check layers, import cycles, file lengths, unsafe, documentation, generated pages,
+    /// links, vague names and leftovers
     Tidy,
     /// Check licences, sources and advisories of dependencies; needs cargo-deny
     Deny(audit::DenyArgs),

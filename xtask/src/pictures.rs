@@ -4,6 +4,7 @@ mod sheet;
 
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
@@ -47,18 +48,9 @@ impl Frame {
 
     /// A number that tells frames apart.
     pub(crate) fn digest(&self) -> u64 {
-        // FNV-1a over words, then bytes: frames are large, and this is only a comparison.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let (words, rest) = self.0.as_chunks::<8>();
-        for word in words {
-            hash = (hash ^ u64::from_le_bytes(*word))
-                .wrapping_mul(0x0100_0000_01b3)
-                .rotate_left(23);
-        }
-        for byte in rest {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        hash
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.0);
+        hasher.finish()
     }
 }
 

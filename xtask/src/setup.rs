@@ -6,112 +6,66 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A package, and what for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Package {
-    name: &'static str,
-    why: &'static str,
-}
+pub(crate) type Package = (&'static str, &'static str);
 
-const fn package(name: &'static str, why: &'static str) -> Package {
-    Package { name, why }
-}
-
-/// Packages for the demo.
-pub(crate) const DEMO: &[Package] = &[
-    package("ffmpeg", "decodes the clip for the camera"),
-    package(
-        "gstreamer1.0-tools",
-        "gst-launch-1.0, the program that the demo runs",
-    ),
-    package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
-    package(
-        "gstreamer1.0-plugins-good",
-        "v4l2src, v4l2h264dec, v4l2convert, v4l2sink",
-    ),
-    package("gstreamer1.0-plugins-bad", "h264parse"),
-    package("libavcodec-dev", "the codecs of vb3-codec"),
-    package("pkg-config", "finds it"),
-    package("gcc", "compiles the C that calls it, and links"),
-    package("libc6-dev", "what programs are linked with"),
-    package("python3-pip", "downloads the clip"),
-];
+/// What the demo needs: the first of [`ALL`].
+pub(crate) const DEMO: &[Package] = ALL.split_at(10).0;
 
 /// What demo and tests need.
 pub(crate) const ALL: &[Package] = &[
-    package(
-        "ffmpeg",
-        "decodes clips for the camera; captures in the tests",
-    ),
-    package(
-        "gstreamer1.0-tools",
-        "gst-launch-1.0, which demo and tests run",
-    ),
-    package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
-    package(
-        "gstreamer1.0-plugins-good",
-        "v4l2src, v4l2h264dec, v4l2convert, v4l2sink",
-    ),
-    package("gstreamer1.0-plugins-bad", "h264parse"),
-    package("gstreamer1.0-libav", "decoders that the tests compare with"),
-    package("libavcodec-dev", "the codecs of vb3-codec"),
-    package("pkg-config", "finds it"),
-    package("python3-pip", "downloads the demo's clip"),
-    package(
-        "v4l-utils",
-        "v4l2-compliance and v4l2-ctl, which the tests run",
-    ),
-    package(
-        "gstreamer1.0-plugins-base-apps",
-        "gst-device-monitor-1.0, which the tests run",
-    ),
-    package("udev", "udevadm, which the tests run"),
-    package("usbutils", "lsusb, which the tests run"),
-    package("libcamera-tools", "cam, libcamera's client in the tests"),
-    package("libcamera-ipa", "without it libcamera warns"),
-    package(
-        "gstreamer1.0-libcamera",
-        "libcamerasrc, which the tests run",
-    ),
-    package(
-        "chromium",
-        "the browser that opens the report's page, and a page with a camera",
-    ),
-    package("firefox-esr", "the browser of a recipe's test"),
-    package("guvcview", "takes photographs in the tests"),
-    package("mplayer", "shows a camera in the tests"),
-    package("xvfb", "a screen for guvcview"),
-    package("xauth", "opens that screen"),
-    package("pipewire", "passes a camera on in the tests"),
-    package("wireplumber", "reports cameras to pipewire"),
-    package("gstreamer1.0-pipewire", "pipewiresrc, which the tests run"),
-    package("dbus-daemon", "a session for pipewire"),
-    package("python3-pyudev", "a client of libudev, which the tests run"),
-    package("python3-pytest", "runs the tests of the Python module"),
-    package("gcc", "compiles the tests' C programs"),
-    package("libc6-dev", "links them statically"),
-    package("golang-go", "compiles the tests' Go program"),
-    package("python3-opencv", "OpenCV, which the tests run"),
+    ("ffmpeg", "decodes clips for cameras"),
+    ("gstreamer1.0-tools", "gst-launch-1.0"),
+    ("gstreamer1.0-plugins-base", "GStreamer's video caps"),
+    ("gstreamer1.0-plugins-good", "v4l2src, v4l2sink, decoders"),
+    ("gstreamer1.0-plugins-bad", "h264parse"),
+    ("libavcodec-dev", "the codecs of vb3-codec"),
+    ("pkg-config", "finds it"),
+    ("gcc", "compiles C, and links"),
+    ("libc6-dev", "what programs are linked with"),
+    ("python3-pip", "downloads the demo's clip"),
+    ("gstreamer1.0-libav", "decoders that the tests compare with"),
+    ("v4l-utils", "v4l2-compliance and v4l2-ctl"),
+    ("gstreamer1.0-plugins-base-apps", "gst-device-monitor-1.0"),
+    ("udev", "udevadm, which the tests run"),
+    ("usbutils", "lsusb, which the tests run"),
+    ("libcamera-tools", "cam, libcamera's client in the tests"),
+    ("libcamera-ipa", "without it libcamera warns"),
+    ("gstreamer1.0-libcamera", "libcamerasrc"),
+    ("chromium", "opens the report's page, and one with a camera"),
+    ("firefox-esr", "the browser of a recipe's test"),
+    ("guvcview", "takes photographs in the tests"),
+    ("mplayer", "shows a camera in the tests"),
+    ("xvfb", "a screen for guvcview"),
+    ("xauth", "opens that screen"),
+    ("pipewire", "passes a camera on in the tests"),
+    ("wireplumber", "reports cameras to pipewire"),
+    ("gstreamer1.0-pipewire", "pipewiresrc"),
+    ("dbus-daemon", "a session for pipewire"),
+    ("python3-pyudev", "a client of libudev"),
+    ("python3-pytest", "runs the tests of the Python module"),
+    ("golang-go", "compiles the tests' Go program"),
+    ("python3-opencv", "OpenCV, which the tests run"),
 ];
 
 /// Packages for the virtual machines.
 pub(crate) const VM: &[Package] = &[
-    package("qemu-system-x86", "runs stock kernels with an IOMMU"),
-    package("mmdebstrap", "makes the build root and the guest image"),
-    package("debian-archive-keyring", "checks what mmdebstrap loads"),
-    package("cpio", "packs the guest image"),
-    package("kmod", "finds the modules that an initial RAM disk needs"),
+    ("qemu-system-x86", "runs stock kernels with an IOMMU"),
+    ("mmdebstrap", "makes the build root and the guest image"),
+    ("debian-archive-keyring", "checks what mmdebstrap loads"),
+    ("cpio", "packs the guest image"),
+    ("kmod", "finds the modules that an initial RAM disk needs"),
 ];
 
 /// What arm64's virtual machines need, and building for them.
 pub(crate) const ARM64: &[Package] = &[
-    package("qemu-system-arm", "runs stock kernels of arm64"),
-    package("gcc-aarch64-linux-gnu", "compiles and links for arm64"),
-    package("libc6-dev-arm64-cross", "what it links with"),
-    package("mmdebstrap", "makes the root of the guests"),
-    package("debian-archive-keyring", "checks what mmdebstrap loads"),
-    package("cpio", "packs the initial RAM disk"),
-    package("kmod", "finds the modules that the initial RAM disk needs"),
-    package("device-tree-compiler", "adds to the machines' device trees"),
+    ("qemu-system-arm", "runs stock kernels of arm64"),
+    ("gcc-aarch64-linux-gnu", "compiles and links for arm64"),
+    ("libc6-dev-arm64-cross", "what it links with"),
+    ("mmdebstrap", "makes the root of the guests"),
+    ("debian-archive-keyring", "checks what mmdebstrap loads"),
+    ("cpio", "packs the initial RAM disk"),
+    ("kmod", "finds the modules that the initial RAM disk needs"),
+    ("device-tree-compiler", "adds to the machines' device trees"),
 ];
 
 /// Installs what is missing, saying what and why.
@@ -119,17 +73,14 @@ pub(crate) const ARM64: &[Package] = &[
 /// # Errors
 /// A package is missing and cannot be installed here; the text says what to install.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {
-    let missing: Vec<Package> = packages
-        .iter()
-        .copied()
-        .filter(|p| !is_installed(p))
-        .collect();
+    let missing = packages.iter().copied().filter(|p| !is_installed(p));
+    let missing: Vec<Package> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = missing.iter().map(|p| p.name).collect();
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     eprintln!("These packages are missing:");
-    for Package { name, why } in &missing {
+    for (name, why) in &missing {
         eprintln!("  {name:<26} {why}");
     }
     if !sh::has("apt-get") {
@@ -138,7 +89,7 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
             names.join(" ")
         );
     }
-    let root = is_root();
+    let root = rustix::process::geteuid().is_root();
     if !root && !sh::has("sudo") {
         bail!(
             "installing needs root, and there is no sudo; as root, run: apt-get install {}",
@@ -149,11 +100,7 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
         eprintln!("Installing them through sudo, which may ask for your password.");
     }
     let apt = |words: &[&str]| {
-        let mut command = if root {
-            Command::new("apt-get")
-        } else {
-            Command::new("sudo")
-        };
+        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
         if !root {
             command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         }
@@ -173,18 +120,15 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
         sh::run(apt(&["update"]).stdout(Stdio::null()))?;
         sh::run(apt(&words).stdout(Stdio::null()))?;
     }
-    if let Some(package) = missing.iter().find(|p| !is_installed(p)) {
-        bail!(
-            "apt-get reported success, but {} is still missing",
-            package.name
-        );
+    if let Some((name, _)) = missing.iter().find(|p| !is_installed(p)) {
+        bail!("apt-get reported success, but {name} is still missing");
     }
     Ok(())
 }
 
-fn is_installed(package: &Package) -> bool {
+fn is_installed((name, _): &Package) -> bool {
     let mut query = Command::new("dpkg-query");
-    query.args(["-W", "-f=${db:Status-Status}", package.name]);
+    query.args(["-W", "-f=${db:Status-Status}", name]);
     match query.output() {
         Ok(out) => out.status.success() && out.stdout == b"installed",
         Err(_) => false,
@@ -197,16 +141,4 @@ fn has_package_lists() -> bool {
     };
     dir.flatten()
         .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
-}
-
-/// Whether this is root.
-pub(crate) fn is_root() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
-        return false;
-    };
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))
-        .and_then(|ids| ids.split_whitespace().nth(1));
-    effective == Some("0")
 }

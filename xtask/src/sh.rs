@@ -1,6 +1,7 @@
 //! Running other programs, and the places of this project.
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -83,6 +84,16 @@ pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
     Ok(out.stdout)
 }
 
+/// Runs a command in silence; gives its trimmed output.
+///
+/// # Errors
+/// As [`quietly`]; or the output is not UTF-8.
+pub(crate) fn text(command: &mut Command) -> Result<String> {
+    let text = String::from_utf8(quietly(command)?);
+    let text = text.with_context(|| format!("{} printed no UTF-8", shown(command)))?;
+    Ok(text.trim().to_owned())
+}
+
 /// Cargo, in the root of the tree.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -94,6 +105,34 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// Whether rustc has the libraries of a target.
+pub(crate) fn has_target(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]);
+    text(&mut rustc).is_ok_and(|dir| Path::new(&dir).is_dir())
+}
+
+/// The packages of the workspace, as cargo describes them.
+///
+/// # Errors
+/// Cargo fails.
+pub(crate) fn packages() -> Result<Vec<Value>> {
+    let metadata = quietly(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata")?;
+    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
+}
+
+/// Empties a directory, or makes it.
+///
+/// # Errors
+/// It cannot be removed or made.
+pub(crate) fn fresh(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
 /// Builds vb3 and vb3-codec with optimisation; gives its path.

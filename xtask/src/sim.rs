@@ -23,6 +23,9 @@ pub(crate) struct Args {
 /// Seeds that run on each patch. The first that fails ends the run.
 const SEEDS: &str = "10000";
 
+/// Maximum length of what the table says of a failure.
+const MAX_CHARS: usize = 100;
+
 /// Runs seeds, or the planted errors.
 ///
 /// # Errors
@@ -109,7 +112,7 @@ fn planted(names: &[String]) -> Result<()> {
         }
         missed += usize::from(failure.is_none());
         let found = failure.unwrap_or_else(|| "nothing".to_owned());
-        let found = shorten(&found).to_owned();
+        let found: String = found.chars().take(MAX_CHARS).collect();
         eprintln!("{}: {found}", stem(patch));
         rows.push(vec![stem(patch), found]);
     }
@@ -153,13 +156,4 @@ fn expect_sound(program: &Path, line: &str) -> Result<()> {
         Some(line) => bail!("without a planted error, {line}"),
         None => Ok(()),
     }
-}
-
-/// Returns the beginning of a failure's line.
-fn shorten(line: &str) -> &str {
-    const MAX_CHARS: usize = 100;
-    line.char_indices()
-        .nth(MAX_CHARS)
-        .and_then(|(end, _)| line.get(..end))
-        .unwrap_or(line)
 }

@@ -9,7 +9,7 @@ mod rooms;
 mod words;
 
 use crate::sh;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -162,11 +162,9 @@ const LEFTOVERS: &[&str] = &[
 /// # Errors
 /// There is a fault.
 pub(crate) fn run() -> Result<()> {
-    let metadata = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value =
-        serde_json::from_slice(&metadata).context("the output of cargo metadata is not JSON")?;
-    let mut faults = layer_faults(&metadata);
-    for package in list(&metadata, "packages") {
+    let packages = sh::packages()?;
+    let mut faults = layer_faults(&packages);
+    for package in &packages {
         let Some(dir) = Path::new(text(package, "manifest_path")).parent() else {
             continue;
         };
@@ -198,21 +196,14 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value[key].as_str().unwrap_or_default()
 }
 
 /// Dependencies that point upwards or sideways.
-fn layer_faults(metadata: &Value) -> Vec<String> {
+fn layer_faults(packages: &[Value]) -> Vec<String> {
     let rank = |name: &str| ROOMS.iter().position(|room| room.name == name);
     let mut faults = Vec::new();
-    for package in list(metadata, "packages") {
+    for package in packages {
         let name = text(package, "name");
         let Some((own, room)) = ROOMS.iter().enumerate().find(|(_, room)| room.name == name) else {
             faults.push(format!(
@@ -220,7 +211,7 @@ fn layer_faults(metadata: &Value) -> Vec<String> {
             ));
             continue;
         };
-        for dependency in list(package, "dependencies") {
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let on = text(dependency, "name");
             let Some(other) = rank(on) else { continue };
             let allowed = match text(dependency, "kind") {
@@ -290,23 +281,18 @@ fn has_unsafe(file: &Path) -> bool {
     let code = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
-    code.into_iter().any(|line| {
-        ["unsafe {", "unsafe fn", "unsafe impl"]
-            .iter()
-            .any(|w| line.contains(w))
-    })
+    let words = ["unsafe {", "unsafe fn", "unsafe impl"];
+    code.into_iter()
+        .any(|line| words.iter().any(|word| line.contains(word)))
 }
 
 /// Imports between the rooms of a crate that has some.
 fn room_faults(dir: &Path) -> Vec<String> {
     let src = dir.join("src");
-    let read = |file: PathBuf| Some((std::fs::read_to_string(&file).ok()?, file));
-    let files: Vec<(String, PathBuf)> = rust_files(&src).into_iter().filter_map(read).collect();
-    let files: Vec<(&Path, &str)> = files
-        .iter()
-        .filter(|(_, file)| file.file_name().is_none_or(|name| name != "tests.rs"))
-        .filter_map(|(text, file)| Some((file.strip_prefix(&src).ok()?, text.as_str())))
-        .collect();
+    let files = sources(dir);
+    let files = files.iter();
+    let files = files.filter_map(|(file, text)| Some((file.strip_prefix(&src).ok()?, &**text)));
+    let files: Vec<(&Path, &str)> = files.collect();
     rooms::faults(&files)
 }
 
@@ -315,19 +301,11 @@ fn module_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
     let src = dir.join("src");
     let root = std::fs::read_to_string(src.join("lib.rs")).unwrap_or_default();
     let exports = circles::exports(&root);
-    let files: Vec<_> = rust_files(&src)
-        .into_iter()
-        .filter(|file| {
-            !file
-                .iter()
-                .any(|part| part == "tests" || part == "tests.rs")
-        })
-        .filter_map(|file| {
-            let module = circles::module_of(file.strip_prefix(&src).ok()?)?;
-            let text = std::fs::read_to_string(&file).ok()?;
-            Some((module, file, text))
-        })
-        .collect();
+    let files = sources(dir).into_iter().filter_map(|(file, text)| {
+        let module = circles::module_of(file.strip_prefix(&src).ok()?)?;
+        Some((module, file, text))
+    });
+    let files: Vec<_> = files.collect();
     let modules = files.iter().map(|(module, ..)| module.clone()).collect();
     let mut imports = circles::Imports::new();
     for (module, _, text) in &files {
@@ -502,8 +480,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn package(name: &str, kind: Value, on: &str) -> Value {
-        json!({ "packages": [{ "name": name, "dependencies": [{ "name": on, "kind": kind }] }] })
+    fn faults(name: &str, kind: Value, on: &str) -> usize {
+        let dependencies = json!([{ "name": on, "kind": kind }]);
+        layer_faults(&[json!({ "name": name, "dependencies": dependencies })]).len()
     }
 
     #[test]
@@ -515,25 +494,14 @@ mod tests {
 
     #[test]
     fn arrows_point_down_only() {
-        assert!(layer_faults(&package("vb3-plane", Value::Null, "vb3-dmabuf")).is_empty());
-        assert!(layer_faults(&package("vb3-plane", Value::Null, "serde")).is_empty());
-        assert_eq!(
-            layer_faults(&package("vb3-dmabuf", Value::Null, "vb3-plane")).len(),
-            1
-        );
-        assert_eq!(
-            layer_faults(&package("vb3-plane", Value::Null, "vb3-machine")).len(),
-            1
-        );
-        assert!(layer_faults(&package("vb3-plane", json!("dev"), "vb3-machine")).is_empty());
-        assert_eq!(
-            layer_faults(&package("vb3-plane", json!("dev"), "vb3-queue")).len(),
-            1
-        );
-        assert_eq!(
-            layer_faults(&package("vb3-new", Value::Null, "vb3-dma")).len(),
-            1
-        );
+        let normal = Value::Null;
+        assert_eq!(faults("vb3-plane", normal.clone(), "vb3-dmabuf"), 0);
+        assert_eq!(faults("vb3-plane", normal.clone(), "serde"), 0);
+        assert_eq!(faults("vb3-dmabuf", normal.clone(), "vb3-plane"), 1);
+        assert_eq!(faults("vb3-plane", normal.clone(), "vb3-machine"), 1);
+        assert_eq!(faults("vb3-plane", json!("dev"), "vb3-machine"), 0);
+        assert_eq!(faults("vb3-plane", json!("dev"), "vb3-queue"), 1);
+        assert_eq!(faults("vb3-new", normal, "vb3-dma"), 1);
     }
 
     #[test]

@@ -47,13 +47,11 @@ struct Tools {
     machine: String,
 }
 
-/// CPU time of a run with all its processes, what the clock on the wall said, and pictures shown
-/// if the program counts them.
+/// CPU time of a run with all its processes, and what the clock on the wall said.
 #[derive(Clone, Copy)]
 struct Cost {
     cpu_ns: u64,
     wall_ns: u64,
-    frames: u64,
 }
 
 /// Two commands that run alternately, and the meaning of their ratio.
@@ -235,7 +233,6 @@ impl Tools {
             cpu_ns: children_ns()? - cpu,
             wall_ns: value("wall_ns ")
                 .unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
-            frames: value("frames ").unwrap_or(0),
         })
     }
 
@@ -326,12 +323,6 @@ impl Pair {
         middle
     }
 
-    /// Frames per second by the wall, of a program that counts them.
-    fn rate(&self, of: impl Fn(&(Cost, Cost)) -> Cost) -> f64 {
-        let frames = self.costs.first().map_or(0, |costs| of(costs).frames);
-        frames as f64 * 1e9 / self.times(of).max(1) as f64
-    }
-
     /// Of the ratios of runs side by side.
     fn ratios(&self) -> [f64; 3] {
         let ratio = |(this, over): &(Cost, Cost)| match self.by_wall {
@@ -354,10 +345,6 @@ fn table(args: &Args, pairs: &[Pair]) -> Table {
         println!("{}:", pair.what);
         println!("  {}: {}", time(this), pair.this.join(" "));
         println!("  {}: {}", time(over), pair.over.join(" "));
-        if pair.by_wall {
-            let (this, over) = (pair.rate(|c| c.0), pair.rate(|c| c.1));
-            println!("  {this:.0} over {over:.0} frames per second");
-        }
         let range = format!("{least:.2} to {most:.2}");
         vec![
             pair.what.clone(),
@@ -385,7 +372,6 @@ mod tests {
         let cost = |cpu_ns| Cost {
             cpu_ns,
             wall_ns: 1_000_000_000,
-            frames: 25,
         };
         let pair = Pair {
             what: String::new(),
@@ -401,7 +387,7 @@ mod tests {
             by_wall: true,
             ..pair
         };
-        assert!((pair.rate(|c| c.0) - 25.0).abs() < 1e-6);
+        assert_eq!(pair.ratios(), [1.0; 3]);
     }
 
     #[test]

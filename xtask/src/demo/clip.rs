@@ -28,39 +28,26 @@ pub(super) fn decode(path: PathBuf, frames: u32) -> Result<Clip> {
     let probed = sh::quietly(
         Command::new("ffprobe")
             .args(["-v", "error", "-select_streams", "v:0", "-of", "json"])
-            .args([
-                "-show_entries",
-                "stream=width,height,avg_frame_rate,codec_name",
-            ])
+            .arg("-show_entries")
+            .arg("stream=width,height,avg_frame_rate,codec_name")
             .arg(&path),
     )
     .with_context(|| format!("{} is not a clip that ffmpeg can read", path.display()))?;
     let probed: Value = serde_json::from_slice(&probed).context("ffprobe's answer is not JSON")?;
-    let stream = probed
-        .pointer("/streams/0")
-        .context("the clip has no video in it")?;
+    let stream = &probed["streams"][0];
+    ensure!(!stream.is_null(), "the clip has no video in it");
     let size = |key: &str, max: u64| {
-        let size = stream
-            .get(key)
-            .and_then(Value::as_u64)
-            .unwrap_or(0)
-            .min(max);
+        let size = stream[key].as_u64().unwrap_or(0).min(max);
         u32::try_from(size).unwrap_or(0) & !1
     };
     let (width, height) = (size("width", 4096), size("height", 2304));
     ensure!(width >= 2 && height >= 2, "the clip's size is not known");
-    let rate = stream
-        .get("avg_frame_rate")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let rate = rate
-        .split_once('/')
-        .and_then(|(n, d)| Some((n.parse().ok()?, d.parse().ok()?)));
-    let rate = rate
-        .filter(|rate| (1.0..=120.0).contains(&ratio(*rate)))
-        .unwrap_or((30, 1));
-
-    let is_h264 = stream.get("codec_name").and_then(Value::as_str) == Some("h264");
+    let rate = stream["avg_frame_rate"].as_str().unwrap_or_default();
+    let rate = rate.split_once('/');
+    let rate = rate.and_then(|(n, d)| Some((n.parse().ok()?, d.parse().ok()?)));
+    let rate = rate.filter(|rate| (1.0..=120.0).contains(&ratio(*rate)));
+    let rate = rate.unwrap_or((30, 1));
+    let is_h264 = stream["codec_name"] == "h264";
     let bar =
         ProgressBar::new_spinner().with_message("decoding the clip, to know what must be shown");
     let mut ffmpeg = Command::new("ffmpeg")

@@ -4,21 +4,16 @@ use serde_json::Value;
 use std::time::Duration;
 
 pub(super) fn queues(report: &Value) -> impl Iterator<Item = &Value> {
-    report
-        .get("devices")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|device| device.get("queues").and_then(Value::as_array))
-        .flatten()
+    let devices = report["devices"].as_array().into_iter().flatten();
+    devices.flat_map(|device| device["queues"].as_array().into_iter().flatten())
 }
 
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
+    value[key].as_str().unwrap_or_default()
 }
 
 pub(super) fn number(value: &Value, key: &str) -> u64 {
-    value.get(key).and_then(Value::as_u64).unwrap_or(0)
+    value[key].as_u64().unwrap_or(0)
 }
 
 pub(super) fn total(report: &Value, key: &str) -> u64 {
@@ -26,13 +21,9 @@ pub(super) fn total(report: &Value, key: &str) -> u64 {
 }
 
 pub(super) fn refusals(report: &Value) -> u64 {
-    let listed = report
-        .get("refusals")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    listed.map(|refusal| number(refusal, "times")).sum::<u64>()
-        + number(report, "refusals_left_out")
+    let listed = report["refusals"].as_array().into_iter().flatten();
+    let listed: u64 = listed.map(|refusal| number(refusal, "times")).sum();
+    listed + number(report, "refusals_left_out")
 }
 
 pub(super) fn fps(frames: u32, span_ns: u64) -> String {
@@ -99,7 +90,7 @@ pub(super) fn faults(report: &Value) -> Vec<String> {
     if display(report).is_none_or(|queue| text(queue, "memory") != "dmabuf") {
         faults.push("the display was not fed by dma-buf".to_owned());
     }
-    let held = report.get("held").and_then(Value::as_object);
+    let held = report["held"].as_object();
     if held.is_none_or(|held| held.values().any(|n| n.as_u64() != Some(0))) {
         faults.push("something was still held at the end".to_owned());
     }

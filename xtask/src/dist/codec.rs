@@ -42,9 +42,8 @@ fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
         format!("--include={}", packages(arch)),
     ];
     if !arch.is_here() {
-        let own = sh::quietly(Command::new("dpkg").arg("--print-architecture"))?;
-        let own = String::from_utf8(own).context("the output of dpkg is not UTF-8")?;
-        options.push(format!("--architectures={},{}", own.trim(), arch.debian()));
+        let own = sh::text(Command::new("dpkg").arg("--print-architecture"))?;
+        options.push(format!("--architectures={own},{}", arch.debian()));
     }
     root::fresh(
         release,
@@ -58,12 +57,8 @@ fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
 fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let target = arch.target();
     sh::run(sh::cargo().args(["fetch", "--locked", "--target", target]))?;
-    let sysroot = sh::quietly(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let sysroot = PathBuf::from(
-        String::from_utf8(sysroot)
-            .context("the output of rustc is not UTF-8")?
-            .trim(),
-    );
+    let sysroot = sh::text(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = PathBuf::from(sysroot);
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let home = home.context("there is no home directory for cargo")?;
@@ -97,24 +92,10 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     };
     let cargo = sysroot.join("bin/cargo").display().to_string();
     let tree = tree.display().to_string();
-    run(
-        "cd \"$0\"; shift; exec \"$@\"",
-        &[
-            &tree,
-            "-",
-            &cargo,
-            "build",
-            "--release",
-            "--locked",
-            "--offline",
-            "--package",
-            "vb3-avcodec",
-            "--bin",
-            PROGRAM,
-            "--target",
-            target,
-        ],
-    )?;
+    let build = "build --release --locked --offline --package vb3-avcodec --bin";
+    let mut words = vec![tree.as_str(), "-", &cargo];
+    words.extend(build.split(' ').chain([PROGRAM, "--target", target]));
+    run("cd \"$0\"; shift; exec \"$@\"", &words)?;
     let program = format!("{BUILD}/{target}/release/{PROGRAM}");
     // dpkg-shlibdeps wants a source package around it.
     let text = run(
@@ -149,7 +130,7 @@ pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> 
     let root = build_root(release, arch, suite)?;
     let (program, depends) = build(&root, arch)?;
     let stage = release.dir.join(format!("deb-codec-{}", arch.debian()));
-    stage::fresh(&stage)?;
+    sh::fresh(&stage)?;
     stage::copy(&program, &stage.join("usr/bin/vb3-codec"), 0o755)?;
     let doc = stage.join("usr/share/doc/vb3-codec");
     fs::create_dir_all(&doc)?;

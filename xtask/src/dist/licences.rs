@@ -16,12 +16,8 @@ const DEPTH: usize = 3;
 /// that it stands for.
 pub(super) fn text(package: &str, target: &str) -> Result<String> {
     let mut cargo = sh::cargo();
-    cargo.args([
-        "metadata",
-        "--format-version=1",
-        "--filter-platform",
-        target,
-    ]);
+    cargo.args(["metadata", "--format-version=1", "--filter-platform"]);
+    cargo.arg(target);
     let metadata = sh::quietly(&mut cargo)?;
     let metadata: Value =
         serde_json::from_slice(&metadata).context("the output of cargo metadata is not JSON")?;
@@ -63,27 +59,10 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
 /// The crates that are linked, `name vVERSION`.
 fn linked(package: &str, target: &str) -> Result<Vec<String>> {
     let mut cargo = sh::cargo();
-    cargo.args([
-        "tree",
-        "--package",
-        package,
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-    ]);
-    cargo.args(["--target", target, "--format", "{p}"]);
-    let text = String::from_utf8(sh::quietly(&mut cargo)?)
-        .context("the output of cargo tree is not UTF-8")?;
-    let lines = text.lines().map(|line| {
-        let mut words = line.split(' ');
-        let (name, version) = (
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-        );
-        format!("{name} {version}")
-    });
-    Ok(lines.collect())
+    cargo.args(["tree", "--package", package, "--target", target]);
+    cargo.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let name = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    Ok(sh::text(&mut cargo)?.lines().map(name).collect())
 }
 
 fn files(dir: &Path, depth: usize) -> Vec<PathBuf> {

@@ -27,10 +27,7 @@ pub(super) fn fresh(
         fs::rename(&half, &archive)?;
     }
     let root = release.dir.join(format!("root-{suite}-{kind}"));
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
-    fs::create_dir_all(&root)?;
+    sh::fresh(&root)?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--exclude=./dev/*", "--file"])
         .arg(&archive);

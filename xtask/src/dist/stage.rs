@@ -31,14 +31,6 @@ pub(super) const FIELDS: &str = "Maintainer: the videobuf3 project <https://gith
      Priority: optional\n\
      Homepage: https://github.com/videobuf3/videobuf3\n";
 
-/// A directory that was not there before.
-pub(super) fn fresh(dir: &Path) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
-    }
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
-}
-
 pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     if let Some(dir) = to.parent() {
         fs::create_dir_all(dir)?;
@@ -54,7 +46,7 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     let dir = release
         .dir
         .join(format!("vb3-{}-{}-linux", release.version, arch.machine()));
-    fresh(&dir)?;
+    sh::fresh(&dir)?;
     copy(binary, &dir.join("vb3"), 0o755)?;
     let speaks = if arch.is_here() {
         binary.to_owned()
@@ -83,18 +75,9 @@ pub(super) fn tarball(release: &Release, arch: Arch, stage: &Path) -> Result<Pat
     let name = format!("vb3-{}-{}-linux.tar.gz", release.version, arch.machine());
     let archive = release.dir.join(name);
     let mut tar = Command::new("tar");
-    tar.args([
-        "--sort=name",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-        "--mtime=@0",
-    ]);
-    tar.args([
-        "--use-compress-program=gzip --no-name --best",
-        "--create",
-        "--file",
-    ]);
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+    tar.arg("--use-compress-program=gzip --no-name --best");
+    tar.args(["--mtime=@0", "--create", "--file"]);
     tar.arg(&archive).arg("--directory").arg(&release.dir);
     tar.arg(stage.file_name().context("the directory has a name")?);
     sh::quietly(&mut tar)?;
@@ -104,7 +87,7 @@ pub(super) fn tarball(release: &Release, arch: Arch, stage: &Path) -> Result<Pat
 /// Makes Debian's package.
 pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
     let root = release.dir.join(format!("deb-{}", arch.debian()));
-    fresh(&root)?;
+    sh::fresh(&root)?;
     copy(&stage.join("vb3"), &root.join("usr/bin/vb3"), 0o755)?;
     for (_, name, place) in COMPLETIONS {
         copy(
@@ -137,9 +120,11 @@ pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<Path
 pub(super) fn kib(root: &Path) -> Result<String> {
     let mut du = Command::new("du");
     let du = du.args(["--summarize", "--block-size=1024"]).arg(root);
-    let text = sh::quietly(du)?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.split_whitespace().next().unwrap_or("0").to_owned())
+    Ok(sh::text(du)?
+        .split_whitespace()
+        .next()
+        .unwrap_or("0")
+        .to_owned())
 }
 
 /// Packs a package's files; gives the package.

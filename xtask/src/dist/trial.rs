@@ -214,10 +214,7 @@ pub(super) fn arm64(release: &Release, binary: &Path, wheel: Option<&Path>) -> R
     let kind = guest::ALL.iter().find(|kind| kind.name == "arm64");
     let guest = Guest::get(*kind.context("there is no guest of arm64")?)?;
     let out = release.dir.join("arm64-guest");
-    if out.exists() {
-        fs::remove_dir_all(&out)?;
-    }
-    fs::create_dir_all(&out)?;
+    sh::fresh(&out)?;
     fs::copy(binary, out.join("vb3"))?;
     let mut script = GUEST_CHECKS.to_owned();
     if let Some(wheel) = wheel {
@@ -242,10 +239,7 @@ pub(super) fn arm64(release: &Release, binary: &Path, wheel: Option<&Path>) -> R
 
 fn alone(release: &Release, binary: &Path) -> Result<()> {
     let root = release.dir.join("empty");
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
-    fs::create_dir_all(&root)?;
+    sh::fresh(&root)?;
     fs::copy(binary, root.join("vb3"))?;
     let said = root::inside(&root, &[], &["/vb3", "run", "--", "/vb3", "--version"])
         .context("the binary does not work alone")?;

@@ -42,7 +42,7 @@ pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathB
     let text = licences::text("vb3", arch.target())?;
     fs::write(python.join(stage::THIRD_PARTY), text)?;
     let out = release.dir.join(format!("wheel-{}", arch.debian()));
-    stage::fresh(&out)?;
+    sh::fresh(&out)?;
     let mut build = Command::new(maturin(release)?);
     build.args(["build", "--release", "--locked", "--target", arch.target()]);
     build.args(["--compatibility", PLATFORM, "--out"]).arg(&out);

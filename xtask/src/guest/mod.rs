@@ -32,34 +32,23 @@ pub(crate) struct Kind {
 /// All guests.
 pub(crate) const ALL: &[Kind] = &[
     Kind {
-        name: "kernel-5.10",
-        suite: "bullseye",
-        image: "linux-image-amd64",
-        arm64: false,
         refused: true,
+        ..kind("kernel-5.10", "bullseye", "linux-image-amd64", false)
     },
-    Kind {
-        name: "kernel-6.1",
-        suite: "bookworm",
-        image: "linux-image-amd64",
-        arm64: false,
-        refused: false,
-    },
-    Kind {
-        name: "arm64",
-        suite: "trixie",
-        image: "linux-image-arm64",
-        arm64: true,
-        refused: false,
-    },
-    Kind {
-        name: "arm64-16k",
-        suite: "trixie",
-        image: "linux-image-arm64-16k",
-        arm64: true,
-        refused: false,
-    },
+    kind("kernel-6.1", "bookworm", "linux-image-amd64", false),
+    kind("arm64", "trixie", "linux-image-arm64", true),
+    kind("arm64-16k", "trixie", "linux-image-arm64-16k", true),
 ];
+
+const fn kind(name: &'static str, suite: &'static str, image: &'static str, arm64: bool) -> Kind {
+    Kind {
+        name,
+        suite,
+        image,
+        arm64,
+        refused: false,
+    }
+}
 
 /// A guest that can be booted.
 pub(crate) struct Guest {

@@ -30,10 +30,7 @@ const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbi
 /// An empty directory for what a guest is given and what it says.
 fn out(kind: Kind) -> Result<PathBuf> {
     let out = sh::target().join("reach").join(kind.name);
-    if out.exists() {
-        std::fs::remove_dir_all(&out)?;
-    }
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    sh::fresh(&out)?;
     Ok(out)
 }
 

@@ -73,30 +73,27 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
 
 /// The public structs and enums of a file.
 pub(super) fn public_types(text: &str) -> Vec<String> {
-    let items = syn::parse_file(text).map(|file| file.items);
-    let named = items.unwrap_or_default().into_iter().filter_map(|item| {
-        let (visibility, name) = match item {
-            Item::Struct(item) => (item.vis, item.ident),
-            Item::Enum(item) => (item.vis, item.ident),
-            _ => return None,
-        };
-        is_public(&visibility).then(|| name.to_string())
-    });
-    named.collect()
+    public(text, |item| match item {
+        Item::Struct(item) => Some((item.vis, item.ident)),
+        Item::Enum(item) => Some((item.vis, item.ident)),
+        _ => None,
+    })
 }
 
 /// The public traits and type aliases of a file.
 pub(super) fn public_aliases(text: &str) -> Vec<String> {
+    public(text, |item| match item {
+        Item::Type(item) => Some((item.vis, item.ident)),
+        Item::Trait(item) => Some((item.vis, item.ident)),
+        _ => None,
+    })
+}
+
+fn public(text: &str, name: impl Fn(Item) -> Option<(Visibility, syn::Ident)>) -> Vec<String> {
     let items = syn::parse_file(text).map(|file| file.items);
-    let named = items.unwrap_or_default().into_iter().filter_map(|item| {
-        let (visibility, name) = match item {
-            Item::Type(item) => (item.vis, item.ident),
-            Item::Trait(item) => (item.vis, item.ident),
-            _ => return None,
-        };
-        is_public(&visibility).then(|| name.to_string())
-    });
-    named.collect()
+    let named = items.unwrap_or_default().into_iter().filter_map(name);
+    let named = named.filter(|(visibility, _)| is_public(visibility));
+    named.map(|(_, name)| name.to_string()).collect()
 }
 
 /// The words of a text.

@@ -36,13 +36,7 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
         &format!("building the programs of {name}'s guests"),
         120,
         "programs",
-        &[
-            "sh",
-            "/work/src/lab/programs.sh",
-            "/work/src/lab",
-            name,
-            &format!("/work/programs-{name}"),
-        ],
+        &format!("programs.sh /work/src/lab {name} /work/programs-{name}"),
     )
 }
 
@@ -60,16 +54,14 @@ pub(crate) fn object_dir(arch: Arch, checker: Option<&str>) -> String {
 /// Builds the Rust object, with a checker of the kernel's (`kasan`) or without.
 pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()> {
     let out = object_dir(arch, checker);
-    let script = "/work/src/lab/rust-object.sh";
-    let mut words = vec!["sh", script, "/work/src", &out, arch.name()];
-    words.extend(checker);
-    let with = checker.map(|name| format!(" for {name}"));
-    let with = with.unwrap_or_default();
+    let name = arch.name();
+    let checker = checker.map(|checker| format!(" {checker}"));
+    let checker = checker.unwrap_or_default();
     lab.step(
-        &format!("building the Rust object of {}{with}", arch.name()),
+        &format!("building the Rust object of {name}{checker}"),
         600,
         "rust-object",
-        &words,
+        &format!("rust-object.sh /work/src {out} {name}{checker}"),
     )
 }
 
@@ -132,32 +124,18 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
     let arch = Arch::of(kernel);
     let object = object_dir(arch, is_checked(kernel).then_some("kasan"));
+    let arch = arch.name();
     lab.step(
         &format!("building the modules for {kernel}"),
         300,
         &format!("module-{kernel}"),
-        &[
-            "sh",
-            "/work/src/lab/module.sh",
-            "/work/src",
-            &object,
-            arch.name(),
-            kernel,
-            &out,
-        ],
+        &format!("module.sh /work/src {object} {arch} {kernel} {out}"),
     )?;
     lab.step(
         &format!("building the test driver for {kernel}"),
         300,
         &format!("driver-{kernel}"),
-        &[
-            "sh",
-            "/work/src/lab/driver.sh",
-            "/work/src/lab",
-            &out,
-            arch.name(),
-            kernel,
-        ],
+        &format!("driver.sh /work/src/lab {out} {arch} {kernel}"),
     )?;
     let name = lab.packed()?;
     if lab.kernel(kernel, &name).exists() {
@@ -169,12 +147,7 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
             &format!("packing the modules of {kernel}"),
             300,
             &format!("pack-{kernel}"),
-            &[
-                "sh",
-                "/work/src/lab/make-modules.sh",
-                kernel,
-                &format!("/kernels/{kernel}/{name}"),
-            ],
+            &format!("make-modules.sh {kernel} /kernels/{kernel}/{name}"),
         )?;
     }
     Ok(())
@@ -186,13 +159,7 @@ pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
         &format!("building the C modules with patches for {kernel}: about 160 MB to load"),
         600,
         &format!("patched-{kernel}"),
-        &[
-            "sh",
-            "/work/src/lab/patched.sh",
-            "/work/src/upstream",
-            kernel,
-            &format!("/work/{kernel}"),
-        ],
+        &format!("patched.sh /work/src/upstream {kernel} /work/{kernel}"),
     )
 }
 
@@ -203,18 +170,12 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     if out.exists() {
         return Ok(());
     }
+    let arch = Arch::of(kernel).name();
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     lab.step(
         &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),
         600,
         &format!("peers-{kernel}"),
-        &[
-            "sh",
-            "/work/src/lab/peers.sh",
-            "/work/src/lab",
-            Arch::of(kernel).name(),
-            kernel,
-            &format!("/kernels/{kernel}/{name}"),
-        ],
+        &format!("peers.sh /work/src/lab {arch} {kernel} /kernels/{kernel}/{name}"),
     )
 }

@@ -3,6 +3,7 @@
 use super::arch::Arch;
 use super::lab::Lab;
 use super::{Args, Iommu, boot, conform, report, results};
+use crate::table;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::sync::Mutex;
@@ -191,40 +192,41 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut CellOutcome
 
 /// Everything in a table: scenario by kernel and IOMMU, checks passed of checks made.
 pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
-    let mut text = format!(
-        "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6} {:>6}\n",
-        "scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"
-    );
     let (mut c, mut rust) = (report::Score::default(), report::Score::default());
     let mut cpu = Duration::ZERO;
+    let seconds = |time: Duration| format!("{:.0}", time.as_secs_f64());
+    let mut rows = Vec::new();
     for outcome in outcomes {
         let verdict = match (outcome.faults.len(), outcome.first.len()) {
             (0, 0) => "in order",
             (0, _) => "2nd time",
             _ => "FAULTY",
         };
-        text.push_str(&format!(
-            "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6.0} {:>6.0}\n",
-            outcome.cell.scenario,
-            outcome.cell.kernel,
-            outcome.cell.iommu.name(),
+        rows.push(vec![
+            outcome.cell.scenario.clone(),
+            outcome.cell.kernel.clone(),
+            outcome.cell.iommu.name().to_owned(),
             outcome.c.to_string(),
             outcome.rust.to_string(),
-            verdict,
-            outcome.took.as_secs_f64(),
-            outcome.cpu.as_secs_f64()
-        ));
+            verdict.to_owned(),
+            seconds(outcome.took),
+            seconds(outcome.cpu),
+        ]);
         c.join(outcome.c);
         rust.join(outcome.rust);
         cpu += outcome.cpu;
     }
-    text.push_str(&format!(
-        "{:<45} {:>11} {:>11}  {:<15} {:>6.0}\n",
-        "checks passed of checks made",
-        c.to_string(),
-        rust.to_string(),
+    let cells = [
+        "all",
         "",
-        cpu.as_secs_f64()
-    ));
-    text
+        "",
+        &c.to_string(),
+        &rust.to_string(),
+        "",
+        "",
+        &seconds(cpu),
+    ];
+    rows.push(cells.map(str::to_owned).into());
+    let header = ["scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"];
+    table::format(&header, &rows) + "\n"
 }

@@ -54,17 +54,12 @@ fn package(lab: &Lab, arch: Arch, module: &str, kind: &str) -> Result<String> {
         &format!("building the package of {kind} for {}", arch.name()),
         60,
         &format!("package-{module}"),
-        &[
-            "sh",
-            "/work/src/lab/package.sh",
-            "/work/src",
-            &build::object_dir(arch, None),
+        &format!(
+            "package.sh /work/src {} {} {} {version} {module} {inside}",
+            build::object_dir(arch, None),
             arch.name(),
-            arch.debian(),
-            &version,
-            module,
-            &inside,
-        ],
+            arch.debian()
+        ),
     )?;
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let to = results().join(&name);
@@ -81,19 +76,14 @@ fn package(lab: &Lab, arch: Arch, module: &str, kind: &str) -> Result<String> {
 /// A step fails; the text has the end of its log.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let names = packages(lab, arch)?;
-    let inside: Vec<String> = names.iter().map(|name| format!("/work/{name}")).collect();
-    let script = "/work/src/lab/package-test.sh";
-    let mut words = vec!["sh", script, "/work/src/lab", arch.name()];
-    words.extend(inside.iter().map(String::as_str));
+    let inside: String = names.iter().map(|name| format!(" /work/{name}")).collect();
+    let arch = arch.name();
     let _lock = lab.lock()?;
     lab.step(
-        &format!(
-            "installing and removing the packages of {} in the build root",
-            arch.name()
-        ),
+        &format!("installing and removing the packages of {arch} in the build root"),
         1200,
-        &format!("package-test-{}", arch.name()),
-        &words,
+        &format!("package-test-{arch}"),
+        &format!("package-test.sh /work/src/lab {arch}{inside}"),
     )
 }
 
@@ -102,9 +92,9 @@ fn version() -> Result<String> {
     let path = sh::root().join("kernel/Cargo.toml");
     let manifest = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("version = "))
-        .map(|version| version.trim_matches('"').to_owned())
-        .context("the kernel crate has no version")
+    let manifest: toml::Table = toml::from_str(&manifest)?;
+    let version = manifest["package"]["version"].as_str();
+    Ok(version
+        .context("the kernel crate has no version")?
+        .to_owned())
 }

@@ -258,13 +258,16 @@ impl Lab {
         Ok(file)
     }
 
-    /// Runs a command inside the build root, with a separate log and a time limit in seconds.
+    /// Runs a script of lab/ and its arguments inside the build root, with a separate log and a time
+    /// limit in seconds. No argument has a blank.
     ///
     /// # Errors
     /// It fails; the text names the log.
-    pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, words: &[&str]) -> Result<()> {
+    pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, line: &str) -> Result<()> {
+        let script = format!("/work/src/lab/{line}");
+        let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
         let limit = Duration::from_secs(seconds);
-        step::run(what, limit, &self.log(log), &mut self.inside(words))
+        step::run(what, limit, &self.log(log), &mut self.inside(&words))
     }
 
     /// A command inside the build root, as if run there by root.
@@ -314,7 +317,7 @@ pub(crate) fn logs() -> PathBuf {
 pub(crate) fn namespace() -> Command {
     let mut command = Command::new("nice");
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
-    if !crate::setup::is_root() {
+    if !rustix::process::geteuid().is_root() {
         command.args(["--map-root-user", "--map-auto"]);
     }
     command

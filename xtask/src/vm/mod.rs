@@ -18,13 +18,13 @@ use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
 use arch::Arch;
 use cells::Cell;
-use clap::ValueEnum;
+use clap::{Parser as _, ValueEnum};
 use lab::Lab;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// Arguments of `vm`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
     /// Scenarios of lab/scenarios to run, in one boot each [default: compliance, or all that the
     /// checked kernel is for]
@@ -88,26 +88,7 @@ pub(crate) struct Args {
 impl Args {
     /// The default of every argument.
     fn new(scenarios: &[&str]) -> Self {
-        Self {
-            scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
-            archs: Vec::new(),
-            kernels: Vec::new(),
-            iommus: Vec::new(),
-            matrix: false,
-            everything: false,
-            chosen: false,
-            checked: false,
-            again: false,
-            if_possible: false,
-            jobs: 4,
-            modules: None,
-            append: String::new(),
-            memory: 2048,
-            kvm: false,
-            count: false,
-            mirror: None,
-            refresh: false,
-        }
+        Self::parse_from([&["vm"], scenarios].concat())
     }
 
     /// The architectures, each once.
