@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 /// A package, and what for.
 pub(crate) type Package = (&'static str, &'static str);
 
-/// What the demo needs: the first of [`ALL`].
+/// Packages that the demo needs: the first of [`ALL`].
 pub(crate) const DEMO: &[Package] = ALL.split_at(10).0;
 
-/// What demo and tests need.
+/// Packages that demo and tests need.
 pub(crate) const ALL: &[Package] = &[
     ("ffmpeg", "decodes clips for cameras"),
     ("gstreamer1.0-tools", "gst-launch-1.0"),
