@@ -4,6 +4,7 @@ mod copy;
 
 use crate::backing::{Backing, Miss};
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
+use crate::front::Machine;
 use crate::machine::State;
 use crate::memory::{Extent, Found, InPlace, Object, View};
 use crate::ram::FRAME;
@@ -23,104 +24,128 @@ struct Target {
     view: View,
 }
 
-impl State {
-    /// Reads memory as `dev` does.
-    pub(crate) fn bus_read(
-        &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        out: &mut [u8],
-    ) -> Result<(), BusFault> {
-        let len = out.len();
-        self.access(dev, addr, len, false, |object, view, at, bytes| {
-            object.read(view, at, &mut out[bytes])
-        })
+impl Machine {
+    /// Makes the next memory access of `dev` fault, as if its IOMMU had no mapping. Returns `false`,
+    /// without effect, for a device without an IOMMU.
+    pub fn fault_next_access(&mut self, dev: Device) -> bool {
+        let device = self.state.get_mut().device_mut(dev);
+        let Some(device) = device.filter(|device| device.iommu.is_some()) else {
+            return false;
+        };
+        device.faults_next = true;
+        true
     }
 
-    /// Counts a read of `dev` without moving the bytes.
-    pub(crate) fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        self.access(dev, span.addr, len, false, |object, view, at, bytes| {
-            object.check_read(view, at, bytes.len() as u64)
-        })
+    /// Reads memory as `dev` does.
+    ///
+    /// # Errors
+    /// [`BusFault`]; `out` may be partly written.
+    pub fn bus_read(&mut self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
+        let len = out.len();
+        self.state
+            .get_mut()
+            .access(dev, addr, len, false, |object, view, at, bytes| {
+                object.read(view, at, &mut out[bytes])
+            })
     }
 
     /// Reads the bytes that `dev` would find if its mapping allowed reading. Nothing is counted or
-    /// traced.
-    pub(crate) fn bus_inspect(
-        &self,
-        dev: Device,
-        addr: DmaAddr,
-        out: &mut [u8],
-    ) -> Result<(), BusFault> {
+    /// traced, since it is no access of the device.
+    ///
+    /// # Errors
+    /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
+    pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
+        let state = self.state.borrow();
         let mut done = 0usize;
         while done < out.len() {
             let (at, left) = (step(dev, addr, done, false)?, (out.len() - done) as u64);
-            let target = self
+            let target = state
                 .target(dev, at, left, false, None)
-                .or_else(|_| self.target(dev, at, left, true, None))?;
+                .or_else(|_| state.target(dev, at, left, true, None))?;
             let piece = target.found.piece;
             let end = done + piece.len as usize;
-            self.memory
+            state
+                .memory
                 .get(piece.object)
                 .ok_or(Miss::Nothing(target.phys.get()))
                 .and_then(|object| object.read(target.view, piece.offset, &mut out[done..end]))
-                .map_err(|miss| self.missed(dev, at, false, miss))?;
+                .map_err(|miss| state.missed(dev, at, false, miss))?;
             done = end;
         }
         Ok(())
     }
 
-    /// Writes memory as `dev` does.
-    pub(crate) fn bus_write(
-        &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        data: &[u8],
-    ) -> Result<(), BusFault> {
-        let len = data.len();
-        self.access(dev, addr, len, true, |object, view, at, bytes| {
-            object.write(view, at, &data[bytes])
-        })
+    /// Counts bytes as read, as [`bus_read`](Self::bus_read) does, without moving them.
+    ///
+    /// # Errors
+    /// [`BusFault`] if `dev` could not have read them.
+    pub fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        self.state
+            .get_mut()
+            .access(dev, span.addr, len, false, |object, view, at, bytes| {
+                object.check_read(view, at, bytes.len() as u64)
+            })
     }
 
-    /// Runs `act` on memory in place, as `dev` sees it; see
-    /// [`Machine::bus_in_place`](crate::Machine::bus_in_place).
-    pub(crate) fn bus_in_place(
+    /// Writes memory as `dev` does.
+    ///
+    /// # Errors
+    /// [`BusFault`]; part of `data` may have arrived.
+    pub fn bus_write(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
+        let len = data.len();
+        self.state
+            .get_mut()
+            .access(dev, addr, len, true, |object, view, at, bytes| {
+                object.write(view, at, &data[bytes])
+            })
+    }
+
+    /// Runs `act` on memory in place, as `dev` sees it: on the lines of `from` to read and the lines of
+    /// `to` to write. Returns the result of `act`.
+    ///
+    /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines
+    /// of `from` count as read and those of `to` as written.
+    ///
+    /// Returns `None`, without effect, if an access to the lines or between them would fault, or their
+    /// bytes are not contiguous. Also if a program can reach them too (memory with one view, or of a
+    /// program). Also if bytes to write overlap others, or are in memory that is also read.
+    pub fn bus_in_place(
         &mut self,
         dev: Device,
         from: &[BusLines],
         to: &[BusLines],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
-        if from.len() > MAX_SPANS || to.len() > MAX_SPANS || self.is_to_fault(dev) {
+        let state = self.state.get_mut();
+        if from.len() > MAX_SPANS || to.len() > MAX_SPANS || state.is_to_fault(dev) {
             return None;
         }
         let places = |lines: &[BusLines], write| {
             let places = lines.iter();
-            let places = places.map(|lines| self.place(dev, &lines.extent()?, write));
+            let places = places.map(|lines| state.place(dev, &lines.extent()?, write));
             places.collect::<Option<Vec<Extent>>>()
         };
         let (sources, targets) = (places(from, false)?, places(to, true)?);
-        let done = self.memory.in_place(&sources, &targets, act)?;
+        let done = state.memory.in_place(&sources, &targets, act)?;
         for span in from.iter().flat_map(BusLines::accesses) {
-            let _ = self.account(dev, span, false, Ok(()));
+            let _ = state.account(dev, span, false, Ok(()));
         }
         if done {
             for span in to.iter().flat_map(BusLines::accesses) {
-                let _ = self.account(dev, span, true, Ok(()));
+                let _ = state.account(dev, span, true, Ok(()));
             }
         }
         Some(done)
     }
 
-    /// Returns the location of writable spans for other processes; `None` if one of them has none.
-    pub(crate) fn bus_host_spans(
-        &mut self,
-        dev: Device,
-        spans: &[BusSpan],
-    ) -> Option<Vec<HostSpan<'_>>> {
-        let found = self.stores(dev, spans, true)?;
+    /// Finds the location of spans that `dev` may write, for other processes. After such a write, call
+    /// [`bus_note_written`](Self::bus_note_written).
+    ///
+    /// Returns `None` if an access would fault, a span is not contiguous, or the CPU would not see the
+    /// write. Also for memory of a program, another driver or the bounce pool.
+    pub fn bus_host_spans(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<HostSpan<'_>>> {
+        let found = self.state.get_mut().stores(dev, spans, true)?;
         let spans = found.into_iter().map(|(place, object, store)| HostSpan {
             fd: store.fd(),
             number: place.object,
@@ -131,19 +156,66 @@ impl State {
         Some(spans.collect())
     }
 
-    /// Returns the bytes of readable spans for other threads; `None` if one of them has none.
-    pub(crate) fn bus_shared_bytes(
-        &mut self,
-        dev: Device,
-        spans: &[BusSpan],
-    ) -> Option<Vec<SharedBytes>> {
-        let found = self.stores(dev, spans, false)?;
+    /// Returns the bytes of spans that `dev` may read, for other threads. They may read them while the
+    /// device owns the memory. [`bus_note_read`](Self::bus_note_read) counts the read.
+    ///
+    /// Returns `None` as [`bus_host_spans`](Self::bus_host_spans).
+    pub fn bus_shared_bytes(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<SharedBytes>> {
+        let found = self.state.get_mut().stores(dev, spans, false)?;
         let bytes = found
             .into_iter()
             .map(|(place, _, store)| store.bytes(place.offset, place.len));
         Some(bytes.collect())
     }
 
+    /// Counts bytes that were written to a location of [`bus_host_spans`](Self::bus_host_spans), as
+    /// [`bus_write`](Self::bus_write) does.
+    ///
+    /// # Errors
+    /// [`BusFault`] if `dev` could not have written them now.
+    pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        let state = self.state.get_mut();
+        if !state.is_to_fault(dev) && state.proven_place(dev, &span, true).is_some() {
+            return state.account(dev, span, true, Ok(()));
+        }
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        state.access(dev, span.addr, len, true, |object, _, at, _| {
+            // A write after the revocation must not be visible to any reader.
+            if object.wipe_withdrawn() {
+                return Err(Miss::Nothing(at));
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns the target of an access of `dev` at `addr`, and how many bytes follow there.
+    ///
+    /// # Errors
+    /// [`BusFault`] if it has no target.
+    pub fn bus_translate(
+        &self,
+        dev: Device,
+        addr: DmaAddr,
+        write: bool,
+    ) -> Result<(PhysAddr, u64), BusFault> {
+        let target = self
+            .state
+            .borrow()
+            .target(dev, addr, u64::MAX, write, None)?;
+        Ok((target.phys, target.found.piece.len))
+    }
+
+    /// Returns the bus counters of `dev`.
+    #[must_use]
+    pub fn bus_stats(&self, dev: Device) -> BusStats {
+        self.state
+            .borrow()
+            .device(dev)
+            .map_or_else(BusStats::default, |device| device.stats)
+    }
+}
+
+impl State {
     /// Returns the shared memory of spans that `dev` reaches; `None` if one of them has none.
     fn stores(
         &mut self,
@@ -188,21 +260,6 @@ impl State {
         self.remapped + self.memory.changes()
     }
 
-    /// Counts a write to a location of [`bus_host_spans`](Self::bus_host_spans).
-    pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        if !self.is_to_fault(dev) && self.proven_place(dev, &span, true).is_some() {
-            return self.account(dev, span, true, Ok(()));
-        }
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        self.access(dev, span.addr, len, true, |object, _, at, _| {
-            // A write after the revocation must not be visible to any reader.
-            if object.wipe_withdrawn() {
-                return Err(Miss::Nothing(at));
-            }
-            Ok(())
-        })
-    }
-
     /// Returns the location of a span, if it is contiguous and `dev` reaches all of it.
     fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
         let first = self.target(dev, span.addr, span.len, write, None).ok()?;
@@ -223,34 +280,6 @@ impl State {
             len: span.len,
             view: first.view,
         })
-    }
-
-    /// Returns the target of an access of `dev` at `addr`, and how many bytes follow there.
-    pub(crate) fn bus_translate(
-        &self,
-        dev: Device,
-        addr: DmaAddr,
-        write: bool,
-    ) -> Result<(PhysAddr, u64), BusFault> {
-        let target = self.target(dev, addr, u64::MAX, write, None)?;
-        Ok((target.phys, target.found.piece.len))
-    }
-
-    /// Returns the bus counters of `dev`.
-    pub(crate) fn bus_stats(&self, dev: Device) -> BusStats {
-        self.device(dev)
-            .map_or_else(BusStats::default, |device| device.stats)
-    }
-
-    /// Makes the next access of `dev` fault, as if its IOMMU had no mapping. `false` for a device
-    /// without an IOMMU.
-    pub(crate) fn fault_next_access(&mut self, dev: Device) -> bool {
-        let device = self.device_mut(dev);
-        let Some(device) = device.filter(|device| device.iommu.is_some()) else {
-            return false;
-        };
-        device.faults_next = true;
-        true
     }
 
     fn is_to_fault(&self, dev: Device) -> bool {

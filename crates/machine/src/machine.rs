@@ -4,11 +4,11 @@ use crate::backing::Backing;
 use crate::device::{BusStats, Device};
 use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
-use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
+use crate::iommu::{Iommu, TableFrames, Tables};
 use crate::memory::{MachineMemory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
-use crate::ram::{FRAME, Ram};
+use crate::ram::{FRAME, FrameRuns, Ram};
 use crate::store::Shared;
 use crate::trace::{Event, Trace};
 use crate::waste::Disposal;
@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
-    BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Iova,
-    Limits, PhysAddr, Protected, Reason, Segment, SegmentKind,
+    BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, PhysAddr, Protected,
+    Reason, SegmentKind,
 };
 
 /// Largest number of devices of a machine.
-const MAX_DEVICES: usize = 1024;
+pub(crate) const MAX_DEVICES: usize = 1024;
 
 /// A device's properties that differ from the profile. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,7 +165,7 @@ pub(crate) struct State {
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
     /// Frames of the contiguous area that simulated other users occupy.
-    occupied: Vec<(u64, u64)>,
+    pub(crate) occupied: Vec<(u64, u64)>,
     /// Objects that were reserved before placement, and may be moved.
     pub(crate) movable: BTreeSet<u64>,
     /// Bytes of those that have not been placed yet.
@@ -183,7 +183,7 @@ pub(crate) struct State {
     pub(crate) lost: u64,
     pub(crate) trace: Trace,
     pub(crate) now_ns: u64,
-    boot_free: u64,
+    pub(crate) boot_free: u64,
     pub(crate) waste: Disposal,
 }
 
@@ -231,148 +231,7 @@ impl State {
         Ok(machine)
     }
 
-    /// Adds a device.
-    pub(crate) fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
-        let profile = &self.profile;
-        let all = Limits {
-            mask: limits.mask.unwrap_or(profile.mask()),
-            max_segment: limits.max_segment.unwrap_or(profile.max_segment),
-            boundary: limits.boundary.unwrap_or(profile.boundary),
-            max_segments: limits.max_segments.unwrap_or(u32::MAX),
-        };
-        if !all.is_valid() {
-            return Err(Error::Invalid);
-        }
-        let align = limits.align.unwrap_or(1);
-        if self.devices.len() >= MAX_DEVICES || !align.is_power_of_two() {
-            return Err(Error::Invalid);
-        }
-        let iommu = match limits.further_iommu {
-            Some(at) => Some(&profile.iommus.get(at).ok_or(Error::Invalid)?.1),
-            None => {
-                let shared = profile.iommu.as_ref();
-                shared.filter(|_| limits.iommu != Some(false))
-            }
-        };
-        let sees = |window: BusWindow| window.last().is_some_and(|(_, bus)| bus.get() <= all.mask);
-        if limits
-            .window
-            .is_some_and(|window| iommu.is_some() || !sees(window))
-        {
-            return Err(Error::Invalid);
-        }
-        let reserved = iommu.map_or_else(Vec::new, |iommu| iommu.reserved.clone());
-        let coherency = limits.coherency.unwrap_or(profile.coherency());
-        let mut info = DeviceInfo::new(all)
-            .with_bounce(profile.bounce)
-            .with_iommu(iommu.map(|iommu| IommuInfo {
-                page_sizes: iommu.page_sizes,
-                first: Iova::new(0),
-                last: Iova::new(iommu.last()),
-            }));
-        if coherency == Coherency::NonCoherent {
-            info = info.non_coherent(profile.cache_line);
-        }
-        let mut mem = Tables {
-            ram: &mut self.ram,
-            frames: &mut self.tables,
-        };
-        let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
-        // CAST: bounded by MAX_DEVICES.
-        let dev = Device(self.devices.len() as u32);
-        let stats = BusStats::default();
-        self.devices.push(DeviceState {
-            name: name.to_owned(),
-            info,
-            align,
-            iommu,
-            reserved,
-            window: limits.window,
-            demands: limits.demands,
-            stats,
-            faults_next: false,
-        });
-        Ok(dev)
-    }
-
-    /// Returns the name of a device.
-    pub(crate) fn device_name(&self, dev: Device) -> Option<&str> {
-        self.device(dev).map(|device| device.name.as_str())
-    }
-
-    /// Sets the clock (ns). It never runs backwards.
-    pub(crate) fn set_now_ns(&mut self, now_ns: u64) {
-        self.now_ns = self.now_ns.max(now_ns);
-    }
-
-    /// Returns the event trace.
-    pub(crate) fn trace(&self) -> &Trace {
-        &self.trace
-    }
-
-    /// Returns the amounts of memory in use now.
-    pub(crate) fn held(&self) -> Held {
-        let pages = self
-            .devices
-            .iter()
-            .filter_map(|d| d.iommu.as_ref())
-            .map(Iommu::pages);
-        Held {
-            ram_bytes: self.boot_free
-                - self.ram.free_bytes()
-                - self.tables.bytes()
-                - self.occupied_bytes(),
-            cma_bytes: self.ram.cma_used() - self.occupied_bytes(),
-            objects: (self.memory.objects() - usize::from(self.bounce.is_some())) as u64,
-            pins: self.pins,
-            vmaps: self.vmaps,
-            iommu_pages: pages.sum(),
-        }
-    }
-
-    /// Overwrites a word of a page table, as a bug or an attacker would; `false` outside the tables.
-    pub(crate) fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
-        self.remapped += 1;
-        self.tables.set_word(addr.get(), word)
-    }
-
-    /// Sets which translations `dev` may use between a removal and the flush, and flushes.
-    pub(crate) fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
-        self.remapped += 1;
-        if let Some(iommu) = self.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
-            iommu.set_staleness(staleness);
-        }
-    }
-
-    /// Returns `dev`'s translation-buffer hits, and page-table walks.
-    pub(crate) fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
-        let iommu = self.device(dev).and_then(|d| d.iommu.as_ref());
-        iommu.map_or((0, 0), Iommu::tlb_counts)
-    }
-
-    /// Returns the bytes of devices' own memory in use.
-    pub(crate) fn claimed_bytes(&self) -> u64 {
-        let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
-        objects.map(|object| object.len).sum()
-    }
-
-    /// Takes frames of the contiguous area until no free run exceeds `longest` bytes. Returns the bytes
-    /// taken.
-    pub(crate) fn occupy_cma(&mut self, longest: u64) -> u64 {
-        let taken = self.ram.occupy_cma(longest / FRAME);
-        let bytes = taken.iter().map(|(_, frames)| frames * FRAME).sum();
-        self.occupied.extend(taken);
-        bytes
-    }
-
-    /// Frees the frames that [`occupy_cma`](Self::occupy_cma) took. Returns their bytes.
-    pub(crate) fn vacate_cma(&mut self) -> u64 {
-        let bytes = self.occupied_bytes();
-        self.ram.give(&std::mem::take(&mut self.occupied));
-        bytes
-    }
-
-    fn occupied_bytes(&self) -> u64 {
+    pub(crate) fn occupied_bytes(&self) -> u64 {
         self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
@@ -385,58 +244,41 @@ impl State {
         }
     }
 
-    /// Returns the device and inode number of that memfd.
-    pub(crate) fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
-        match &self.memory.get(pages.id)?.backing {
-            Backing::Shared(store) => Some(store.identity()),
-            Backing::User { .. } | Backing::Foreign(_) => None,
-        }
-    }
-
-    /// The same over several ranges.
-    pub(crate) fn stale_bytes_in(&self, segments: &[Segment]) -> u64 {
-        segments
-            .iter()
-            .map(|s| self.memory.stale(s.addr, s.len))
-            .sum()
-    }
-
-    /// The same over an allocation.
-    pub(crate) fn stale_bytes_of(&self, pages: &Pages) -> u64 {
-        self.memory
-            .get(pages.id)
-            .map_or(0, |object| self.stale_bytes_in(&object.segments))
-    }
-
-    /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
-    pub(crate) fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
+    /// Checks that a length is not zero and of whole pages.
+    pub(crate) fn check_pages(&self, len: u64) -> Result<(), Error> {
         if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
         }
-        let frames = self.ram.take_hole(len)?;
-        let store = match Shared::new(len) {
-            Ok(store) => store,
-            Err(_) => {
-                self.ram.give(&frames);
-                return Err(host_exhausted(len));
-            }
+        Ok(())
+    }
+
+    /// Makes an object with zeroed stores at frames, which are freed on an error.
+    pub(crate) fn object_at(
+        &mut self,
+        frames: FrameRuns,
+        (kind, caching): (SegmentKind, Caching),
+        len: u64,
+        shared: bool,
+    ) -> Result<Object, Error> {
+        let stores = Shared::new(len).and_then(|store| Ok((store, self.dram_for(caching, len)?)));
+        let Ok((store, dram)) = stores else {
+            self.ram.give(&frames);
+            return Err(host_exhausted(len));
         };
-        let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
-        let kind = SegmentKind::Physical;
-        let object = Object::new(Backing::Shared(store), None, frames, kind, (0, len), true);
-        self.common.insert(self.memory.insert(object));
-        Ok(Segment { addr, len, kind })
+        let backing = Backing::Shared(store);
+        Ok(Object::new(backing, dram, frames, kind, (0, len), shared))
     }
 
-    /// Reserves `len` bytes of addresses for a device's own memory, for the machine's lifetime.
-    pub(crate) fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        if len == 0 || len % self.profile.page_size != 0 {
-            return Err(Error::Invalid);
-        }
-        let frames = self.ram.take_hole(len)?;
-        let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
-        let kind = SegmentKind::Physical;
-        Ok(Segment { addr, len, kind })
+    /// Adds a new object, and traces it as an allocation.
+    pub(crate) fn insert_new(&mut self, object: Object) -> Pages {
+        let (addr, len, runs) = (
+            object.first_addr(),
+            object.len,
+            object.segments.len() as u64,
+        );
+        let id = self.memory.insert(object);
+        self.note(Event::Alloc { addr, len, runs });
+        Pages { id }
     }
 
     pub(crate) fn device(&self, dev: Device) -> Option<&DeviceState> {

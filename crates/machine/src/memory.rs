@@ -121,6 +121,11 @@ impl Object {
         }
     }
 
+    /// Returns the address of its first byte; zero if it has no place.
+    pub(crate) fn first_addr(&self) -> u64 {
+        self.segments.first().map_or(0, |s| s.addr.get())
+    }
+
     /// Returns whether a view has a separate store besides the memfd.
     pub(crate) fn is_split(&self, view: View) -> bool {
         view == View::Dram && self.dram.is_some()
@@ -179,11 +184,12 @@ impl Object {
         dram.invalidate(&mut self.backing, offset, len)
     }
 
-    /// Returns how many bytes differ between the two views.
-    fn stale(&self, offset: u64, len: u64) -> u64 {
-        let Some(dram) = &self.dram else { return 0 };
-        let mut seen = vec![0u8; CHUNK.min(len) as usize];
-        let (mut at, end, mut differing) = (offset, offset.saturating_add(len), 0u64);
+    /// Returns how many bytes of placed memory differ between the two views.
+    pub(crate) fn stale_bytes(&self) -> u64 {
+        let placed = self.dram.as_ref().filter(|_| !self.segments.is_empty());
+        let Some(dram) = placed else { return 0 };
+        let mut seen = vec![0u8; CHUNK.min(self.len) as usize];
+        let (mut at, end, mut differing) = (self.head, self.head + self.len, 0u64);
         while at < end {
             let part = CHUNK.min(end - at);
             let Some(device) = dram.slice(at, part) else {
@@ -564,23 +570,5 @@ impl MachineMemory {
             done += part.len() as u64;
         }
         Ok(())
-    }
-
-    /// Returns how many bytes of a range differ between the CPU's view and the devices'.
-    pub(crate) fn stale(&self, addr: PhysAddr, len: u64) -> u64 {
-        let (mut done, mut differing) = (0, 0);
-        while done < len {
-            let Some(at) = addr.checked_add(done) else {
-                break;
-            };
-            let Ok(piece) = self.locate(at.get(), len - done) else {
-                break;
-            };
-            if let Some(object) = self.objects.get(&piece.object) {
-                differing += object.stale(piece.offset, piece.len);
-            }
-            done += piece.len;
-        }
-        differing
     }
 }

@@ -3,12 +3,10 @@
 //! Its bytes are in one memfd from the beginning. It gets frames at the first placement, and others
 //! when moved.
 
-use crate::backing::Backing;
 use crate::front::Machine;
 use crate::machine::{Pages, State, host_exhausted};
 use crate::memory::Object;
 use crate::ram::{FRAME, Ram, Spot};
-use crate::store::Shared;
 use crate::trace::Event;
 use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 
@@ -23,7 +21,16 @@ impl Machine {
     /// `Invalid` for a length of zero or not of whole pages; `NoMemory` (ENOMEM) if RAM has not enough
     /// bytes left, or the process none.
     pub fn promise_pages(&self, len: u64, caching: Caching) -> Result<Pages, Error> {
-        self.state.borrow_mut().promise_pages(len, caching)
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        state.check_pages(len)?;
+        state.keep_promises(len)?;
+        let kind = SegmentKind::Pages;
+        let object = state.object_at(Vec::new(), (kind, caching), len, true)?;
+        let id = state.memory.insert(object);
+        state.promised += len;
+        state.movable.insert(id);
+        Ok(Pages { id })
     }
 
     /// Places pages, or moves them. Their bytes, and the file that programs map, stay the same.
@@ -36,7 +43,51 @@ impl Machine {
     /// `Invalid` for freed pages, or pages not from [`promise_pages`](Self::promise_pages); `NoMemory`
     /// (ENOMEM) if the spot is not free. The pages then stay in place.
     pub fn place_pages(&self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
-        self.state.borrow_mut().place_pages(pages, spot, caching)
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        let object = state.memory.get(pages.id).ok_or(Error::Invalid)?;
+        if !state.movable.contains(&pages.id) {
+            return Err(Error::Invalid);
+        }
+        let len = object.len;
+        let page = state.profile.page_size;
+        let is_whole = match spot {
+            Spot::Run(at) => at.get() % page == 0,
+            Spot::Pieces { granule, .. } => {
+                granule.is_power_of_two() && granule >= page && len % granule == 0
+            }
+        };
+        if !is_whole {
+            return Err(Error::Invalid);
+        }
+        let is_new = object.frames.is_empty();
+        let from = object.first_addr();
+        if !is_new {
+            state.keep_promises(len)?;
+        }
+        let frames = state.ram.take_at(len, spot)?;
+        let kind = kind_of(&state.ram, &frames);
+        let Ok(dram) = state.dram_for(caching_of(kind, caching), len) else {
+            state.ram.give(&frames);
+            return Err(host_exhausted(len));
+        };
+        let place = (frames, kind, dram);
+        let old = state.memory.relocate(pages.id, place).unwrap_or_default();
+        state.ram.give(&old);
+        let object = state.memory.get(pages.id).ok_or(Error::Invalid)?;
+        let (addr, runs) = (object.first_addr(), object.segments.len() as u64);
+        if is_new {
+            state.promised -= len;
+            state.note(Event::Alloc { addr, len, runs });
+            return Ok(0);
+        }
+        state.note(Event::Move {
+            from,
+            addr,
+            len,
+            runs,
+        });
+        Ok(len)
     }
 
     /// Allocates `len` bytes (whole pages) of a reserved area, by its number in the profile: one run,
@@ -45,7 +96,15 @@ impl Machine {
     /// # Errors
     /// `Invalid` for a length of zero or not of whole pages, or an unknown area; `NoMemory` (ENOMEM).
     pub fn alloc_in_area(&self, area: usize, len: u64) -> Result<Pages, Error> {
-        self.state.borrow_mut().alloc_in_area(area, len)
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        state.check_pages(len)?;
+        let frames = state.ram.take_area(area, len)?;
+        let kind = kind_of(&state.ram, &frames);
+        let caching = caching_of(kind, Caching::Cached);
+        let shared = kind == SegmentKind::Physical;
+        let object = state.object_at(frames, (kind, caching), len, shared)?;
+        Ok(state.insert_new(object))
     }
 
     /// Returns the bytes that are reserved but not placed.
@@ -68,97 +127,6 @@ impl State {
             }));
         }
         Ok(())
-    }
-
-    fn alloc_in_area(&mut self, area: usize, len: u64) -> Result<Pages, Error> {
-        self.may_fail()?;
-        if len == 0 || len % self.profile.page_size != 0 {
-            return Err(Error::Invalid);
-        }
-        let frames = self.ram.take_area(area, len)?;
-        let kind = kind_of(&self.ram, &frames);
-        let stores = Shared::new(len).and_then(|store| {
-            Ok((
-                store,
-                self.dram_for(caching_of(kind, Caching::Cached), len)?,
-            ))
-        });
-        let Ok((store, dram)) = stores else {
-            self.ram.give(&frames);
-            return Err(host_exhausted(len));
-        };
-        let backing = Backing::Shared(store);
-        let shared = kind == SegmentKind::Physical;
-        let object = Object::new(backing, dram, frames, kind, (0, len), shared);
-        let addr = object.segments.first().map_or(0, |s| s.addr.get());
-        let id = self.memory.insert(object);
-        self.note(Event::Alloc { addr, len, runs: 1 });
-        Ok(Pages { id })
-    }
-
-    fn promise_pages(&mut self, len: u64, caching: Caching) -> Result<Pages, Error> {
-        self.may_fail()?;
-        if len == 0 || len % self.profile.page_size != 0 {
-            return Err(Error::Invalid);
-        }
-        self.keep_promises(len)?;
-        let stores = Shared::new(len).and_then(|store| Ok((store, self.dram_for(caching, len)?)));
-        let (store, dram) = stores.map_err(|_| host_exhausted(len))?;
-        let (backing, kind) = (Backing::Shared(store), SegmentKind::Pages);
-        let id = self
-            .memory
-            .insert(Object::new(backing, dram, Vec::new(), kind, (0, len), true));
-        self.promised += len;
-        self.movable.insert(id);
-        Ok(Pages { id })
-    }
-
-    fn place_pages(&mut self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
-        self.may_fail()?;
-        let object = self.memory.get(pages.id).ok_or(Error::Invalid)?;
-        if !self.movable.contains(&pages.id) {
-            return Err(Error::Invalid);
-        }
-        let len = object.len;
-        let page = self.profile.page_size;
-        let is_whole = match spot {
-            Spot::Run(at) => at.get() % page == 0,
-            Spot::Pieces { granule, .. } => {
-                granule.is_power_of_two() && granule >= page && len % granule == 0
-            }
-        };
-        if !is_whole {
-            return Err(Error::Invalid);
-        }
-        let is_new = object.frames.is_empty();
-        let from = object.segments.first().map_or(0, |s| s.addr.get());
-        if !is_new {
-            self.keep_promises(len)?;
-        }
-        let frames = self.ram.take_at(len, spot)?;
-        let kind = kind_of(&self.ram, &frames);
-        let Ok(dram) = self.dram_for(caching_of(kind, caching), len) else {
-            self.ram.give(&frames);
-            return Err(host_exhausted(len));
-        };
-        let place = (frames, kind, dram);
-        let old = self.memory.relocate(pages.id, place).unwrap_or_default();
-        self.ram.give(&old);
-        let object = self.memory.get(pages.id).ok_or(Error::Invalid)?;
-        let addr = object.segments.first().map_or(0, |s| s.addr.get());
-        let runs = object.segments.len() as u64;
-        if is_new {
-            self.promised -= len;
-            self.note(Event::Alloc { addr, len, runs });
-            return Ok(0);
-        }
-        self.note(Event::Move {
-            from,
-            addr,
-            len,
-            runs,
-        });
-        Ok(len)
     }
 
     /// Ends the reservation of freed pages.

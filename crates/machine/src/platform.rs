@@ -3,6 +3,7 @@
 use crate::backing::{Backing, Miss};
 use crate::device::Device;
 use crate::foreign::Foreign;
+use crate::front::Machine;
 use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
 use crate::memory::{Object, Piece, View};
 use crate::ram::FRAME;
@@ -10,8 +11,9 @@ use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    Caching, Coherency, Constraint, DmaAddr, Error, Iova, Layout, PageRequest, PhysAddr, Prot,
-    Protected, Reason, Segment, SegmentKind,
+    Bounce, BouncePool, Caches, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, Iommu,
+    Iova, KernelViews, Layout, PageRequest, PageSource, PhysAddr, Prot, Protected, Reason, Segment,
+    SegmentKind, UserPages,
 };
 
 /// A CPU mapping: consecutive pieces of memory.
@@ -29,103 +31,52 @@ impl Vmap {
     }
 }
 
-impl State {
-    /// Reads memory as the CPU does, through a mapping.
-    pub(crate) fn cpu_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        for_range(vmap, offset, out.len() as u64, |piece, from, to| {
-            let object = self.memory.get(piece.object).ok_or(gone(piece.len))?;
-            object
-                .read(View::Cpu, piece.offset, &mut out[from..to])
-                .map_err(missed)
-        })
-    }
-
-    /// Writes memory as the CPU does, through a mapping.
-    pub(crate) fn cpu_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        for_range(vmap, offset, data.len() as u64, |piece, from, to| {
-            let object = self.memory.get_mut(piece.object).ok_or(gone(piece.len))?;
-            object
-                .write(View::Cpu, piece.offset, &data[from..to])
-                .map_err(missed)
-        })
-    }
-
-    fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
-        let device = request.device.and_then(|dev| self.device(dev));
-        let align = device.map_or(1, |device| {
-            let whole = device.info.limits.block_align(request.len);
-            device.align.max(whole)
-        });
-        let window = device.and_then(|device| device.window?.last());
-        let seen = window.map_or(request.max_addr, |(last, _)| last.min(request.max_addr));
-        let frames = self.ram.take(
-            (request.len, request.granule),
-            (request.layout, align),
-            seen,
-        )?;
-        let stores = Shared::new(request.len)
-            .and_then(|store| Ok((store, self.dram_for(request.caching, request.len)?)));
-        match stores {
-            Ok((store, dram)) => {
-                let backing = Backing::Shared(store);
-                let kind = SegmentKind::Pages;
-                let shared = request.device.is_some();
-                Ok(Object::new(
-                    backing,
-                    dram,
-                    frames,
-                    kind,
-                    (0, request.len),
-                    shared,
-                ))
-            }
-            Err(_) => {
-                self.ram.give(&frames);
-                Err(host_exhausted(request.len))
-            }
-        }
-    }
-
-    /// Imports another driver's memory as pages of this machine; see
-    /// [`Machine::import`](crate::Machine::import).
-    pub(crate) fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
-        self.may_fail()?;
+impl Machine {
+    /// Imports another driver's memory as pages of this machine.
+    ///
+    /// The pages are scattered if the profile scatters pages, since the real addresses are unknown.
+    /// Free them by `free_pages`; the exporter's mapping then ends.
+    ///
+    /// # Errors
+    /// `Invalid` for a length that is no multiple of pages; `NoMemory` if the machine has less RAM, or
+    /// the process none; `NoSuchMemory` if the exporter has no pages for it.
+    pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
+        let state = self.state.get_mut();
+        state.may_fail()?;
         let len = foreign.len_bytes();
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
         // The driver's pages are the host's, which may be smaller.
-        let page = self.profile.page_size;
+        let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
         let everywhere = PhysAddr::new(u64::MAX);
-        let frames = self
+        let frames = state
             .ram
             .take((size, page), (Layout::Scattered, 1), everywhere)?;
-        let dram = match self.dram_for(Caching::Cached, len) {
-            Ok(dram) => dram,
-            Err(_) => {
-                self.ram.give(&frames);
-                return Err(host_exhausted(len));
-            }
+        let Ok(dram) = state.dram_for(Caching::Cached, len) else {
+            state.ram.give(&frames);
+            return Err(host_exhausted(len));
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
         // Earlier writes have long left the caches.
         if let Err(miss) = object.clean(0, len) {
-            self.ram.give(&object.frames);
+            state.ram.give(&object.frames);
             return Err(missed(miss));
         }
-        let addr = object.segments.first().map_or(0, |s| s.addr.get());
-        let runs = object.segments.len() as u64;
-        let id = self.memory.insert(object);
-        self.imported.insert(id);
-        self.note(Event::Import { addr, len, runs });
+        let (addr, runs) = (object.first_addr(), object.segments.len() as u64);
+        let id = state.memory.insert(object);
+        state.imported.insert(id);
+        state.note(Event::Import { addr, len, runs });
         Ok(Pages { id })
     }
 
-    /// Announces to exporters of imported memory that the accesses since the last call have ended.
-    pub(crate) fn end_foreign_accesses(&self) {
-        let objects = self.imported.iter().filter_map(|id| self.memory.get(*id));
+    /// Announces to exporters of imported memory that the accesses since the last call have ended. Call
+    /// it after each step of the devices' work.
+    pub fn end_foreign_accesses(&self) {
+        let state = self.state.borrow();
+        let objects = state.imported.iter().filter_map(|id| state.memory.get(*id));
         for object in objects {
             match &object.backing {
                 Backing::Foreign(foreign) if foreign.is_begun() => foreign.end(),
@@ -133,92 +84,83 @@ impl State {
             }
         }
     }
-
-    fn bounce_copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
-        self.memory.copy(to, from, len).map_err(missed)
-    }
 }
 
-impl State {
-    pub(crate) fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
-        self.may_fail()?;
+impl PageSource for Machine {
+    type Device = Device;
+    type Pages = Pages;
+
+    fn page_size(&self) -> u64 {
+        self.profile.page_size
+    }
+
+    fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
+        self.state.borrow().device(dev).map(|device| device.info)
+    }
+
+    fn alloc_pages(&self, request: PageRequest<Device>) -> Result<Pages, Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
         let granule = request.granule;
-        if !granule.is_power_of_two() || granule < self.profile.page_size {
+        if !granule.is_power_of_two() || granule < state.profile.page_size {
             return Err(Error::Invalid);
         }
         if request.len == 0 || request.len % granule != 0 {
             return Err(Error::Invalid);
         }
-        self.keep_promises(request.len)?;
-        let object = self.new_pages(&request)?;
-        let addr = object.segments.first().map_or(0, |s| s.addr.get());
-        let runs = object.segments.len() as u64;
-        let id = self.memory.insert(object);
-        self.note(Event::Alloc {
-            addr,
-            len: request.len,
-            runs,
-        });
-        Ok(Pages { id })
+        state.keep_promises(request.len)?;
+        let object = state.new_pages(&request)?;
+        Ok(state.insert_new(object))
     }
 
-    pub(crate) fn free_pages(&mut self, pages: Pages) {
-        let Some(object) = self.memory.remove(pages.id) else {
+    fn free_pages(&self, pages: Pages) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(object) = state.memory.remove(pages.id) else {
             return;
         };
-        self.imported.remove(&pages.id);
-        self.release_promise(pages.id, &object);
-        self.ram.give(&object.frames);
-        let addr = object.segments.first().map_or(0, |s| s.addr.get());
-        self.note(Event::Free {
-            addr,
-            len: object.len,
-        });
-        self.waste.take(object);
+        state.imported.remove(&pages.id);
+        state.release_promise(pages.id, &object);
+        state.ram.give(&object.frames);
+        let (addr, len) = (object.first_addr(), object.len);
+        state.note(Event::Free { addr, len });
+        state.waste.take(object);
     }
 
-    /// Claims a part of a device's own memory. Returns whether it is new, and therefore zero.
-    pub(crate) fn claim_physical(&mut self, range: Segment) -> Result<bool, Error> {
-        self.may_fail()?;
-        if self.memory.locate(range.addr.get(), range.len).is_ok() {
-            return Ok(false);
-        }
-        let store = Shared::new(range.len).map_err(|_| host_exhausted(range.len))?;
-        let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];
-        let kind = SegmentKind::Physical;
-        let whole = (0, range.len);
-        let object = Object::new(Backing::Shared(store), None, frames, kind, whole, true);
-        let id = self.memory.insert(object);
-        self.claimed.insert(range.addr.get(), id);
-        let (addr, len, runs) = (range.addr.get(), range.len, 1);
-        self.note(Event::Alloc { addr, len, runs });
-        Ok(true)
+    fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
+        self.state
+            .borrow()
+            .memory
+            .get(pages.id)?
+            .segments
+            .get(index)
+            .copied()
     }
 
-    pub(crate) fn release_physical(&mut self, range: Segment) {
-        // The earlier content stays.
-        if let Some(id) = self.claimed.remove(&range.addr.get()) {
-            let object = self.memory.remove(id);
-            let (addr, len) = (range.addr.get(), range.len);
-            self.note(Event::Free { addr, len });
-            object.into_iter().for_each(|it| self.waste.take(it));
-        }
+    fn ram_bytes(&self) -> u64 {
+        self.state.borrow().ram.bytes()
     }
 
-    pub(crate) fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
-        let &(first, last) = self.device(dev)?.reserved.get(index)?;
-        Some((Iova::new(first), Iova::new(last)))
+    fn unmapped_granule(&self) -> u64 {
+        self.profile.granule()
     }
 
-    pub(crate) fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
-        match self.device(dev)?.window {
+    fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
+        match self.state.borrow().device(dev)?.window {
             None => Some(DmaAddr::new(addr.get())),
             Some(window) => window.bus_addr(addr),
         }
     }
 
-    pub(crate) fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
-        let Some(device) = self.device(dev) else {
+    fn min_address_align(&self, dev: Device) -> u64 {
+        self.state
+            .borrow()
+            .device(dev)
+            .map_or(1, |device| device.align)
+    }
+
+    fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
+        let state = self.state.borrow();
+        let Some(device) = state.device(dev) else {
             return Ok(());
         };
         let (demands, at) = (device.demands, memory.addr.get());
@@ -229,7 +171,7 @@ impl State {
                 found: 0,
             })
         };
-        let is_protected = self.ram.is_protected(at);
+        let is_protected = state.ram.is_protected(at);
         if demands.protected == Protected::Only && !is_protected {
             return because(Constraint::Protected);
         }
@@ -240,27 +182,155 @@ impl State {
             return because(Constraint::PagesBehind);
         }
         let snoops = device.info.coherency == Coherency::Coherent;
-        if demands.coherent && !snoops && self.is_cached(at) {
+        if demands.coherent && !snoops && state.is_cached(at) {
             return because(Constraint::Coherent);
         }
         Ok(())
     }
+}
 
-    /// Returns whether the CPU caches this memory, so that non-snooping devices see other bytes.
-    fn is_cached(&self, addr: u64) -> bool {
-        let piece = self.memory.locate(addr, 1).ok();
-        let object = piece.and_then(|piece| self.memory.get(piece.object));
-        object.is_some_and(|object| object.is_split(View::Dram))
+impl Caches for Machine {
+    fn cache_clean(&self, addr: PhysAddr, len: u64) {
+        let state = &mut *self.state.borrow_mut();
+        state.note(Event::Clean {
+            addr: addr.get(),
+            len,
+        });
+        if state.memory.clean(addr, len).is_err() {
+            state.lost += 1;
+        }
     }
 
-    pub(crate) fn pin_user(
-        &mut self,
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
+        let state = &mut *self.state.borrow_mut();
+        state.note(Event::Invalidate {
+            addr: addr.get(),
+            len,
+        });
+        if state.memory.invalidate(addr, len).is_err() {
+            state.lost += 1;
+        }
+    }
+}
+
+impl Iommu for Machine {
+    fn iommu_map(
+        &self,
+        dev: Device,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.map(&mut mem, iova, phys, len, prot)?;
+        state.note(Event::IommuMap {
+            dev: dev.0,
+            iova: iova.get(),
+            addr: phys.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn iommu_unmap(&self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
+        let state = &mut *self.state.borrow_mut();
+        let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.unmap(&mut mem, iova, len)?;
+        state.note(Event::IommuUnmap {
+            dev: dev.0,
+            iova: iova.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn iommu_flush(&self, dev: Device) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((iommu, mut mem)) = state.iommu_parts(dev) {
+            iommu.flush(&mut mem);
+        }
+        state.note(Event::IommuFlush { dev: dev.0 });
+    }
+
+    fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
+        let &(first, last) = self.state.borrow().device(dev)?.reserved.get(index)?;
+        Some((Iova::new(first), Iova::new(last)))
+    }
+
+    fn is_untrusted(&self, _dev: Device) -> bool {
+        self.profile.untrusted
+    }
+}
+
+impl Bounce for Machine {
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        self.bounce
+    }
+
+    fn is_private(&self, _dev: Device, segment: Segment) -> bool {
+        let state = self.state.borrow();
+        state.profile.private_memory
+            && state
+                .memory
+                .locate(segment.addr.get(), segment.len)
+                .ok()
+                .and_then(|piece| state.memory.get(piece.object))
+                .is_none_or(|object| !object.shared)
+    }
+
+    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        state.memory.copy(slot, from, len).map_err(missed)?;
+        state.note(Event::BounceIn {
+            slot: slot.get(),
+            addr: from.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+        let state = &mut *self.state.borrow_mut();
+        // Fault injection does not make this copy fail: no caller could be notified, and a failed
+        // copy loses data.
+        if let Err(miss) = state.memory.copy(to, slot, len) {
+            state.lost += 1;
+            return Err(missed(miss));
+        }
+        state.note(Event::BounceOut {
+            slot: slot.get(),
+            addr: to.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn bounce_zero(&self, slot: PhysAddr, len: u64) {
+        let state = &mut *self.state.borrow_mut();
+        if state.memory.zero(slot, len).is_ok() {
+            // What devices see of it must be zero, too.
+            let _ = state.memory.clean(slot, len);
+        }
+    }
+}
+
+impl UserPages for Machine {
+    type User = User;
+    type Pinned = Pinned;
+
+    fn pin_user(
+        &self,
         user: &User,
         addr: u64,
         len: u64,
         device_writes: bool,
     ) -> Result<Pinned, Error> {
-        self.may_fail()?;
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
         let end = addr
             .checked_add(len)
             .filter(|_| len > 0)
@@ -274,21 +344,18 @@ impl State {
                 found,
             }));
         }
-        let page = self.profile.page_size;
+        let page = state.profile.page_size;
         let head = addr & (page - 1);
         let base = addr - head;
         let size = end.checked_next_multiple_of(page).ok_or(Error::Invalid)? - base;
-        let frames = self.ram.take(
+        let frames = state.ram.take(
             (size, page),
             (Layout::Scattered, 1),
             PhysAddr::new(u64::MAX),
         )?;
-        let dram = match self.dram_for(Caching::Cached, size) {
-            Ok(dram) => dram,
-            Err(_) => {
-                self.ram.give(&frames);
-                return Err(host_exhausted(size));
-            }
+        let Ok(dram) = state.dram_for(Caching::Cached, size) else {
+            state.ram.give(&frames);
+            return Err(host_exhausted(size));
         };
         let user = user.pin(addr, len).unwrap_or_else(|| user.clone());
         let backing = Backing::User { user, base };
@@ -300,34 +367,45 @@ impl State {
             (head, len),
             false,
         );
-        let id = self.memory.insert(object);
-        self.pins += 1;
-        self.note(Event::Pin {
+        let id = state.memory.insert(object);
+        state.pins += 1;
+        state.note(Event::Pin {
             user_addr: addr,
             len,
         });
         Ok(Pinned { id })
     }
 
-    pub(crate) fn unpin_user(&mut self, pinned: Pinned, _dirty: bool) {
-        let Some(object) = self.memory.remove(pinned.id) else {
+    fn unpin_user(&self, pinned: Pinned, _dirty: bool) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(object) = state.memory.remove(pinned.id) else {
             return;
         };
-        self.ram.give(&object.frames);
-        self.pins -= 1;
+        state.ram.give(&object.frames);
+        state.pins -= 1;
         if let Backing::User { base, .. } = object.backing {
-            self.note(Event::Unpin {
+            state.note(Event::Unpin {
                 user_addr: base + object.head,
                 len: object.len,
             });
         }
-        self.waste.take(object);
+        state.waste.take(object);
     }
 
-    /// Returns whether a pin still reaches the program's memory at `addr`. This is known only for
-    /// followed memory; other memory is reached by address.
-    pub(crate) fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
-        self.memory
+    fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
+        self.state
+            .borrow()
+            .memory
+            .get(pinned.id)?
+            .segments
+            .get(index)
+            .copied()
+    }
+
+    fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
+        self.state
+            .borrow()
+            .memory
             .get(pinned.id)
             .is_some_and(|object| match &object.backing {
                 Backing::User { user: known, base } => {
@@ -338,126 +416,135 @@ impl State {
                 Backing::Shared(_) | Backing::Foreign(_) => false,
             })
     }
+}
 
-    pub(crate) fn cache_clean(&mut self, addr: PhysAddr, len: u64) {
-        self.note(Event::Clean {
-            addr: addr.get(),
-            len,
-        });
-        if self.memory.clean(addr, len).is_err() {
-            self.lost += 1;
-        }
-    }
+impl KernelViews for Machine {
+    type Vmap = Vmap;
+    type Mmap = Mmap;
 
-    pub(crate) fn cache_invalidate(&mut self, addr: PhysAddr, len: u64) {
-        self.note(Event::Invalidate {
-            addr: addr.get(),
-            len,
-        });
-        if self.memory.invalidate(addr, len).is_err() {
-            self.lost += 1;
-        }
-    }
-
-    pub(crate) fn is_private(&self, _dev: Device, segment: Segment) -> bool {
-        self.profile.private_memory
-            && self
-                .memory
-                .locate(segment.addr.get(), segment.len)
-                .ok()
-                .and_then(|piece| self.memory.get(piece.object))
-                .is_none_or(|object| !object.shared)
-    }
-
-    pub(crate) fn iommu_map(
-        &mut self,
-        dev: Device,
-        iova: Iova,
-        phys: PhysAddr,
-        len: u64,
-        prot: Prot,
-    ) -> Result<(), Error> {
-        self.may_fail()?;
-        let (iommu, mut mem) = self.iommu_parts(dev).ok_or(Error::Unsupported)?;
-        iommu.map(&mut mem, iova, phys, len, prot)?;
-        self.note(Event::IommuMap {
-            dev: dev.0,
-            iova: iova.get(),
-            addr: phys.get(),
-            len,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
-        let (iommu, mut mem) = self.iommu_parts(dev).ok_or(Error::Unsupported)?;
-        iommu.unmap(&mut mem, iova, len)?;
-        self.note(Event::IommuUnmap {
-            dev: dev.0,
-            iova: iova.get(),
-            len,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn iommu_flush(&mut self, dev: Device) {
-        if let Some((iommu, mut mem)) = self.iommu_parts(dev) {
-            iommu.flush(&mut mem);
-        }
-        self.note(Event::IommuFlush { dev: dev.0 });
-    }
-
-    pub(crate) fn bounce_in(
-        &mut self,
-        slot: PhysAddr,
-        from: PhysAddr,
-        len: u64,
-    ) -> Result<(), Error> {
-        self.may_fail()?;
-        self.bounce_copy(slot, from, len)?;
-        self.note(Event::BounceIn {
-            slot: slot.get(),
-            addr: from.get(),
-            len,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn bounce_out(
-        &mut self,
-        slot: PhysAddr,
-        to: PhysAddr,
-        len: u64,
-    ) -> Result<(), Error> {
-        // Fault injection does not make this copy fail: no caller could be notified, and a failed
-        // copy loses data.
-        if let Err(err) = self.bounce_copy(to, slot, len) {
-            self.lost += 1;
-            return Err(err);
-        }
-        self.note(Event::BounceOut {
-            slot: slot.get(),
-            addr: to.get(),
-            len,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
-        if self.memory.zero(slot, len).is_ok() {
-            // What devices see of it must be zero, too.
-            let _ = self.memory.clean(slot, len);
-        }
-    }
-
-    pub(crate) fn vmap(&mut self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
-        self.may_fail()?;
-        let (pieces, len) = match self.whole_object(segments) {
+    fn vmap(&self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        let (pieces, len) = match state.whole_object(segments) {
             Some(piece) => (vec![piece], piece.len),
-            None => self.pieces_of(segments)?,
+            None => state.pieces_of(segments)?,
         };
-        self.vmaps += 1;
+        state.vmaps += 1;
         Ok(Vmap { pieces, len })
+    }
+
+    fn vunmap(&self, vmap: Vmap) {
+        drop(vmap);
+        self.state.borrow_mut().vmaps -= 1;
+    }
+
+    fn mmap(&self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        let frames = state.memory.get(pages.id).map(|object| &object.frames);
+        let first = frames.and_then(|frames| frames.first());
+        if first.is_some_and(|&(first, _)| state.ram.is_protected(first * FRAME)) {
+            return Err(Error::Invalid);
+        }
+        let fd = state.pages_fd(pages).ok_or(gone(len))?;
+        let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;
+        Ok(Mmap { fd, offset, len })
+    }
+
+    fn mmap_physical(&self, range: Segment) -> Result<Mmap, Error> {
+        let state = &mut *self.state.borrow_mut();
+        state.may_fail()?;
+        let piece = state
+            .memory
+            .locate(range.addr.get(), range.len)
+            .map_err(missed)?;
+        if piece.len < range.len {
+            return Err(gone(range.len));
+        }
+        match state.memory.get(piece.object).map(|object| &object.backing) {
+            Some(Backing::Shared(store)) => {
+                let fd = store.fd().try_clone_to_owned();
+                let fd = fd.map_err(|_| host_exhausted(range.len))?;
+                Ok(Mmap {
+                    fd,
+                    offset: piece.offset,
+                    len: range.len,
+                })
+            }
+            Some(Backing::User { .. } | Backing::Foreign(_)) | None => Err(gone(range.len)),
+        }
+    }
+
+    fn release_physical(&self, range: Segment) {
+        let state = &mut *self.state.borrow_mut();
+        // The earlier content stays.
+        if let Some(id) = state.claimed.remove(&range.addr.get()) {
+            let object = state.memory.remove(id);
+            let (addr, len) = (range.addr.get(), range.len);
+            state.note(Event::Free { addr, len });
+            object.into_iter().for_each(|it| state.waste.take(it));
+        }
+    }
+
+    fn vmap_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let state = self.state.borrow();
+        for_range(vmap, offset, out.len() as u64, |piece, from, to| {
+            let object = state.memory.get(piece.object).ok_or(gone(piece.len))?;
+            object
+                .read(View::Cpu, piece.offset, &mut out[from..to])
+                .map_err(missed)
+        })
+    }
+
+    fn vmap_write(&self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        for_range(vmap, offset, data.len() as u64, |piece, from, to| {
+            let object = state.memory.get_mut(piece.object);
+            object
+                .ok_or(gone(piece.len))?
+                .write(View::Cpu, piece.offset, &data[from..to])
+                .map_err(missed)
+        })
+    }
+
+    fn claim_physical(&self, range: Segment) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        state.may_fail()?;
+        if state.memory.locate(range.addr.get(), range.len).is_ok() {
+            // Zeroing borrows the state itself.
+            drop(state);
+            return self.zero(range, Caching::Uncached);
+        }
+        let store = Shared::new(range.len).map_err(|_| host_exhausted(range.len))?;
+        let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];
+        let (kind, whole) = (SegmentKind::Physical, (0, range.len));
+        let object = Object::new(Backing::Shared(store), None, frames, kind, whole, true);
+        let Pages { id } = state.insert_new(object);
+        state.claimed.insert(range.addr.get(), id);
+        Ok(())
+    }
+}
+
+impl State {
+    fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
+        let device = request.device.and_then(|dev| self.device(dev));
+        let align = device.map_or(1, |device| {
+            let whole = device.info.limits.block_align(request.len);
+            device.align.max(whole)
+        });
+        let window = device.and_then(|device| device.window?.last());
+        let seen = window.map_or(request.max_addr, |(last, _)| last.min(request.max_addr));
+        let (len, shared) = (request.len, request.device.is_some());
+        let layout = (request.layout, align);
+        let frames = self.ram.take((len, request.granule), layout, seen)?;
+        self.object_at(frames, (SegmentKind::Pages, request.caching), len, shared)
+    }
+
+    /// Returns whether the CPU caches this memory, so that non-snooping devices see other bytes.
+    fn is_cached(&self, addr: u64) -> bool {
+        let piece = self.memory.locate(addr, 1).ok();
+        let object = piece.and_then(|piece| self.memory.get(piece.object));
+        object.is_some_and(|object| object.is_split(View::Dram))
     }
 
     /// Returns the single piece of memory runs that begin like one object's runs, the usual case, with
@@ -515,46 +602,6 @@ impl State {
             total = total.checked_add(segment.len).ok_or(Error::Invalid)?;
         }
         Ok((pieces, total))
-    }
-
-    pub(crate) fn vunmap(&mut self, vmap: Vmap) {
-        drop(vmap);
-        self.vmaps -= 1;
-    }
-
-    pub(crate) fn mmap_physical(&mut self, range: Segment) -> Result<Mmap, Error> {
-        self.may_fail()?;
-        let piece = self
-            .memory
-            .locate(range.addr.get(), range.len)
-            .map_err(missed)?;
-        if piece.len < range.len {
-            return Err(gone(range.len));
-        }
-        match self.memory.get(piece.object).map(|object| &object.backing) {
-            Some(Backing::Shared(store)) => {
-                let fd = store.fd().try_clone_to_owned();
-                let fd = fd.map_err(|_| host_exhausted(range.len))?;
-                Ok(Mmap {
-                    fd,
-                    offset: piece.offset,
-                    len: range.len,
-                })
-            }
-            Some(Backing::User { .. } | Backing::Foreign(_)) | None => Err(gone(range.len)),
-        }
-    }
-
-    pub(crate) fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
-        self.may_fail()?;
-        let frames = self.memory.get(pages.id).map(|object| &object.frames);
-        let first = frames.and_then(|frames| frames.first());
-        if first.is_some_and(|&(first, _)| self.ram.is_protected(first * FRAME)) {
-            return Err(Error::Invalid);
-        }
-        let fd = self.pages_fd(pages).ok_or(gone(len))?;
-        let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;
-        Ok(Mmap { fd, offset, len })
     }
 }
 

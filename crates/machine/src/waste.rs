@@ -102,17 +102,24 @@ impl Drop for Disposal {
 
 #[cfg(test)]
 mod tests {
-    use crate::machine::State;
-    use crate::{Device, Profile};
-    use vb3_dma::{Caching, Layout, PageRequest, PhysAddr};
+    use crate::{Device, Machine, Profile};
+    use vb3_dma::{Caching, Layout, PageRequest, PageSource, PhysAddr};
 
-    fn state(lines: &str) -> State {
+    fn machine(lines: &str) -> Machine {
         let text = format!("name = \"test\"\nram = \"2GiB\"\ndma_mask = 32\n{lines}\n");
-        State::new(&Profile::parse(&text).unwrap(), 1).unwrap()
+        Machine::new(&Profile::parse(&text).unwrap(), 1).unwrap()
+    }
+
+    fn free_bytes(machine: &Machine) -> u64 {
+        machine.state.borrow().ram.free_bytes()
+    }
+
+    fn given(machine: &Machine) -> u64 {
+        machine.state.borrow().waste.given
     }
 
     /// Allocates and frees. Returns the inode of the memory.
-    fn come_and_go(state: &mut State, len: u64) -> u64 {
+    fn come_and_go(machine: &Machine, len: u64) -> u64 {
         let request = PageRequest::<Device> {
             len,
             granule: 1 << 12,
@@ -121,13 +128,13 @@ mod tests {
             caching: Caching::Cached,
             device: None,
         };
-        let free = state.ram.free_bytes();
-        let pages = state.alloc_pages(request).unwrap();
-        assert_eq!(state.ram.free_bytes(), free - len);
-        let (_, inode) = state.pages_identity(&pages).unwrap();
+        let free = free_bytes(machine);
+        let pages = machine.alloc_pages(request).unwrap();
+        assert_eq!(free_bytes(machine), free - len);
+        let (_, inode) = machine.pages_identity(&pages).unwrap();
         assert!(is_mapped(inode));
-        state.free_pages(pages);
-        assert_eq!(state.ram.free_bytes(), free, "its frames are free at once");
+        machine.free_pages(pages);
+        assert_eq!(free_bytes(machine), free, "its frames are free at once");
         inode
     }
 
@@ -140,21 +147,21 @@ mod tests {
     #[test]
     fn large_memory_is_freed_by_a_thread_before_the_end() {
         for lines in ["coherent = true", "coherent = false"] {
-            let mut state = state(lines);
-            let small = come_and_go(&mut state, 1 << 16);
-            assert_eq!(state.waste.given, 0);
+            let machine = machine(lines);
+            let small = come_and_go(&machine, 1 << 16);
+            assert_eq!(given(&machine), 0);
             assert!(!is_mapped(small), "small memory at once");
-            let inodes: Vec<u64> = (0..8).map(|_| come_and_go(&mut state, 4 << 20)).collect();
-            assert_eq!(state.waste.given, 8);
-            drop(state);
+            let inodes: Vec<u64> = (0..8).map(|_| come_and_go(&machine, 4 << 20)).collect();
+            assert_eq!(given(&machine), 8);
+            drop(machine);
             assert!(!inodes.iter().any(|inode| is_mapped(*inode)));
         }
     }
 
     #[test]
     fn what_is_too_much_to_wait_is_given_back_at_once() {
-        let mut state = state("coherent = true");
-        let much = come_and_go(&mut state, super::MAX_PENDING_BYTES + (1 << 12));
-        assert!(!is_mapped(much) && state.waste.given == 0);
+        let machine = machine("coherent = true");
+        let much = come_and_go(&machine, super::MAX_PENDING_BYTES + (1 << 12));
+        assert!(!is_mapped(much) && given(&machine) == 0);
     }
 }

@@ -285,7 +285,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
         .bus_read(dev, addr, &mut seen)
         .unwrap();
     assert_eq!(&seen, b"first", "the device reads old bytes");
-    assert_eq!(mapper.platform().stale_bytes_in(alloc.segments()), 5);
+    assert_eq!(mapper.platform().stale_bytes_of(alloc.pages().unwrap()), 5);
     assert!(mapper.sync(&mapping, Direction::ToDevice, SyncFor::Device));
     mapper
         .platform_mut()
@@ -302,7 +302,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
     assert!(mapper.sync(&mapping, Direction::FromDevice, SyncFor::Cpu));
     mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
     assert_eq!(&seen, b"photo");
-    assert_eq!(mapper.platform().stale_bytes_in(alloc.segments()), 0);
+    assert_eq!(mapper.platform().stale_bytes_of(alloc.pages().unwrap()), 0);
     let counters = mapper.counters(dev);
     assert_eq!((counters.syncs_for_device, counters.syncs_for_cpu), (2, 1));
 

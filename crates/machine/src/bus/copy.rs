@@ -2,22 +2,33 @@
 
 use super::step;
 use crate::device::{BusFault, BusSpan, Device};
+use crate::front::Machine;
 use crate::machine::State;
 use vb3_dma::DmaAddr;
 
 /// Bytes per step of an indirect copy.
 const CHUNK: u64 = 64 << 10;
 
-impl State {
-    /// Copies from `reader`'s memory at `from` to `writer`'s memory at `to`.
-    pub(crate) fn bus_copy(
+impl Machine {
+    /// Copies from one device's memory to another's, each by its own addresses.
+    ///
+    /// Only the write is counted; the read was counted before ([`bus_note_read`](Self::bus_note_read)).
+    /// Returns how many bytes were moved in memory: each once if both spans are contiguous, else twice.
+    ///
+    /// # Errors
+    /// [`BusFault`] with the device and its address; part of the bytes may have arrived.
+    pub fn bus_copy(
         &mut self,
         (reader, from): (Device, BusSpan),
         (writer, to): (Device, DmaAddr),
     ) -> Result<u64, BusFault> {
         let into = BusSpan { addr: to, ..from };
-        if self.copy_straight((reader, from), (writer, into)).is_some() {
-            self.account(writer, into, true, Ok(()))?;
+        let state = self.state.get_mut();
+        if state
+            .copy_straight((reader, from), (writer, into))
+            .is_some()
+        {
+            state.account(writer, into, true, Ok(()))?;
             return Ok(from.len);
         }
         let mut chunk = vec![0; CHUNK.min(from.len) as usize];
@@ -29,7 +40,8 @@ impl State {
             let target = step(writer, to, done as usize, true)?;
             if let Err(fault) = self.bus_inspect(reader, source, part) {
                 let write = false;
-                self.account(reader, from, write, Err(BusFault { write, ..fault }))?;
+                let state = self.state.get_mut();
+                state.account(reader, from, write, Err(BusFault { write, ..fault }))?;
             }
             self.bus_write(writer, target, part)?;
             done += part.len() as u64;
@@ -37,26 +49,15 @@ impl State {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Copies directly; `None` if that is impossible. The target may then be partly written.
-    fn copy_straight(
-        &mut self,
-        (reader, from): (Device, BusSpan),
-        (writer, into): (Device, BusSpan),
-    ) -> Option<()> {
-        if self.is_to_fault(writer) {
-            return None;
-        }
-        let source = self.proven_place(reader, &from, false)?;
-        let target = self.proven_place(writer, &into, true)?;
-        self.memory.copy_place(&source, &target)
-    }
-
-    /// Returns whether `reader`'s range at `from` and `writer`'s at `to` are the same memory.
-    pub(crate) fn bus_is_same(
+    /// Returns whether one device's writable memory is the same that another reads, with the same view.
+    /// No access is counted.
+    #[must_use]
+    pub fn bus_is_same(
         &self,
         (reader, from): (Device, BusSpan),
         (writer, to): (Device, DmaAddr),
     ) -> bool {
+        let state = self.state.borrow();
         let (mut ours, mut theirs) = (None, None);
         let mut done = 0;
         while done < from.len {
@@ -65,8 +66,8 @@ impl State {
             let Some((source, target)) = places else {
                 return false;
             };
-            let source = self.target(reader, source, left, false, ours.as_ref());
-            let target = self.target(writer, target, left, true, theirs.as_ref());
+            let source = state.target(reader, source, left, false, ours.as_ref());
+            let target = state.target(writer, target, left, true, theirs.as_ref());
             let (Ok(source), Ok(target)) = (source, target) else {
                 return false;
             };
@@ -81,5 +82,21 @@ impl State {
             done += here;
         }
         from.len > 0
+    }
+}
+
+impl State {
+    /// Copies directly; `None` if that is impossible. The target may then be partly written.
+    fn copy_straight(
+        &mut self,
+        (reader, from): (Device, BusSpan),
+        (writer, into): (Device, BusSpan),
+    ) -> Option<()> {
+        if self.is_to_fault(writer) {
+            return None;
+        }
+        let source = self.proven_place(reader, &from, false)?;
+        let target = self.proven_place(writer, &into, true)?;
+        self.memory.copy_place(&source, &target)
     }
 }

@@ -1,15 +1,16 @@
 //! The number of lookups for a CPU mapping, and its equality for all kinds of lookup.
 
-use crate::machine::State;
-use crate::{Device, Profile};
+use crate::{Device, Machine, Profile};
 use std::sync::atomic::Ordering;
-use vb3_dma::{Caching, Layout, PageRequest, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{
+    Caching, KernelViews, Layout, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+};
 
 const PAGE: u64 = 4096;
 const PAGES: u64 = 512;
 
 /// Makes scattered memory with a different number in each page.
-fn scattered(state: &mut State) -> Vec<Segment> {
+fn scattered(machine: &Machine) -> Vec<Segment> {
     let request = PageRequest::<Device> {
         len: PAGES * PAGE,
         granule: PAGE,
@@ -18,28 +19,28 @@ fn scattered(state: &mut State) -> Vec<Segment> {
         caching: Caching::Cached,
         device: None,
     };
-    let pages = state.alloc_pages(request).unwrap();
-    let count = (0..).map_while(|index| state.memory.get(pages.id)?.segments.get(index).copied());
-    let segments: Vec<Segment> = count.collect();
-    let whole = state.vmap(&segments, Caching::Cached).unwrap();
+    let pages = machine.alloc_pages(request).unwrap();
+    let runs = (0..).map_while(|index| machine.pages_segment(&pages, index));
+    let segments: Vec<Segment> = runs.collect();
+    let whole = machine.vmap(&segments, Caching::Cached).unwrap();
     for page in 0..PAGES {
         let number = page.to_ne_bytes();
-        state.cpu_write(&whole, page * PAGE, &number).unwrap();
+        machine.vmap_write(&whole, page * PAGE, &number).unwrap();
     }
-    state.vunmap(whole);
+    machine.vunmap(whole);
     segments
 }
 
-fn state() -> State {
+fn machine() -> Machine {
     let text = "name = \"test\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
-    State::new(&Profile::parse(text).unwrap(), 1).unwrap()
+    Machine::new(&Profile::parse(text).unwrap(), 1).unwrap()
 }
 
 /// Maps them; the lookups that took.
-fn lookups(state: &mut State, segments: &[Segment]) -> u64 {
-    let before = state.memory.looked.load(Ordering::Relaxed);
-    let vmap = state.vmap(segments, Caching::Cached).unwrap();
-    let looked = state.memory.looked.load(Ordering::Relaxed) - before;
+fn lookups(machine: &Machine, segments: &[Segment]) -> u64 {
+    let before = machine.state.borrow().memory.looked.load(Ordering::Relaxed);
+    let vmap = machine.vmap(segments, Caching::Cached).unwrap();
+    let looked = machine.state.borrow().memory.looked.load(Ordering::Relaxed) - before;
     assert_eq!(
         vmap.len_bytes(),
         segments.iter().map(|segment| segment.len).sum::<u64>()
@@ -47,39 +48,39 @@ fn lookups(state: &mut State, segments: &[Segment]) -> u64 {
     for (at, segment) in segments.iter().enumerate() {
         let mut number = [0; 8];
         let there = at as u64 * PAGE;
-        state.cpu_read(&vmap, there, &mut number).unwrap();
-        let own = state.vmap(&[*segment], Caching::Cached).unwrap();
+        machine.vmap_read(&vmap, there, &mut number).unwrap();
+        let own = machine.vmap(&[*segment], Caching::Cached).unwrap();
         let mut same = [0; 8];
-        state.cpu_read(&own, 0, &mut same).unwrap();
+        machine.vmap_read(&own, 0, &mut same).unwrap();
         assert_eq!(number, same, "page {at}");
-        state.vunmap(own);
+        machine.vunmap(own);
     }
-    state.vunmap(vmap);
+    machine.vunmap(vmap);
     looked
 }
 
 #[test]
 fn allocation_is_found_by_one_lookup() {
-    let mut state = state();
-    let mut segments = scattered(&mut state);
+    let machine = machine();
+    let mut segments = scattered(&machine);
     assert!(segments.len() > 8, "scattered: {}", segments.len());
-    assert_eq!(lookups(&mut state, &segments), 1);
+    assert_eq!(lookups(&machine, &segments), 1);
     // Not the whole of it: its last run shortened, or its first left out.
     segments.last_mut().unwrap().len -= 1;
-    assert_eq!(lookups(&mut state, &segments), 1);
+    assert_eq!(lookups(&machine, &segments), 1);
     let rest: Vec<Segment> = segments.split_off(1);
-    assert!(lookups(&mut state, &rest) <= 2);
+    assert!(lookups(&machine, &rest) <= 2);
     // Runs in another order are found one by one, and are what they are.
     let mut turned = rest.clone();
     turned.last_mut().unwrap().len += 1;
     turned.reverse();
-    assert!(lookups(&mut state, &turned) > 8);
+    assert!(lookups(&machine, &turned) > 8);
 }
 
 #[test]
 fn vmap_refuses_runs_longer_than_the_object() {
-    let mut state = state();
-    let segments = scattered(&mut state);
+    let machine = machine();
+    let segments = scattered(&machine);
     let longer: Vec<Segment> = segments
         .iter()
         .map(|segment| Segment {
@@ -88,7 +89,7 @@ fn vmap_refuses_runs_longer_than_the_object() {
             kind: SegmentKind::Pages,
         })
         .collect();
-    assert!(state.vmap(&longer, Caching::Cached).is_err());
-    assert!(state.vmap(&longer[..1], Caching::Cached).is_err());
-    assert_eq!(state.vmap(&[], Caching::Cached).unwrap().len_bytes(), 0);
+    assert!(machine.vmap(&longer, Caching::Cached).is_err());
+    assert!(machine.vmap(&longer[..1], Caching::Cached).is_err());
+    assert_eq!(machine.vmap(&[], Caching::Cached).unwrap().len_bytes(), 0);
 }
