@@ -13,24 +13,12 @@ pub struct Counters {
     pub syncs_for_cpu: u64,
     /// Bytes copied into and out of the bounce pool.
     pub bytes_bounced: u64,
-    /// Bytes copied by the CPU for the device: bouncing, and what
-    /// [`Mapper::count_copy`](crate::Mapper::count_copy) was told.
-    pub bytes_copied: u64,
     /// Bytes allocated for the device now.
     pub allocated_bytes: u64,
     /// Mappings and allocations whose view could not be taken from the device.
     pub failed_unmaps: u64,
     /// Maximum number of bytes that were allocated for it at one time.
     pub peak_bytes: u64,
-}
-
-impl Counters {
-    /// Counts bytes that were copied into or out of the bounce pool.
-    #[cfg(feature = "alloc")]
-    pub(crate) const fn count_bounced(&mut self, bytes: u64) {
-        self.bytes_bounced = self.bytes_bounced.saturating_add(bytes);
-        self.bytes_copied = self.bytes_copied.saturating_add(bytes);
-    }
 }
 
 /// Resources that the layer holds now. All are zero once everything is released.

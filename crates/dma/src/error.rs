@@ -125,8 +125,6 @@ pub enum Error {
     NoSuchMemory(Reason),
     /// EOPNOTSUPP: the platform does not support this.
     Unsupported,
-    /// EPERM: the memory would have to bounce, and the attributes forbid it.
-    Forbidden(Reason),
     /// EBUSY: the object already exists, or is still in use.
     Busy,
     /// ENODEV: the device was removed.
@@ -159,7 +157,6 @@ impl Error {
             Self::BadUserMemory(_) => 14,
             Self::NoSuchMemory(_) => 6,
             Self::Unsupported => 95,
-            Self::Forbidden(_) => 1,
             Self::Busy => 16,
             Self::Removed => 19,
             Self::Pin { errno } if errno >= 1 && errno <= 4095 => errno,
@@ -175,8 +172,7 @@ impl Error {
             Self::NoMemory(r)
             | Self::Unmappable(r)
             | Self::BadUserMemory(r)
-            | Self::NoSuchMemory(r)
-            | Self::Forbidden(r) => Some(r),
+            | Self::NoSuchMemory(r) => Some(r),
             Self::Invalid | Self::Unsupported | Self::Busy | Self::Removed | Self::Pin { .. } => {
                 None
             }
@@ -193,7 +189,6 @@ impl fmt::Display for Error {
             Self::BadUserMemory(_) => "bad user memory",
             Self::NoSuchMemory(_) => "outside the memory",
             Self::Unsupported => "not supported",
-            Self::Forbidden(_) => "not allowed to bounce",
             Self::Busy => "busy",
             Self::Removed => "the device was removed",
             Self::Pin { .. } => "user memory cannot be pinned",

@@ -24,8 +24,6 @@ pub enum Error {
         /// Entries it holds.
         entries: u64,
     },
-    /// ENOTTY: the file knows no such call.
-    UnknownCall,
     /// The errno of an exporter outside this crate.
     Exporter {
         /// Linux errno, positive.
@@ -45,7 +43,6 @@ impl Error {
             Self::Revoked => 19,
             Self::Quarantined => 5,
             Self::TableFull { .. } => 12,
-            Self::UnknownCall => 25,
             Self::Exporter { errno } => errno,
             Self::Dma(e) => e.errno(),
         }
@@ -67,7 +64,6 @@ impl Error {
             | Self::Pinned
             | Self::Quarantined
             | Self::TableFull { .. }
-            | Self::UnknownCall
             | Self::Exporter { .. } => None,
         }
     }
@@ -91,7 +87,6 @@ impl fmt::Display for Error {
                 f.write_str("a device may still reach the memory, because an unmap failed")
             }
             Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
-            Self::UnknownCall => f.write_str("no such call"),
             Self::Exporter { errno } => write!(f, "the exporter refused (errno {errno})"),
             Self::Dma(e) => e.fmt(f),
         }

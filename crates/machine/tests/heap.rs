@@ -93,7 +93,7 @@ fn pages_move_without_heap_once_they_have_moved() {
         });
         IS_EMPTY.set(false);
         assert!(moved.is_ok(), "{moved:?}");
-        let pages = mapper.pages_of(&alloc).unwrap();
+        let pages = alloc.pages().unwrap();
         assert_eq!(alloc.segments()[0].addr, at);
         assert_eq!(machine.pages_segment(pages, 0), Some(alloc.segments()[0]));
     }

@@ -96,10 +96,7 @@ fn private_memory_is_copied_and_counted() {
     assert_eq!(&seen[..6], b"at end");
 
     let counters = mapper.counters(dev);
-    assert_eq!(
-        (counters.bytes_bounced, counters.bytes_copied),
-        (4 * len, 4 * len)
-    );
+    assert_eq!(counters.bytes_bounced, 4 * len);
     assert_eq!((counters.maps, counters.unmaps), (1, 1));
     assert_eq!((counters.syncs_for_device, counters.syncs_for_cpu), (2, 2));
     mapper.vunmap(vmap);

@@ -184,7 +184,7 @@ fn camera_to_display_on_every_machine_without_a_copy() {
             let c = lab.p.counters(display.dma);
             assert_eq!((c.copied_bytes, c.maps), (0, 1), "{name}");
             let layer = lab.p.ops().counters(display.dma);
-            assert_eq!(layer.bytes_copied, 0, "{name} {coherency:?}");
+            assert_eq!(layer.bytes_bounced, 0, "{name} {coherency:?}");
             lab.p.put(plane);
             lab.p.put_dmabuf(buf);
             lab.p.put(owner);

@@ -169,7 +169,7 @@ pub(crate) fn bouncing(clock: f64) {
                 mapper.unmap(mapping.expect("mapped"), Attrs::empty());
             });
             // The slots that the pool gives, so that both touch the same bytes.
-            let mut bytes = mapper.into_platform().bytes.into_inner();
+            let mut bytes = mapper.platform().bytes.borrow_mut();
             let half = bytes.len() / 2;
             let len_here = len as usize;
             let plain = time(20_000, LIMIT, clock, || {

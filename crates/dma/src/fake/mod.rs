@@ -247,7 +247,6 @@ struct State {
     stale_reuse: Vec<u64>,
     freed_in_reach: Vec<u64>,
     flushes: u64,
-    map_done: Vec<(u64, u64)>,
     fail_at: Option<u64>,
     calls: u64,
     hits: u64,
@@ -274,7 +273,6 @@ impl Fake {
             stale_reuse: Vec::new(),
             freed_in_reach: Vec::new(),
             flushes: 0,
-            map_done: Vec::new(),
             fail_at: None,
             calls: 0,
             hits: 0,
@@ -296,13 +294,6 @@ impl Fake {
     /// Sets whether page tables refuse to remove translations from now on.
     pub fn fail_unmaps(&self, fails: bool) {
         self.state().unmap_fails = fails;
-    }
-
-    /// Whether a call that [`fail`](Self::fail) chose is still to come.
-    #[must_use]
-    pub fn is_fault_pending(&self) -> bool {
-        let state = self.state();
-        state.fail_at.is_some_and(|at| at >= state.calls)
     }
 
     /// Calls that may fail, since [`fail`](Self::fail), and how many of them did.
@@ -474,12 +465,6 @@ impl Fake {
     #[must_use]
     pub fn flushes(&self) -> u64 {
         self.state().flushes
-    }
-
-    /// Ranges whose entries were made seen: address and bytes.
-    #[must_use]
-    pub fn map_done(&self) -> Vec<(u64, u64)> {
-        self.state().map_done.clone()
     }
 
     /// Pages that are given out.

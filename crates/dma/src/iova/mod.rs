@@ -75,12 +75,6 @@ impl IovaAllocator {
         self.low_first = true;
     }
 
-    /// Whether addresses below 4 GiB still are tried first.
-    #[must_use]
-    pub fn prefers_low(&self) -> bool {
-        self.low_first
-    }
-
     /// The highest address that is tried first.
     pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
         if self.low_first {

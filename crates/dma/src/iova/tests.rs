@@ -87,7 +87,7 @@ fn low_addresses_come_first_until_they_run_out_once() {
     assert!(low.iter().all(|at| at.get() < 4 * GIB), "{low:?}");
     let fourth = space.alloc(GIB, u64::MAX, IovaAlign::Natural).unwrap();
     assert!(fourth.get() >= 4 * GIB, "zero is never given");
-    assert!(!space.prefers_low());
+    assert!(!space.low_first);
     space.free(low[0], GIB).unwrap();
     let fifth = space.alloc(GIB, u64::MAX, IovaAlign::Natural).unwrap();
     assert!(fifth.get() >= 4 * GIB, "for good");

@@ -404,21 +404,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns the pages of an allocation, for a caller that requires pages.
-    ///
-    /// # Errors
-    /// `NoSuchMemory` with `PagesBehind` (ENXIO): a device's own memory has no pages, and an
-    /// allocation from a pool does not own its pages.
-    ///
-    /// Source: Linux `dma_get_sgtable`, differs: never returns nonexistent pages.
-    pub fn pages_of<'a>(&self, alloc: &'a Alloc<P>) -> Result<&'a P::Pages, Error> {
-        alloc.pages().ok_or(Error::NoSuchMemory(Reason {
-            constraint: Constraint::PagesBehind,
-            wanted: alloc.len,
-            found: 0,
-        }))
-    }
-
     /// Describes part of an allocation for mapping into a program. The mapping keeps the memory.
     pub(super) fn mmap_part(
         &self,

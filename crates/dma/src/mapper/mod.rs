@@ -387,11 +387,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &mut self.platform
     }
 
-    /// Returns the platform. Resources still held stay allocated there.
-    pub fn into_platform(self) -> P {
-        self.platform
-    }
-
     /// Returns the work done for `dev` so far; all zero for a removed device.
     #[must_use]
     pub fn counters(&self, dev: P::Device) -> Counters {
@@ -452,15 +447,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn set_segment_mode(&self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.with_device(at, |state| state.mode = mode)
-    }
-
-    /// Counts bytes that a caller copied for `dev`.
-    pub fn count_copy(&self, dev: P::Device, bytes: u64) {
-        if let Ok(at) = self.at(dev) {
-            self.count(at.slot, |c| {
-                c.bytes_copied = c.bytes_copied.saturating_add(bytes);
-            });
-        }
     }
 
     /// Removes a device that no longer exists, with its addresses, pool and counters. If the

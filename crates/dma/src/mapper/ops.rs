@@ -114,7 +114,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let c = &mut state.counters;
             c.maps = c.maps.saturating_add(done.into());
             c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
-            c.count_bounced(copied);
+            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
         });
         result
     }

@@ -51,7 +51,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
         let mut copied = 0u64;
         let result = self.copy_run_counting(run, sync, &mut copied);
-        self.count(slot, |c| c.count_bounced(copied));
+        self.count(slot, |c| {
+            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
+        });
         result
     }
 

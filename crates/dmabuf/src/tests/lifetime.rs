@@ -161,7 +161,6 @@ fn every_error_has_its_errno() {
         (Error::Revoked, 19),
         (Error::Quarantined, 5),
         (Error::TableFull { entries: 1 }, 12),
-        (Error::UnknownCall, 25),
         (Error::Dma(vb3_dma::Error::Unsupported), 95),
     ] {
         assert_eq!(error.errno(), errno, "{error}");
