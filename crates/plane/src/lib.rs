@@ -62,8 +62,6 @@ mod due;
 mod memops;
 #[cfg(feature = "alloc")]
 mod planes;
-#[cfg(feature = "alloc")]
-mod reserve;
 pub mod sg;
 mod user;
 pub mod vmalloc;
@@ -75,8 +73,6 @@ pub use planes::{
     Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, RefusedImport,
     SgView, UserId, UserRange,
 };
-#[cfg(feature = "alloc")]
-pub use reserve::{Short, reserve};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};
 pub use vb3_dmabuf::fence::FenceOutcome;

@@ -6,7 +6,6 @@ mod import;
 mod lazy;
 mod mmap;
 mod model;
-mod reserve;
 mod sg;
 mod syncs;
 mod threads;

@@ -4,7 +4,7 @@
 use super::{Log, Ops};
 use crate::{
     AllocArgs, Allocator, Cookie, Counters, CpuView, Device, Due, Live, MemoryKind, Plane,
-    PlaneError, PlaneMmap, Planes, RefusedImport, SgView, Short, UserId, UserMemory, UserRange,
+    PlaneError, PlaneMmap, Planes, RefusedImport, SgView, UserId, UserMemory, UserRange,
 };
 use vb3_dma::fake::Mutexes;
 
@@ -20,5 +20,5 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
     // Values.
     any_thread::<(AllocArgs, Allocator, Cookie, Counters, CpuView, Due, Live)>();
-    any_thread::<(MemoryKind, PlaneError, SgView, Short, UserId)>();
+    any_thread::<(MemoryKind, PlaneError, SgView, UserId)>();
 }
