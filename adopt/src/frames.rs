@@ -33,11 +33,11 @@ impl Frames {
 
     fn full(&self, pages: usize) -> Error {
         let free = self.used.iter().filter(|&&used| !used).count();
-        Error::NoMemory(Reason {
-            constraint: Constraint::Ram,
-            wanted: pages as u64 * PAGE,
-            found: free as u64 * PAGE,
-        })
+        Error::NoMemory(Reason::new(
+            Constraint::Ram,
+            pages as u64 * PAGE,
+            free as u64 * PAGE,
+        ))
     }
 
     /// Allocates `pages` contiguous pages, zeroed.

@@ -261,11 +261,7 @@ impl Vmap {
 }
 
 const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
-    Error::NoMemory(Reason {
-        constraint,
-        wanted,
-        found,
-    })
+    Error::NoMemory(Reason::new(constraint, wanted, found))
 }
 
 /// Largest length in bytes that is tried without a check of the available memory.
@@ -417,11 +413,9 @@ impl DmaOps for Linux {
             }
         };
         let missing = match alloc.kind {
-            AllocatedAs::Coherent => Error::NoSuchMemory(Reason {
-                constraint: Constraint::PagesBehind,
-                wanted: len,
-                found: 0,
-            }),
+            AllocatedAs::Coherent => {
+                Error::NoSuchMemory(Reason::new(Constraint::PagesBehind, len, 0))
+            }
             _ => no_memory(Constraint::Ram, len, 0),
         };
         Ok(Table {
@@ -447,11 +441,7 @@ impl DmaOps for Linux {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Table, Error> {
-        let bad = Reason {
-            constraint: Constraint::UserPages,
-            wanted: len_bytes,
-            found: 0,
-        };
+        let bad = Reason::new(Constraint::UserPages, len_bytes, 0);
         let mut sgt = ptr::null_mut();
         // SAFETY: pinning checks the range; `sgt` is written on success.
         let pinned =
@@ -647,15 +637,7 @@ fn unmappable(dev: Dev, table: &Table) -> Reason {
         _ => unsafe { sys::vb3_sgt_top(table.sgt.as_ptr()) },
     };
     if top > mask {
-        return Reason {
-            constraint: Constraint::Mask,
-            wanted: top,
-            found: mask,
-        };
+        return Reason::new(Constraint::Mask, top, mask);
     }
-    Reason {
-        constraint: Constraint::IovaSpace,
-        wanted: len,
-        found: 0,
-    }
+    Reason::new(Constraint::IovaSpace, len, 0)
 }

@@ -109,6 +109,18 @@ pub struct Reason {
     pub found: u64,
 }
 
+impl Reason {
+    /// Makes the reason of a constraint: the value that the request needed, and the one available.
+    #[must_use]
+    pub const fn new(constraint: Constraint, wanted: u64, found: u64) -> Self {
+        Self {
+            constraint,
+            wanted,
+            found,
+        }
+    }
+}
+
 /// Errors of the DMA layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -140,11 +152,7 @@ impl Error {
     /// No RAM is left for `wanted` bytes: what a page source says that is full.
     #[must_use]
     pub const fn no_ram(wanted: u64) -> Self {
-        Self::NoMemory(Reason {
-            constraint: Constraint::Ram,
-            wanted,
-            found: 0,
-        })
+        Self::NoMemory(Reason::new(Constraint::Ram, wanted, 0))
     }
 
     /// The Linux errno, positive.

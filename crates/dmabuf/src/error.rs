@@ -53,11 +53,7 @@ impl Error {
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Dma(e) => e.reason(),
-            Self::Revoked => Some(Reason {
-                constraint: Constraint::Revoked,
-                wanted: 1,
-                found: 0,
-            }),
+            Self::Revoked => Some(Reason::new(Constraint::Revoked, 1, 0)),
             Self::Invalid
             | Self::Busy
             | Self::Unplaced

@@ -128,11 +128,11 @@ fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
     let mask = page.wrapping_sub(1);
     match len_bytes.checked_add(mask) {
         Some(sum) => Ok(sum & !mask),
-        None => Err(Error::Dma(vb3_dma::Error::NoMemory(Reason {
-            constraint: Constraint::SizeLimit,
-            wanted: len_bytes,
-            found: !mask,
-        }))),
+        None => Err(Error::Dma(vb3_dma::Error::NoMemory(Reason::new(
+            Constraint::SizeLimit,
+            len_bytes,
+            !mask,
+        )))),
     }
 }
 

@@ -71,10 +71,6 @@ impl Injector {
         }
         self.hits += 1;
         let constraint = Constraint::InjectedFault;
-        Err(Error::NoMemory(Reason {
-            constraint,
-            wanted: call,
-            found: 0,
-        }))
+        Err(Error::NoMemory(Reason::new(constraint, call, 0)))
     }
 }

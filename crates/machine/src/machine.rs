@@ -16,8 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
-    BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, PhysAddr, Protected,
-    Reason, SegmentKind,
+    BouncePool, Caching, Coherency, DeviceInfo, DmaAddr, Error, PhysAddr, Protected, SegmentKind,
 };
 
 /// Largest number of devices of a machine.
@@ -263,7 +262,7 @@ impl State {
         let stores = Shared::new(len).and_then(|store| Ok((store, self.dram_for(caching, len)?)));
         let Ok((store, dram)) = stores else {
             self.ram.give(&frames);
-            return Err(host_exhausted(len));
+            return Err(Error::no_ram(len));
         };
         let backing = Backing::Shared(store);
         Ok(Object::new(backing, dram, frames, kind, (0, len), shared))
@@ -322,13 +321,4 @@ impl State {
         let two_stores = !is_coherent && caching == Caching::Cached;
         two_stores.then(|| Dram::new(len)).transpose()
     }
-}
-
-/// The process itself got no memory.
-pub(crate) fn host_exhausted(len: u64) -> Error {
-    Error::NoMemory(Reason {
-        constraint: Constraint::Ram,
-        wanted: len,
-        found: 0,
-    })
 }

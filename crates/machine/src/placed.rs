@@ -4,7 +4,7 @@
 //! when moved.
 
 use crate::front::Machine;
-use crate::machine::{Pages, State, host_exhausted};
+use crate::machine::{Pages, State};
 use crate::memory::Object;
 use crate::ram::{FRAME, Ram, Spot};
 use crate::trace::Event;
@@ -69,7 +69,7 @@ impl Machine {
         let kind = kind_of(&state.ram, &frames);
         let Ok(dram) = state.dram_for(caching_of(kind, caching), len) else {
             state.ram.give(&frames);
-            return Err(host_exhausted(len));
+            return Err(Error::no_ram(len));
         };
         let place = (frames, kind, dram);
         let old = state.memory.relocate(pages.id, place).unwrap_or_default();
@@ -120,11 +120,7 @@ impl State {
         let left = self.ram.unreserved_bytes().saturating_sub(self.promised);
         // Without promises, who takes the frames knows better what there is in whole pieces.
         if self.promised > 0 && len > left {
-            return Err(Error::NoMemory(Reason {
-                constraint: Constraint::Ram,
-                wanted: len,
-                found: left,
-            }));
+            return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
         }
         Ok(())
     }

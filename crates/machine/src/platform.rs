@@ -4,7 +4,7 @@ use crate::backing::{Backing, Miss};
 use crate::device::Device;
 use crate::foreign::Foreign;
 use crate::front::Machine;
-use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
+use crate::machine::{Mmap, Pages, Pinned, State};
 use crate::memory::{Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;
@@ -56,7 +56,7 @@ impl Machine {
             .take((size, page), (Layout::Scattered, 1), everywhere)?;
         let Ok(dram) = state.dram_for(Caching::Cached, len) else {
             state.ram.give(&frames);
-            return Err(host_exhausted(len));
+            return Err(Error::no_ram(len));
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
@@ -164,13 +164,7 @@ impl PageSource for Machine {
             return Ok(());
         };
         let (demands, at) = (device.demands, memory.addr.get());
-        let because = |constraint| {
-            Err(Reason {
-                constraint,
-                wanted: 1,
-                found: 0,
-            })
-        };
+        let because = |constraint| Err(Reason::new(constraint, 1, 0));
         let is_protected = state.ram.is_protected(at);
         if demands.protected == Protected::Only && !is_protected {
             return because(Constraint::Protected);
@@ -338,11 +332,7 @@ impl UserPages for Machine {
         let found = user.probe(addr, len, device_writes);
         if found < len {
             let constraint = Constraint::UserPages;
-            return Err(Error::BadUserMemory(Reason {
-                constraint,
-                wanted: len,
-                found,
-            }));
+            return Err(Error::BadUserMemory(Reason::new(constraint, len, found)));
         }
         let page = state.profile.page_size;
         let head = addr & (page - 1);
@@ -355,7 +345,7 @@ impl UserPages for Machine {
         )?;
         let Ok(dram) = state.dram_for(Caching::Cached, size) else {
             state.ram.give(&frames);
-            return Err(host_exhausted(size));
+            return Err(Error::no_ram(size));
         };
         let user = user.pin(addr, len).unwrap_or_else(|| user.clone());
         let backing = Backing::User { user, base };
@@ -447,7 +437,7 @@ impl KernelViews for Machine {
             return Err(Error::Invalid);
         }
         let fd = state.pages_fd(pages).ok_or(gone(len))?;
-        let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;
+        let fd = fd.try_clone_to_owned().map_err(|_| Error::no_ram(len))?;
         Ok(Mmap { fd, offset, len })
     }
 
@@ -464,7 +454,7 @@ impl KernelViews for Machine {
         match state.memory.get(piece.object).map(|object| &object.backing) {
             Some(Backing::Shared(store)) => {
                 let fd = store.fd().try_clone_to_owned();
-                let fd = fd.map_err(|_| host_exhausted(range.len))?;
+                let fd = fd.map_err(|_| Error::no_ram(range.len))?;
                 Ok(Mmap {
                     fd,
                     offset: piece.offset,
@@ -515,7 +505,7 @@ impl KernelViews for Machine {
             drop(state);
             return self.zero(range, Caching::Uncached);
         }
-        let store = Shared::new(range.len).map_err(|_| host_exhausted(range.len))?;
+        let store = Shared::new(range.len).map_err(|_| Error::no_ram(range.len))?;
         let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];
         let (kind, whole) = (SegmentKind::Physical, (0, range.len));
         let object = Object::new(Backing::Shared(store), None, frames, kind, whole, true);
@@ -573,11 +563,11 @@ impl State {
         let (mut total, mut before) = (0u64, None);
         for segment in segments {
             if self.ram.is_protected(segment.addr.get()) {
-                return Err(Error::NoSuchMemory(Reason {
-                    constraint: Constraint::Unprotected,
-                    wanted: 1,
-                    found: 0,
-                }));
+                return Err(Error::NoSuchMemory(Reason::new(
+                    Constraint::Unprotected,
+                    1,
+                    0,
+                )));
             }
             let mut done = 0;
             while done < segment.len {
@@ -637,25 +627,15 @@ fn for_range(
 }
 
 fn gone(wanted: u64) -> Error {
-    Error::NoSuchMemory(Reason {
-        constraint: Constraint::BufferSize,
-        wanted,
-        found: 0,
-    })
+    Error::NoSuchMemory(Reason::new(Constraint::BufferSize, wanted, 0))
 }
 
 fn missed(miss: Miss) -> Error {
     match miss {
-        Miss::Nothing(addr) => Error::NoSuchMemory(Reason {
-            constraint: Constraint::PagesBehind,
-            wanted: addr,
-            found: 0,
-        }),
-        Miss::User(fault) => Error::BadUserMemory(Reason {
-            constraint: Constraint::UserPages,
-            wanted: fault.addr,
-            found: 0,
-        }),
+        Miss::Nothing(addr) => Error::NoSuchMemory(Reason::new(Constraint::PagesBehind, addr, 0)),
+        Miss::User(fault) => {
+            Error::BadUserMemory(Reason::new(Constraint::UserPages, fault.addr, 0))
+        }
     }
 }
 

@@ -280,11 +280,11 @@ impl Ram {
         Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
             Some(first) => {
                 self.cma.give(first, frames);
-                Error::NoMemory(Reason {
-                    constraint: Constraint::Mask,
-                    wanted: ((first + frames) * FRAME).saturating_sub(1),
-                    found: end.saturating_mul(FRAME).saturating_sub(1),
-                })
+                Error::NoMemory(Reason::new(
+                    Constraint::Mask,
+                    ((first + frames) * FRAME).saturating_sub(1),
+                    end.saturating_mul(FRAME).saturating_sub(1),
+                ))
             }
             None => unplaced((frames, align), self.cma.largest(end)),
         })
@@ -374,9 +374,9 @@ fn unplaced((frames, align): (u64, u64), longest: u64) -> Error {
 }
 
 fn short(constraint: Constraint, wanted_frames: u64, found_frames: u64) -> Error {
-    Error::NoMemory(Reason {
+    Error::NoMemory(Reason::new(
         constraint,
-        wanted: wanted_frames.saturating_mul(FRAME),
-        found: found_frames.saturating_mul(FRAME),
-    })
+        wanted_frames.saturating_mul(FRAME),
+        found_frames.saturating_mul(FRAME),
+    ))
 }

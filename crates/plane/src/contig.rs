@@ -78,11 +78,11 @@ pub fn one_run(
 ) -> Result<DmaAddr, PlaneError> {
     match run_of(segment, len_bytes) {
         Some((addr, run)) if run >= len_bytes => Ok(addr),
-        found => Err(PlaneError::Fault(Some(Reason {
-            constraint: Constraint::Contiguous,
-            wanted: len_bytes,
-            found: found.map_or(0, |(_, run)| run),
-        }))),
+        found => Err(PlaneError::Fault(Some(Reason::new(
+            Constraint::Contiguous,
+            len_bytes,
+            found.map_or(0, |(_, run)| run),
+        )))),
     }
 }
 
@@ -107,11 +107,11 @@ pub fn attach<I: Importer>(
 /// `Fault` (EFAULT) if not; `Invalid` for a plane of length zero.
 pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
     if size < len_bytes {
-        return Err(PlaneError::Fault(Some(Reason {
-            constraint: Constraint::BufferSize,
-            wanted: len_bytes,
-            found: size,
-        })));
+        return Err(PlaneError::Fault(Some(Reason::new(
+            Constraint::BufferSize,
+            len_bytes,
+            size,
+        ))));
     }
     if len_bytes == 0 {
         return Err(PlaneError::Invalid(None));

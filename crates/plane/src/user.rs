@@ -23,11 +23,7 @@ pub struct UserMemory<O: DmaOps> {
 }
 
 const fn user_pages(wanted: u64) -> PlaneError {
-    PlaneError::Fault(Some(Reason {
-        constraint: Constraint::UserPages,
-        wanted,
-        found: 0,
-    }))
+    PlaneError::Fault(Some(Reason::new(Constraint::UserPages, wanted, 0)))
 }
 
 impl<O: DmaOps> UserMemory<O> {
@@ -54,11 +50,11 @@ impl<O: DmaOps> UserMemory<O> {
         let align = cx.ops.cache_alignment(dev).max(1);
         let bits = addr | len_bytes;
         if bits & align.wrapping_sub(1) != 0 {
-            return Err(PlaneError::Invalid(Some(Reason {
-                constraint: Constraint::Alignment,
-                wanted: align,
-                found: 1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
-            })));
+            return Err(PlaneError::Invalid(Some(Reason::new(
+                Constraint::Alignment,
+                align,
+                1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
+            ))));
         }
         let table = pin(cx.ops, user, addr, len_bytes, direction)?;
         let mapping = match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {

@@ -268,11 +268,9 @@ impl Error {
         match self {
             Self::Plane(e) => e.reason(),
             Self::NoMemory { cause, .. } => cause,
-            Self::Invalid(Invalid::LengthBelowSetup { wanted, found, .. }) => Some(Reason {
-                constraint: Constraint::BufferSize,
-                wanted,
-                found,
-            }),
+            Self::Invalid(Invalid::LengthBelowSetup { wanted, found, .. }) => {
+                Some(Reason::new(Constraint::BufferSize, wanted, found))
+            }
             _ => None,
         }
     }

@@ -153,11 +153,7 @@ impl<M: MemOps> Session<'_, M> {
         };
         let most = self.queue.config.max_plane_bytes;
         if size > most {
-            let reason = Reason {
-                constraint: Constraint::SizeLimit,
-                wanted: size,
-                found: most,
-            };
+            let reason = Reason::new(Constraint::SizeLimit, size, most);
             return Err(PlaneError::NoMemory(Some(reason)).into());
         }
         let args = AllocArgs {

@@ -3,7 +3,7 @@
 use super::{DIRT, Entry, Fake, PAGE};
 use crate::{
     Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
-    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind,
+    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
 };
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry as Slot;
@@ -25,11 +25,7 @@ pub struct FakeVmap {
     caching: Caching,
 }
 
-const OUTSIDE: Error = Error::NoSuchMemory(Reason {
-    constraint: Constraint::CpuMapping,
-    wanted: 1,
-    found: 0,
-});
+const OUTSIDE: Error = Error::NoSuchMemory(Reason::new(Constraint::CpuMapping, 1, 0));
 
 impl FakeVmap {
     fn phys(&self, offset: u64) -> Option<u64> {
@@ -120,11 +116,8 @@ impl PageSource for Fake {
     }
 
     fn pages_segment(&self, pages: &FakePages, index: usize) -> Option<Segment> {
-        pages.runs.get(index).map(|&(first, len)| Segment {
-            addr: PhysAddr::new(first),
-            len,
-            kind: SegmentKind::Pages,
-        })
+        let &(first, len) = pages.runs.get(index)?;
+        Some(Segment::pages(PhysAddr::new(first), len))
     }
 
     fn min_address_align(&self, dev: u32) -> u64 {

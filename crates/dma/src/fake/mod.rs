@@ -496,11 +496,11 @@ impl State {
             return Ok(());
         }
         self.hits += 1;
-        Err(Error::NoMemory(Reason {
-            constraint: Constraint::InjectedFault,
-            wanted: call,
-            found: 0,
-        }))
+        Err(Error::NoMemory(Reason::new(
+            Constraint::InjectedFault,
+            call,
+            0,
+        )))
     }
 
     /// A piece that touches none handed out before.
@@ -529,11 +529,7 @@ fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
 /// Pages of RAM that start at `offset` bytes into a part of it that is never given out.
 #[must_use]
 pub fn ram(offset: u64, len: u64) -> Segment {
-    Segment {
-        addr: PhysAddr::new(RAM + 0x1000_0000 + offset),
-        len,
-        kind: SegmentKind::Pages,
-    }
+    Segment::pages(PhysAddr::new(RAM + 0x1000_0000 + offset), len)
 }
 
 /// Memory without pages.

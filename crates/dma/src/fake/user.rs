@@ -119,11 +119,7 @@ impl UserPages for Fake {
         if let Some(errno) = state.pin_errno {
             return Err(Error::Pin { errno });
         }
-        let missing = Error::BadUserMemory(Reason {
-            constraint: Constraint::UserPages,
-            wanted: len,
-            found: 0,
-        });
+        let missing = Error::BadUserMemory(Reason::new(Constraint::UserPages, len, 0));
         let runs = state.runs(*user, addr, len, device_writes).ok_or(missing)?;
         state.pins += 1;
         Ok(FakePinned {

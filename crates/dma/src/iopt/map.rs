@@ -82,11 +82,11 @@ impl PageTable {
         match phys.get().checked_add(len - 1) {
             Some(last) if last <= reach => {}
             last => {
-                return Err(Error::Unmappable(Reason {
-                    constraint: Constraint::Mask,
-                    wanted: last.unwrap_or(u64::MAX),
-                    found: reach,
-                }));
+                return Err(Error::Unmappable(Reason::new(
+                    Constraint::Mask,
+                    last.unwrap_or(u64::MAX),
+                    reach,
+                )));
             }
         }
         let request = MapRange {

@@ -242,11 +242,7 @@ const fn last_unit(limit: u64, shift: u32) -> Option<u64> {
 }
 
 fn no_iova(wanted: u64, found: u64) -> Error {
-    Error::NoMemory(Reason {
-        constraint: Constraint::IovaSpace,
-        wanted,
-        found,
-    })
+    Error::NoMemory(Reason::new(Constraint::IovaSpace, wanted, found))
 }
 
 #[cfg(test)]

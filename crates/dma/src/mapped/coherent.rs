@@ -330,11 +330,11 @@ fn end_within(found: u64, offset: u64, len: usize) -> Result<(), Error> {
     // CAST: a slice's length fits 64 bits.
     match offset.checked_add(len as u64) {
         Some(end) if end <= found => Ok(()),
-        end => Err(Error::NoSuchMemory(Reason {
-            constraint: Constraint::BufferSize,
-            wanted: end.unwrap_or(u64::MAX),
+        end => Err(Error::NoSuchMemory(Reason::new(
+            Constraint::BufferSize,
+            end.unwrap_or(u64::MAX),
             found,
-        })),
+        ))),
     }
 }
 
@@ -344,9 +344,5 @@ fn no_room(err: RangeError, len: u64, unit: u64) -> Error {
         RangeError::Exhausted(units) => units.saturating_mul(unit),
         RangeError::Heap => 0,
     };
-    Error::NoMemory(Reason {
-        constraint: Constraint::CoherentRegion,
-        wanted: len,
-        found,
-    })
+    Error::NoMemory(Reason::new(Constraint::CoherentRegion, len, found))
 }

@@ -16,11 +16,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let limit = self.platform.ram_bytes();
-        let too_big = Error::NoMemory(Reason {
-            constraint: Constraint::SizeLimit,
-            wanted: len_bytes,
-            found: limit,
-        });
+        let too_big = Error::NoMemory(Reason::new(Constraint::SizeLimit, len_bytes, limit));
         if len_bytes > limit {
             return Err(too_big);
         }
@@ -162,11 +158,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                     needs_sync,
                 })
             }
-            _ => Err(Error::NoMemory(Reason {
-                constraint: Constraint::Contiguous,
-                wanted: total_len(segments)?,
-                found: segments.first().map_or(0, |s| s.len),
-            })),
+            _ => Err(Error::NoMemory(Reason::new(
+                Constraint::Contiguous,
+                total_len(segments)?,
+                segments.first().map_or(0, |s| s.len),
+            ))),
         }
     }
 
@@ -328,11 +324,11 @@ const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
 
 /// Rounds up to whole pieces.
 pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
-    round_up(len, piece).ok_or(Error::NoMemory(Reason {
-        constraint: Constraint::SizeLimit,
-        wanted: len,
-        found: u64::MAX - (piece - 1),
-    }))
+    round_up(len, piece).ok_or(Error::NoMemory(Reason::new(
+        Constraint::SizeLimit,
+        len,
+        u64::MAX - (piece - 1),
+    )))
 }
 
 /// Returns whether runs match the request: the right length, in whole aligned pieces.

@@ -20,7 +20,7 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Bytes of a slot.
-const SLOT: u64 = 2048;
+pub(super) const SLOT: u64 = 2048;
 
 /// A run of slots that replaces some segments.
 #[derive(Debug)]
@@ -131,21 +131,8 @@ impl Ends {
     }
 }
 
-/// The slots of the platform's pool.
-#[derive(Debug)]
-pub(super) struct Pool {
-    space: RangeAllocator,
-}
-
-impl Pool {
-    /// Returns the bytes of slots in use.
-    pub(super) fn used_bytes(&self) -> u64 {
-        self.space.used().saturating_mul(SLOT)
-    }
-}
-
-/// The slots of the platform's pool, if it has one.
-pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Pool>, Error> {
+/// The slots of the platform's pool, by number, if it has one.
+pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>, Error> {
     let Some(pool) = platform.bounce_pool() else {
         return Ok(None);
     };
@@ -159,18 +146,14 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Pool>, Error> {
     let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
     // Numbered by address, so that aligned slots are aligned for an IOMMU.
     match RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT) {
-        Ok(space) => Ok(Some(Pool { space })),
+        Ok(slots) => Ok(Some(slots)),
         Err(RangeError::Invalid) => Err(Error::Invalid),
         Err(_) => Err(no_slots(SLOT, 0)),
     }
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {
-    Error::Unmappable(Reason {
-        constraint: Constraint::BouncePool,
-        wanted,
-        found,
-    })
+    Error::Unmappable(Reason::new(Constraint::BouncePool, wanted, found))
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -416,11 +399,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         room.map_err(|_| super::heap_exhausted(bytes))?;
         let (at, slots) = self.take_slots(device, (keep, mask), len)?;
         // Not joined to a previous run: another device's slots must never be part of a segment.
-        plan.targets.push(Segment {
-            addr: at,
-            len,
-            kind: SegmentKind::Pages,
-        })?;
+        plan.targets.push(Segment::pages(at, len))?;
         plan.bounced.push(Bounced {
             at,
             len,
@@ -438,9 +417,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (keep, mask): (u64, u64),
         len: u64,
     ) -> Result<(PhysAddr, Slots), Error> {
-        if self.bounce.is_none() {
+        let Some(pool) = &self.bounce else {
             return Err(no_slots(len, 0));
-        }
+        };
         let longest = self.platform.bounce_run_bytes().saturating_sub(keep);
         if len > longest {
             return Err(no_slots(len, longest));
@@ -455,12 +434,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .and_then(|n| round_up(n, granule.max(SLOT)))
             .ok_or(Error::Invalid)?
             / SLOT;
-        let Some(pool) = &self.bounce else {
-            return Err(no_slots(len, 0));
-        };
         let mut room = RangeRoom::new();
         let taken = loop {
-            match pool.with(|pool| pool.space.take_with(&mut room, count, align, u64::MAX)) {
+            match pool.with(|slots| slots.take_with(&mut room, count, align, u64::MAX)) {
                 Err(RangeError::Heap) if room.fill() => {}
                 taken => break taken,
             }
@@ -492,18 +468,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         let Slots { first, count } = bounced.slots;
         // The allocator refuses slots that are not taken, without a change.
-        let _ = pool.with(|pool| pool.space.give_back(first, count));
+        let _ = pool.with(|slots| slots.give_back(first, count));
     }
 
     /// Releases slots without a copy, except those that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
-            let slot = Segment {
-                addr: run.at,
-                len: run.len,
-                kind: SegmentKind::Pages,
-            };
-            if !self.is_stuck(&[slot]) {
+            if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
                 self.release_run(run);
             }
         }
@@ -511,11 +482,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 fn refusal(bytes: u64) -> Error {
-    Error::Unmappable(Reason {
-        constraint: Constraint::NoBounce,
-        wanted: bytes,
-        found: 0,
-    })
+    Error::Unmappable(Reason::new(Constraint::NoBounce, bytes, 0))
 }
 
 /// Appends segments unchanged.

@@ -8,7 +8,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c and pool.c, differs: allocations may have any number of
 //! pages; sharing works.
 
-use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
+use super::{Alloc, At, Mapper, OwnMapping, Slot, push, push_within, room_for_runs};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
     Attrs, Caching, Constraint, Direction, DmaAddr, Error, Lock, Locks, PhysAddr, Platform, Reason,
@@ -144,11 +144,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         };
         if last.get() > info.limits.mask {
-            return Err(Error::Unmappable(Reason {
-                constraint: Constraint::Mask,
-                wanted: last.get(),
-                found: info.limits.mask,
-            }));
+            return Err(Error::Unmappable(Reason::new(
+                Constraint::Mask,
+                last.get(),
+                info.limits.mask,
+            )));
         }
         let space = pages_of_len(memory.len, page)?;
         let memory = Segment {
@@ -307,7 +307,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn alloc_coherent_atomic(&self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len)?;
         let page = self.platform.page_size();
-        let mut segments = room_for_parts(len, page)?;
+        let mut segments = room_for_runs(len.div_ceil(page))?;
         let mut room = RangeRoom::new();
         let part = loop {
             let take = |pools: &mut _| take_part::<P>(pools, dev, len, (&mut segments, &mut room));
@@ -348,7 +348,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// reach, is not used again.
     pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64, is_gone: bool) {
         // Everything that the device saw, which may be more than was requested.
-        let parts = room_for_parts(len, self.platform.page_size()).ok();
+        let parts = room_for_runs(len.div_ceil(self.platform.page_size())).ok();
         let memory = parts.filter(|_| is_gone).and_then(|mut parts| {
             let caching = self.pools.with(|pools| {
                 let chunk = pools.get(index)?;
@@ -508,37 +508,14 @@ fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
 }
 
 fn no_pages(constraint: Constraint, wanted: u64, found: u64) -> Error {
-    Error::NoMemory(Reason {
-        constraint,
-        wanted,
-        found,
-    })
-}
-
-/// Returns an empty list with room for the physical runs of `len` bytes of a pool.
-fn room_for_parts(len: u64, page: u64) -> Result<Vec<Segment>, Error> {
-    let mut list = Vec::new();
-    usize::try_from(len.div_ceil(page))
-        .ok()
-        .filter(|&runs| list.try_reserve_exact(runs).is_ok())
-        .ok_or(super::heap_exhausted(size_of::<Segment>()))?;
-    Ok(list)
+    Error::NoMemory(Reason::new(constraint, wanted, found))
 }
 
 /// Lists the physical runs of `len` bytes from `offset`; `None` if the list has no room for them.
 fn part_of(segments: &[Segment], (offset, len): (u64, u64), list: &mut Vec<Segment>) -> Option<()> {
     list.clear();
     let end = offset.checked_add(len)?;
-    for part in parts_of(segments, offset, end) {
-        if super::join_segment(list.last_mut(), part).ok()? {
-            continue;
-        }
-        if list.len() == list.capacity() {
-            return None;
-        }
-        list.push(part);
-    }
-    Some(())
+    parts_of(segments, offset, end).try_for_each(|part| push_within(list, part).ok())
 }
 
 /// Returns the parts of physical runs between bytes `start` and `end`.

@@ -21,11 +21,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let last = addr.and_then(|a| a.checked_add(behind));
         let end = segment.addr.checked_add(behind);
         let hidden = |at: PhysAddr| {
-            Err(Error::Unmappable(Reason {
-                constraint: Constraint::BusWindow,
-                wanted: at.get(),
-                found: 0,
-            }))
+            Err(Error::Unmappable(Reason::new(
+                Constraint::BusWindow,
+                at.get(),
+                0,
+            )))
         };
         match (addr, last) {
             (None, _) => hidden(segment.addr),
@@ -34,11 +34,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 Some(end) if self.platform.bus_addr(dev, end) != Some(last) => hidden(end),
                 _ => Ok(addr),
             },
-            (_, last) => Err(Error::Unmappable(Reason {
-                constraint: Constraint::Mask,
-                wanted: last.map_or(u64::MAX, DmaAddr::get),
-                found: info.limits.mask,
-            })),
+            (_, last) => Err(Error::Unmappable(Reason::new(
+                Constraint::Mask,
+                last.map_or(u64::MAX, DmaAddr::get),
+                info.limits.mask,
+            ))),
         }
     }
 
@@ -48,11 +48,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if align <= 1 || addr.is_aligned(align) {
             return Ok(());
         }
-        Err(Error::Unmappable(Reason {
-            constraint: Constraint::Alignment,
-            wanted: align,
-            found: 1 << addr.get().trailing_zeros(),
-        }))
+        Err(Error::Unmappable(Reason::new(
+            Constraint::Alignment,
+            align,
+            1 << addr.get().trailing_zeros(),
+        )))
     }
 
     /// Checks that the device accepts a run of memory that was allocated for it.
@@ -109,16 +109,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             return Ok(list);
         }
-        let mut output = Output::new(info.limits)?;
+        let mut output = Output::new(info.limits);
         let (mut end, mut total) = (None, 0u64);
         for &segment in targets {
             let addr = self.bus_run(dev, info, segment)?;
             if shape.one_run && end.is_some_and(|end| end != Some(addr)) {
-                return Err(Error::Unmappable(Reason {
-                    constraint: Constraint::Contiguous,
-                    wanted: total_len(targets)?,
-                    found: total,
-                }));
+                return Err(Error::Unmappable(Reason::new(
+                    Constraint::Contiguous,
+                    total_len(targets)?,
+                    total,
+                )));
             }
             output.push(addr, segment.len)?;
             end = Some(addr.checked_add(segment.len));

@@ -128,7 +128,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         shape: Shape,
         done: &mut u64,
     ) -> Result<List<DmaSegment>, Error> {
-        let mut report = Report::new(shape.mode, info.limits)?;
+        let mut report = Report::new(shape.mode, info.limits);
         let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
         // Uncached views and snooping devices do not conflict, but the attribute documents the
         // memory's use.

@@ -33,14 +33,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(limits: Limits) -> Result<Self, Error> {
-        if limits.max_segment == 0 {
-            return Err(Error::Invalid);
-        }
-        Ok(Self {
+    /// Makes an empty list. The limits must be [valid](Limits::is_valid).
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self {
             limits,
             segments: List::new(),
-        })
+        }
     }
 
     /// Appends a run of bus addresses.
@@ -283,11 +281,7 @@ pub(super) fn one_segment_refusal(
     } else {
         return None;
     };
-    Some(Reason {
-        constraint,
-        wanted,
-        found,
-    })
+    Some(Reason::new(constraint, wanted, found))
 }
 
 /// For a device that accepts one segment, the request was the whole memory in one segment.
@@ -320,11 +314,11 @@ pub(super) fn push_counted(
         return Err(Error::Unmappable(reason));
     }
     if count > u64::from(limits.max_segments) {
-        return Err(Error::Unmappable(Reason {
-            constraint: Constraint::SegmentCount,
-            wanted: count,
-            found: u64::from(limits.max_segments),
-        }));
+        return Err(Error::Unmappable(Reason::new(
+            Constraint::SegmentCount,
+            count,
+            u64::from(limits.max_segments),
+        )));
     }
     list.push(DmaSegment { addr, len })
 }
@@ -337,10 +331,10 @@ pub(super) enum Report {
 }
 
 impl Report {
-    pub(super) fn new(mode: SegmentMode, limits: Limits) -> Result<Self, Error> {
+    pub(super) const fn new(mode: SegmentMode, limits: Limits) -> Self {
         match mode {
-            SegmentMode::Contiguous => Output::new(limits).map(Self::Contiguous),
-            SegmentMode::Compatible => Ok(Self::Compatible(Finalise::new(limits))),
+            SegmentMode::Contiguous => Self::Contiguous(Output::new(limits)),
+            SegmentMode::Compatible => Self::Compatible(Finalise::new(limits)),
         }
     }
 

@@ -14,12 +14,16 @@ mod layout;
 mod list;
 mod ops;
 mod placed;
+mod runs;
 mod single;
 mod spares;
 mod stuck;
 mod sync;
 
 use list::List;
+use runs::{
+    collect, copy_segments, join_segment, push, push_segment, push_within, room_for_runs, total_len,
+};
 pub(crate) use single::{Facts, Wanted};
 
 use crate::iova::IovaAllocator;
@@ -58,7 +62,8 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     /// No index from this one on has been used.
     used: AtomicUsize,
     pools: L::Lock<coherent::Pools<P>>,
-    bounce: Option<L::Lock<bounce::Pool>>,
+    /// The slots of the bounce pool.
+    bounce: Option<L::Lock<crate::RangeAllocator>>,
     live: L::Lock<Live>,
     /// Memory that devices may still reach after its unmapping failed.
     stuck: L::Lock<stuck::Stuck<P>>,
@@ -417,7 +422,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .saturating_add(part.quarantined_bytes);
         }
         if let Some(pool) = &self.bounce {
-            live.bounce_bytes = pool.with(|pool| pool.used_bytes());
+            let slots = pool.with(|slots| slots.used());
+            live.bounce_bytes = slots.saturating_mul(bounce::SLOT);
         }
         live
     }
@@ -692,71 +698,10 @@ impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
     }
 }
 
-/// Appends an item; returns an error if memory runs out.
-fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
-    list.try_reserve(1)
-        .map_err(|_| heap_exhausted(size_of::<T>()))?;
-    list.push(item);
-    Ok(())
-}
-
-/// Appends a physical run, joined to the last one if they are adjacent.
-fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
-    if join_segment(list.last_mut(), segment)? {
-        return Ok(());
-    }
-    push(list, segment)
-}
-
-/// Extends a physical run by one that begins at its end; returns whether it does.
-fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
-    if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
-        return Err(Error::Invalid);
-    }
-    let touching = last.filter(|last| last.addr.checked_add(last.len) == Some(segment.addr));
-    match touching {
-        Some(last) if last.kind == segment.kind => {
-            last.len = last.len.checked_add(segment.len).ok_or(Error::Invalid)?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
-}
-
-fn copy_segments(from: &[Segment]) -> Result<Vec<Segment>, Error> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(from.len())
-        .map_err(|_| heap_exhausted(size_of_val(from)))?;
-    list.extend_from_slice(from);
-    Ok(list)
-}
-
-fn total_len(segments: &[Segment]) -> Result<u64, Error> {
-    segments
-        .iter()
-        .try_fold(0u64, |sum, segment| sum.checked_add(segment.len))
-        .ok_or(Error::Invalid)
-}
-
-/// Collects physical runs by index until there are no more.
-fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Error> {
-    let mut list = Vec::new();
-    let mut index = 0usize;
-    while let Some(segment) = next(index) {
-        push_segment(&mut list, segment)?;
-        index = index.checked_add(1).ok_or(Error::Invalid)?;
-    }
-    Ok(list)
-}
-
 /// The layer's own heap is exhausted.
 fn heap_exhausted(bytes: usize) -> Error {
     // CAST: usize has at most 64 bits on all supported targets.
-    Error::NoMemory(Reason {
-        constraint: Constraint::Ram,
-        wanted: bytes as u64,
-        found: 0,
-    })
+    Error::NoMemory(Reason::new(Constraint::Ram, bytes as u64, 0))
 }
 
 /// Returns the reason for memory that does not fill an IOMMU's granules: it begins or ends `found`

@@ -523,11 +523,11 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         let end = offset.checked_add(len_bytes);
         match end {
             Some(end) if end <= alloc.len => self.mmap_part(alloc, offset, len_bytes),
-            _ => Err(Error::NoSuchMemory(Reason {
-                constraint: Constraint::BufferSize,
-                wanted: end.unwrap_or(u64::MAX),
-                found: alloc.len,
-            })),
+            _ => Err(Error::NoSuchMemory(Reason::new(
+                Constraint::BufferSize,
+                end.unwrap_or(u64::MAX),
+                alloc.len,
+            ))),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::alloc::whole_pieces;
 use super::coherent::Backing;
-use super::{Alloc, Mapper, total_len};
-use crate::{Caching, Error, Lock, Locks, Platform, Segment};
+use super::{Alloc, Mapper, push_within, room_for_runs, total_len};
+use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -89,13 +89,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         alloc.segments = Vec::new();
         let mut index = 0usize;
         while let Some(run) = self.platform.pages_segment(pages, index) {
-            let joined = super::join_segment(segments.last_mut(), run)?;
-            if !joined && segments.len() == segments.capacity() {
-                return Err(Error::Invalid);
-            }
-            if !joined {
-                segments.push(run);
-            }
+            push_within(&mut segments, run)?;
             index = index.checked_add(1).ok_or(Error::Invalid)?;
         }
         let mask = alloc.granule - 1;
@@ -110,14 +104,4 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         alloc.segments = super::copy_segments(&segments).unwrap_or(segments);
         Ok(answer)
     }
-}
-
-/// Returns an empty list with room for `most` runs.
-fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
-    let mut runs = Vec::new();
-    usize::try_from(most)
-        .ok()
-        .filter(|&most| runs.try_reserve_exact(most).is_ok())
-        .ok_or(super::heap_exhausted(size_of::<Segment>()))?;
-    Ok(runs)
 }

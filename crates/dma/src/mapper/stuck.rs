@@ -2,7 +2,7 @@
 //! remove its translation. It is never freed, unpinned, or used for bouncing again.
 
 use super::{Mapper, round_up};
-use crate::{Lock, Locks, PhysAddr, Platform, Segment, SegmentKind};
+use crate::{Lock, Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
 
 /// Maximum number of times that an insertion makes room.
@@ -61,11 +61,7 @@ impl Runs {
             let (known_start, known_end) = ends(&known);
             (start, end) = (start.min(known_start), end.max(known_end));
         }
-        let joined = Segment {
-            addr: PhysAddr::new(start),
-            len: end.saturating_sub(start),
-            kind: SegmentKind::Pages,
-        };
+        let joined = Segment::pages(PhysAddr::new(start), end.saturating_sub(start));
         self.0.insert(first, joined);
     }
 }
@@ -90,11 +86,7 @@ impl<P: Platform> Stuck<P> {
 fn in_granules(segment: &Segment, granule: u64) -> Segment {
     let first = segment.addr.get() & !(granule - 1);
     let end = round_up(ends(segment).1, granule).unwrap_or(u64::MAX);
-    Segment {
-        addr: PhysAddr::new(first),
-        len: end.saturating_sub(first),
-        kind: SegmentKind::Pages,
-    }
+    Segment::pages(PhysAddr::new(first), end.saturating_sub(first))
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -193,14 +185,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PhysAddr, Runs, Segment, SegmentKind, Vec};
+    use super::{PhysAddr, Runs, Segment, Vec};
 
     fn run(start: u64, end: u64) -> Segment {
-        Segment {
-            addr: PhysAddr::new(start),
-            len: end - start,
-            kind: SegmentKind::Pages,
-        }
+        Segment::pages(PhysAddr::new(start), end - start)
     }
 
     #[test]

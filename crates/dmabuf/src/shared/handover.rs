@@ -153,11 +153,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 attachment.active = attachment.active.saturating_sub(1);
             }
             let len_bytes = self.spec.len_bytes;
-            return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
-                constraint: Constraint::BouncePool,
-                wanted: len_bytes,
-                found: 0,
-            })));
+            return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason::new(
+                Constraint::BouncePool,
+                len_bytes,
+                0,
+            ))));
         }
         Ok(())
     }

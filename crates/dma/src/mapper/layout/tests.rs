@@ -45,7 +45,7 @@ fn lay_out(
     let mut plan = Layouter::new(g, mode, limits);
     let placed: Vec<Placed> = list.iter().map(|&s| plan.place(s).unwrap()).collect();
     let base = plan.total().next_power_of_two() * 4;
-    let mut report = Report::new(mode, *limits).unwrap();
+    let mut report = Report::new(mode, *limits);
     placed.iter().for_each(|p| report.push(base, p).unwrap());
     (report.finish().to_vec(), placed, base)
 }

@@ -1,0 +1,84 @@
+//! Lists of physical runs. None of these calls panics or aborts if memory runs out.
+
+use super::heap_exhausted;
+use crate::{Error, Segment};
+use alloc::vec::Vec;
+
+/// Appends an item; returns an error if memory runs out.
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
+    list.try_reserve(1)
+        .map_err(|_| heap_exhausted(size_of::<T>()))?;
+    list.push(item);
+    Ok(())
+}
+
+/// Appends a physical run, joined to the last one if they are adjacent.
+pub(super) fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
+    if join_segment(list.last_mut(), segment)? {
+        return Ok(());
+    }
+    push(list, segment)
+}
+
+/// Returns an empty list with room for `most` runs.
+pub(super) fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
+    let mut runs = Vec::new();
+    usize::try_from(most)
+        .ok()
+        .filter(|&most| runs.try_reserve_exact(most).is_ok())
+        .ok_or(heap_exhausted(size_of::<Segment>()))?;
+    Ok(runs)
+}
+
+/// As [`push_segment`], without the heap: fails if the list has no room.
+pub(super) fn push_within(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
+    if join_segment(list.last_mut(), segment)? {
+        return Ok(());
+    }
+    if list.len() == list.capacity() {
+        return Err(Error::Invalid);
+    }
+    list.push(segment);
+    Ok(())
+}
+
+/// Extends a physical run by one that begins at its end; returns whether it does.
+pub(super) fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
+    if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
+        return Err(Error::Invalid);
+    }
+    let touching = last.filter(|last| last.addr.checked_add(last.len) == Some(segment.addr));
+    match touching {
+        Some(last) if last.kind == segment.kind => {
+            last.len = last.len.checked_add(segment.len).ok_or(Error::Invalid)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+pub(super) fn copy_segments(from: &[Segment]) -> Result<Vec<Segment>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(from.len())
+        .map_err(|_| heap_exhausted(size_of_val(from)))?;
+    list.extend_from_slice(from);
+    Ok(list)
+}
+
+pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
+    segments
+        .iter()
+        .try_fold(0u64, |sum, segment| sum.checked_add(segment.len))
+        .ok_or(Error::Invalid)
+}
+
+/// Collects physical runs by index until there are no more.
+pub(super) fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Error> {
+    let mut list = Vec::new();
+    let mut index = 0usize;
+    while let Some(segment) = next(index) {
+        push_segment(&mut list, segment)?;
+        index = index.checked_add(1).ok_or(Error::Invalid)?;
+    }
+    Ok(list)
+}
