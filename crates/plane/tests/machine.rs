@@ -203,11 +203,11 @@ fn cpu_reads_stale_bytes_without_sync() {
             let owner = lab.alloc(display, Direction::ToDevice, Coherency::NonCoherent);
             let buf = lab.export(&owner);
             let id = buf.id();
-            let vma = lab.p.vma_open_buf(id).expect("there");
+            let vma = lab.p.buffers().vma_open_buf(id).expect("there");
             let mut plane = lab.import(camera, &buf, Direction::FromDevice);
             lab.write(camera.dma, &mut plane, HintSkip::empty(), 9);
             if sync {
-                lab.p.sync_buf(id, 1).expect("begin");
+                lab.p.buffers().sync(id, 1).expect("begin");
             }
             let stale = lab.p.buffers().inspect(buf.memory(), |memory| {
                 let machine = lab.p.ops().platform();

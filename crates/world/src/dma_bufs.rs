@@ -34,7 +34,8 @@ impl World {
                 }
                 let sync = |()| {
                     self.memory
-                        .sync_buf(buf, flags)
+                        .buffers()
+                        .sync(buf, flags)
                         .map_err(|e| Errno(e.errno()))
                 };
                 read.and_then(sync)
@@ -46,7 +47,8 @@ impl World {
             }
             request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
                 self.memory
-                    .set_buf_name(buf, name)
+                    .buffers()
+                    .set_name(buf, name)
                     .map_err(|e| Errno(e.errno()))
             }),
             _ => Err(Errno::ENOTTY),
@@ -86,7 +88,7 @@ impl World {
             // The buffer's own driver checks the flags.
             let flags = u64::from_ne_bytes(flags);
             let _ = self.sync_waits(buf, flags, caller);
-            let _ = self.memory.sync_buf(buf, flags);
+            let _ = self.memory.buffers().sync(buf, flags);
         }
         self.after_call();
     }

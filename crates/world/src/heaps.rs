@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use vb3_dma::{
     Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
 };
-use vb3_dmabuf::BufRef;
+use vb3_dmabuf::{BufRef, Name};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
@@ -240,7 +240,10 @@ impl World {
             }
             Errno::ENOMEM
         })?;
-        self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)
+        self.memory
+            .buffers()
+            .adopt(alloc, len, Name::default())
+            .map_err(|_| Errno::ENOMEM)
     }
 }
 

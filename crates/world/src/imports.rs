@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
-use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
 use vb3_host::{Caller, Errno, FdIdentity};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
@@ -185,7 +185,10 @@ impl Imports {
         let ops = memory.ops_mut();
         let pages = ops.platform_mut().import(foreign).map_err(|e| e.reason())?;
         let alloc = ops.adopt(pages).map_err(|e| e.reason())?;
-        let buf = memory.adopt(alloc, len).map_err(|e| e.reason())?;
+        let buf = memory
+            .buffers()
+            .adopt(alloc, len, Name::default())
+            .map_err(|e| e.reason())?;
         Ok(Import {
             fd,
             buf,
@@ -201,7 +204,7 @@ impl Imports {
             return;
         };
         if import.mapped.is_none() {
-            import.mapped = memory.vma_open_buf(import.buf.id()).ok();
+            import.mapped = memory.buffers().vma_open_buf(import.buf.id()).ok();
         }
         if import.mapped_by.len() < MAX_MAPPERS {
             import.mapped_by.insert(pid);
@@ -236,7 +239,10 @@ impl Imports {
         }
         let is_due = |import: &Import| {
             let own = 1 + u32::from(import.mapped.is_some());
-            let is_named = memory.buf(import.buf.id()).is_some_and(|b| b.refs > own);
+            let is_named = memory
+                .buffers()
+                .buf(import.buf.id())
+                .is_some_and(|b| b.refs > own);
             let id = import.buf.memory();
             let is_attached = memory
                 .buffers()

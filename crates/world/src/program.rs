@@ -101,7 +101,8 @@ impl Program<WorldMemory> for Call<'_> {
             Some(own) => Some(own),
             None => shares.imports.resolve(mem, self.caller, (fd, file)),
         };
-        mem.get_buf(buf.ok_or(Errno::EINVAL)?)
+        mem.buffers()
+            .get_buf(buf.ok_or(Errno::EINVAL)?)
             .map_err(|e| Errno(e.errno()))
     }
 

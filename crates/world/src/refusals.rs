@@ -141,7 +141,7 @@ impl World {
 
     /// Does the same for an ioctl on a dma-buf, on behalf of the device whose buffer it is.
     pub(super) fn note_refused_buffer(&mut self, buf: BufId, request: u32, errno: Errno) {
-        let memory = self.memory.buf(buf).map(|buf| buf.memory);
+        let memory = self.memory.buffers().buf(buf).map(|buf| buf.memory);
         let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));
         let device = place.map_or_else(|| "dma-buf".to_owned(), |place| place.device);
         if let Some(name) = short_name(request) {

@@ -182,7 +182,7 @@ impl World {
     /// Returns whether programs fault on a file's memory.
     pub(super) fn faults(&self, file: FdIdentity) -> bool {
         let buf = self.shares.borrow().buf(file);
-        let info = buf.and_then(|buf| self.memory.buf(buf));
+        let info = buf.and_then(|buf| self.memory.buffers().buf(buf));
         info.is_some_and(|info| self.revoked.closed.contains(&info.memory))
     }
 

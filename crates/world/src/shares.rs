@@ -193,7 +193,10 @@ impl Shares {
         pid: u32,
     ) -> Result<Tag, Errno> {
         let tag = self.tag()?;
-        let vma = memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
+        let vma = memory
+            .buffers()
+            .vma_open(id)
+            .map_err(|e| Errno(e.errno()))?;
         self.hold(id, HeldBy::Mapping(pid));
         self.given.insert(tag, Given::Mapping(vma, pid));
         Ok(tag)
@@ -295,7 +298,7 @@ impl Shares {
             return Err(Errno::EINVAL);
         }
         if export.mapped.is_none() {
-            export.mapped = memory.vma_open_buf(buf).ok();
+            export.mapped = memory.buffers().vma_open_buf(buf).ok();
         }
         let memory = export.mapped.as_ref().map(Vma::memory);
         if export.mapped_by.len() < MAX_MAPPERS
@@ -399,7 +402,12 @@ impl Shares {
 
     /// Returns the files that show a memory to programs, if programs have descriptors of it.
     pub(super) fn files_of(&self, memory: &WorldMemory, id: MemoryId) -> Vec<FdIdentity> {
-        let is_of = |buf: &BufId| memory.buf(*buf).is_some_and(|info| info.memory == id);
+        let is_of = |buf: &BufId| {
+            memory
+                .buffers()
+                .buf(*buf)
+                .is_some_and(|info| info.memory == id)
+        };
         let exports = self.exports.iter();
         let of = exports.filter(|(_, export)| export.bufs.iter().any(is_of));
         of.map(|(file, _)| *file).collect()
@@ -426,7 +434,7 @@ impl Shares {
 
 /// Returns whether a dma-buf is in protected memory.
 fn is_protected(memory: &WorldMemory, buf: BufId) -> bool {
-    let Some(info) = memory.buf(buf) else {
+    let Some(info) = memory.buffers().buf(buf) else {
         return false;
     };
     let first = memory.buffers().inspect(info.memory, |shared| {
@@ -443,7 +451,7 @@ fn file_of(
     access: ExportAccess,
 ) -> Result<(OwnedFd, FdIdentity, u64), Errno> {
     let len = memory.dmabuf_len(buf);
-    let shown = match memory.mmap_buf(buf.id(), 0, len) {
+    let shown = match memory.buffers().mmap_buf(buf.id(), 0, len) {
         Ok(map) => map.fd,
         Err(_) if is_protected(memory, buf.id()) => sealed_zeroes(len)?,
         Err(e) => return Err(Errno(e.errno())),

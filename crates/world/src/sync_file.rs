@@ -275,7 +275,7 @@ impl World {
         caller.read(arg, &mut data)?;
         // A reader waits for writers, and a writer for all users.
         let usage = usage_of(word(&data, 0))?;
-        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
+        let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         let file = self
             .memory
             .with_fences(|fences, now_ns| fences.export(memory, usage, now_ns));
@@ -296,7 +296,7 @@ impl World {
         let usage = usage_of(word(&data, 0))?;
         let identity = identify(caller, word(&data, 4), Errno::EINVAL)?;
         let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
-        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
+        let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
         self.memory
             .with_fences(|fences, _| fences.import(memory, file, usage))
@@ -310,7 +310,7 @@ impl World {
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
             return false;
         };
-        let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
+        let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
             return false;
         };
         if flags & SYNC_END != 0 {
@@ -327,7 +327,7 @@ impl World {
 
     /// Returns a dma-buf's poll events: POLLIN once writers are done, POLLOUT once all users are.
     pub(super) fn dmabuf_poll(&self, buf: BufId, events: i16) -> i16 {
-        let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
+        let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
             return (POLL_IN | POLL_OUT) & events;
         };
         let is_busy = |usage| {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use vb3_dmabuf::Name;
 use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
@@ -240,7 +241,11 @@ impl World {
             .import(foreign)
             .map_err(|_| Errno::ENOMEM)?;
         let alloc = ops.adopt(pages).map_err(|_| Errno::ENOMEM)?;
-        let buf = self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)?;
+        let buf = self
+            .memory
+            .buffers()
+            .adopt(alloc, len, Name::default())
+            .map_err(|_| Errno::ENOMEM)?;
         let cloexec = flags & FLAGS_CLOEXEC != 0;
         let shares = self.shares.get_mut();
         let installed = shares.install_as(

@@ -39,7 +39,7 @@ impl World {
         let shares = self.shares.borrow();
         let all = self.memory.user_ranges().map(|(id, range)| {
             let file = self.user_files.get(&id).copied().flatten();
-            let buf = file.and_then(|file| self.memory.buf(shares.buf(file)?));
+            let buf = file.and_then(|file| self.memory.buffers().buf(shares.buf(file)?));
             UserPages {
                 id,
                 // CAST: the machine was given this process number as a `u32`.

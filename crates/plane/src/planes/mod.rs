@@ -21,7 +21,7 @@ use counters::CounterTable;
 use imports::{Import, ImportKey};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks};
 use vb3_dmabuf::fence::{Owner, Timeline};
-use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, SlabKey};
+use vb3_dmabuf::{Buffers, Cx, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
 /// Which allocator serves a device.
@@ -117,7 +117,7 @@ enum Segments {
 /// How to map a plane into a program, and the memory whose mappings to count.
 #[derive(Debug)]
 pub struct PlaneMmap<M> {
-    /// The memory to pass to [`Planes::vma_open`] after mapping.
+    /// The memory to pass to [`Buffers::vma_open`] after mapping.
     pub memory: MemoryId,
     /// The DMA layer's description of the mapping.
     pub mmap: M,
@@ -316,7 +316,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Returns the registry of memories and dma-bufs, for their holders, names and counts.
+    /// Returns the registry of memories and dma-bufs, for their holders, names, references and mappings
+    /// in programs. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
+    /// [`put_dmabuf`](crate::MemOps::put_dmabuf).
     pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
         &self.buffers
     }
@@ -335,74 +337,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    /// Counts a program's mapping of an allocated plane ([`PlaneMmap::memory`]). The memory stays
-    /// allocated until [`vma_close`](Self::vma_close), even if its queue releases it.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for memory that is gone.
-    pub fn vma_open(&self, memory: MemoryId) -> Result<Vma, Error> {
-        self.buffers.vma_open(memory)
-    }
-
-    /// Counts a program's mapping of a dma-buf. The mapping holds a reference to the dma-buf.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn vma_open_buf(&self, buf: BufId) -> Result<Vma, Error> {
-        self.buffers.vma_open_buf(buf)
-    }
-
     /// Ends a program's mapping of a plane or of a dma-buf.
     pub fn vma_close(&self, vma: Vma) {
         if self.buffers.vma_close(vma) {
             self.forget_gone();
         }
-    }
-
-    /// Takes a reference to a dma-buf, for example when a program hands its file to a queue.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn get_buf(&self, buf: BufId) -> Result<BufRef, Error> {
-        self.buffers.get_buf(buf)
-    }
-
-    /// Makes a dma-buf of an allocation that another driver made in the DMA layer. `len_bytes` must be
-    /// a multiple of the page size. Devices import it like any other dma-buf.
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM), and errors of the DMA layer. The allocation has then been freed.
-    pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64) -> Result<BufRef, Error> {
-        self.buffers.adopt(alloc, len_bytes, Name::default())
-    }
-
-    /// Returns the description of a dma-buf.
-    pub fn buf(&self, buf: BufId) -> Option<BufInfo> {
-        self.buffers.buf(buf)
-    }
-
-    /// Returns how to map `len` bytes from `offset` of a dma-buf into a program.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) past the end.
-    pub fn mmap_buf(&self, buf: BufId, offset: u64, len: u64) -> Result<O::Mmap, Error> {
-        self.buffers.mmap_buf(buf, offset, len)
-    }
-
-    /// Handles `DMA_BUF_IOCTL_SYNC` with the program's unchecked flags.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for unknown bits or no direction.
-    pub fn sync_buf(&self, buf: BufId, flags: u64) -> Result<(), Error> {
-        self.buffers.sync(buf, flags)
-    }
-
-    /// Handles `DMA_BUF_SET_NAME`.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn set_buf_name(&self, buf: BufId, name: Name) -> Result<(), Error> {
-        self.buffers.set_name(buf, name)
     }
 
     /// Revokes memory from all devices that imported it, and ends their fences with ENODEV. The memory

@@ -382,7 +382,7 @@ impl Lab {
                 },
                 Memory::DmaBuf => {
                     let buf = pick(&self.bufs, nth).map(|at| self.bufs[at].id());
-                    let buf = buf.map(|id| self.mem.get_buf(id).expect("held"));
+                    let buf = buf.map(|id| self.mem.buffers().get_buf(id).expect("held"));
                     PlaneSource::DmaBuf { buf, fd: 3 }
                 }
             };
@@ -581,8 +581,12 @@ impl Lab {
                     return Ok(Reply::Nothing);
                 };
                 let id = self.bufs[at].id();
-                let mmap = self.mem.mmap_buf(id, 0, LEN).map_err(|e| e.errno())?;
-                let vma = self.mem.vma_open_buf(id).map_err(|e| e.errno())?;
+                let mmap = self
+                    .mem
+                    .buffers()
+                    .mmap_buf(id, 0, LEN)
+                    .map_err(|e| e.errno())?;
+                let vma = self.mem.buffers().vma_open_buf(id).map_err(|e| e.errno())?;
                 self.maps.push((vma, File::from(mmap.fd)));
             }
             Op::Munmap(nth) => {
@@ -596,7 +600,7 @@ impl Lab {
                     return Ok(Reply::Nothing);
                 };
                 let id = self.bufs[at].id();
-                self.mem.sync_buf(id, flags).map_err(|e| e.errno())?;
+                self.mem.buffers().sync(id, flags).map_err(|e| e.errno())?;
             }
             Op::Write(nth) => {
                 let Some(at) = pick(&self.maps, nth) else {
@@ -629,7 +633,11 @@ impl Lab {
             write: true,
         };
         let map = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
-        let vma = self.mem.vma_open(map.memory).map_err(|e| e.errno())?;
+        let vma = self
+            .mem
+            .buffers()
+            .vma_open(map.memory)
+            .map_err(|e| e.errno())?;
         self.maps.push((vma, File::from(map.mmap.fd)));
         Ok(Reply::Done)
     }

@@ -222,7 +222,7 @@ fn skipped_sync_is_stale_and_reported() {
         // The camera writes into a buffer of the display's, which the program has mapped.
         let mut owner = alloc(&t, HERE, ToDevice, NonCoherent);
         let buf = export(&t, &owner);
-        let vma = t.vma_open_buf(buf.id()).unwrap();
+        let vma = t.buffers().vma_open_buf(buf.id()).unwrap();
         let camera = Device::contig(CAMERA);
         let mut plane = t.attach_dmabuf(camera, &buf, PAGE, FromDevice).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
@@ -232,7 +232,7 @@ fn skipped_sync_is_stale_and_reported() {
         assert!(t.ops().dev_write(CAMERA, addr, &[3; 16]));
         t.finish(&mut plane, HintSkip::empty());
         if sync {
-            t.sync_buf(buf.id(), 1).unwrap();
+            t.buffers().sync(buf.id(), 1).unwrap();
         }
         let seen = cpu_read(&t, &owner, 0, 16);
         assert_eq!(seen, [if sync { 3 } else { 0 }; 16]);
@@ -319,11 +319,11 @@ fn references_are_told_apart_by_buffer_and_counted() {
     let (owner, buf) = owned(&t);
     let again = export(&t, &owner);
     let more = t.clone_dmabuf(&buf).unwrap();
-    let by_id = t.get_buf(buf.id()).unwrap();
+    let by_id = t.buffers().get_buf(buf.id()).unwrap();
     assert!(t.same_dmabuf(&buf, &more) && t.same_dmabuf(&more, &by_id));
     assert!(!t.same_dmabuf(&buf, &again), "each export is a dma-buf");
     assert_eq!(t.dmabuf_len(&buf), 2 * PAGE);
-    assert_eq!(t.buf(buf.id()).unwrap().refs, 3);
+    assert_eq!(t.buffers().buf(buf.id()).unwrap().refs, 3);
     assert_eq!(t.num_users(&owner), 3);
     for reference in [buf, again, more, by_id] {
         t.put_dmabuf(reference);

@@ -12,21 +12,21 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
         let plane = alloc(&t, dev, FromDevice, Coherent);
         let map = t.mmap(&plane, PAGE).unwrap();
         assert_eq!(map.mmap.1, PAGE);
-        let of_plane = t.vma_open(map.memory).unwrap();
+        let of_plane = t.buffers().vma_open(map.memory).unwrap();
         let buf = export(&t, &plane);
-        let of_buf = t.vma_open_buf(buf.id()).unwrap();
+        let of_buf = t.buffers().vma_open_buf(buf.id()).unwrap();
         assert_eq!(t.num_users(&plane), 4);
         t.put(plane);
         assert_eq!(t.live().buffers.memories, 1);
         t.vma_close(of_plane);
         let id = buf.id();
-        let second = t.mmap_buf(id, PAGE, PAGE).unwrap();
+        let second = t.buffers().mmap_buf(id, PAGE, PAGE).unwrap();
         assert_ne!(second, map.mmap);
         t.put_dmabuf(buf);
         assert_eq!(t.live().buffers.memories, 1, "mapped by a program");
         t.vma_close(of_buf);
         assert_nothing(&t);
-        assert!(t.vma_open(map.memory).is_err());
+        assert!(t.buffers().vma_open(map.memory).is_err());
     }
 }
 

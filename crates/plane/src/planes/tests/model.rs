@@ -379,7 +379,7 @@ impl Run {
                 };
                 assert_foretold(op, &made, foretold, fault);
                 if let (Ok(map), Some(memory)) = (made, own) {
-                    let vma = t.vma_open(map.memory).expect("there");
+                    let vma = t.buffers().vma_open(map.memory).expect("there");
                     self.m.vmas.push((vma, memory));
                 }
             }
@@ -392,7 +392,7 @@ impl Run {
             Op::Sync(n, flags) => {
                 if let Some((_, (buf, _))) = pick(&mut self.m.bufs, n) {
                     let known = flags < 8 && flags & 3 != 0;
-                    assert_eq!(t.sync_buf(buf.id(), u64::from(flags)).is_ok(), known);
+                    assert_eq!(t.buffers().sync(buf.id(), u64::from(flags)).is_ok(), known);
                 }
             }
             Op::Revoke(n) => {
