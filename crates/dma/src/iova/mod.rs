@@ -133,13 +133,7 @@ impl IovaAllocator {
     ///   power of two.
     /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
-        let mut room = RangeRoom::new();
-        loop {
-            match self.alloc_with(&mut room, len, limit, align) {
-                Err(_) if room.fill() => {}
-                done => return done,
-            }
-        }
+        RangeRoom::retry(|room| self.alloc_with(room, len, limit, align))
     }
 
     /// As [`alloc`](Self::alloc), without the heap: where the bookkeeping lacks room, it fails and
@@ -181,19 +175,9 @@ impl IovaAllocator {
         align: IovaAlign,
         limit: u64,
     ) -> Result<u64, RangeError> {
-        match last_unit(limit, self.shift) {
-            Some(last) => self.take(room, units, align, last),
-            None => Err(RangeError::Exhausted(0)),
-        }
-    }
-
-    fn take(
-        &mut self,
-        room: &mut RangeRoom,
-        units: u64,
-        align: IovaAlign,
-        last: u64,
-    ) -> Result<u64, RangeError> {
+        let Some(last) = last_unit(limit, self.shift) else {
+            return Err(RangeError::Exhausted(0));
+        };
         let align = match align {
             IovaAlign::Preferred => 1,
             IovaAlign::Natural => match units.checked_next_power_of_two() {

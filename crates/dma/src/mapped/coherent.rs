@@ -219,14 +219,11 @@ impl<H: MapperRef> CoherentPool<H> {
     /// Does not sleep, if the layer's heap and the host's `vmap_write` do not.
     pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, H>, Error> {
         let units = len.div_ceil(self.unit);
-        let mut room = RangeRoom::new();
-        let first = loop {
-            let taken = |space: &mut RangeAllocator| space.take_with(&mut room, units, 1, u64::MAX);
-            match self.space.with(taken) {
-                Err(RangeError::Heap) if room.fill() => {}
-                taken => break taken.map_err(|err| no_room(err, len, self.unit))?,
-            }
-        };
+        let taken = RangeRoom::retry(|room| {
+            self.space
+                .with(|space| space.take_with(room, units, 1, u64::MAX))
+        });
+        let first = taken.map_err(|err| no_room(err, len, self.unit))?;
         let block = CoherentBlock {
             pool: self,
             first,

@@ -434,13 +434,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .and_then(|n| round_up(n, granule.max(SLOT)))
             .ok_or(Error::Invalid)?
             / SLOT;
-        let mut room = RangeRoom::new();
-        let taken = loop {
-            match pool.with(|slots| slots.take_with(&mut room, count, align, u64::MAX)) {
-                Err(RangeError::Heap) if room.fill() => {}
-                taken => break taken,
-            }
-        };
+        let taken = RangeRoom::retry(|room| {
+            pool.with(|slots| slots.take_with(room, count, align, u64::MAX))
+        });
         let first = match taken {
             Ok(slot) => slot,
             Err(RangeError::Exhausted(found)) => {

@@ -195,7 +195,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let page = self.platform.page_size();
         let info = self.device_info(at.dev)?;
         let align = self.placing(at.dev, &info, len).div_ceil(page);
-        let mut room = RangeRoom::new();
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
             let taken = region.space.take_with(room, len / page, align, u64::MAX);
@@ -210,12 +209,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
             Ok((unit, memory, addr))
         };
-        let (unit, memory, addr) = loop {
-            match self.with_device(at, |state| take(state, &mut room))? {
-                Err(_) if room.fill() => {}
-                taken => break taken?,
-            }
-        };
+        let taken = RangeRoom::retry(|room| self.with_device(at, |state| take(state, room))?);
+        let (unit, memory, addr) = taken?;
         let mut segments = Vec::new();
         let ready = self
             .check_one_address(at.dev, &info, addr, len)
@@ -308,14 +303,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let len = self.checked_len(len)?;
         let page = self.platform.page_size();
         let mut segments = room_for_runs(len.div_ceil(page))?;
-        let mut room = RangeRoom::new();
-        let part = loop {
-            let take = |pools: &mut _| take_part::<P>(pools, dev, len, (&mut segments, &mut room));
-            match self.pools.with(take) {
-                Err(_) if room.fill() => {}
-                part => break part?,
-            }
-        };
+        let part = RangeRoom::retry(|room| {
+            self.pools
+                .with(|pools| take_part(pools, dev, len, (&mut segments, room)))
+        });
         let Part {
             chunk,
             unit,
@@ -323,7 +314,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             caching,
             at,
             addr,
-        } = part;
+        } = part?;
         self.with_slot(at.slot, |state| {
             state.live.allocs = state.live.allocs.saturating_add(1);
         });

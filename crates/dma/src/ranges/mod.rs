@@ -176,13 +176,7 @@ impl RangeAllocator {
     /// # Errors
     /// [`RangeError`]; nothing has changed.
     pub fn take(&mut self, units: u64, align: u64, limit: u64) -> Result<u64, RangeError> {
-        let mut room = RangeRoom::new();
-        loop {
-            match self.take_with(&mut room, units, align, limit) {
-                Err(RangeError::Heap) if room.fill() => {}
-                done => return done,
-            }
-        }
+        RangeRoom::retry(|room| self.take_with(room, units, align, limit))
     }
 
     /// As [`take`](Self::take), without the heap: its bookkeeping takes `room`, which it fails

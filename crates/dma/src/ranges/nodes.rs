@@ -116,6 +116,17 @@ impl RangeRoom {
         }
     }
 
+    /// Repeats a call as long as it fails for lack of room that the heap has.
+    pub(crate) fn retry<R, E>(mut call: impl FnMut(&mut Self) -> Result<R, E>) -> Result<R, E> {
+        let mut room = Self::new();
+        loop {
+            match call(&mut room) {
+                Err(_) if room.fill() => {}
+                done => return done,
+            }
+        }
+    }
+
     /// Gets what the last call lacked; returns whether it is worth another try.
     pub(crate) fn fill(&mut self) -> bool {
         let (leaves, inners) = core::mem::take(&mut self.lacks);
@@ -154,13 +165,7 @@ impl RangeAllocator {
 
     /// Gets room for `ranges` more ranges from the heap.
     pub(super) fn make_room(&mut self, ranges: usize) -> Result<(), RangeError> {
-        let mut room = RangeRoom::new();
-        while self.add_room(&mut room, ranges).is_err() {
-            if !room.fill() {
-                return Err(RangeError::Heap);
-            }
-        }
-        Ok(())
+        RangeRoom::retry(|room| self.add_room(room, ranges))
     }
 
     /// Leaves and inner nodes that some more ranges can need.
