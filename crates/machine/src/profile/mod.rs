@@ -6,6 +6,7 @@ mod raw;
 pub use fields::fields;
 pub use raw::Size;
 
+use serde::Deserialize;
 use std::fmt;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, Coherency, FlushPolicy, SegmentMode};
@@ -70,9 +71,11 @@ pub struct AreaProfile {
 }
 
 /// A plane allocator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Allocator {
     /// Memory that is contiguous for the device (dma-contig).
+    #[default]
     Contig,
     /// Memory that is contiguous for the CPU (vmalloc).
     Vmalloc,

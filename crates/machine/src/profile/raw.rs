@@ -266,13 +266,6 @@ struct RawBounce {
     pool: Spanned<Size>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawAllocator {
-    Contig,
-    Vmalloc,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -297,7 +290,8 @@ struct Raw {
     sram: Option<Spanned<Size>>,
     scattered: Option<bool>,
     userptr: Option<bool>,
-    allocator: Option<RawAllocator>,
+    #[serde(default)]
+    allocator: Allocator,
     devices: Option<Spanned<Vec<String>>>,
 }
 
@@ -398,10 +392,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         sram,
         scattered: raw.scattered.unwrap_or(true),
         userptr: raw.userptr,
-        allocator: match raw.allocator {
-            None | Some(RawAllocator::Contig) => Allocator::Contig,
-            Some(RawAllocator::Vmalloc) => Allocator::Vmalloc,
-        },
+        allocator: raw.allocator,
         devices: check_devices(source, raw.devices)?,
     })
 }

@@ -52,29 +52,23 @@ pub struct Device<D> {
 impl<D> Device<D> {
     /// Makes a device with contiguous planes, no attributes and no lazy placement.
     pub const fn contig(dma: D) -> Self {
-        Self {
-            dma,
-            allocator: Allocator::Contig,
-            attrs: Attrs::empty(),
-            lazy: false,
-        }
+        Self::with_allocator(dma, Allocator::Contig)
     }
 
     /// Makes a device with scattered planes, no attributes and no lazy placement.
     pub const fn sg(dma: D) -> Self {
-        Self {
-            dma,
-            allocator: Allocator::Sg,
-            attrs: Attrs::empty(),
-            lazy: false,
-        }
+        Self::with_allocator(dma, Allocator::Sg)
     }
 
     /// Makes a device whose driver uses the CPU, with no attributes and no lazy placement.
     pub const fn vmalloc(dma: D) -> Self {
+        Self::with_allocator(dma, Allocator::Vmalloc)
+    }
+
+    const fn with_allocator(dma: D, allocator: Allocator) -> Self {
         Self {
             dma,
-            allocator: Allocator::Vmalloc,
+            allocator,
             attrs: Attrs::empty(),
             lazy: false,
         }
