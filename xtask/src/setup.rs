@@ -45,6 +45,12 @@ pub(crate) const ALL: &[Package] = &[
     ("python3-pytest", "runs the tests of the Python module"),
     ("golang-go", "compiles the tests' Go program"),
     ("python3-opencv", "OpenCV, which the tests run"),
+    ("fswebcam", "a client in the tests"),
+    ("streamer", "a client in the tests"),
+    ("uvccapture", "a client in the tests"),
+    ("uvcdynctrl", "a client in the tests"),
+    ("yavta", "a client in the tests"),
+    ("python3-gst-1.0", "GStreamer in Python, in the tests"),
 ];
 
 /// Packages for the virtual machines.

@@ -1,6 +1,6 @@
 //! Desktop programs with a camera; each shows the pattern's pictures.
 
-use crate::common::{Run, RunOutput, SIZE, expect_pattern, ffmpeg, lacks, size_option};
+use crate::common::{Run, SIZE, expect_pattern, lacks, size_option};
 use serde_json::Value;
 use std::path::Path;
 use vb3_devices::picture::{Frame, Size};
@@ -15,7 +15,7 @@ fn camera() -> Run {
 
 /// Levels that a program shows for black and white.
 #[derive(Clone, Copy)]
-enum Range {
+pub(crate) enum Range {
     /// 0 and 255.
     Full,
     /// 16 and 235, as in the camera's Y'.
@@ -24,7 +24,7 @@ enum Range {
 
 /// Asserts that bytes are a picture of the pattern that a program converted to R'G'B'. Returns its
 /// number.
-fn expect_shown(rgb: &[u8], range: Range) -> u32 {
+pub(crate) fn expect_shown(rgb: &[u8], range: Range) -> u32 {
     let size = Size::new(SIZE.0, SIZE.1).unwrap();
     let frame = Frame::from_bytes(&pixfmt::RGB24, size, rgb.to_vec()).unwrap();
     let (number, bits) = read_number(&frame);
@@ -49,44 +49,6 @@ fn expect_shown(rgb: &[u8], range: Range) -> u32 {
         rgb.len()
     );
     number
-}
-
-/// Returns the pixels of a file.
-fn pixels_of(outcome: &RunOutput, name: &str) -> Vec<u8> {
-    let file = outcome.dir.path().join(name);
-    let file = file.to_str().unwrap();
-    ffmpeg(["-i", file, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-}
-
-#[test]
-fn mplayer_shows_the_camera() {
-    if lacks("mplayer") || lacks("ffmpeg") {
-        return;
-    }
-    let outcome = camera()
-        .program(["mplayer", "-really-quiet", "-nosound", "-frames", "5"])
-        .and(["-noconsolecontrols", "-nolirc", "-vo", "pnm:outdir=shown"])
-        .and(["-tv", "driver=v4l2:device=/dev/video0:width=320:height=240"])
-        .and(["tv://"])
-        .run();
-    outcome.expect_success();
-    let shown = (1..=5).map(|n| pixels_of(&outcome, &format!("shown/{n:08}.ppm")));
-    let numbers: Vec<u32> = shown.map(|rgb| expect_shown(&rgb, Range::Full)).collect();
-    assert!(numbers.is_sorted(), "{numbers:?}");
-}
-
-#[test]
-fn guvcview_takes_photographs_in_a_window() {
-    if lacks("guvcview") || lacks("xvfb-run") || lacks("ffmpeg") {
-        return;
-    }
-    let script = "HOME=$PWD exec xvfb-run -a guvcview -d /dev/video0 -x 320x240 -a none \
-                  -r sdl --image=photo.png --photo_timer=0.3 --photo_total=2 --exit_on_term";
-    let outcome = camera().program(["sh", "-c", script]).run();
-    outcome.expect_success();
-    let numbers = [1, 2].map(|n| pixels_of(&outcome, &format!("photo-{n}.png")));
-    let numbers = numbers.map(|rgb| expect_shown(&rgb, Range::Studio));
-    assert_ne!(numbers[0], numbers[1]);
 }
 
 #[test]

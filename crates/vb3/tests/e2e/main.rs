@@ -3,6 +3,7 @@
 
 mod board;
 mod boards;
+mod clients;
 mod clips;
 mod clock;
 mod clone;

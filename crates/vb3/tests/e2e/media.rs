@@ -172,23 +172,6 @@ fn static_c_program_captures() {
 }
 
 #[test]
-fn static_go_program_captures() {
-    let Some(program) = compiled("capture.go") else {
-        return;
-    };
-    let outcome = Run::on("pc")
-        .device(format!(
-            "camera=pattern,format=YUYV,pace=free,{}",
-            size_option()
-        ))
-        .program([program.as_os_str()])
-        .and([COUNT.to_string(), "frames.raw".to_owned()])
-        .run();
-    let numbers = expect_frames(&outcome, &pixfmt::YUYV, "frames.raw", COUNT);
-    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
-}
-
-#[test]
 fn two_programs_share_the_devices() {
     let Some(program) = compiled("capture.c") else {
         return;
