@@ -11,6 +11,12 @@ pub enum Kind {
     ///
     /// A piece of input is a picture or a field. Its picture is returned before the next piece is read.
     H264StatelessDecoder,
+    /// As [`H264StatelessDecoder`](Self::H264StatelessDecoder) for HEVC.
+    HevcStatelessDecoder,
+    /// VP8 frames to pictures in decoding order, one for each, shown or not.
+    Vp8StatelessDecoder,
+    /// VP9 frames to pictures in decoding order, one for each, shown or not.
+    Vp9StatelessDecoder,
     /// HEVC byte stream (annex B) to pictures.
     HevcDecoder,
     /// VP8 frames to pictures.
@@ -43,12 +49,27 @@ pub enum Kind {
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 13] = [
+    const TABLE: [(Self, &'static str, &'static str); 16] = [
         (Self::H264Decoder, "h264dec", "decoding H.264"),
         (
             Self::H264StatelessDecoder,
             "h264dec-stateless",
             "decoding H.264 by requests",
+        ),
+        (
+            Self::HevcStatelessDecoder,
+            "hevcdec-stateless",
+            "decoding HEVC by requests",
+        ),
+        (
+            Self::Vp8StatelessDecoder,
+            "vp8dec-stateless",
+            "decoding VP8 by requests",
+        ),
+        (
+            Self::Vp9StatelessDecoder,
+            "vp9dec-stateless",
+            "decoding VP9 by requests",
         ),
         (Self::HevcDecoder, "hevcdec", "decoding HEVC"),
         (Self::Vp8Decoder, "vp8dec", "decoding VP8"),

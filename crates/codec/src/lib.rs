@@ -43,6 +43,7 @@
 //! This crate handles JPEG itself. Other codecs need `vb3-codec`, a program with libavcodec.
 #![deny(unsafe_code)]
 
+pub mod headers;
 mod job;
 mod jpeg;
 mod launch;

@@ -1,7 +1,12 @@
-//! Writes H.264 parameter sets.
+//! Writes H.264 parameter sets, and those of [HEVC](hevc).
 //!
 //! They precede the slices of each picture of a stateless decoder, so that a library for streams can
 //! decode it.
+
+mod bits;
+pub mod hevc;
+
+use bits::{BitWriter, Bits, nal_units, unescape, upward_diagonals};
 
 /// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
 ///
@@ -136,7 +141,7 @@ impl Sps {
         // No cropping; VUI parameters follow.
         bits.put(0b01, 2);
         self.write_vui(&mut bits);
-        bits.nal_unit(0x67)
+        bits.nal_unit(&[0x67])
     }
 
     /// Writes only the limit of reordering.
@@ -214,7 +219,7 @@ impl Pps {
             }
             bits.se(self.second_chroma_qp_index_offset.into());
         }
-        Ok(bits.nal_unit(0x68))
+        Ok(bits.nal_unit(&[0x68]))
     }
 
     fn write_lists(&self, lists: &ScalingLists, bits: &mut BitWriter) -> Result<(), String> {
@@ -247,142 +252,20 @@ fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), Stri
     Ok(())
 }
 
-/// Iterates over a square of `side` rows from the top left along its diagonals.
+/// Iterates over a square of `side` rows from the top left along its diagonals, in turns up and down.
 fn zigzag(side: usize) -> impl Iterator<Item = usize> {
-    (0..2 * side).flat_map(move |sum| {
-        let steps = (0..=sum).filter(move |step| *step < side && sum - step < side);
-        // Down on odd diagonals, up on even ones.
-        steps.map(move |step| match sum % 2 {
-            1 => step * side + (sum - step),
-            _ => (sum - step) * side + step,
+    upward_diagonals(side)
+        .enumerate()
+        .flat_map(|(number, mut diagonal)| {
+            if number % 2 == 1 {
+                diagonal.reverse();
+            }
+            diagonal
         })
-    })
 }
 
-/// Collects bits, the highest first.
-#[derive(Debug, Default)]
-struct BitWriter {
-    bytes: Vec<u8>,
-    /// Bits of an incomplete byte, and their number.
-    rest: (u8, u32),
-}
-
-impl BitWriter {
-    /// Writes the lowest `count` bits of a value, at most 64.
-    fn put(&mut self, value: u64, count: u32) {
-        for at in (0..count).rev() {
-            // CAST: one bit.
-            let bit = (value >> at & 1) as u8;
-            self.rest = (self.rest.0 << 1 | bit, self.rest.1 + 1);
-            if self.rest.1 == 8 {
-                self.bytes.push(self.rest.0);
-                self.rest = (0, 0);
-            }
-        }
-    }
-
-    fn flag(&mut self, value: bool) {
-        self.put(value.into(), 1);
-    }
-
-    /// Exp-Golomb code, 9.1.
-    fn ue(&mut self, value: u64) {
-        let code = value + 1;
-        let len = code.ilog2();
-        self.put(0, len);
-        self.put(code, len + 1);
-    }
-
-    /// The same with a sign, 9.1.1.
-    fn se(&mut self, value: i32) {
-        let twice = 2 * u64::from(value.unsigned_abs());
-        self.ue(if value > 0 { twice - 1 } else { twice });
-    }
-
-    /// Ends the payload, and makes a NAL unit with a start code.
-    fn nal_unit(mut self, header: u8) -> Vec<u8> {
-        self.flag(true);
-        while self.rest.1 != 0 {
-            self.flag(false);
-        }
-        let mut nal = vec![0, 0, 0, 1, header];
-        let mut zeros = 0;
-        for byte in self.bytes {
-            // Emulation prevention.
-            if zeros >= 2 && byte <= 3 {
-                nal.push(3);
-                zeros = 0;
-            }
-            nal.push(byte);
-            zeros = if byte == 0 { zeros + 1 } else { 0 };
-        }
-        nal
-    }
-}
-
-/// Reads bits of a NAL unit's payload.
-struct BitReader<'a> {
-    bytes: std::iter::Peekable<std::slice::Iter<'a, u8>>,
-    zeros: u32,
-    rest: (u8, u32),
-}
-
-impl<'a> BitReader<'a> {
-    fn new(payload: &'a [u8]) -> Self {
-        Self {
-            bytes: payload.iter().peekable(),
-            zeros: 0,
-            rest: (0, 0),
-        }
-    }
-
-    fn bit(&mut self) -> Option<bool> {
-        if self.rest.1 == 0 {
-            let mut byte = *self.bytes.next()?;
-            if self.zeros >= 2 && byte == 3 {
-                self.zeros = 0;
-                byte = *self.bytes.next()?;
-            }
-            self.zeros = if byte == 0 { self.zeros + 1 } else { 0 };
-            self.rest = (byte, 8);
-        }
-        self.rest.1 -= 1;
-        Some(self.rest.0 >> self.rest.1 & 1 != 0)
-    }
-
-    /// Reads an Exp-Golomb code; `None` if it is too long.
-    fn ue(&mut self) -> Option<u32> {
-        let mut len = 0;
-        while !self.bit()? {
-            len += 1;
-            if len > 31 {
-                return None;
-            }
-        }
-        let mut code = 1_u32;
-        for _ in 0..len {
-            code = code << 1 | u32::from(self.bit()?);
-        }
-        Some(code - 1)
-    }
-}
-
-/// Iterates over the NAL units of a byte stream, without start codes.
-fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let find = |bytes: &[u8]| bytes.windows(3).position(|three| three == [0, 0, 1]);
-    rest = find(rest)
-        .and_then(|at| rest.get(at + 3..))
-        .unwrap_or_default();
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = find(rest).unwrap_or(rest.len());
-        let nal = rest.get(..end);
-        rest = rest.get(end + 3..).unwrap_or_default();
-        nal
-    })
-}
+/// Bytes that the first three numbers of a slice header need at most, with its type.
+const MAX_HEAD: usize = 32;
 
 /// Checks that a byte stream contains only the slices of one picture or field, with this picture
 /// parameter set's id.
@@ -404,7 +287,8 @@ pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
                 ));
             }
         }
-        let mut bits = BitReader::new(nal.get(1..).unwrap_or_default());
+        let head = unescape(nal.get(1..nal.len().min(MAX_HEAD)).unwrap_or_default());
+        let mut bits = Bits::new(&head);
         let head = bits.ue().zip(bits.ue()).zip(bits.ue());
         let Some(((first_macroblock, _), id)) = head else {
             return Err("a slice ends within its header".to_owned());

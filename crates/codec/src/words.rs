@@ -6,7 +6,7 @@ use crate::job::{
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 18] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
@@ -22,6 +22,9 @@ const KINDS: [Kind; 15] = [
     Kind::Vp8Encoder,
     Kind::HevcEncoder,
     Kind::HarmInThread,
+    Kind::HevcStatelessDecoder,
+    Kind::Vp8StatelessDecoder,
+    Kind::Vp9StatelessDecoder,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {
@@ -297,4 +300,16 @@ pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
     let fits =
         inside(v.left, v.width, format.coded_width) && inside(v.top, v.height, format.coded_height);
     fits.then_some(format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_number() {
+        for kind in Kind::all() {
+            assert_eq!(kind_from_word(kind_to_word(kind)), Some(kind));
+        }
+    }
 }

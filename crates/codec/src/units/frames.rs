@@ -1,5 +1,7 @@
 //! Detects independent frames of codecs whose streams have no start codes.
 
+use crate::headers::Vp9Header;
+
 /// The detection of a codec's independent pictures.
 pub trait Key: Default {
     /// Returns whether a frame, or the first of several in one piece, is independent.
@@ -22,13 +24,10 @@ pub struct Vp9;
 
 impl Key for Vp9 {
     fn is_key(frame: &[u8]) -> bool {
-        let Some(first) = frame.first() else {
-            return false;
-        };
-        // Frame marker, profile (and a reserved bit in the last one), show_existing_frame, type.
-        let bit = |at: u32| first >> (7 - at) & 1;
-        let skipped = if (bit(2), bit(3)) == (1, 1) { 5 } else { 4 };
-        first >> 6 == 2 && bit(skipped) == 0 && bit(skipped + 1) == 0
+        matches!(
+            Vp9Header::read(frame),
+            Some(Vp9Header::Frame { is_key: true, .. })
+        )
     }
 }
 
