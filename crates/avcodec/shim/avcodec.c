@@ -44,6 +44,8 @@ struct vb3_av {
 	const AVFrame *own;
 	// Whether the last packet began the picture. The picture's second field may continue it, once.
 	enum { NO_PICTURE, BEGUN, CONTINUED } progress;
+	// Whether the decoder made up a reference for the picture.
+	int lacks_reference;
 	// For planes that the offers lack.
 	AVBufferPool *pool;
 	size_t pool_size;
@@ -202,6 +204,11 @@ static int keep(struct vb3_av *av, const AVFrame *frame)
 {
 	if (!av->current)
 		return 0;
+	// HEVC: the picture comes first, then its missing references. H.264: gaps, then the picture.
+	if (av->context->codec_id == AV_CODEC_ID_HEVC && av->progress == BEGUN) {
+		av->lacks_reference = 1;
+		return 0;
+	}
 	av_frame_unref(av->current);
 	av->own = frame;
 	av->progress = BEGUN;
@@ -285,7 +292,9 @@ int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t numb
 		return error;
 	memcpy(av->packet->data, data, len);
 	av->packet->pts = number;
-	av->progress = av->progress == BEGUN ? CONTINUED : NO_PICTURE;
+	av->progress = av->progress == BEGUN && av->context->codec_id == AV_CODEC_ID_H264 ?
+		CONTINUED : NO_PICTURE;
+	av->lacks_reference = 0;
 	error = avcodec_send_packet(av->context, av->packet);
 	av_packet_unref(av->packet);
 	return error;
@@ -364,7 +373,8 @@ int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
 		return 0;
 	describe(av->context, frame, &picture->format);
 	picture->number = -1;
-	picture->damaged = !av->own->buf[0] || av->own->buf[0]->data != frame->buf[0]->data ||
+	picture->damaged = av->lacks_reference || !av->own->buf[0] ||
+			   av->own->buf[0]->data != frame->buf[0]->data ||
 			   av->own->decode_error_flags;
 	return show(av, frame, picture) < 0 ? 0 : 1;
 }

@@ -142,7 +142,7 @@ impl<C: Cut> Decoder<C> {
         // Its end is missing, which is no fault yet.
         let _ = other.send(&pending, 0);
         match other.coming() {
-            Some((format, true)) if check(&format).is_ok() => self.announce(&format, out),
+            Some((format, true)) if check_size(&format).is_ok() => self.announce(&format, out),
             _ => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl<C: Cut> Decoder<C> {
         out.return_demanded()?;
         if self.format.is_none()
             && let Some((format, true)) = self.library.coming()
-            && check(&format).is_ok()
+            && check_size(&format).is_ok()
         {
             // Announced before the picture is decoded, so the host can prepare meanwhile.
             self.announce(&format, out)?;
@@ -276,7 +276,7 @@ impl<C: Cut> Decoder<C> {
                 continue;
             }
             let (tag, damaged) = stamp_of(&mut self.stamps, &picture, tag);
-            if let Err(sentence) = check(&picture.format) {
+            if let Err(sentence) = check_size(&picture.format) {
                 out.unsupported(tag, &sentence)?;
                 continue;
             }
@@ -333,7 +333,7 @@ fn is_compatible(one: &StreamFormat, other: &StreamFormat) -> bool {
 }
 
 /// Checks the size of pictures. The error says why it is not supported.
-fn check(format: &StreamFormat) -> Result<(), String> {
+pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
     let (width, height) = (format.coded_width, format.coded_height);
     if width > MAX_WIDTH || height > MAX_HEIGHT {
         return Err(format!(

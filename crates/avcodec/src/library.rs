@@ -41,9 +41,9 @@ impl Codec {
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
-            Self::Hevc => &[Kind::HevcDecoder],
-            Self::Vp8 => &[Kind::Vp8Decoder],
-            Self::Vp9 => &[Kind::Vp9Decoder],
+            Self::Hevc => &[Kind::HevcDecoder, Kind::HevcStatelessDecoder],
+            Self::Vp8 => &[Kind::Vp8Decoder, Kind::Vp8StatelessDecoder],
+            Self::Vp9 => &[Kind::Vp9Decoder, Kind::Vp9StatelessDecoder],
             Self::Av1 => &[Kind::Av1Decoder],
             Self::Mpeg2 => &[Kind::Mpeg2Decoder],
             Self::Mpeg4 => &[Kind::Mpeg4Decoder],

@@ -4,6 +4,7 @@
 //! piece's picture is returned as soon as it is complete. The library learns the references between
 //! pictures from the slice headers.
 
+use crate::decoder::check_size;
 use crate::library::{Codec, Error, Library};
 use vb3_codec::{Config, Field, Out, Stop, StreamFormat};
 
@@ -33,7 +34,7 @@ impl Stateless {
             return match failed {
                 Some(error) if error.unsupported => out.unsupported(tag, &error.sentence),
                 Some(error) => out.corrupt(tag, &error.sentence),
-                None => out.corrupt(tag, "the slices are of no picture that can be decoded"),
+                None => out.corrupt(tag, "the input has no picture that can be decoded"),
             };
         };
         let Some(planes) = picture.planes else {
@@ -41,6 +42,9 @@ impl Stateless {
                 format!("the stream's pictures are {pixels}; the device has 8-bit 4:2:0 alone");
             return out.unsupported(tag, &sentence);
         };
+        if let Err(sentence) = check_size(&picture.format) {
+            return out.unsupported(tag, &sentence);
+        }
         let size = |format: &StreamFormat| (format.visible.width, format.visible.height);
         let format = picture.format;
         if self.format.as_ref().map(size) != Some(size(&format)) {

@@ -199,6 +199,21 @@ pub(crate) const ROWS: &[Row] = &[
         "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec",
     ),
     codec(
+        "hevcdec-stateless",
+        Kind::HevcStatelessDecoder,
+        "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec",
+    ),
+    codec(
+        "vp8dec-stateless",
+        Kind::Vp8StatelessDecoder,
+        "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec",
+    ),
+    codec(
+        "vp9dec-stateless",
+        Kind::Vp9StatelessDecoder,
+        "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec",
+    ),
+    codec(
         "hevcdec",
         Kind::HevcDecoder,
         "a stateful HEVC decoder; needs libavcodec",

@@ -1,19 +1,24 @@
-//! A stateless H.264 decoder: slices of a picture at OUTPUT, its parameters in the controls of a media
+//! Stateless decoders: a picture's slices or frame at OUTPUT, its parameters in the controls of a media
 //! request, the picture at CAPTURE.
 //!
 //! The program parses the stream and assigns buffers to pictures. The codec library in its
 //! [`Worker`](vb3_codec::Worker) parses streams, too. So it gets each picture with parameter sets made
-//! from the controls, and keeps its own reference pictures, chosen by the slice headers. The controls
-//! for references are checked and not used.
+//! from the controls, and keeps its own reference pictures, chosen by the headers of slices and frames.
+//! Except for H.264, the CAPTURE buffers that the controls name as references must exist.
 //!
 //! The process copies each complete picture to the CAPTURE buffer of its request. It does not decode in
 //! place, since the program may use the buffer again while the library still reads the picture.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole
-//! frames with start codes; STREAMOFF at either queue drops all reference pictures; a picture whose
-//! slices use several picture parameter sets is returned with an error.
+//! frames, with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a
+//! picture whose slices use several picture parameter sets is returned with an error. A missing
+//! reference is an error, too; hantro and rkvdec read the buffer that they write instead.
 
-mod controls;
+mod h264;
+mod hevc;
+mod syntax;
+mod vp8;
+mod vp9;
 mod work;
 
 use super::decoder::table;
@@ -21,22 +26,15 @@ use super::device::{Coder, M2mEngine, Parts};
 use super::raw::RawFormats;
 use super::{CodecProcess, raw};
 use crate::Failure;
-use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
+use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL};
-use controls::Parameters;
+use std::collections::BTreeMap;
+use syntax::{Parameters, Syntax};
 use vb3_queue::{DriverError, Requests};
-use vb3_v4l2::{Bus, ControlValue, Flow, Format, FrameSizes, Progress, pixfmt};
+use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress, pixfmt};
 use work::{FirstField, Job};
-
-/// Pixels of a macroblock's side. Pictures contain whole macroblocks.
-const MACROBLOCK: u32 = 16;
-
-const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
-    width: (MACROBLOCK, WIDTH_MAX, MACROBLOCK),
-    height: (MACROBLOCK, HEIGHT_MAX, MACROBLOCK),
-};
 
 /// One open file of a stateless decoder.
 pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
@@ -44,7 +42,10 @@ pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
 /// The stateless decoder's part of a coder.
 #[derive(Debug)]
 pub(crate) struct Stateless<C> {
+    syntax: &'static Syntax,
     parameters: Parameters,
+    /// The timestamps of pictures in nanoseconds, by the index of their CAPTURE buffer.
+    pictures: BTreeMap<u32, u64>,
     /// The request that the worker has.
     job: Option<Job<C>>,
     /// The tag of the last one.
@@ -64,14 +65,16 @@ impl<C> StatelessDecoder<C> {
     /// SPEC names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);
-        let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
+        let row = row.and_then(|row| Some((row, Syntax::of(row.kind)?)));
+        let (row, syntax) =
+            row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let pixels = raw::formats(row.kind, spec.mplane);
-        let raw = RawFormats::new(spec, pixels, SIZES);
+        let raw = RawFormats::new(spec, pixels, syntax.sizes());
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
-        let (width, height) = whole_macroblocks(size.width(), size.height());
+        let (width, height) = syntax.round_up((size.width(), size.height()));
         let start = (coded.first()).and_then(|pixel| Format::new(pixel, width, height));
         let mut start = start.ok_or_else(none)?;
         start.color = raw::REC709;
@@ -86,7 +89,9 @@ impl<C> StatelessDecoder<C> {
             capture: shown,
             worker,
             own: Stateless {
+                syntax,
                 parameters: Parameters::default(),
+                pictures: BTreeMap::new(),
                 job: None,
                 tag: 0,
                 held: None,
@@ -103,25 +108,20 @@ impl<C> StatelessDecoder<C> {
 
     /// Adjusts a format for OUTPUT.
     fn try_coded(&self, wanted: &Format) -> Format {
-        let (width, height) = whole_macroblocks(wanted.width, wanted.height);
+        let syntax = self.own.syntax;
+        let (width, height) = syntax.round_up((wanted.width, wanted.height));
         let wanted = Format {
             width,
             height,
             ..*wanted
         };
-        let made = Format::negotiate(&wanted, &self.coded, SIZES, true);
+        let made = Format::negotiate(&wanted, &self.coded, syntax.sizes(), true);
         let mut format = made.unwrap_or(self.output.format);
         if wanted.color.colorspace == 0 {
             format.color = raw::REC709;
         }
         format
     }
-}
-
-/// Returns the size in pixels, rounded up to whole macroblocks.
-fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
-    let whole = |length: u32, most| length.min(most).next_multiple_of(MACROBLOCK);
-    (whole(width, WIDTH_MAX), whole(height, HEIGHT_MAX))
 }
 
 impl<C> M2mEngine<C> for StatelessDecoder<C> {
@@ -152,11 +152,16 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
     }
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        controls::check(id, value)
+        match value {
+            ControlValue::Compound(bytes) => (self.own.syntax.check)(id, bytes).map_err(|_| EINVAL),
+            _ => Ok(()),
+        }
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        self.own.parameters.set(id, value);
+        if let ControlValue::Compound(bytes) = value {
+            self.own.parameters.set(id, bytes);
+        }
         Ok(())
     }
 

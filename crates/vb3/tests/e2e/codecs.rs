@@ -237,6 +237,7 @@ fn without_the_library_it_is_refused_with_the_reason() {
         ("hevcenc", "encoding HEVC"),
         ("vp8enc", "encoding VP8"),
         ("h264dec-stateless", "H.264 by requests"),
+        ("vp9dec-stateless", "VP9 by requests"),
     ];
     for (device, codec) in devices {
         let dir = crate::common::tempdir();

@@ -1,7 +1,8 @@
-//! The stateless H.264 decoder: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures, and wrong
+//! Stateless decoders. H.264: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures, and wrong
 //! or random controls do no harm.
 
 mod fields;
+mod frames;
 
 use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec};
 use crate::streams::by_ffmpeg;
@@ -154,21 +155,31 @@ fn expect_top_left(file: &Path) {
     println!("{file}: the top left of {count} pictures");
 }
 
+/// v4l2-compliance streams (`-s`) only without requests, which these decoders refuse.
 #[test]
 fn compliance() {
     if lacks("v4l2-compliance") || lacks_libavcodec() {
         return;
     }
-    for node in [["-d", "/dev/video0"], ["-m", "/dev/media0"]] {
-        let run = Run::on("soc-cma").device(DEVICE);
-        let outcome = run.program(["v4l2-compliance"]).and(node).run();
-        let text = &outcome.stdout;
-        let clean = text.trim_end().ends_with("Failed: 0, Warnings: 0");
-        assert!(clean, "{node:?}:\n{text}");
-        assert!(text.contains("Standard Compound Controls: 4"), "{text}");
-        // Tests of requests are among the media device's.
-        assert!(node[0] == "-d" || text.contains("test Requests: OK"));
-        outcome.expect_success();
+    let devices = [
+        (DEVICE, 4),
+        ("hevcdec-stateless", 4),
+        ("vp8dec-stateless", 1),
+        ("vp9dec-stateless", 2),
+    ];
+    for (device, compounds) in devices {
+        for node in [["-d", "/dev/video0"], ["-m", "/dev/media0"]] {
+            let run = Run::on("soc-cma").device(device);
+            let outcome = run.program(["v4l2-compliance"]).and(node).run();
+            let text = &outcome.stdout;
+            let clean = text.trim_end().ends_with("Failed: 0, Warnings: 0");
+            assert!(clean, "{device} {node:?}:\n{text}");
+            let wanted = format!("Standard Compound Controls: {compounds} ");
+            assert!(text.contains(&wanted), "{text}");
+            // Tests of requests are among the media device's.
+            assert!(node[0] == "-d" || text.contains("test Requests: OK"));
+            outcome.expect_success();
+        }
     }
 }
 

@@ -77,7 +77,7 @@ const LEVELS_TO_6_2: &[&str] = &[
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 /// `v4l2_ctrl_get_menu`; drivers/media/platform/verisilicon for stateless ones.
-static ROWS: [Row; 9] = [
+static ROWS: [Row; 12] = [
     row(
         Kind::H264Decoder,
         "H.264 Decoder",
@@ -228,6 +228,83 @@ static ROWS: [Row; 9] = [
                 cid::STATELESS_H264_DECODE_PARAMS,
                 "H264 Decode Parameters",
                 CompoundType::H264DecodeParams,
+            ),
+        ],
+    ),
+    row(
+        Kind::HevcStatelessDecoder,
+        "HEVC Stateless Decoder",
+        FourCc::HEVC_SLICE,
+        Input::Request,
+        &[
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEVC_PROFILE,
+                "HEVC Profile",
+                &["Main", "Main Still Picture"],
+                0,
+            ),
+            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 12),
+            ControlSpec::menu(
+                cid::STATELESS_HEVC_DECODE_MODE,
+                "HEVC Decode Mode",
+                &["", "Frame-Based"],
+                1,
+            ),
+            ControlSpec::menu(
+                cid::STATELESS_HEVC_START_CODE,
+                "HEVC Start Code",
+                &["", "Annex B Start Code"],
+                1,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_SPS,
+                "HEVC Sequence Parameter Set",
+                CompoundType::HevcSps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_PPS,
+                "HEVC Picture Parameter Set",
+                CompoundType::HevcPps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_SCALING_MATRIX,
+                "HEVC Scaling Matrix",
+                CompoundType::HevcScalingMatrix,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_DECODE_PARAMS,
+                "HEVC Decode Parameters",
+                CompoundType::HevcDecodeParams,
+            ),
+        ],
+    ),
+    row(
+        Kind::Vp8StatelessDecoder,
+        "VP8 Stateless Decoder",
+        FourCc::VP8_FRAME,
+        Input::Request,
+        &[ControlSpec::compound(
+            cid::STATELESS_VP8_FRAME,
+            "VP8 Frame Parameters",
+            CompoundType::Vp8Frame,
+        )],
+    ),
+    row(
+        Kind::Vp9StatelessDecoder,
+        "VP9 Stateless Decoder",
+        FourCc::VP9_FRAME,
+        Input::Request,
+        &[
+            ControlSpec::menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
+            ControlSpec::compound(
+                cid::STATELESS_VP9_FRAME,
+                "VP9 Frame Decode Parameters",
+                CompoundType::Vp9Frame,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_VP9_COMPRESSED_HDR,
+                "VP9 Probabilities Updates",
+                CompoundType::Vp9CompressedHdr,
             ),
         ],
     ),

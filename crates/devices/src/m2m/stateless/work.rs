@@ -2,11 +2,11 @@
 
 use super::StatelessDecoder;
 use crate::m2m::device::{FrameWorker as _, Outcome};
-use crate::m2m::picture::Content;
+use crate::m2m::picture::{Content, holds};
 use crate::m2m::{Meta, loan};
 use crate::surface::FIELD_NONE;
-use vb3_codec::parameter_sets::check_slices;
-use vb3_codec::{Chroma, Event, Job as CodecJob, Refused, StreamFormat};
+use std::collections::BTreeMap;
+use vb3_codec::{Chroma, Event, Job as CodecJob, MAX_INPUT, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress, sys};
 
@@ -91,6 +91,7 @@ impl<C> StatelessDecoder<C> {
         if let Some(held) = self.own.held.take() {
             self.capture.tokens.push_front(held.target);
         }
+        self.own.pictures.clear();
         if self.worker.submit(CodecJob::Flush).is_err() {
             self.restart();
         }
@@ -144,7 +145,7 @@ impl<C> StatelessDecoder<C> {
         let found = (format.visible.width, format.visible.height);
         self.own.is_lending = false;
         let job = CodecJob::ProceedByLoan(Chroma::Pairs);
-        let fits = found == (buffers.width, buffers.height);
+        let fits = holds(&buffers, found, format.bits);
         if !fits || self.worker.submit(job).is_err() {
             self.worker.take_back();
             self.fail_job(progress);
@@ -297,26 +298,18 @@ impl<C> StatelessDecoder<C> {
         };
         let size = (self.capture.format.width, self.capture.format.height);
         let tag = self.own.tag.wrapping_add(1);
-        let sets = self.own.parameters.sets(size).map_err(Unfit::Refused);
-        let given = sets.map(|sets| {
-            let Ok(Some(plane)) = source.plane(0) else {
-                return Err(Refused::Wrong("the buffer was taken back"));
-            };
-            let filled = plane.payload_bytes.min(plane.length_bytes);
-            let bytes = filled.saturating_sub(plane.data_offset);
-            let len = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let len = len.saturating_add(sets.bytes.len());
-            worker.decode_with(tag, len, |to| {
-                let (head, slices) = to.split_at_mut(sets.bytes.len().min(len));
-                head.copy_from_slice(&sets.bytes);
-                bus.read(&plane.cookie, plane.data_offset, slices)
-                    .map_err(|_| Unfit::Fault)?;
-                check_slices(slices, &sets.pps).map_err(Unfit::Refused)
-            })
+        let own = &mut self.own;
+        let given = content(&source, bus).and_then(|content| {
+            let input = (own.syntax.describe)(&own.parameters, size, content);
+            let input = input.map_err(Unfit::Refused)?;
+            own.pictures.remove(&target.index());
+            expect_references(&own.pictures, &input.references).map_err(Unfit::Refused)?;
+            let data = input.bytes.as_slice();
+            Ok(worker.submit(CodecJob::Decode { tag, data }))
         });
         let unfit = match given {
-            Ok(Ok(Ok(()))) => None,
-            Ok(Ok(Err(unfit))) | Err(unfit) => Some(unfit),
+            Ok(Ok(())) => None,
+            Err(unfit) => Some(unfit),
             // An event says how it ended.
             Ok(Err(Refused::Full(_) | Refused::Dead)) => {
                 self.output.tokens.push_front(source);
@@ -325,6 +318,9 @@ impl<C> StatelessDecoder<C> {
             }
             Ok(Err(refused)) => Some(Unfit::Refused(refused.to_string())),
         };
+        if unfit.is_none() {
+            own.pictures.insert(target.index(), source.timestamp_ns());
+        }
         let job = Job {
             tag,
             source,
@@ -349,5 +345,37 @@ impl<C> StatelessDecoder<C> {
             }
         }
         true
+    }
+}
+
+/// Returns the bytes of an OUTPUT buffer.
+fn content<C>(source: &Active<C>, bus: &mut dyn Bus<C>) -> Result<Vec<u8>, Unfit> {
+    let Ok(Some(plane)) = source.plane(0) else {
+        return Err(Unfit::Refused("the buffer was taken back".to_owned()));
+    };
+    let filled = plane.payload_bytes.min(plane.length_bytes);
+    let bytes = filled.saturating_sub(plane.data_offset);
+    let found = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if found > MAX_INPUT {
+        let limit = MAX_INPUT;
+        return Err(Unfit::Refused(
+            Refused::TooLong { found, limit }.to_string(),
+        ));
+    }
+    let mut content = vec![0; found];
+    bus.read(&plane.cookie, plane.data_offset, &mut content)
+        .map_err(|_| Unfit::Fault)?;
+    Ok(content)
+}
+
+/// Checks that CAPTURE buffers have the pictures with these timestamps.
+fn expect_references(pictures: &BTreeMap<u32, u64>, references: &[u64]) -> Result<(), String> {
+    let is_missing = |wanted: &&u64| !pictures.values().any(|found| found == *wanted);
+    match references.iter().find(is_missing) {
+        None => Ok(()),
+        Some(missing) => Err(format!(
+            "no CAPTURE buffer has the reference picture with timestamp {missing} ns; a buffer has \
+             its picture until another one is decoded into it, or a queue stops"
+        )),
     }
 }

@@ -1,0 +1,229 @@
+//! H.264: parameter sets from the controls precede a picture's slices.
+
+use super::syntax::{Input, Parameters, expect_size};
+use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
+use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
+
+/// Puts the parameter sets in front of a picture's slices.
+///
+/// # Errors
+/// A sentence about a missing or unsupported part.
+pub(super) fn describe(
+    parameters: &Parameters,
+    size: (u32, u32),
+    slices: Vec<u8>,
+) -> Result<Input, String> {
+    let (mut bytes, pps) = sets(parameters, size)?;
+    check_slices(&slices, &pps)?;
+    bytes.extend(slices);
+    Ok(Input {
+        bytes,
+        references: Vec::new(),
+    })
+}
+
+/// Returns the parameter sets of the next picture, whose size must be the format's.
+fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), String> {
+    let sps = parameters.need(
+        cid::STATELESS_H264_SPS,
+        "V4L2_CID_STATELESS_H264_SPS",
+        H264Sps::read,
+    )?;
+    let pps = parameters.get(cid::STATELESS_H264_PPS, H264Pps::read);
+    let pps = pps.unwrap_or_default();
+    check_samples(&sps)?;
+    expect_size(coded_size(&sps), size)?;
+    if pps.seq_parameter_set_id != sps.seq_parameter_set_id {
+        return Err(format!(
+            "the picture parameter set belongs to sequence parameter set {}, and the one given has \
+             number {}",
+            pps.seq_parameter_set_id, sps.seq_parameter_set_id
+        ));
+    }
+    if pps.num_slice_groups_minus1 > 0 {
+        return Err(format!(
+            "the picture has {} slice groups, whose map no control holds; only pictures of one are \
+             decoded",
+            u32::from(pps.num_slice_groups_minus1) + 1
+        ));
+    }
+    let scaling = match u32::from(pps.flags) & sys::V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT {
+        0 => None,
+        _ => Some(parameters.need(
+            cid::STATELESS_H264_SCALING_MATRIX,
+            "V4L2_CID_STATELESS_H264_SCALING_MATRIX",
+            H264ScalingMatrix::read,
+        )?),
+    };
+    let pps = picture_set(&pps, scaling.as_ref());
+    let mut bytes = sequence_set(&sps).write();
+    bytes.extend(pps.write()?);
+    Ok((bytes, pps))
+}
+
+/// Checks the value of a control.
+///
+/// # Errors
+/// A sentence about unsupported samples.
+pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
+    match H264Sps::read(value).filter(|_| id == cid::STATELESS_H264_SPS) {
+        Some(sps) => check_samples(&sps),
+        None => Ok(()),
+    }
+}
+
+/// Checks that samples are 8-bit 4:2:0.
+fn check_samples(sps: &H264Sps) -> Result<(), String> {
+    let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
+    if sps.chroma_format_idc == 1 && depths == [0, 0] {
+        return Ok(());
+    }
+    Err(format!(
+        "the device decodes 8-bit 4:2:0 (chroma_format_idc 1), and the sequence has \
+         chroma_format_idc {} with {} bits of luma and {} of chroma",
+        sps.chroma_format_idc,
+        u32::from(depths[0]) + 8,
+        u32::from(depths[1]) + 8,
+    ))
+}
+
+/// Returns a frame's size in pixels, with all its macroblocks.
+fn coded_size(sps: &H264Sps) -> (u32, u32) {
+    let fields = match sps.flags & sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY {
+        0 => 2,
+        _ => 1,
+    };
+    let width = (u32::from(sps.pic_width_in_mbs_minus1) + 1) * 16;
+    let height = (u32::from(sps.pic_height_in_map_units_minus1) + 1) * 16 * fields;
+    (width, height)
+}
+
+fn sequence_set(sps: &H264Sps) -> Sps {
+    let flag = |flag| sps.flags & flag != 0;
+    Sps {
+        profile_idc: sps.profile_idc,
+        constraint_set_flags: sps.constraint_set_flags,
+        level_idc: sps.level_idc,
+        seq_parameter_set_id: sps.seq_parameter_set_id,
+        chroma_format_idc: sps.chroma_format_idc,
+        bit_depth_luma_minus8: sps.bit_depth_luma_minus8,
+        bit_depth_chroma_minus8: sps.bit_depth_chroma_minus8,
+        qpprime_y_zero_transform_bypass: flag(
+            sys::V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS,
+        ),
+        log2_max_frame_num_minus4: sps.log2_max_frame_num_minus4,
+        order: match sps.pic_order_cnt_type {
+            0 => PictureOrder::Lsb {
+                log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
+            },
+            1 => PictureOrder::Expected {
+                delta_pic_order_always_zero: flag(
+                    sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO,
+                ),
+                offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
+                offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
+                offset_for_ref_frame: sps.offset_for_ref_frame.clone(),
+            },
+            _ => PictureOrder::Decoding,
+        },
+        max_num_ref_frames: sps.max_num_ref_frames,
+        gaps_in_frame_num_value_allowed: flag(
+            sys::V4L2_H264_SPS_FLAG_GAPS_IN_FRAME_NUM_VALUE_ALLOWED,
+        ),
+        pic_width_in_mbs_minus1: sps.pic_width_in_mbs_minus1,
+        pic_height_in_map_units_minus1: sps.pic_height_in_map_units_minus1,
+        frame_mbs_only: flag(sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY),
+        mb_adaptive_frame_field: flag(sys::V4L2_H264_SPS_FLAG_MB_ADAPTIVE_FRAME_FIELD),
+        direct_8x8_inference: flag(sys::V4L2_H264_SPS_FLAG_DIRECT_8X8_INFERENCE),
+    }
+}
+
+fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
+    let flag = |flag: u32| u32::from(pps.flags) & flag != 0;
+    Pps {
+        pic_parameter_set_id: pps.pic_parameter_set_id,
+        seq_parameter_set_id: pps.seq_parameter_set_id,
+        entropy_coding_mode: flag(sys::V4L2_H264_PPS_FLAG_ENTROPY_CODING_MODE),
+        bottom_field_pic_order_in_frame_present: flag(
+            sys::V4L2_H264_PPS_FLAG_BOTTOM_FIELD_PIC_ORDER_IN_FRAME_PRESENT,
+        ),
+        num_ref_idx_l0_default_active_minus1: pps.num_ref_idx_l0_default_active_minus1,
+        num_ref_idx_l1_default_active_minus1: pps.num_ref_idx_l1_default_active_minus1,
+        weighted_pred: flag(sys::V4L2_H264_PPS_FLAG_WEIGHTED_PRED),
+        weighted_bipred_idc: pps.weighted_bipred_idc,
+        pic_init_qp_minus26: pps.pic_init_qp_minus26,
+        pic_init_qs_minus26: pps.pic_init_qs_minus26,
+        chroma_qp_index_offset: pps.chroma_qp_index_offset,
+        second_chroma_qp_index_offset: pps.second_chroma_qp_index_offset,
+        deblocking_filter_control_present: flag(
+            sys::V4L2_H264_PPS_FLAG_DEBLOCKING_FILTER_CONTROL_PRESENT,
+        ),
+        constrained_intra_pred: flag(sys::V4L2_H264_PPS_FLAG_CONSTRAINED_INTRA_PRED),
+        redundant_pic_cnt_present: flag(sys::V4L2_H264_PPS_FLAG_REDUNDANT_PIC_CNT_PRESENT),
+        transform_8x8_mode: flag(sys::V4L2_H264_PPS_FLAG_TRANSFORM_8X8_MODE),
+        scaling: scaling.map(|lists| ScalingLists {
+            lists_4x4: lists.lists_4x4,
+            lists_8x8: [lists.lists_8x8[0], lists.lists_8x8[1]],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_v4l2::CompoundType;
+
+    /// Changes bytes of the parameters for 64x32 pixels, and returns the reason of the refusal.
+    fn refused(id: u32, at: usize, value: u8, size: (u32, u32)) -> Option<String> {
+        let mut sps = vec![0; CompoundType::H264Sps.size()];
+        sps[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, chroma_format_idc)] = 1;
+        sps[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, pic_width_in_mbs_minus1)] = 3;
+        sps[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, pic_height_in_map_units_minus1)] = 1;
+        let flags = core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, flags);
+        sps[flags] = sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY.to_le_bytes()[0];
+        let mut pps = vec![0; CompoundType::H264Pps.size()];
+        match id {
+            cid::STATELESS_H264_SPS => sps[at] = value,
+            _ => pps[at] = value,
+        }
+        let mut parameters = Parameters::default();
+        parameters.set(cid::STATELESS_H264_SPS, &sps);
+        parameters.set(cid::STATELESS_H264_PPS, &pps);
+        sets(&parameters, size).err()
+    }
+
+    #[test]
+    fn what_is_not_decoded_is_named() {
+        const SPS: u32 = cid::STATELESS_H264_SPS;
+        const PPS: u32 = cid::STATELESS_H264_PPS;
+        let flags = core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, flags);
+        let depth = core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, bit_depth_luma_minus8);
+        let groups = core::mem::offset_of!(sys::v4l2_ctrl_h264_pps, num_slice_groups_minus1);
+        let set = core::mem::offset_of!(sys::v4l2_ctrl_h264_pps, seq_parameter_set_id);
+        let matrix = core::mem::offset_of!(sys::v4l2_ctrl_h264_pps, flags);
+        let fits = (64, 32);
+        assert_eq!(refused(SPS, 0, 0, fits), None);
+        for (id, at, value, size, reason) in [
+            (SPS, 0, 0, (64, 64), "64x32"),
+            (SPS, flags, 0, fits, "64x64"),
+            (SPS, depth, 2, fits, "10 bits"),
+            (PPS, groups, 1, fits, "2 slice groups"),
+            (PPS, set, 3, fits, "set 3"),
+            (PPS, matrix, 0x80, fits, "SCALING_MATRIX"),
+        ] {
+            let said = refused(id, at, value, size).expect(reason);
+            assert!(said.contains(reason), "{reason}: {said}");
+        }
+        let none = sets(&Parameters::default(), fits).unwrap_err();
+        assert!(none.contains("H264_SPS"), "{none}");
+    }
+
+    #[test]
+    fn a_sequence_that_is_not_decoded_cannot_be_set() {
+        let mut bytes = vec![0; CompoundType::H264Sps.size()];
+        bytes[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, chroma_format_idc)] = 1;
+        assert_eq!(check(cid::STATELESS_H264_SPS, &bytes), Ok(()));
+        bytes[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, bit_depth_luma_minus8)] = 1;
+        assert!(check(cid::STATELESS_H264_SPS, &bytes).is_err());
+    }
+}
