@@ -207,8 +207,8 @@ impl Device {
             others => format!("{} and {last}", others.join(", ")),
         };
         Some(format!(
-            "{} has a {} {streams} decoder, which is not simulated; of stateless codecs, H.264 \
-             decoders alone are",
+            "{} has a {} {streams} decoder, which is not simulated; of stateless codecs, decoders of \
+             H.264, HEVC, VP8 and VP9 are",
             self.path,
             codec.name()
         ))
