@@ -55,6 +55,10 @@ impl Image<'_> {
         byte
     }
 
+    pub(crate) fn i8(&self, at: usize) -> i8 {
+        self.u8(at).cast_signed()
+    }
+
     pub(crate) fn u16(&self, at: usize) -> u16 {
         u16::from_ne_bytes(self.get(at))
     }

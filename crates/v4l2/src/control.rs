@@ -1,7 +1,15 @@
 //! Controls: declarations of drivers, allowed values, and their calls.
 
+mod compound;
 mod h264;
+mod hevc;
 mod spec;
+mod vp8;
+mod vp9;
 
-pub use h264::{CompoundType, H264Pps, H264ScalingMatrix, H264Sps};
+pub use compound::CompoundType;
+pub use h264::{H264Pps, H264ScalingMatrix, H264Sps};
+pub use hevc::{HevcDecodeParams, HevcPps, HevcReference, HevcScalingMatrix, HevcSps};
 pub use spec::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT, Master};
+pub use vp8::Vp8FrameHeader;
+pub use vp9::Vp9FrameHeader;

@@ -265,7 +265,7 @@ pub(crate) const fn bits32(value: i64) -> i32 {
 fn default_of(kind: &ControlKind) -> ControlValue {
     match kind {
         ControlKind::Text { default, .. } => ControlValue::Text((*default).to_owned()),
-        ControlKind::Compound(of) => ControlValue::Compound(vec![0; of.size()]),
+        ControlKind::Compound(of) => ControlValue::Compound(of.initial()),
         _ => ControlValue::Number(range_of(kind).default),
     }
 }

@@ -43,7 +43,8 @@ pub use context::Context;
 pub use contexts::FlowProgress;
 pub use control::{
     CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix,
-    H264Sps, Master,
+    H264Sps, HevcDecodeParams, HevcPps, HevcReference, HevcScalingMatrix, HevcSps, Master,
+    Vp8FrameHeader, Vp9FrameHeader,
 };
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};

@@ -6,6 +6,7 @@
 //! (`offset_of!`), and bytes are read by offset.
 
 #[allow(
+    clippy::type_complexity,
     missing_docs,
     non_camel_case_types,
     non_upper_case_globals,

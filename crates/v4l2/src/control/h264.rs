@@ -3,68 +3,12 @@
 //! Source: Linux 7.2 include/uapi/linux/v4l2-controls.h, differs: slice controls are left out, since
 //! decoders of whole frames parse slice headers themselves.
 
+use super::compound::{CompoundType, sized, structure};
 use crate::bytes::{Image, field};
-use crate::{Error, sys};
-
-/// Which structure a control holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CompoundType {
-    /// `struct v4l2_ctrl_h264_sps`.
-    H264Sps,
-    /// `struct v4l2_ctrl_h264_pps`.
-    H264Pps,
-    /// `struct v4l2_ctrl_h264_scaling_matrix`.
-    H264ScalingMatrix,
-    /// `struct v4l2_ctrl_h264_decode_params`.
-    H264DecodeParams,
-}
+use crate::sys;
 
 /// Length of the longest list of field references.
 const MAX_REFERENCES: u8 = 2 * sys::V4L2_H264_NUM_DPB_ENTRIES as u8;
-
-impl CompoundType {
-    /// `V4L2_CTRL_TYPE_*`.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::H264Sps => sys::V4L2_CTRL_TYPE_H264_SPS,
-            Self::H264Pps => sys::V4L2_CTRL_TYPE_H264_PPS,
-            Self::H264ScalingMatrix => sys::V4L2_CTRL_TYPE_H264_SCALING_MATRIX,
-            Self::H264DecodeParams => sys::V4L2_CTRL_TYPE_H264_DECODE_PARAMS,
-        }
-    }
-
-    /// Returns the size of the structure in bytes.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        match self {
-            Self::H264Sps => size_of::<sys::v4l2_ctrl_h264_sps>(),
-            Self::H264Pps => size_of::<sys::v4l2_ctrl_h264_pps>(),
-            Self::H264ScalingMatrix => size_of::<sys::v4l2_ctrl_h264_scaling_matrix>(),
-            Self::H264DecodeParams => size_of::<sys::v4l2_ctrl_h264_decode_params>(),
-        }
-    }
-
-    /// Checks a structure, and clears fields without meaning.
-    ///
-    /// # Errors
-    /// EINVAL for values that no stream may have.
-    ///
-    /// Source: Linux 7.2 `std_validate_compound`.
-    pub(crate) fn validate(self, bytes: &mut [u8]) -> Result<(), Error> {
-        if bytes.len() != self.size() {
-            return Err(Error::Invalid);
-        }
-        let image = &mut Image(bytes);
-        let good = match self {
-            Self::H264Sps => validate_sps(image),
-            Self::H264Pps => validate_pps(image),
-            Self::H264ScalingMatrix => true,
-            Self::H264DecodeParams => validate_decode_params(image),
-        };
-        good.then_some(()).ok_or(Error::Invalid)
-    }
-}
 
 /// Returns whether the profile's parameter sets contain the chroma format.
 fn has_chroma_format(profile_idc: u8) -> bool {
@@ -74,7 +18,7 @@ fn has_chroma_format(profile_idc: u8) -> bool {
     )
 }
 
-fn validate_sps(sps: &mut Image<'_>) -> bool {
+pub(super) fn validate_sps(sps: &mut Image<'_>) -> bool {
     let profile = sps.u8(field!(v4l2_ctrl_h264_sps.profile_idc));
     let mut flags = sps.u32(field!(v4l2_ctrl_h264_sps.flags));
     let order = sps.u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type));
@@ -120,7 +64,7 @@ fn validate_sps(sps: &mut Image<'_>) -> bool {
         && sps.u8(field!(v4l2_ctrl_h264_sps.max_num_ref_frames)) <= MAX_REFERENCES
 }
 
-fn validate_pps(pps: &Image<'_>) -> bool {
+pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
     let signed = |at| pps.u8(at).cast_signed();
     let references = [
         field!(v4l2_ctrl_h264_pps.num_ref_idx_l0_default_active_minus1),
@@ -139,7 +83,7 @@ fn validate_pps(pps: &Image<'_>) -> bool {
         && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))
 }
 
-fn validate_decode_params(params: &mut Image<'_>) -> bool {
+pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
     let entry = size_of::<sys::v4l2_h264_dpb_entry>();
     for index in 0..sys::V4L2_H264_NUM_DPB_ENTRIES as usize {
         params.clear(index * entry + field!(v4l2_h264_dpb_entry.reserved), 5);
@@ -214,53 +158,20 @@ impl H264Sps {
     }
 }
 
-/// A picture parameter set. Names are those of the standard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "fields are syntax elements of ITU-T H.264, 7.3.2.2"
-)]
-pub struct H264Pps {
-    pub pic_parameter_set_id: u8,
-    pub seq_parameter_set_id: u8,
-    pub num_slice_groups_minus1: u8,
-    pub num_ref_idx_l0_default_active_minus1: u8,
-    pub num_ref_idx_l1_default_active_minus1: u8,
-    pub weighted_bipred_idc: u8,
-    pub pic_init_qp_minus26: i8,
-    pub pic_init_qs_minus26: i8,
-    pub chroma_qp_index_offset: i8,
-    pub second_chroma_qp_index_offset: i8,
-    /// `V4L2_H264_PPS_FLAG_*`.
-    pub flags: u16,
-}
-
-impl H264Pps {
-    /// Parses a control's value; `None` for another control's.
-    #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut copy = sized(bytes, CompoundType::H264Pps)?;
-        let image = Image(&mut copy);
-        let signed = |at| image.u8(at).cast_signed();
-        Some(Self {
-            pic_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_pps.pic_parameter_set_id)),
-            seq_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_pps.seq_parameter_set_id)),
-            num_slice_groups_minus1: image.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)),
-            num_ref_idx_l0_default_active_minus1: image.u8(field!(
-                v4l2_ctrl_h264_pps.num_ref_idx_l0_default_active_minus1
-            )),
-            num_ref_idx_l1_default_active_minus1: image.u8(field!(
-                v4l2_ctrl_h264_pps.num_ref_idx_l1_default_active_minus1
-            )),
-            weighted_bipred_idc: image.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)),
-            pic_init_qp_minus26: signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)),
-            pic_init_qs_minus26: signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)),
-            chroma_qp_index_offset: signed(field!(v4l2_ctrl_h264_pps.chroma_qp_index_offset)),
-            second_chroma_qp_index_offset: signed(field!(
-                v4l2_ctrl_h264_pps.second_chroma_qp_index_offset
-            )),
-            flags: image.u16(field!(v4l2_ctrl_h264_pps.flags)),
-        })
+structure! {
+    /// A picture parameter set. Names are those of the standard; `flags` are `V4L2_H264_PPS_FLAG_*`.
+    H264Pps, H264Pps, v4l2_ctrl_h264_pps {
+        pic_parameter_set_id: u8,
+        seq_parameter_set_id: u8,
+        num_slice_groups_minus1: u8,
+        num_ref_idx_l0_default_active_minus1: u8,
+        num_ref_idx_l1_default_active_minus1: u8,
+        weighted_bipred_idc: u8,
+        pic_init_qp_minus26: i8,
+        pic_init_qs_minus26: i8,
+        chroma_qp_index_offset: i8,
+        second_chroma_qp_index_offset: i8,
+        flags: u16,
     }
 }
 
@@ -288,19 +199,10 @@ impl H264ScalingMatrix {
     }
 }
 
-fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
-    (bytes.len() == of.size()).then(|| bytes.to_vec())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::compound::tests::judged;
     use super::*;
-
-    fn judged(of: CompoundType, change: impl Fn(&mut Image<'_>)) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; of.size()];
-        change(&mut Image(&mut bytes));
-        of.validate(&mut bytes).ok().map(|()| bytes)
-    }
 
     #[test]
     fn invalid_sequence_parameters_are_refused() {

@@ -101,7 +101,7 @@ pub enum ControlKind {
         /// Default value.
         default: &'static str,
     },
-    /// A structure, initially all zero.
+    /// A structure.
     Compound(CompoundType),
 }
 

@@ -121,10 +121,16 @@ formats! {
     H264_SLICE b"S264" "H.264 Parsed Slice Data", ffmpeg None, bits 8, &[];
     /// HEVC byte stream with start codes.
     HEVC b"HEVC" "HEVC", ffmpeg None, bits 8, &[];
+    /// HEVC slices of a picture. Parameter sets are passed by controls.
+    HEVC_SLICE b"S265" "HEVC Parsed Slice Data", ffmpeg None, bits 8, &[];
     /// VP8 frames.
     VP8 b"VP80" "VP8", ffmpeg None, bits 8, &[];
+    /// VP8 frames whose headers are passed by controls, too.
+    VP8_FRAME b"VP8F" "VP8 Frame", ffmpeg None, bits 8, &[];
     /// VP9 frames or superframes.
     VP9 b"VP90" "VP9", ffmpeg None, bits 8, &[];
+    /// VP9 frames whose headers are passed by controls, too.
+    VP9_FRAME b"VP9F" "VP9 Frame", ffmpeg None, bits 8, &[];
     /// AV1 temporal units.
     AV1 b"AV01" "AV1", ffmpeg None, bits 8, &[];
     /// MPEG-1 or MPEG-2 video stream with start codes.

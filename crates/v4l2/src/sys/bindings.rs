@@ -3,6 +3,7 @@ pub type __suseconds_t = ::core::ffi::c_long;
 pub type __syscall_slong_t = ::core::ffi::c_long;
 pub type __s8 = ::core::ffi::c_schar;
 pub type __u8 = ::core::ffi::c_uchar;
+pub type __s16 = ::core::ffi::c_short;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __s32 = ::core::ffi::c_int;
 pub type __u32 = ::core::ffi::c_uint;
@@ -136,10 +137,77 @@ pub struct v4l2_ctrl_fwht_params {
     pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 40usize]>,
 }
 #[repr(C)]
-#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp8_segment {
+    pub quant_update: [__s8; 4usize],
+    pub lf_update: [__s8; 4usize],
+    pub segment_probs: [__u8; 3usize],
+    pub padding: __u8,
+    pub flags: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp8_loop_filter {
+    pub ref_frm_delta: [__s8; 4usize],
+    pub mb_mode_delta: [__s8; 4usize],
+    pub sharpness_level: __u8,
+    pub level: __u8,
+    pub padding: __u16,
+    pub flags: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp8_quantization {
+    pub y_ac_qi: __u8,
+    pub y_dc_delta: __s8,
+    pub y2_dc_delta: __s8,
+    pub y2_ac_delta: __s8,
+    pub uv_dc_delta: __s8,
+    pub uv_ac_delta: __s8,
+    pub padding: __u16,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp8_entropy {
+    pub coeff_probs: [[[[__u8; 11usize]; 3usize]; 8usize]; 4usize],
+    pub y_mode_probs: [__u8; 4usize],
+    pub uv_mode_probs: [__u8; 3usize],
+    pub mv_probs: [[__u8; 19usize]; 2usize],
+    pub padding: [__u8; 3usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp8_entropy_coder_state {
+    pub range: __u8,
+    pub value: __u8,
+    pub bit_count: __u8,
+    pub padding: __u8,
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_vp8_frame {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 1232usize]>,
+    pub segment: v4l2_vp8_segment,
+    pub lf: v4l2_vp8_loop_filter,
+    pub quant: v4l2_vp8_quantization,
+    pub entropy: v4l2_vp8_entropy,
+    pub coder_state: v4l2_vp8_entropy_coder_state,
+    pub width: __u16,
+    pub height: __u16,
+    pub horizontal_scale: __u8,
+    pub vertical_scale: __u8,
+    pub version: __u8,
+    pub prob_skip_false: __u8,
+    pub prob_intra: __u8,
+    pub prob_last: __u8,
+    pub prob_gf: __u8,
+    pub num_dct_parts: __u8,
+    pub first_part_size: __u32,
+    pub first_part_header_bits: __u32,
+    pub dct_part_sizes: [__u32; 8usize],
+    pub last_frame_ts: __u64,
+    pub golden_frame_ts: __u64,
+    pub alt_frame_ts: __u64,
+    pub flags: __u64,
 }
 #[repr(C)]
 #[repr(align(4))]
@@ -160,16 +228,64 @@ pub struct v4l2_ctrl_mpeg2_quantisation {
     pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 256usize]>,
 }
 #[repr(C)]
-#[repr(align(8))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_sps {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 40usize]>,
+    pub video_parameter_set_id: __u8,
+    pub seq_parameter_set_id: __u8,
+    pub pic_width_in_luma_samples: __u16,
+    pub pic_height_in_luma_samples: __u16,
+    pub bit_depth_luma_minus8: __u8,
+    pub bit_depth_chroma_minus8: __u8,
+    pub log2_max_pic_order_cnt_lsb_minus4: __u8,
+    pub sps_max_dec_pic_buffering_minus1: __u8,
+    pub sps_max_num_reorder_pics: __u8,
+    pub sps_max_latency_increase_plus1: __u8,
+    pub log2_min_luma_coding_block_size_minus3: __u8,
+    pub log2_diff_max_min_luma_coding_block_size: __u8,
+    pub log2_min_luma_transform_block_size_minus2: __u8,
+    pub log2_diff_max_min_luma_transform_block_size: __u8,
+    pub max_transform_hierarchy_depth_inter: __u8,
+    pub max_transform_hierarchy_depth_intra: __u8,
+    pub pcm_sample_bit_depth_luma_minus1: __u8,
+    pub pcm_sample_bit_depth_chroma_minus1: __u8,
+    pub log2_min_pcm_luma_coding_block_size_minus3: __u8,
+    pub log2_diff_max_min_pcm_luma_coding_block_size: __u8,
+    pub num_short_term_ref_pic_sets: __u8,
+    pub num_long_term_ref_pics_sps: __u8,
+    pub chroma_format_idc: __u8,
+    pub sps_max_sub_layers_minus1: __u8,
+    pub reserved: [__u8; 6usize],
+    pub flags: __u64,
 }
 #[repr(C)]
-#[repr(align(8))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_pps {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 64usize]>,
+    pub pic_parameter_set_id: __u8,
+    pub num_extra_slice_header_bits: __u8,
+    pub num_ref_idx_l0_default_active_minus1: __u8,
+    pub num_ref_idx_l1_default_active_minus1: __u8,
+    pub init_qp_minus26: __s8,
+    pub diff_cu_qp_delta_depth: __u8,
+    pub pps_cb_qp_offset: __s8,
+    pub pps_cr_qp_offset: __s8,
+    pub num_tile_columns_minus1: __u8,
+    pub num_tile_rows_minus1: __u8,
+    pub column_width_minus1: [__u8; 20usize],
+    pub row_height_minus1: [__u8; 22usize],
+    pub pps_beta_offset_div2: __s8,
+    pub pps_tc_offset_div2: __s8,
+    pub log2_parallel_merge_level_minus2: __u8,
+    pub reserved: __u8,
+    pub flags: __u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_hevc_dpb_entry {
+    pub timestamp: __u64,
+    pub flags: __u8,
+    pub field_pic: __u8,
+    pub reserved: __u16,
+    pub pic_order_cnt_val: __s32,
 }
 #[repr(C)]
 #[repr(align(8))]
@@ -178,16 +294,61 @@ pub struct v4l2_ctrl_hevc_slice_params {
     pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 280usize]>,
 }
 #[repr(C)]
-#[repr(align(8))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_decode_params {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 328usize]>,
+    pub pic_order_cnt_val: __s32,
+    pub short_term_ref_pic_set_size: __u16,
+    pub long_term_ref_pic_set_size: __u16,
+    pub num_active_dpb_entries: __u8,
+    pub num_poc_st_curr_before: __u8,
+    pub num_poc_st_curr_after: __u8,
+    pub num_poc_lt_curr: __u8,
+    pub poc_st_curr_before: [__u8; 16usize],
+    pub poc_st_curr_after: [__u8; 16usize],
+    pub poc_lt_curr: [__u8; 16usize],
+    pub num_delta_pocs_of_ref_rps_idx: __u8,
+    pub reserved: [__u8; 3usize],
+    pub dpb: [v4l2_hevc_dpb_entry; 16usize],
+    pub flags: __u64,
 }
 #[repr(C)]
-#[repr(align(1))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_scaling_matrix {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 1000usize]>,
+    pub scaling_list_4x4: [[__u8; 16usize]; 6usize],
+    pub scaling_list_8x8: [[__u8; 64usize]; 6usize],
+    pub scaling_list_16x16: [[__u8; 64usize]; 6usize],
+    pub scaling_list_32x32: [[__u8; 64usize]; 2usize],
+    pub scaling_list_dc_coef_16x16: [__u8; 6usize],
+    pub scaling_list_dc_coef_32x32: [__u8; 2usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp9_loop_filter {
+    pub ref_deltas: [__s8; 4usize],
+    pub mode_deltas: [__s8; 2usize],
+    pub level: __u8,
+    pub sharpness: __u8,
+    pub flags: __u8,
+    pub reserved: [__u8; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp9_quantization {
+    pub base_q_idx: __u8,
+    pub delta_q_y_dc: __s8,
+    pub delta_q_uv_dc: __s8,
+    pub delta_q_uv_ac: __s8,
+    pub reserved: [__u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp9_segmentation {
+    pub feature_data: [[__s16; 4usize]; 8usize],
+    pub feature_enabled: [__u8; 8usize],
+    pub tree_probs: [__u8; 7usize],
+    pub pred_probs: [__u8; 3usize],
+    pub flags: __u8,
+    pub reserved: [__u8; 5usize],
 }
 #[repr(C)]
 #[repr(align(2))]
@@ -202,16 +363,64 @@ pub struct v4l2_ctrl_hdr10_mastering_display {
     pub _bindgen_opaque_blob: [u32; 6usize],
 }
 #[repr(C)]
-#[repr(align(8))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_vp9_frame {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 168usize]>,
+    pub lf: v4l2_vp9_loop_filter,
+    pub quant: v4l2_vp9_quantization,
+    pub seg: v4l2_vp9_segmentation,
+    pub flags: __u32,
+    pub compressed_header_size: __u16,
+    pub uncompressed_header_size: __u16,
+    pub frame_width_minus_1: __u16,
+    pub frame_height_minus_1: __u16,
+    pub render_width_minus_1: __u16,
+    pub render_height_minus_1: __u16,
+    pub last_frame_ts: __u64,
+    pub golden_frame_ts: __u64,
+    pub alt_frame_ts: __u64,
+    pub ref_frame_sign_bias: __u8,
+    pub reset_frame_context: __u8,
+    pub frame_context_idx: __u8,
+    pub profile: __u8,
+    pub bit_depth: __u8,
+    pub interpolation_filter: __u8,
+    pub tile_cols_log2: __u8,
+    pub tile_rows_log2: __u8,
+    pub reference_mode: __u8,
+    pub reserved: [__u8; 7usize],
 }
 #[repr(C)]
-#[repr(align(1))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vp9_mv_probs {
+    pub joint: [__u8; 3usize],
+    pub sign: [__u8; 2usize],
+    pub classes: [[__u8; 10usize]; 2usize],
+    pub class0_bit: [__u8; 2usize],
+    pub bits: [[__u8; 10usize]; 2usize],
+    pub class0_fr: [[[__u8; 3usize]; 2usize]; 2usize],
+    pub fr: [[__u8; 3usize]; 2usize],
+    pub class0_hp: [__u8; 2usize],
+    pub hp: [__u8; 2usize],
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_vp9_compressed_hdr {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 2040usize]>,
+    pub tx_mode: __u8,
+    pub tx8: [[__u8; 1usize]; 2usize],
+    pub tx16: [[__u8; 2usize]; 2usize],
+    pub tx32: [[__u8; 3usize]; 2usize],
+    pub coef: [[[[[[__u8; 3usize]; 6usize]; 6usize]; 2usize]; 2usize]; 4usize],
+    pub skip: [__u8; 3usize],
+    pub inter_mode: [[__u8; 3usize]; 7usize],
+    pub interp_filter: [[__u8; 2usize]; 4usize],
+    pub is_inter: [__u8; 4usize],
+    pub comp_mode: [__u8; 5usize],
+    pub single_ref: [[__u8; 2usize]; 5usize],
+    pub comp_ref: [__u8; 5usize],
+    pub y_mode: [[__u8; 9usize]; 4usize],
+    pub uv_mode: [[__u8; 9usize]; 10usize],
+    pub partition: [[__u8; 3usize]; 16usize],
+    pub mv: v4l2_vp9_mv_probs,
 }
 #[repr(C)]
 #[repr(align(4))]
@@ -1175,6 +1384,126 @@ pub const V4L2_CID_LINK_FREQ: u32 = 10422529;
 pub const V4L2_CID_PIXEL_RATE: u32 = 10422530;
 pub const V4L2_CID_TEST_PATTERN: u32 = 10422531;
 pub const V4L2_CID_DIGITAL_GAIN: u32 = 10422533;
+pub const V4L2_VP8_SEGMENT_FLAG_ENABLED: u32 = 1;
+pub const V4L2_VP8_SEGMENT_FLAG_UPDATE_MAP: u32 = 2;
+pub const V4L2_VP8_SEGMENT_FLAG_UPDATE_FEATURE_DATA: u32 = 4;
+pub const V4L2_VP8_SEGMENT_FLAG_DELTA_VALUE_MODE: u32 = 8;
+pub const V4L2_VP8_LF_ADJ_ENABLE: u32 = 1;
+pub const V4L2_VP8_LF_DELTA_UPDATE: u32 = 2;
+pub const V4L2_VP8_LF_FILTER_TYPE_SIMPLE: u32 = 4;
+pub const V4L2_VP8_COEFF_PROB_CNT: u32 = 11;
+pub const V4L2_VP8_MV_PROB_CNT: u32 = 19;
+pub const V4L2_VP8_FRAME_FLAG_KEY_FRAME: u32 = 1;
+pub const V4L2_VP8_FRAME_FLAG_EXPERIMENTAL: u32 = 2;
+pub const V4L2_VP8_FRAME_FLAG_SHOW_FRAME: u32 = 4;
+pub const V4L2_VP8_FRAME_FLAG_MB_NO_SKIP_COEFF: u32 = 8;
+pub const V4L2_VP8_FRAME_FLAG_SIGN_BIAS_GOLDEN: u32 = 16;
+pub const V4L2_VP8_FRAME_FLAG_SIGN_BIAS_ALT: u32 = 32;
+pub const V4L2_HEVC_SLICE_TYPE_B: u32 = 0;
+pub const V4L2_HEVC_SLICE_TYPE_P: u32 = 1;
+pub const V4L2_HEVC_SLICE_TYPE_I: u32 = 2;
+pub const V4L2_HEVC_SPS_FLAG_SEPARATE_COLOUR_PLANE: u32 = 1;
+pub const V4L2_HEVC_SPS_FLAG_SCALING_LIST_ENABLED: u32 = 2;
+pub const V4L2_HEVC_SPS_FLAG_AMP_ENABLED: u32 = 4;
+pub const V4L2_HEVC_SPS_FLAG_SAMPLE_ADAPTIVE_OFFSET: u32 = 8;
+pub const V4L2_HEVC_SPS_FLAG_PCM_ENABLED: u32 = 16;
+pub const V4L2_HEVC_SPS_FLAG_PCM_LOOP_FILTER_DISABLED: u32 = 32;
+pub const V4L2_HEVC_SPS_FLAG_LONG_TERM_REF_PICS_PRESENT: u32 = 64;
+pub const V4L2_HEVC_SPS_FLAG_SPS_TEMPORAL_MVP_ENABLED: u32 = 128;
+pub const V4L2_HEVC_SPS_FLAG_STRONG_INTRA_SMOOTHING_ENABLED: u32 = 256;
+pub const V4L2_HEVC_PPS_FLAG_DEPENDENT_SLICE_SEGMENT_ENABLED: u32 = 1;
+pub const V4L2_HEVC_PPS_FLAG_OUTPUT_FLAG_PRESENT: u32 = 2;
+pub const V4L2_HEVC_PPS_FLAG_SIGN_DATA_HIDING_ENABLED: u32 = 4;
+pub const V4L2_HEVC_PPS_FLAG_CABAC_INIT_PRESENT: u32 = 8;
+pub const V4L2_HEVC_PPS_FLAG_CONSTRAINED_INTRA_PRED: u32 = 16;
+pub const V4L2_HEVC_PPS_FLAG_TRANSFORM_SKIP_ENABLED: u32 = 32;
+pub const V4L2_HEVC_PPS_FLAG_CU_QP_DELTA_ENABLED: u32 = 64;
+pub const V4L2_HEVC_PPS_FLAG_PPS_SLICE_CHROMA_QP_OFFSETS_PRESENT: u32 = 128;
+pub const V4L2_HEVC_PPS_FLAG_WEIGHTED_PRED: u32 = 256;
+pub const V4L2_HEVC_PPS_FLAG_WEIGHTED_BIPRED: u32 = 512;
+pub const V4L2_HEVC_PPS_FLAG_TRANSQUANT_BYPASS_ENABLED: u32 = 1024;
+pub const V4L2_HEVC_PPS_FLAG_TILES_ENABLED: u32 = 2048;
+pub const V4L2_HEVC_PPS_FLAG_ENTROPY_CODING_SYNC_ENABLED: u32 = 4096;
+pub const V4L2_HEVC_PPS_FLAG_LOOP_FILTER_ACROSS_TILES_ENABLED: u32 = 8192;
+pub const V4L2_HEVC_PPS_FLAG_PPS_LOOP_FILTER_ACROSS_SLICES_ENABLED: u32 = 16384;
+pub const V4L2_HEVC_PPS_FLAG_DEBLOCKING_FILTER_OVERRIDE_ENABLED: u32 = 32768;
+pub const V4L2_HEVC_PPS_FLAG_PPS_DISABLE_DEBLOCKING_FILTER: u32 = 65536;
+pub const V4L2_HEVC_PPS_FLAG_LISTS_MODIFICATION_PRESENT: u32 = 131072;
+pub const V4L2_HEVC_PPS_FLAG_SLICE_SEGMENT_HEADER_EXTENSION_PRESENT: u32 = 262144;
+pub const V4L2_HEVC_PPS_FLAG_DEBLOCKING_FILTER_CONTROL_PRESENT: u32 = 524288;
+pub const V4L2_HEVC_PPS_FLAG_UNIFORM_SPACING: u32 = 1048576;
+pub const V4L2_HEVC_DPB_ENTRY_LONG_TERM_REFERENCE: u32 = 1;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_FRAME: u32 = 0;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_TOP_FIELD: u32 = 1;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_BOTTOM_FIELD: u32 = 2;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_TOP_BOTTOM: u32 = 3;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_BOTTOM_TOP: u32 = 4;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_TOP_BOTTOM_TOP: u32 = 5;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_BOTTOM_TOP_BOTTOM: u32 = 6;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_FRAME_DOUBLING: u32 = 7;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_FRAME_TRIPLING: u32 = 8;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_TOP_PAIRED_PREVIOUS_BOTTOM: u32 = 9;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_BOTTOM_PAIRED_PREVIOUS_TOP: u32 = 10;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_TOP_PAIRED_NEXT_BOTTOM: u32 = 11;
+pub const V4L2_HEVC_SEI_PIC_STRUCT_BOTTOM_PAIRED_NEXT_TOP: u32 = 12;
+pub const V4L2_HEVC_DPB_ENTRIES_NUM_MAX: u32 = 16;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_SLICE_SAO_LUMA: u32 = 1;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_SLICE_SAO_CHROMA: u32 = 2;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_SLICE_TEMPORAL_MVP_ENABLED: u32 = 4;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_MVD_L1_ZERO: u32 = 8;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_CABAC_INIT: u32 = 16;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_COLLOCATED_FROM_L0: u32 = 32;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_USE_INTEGER_MV: u32 = 64;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_SLICE_DEBLOCKING_FILTER_DISABLED: u32 = 128;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_SLICE_LOOP_FILTER_ACROSS_SLICES_ENABLED: u32 = 256;
+pub const V4L2_HEVC_SLICE_PARAMS_FLAG_DEPENDENT_SLICE_SEGMENT: u32 = 512;
+pub const V4L2_HEVC_DECODE_PARAM_FLAG_IRAP_PIC: u32 = 1;
+pub const V4L2_HEVC_DECODE_PARAM_FLAG_IDR_PIC: u32 = 2;
+pub const V4L2_HEVC_DECODE_PARAM_FLAG_NO_OUTPUT_OF_PRIOR: u32 = 4;
+pub const V4L2_VP9_LOOP_FILTER_FLAG_DELTA_ENABLED: u32 = 1;
+pub const V4L2_VP9_LOOP_FILTER_FLAG_DELTA_UPDATE: u32 = 2;
+pub const V4L2_VP9_SEGMENTATION_FLAG_ENABLED: u32 = 1;
+pub const V4L2_VP9_SEGMENTATION_FLAG_UPDATE_MAP: u32 = 2;
+pub const V4L2_VP9_SEGMENTATION_FLAG_TEMPORAL_UPDATE: u32 = 4;
+pub const V4L2_VP9_SEGMENTATION_FLAG_UPDATE_DATA: u32 = 8;
+pub const V4L2_VP9_SEGMENTATION_FLAG_ABS_OR_DELTA_UPDATE: u32 = 16;
+pub const V4L2_VP9_SEG_LVL_ALT_Q: u32 = 0;
+pub const V4L2_VP9_SEG_LVL_ALT_L: u32 = 1;
+pub const V4L2_VP9_SEG_LVL_REF_FRAME: u32 = 2;
+pub const V4L2_VP9_SEG_LVL_SKIP: u32 = 3;
+pub const V4L2_VP9_SEG_LVL_MAX: u32 = 4;
+pub const V4L2_VP9_SEGMENT_FEATURE_ENABLED_MASK: u32 = 15;
+pub const V4L2_VP9_FRAME_FLAG_KEY_FRAME: u32 = 1;
+pub const V4L2_VP9_FRAME_FLAG_SHOW_FRAME: u32 = 2;
+pub const V4L2_VP9_FRAME_FLAG_ERROR_RESILIENT: u32 = 4;
+pub const V4L2_VP9_FRAME_FLAG_INTRA_ONLY: u32 = 8;
+pub const V4L2_VP9_FRAME_FLAG_ALLOW_HIGH_PREC_MV: u32 = 16;
+pub const V4L2_VP9_FRAME_FLAG_REFRESH_FRAME_CTX: u32 = 32;
+pub const V4L2_VP9_FRAME_FLAG_PARALLEL_DEC_MODE: u32 = 64;
+pub const V4L2_VP9_FRAME_FLAG_X_SUBSAMPLING: u32 = 128;
+pub const V4L2_VP9_FRAME_FLAG_Y_SUBSAMPLING: u32 = 256;
+pub const V4L2_VP9_FRAME_FLAG_COLOR_RANGE_FULL_SWING: u32 = 512;
+pub const V4L2_VP9_SIGN_BIAS_LAST: u32 = 1;
+pub const V4L2_VP9_SIGN_BIAS_GOLDEN: u32 = 2;
+pub const V4L2_VP9_SIGN_BIAS_ALT: u32 = 4;
+pub const V4L2_VP9_RESET_FRAME_CTX_NONE: u32 = 0;
+pub const V4L2_VP9_RESET_FRAME_CTX_SPEC: u32 = 1;
+pub const V4L2_VP9_RESET_FRAME_CTX_ALL: u32 = 2;
+pub const V4L2_VP9_INTERP_FILTER_EIGHTTAP: u32 = 0;
+pub const V4L2_VP9_INTERP_FILTER_EIGHTTAP_SMOOTH: u32 = 1;
+pub const V4L2_VP9_INTERP_FILTER_EIGHTTAP_SHARP: u32 = 2;
+pub const V4L2_VP9_INTERP_FILTER_BILINEAR: u32 = 3;
+pub const V4L2_VP9_INTERP_FILTER_SWITCHABLE: u32 = 4;
+pub const V4L2_VP9_REFERENCE_MODE_SINGLE_REFERENCE: u32 = 0;
+pub const V4L2_VP9_REFERENCE_MODE_COMPOUND_REFERENCE: u32 = 1;
+pub const V4L2_VP9_REFERENCE_MODE_SELECT: u32 = 2;
+pub const V4L2_VP9_PROFILE_MAX: u32 = 3;
+pub const V4L2_VP9_NUM_FRAME_CTX: u32 = 4;
+pub const V4L2_VP9_TX_MODE_ONLY_4X4: u32 = 0;
+pub const V4L2_VP9_TX_MODE_ALLOW_8X8: u32 = 1;
+pub const V4L2_VP9_TX_MODE_ALLOW_16X16: u32 = 2;
+pub const V4L2_VP9_TX_MODE_ALLOW_32X32: u32 = 3;
+pub const V4L2_VP9_TX_MODE_SELECT: u32 = 4;
 pub const V4L2_CTRL_CLASS_MPEG: u32 = 10027008;
 pub const VIDEO_MAX_FRAME: u32 = 32;
 pub const VIDEO_MAX_PLANES: u32 = 8;
@@ -2100,8 +2429,134 @@ const _: () = {
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
+    ["Size of v4l2_vp8_segment"][::core::mem::size_of::<v4l2_vp8_segment>() - 16usize];
+    ["Alignment of v4l2_vp8_segment"][::core::mem::align_of::<v4l2_vp8_segment>() - 4usize];
+    ["Offset of field: v4l2_vp8_segment::quant_update"]
+        [::core::mem::offset_of!(v4l2_vp8_segment, quant_update) - 0usize];
+    ["Offset of field: v4l2_vp8_segment::lf_update"]
+        [::core::mem::offset_of!(v4l2_vp8_segment, lf_update) - 4usize];
+    ["Offset of field: v4l2_vp8_segment::segment_probs"]
+        [::core::mem::offset_of!(v4l2_vp8_segment, segment_probs) - 8usize];
+    ["Offset of field: v4l2_vp8_segment::padding"]
+        [::core::mem::offset_of!(v4l2_vp8_segment, padding) - 11usize];
+    ["Offset of field: v4l2_vp8_segment::flags"]
+        [::core::mem::offset_of!(v4l2_vp8_segment, flags) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp8_loop_filter"][::core::mem::size_of::<v4l2_vp8_loop_filter>() - 16usize];
+    ["Alignment of v4l2_vp8_loop_filter"][::core::mem::align_of::<v4l2_vp8_loop_filter>() - 4usize];
+    ["Offset of field: v4l2_vp8_loop_filter::ref_frm_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, ref_frm_delta) - 0usize];
+    ["Offset of field: v4l2_vp8_loop_filter::mb_mode_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, mb_mode_delta) - 4usize];
+    ["Offset of field: v4l2_vp8_loop_filter::sharpness_level"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, sharpness_level) - 8usize];
+    ["Offset of field: v4l2_vp8_loop_filter::level"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, level) - 9usize];
+    ["Offset of field: v4l2_vp8_loop_filter::padding"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, padding) - 10usize];
+    ["Offset of field: v4l2_vp8_loop_filter::flags"]
+        [::core::mem::offset_of!(v4l2_vp8_loop_filter, flags) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp8_quantization"][::core::mem::size_of::<v4l2_vp8_quantization>() - 8usize];
+    ["Alignment of v4l2_vp8_quantization"]
+        [::core::mem::align_of::<v4l2_vp8_quantization>() - 2usize];
+    ["Offset of field: v4l2_vp8_quantization::y_ac_qi"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, y_ac_qi) - 0usize];
+    ["Offset of field: v4l2_vp8_quantization::y_dc_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, y_dc_delta) - 1usize];
+    ["Offset of field: v4l2_vp8_quantization::y2_dc_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, y2_dc_delta) - 2usize];
+    ["Offset of field: v4l2_vp8_quantization::y2_ac_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, y2_ac_delta) - 3usize];
+    ["Offset of field: v4l2_vp8_quantization::uv_dc_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, uv_dc_delta) - 4usize];
+    ["Offset of field: v4l2_vp8_quantization::uv_ac_delta"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, uv_ac_delta) - 5usize];
+    ["Offset of field: v4l2_vp8_quantization::padding"]
+        [::core::mem::offset_of!(v4l2_vp8_quantization, padding) - 6usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp8_entropy"][::core::mem::size_of::<v4l2_vp8_entropy>() - 1104usize];
+    ["Alignment of v4l2_vp8_entropy"][::core::mem::align_of::<v4l2_vp8_entropy>() - 1usize];
+    ["Offset of field: v4l2_vp8_entropy::coeff_probs"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy, coeff_probs) - 0usize];
+    ["Offset of field: v4l2_vp8_entropy::y_mode_probs"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy, y_mode_probs) - 1056usize];
+    ["Offset of field: v4l2_vp8_entropy::uv_mode_probs"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy, uv_mode_probs) - 1060usize];
+    ["Offset of field: v4l2_vp8_entropy::mv_probs"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy, mv_probs) - 1063usize];
+    ["Offset of field: v4l2_vp8_entropy::padding"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy, padding) - 1101usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp8_entropy_coder_state"]
+        [::core::mem::size_of::<v4l2_vp8_entropy_coder_state>() - 4usize];
+    ["Alignment of v4l2_vp8_entropy_coder_state"]
+        [::core::mem::align_of::<v4l2_vp8_entropy_coder_state>() - 1usize];
+    ["Offset of field: v4l2_vp8_entropy_coder_state::range"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy_coder_state, range) - 0usize];
+    ["Offset of field: v4l2_vp8_entropy_coder_state::value"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy_coder_state, value) - 1usize];
+    ["Offset of field: v4l2_vp8_entropy_coder_state::bit_count"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy_coder_state, bit_count) - 2usize];
+    ["Offset of field: v4l2_vp8_entropy_coder_state::padding"]
+        [::core::mem::offset_of!(v4l2_vp8_entropy_coder_state, padding) - 3usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
     ["Size of v4l2_ctrl_vp8_frame"][::core::mem::size_of::<v4l2_ctrl_vp8_frame>() - 1232usize];
     ["Alignment of v4l2_ctrl_vp8_frame"][::core::mem::align_of::<v4l2_ctrl_vp8_frame>() - 8usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::segment"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, segment) - 0usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::lf"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, lf) - 16usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::quant"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, quant) - 32usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::entropy"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, entropy) - 40usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::coder_state"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, coder_state) - 1144usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::width"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, width) - 1148usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::height"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, height) - 1150usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::horizontal_scale"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, horizontal_scale) - 1152usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::vertical_scale"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, vertical_scale) - 1153usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::version"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, version) - 1154usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::prob_skip_false"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, prob_skip_false) - 1155usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::prob_intra"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, prob_intra) - 1156usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::prob_last"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, prob_last) - 1157usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::prob_gf"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, prob_gf) - 1158usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::num_dct_parts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, num_dct_parts) - 1159usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::first_part_size"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, first_part_size) - 1160usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::first_part_header_bits"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, first_part_header_bits) - 1164usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::dct_part_sizes"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, dct_part_sizes) - 1168usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::last_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, last_frame_ts) - 1200usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::golden_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, golden_frame_ts) - 1208usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::alt_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, alt_frame_ts) - 1216usize];
+    ["Offset of field: v4l2_ctrl_vp8_frame::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp8_frame, flags) - 1224usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2128,11 +2583,135 @@ const _: () = {
 const _: () = {
     ["Size of v4l2_ctrl_hevc_sps"][::core::mem::size_of::<v4l2_ctrl_hevc_sps>() - 40usize];
     ["Alignment of v4l2_ctrl_hevc_sps"][::core::mem::align_of::<v4l2_ctrl_hevc_sps>() - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::video_parameter_set_id"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, video_parameter_set_id) - 0usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::seq_parameter_set_id"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, seq_parameter_set_id) - 1usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::pic_width_in_luma_samples"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, pic_width_in_luma_samples) - 2usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::pic_height_in_luma_samples"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, pic_height_in_luma_samples) - 4usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::bit_depth_luma_minus8"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, bit_depth_luma_minus8) - 6usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::bit_depth_chroma_minus8"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, bit_depth_chroma_minus8) - 7usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_max_pic_order_cnt_lsb_minus4"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, log2_max_pic_order_cnt_lsb_minus4) - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::sps_max_dec_pic_buffering_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, sps_max_dec_pic_buffering_minus1) - 9usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::sps_max_num_reorder_pics"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, sps_max_num_reorder_pics) - 10usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::sps_max_latency_increase_plus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, sps_max_latency_increase_plus1) - 11usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_min_luma_coding_block_size_minus3"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_min_luma_coding_block_size_minus3
+    ) - 12usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_diff_max_min_luma_coding_block_size"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_diff_max_min_luma_coding_block_size
+    ) - 13usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_min_luma_transform_block_size_minus2"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_min_luma_transform_block_size_minus2
+    ) - 14usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_diff_max_min_luma_transform_block_size"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_diff_max_min_luma_transform_block_size
+    )
+        - 15usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::max_transform_hierarchy_depth_inter"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        max_transform_hierarchy_depth_inter
+    ) - 16usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::max_transform_hierarchy_depth_intra"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        max_transform_hierarchy_depth_intra
+    ) - 17usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::pcm_sample_bit_depth_luma_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, pcm_sample_bit_depth_luma_minus1) - 18usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::pcm_sample_bit_depth_chroma_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, pcm_sample_bit_depth_chroma_minus1) - 19usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_min_pcm_luma_coding_block_size_minus3"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_min_pcm_luma_coding_block_size_minus3
+    )
+        - 20usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::log2_diff_max_min_pcm_luma_coding_block_size"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_sps,
+        log2_diff_max_min_pcm_luma_coding_block_size
+    )
+        - 21usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::num_short_term_ref_pic_sets"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, num_short_term_ref_pic_sets) - 22usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::num_long_term_ref_pics_sps"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, num_long_term_ref_pics_sps) - 23usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::chroma_format_idc"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, chroma_format_idc) - 24usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::sps_max_sub_layers_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, sps_max_sub_layers_minus1) - 25usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, reserved) - 26usize];
+    ["Offset of field: v4l2_ctrl_hevc_sps::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_sps, flags) - 32usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_hevc_pps"][::core::mem::size_of::<v4l2_ctrl_hevc_pps>() - 64usize];
     ["Alignment of v4l2_ctrl_hevc_pps"][::core::mem::align_of::<v4l2_ctrl_hevc_pps>() - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::pic_parameter_set_id"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, pic_parameter_set_id) - 0usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::num_extra_slice_header_bits"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, num_extra_slice_header_bits) - 1usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::num_ref_idx_l0_default_active_minus1"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_pps,
+        num_ref_idx_l0_default_active_minus1
+    ) - 2usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::num_ref_idx_l1_default_active_minus1"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_pps,
+        num_ref_idx_l1_default_active_minus1
+    ) - 3usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::init_qp_minus26"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, init_qp_minus26) - 4usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::diff_cu_qp_delta_depth"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, diff_cu_qp_delta_depth) - 5usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::pps_cb_qp_offset"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, pps_cb_qp_offset) - 6usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::pps_cr_qp_offset"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, pps_cr_qp_offset) - 7usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::num_tile_columns_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, num_tile_columns_minus1) - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::num_tile_rows_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, num_tile_rows_minus1) - 9usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::column_width_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, column_width_minus1) - 10usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::row_height_minus1"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, row_height_minus1) - 30usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::pps_beta_offset_div2"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, pps_beta_offset_div2) - 52usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::pps_tc_offset_div2"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, pps_tc_offset_div2) - 53usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::log2_parallel_merge_level_minus2"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, log2_parallel_merge_level_minus2) - 54usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, reserved) - 55usize];
+    ["Offset of field: v4l2_ctrl_hevc_pps::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_pps, flags) - 56usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_hevc_dpb_entry"][::core::mem::size_of::<v4l2_hevc_dpb_entry>() - 16usize];
+    ["Alignment of v4l2_hevc_dpb_entry"][::core::mem::align_of::<v4l2_hevc_dpb_entry>() - 8usize];
+    ["Offset of field: v4l2_hevc_dpb_entry::timestamp"]
+        [::core::mem::offset_of!(v4l2_hevc_dpb_entry, timestamp) - 0usize];
+    ["Offset of field: v4l2_hevc_dpb_entry::flags"]
+        [::core::mem::offset_of!(v4l2_hevc_dpb_entry, flags) - 8usize];
+    ["Offset of field: v4l2_hevc_dpb_entry::field_pic"]
+        [::core::mem::offset_of!(v4l2_hevc_dpb_entry, field_pic) - 9usize];
+    ["Offset of field: v4l2_hevc_dpb_entry::reserved"]
+        [::core::mem::offset_of!(v4l2_hevc_dpb_entry, reserved) - 10usize];
+    ["Offset of field: v4l2_hevc_dpb_entry::pic_order_cnt_val"]
+        [::core::mem::offset_of!(v4l2_hevc_dpb_entry, pic_order_cnt_val) - 12usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2147,6 +2726,40 @@ const _: () = {
         [::core::mem::size_of::<v4l2_ctrl_hevc_decode_params>() - 328usize];
     ["Alignment of v4l2_ctrl_hevc_decode_params"]
         [::core::mem::align_of::<v4l2_ctrl_hevc_decode_params>() - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::pic_order_cnt_val"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, pic_order_cnt_val) - 0usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::short_term_ref_pic_set_size"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_decode_params,
+        short_term_ref_pic_set_size
+    ) - 4usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::long_term_ref_pic_set_size"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_decode_params,
+        long_term_ref_pic_set_size
+    ) - 6usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::num_active_dpb_entries"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, num_active_dpb_entries) - 8usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::num_poc_st_curr_before"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, num_poc_st_curr_before) - 9usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::num_poc_st_curr_after"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, num_poc_st_curr_after) - 10usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::num_poc_lt_curr"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, num_poc_lt_curr) - 11usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::poc_st_curr_before"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, poc_st_curr_before) - 12usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::poc_st_curr_after"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, poc_st_curr_after) - 28usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::poc_lt_curr"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, poc_lt_curr) - 44usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::num_delta_pocs_of_ref_rps_idx"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_decode_params,
+        num_delta_pocs_of_ref_rps_idx
+    ) - 60usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, reserved) - 61usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::dpb"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, dpb) - 64usize];
+    ["Offset of field: v4l2_ctrl_hevc_decode_params::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_decode_params, flags) - 320usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2154,6 +2767,73 @@ const _: () = {
         [::core::mem::size_of::<v4l2_ctrl_hevc_scaling_matrix>() - 1000usize];
     ["Alignment of v4l2_ctrl_hevc_scaling_matrix"]
         [::core::mem::align_of::<v4l2_ctrl_hevc_scaling_matrix>() - 1usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_4x4"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_scaling_matrix, scaling_list_4x4) - 0usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_8x8"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_scaling_matrix, scaling_list_8x8) - 96usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_16x16"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_scaling_matrix, scaling_list_16x16) - 480usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_32x32"]
+        [::core::mem::offset_of!(v4l2_ctrl_hevc_scaling_matrix, scaling_list_32x32) - 864usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_dc_coef_16x16"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_scaling_matrix,
+        scaling_list_dc_coef_16x16
+    ) - 992usize];
+    ["Offset of field: v4l2_ctrl_hevc_scaling_matrix::scaling_list_dc_coef_32x32"][::core::mem::offset_of!(
+        v4l2_ctrl_hevc_scaling_matrix,
+        scaling_list_dc_coef_32x32
+    ) - 998usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp9_loop_filter"][::core::mem::size_of::<v4l2_vp9_loop_filter>() - 16usize];
+    ["Alignment of v4l2_vp9_loop_filter"][::core::mem::align_of::<v4l2_vp9_loop_filter>() - 1usize];
+    ["Offset of field: v4l2_vp9_loop_filter::ref_deltas"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, ref_deltas) - 0usize];
+    ["Offset of field: v4l2_vp9_loop_filter::mode_deltas"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, mode_deltas) - 4usize];
+    ["Offset of field: v4l2_vp9_loop_filter::level"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, level) - 6usize];
+    ["Offset of field: v4l2_vp9_loop_filter::sharpness"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, sharpness) - 7usize];
+    ["Offset of field: v4l2_vp9_loop_filter::flags"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, flags) - 8usize];
+    ["Offset of field: v4l2_vp9_loop_filter::reserved"]
+        [::core::mem::offset_of!(v4l2_vp9_loop_filter, reserved) - 9usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp9_quantization"][::core::mem::size_of::<v4l2_vp9_quantization>() - 8usize];
+    ["Alignment of v4l2_vp9_quantization"]
+        [::core::mem::align_of::<v4l2_vp9_quantization>() - 1usize];
+    ["Offset of field: v4l2_vp9_quantization::base_q_idx"]
+        [::core::mem::offset_of!(v4l2_vp9_quantization, base_q_idx) - 0usize];
+    ["Offset of field: v4l2_vp9_quantization::delta_q_y_dc"]
+        [::core::mem::offset_of!(v4l2_vp9_quantization, delta_q_y_dc) - 1usize];
+    ["Offset of field: v4l2_vp9_quantization::delta_q_uv_dc"]
+        [::core::mem::offset_of!(v4l2_vp9_quantization, delta_q_uv_dc) - 2usize];
+    ["Offset of field: v4l2_vp9_quantization::delta_q_uv_ac"]
+        [::core::mem::offset_of!(v4l2_vp9_quantization, delta_q_uv_ac) - 3usize];
+    ["Offset of field: v4l2_vp9_quantization::reserved"]
+        [::core::mem::offset_of!(v4l2_vp9_quantization, reserved) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp9_segmentation"][::core::mem::size_of::<v4l2_vp9_segmentation>() - 88usize];
+    ["Alignment of v4l2_vp9_segmentation"]
+        [::core::mem::align_of::<v4l2_vp9_segmentation>() - 2usize];
+    ["Offset of field: v4l2_vp9_segmentation::feature_data"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, feature_data) - 0usize];
+    ["Offset of field: v4l2_vp9_segmentation::feature_enabled"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, feature_enabled) - 64usize];
+    ["Offset of field: v4l2_vp9_segmentation::tree_probs"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, tree_probs) - 72usize];
+    ["Offset of field: v4l2_vp9_segmentation::pred_probs"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, pred_probs) - 79usize];
+    ["Offset of field: v4l2_vp9_segmentation::flags"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, flags) - 82usize];
+    ["Offset of field: v4l2_vp9_segmentation::reserved"]
+        [::core::mem::offset_of!(v4l2_vp9_segmentation, reserved) - 83usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2173,6 +2853,75 @@ const _: () = {
 const _: () = {
     ["Size of v4l2_ctrl_vp9_frame"][::core::mem::size_of::<v4l2_ctrl_vp9_frame>() - 168usize];
     ["Alignment of v4l2_ctrl_vp9_frame"][::core::mem::align_of::<v4l2_ctrl_vp9_frame>() - 8usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::lf"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, lf) - 0usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::quant"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, quant) - 16usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::seg"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, seg) - 24usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, flags) - 112usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::compressed_header_size"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, compressed_header_size) - 116usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::uncompressed_header_size"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, uncompressed_header_size) - 118usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::frame_width_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, frame_width_minus_1) - 120usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::frame_height_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, frame_height_minus_1) - 122usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::render_width_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, render_width_minus_1) - 124usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::render_height_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, render_height_minus_1) - 126usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::last_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, last_frame_ts) - 128usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::golden_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, golden_frame_ts) - 136usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::alt_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, alt_frame_ts) - 144usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::ref_frame_sign_bias"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, ref_frame_sign_bias) - 152usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::reset_frame_context"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, reset_frame_context) - 153usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::frame_context_idx"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, frame_context_idx) - 154usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::profile"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, profile) - 155usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::bit_depth"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, bit_depth) - 156usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::interpolation_filter"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, interpolation_filter) - 157usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::tile_cols_log2"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, tile_cols_log2) - 158usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::tile_rows_log2"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, tile_rows_log2) - 159usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::reference_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, reference_mode) - 160usize];
+    ["Offset of field: v4l2_ctrl_vp9_frame::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_frame, reserved) - 161usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vp9_mv_probs"][::core::mem::size_of::<v4l2_vp9_mv_probs>() - 69usize];
+    ["Alignment of v4l2_vp9_mv_probs"][::core::mem::align_of::<v4l2_vp9_mv_probs>() - 1usize];
+    ["Offset of field: v4l2_vp9_mv_probs::joint"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, joint) - 0usize];
+    ["Offset of field: v4l2_vp9_mv_probs::sign"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, sign) - 3usize];
+    ["Offset of field: v4l2_vp9_mv_probs::classes"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, classes) - 5usize];
+    ["Offset of field: v4l2_vp9_mv_probs::class0_bit"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, class0_bit) - 25usize];
+    ["Offset of field: v4l2_vp9_mv_probs::bits"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, bits) - 27usize];
+    ["Offset of field: v4l2_vp9_mv_probs::class0_fr"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, class0_fr) - 47usize];
+    ["Offset of field: v4l2_vp9_mv_probs::fr"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, fr) - 59usize];
+    ["Offset of field: v4l2_vp9_mv_probs::class0_hp"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, class0_hp) - 65usize];
+    ["Offset of field: v4l2_vp9_mv_probs::hp"]
+        [::core::mem::offset_of!(v4l2_vp9_mv_probs, hp) - 67usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2180,6 +2929,38 @@ const _: () = {
         [::core::mem::size_of::<v4l2_ctrl_vp9_compressed_hdr>() - 2040usize];
     ["Alignment of v4l2_ctrl_vp9_compressed_hdr"]
         [::core::mem::align_of::<v4l2_ctrl_vp9_compressed_hdr>() - 1usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::tx_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, tx_mode) - 0usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::tx8"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, tx8) - 1usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::tx16"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, tx16) - 3usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::tx32"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, tx32) - 7usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::coef"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, coef) - 13usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::skip"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, skip) - 1741usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::inter_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, inter_mode) - 1744usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::interp_filter"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, interp_filter) - 1765usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::is_inter"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, is_inter) - 1773usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::comp_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, comp_mode) - 1777usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::single_ref"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, single_ref) - 1782usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::comp_ref"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, comp_ref) - 1792usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::y_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, y_mode) - 1797usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::uv_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, uv_mode) - 1833usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::partition"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, partition) - 1923usize];
+    ["Offset of field: v4l2_ctrl_vp9_compressed_hdr::mv"]
+        [::core::mem::offset_of!(v4l2_ctrl_vp9_compressed_hdr, mv) - 1971usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {

@@ -1,0 +1,253 @@
+//! Controls that are structures: what stateless decoders get for each picture.
+
+use super::{h264, hevc, vp8, vp9};
+use crate::bytes::{Image, field};
+use crate::{Error, sys};
+
+/// Which structure a control holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CompoundType {
+    /// `struct v4l2_ctrl_h264_sps`.
+    H264Sps,
+    /// `struct v4l2_ctrl_h264_pps`.
+    H264Pps,
+    /// `struct v4l2_ctrl_h264_scaling_matrix`.
+    H264ScalingMatrix,
+    /// `struct v4l2_ctrl_h264_decode_params`.
+    H264DecodeParams,
+    /// `struct v4l2_ctrl_vp8_frame`.
+    Vp8Frame,
+    /// `struct v4l2_ctrl_vp9_frame`.
+    Vp9Frame,
+    /// `struct v4l2_ctrl_vp9_compressed_hdr`.
+    Vp9CompressedHdr,
+    /// `struct v4l2_ctrl_hevc_sps`.
+    HevcSps,
+    /// `struct v4l2_ctrl_hevc_pps`.
+    HevcPps,
+    /// `struct v4l2_ctrl_hevc_scaling_matrix`.
+    HevcScalingMatrix,
+    /// `struct v4l2_ctrl_hevc_decode_params`.
+    HevcDecodeParams,
+}
+
+/// Checks a structure and clears its meaningless fields. Returns whether a stream may have it.
+type Validate = fn(&mut Image<'_>) -> bool;
+
+impl CompoundType {
+    /// Returns `V4L2_CTRL_TYPE_*`, the size in bytes and the check.
+    const fn row(self) -> (u32, usize, Validate) {
+        macro_rules! row {
+            ($type:ident, $of:ident, $validate:expr) => {
+                (sys::$type, size_of::<sys::$of>(), $validate)
+            };
+        }
+        match self {
+            Self::H264Sps => row!(
+                V4L2_CTRL_TYPE_H264_SPS,
+                v4l2_ctrl_h264_sps,
+                h264::validate_sps
+            ),
+            Self::H264Pps => row!(
+                V4L2_CTRL_TYPE_H264_PPS,
+                v4l2_ctrl_h264_pps,
+                h264::validate_pps
+            ),
+            Self::H264ScalingMatrix => row!(
+                V4L2_CTRL_TYPE_H264_SCALING_MATRIX,
+                v4l2_ctrl_h264_scaling_matrix,
+                any
+            ),
+            Self::H264DecodeParams => row!(
+                V4L2_CTRL_TYPE_H264_DECODE_PARAMS,
+                v4l2_ctrl_h264_decode_params,
+                h264::validate_decode_params
+            ),
+            Self::Vp8Frame => row!(V4L2_CTRL_TYPE_VP8_FRAME, v4l2_ctrl_vp8_frame, vp8::validate),
+            Self::Vp9Frame => row!(
+                V4L2_CTRL_TYPE_VP9_FRAME,
+                v4l2_ctrl_vp9_frame,
+                vp9::validate_frame
+            ),
+            Self::Vp9CompressedHdr => row!(
+                V4L2_CTRL_TYPE_VP9_COMPRESSED_HDR,
+                v4l2_ctrl_vp9_compressed_hdr,
+                vp9::validate_compressed_header
+            ),
+            Self::HevcSps => row!(
+                V4L2_CTRL_TYPE_HEVC_SPS,
+                v4l2_ctrl_hevc_sps,
+                hevc::validate_sps
+            ),
+            Self::HevcPps => row!(
+                V4L2_CTRL_TYPE_HEVC_PPS,
+                v4l2_ctrl_hevc_pps,
+                hevc::validate_pps
+            ),
+            Self::HevcScalingMatrix => row!(
+                V4L2_CTRL_TYPE_HEVC_SCALING_MATRIX,
+                v4l2_ctrl_hevc_scaling_matrix,
+                any
+            ),
+            Self::HevcDecodeParams => row!(
+                V4L2_CTRL_TYPE_HEVC_DECODE_PARAMS,
+                v4l2_ctrl_hevc_decode_params,
+                hevc::validate_decode_params
+            ),
+        }
+    }
+
+    /// `V4L2_CTRL_TYPE_*`.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.row().0
+    }
+
+    /// Returns the size of the structure in bytes.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        self.row().1
+    }
+
+    /// Returns the initial value.
+    ///
+    /// Source: Linux `std_init_compound`, differs: a scaling matrix is zero.
+    #[must_use]
+    pub fn initial(self) -> Vec<u8> {
+        let mut bytes = vec![0; self.size()];
+        let image = &mut Image(&mut bytes);
+        match self {
+            Self::Vp8Frame => image.set_u8(field!(v4l2_ctrl_vp8_frame.num_dct_parts), 1),
+            Self::Vp9Frame => vp9::initialise(image),
+            _ => {}
+        }
+        bytes
+    }
+
+    /// Checks a structure, and clears fields without meaning.
+    ///
+    /// # Errors
+    /// EINVAL for values that no stream may have.
+    ///
+    /// Source: Linux 7.2 `std_validate_compound`.
+    pub(crate) fn validate(self, bytes: &mut [u8]) -> Result<(), Error> {
+        let (_, size, is_valid) = self.row();
+        let good = bytes.len() == size && is_valid(&mut Image(bytes));
+        good.then_some(()).ok_or(Error::Invalid)
+    }
+}
+
+fn any(_: &mut Image<'_>) -> bool {
+    true
+}
+
+/// Returns a copy of a control's bytes if they have the size of its structure.
+pub(super) fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
+    (bytes.len() == of.size()).then(|| bytes.to_vec())
+}
+
+/// Defines a structure with some of a control's fields, and its parser.
+macro_rules! structure {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $of:ident, $from:ident {
+            $($field:ident: $ty:ident,)*
+            $(; $($list:ident: [$item:ident; $len:literal],)*)?
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "fields are syntax elements of the standard")]
+        pub struct $name {
+            $(pub $field: $ty,)*
+            $($(pub $list: [$item; $len],)*)?
+        }
+
+        impl $name {
+            /// Parses a control's value; `None` for another control's.
+            #[must_use]
+            pub fn read(bytes: &[u8]) -> Option<Self> {
+                let mut copy = $crate::control::compound::sized(bytes, CompoundType::$of)?;
+                let image = Image(&mut copy);
+                Some(Self {
+                    $($field: image.$ty(field!($from.$field)),)*
+                    $($($list: core::array::from_fn(|at| {
+                        image.$item(field!($from.$list) + at * size_of::<$item>())
+                    }),)*)?
+                })
+            }
+        }
+    };
+}
+pub(super) use structure;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::control) const ALL: [CompoundType; 11] = [
+        CompoundType::H264Sps,
+        CompoundType::H264Pps,
+        CompoundType::H264ScalingMatrix,
+        CompoundType::H264DecodeParams,
+        CompoundType::Vp8Frame,
+        CompoundType::Vp9Frame,
+        CompoundType::Vp9CompressedHdr,
+        CompoundType::HevcSps,
+        CompoundType::HevcPps,
+        CompoundType::HevcScalingMatrix,
+        CompoundType::HevcDecodeParams,
+    ];
+
+    /// Changes the initial value; `None` if it is refused then.
+    pub(in crate::control) fn judged(
+        of: CompoundType,
+        change: impl Fn(&mut Image<'_>),
+    ) -> Option<Vec<u8>> {
+        let mut bytes = of.initial();
+        change(&mut Image(&mut bytes));
+        of.validate(&mut bytes).ok().map(|()| bytes)
+    }
+
+    /// Asserts for fields, each with a byte, whether the control may have it.
+    pub(in crate::control) fn expect(of: CompoundType, rows: &[(usize, u8, bool)]) {
+        for (at, value, is_good) in rows {
+            let found = judged(of, |image| image.set_u8(*at, *value));
+            assert_eq!(found.is_some(), *is_good, "{of:?}: {value} at {at}");
+        }
+    }
+
+    #[test]
+    fn initial_values_are_valid() {
+        for of in ALL {
+            assert!(judged(of, |_| ()).is_some(), "{of:?}");
+        }
+    }
+
+    /// A valid value stays valid, and is cleared completely the first time.
+    #[test]
+    fn random_bytes_are_judged_once() {
+        let mut state = 1_u64;
+        let mut draw = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state >> 33
+        };
+        for round in 0..4000 {
+            let of = ALL[round % ALL.len()];
+            let mut bytes = of.initial();
+            let end = bytes.len() as u64;
+            for _ in 0..draw() % 6 {
+                bytes[(draw() % end) as usize] = draw().to_le_bytes()[0];
+            }
+            if of.validate(&mut bytes).is_ok() {
+                let once = bytes.clone();
+                assert!(of.validate(&mut bytes).is_ok());
+                assert_eq!(once, bytes, "{of:?}");
+            }
+            bytes.pop();
+            assert!(of.validate(&mut bytes).is_err(), "{of:?} is too short");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The control that describes a frame to a stateless VP8 decoder.
+
+use super::compound::{CompoundType, structure};
+use crate::bytes::{Image, field};
+
+/// Bytes of the padding at the end of each part.
+const PADDING: [(usize, usize); 5] = [
+    (field!(v4l2_ctrl_vp8_frame.segment.padding), 1),
+    (field!(v4l2_ctrl_vp8_frame.lf.padding), 2),
+    (field!(v4l2_ctrl_vp8_frame.quant.padding), 2),
+    (field!(v4l2_ctrl_vp8_frame.entropy.padding), 3),
+    (field!(v4l2_ctrl_vp8_frame.coder_state.padding), 1),
+];
+
+pub(super) fn validate(frame: &mut Image<'_>) -> bool {
+    PADDING.iter().for_each(|(at, len)| frame.clear(*at, *len));
+    let parts = frame.u8(field!(v4l2_ctrl_vp8_frame.num_dct_parts));
+    matches!(parts, 1 | 2 | 4 | 8)
+}
+
+structure! {
+    /// A frame's header. `flags` are `V4L2_VP8_FRAME_FLAG_*`. Timestamps are in nanoseconds.
+    Vp8FrameHeader, Vp8Frame, v4l2_ctrl_vp8_frame {
+        width: u16,
+        height: u16,
+        num_dct_parts: u8,
+        first_part_size: u32,
+        last_frame_ts: u64,
+        golden_frame_ts: u64,
+        alt_frame_ts: u64,
+        flags: u64,
+        ;
+        dct_part_sizes: [u32; 8],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compound::tests::{expect, judged};
+    use super::*;
+
+    #[test]
+    fn number_of_vp8_partitions_is_checked() {
+        const PARTS: usize = field!(v4l2_ctrl_vp8_frame.num_dct_parts);
+        let rows = (0..=16).map(|parts| (PARTS, parts, matches!(parts, 1 | 2 | 4 | 8)));
+        expect(CompoundType::Vp8Frame, &rows.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn vp8_padding_is_cleared() {
+        let bytes = judged(CompoundType::Vp8Frame, |frame| {
+            PADDING.iter().for_each(|(at, _)| frame.set_u8(*at, 1));
+            frame.set_u8(field!(v4l2_ctrl_vp8_frame.version), 3);
+        });
+        let bytes = bytes.unwrap();
+        // The number of partitions and the version.
+        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 2);
+        assert_eq!(Vp8FrameHeader::read(&bytes).unwrap().num_dct_parts, 1);
+        assert_eq!(Vp8FrameHeader::read(&bytes[1..]), None);
+    }
+}
