@@ -82,3 +82,22 @@ pub(super) fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Seg
     }
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{push_within, room_for_runs};
+    use crate::{Error, PhysAddr, Segment};
+
+    #[test]
+    fn full_list_takes_adjacent_runs_only() {
+        let run = |at: u64| Segment::pages(PhysAddr::new(at), 8);
+        let mut list = room_for_runs(1).unwrap();
+        list.shrink_to_fit();
+        assert_eq!(push_within(&mut list, run(0)), Err(Error::Invalid));
+        list.reserve_exact(1);
+        push_within(&mut list, run(0)).unwrap();
+        push_within(&mut list, run(8)).unwrap();
+        assert_eq!(push_within(&mut list, run(24)), Err(Error::Invalid));
+        assert_eq!(list, [Segment::pages(PhysAddr::new(0), 16)]);
+    }
+}
