@@ -149,14 +149,20 @@ fn run(setup: Setup, ops: &[Op]) {
     lab.end();
 }
 
+/// A buffer of the queue's own.
+const OWN: Offer = Offer {
+    memory: Memory::Mmap,
+    nth: 0,
+    hints: HintSkip::empty(),
+};
+
 /// Two buffers name one dma-buf, and share its bounced copy. While the device has the second one, a
 /// sync for the CPU copies what the device may have written over what the program wrote.
 #[test]
 fn a_shared_copy_is_copied_back_while_in_use() {
     let second = Offer {
         memory: Memory::DmaBuf,
-        nth: 0,
-        hints: HintSkip::empty(),
+        ..OWN
     };
     let mut ops = prelude(OUTPUT, Memory::DmaBuf, Coherency::Coherent);
     ops.extend([
@@ -164,6 +170,45 @@ fn a_shared_copy_is_copied_back_while_in_use() {
         Op::DropToken(0, 0),
         Op::Write(0),
         Op::Sync(0, 1),
+    ]);
+    for setup in setups() {
+        run(setup, &ops);
+    }
+}
+
+/// A program writes to its mapping of a driver's buffer, which another device has mapped.
+#[test]
+fn bytes_before_queueing_reach_a_cpu_driver() {
+    for (exporter, nth) in [(0, 5), (OUTPUT, 2)] {
+        let mut ops = prelude(exporter, Memory::DmaBuf, Coherency::Coherent);
+        let own = |index| Op::Queue(exporter, index, OWN);
+        ops.extend([Op::Mmap(1, 0), Op::Off(exporter), Op::Write(nth)]);
+        ops.extend([own(0), own(1)]);
+        for setup in setups() {
+            run(setup, &ops);
+        }
+    }
+}
+
+/// A camera has two dma-bufs of one memory, each with its bounced copy. A sync copies both back, in
+/// the order in which they were attached.
+#[test]
+fn two_copies_of_a_memory_come_back_in_order() {
+    let import = |nth| Offer {
+        memory: Memory::DmaBuf,
+        nth,
+        ..OWN
+    };
+    let mut ops = prelude(OUTPUT, Memory::Mmap, Coherency::Coherent);
+    ops.extend([
+        Op::Off(0),
+        Op::Export(OUTPUT, 0),
+        Op::Reqbufs(0, Memory::DmaBuf, 2, Coherency::Coherent),
+        Op::On(0),
+        Op::Queue(0, 0, import(2)),
+        Op::Write(0),
+        Op::Queue(0, 1, import(0)),
+        Op::Sync(2, 1),
     ]);
     for setup in setups() {
         run(setup, &ops);

@@ -56,6 +56,8 @@ impl Model {
                     queue: true,
                     bufs: 0,
                     maps: 0,
+                    places: 0,
+                    free: Vec::new(),
                 };
                 self.mems.insert(number, mem);
                 Holds::Own(number)

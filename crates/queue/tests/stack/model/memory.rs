@@ -51,8 +51,10 @@ impl Model {
         let of = |((_, buf), import): &(&(usize, u32), &Import)| {
             import.mapped && self.bufs[buf].mem == mem
         };
-        let mapped = self.imports.iter().filter(of).map(|(key, _)| *key);
-        mapped.filter(|key| Some(*key) != except).collect()
+        let mut mapped: Vec<_> = self.imports.iter().filter(of).collect();
+        mapped.sort_by_key(|(_, import)| import.place);
+        let keys = mapped.into_iter().map(|(key, _)| *key);
+        keys.filter(|key| Some(*key) != except).collect()
     }
 
     /// The CPU is about to look (`WRITES`) or to change (`READS`).
@@ -126,6 +128,7 @@ impl Model {
             return;
         };
         let mem = self.bufs[&key.1].mem;
+        self.mems.get_mut(&mem).unwrap().free.push(import.place);
         if !import.mapped {
             return;
         }
@@ -149,7 +152,14 @@ impl Model {
         let bounces = self.bounces(side, mem);
         let scattered = self.mems[&mem].kind == Kind::Virtual && !self.iommu && !bounces;
         let (cpu, two) = (self.mems[&mem].cpu, self.two_views(mem));
-        let import = self.imports.entry((side, buf)).or_default();
+        let owner = self.mems.get_mut(&mem).unwrap();
+        let import = self.imports.entry((side, buf)).or_insert_with(|| Import {
+            place: owner.free.pop().unwrap_or_else(|| {
+                owner.places += 1;
+                owner.places
+            }),
+            ..Import::default()
+        });
         import.planes += 1;
         if scattered {
             return false;
@@ -194,7 +204,11 @@ impl Model {
         let holds = self.streams[side].buffers[&index].holds;
         match holds {
             Holds::Nothing => {}
-            Holds::Own(mem) if !self.contig(side) => self.for_cpu(mem, by_cpu(side)),
+            Holds::Own(mem) if !self.contig(side) => {
+                // What a program wrote to its mapping is not dropped.
+                self.for_device(mem, READS, None);
+                self.for_cpu(mem, by_cpu(side));
+            }
             Holds::Own(mem) => {
                 let cached = self.mems[&mem].kind == Kind::NonCoherent && !self.coherent;
                 if cached && !skip.contains(HintSkip::PREPARE) {

@@ -50,6 +50,9 @@ struct Mem {
     queue: bool,
     bufs: usize,
     maps: usize,
+    /// Places in the list of attachments: how many there were, and those that are free again.
+    places: usize,
+    free: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,8 @@ struct Buf {
 #[derive(Debug, Default)]
 struct Import {
     planes: usize,
+    /// Where it stands in the memory's list: copies are brought up to date in that order.
+    place: usize,
     mapped: bool,
     /// A bounced copy: what the device sees.
     slot: u32,
