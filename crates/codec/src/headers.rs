@@ -3,7 +3,7 @@
 /// The beginning of a VP8 frame (RFC 6386, 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Header {
-    /// Columns and lines of a key frame; `None` for another.
+    /// Columns and lines of a key frame; `None` for other frames.
     pub key_size: Option<(u16, u16)>,
     /// Bytes of the header; the first partition follows.
     pub len: u32,
@@ -45,7 +45,7 @@ pub enum Vp9Header {
         profile: u8,
         /// Whether it is independent.
         is_key: bool,
-        /// Columns and lines of a key frame of profile 0; `None` for another.
+        /// Columns and lines of a key frame of profile 0; `None` for others, or if cut off.
         key_size: Option<(u32, u32)>,
     },
 }

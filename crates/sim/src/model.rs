@@ -52,22 +52,23 @@ pub(crate) enum BufferHolder {
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     pub(crate) place: BufferHolder,
-    /// Its memory, in the model's count; zero for none yet.
+    /// The model's number of its memory; zero if it has none yet.
     pub(crate) memory: u64,
     /// The memory's generation when it was queued.
     pub(crate) generation: u64,
     /// Bytes that the program said it had written when it handed the buffer over.
     pub(crate) used: u32,
-    /// The descriptor that was queued, or the program's slot.
+    /// The queued dma-buf's descriptor; -1 for none.
     pub(crate) fd: i32,
+    /// The slot of the queued user memory; zero for none.
     pub(crate) slot: u32,
-    /// What names it as an input of a memory-to-memory device.
+    /// Its timestamp, by which a memory-to-memory device's result names its input.
     pub(crate) time_us: i64,
     /// Descriptor of the request that it was queued by; zero for none.
     pub(crate) request: i32,
 }
 
-/// What a memory begins with.
+/// The known bytes at the beginning of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) sum: u32,
@@ -76,7 +77,7 @@ pub(crate) struct Content {
     pub(crate) pixel: u32,
 }
 
-/// An OUTPUT buffer of a memory-to-memory file that has given no CAPTURE buffer yet.
+/// An OUTPUT buffer of a memory-to-memory file, until its CAPTURE buffer is dequeued.
 #[derive(Debug)]
 pub(crate) struct Input {
     /// The memory that the device may still read; zero once the program has it back.
@@ -85,7 +86,7 @@ pub(crate) struct Input {
     pub(crate) content: Option<Content>,
 }
 
-/// A picture's size, pixel format, and bytes.
+/// A picture's width, height, pixel format, and length in bytes.
 pub(crate) type Picture = (u32, u32, u32, u32);
 
 /// A queue of a file.
@@ -104,7 +105,7 @@ pub(crate) struct Queue {
     pub(crate) waits: bool,
     /// A thread waits in DQBUF.
     pub(crate) blocked: Option<CallId>,
-    /// Buffers dequeued without error since the ending began.
+    /// Number of buffers that DQBUF has returned.
     pub(crate) taken: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Buffers that programs queue and dequeue, and the bytes in between.
+//! Programs queue and dequeue buffers, and the model compares the bytes.
 
 use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
 use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
@@ -24,7 +24,7 @@ fn request_of(value: Option<i64>) -> i32 {
 }
 
 impl Sim<'_> {
-    /// The device has none of a queue's buffers any more.
+    /// Takes all buffers of a queue back from the device.
     pub(crate) fn stop(&mut self, at: At) {
         let Ok(queue) = self.queue(at) else { return };
         let mut handed = queue.at(BufferHolder::Queue);
@@ -37,7 +37,7 @@ impl Sim<'_> {
         }
     }
 
-    /// A buffer has left the device's hands.
+    /// Takes a buffer back from the device.
     pub(crate) fn take_back(&mut self, (file, queue): At, index: u32) {
         let node = self.files.get(file).map_or(0, |file| file.node);
         let Ok(of) = self.queue((file, queue)) else {
@@ -111,7 +111,7 @@ impl Sim<'_> {
                     true => buffer.slot,
                     false => 1 + dice.below(SLOTS - 1),
                 };
-                // Numbers of slots lie far above all others.
+                // The numbers of user memories lie far above all others.
                 let memory = (u64::from(pid) << 32) + u64::from(slot);
                 self.memories.entry(memory).or_default();
                 let len = size.max(1).min(u32::try_from(SLOT_BYTES).unwrap_or(0));
@@ -169,8 +169,7 @@ impl Sim<'_> {
                     _ if only_prepare && place == Some(BufferHolder::Prepared) => &[EINVAL],
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
-                    // A buffer that is placed at its first use says so when a fault prevents that.
-                    Model::Mmap if self.disturbed => &[],
+                    // `expect` allows the errnos of a fault that prevents lazy placement.
                     Model::Mmap => &[],
                     Model::UserPtr => &[EINVAL, 14],
                     Model::DmaBuf => &[EINVAL, 14, 9, ENOMEM, ENODEV],
@@ -196,8 +195,7 @@ impl Sim<'_> {
         let node = self.files.get(at.0).map_or(0, |file| file.node);
         let queue = self.queue(at)?;
         let output = queue.kind.output;
-        // The call that prepares hands the memory over, and it stays: what a second call names does
-        // not matter.
+        // PREPARE_BUF hands the memory over. A later QBUF keeps that memory, whatever it names.
         let was = queue
             .buffers
             .get(&index)
@@ -221,7 +219,7 @@ impl Sim<'_> {
         if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
-            // Other lengths leave out bytes of the picture, or have others after it.
+            // A buffer of another length lacks bytes of the picture, or has more after it.
             let content = of
                 .content
                 .filter(|c| of.writers == 0 && c.len == buffer.used);
@@ -252,8 +250,8 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A memory passes to a device. Returns its generation, or one that no memory has where other
-    /// devices that write have it, too: one of them may write last, or its copy be copied back.
+    /// Hands a memory to a device. Returns its generation, or one that no memory has if another
+    /// device may write to it, too: the final bytes may be either device's.
     fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
         let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
         if !output {
@@ -362,7 +360,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A stream of the first camera, which has a rate, has had time for all its pictures.
+    /// Checks that a stream of the first camera, which has a rate, is not ahead of its rate.
     fn check_sequence(&self, at: At, told: Told) -> Check {
         /// The shortest interval of cameras.
         const INTERVAL_NS: u64 = 1_000_000_000 / 60;
@@ -426,7 +424,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A device has written these bytes, which were compared.
+    /// Notes the bytes that a device has written, after they were compared.
     pub(crate) fn note_content(&mut self, memory: u64, content: Content) {
         self.counts.pictures += 1;
         if let Some(memory) = self.memories.get_mut(&memory) {
@@ -434,7 +432,7 @@ impl Sim<'_> {
         }
     }
 
-    /// As [`Self::bytes`]; `None` too where others than the buffer's device may have written them.
+    /// As [`Self::bytes`], but also `None` if another device or program may have written them.
     pub(crate) fn bytes_alone(
         &mut self,
         program: u32,
@@ -449,7 +447,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Returns a buffer's bytes for a program; `None` where it has no way to it.
+    /// Returns a buffer's bytes as a program reads them; `None` if the program has no access.
     fn bytes(&mut self, program: u32, buffer: &Buffer, len: u32) -> Check<Option<Vec<u8>>> {
         let mut bytes = vec![0; len as usize];
         if buffer.memory >> 32 != 0 {
@@ -476,7 +474,7 @@ impl Sim<'_> {
         Ok((read == Ok(bytes.len())).then_some(bytes))
     }
 
-    /// A bracket around a program's access to a dma-buf; whether it may access now.
+    /// Begins or ends a program's access to a dma-buf. Returns whether that succeeded.
     fn sync(&mut self, program: u32, fd: i32, flags: u64) -> Check<bool> {
         use crate::memory::ARG;
         let Some(process) = self.programs.get(&program) else {
@@ -492,7 +490,7 @@ impl Sim<'_> {
         Ok(matches!(done, vb3_host::CallOutcome::Done(_)))
     }
 
-    /// Lets a program write a picture, if it has access. Returns the length of a whole one.
+    /// Lets a program write a picture, if it has access. Returns its length if all was written.
     fn paint(&mut self, at: At, source: Source, memory: u64) -> Check<Option<u32>> {
         let pixel = self.queue(at)?.picture.2;
         let program = self.files.get(at.0).map_or(0, |file| file.program);
@@ -541,7 +539,7 @@ impl Sim<'_> {
         Ok(Some(len))
     }
 
-    /// The model's buffers, by their place.
+    /// Returns the holder of each buffer in the model, by index.
     pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, BufferHolder> {
         let queue = self.queue(at).ok();
         let all = queue.into_iter().flat_map(|queue| &queue.buffers);

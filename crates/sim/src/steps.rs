@@ -1,4 +1,4 @@
-//! A step: one call of a program, or an event; and what must come of it.
+//! A step: one call of a program, or an event; and its expected result.
 
 use crate::api::{self, Arg, DONE, EINVAL, ENODEV, Model, QUEUED, Source};
 use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
@@ -47,7 +47,7 @@ impl Sim<'_> {
         }
     }
 
-    /// What programs do not cause.
+    /// Sets faults, revokes a buffer, or plugs a device in or out.
     fn event(&mut self, dice: &mut Dice) -> Check {
         match dice.below(7) {
             0..3 => {
@@ -83,7 +83,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Plugs a device in or out. Its files are dead afterwards, for good.
+    /// Plugs a device in or out. Files of an unplugged device stay dead.
     pub(crate) fn plug(&mut self, at: usize, comes: bool) -> Check {
         let Some(node) = self.nodes.get_mut(at) else {
             return Ok(());
@@ -108,7 +108,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A file's queues are gone: nothing of them is with the device any more.
+    /// Takes all buffers of a file back from the device, and empties its queues.
     fn forget_queues(&mut self, file: usize) {
         for queue in 0..self.files.get(file).map_or(0, |file| file.queues.len()) {
             self.stop((file, queue));
@@ -247,7 +247,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A call on a file: mostly what leads on from where its queues are.
+    /// Makes a call on a file: mostly one that suits the state of its queues.
     fn on_file(&mut self, file: usize, dice: &mut Dice) -> Check {
         let count = self.files.get(file).map_or(0, |file| file.queues.len());
         let mut at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
@@ -320,7 +320,7 @@ impl Sim<'_> {
         self.request(at, model, count, cached).map(|_| ())
     }
 
-    /// REQBUFS, with the format asked for before.
+    /// Calls G_FMT, then REQBUFS. Returns whether the queue has buffers.
     pub(crate) fn request(
         &mut self,
         at: At,
@@ -337,7 +337,7 @@ impl Sim<'_> {
         self.note(|| format!("{at:?} REQBUFS {model:?} {count} cached {cached}: {done:?}"));
         if let Err(errno) = done {
             self.expect(at, "REQBUFS", errno, &[EINVAL, EBUSY, ENOMEM])?;
-            // What there was may be gone, as in Linux: it frees before it allocates.
+            // The old buffers may be gone: as in Linux, REQBUFS frees before it allocates.
             if errno == ENOMEM {
                 self.empty(at);
             }
@@ -547,7 +547,7 @@ impl Sim<'_> {
 
     pub(crate) fn stream(&mut self, at: At, on: bool) -> Check<bool> {
         let queue = self.queue(at)?;
-        // A queue that streams already says so, even without buffers.
+        // A queue that streams already accepts STREAMON, even without buffers.
         let is_empty = queue.buffers.is_empty() && !queue.streaming;
         let request = if on {
             VIDIOC_STREAMON

@@ -265,7 +265,7 @@ impl Tools {
             ));
         }
         pairs.push(pair(
-            format!("one more hop ({BETWEEN}) / without it, CPU"),
+            format!("two converters ({BETWEEN} between them) / one, CPU"),
             None,
             self.client(large, "null", 8, &[BETWEEN, SHOWN]),
             self.client(large, "null", 8, &[SHOWN]),
@@ -281,7 +281,10 @@ impl Tools {
             pairs.push(Pair {
                 by_wall,
                 ..pair(
-                    format!("{}, mapped again for each frame / kept, {name}", small.size),
+                    format!(
+                        "{}, dma-bufs mapped for each frame / kept mapped, {name}",
+                        small.size
+                    ),
                     None,
                     mapped(REMAPPED),
                     mapped(KEPT),

@@ -117,7 +117,7 @@ impl Measured {
         Ok(table)
     }
 
-    /// Adds a run. It replaces older rows of the same names, or all if the columns are others.
+    /// Adds a run. It replaces older rows of the same names, or all rows if the columns differ.
     fn add(&mut self, header: &[&str], run: Run) {
         if self.header != header {
             self.run.clear();
@@ -151,7 +151,7 @@ impl Measured {
         text
     }
 
-    /// The table and its origin, as a page shows them; rows of several runs name their commits.
+    /// The table and its origin, as a page shows them. With several runs, rows name their commits.
     pub(super) fn markdown(&self) -> String {
         let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let commit = |run: &Run| (self.run.len() > 1).then(|| format!("`{}`", run.commit));

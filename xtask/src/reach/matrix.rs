@@ -99,7 +99,7 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
          -e HOME=/tmp -v $BIN:$BIN:ro --rootfs /mnt/root \"$@\"' sh \"$@\"",
     ),
     (
-        "Docker (the system's)",
+        "Docker",
         "dockerd",
         "echo \"$DOCKER\" > /run/vb3-reach-docker.sh; \
          SCRIPT=/run/vb3-reach-docker.sh exec sh /run/vb3-reach-docker.sh \"$@\"",

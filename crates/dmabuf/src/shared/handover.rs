@@ -1,4 +1,5 @@
-//! Hand-over between CPU and devices, for hosts that pass each use on: who syncs, and what was left out.
+//! Passes memory between CPU and devices, for hosts that announce each use: syncs, and reports of
+//! missing ones.
 
 use super::state::Wrote;
 use crate::{
@@ -16,8 +17,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
     }
 
-    /// The owner's device is about to use the memory. With `sync`, does the necessary
-    /// maintenance between it and the CPU; returns whether there was any.
+    /// Begins a use by the owner's device. With `sync`, does the necessary maintenance between it
+    /// and the CPU. Returns whether there was any.
     ///
     /// # Context
     /// Does not sleep.
@@ -34,8 +35,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_own(cx, self.spec.direction, SyncFor::Device)
     }
 
-    /// The owner's device has finished this use of the memory. With `sync`, does the necessary
-    /// maintenance; returns whether there was any.
+    /// Ends a use by the owner's device. With `sync`, does the necessary maintenance. Returns
+    /// whether there was any.
     ///
     /// # Context
     /// Does not sleep.
@@ -49,10 +50,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
     }
 
-    /// The owner's device is about to use memory that it reaches by an attachment (dma-sg:
-    /// scattered memory is mapped for the owner's device as for any other). With `sync`, does the
-    /// necessary maintenance between it and the CPU; the copy of a bounced mapping is made in any
-    /// case. Returns whether there was any work.
+    /// Begins a use by the owner's device through an attachment: dma-sg maps scattered memory for
+    /// it as for other devices. With `sync`, does the necessary maintenance between it and the CPU.
+    /// A bounced mapping is copied in any case. Returns whether there was any maintenance.
     ///
     /// # Errors
     /// As [`hand_to_device`](Self::hand_to_device).
@@ -81,9 +81,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(done)
     }
 
-    /// The owner's device, attached, has finished this use of the memory. With `sync`, updates the
-    /// CPU's view; the copy of a bounced mapping is copied back in any case. Returns whether there was
-    /// any work.
+    /// Ends a use by the owner's device through an attachment. With `sync`, updates the CPU's view.
+    /// A bounced mapping is copied back in any case. Returns whether there was any maintenance.
     ///
     /// # Context
     /// Does not sleep.
@@ -112,11 +111,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// Hands the mapping of an attached device to it for one use. The memory stays where it is until
+    /// Hands a mapping to its attached device for one use. The memory stays where it is until
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
-    /// Only a bounced mapping needs work: it is copied again from the memory, after an update of
-    /// the CPU's view (the CPU copies). See the crate's head for the reason.
+    /// Only a bounced mapping needs work: the CPU's view is updated, and the CPU copies the memory
+    /// again. The crate's documentation gives the reason.
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for what is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
@@ -148,7 +147,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
             cx.observer.synced(dev, SyncFor::Device);
         } else if direction.device_reads() {
-            // A copy is always due there: the device would read what was in the slots before.
+            // Without the copy, the device would read what was in the slots before.
             if let Some(attachment) = self.list.get_mut(key) {
                 attachment.active = attachment.active.saturating_sub(1);
             }
@@ -164,8 +163,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Ends one use of a mapping by its device.
     ///
-    /// Copies what the device wrote to a bounced copy to the memory, then to the other devices. The
-    /// CPU's view of what the device wrote to the memory itself stays old until
+    /// Copies a bounced mapping back to the memory, then to the other devices. If the device wrote
+    /// to the memory itself, the CPU's view stays old until
     /// [`begin_cpu_access`](Self::begin_cpu_access).
     pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
@@ -209,8 +208,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         });
     }
 
-    /// The syncs for the CPU that are missing now: a device wrote, a program has the memory
-    /// mapped or had it since, and nothing brought the CPU's view up to date.
+    /// Returns the sync for the CPU that is missing now: since a device wrote, a program had the
+    /// memory mapped, and no sync updated the CPU's view.
     pub fn missing_sync(&self) -> Option<MissingSync<O::Device>> {
         let wrote = self.state.wrote?;
         wrote.exposed.then_some(MissingSync {
@@ -251,7 +250,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         }
         let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
-        // After a device's write, differing bytes may all be the device's.
+        // After a device's write, the device may have caused all differences.
         let by_cpu = self.state.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
         if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {
             cx.observer.missing_sync(MissingSync {

@@ -46,7 +46,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.with_memory(*memory, |memory, cx| {
             if begin {
                 if is_own {
-                    // A program writes to its mapping without a sync, and ends that by QBUF.
+                    // A program writes to its mapping without a sync; QBUF ends the write.
                     memory.write_back(cx);
                 }
                 memory.begin_cpu_access(cx, access);

@@ -45,7 +45,7 @@ struct Client {
     /// A restriction that is not ours.
     #[serde(default)]
     limit: Option<String>,
-    /// Runs by default, not only in full.
+    /// Runs by default, not only in `cargo xtask test full`.
     #[serde(default)]
     quick: bool,
     /// The client keeps its own time, so the devices' time is real.
@@ -85,13 +85,13 @@ fn clients() -> Vec<Client> {
     table.client
 }
 
-/// Returns the place of the clients that no package manager puts in PATH: `bin` and `python`.
+/// Returns the directory of the clients from cargo and pip, in `bin` and `python`.
 fn others() -> PathBuf {
     let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients");
     std::env::var_os("VB3_CLIENTS").map_or_else(here, PathBuf::from)
 }
 
-/// Returns the first part of a client that is not installed.
+/// Returns the first of a client's `needs` that is not installed.
 fn missing(client: &Client) -> Option<&str> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -115,7 +115,8 @@ fn missing(client: &Client) -> Option<&str> {
         .find(|need| !is_there(need))
 }
 
-/// Returns whether a client is not installed, and prints that. A client of `cargo xtask setup` fails.
+/// Returns whether a client cannot run, and prints why. With VB3_TESTS_NEED_ALL, panics if it is
+/// one that `cargo xtask setup` installs.
 fn is_skipped(client: &Client) -> bool {
     let Some(need) = missing(client) else {
         return client
@@ -260,7 +261,7 @@ fn expect_picture(outcome: &RunOutput, file: &str) -> u32 {
 fn window(screen: &[u8]) -> Vec<u8> {
     const LINE: usize = 800 * 3;
     let (width, height) = (SIZE.0 as usize * 3, SIZE.1 as usize);
-    // The last line's bars begin with grey, yellow, cyan and green, and grey has no left neighbour.
+    // The last line's bars begin with grey, yellow, cyan and green, and no grey is left of them.
     let is_like =
         |pixel: &[u8], bar: [u8; 3]| pixel.iter().zip(bar).all(|(a, b)| a.abs_diff(b) < 24);
     let grey = |at: usize| is_like(&screen[at..at + 3], [186; 3]);
