@@ -33,7 +33,13 @@ if [ -n "$cross" ]; then
     chmod +x /tmp/foreign/uname
     PATH=/tmp/foreign:/usr/${cross%-}/bin:$PATH
 fi
+# A run that was interrupted leaves its packages.
+for kind in $kinds; do
+    dpkg --purge --force-remove-reinstreq "videobuf3-$kind-dkms" >/dev/null 2>&1 || true
+    rm -rf "/var/lib/dkms/videobuf3-$kind"
+done
 for kernel in $(cat $list); do
+    rm -rf "/lib/modules/$kernel/updates"
     # An installed kernel has the stock module at depmod's path.
     stock=/lib/modules/$kernel/kernel/drivers/media/common/videobuf2
     mkdir -p "$stock"
