@@ -28,8 +28,8 @@
 //! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
 //!     leases work as on a device.
-//!   * At numbers 0 to 2, all other calls except write do, too. A write of 32 KiB or more to standard
-//!     output reaches the device; other writes fail with EINVAL.
+//!   * At numbers 0 to 2, all other calls except write and writev do, too. A write to standard output
+//!     reaches the device if it has 4 KiB or more, or a multiple of 64 bytes; others fail with EINVAL.
 //!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
 //!     calls act on the memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
 //!     (no effect), a private mapping, and the last close, whose event epoll_wait may still deliver.

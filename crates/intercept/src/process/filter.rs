@@ -33,11 +33,18 @@ impl FdRange {
 /// that the kernel ignores (mmap's descriptor, a sixth argument of execve).
 pub(crate) const PASS: u32 = 0x7662_3364;
 
-/// Smallest write in bytes to a standard descriptor that is reported, since it may be a frame for a
-/// redirected device. A signal that arrives before the supervisor receives a reported call ends it
-/// with EINTR. Programs do not expect that from a file or a pipe with room, and would lose text. A
-/// smaller write to a redirected device fails with EPERM.
-const LARGE_WRITE: u32 = 32 << 10;
+/// Smallest write in bytes to standard output that is reported whatever its length, since a shell may
+/// have redirected standard output to a device.
+///
+/// A shorter write is reported if its length is a multiple of [`FRAME_UNIT`]. Pieces of raw frames have
+/// such lengths, and lines of text rarely do. A filter cannot see whether the descriptor is a device,
+/// and a report has two costs. It takes microseconds. A signal that arrives before the supervisor
+/// receives the report ends the write with EINTR. Programs do not expect that from a file or a pipe with
+/// room, and would lose text. An unreported write to a redirected device fails with EINVAL.
+const LARGE_WRITE: u32 = 4 << 10;
+
+/// Lengths of raw frames and their pieces are multiples of this number of bytes, a power of 2.
+const FRAME_UNIT: u32 = 64;
 
 /// First number above standard input, output and error.
 pub(crate) const STANDARD: u32 = 3;
@@ -240,7 +247,8 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Unless(1, ALLOW),
             Load(low(2)),
             AtLeast(LARGE_WRITE, NOTIFY),
-            End(ALLOW),
+            AnyBit(FRAME_UNIT - 1, ALLOW),
+            End(NOTIFY),
         ],
     );
     // close and dup, which close or copy a descriptor, and calls on sockets that may be ours.

@@ -40,10 +40,23 @@ fn a_copy_to_a_number_that_is_not_seen_is_noted() {
 }
 
 #[test]
-fn small_redirected_write_is_not_lost() {
+fn odd_small_redirected_write_is_not_lost() {
     let (report, toy, _) = run_shell("printf xyz >/dev/video90 2>/dev/null");
     assert_ne!(report.status, 0);
     assert_eq!(toy.written, b"");
+}
+
+#[test]
+fn small_pieces_of_cat_reach_the_device() {
+    // A file in blocks of 128 KiB with a rest, and a pipe with short pieces.
+    let (report, toy, _) = run_shell(
+        "head -c 153600 /dev/zero >file && cat file >/dev/video90 && rm file &&
+         dd if=/dev/zero bs=64 count=3 2>/dev/null | cat >/dev/video90 &&
+         dd if=/dev/zero bs=192 count=2 2>/dev/null >/dev/video90",
+    );
+    assert_eq!(report.status, 0);
+    assert_eq!(toy.written.len(), 153_600 + 192 + 384);
+    toy.assert_nothing_held();
 }
 
 inside! {

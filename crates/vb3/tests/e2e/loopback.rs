@@ -90,6 +90,29 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     expect_copies(&outcome, "/dev/video1", 4, 2);
 }
 
+/// A shell's redirection gives the writer the device as its standard output, and the reader as its
+/// standard input. A pipe cuts frames in pieces.
+#[test]
+fn shell_redirections_carry_frames_in_pieces() {
+    if lacks("ffmpeg") {
+        return;
+    }
+    let (first, rest) = (100, 6 * FRAME - 100);
+    let source = ffmpeg().replace("-f v4l2 /dev/video0", "-f rawvideo -");
+    for writer in ["cat", "dd bs=1088 iflag=fullblock status=none"] {
+        let outcome = script(
+            "",
+            &format!(
+                "{{ head -c {first}; head -c {rest}; }} </dev/video1 >got.raw & reader=$!; {}; \
+                 {source} | {writer} >/dev/video0 || kill $reader; wait $reader",
+                until_read("/dev/video1")
+            ),
+        );
+        outcome.expect_success();
+        expect_frames(&outcome, "got.raw", 6);
+    }
+}
+
 /// Each side streams with its own buffers, so each frame is copied once.
 #[test]
 fn v4l2_ctl_to_v4l2_ctl_by_mmap() {

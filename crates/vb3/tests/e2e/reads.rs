@@ -59,6 +59,21 @@ fn reads(word: &str, count: u32) -> Option<RunOutput> {
     Some(outcome)
 }
 
+/// A small count reads the beginning of a frame, from a path and from standard input.
+#[test]
+fn head_reads_the_beginning_of_a_frame() {
+    let outcome = Run::on("pc")
+        .device("camera=pattern,format=NV12,size=64x48")
+        .program(["sh", "-c"])
+        .and(["head -c 100 /dev/video0 >path.raw && head -c 100 </dev/video0 >stdin.raw"])
+        .run();
+    outcome.expect_success();
+    let sent = pattern((64, 48), 0);
+    for file in ["path.raw", "stdin.raw"] {
+        assert!(outcome.read(file) == sent.bytes()[..100], "{file}");
+    }
+}
+
 /// A kernel holds the queue's lock while it copies, so two readers of one file each get complete
 /// frames.
 #[test]
