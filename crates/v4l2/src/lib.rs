@@ -53,7 +53,7 @@ pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
 pub use graph::{
-    EntityNode, EntitySpec, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused, Sensor,
+    EntityNode, EntitySpec, Flips, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused, Sensor,
     SensorMode, Topology, clamp_colors,
 };
 pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};

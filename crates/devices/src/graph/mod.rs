@@ -26,7 +26,7 @@ use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, MediaGraph, PixelFormat, Planarity, Port, Progress, Role, SensorMode, Topology,
-    pixfmt,
+    cid, pixfmt,
 };
 
 /// Seconds per frame. Linux's vimc makes about 60 frames a second.
@@ -318,7 +318,12 @@ impl<C> Engine<C> for Entity<C> {
         setting.take_ranges(last.unwrap_or(setting.mode))
     }
 
+    /// A sensor cannot flip while it streams.
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        let is_flip = self.spec.sensor.is_some() && matches!(id, cid::HFLIP | cid::VFLIP);
+        if is_flip && self.graph.is_streaming(self.index) {
+            return Err(EBUSY);
+        }
         self.graph.set_control(self.index, id, value);
         Ok(())
     }

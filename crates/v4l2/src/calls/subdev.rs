@@ -125,7 +125,8 @@ impl Pad<'_> {
         let spec = self.graph.entity(self.entity).ok_or(Error::Invalid)?;
         let codes = spec.pads.get(self.index).ok_or(Error::Invalid)?.codes;
         let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
-        codes.get(index).copied().ok_or(Error::Invalid)
+        let code = codes.get(index).ok_or(Error::Invalid)?;
+        Ok(self.graph.flips(self.entity).mirrored(*code))
     }
 
     /// EINVAL for a code that the pad does not offer.

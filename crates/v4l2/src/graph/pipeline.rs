@@ -3,9 +3,10 @@
 //! Source: Linux 7.2 drivers/media/mc/mc-entity.c, drivers/media/v4l2-core/v4l2-subdev.c, and the
 //! drivers in drivers/media/test-drivers/vimc.
 
-use super::topology::{EntitySpec, Follows, LinkSpec, Topology};
+use super::sensor::Flips;
+use super::topology::{EntitySpec, Follows, LinkSpec, PadSpec, Topology};
 use crate::pads::{MbusFormat, Pads};
-use crate::{Colorimetry, Error, Format, FourCc, Fraction, Rect, sys};
+use crate::{Colorimetry, Error, Format, FourCc, Fraction, Rect, cid, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,7 +134,11 @@ impl MediaGraph {
     /// Returns the state of an entity's pads when nothing was set.
     #[must_use]
     pub fn initial(&self, entity: usize) -> Option<Pads> {
-        Some(initial(self.topology, self.entity(entity)?))
+        let mut pads = initial(self.topology, self.entity(entity)?);
+        let flips = self.flips(entity);
+        let formats = pads.formats.iter_mut();
+        formats.for_each(|format| format.code = flips.mirrored(format.code));
+        Some(pads)
     }
 
     /// Returns the active state of an entity's pads.
@@ -183,6 +188,38 @@ impl MediaGraph {
         self.lock().controls.insert((entity, id), value);
     }
 
+    /// Returns how an entity mirrors its frames now.
+    #[must_use]
+    pub fn flips(&self, entity: usize) -> Flips {
+        let sensor = self.entity(entity).and_then(|spec| spec.sensor);
+        let state = self.lock();
+        let is_set = |id| {
+            let value = state.controls.get(&(entity, id));
+            sensor.is_some_and(|sensor| sensor.flips) && value.is_some_and(|value| *value != 0)
+        };
+        Flips {
+            horizontal: is_set(cid::HFLIP),
+            vertical: is_set(cid::VFLIP),
+        }
+    }
+
+    /// Returns whether frames pass through an entity.
+    #[must_use]
+    pub fn is_streaming(&self, entity: usize) -> bool {
+        let state = self.lock();
+        (state.running.iter()).any(|running| running.path.contains(&entity))
+    }
+
+    /// Returns the bus code that a pad offers for a wanted one.
+    fn nearest_code(&self, entity: usize, spec: &PadSpec, wanted: u32) -> u32 {
+        let has_flips = self.entity(entity).and_then(|spec| spec.sensor);
+        let has_flips = has_flips.is_some_and(|sensor| sensor.flips);
+        let is_wanted =
+            |code: &&u32| **code == wanted || has_flips && Flips::may_change(**code, wanted);
+        let code = spec.codes.iter().find(is_wanted);
+        self.flips(entity).mirrored(*code.unwrap_or(&spec.code))
+    }
+
     /// Changes `pads` of an entity to the nearest allowed format, and returns it.
     pub fn set_format(
         &self,
@@ -209,10 +246,7 @@ impl MediaGraph {
             Follows::Nothing => MbusFormat {
                 width,
                 height,
-                code: match spec.codes.contains(&wanted.code) {
-                    true => wanted.code,
-                    false => spec.code,
-                },
+                code: self.nearest_code(entity, spec, wanted.code),
                 color: match mode {
                     Some(_) => self.topology.default.color,
                     None => clamp_colors(wanted.color),

@@ -1,6 +1,53 @@
 //! Tables of image sensors: pixel arrays, modes, timings and ranges of controls.
 
 use crate::selection::Rect;
+use crate::sys;
+
+/// Bus codes of mosaics by width. The orders of colours are BGGR, GBRG, GRBG and RGGB.
+const MOSAICS: [[u32; 4]; 2] = [
+    [
+        sys::MEDIA_BUS_FMT_SBGGR8_1X8,
+        sys::MEDIA_BUS_FMT_SGBRG8_1X8,
+        sys::MEDIA_BUS_FMT_SGRBG8_1X8,
+        sys::MEDIA_BUS_FMT_SRGGB8_1X8,
+    ],
+    [
+        sys::MEDIA_BUS_FMT_SBGGR10_1X10,
+        sys::MEDIA_BUS_FMT_SGBRG10_1X10,
+        sys::MEDIA_BUS_FMT_SGRBG10_1X10,
+        sys::MEDIA_BUS_FMT_SRGGB10_1X10,
+    ],
+];
+
+/// Whether a sensor mirrors its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flips {
+    /// Left and right.
+    pub horizontal: bool,
+    /// Top and bottom.
+    pub vertical: bool,
+}
+
+impl Flips {
+    /// Returns the bus code of a mosaic after these flips. Widths and heights are even.
+    #[must_use]
+    pub fn mirrored(self, code: u32) -> u32 {
+        let change = usize::from(self.horizontal) | usize::from(self.vertical) << 1;
+        let orders = MOSAICS.iter().find(|orders| orders.contains(&code));
+        let mirrored = orders.and_then(|orders| {
+            let index = orders.iter().position(|known| *known == code)?;
+            orders.get(index ^ change)
+        });
+        mirrored.copied().unwrap_or(code)
+    }
+
+    /// Returns whether two bus codes differ at most in the order of colours.
+    #[must_use]
+    pub fn may_change(from: u32, to: u32) -> bool {
+        let of_both = |orders: &[u32; 4]| orders.contains(&from) && orders.contains(&to);
+        from == to || MOSAICS.iter().any(of_both)
+    }
+}
 
 /// How a sensor's gain code multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +125,8 @@ pub struct Sensor {
     pub black: u16,
     /// Frequencies of its link, in Hz.
     pub links: &'static [i64],
+    /// Whether it has controls that mirror its frames, and with them the order of colours.
+    pub flips: bool,
     /// Test patterns: off first. An empty name is one that it does not make.
     pub patterns: &'static [&'static str],
 }
@@ -98,7 +147,7 @@ impl Sensor {
 
 #[cfg(test)]
 mod tests {
-    use super::Gain;
+    use super::{Flips, Gain, sys};
 
     #[test]
     fn gains_follow_their_laws() {
@@ -112,5 +161,29 @@ mod tests {
         // No code divides by zero.
         assert_eq!((inverse.of(256), inverse.of(i64::MAX)), (65536, 65536));
         assert_eq!(linear.of(-1), 0);
+    }
+
+    #[test]
+    fn flips_mirror_the_order_of_colours() {
+        let mirrored = |horizontal, vertical| {
+            let flips = Flips {
+                horizontal,
+                vertical,
+            };
+            flips.mirrored(sys::MEDIA_BUS_FMT_SRGGB10_1X10)
+        };
+        assert_eq!(mirrored(false, false), sys::MEDIA_BUS_FMT_SRGGB10_1X10);
+        assert_eq!(mirrored(true, false), sys::MEDIA_BUS_FMT_SGRBG10_1X10);
+        assert_eq!(mirrored(false, true), sys::MEDIA_BUS_FMT_SGBRG10_1X10);
+        assert_eq!(mirrored(true, true), sys::MEDIA_BUS_FMT_SBGGR10_1X10);
+        let rgb = sys::MEDIA_BUS_FMT_RGB888_1X24;
+        assert_eq!(
+            Flips {
+                horizontal: true,
+                vertical: true
+            }
+            .mirrored(rgb),
+            rgb
+        );
     }
 }

@@ -292,6 +292,7 @@ static SENSED: Topology = Topology {
                 digital: None,
                 black: 64,
                 links: &[],
+                flips: false,
                 patterns: &["Disabled"],
             }),
             ..entity(

@@ -75,6 +75,71 @@ fn raw_frames_follow_exposure_and_gain() {
     assert!(mean(&long, 5, (0, 0)) > 200 && mean(&long, 5, (1, 1)) < 100);
 }
 
+/// Returns the samples of a packed frame.
+fn samples(frame: &[u8]) -> Vec<u16> {
+    let (fives, rest) = frame.as_chunks::<5>();
+    assert!(rest.is_empty());
+    let four = |five: &[u8; 5]| {
+        [0, 1, 2, 3].map(|at| u16::from(five[at]) << 2 | u16::from(five[4] >> (2 * at) & 3))
+    };
+    fives.iter().flat_map(four).collect()
+}
+
+#[test]
+fn flips_turn_the_picture_and_its_mosaic() {
+    if lacks("media-ctl") || lacks("v4l2-ctl") {
+        return;
+    }
+    let take = |flip: u32, code: &str, pixel: &str| {
+        let streams = set_up("imx219 10-0010", code, pixel);
+        let controls = format!("horizontal_flip={flip},vertical_flip={flip}");
+        let outcome = shell(
+            "imx219",
+            &format!(
+                "v4l2-ctl -d /dev/v4l-subdev3 -c exposure=400,{controls}
+                 {streams}
+                 v4l2-ctl -d0 --stream-mmap --stream-count=1 --stream-to=frame.raw"
+            ),
+        );
+        outcome.expect_success();
+        samples(&outcome.read("frame.raw"))
+    };
+    let plain = take(0, "SRGGB10_1X10", "pRAA");
+    let mut turned = take(1, "SBGGR10_1X10", "pBAA");
+    assert_eq!(turned.len(), 640 * 480);
+    assert!(turned != plain);
+    turned.reverse();
+    assert!(turned == plain);
+}
+
+#[test]
+fn a_streaming_sensor_refuses_to_flip() {
+    if lacks("media-ctl") || lacks("v4l2-ctl") {
+        return;
+    }
+    let streams = set_up("imx219 10-0010", "SRGGB10_1X10", "pRAA");
+    let outcome = shell(
+        "imx219",
+        &format!(
+            "{streams}
+             flip() {{ v4l2-ctl -d /dev/v4l-subdev3 -c horizontal_flip=$1 2>&1; }}
+             v4l2-ctl -d0 --stream-mmap --verbose >seen.txt 2>&1 & stream=$!
+             until grep -q 'seq: ' seen.txt; do kill -0 $stream; sleep 0.05; done
+             flip 1 || echo refused
+             kill $stream; wait $stream || true
+             flip 1 && v4l2-ctl -d /dev/v4l-subdev3 --list-subdev-mbus-codes"
+        ),
+    );
+    outcome.expect_success();
+    let said = &outcome.stdout;
+    for wanted in [
+        "Device or resource busy\nrefused\n",
+        "MEDIA_BUS_FMT_SGRBG10_1X10",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
 #[test]
 fn formats_change_ranges_of_controls() {
     if lacks("media-ctl") || lacks("v4l2-ctl") {

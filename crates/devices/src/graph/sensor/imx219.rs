@@ -1,7 +1,8 @@
 //! Sony's IMX219.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/imx219.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: no flips.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flags do not say that the flips are grabbed while
+//! it streams.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 
@@ -56,5 +57,6 @@ pub(super) static IMX219: Sensor = Sensor {
     digital: Some(0xfff),
     black: 64,
     links: &[456_000_000],
+    flips: true,
     patterns: &["Disabled", "Color Bars", "Solid Color", "", ""],
 };

@@ -352,6 +352,12 @@ impl Setting {
             ControlSpec::integer(cid::DIGITAL_GAIN, "Digital Gain", (256, most, 1), 256)
         });
         all.extend(digital);
+        if self.sensor.flips {
+            let flip =
+                |id, name| ControlSpec::boolean(id, name, false).with(ControlFlags::MODIFY_LAYOUT);
+            all.push(flip(cid::HFLIP, "Horizontal Flip"));
+            all.push(flip(cid::VFLIP, "Vertical Flip"));
+        }
         all
     }
 

@@ -42,5 +42,6 @@ pub(super) static OV5647: Sensor = Sensor {
     digital: None,
     black: 16,
     links: &[218_750_000, 145_833_300],
+    flips: false,
     patterns: &["Disabled", "Color Bars", "", ""],
 };

@@ -5,7 +5,7 @@ use crate::picture::Size;
 use crate::source::{Pattern, Picture};
 use std::ops::Range;
 use vb3_v4l2::pixfmt::Sample;
-use vb3_v4l2::{MediaGraph, PixelFormat, Sensor, cid, pixfmt};
+use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 
 /// Nanoseconds after which white saturates green with gain 1.
 const WHITE_NS: f64 = 10e6;
@@ -42,7 +42,9 @@ pub(crate) struct Raw {
     sensor: &'static Sensor,
     entity: usize,
     size: Size,
+    /// Colours of the array.
     cell: &'static [&'static [Sample]],
+    flips: Flips,
     storage: Storage,
     pattern: Pattern,
     /// Light by sample of the pattern, 1 for white.
@@ -79,7 +81,8 @@ impl Raw {
         let setting = Setting::of(graph, entity)?;
         let node = *graph.pads(video)?.formats.first()?;
         let pixel: &PixelFormat = pixfmt::lookup(vb3_v4l2::FourCc(node.code))?;
-        let first = pixel.components.first()?;
+        let native = graph.entity(entity)?.pads.first()?.code;
+        let native = graph.topology().pixel_of(native).and_then(pixfmt::lookup)?;
         let mut light = [0.0; 256];
         for (value, light) in (0_u32..).zip(&mut light) {
             *light = (f64::from(value) / 255.0).powf(GAMMA);
@@ -88,8 +91,9 @@ impl Raw {
             sensor: setting.sensor,
             entity,
             size: Size::nearest(node.width, node.height),
-            cell: first.cell,
-            storage: match first.across {
+            cell: native.components.first()?.cell,
+            flips: graph.flips(entity),
+            storage: match pixel.components.first()?.across {
                 4 => Storage::Packed,
                 _ => Storage::Eight,
             },
@@ -127,7 +131,7 @@ impl Raw {
         }
     }
 
-    /// Returns the raw sample of a pixel.
+    /// Returns the raw sample of a pixel of the array.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
         // CAST: one bit each, and widening.
         let line = self.cell.get((y & 1) as usize).copied().unwrap_or_default();
@@ -151,22 +155,34 @@ impl Raw {
         noisy.clamp(0, FULL.into()) as u16
     }
 
+    /// Reads a line of the frame from the array, and replaces `line` by it.
+    fn read_line(&self, y: u32, line: &mut Vec<u16>) {
+        let last = self.size.height().saturating_sub(1);
+        let y = match self.flips.vertical {
+            true => last.saturating_sub(y),
+            false => y,
+        };
+        let mut state = (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761);
+        line.clear();
+        line.extend((0..self.size.width()).map(|x| self.sample(x, y, &mut state)));
+        if self.flips.horizontal {
+            line.reverse();
+        }
+    }
+
     /// Appends lines of the frame to `out`.
     pub(crate) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
-        let width = self.size.width();
+        let mut line = Vec::new();
         for y in lines {
-            let mut state = (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761);
+            self.read_line(y, &mut line);
+            // CAST: the upper eight of ten bits, and four times the lower two.
+            let upper = |sample: &u16| (sample >> 2) as u8;
             match self.storage {
-                Storage::Eight => {
-                    // CAST: ten bits without two.
-                    out.extend((0..width).map(|x| (self.sample(x, y, &mut state) >> 2) as u8));
-                }
+                Storage::Eight => out.extend(line.iter().map(upper)),
                 Storage::Packed => {
-                    for x in (0..width).step_by(4) {
-                        let four = [0, 1, 2, 3].map(|more| self.sample(x + more, y, &mut state));
-                        // CAST: the upper eight of ten bits, then four times two bits.
-                        out.extend(four.map(|sample| (sample >> 2) as u8));
-                        let low = (0..4).zip(four);
+                    for four in line.chunks(4) {
+                        out.extend(four.iter().map(upper));
+                        let low = (0..).zip(four);
                         out.push(low.fold(0, |low, (at, s)| low | ((s & 3) as u8) << (2 * at)));
                     }
                 }

@@ -236,6 +236,82 @@ proptest! {
     }
 }
 
+/// Sets the flips, and the pads' formats for them.
+fn flip(graph: &MediaGraph, horizontal: bool, vertical: bool) {
+    graph.set_control(SENSOR, cid::HFLIP, horizontal.into());
+    graph.set_control(SENSOR, cid::VFLIP, vertical.into());
+    let wanted = graph.pads(SENSOR).expect("a sensor").formats[0];
+    let mut pads = graph.pads(SENSOR).expect("a sensor");
+    let set = graph
+        .set_format(SENSOR, &mut pads, (0, wanted))
+        .expect("a pad");
+    graph.set_pads(SENSOR, pads).expect("no stream");
+    for entity in [0, 1, 2] {
+        let mut pads = graph.pads(entity).expect("an entity");
+        assert_eq!(graph.set_format(entity, &mut pads, (0, set)), Some(set));
+        graph.set_pads(entity, pads).expect("no stream");
+    }
+    let pixel = graph.topology().pixel_of(set.code).and_then(pixfmt::lookup);
+    let format = Format::new(pixel.expect("a pixel format"), set.width, set.height);
+    let mut format = format.expect("a picture");
+    format.color = RAW_COLORS;
+    graph.set_video(VIDEO, &format).expect("no stream");
+}
+
+#[test]
+fn flips_mirror_each_sample() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let shown = |horizontal, vertical| {
+        flip(&graph, horizontal, vertical);
+        let mut raw = streaming(&graph);
+        raw.begin(7, &graph);
+        graph.stop(VIDEO);
+        frame(&raw, 0..480)
+    };
+    let plain = shown(false, false);
+    for (horizontal, vertical, code) in [
+        (true, false, sys::MEDIA_BUS_FMT_SGRBG10_1X10),
+        (false, true, sys::MEDIA_BUS_FMT_SGBRG10_1X10),
+        (true, true, sys::MEDIA_BUS_FMT_SBGGR10_1X10),
+    ] {
+        let mirrored = shown(horizontal, vertical);
+        assert_eq!(graph.pads(SENSOR).expect("a sensor").formats[0].code, code);
+        let at = |x, last, is_flipped| if is_flipped { last - x } else { x };
+        let wanted: Vec<u16> = (0..480 * 640)
+            .map(|index| (index % 640, index / 640))
+            .map(|(x, y)| plain[at(y, 479, vertical) * 640 + at(x, 639, horizontal)])
+            .collect();
+        assert!(mirrored == wanted, "{horizontal} {vertical}");
+    }
+}
+
+#[test]
+fn flips_change_the_codes_that_a_sensor_offers() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    graph.set_control(SENSOR, cid::HFLIP, 1);
+    let code = |graph: &MediaGraph, wanted| {
+        let mut pads = graph.initial(SENSOR).expect("a sensor");
+        let wanted = MbusFormat {
+            code: wanted,
+            ..pads.formats[0]
+        };
+        graph
+            .set_format(SENSOR, &mut pads, (0, wanted))
+            .map(|set| set.code)
+    };
+    let initial = graph.initial(SENSOR).expect("a sensor").formats[0].code;
+    assert_eq!(initial, sys::MEDIA_BUS_FMT_SGRBG10_1X10);
+    // The width is as wanted, and the order follows from the flips.
+    let eight = Some(sys::MEDIA_BUS_FMT_SGRBG8_1X8);
+    assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_SBGGR8_1X8), eight);
+    assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_RGB888_1X24), Some(initial));
+    // This sensor has no flips.
+    let other = linked(&BEHIND_OV5647, (640, 480));
+    other.set_control(SENSOR, cid::HFLIP, 1);
+    let native = Some(sys::MEDIA_BUS_FMT_SBGGR10_1X10);
+    assert_eq!(code(&other, sys::MEDIA_BUS_FMT_SRGGB10_1X10), native);
+}
+
 #[test]
 fn models_are_found_by_name() {
     assert_eq!(topology("imx219"), Some(&BEHIND_IMX219));
