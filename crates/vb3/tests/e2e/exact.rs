@@ -60,7 +60,21 @@ fn draft(random: &mut Random) -> Draft {
         1 => format!("mandelbrot=size={width}x{height}:rate=25"),
         _ => format!("testsrc2=size={width}x{height}:rate=25,noise=alls=12:allf=t"),
     };
-    let mut options = vec![
+    let mut x264 = x264(random);
+    if interlaced {
+        x264 += random.one(&[":tff=1", ":bff=1"]);
+    }
+    Draft {
+        size: format!("{width}x{height}"),
+        source,
+        frames,
+        x264,
+    }
+}
+
+/// Draws x264's options.
+fn x264(random: &mut Random) -> String {
+    let options = [
         format!("bframes={}", random.one(&[0, 1, 2, 3, 5, 8, 16])),
         format!("b-adapt={}", random.below(3)),
         format!(
@@ -78,15 +92,7 @@ fn draft(random: &mut Random) -> Draft {
         format!("crf={}", random.one(&[12, 20, 28, 40])),
         format!("subme={}:partitions=all", random.one(&[1, 5, 9])),
     ];
-    if interlaced {
-        options.push(random.one(&["tff=1", "bff=1"]).to_owned());
-    }
-    Draft {
-        size: format!("{width}x{height}"),
-        source,
-        frames,
-        x264: options.join(":"),
-    }
+    options.join(":")
 }
 
 impl Draft {

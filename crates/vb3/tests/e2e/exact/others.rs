@@ -1,6 +1,6 @@
 //! Streams of codecs other than H.264, from ffmpeg's encoders with random options.
 
-use super::{Random, expect_same, seed_and_streams};
+use super::{Random, expect_same, seed_and_streams, x264};
 use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
 
 /// A codec, and how programs decode it.
@@ -54,7 +54,14 @@ const CODECS: [Codec; 5] = [
 ];
 
 /// Stateless decoders. ffmpeg has no wrapper for them.
-const STATELESS: [Codec; 3] = [
+const STATELESS: [Codec; 4] = [
+    Codec {
+        device: "h264dec-stateless",
+        file: "stream.h264",
+        elements: "h264parse ! v4l2slh264dec",
+        wrapper: None,
+        draw: h264,
+    },
     Codec {
         device: "hevcdec-stateless",
         file: "stream.hevc",
@@ -77,6 +84,11 @@ const STATELESS: [Codec; 3] = [
         draw: vp9,
     },
 ];
+
+fn h264(random: &mut Random) -> String {
+    let options = x264(random);
+    format!("libx264 -preset veryfast -x264-params threads=1:{options}")
+}
 
 fn hevc(random: &mut Random) -> String {
     let options = [
