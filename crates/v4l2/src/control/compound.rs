@@ -164,7 +164,7 @@ macro_rules! structure {
         }
 
         impl $name {
-            /// Parses a control's value; `None` for another control's.
+            /// Parses a control's value; `None` if its size is wrong.
             #[must_use]
             pub fn read(bytes: &[u8]) -> Option<Self> {
                 let mut copy = $crate::control::compound::sized(bytes, CompoundType::$of)?;
@@ -209,7 +209,7 @@ pub(super) mod tests {
         of.validate(&mut bytes).ok().map(|()| bytes)
     }
 
-    /// Asserts for fields, each with a byte, whether the control may have it.
+    /// Sets the byte at each offset in turn, and asserts whether the control accepts it.
     pub(in crate::control) fn expect(of: CompoundType, rows: &[(usize, u8, bool)]) {
         for (at, value, is_good) in rows {
             let found = judged(of, |image| image.set_u8(*at, *value));
@@ -224,7 +224,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A valid value stays valid, and is cleared completely the first time.
+    /// A valid value stays valid, and a second check changes nothing.
     #[test]
     fn random_bytes_are_judged_once() {
         let mut state = 1_u64;

@@ -7,7 +7,7 @@ use super::compound::{CompoundType, sized, structure};
 use crate::bytes::{Image, field};
 use crate::sys;
 
-/// Most entries of a decoded picture buffer.
+/// Maximum number of entries of a decoded picture buffer.
 const ENTRIES: u8 = sys::V4L2_HEVC_DPB_ENTRIES_NUM_MAX as u8;
 
 fn has(image: &Image<'_>, at: usize, flag: u64) -> bool {
@@ -122,17 +122,17 @@ structure! {
     }
 }
 
-/// Scaling factors, row by row, in the order of the standard.
+/// Scaling lists, in the order of the standard. The factors of a list are row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HevcScalingMatrix {
-    /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each kind of block.
+    /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each `matrixId`.
     pub lists: [Vec<Vec<u8>>; 4],
     /// The first factors of the lists for 16x16 and 32x32.
     pub first: [Vec<u8>; 2],
 }
 
 impl HevcScalingMatrix {
-    /// Parses a control's value; `None` for another control's.
+    /// Parses a control's value; `None` if its size is wrong.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let bytes = sized(bytes, CompoundType::HevcScalingMatrix)?;
@@ -189,7 +189,7 @@ pub struct HevcReference {
     pub order: i32,
     /// Whether it is a long-term reference.
     pub is_long_term: bool,
-    /// Whether this picture, rather than only a later one, may refer to it.
+    /// Whether the current picture may refer to it; otherwise only later ones may.
     pub is_current: bool,
 }
 
@@ -198,14 +198,14 @@ pub struct HevcReference {
 pub struct HevcDecodeParams {
     /// The picture's place in display order.
     pub order: i32,
-    /// `NumDeltaPocs` of the set from which a slice header predicts its own.
+    /// `NumDeltaPocs` of the reference picture set from which a slice header predicts its own.
     pub num_delta_pocs_of_ref_rps_idx: u8,
     /// The decoded picture buffer.
     pub references: Vec<HevcReference>,
 }
 
 impl HevcDecodeParams {
-    /// Parses a control's value; `None` for another control's.
+    /// Parses a control's value; `None` if its size is wrong.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::HevcDecodeParams)?;

@@ -87,7 +87,7 @@ fn check_samples(sps: &H264Sps) -> Result<(), String> {
     ))
 }
 
-/// Returns a frame's size in pixels, with all its macroblocks.
+/// Returns a frame's size in pixels before cropping.
 fn coded_size(sps: &H264Sps) -> (u32, u32) {
     let fields = match sps.flags & sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY {
         0 => 2,
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use vb3_v4l2::CompoundType;
 
-    /// Changes bytes of the parameters for 64x32 pixels, and returns the reason of the refusal.
+    /// Changes one byte of parameters for 64x32 pixels. Returns why they are refused, if they are.
     fn refused(id: u32, at: usize, value: u8, size: (u32, u32)) -> Option<String> {
         let mut sps = vec![0; CompoundType::H264Sps.size()];
         sps[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, chroma_format_idc)] = 1;

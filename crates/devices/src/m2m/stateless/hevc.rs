@@ -15,7 +15,7 @@ pub(super) const SMALLEST_BLOCK: u32 = 8;
 /// A sentence about unsupported samples.
 ///
 /// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`, which also
-/// accepts a chroma format of 0, as initially.
+/// accepts a chroma format of 0, the initial value.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match HevcSps::read(value).filter(|_| id == cid::STATELESS_HEVC_SPS) {
         Some(sps) if sps.chroma_format_idc != 0 => check_samples(&sps),

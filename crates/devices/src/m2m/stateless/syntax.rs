@@ -80,13 +80,13 @@ impl Syntax {
     }
 }
 
-/// The values of the controls that are structures, by id. An initial value is missing: an unchanged
-/// value is not set again.
+/// The values of the controls that are structures, by id. A control with its initial value is
+/// missing: drivers get only changed values.
 #[derive(Debug, Default)]
 pub(super) struct Parameters(BTreeMap<u32, Vec<u8>>);
 
 impl Parameters {
-    /// A control was set.
+    /// Stores the new value of a control.
     pub(super) fn set(&mut self, id: u32, value: &[u8]) {
         self.0.insert(id, value.to_vec());
     }
@@ -96,7 +96,7 @@ impl Parameters {
         self.0.get(&id).and_then(|value| read(value))
     }
 
-    /// The same.
+    /// Returns the value of a control that must have been set.
     ///
     /// # Errors
     /// A sentence if the control was never set.
@@ -111,7 +111,7 @@ impl Parameters {
     }
 }
 
-/// Checks that pictures fit buffers of a size. Odd sizes are rounded up there.
+/// Checks that pictures have the size of their buffers, once odd sides are rounded up.
 pub(super) fn expect_size(
     (wide, high): (u32, u32),
     (width, height): (u32, u32),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever controls and buffers contain, they are described or refused.
+        /// Random bytes in controls and buffers cause no panic.
         #[test]
         fn random_controls_and_frames_do_no_harm(
             kind in 0..ROWS.len(),

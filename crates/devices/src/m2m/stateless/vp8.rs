@@ -49,7 +49,7 @@ pub(super) fn describe(
     let sizes = 3 * (u64::from(control.num_dct_parts).saturating_sub(1));
     let first = u64::from(header.len) + u64::from(header.first_part_size);
     let wanted = first + sizes + parts.sum::<u64>();
-    // CAST: widening, on every target there is.
+    // CAST: widening.
     let found = frame.len() as u64;
     if found < wanted {
         return Err(format!(
@@ -77,7 +77,7 @@ mod tests {
     use core::mem::offset_of;
     use vb3_v4l2::CompoundType;
 
-    /// A key frame of 64x32 with a first partition of 2 bytes, and one of 3.
+    /// A key frame of 64x32 with two partitions, of 2 and 3 bytes.
     const FRAME: [u8; 15] = [0x50, 0, 0, 0x9d, 1, 0x2a, 64, 0, 32, 0, 1, 2, 3, 4, 5];
 
     fn described(change: impl Fn(&mut Vec<u8>, &mut Vec<u8>)) -> Result<Input, String> {

@@ -66,7 +66,7 @@ pub(super) fn describe(
     })
 }
 
-/// Checks that a frame's header has a profile, and a key frame of a size or no key frame.
+/// Checks a frame's header: its profile, whether it is a key frame, and a key frame's size.
 fn expect_header(frame: &[u8], profile: u8, key_size: Option<(u32, u32)>) -> Result<(), String> {
     let name = |profile, key_size: Option<(u32, u32)>| match key_size {
         Some((width, height)) => format!("a key frame of {width}x{height}, profile {profile}"),

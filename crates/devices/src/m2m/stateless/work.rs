@@ -139,7 +139,8 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Checks the worker's announced picture size against its parameter sets, and accepts the format.
+    /// Accepts the worker's format. Fails the request if its pictures do not fit the CAPTURE
+    /// buffers.
     fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let buffers = self.capture.format;
         let found = (format.visible.width, format.visible.height);
@@ -163,12 +164,12 @@ impl<C> StatelessDecoder<C> {
         if let Some(worker) = self.worker.running()
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
-            // If it has ended, an event says so.
+            // If the worker has ended, an event says so.
             job.loan = loan::lend(worker, &self.capture.format, target, bus).ok();
         }
     }
 
-    /// Receives a picture, to write it to its request's buffer unless it is there.
+    /// Receives a picture, to copy it to its request's buffer unless the worker has done that.
     fn receive(&mut self, tag: u64, content: Content, damaged: bool) {
         if let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) {
             job.loan = None;
@@ -268,7 +269,7 @@ impl<C> StatelessDecoder<C> {
         progress.finish(Flow::Capture, held.target, completion);
     }
 
-    /// Returns the CAPTURE buffer for a request: the kept one, or the next.
+    /// Returns the CAPTURE buffer for a request: the one with its first field, or the next.
     fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
         if let Some(held) = self.own.held.take() {
             if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
@@ -310,7 +311,7 @@ impl<C> StatelessDecoder<C> {
         let unfit = match given {
             Ok(Ok(())) => None,
             Err(unfit) => Some(unfit),
-            // An event says how it ended.
+            // The worker is full, or has ended. In that case an event says how.
             Ok(Err(Refused::Full(_) | Refused::Dead)) => {
                 self.output.tokens.push_front(source);
                 self.capture.tokens.push_front(target);
