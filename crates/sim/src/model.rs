@@ -180,6 +180,9 @@ pub(crate) struct ModelMemory {
     pub(crate) content: Option<Content>,
     /// Queues that may write to it now.
     pub(crate) writers: u32,
+    /// Whether a device ever wrote to it. If a program then writes the same bytes as before, its cache
+    /// lines look clean: a simulated machine finds dirty lines by their bytes.
+    pub(crate) is_device_written: bool,
     /// Output nodes that have it queued.
     pub(crate) readers: BTreeSet<usize>,
 }

@@ -169,6 +169,8 @@ impl Sim<'_> {
                     _ if only_prepare && place == Some(BufferHolder::Prepared) => &[EINVAL],
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
+                    // A JPEG of another size has changed the format, and the buffer is too small.
+                    Model::Mmap if !kind.output && self.is_decoder(at) => &[EINVAL],
                     // `expect` allows the errnos of a fault that prevents lazy placement.
                     Model::Mmap => &[],
                     Model::UserPtr => &[EINVAL, 14],
@@ -259,6 +261,7 @@ impl Sim<'_> {
         }
         let of = self.memories.entry(memory).or_default();
         of.writers += u32::from(!output);
+        of.is_device_written |= !output;
         if is_shared { u64::MAX } else { of.generation }
     }
 
@@ -533,7 +536,10 @@ impl Sim<'_> {
             crc32fast::hash(&bytes),
             u32::try_from(bytes.len()).unwrap_or(0),
         );
-        if let Some(memory) = self.memories.get_mut(&memory).filter(|m| m.writers == 0) {
+        if let Some(memory) = self.memories.get_mut(&memory)
+            && memory.writers == 0
+            && !(memory.is_device_written && source == Source::Own)
+        {
             memory.content = Some(Content { sum, len, pixel });
         }
         Ok(Some(len))

@@ -45,8 +45,12 @@ fn seeds_that_failed_once_pass() {
         55403, 56428, 58138, 67650, 71739, 82741, 88841,
     ];
     // In 36575 and 51018, a program's bytes in a decoder's vmalloc memory were lost where a converter had
-    // it mapped. In the others, the model took a part of a buffer for all of it.
-    let with_codecs = [11047, 36575, 39743, 51018, 54167];
+    // it mapped. In 11047, 39743 and 54167, the model took a part of a buffer for all of it, and in 570679
+    // it did not know that a JPEG of another size needs larger buffers. In the rest, a program wrote
+    // bytes again that a device had replaced, which a simulated machine cannot see.
+    let with_codecs = [
+        11047, 36575, 39743, 51018, 54167, 570_679, 428_387, 483_811, 499_700,
+    ];
     run((basic.into_iter().map(Plan::basic)).chain(with_codecs.map(Plan::of)));
 }
 
