@@ -1,5 +1,7 @@
 //! `cargo xtask compliance`: the tests that run v4l2-compliance or libcamera, by other versions of them
-//! than this system's, taken from Debian's releases and unpacked.
+//! than this system's, taken from Debian's releases and unpacked; and libcamera's own tests.
+
+mod libcamera;
 
 use crate::vm::{lab, step};
 use crate::{setup, sh, table};
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// On every machine and board
     #[arg(long)]
     full: bool,
+    /// Instead build this system's libcamera, and run its own tests without a camera and in `vb3 run`
+    #[arg(long, conflicts_with_all = ["suites", "filter", "full"])]
+    libcamera: bool,
 }
 
 /// Runs the tests once with the programs of each release, and prints a table of results.
@@ -37,6 +42,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("programs are taken for x86-64, which this machine is not");
+    }
+    if args.libcamera {
+        return libcamera::run();
     }
     setup::install(setup::ALL)?;
     setup::install(setup::VM)?;

@@ -49,7 +49,7 @@ enum Task {
     Vm(vm::Args),
     /// Compare answers to calls: stock Linux's, our kernel modules' and `vb3 run`'s
     Conformance,
-    /// Run our tests with v4l2-compliance or libcamera of other Debian releases
+    /// Run our tests with v4l2-compliance or libcamera of other Debian releases; or libcamera's own tests
     Compliance(compliance::Args),
     /// Build the kernel modules' packages
     Dkms(vm::dkms::Args),

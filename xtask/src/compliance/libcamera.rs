@@ -1,0 +1,181 @@
+//! libcamera's own tests, built from source: without a camera, and in `vb3 run`.
+
+use crate::vm::{lab, step};
+use crate::{setup, sh, table};
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longest time for the build.
+const BUILD: Duration = Duration::from_secs(1800);
+/// Longest time of a test, in seconds. One streams in all formats of a webcam, for two minutes.
+const LIMIT: &str = "600";
+/// Exit status of a test that does not find its device.
+const SKIPPED: i32 = 77;
+
+/// What the build and the tests need.
+const PACKAGES: &[setup::Package] = &[
+    ("dpkg-dev", "unpacks the source"),
+    ("meson", "builds it"),
+    ("ninja-build", "builds it"),
+    ("g++", "compiles it"),
+    ("openssl", "signs its modules"),
+    ("libevent-dev", "events of cam"),
+    ("libgnutls28-dev", "signatures of its modules"),
+    ("libgstreamer-plugins-base1.0-dev", "its plugin"),
+    ("libudev-dev", "finds cameras"),
+    ("libyaml-dev", "reads its settings"),
+    ("python3-jinja2", "generates its code"),
+    ("python3-ply", "generates its code"),
+    ("python3-yaml", "generates its code"),
+    ("python3-packaging", "its test of v4l2-compliance"),
+    ("v4l-utils", "v4l2-compliance"),
+    ("gstreamer1.0-tools", "gst-inspect-1.0"),
+];
+
+/// Where the tests run, and the devices there.
+const PLACES: [(&str, Option<&str>); 3] = [
+    ("no camera", None),
+    ("vimc", Some("vimc")),
+    ("webcam", Some("camera=pattern")),
+];
+
+/// A test, as meson lists it.
+#[derive(Debug, Deserialize)]
+struct Test {
+    name: String,
+    suite: Vec<String>,
+    cmd: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl Test {
+    /// Returns its name after that of its directory.
+    fn path(&self) -> String {
+        let suite = self.suite.last().map_or("", String::as_str);
+        let directory = suite.rsplit(':').next().unwrap_or(suite);
+        format!("{directory}/{}", self.name)
+    }
+
+    /// Runs it, and returns its result in a word.
+    fn run(&self, built: &Path, device: Option<&str>, vb3: &Path) -> Result<&'static str> {
+        let mut command = Command::new("timeout");
+        command.arg(LIMIT);
+        if let Some(device) = device {
+            command
+                .arg(vb3)
+                .args(["run", "--quiet", "--device", device]);
+            command.arg("--");
+        }
+        command.args(&self.cmd).envs(&self.env);
+        command.current_dir(built.join("build"));
+        at_home(&mut command, built);
+        let out = command.stdin(Stdio::null()).output();
+        let out = out.with_context(|| format!("cannot run {}", self.path()))?;
+        Ok(match out.status.code() {
+            Some(0) => "pass",
+            Some(SKIPPED) => "skip",
+            _ => {
+                let said = String::from_utf8_lossy(&out.stderr);
+                eprintln!("{} fails ({}):\n{said}", self.path(), out.status);
+                "FAIL"
+            }
+        })
+    }
+}
+
+/// Sets Debian's Python, and a list of GStreamer's plugins that is kept.
+fn at_home(command: &mut Command, built: &Path) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("/usr/bin:{path}"));
+    command.env("GST_REGISTRY", built.join("registry.bin"));
+}
+
+/// Runs each test in each place, and prints those that do not pass everywhere.
+///
+/// # Errors
+/// A test fails, or passes without a camera only; the build fails.
+pub(super) fn run() -> Result<()> {
+    setup::install(PACKAGES)?;
+    let built = built()?;
+    let vb3 = sh::release_vb3()?;
+    let text = std::fs::read_to_string(built.join("tests.json")).context("cannot read tests")?;
+    let tests: Vec<Test> = serde_json::from_str(&text)?;
+    // A test that loads the installed plugin to list it cannot load its own.
+    let mut list = Command::new("gst-inspect-1.0");
+    at_home(list.arg("fakesink"), &built);
+    sh::quietly(&mut list)?;
+    let mut rows = Vec::new();
+    for test in &tests {
+        let mut row = vec![test.path()];
+        for (_, device) in PLACES {
+            row.push(test.run(&built, device, &vb3)?.to_owned());
+        }
+        rows.push(row);
+    }
+    let all = rows.len();
+    let wrong = rows.iter().filter(|row| is_wrong(row)).count();
+    rows.retain(|row| row.iter().skip(1).any(|result| result != "pass"));
+    let header: Vec<&str> = std::iter::once("test")
+        .chain(PLACES.map(|(place, _)| place))
+        .collect();
+    println!("{}", table::format(&header, &rows));
+    println!("{} of {all} tests pass in each place", all - rows.len());
+    ensure!(all > 0 && wrong == 0, "{wrong} of {all} tests went wrong");
+    Ok(())
+}
+
+/// Returns whether a test failed, or passed without a camera only.
+fn is_wrong(row: &[String]) -> bool {
+    let results = row.get(1..).unwrap_or_default();
+    let native = results.first().is_some_and(|result| result == "pass");
+    results.iter().any(|result| result == "FAIL")
+        || native && results.iter().any(|result| result != "pass")
+}
+
+/// Returns the directory of the build, made where it is not kept.
+fn built() -> Result<PathBuf> {
+    const SCRIPT: &str = "make-libcamera-tests.sh";
+    let suite =
+        sh::text(Command::new("sh").args(["-c", ". /etc/os-release; echo $VERSION_CODENAME"]))?;
+    let suite = suite.trim();
+    let cache = sh::cache()?.join("lab");
+    std::fs::create_dir_all(&cache).context("cannot make the cache")?;
+    std::fs::create_dir_all(lab::logs()).context("cannot make the directory of logs")?;
+    let out = cache.join(format!("libcamera-tests-{suite}-{}", lab::key(SCRIPT)?));
+    if !out.join("tests.json").exists() {
+        let mut make = Command::new("nice");
+        make.arg("sh").arg(sh::root().join("lab").join(SCRIPT));
+        make.arg(lab::own_mirror()?).arg(suite).arg(&out);
+        let log = lab::logs().join("libcamera-tests.log");
+        step::run("building libcamera with its tests", BUILD, &log, &mut make)?;
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_get_worse_are_wrong() {
+        let row = |results: [&str; 3]| {
+            let cells = std::iter::once("a/b").chain(results);
+            is_wrong(&cells.map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert!(!row(["pass", "pass", "pass"]) && !row(["skip", "pass", "skip"]));
+        assert!(row(["pass", "skip", "pass"]) && row(["skip", "FAIL", "pass"]));
+    }
+
+    #[test]
+    fn tests_are_read_from_mesons_list() {
+        let text = r#"[{"cmd":["/b/test/camera/capture"],"env":{"A":"b"},"name":"capture",
+            "workdir":null,"timeout":30,"suite":["libcamera:camera"]}]"#;
+        let tests: Vec<Test> = serde_json::from_str(text).expect("a list");
+        assert_eq!(tests[0].path(), "camera/capture");
+        assert_eq!(tests[0].env["A"], "b");
+    }
+}
