@@ -38,8 +38,9 @@
 //!   receives a reported call. Any reported call can then end with EINTR.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its
 //!   own seccomp listener gets EBUSY.
-//! * Two opens of one node exclude each other with flock (at reserved numbers), but not with POSIX
-//!   locks.
+//! * Two opens of one node exclude each other with flock and record locks at reserved numbers only.
+//! * chmod, chown and utimensat of a node change nothing: they succeed for root, and fail with EPERM for
+//!   others. inotify reports no events of a node. A node made with mknod opens no device (ENXIO).
 //! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping
 //!   with mremap; the part past the buffer's end has no memory. A kernel refuses both. Seals cannot
 //!   prevent this: the seal against punching also forbids mapping.
@@ -49,6 +50,10 @@
 //! * Some memory cannot be tracked in this way: in containers with the default profile, without
 //!   ptrace, in a program with its own filter, for shared mappings of files on a disk, and on arm64
 //!   before Linux 6.10. Memory that replaces it then gets the device's data, and a note says so.
+//! * A device waits for such a page if the program drops it and then serves it (userfaultfd, FUSE). All
+//!   other programs then wait, too.
+//! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of
+//!   them, all programs wait for 40 ms.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
 //! * If the supervisor is killed, every process that has made a reported call is killed, too. Other
 //!   processes of the run continue, and their reported calls fail with ENOSYS.

@@ -165,6 +165,9 @@ impl Server<'_> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
             // Regular files and memfds support these; devices and dma-bufs do not.
+            libc::F_SETFL if n.int(2) & libc::O_DIRECT != 0 && self.is_ours(n, 0) => {
+                return Err(Errno(libc::EINVAL));
+            }
             libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS if self.is_ours(n, 0) => {
                 return Err(Errno(libc::EINVAL));
             }

@@ -1,6 +1,6 @@
 //! getdents64 of directories that list the supervisor's names.
 
-use crate::kernel::{Borrowed, MayBlock};
+use crate::kernel::MayBlock;
 use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::Verdict;
@@ -24,13 +24,10 @@ impl Supervisor<'_> {
         if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
         }
-        let fd = look.fd.and_then(Borrowed::into_owned);
-        let Ok(fd) = fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
-            return Ok(if self.lend(may, n) {
-                Verdict::Answered
-            } else {
-                Verdict::native()
-            });
+        let fd = match self.borrowed(may, &call, n.int(0)) {
+            Ok(Some(fd)) => fd,
+            Ok(None) => return Ok(Verdict::Answered),
+            Err(_) => return Ok(Verdict::native()),
         };
         let at = rustix::fs::tell(&fd).ok();
         // CAST: a C unsigned int in the kernel.

@@ -10,6 +10,7 @@
 //!
 //! Modules in other folders import only the exports of this file.
 
+mod attributes;
 mod closes;
 mod cwd;
 mod dispatch;

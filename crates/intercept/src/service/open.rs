@@ -6,6 +6,7 @@ use crate::descriptors::{Given, files};
 use crate::kernel::{MayBlock, lock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
+use crate::service::places::{int, path_args};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
@@ -16,22 +17,17 @@ const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_
 
 impl Supervisor<'_> {
     pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let (dir, addr, flags) = match n.nr {
-            nr::OPEN => (libc::AT_FDCWD, n.arg(0), n.int(1)),
-            nr::CREAT => (
-                libc::AT_FDCWD,
-                n.arg(0),
-                libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
-            ),
-            libc::SYS_openat => (n.int(0), n.arg(1), n.int(2)),
-            _ => {
-                let how: [u8; 8] = Call::new(&self.host, n).copy_in_bytes(may, n.arg(2))?;
+        let call = Call::new(&self.host, n);
+        let (dir, addr, rest) = path_args(n);
+        let flags = match n.nr {
+            nr::CREAT => libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+            libc::SYS_openat2 => {
                 // CAST: open's flags are the low half; the kernel refuses others.
-                (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
+                u64::from_ne_bytes(call.copy_in_bytes(may, n.arg(2))?) as i32
             }
+            _ => int(rest, 0),
         };
         let links = Links::of(flags, libc::O_NOFOLLOW);
-        let call = Call::new(&self.host, n);
         match self.place(may, &call, dir, addr, links) {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
             PathTarget::Sys(path) => {
@@ -83,6 +79,10 @@ impl Supervisor<'_> {
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
             return Err(Errno(libc::EEXIST));
         }
+        // Source: Linux 7.2 fs/open.c `do_dentry_open`.
+        if flags & libc::O_DIRECT != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
         self.host.under_way.await_ended(may);
@@ -106,11 +106,10 @@ impl Supervisor<'_> {
 
     /// readlink, readlinkat.
     pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let (dir, args) = match n.nr {
-            nr::READLINK => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
-            _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
+        let (dir, path, rest) = path_args(n);
+        let [out, len, ..] = *rest else {
+            return Ok(Verdict::native());
         };
-        let [path, out, len] = args;
         let call = Call::new(&self.host, n);
         let target = match self.place(may, &call, dir, path, Links::Keep) {
             PathTarget::Native => match self.link_named(may, &call, dir, path) {

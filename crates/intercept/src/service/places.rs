@@ -1,6 +1,7 @@
 //! Maps a program's path to a node or a generated file.
 
-use crate::kernel::{MayBlock, may_block, raw};
+use crate::kernel::{MayBlock, may_block, nr, raw};
+use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
@@ -16,6 +17,36 @@ pub(crate) struct Named<'a> {
     pub(crate) dir: i32,
     pub(crate) path: &'a [u8],
     pub(crate) links: Links,
+}
+
+/// Returns the directory and the path's address in a call on a path, and the arguments after them.
+pub(crate) fn path_args(n: &Notif) -> (i32, u64, &[u64]) {
+    let at = match n.nr {
+        nr::OPEN
+        | nr::CREAT
+        | nr::STAT
+        | nr::LSTAT
+        | nr::ACCESS
+        | nr::READLINK
+        | nr::CHMOD
+        | nr::CHOWN
+        | nr::LCHOWN
+        | libc::SYS_chdir
+        | libc::SYS_statfs
+        | libc::SYS_getxattr
+        | libc::SYS_lgetxattr
+        | libc::SYS_listxattr
+        | libc::SYS_llistxattr => 0,
+        _ => 1,
+    };
+    let dir = if at == 0 { libc::AT_FDCWD } else { n.int(0) };
+    (dir, n.arg(at), n.args.get(at + 1..).unwrap_or_default())
+}
+
+/// Returns an argument that is a C int.
+pub(crate) fn int(args: &[u64], i: usize) -> i32 {
+    // CAST: the kernel also uses the lower half.
+    args.get(i).map_or(0, |arg| *arg as u32 as i32)
 }
 
 impl Supervisor<'_> {

@@ -11,6 +11,7 @@ use crate::descriptors::files;
 use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::Notif;
 use crate::service::host::Call;
+use crate::service::places::{int, path_args};
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
@@ -36,14 +37,13 @@ struct Asked {
 
 impl Asked {
     fn of(n: &Notif) -> Self {
-        let cwd = libc::AT_FDCWD;
-        let keep = libc::AT_SYMLINK_NOFOLLOW;
-        let (dir, path, out, flags) = match n.nr {
-            nr::STAT => (cwd, Some(n.arg(0)), n.arg(1), 0),
-            nr::LSTAT => (cwd, Some(n.arg(0)), n.arg(1), keep),
-            libc::SYS_fstat => (n.int(0), None, n.arg(1), 0),
-            libc::SYS_newfstatat => (n.int(0), Some(n.arg(1)), n.arg(2), n.int(3)),
-            _ => (n.int(0), Some(n.arg(1)), n.arg(4), n.int(2)),
+        let (dir, path, rest) = path_args(n);
+        let (path, out, flags) = match n.nr {
+            libc::SYS_fstat => (None, n.arg(1), 0),
+            libc::SYS_statx => (Some(path), n.arg(4), int(rest, 0)),
+            libc::SYS_newfstatat => (Some(path), n.arg(2), int(rest, 1)),
+            nr::LSTAT => (Some(path), n.arg(1), libc::AT_SYMLINK_NOFOLLOW),
+            _ => (Some(path), n.arg(1), 0),
         };
         Self {
             dir,
@@ -171,11 +171,10 @@ impl Supervisor<'_> {
 
     /// access, faccessat, faccessat2.
     pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let (dir, path, mode, flags) = match n.nr {
-            nr::ACCESS => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
-            libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
-            _ => (n.int(0), n.arg(1), n.int(2), n.int(3)),
-        };
+        let (dir, path, rest) = path_args(n);
+        let mode = int(rest, 0);
+        let has_flags = n.nr == libc::SYS_faccessat2;
+        let flags = if has_flags { int(rest, 1) } else { 0 };
         let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
         let call = Call::new(&self.host, n);
         match self.place(may, &call, dir, path, links) {
@@ -195,21 +194,6 @@ impl Supervisor<'_> {
                 access.map_err(raw::err)?;
                 Ok(Verdict::value(0))
             }
-        }
-    }
-
-    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no attributes.
-    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
-        let links = if keep { Links::Keep } else { Links::Follow };
-        let call = Call::new(&self.host, n);
-        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), links) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Fails(e) => Err(e),
-            _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
-                Ok(Verdict::value(0))
-            }
-            _ => Err(Errno(libc::ENODATA)),
         }
     }
 

@@ -446,6 +446,14 @@ impl<'a> Supervisor<'a> {
             | libc::SYS_lgetxattr
             | libc::SYS_listxattr
             | libc::SYS_llistxattr => self.xattr(may, n),
+            nr::CHMOD
+            | nr::CHOWN
+            | nr::LCHOWN
+            | libc::SYS_fchmodat
+            | libc::SYS_fchmodat2
+            | libc::SYS_fchownat
+            | libc::SYS_utimensat => self.change_attributes(may, n),
+            libc::SYS_inotify_add_watch => self.add_watch(may, n),
             _ => Ok(self.call(may, n)),
         };
         let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));

@@ -9,6 +9,11 @@ use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Progress, Transfer, Tried, Waiting};
 use vb3_host::{CallOutcome, Errno, PIECE_BYTES};
 
+/// The only flag of preadv2 and pwritev2 that a file without asynchronous reads and writes takes.
+///
+/// Source: Linux 7.2 fs/read_write.c `do_loop_readv_writev`.
+const RWF_HIPRI: i32 = 1;
+
 impl Server<'_> {
     pub(crate) fn transfer(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         if self.holds_nothing() {
@@ -41,14 +46,22 @@ impl Server<'_> {
         if flags & libc::O_ACCMODE == unwanted {
             return Err(Errno(libc::EBADF));
         }
-        let positioned = matches!(
-            n.nr,
-            libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_preadv | libc::SYS_pwritev
-        );
-        if positioned && n.arg(3).cast_signed() < 0 {
+        let is_second = matches!(n.nr, libc::SYS_preadv2 | libc::SYS_pwritev2);
+        let positioned = is_second
+            || matches!(
+                n.nr,
+                libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_preadv | libc::SYS_pwritev
+            );
+        // The second forms have a value for "the current position", which devices lack.
+        let lowest = if is_second { -1 } else { 0 };
+        if positioned && n.arg(3).cast_signed() < lowest {
             return Err(Errno(libc::EINVAL));
         }
         let segments = segments(&call)?;
+        let is_empty = segments.iter().all(|(_, len)| *len == 0);
+        if is_second && !is_empty && n.int(5) & !RWF_HIPRI != 0 {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
         let nonblocking = flags & libc::O_NONBLOCK != 0;
         let mut transfer = Transfer {
             file,

@@ -44,3 +44,9 @@ fn refused_vectors_are_not_copied() {
 fn nodes_are_no_directories() {
     runs_files("nodes");
 }
+
+/// O_DIRECT, flags of preadv2, and chmod, chown, touch and inotify by a node's path.
+#[test]
+fn flags_and_attributes_are_a_kernels() {
+    runs_files("flags");
+}

@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -651,6 +652,50 @@ static void nodes(void)
 	CHECK(poll(list, limit.rlim_cur, 0) == 0);
 }
 
+/*
+ * The errno of O_DIRECT and preadv2 are read from Linux 7.2 fs/open.c and fs/read_write.c. Any mode of a
+ * node stays 0666.
+ */
+static void flags(void)
+{
+	char bytes[64];
+	struct iovec part = { bytes, sizeof(bytes) }, nothing = { bytes, 0 };
+	struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_NOW } };
+	int owns = geteuid() == 0, fd, watch, events;
+	struct stat st;
+
+	FAILS(open(node, O_RDWR | O_DIRECT), EINVAL);
+	CHECK((fd = open(node, O_PATH | O_DIRECT)) >= 0);
+	close(fd);
+	fd = device();
+	FAILS(fcntl(fd, F_SETFL, O_NONBLOCK | O_DIRECT), EINVAL);
+	CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	FAILS(preadv2(fd, &part, 1, 0, RWF_NOWAIT), EOPNOTSUPP);
+	FAILS(preadv2(fd, &part, 1, -1, 0x40000000), EOPNOTSUPP);
+	FAILS(preadv2(fd, &part, 1, -2, 0), EINVAL);
+	CHECK(preadv2(fd, &nothing, 1, 0, RWF_NOWAIT) == 0);
+	CHECK(preadv2(fd, &part, 1, -1, RWF_HIPRI) == sizeof(bytes) || errno == EAGAIN);
+	close(fd);
+	if (owns) {
+		CHECK(chmod(node, 0600) == 0 && fchmodat(AT_FDCWD, node, 0666, 0) == 0);
+		CHECK(chown(node, 0, 0) == 0 && lchown(node, 0, 0) == 0);
+		CHECK(utimensat(AT_FDCWD, node, times, 0) == 0);
+	} else {
+		FAILS(chmod(node, 0600), EPERM);
+		FAILS(chown(node, 0, 0), EPERM);
+	}
+	FAILS(chmod("/dev/video99", 0600), ENOENT);
+	CHECK(stat(node, &st) == 0 && st.st_mode == (S_IFCHR | 0666));
+	CHECK((events = inotify_init1(IN_CLOEXEC)) >= 0);
+	CHECK((watch = inotify_add_watch(events, node, IN_ALL_EVENTS)) > 0);
+	CHECK(inotify_rm_watch(events, watch) == 0);
+	FAILS(inotify_add_watch(events, node, IN_ALL_EVENTS | IN_ONLYDIR), ENOTDIR);
+	FAILS(inotify_add_watch(events, "/dev/video99", IN_ALL_EVENTS), ENOENT);
+	CHECK(inotify_add_watch(events, "/sys/class/video4linux", IN_CREATE) > 0);
+	CHECK(inotify_add_watch(events, "/tmp", IN_CREATE) > 0);
+	close(events);
+}
+
 static unsigned long opens;
 static volatile int over;
 
@@ -736,7 +781,7 @@ int main(int argc, char **argv)
 		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },
 		{ "select-large", select_large }, { "untold", untold },
 		{ "vectors", vectors }, { "refused", refused }, { "locks", locks },
-		{ "locks-buffers", locks_of_buffers }, { "nodes", nodes }, { "churn", churn },
+		{ "locks-buffers", locks_of_buffers }, { "nodes", nodes }, { "flags", flags }, { "churn", churn },
 		{ "exports", exports },
 	};
 

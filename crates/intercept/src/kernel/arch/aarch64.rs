@@ -37,6 +37,9 @@ pub(crate) mod nr {
     pub(crate) const POLL: libc::c_long = -1007;
     pub(crate) const SELECT: libc::c_long = -1008;
     pub(crate) const DUP2: libc::c_long = -1009;
+    pub(crate) const CHMOD: libc::c_long = -1010;
+    pub(crate) const CHOWN: libc::c_long = -1011;
+    pub(crate) const LCHOWN: libc::c_long = -1012;
 }
 
 type Regs = libc::user_regs_struct;

@@ -36,6 +36,9 @@ pub(crate) mod nr {
     pub(crate) const POLL: libc::c_long = libc::SYS_poll;
     pub(crate) const SELECT: libc::c_long = libc::SYS_select;
     pub(crate) const DUP2: libc::c_long = libc::SYS_dup2;
+    pub(crate) const CHMOD: libc::c_long = libc::SYS_chmod;
+    pub(crate) const CHOWN: libc::c_long = libc::SYS_chown;
+    pub(crate) const LCHOWN: libc::c_long = libc::SYS_lchown;
 }
 
 type Regs = libc::user_regs_struct;

@@ -1,0 +1,107 @@
+//! Calls that change or watch a node by its path.
+
+use rustix::fs::inotify::{self, WatchFlags};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::kernel::{Borrowed, MayBlock, nr, raw};
+use crate::process::Notif;
+use crate::service::host::Call;
+use crate::service::places::{int, path_args};
+use crate::service::serve::Verdict;
+use crate::service::supervisor::Supervisor;
+use crate::tree::{Links, PathTarget};
+use vb3_host::Errno;
+
+impl Supervisor<'_> {
+    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no attributes.
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), links) {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Fails(e) => Err(e),
+            _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
+                Ok(Verdict::value(0))
+            }
+            _ => Err(Errno(libc::ENODATA)),
+        }
+    }
+
+    /// chmod, chown, utimensat and their variants. Root owns all nodes. Their attributes stay as they
+    /// are: all programs may use a node.
+    pub(crate) fn change_attributes(
+        &self,
+        may: &mut MayBlock,
+        n: &Notif,
+    ) -> Result<Verdict, Errno> {
+        let (dir, path, rest) = path_args(n);
+        let flags = match n.nr {
+            nr::CHMOD | nr::CHOWN | libc::SYS_fchmodat => 0,
+            nr::LCHOWN => libc::AT_SYMLINK_NOFOLLOW,
+            libc::SYS_fchownat => int(rest, 2),
+            _ => int(rest, 1),
+        };
+        let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
+        let call = Call::new(&self.host, n);
+        match self.place(may, &call, dir, path, links) {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Fails(e) => Err(e),
+            PathTarget::Node(_) | PathTarget::Sys(_) => {
+                // The owner is the thread's effective user.
+                let owner = raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid;
+                (owner == 0)
+                    .then(|| Verdict::value(0))
+                    .ok_or(Errno(libc::EPERM))
+            }
+        }
+    }
+
+    /// inotify_add_watch. A node reports no events.
+    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        // CAST: a 32-bit mask in the kernel.
+        let mask = n.arg(2) as u32;
+        let keep = if mask & libc::IN_DONT_FOLLOW == 0 {
+            Links::Follow
+        } else {
+            Links::Keep
+        };
+        let call = Call::new(&self.host, n);
+        let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep) {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => return Ok(Verdict::native()),
+            PathTarget::Fails(e) => return Err(e),
+            PathTarget::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
+            PathTarget::Node(node) => {
+                let reference = self.references.get(node).ok_or(Errno(libc::ENOENT))?;
+                format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
+            }
+        };
+        let Some(set) = self.borrowed(may, &call, n.int(0))? else {
+            return Ok(Verdict::Answered);
+        };
+        let mask = WatchFlags::from_bits_retain(mask);
+        let watch = inotify::add_watch(&set, path, mask).map_err(raw::err)?;
+        Ok(Verdict::value(watch.into()))
+    }
+
+    /// Returns a duplicate of the caller's descriptor, or `None` if the thread repeats its call with one.
+    ///
+    /// # Errors
+    /// EBADF; EPERM if there is no duplicate.
+    pub(crate) fn borrowed(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        fd: i32,
+    ) -> Result<Option<OwnedFd>, Errno> {
+        if let Some(fd) = call.look(fd)?.fd.and_then(Borrowed::into_owned) {
+            return Ok(Some(fd));
+        }
+        match call.lent(fd) {
+            Err(_) if self.lend(may, call.notif) => Ok(None),
+            lent => lent.map(Some).map_err(|_| Errno(libc::EPERM)),
+        }
+    }
+}
