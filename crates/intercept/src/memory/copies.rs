@@ -92,8 +92,9 @@ impl CopyMethod {
         usize::try_from(n).map_err(|_| refusal())
     }
 
-    /// Reads a byte of every page of a range, up to the first missing page.
-    pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) {
+    /// Reads a byte of every page of a range, up to the first missing page. Returns whether all pages
+    /// could be read.
+    pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) -> bool {
         let page = crate::kernel::page_size();
         let end = addr.saturating_add(len);
         let mut at = addr;
@@ -101,6 +102,7 @@ impl CopyMethod {
         while at < end && self.copy_in(may, tid, at, &mut byte).is_ok() {
             at = (at & !(page - 1)).saturating_add(page);
         }
+        at >= end
     }
 
     /// Copies to the memory of thread `tid`. Returns EFAULT unless all of it is writable, and EPERM

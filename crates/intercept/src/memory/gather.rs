@@ -96,9 +96,10 @@ struct Inner {
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
-    /// Ranges whose pages must all be touched, and those already touched.
+    /// Ranges whose pages must all be touched.
     absent: Vec<(u64, u64)>,
-    touched: Vec<(u64, u64)>,
+    /// Ranges that were touched, and whether all their pages could be read.
+    touched: HashMap<(u64, u64), bool>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread sent for this call.
@@ -314,15 +315,19 @@ impl Gathered {
     }
 
     /// Records a range that a device will use, unless its pages were touched. An unfilled page
-    /// would block the device and all programs. A range that is too large is ignored.
+    /// would block the device and all programs. A range that is too large is ignored. Returns whether
+    /// all pages could be read.
     ///
     /// # Errors
     /// Fails if its pages were not touched.
-    pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<(), Errno> {
+    pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<bool, Errno> {
         let mut inner = lock(&self.inner);
         let range = (addr, len);
-        if len > MAX_BYTES as u64 || inner.touched.contains(&range) {
-            return Ok(());
+        if len > MAX_BYTES as u64 {
+            return Ok(true);
+        }
+        if let Some(is_whole) = inner.touched.get(&range) {
+            return Ok(*is_whole);
         }
         inner.absent.push(range);
         Err(MISSING)
@@ -358,10 +363,10 @@ impl Gathered {
             wanted
         };
         let absent = core::mem::take(&mut lock(&self.inner).absent);
-        for &(addr, len) in &absent {
-            method.touch(may, tid, addr, len);
+        for (addr, len) in absent {
+            let is_whole = method.touch(may, tid, addr, len);
+            lock(&self.inner).touched.insert((addr, len), is_whole);
         }
-        lock(&self.inner).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
             let (part, got) = Part::copied(may, method, tid, addr, len);

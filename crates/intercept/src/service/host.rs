@@ -17,7 +17,7 @@ use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, procs, ra
 use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
-use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// Free numbers below a kept one that allow its use: more than a program can open while one call is
 /// answered.
@@ -549,15 +549,17 @@ impl Caller for Call<'_> {
     fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
         let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
         let space = self.space(pid)?;
-        if !space
-            .as_ref()
-            .is_some_and(|space| space.has(addr, len_bytes))
-        {
-            self.notif.gathered.touch(addr, len_bytes)?;
+        let is_known = |space: &Arc<Space>| space.has(addr, len_bytes);
+        let is_whole =
+            space.as_ref().is_some_and(is_known) || self.notif.gathered.touch(addr, len_bytes)?;
+        let files = self.proc_files()?;
+        // Mapped, and yet no kernel can pin it: memfd_secret, or past a file's end.
+        if !is_whole && files.probe(addr, len_bytes, Access::Read) == Ok(len_bytes) {
+            return Err(Errno(libc::EFAULT));
         }
-        match space {
-            Some(space) => Ok(Arc::new(Tracked::new(self.proc_files()?, space))),
-            None => self.memory(),
-        }
+        Ok(match space {
+            Some(space) => Arc::new(Tracked::new(files, space)),
+            None => Arc::new(files),
+        })
     }
 }

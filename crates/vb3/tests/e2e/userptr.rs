@@ -42,6 +42,12 @@ fn pages_that_are_dropped_stay_dropped() {
     runs("dropped");
 }
 
+/// memfd_secret, and pages past a file's end.
+#[test]
+fn memory_that_cannot_be_pinned_is_refused() {
+    runs("pageless");
+}
+
 #[test]
 fn program_is_tracked_after_exec() {
     runs("exec");

@@ -7,6 +7,7 @@
 //   userptr shared NODE FILE     as moved, with shared memory
 //   userptr exec NODE FILE       as replaced, in a program started by one that did it before
 //   userptr gap NODE FILE        nothing goes to a gap between mappings, where a thread may map
+//   userptr pageless NODE FILE   memory that no kernel can pin is refused
 //   userptr all NODE FILE        all of these, by two threads, for a hundred buffers
 //
 // A kernel pins the pages at QBUF: the frame goes to those pages, in any mapping.
@@ -20,6 +21,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +133,42 @@ static void replaced(void)
 	frame();
 	is_frame(at, size);
 	must(munmap(at, span), "munmap");
+}
+
+static void refused(void *at, const char *what)
+{
+	struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_USERPTR, .m.userptr = (unsigned long)at,
+				 .length = size };
+	if (ioctl(camera, VIDIOC_QBUF, &b) != -1 || errno != EFAULT)
+		fail(what);
+}
+
+// A device file system's answer, read from Linux 7.2 mm/gup.c: EFAULT.
+static void pageless(void)
+{
+	int fd = memfd_create("short", 0);
+	must(fd, "memfd_create");
+	must(ftruncate(fd, page), "ftruncate");
+	void *at = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		fail("no mapping of a file");
+	refused(at, "memory past a file's end was taken");
+	must(munmap(at, span), "munmap");
+	close(fd);
+	// Secret memory is locked memory.
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	setrlimit(RLIMIT_MEMLOCK, &all);
+	fd = syscall(SYS_memfd_secret, 0);
+	if (fd < 0)
+		return;
+	must(ftruncate(fd, span), "ftruncate");
+	at = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at != MAP_FAILED) {
+		memset(at, FILL, span);
+		refused(at, "secret memory was taken");
+		must(munmap(at, span), "munmap");
+	}
+	close(fd);
 }
 
 static void moved(const char *file, int flags)
@@ -265,6 +304,8 @@ int main(int argc, char **argv)
 		partly();
 	else if (!strcmp(word, "dropped"))
 		dropped();
+	else if (!strcmp(word, "pageless"))
+		pageless();
 	else
 		return 2;
 	end();
