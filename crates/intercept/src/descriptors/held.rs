@@ -454,7 +454,7 @@ impl LockTable {
         let begun = Instant::now();
         let text = raw::proc_string("/proc/locks");
         let mut of: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
-        for (id, byte) in text.lines().filter_map(listed_lock) {
+        for (id, byte, _) in text.lines().filter_map(listed_lock) {
             of.entry(id).or_default().insert(byte);
         }
         let took = begun.elapsed();
@@ -462,8 +462,8 @@ impl LockTable {
     }
 }
 
-/// Parses the line of a held lock in /proc/locks: the file and the first byte.
-fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
+/// Parses the line of a held lock in /proc/locks or fdinfo: the file, and the first and last byte.
+pub(super) fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     (words.next()? == "OFDLCK").then_some(())?;
     let mut file = words.nth(3)?.split(':');
@@ -471,7 +471,10 @@ fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
     let minor = u32::from_str_radix(file.next()?, 16).ok()?;
     let ino = file.next()?.parse().ok()?;
     let dev = libc::makedev(major, minor);
-    Some((FdIdentity { dev, ino }, words.next()?.parse().ok()?))
+    let first = words.next()?.parse().ok()?;
+    // "EOF" if there is no last byte.
+    let last = words.next()?.parse().unwrap_or(i64::MAX);
+    Some((FdIdentity { dev, ino }, first, last))
 }
 
 fn range(kind: libc::c_int, byte: i64) -> libc::flock {
@@ -491,14 +494,7 @@ fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     } else {
         libc::F_RDLCK
     };
-    ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
-}
-
-/// Makes an fcntl call for OFD locks, which rustix does not have.
-fn ofd_lock(fd: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> Result<(), Errno> {
-    // SAFETY: the structure is live.
-    let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, core::ptr::from_mut(lock)) };
-    raw::check(done).map(drop)
+    raw::ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
 }
 
 /// Adds the bytes of the sorted `run` that are no longer locked. One query covers many neighbours that
@@ -524,7 +520,7 @@ fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>
 fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
     let mut lock = range(libc::F_WRLCK, first);
     lock.l_len = last - first + 1;
-    let asked = ofd_lock(probe, libc::F_OFD_GETLK, &mut lock);
+    let asked = raw::ofd_lock(probe, libc::F_OFD_GETLK, &mut lock);
     let is_locked = asked.is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short;
     is_locked.then_some(lock.l_start.clamp(first, last))
 }
@@ -725,7 +721,7 @@ mod tests {
             dev: libc::makedev(0, 1),
             ino: 1035,
         };
-        assert_eq!(listed_lock(line), Some((id, 12)));
+        assert_eq!(listed_lock(line), Some((id, 12, 12)));
         let waits = "7: -> OFDLCK ADVISORY  WRITE -1 00:01:1035 12 12";
         assert_eq!(listed_lock(waits), None);
         assert_eq!(

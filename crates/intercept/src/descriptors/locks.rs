@@ -1,16 +1,20 @@
 //! Locks on nodes: flock, record locks (`lockf`, `F_SETLK`) and locks of descriptions (`F_OFD_SETLK`).
 //!
 //! The kernel compares the locks of all opens of a device, since they share one inode. Here each open
-//! has a separate inode, and this table compares them. It makes no system call.
+//! has a separate inode. So each node has a file that only the supervisor opens, once for each owner of
+//! locks. The owners' locks are that description's, and the kernel compares them. No call waits.
 //!
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use vb3_host::FileId;
+use rustix::fs::FlockOperation;
+use vb3_host::{Errno, FileId};
 
-/// Maximum number of locks on one node. A kernel has no limit.
-const MAX_LOCKS: usize = 1024;
+use super::held::listed_lock;
+use crate::kernel::raw;
+
 /// Longest chain of waiters that the deadlock check follows, as in Linux.
 const MAX_WAIT_CHAIN: usize = 10;
 
@@ -18,41 +22,13 @@ const MAX_WAIT_CHAIN: usize = 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableId(u64);
 
-/// The owner of a record lock.
+/// The owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// A descriptor table.
     Table(TableId),
     /// An open file description.
     File(FileId),
-}
-
-/// A record lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) owner: Owner,
-    pub(crate) write: bool,
-    pub(crate) first: i64,
-    /// The last byte, inclusive.
-    pub(crate) last: i64,
-    pub(crate) pid: u32,
-}
-
-impl Record {
-    fn overlaps(&self, other: &Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-
-    fn conflicts(&self, other: &Self) -> bool {
-        self.owner != other.owner && (self.write || other.write) && self.overlaps(other)
-    }
-
-    /// Returns whether the two merge into one lock.
-    fn joins(&self, other: &Self) -> bool {
-        self.write == other.write
-            && self.first <= other.last.saturating_add(1)
-            && other.first <= self.last.saturating_add(1)
-    }
 }
 
 /// A call that locks or unlocks.
@@ -63,80 +39,67 @@ pub(crate) struct LockCall {
     pub(crate) wanted: Wanted,
 }
 
-/// The lock that a call asks for; `write` is `None` for an unlock.
+/// The lock that a call asks for, or unlocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
     /// A flock.
-    Whole { write: Option<bool> },
+    Whole(FlockOperation),
     /// A lock of a range, for the descriptor table of `task` or for the file.
     Record {
         task: Option<u32>,
         pid: u32,
-        write: Option<bool>,
-        first: i64,
-        last: i64,
+        range: libc::flock,
     },
 }
 
-/// The reason why a lock is not granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The owner of a conflicting lock.
-    Held(Owner),
-    /// The node has too many locks.
-    Full,
+/// An owner of locks on one node, with or without locks at present.
+#[derive(Debug)]
+struct Holder {
+    owner: Owner,
+    /// The process that locked last.
+    pid: u32,
+    locks: OwnedFd,
+    /// The files through which it has locked.
+    through: Vec<FileId>,
+}
+
+impl Holder {
+    /// Returns whether it has this record lock, as the kernel reported it.
+    fn has(&self, lock: &libc::flock) -> bool {
+        let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", self.locks.as_raw_fd()));
+        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        let last = match lock.l_len {
+            0 => i64::MAX,
+            len => lock.l_start + len - 1,
+        };
+        let mut ranges = lines.filter_map(listed_lock);
+        ranges.any(|(_, from, to)| (from, to) == (lock.l_start, last))
+    }
 }
 
 /// The locks of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OfNode {
-    records: Vec<Record>,
-    /// For each owner, the files through which it has taken locks.
-    through: Vec<(Owner, FileId)>,
-    /// Files that hold a flock, and whether it is exclusive.
-    whole: Vec<(FileId, bool)>,
-}
-
-impl OfNode {
-    /// Removes a range from its owner's locks. With `joins`, `taken` grows by adjacent locks.
-    fn carve(&mut self, taken: &mut Record, joins: bool) {
-        let before = core::mem::take(&mut self.records);
-        for old in before {
-            if old.owner != taken.owner {
-                self.records.push(old);
-            } else if joins && old.joins(taken) {
-                taken.first = taken.first.min(old.first);
-                taken.last = taken.last.max(old.last);
-            } else if old.overlaps(taken) {
-                if let Some(last) = taken.first.checked_sub(1).filter(|&last| old.first <= last) {
-                    self.records.push(Record { last, ..old });
-                }
-                if let Some(first) = taken.last.checked_add(1).filter(|&first| first <= old.last) {
-                    self.records.push(Record { first, ..old });
-                }
-            } else {
-                self.records.push(old);
-            }
-        }
-    }
+    file: OwnedFd,
+    holders: Vec<Holder>,
 }
 
 /// The locks of all nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     nodes: HashMap<usize, OfNode>,
-    /// Tables with record locks, and the processes and threads known to use each.
+    /// Tables that hold locks, and the processes and threads known to use each.
     tables: Vec<(TableId, Vec<u32>)>,
     next: u64,
 }
 
 impl Locks {
-    /// Returns whether any record lock is held.
+    /// Returns whether any table may hold record locks.
     pub(crate) fn has_records(&self) -> bool {
         !self.tables.is_empty()
     }
 
-    /// Returns the processes and threads that hold record locks.
+    /// Returns the processes and threads that may hold record locks.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = u32> {
         let tasks = self.tables.iter().flat_map(|(_, tasks)| tasks);
         tasks.copied()
@@ -150,8 +113,7 @@ impl Locks {
         found.map_or(TableId::default(), |(id, _)| *id)
     }
 
-    /// Returns the table of a task, as [`table_of`](Self::table_of) does. A new table stays, even
-    /// without locks, until [`set`](Self::set) has returned.
+    /// Returns the table of a task, as [`table_of`](Self::table_of) does. A new table must lock next.
     pub(crate) fn table_for(&mut self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let mut id = self.table_of(task, shares);
         if id == TableId::default() {
@@ -168,99 +130,120 @@ impl Locks {
         id
     }
 
-    /// Applies a flock; `None` for `write` unlocks. A refused call still releases the earlier lock.
-    ///
-    /// Source: Linux 7.2 fs/locks.c `flock_lock_inode`.
-    pub(crate) fn flock(&mut self, node: usize, file: FileId, write: Option<bool>) -> bool {
-        let whole = &mut self.nodes.entry(node).or_default().whole;
-        whole.retain(|(other, _)| *other != file);
-        let Some(write) = write else {
-            return true;
-        };
-        let is_free = !whole.iter().any(|(_, other)| write || *other);
-        if is_free {
-            whole.push((file, write));
-        }
-        is_free
-    }
-
-    /// Returns the lock that conflicts with this one.
-    pub(crate) fn blocker(&self, node: usize, wanted: &Record) -> Option<Record> {
-        let mut records = self.nodes.get(&node)?.records.iter();
-        records.find(|held| held.conflicts(wanted)).copied()
-    }
-
-    /// Grants a record lock.
-    ///
-    /// # Errors
-    /// See [`Refused`].
-    pub(crate) fn set(
+    /// Returns an owner's locks on a node, which it uses through this file.
+    fn holder(
         &mut self,
         (node, file): (usize, FileId),
-        mut wanted: Record,
-    ) -> Result<(), Refused> {
-        let done = match self.blocker(node, &wanted) {
-            Some(held) => Err(Refused::Held(held.owner)),
+        owner: Owner,
+    ) -> Result<&mut Holder, Errno> {
+        let of = match self.nodes.entry(node) {
+            std::collections::hash_map::Entry::Occupied(of) => of.into_mut(),
+            std::collections::hash_map::Entry::Vacant(of) => of.insert(OfNode {
+                file: raw::memfd(c"vb3-locks")?,
+                holders: Vec::new(),
+            }),
+        };
+        let at = match of.holders.iter().position(|holder| holder.owner == owner) {
+            Some(at) => at,
             None => {
-                let of = self.nodes.entry(node).or_default();
-                if of.records.len() < MAX_LOCKS {
-                    of.carve(&mut wanted, true);
-                    of.records.push(wanted);
-                    let through = (wanted.owner, file);
-                    if !of.through.contains(&through) {
-                        of.through.push(through);
-                    }
-                    Ok(())
-                } else {
-                    Err(Refused::Full)
-                }
+                of.holders.push(Holder {
+                    owner,
+                    pid: 0,
+                    locks: raw::reopen(of.file.as_fd(), libc::O_RDWR)?,
+                    through: Vec::new(),
+                });
+                of.holders.len() - 1
             }
         };
-        self.drop_unused();
-        done
+        let holder = of.holders.get_mut(at).ok_or(Errno(libc::ENOLCK))?;
+        if !holder.through.contains(&file) {
+            holder.through.push(file);
+        }
+        Ok(holder)
     }
 
-    /// Releases a range of its owner's locks.
+    /// Applies a flock, which must not wait.
     ///
     /// # Errors
-    /// [`Refused::Full`]: the call would split a lock in two, and the node has too many.
-    pub(crate) fn unset(&mut self, node: usize, mut range: Record) -> Result<(), Refused> {
-        if let Some(of) = self.nodes.get_mut(&node) {
-            if of.records.len() > MAX_LOCKS {
-                return Err(Refused::Full);
-            }
-            of.carve(&mut range, false);
+    /// EAGAIN.
+    pub(crate) fn flock(
+        &mut self,
+        at: (usize, FileId),
+        operation: FlockOperation,
+    ) -> Result<(), Errno> {
+        let holder = self.holder(at, Owner::File(at.1))?;
+        rustix::fs::flock(&holder.locks, operation).map_err(raw::err)
+    }
+
+    /// Locks or unlocks a range for a process.
+    ///
+    /// # Errors
+    /// EAGAIN; EINVAL, EOVERFLOW for a wrong range.
+    pub(crate) fn set(
+        &mut self,
+        at: (usize, FileId),
+        (owner, pid): (Owner, u32),
+        mut range: libc::flock,
+    ) -> Result<(), Errno> {
+        let holder = self.holder(at, owner)?;
+        holder.pid = pid;
+        raw::ofd_lock(holder.locks.as_fd(), libc::F_OFD_SETLK, &mut range)
+    }
+
+    /// Returns the answer of `F_GETLK`: a lock that conflicts with this one, or its type as `F_UNLCK`.
+    ///
+    /// # Errors
+    /// EINVAL, EOVERFLOW for a wrong range.
+    pub(crate) fn get(
+        &mut self,
+        at: (usize, FileId),
+        owner: Owner,
+        range: libc::flock,
+    ) -> Result<libc::flock, Errno> {
+        self.holder(at, owner)?;
+        let (mut found, blocker) = self.conflict(at.0, owner, range)?;
+        if let Some(Holder {
+            owner: Owner::Table(_),
+            pid,
+            ..
+        }) = blocker
+        {
+            found.l_pid = pid.cast_signed();
         }
-        self.drop_unused();
-        Ok(())
+        Ok(found)
+    }
+
+    /// Returns the owner of a lock that conflicts with one that `owner` wants.
+    pub(crate) fn blocker(&self, node: usize, owner: Owner, range: libc::flock) -> Option<Owner> {
+        let (_, blocker) = self.conflict(node, owner, range).ok()?;
+        blocker.map(|holder| holder.owner)
+    }
+
+    fn conflict(
+        &self,
+        node: usize,
+        owner: Owner,
+        mut range: libc::flock,
+    ) -> Result<(libc::flock, Option<&Holder>), Errno> {
+        let of = self.nodes.get(&node).ok_or(Errno(libc::ENOLCK))?;
+        let own = of.holders.iter().find(|holder| holder.owner == owner);
+        let own = own.ok_or(Errno(libc::ENOLCK))?;
+        raw::ofd_lock(own.locks.as_fd(), libc::F_OFD_GETLK, &mut range)?;
+        let is_free = i32::from(range.l_type) == libc::F_UNLCK;
+        let mut others = of.holders.iter().filter(|holder| holder.owner != owner);
+        let blocker = others.find(|holder| !is_free && holder.has(&range));
+        Ok((range, blocker))
     }
 
     /// Releases all locks that a table holds on a node, since it closes a descriptor of the node.
-    /// Locks taken through other files of the node end, too.
+    /// Locks taken through other files of the node end, too. Returns whether there may have been some.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
-        let Some(of) = self.nodes.get_mut(&node) else {
-            return false;
-        };
-        let before = of.records.len();
-        of.records
-            .retain(|record| record.owner != Owner::Table(table));
-        let changed = of.records.len() != before;
-        self.drop_unused();
-        changed
+        self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
     }
 
     /// Releases the locks of a file without descriptors, and the locks taken through it.
     pub(crate) fn file_ended(&mut self, file: FileId) -> bool {
-        let mut changed = false;
-        for of in self.nodes.values_mut() {
-            let before = (of.records.len(), of.whole.len());
-            let through = |owner| of.through.contains(&(owner, file));
-            of.records.retain(|record| !through(record.owner));
-            of.whole.retain(|(other, _)| *other != file);
-            changed |= before != (of.records.len(), of.whole.len());
-        }
-        self.drop_unused();
-        changed
+        self.drop_holders(|_, holder| holder.through.contains(&file))
     }
 
     /// Removes an ended process, or an ended thread with a separate table. A table without tasks ends.
@@ -272,28 +255,24 @@ impl Locks {
                 ended.push(Owner::Table(*id));
             }
         }
-        for of in self.nodes.values_mut() {
-            of.records.retain(|record| !ended.contains(&record.owner));
-        }
-        self.drop_unused();
-        !ended.is_empty()
+        self.drop_holders(|_, holder| ended.contains(&holder.owner))
     }
 
-    /// Forgets owners and nodes without locks.
-    fn drop_unused(&mut self) {
-        let has = |of: &OfNode, owner| of.records.iter().any(|record| record.owner == owner);
-        for of in self.nodes.values_mut() {
-            let through = core::mem::take(&mut of.through);
-            let left = through.into_iter().filter(|(owner, _)| has(of, *owner));
-            of.through = left.collect();
+    /// Ends some owners' locks, and forgets nodes and tables without owners.
+    fn drop_holders(&mut self, is_gone: impl Fn(usize, &Holder) -> bool) -> bool {
+        let mut changed = false;
+        for (node, of) in &mut self.nodes {
+            let before = of.holders.len();
+            of.holders.retain(|holder| !is_gone(*node, holder));
+            changed |= of.holders.len() != before;
         }
-        self.nodes
-            .retain(|_, of| !of.records.is_empty() || !of.whole.is_empty());
+        self.nodes.retain(|_, of| !of.holders.is_empty());
         let nodes = &self.nodes;
         self.tables.retain(|(id, _)| {
-            let owner = Owner::Table(*id);
-            nodes.values().any(|of| has(of, owner))
+            let mut holders = nodes.values().flat_map(|of| &of.holders);
+            holders.any(|holder| holder.owner == Owner::Table(*id))
         });
+        changed
     }
 }
 

@@ -304,6 +304,17 @@ pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     Ok(flags.bits().cast_signed())
 }
 
+/// Makes an fcntl call for locks of a description, which rustix does not have. It must not be one that
+/// waits.
+pub(crate) fn ofd_lock(
+    fd: BorrowedFd<'_>,
+    command: i32,
+    lock: &mut libc::flock,
+) -> Result<(), Errno> {
+    // SAFETY: the structure is live.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), command, core::ptr::from_mut(lock)) }).map(drop)
+}
+
 /// Makes an empty memfd that may be sealed.
 pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

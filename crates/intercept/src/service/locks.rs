@@ -1,8 +1,10 @@
 //! Calls that lock: flock, and the lock commands of fcntl.
 
+use rustix::fs::FlockOperation;
+use std::os::fd::AsFd;
 use vb3_host::{Caller, Errno};
 
-use crate::descriptors::{LockCall, Owner, Record, Refused, Target, Wanted, is_deadlock};
+use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::{Borrowed, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
@@ -19,85 +21,26 @@ pub(crate) const COMMANDS: [i32; 6] = [
     libc::F_OFD_SETLK,
     libc::F_OFD_SETLKW,
 ];
+/// Bytes of a program's `struct flock`, the same on every 64-bit architecture.
 pub(crate) const FLOCK_BYTES: usize = 32;
 
-/// A program's `struct flock`, the same on every 64-bit architecture.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    kind: i32,
-    whence: i32,
-    start: i64,
-    len: i64,
-    pid: i32,
+fn read_range(call: &Call<'_>, at: u64) -> Result<libc::flock, Errno> {
+    let bytes: [u8; FLOCK_BYTES] = call.read_bytes(at)?;
+    Ok(libc::flock {
+        l_type: i16::from_ne_bytes(field(&bytes, 0)),
+        l_whence: i16::from_ne_bytes(field(&bytes, 2)),
+        l_start: i64::from_ne_bytes(field(&bytes, 8)),
+        l_len: i64::from_ne_bytes(field(&bytes, 16)),
+        l_pid: i32::from_ne_bytes(field(&bytes, 24)),
+    })
 }
 
-impl Asked {
-    fn read(call: &Call<'_>, at: u64) -> Result<Self, Errno> {
-        let bytes: [u8; FLOCK_BYTES] = call.read_bytes(at)?;
-        Ok(Self {
-            kind: i16::from_ne_bytes(field(&bytes, 0)).into(),
-            whence: i16::from_ne_bytes(field(&bytes, 2)).into(),
-            start: i64::from_ne_bytes(field(&bytes, 8)),
-            len: i64::from_ne_bytes(field(&bytes, 16)),
-            pid: i32::from_ne_bytes(field(&bytes, 24)),
-        })
-    }
-
-    /// Writes the answer of `F_GETLK`.
-    fn write(call: &Call<'_>, at: u64, held: Option<&Record>) -> Result<(), Errno> {
-        // CAST: small numbers.
-        let kind = |kind: i32| (kind as i16).to_ne_bytes();
-        let Some(held) = held else {
-            return call.write(at, &kind(libc::F_UNLCK));
-        };
-        let len = match held.last {
-            i64::MAX => 0,
-            last => last - held.first + 1,
-        };
-        let pid = match held.owner {
-            Owner::Table(_) => held.pid.cast_signed(),
-            Owner::File(_) => -1,
-        };
-        let write = if held.write {
-            libc::F_WRLCK
-        } else {
-            libc::F_RDLCK
-        };
-        call.write(at, &kind(write))?;
-        call.write(at + 2, &kind(libc::SEEK_SET))?;
-        call.write(at + 8, &held.first.to_ne_bytes())?;
-        call.write(at + 16, &len.to_ne_bytes())?;
-        call.write(at + 24, &pid.to_ne_bytes())
-    }
-
-    /// Returns the first and the last byte. A device has no size, and its position is 0.
-    ///
-    /// Source: Linux 7.2 fs/locks.c `flock64_to_posix_lock`.
-    fn range(&self) -> Result<(i64, i64), Errno> {
-        let whences = [libc::SEEK_SET, libc::SEEK_CUR, libc::SEEK_END];
-        if !whences.contains(&self.whence) || self.start < 0 {
-            return Err(Errno(libc::EINVAL));
-        }
-        if self.len < 0 {
-            let first = self.start.checked_add(self.len).filter(|&first| first >= 0);
-            return Ok((first.ok_or(Errno(libc::EINVAL))?, self.start - 1));
-        }
-        let last = match self.len {
-            0 => Some(i64::MAX),
-            len => self.start.checked_add(len - 1),
-        };
-        Ok((self.start, last.ok_or(Errno(libc::EOVERFLOW))?))
-    }
-
-    /// Returns true for a write lock, false for a read lock, `None` for an unlock.
-    fn write_wanted(&self) -> Result<Option<bool>, Errno> {
-        match self.kind {
-            libc::F_RDLCK => Ok(Some(false)),
-            libc::F_WRLCK => Ok(Some(true)),
-            libc::F_UNLCK => Ok(None),
-            _ => Err(Errno(libc::EINVAL)),
-        }
-    }
+fn write_range(call: &Call<'_>, at: u64, range: &libc::flock) -> Result<(), Errno> {
+    call.write(at, &range.l_type.to_ne_bytes())?;
+    call.write(at + 2, &range.l_whence.to_ne_bytes())?;
+    call.write(at + 8, &range.l_start.to_ne_bytes())?;
+    call.write(at + 16, &range.l_len.to_ne_bytes())?;
+    call.write(at + 24, &range.l_pid.to_ne_bytes())
 }
 
 impl Server<'_> {
@@ -109,13 +52,12 @@ impl Server<'_> {
             return Ok(Verdict::native());
         };
         let op = n.int(1);
-        let write = match op & !libc::LOCK_NB {
-            libc::LOCK_SH => Some(false),
-            libc::LOCK_EX => Some(true),
-            libc::LOCK_UN => None,
+        let wanted = Wanted::Whole(match op & !libc::LOCK_NB {
+            libc::LOCK_SH => FlockOperation::NonBlockingLockShared,
+            libc::LOCK_EX => FlockOperation::NonBlockingLockExclusive,
+            libc::LOCK_UN => FlockOperation::Unlock,
             _ => return Err(Errno(libc::EINVAL)),
-        };
-        let wanted = Wanted::Whole { write };
+        });
         self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
     }
 
@@ -129,23 +71,23 @@ impl Server<'_> {
         if !matches!(target, Target::Device(_) | Target::Buffer(_)) {
             return Ok(Verdict::native());
         }
+        let command = n.int(1);
         let by_file = matches!(
-            n.int(1),
+            command,
             libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW
         );
-        let asks = matches!(n.int(1), libc::F_GETLK | libc::F_OFD_GETLK);
-        let asked = Asked::read(&call, n.arg(2))?;
-        let write = asked.write_wanted()?;
-        let (first, last) = asked.range()?;
-        if (by_file && asked.pid != 0) || (asks && !by_file && write.is_none()) {
+        let asks = matches!(command, libc::F_GETLK | libc::F_OFD_GETLK);
+        let mut range = read_range(&call, n.arg(2))?;
+        let kind = i32::from(range.l_type);
+        if (by_file && range.l_pid != 0) || (asks && !by_file && kind == libc::F_UNLCK) {
             return Err(Errno(libc::EINVAL));
         }
+        range.l_pid = 0;
         let access = look.flags()? & libc::O_ACCMODE;
-        let unwanted = match write {
-            Some(true) => libc::O_RDONLY,
-            _ => libc::O_WRONLY,
-        };
-        if !asks && write.is_some() && access == unwanted {
+        if !asks
+            && (kind == libc::F_WRLCK && access == libc::O_RDONLY
+                || kind == libc::F_RDLCK && access == libc::O_WRONLY)
+        {
             return Err(Errno(libc::EBADF));
         }
         let file = match target {
@@ -154,34 +96,34 @@ impl Server<'_> {
         };
         let Some((node, file)) = file else {
             // No other process has this file. A lock on its own memory would report a conflict.
+            let nobodys = raw::memfd(c"vb3-locks")?;
+            let like = match asks {
+                true => libc::F_OFD_GETLK,
+                false => libc::F_OFD_SETLK,
+            };
+            raw::ofd_lock(nobodys.as_fd(), like, &mut range)?;
             if asks {
-                Asked::write(&call, n.arg(2), None)?;
+                write_range(&call, n.arg(2), &range)?;
             }
             return Ok(Verdict::value(0));
         };
         let task = (!by_file).then(|| self.host.task(n.tid));
-        let wanted = Wanted::Record {
-            task,
-            pid: call.pid(),
-            write,
-            first,
-            last,
-        };
-        let lock = LockCall { node, file, wanted };
+        let pid = call.pid();
         if asks {
             self.forget_ended();
-            let record = self.record_of(&lock);
-            let held = record.and_then(|record| self.table.locks.blocker(node, &record));
-            Asked::write(&Call::new(&self.host, n), n.arg(2), held.as_ref())?;
+            let owner = self.owner_for(task, file);
+            let found = self.table.locks.get((node, file), owner, range)?;
+            write_range(&Call::new(&self.host, n), n.arg(2), &found)?;
             return Ok(Verdict::value(0));
         }
-        let waits = matches!(n.int(1), libc::F_SETLKW | libc::F_OFD_SETLKW);
-        self.lock(n, lock, waits)
+        let wanted = Wanted::Record { task, pid, range };
+        let waits = matches!(command, libc::F_SETLKW | libc::F_OFD_SETLKW);
+        self.lock(n, LockCall { node, file, wanted }, waits)
     }
 
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
-        if done.is_err() {
+        if done == Err(Errno(libc::EAGAIN)) {
             // The holder may have ended.
             self.forget_ended();
             done = self.try_lock(&lock);
@@ -202,58 +144,24 @@ impl Server<'_> {
         }
     }
 
-    /// Returns the record lock that a call is about.
-    fn record_of(&self, lock: &LockCall) -> Option<Record> {
-        let Wanted::Record {
-            task,
-            pid,
-            write,
-            first,
-            last,
-        } = lock.wanted
-        else {
-            return None;
-        };
-        let owner = match task {
-            Some(task) => Owner::Table(self.table.locks.table_of(task, shares)),
-            None => Owner::File(lock.file),
-        };
-        Some(Record {
-            owner,
-            write: write.unwrap_or_default(),
-            first,
-            last,
-            pid,
-        })
+    /// Returns the owner of a record lock that is about to lock.
+    fn owner_for(&mut self, task: Option<u32>, file: vb3_host::FileId) -> Owner {
+        match task {
+            Some(task) => Owner::Table(self.table.locks.table_for(task, shares)),
+            None => Owner::File(file),
+        }
     }
 
     /// Locks or unlocks without waiting.
     fn try_lock(&mut self, lock: &LockCall) -> Result<(), Errno> {
-        let (node, file) = (lock.node, lock.file);
-        let owner = self.record_of(lock);
-        let locks = &mut self.table.locks;
-        let refused = match lock.wanted {
-            Wanted::Whole { write } => {
-                let is_free = locks.flock(node, file, write);
-                return is_free.then_some(()).ok_or(Errno(libc::EAGAIN));
+        let at = (lock.node, lock.file);
+        match lock.wanted {
+            Wanted::Whole(operation) => self.table.locks.flock(at, operation),
+            Wanted::Record { task, pid, range } => {
+                let owner = self.owner_for(task, lock.file);
+                self.table.locks.set(at, (owner, pid), range)
             }
-            Wanted::Record { write, task, .. } => {
-                let Some(mut record) = owner else {
-                    return Ok(());
-                };
-                if let (Some(task), Some(_)) = (task, write) {
-                    record.owner = Owner::Table(locks.table_for(task, shares));
-                }
-                match write {
-                    Some(_) => locks.set((node, file), record),
-                    None => locks.unset(node, record),
-                }
-            }
-        };
-        refused.map_err(|refused| match refused {
-            Refused::Held(_) => Errno(libc::EAGAIN),
-            Refused::Full => Errno(libc::ENOLCK),
-        })
+        }
     }
 
     /// Retries a waiting lock.
@@ -270,14 +178,22 @@ impl Server<'_> {
     /// # Errors
     /// EDEADLK: the tables would wait for each other forever.
     fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
+        let locks = &self.table.locks;
         let wait_of = |lock: &LockCall| {
-            let record = self.record_of(lock)?;
-            let blocker = self.table.locks.blocker(lock.node, &record)?;
-            Some((record.owner, blocker.owner))
+            let Wanted::Record {
+                task: Some(task),
+                range,
+                ..
+            } = lock.wanted
+            else {
+                return None;
+            };
+            let owner = Owner::Table(locks.table_of(task, shares));
+            Some((owner, locks.blocker(lock.node, owner, range)?))
         };
         let waits: Vec<(Owner, Owner)> = self.pending.locks().filter_map(wait_of).collect();
         match wait_of(lock) {
-            Some((owner @ Owner::Table(_), blocker)) if is_deadlock(owner, blocker, &waits) => {
+            Some((owner, blocker)) if is_deadlock(owner, blocker, &waits) => {
                 Err(Errno(libc::EDEADLK))
             }
             _ => Ok(()),
