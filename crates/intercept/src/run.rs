@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::descriptors::{Held, Table, UnderWay, files};
+use crate::descriptors::{Held, Table, files};
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
@@ -80,7 +80,6 @@ pub fn run(
         powers,
         held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
-        under_way: UnderWay::default(),
         pins: Pins::default(),
         range: child.range,
         outside: false.into(),

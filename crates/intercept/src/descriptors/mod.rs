@@ -7,9 +7,7 @@ mod held;
 pub(crate) mod holders;
 mod locks;
 mod table;
-mod under_way;
 
 pub(crate) use held::{CheckScope, Given, Held, LockTable};
 pub(crate) use locks::{LockCall, Owner, Wanted, is_deadlock};
 pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table, Target, Watched};
-pub(crate) use under_way::UnderWay;

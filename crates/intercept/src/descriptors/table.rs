@@ -12,10 +12,9 @@
 //!
 //! A device file has an inode of its own. It exists until its descriptors and mappings have ended.
 //!
-//! The table makes no system call. Two modules stay separate. `held` reports when
-//! the last descriptor and mapping have gone. Only the kernel knows that, and callers without the lock
-//! of all devices use the module, so it has a separate lock. `under_way` makes an open wait for calls
-//! of ended threads, and the lock of all devices allows no wait.
+//! The table makes no system call. One module stays separate: `held` reports when the last descriptor
+//! and mapping have gone. Only the kernel knows that, and callers without the lock of all devices use
+//! the module, so it has a separate lock.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -192,6 +191,11 @@ impl Table {
     /// Returns whether there is no device file.
     pub(crate) fn has_no_files(&self) -> bool {
         self.files.is_empty()
+    }
+
+    /// Returns whether a device file exists.
+    pub(crate) fn has_file(&self, file: FileId) -> bool {
+        self.files.contains_key(&file)
     }
 
     /// Returns the device file or node behind an inode.

@@ -15,7 +15,6 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::kernel::{MayBlock, Regs, may_block, raw};
-use crate::process::filter::PASS;
 use crate::process::reap::Ended;
 pub(crate) use aside::Found;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -310,33 +309,24 @@ impl Stopped {
         self.leave(signal)
     }
 
-    /// Runs the mmap with another descriptor and offset, and closes that descriptor. Returns the
-    /// call's result if the call was made.
-    pub(crate) fn map(
+    /// Makes the thread execute another call instead of its own, and then close a descriptor. Its own
+    /// call returns the result. Returns that, too, if the call was made.
+    pub(crate) fn replace(
         mut self,
         may: &MayBlock,
+        (nr, args): (libc::c_long, [u64; 6]),
         fd: i32,
-        offset: u64,
     ) -> (Option<Result<u64, Errno>>, Left) {
-        let result = self.map_at_stop(may, fd, offset);
+        let result = self.first_stop(may).and_then(|()| {
+            self.hold_signals()?;
+            let before = self.regs()?;
+            self.set_regs(&before.again().make_call(nr, args))?;
+            self.run_and_close(may, fd, &before)
+        });
         (result, self.leave(0))
     }
 
-    fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<Result<u64, Errno>> {
-        self.first_stop(may)?;
-        self.hold_signals()?;
-        let before = self.regs()?;
-        let mut regs = before;
-        regs.set_arg(4, u64::from(fd.cast_unsigned()) | u64::from(PASS) << 32);
-        regs.set_arg(5, offset);
-        let mapped = self
-            .set_regs(&regs)
-            .and_then(|()| self.run_and_close(may, fd, &before));
-        self.free_signals();
-        mapped
-    }
-
-    /// Runs from the first stop through the restarted call to its exit, makes the same instruction
+    /// Runs from the first stop through the call to its exit, makes the same instruction
     /// close `fd`, and restores all registers except the result.
     fn run_and_close(
         &mut self,
@@ -358,26 +348,6 @@ impl Stopped {
         restored.forget_call();
         self.set_regs(&restored)?;
         Some(after.result())
-    }
-
-    /// Makes the thread change to the directory of its descriptor and close the descriptor, instead
-    /// of its call. The call returns the result of the change.
-    pub(crate) fn enter(mut self, may: &MayBlock, fd: i32) -> Left {
-        // A thread for which this fails has ended.
-        let _changed = self.enter_at_stop(may, fd);
-        self.leave(0)
-    }
-
-    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<()> {
-        self.first_stop(may)?;
-        self.hold_signals()?;
-        let done = self.regs().and_then(|before| {
-            let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
-            self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
-            self.run_and_close(may, fd, &before).map(drop)
-        });
-        self.free_signals();
-        done
     }
 
     /// After a signal has interrupted the thread's call, makes the thread close descriptors. It then

@@ -40,7 +40,11 @@ impl Supervisor<'_> {
             Ok(remote) => {
                 let restart = Reply::Fail(ERESTARTNOINTR);
                 match self.host.listener.send(n.id, restart) {
-                    Ok(_) => stopped.enter(may, remote),
+                    Ok(()) => {
+                        let number = u64::from(remote.cast_unsigned());
+                        let enter = (libc::SYS_fchdir, [number, 0, 0, 0, 0, 0]);
+                        stopped.replace(may, enter, remote).1
+                    }
                     Err(_) => stopped.close(may, &[remote]),
                 }
             }

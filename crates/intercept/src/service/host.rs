@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::{Given, Held, LockTable, UnderWay, files};
+use crate::descriptors::{Given, Held, LockTable, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, procs, raw};
 use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
@@ -157,8 +157,6 @@ pub(crate) struct Host {
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
-    /// Calls that hold programs' files without the lock.
-    pub(crate) under_way: UnderWay,
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,

@@ -5,26 +5,34 @@
 //! stops the thread, and changes its descriptor and offset registers. After the call it closes the
 //! descriptor and restores the registers.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use crate::descriptors::{Given, Target};
 use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
-use crate::process::{ERESTARTNOINTR, Ended, Notif, Reply, Stopped, rewrite};
+use crate::process::{ERESTARTNOINTR, Ended, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use vb3_host::{Caller as _, Errno, FdIdentity, FileId, Mmap};
+use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file of a mapping, or `None` if the kernel makes the mapping.
-    fn mapped_file(
-        &mut self,
-        id: FdIdentity,
-        args: &Mmap,
-        pid: u32,
-    ) -> Result<Option<FileId>, Errno> {
-        match self.target(id) {
+    /// Returns the device file of a mapping and its open flags, or `None` if the kernel makes the
+    /// mapping.
+    fn mapped_file(&mut self, n: &Notif, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
+        let call = Call::new(&self.host, n);
+        let Ok(look) = call.look(n.int(4)) else {
+            return Ok(None);
+        };
+        let flags = look.flags()?;
+        let (id, pid) = (look.id, call.pid());
+        // If the program is killed now, nothing else may keep the file open. It is memory, which
+        // closes at once.
+        let target = self.target(id);
+        if target != Target::Other {
+            drop(look.fd.and_then(Borrowed::into_owned));
+        }
+        match target {
             Target::Other => {
                 if self.backend.is_foreign(id) {
                     self.backend.buffer_mapped(id, pid)?;
@@ -47,18 +55,23 @@ impl Server<'_> {
                 self.backend.buffer_mapped(id, pid)?;
                 Ok(None)
             }
-            Target::Device(file) => Ok(Some(file)),
+            Target::Device(file) => Ok(Some((file, flags))),
         }
     }
 
-    /// Returns the memory that a device maps, as a description for the program, and the offset in it.
+    /// Gives the program a description of the memory that a device maps. Returns its number in the
+    /// program, and the offset in it. No copy remains, in case the program is killed now.
     fn map(
         &mut self,
         n: &Notif,
         file: FileId,
         args: &Mmap,
         mode: i32,
-    ) -> Result<(OwnedFd, u64), Errno> {
+    ) -> Result<(i32, u64), Errno> {
+        // Another thread may have closed it.
+        if !self.table.has_file(file) {
+            return Err(Errno(libc::EBADF));
+        }
         let call = Call::new(&self.host, n);
         let asked = self.backend.mmap(file, args, &call);
         self.refresh(file);
@@ -67,7 +80,10 @@ impl Server<'_> {
         let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
         let (fd, ..) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
         self.table.add_mapping(file);
-        Ok((fd, map.offset))
+        // After this point, a failure ends the description, and its end is reported.
+        let listener = &self.host.listener;
+        let number = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
+        Ok((number, map.offset))
     }
 
     /// Records the end of a traced thread, which its tracer learns first. The thread may have been the
@@ -90,40 +106,25 @@ impl Supervisor<'_> {
         if !self.host.range.has(fd) && procs::is_of_another(n.tid, fd) {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
-        // The thread is released after everything else that this function holds.
-        let thread = call.thread().ok();
-        let _holding = thread.map(|thread| self.host.under_way.begin(n.id, thread));
-        let Ok(look) = call.look(n.int(4)) else {
-            return Ok(Verdict::native());
-        };
         let args = Mmap {
             len: n.arg(1),
             prot: n.int(2),
             flags: n.int(3),
             offset: n.arg(5),
         };
-        let pid = call.pid();
-        let file = self.step(may, |server| server.mapped_file(look.id, &args, pid));
-        let Some(file) = file? else {
+        let file = self.step(may, |server| server.mapped_file(n, &args));
+        let Some((file, flags)) = file? else {
             return Ok(Verdict::native());
         };
-        let flags = look.flags()?;
         check(&args, flags)?;
-        self.map_device(
-            may,
-            n,
-            (file, look.fd.and_then(Borrowed::into_owned)),
-            &args,
-            flags & libc::O_ACCMODE,
-        )
+        self.map_device(may, n, file, &args, flags & libc::O_ACCMODE)
     }
 
     fn map_device(
         &self,
         may: &mut MayBlock,
         n: &Notif,
-        (file, hold): (FileId, Option<OwnedFd>),
+        file: FileId,
         args: &Mmap,
         mode: i32,
     ) -> Result<Verdict, Errno> {
@@ -139,26 +140,18 @@ impl Supervisor<'_> {
             }
         };
         let asked = self.step(may, |server| server.map(n, file, args, mode));
-        // The mapping now keeps the file alive. The program may close the file as soon as it has its
-        // answer.
-        drop(hold);
-        let (fd, offset) = match asked {
+        let (remote, offset) = match asked {
             Ok(map) => map,
             Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
-        // After this point, a failure ends the description, and its end is reported.
         let listener = &self.host.listener;
-        let installed = listener.add_fd(n.id, fd.as_fd(), None, true, false);
-        drop(fd);
-        let remote = match installed {
-            Ok(remote) => remote,
-            Err(e) => return Ok(self.refuse(may, n, stopped, e)),
-        };
         if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
             self.left(may, n.tid, stopped.close(may, &[remote]));
             return Ok(Verdict::Answered);
         }
-        let (result, left) = stopped.map(may, remote, offset);
+        let file = u64::from(remote.cast_unsigned()) | u64::from(PASS) << 32;
+        let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];
+        let (result, left) = stopped.replace(may, (libc::SYS_mmap, args), remote);
         match result {
             Some(Ok(_)) => self.server(may).report.maps += 1,
             Some(Err(_)) => {}
