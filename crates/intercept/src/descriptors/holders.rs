@@ -8,21 +8,6 @@ use vb3_host::FdIdentity;
 
 use crate::kernel::{MayBlock, procs, raw};
 
-/// Maximum number of processes to search.
-const MAX_PROCESSES: usize = 1 << 16;
-
-/// Returns all descendants of this process.
-pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
-    let mut all = vec![std::process::id()];
-    let mut at = 0;
-    while let Some(&pid) = all.get(at) {
-        at += 1;
-        let room = MAX_PROCESSES.saturating_sub(all.len());
-        all.extend(procs::children(pid).into_iter().take(room));
-    }
-    all.split_off(1)
-}
-
 /// Returns the descriptor numbers of a process.
 fn numbers(pid: u32) -> Vec<i32> {
     let numbers = raw::proc_numbers(&format!("/proc/{pid}/fd"));
@@ -31,12 +16,8 @@ fn numbers(pid: u32) -> Vec<i32> {
 
 /// Returns whether a program has a descriptor of a device file or a buffer. `spares` names descriptors
 /// to ignore, by process and number.
-pub(crate) fn has_another(
-    may: &MayBlock,
-    id: FdIdentity,
-    spares: impl Fn(u32, i32) -> bool,
-) -> bool {
-    descendants(may).into_iter().any(|pid| {
+pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
+    procs::descendants(|_| true).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
             let path = format!("/proc/{pid}/fd/{number}");
             // Reading the link asks no file system.
@@ -50,7 +31,7 @@ pub(crate) fn has_another(
 /// Returns the epoll sets that a program still holds. If the kernel cannot compare files, `known_as`
 /// returns the set that a descriptor refers to, if any.
 pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
-    may: &MayBlock,
+    _: &MayBlock,
     sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
     known_as: impl Fn(u32, i32) -> Option<K>,
 ) -> HashSet<K> {
@@ -74,7 +55,7 @@ pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
         left.get(found.ok()?).map(|(id, _)| *id)
     };
     let mut held = HashSet::new();
-    for pid in descendants(may) {
+    for pid in procs::descendants(|_| true) {
         for number in numbers(pid) {
             let link = raw::readlink(format!("/proc/{pid}/fd/{number}"));
             let is_set = link.is_ok_and(|link| link == b"anon_inode:[eventpoll]");

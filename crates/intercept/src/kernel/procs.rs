@@ -319,6 +319,23 @@ pub(crate) fn children(pid: impl Display) -> Vec<u32> {
     pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// Maximum number of processes that a search visits.
+const MAX_PROCESSES: usize = 1 << 16;
+
+/// Returns the descendants of this process, parents first. Skips those that `is_meant` rejects, and
+/// their descendants.
+pub(crate) fn descendants(mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
+    let mut all = vec![std::process::id()];
+    let mut at = 0;
+    while let Some(&pid) = all.get(at) {
+        at += 1;
+        let room = MAX_PROCESSES.saturating_sub(all.len());
+        let meant = children(pid).into_iter().filter(|pid| is_meant(*pid));
+        all.extend(meant.take(room));
+    }
+    all.split_off(1)
+}
+
 /// Parses the number after `key` at the start of a line.
 pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
     let line = text

@@ -117,18 +117,22 @@ fn start_of(tid: u32) -> Option<u64> {
         libc::close(fd);
         len
     };
-    parse_start(text.get(..usize::try_from(len).ok()?)?)
+    stat_field(text.get(..usize::try_from(len).ok()?)?, START)
 }
 
-/// Parses the start time from a stat file. Returns `None` for a thread that has ended.
-fn parse_start(text: &[u8]) -> Option<u64> {
+/// Fields of a stat file after the state.
+pub(crate) const SESSION: usize = 2;
+const START: usize = 18;
+
+/// Parses a number from a stat file. Returns `None` for a thread that has ended. Async-signal-safe.
+pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
     // The name before it may contain any character, including a parenthesis.
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let mut fields = text.get(end + 2..)?.split(|&byte| byte == b' ');
     if matches!(fields.next()?, b"Z" | b"X") {
         return None;
     }
-    let digits = fields.nth(18)?;
+    let digits = fields.nth(field)?;
     digits.iter().try_fold(0u64, |value, digit| {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
         value.checked_mul(10)?.checked_add(digit.into())
@@ -264,13 +268,17 @@ mod tests {
     #[test]
     fn start_times_are_found_after_any_name() {
         let text = b"7 (a) Z 1) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20\n";
-        assert_eq!(parse_start(text), Some(4711));
+        assert_eq!(stat_field(text, START), Some(4711));
+        assert_eq!(stat_field(text, SESSION), Some(3));
         assert_eq!(
-            parse_start(b"7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"),
+            stat_field(
+                b"7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
+                START
+            ),
             None
         );
         for text in [&b""[..], b"7", b"7 (a)", b"7 (a) S 1 2"] {
-            assert_eq!(parse_start(text), None);
+            assert_eq!(stat_field(text, START), None);
         }
         let own = start_of(std::process::id());
         assert!(own.is_some_and(|ticks| ticks > 0), "{own:?}");

@@ -1,12 +1,12 @@
 //! Ends of processes: the program itself, and orphans that became children of the supervisor.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::kernel::{MayBlock, procs, raw};
+use crate::process::guard::{SESSION, stat_field};
 
 /// Takes the exit status of `pidfd`'s process, if it is a child of this process and has ended.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
@@ -44,9 +44,6 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     }
 }
 
-/// Maximum number of processes that a search visits.
-const MAX_PROCESSES: usize = 1 << 16;
-
 /// A process of a program that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -62,27 +59,16 @@ pub(crate) fn programs(
     mut spares: impl FnMut(&mut MayBlock, u32) -> bool,
 ) -> Vec<Left> {
     let own = filters("self").unwrap_or(0);
-    let mut found = Vec::new();
-    let mut todo = VecDeque::from(procs::children("self"));
-    while let Some(pid) = todo.pop_front() {
-        let ours = filters(pid).is_some_and(|filters| filters > own);
-        if ours && !spares(may, pid) && found.len() < MAX_PROCESSES {
-            found.extend(session(pid).map(|session| Left { pid, session }));
-            todo.extend(procs::children(pid));
-        }
-    }
-    found
+    let is_meant = |pid| filters(pid).is_some_and(|filters| filters > own) && !spares(may, pid);
+    let left = |pid| session(pid).map(|session| Left { pid, session });
+    let programs = procs::descendants(is_meant).into_iter();
+    programs.filter_map(left).collect()
 }
 
 /// Returns the session of a process that has not ended.
 pub(crate) fn session(pid: impl Display) -> Option<u32> {
-    let stat =
-        String::from_utf8_lossy(&raw::proc_text(&format!("/proc/{pid}/stat")).ok()?).into_owned();
-    // The name before it may contain any character, including a parenthesis.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let has_ended = fields.next()?.starts_with(['Z', 'X']);
-    let (_parent, _group) = (fields.next(), fields.next());
-    fields.next()?.parse().ok().filter(|_| !has_ended)
+    let stat = raw::proc_text(&format!("/proc/{pid}/stat")).ok()?;
+    u32::try_from(stat_field(&stat, SESSION)?).ok()
 }
 
 /// Returns a process's name, padded with zeros.

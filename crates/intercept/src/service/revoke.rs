@@ -18,8 +18,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use crate::descriptors::holders;
-use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, raw};
+use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, procs, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, rewrite};
@@ -130,7 +129,7 @@ impl<'a> Supervisor<'a> {
     ) {
         let mut left: HashSet<u32> = HashSet::new();
         for _ in 0..MAX_SEARCHES {
-            let mut pids = holders::descendants(may);
+            let mut pids = procs::descendants(|_| true);
             pids.retain(|pid| !left.contains(pid) && maps_any(*pid, files));
             pids.retain(|pid| !self.server(may).backend.is_own_child(*pid));
             if pids.is_empty() {
