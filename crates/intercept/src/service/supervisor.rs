@@ -84,39 +84,19 @@ impl<'a> Supervisor<'a> {
         self.world.lock(may)
     }
 
-    /// Makes one step of the devices. Returns the answers to other calls that it has completed; the
-    /// caller sends them when the lock is free.
+    /// Makes one step of the devices, for a call if there is one. Returns the remaining work; the caller
+    /// does it when the lock is free.
     fn apply<T>(
         &self,
         may: &mut MayBlock,
+        n: Option<&Notif>,
         step: impl FnOnce(&mut Server<'a>) -> T,
-    ) -> (T, Vec<Answer>) {
+    ) -> (T, Rest) {
         let mut server = self.server(may);
         let done = step(&mut server);
         let mut answers = core::mem::take(&mut server.answers);
-        server.await_changes(None, &mut answers);
-        let wake = server.is_due_sooner();
-        drop(server);
-        if wake {
-            self.wake_clock();
-        }
-        (done, answers)
-    }
-
-    /// Makes one step of the devices, and answers the other calls that it has completed.
-    pub(crate) fn step<T>(&self, may: &mut MayBlock, step: impl FnOnce(&mut Server<'a>) -> T) -> T {
-        let (done, answers) = self.apply(may, step);
-        self.answer_all(may, answers);
-        done
-    }
-
-    /// Applies a call, and returns the remaining work.
-    fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Rest) {
-        let mut server = self.server(may);
-        let verdict = server.call(n);
-        let mut answers = core::mem::take(&mut server.answers);
-        let changed = server.await_changes(Some(n), &mut answers);
-        let tick_is_due = server.is_tick_due();
+        let changed = server.await_changes(n, &mut answers);
+        let tick_is_due = n.is_some() && server.is_tick_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
         if wake {
@@ -127,7 +107,14 @@ impl<'a> Supervisor<'a> {
             changed,
             tick_is_due,
         };
-        (verdict, rest)
+        (done, rest)
+    }
+
+    /// Makes one step of the devices, and answers the other calls that it has completed.
+    pub(crate) fn step<T>(&self, may: &mut MayBlock, step: impl FnOnce(&mut Server<'a>) -> T) -> T {
+        let (done, rest) = self.apply(may, None, step);
+        self.answer_all(may, rest.answers);
+        done
     }
 
     /// Returns whether no program holds any of the supervisor's files.
@@ -148,7 +135,7 @@ impl<'a> Supervisor<'a> {
             served
         })?;
         // No caller is left.
-        self.apply(may, Server::finish);
+        self.apply(may, None, Server::finish);
         Ok(())
     }
 
@@ -160,7 +147,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<(), Error> {
         self.server(may).watch_all()?;
         // Devices that are absent at the start disappear before the first call.
-        self.apply(may, |server| {
+        self.apply(may, None, |server| {
             server.sync_wake_fds();
             server.backend_changed();
         });
@@ -195,8 +182,8 @@ impl<'a> Supervisor<'a> {
                 errno,
             })?;
             self.read_locks_beside(may, scope);
-            let (over, answers) = self.apply(may, Server::pass);
-            for answer in answers {
+            let (over, rest) = self.apply(may, None, Server::pass);
+            for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
                 // This thread starts missing workers.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
@@ -484,7 +471,7 @@ impl<'a> Supervisor<'a> {
                 dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
-            let (verdict, mut rest) = self.apply_call(may, n);
+            let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(n));
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // This call waits for an epoll set; the others do not.
@@ -536,8 +523,8 @@ impl<'a> Supervisor<'a> {
         } = rest;
         // This thread runs the tick, so the program does not wait for another one.
         if tick_is_due {
-            let ((), more) = self.apply(may, Server::tick_if_due);
-            answers.extend(more);
+            let ((), more) = self.apply(may, None, Server::tick_if_due);
+            answers.extend(more.answers);
         }
         self.answer_all(may, answers);
         Rest {
@@ -603,9 +590,10 @@ impl<'a> Supervisor<'a> {
             if n.gathered.lacks() {
                 Call::new(&self.host, n).gather(may, None);
             }
-            let (goes_on, answers) = self.apply(may, |server| server.next_piece(slot, copied));
+            let next = |server: &mut Server<'a>| server.next_piece(slot, copied);
+            let (goes_on, rest) = self.apply(may, None, next);
             let is_own = |answer: &Answer| answer.notif.id == n.id;
-            let (own, others) = answers.into_iter().partition(is_own);
+            let (own, others) = rest.answers.into_iter().partition(is_own);
             let own: Vec<Answer> = own;
             own.into_iter().for_each(|own| self.answer(may, own));
             self.answer_all(may, others);
