@@ -170,23 +170,14 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
 /// system in user space.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    match rustix::fs::statx(fd, "", flags, KNOWN) {
-        Ok(stat) => Ok(of_statx(&stat)),
-        // Old containers refuse this call.
-        Err(_) => fstat(fd).map(|stat| (identity(&stat), stat.st_mode)),
-    }
+    let stat = rustix::fs::statx(fd, "", flags, KNOWN);
+    stat.map(|stat| of_statx(&stat)).map_err(err)
 }
 
 /// Does the same as [`known`] for a path.
 pub(crate) fn known_at(path: &str) -> Result<(FdIdentity, u32), Errno> {
-    match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN) {
-        Ok(stat) => Ok(of_statx(&stat)),
-        Err(rustix::io::Errno::NOENT) => Err(Errno(libc::ENOENT)),
-        Err(_) => {
-            let stat = stat_any(path, 0)?;
-            Ok((identity(&stat), stat.st_mode))
-        }
-    }
+    let stat = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN);
+    stat.map(|stat| of_statx(&stat)).map_err(err)
 }
 
 const KNOWN: StatxFlags = StatxFlags::TYPE
