@@ -387,7 +387,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             nr::CHOWN,
             nr::LCHOWN,
             libc::SYS_fchmodat,
-            libc::SYS_fchmodat2,
+            nr::FCHMODAT2,
             libc::SYS_fchownat,
             libc::SYS_utimensat,
             libc::SYS_inotify_add_watch,

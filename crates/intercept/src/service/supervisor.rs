@@ -437,7 +437,7 @@ impl<'a> Supervisor<'a> {
             | nr::CHOWN
             | nr::LCHOWN
             | libc::SYS_fchmodat
-            | libc::SYS_fchmodat2
+            | nr::FCHMODAT2
             | libc::SYS_fchownat
             | libc::SYS_utimensat => self.change_attributes(may, n),
             libc::SYS_inotify_add_watch => self.add_watch(may, n),

@@ -40,6 +40,8 @@ pub(crate) mod nr {
     pub(crate) const CHMOD: libc::c_long = -1010;
     pub(crate) const CHOWN: libc::c_long = -1011;
     pub(crate) const LCHOWN: libc::c_long = -1012;
+    /// libc has it for some architectures only.
+    pub(crate) const FCHMODAT2: libc::c_long = 452;
 }
 
 type Regs = libc::user_regs_struct;

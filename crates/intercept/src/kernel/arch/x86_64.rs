@@ -39,6 +39,8 @@ pub(crate) mod nr {
     pub(crate) const CHMOD: libc::c_long = libc::SYS_chmod;
     pub(crate) const CHOWN: libc::c_long = libc::SYS_chown;
     pub(crate) const LCHOWN: libc::c_long = libc::SYS_lchown;
+    /// libc has it for some architectures only.
+    pub(crate) const FCHMODAT2: libc::c_long = 452;
 }
 
 type Regs = libc::user_regs_struct;
