@@ -39,9 +39,8 @@ pub enum Error {
 pub enum Feature {
     /// seccomp filters with a listener (Linux 5.0).
     Listener,
-    /// Installing descriptors in a program (Linux 5.9, atomically 5.14).
-    AddFd,
-    /// Calls that no signal interrupts while the supervisor answers them (Linux 5.19).
+    /// Installing descriptors in a program, and calls that no signal interrupts while the supervisor
+    /// answers them (Linux 5.19).
     Waits,
     /// Files of /proc.
     Proc,
@@ -98,12 +97,6 @@ impl fmt::Display for Error {
                     f,
                     "this kernel offers no seccomp user notification (Linux 5.19 or newer, \
                      not forbidden by a container's profile): {}",
-                    text(errno)
-                ),
-                Feature::AddFd => write!(
-                    f,
-                    "this kernel cannot install descriptors through seccomp (Linux 5.19 or \
-                     newer): {}",
                     text(errno)
                 ),
                 Feature::Waits => f.write_str(

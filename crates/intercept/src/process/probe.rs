@@ -151,9 +151,8 @@ impl Powers {
         };
         self.proc.map_err(without(Feature::Proc))?;
         self.listener.map_err(Error::of_filter)?;
-        self.add_fd.map_err(without(Feature::AddFd))?;
-        self.add_fd_send.map_err(without(Feature::AddFd))?;
-        self.wait_killable.map_err(without(Feature::Waits))?;
+        let serves = self.add_fd.and(self.add_fd_send).and(self.wait_killable);
+        serves.map_err(without(Feature::Waits))?;
         if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
             return Err(without(Feature::Memory)(e));
         }
