@@ -65,8 +65,7 @@ impl Server<'_> {
             (u32::from_ne_bytes(field(&bytes, 0)), data)
         };
         let set = call.borrow_fd(n.int(0))?;
-        let name = (call.pid(), n.int(0));
-        let set = (set, name, n.gathered.known_set().map(SetId));
+        let set = (set, call.pid(), n.gathered.known_set().map(SetId));
         let key = (file, n.int(2));
         let control = self.epolls.change(key, set, op, asked, self.backend)?;
         Ok(Verdict::InSet(Box::new(control)))

@@ -165,8 +165,6 @@ pub(crate) struct Epolls {
     sets: HashMap<SetId, Set>,
     /// The sets in the kernel's order of files, for lookups.
     order: Vec<SetId>,
-    /// The process and descriptor number that last used each set.
-    names: HashMap<(u32, i32), SetId>,
     /// Entries by file, then by set and the program's number for the file.
     by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     /// Entries that were removed from their sets because their file is about to be closed.
@@ -298,7 +296,6 @@ impl Epolls {
     fn drop_sets(&mut self, is_gone: impl Fn(SetId) -> bool) {
         self.sets.retain(|id, _| !is_gone(*id));
         self.order.retain(|id| !is_gone(*id));
-        self.names.retain(|_, id| !is_gone(*id));
     }
 
     /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
@@ -327,22 +324,9 @@ impl Epolls {
 
     /// Returns the set behind a duplicated descriptor, or adds a new one. `told` is the set that
     /// the kernel's list of entries shows if kcmp is refused.
-    fn identify(
-        &mut self,
-        fd: OwnedFd,
-        name: (u32, i32),
-        told: Option<SetId>,
-    ) -> Result<SetId, Errno> {
-        if let Some(&known) = self.names.get(&name)
-            && self.is_same(known, fd.as_fd(), told)
-        {
-            return Ok(known);
-        }
+    fn identify(&mut self, fd: OwnedFd, told: Option<SetId>) -> Result<SetId, Errno> {
         let at = match self.find(fd.as_fd(), told) {
-            Ok(known) => {
-                self.names.insert(name, known);
-                return Ok(known);
-            }
+            Ok(known) => return Ok(known),
             Err(at) => at,
         };
         let objects = match &self.objects {
@@ -356,19 +340,10 @@ impl Epolls {
             file: Arc::new(SetFile::new(id, fd, &objects, &self.numbers)),
             entries: 0,
             used: self.changes,
-            user: name.0,
+            user: 0,
         };
         self.sets.insert(id, set);
-        self.names.insert(name, id);
         Ok(id)
-    }
-
-    fn is_same(&self, id: SetId, fd: BorrowedFd<'_>, told: Option<SetId>) -> bool {
-        let Some(set) = self.sets.get(&id) else {
-            return false;
-        };
-        let order = raw::compare_files(fd, set.file.fd.as_fd());
-        order.map_or(told == Some(id), core::cmp::Ordering::is_eq)
     }
 
     /// Returns the objects in sets, for kernels without kcmp.
@@ -413,7 +388,7 @@ impl Epolls {
     pub(crate) fn change(
         &mut self,
         key: Key,
-        (set, name, told): (OwnedFd, (u32, i32), Option<SetId>),
+        (set, user, told): (OwnedFd, u32, Option<SetId>),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
@@ -424,11 +399,11 @@ impl Epolls {
         }
         self.changes += 1;
         let events = events & !unknown_ways(key.0);
-        let id = self.identify(set, name, told)?;
+        let id = self.identify(set, told)?;
         let now = self.change_in(id, key, op, events, backend)?;
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
-            (set.used, set.user) = (self.changes, name.0);
+            (set.used, set.user) = (self.changes, user);
             let change = Change::Control {
                 op,
                 events,
