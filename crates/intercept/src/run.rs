@@ -1,6 +1,6 @@
 //! Runs a program from start to end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::Builder;
@@ -80,6 +80,7 @@ pub fn run(
         powers,
         held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
+        mapping: HashSet::new().into(),
         pins: Pins::default(),
         range: child.range,
         outside: false.into(),

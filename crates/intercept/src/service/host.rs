@@ -2,6 +2,7 @@
 //! the descriptions given to programs, and one call as the backend sees it.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{Given, Held, LockTable, files};
-use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, procs, raw};
+use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
 use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
@@ -22,6 +23,11 @@ use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory,
 /// Free numbers below a kept one that allow its use: more than a program can open while one call is
 /// answered.
 const ROOM: u32 = 64;
+
+/// Interval of checks for mappings of ended threads, and their maximum number. Such a call waits for
+/// nothing, so it is over soon.
+const MAPPING_CHECK_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_MAPPING_CHECKS: u32 = 500;
 
 /// The source of an event in the supervisor's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +163,8 @@ pub(crate) struct Host {
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
+    /// Calls that hold a new mapping without the lock.
+    pub(crate) mapping: Mutex<HashSet<u64>>,
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,
@@ -173,6 +181,18 @@ impl Host {
     /// number.
     pub(crate) fn may_be_device(&self, fd: i32) -> bool {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
+    }
+
+    /// Waits until no call of an ended thread holds a new mapping. If a program has waited for a process,
+    /// that process's files must be free.
+    pub(crate) fn await_ended_mappings(&self, may: &MayBlock) {
+        let has_ended = |id: &u64| !self.listener.is_valid(*id);
+        for _ in 0..MAX_MAPPING_CHECKS {
+            if !lock(&self.mapping).iter().any(has_ended) {
+                return;
+            }
+            may_block::sleep(may, MAPPING_CHECK_INTERVAL);
+        }
     }
 
     /// Reads the list of all locks if a check of programs' files waits for it. With thousands of locks,

@@ -5,7 +5,7 @@
 //! stops the thread, and changes its descriptor and offset registers. After the call it closes the
 //! descriptor and restores the registers.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::descriptors::{Given, Target};
 use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
@@ -59,15 +59,14 @@ impl Server<'_> {
         }
     }
 
-    /// Gives the program a description of the memory that a device maps. Returns its number in the
-    /// program, and the offset in it. No copy remains, in case the program is killed now.
+    /// Returns the memory that a device maps, as a description for the program, and the offset in it.
     fn map(
         &mut self,
         n: &Notif,
         file: FileId,
         args: &Mmap,
         mode: i32,
-    ) -> Result<(i32, u64), Errno> {
+    ) -> Result<(OwnedFd, u64), Errno> {
         // Another thread may have closed it.
         if !self.table.has_file(file) {
             return Err(Errno(libc::EBADF));
@@ -80,10 +79,7 @@ impl Server<'_> {
         let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
         let (fd, ..) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
         self.table.add_mapping(file);
-        // After this point, a failure ends the description, and its end is reported.
-        let listener = &self.host.listener;
-        let number = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
-        Ok((number, map.offset))
+        Ok((fd, map.offset))
     }
 
     /// Records the end of a traced thread, which its tracer learns first. The thread may have been the
@@ -139,12 +135,20 @@ impl Supervisor<'_> {
                 return Err(Errno(libc::EPERM));
             }
         };
+        let listener = &self.host.listener;
+        lock(&self.host.mapping).insert(n.id);
         let asked = self.step(may, |server| server.map(n, file, args, mode));
-        let (remote, offset) = match asked {
+        // A failure ends the description, and its end is reported. The thread itself installs it, so
+        // this may wait for the thread.
+        let installed = asked.and_then(|(fd, offset)| {
+            let remote = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
+            Ok((remote, offset))
+        });
+        lock(&self.host.mapping).remove(&n.id);
+        let (remote, offset) = match installed {
             Ok(map) => map,
             Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
-        let listener = &self.host.listener;
         if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
             self.left(may, n.tid, stopped.close(may, &[remote]));
             return Ok(Verdict::Answered);

@@ -85,6 +85,7 @@ impl Supervisor<'_> {
         }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
+        self.host.await_ended_mappings(may);
         // A file closed a moment ago, or held by a process that has just ended, must be free now.
         self.step(may, Server::process_ends);
         self.host.read_locks(may);
