@@ -130,7 +130,7 @@ pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
         .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
     let mut what = match refusal.errno {
         0 => format!(
-            "{} on {} made fewer buffers than were asked for",
+            "{} on {} made fewer buffers than requested",
             refusal.call, refusal.device
         ),
         _ => format!("{} on {} failed with {name}", refusal.call, refusal.device),

@@ -203,7 +203,7 @@ const PROBLEMS: &[Problem] = &[
         program: "v4l2-ctl -d /dev/video1 \
                   --set-fmt-video-out=width=4096,height=2304,pixelformat=RGB3 \
                   --stream-out-mmap=4 --stream-count=2",
-        said: "REQBUFS on /dev/video1 made fewer buffers than were asked for: it asked for 27 MiB \
+        said: "REQBUFS on /dev/video1 made fewer buffers than requested: it asked for 27 MiB \
                of contiguous memory when 10 MiB of the CMA area were free",
         mended: (
             &[],
