@@ -410,7 +410,7 @@ fn python_faults() -> Vec<String> {
 
 /// Lines of the first program of a README up to its `main`, blank ones aside.
 fn host_lines(readme: &str) -> usize {
-    let program = readme.split("\n```\n").nth(1).unwrap_or_default();
+    let program = readme.split("\n```rust\n").nth(1).unwrap_or_default();
     let host = program.split("\nfn main").next().unwrap_or_default();
     host.lines().filter(|line| !line.trim().is_empty()).count()
 }
@@ -487,7 +487,8 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_host_are_counted_up_to_main() {
-        let readme = "# A\n\n```\nuse a;\n\nimpl B {}\n\nfn main() {}\n```\n";
+        let readme =
+            "# A\n\n```toml\na\n```\n\nB:\n\n```rust\nuse a;\n\nimpl B {}\n\nfn main() {}\n```\n";
         assert_eq!(host_lines(readme), 2);
         assert_eq!(host_lines("# A\n"), 0);
     }

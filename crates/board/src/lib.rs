@@ -13,6 +13,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod areas;
 mod blob;
 mod boards;

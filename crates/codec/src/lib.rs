@@ -43,6 +43,11 @@
 //! This crate handles JPEG itself. Other codecs need `vb3-codec`, a program with libavcodec.
 #![deny(unsafe_code)]
 
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod headers;
 mod job;
 mod jpeg;

@@ -4,6 +4,11 @@
 //! devices fills in a [`Report`].
 #![forbid(unsafe_code)]
 
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod diff;
 mod event;
 pub mod kernel;

@@ -18,6 +18,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod attributes;
 mod backend;
 mod buffers;
