@@ -298,7 +298,7 @@ impl Library {
         is_known.then_some(shape)
     }
 
-    /// Offers memory for the next picture of a shape. False if it is unsuitable.
+    /// Offers memory for the next picture with this shape. Returns false if it is unsuitable.
     pub(crate) fn offer(&mut self, frame: &Frame, shape: &Shape) -> bool {
         let rooms = frame.planes.iter().zip(shape.rooms);
         let is_large = |plane: &Option<FramePlane>, room| plane.is_none_or(|p| p.room >= room);
@@ -385,7 +385,7 @@ fn format(raw: &RawFormat) -> StreamFormat {
     }
 }
 
-/// Converts the C description of a picture, which must stay as long as the result.
+/// Converts the C description of a picture. The library's memory must outlive the result.
 fn picture<'a>(raw: &RawPicture) -> Picture<'a> {
     Picture {
         format: format(&raw.format),

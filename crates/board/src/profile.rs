@@ -39,7 +39,8 @@ impl Board {
         }
     }
 
-    /// Returns the bytes of memory that the tree names, rounded down to pages of any kernel.
+    /// Returns the size of the tree's memory in bytes, rounded down to pages of 64 KiB, the largest of
+    /// any kernel. `None` if the tree names too little.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
         let sum = self
@@ -234,8 +235,8 @@ impl Device {
             .max(MIN_MASK)
     }
 
-    /// Returns the device's window, if it has one window that translates addresses. A SPEC can express
-    /// only whole pages below the mask; for anything else this returns `None`.
+    /// Returns the window that translates the device's addresses, for `window=` of a SPEC. `None` if
+    /// there is no window or several, or if it is not whole pages below the mask.
     fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;

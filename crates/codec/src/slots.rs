@@ -142,8 +142,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Returns whether it was captured at once or in two fields, and which came first. The lines of two
-    /// fields are interleaved.
+    /// Returns the order of its two fields, whose lines are interleaved; or that it is progressive.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
@@ -161,7 +160,7 @@ impl Picture {
         if self.layout.sample == 1 { 8 } else { 10 }
     }
 
-    /// Returns its planes: Y, U and V, or Y, UV pairs, and an empty one.
+    /// Returns its planes: Y, U and V; or Y, interleaved UV, and an empty plane.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
         let bytes = self.held.bytes();

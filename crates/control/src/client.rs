@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait for an answer, except to an order that waits.
+/// How long to wait for an answer, unless [`Order::waits`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of events kept while the client waits for an answer. Further ones count as lost.
 const MAX_EVENTS: usize = 4096;
@@ -19,8 +19,8 @@ const MAX_EVENTS: usize = 4096;
 /// order's effect.
 ///
 /// # Errors
-/// Every order: [`Error::Refused`] with the wrong field and what is allowed; [`Error::Ended`] after the
-/// run's end; [`Error::Socket`] if the socket fails. Use a new client after an error that is no refusal.
+/// Every order can fail with [`Error::Refused`] (the wrong field, and what is allowed), [`Error::Ended`]
+/// (the run has ended), [`Error::Socket`] or [`Error::Answer`]. After the last three, use a new client.
 #[derive(Debug)]
 pub struct Client {
     lines: BufReader<UnixStream>,
@@ -59,7 +59,7 @@ impl Client {
     /// Sends an order and returns the whole answer, even if it is a refusal.
     ///
     /// # Errors
-    /// As every order, without refusals.
+    /// See [`Client`]; a refusal is no error here.
     pub fn exchange(&mut self, order: &Order) -> Result<Value, Error> {
         let timeout = (!order.waits()).then_some(ANSWER_TIMEOUT);
         let stream = self.lines.get_mut();
@@ -81,7 +81,7 @@ impl Client {
     /// Sends an order and returns its answer's fields.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn ask(&mut self, order: &Order) -> Result<Value, Error> {
         let answer = self.exchange(order)?;
         if answer.get("ok") == Some(&Value::Bool(true)) {
@@ -116,7 +116,7 @@ impl Client {
     /// Returns the run's time and devices.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn state(&mut self) -> Result<State, Error> {
         State::read(&self.ask(&Order::state())?)
     }
@@ -124,7 +124,7 @@ impl Client {
     /// Returns a text with each buffer and its holders.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn buffers(&mut self) -> Result<String, Error> {
         text(&self.ask(&Order::buffers())?, "buffers")
     }
@@ -132,7 +132,7 @@ impl Client {
     /// Plugs a device in.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn plug(&mut self, device: &str) -> Result<(), Error> {
         self.done(&Order::plug(device))
     }
@@ -140,7 +140,7 @@ impl Client {
     /// Unplugs a device.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn unplug(&mut self, device: &str) -> Result<(), Error> {
         self.done(&Order::unplug(device))
     }
@@ -149,7 +149,7 @@ impl Client {
     /// `vb3 run --mappings` says.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn unplug_and_revoke(
         &mut self,
         device: &str,
@@ -161,7 +161,7 @@ impl Client {
     /// Revokes a buffer, by its number in [`buffers`](Self::buffers).
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn revoke(&mut self, buffer: &str, mappings: Option<Mappings>) -> Result<(), Error> {
         self.done(&Order::revoke(buffer, mappings))
     }
@@ -169,7 +169,7 @@ impl Client {
     /// Lets a camera play a video or picture file, from the file's first picture.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn play(&mut self, device: &str, file: impl AsRef<Path>) -> Result<(), Error> {
         let file = absolute(file.as_ref())?;
         self.done(&Order::play(device, &file))
@@ -178,7 +178,7 @@ impl Client {
     /// Lets a camera play a file, starting at the stream's frame number `sequence`.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn play_at(
         &mut self,
         device: &str,
@@ -192,7 +192,7 @@ impl Client {
     /// Lets a camera play the test pattern.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn play_pattern(&mut self, device: &str) -> Result<(), Error> {
         self.done(&Order::play(device, "pattern"))
     }
@@ -200,7 +200,7 @@ impl Client {
     /// Freezes a camera's picture; frames still arrive.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn pause(&mut self, device: &str) -> Result<(), Error> {
         self.done(&Order::pause(device))
     }
@@ -208,7 +208,7 @@ impl Client {
     /// Lets a camera's picture move again.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn resume(&mut self, device: &str) -> Result<(), Error> {
         self.done(&Order::resume(device))
     }
@@ -216,7 +216,7 @@ impl Client {
     /// Changes a camera's signal, as [`Order::signal`].
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn signal(&mut self, device: &str, signal: &str) -> Result<(), Error> {
         self.done(&Order::signal(device, signal))
     }
@@ -224,7 +224,7 @@ impl Client {
     /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn fail(&mut self, device: &str, call: &str, errno: &str, times: u64) -> Result<(), Error> {
         self.done(&Order::fail(device, call, errno, times))
     }
@@ -232,7 +232,7 @@ impl Client {
     /// Sets a control. Returns its value after rounding.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn set(&mut self, device: &str, control: &str, value: i64) -> Result<i64, Error> {
         let answer = self.ask(&Order::set(device, control, value))?;
         let value = answer.get("value").and_then(Value::as_i64);
@@ -243,7 +243,7 @@ impl Client {
     /// finished.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn wait_frame(&mut self, device: &str, frame: u64) -> Result<u64, Error> {
         number(&self.ask(&Order::wait(device, frame))?, "frames")
     }
@@ -251,7 +251,7 @@ impl Client {
     /// Lets a virtual clock pass. Returns its time in nanoseconds.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn advance(&mut self, time: Duration) -> Result<u64, Error> {
         number(&self.ask(&Order::advance(time))?, "time_ns")
     }
@@ -259,7 +259,7 @@ impl Client {
     /// Describes the picture that a display showed last.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn shown(&mut self, device: &str) -> Result<Shown, Error> {
         Shown::read(&self.ask(&Order::shown(device))?)
     }
@@ -267,7 +267,7 @@ impl Client {
     /// Writes the picture that a display showed last to a file, and describes it.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn save_shown(
         &mut self,
         device: &str,
@@ -281,7 +281,7 @@ impl Client {
     /// Subscribes to events of these kinds, of one device or all. Replaces earlier subscriptions.
     ///
     /// # Errors
-    /// As every order.
+    /// See [`Client`].
     pub fn subscribe(&mut self, kinds: &[EventKind], device: Option<&str>) -> Result<(), Error> {
         self.done(&Order::subscribe(kinds, device))
     }
@@ -289,7 +289,7 @@ impl Client {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// As every order, without refusals.
+    /// See [`Client`]; a refusal is no error here.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         Event::read(&self.next_event_line()?)
     }
@@ -297,7 +297,7 @@ impl Client {
     /// Waits for the next event, as the run sends it.
     ///
     /// # Errors
-    /// As every order, without refusals.
+    /// See [`Client`]; a refusal is no error here.
     pub fn next_event_line(&mut self) -> Result<Value, Error> {
         if let Some(event) = self.events.pop_front() {
             return Ok(event);

@@ -32,7 +32,7 @@ impl EventKind {
         }
     }
 
-    /// Returns the kind of a name.
+    /// Returns the kind with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -60,13 +60,13 @@ impl Order {
         }
     }
 
-    /// Answers the run's version, time and devices.
+    /// Asks for the protocol's version, the run's time, and its devices.
     #[must_use]
     pub fn state() -> Self {
         Self::new("state")
     }
 
-    /// Answers a text with each buffer and its holders.
+    /// Asks for a text with each buffer and its holders.
     #[must_use]
     pub fn buffers() -> Self {
         Self::new("buffers")
@@ -106,7 +106,7 @@ impl Order {
         Self::on("play", device).with("source", source)
     }
 
-    /// Lets a camera do so from the stream's frame of this number on.
+    /// Lets a camera play it from this frame of the stream on.
     #[must_use]
     pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
         Self::play(device, source).with("sequence", sequence)
@@ -163,7 +163,7 @@ impl Order {
         Self::on("shown", device)
     }
 
-    /// Also writes it to a file, by its absolute path.
+    /// Describes this picture, and writes it to a file, by its absolute path.
     #[must_use]
     pub fn save_shown(device: &str, path: &str, format: FileFormat) -> Self {
         let format = match format {
@@ -186,7 +186,7 @@ impl Order {
         }
     }
 
-    /// Returns whether the answer may come after any time.
+    /// Returns whether the answer may take any length of time.
     pub(crate) fn waits(&self) -> bool {
         let verb = self.0.get("do").and_then(Value::as_str);
         matches!(verb, Some("wait" | "advance" | "shown"))
@@ -200,7 +200,7 @@ impl fmt::Display for Order {
     }
 }
 
-/// Returns a file's absolute path as an order has it.
+/// Returns a file's absolute path, for an order.
 pub(crate) fn absolute(path: &Path) -> Result<String, crate::Error> {
     let path = std::path::absolute(path)?;
     let text = path.to_str().map(str::to_owned);

@@ -35,12 +35,12 @@ pub struct BusDevice {
     pub path: String,
     /// Its bus, e.g. `platform`.
     pub bus: &'static str,
-    /// Whether it stays when its nodes go, like a USB controller without cameras.
+    /// Whether it stays when its nodes disappear, like a USB controller without cameras.
     pub stays: bool,
 }
 
 impl BusDevice {
-    /// Returns a device of the platform bus that goes with its nodes.
+    /// Returns a device of the platform bus that disappears with its nodes.
     #[must_use]
     pub fn platform(name: &str) -> Self {
         Self {

@@ -113,8 +113,8 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have
-    /// consecutive indices: the first free run that is long enough for all, else the longest. With
-    /// `count` 0, only checks whether the queue offers `memory`.
+    /// consecutive indices, in the first long enough gap. If no gap is long enough, fewer buffers fill
+    /// the longest gap. With `count` 0, only checks whether the queue offers `memory`.
     ///
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     ///

@@ -18,7 +18,7 @@ const END: u64 = 4;
 
 const EPIPE: i32 = 32;
 
-/// Returns the request's descriptor in what [`Sim::queue_by_request`] returned, or zero.
+/// Converts the result of [`Sim::queue_by_request`] to the request's descriptor, or zero.
 fn request_of(value: Option<i64>) -> i32 {
     value.and_then(|fd| i32::try_from(fd).ok()).unwrap_or(0)
 }
@@ -79,7 +79,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Where a buffer's memory is to come from, and its number in the model.
+    /// Chooses a buffer's memory. Returns the memory, its number in the model, and the buffer.
     fn source(
         &mut self,
         at: At,
@@ -252,8 +252,8 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Hands a memory to a device. Returns its generation, or one that no memory has if another
-    /// device may write to it, too: the final bytes may be either device's.
+    /// Hands a memory to a device. Returns its generation, or `u64::MAX` if another device may write to
+    /// it at the same time: then the model cannot predict its bytes.
     fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
         let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
         if !output {

@@ -16,16 +16,16 @@ pub struct Refusal {
     pub errno: i32,
     /// Why.
     pub reason: Reason,
-    /// Numbers of buffers, if a call could not make all that it needed.
+    /// Numbers of buffers, if memory was short for some of them.
     pub shortage: Option<Shortage>,
 }
 
 /// Buffers of one REQBUFS or CREATE_BUFS call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// Buffers that were to be made.
+    /// Number of buffers that the call or the driver needed.
     pub wanted: u64,
-    /// Buffers that there was memory for.
+    /// Number of buffers that fitted into memory.
     pub found: u64,
 }
 

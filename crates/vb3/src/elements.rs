@@ -1,10 +1,8 @@
 //! GStreamer's registry, its cache of elements.
 //!
-//! GStreamer makes an element of each memory-to-memory device, and probes the devices again only
-//! when the
-//! names in `/dev` change. With one shared registry, a run whose `/dev/video0` is a converter could
-//! get the
-//! decoder of the previous run, and programs outside could see devices of a run. Runs with
+//! GStreamer makes an element of each memory-to-memory device. It probes the devices again only when
+//! the names in `/dev` change. With one shared registry, a run whose `/dev/video0` is a converter could
+//! get the decoder of the previous run, and programs outside could see devices of a run. Runs with
 //! memory-to-memory devices therefore use separate registries, one for each set of devices.
 
 use std::ffi::OsString;
@@ -20,11 +18,10 @@ const NAMES: [&str; 2] = ["GST_REGISTRY_1_0", "GST_REGISTRY"];
 const MAX_KEPT: usize = 8;
 const PREFIX: &str = "gstreamer-";
 
-/// Returns the environment variable to set for a program on these devices, and its value. `None`
-/// keeps
-/// the program's usual registry: no device becomes an element, the user has set a registry, or
-/// there is no
-/// home directory.
+/// Returns the environment variable to set for a program on these devices, and its value.
+///
+/// `None` keeps the program's usual registry: no device becomes an element, the user has set a
+/// registry, or there is no home directory.
 #[must_use]
 pub fn registry(specs: &[DeviceSpec]) -> Option<(&'static str, PathBuf)> {
     let var = |name: &str| std::env::var_os(name);

@@ -1,4 +1,4 @@
-//! The program that codes for devices of `vb3` by libavcodec.
+//! The codec process of `vb3`'s devices, with libavcodec.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
