@@ -18,6 +18,8 @@ const END: &str = "<!-- end -->";
 
 /// The clients that tests run, below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
+/// Longest command that the page shows, in characters. The page links to the others.
+const MAX_COMMAND: usize = 120;
 
 /// Maximum number of lines that a difference shows of either side.
 const MAX_SHOWN: usize = 3;
@@ -110,7 +112,10 @@ impl Clients {
     fn markdown(self) -> String {
         let rows = self.client.into_iter().map(|client| {
             let device = client.device.map(|spec| format!(" on `{spec}`"));
-            let command = format!("`{}`{}", client.command, device.unwrap_or_default());
+            let mut command = format!("`{}`{}", client.command, device.unwrap_or_default());
+            if command.chars().count() > MAX_COMMAND {
+                command = "…".to_owned();
+            }
             let Client { name, package, .. } = client;
             vec![name, package, command, client.checks, client.limit]
         });
@@ -239,5 +244,8 @@ mod tests {
         let some: Clients = toml::from_str(text).unwrap();
         let some = some.markdown();
         assert!(some.ends_with("| x | p | `a \\| b` | bytes |  |"), "{some}");
+        let long = text.replace("a | b", &"a".repeat(MAX_COMMAND));
+        let long: Clients = toml::from_str(&long).unwrap();
+        assert!(long.markdown().ends_with("| x | p | … | bytes |  |"));
     }
 }
