@@ -84,7 +84,7 @@ pub enum Command {
     /// no program can be run. Missing codecs do not change the status; the last line says what to
     /// install for them.
     Doctor(DoctorArgs),
-    /// Control an active run: plug and unplug devices, list and revoke buffers
+    /// Control an active run: plug devices, change sources, make calls fail, list buffers
     ///
     /// Call it from a program of the run, or from another terminal of the same user. Returns once
     /// programs see the change.
@@ -436,7 +436,7 @@ pub enum CtlOrder {
         /// The file: PNG if its name ends with .png, else the picture's bytes
         file: Option<PathBuf>,
     },
-    /// Print events until the run ends
+    /// Print events until the run ends: frames, opens, starts of streams, refusals
     Watch {
         /// Kinds of events [default: all]
         #[arg(value_parser = ["frame", "open", "start", "refusal"])]

@@ -21,7 +21,9 @@ const MAX_WAIT_S: i64 = 10;
 pub fn print(args: &CloneArgs, out: &mut dyn Write) -> Result<()> {
     let name = args.device.display();
     let file = File::options().read(true).write(true).open(&args.device);
-    let file = file.with_context(|| format!("cannot open {name}"))?;
+    let file = file.with_context(|| {
+        format!("cannot open {name} (`v4l2-ctl --list-devices` lists the devices)")
+    })?;
     let usb = usb(&args.device, args.serial);
     let mut ioctl = |request: u32, arg: &mut [u8]| {
         video_call(file.as_fd(), request, arg).map_err(|errno| Errno(errno.0))

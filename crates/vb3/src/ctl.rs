@@ -1,7 +1,7 @@
 //! `vb3 ctl`: sends an order to a run's socket and prints the answer.
 
 use crate::cli::{CtlArgs, CtlOrder};
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,28 +17,35 @@ fn socket(args: &CtlArgs) -> Result<PathBuf> {
         return Ok(path.clone());
     }
     if let Some(pid) = args.run {
-        return Ok(dir.join(pid.to_string()));
+        let path = dir.join(pid.to_string());
+        if !path.exists() {
+            bail!("there is no run {pid}; {}", active(&living(&dir)));
+        }
+        return Ok(path);
     }
     if let Some(path) = std::env::var_os(VARIABLE) {
         return Ok(path.into());
     }
-    let mut runs = living(&dir);
-    match (runs.pop(), runs.len()) {
-        (Some(only), 0) => Ok(only),
-        (None, _) => bail!(
-            "no run of this user is active (there is no socket in {}); start one with `vb3 run`",
+    let runs = living(&dir);
+    match &runs[..] {
+        [only] => Ok(only.clone()),
+        [] => bail!(
+            "{} (there is no socket in {}); start one with `vb3 run`",
+            active(&runs),
             dir.display()
         ),
-        (Some(last), _) => {
-            runs.push(last);
-            let pids: Vec<_> = runs.iter().filter_map(|path| path.file_name()).collect();
-            let pids: Vec<_> = pids.iter().map(|pid| pid.to_string_lossy()).collect();
-            bail!(
-                "{} runs are active; choose one with --run: {}",
-                runs.len(),
-                pids.join(", ")
-            )
-        }
+        _ => bail!("{}; choose one with --run", active(&runs)),
+    }
+}
+
+/// Names the active runs by their process IDs.
+fn active(runs: &[PathBuf]) -> String {
+    let pids: Vec<_> = runs.iter().filter_map(|path| path.file_name()).collect();
+    let pids: Vec<_> = pids.iter().map(|pid| pid.to_string_lossy()).collect();
+    match pids.len() {
+        0 => "no run of this user is active".to_owned(),
+        1 => format!("the active run is {}", pids.join("")),
+        count => format!("{count} runs are active: {}", pids.join(", ")),
     }
 }
 
@@ -50,7 +57,7 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args)?;
     let of_run = |e: vb3_control::Error| match e {
         vb3_control::Error::Ended => anyhow!("the run at {} has ended", path.display()),
-        e => Error::new(e).context(format!("the run at {}", path.display())),
+        e => anyhow!("{}: {e}", path.display()),
     };
     let mut client = Client::connect(&path).map_err(of_run)?;
     let answer = client.exchange(&order(&args.order)?).map_err(of_run)?;

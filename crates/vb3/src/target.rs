@@ -80,27 +80,34 @@ impl Target {
             expanded.extend(nodes);
         }
         let nodes = vb3_world::numbers(&expanded)?;
-        let nodes = nodes.iter().map(|number| format!("video{number}"));
+        let nodes: Vec<_> = nodes
+            .iter()
+            .map(|number| format!("video{number}"))
+            .collect();
         let plain = name.strip_prefix("/dev/").unwrap_or(name);
-        if let Some((at, _)) = owners.iter().zip(nodes).find(|(_, node)| node == plain) {
+        if let Some((at, _)) = owners.iter().zip(&nodes).find(|(_, node)| *node == plain) {
             return Ok(*at);
         }
+        let list = || {
+            let words = owners.iter().filter_map(|at| self.words.get(*at));
+            let rows = nodes
+                .iter()
+                .zip(words)
+                .map(|(node, word)| format!("{node} ({word})"));
+            format!("the devices are {}", rows.collect::<Vec<_>>().join(", "))
+        };
         let kinds = self.specs.iter().map(|spec| spec.kind.name());
         let same: Vec<usize> = (kinds.enumerate())
             .filter_map(|(at, kind)| (kind == name).then_some(at))
             .collect();
         match same[..] {
             [at] => Ok(at),
-            [] => bail!("there is no device {name}; {}", self.list()),
+            [] => bail!("there is no device {name}; {}", list()),
             _ => bail!(
-                "there are several devices {name}; use a node's name instead; {}",
-                self.list()
+                "there are several devices {name}; name a node instead: {}",
+                list()
             ),
         }
-    }
-
-    fn list(&self) -> String {
-        format!("the devices are {}", self.words.join(" and "))
     }
 }
 
@@ -157,7 +164,7 @@ mod tests {
         for (set, said) in [
             (
                 "video9.size=4x4",
-                "there is no device video9; the devices are loopback and",
+                "there is no device video9; the devices are video0 (loopback), video1 (loopback), ",
             ),
             ("camera.siz=4x4", "did you mean size?"),
             ("camera.size", "write DEVICE.KEY=VALUE"),

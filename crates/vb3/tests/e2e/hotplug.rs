@@ -137,16 +137,22 @@ fn impossible_orders_are_refused_in_a_sentence() {
     let outcome = shell(
         camera(),
         "$VB3 ctl list; $VB3 ctl unplug /dev/video1 && $VB3 ctl list
-         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 list; echo $?",
+         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 list; echo $?
+         $VB3 ctl --control gone list; echo $?",
     );
     let list =
         |display: &str| format!("/dev/video0 plugged camera\n/dev/video1 {display} display\n");
-    let want = format!("{}{}125\n125\n125\n", list("plugged"), list("unplugged"));
+    let want = format!(
+        "{}{}125\n125\n125\n125\n",
+        list("plugged"),
+        list("unplugged")
+    );
     assert_eq!(outcome.stdout, want, "{}", outcome.stderr);
     for said in [
         "/dev/video1 is unplugged already",
         "\"video9\" is not a video device of this run; the run has /dev/video0, /dev/video1",
-        "does not answer",
+        "there is no run 1; the active run is ",
+        "gone: the run does not answer: No such file or directory (os error 2)\n",
     ] {
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
     }

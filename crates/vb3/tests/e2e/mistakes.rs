@@ -66,6 +66,14 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["--set camera.siz=64x48", "did you mean size?"],
     ),
     (
+        &["run", "--set", "video9.fps=5", "--", "true"],
+        &["no device video9; the devices are video0 (camera=pattern), video1 (display=null)"],
+    ),
+    (
+        &["ctl", "--run", "4194305", "list"],
+        &["there is no run 4194305; ", "active"],
+    ),
+    (
         &["ffmpeg", "-i", "x"],
         &["there is no command \"ffmpeg\"", "vb3 run -- ffmpeg"],
     ),

@@ -290,7 +290,7 @@ fn orders_reach_calls_controls_and_the_clock() {
     assert!(
         outcome
             .stderr
-            .contains("no control \"shine\"; it has brightness"),
+            .contains("no control \"shine\". It has brightness"),
         "{}",
         outcome.stderr
     );

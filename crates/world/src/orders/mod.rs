@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use shown::PictureFile;
 use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
+use vb3_devices::spec::did_you_mean;
 
 /// Maximum number of orders of one client that a tick carries out. Others come in the next.
 const MAX_ROUNDS: usize = 16;
@@ -379,8 +380,10 @@ impl World {
         let mut set = None;
         for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
             let Some(known) = context.set_control(control, value, now) else {
-                let names = context.control_names().join(", ");
-                let message = format!("{name} has no control {control:?}; it has {names}");
+                let names = context.control_names();
+                let guess = did_you_mean(control, names.iter().map(String::as_str));
+                let names = names.join(", ");
+                let message = format!("{name} has no control {control:?}{guess} It has {names}");
                 return Err(Refused::new("control", message));
             };
             let known = known.map_err(|e| {

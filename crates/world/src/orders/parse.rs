@@ -218,11 +218,16 @@ fn unplug(fields: &mut Fields) -> Result<Order, Refused> {
 }
 
 fn signal(fields: &mut Fields) -> Result<Order, Refused> {
+    let device = fields.device()?;
+    let text = fields.text("signal")?;
     Ok(Order::Signal {
-        device: fields.device()?,
-        signal: match fields.text("signal")?.parse() {
+        device,
+        signal: match text.parse() {
             Ok(signal) => signal,
-            Err(allowed) => return Err(Refused::new("signal", allowed)),
+            Err(allowed) => {
+                let message = format!("{text:?} is no signal; use {allowed}");
+                return Err(Refused::new("signal", message));
+            }
         },
     })
 }
@@ -281,12 +286,14 @@ fn fail(fields: &mut Fields) -> Result<Order, Refused> {
     let request = call_named(&call).ok_or_else(|| {
         Refused::new(
             "call",
-            format!("{call:?} is no ioctl of a video device, such as \"QBUF\""),
+            format!("{call:?} is no ioctl of a video device; write its name, such as \"QBUF\""),
         )
     })?;
     let errno = fields.text("errno")?;
-    let errno = errno_named(&errno)
-        .ok_or_else(|| Refused::new("errno", format!("{errno:?} is no errno, such as \"EIO\"")))?;
+    let errno = errno_named(&errno).ok_or_else(|| {
+        let message = format!("{errno:?} is no errno; write its name, such as \"EIO\"");
+        Refused::new("errno", message)
+    })?;
     let times = match fields.left.contains_key("times") {
         true => fields.count("times", 1, MAX_COUNT)?,
         false => 1,
