@@ -51,7 +51,7 @@ pub enum Event {
         frame: u64,
         /// Its number in the stream.
         sequence: u32,
-        /// Its time.
+        /// The device's timestamp of the frame, or the time of the event if the frame keeps the program's.
         time_ns: u64,
     },
     /// A program opened a device.
@@ -91,7 +91,7 @@ pub enum Event {
     },
     /// The client read too slowly: this many events were not sent.
     Lost {
-        /// How many.
+        /// Number of events that were not sent.
         count: u64,
     },
 }

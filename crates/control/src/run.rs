@@ -100,7 +100,8 @@ impl Run {
     }
 }
 
-/// Returns the command `vb3`.
+/// Returns the `vb3` to start: that of the variable `VB3`, the workspace's own, or the name to look up in
+/// `PATH`.
 fn vb3() -> OsString {
     if let Some(path) = std::env::var_os("VB3") {
         return path;
@@ -134,7 +135,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ];
     while poll(&mut fds, Some(&START_TIMEOUT)) == Err(rustix::io::Errno::INTR) {}
     let mut line = Vec::new();
-    // A run that has ended may have written before.
+    // A run that has ended may have written the path before, so this reads in any case.
     if let Err(e) = fifo.read_to_end(&mut line)
         && e.kind() != io::ErrorKind::WouldBlock
     {
@@ -183,7 +184,7 @@ impl Running {
     /// `vb3` itself fails.
     ///
     /// # Errors
-    /// [`Error::Socket`] if the system fails.
+    /// [`Error::Ended`] if a held program's run has ended; [`Error::Socket`] if the wait fails.
     pub fn finish(mut self) -> Result<ExitStatus, Error> {
         self.go()?;
         self.child.0.wait().map_err(Error::Socket)

@@ -15,7 +15,7 @@ pub enum Note {
         /// The kernel's errno.
         errno: i32,
     },
-    /// A program's memory may not be read, so it sees no devices.
+    /// The supervisor is not allowed to read a process's memory, so the process sees no devices.
     Unreadable {
         /// The process.
         pid: u32,
@@ -26,8 +26,8 @@ pub enum Note {
         /// The kernel's errno.
         errno: i32,
     },
-    /// The supervisor cannot track how a process changes memory that a device uses. The device
-    /// accesses whatever is mapped at the address by then.
+    /// The supervisor cannot track how a process changes memory that a device uses. The device accesses what
+    /// is mapped at the address at the time of the access.
     NoPins {
         /// The process.
         pid: u32,
@@ -60,7 +60,8 @@ pub enum Note {
     },
     /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
-    /// A program copies a device's descriptor to a number at which the filter misses some calls.
+    /// A program copies a device's descriptor to a number at which the filter does not report read and write,
+    /// so these fail (EINVAL).
     OrdinaryNumber {
         /// The process.
         pid: u32,

@@ -16,7 +16,7 @@ pub struct Stale;
 /// One plane, as a driver sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneView<C> {
-    /// Where the plane is, for the driver.
+    /// How the driver reaches the plane: a DMA address, or a CPU mapping.
     pub cookie: C,
     /// Bytes it can hold.
     pub length_bytes: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Ownership {
     epoch: AtomicU64,
     first_dropped: AtomicU32,
     slots: Vec<Slot>,
-    /// Counts events that a waiting caller may wait for.
+    /// Number of events so far that end a wait.
     events: AtomicU64,
     /// Completions pushed in another context and not popped yet.
     pending: AtomicU64,
@@ -98,7 +98,7 @@ impl Ownership {
         self.events.load(SeqCst)
     }
 
-    /// Counts an event that a caller may wait for. Lock-free; may run in any context.
+    /// Counts an event that ends a wait. Lock-free; may run in any context.
     pub(crate) fn note_event(&self) {
         self.events.fetch_add(1, SeqCst);
     }
@@ -123,7 +123,7 @@ impl Ownership {
         self.waiter.load(SeqCst)
     }
 
-    /// Lets a caller wait. Returns its number, or `None` while another caller waits.
+    /// Records that a caller is about to wait. Returns its number, or `None` while another caller waits.
     pub(crate) fn begin_wait(&self) -> Option<u64> {
         let number = self.last_waiter.fetch_add(1, SeqCst).wrapping_add(1);
         let free = self.waiter.compare_exchange(0, number, SeqCst, SeqCst);
@@ -174,9 +174,9 @@ impl Ownership {
         (first != NO_SLOT).then_some(first)
     }
 
-    /// Removes `index` from the list that [`take_dropped`](Self::take_dropped) returned; returns
-    /// the next index. The slot can be listed again from then on, so call
-    /// [`was_dropped`](Self::was_dropped) only afterwards.
+    /// Removes `index` from the list that [`take_dropped`](Self::take_dropped) returned; returns the next
+    /// index. Call [`was_dropped`](Self::was_dropped) only afterwards: a drop before this call does not list
+    /// the slot again, so an earlier check could miss it.
     pub(crate) fn unlist(&self, index: u32) -> Option<u32> {
         let slot = self.slot(index)?;
         let next = slot.next.load(SeqCst);
@@ -209,12 +209,11 @@ impl Ownership {
 
 /// A buffer that the device owns.
 ///
-/// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver ends it with
-/// [`Session::complete`](crate::Session::complete). If the device finishes in another context than
-/// the queue's, the driver uses [`Completions::push`](crate::Completions::push) instead. Both
-/// consume the token. Dropping the token returns the buffer with an error at the queue's next call.
-/// STREAMOFF, REQBUFS and release make it stale: a stale token can neither complete the buffer nor
-/// reach its memory.
+/// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver gives it back with
+/// [`Session::complete`](crate::Session::complete). If the device finishes in another context than the
+/// queue's, the driver uses [`Completions::push`](crate::Completions::push) instead. Both consume the token.
+/// Dropping the token returns the buffer with an error at the queue's next call. STREAMOFF, REQBUFS and
+/// release make it stale: a stale token can neither complete the buffer nor reach its memory.
 ///
 /// # Context
 /// `Send` and `Sync` if the cookie is. All methods, and dropping it, are lock-free and may run in
@@ -258,7 +257,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// while one use compiles:
+/// whereas reading a plane and then completing the buffer once compiles:
 ///
 /// ```
 /// use vb3_queue::{Active, Completion, MemOps, Session};
@@ -401,8 +400,11 @@ impl<C> Active<C> {
         &self.ownership
     }
 
-    /// Returns whether the token belongs to the queue with `ownership` and is valid. From then on,
-    /// dropping the token does not return the buffer.
+    /// Takes the token back for the queue with `ownership`. Returns the buffer's index and the token's
+    /// generation.
+    ///
+    /// # Errors
+    /// [`Stale`] if the token is stale or belongs to another queue.
     pub(crate) fn surrender(mut self, ownership: &Arc<Ownership>) -> Result<(u32, u64), Stale> {
         if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
             return Err(Stale);

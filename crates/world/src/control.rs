@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 const MAX_ORDER: usize = 4096;
 /// Maximum number of clients at one time. A new client replaces the oldest.
 const MAX_CLIENTS: usize = 16;
-/// How often to try to make the socket. A run that ends at the same moment may remove its
+/// Maximum number of attempts to make the socket. A run that ends at the same moment may remove its
 /// directory.
 const TRIES: u32 = 4;
 
@@ -40,9 +40,9 @@ struct Client {
     /// Bytes that the socket had no room for: an answer, or the rest of an event's line.
     unsent: Vec<u8>,
     subscription: Subscription,
-    /// The subscription from the prepared answer on.
+    /// The subscription that begins when the prepared answer is sent.
     next_subscription: Option<Subscription>,
-    /// Events that were not sent since the last one that was.
+    /// Number of lost events that the client has not been told of.
     lost: u64,
 }
 
@@ -61,7 +61,8 @@ impl Control {
     /// Makes the socket of this process in a directory that no other user can enter.
     ///
     /// # Errors
-    /// Fails with a sentence if the directory cannot be made or belongs to another user.
+    /// Fails with a sentence for the user: the directory cannot be made or is not for this user alone, or the
+    /// socket cannot be made.
     pub fn open() -> Result<Self> {
         let dir = directory();
         let pid = std::process::id();
@@ -163,7 +164,8 @@ impl Control {
         orders
     }
 
-    /// Accepts new clients. Call it in a tick only: the front end then asks for their descriptors.
+    /// Accepts new clients. Call it in a tick only, since the front end asks for the descriptors after each
+    /// tick.
     pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
             let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
@@ -274,7 +276,7 @@ impl Client {
         found == Ok(1) && looked[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Returns whether its next order may be read: it has its answers.
+    /// Returns whether its next order may be read: the last one is answered, and nothing is left to send.
     const fn may_ask(&self) -> bool {
         !self.ordered && self.unsent.is_empty()
     }
@@ -362,7 +364,7 @@ pub fn directory() -> PathBuf {
     }
 }
 
-/// Lists the sockets in a directory that a run listens at. Removes those whose run has ended.
+/// Lists the sockets in `dir` at which a run listens. Removes those whose run has ended.
 pub fn living(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! Looking up addresses.
+//! Looking up I/O addresses in page tables.
 
 use super::entry::Entry;
 use super::table::{PageTable, TableMemory};
@@ -15,7 +15,7 @@ pub struct Leaf {
     pub len: u64,
     /// Allowed accesses. Arm's stage 1 allows reads wherever it allows writes.
     pub prot: Prot,
-    /// Level of its entry in the manual's numbering: down to 3 on Arm, down to 1 on VT-d.
+    /// Level of its entry in the manual's numbering, where the last level is 3 on Arm and 1 on VT-d.
     pub level: u32,
 }
 
@@ -33,7 +33,7 @@ impl Leaf {
 /// Reason why a walk found no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultCause {
-    /// The address has more bits than an input address.
+    /// The address is above the table's highest input address.
     InputSize,
     /// An entry is not valid.
     NotPresent,
@@ -47,12 +47,12 @@ pub struct Fault {
     /// Level of the entry in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d. See
     /// [`Format::level_name`](super::Format::level_name).
     pub level: u32,
-    /// Reason.
+    /// Why the walk ended there.
     pub cause: FaultCause,
 }
 
 impl PageTable {
-    /// Looks up an address as a walker does.
+    /// Looks up an address as the IOMMU does for a device's access.
     ///
     /// # Errors
     /// [`Fault`] with the level at which the walk ended.

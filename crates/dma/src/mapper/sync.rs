@@ -5,7 +5,8 @@ use super::{Alloc, Mapper, Mapping};
 use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary and was done.
+    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary and all of it
+    /// succeeded.
     pub(super) fn sync_mapping(
         &self,
         mapping: &Mapping<P>,
@@ -18,7 +19,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Hands a mapping over. Returns whether work was necessary.
     ///
     /// # Errors
-    /// The platform's error for a bounce copy. All other copies were made.
+    /// The platform's first error for a bounced run. All other runs are copied nevertheless.
     pub(crate) fn try_sync(
         &self,
         mapping: &Mapping<P>,
@@ -46,8 +47,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Copies one bounced run in or out.
     ///
-    /// Syncs the caches for every device, because coherent and other devices share the pool. On a
-    /// coherent machine, the calls cost nothing.
+    /// Syncs the caches even for a coherent device, because it shares the pool with devices that are not
+    /// coherent. On a coherent machine, the calls cost nothing.
     pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
         let mut copied = 0u64;
         let result = self.copy_run_counting(run, sync, &mut copied);
@@ -82,7 +83,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Cleans the caches of parts that do not bounce, for a first hand-over.
+    /// Cleans the caches of the parts that do not bounce, when a new mapping is handed to the device.
     pub(super) fn maintain_direct(&self, mapping: &Mapping<P>) -> bool {
         maintain(
             &self.platform,
@@ -118,8 +119,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 /// Cleans or invalidates caches. Returns whether that was necessary.
 ///
-/// For the device, it cleans lines in every direction: a dirty line that is written back later would
-/// overwrite the device's data.
+/// Before the device's access it cleans them, even if the device only writes: a dirty line that is written
+/// back later would overwrite the device's data.
 pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],

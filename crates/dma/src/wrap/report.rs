@@ -85,7 +85,7 @@ pub enum Violation {
         /// The direction it was unmapped with.
         given: Direction,
     },
-    /// Unmapped with other attributes, among those that must be the same.
+    /// Unmapped with other attributes than it was mapped with. Only those that must be the same are compared.
     WrongAttributes {
         /// Attributes at map.
         mapped: Attrs,
@@ -134,7 +134,7 @@ pub enum Violation {
     },
     /// A segment crosses a boundary that the device cannot cross.
     CrossesBoundary {
-        /// The boundary in bytes, as a mask.
+        /// Distance between boundaries in bytes, minus 1 (a mask).
         boundary: u64,
     },
     /// More segments than the device's maximum.
@@ -161,7 +161,7 @@ pub enum Violation {
 pub struct Report<D> {
     /// The violated rule.
     pub violation: Violation,
-    /// The device; `None` if there is none.
+    /// The device; `None` for a misuse of a table or of its memory.
     pub dev: Option<D>,
     /// The first address, if there is one.
     pub addr: Option<DmaAddr>,

@@ -13,13 +13,13 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) maybe_written: bool,
 }
 
-/// How a device uses shared memory.
+/// When a device may access shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttachKind {
-    /// From the map on, at any time.
+    /// At any time from the map to the unmap.
     Static,
     #[cfg(feature = "managed")]
-    /// As the owner: after each [`Shared::attached_owner_to_device`].
+    /// After each [`Shared::attached_owner_to_device`], as the device that the memory was allocated for.
     Owner,
     #[cfg(feature = "managed")]
     /// After each [`Shared::hand_to_device`]. Follows moves.
@@ -55,8 +55,8 @@ impl<O: DmaOps> Attachment<O> {
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Describes the memory for other devices, so that no later call fails for that. Kept until
-    /// the release.
+    /// Makes the table that describes the memory to devices, so that no later call fails because it cannot be
+    /// made. It is kept until the memory is released or gets another place.
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
@@ -69,8 +69,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Attaches a device that does not follow moves: while it is mapped, the memory is pinned. It
-    /// is not mapped yet.
+    /// Attaches a device that does not follow moves, without mapping the memory. While the memory is mapped
+    /// for the device, it is pinned.
     ///
     /// # Errors
     /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; what the DMA
@@ -108,13 +108,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Maps the memory for an attached device, with the necessary cache maintenance and
     /// copies. Counted: each map needs its [`unmap`](Self::unmap).
     ///
-    /// A second map shares the first one's mapping if that allows the direction. It never
-    /// replaces it: who mapped first may be using its addresses.
+    /// A second map shares the first one's mapping if that allows the direction. It never replaces the
+    /// mapping, because the first caller may be using its addresses.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Quarantined`
-    /// (EIO) for a device that has it not mapped yet, after an unmap failed; `Invalid` for a device
-    /// that is not attached; `Unplaced` for memory that lies nowhere yet; what the DMA layer says.
+    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Quarantined` (EIO)
+    /// after an unmap failed, unless the device still has a mapping; `Invalid` for a device that is not
+    /// attached; `Unplaced` for memory that has no place yet; what the DMA layer says.
     pub fn map<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -140,7 +140,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let table = self.table.as_ref().ok_or(Error::Invalid)?;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         if self.state.has_unread() && cx.ops.bounces(&mapping) {
-            // The CPU made the copy from its view, which is older than what a device wrote.
+            // The bounce copy was made from the CPU's view, which lacks what a device wrote. Brings that into
+            // the view and maps again.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
             let table = self.table.as_ref().ok_or(Error::Invalid)?;
@@ -227,7 +228,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Err(Error::Quarantined)
     }
 
-    /// Refuses memory that gets no new holders.
+    /// Refuses memory that was revoked or is quarantined.
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
         if self.state.is_revoked() {
             Err(Error::Revoked)

@@ -51,19 +51,19 @@ impl Default for PictureNeeds {
 /// One device's demands on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Last bus address, segments and boundary. The last address applies only without an IOMMU;
-    /// behind one, [`Translation::free_bytes`] gives the reachable amount.
+    /// The last bus address, and limits on segments and their boundaries. The last address applies only
+    /// without an IOMMU; behind one, [`Translation::free_bytes`] gives the reachable amount.
     pub limits: Limits,
     /// Lowest bus address it reaches without an IOMMU.
     pub first: u64,
-    /// Bus address minus physical address: the offset of its bus's window (`dma-ranges`). A multiple
-    /// of [`align`](Self::align) and of the boundary's block.
+    /// Bus address minus physical address: the offset of its bus's window (`dma-ranges`). A multiple of
+    /// [`align`](Self::align) and of the distance between boundaries (`limits.boundary + 1`).
     pub offset: i64,
     /// Required alignment of a buffer's bus address in bytes, a power of two.
     pub align: u64,
     /// Its IOMMU; `None` if bus addresses are physical addresses plus the offset.
     pub iommu: Option<Translation>,
-    /// Whether a buffer must be one run of addresses, in any number of segments.
+    /// Whether a buffer's bus addresses must be contiguous, even across segments.
     pub one_run: bool,
     /// Whether its accesses see the CPU's caches.
     pub snoops: bool,
@@ -102,8 +102,8 @@ impl Default for Needs {
 }
 
 impl Needs {
-    /// Returns the lowest and highest physical address that the device reaches: all behind an
-    /// IOMMU.
+    /// Returns the lowest and highest physical address that the device reaches. Behind an IOMMU, it reaches
+    /// all addresses.
     #[must_use]
     pub const fn reach(&self) -> (u64, u64) {
         if self.iommu.is_some() {
@@ -113,8 +113,8 @@ impl Needs {
         (first, physical(self.limits.mask, self.offset))
     }
 
-    /// Returns whether the values are valid: memory can meet the limits, powers of two where
-    /// required, and an offset that keeps alignment and boundary.
+    /// Returns whether memory can meet the limits, alignments and granule are powers of two, and the offset
+    /// is a multiple as required.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let keeps = |multiple: u64| {
@@ -191,7 +191,7 @@ pub struct MemoryRequest {
     pub len_bytes: u64,
     /// Visible bytes of a picture's line; 0 if it is not a picture.
     pub line_bytes: u64,
-    /// Number of lines. Lines of all planes count with the first plane's stride.
+    /// Number of lines with the first plane's stride that hold all planes: 1620 for NV12 of 1920x1080.
     pub lines: u64,
     /// Number of buffers.
     pub count: u32,

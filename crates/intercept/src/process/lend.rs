@@ -1,10 +1,10 @@
 //! Borrows descriptors from a program if pidfd_getfd is refused, as containers do by default: the
 //! calling thread sends them itself.
 //!
-//! The supervisor makes the kernel restart the thread's call and stops the thread before that. The
-//! thread then maps a page of the supervisor, sends the descriptors with the message in that page
-//! over a socket, and closes both. Then it repeats its call, and the supervisor has the
-//! descriptors. The thread's own memory is not changed.
+//! The supervisor answers the thread's call so that the kernel restarts it, and stops the thread before the
+//! restart. The thread then maps a page of the supervisor, which holds a message, and sends the message with
+//! the descriptors over a socket. It unmaps the page and closes the descriptors of page and socket. Then it
+//! repeats its call, and the supervisor has the descriptors. The thread's own memory is not changed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,8 +26,8 @@ const MESSAGE: usize = 253;
 /// Maximum number of descriptors requested from a thread, with room for a userfaultfd.
 pub(crate) const MAX_LENT: usize = MESSAGE - 1;
 
-/// Address of the temporary page if it is free, far from the program's mappings. In a gap near
-/// those, another thread may be about to map something at the same address.
+/// Address of the temporary page, if free. It is far from the program's mappings, because another thread may
+/// be about to map something in a gap near those.
 const PLACE: u64 = 0x2b00_0000_0000;
 
 /// How long a thread may take to repeat its call before its descriptors are dropped.
@@ -66,21 +66,21 @@ impl Lending {
         all.insert(tid, lent);
     }
 
-    /// Takes the descriptors that the thread sent for this call. Drops them if they are for another
-    /// call: a signal handler ran first, or the number belongs to a new thread.
+    /// Takes the descriptors that the thread sent for this call. Drops them if they are for another call: a
+    /// signal handler called first, or a new thread has the number of one that ended.
     pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
         let lent = lock(&self.0).remove(&n.tid)?;
         (lent.nr == n.nr && lent.args == n.args).then_some(lent)
     }
 }
 
-/// Requests descriptors from the calling thread. This answers its call, which it then repeats, or
-/// which fails. `keep` gets the descriptors before the thread continues. There are none if the
-/// thread ends or a signal arrives first.
+/// Requests descriptors from the calling thread. This answers its call: the thread then repeats the call, or
+/// the call fails. `keep` gets the descriptors before the thread continues. It is not called if the thread
+/// ends or a signal arrives first.
 ///
 /// # Errors
-/// Returns EPERM if the thread cannot be stopped, or the error of a missing system call. The call
-/// then still waits.
+/// Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the supervisor. The
+/// thread's call then still waits for its answer.
 pub(crate) fn ask(
     may: &MayBlock,
     listener: &Listener,
@@ -105,7 +105,7 @@ pub(crate) fn ask(
     let (remote_page, remote_socket) = match installed {
         Ok((page, Ok(socket))) => (page, socket),
         Ok((page, Err(e))) => {
-            // The program's descriptor table is full, so the repeated call has none.
+            // The program's descriptor table is full, so the repeated call gets an empty list of descriptors.
             keep(lent(Vec::new(), asked.watch.then_some(Err(e))));
             listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
             return Ok(stopped.close(may, &[page]));
@@ -211,7 +211,7 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     out
 }
 
-/// Receives the descriptors of one message, or `None` unless the number is as wanted.
+/// Receives the descriptors of one message; `None` if there are not exactly `wanted` descriptors.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
     let fds = raw::receive(socket.as_fd(), &mut [0], MESSAGE, RecvFlags::DONTWAIT);
     fds.ok()

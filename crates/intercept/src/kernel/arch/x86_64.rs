@@ -3,8 +3,8 @@
 /// `AUDIT_ARCH_X86_64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
-/// `AUDIT_ARCH_I386` and its open and openat, which the filter reports so that 32-bit programs can
-/// be named.
+/// `AUDIT_ARCH_I386` and its numbers of open and openat. The filter reports these calls, so that a note can
+/// name the 32-bit program.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
 
 /// Call numbers from here on belong to another architecture with the same name (x32).
@@ -66,7 +66,7 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
-/// Restores the call number and instruction pointer. The kernel would do so only after the stop.
+/// Restores the call number and instruction pointer, which the kernel would do only after the stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);

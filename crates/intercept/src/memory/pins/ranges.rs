@@ -106,8 +106,8 @@ impl Ranges {
         }
     }
 
-    /// Returns the current address of the byte that was at `was`, and for how many bytes, at most
-    /// `most`, the offset stays the same.
+    /// Returns the current address of the byte that was at `was`, or `None` if it is unmapped. Also returns
+    /// how many bytes from there, at most `most`, have moved together or are all unmapped.
     pub(crate) fn find(&self, id: u64, was: u64, most: u64) -> (Option<u64>, u64) {
         let pieces = self.by_id.get(&id).map_or(&[][..], |range| &range.pieces);
         let mut until = most;
@@ -133,7 +133,7 @@ impl Ranges {
         self.by_id.values().flat_map(|range| &range.pieces).any(has)
     }
 
-    /// Returns whether the whole range is at its first address.
+    /// Returns whether the whole range is where it was when the device got it.
     pub(crate) fn is_whole(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|range| {
             let stayed = range.pieces.iter().filter(|piece| piece.was == piece.now);

@@ -33,9 +33,9 @@ impl Stopped {
     /// All signals are blocked meanwhile, and the thread's state is restored afterwards. If one of
     /// its own calls was interrupted, it continues after the release and does not return EINTR.
     ///
-    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: after the stop, the
-    /// kernel decides from the registers whether a call restarts. arch/arm64/kernel/signal.c
-    /// `do_signal`: the kernel decides before the stop, so a call with a timeout starts again.
+    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: after the stop, the kernel
+    /// decides from the registers whether a call restarts. arch/arm64/kernel/signal.c `do_signal`: the kernel
+    /// decides before the stop, so a call with a timeout starts over, with its whole timeout.
     pub(crate) fn aside<T>(
         &mut self,
         may: &MayBlock,
@@ -50,7 +50,8 @@ impl Stopped {
             thread: self,
             again,
         });
-        // The thread is at the exit of its last call. It goes on to a stop like the one where it began.
+        // The thread is at the exit of its last call. It continues to a requested stop, like the one at which
+        // this function found it.
         self.go_on_to_a_stop(0);
         for _ in 0..STOPS {
             match self.next_stop(may)? {
