@@ -137,6 +137,7 @@ pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     };
     let _ = match &refusal.room {
         Some(found) => write!(what, "{}: {}", times(refusal.times), room(found, &why)),
+        None if refusal.errno == 0 => write!(what, "{}: for one more, {why}", times(refusal.times)),
         None => write!(what, "{}: {why}", times(refusal.times)),
     };
     let hint = match &refusal.room {

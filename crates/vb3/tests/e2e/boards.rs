@@ -203,8 +203,8 @@ const PROBLEMS: &[Problem] = &[
         program: "v4l2-ctl -d /dev/video1 \
                   --set-fmt-video-out=width=4096,height=2304,pixelformat=RGB3 \
                   --stream-out-mmap=4 --stream-count=2",
-        said: "REQBUFS on /dev/video1 made fewer buffers than requested: it asked for 27 MiB \
-               of contiguous memory when 10 MiB of the CMA area were free",
+        said: "REQBUFS on /dev/video1 made fewer buffers than requested: for one more, it asked \
+               for 27 MiB of contiguous memory when 10 MiB of the CMA area were free",
         mended: (
             &[],
             "v4l2-ctl -d /dev/video1 \
