@@ -5,10 +5,10 @@ use core::cell::RefCell;
 /// Keeps a value for one context at a time.
 ///
 /// While the layer holds a lock, it does not call the host, does not allocate or free, and does not
-/// take a second lock. Long work is split, so that each hold takes a few hundred instructions. Two
-/// operations take longer. A search for addresses in a space without an aligned free block visits
-/// all nodes that changed since the last search. A list of memory that could not be unmapped is
-/// moved when it grows. A host whose interrupt handlers call the layer uses a lock that disables
+/// take a second lock. Long work is split, so that each hold takes a few hundred instructions, or a
+/// few thousand if an address space has many thousands of ranges. Two operations take longer. A
+/// search for aligned addresses in a space without an aligned free block may visit all free runs
+/// that are long enough. A list of memory that could not be unmapped is moved when it grows. A host whose interrupt handlers call the layer uses a lock that disables
 /// interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes

@@ -1,7 +1,8 @@
 //! The addresses of one I/O address space, in bytes, and who has them.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c; differs: no tree to walk, so no cached node and no
-//! remembered failed size. A freed range is checked against the allocated ones.
+//! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree also knows the free runs, so there is no
+//! walk past live ranges, no cached node and no remembered failed size. A freed range is checked
+//! against the allocated ones.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};
@@ -22,7 +23,8 @@ pub enum IovaAlign {
 
 /// Hands out I/O virtual addresses from the top of an aperture.
 ///
-/// Address zero is never given. A call costs the same whether ten ranges are live or a million.
+/// Address zero is never given. The cost of a call grows with the logarithm of the number of live
+/// ranges.
 ///
 /// # Context
 /// Does not sleep. `alloc` may ask the heap, and fails if it has nothing; `free` never does.

@@ -1,25 +1,13 @@
 //! An allocator of integer ranges, for I/O virtual addresses and bounce slots.
 //!
-//! The space is a tree with sixty-four children per node, and one bit per unit at the bottom. For
-//! every power of two, each node knows which children have an aligned free block of that size. The
-//! search for the highest block takes as many steps as the tree has levels: five for 48-bit
-//! addresses in 4 KiB pages, independent of the number of allocations. A completely free or taken
-//! child needs no node. Freeing never allocates.
+//! The ranges that are not free form a balanced tree. Each subtree knows the longest free run and the
+//! largest aligned free block in it, so a search follows one path. Freeing never allocates.
 
-mod bits;
-mod inner;
-mod leaf;
 mod nodes;
-mod path;
-mod scan;
 mod tree;
 
-use alloc::vec::Vec;
-use inner::{Inner, MAX_HEIGHT, NONE};
-use leaf::{LEAF_BITS, Leaf};
 pub(crate) use nodes::RangeRoom;
-use nodes::{Inners, Leaves};
-use path::Recent;
+use tree::Tree;
 
 /// Why no range was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +21,6 @@ pub enum RangeError {
     Heap,
 }
 
-/// A run of units, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    first: u64,
-    last: u64,
-}
-
 /// Hands out ranges of units, from the top.
 ///
 /// A range comes from the highest aligned block of the next power of two; where there is none,
@@ -47,94 +28,39 @@ struct Run {
 /// run.
 ///
 /// # Cost
-/// `take` and `give_back` visit one path of the tree, or two for a range over a border: a bound
-/// that depends on the size of the space alone. A range inside one leaf (4096 units) that may lie
-/// anywhere costs less: the path taken last is remembered, and followed as far as it is the same.
-/// Only the second search, and the number in
-/// [`RangeError::Exhausted`], bring summaries up to date along the paths that changed since the
-/// last one; a summary is computed once for each change at most. With an alignment above one the
-/// second search may look at runs that are long enough but badly placed.
-///
-/// # Invariants
-/// `live` ranges of `used` units in all are handed out, and each is marked by the bit of its last
-/// unit.
+/// `take` and `give_back` visit a few paths of a balanced tree: their number of steps grows with the
+/// logarithm of the number of ranges. With an alignment above one, and where no aligned block of the
+/// next power of two is free, `take` may also look at runs that are long enough but badly placed.
 #[derive(Debug)]
 pub struct RangeAllocator {
     first: u64,
     last: u64,
-    height: u32,
-    inners: Inners,
-    leaves: Leaves,
-    /// The first node of each level that is not in use. Such a node is wholly free.
-    spare: [u32; MAX_HEIGHT as usize + 1],
-    recent: Recent,
-    reserved: Vec<Run>,
+    tree: Tree,
+    reserved: usize,
     live: u64,
     used: u64,
 }
 
 impl RangeAllocator {
-    /// Bits of the largest unit that can be managed.
-    pub const MAX_BITS: u32 = LEAF_BITS + bits::FAN_BITS * MAX_HEIGHT;
-    /// Maximum number of regions that can be reserved.
+    /// Maximum number of separate regions that can be reserved.
     pub const MAX_RESERVED: usize = 64;
-    /// The root's place among the inner nodes.
-    const ROOT: u32 = 0;
 
     /// All units from `first` to `last`, both included.
     ///
     /// # Errors
-    /// [`RangeError::Invalid`] for an empty span or a unit of more than
-    /// [`MAX_BITS`](Self::MAX_BITS) bits; [`RangeError::Heap`].
+    /// [`RangeError::Invalid`] for an empty span, or if `last` is `u64::MAX`; [`RangeError::Heap`].
     pub fn new(first: u64, last: u64) -> Result<Self, RangeError> {
-        if first > last || last >> Self::MAX_BITS != 0 {
+        if first > last || last == u64::MAX {
             return Err(RangeError::Invalid);
         }
-        let bits = 64 - last.leading_zeros();
-        let height = bits
-            .saturating_sub(LEAF_BITS)
-            .div_ceil(bits::FAN_BITS)
-            .max(1);
-        let mut space = Self {
+        Ok(Self {
             first,
             last,
-            height,
-            inners: Inners::new()?,
-            leaves: Leaves::new()?,
-            spare: [NONE; MAX_HEIGHT as usize + 1],
-            recent: Recent::NONE,
-            reserved: Vec::new(),
+            tree: Tree::new(first, last)?,
+            reserved: 0,
             live: 0,
             used: 0,
-        };
-        space.make_room(1)?;
-        space.inners.push(Inner::new(inner::child_bits(height)));
-        if let Some(below) = first.checked_sub(1) {
-            space.occupy_units(0, below, true);
-        }
-        let end = Self::end(height);
-        if last < end {
-            space.make_room(1)?;
-            space.occupy_units(last + 1, end, true);
-        }
-        Ok(space)
-    }
-
-    /// The last unit a tree of this height has room for.
-    const fn end(height: u32) -> u64 {
-        u64::MAX >> (64 - (LEAF_BITS + bits::FAN_BITS * height))
-    }
-
-    /// The lowest unit.
-    #[must_use]
-    pub fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// The highest unit.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.last
+        })
     }
 
     /// Units handed out.
@@ -152,21 +78,13 @@ impl RangeAllocator {
     /// Bytes of bookkeeping on the heap.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
-        self.inners
-            .capacity()
-            .saturating_mul(size_of::<Inner>())
-            .saturating_add(self.leaves.capacity().saturating_mul(size_of::<Leaf>()))
-            .saturating_add(self.reserved.capacity().saturating_mul(size_of::<Run>()))
+        self.tree.metadata_bytes()
     }
 
     /// Units of the longest free run that lies at or below `limit`.
     #[must_use]
-    pub fn largest_free(&mut self, limit: u64) -> u64 {
-        if limit < self.first {
-            return 0;
-        }
-        self.update_for_runs();
-        self.runs_below(limit.min(self.last)).longest
+    pub fn largest_free(&self, limit: u64) -> u64 {
+        self.tree.longest_below(limit.min(self.last))
     }
 
     /// Hands out `units` units, none above `limit`, the first a multiple of `align`.
@@ -195,37 +113,39 @@ impl RangeAllocator {
         if limit < self.first {
             return Err(RangeError::Exhausted(0));
         }
-        let block = units.checked_next_power_of_two().map(|n| n.max(align));
-        if let Some(order) = block.map(u64::trailing_zeros) {
-            // Nothing above the last unit is free, so no limit is as good as that one.
-            let short = order < LEAF_BITS && limit == self.last;
-            if let Some(found) = short.then(|| self.highest_in_leaf(order)).flatten() {
-                self.take_in_leaf(found, units, room)?;
-                self.count_taken(units);
-                return Ok(found.at);
-            }
-        }
-        self.update_above_idle();
-        let found = block.and_then(|n| self.highest_block(n.trailing_zeros(), limit));
-        let at = match found {
+        let at = match self.highest(units, align, limit) {
             Some(at) => at,
-            None => {
-                self.update_for_runs();
-                match self.highest_run(units, align, limit) {
-                    Some(at) => at,
-                    None => return Err(RangeError::Exhausted(self.largest_free(limit))),
-                }
-            }
+            None => return Err(RangeError::Exhausted(self.largest_free(limit))),
         };
-        self.add_room(room, 1)?;
-        self.occupy_units(at, at.saturating_add(units - 1), true);
-        self.count_taken(units);
+        self.tree.add_room(room)?;
+        self.tree.insert(at, at.saturating_add(units - 1), false);
+        self.live = self.live.saturating_add(1);
+        self.used = self.used.saturating_add(units);
         Ok(at)
     }
 
-    fn count_taken(&mut self, units: u64) {
-        self.live = self.live.saturating_add(1);
-        self.used = self.used.saturating_add(units);
+    /// Returns the highest aligned block of the next power of two; if there is none, the highest run.
+    fn highest(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
+        let block = units.checked_next_power_of_two().map(|n| n.max(align));
+        let block = block.and_then(|size| {
+            // CAST: below 64.
+            let order = size.trailing_zeros() as i8;
+            self.tree.highest(
+                limit,
+                |subtree| subtree.order >= order,
+                |first, last| place(first, last, size, size),
+            )
+        });
+        block.or_else(|| {
+            // A run that begins at a multiple of `align` contains an aligned block of this order.
+            // CAST: below 64.
+            let order = align.trailing_zeros().min(units.ilog2()) as i8;
+            self.tree.highest(
+                limit,
+                |subtree| subtree.longest >= units && subtree.order >= order,
+                |first, last| place(first, last, units, align),
+            )
+        })
     }
 
     /// Takes a range back, exactly as it was handed out.
@@ -238,32 +158,13 @@ impl RangeAllocator {
             .checked_sub(1)
             .and_then(|n| at.checked_add(n))
             .ok_or(RangeError::Invalid)?;
-        if at < self.first || end > self.last || self.reserved_at(at).is_some() {
+        let range = self.tree.range_from(at);
+        if (range.first, range.last, range.is_reserved) != (at, end, false) {
             return Err(RangeError::Invalid);
         }
-        let short = if at >> LEAF_BITS == end >> LEAF_BITS {
-            self.free_in_leaf(at, end)
-        } else {
-            None
-        };
-        match short {
-            Some(done) => done?,
-            None => self.free_anywhere(at, end)?,
-        }
+        self.tree.remove(at);
         self.live = self.live.saturating_sub(1);
         self.used = self.used.saturating_sub(units);
-        Ok(())
-    }
-
-    fn free_anywhere(&mut self, at: u64, end: u64) -> Result<(), RangeError> {
-        self.update_above_idle();
-        let starts_here = at
-            .checked_sub(1)
-            .is_none_or(|unit| self.may_start_behind(unit));
-        if !starts_here || !self.is_one_range(at, end) {
-            return Err(RangeError::Invalid);
-        }
-        self.release_units(at, end);
         Ok(())
     }
 
@@ -278,53 +179,51 @@ impl RangeAllocator {
         if first > last {
             return Err(RangeError::Invalid);
         }
-        self.update_above_idle();
         let (first, last) = (first.max(self.first), last.min(self.last));
         if first > last {
             return Ok(());
         }
-        // Regions never overlap, and pieces of one lie between others: at most one more each.
-        let mut pieces: Vec<Run> = Vec::new();
-        pieces
-            .try_reserve(self.reserved.len().saturating_add(1))
-            .map_err(|_| RangeError::Heap)?;
+        // Joined with the reserved ranges that it overlaps.
+        let (mut joined, mut known) = ((first, last), 0usize);
         let mut from = first;
-        for region in self.reserved.iter().filter(|r| r.last >= first) {
-            if region.first > last || from > last {
-                break;
-            }
-            if let Some(before) = region.first.checked_sub(1).filter(|&b| b >= from) {
-                pieces.push(Run {
-                    first: from,
-                    last: before,
-                });
-            }
-            from = region.last.saturating_add(1);
+        while let Some((start, end)) = self.overlap(from, last)? {
+            joined = (joined.0.min(start), joined.1.max(end));
+            known = known.saturating_add(1);
+            from = end.saturating_add(1);
         }
-        if from <= last {
-            pieces.push(Run { first: from, last });
-        }
-        let all_free = pieces.iter().all(|p| self.is_free(p.first, p.last));
-        if !all_free || self.reserved.len().saturating_add(pieces.len()) > Self::MAX_RESERVED {
+        let reserved = self.reserved.saturating_sub(known).saturating_add(1);
+        if reserved > Self::MAX_RESERVED {
             return Err(RangeError::Invalid);
         }
-        self.reserved
-            .try_reserve(pieces.len())
-            .map_err(|_| RangeError::Heap)?;
-        self.make_room(pieces.len())?;
-        for piece in pieces {
-            self.occupy_units(piece.first, piece.last, true);
-            let place = self.reserved.partition_point(|r| r.first < piece.first);
-            self.reserved.insert(place, piece);
+        RangeRoom::retry(|room| self.tree.add_room(room))?;
+        while let Some((start, _)) = self.overlap(first, last)? {
+            self.tree.remove(start);
         }
+        self.tree.insert(joined.0, joined.1, true);
+        self.reserved = reserved;
         Ok(())
     }
 
-    fn reserved_at(&self, unit: u64) -> Option<Run> {
-        let next = self.reserved.partition_point(|r| r.first <= unit);
-        let region = self.reserved.get(next.checked_sub(1)?)?;
-        (region.last >= unit).then_some(*region)
+    /// Returns the lowest reserved range that has units from `first` to `last`.
+    ///
+    /// # Errors
+    /// [`RangeError::Invalid`] if a range that was handed out has some.
+    fn overlap(&self, first: u64, last: u64) -> Result<Option<(u64, u64)>, RangeError> {
+        let range = self.tree.range_from(first);
+        match range.first <= last && first <= last {
+            true if range.is_reserved => Ok(Some((range.first, range.last))),
+            true => Err(RangeError::Invalid),
+            false => Ok(None),
+        }
     }
+}
+
+/// Returns the highest multiple of `align` from which `units` units end at or below `last`, if it is
+/// not below `first`.
+fn place(first: u64, last: u64, units: u64, align: u64) -> Option<u64> {
+    // No overflow: a space ends below the largest number.
+    let start = (last + 1).checked_sub(units)? & !(align - 1);
+    (start >= first).then_some(start)
 }
 
 #[cfg(test)]

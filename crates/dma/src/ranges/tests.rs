@@ -69,6 +69,10 @@ impl Model {
     }
 }
 
+fn is_free(space: &RangeAllocator, first: u64, last: u64) -> bool {
+    first >= space.first && last <= space.last && space.overlap(first, last) == Ok(None)
+}
+
 /// A space and its model, moved together and compared after every step.
 struct Pair {
     space: RangeAllocator,
@@ -142,14 +146,15 @@ impl Pair {
         let used: u64 = self.live.iter().map(|&(_, units)| units).sum();
         assert_eq!(self.space.used(), used);
         assert_eq!(self.space.live(), self.live.len() as u64);
+        self.space.tree.check(self.model.first);
         // The whole map, in runs.
         let mut at = self.model.first;
         for run in self.model.taken.chunk_by(|a, b| a == b) {
             let last = at + run.len() as u64 - 1;
             if run[0] {
-                assert!(!self.space.is_free(at, at) && !self.space.is_free(last, last));
+                assert!(!is_free(&self.space, at, at) && !is_free(&self.space, last, last));
             } else {
-                assert!(self.space.is_free(at, last), "{at}..={last}");
+                assert!(is_free(&self.space, at, last), "{at}..={last}");
             }
             at = last + 1;
         }
@@ -204,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn spaces_over_a_border_of_leaves_agree(ops in prop::collection::vec(op(1200), 1..60)) {
+    fn spaces_at_another_place_agree(ops in prop::collection::vec(op(1200), 1..60)) {
         play(3500, 4700, ops.into_iter().map(|op| match op {
             Op::Take(n, align, limit) => Op::Take(n, align, limit.saturating_add(3500)),
             Op::GiveWrong(at, n) => Op::GiveWrong(at + 3500, n),
@@ -212,7 +217,6 @@ proptest! {
         }).collect());
     }
 
-    /// Inner nodes of two levels: ranges of many leaves, over the border of a node.
     #[test]
     fn large_units_agree_with_small_ones(ops in prop::collection::vec(op(300), 1..60)) {
         // Each unit of the model is a block of 1024: everything is scaled, nothing else changes.
@@ -243,7 +247,7 @@ proptest! {
     }
 }
 
-/// Few ranges in leaves that become wholly free time and again.
+/// Few ranges, short and long.
 fn few() -> impl Strategy<Value = Op> {
     let size = prop_oneof![6 => 1u64..200, 2 => 1u64..5000, 1 => Just(4096u64)];
     let limit = prop_oneof![4 => Just(u64::MAX), 1 => 0u64..13_000];
@@ -258,64 +262,8 @@ fn few() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn leaves_that_become_free_agree(ops in prop::collection::vec(few(), 1..40)) {
+    fn large_spaces_agree_with_the_model(ops in prop::collection::vec(few(), 1..40)) {
         play(0, 3 * 4096 - 1, ops);
-    }
-}
-
-/// The nodes above learn that a leaf became free only when it matters; here it does.
-#[test]
-fn a_leaf_that_became_free_is_known_of() {
-    // Nodes of two levels above the leaves, and the root.
-    const ALL: u64 = 1 << 24;
-    // As much again, above, is taken: what lies on the way to the limit is never remembered.
-    let space = || {
-        let mut space = RangeAllocator::new(0, 2 * ALL - 1).unwrap();
-        assert_eq!(space.take(ALL, 1, u64::MAX), Ok(ALL));
-        space
-    };
-    let idle = |space: &mut RangeAllocator, look: bool| {
-        let at = space.take(1, 1, u64::MAX).unwrap();
-        assert_eq!(at, ALL - 1);
-        if look {
-            assert_eq!(space.largest_free(u64::MAX), ALL - 1);
-        }
-        space.give_back(at, 1).unwrap();
-    };
-    for look in [false, true] {
-        let mut same = space();
-        idle(&mut same, look);
-        assert_eq!(same.take(100, 1, u64::MAX), Ok(ALL - 128));
-        assert_eq!(same.largest_free(u64::MAX), ALL - 128);
-        let mut runs = space();
-        idle(&mut runs, look);
-        assert_eq!(runs.largest_free(u64::MAX), ALL);
-        let mut below = space();
-        idle(&mut below, look);
-        assert_eq!(below.take(2, 1, ALL - 2), Ok(ALL - 4));
-        let mut whole = space();
-        idle(&mut whole, look);
-        assert_eq!(whole.take(ALL, 1, u64::MAX), Ok(0));
-        let mut kept = space();
-        idle(&mut kept, look);
-        kept.reserve(ALL - 4096, ALL - 1).unwrap();
-        assert_eq!(kept.take(1, 1, u64::MAX), Ok(ALL - 4097));
-        // What leaves the largest block of a leaf as it is changes the runs all the same.
-        let mut quiet = space();
-        for n in 1..4 {
-            assert_eq!(quiet.take(1, 1, u64::MAX), Ok(ALL - n));
-            assert_eq!(quiet.largest_free(u64::MAX), ALL - n);
-        }
-        quiet.give_back(ALL - 3, 1).unwrap();
-        assert_eq!(quiet.largest_free(u64::MAX), ALL - 2);
-        // The leaf in front is the one to take from, once it has room.
-        let mut above = space();
-        let full = above.take(4096, 1, u64::MAX).unwrap();
-        let other = above.take(1, 1, u64::MAX).unwrap();
-        assert_eq!((full, other), (ALL - 4096, ALL - 4097));
-        above.give_back(full, 4096).unwrap();
-        above.give_back(other, 1).unwrap();
-        assert_eq!(above.take(1, 1, u64::MAX), Ok(ALL - 1));
     }
 }
 
@@ -358,8 +306,8 @@ fn every_order_of_a_few_operations_agrees() {
 
 #[test]
 fn the_ends_of_the_number_space_hold() {
-    let top = (1u64 << RangeAllocator::MAX_BITS) - 1;
-    for (first, last) in [(2, 1), (0, top + 1), (0, u64::MAX), (u64::MAX, u64::MAX)] {
+    let top = (1u64 << 54) - 1;
+    for (first, last) in [(2, 1), (0, u64::MAX), (u64::MAX, u64::MAX)] {
         assert_eq!(
             RangeAllocator::new(first, last).err(),
             Some(RangeError::Invalid)
@@ -492,5 +440,5 @@ fn bookkeeping_does_not_grow_with_time() {
         sizes.push(space.metadata_bytes());
     }
     assert!(sizes.iter().all(|&bytes| bytes == sizes[0]), "{sizes:?}");
-    assert!(sizes[0] < 64 << 10, "{sizes:?}");
+    assert!(sizes[0] <= 8192 * 48, "{sizes:?}");
 }

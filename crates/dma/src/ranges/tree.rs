@@ -1,338 +1,348 @@
-//! Walking the tree: taking and freeing units, finding the highest block.
+//! A balanced tree (AVL) of the ranges that are not free, by address. Each range knows the free units
+//! right below it; each subtree knows its longest such gap and largest aligned block in one.
 
-use super::RangeAllocator;
-use super::bits::{FAN_BITS, highest, span};
-use super::inner::{Inner, NONE, child_bits};
-use super::leaf::Leaf;
-use super::path::Recent;
+use super::RangeError;
+use super::nodes::{Nodes, RangeRoom};
 
-/// How units `low` to `high` of a node fall to its children.
+/// No node.
+const NONE: u32 = u32::MAX;
+/// The range behind the end of the space. It is always there, so each gap has a range above it.
+const END: u32 = 0;
+
+/// A range, and a summary of the subtree of which it is the root.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    /// The children that are covered whole.
-    pub(super) whole: u64,
-    /// The others: the child, and the first and last of its units.
-    parts: [Option<(u32, u64, u64)>; 2],
+pub(super) struct Node {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Free units right below `first`.
+    gap: u64,
+    /// The longest gap in the subtree.
+    pub(super) longest: u64,
+    /// Below it and above it. The first also links unused nodes.
+    children: [u32; 2],
+    height: u8,
+    /// The largest `k` for which the subtree has an aligned free block of `2^k` units; -1 if none.
+    pub(super) order: i8,
+    pub(super) is_reserved: bool,
 }
 
-/// Cuts units `low` to `high` of a node whose children have `bits` bits.
-pub(super) const fn cut(low: u64, high: u64, bits: u32) -> Cut {
-    let inside = (1u64 << bits) - 1;
-    // CAST: a unit of a node has at most six bits more than one of its children.
-    let (a, b) = ((low >> bits) as u32, (high >> bits) as u32);
-    let (starts, stops) = (low & inside == 0, high & inside == inside);
-    if a == b {
-        return if starts && stops {
-            Cut {
-                whole: span(a, a),
-                parts: [None, None],
-            }
-        } else {
-            Cut {
-                whole: 0,
-                parts: [Some((a, low & inside, high & inside)), None],
-            }
-        };
-    }
-    let first = if starts { a } else { a + 1 };
-    let end = if stops { b + 1 } else { b };
-    Cut {
-        whole: if first < end { span(first, end - 1) } else { 0 },
-        parts: [
-            if starts {
-                None
-            } else {
-                Some((a, low & inside, inside))
-            },
-            if stops {
-                None
-            } else {
-                Some((b, 0, high & inside))
-            },
-        ],
+/// The node of an empty subtree.
+const VACANT: Node = Node {
+    first: 0,
+    last: 0,
+    gap: 0,
+    longest: 0,
+    children: [NONE; 2],
+    height: 0,
+    order: -1,
+    is_reserved: false,
+};
+
+/// Returns the order of the largest aligned block in the `len` units below `end`; -1 if `len` is zero.
+const fn order_below(end: u64, len: u64) -> i8 {
+    let Some(order) = len.checked_ilog2() else {
+        return -1;
+    };
+    // The block of this order that ends highest. If it begins too low, one of half its size fits.
+    let start = ((end >> order) << order).checked_sub(1 << order);
+    match start {
+        // CAST: below 64.
+        Some(start) if start >= end - len => order as i8,
+        _ => order as i8 - 1,
     }
 }
 
-impl RangeAllocator {
-    pub(super) fn inner(&self, node: u32) -> Option<&Inner> {
-        self.inners.get(node as usize)
-    }
+/// Ranges that do not overlap.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Nodes,
+    root: u32,
+    /// The first unused node.
+    spare: u32,
+}
 
-    /// A node for a child that is wholly free. There is room for it.
-    ///
-    /// A node that was dropped is wholly free, which is what a new one is.
-    pub(super) fn new_node(&mut self, level: u32) -> u32 {
-        let spare = self.spare.get(level as usize).copied().unwrap_or(NONE);
-        let next = if level == 0 {
-            self.leaves.get(spare as usize).map(|leaf| leaf.next)
-        } else {
-            self.inners.get(spare as usize).map(|inner| inner.next)
+impl Tree {
+    /// Makes a tree of the units from `first` to `last`, all free. `last` is not the largest number.
+    pub(super) fn new(first: u64, last: u64) -> Result<Self, RangeError> {
+        let mut tree = Self {
+            nodes: Nodes::new()?,
+            root: END,
+            spare: NONE,
         };
-        if let (Some(next), Some(first)) = (next, self.spare.get_mut(level as usize)) {
-            *first = next;
-            return spare;
-        }
-        // CAST: a node takes more than 500 bytes, so there are fewer than 2^32 of them unless
-        // the bookkeeping takes terabytes.
-        if level == 0 {
-            self.leaves.push(Leaf::new()) as u32
-        } else {
-            self.inners.push(Inner::new(child_bits(level))) as u32
+        RangeRoom::retry(|room| tree.nodes.add(room))?;
+        tree.nodes.push(Node {
+            first: last.saturating_add(1),
+            last: last.saturating_add(1),
+            gap: last.saturating_sub(first).saturating_add(1),
+            is_reserved: true,
+            ..VACANT
+        });
+        tree.update(END);
+        Ok(tree)
+    }
+
+    pub(super) const fn metadata_bytes(&self) -> usize {
+        self.nodes.bytes()
+    }
+
+    #[inline]
+    fn get(&self, at: u32) -> &Node {
+        self.nodes.get(at).unwrap_or(&VACANT)
+    }
+
+    #[inline]
+    fn change(&mut self, at: u32, act: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(at) {
+            act(node);
         }
     }
 
-    pub(super) fn drop_node(&mut self, node: u32, level: u32) {
-        let Some(first) = self.spare.get_mut(level as usize) else {
-            return;
-        };
-        let next = core::mem::replace(first, node);
-        self.recent = Recent::NONE;
-        if level == 0 {
-            if let Some(leaf) = self.leaves.get_mut(node as usize) {
-                leaf.next = next;
+    /// Returns the number of the lowest range that ends at or above `unit`.
+    fn number_from(&self, unit: u64) -> u32 {
+        let (mut at, mut found) = (self.root, END);
+        while at != NONE {
+            let Node { last, children, .. } = *self.get(at);
+            if last >= unit {
+                found = at;
             }
-        } else if let Some(inner) = self.inners.get_mut(node as usize) {
-            inner.next = next;
+            at = children[usize::from(last < unit)];
         }
+        found
     }
 
-    /// Marks free units as taken. There is room for the nodes.
-    pub(super) fn occupy_units(&mut self, low: u64, high: u64, ends: bool) {
-        self.recent.told = None;
-        self.occupy(Self::ROOT, self.height, low, high, ends);
+    /// Returns the lowest range that ends at or above `unit`; if none does, the end of the space.
+    pub(super) fn range_from(&self, unit: u64) -> &Node {
+        self.get(self.number_from(unit))
     }
 
-    /// Returns the order of the node afterwards.
-    fn occupy(&mut self, node: u32, level: u32, low: u64, high: u64, ends: bool) -> i8 {
-        if level == 0 {
-            let Some(leaf) = self.leaves.get_mut(node as usize) else {
-                return -1;
-            };
-            // CAST: units of a leaf have twelve bits.
-            leaf.occupy(low as u32, high as u32, ends);
-            return leaf.order();
-        }
-        let bits = child_bits(level);
-        let Cut { whole, parts } = cut(low, high, bits);
-        let last = (high >> bits) as u32;
-        for (index, from, to) in parts.into_iter().flatten() {
-            let mut child = self.inner(node).map_or(NONE, |inner| inner.child(index));
-            if child == NONE {
-                child = self.new_node(level - 1);
-                if let Some(inner) = self.inners.get_mut(node as usize) {
-                    inner.children[(index & 63) as usize] = child;
-                }
-            }
-            let order = self.occupy(child, level - 1, from, to, ends && index == last);
-            if let Some(inner) = self.inners.get_mut(node as usize) {
-                inner.set_order(index, order);
-            }
-        }
-        let Some(inner) = self.inners.get_mut(node as usize) else {
-            return -1;
-        };
-        if whole != 0 {
-            inner.set_whole(whole, bits, false);
-            if ends && whole >> (last & 63) & 1 == 1 {
-                inner.ends |= 1 << (last & 63);
+    /// Returns the length of the longest free run at or below `limit`.
+    pub(super) fn longest_below(&self, limit: u64) -> u64 {
+        let (mut at, mut longest) = (self.root, 0u64);
+        while at != NONE {
+            let node = self.get(at);
+            let [below, above] = node.children;
+            if node.first > limit {
+                let start = node.first - node.gap;
+                longest = longest.max((limit + 1).saturating_sub(start));
+                at = below;
+            } else {
+                longest = longest.max(node.gap).max(self.get(below).longest);
+                at = above;
             }
         }
-        inner.stale = true;
-        inner.order(bits)
+        longest
     }
 
-    /// Marks taken units as free.
-    pub(super) fn release_units(&mut self, low: u64, high: u64) {
-        self.recent.told = None;
-        self.release(Self::ROOT, self.height, low, high);
+    /// Returns the highest place that `place` finds in a free run, of which it gets the first unit and
+    /// the last at or below `limit`. It looks only at subtrees that `may` have one.
+    pub(super) fn highest(
+        &self,
+        limit: u64,
+        may: impl Fn(&Node) -> bool,
+        place: impl Fn(u64, u64) -> Option<u64>,
+    ) -> Option<u64> {
+        self.highest_in(self.root, limit, &may, &place)
     }
 
-    /// Returns the order of the node afterwards.
-    fn release(&mut self, node: u32, level: u32, low: u64, high: u64) -> i8 {
-        if level == 0 {
-            let Some(leaf) = self.leaves.get_mut(node as usize) else {
-                return -1;
-            };
-            // CAST: units of a leaf have twelve bits.
-            leaf.release(low as u32, high as u32);
-            return leaf.order();
-        }
-        let bits = child_bits(level);
-        let Cut { whole, parts } = cut(low, high, bits);
-        for (index, from, to) in parts.into_iter().flatten() {
-            let child = self.inner(node).map_or(NONE, |inner| inner.child(index));
-            let order = self.release(child, level - 1, from, to);
-            let all_free = u32::try_from(order) == Ok(bits);
-            if all_free {
-                self.drop_node(child, level - 1);
-            }
-            if let Some(inner) = self.inners.get_mut(node as usize) {
-                inner.set_order(index, order);
-                if all_free {
-                    inner.children[(index & 63) as usize] = NONE;
-                }
-            }
-        }
-        let Some(inner) = self.inners.get_mut(node as usize) else {
-            return -1;
-        };
-        if whole != 0 {
-            inner.set_whole(whole, bits, true);
-        }
-        inner.stale = true;
-        inner.order(bits)
-    }
-
-    /// Whether units `low` to `high` are one range, or the later part of one.
-    pub(super) fn is_one_range(&self, low: u64, high: u64) -> bool {
-        self.is_one(Self::ROOT, self.height, low, high, true)
-    }
-
-    fn is_one(&self, node: u32, level: u32, low: u64, high: u64, ends: bool) -> bool {
-        if level == 0 {
-            // CAST: units of a leaf have twelve bits.
-            return self
-                .leaves
-                .get(node as usize)
-                .is_some_and(|leaf| leaf.is_one(low as u32, high as u32, ends));
-        }
-        let Some(inner) = self.inner(node) else {
-            return false;
-        };
-        let bits = child_bits(level);
-        let Cut { whole, parts } = cut(low, high, bits);
-        let last = (high >> bits) as u32;
-        let ends_whole = if ends { whole & (1 << (last & 63)) } else { 0 };
-        let mut rest = whole;
-        while let Some(index) = highest(rest) {
-            rest &= !(1 << index);
-            if inner.child(index) != NONE {
-                return false;
-            }
-        }
-        // Without a node, a child is wholly free or wholly taken.
-        if inner.fits(bits) & whole != 0 || inner.ends & whole != ends_whole {
-            return false;
-        }
-        parts.into_iter().flatten().all(|(index, from, to)| {
-            let child = inner.child(index);
-            child != NONE && self.is_one(child, level - 1, from, to, ends && index == last)
-        })
-    }
-
-    /// Whether units `low` to `high` are free.
-    pub(super) fn is_free(&self, low: u64, high: u64) -> bool {
-        self.is_free_below(Self::ROOT, self.height, low, high)
-    }
-
-    fn is_free_below(&self, node: u32, level: u32, low: u64, high: u64) -> bool {
-        if level == 0 {
-            // CAST: units of a leaf have twelve bits.
-            return self
-                .leaves
-                .get(node as usize)
-                .is_some_and(|leaf| leaf.is_free(low as u32, high as u32));
-        }
-        let Some(inner) = self.inner(node) else {
-            return false;
-        };
-        let bits = child_bits(level);
-        let Cut { whole, parts } = cut(low, high, bits);
-        // What became free last may not be known of here.
-        let mut others = whole & !inner.fits(bits);
-        while let Some(index) = highest(others) {
-            others &= !(1 << index);
-            let child = inner.child(index);
-            if child == NONE || !self.is_free_below(child, level - 1, 0, (1 << bits) - 1) {
-                return false;
-            }
-        }
-        parts
-            .into_iter()
-            .flatten()
-            .all(|(index, from, to)| match inner.child(index) {
-                NONE => inner.fits(bits) >> (index & 63) & 1 == 1,
-                child => self.is_free_below(child, level - 1, from, to),
-            })
-    }
-
-    /// Whether a range may start right behind `unit`: it is free, or the end of another.
-    pub(super) fn may_start_behind(&self, unit: u64) -> bool {
-        let (mut node, mut level, mut unit) = (Self::ROOT, self.height, unit);
-        while level > 0 {
-            let Some(inner) = self.inner(node) else {
-                return false;
-            };
-            let bits = child_bits(level);
-            let index = (unit >> bits) as u32 & 63;
-            let inside = (1u64 << bits) - 1;
-            if inner.child(index) == NONE {
-                let free = inner.fits(bits) >> index & 1 == 1;
-                let end = inner.ends >> index & 1 == 1 && unit & inside == inside;
-                return free || end;
-            }
-            (node, level, unit) = (inner.child(index), level - 1, unit & inside);
-        }
-        // CAST: units of a leaf have twelve bits.
-        self.leaves
-            .get(node as usize)
-            .is_some_and(|leaf| leaf.may_start_behind(unit as u32))
-    }
-
-    /// The highest aligned free block of `2^order` units that ends at or below `limit`.
-    pub(super) fn highest_block(&self, order: u32, limit: u64) -> Option<u64> {
-        if order > Self::MAX_BITS {
+    fn highest_in(
+        &self,
+        at: u32,
+        limit: u64,
+        may: &impl Fn(&Node) -> bool,
+        place: &impl Fn(u64, u64) -> Option<u64>,
+    ) -> Option<u64> {
+        let node = self.get(at);
+        if at == NONE || !may(node) {
             return None;
         }
-        self.block_below(Self::ROOT, self.height, order, limit)
-    }
-
-    /// As [`highest_block`](Self::highest_block), below one node; `limit` is one of its units.
-    fn block_below(&self, node: u32, level: u32, order: u32, limit: u64) -> Option<u64> {
-        if level == 0 {
-            // CAST: units of a leaf have twelve bits.
-            let leaf = self.leaves.get(node as usize)?;
-            return leaf.highest_block(order, limit as u32).map(u64::from);
-        }
-        let inner = self.inner(node)?;
-        let bits = child_bits(level);
-        let inside = (1u64 << bits) - 1;
-        let top = (limit >> bits) as u32;
-        let cut_short = limit & inside != inside;
-        let mut mask = span(0, top);
-        if cut_short {
-            mask &= !(1 << (top & 63));
-        }
-        if order > bits {
-            let start = inner.highest_group(order.min(bits + FAN_BITS + 1), bits, mask)?;
-            return Some(u64::from(start) << bits);
-        }
-        let fits = inner.fits(order);
-        if cut_short && fits >> (top & 63) & 1 == 1 {
-            let start = self.block_in(inner, top, level, order, limit & inside);
-            if start.is_some() {
-                return start;
+        let [below, above] = node.children;
+        if node.last < limit {
+            let found = self.highest_in(above, limit, may, place);
+            if found.is_some() {
+                return found;
             }
         }
-        let index = highest(fits & mask)?;
-        self.block_in(inner, index, level, order, inside)
+        let start = node.first - node.gap;
+        if node.gap > 0 && start <= limit {
+            let found = place(start, limit.min(node.first - 1));
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.highest_in(below, limit, may, place)
     }
 
-    /// The highest block below one child.
-    fn block_in(
-        &self,
-        inner: &Inner,
-        index: u32,
-        level: u32,
-        order: u32,
-        limit: u64,
-    ) -> Option<u64> {
-        let bits = child_bits(level);
-        let start = match inner.child(index) {
-            // Wholly free: the last whole block at or below the limit.
-            NONE => ((limit + 1) >> order).checked_sub(1)? << order,
-            child => self.block_below(child, level - 1, order, limit)?,
+    /// Makes sure that one more range fits, as [`Nodes::add`] does.
+    pub(super) fn add_room(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
+        if self.spare == NONE {
+            self.nodes.add(room)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a range of free units. There must be room for it.
+    pub(super) fn insert(&mut self, first: u64, last: u64, is_reserved: bool) {
+        let next = self.number_from(last);
+        let mut gap = 0;
+        self.change(next, |next| {
+            let start = next.first - next.gap;
+            (gap, next.gap) = (first - start, next.first - last - 1);
+        });
+        let node = Node {
+            first,
+            last,
+            gap,
+            is_reserved,
+            ..VACANT
         };
-        Some((u64::from(index) << bits) | start)
+        let new = if self.spare == NONE {
+            self.nodes.push(node)
+        } else {
+            let [next, _] = self.get(self.spare).children;
+            let new = core::mem::replace(&mut self.spare, next);
+            self.change(new, |vacant| *vacant = node);
+            new
+        };
+        // The next range lies on the way, so its summary also follows.
+        self.root = self.insert_in(self.root, new, first);
+    }
+
+    fn insert_in(&mut self, at: u32, new: u32, first: u64) -> u32 {
+        if at == NONE {
+            self.update(new);
+            return new;
+        }
+        let Node {
+            first: own,
+            children,
+            ..
+        } = *self.get(at);
+        let side = usize::from(first > own);
+        let child = self.insert_in(children[side], new, first);
+        self.change(at, |node| node.children[side] = child);
+        self.balance(at)
+    }
+
+    /// Removes the range that begins at `first`, if there is one.
+    pub(super) fn remove(&mut self, first: u64) {
+        let old = self.number_from(first);
+        let node = *self.get(old);
+        if node.first != first || old == END {
+            return;
+        }
+        let freed = node.gap.saturating_add(node.last - first + 1);
+        let next = self.number_from(node.last + 1);
+        self.change(next, |next| next.gap = next.gap.saturating_add(freed));
+        // The next range lies on the way, or takes the place of the old one.
+        self.root = self.remove_in(self.root, first);
+        let spare = core::mem::replace(&mut self.spare, old);
+        self.change(old, |old| old.children = [spare, NONE]);
+    }
+
+    fn remove_in(&mut self, at: u32, first: u64) -> u32 {
+        let Node {
+            first: own,
+            children: [below, above],
+            ..
+        } = *self.get(at);
+        if at == NONE {
+            return NONE;
+        }
+        if own != first {
+            let side = usize::from(first > own);
+            let child = self.remove_in([below, above][side], first);
+            self.change(at, |node| node.children[side] = child);
+            return self.balance(at);
+        }
+        if above == NONE {
+            return below;
+        }
+        let (next, rest) = self.remove_lowest(above);
+        self.change(next, |next| next.children = [below, rest]);
+        self.balance(next)
+    }
+
+    /// Takes the lowest range out of a subtree. Returns it, and what remains.
+    fn remove_lowest(&mut self, at: u32) -> (u32, u32) {
+        let [below, above] = self.get(at).children;
+        if below == NONE {
+            return (at, above);
+        }
+        let (lowest, rest) = self.remove_lowest(below);
+        self.change(at, |node| node.children[0] = rest);
+        (lowest, self.balance(at))
+    }
+
+    /// Brings a node's summary up to date after one below it changed, and balances its subtree.
+    /// Returns the subtree's root.
+    fn balance(&mut self, at: u32) -> u32 {
+        let children = self.get(at).children;
+        let [below, above] = children.map(|child| self.get(child).height);
+        if below.abs_diff(above) < 2 {
+            self.update(at);
+            return at;
+        }
+        let side = usize::from(above > below);
+        let child = children[side];
+        let inner = self.get(child).children;
+        if self.get(inner[side ^ 1]).height > self.get(inner[side]).height {
+            let lifted = self.lift(child, side ^ 1);
+            self.change(at, |node| node.children[side] = lifted);
+        }
+        self.lift(at, side)
+    }
+
+    /// Puts a child in its parent's place.
+    fn lift(&mut self, at: u32, side: usize) -> u32 {
+        let child = self.get(at).children[side];
+        let between = self.get(child).children[side ^ 1];
+        self.change(at, |node| node.children[side] = between);
+        self.change(child, |node| node.children[side ^ 1] = at);
+        self.update(at);
+        self.update(child);
+        child
+    }
+
+    fn update(&mut self, at: u32) {
+        let node = self.get(at);
+        let [below, above] = node.children.map(|child| self.get(child));
+        let longest = node.gap.max(below.longest).max(above.longest);
+        let order = order_below(node.first, node.gap);
+        let order = order.max(below.order).max(above.order);
+        let height = below.height.max(above.height) + 1;
+        self.change(at, |node| {
+            (node.longest, node.order, node.height) = (longest, order, height);
+        });
+    }
+
+    /// Panics if a summary, a gap or the balance is wrong.
+    #[cfg(test)]
+    pub(super) fn check(&self, first: u64) {
+        let end = self.check_in(self.root, first);
+        assert_eq!(end, self.get(END).last + 1);
+    }
+
+    /// Returns the unit behind the last range of a subtree whose free units begin at `start`.
+    #[cfg(test)]
+    fn check_in(&self, at: u32, start: u64) -> u64 {
+        if at == NONE {
+            return start;
+        }
+        let node = self.get(at);
+        let [below, above] = node.children.map(|child| *self.get(child));
+        let free = self.check_in(node.children[0], start);
+        assert_eq!(node.first - node.gap, free, "{node:?}");
+        assert!(below.height.abs_diff(above.height) < 2, "{node:?}");
+        assert_eq!(node.height, below.height.max(above.height) + 1);
+        assert_eq!(node.longest, node.gap.max(below.longest).max(above.longest));
+        let blocks = (0..63i8).rev().find(|&order| {
+            let size = 1 << order;
+            free.next_multiple_of(size)
+                .checked_add(size)
+                .is_some_and(|end| end <= node.first)
+        });
+        let order = blocks.unwrap_or(-1).max(below.order).max(above.order);
+        assert_eq!(node.order, order, "{node:?}");
+        self.check_in(node.children[1], node.last + 1)
     }
 }
