@@ -69,10 +69,7 @@ fn types_say_which_threads_they_may_visit() {
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
         OwnedMemory,
     };
-    use vb3_dma::wrap::{
-        Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Ledger, MappingKind, Report,
-        Site, Violation,
-    };
+    use vb3_dma::wrap::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
         Limits, Live, Protected, RangeError, Reason, SegmentKind, SegmentMode,
@@ -90,13 +87,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<CoherentPool<Host<'_>>>();
     any_thread::<(CoherentBlock<'_, Arced>, OwnedMemory<Arced>)>();
     any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
-    any_thread::<(
-        CheckedAlloc<u8, u8>,
-        CheckedMapping<u8, u8>,
-        CheckedTable<u8>,
-    )>();
-    any_thread::<(Claim<u8>, Ledger<u8>, Report<u8>)>();
-    any_thread::<(MappingKind, Site, Violation)>();
+    any_thread::<(Tracked<u8>, Report<u8>, Site, Violation)>();
     any_thread::<(
         BounceMode,
         BouncePool,

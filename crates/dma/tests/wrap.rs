@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vb3_dma::fake::{FakeUser, PAGE, Setup};
-use vb3_dma::wrap::{Checked, Claim, Ledger, MappingKind, Report, Site, Violation};
+use vb3_dma::wrap::{Checked, Report, Tracked, Violation};
 use vb3_dma::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
 };
@@ -124,9 +124,9 @@ trait DmaOpsChecked:
     DmaOps<
         Device = Dev,
         User = Shown,
-        Alloc = vb3_dma::wrap::CheckedAlloc<(u64, u64), Dev>,
-        Table = vb3_dma::wrap::CheckedTable<Shown>,
-        Mapping = vb3_dma::wrap::CheckedMapping<Shown, Dev>,
+        Alloc = Tracked<(u64, u64)>,
+        Table = Tracked<Shown>,
+        Mapping = Tracked<Shown>,
     >
 {
     fn limits(&self, dev: Dev, limits: Limits);
@@ -225,52 +225,48 @@ fn unmapped_twice_and_used_after() {
     assert!(by.location.line() < report.by.location.line());
 }
 
+/// Of many mappings that ended, the latest are known by name.
 #[test]
-fn what_differs_at_the_unmap() {
-    let (ops, log) = checked(64);
-    let table = pin(&ops, &[(0x1000, 4096), (0x9000, 4096)]);
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
-    mapping.inner().0.borrow_mut()[0].len = 100;
-    ops.unmap(mapping, NONE);
-    assert_eq!(
-        only(&log).violation,
-        Violation::WrongSize {
-            mapped: 8192,
-            given: 4196
-        }
-    );
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
-    {
-        let mut segments = mapping.inner().0.borrow_mut();
-        segments.truncate(1);
-        segments[0].len = 8192;
+fn later_uses_name_only_recent_ends() {
+    let (ops, log) = checked(4);
+    let table = pin(&ops, &[(0x1000, 4096)]);
+    let old = ops.map(1, &table, TO, NONE).unwrap();
+    ops.unmap(old.clone(), NONE);
+    for _ in 0..100 {
+        let mapping = ops.map(1, &table, TO, NONE).unwrap();
+        let again = mapping.clone();
+        ops.unmap(mapping, NONE);
+        ops.unmap(again, NONE);
+        let report = only(&log);
+        assert!(matches!(report.violation, Violation::UnmappedTwice { .. }));
     }
-    ops.unmap(mapping, NONE);
-    assert_eq!(
-        only(&log).violation,
-        Violation::WrongSegments {
-            mapped: 2,
-            given: 1
-        }
-    );
-    let mapping = ops.map(1, &table, TO, Attrs::MMIO).unwrap();
-    ops.unmap(mapping, Attrs::NO_WARN);
-    assert_eq!(
-        only(&log).violation,
-        Violation::WrongAttributes {
-            mapped: Attrs::MMIO,
-            given: NONE
-        }
-    );
-    let mapping = ops.map(1, &table, TO, NONE).unwrap();
-    mapping.inner().0.borrow_mut()[0].addr = DmaAddr::new(0x77_0000);
-    ops.unmap(mapping, NONE);
+    ops.unmap(old.clone(), NONE);
     assert_eq!(only(&log).violation, Violation::NotMapped);
-    assert_eq!(ops.live(), 2, "the real one is still there");
+    ops.sync(&old, TO, SyncFor::Device);
+    assert_eq!(only(&log).violation, Violation::NotMapped);
 }
 
 #[test]
-fn syncs_that_miss() {
+fn attributes_must_be_the_same_at_the_unmap() {
+    let (ops, log) = checked(64);
+    let table = pin(&ops, &[(0x1000, 4096), (0x9000, 4096)]);
+    let mapping = ops.map(1, &table, TO, Attrs::MMIO).unwrap();
+    ops.unmap(mapping, Attrs::NO_WARN);
+    let report = only(&log);
+    let attributes = Violation::WrongAttributes {
+        mapped: Attrs::MMIO,
+        given: NONE,
+    };
+    assert_eq!((report.violation, report.len), (attributes, 8192));
+    assert_eq!(
+        (report.dev, report.addr),
+        (Some(1), Some(DmaAddr::new(0x1000)))
+    );
+    assert_eq!(ops.live(), 0);
+}
+
+#[test]
+fn syncs_must_have_the_direction_of_the_mapping() {
     let (ops, log) = checked(64);
     let table = pin(&ops, &[(0x1000, 4096)]);
     let mapping = ops.map(1, &table, FROM, NONE).unwrap();
@@ -280,16 +276,6 @@ fn syncs_that_miss() {
         given: TO,
     };
     assert_eq!(only(&log).violation, direction);
-    mapping.inner().0.borrow_mut()[0].len = 5000;
-    ops.sync(&mapping, FROM, SyncFor::Cpu);
-    let outside = Violation::SyncOutside {
-        mapped: 4096,
-        given: 5000,
-    };
-    assert_eq!(only(&log).violation, outside);
-    mapping.inner().0.borrow_mut()[0].addr = DmaAddr::new(0x5000);
-    ops.sync(&mapping, FROM, SyncFor::Cpu);
-    assert_eq!(only(&log).violation, Violation::SyncNotMapped);
     let alloc = ops.alloc_noncontiguous(1, 4096, TO, NONE).unwrap();
     ops.sync_alloc(&alloc, FROM, SyncFor::Cpu);
     let direction = Violation::SyncDirection {
@@ -433,63 +419,19 @@ fn without_room_it_says_so_once_and_then_nothing() {
     assert_eq!(log.borrow().len(), 0, "what is unknown is not guessed at");
 }
 
+/// Segments at the very end of the addresses.
 #[test]
-fn ledger_distinguishes_devices_and_kinds() {
-    let mut reports: Vec<Report<Dev>> = Vec::new();
-    let mut ledger = Ledger::new(16);
-    let by = Site::here("raw");
-    let claim = Claim {
-        dev: 1,
-        kind: MappingKind::Streaming,
-        direction: TO,
-        attrs: NONE,
-        by,
-    };
-    let segment = DmaSegment {
-        addr: DmaAddr::new(0x1000),
-        len: 64,
-    };
-    let mut sink = |report: Report<Dev>| reports.push(report);
-    ledger.map(claim, [segment].into_iter(), &mut sink);
-    let other = Claim { dev: 2, ..claim };
-    ledger.unmap(other, segment, 1, 64, &mut sink);
-    let turned = Claim {
-        direction: FROM,
-        kind: MappingKind::Allocation,
-        ..claim
-    };
-    ledger.unmap(turned, segment, 1, 64, &mut sink);
-    // Of two at one address, the one that fits ends.
-    ledger.map(claim, [segment].into_iter(), &mut sink);
-    let long = DmaSegment {
-        len: 128,
-        ..segment
-    };
-    ledger.map(claim, [long].into_iter(), &mut sink);
-    ledger.unmap(claim, segment, 1, 64, &mut sink);
-    ledger.unmap(claim, segment, 1, 128, &mut sink);
-    assert!(ledger.is_empty());
-    // Segments at the very end of the addresses.
-    let end = DmaSegment {
-        addr: DmaAddr::new(u64::MAX),
-        len: u64::MAX,
-    };
-    ledger.map(claim, [end, end].into_iter(), &mut sink);
-    ledger.unmap(claim, end, 2, u64::MAX, &mut sink);
-    let found: Vec<_> = reports.iter().map(|report| report.violation).collect();
-    assert_eq!(
-        found,
-        [
-            Violation::WrongDevice,
-            Violation::WrongKind {
-                mapped: MappingKind::Streaming
-            },
-            Violation::WrongDirection {
-                mapped: TO,
-                given: FROM
-            },
-        ]
-    );
+fn segments_at_the_last_address_are_checked() {
+    let (ops, log) = checked(8);
+    let table = pin(&ops, &[(u64::MAX, u64::MAX), (u64::MAX, u64::MAX)]);
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    let written = ops
+        .map(1, &pin(&ops, &[(u64::MAX, 1)]), FROM, NONE)
+        .unwrap();
+    assert!(matches!(only(&log).violation, Violation::Overlap { .. }));
+    ops.unmap(mapping, NONE);
+    ops.unmap(written, NONE);
+    assert_eq!((log.borrow().len(), ops.live()), (0, 0));
 }
 
 /// An unmap that fails is passed on.

@@ -1,7 +1,7 @@
 //! The checking wrapper.
 
-use super::objects::{Ended, Id, Objects};
-use super::{Claim, Ledger, MappingKind, Report, Sink, Site, Violation};
+use super::book::{Book, Claim, Id};
+use super::{Report, Sink, Site};
 use crate::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
     NoLocks, SyncFor,
@@ -36,121 +36,24 @@ pub struct Checked<O: DmaOps, S, L: Locks = NoLocks> {
     book: L::Lock<Book<O::Device, S>>,
 }
 
-/// The lists of live objects, and the receiver of reports.
-struct Book<D, S> {
-    ledger: Ledger<D>,
-    objects: Objects,
-    tag: &'static str,
-    sink: S,
-}
-
 impl<O: DmaOps, S, L: Locks> fmt::Debug for Checked<O, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checked").finish_non_exhaustive()
     }
 }
 
-/// An allocation, with the claim made at its allocation.
+/// A value of the layer below, and its entry in the checker's list.
 #[derive(Clone, Debug)]
-#[must_use = "goes back through DmaOps::free"]
-pub struct CheckedAlloc<A, D> {
-    inner: A,
-    home: Option<Home<D>>,
-    object: Option<Id>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Home<D> {
-    dev: D,
-    segment: DmaSegment,
-    direction: Direction,
-    attrs: Attrs,
-}
-
-impl<D> Home<D> {
-    fn claim(self, by: Site) -> Claim<D> {
-        Claim {
-            dev: self.dev,
-            kind: MappingKind::Allocation,
-            direction: self.direction,
-            attrs: self.attrs,
-            by,
-        }
-    }
-}
-
-impl<A, D> CheckedAlloc<A, D> {
-    /// Returns the value of the layer below.
-    pub fn inner(&self) -> &A {
-        &self.inner
-    }
-}
-
-/// A table, with the allocation it describes.
-#[derive(Clone, Debug)]
-#[must_use = "goes back through DmaOps::free_table"]
-pub struct CheckedTable<T> {
+#[must_use = "goes back through the call of DmaOps that releases it"]
+pub struct Tracked<T> {
     inner: T,
-    object: Option<Id>,
+    id: Option<Id>,
 }
 
-impl<T> CheckedTable<T> {
+impl<T> Tracked<T> {
     /// Returns the value of the layer below.
     pub fn inner(&self) -> &T {
         &self.inner
-    }
-}
-
-/// A mapping, with the claim made when it was mapped.
-#[derive(Clone, Debug)]
-#[must_use = "goes back through DmaOps::unmap"]
-pub struct CheckedMapping<M, D> {
-    inner: M,
-    dev: D,
-    direction: Direction,
-    table: Option<Id>,
-}
-
-impl<M, D> CheckedMapping<M, D> {
-    /// Returns the value of the layer below.
-    pub fn inner(&self) -> &M {
-        &self.inner
-    }
-}
-
-impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
-    fn here(&self, location: &'static Location<'static>) -> Site {
-        Site {
-            location,
-            tag: self.tag,
-        }
-    }
-
-    fn complain(&mut self, violation: Violation, by: Site, mapped_by: Option<Site>) {
-        self.sink.take(Report {
-            violation,
-            dev: None,
-            addr: None,
-            len: 0,
-            by,
-            mapped_by,
-        });
-    }
-
-    fn end_object(&mut self, object: Option<Id>, by: Site) {
-        match object.map(|id| self.objects.end(id)) {
-            None | Some(Ended::Well) => {}
-            Some(Ended::InUse { users, made_by }) => {
-                self.complain(Violation::FreedInUse { users }, by, Some(made_by));
-            }
-            Some(Ended::Already) => self.complain(Violation::UsedAfterFree, by, None),
-        }
-    }
-
-    fn check_alive(&mut self, object: Option<Id>, by: Site) {
-        if object.is_some_and(|id| !self.objects.is_alive(id)) {
-            self.complain(Violation::UsedAfterFree, by, None);
-        }
     }
 }
 
@@ -165,12 +68,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
     /// As [`new`](Checked::new), for several threads, with locks of type `L`.
     pub fn with_locks(ops: O, sink: S, capacity: usize) -> Self {
-        let book = L::Lock::new(Book {
-            ledger: Ledger::new(capacity),
-            objects: Objects::new(capacity),
-            tag: "",
-            sink,
-        });
+        let book = L::Lock::new(Book::new(sink, capacity));
         Self { ops, book }
     }
 
@@ -191,7 +89,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
 
     /// Returns the number of segments mapped or allocated now.
     pub fn live_segments(&self) -> usize {
-        self.book.with(|book| book.ledger.len())
+        self.book.with(|book| book.live_segments())
     }
 
     /// Sets the caller's name in reports of later calls.
@@ -201,53 +99,23 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
 
     /// Sets the limits of `dev`, for the rules about segments.
     pub fn set_limits(&self, dev: O::Device, limits: Limits) {
-        self.book.with(|book| book.ledger.set_limits(dev, limits));
+        self.book.with(|book| book.set_limits(dev, limits));
     }
 
     /// Removes a device: reports each mapping and allocation that it still has.
     #[track_caller]
     pub fn remove_device(&self, dev: O::Device) {
-        let at = Location::caller();
-        self.book.with(|book| {
-            let by = book.here(at);
-            book.ledger.remove_device(dev, by, &mut book.sink);
-        });
+        self.note(|book, by| book.remove_device(dev, by));
     }
 
+    /// Lets `act` have the list, and the caller's place in the source.
     #[track_caller]
-    fn check_alive(&self, object: Option<Id>) {
+    fn note<R>(&self, act: impl FnOnce(&mut Book<O::Device, S>, Site) -> R) -> R {
         let at = Location::caller();
         self.book.with(|book| {
-            let by = book.here(at);
-            book.check_alive(object, by);
-        });
-    }
-
-    /// Checks an unmap before it is done.
-    #[track_caller]
-    fn note_unmap(&self, mapping: &CheckedMapping<O::Mapping, O::Device>, attrs: Attrs) {
-        let at = Location::caller();
-        let (mut count, mut len) = (0u64, 0u64);
-        for segment in segments(&self.ops, &mapping.inner) {
-            count = count.saturating_add(1);
-            len = len.saturating_add(segment.len);
-        }
-        let first = self.ops.segment(&mapping.inner, 0);
-        self.book.with(|book| {
-            let claim = Claim {
-                dev: mapping.dev,
-                kind: MappingKind::Streaming,
-                direction: mapping.direction,
-                attrs,
-                by: book.here(at),
-            };
-            if let Some(first) = first {
-                book.ledger.unmap(claim, first, count, len, &mut book.sink);
-            }
-            if let Some(id) = mapping.table {
-                book.objects.release(id);
-            }
-        });
+            let by = book.site(at);
+            act(book, by)
+        })
     }
 
     #[track_caller]
@@ -257,39 +125,22 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         dev: Option<O::Device>,
         len: u64,
         (direction, attrs): (Direction, Attrs),
-    ) -> CheckedAlloc<O::Alloc, O::Device> {
-        let at = Location::caller();
-        let home = dev
-            .zip(self.ops.alloc_dma_addr(&inner))
-            .map(|(dev, addr)| Home {
-                dev,
-                segment: DmaSegment { addr, len },
-                direction,
-                attrs,
-            });
-        let object = self.book.with(|book| {
-            let by = book.here(at);
-            if let Some(home) = home {
-                let part = core::iter::once(home.segment);
-                book.ledger.map(home.claim(by), part, &mut book.sink);
+    ) -> Tracked<O::Alloc> {
+        let seen = dev.zip(self.ops.alloc_dma_addr(&inner));
+        let id = self.note(|book, by| match seen {
+            Some((dev, addr)) => {
+                let claim = Claim {
+                    dev,
+                    is_streaming: false,
+                    direction,
+                    attrs,
+                };
+                let run = core::iter::once(DmaSegment { addr, len });
+                book.add_seen(claim, run, None, by)
             }
-            book.objects.add(None, by)
+            None => book.add(None, by),
         });
-        CheckedAlloc {
-            inner,
-            home,
-            object,
-        }
-    }
-
-    #[track_caller]
-    fn table(&self, inner: O::Table, shows: Option<Id>) -> CheckedTable<O::Table> {
-        let at = Location::caller();
-        let object = self.book.with(|book| {
-            let by = book.here(at);
-            book.objects.add(shows, by)
-        });
-        CheckedTable { inner, object }
+        Tracked { inner, id }
     }
 }
 
@@ -300,9 +151,9 @@ fn segments<O: DmaOps>(ops: &O, mapping: &O::Mapping) -> impl Iterator<Item = Dm
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L> {
     type Device = O::Device;
     type User = O::User;
-    type Alloc = CheckedAlloc<O::Alloc, O::Device>;
-    type Table = CheckedTable<O::Table>;
-    type Mapping = CheckedMapping<O::Mapping, O::Device>;
+    type Alloc = Tracked<O::Alloc>;
+    type Table = Tracked<O::Table>;
+    type Mapping = Tracked<O::Mapping>;
     type Vmap = O::Vmap;
     type Mmap = O::Mmap;
 
@@ -353,17 +204,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn free(&self, alloc: Self::Alloc) {
-        let at = Location::caller();
-        self.book.with(|book| {
-            let by = book.here(at);
-            if let Some(home) = alloc.home {
-                let len = home.segment.len;
-                let claim = home.claim(by);
-                book.ledger
-                    .unmap(claim, home.segment, 1, len, &mut book.sink);
-            }
-            book.end_object(alloc.object, by);
-        });
+        self.note(|book, by| book.free(alloc.id, by));
         self.ops.free(alloc.inner);
     }
 
@@ -373,18 +214,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
-        let at = Location::caller();
-        self.book.with(|book| {
-            let by = book.here(at);
-            book.check_alive(alloc.object, by);
-            if let Some(home) = alloc.home {
-                let claim = Claim {
-                    direction,
-                    ..home.claim(by)
-                };
-                book.ledger.sync(claim, home.segment, &mut book.sink);
-            }
-        });
+        self.note(|book, by| book.sync(alloc.id, direction, by));
         self.ops.sync_alloc(&alloc.inner, direction, sync)
     }
 
@@ -394,9 +224,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
-        self.check_alive(alloc.object);
+        self.note(|book, by| book.check_alive(alloc.id, by));
         let inner = self.ops.table_of(&alloc.inner)?;
-        Ok(self.table(inner, alloc.object))
+        let id = self.note(|book, by| book.add(alloc.id, by));
+        Ok(Tracked { inner, id })
     }
 
     #[track_caller]
@@ -408,7 +239,8 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         direction: Direction,
     ) -> Result<Self::Table, Error> {
         let inner = self.ops.pin_user(user, addr, len_bytes, direction)?;
-        Ok(self.table(inner, None))
+        let id = self.note(|book, by| book.add(None, by));
+        Ok(Tracked { inner, id })
     }
 
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
@@ -417,11 +249,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn free_table(&self, table: Self::Table, device_wrote: bool) {
-        let at = Location::caller();
-        self.book.with(|book| {
-            let by = book.here(at);
-            book.end_object(table.object, by);
-        });
+        self.note(|book, by| book.free(table.id, by));
         self.ops.free_table(table.inner, device_wrote);
     }
 
@@ -437,61 +265,35 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
-        let at = Location::caller();
-        self.check_alive(table.object);
+        self.note(|book, by| book.check_alive(table.id, by));
         let inner = self.ops.map(dev, &table.inner, direction, attrs)?;
-        self.book.with(|book| {
+        let id = self.note(|book, by| {
             let claim = Claim {
                 dev,
-                kind: MappingKind::Streaming,
+                is_streaming: true,
                 direction,
                 attrs,
-                by: book.here(at),
             };
-            let parts = segments(&self.ops, &inner);
-            book.ledger.map(claim, parts, &mut book.sink);
-            if let Some(id) = table.object {
-                book.objects.acquire(id);
-            }
+            book.add_seen(claim, segments(&self.ops, &inner), table.id, by)
         });
-        Ok(CheckedMapping {
-            inner,
-            dev,
-            direction,
-            table: table.object,
-        })
+        Ok(Tracked { inner, id })
     }
 
     #[track_caller]
     fn unmap(&self, mapping: Self::Mapping, attrs: Attrs) {
-        self.note_unmap(&mapping, attrs);
+        self.note(|book, by| book.unmap(mapping.id, attrs, by));
         self.ops.unmap(mapping.inner, attrs);
     }
 
     #[track_caller]
     fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
-        self.note_unmap(&mapping, attrs);
+        self.note(|book, by| book.unmap(mapping.id, attrs, by));
         self.ops.try_unmap(mapping.inner, attrs)
     }
 
     #[track_caller]
     fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
-        let at = Location::caller();
-        self.book.with(|book| {
-            let claim = Claim {
-                dev: mapping.dev,
-                kind: MappingKind::Streaming,
-                direction,
-                attrs: Attrs::empty(),
-                by: book.here(at),
-            };
-            for part in segments(&self.ops, &mapping.inner) {
-                // One report for each call.
-                if !book.ledger.sync(claim, part, &mut book.sink) {
-                    break;
-                }
-            }
-        });
+        self.note(|book, by| book.sync(mapping.id, direction, by));
         self.ops.sync(&mapping.inner, direction, sync)
     }
 
@@ -505,13 +307,13 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
-        self.check_alive(alloc.object);
+        self.note(|book, by| book.check_alive(alloc.id, by));
         self.ops.vmap_alloc(&alloc.inner)
     }
 
     #[track_caller]
     fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error> {
-        self.check_alive(table.object);
+        self.note(|book, by| book.check_alive(table.id, by));
         self.ops.vmap_table(&table.inner)
     }
 
@@ -529,7 +331,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
 
     #[track_caller]
     fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error> {
-        self.check_alive(alloc.object);
+        self.note(|book, by| book.check_alive(alloc.id, by));
         self.ops.mmap(&alloc.inner, offset, len_bytes)
     }
 }

@@ -3,19 +3,12 @@
 //! It implements [`DmaOps`](crate::DmaOps) itself, so generic code works with it unchanged. Layers
 //! that are not wrapped have no extra cost.
 
-#[cfg(feature = "alloc")]
+mod book;
 mod checked;
-#[cfg(feature = "alloc")]
-mod ledger;
-#[cfg(feature = "alloc")]
-mod objects;
 mod report;
 
-#[cfg(feature = "alloc")]
-pub use checked::{Checked, CheckedAlloc, CheckedMapping, CheckedTable};
-#[cfg(feature = "alloc")]
-pub use ledger::{Claim, Ledger};
-pub use report::{MappingKind, Report, Site, Violation};
+pub use checked::{Checked, Tracked};
+pub use report::{Report, Site, Violation};
 
 /// Receives reports. Any closure that takes the message is one.
 pub trait Sink<T> {

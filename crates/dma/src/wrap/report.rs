@@ -13,18 +13,6 @@ pub struct Site {
     pub tag: &'static str,
 }
 
-impl Site {
-    /// Returns the caller's source line, with a tag.
-    #[must_use]
-    #[track_caller]
-    pub fn here(tag: &'static str) -> Self {
-        Self {
-            location: Location::caller(),
-            tag,
-        }
-    }
-}
-
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.tag.is_empty() {
@@ -34,56 +22,20 @@ impl fmt::Display for Site {
     }
 }
 
-/// Kind of a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MappingKind {
-    /// Memory mapped for transfers.
-    Streaming,
-    /// Memory allocated for the device.
-    Allocation,
-}
-
 /// Kind of an error.
 ///
-/// Source: Linux 7.2 kernel/dma/debug.c; differs: the list omits errors that types prevent here
-/// (unchecked mapping errors, stack or user memory mapped by address).
+/// Source: Linux 7.2 kernel/dma/debug.c; differs: the list omits errors that types prevent here:
+/// unchecked mapping errors, stack or user memory mapped by address, and ends of a mapping that name
+/// another length, device, direction or kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Unmapped or freed, but nothing is mapped there and nothing was recently.
+    /// Unmapped or synced, but the mapping ended long ago.
     NotMapped,
-    /// Unmapped or freed a second time.
+    /// Unmapped a second time.
     UnmappedTwice {
         /// Site of the first unmap.
         by: Site,
-    },
-    /// Unmapped for another device than it was mapped for.
-    WrongDevice,
-    /// Unmapped with another length.
-    WrongSize {
-        /// Bytes that were mapped.
-        mapped: u64,
-        /// Bytes that were unmapped.
-        given: u64,
-    },
-    /// Unmapped with another number of segments.
-    WrongSegments {
-        /// Segments that were mapped.
-        mapped: u64,
-        /// Segments that were unmapped.
-        given: u64,
-    },
-    /// Unmapped as another kind than it was mapped.
-    WrongKind {
-        /// Kind that it was mapped as.
-        mapped: MappingKind,
-    },
-    /// Unmapped with another direction.
-    WrongDirection {
-        /// The direction it was mapped with.
-        mapped: Direction,
-        /// The direction it was unmapped with.
-        given: Direction,
     },
     /// Unmapped with other attributes than it was mapped with. Only those that must be the same are compared.
     WrongAttributes {
@@ -92,15 +44,6 @@ pub enum Violation {
         /// Attributes at unmap.
         given: Attrs,
     },
-    /// Synced an address where nothing is mapped.
-    SyncNotMapped,
-    /// Synced beyond the end of the mapping.
-    SyncOutside {
-        /// Bytes mapped from the synced address on.
-        mapped: u64,
-        /// Bytes synced.
-        given: u64,
-    },
     /// Synced with another direction than it was mapped with.
     SyncDirection {
         /// The direction it was mapped with.
@@ -108,7 +51,7 @@ pub enum Violation {
         /// The direction it was synced with.
         given: Direction,
     },
-    /// Used after it was unmapped.
+    /// Synced after it was unmapped or freed.
     UsedAfterUnmap {
         /// Site of the unmap.
         by: Site,
@@ -176,25 +119,10 @@ pub struct Report<D> {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotMapped => f.write_str("unmaps what is not mapped"),
+            Self::NotMapped => f.write_str("uses what is not mapped"),
             Self::UnmappedTwice { by } => write!(f, "unmaps again what was unmapped by {by}"),
-            Self::WrongDevice => f.write_str("unmaps for a device it was not mapped for"),
-            Self::WrongSize { mapped, given } => {
-                write!(f, "unmaps {given} bytes where {mapped} are mapped")
-            }
-            Self::WrongSegments { mapped, given } => {
-                write!(f, "unmaps {given} segments where {mapped} are mapped")
-            }
-            Self::WrongKind { mapped } => write!(f, "unmaps as something else: it is {mapped:?}"),
-            Self::WrongDirection { mapped, given } => {
-                write!(f, "unmaps {given:?} what is mapped {mapped:?}")
-            }
             Self::WrongAttributes { mapped, given } => {
                 write!(f, "unmaps with {given:?} what is mapped with {mapped:?}")
-            }
-            Self::SyncNotMapped => f.write_str("syncs what is not mapped"),
-            Self::SyncOutside { mapped, given } => {
-                write!(f, "syncs {given} bytes where {mapped} are mapped")
             }
             Self::SyncDirection { mapped, given } => {
                 write!(f, "syncs {given:?} what is mapped {mapped:?}")
