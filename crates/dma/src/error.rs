@@ -42,8 +42,6 @@ pub enum Constraint {
     InjectedFault,
     /// Bytes free in a device's own coherent memory.
     CoherentRegion,
-    /// Bytes free in the pool for callers that may not sleep.
-    AtomicPool,
     /// Bytes of a buffer that its exporter lets the CPU map.
     CpuMapping,
     /// Buffers of other drivers that are held at one time.
@@ -85,7 +83,6 @@ impl Constraint {
             Self::PagesBehind => "pages",
             Self::InjectedFault => "injected-fault",
             Self::CoherentRegion => "coherent-region",
-            Self::AtomicPool => "atomic-pool",
             Self::CpuMapping => "cpu-mapping",
             Self::Imports => "imports",
             Self::IommuGranule => "iommu-granule",

@@ -515,8 +515,7 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Describes a physical range without pages, or a part of a pool, for mapping into a program,
-    /// uncached.
+    /// Describes a physical range without pages for mapping into a program, uncached.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).

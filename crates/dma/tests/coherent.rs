@@ -1,4 +1,4 @@
-//! A device's own memory without pages, and the pool for callers that may not sleep.
+//! A device's own memory without pages, and allocations of one run.
 
 use vb3_dma::fake::{PAGE, SRAM, Setup, ram, sram};
 use vb3_dma::{
@@ -143,66 +143,6 @@ fn what_cannot_be_zeroed_is_not_handed_out() {
     assert!(mapper.live().is_empty());
 }
 
-#[test]
-fn the_pool_serves_callers_that_may_not_sleep() {
-    for setup in [Setup::direct(), Setup::iommu(32)] {
-        let mut mapper = setup.mapper();
-        let err = mapper.alloc_coherent_atomic(0, PAGE).unwrap_err();
-        assert_eq!(err.reason().unwrap().constraint, Constraint::AtomicPool);
-        mapper.fill_atomic_pool(0, 4 * PAGE).unwrap();
-        // From here on nothing of the platform that may sleep is called.
-        mapper.platform_mut().fail(None);
-        let mut parts: Vec<_> = (0..4)
-            .map(|_| mapper.alloc_coherent_atomic(0, PAGE).unwrap())
-            .collect();
-        assert_eq!(mapper.platform().calls_and_failures().0, 0);
-        let err = mapper.alloc_coherent_atomic(0, PAGE).unwrap_err();
-        let reason = err.reason().unwrap();
-        assert_eq!((err.errno(), reason.wanted, reason.found), (12, PAGE, 0));
-        assert_eq!(
-            mapper.alloc_coherent_atomic(0, 0).unwrap_err(),
-            Error::Invalid
-        );
-        let mut addrs: Vec<u64> = Vec::new();
-        for part in &parts {
-            let at = mapper.alloc_dma_addr(part).unwrap();
-            addrs.push(at.get());
-            assert_eq!(
-                mapper.platform().reach(at),
-                Some(part.segments()[0].addr.get())
-            );
-            let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
-            assert!(seen.iter().all(|&b| b == 0));
-            mapper.platform_mut().dev_write(at, &[7; 64]).unwrap();
-            let shown = mapper.mmap(part, 0, PAGE).unwrap();
-            assert_eq!(shown.0, part.segments()[0].addr.get());
-        }
-        addrs.sort_unstable();
-        addrs.dedup();
-        assert_eq!(addrs.len(), 4);
-        assert_eq!(mapper.drain_atomic_pool(0), Err(Error::Busy));
-        // What went back is zeroed before the next one gets it.
-        let part = parts.swap_remove(0);
-        mapper.free(part);
-        let again = mapper.alloc_coherent_atomic(0, PAGE).unwrap();
-        let at = mapper.alloc_dma_addr(&again).unwrap();
-        let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
-        assert!(seen.iter().all(|&b| b == 0));
-        mapper.free(again);
-        // What cannot be zeroed is put aside, and does not keep the pool from being drained.
-        mapper.platform_mut().fail(Some(0));
-        mapper.free(parts.swap_remove(0));
-        mapper.platform_mut().fail(None);
-        let one = mapper.alloc_coherent_atomic(0, PAGE).unwrap();
-        assert!(mapper.alloc_coherent_atomic(0, PAGE).is_err());
-        mapper.free(one);
-        parts.into_iter().for_each(|part| mapper.free(part));
-        mapper.drain_atomic_pool(0).unwrap();
-        assert!(mapper.live().is_empty(), "{:?}", mapper.live());
-        assert!(mapper.platform().is_clean());
-    }
-}
-
 /// Seed 002: scattered pages as one range for the kernel, and the same bytes for the device.
 #[test]
 fn scattered_pages_are_one_range_for_the_cpu_too() {
@@ -283,20 +223,4 @@ fn an_allocation_is_no_table_of_segments() {
         mapper.free(alloc);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
-}
-
-/// The pool's memory counts once, even if its parts are allocated and freed repeatedly.
-#[test]
-fn parts_of_a_pool_leave_its_count_as_it_is() {
-    let mapper = Setup::direct().mapper();
-    mapper.fill_atomic_pool(0, 8 * PAGE).unwrap();
-    for _ in 0..5 {
-        let part = mapper.alloc_coherent_atomic(0, 3 * PAGE).unwrap();
-        assert_eq!(mapper.counters(0).allocated_bytes, 8 * PAGE);
-        mapper.free(part);
-        assert_eq!(mapper.counters(0).allocated_bytes, 8 * PAGE);
-    }
-    mapper.drain_atomic_pool(0).unwrap();
-    assert_eq!(mapper.counters(0).allocated_bytes, 0);
-    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }

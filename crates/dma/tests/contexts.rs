@@ -240,7 +240,7 @@ impl KernelViews for Sleepy {
 }
 
 /// While one context sleeps in an allocation for a device, others sync and complete for the same
-/// device, and take from its atomic pool. If a lock were held over the sleep, this would never end.
+/// device, and take from its pool. If a lock were held over the sleep, this would never end.
 #[test]
 fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     let (asleep, is_asleep) = mpsc::channel();
@@ -252,7 +252,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     };
     let dma: Mapper<Sleepy, Mutexes> = Mapper::with_locks(host, 2).unwrap();
     wake.send(()).unwrap();
-    dma.fill_atomic_pool(0, 4 * PAGE).unwrap();
+    let pool = dma.device(0).unwrap().coherent_pool(4 * PAGE, 64).unwrap();
     is_asleep.recv().unwrap();
     let memory = ram(0, PAGE);
     let table = dma.table_of_segments(&[memory]).unwrap();
@@ -267,15 +267,15 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu));
         assert_eq!(dma.platform().fake.peek(memory.addr.get(), 7), b"a frame");
         assert!(dma.sync(&mapping, BOTH, SyncFor::Device));
-        let part = dma.alloc_coherent_atomic(0, PAGE).unwrap();
+        let part = pool.take(PAGE).unwrap();
+        part.write(0, b"a command").unwrap();
         // It could even unmap, as far as this host's page tables do not sleep.
         dma.unmap(mapping, Attrs::empty());
         wake.send(()).unwrap();
         dma.free(sleeper.join().unwrap());
-        dma.free(part);
     });
     dma.free_table(table, true);
-    dma.drain_atomic_pool(0).unwrap();
+    drop(pool);
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }
 

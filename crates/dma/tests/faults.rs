@@ -104,10 +104,8 @@ const OPERATIONS: [(&str, Step); 14] = [
         result.map(|_| ())
     }),
     ("pool", |m| {
-        m.fill_atomic_pool(0, 2 * PAGE)?;
-        let part = m.alloc_coherent_atomic(0, PAGE)?;
-        m.free(part);
-        m.drain_atomic_pool(0)
+        let pool = m.device(0)?.coherent_pool(2 * PAGE, 64)?;
+        pool.take(PAGE)?.write(0, &[1])
     }),
     ("large pieces", |m| {
         mapped(m, &[ram(0, 2 * BIG), ram(8 * BIG, BIG)], Attrs::ONE_RUN)
@@ -309,8 +307,6 @@ fn oversized_requests_are_refused_at_once() {
                     .alloc_noncontiguous(0, len, BOTH, Attrs::empty())
                     .err(),
                 mapper.alloc_virtual(len).err(),
-                mapper.alloc_coherent_atomic(0, len).err(),
-                mapper.fill_atomic_pool(0, len).err(),
             ];
             for err in errors {
                 let reason = err.and_then(Error::reason).unwrap();

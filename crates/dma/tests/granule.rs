@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vb3_dma::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 use vb3_dma::{
-    Alloc, Attrs, BounceMode, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Mapper,
-    Mapping, PageSource, Reason, Segment, SegmentMode, contiguous_len,
+    Alloc, Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, PageSource,
+    Reason, Segment, SegmentMode, contiguous_len,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -330,53 +330,6 @@ fn scattered_pages_become_one_run_in_the_pool() {
     assert_eq!(mapping.segments().len(), 3);
     mapper.unmap(mapping, Attrs::empty());
     done(&mapper);
-}
-
-/// Parts of a pool are lent one by one: no two of them share a granule.
-#[test]
-fn parts_of_a_pool_are_granules_and_come_back_clean() {
-    for granule in GRANULES {
-        let mut mapper = trusted(granule).mapper();
-        mapper.fill_atomic_pool(0, 4 * granule - 1).unwrap();
-        let parts: Vec<_> = (0..4)
-            .map(|_| mapper.alloc_coherent_atomic(0, PAGE).unwrap())
-            .collect();
-        let err = mapper.alloc_coherent_atomic(0, PAGE).unwrap_err();
-        assert_eq!(err.reason().unwrap().constraint, Constraint::AtomicPool);
-        let mut seen = BTreeSet::new();
-        for part in &parts {
-            assert_eq!((part.len_bytes(), part.held_bytes()), (PAGE, granule));
-            let memory = part.segments()[0].addr;
-            assert!(memory.is_aligned(granule) && seen.insert(memory));
-            let at = mapper.alloc_dma_addr(part).unwrap();
-            assert_eq!(mapper.platform().reach(at), Some(memory.get()));
-            assert_eq!(mapper.mmap(part, 0, PAGE).unwrap(), (memory.get(), PAGE));
-            // All of the granule can be written to, not only what was asked for.
-            let all = vec![7; granule as usize];
-            mapper.platform_mut().dev_write(at, &all).unwrap();
-        }
-        parts.into_iter().for_each(|part| mapper.free(part));
-        let long = mapper.alloc_coherent_atomic(0, 4 * granule).unwrap();
-        let at = mapper.alloc_dma_addr(&long).unwrap();
-        let seen = mapper.platform_mut().dev_read(at, 4 * granule).unwrap();
-        assert!(seen.iter().all(|&b| b == 0), "{granule:#x}");
-        mapper.free(long);
-        mapper.drain_atomic_pool(0).unwrap();
-        // From memory of the device's own, which the IOMMU has no part in.
-        let own = DmaAddr::new(0x2000_0000);
-        mapper.declare_coherent(0, sram(0, 4 * PAGE), own).unwrap();
-        mapper.fill_atomic_pool(0, 3 * PAGE).unwrap();
-        let part = mapper.alloc_coherent_atomic(0, 2 * PAGE).unwrap();
-        assert_eq!(mapper.alloc_caching(&part), Caching::Uncached);
-        assert_eq!((part.len_bytes(), part.held_bytes()), (2 * PAGE, 2 * PAGE));
-        let memory = part.segments()[0].addr.get();
-        let shown = mapper.mmap(&part, PAGE, PAGE).unwrap();
-        assert_eq!(shown, (memory + PAGE, PAGE));
-        mapper.free(part);
-        mapper.drain_atomic_pool(0).unwrap();
-        mapper.release_coherent(0).unwrap();
-        done(&mapper);
-    }
 }
 
 /// Returns whether the device may see all bytes around the segment in its granules. By definition,

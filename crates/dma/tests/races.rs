@@ -60,7 +60,7 @@ fn replace(test: &Test) {
 
 type Step = fn(&Test) -> Result<(), Error>;
 
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 5] = [
     ("map", |m| {
         let table = m.table_of_segments(&[ram(0, PAGE)])?;
         let mapping = m.map(0, &table, BOTH, Attrs::empty());
@@ -85,14 +85,6 @@ const STEPS: [(&str, Step); 6] = [
         let ended = alloc.map(|alloc| m.free(alloc));
         THEN.set(None);
         let _ = m.release_coherent(0);
-        ended
-    }),
-    ("pool", |m| {
-        m.fill_atomic_pool(0, PAGE)?;
-        let part = m.alloc_coherent_atomic(0, PAGE);
-        let ended = part.map(|part| m.free(part));
-        THEN.set(None);
-        m.drain_atomic_pool(0)?;
         ended
     }),
     ("lazy", |m| m.set_flush_policy(0, FlushPolicy::Lazy)),

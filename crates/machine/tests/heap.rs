@@ -157,13 +157,11 @@ fn allocate_many(m: &Test, dev: u32) -> Result<(), Error> {
         .collect();
     all.into_iter().for_each(|alloc| m.free(alloc));
     for _ in 0..2 {
-        (0..3).try_for_each(|_| m.fill_atomic_pool(dev, 20 * PAGE))?;
-        let parts: Vec<_> = (0..150)
-            .map_while(|n| m.alloc_coherent_atomic(dev, (1 + n % 2) * PAGE).ok())
+        let pool = m.device(dev)?.coherent_pool(40 * PAGE, 64)?;
+        let blocks: Vec<_> = (0..150)
+            .map_while(|n| pool.take((1 + n % 2) * 640).ok())
             .collect();
-        assert!(parts.len() > 30);
-        parts.into_iter().for_each(|part| m.free(part));
-        m.drain_atomic_pool(dev)?;
+        assert!(blocks.len() > 100);
     }
     m.declare_coherent(dev, sram(0, 60 * PAGE), DmaAddr::new(0x2000_0000))?;
     let own: Vec<_> = (0..60)

@@ -423,10 +423,6 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
             "ask for fewer or smaller buffers, release unused ones, or raise sram in the \
             machine's profile",
         ),
-        "atomic-pool" => (
-            format!("a caller that may not sleep asked for {w}, and the atomic pool had {f} free"),
-            "enlarge the atomic pool first, or allocate where the caller may sleep",
-        ),
         "cpu-mapping" => (
             format!(
                 "the driver of this dma-buf ({w}) does not let the CPU map it, and simulated \

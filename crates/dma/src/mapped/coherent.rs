@@ -179,7 +179,10 @@ impl<H: MapperRef> Coherent<H> {
     }
 }
 
-/// Coherent memory that is divided into blocks smaller than a page.
+/// Coherent memory that is divided into blocks, for small objects and for callers that may not sleep.
+///
+/// Source: Linux 7.2 mm/dmapool.c and kernel/dma/pool.c, differs: one fixed memory, whose blocks have any
+/// length.
 ///
 /// # Examples
 /// ```

@@ -274,12 +274,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if let Some(range) = own.iova {
                 is_gone = self.unmap_iommu_now(own.at, range).is_ok();
             }
-            let is_part = matches!(alloc.backing, Backing::Pool { .. });
             self.with_slot(own.at.slot, |state| {
-                // A part of a pool was counted when the pool was filled.
-                let bytes = if is_part { 0 } else { held };
                 let c = &mut state.counters;
-                c.allocated_bytes = c.allocated_bytes.saturating_sub(bytes);
+                c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
                 state.live.allocs = state.live.allocs.saturating_sub(1);
             });
         } else {
@@ -301,9 +298,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 if let Some(own) = &alloc.own {
                     self.give_to_region(own.at, unit, alloc.len);
                 }
-            }
-            Backing::Pool { chunk, unit } => {
-                self.give_to_pool(chunk, unit, held, is_gone);
             }
         }
     }

@@ -41,13 +41,12 @@ const DEVICES: usize = 64;
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes.
-/// The bounce pool, the atomic pools and the list of devices have one lock each. The layer never
-/// holds two locks, and none while it calls the platform. Two devices can therefore map at the same
-/// time, and a call that sleeps holds no lock.
+/// The bounce pool and the list of devices have one lock each. The layer never holds two locks, and
+/// none while it calls the platform. Two devices can therefore map at the same time, and a call that
+/// sleeps holds no lock.
 ///
-/// [`sync`](crate::DmaOps::sync), [`sync_alloc`](crate::DmaOps::sync_alloc) and
-/// [`Self::alloc_coherent_atomic`] call nothing of the platform that may sleep, so they may run in
-/// interrupt context if `L` keeps interrupts off.
+/// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call nothing of the
+/// platform that may sleep, so they may run in interrupt context if `L` keeps interrupts off.
 ///
 /// It is `Send` if the platform and what it hands out are, and `Sync` if, besides, `L`'s locks are.
 /// [`NoLocks`], the default, makes it not `Sync`.
@@ -61,7 +60,6 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
     /// No index from this one on has been used.
     used: AtomicUsize,
-    pools: L::Lock<coherent::Pools<P>>,
     /// The slots of the bounce pool.
     bounce: Option<L::Lock<crate::RangeAllocator>>,
     live: L::Lock<Live>,
@@ -199,12 +197,12 @@ struct OwnMapping<D> {
 
 impl<P: Platform> Alloc<P> {
     /// Returns the platform's pages, which may be more than requested. `None` for memory without
-    /// pages, and for a part of a pool.
+    /// pages.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
         match &self.backing {
             coherent::Backing::Pages(pages) => Some(pages),
-            coherent::Backing::Region { .. } | coherent::Backing::Pool { .. } => None,
+            coherent::Backing::Region { .. } => None,
         }
     }
 
@@ -365,13 +363,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         known
             .try_reserve_exact(devices)
             .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<P::Device>())))?;
-        let pools = coherent::Pools::new()?;
         Ok(Self {
             platform,
             known: L::Lock::new(known),
             slots,
             used: AtomicUsize::new(0),
-            pools: L::Lock::new(pools),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
             stuck: L::Lock::new(stuck::Stuck::new()),
@@ -465,7 +461,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(slot) = self.find(dev) else {
             return Ok(());
         };
-        self.drain_atomic_pool(dev)?;
         self.flush_slot(slot);
         let gone = self.with_slot(slot, |state| {
             if state.live != SlotLive::default() || state.members > 0 {

@@ -2,7 +2,7 @@ use super::*;
 use crate::report::{DeviceReport, MissedStep, QueueReport, Report, ScriptEvent};
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 26] = [
+const ALL: [Constraint; 25] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,
@@ -18,7 +18,6 @@ const ALL: [Constraint; 26] = [
     Constraint::SizeLimit,
     Constraint::PagesBehind,
     Constraint::CoherentRegion,
-    Constraint::AtomicPool,
     Constraint::SegmentCount,
     Constraint::InjectedFault,
     Constraint::CpuMapping,
