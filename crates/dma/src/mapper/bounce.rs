@@ -10,7 +10,7 @@
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
 //! platform says otherwise, and every byte is counted.
 
-use super::list::List;
+use super::List;
 use super::{Mapper, granule_reason, join_segment, round_up, total_len};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
@@ -54,7 +54,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Makes a plan with two empty lists.
-    pub(super) const fn new(direct: &'a mut List<Segment>, bounced: &'a mut Vec<Bounced>) -> Self {
+    pub(super) fn new(direct: &'a mut List<Segment>, bounced: &'a mut Vec<Bounced>) -> Self {
         Self {
             targets: List::new(),
             direct,
@@ -367,8 +367,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 self.bounce_run(device, &[part], guard.granule - 1, plan)?;
             } else {
                 // Not joined to a previous slot, even if they are adjacent.
-                plan.targets.push(part)?;
-                plan.direct.push(part)?;
+                super::append(&mut plan.targets, part)?;
+                super::append(plan.direct, part)?;
             }
             // The segment may end at the last address; nothing follows it then.
             at = PhysAddr::new(at.get().wrapping_add(len));
@@ -388,18 +388,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut sources = List::new();
         for &segment in group {
             if !join_segment(sources.last_mut(), segment)? {
-                sources.push(segment)?;
+                super::append(&mut sources, segment)?;
             }
         }
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
         // Reserves list entries first, so that a failure need not release slots.
-        plan.targets.reserve(1)?;
+        super::reserve(&mut plan.targets, 1)?;
         let bytes = size_of::<Bounced>();
         let room = plan.bounced.try_reserve(1);
         room.map_err(|_| super::heap_exhausted(bytes))?;
         let (at, slots) = self.take_slots(device, (keep, mask), len)?;
         // Not joined to a previous run: another device's slots must never be part of a segment.
-        plan.targets.push(Segment::pages(at, len))?;
+        super::append(&mut plan.targets, Segment::pages(at, len))?;
         plan.bounced.push(Bounced {
             at,
             len,
@@ -483,17 +483,18 @@ fn refusal(bytes: u64) -> Error {
 
 /// Appends segments unchanged.
 fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
-    list.reserve(segments.len())?;
+    super::reserve(list, segments.len())?;
     // Not joined: segments that are adjacent by chance may be apart in the table.
     for &segment in segments {
-        list.push(Segment {
+        let segment = Segment {
             kind: if attrs.contains(Attrs::MMIO) {
                 SegmentKind::Physical
             } else {
                 segment.kind
             },
             ..segment
-        })?;
+        };
+        super::append(list, segment)?;
     }
     Ok(())
 }

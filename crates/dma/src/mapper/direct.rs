@@ -1,7 +1,7 @@
 //! Bus addresses: the device's segments, and mapping without an IOMMU.
 
+use super::List;
 use super::layout::{Output, Shape, one_segment_refusal, push_counted, with_whole_length};
-use super::list::List;
 use super::{Mapper, total_len};
 use crate::{
     Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Locks, PhysAddr, Platform, Reason, Segment,

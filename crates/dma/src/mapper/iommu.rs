@@ -9,8 +9,8 @@
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
+use super::List;
 use super::layout::{Layouter, Report, Shape, check_one_run, with_whole_length};
-use super::list::List;
 use super::{At, IovaRange, Mapper, Slot};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::ranges::RangeRoom;

@@ -8,7 +8,7 @@
 //! padding is a hole. Linux maps memory behind the segment there, which exposes other owners'
 //! memory to the device.
 
-use super::list::List;
+use super::List;
 use super::{granule_reason, round_up, total_len};
 use crate::{
     Caching, Constraint, Direction, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment,
@@ -34,7 +34,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Makes an empty list. The limits must be [valid](Limits::is_valid).
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             segments: List::new(),
@@ -202,7 +202,7 @@ pub(super) struct Finalise {
 }
 
 impl Finalise {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             segments: List::new(),
@@ -320,7 +320,7 @@ pub(super) fn push_counted(
             u64::from(limits.max_segments),
         )));
     }
-    list.push(DmaSegment { addr, len })
+    super::append(list, DmaSegment { addr, len })
 }
 
 /// Builds the device's segments, in either mode.
@@ -331,7 +331,7 @@ pub(super) enum Report {
 }
 
 impl Report {
-    pub(super) const fn new(mode: SegmentMode, limits: Limits) -> Self {
+    pub(super) fn new(mode: SegmentMode, limits: Limits) -> Self {
         match mode {
             SegmentMode::Contiguous => Self::Contiguous(Output::new(limits)),
             SegmentMode::Compatible => Self::Compatible(Finalise::new(limits)),

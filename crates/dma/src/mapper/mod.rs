@@ -11,7 +11,6 @@ mod direct;
 mod flush;
 mod iommu;
 mod layout;
-mod list;
 mod ops;
 mod placed;
 mod runs;
@@ -20,9 +19,9 @@ mod spares;
 mod stuck;
 mod sync;
 
-use list::List;
 use runs::{
-    collect, copy_segments, join_segment, push, push_segment, push_within, room_for_runs, total_len,
+    List, append, collect, copy_segments, join_segment, push, push_segment, push_within, reserve,
+    room_for_runs, total_len,
 };
 pub(crate) use single::{Facts, Wanted};
 

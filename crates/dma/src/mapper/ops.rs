@@ -1,8 +1,8 @@
 //! [`DmaOps`] over a platform.
 
+use super::List;
 use super::bounce::Plan;
 use super::layout::Shape;
-use super::list::List;
 use super::{
     Alloc, At, Facts, Mapper, Mapping, MemoryOwner, Table, Vmap, Wanted, collect, copy_segments,
     push_segment, total_len,

@@ -3,6 +3,25 @@
 use super::heap_exhausted;
 use crate::{Error, Segment};
 use alloc::vec::Vec;
+use smallvec::SmallVec;
+
+/// A list that needs no heap for its first item, because most mapped memory is one run.
+pub(super) type List<T> = SmallVec<[T; 1]>;
+
+/// Makes sure that `more` items can be appended; returns an error if memory runs out.
+#[inline]
+pub(super) fn reserve<T>(list: &mut List<T>, more: usize) -> Result<(), Error> {
+    list.try_reserve(more)
+        .map_err(|_| heap_exhausted(size_of::<T>().saturating_mul(more)))
+}
+
+/// Appends an item; returns an error if memory runs out.
+#[inline]
+pub(super) fn append<T>(list: &mut List<T>, item: T) -> Result<(), Error> {
+    reserve(list, 1)?;
+    list.push(item);
+    Ok(())
+}
 
 /// Appends an item; returns an error if memory runs out.
 pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 //! unchanged. It makes no plan and no bounce copy, and locks the device's state once to map and
 //! once to unmap.
 
+use super::List;
 use super::flush::give_back;
 use super::iommu::{prot, take_range};
 use super::layout::to_boundary;
-use super::list::List;
 use super::sync::maintain;
 use super::{At, IovaRange, Mapper, Mapping, Slot, round_up};
 use crate::iova::IovaAlign;
@@ -105,8 +105,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             owner: self.id,
             at,
             direction: wanted.direction,
-            output: List::One(DmaSegment { addr, len }),
-            direct: List::One(segment),
+            output: List::from_buf([DmaSegment { addr, len }]),
+            direct: List::from_buf([segment]),
             bounced: Vec::new(),
             iova,
             needs_sync: wanted.needs_sync(info),
