@@ -118,7 +118,7 @@ pub use observer::{Cx, MissingSync, Observer, SyncKind};
 #[cfg(feature = "managed")]
 pub use shared::Placer;
 pub use shared::{
-    Attachment, Backing, Closed, Holder, HolderKind, Holders, Shared, Spec, UserKind, intersect,
+    Attachment, Backing, Closed, Holder, HolderKind, Shared, Spec, UserKind, intersect,
 };
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};

@@ -13,7 +13,7 @@ mod state;
 
 pub use access::intersect;
 pub use attach::Attachment;
-pub use holders::{Holder, HolderKind, Holders};
+pub use holders::{Holder, HolderKind};
 #[cfg(feature = "managed")]
 pub use placing::Placer;
 
@@ -268,11 +268,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// The attached devices.
     pub fn attachments(&self) -> &L {
         &self.list
-    }
-
-    /// Who holds the memory, and since when.
-    pub fn holders(&self) -> Holders<'_, O, L> {
-        Holders::new(self)
     }
 
     /// Describes `len_bytes` from `offset` for mapping into a program. The host counts the

@@ -68,4 +68,4 @@ mod walk;
 pub use arm::MAIR;
 pub use layout::{Config, EmptyTables, Format};
 pub use table::{PageTable, Retired, TableMemory};
-pub use walk::{Fault, FaultCause, Leaf, Leaves};
+pub use walk::{Fault, FaultCause, Leaf};

@@ -1,7 +1,7 @@
 //! Looking up I/O addresses in page tables.
 
 use super::entry::Entry;
-use super::table::{PageTable, TableMemory};
+use super::table::{PageTable, Path, TableMemory};
 use crate::{Iova, PhysAddr, Prot};
 
 /// A page or block.
@@ -65,15 +65,11 @@ impl PageTable {
         }
         let path = self.descend(mem, iova.get(), 0);
         let level = geo.level(path.height);
-        let len = geo.size(path.height);
         match geo.decode(path.height, path.entry) {
-            Entry::Leaf(phys) => Ok(Leaf {
-                iova: Iova::new(iova.get() & !(len - 1)),
-                phys: PhysAddr::new(phys),
-                len,
-                prot: geo.prot(path.entry),
-                level,
-            }),
+            Entry::Leaf(phys) => {
+                let base = iova.get() & !(geo.size(path.height) - 1);
+                Ok(self.leaf(&path, base, phys))
+            }
             Entry::Empty => Err(Fault {
                 level,
                 cause: FaultCause::NotPresent,
@@ -92,48 +88,34 @@ impl PageTable {
         mem: &'a M,
         first: Iova,
         last: Iova,
-    ) -> Leaves<'a, M> {
-        let end = self.geometry.input_end();
-        Leaves {
-            table: self,
-            mem,
-            next: first.get(),
-            // The last input address lies below 2^57.
-            end: end.min(last.get().saturating_add(1)),
-        }
-    }
-}
-
-/// Iterator over the pages and blocks of a range, in order.
-#[derive(Debug)]
-pub struct Leaves<'a, M: ?Sized> {
-    table: &'a PageTable,
-    mem: &'a M,
-    next: u64,
-    end: u64,
-}
-
-impl<M: TableMemory + ?Sized> Iterator for Leaves<'_, M> {
-    type Item = Leaf;
-
-    fn next(&mut self) -> Option<Leaf> {
-        let geo = &self.table.geometry;
-        while self.next < self.end {
-            let at = self.next;
-            let path = self.table.descend(self.mem, at, 0);
-            let len = geo.size(path.height);
-            let base = at & !(len - 1);
-            self.next = base + len;
-            if let Entry::Leaf(phys) = geo.decode(path.height, path.entry) {
-                return Some(Leaf {
-                    iova: Iova::new(base),
-                    phys: PhysAddr::new(phys),
-                    len,
-                    prot: geo.prot(path.entry),
-                    level: geo.level(path.height),
-                });
+    ) -> impl Iterator<Item = Leaf> + 'a {
+        let geo = &self.geometry;
+        let mut next = first.get();
+        // The last input address lies below 2^57.
+        let end = geo.input_end().min(last.get().saturating_add(1));
+        core::iter::from_fn(move || {
+            while next < end {
+                let path = self.descend(mem, next, 0);
+                let len = geo.size(path.height);
+                let base = next & !(len - 1);
+                next = base + len;
+                if let Entry::Leaf(phys) = geo.decode(path.height, path.entry) {
+                    return Some(self.leaf(&path, base, phys));
+                }
             }
+            None
+        })
+    }
+
+    /// Describes the page or block at the end of a path.
+    fn leaf(&self, path: &Path, iova: u64, phys: u64) -> Leaf {
+        let geo = &self.geometry;
+        Leaf {
+            iova: Iova::new(iova),
+            phys: PhysAddr::new(phys),
+            len: geo.size(path.height),
+            prot: geo.prot(path.entry),
+            level: geo.level(path.height),
         }
-        None
     }
 }

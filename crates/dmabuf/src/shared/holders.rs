@@ -29,66 +29,23 @@ pub struct Holder<D> {
     pub since_ns: u64,
 }
 
-/// Iterates over the holders of a [`Shared`] memory: handles first, then devices.
-pub struct Holders<'a, O: DmaOps, L: Store<Attachment<O>>> {
-    shared: &'a Shared<O, L>,
-    step: u8,
-    last: Option<L::Key>,
-}
-
-impl<'a, O: DmaOps, L: Store<Attachment<O>>> Holders<'a, O, L> {
-    pub(crate) fn new(shared: &'a Shared<O, L>) -> Self {
-        Self {
-            shared,
-            step: 0,
-            last: None,
-        }
-    }
-
-    fn vmap(&self) -> Option<Holder<O::Device>> {
-        let users = self.shared.state.vmaps();
-        (users.count > 0).then_some(Holder {
-            kind: HolderKind::Vmap,
+impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// Who holds the memory, and since when: handles first, then devices.
+    pub fn holders(&self) -> impl Iterator<Item = Holder<O::Device>> {
+        let kinds = [UserKind::Plane, UserKind::Mapping, UserKind::Export];
+        let handles = kinds.map(|kind| (HolderKind::User(kind), self.state.users(kind)));
+        let vmap = (HolderKind::Vmap, self.state.vmaps());
+        let handles = handles.into_iter().chain([vmap]);
+        let held = handles.filter(|(_, users)| users.count > 0);
+        let owner = self.device();
+        let held = held.map(move |(kind, users)| Holder {
+            kind,
             count: users.count,
-            device: None,
+            device: owner.filter(|_| kind == HolderKind::User(UserKind::Plane)),
             since_ns: users.since_ns,
-        })
-    }
-
-    fn handle(&self, kind: UserKind) -> Option<Holder<O::Device>> {
-        let users = self.shared.state.users(kind);
-        (users.count > 0).then_some(Holder {
-            kind: HolderKind::User(kind),
-            count: users.count,
-            device: match kind {
-                UserKind::Plane => self.shared.device(),
-                UserKind::Mapping | UserKind::Export => None,
-            },
-            since_ns: users.since_ns,
-        })
-    }
-}
-
-impl<O: DmaOps, L: Store<Attachment<O>>> Iterator for Holders<'_, O, L> {
-    type Item = Holder<O::Device>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.step < 4 {
-            let found = match self.step {
-                0 => self.handle(UserKind::Plane),
-                1 => self.handle(UserKind::Mapping),
-                2 => self.handle(UserKind::Export),
-                _ => self.vmap(),
-            };
-            self.step += 1;
-            if found.is_some() {
-                return found;
-            }
-        }
-        let key = self.shared.attachments().next(self.last)?;
-        self.last = Some(key);
-        let attachment = self.shared.attachments().get(key)?;
-        Some(Holder {
+        });
+        let attached = self.keys().filter_map(|key| self.list.get(key));
+        held.chain(attached.map(|attachment| Holder {
             kind: match attachment.direction() {
                 Some(direction) => HolderKind::Mapped(direction),
                 None => HolderKind::Attached,
@@ -96,6 +53,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Iterator for Holders<'_, O, L> {
             count: 1,
             device: Some(attachment.device()),
             since_ns: attachment.since_ns(),
-        })
+        }))
+    }
+
+    /// The keys of the attached devices.
+    pub(super) fn keys(&self) -> impl Iterator<Item = L::Key> {
+        let list = &self.list;
+        core::iter::successors(list.next(None), |key| list.next(Some(*key)))
     }
 }

@@ -73,14 +73,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Returns whether the memory cannot be moved: a device uses it now, or has it mapped and does
     /// not follow moves, or the CPU has it mapped for a driver.
     pub fn is_pinned(&self) -> bool {
-        let mut at = self.list.next(None);
-        while let Some(key) = at {
-            if self.list.get(key).is_some_and(Attachment::is_pinned) {
-                return true;
-            }
-            at = self.list.next(Some(key));
-        }
-        self.vmapped().is_some()
+        let mut attached = self.keys().filter_map(|key| self.list.get(key));
+        attached.any(Attachment::is_pinned) || self.vmapped().is_some()
     }
 
     /// Places lazily placed memory where all attached devices can use it, at its first use or once
@@ -133,11 +127,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     fn find(&mut self, ops: &O, placer: &(impl Placer<O> + ?Sized)) -> Result<Placement, Error> {
-        let list = &self.list;
-        let keys = core::iter::successors(list.next(None), |key| list.next(Some(*key)));
-        let mut devices = keys.filter_map(|key| Some(list.get(key)?.device()));
         let is_mapped = self.state.users(crate::UserKind::Mapping).count > 0;
-        let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
+        let found = {
+            let attached = self.keys().filter_map(|key| self.list.get(key));
+            let mut devices = attached.map(Attachment::device);
+            placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped)
+        };
         if found.is_err() {
             // The next attachment of a device starts a new attempt.
             if self.state.place == PlaceState::Outgrown {

@@ -12,8 +12,8 @@ use crate::solve::{
 };
 use crate::{
     Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
-    Holder, HolderKind, Holders, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
-    SyncKind, Table, UserKind, Vma,
+    Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec, SyncKind,
+    Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma::fake::Mutexes;
@@ -26,7 +26,7 @@ fn types_say_which_threads_they_may_visit() {
     fn one_thread<T: Send>() {}
     // With all that a host has in it.
     any_thread::<(Shared<Ops, Attached>, Cx<'_, Ops, Log>)>();
-    any_thread::<(Attachment<Ops>, Holders<'_, Ops, Attached>, Slab<u8>)>();
+    any_thread::<(Attachment<Ops>, Slab<u8>)>();
     any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
     any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
