@@ -10,7 +10,8 @@ use core::fmt;
 pub type Timecode = [u8; 16];
 
 /// The token is no longer valid: the buffer went back to the program, or its memory was freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the buffer is no longer the device's")]
 pub struct Stale;
 
 /// One plane, as a driver sees it.
@@ -269,17 +270,9 @@ impl Ownership {
 #[must_use = "dropping the token returns the buffer with an error"]
 pub struct Active<C> {
     ownership: Arc<Ownership>,
-    index: u32,
+    facts: TokenFacts,
     epoch: u64,
-    generation: u64,
-    /// Whether dropping the token returns the buffer.
-    armed: bool,
     planes: [Option<PlaneView<C>>; MAX_PLANES],
-    timestamp_ns: u64,
-    field: u32,
-    timecode: Option<Timecode>,
-    frame_flags: u32,
-    request: Option<RequestId>,
 }
 
 /// Facts about a token's buffer, without the planes.
@@ -292,6 +285,8 @@ pub(crate) struct TokenFacts {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
+    /// Whether dropping the token returns the buffer. Here, it needs no room.
+    pub(crate) armed: bool,
 }
 
 impl<C> Active<C> {
@@ -304,29 +299,22 @@ impl<C> Active<C> {
         ownership.grant(facts.index, facts.generation);
         Self {
             ownership: Arc::clone(ownership),
-            index: facts.index,
+            facts,
             epoch: ownership.epoch(),
-            generation: facts.generation,
-            armed: true,
             planes,
-            timestamp_ns: facts.timestamp_ns,
-            field: facts.field,
-            timecode: facts.timecode,
-            frame_flags: facts.frame_flags,
-            request: facts.request,
         }
     }
 
     /// Returns the buffer's index.
     #[must_use]
     pub fn index(&self) -> u32 {
-        self.index
+        self.facts.index
     }
 
     /// Returns a number that is unique among all tokens of the queue, past ones included.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.facts.generation
     }
 
     /// Returns the queue's epoch when the token was made.
@@ -338,7 +326,10 @@ impl<C> Active<C> {
     /// Returns whether the device no longer owns the buffer.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.ownership.epoch() != self.epoch || !self.ownership.is_live(self.index, self.generation)
+        self.ownership.epoch() != self.epoch
+            || !self
+                .ownership
+                .is_live(self.facts.index, self.facts.generation)
     }
 
     /// Returns the planes of the buffer, in order.
@@ -367,32 +358,32 @@ impl<C> Active<C> {
     /// 0.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {
-        self.timestamp_ns
+        self.facts.timestamp_ns
     }
 
     /// Returns `V4L2_FIELD_*`: the program's value on OUTPUT, or the value that the driver set in
     /// `buf_prepare`.
     #[must_use]
     pub fn field(&self) -> u32 {
-        self.field
+        self.facts.field
     }
 
     /// Returns the program's timecode (OUTPUT).
     #[must_use]
     pub fn timecode(&self) -> Option<Timecode> {
-        self.timecode
+        self.facts.timecode
     }
 
     /// Returns the program's frame flags (OUTPUT).
     #[must_use]
     pub fn frame_flags(&self) -> u32 {
-        self.frame_flags
+        self.facts.frame_flags
     }
 
     /// Returns the media request that queued the buffer.
     #[must_use]
     pub fn request(&self) -> Option<RequestId> {
-        self.request
+        self.facts.request
     }
 
     /// Returns the state that the token shares with its queue.
@@ -409,16 +400,17 @@ impl<C> Active<C> {
         if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
             return Err(Stale);
         }
-        self.armed = false;
-        self.ownership.revoke(self.index);
-        Ok((self.index, self.generation))
+        self.facts.armed = false;
+        self.ownership.revoke(self.facts.index);
+        Ok((self.facts.index, self.facts.generation))
     }
 }
 
 impl<C> Drop for Active<C> {
     fn drop(&mut self) {
-        if self.armed {
-            self.ownership.drop_token(self.index, self.generation);
+        if self.facts.armed {
+            self.ownership
+                .drop_token(self.facts.index, self.facts.generation);
         }
     }
 }
@@ -426,9 +418,9 @@ impl<C> Drop for Active<C> {
 impl<C: fmt::Debug> fmt::Debug for Active<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Active")
-            .field("index", &self.index)
+            .field("index", &self.facts.index)
             .field("epoch", &self.epoch)
-            .field("generation", &self.generation)
+            .field("generation", &self.facts.generation)
             .field("stale", &self.is_stale())
             .finish_non_exhaustive()
     }

@@ -1,7 +1,6 @@
 //! Settings of a queue, fixed when it is made.
 
 use bitflags::bitflags;
-use core::fmt;
 use vb3_plane::Direction;
 
 /// Maximum number of planes of one buffer (`VIDEO_MAX_PLANES`).
@@ -231,17 +230,20 @@ impl<Dev: Copy> Config<Dev> {
 }
 
 /// The error in a [`Config`] (EINVAL).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No memory model is offered.
+    #[error("no memory model offered")]
     NoMemoryModel,
     /// The page size is not supported.
+    #[error("page shift {shift} is not supported")]
     PageShift {
         /// The shift given.
         shift: u32,
     },
     /// `max_num_buffers` is out of range.
+    #[error("limit of {max} buffers is not in {least} to {most}")]
     MaxBuffers {
         /// The value given.
         max: u32,
@@ -252,34 +254,17 @@ pub enum ConfigError {
     },
     /// Media requests are allowed, but a minimum number of buffers must be queued before the driver
     /// starts.
+    #[error("media requests, and {min} buffers needed before starting")]
     RequestsWithMinBuffers {
         /// Buffers that must be queued.
         min: u32,
     },
     /// The queue needs more buffers than it may have.
+    #[error("{min} buffers needed, {max} possible")]
     MinBuffers {
         /// Buffers needed.
         min: u32,
         /// Buffers allowed.
         max: u32,
     },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoMemoryModel => f.write_str("no memory model offered"),
-            Self::PageShift { shift } => write!(f, "page shift {shift} is not supported"),
-            Self::MaxBuffers { max, least, most } => {
-                write!(f, "limit of {max} buffers is not in {least} to {most}")
-            }
-            Self::RequestsWithMinBuffers { min } => {
-                write!(
-                    f,
-                    "media requests, and {min} buffers needed before starting"
-                )
-            }
-            Self::MinBuffers { min, max } => write!(f, "{min} buffers needed, {max} possible"),
-        }
-    }
 }

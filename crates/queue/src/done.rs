@@ -170,6 +170,7 @@ impl<M: MemOps> Queue<M> {
             timecode: buffer.timecode,
             frame_flags: buffer.frame_flags,
             request: buffer.request,
+            armed: true,
         };
         let views = buffer.views();
         Ok(Active::new(&self.ownership, facts, views))

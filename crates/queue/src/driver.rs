@@ -1,7 +1,6 @@
 //! Interface between a queue and the driver of its device.
 
 use crate::{Active, MAX_PLANES, RequestId, Timecode};
-use core::fmt;
 
 /// `V4L2_FIELD_NONE`.
 const FIELD_NONE: u32 = 1;
@@ -59,16 +58,9 @@ impl PlaneSizes {
 }
 
 /// Errno of a driver's error. The caller gets it unchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("driver error, errno {0}")]
 pub struct DriverError(pub i32);
-
-impl fmt::Display for DriverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "driver error, errno {}", self.0)
-    }
-}
-
-impl core::error::Error for DriverError {}
 
 /// A buffer in QBUF or PREPARE_BUF, as the driver sees it and may change it.
 #[derive(Debug)]

@@ -1,27 +1,33 @@
 //! One error type, with the numbers that explain it.
 
-use crate::{ConfigError, DriverError, Memory, RequestState, Stale};
+use crate::{ConfigError, DriverError, Memory, RequestState};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
 /// Another activity that prevents a call for now (EBUSY).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Busy {
     /// read() or write() emulation uses the queue.
+    #[error("read() or write() uses the queue")]
     FileIo,
     /// The queue streams.
+    #[error("the queue is streaming")]
     Streaming,
     /// Another caller waits in DQBUF, read() or write().
+    #[error("another caller waits for a buffer")]
     Waiting,
     /// The queue has buffers, so read() and write() cannot start.
+    #[error("the queue has buffers already")]
     HasBuffers,
     /// read() and write() work on buffers of one plane only; the buffers have `planes`.
+    #[error("read() and write() need one plane, the format has {planes}")]
     SeveralPlanes {
         /// Planes of a buffer.
         planes: u32,
     },
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
+    #[error("a streaming queue stays {found:?}, wanted {wanted:?}")]
     ModelFixed {
         /// The model asked for.
         wanted: Memory,
@@ -29,20 +35,25 @@ pub enum Busy {
         found: Memory,
     },
     /// The program does not own the buffer, so it cannot be removed.
+    #[error("buffer {index} is queued")]
     BufferOwned {
         /// Its index.
         index: u32,
     },
     /// Buffers were queued directly. Requests cannot queue any until the queue is cancelled.
+    #[error("buffers are queued without media requests until STREAMOFF")]
     UsesQbuf,
     /// Requests have queued buffers. None can be queued directly until the queue is cancelled.
+    #[error("buffers are queued by media requests until STREAMOFF")]
     UsesRequests,
     /// The media request is queued or complete.
+    #[error("the media request is {state:?}")]
     Request {
         /// State of the request.
         state: RequestState,
     },
     /// The media request already has a buffer of this queue.
+    #[error("the media request has buffer {index} of this queue already")]
     RequestHasBuffer {
         /// Its index.
         index: u32,
@@ -50,15 +61,17 @@ pub enum Busy {
 }
 
 /// A wrong argument, or a call in the wrong state (EINVAL).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {
     /// The queue does not offer this memory model.
+    #[error("{wanted:?} memory is not offered")]
     ModelNotOffered {
         /// The model asked for.
         wanted: Memory,
     },
     /// The buffers have another memory model.
+    #[error(fmt = mismatch)]
     ModelMismatch {
         /// The model asked for.
         wanted: Memory,
@@ -66,8 +79,10 @@ pub enum Invalid {
         found: Option<Memory>,
     },
     /// The buffers have another coherency.
+    #[error("the buffers have another coherency")]
     CoherencyMismatch,
     /// No such buffer.
+    #[error("no buffer {index} (of {buffers})")]
     Index {
         /// Requested index.
         index: u32,
@@ -75,6 +90,7 @@ pub enum Invalid {
         buffers: u32,
     },
     /// The range has no buffer at some index, or exceeds the queue.
+    #[error("no {count} buffers from {first} (of {buffers})")]
     Range {
         /// First index.
         first: u32,
@@ -84,6 +100,7 @@ pub enum Invalid {
         buffers: u32,
     },
     /// No such plane, or too few planes.
+    #[error("{given} given, {planes} planes")]
     Planes {
         /// The given value.
         given: u32,
@@ -91,10 +108,13 @@ pub enum Invalid {
         planes: u32,
     },
     /// The driver returned no planes.
+    #[error("the driver named no plane")]
     NoPlanes,
     /// No plane, too many planes, or a size of zero.
+    #[error("no plane, too many planes, or a size of zero")]
     PlaneSizes,
     /// The driver named a device for a plane that is not in the queue's configuration.
+    #[error("the driver named device {wanted} for plane {plane}; there is none")]
     AllocDev {
         /// Plane index.
         plane: u32,
@@ -102,23 +122,28 @@ pub enum Invalid {
         wanted: u32,
     },
     /// A plane's source does not match the queue's memory model.
+    #[error("plane {plane} has a wrong kind of source")]
     Source {
         /// Plane index.
         plane: u32,
     },
     /// The buffer is not in a state for this call (already queued or prepared).
+    #[error("buffer {index} is queued or prepared already")]
     State {
         /// Its index.
         index: u32,
     },
     /// PREPARE_BUF does not accept a media request.
+    #[error("PREPARE_BUF takes no request")]
     Request,
     /// The file descriptor is not a media request of the device.
+    #[error("fd {fd} is no media request of the device")]
     NoRequest {
         /// The descriptor's number in the program.
         fd: i32,
     },
     /// The file descriptor is not a dma-buf.
+    #[error("fd {fd} of plane {plane} is no dma-buf")]
     NoDmaBuf {
         /// Plane index.
         plane: u32,
@@ -126,6 +151,7 @@ pub enum Invalid {
         fd: i32,
     },
     /// A plane is smaller than the format needs.
+    #[error("plane {plane} needs {wanted} bytes, has {found}")]
     LengthBelowSetup {
         /// Plane index.
         plane: u32,
@@ -135,6 +161,7 @@ pub enum Invalid {
         found: u64,
     },
     /// More payload than the plane holds.
+    #[error("payload {wanted} in plane {plane} of {found} bytes")]
     PayloadAboveLength {
         /// Plane index.
         plane: u32,
@@ -144,6 +171,7 @@ pub enum Invalid {
         found: u64,
     },
     /// The data would begin at or after the end of the payload.
+    #[error("data offset {offset} in {payload} bytes of plane {plane}")]
     DataOffset {
         /// Plane index.
         plane: u32,
@@ -153,10 +181,13 @@ pub enum Invalid {
         payload: u64,
     },
     /// OUTPUT buffers cannot have the field order ALTERNATE.
+    #[error("field ALTERNATE on an OUTPUT queue")]
     FieldAlternate,
     /// The queue does not stream.
+    #[error("the queue is not streaming")]
     NotStreaming,
     /// Too few buffers to stream.
+    #[error("{wanted} buffers needed, {found} there")]
     TooFewBuffers {
         /// Buffers needed.
         wanted: u32,
@@ -164,15 +195,19 @@ pub enum Invalid {
         found: u32,
     },
     /// Only allocated (MMAP) buffers can be exported or mapped.
+    #[error("the buffers are no MMAP buffers")]
     NotMmap,
     /// The mapping is not shared, or lacks the access that the queue's direction needs.
+    #[error("mapping not shared or without the needed access")]
     MapAccess,
     /// No plane has this mmap offset.
+    #[error("no plane at offset {cookie:#x}")]
     Cookie {
         /// Requested offset.
         cookie: u64,
     },
     /// A mapping longer than the plane.
+    #[error("mapping of {wanted} bytes on a plane of {found}")]
     MapLength {
         /// Bytes requested.
         wanted: u64,
@@ -180,37 +215,49 @@ pub enum Invalid {
         found: u64,
     },
     /// The queue does not offer read() or write().
+    #[error("read() or write() is not offered")]
     FileIoNotOffered,
 }
 
 /// Error of a call on a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// EBUSY: another activity prevents the call for now.
-    Busy(Busy),
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// EINVAL: an argument is wrong, or the call is not allowed in this state.
-    Invalid(Invalid),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// EINVAL: the configuration is invalid.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// EAGAIN: no buffer is done yet.
+    #[error("no buffer is done yet")]
     WouldBlock,
     /// EIO: the device has failed; only STREAMOFF clears the error.
+    #[error("the device has failed")]
     QueueError,
     /// EPIPE: the last buffer has been dequeued.
+    #[error("the last buffer has been dequeued")]
     LastBuffer,
     /// EBADR: media requests are not supported.
+    #[error("media requests are not supported")]
     RequestUnsupported,
     /// EBADR: only media requests may queue buffers.
+    #[error("buffers are queued by media requests only")]
     RequestRequired,
     /// ENOENT: the media request has no buffer.
+    #[error("the media request has no buffer")]
     RequestEmpty,
     /// ENOBUFS: the queue is full.
+    #[error("the queue has all its {max} buffers")]
     QueueFull {
         /// Maximum number of buffers.
         max: u32,
     },
     /// ENOMEM: the necessary buffers, or the queue's own tables, could not be allocated.
+    #[error("{wanted} needed, {found} could be allocated")]
     NoMemory {
         /// Buffers (or bytes of a table) needed.
         wanted: u64,
@@ -220,6 +267,7 @@ pub enum Error {
         cause: Option<Reason>,
     },
     /// ENOSPC: read() and write() cannot handle as many buffers as the driver needs.
+    #[error("{wanted} buffers needed, read() and write() handle {max}")]
     TooManyForFileIo {
         /// Buffers the driver needs.
         wanted: u32,
@@ -227,11 +275,14 @@ pub enum Error {
         max: u32,
     },
     /// EFAULT: the program's memory cannot be read or written.
+    #[error("the program's memory is not accessible")]
     Fault,
     /// The memory of a plane was refused, with that error's errno.
-    Plane(PlaneError),
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
     /// The driver refused, with its errno (EIO if it gave none).
-    Driver(DriverError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
 }
 
 impl Error {
@@ -276,179 +327,9 @@ impl Error {
     }
 }
 
-impl From<PlaneError> for Error {
-    fn from(e: PlaneError) -> Self {
-        Self::Plane(e)
+fn mismatch(wanted: &Memory, found: &Option<Memory>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match found {
+        Some(found) => write!(f, "the buffers are {found:?}, wanted {wanted:?}"),
+        None => f.write_str("there are no buffers"),
     }
 }
-
-impl From<DriverError> for Error {
-    fn from(e: DriverError) -> Self {
-        Self::Driver(e)
-    }
-}
-
-impl From<Invalid> for Error {
-    fn from(e: Invalid) -> Self {
-        Self::Invalid(e)
-    }
-}
-
-impl From<Busy> for Error {
-    fn from(e: Busy) -> Self {
-        Self::Busy(e)
-    }
-}
-
-impl From<ConfigError> for Error {
-    fn from(e: ConfigError) -> Self {
-        Self::Config(e)
-    }
-}
-
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FileIo => f.write_str("read() or write() uses the queue"),
-            Self::Streaming => f.write_str("the queue is streaming"),
-            Self::Waiting => f.write_str("another caller waits for a buffer"),
-            Self::HasBuffers => f.write_str("the queue has buffers already"),
-            Self::SeveralPlanes { planes } => {
-                write!(
-                    f,
-                    "read() and write() need one plane, the format has {planes}"
-                )
-            }
-            Self::ModelFixed { wanted, found } => {
-                write!(f, "a streaming queue stays {found:?}, wanted {wanted:?}")
-            }
-            Self::BufferOwned { index } => write!(f, "buffer {index} is queued"),
-            Self::UsesQbuf => {
-                f.write_str("buffers are queued without media requests until STREAMOFF")
-            }
-            Self::UsesRequests => {
-                f.write_str("buffers are queued by media requests until STREAMOFF")
-            }
-            Self::Request { state } => write!(f, "the media request is {state:?}"),
-            Self::RequestHasBuffer { index } => {
-                write!(
-                    f,
-                    "the media request has buffer {index} of this queue already"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ModelNotOffered { wanted } => write!(f, "{wanted:?} memory is not offered"),
-            Self::ModelMismatch {
-                wanted,
-                found: Some(found),
-            } => {
-                write!(f, "the buffers are {found:?}, wanted {wanted:?}")
-            }
-            Self::ModelMismatch { .. } => f.write_str("there are no buffers"),
-            Self::CoherencyMismatch => f.write_str("the buffers have another coherency"),
-            Self::Index { index, buffers } => write!(f, "no buffer {index} (of {buffers})"),
-            Self::Range {
-                first,
-                count,
-                buffers,
-            } => {
-                write!(f, "no {count} buffers from {first} (of {buffers})")
-            }
-            Self::Planes { given, planes } => write!(f, "{given} given, {planes} planes"),
-            Self::PlaneSizes => f.write_str("no plane, too many planes, or a size of zero"),
-            Self::NoPlanes => f.write_str("the driver named no plane"),
-            Self::AllocDev { plane, wanted } => {
-                write!(
-                    f,
-                    "the driver named device {wanted} for plane {plane}; there is none"
-                )
-            }
-            Self::Source { plane } => write!(f, "plane {plane} has a wrong kind of source"),
-            Self::State { index } => write!(f, "buffer {index} is queued or prepared already"),
-            Self::Request => f.write_str("PREPARE_BUF takes no request"),
-            Self::NoRequest { fd } => write!(f, "fd {fd} is no media request of the device"),
-            Self::NoDmaBuf { plane, fd } => write!(f, "fd {fd} of plane {plane} is no dma-buf"),
-            Self::LengthBelowSetup {
-                plane,
-                wanted,
-                found,
-            } => {
-                write!(f, "plane {plane} needs {wanted} bytes, has {found}")
-            }
-            Self::PayloadAboveLength {
-                plane,
-                wanted,
-                found,
-            } => {
-                write!(f, "payload {wanted} in plane {plane} of {found} bytes")
-            }
-            Self::DataOffset {
-                plane,
-                offset,
-                payload,
-            } => {
-                write!(
-                    f,
-                    "data offset {offset} in {payload} bytes of plane {plane}"
-                )
-            }
-            Self::FieldAlternate => f.write_str("field ALTERNATE on an OUTPUT queue"),
-            Self::NotStreaming => f.write_str("the queue is not streaming"),
-            Self::TooFewBuffers { wanted, found } => {
-                write!(f, "{wanted} buffers needed, {found} there")
-            }
-            Self::NotMmap => f.write_str("the buffers are no MMAP buffers"),
-            Self::MapAccess => f.write_str("mapping not shared or without the needed access"),
-            Self::Cookie { cookie } => write!(f, "no plane at offset {cookie:#x}"),
-            Self::MapLength { wanted, found } => {
-                write!(f, "mapping of {wanted} bytes on a plane of {found}")
-            }
-            Self::FileIoNotOffered => f.write_str("read() or write() is not offered"),
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(b) => b.fmt(f),
-            Self::Invalid(i) => i.fmt(f),
-            Self::Config(c) => c.fmt(f),
-            Self::WouldBlock => f.write_str("no buffer is done yet"),
-            Self::QueueError => f.write_str("the device has failed"),
-            Self::LastBuffer => f.write_str("the last buffer has been dequeued"),
-            Self::RequestUnsupported => f.write_str("media requests are not supported"),
-            Self::RequestRequired => f.write_str("buffers are queued by media requests only"),
-            Self::RequestEmpty => f.write_str("the media request has no buffer"),
-            Self::QueueFull { max } => write!(f, "the queue has all its {max} buffers"),
-            Self::NoMemory { wanted, found, .. } => {
-                write!(f, "{wanted} needed, {found} could be allocated")
-            }
-            Self::TooManyForFileIo { wanted, max } => {
-                write!(
-                    f,
-                    "{wanted} buffers needed, read() and write() handle {max}"
-                )
-            }
-            Self::Fault => f.write_str("the program's memory is not accessible"),
-            Self::Plane(e) => e.fmt(f),
-            Self::Driver(e) => e.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for Error {}
-
-impl fmt::Display for Stale {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the buffer is no longer the device's")
-    }
-}
-
-impl core::error::Error for Stale {}

@@ -7,7 +7,6 @@ use crate::{
     QueueBuffer, Session,
 };
 use alloc::vec::Vec;
-use core::fmt;
 use vb3_plane::{Coherency, MemOps};
 
 /// Maximum number of buffers that emulation handles.
@@ -16,16 +15,9 @@ const MAX_BUFFERS: u32 = 32;
 const CHUNK_BYTES: u64 = 64 << 10;
 
 /// The program's memory cannot be read or written (EFAULT).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the program's memory is not accessible")]
 pub struct Fault;
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the program's memory is not accessible")
-    }
-}
-
-impl core::error::Error for Fault {}
 
 /// Destination of read(): the program's memory.
 pub trait Sink {

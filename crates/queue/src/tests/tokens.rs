@@ -179,6 +179,7 @@ fn repeatedly_dropped_index_is_listed_once() {
             timecode: None,
             frame_flags: 0,
             request: None,
+            armed: true,
         };
         Active::<u64>::new(&ownership, facts, Default::default())
     };
