@@ -104,7 +104,7 @@ fn planted(names: &[String]) -> Result<()> {
     let mut rows = Vec::new();
     let mut missed = 0;
     for patch in &patches {
-        sh::quietly(git(&tree.0).arg("apply").arg(patch))?;
+        sh::quietly(git(&tree.0).args(["apply", "-C1"]).arg(patch))?;
         let failure = failure(&build(&tree.0)?, &["--seeds", SEEDS])?;
         sh::quietly(git(&tree.0).args(["checkout", "-q", "."]))?;
         if let Some(line) = &failure {
