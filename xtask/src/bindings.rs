@@ -2,6 +2,8 @@
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
+use quote::ToTokens as _;
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -41,13 +43,14 @@ pub(crate) fn run() -> Result<()> {
             .arg(&header)
             .args(["--", "--target=x86_64-unknown-linux-gnu"]),
     )?;
-    let missing = missing_items(&read(&checked_in)?, &read(&made)?);
+    let missing = missing_items(&read(&checked_in)?, &read(&made)?)?;
     if missing.is_empty() {
         println!("bindings: every item checked in is what the system's headers give");
         return Ok(());
     }
     for item in missing.iter().take(20) {
-        eprintln!("bindings: the headers here give another {item}");
+        let start: String = item.chars().take(60).collect();
+        eprintln!("bindings: the headers here give another {start}");
     }
     bail!(
         "{} items of {} differ from {}; if the headers are newer, look at them and copy the file",
@@ -72,45 +75,27 @@ fn arguments(path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Items of `ours` that `theirs` lacks, by their first line. Newer headers only add, so that what
+/// Items of `ours` that `theirs` lacks. Newer headers only add, so that what
 /// `theirs` has beyond is no difference.
-fn missing_items(ours: &str, theirs: &str) -> Vec<String> {
-    let theirs: std::collections::HashSet<String> = items(theirs).into_iter().collect();
-    items(ours)
-        .into_iter()
-        .filter(|item| !theirs.contains(item))
-        .map(|item| item.chars().take(60).collect())
-        .collect()
+fn missing_items(ours: &str, theirs: &str) -> Result<Vec<String>> {
+    let theirs = HashSet::<String>::from_iter(items(theirs)?);
+    let mut missing = items(ours)?;
+    missing.retain(|item| !theirs.contains(item));
+    Ok(missing)
 }
 
-/// The items of a file, white space aside: formatting is no difference. Attributes stay with the
-/// item they stand before.
-fn items(text: &str) -> Vec<String> {
-    let mut items = Vec::new();
-    let mut item = String::new();
-    let mut depth = 0_i64;
-    for line in text.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with("//") || line.starts_with("#!") {
-            continue;
-        }
-        item.extend(line.chars().filter(|c| !c.is_whitespace()));
-        for c in line.chars() {
-            depth += match c {
-                '{' | '(' | '[' => 1,
-                '}' | ')' | ']' => -1,
-                _ => 0,
-            };
-        }
-        if depth == 0 && (line.ends_with(';') || line.ends_with('}')) {
-            // A trailing comma depends on how a list is broken into lines.
-            items.push(
-                std::mem::take(&mut item)
-                    .replace(",}", "}")
-                    .replace(",)", ")"),
-            );
-        }
-    }
-    items
+/// The items of a file with their attributes, as tokens: formatting is no difference.
+fn items(text: &str) -> Result<Vec<String>> {
+    let file = syn::parse_file(text).context("bindings that are not Rust")?;
+    // A trailing comma depends on how a list is broken into lines.
+    let text = |item: syn::Item| {
+        let tokens = item.into_token_stream().to_string();
+        tokens
+            .replace(" , }", " }")
+            .replace(", }", " }")
+            .replace(", )", ")")
+    };
+    Ok(file.items.into_iter().map(text).collect())
 }
 
 #[cfg(test)]
@@ -123,8 +108,8 @@ mod tests {
             "pub const A: u32 = 1;\n#[repr(C)]\npub struct S {\n    pub a: [u8; 2usize],\n}\n";
         let same = "pub const   A : u32 = 1;\n#[repr(C)]\npub struct S { pub a: [u8; 2usize] }\n\
                     pub const NEW: u32 = 2;\n";
-        assert_eq!(missing_items(ours, same), Vec::<String>::new());
+        assert_eq!(missing_items(ours, same).unwrap(), [""; 0]);
         let other = same.replace("= 1", "= 3").replace("2usize]", "4usize]");
-        assert_eq!(missing_items(ours, &other).len(), 2);
+        assert_eq!(missing_items(ours, &other).unwrap().len(), 2);
     }
 }

@@ -2,10 +2,8 @@
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, ensure};
-use std::ffi::OsString;
 use std::process::Command;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +41,7 @@ impl FromStr for Part {
 
 /// The end-to-end tests, with the features that all of the workspace's tests have: a second command
 /// builds nothing again.
-const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
+pub(crate) const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
 /// The tests of libraries, and those of model checkers; not `e2e`, and not `intercept`'s `program`.
 const UNIT: [&str; 6] = ["test", "--workspace", "--lib", "--bins", "--test", "[!ep]*"];
 const DOC: [&str; 3] = ["test", "--workspace", "--doc"];
@@ -100,25 +98,21 @@ fn names_of(part: Part) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs end-to-end tests one after the other, with a seed, drawn and printed if not given, and more
-/// variables.
+/// Runs end-to-end tests one after the other, with numbers in their environment.
 ///
 /// # Errors
 /// As [`test()`].
-pub(crate) fn with_seed(
+pub(crate) fn one_by_one(
     filter: &str,
-    (variable, seed): (&str, Option<u32>),
-    variables: impl IntoIterator<Item = (&'static str, OsString)>,
+    numbers: impl IntoIterator<Item = (&'static str, u32)>,
 ) -> Result<()> {
     setup::install(setup::ALL)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = seed.unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
-    eprintln!("seed {seed}");
     let mut cargo = sh::cargo();
     cargo.args(E2E).args(["--", filter, "--include-ignored"]);
     cargo.args(["--nocapture", "--test-threads=1"]);
     cargo.env("VB3_TESTS_NEED_ALL", "1");
-    sh::run(cargo.env(variable, seed.to_string()).envs(variables))
+    let numbers = numbers.into_iter();
+    sh::run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
 }
 
 /// Everything that must pass: what CI runs.

@@ -1,22 +1,36 @@
 //! The demo. An unmodified program streams a real clip without a copy, on several machines: from a
-//! camera to a display, and from a decoder through a converter to a display.
+//! camera to a display, and from a decoder through a converter to a display. ffmpeg compares the
+//! frames that the display recorded, and draws them.
 
-mod camera;
-mod clip;
-mod decoder;
-mod report;
-mod run;
+mod frames;
 
-use crate::pictures::{self, Rgb, Row};
-use crate::{setup, sh, table};
+use crate::{clip, setup, sh, table};
 use anyhow::{Context as _, Result, ensure};
-use clip::Clip;
+use frames::{Clip, hashes, lowest_psnr};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
 
-/// Pictures in a row of the contact sheet, and their width in pixels.
-const SHOTS: u32 = 6;
-const SHOT_WIDTH: usize = 200;
+/// Width of the converter's pictures: half of the demo clip's.
+const CONVERTED_WIDTH: u32 = 640;
+/// Fewest decibels between a frame and its model. Two good scalers differ by less.
+const MIN_PSNR_DB: f64 = 40.0;
+/// Longest a machine may take beyond the clip's own time.
+const EXTRA_SECONDS: f64 = 120.0;
+
+/// The table's columns.
+const COLUMNS: [&str; 10] = [
+    "pipeline",
+    "machine",
+    "frames",
+    "fps",
+    "bytes copied",
+    "bytes bounced",
+    "cache syncs",
+    "peak contiguous",
+    "refusals",
+    "shown as it should be",
+];
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -38,37 +52,22 @@ pub(crate) struct Args {
     keep: bool,
 }
 
-/// Result of a machine.
-struct Shown {
-    row: Vec<String>,
-    shots: Vec<Rgb>,
-    skipped: usize,
-    faults: Vec<String>,
+/// A pipeline on a machine.
+struct Run<'a> {
+    pipeline: &'static str,
+    machine: &'a str,
+    /// Where the display records.
+    recorded: PathBuf,
 }
 
-/// What all machines did.
-#[derive(Default)]
-struct DemoOutcome {
+/// The runs so far.
+struct Demo<'a> {
+    vb3: PathBuf,
+    dir: PathBuf,
+    clip: Clip,
+    runs: Vec<Run<'a>>,
     rows: Vec<Vec<String>>,
-    sheet: Vec<Row>,
-    skipped: usize,
     faults: Vec<String>,
-}
-
-impl DemoOutcome {
-    fn add(&mut self, pipeline: &str, machine: &str, shown: Shown) {
-        let mut row = vec![pipeline.to_owned(), machine.to_owned()];
-        row.extend(shown.row);
-        self.rows.push(row);
-        self.sheet.push(Row {
-            label: format!("{machine}: {pipeline}"),
-            pictures: shown.shots,
-        });
-        self.skipped += shown.skipped;
-        let faults = shown.faults.iter();
-        self.faults
-            .extend(faults.map(|fault| format!("{pipeline} on {machine}: {fault}")));
-    }
 }
 
 /// Runs the demo.
@@ -78,83 +77,280 @@ impl DemoOutcome {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::DEMO)?;
     let path = match &args.clip {
-        Some(path) => path
-            .canonicalize()
-            .with_context(|| format!("no clip at {}", path.display()))?,
-        None => crate::clip::fetch()?,
+        Some(path) => {
+            std::fs::canonicalize(path).with_context(|| format!("no clip at {}", path.display()))?
+        }
+        None => clip::fetch()?,
     };
     let vb3 = sh::release_vb3()?;
-    let start = Instant::now();
     let dir = sh::target().join("demo");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let clip = clip::decode(path, args.frames)?;
-    eprintln!(
-        "{}: {}x{}, {} fps, {} frames",
-        clip.path.display(),
-        clip.width,
-        clip.height,
-        ratio(clip.rate),
-        clip.digests.len()
-    );
-    let mut outcome = DemoOutcome::default();
+    let clip = Clip::read(path, args.frames)?;
+    let h264 = clip.as_h264(&dir)?;
+    let mut demo = Demo {
+        vb3,
+        dir,
+        clip,
+        runs: Vec::new(),
+        rows: Vec::new(),
+        faults: Vec::new(),
+    };
     for machine in &args.machine {
-        let shown = camera::stream(&vb3, &dir, machine, &clip, args.frames)
-            .with_context(|| format!("on machine {machine}"))?;
-        outcome.add("camera > display", machine, shown);
+        demo.camera(machine, args.frames)?;
     }
-    let frames = u32::try_from(clip.digests.len()).unwrap_or(u32::MAX);
-    let h264 = clip::as_h264(&clip, &dir, frames)?;
     for machine in args.machine.iter().chain(&args.decoder_machine) {
-        let shown = decoder::stream(&vb3, &dir, machine, &clip, &h264)
-            .with_context(|| format!("on machine {machine}"))?;
-        outcome.add("decoder > converter > display", machine, shown);
+        demo.decoder(machine, &h264)?;
     }
-    conclude(&dir, &outcome, args.keep)?;
-    eprintln!("done in {:.1} s", start.elapsed().as_secs_f32());
-    Ok(())
+    demo.conclude(args.keep)
 }
 
-/// Prints the table, draws the contact sheet, and says what was wrong.
-fn conclude(dir: &Path, outcome: &DemoOutcome, keep: bool) -> Result<()> {
-    let sheet = dir.join("contact-sheet.png");
-    pictures::write_sheet(&sheet, &outcome.sheet)?;
-    let mut header = vec!["pipeline", "machine"];
-    header.extend(report::COLUMNS);
-    println!("{}", table::format(&header, &outcome.rows));
-    println!("contact sheet: {}", sheet.display());
-    if outcome.skipped > 0 {
-        eprintln!(
-            "note: {} frames of the clip found no buffer in time and were not sent",
-            outcome.skipped
+impl<'a> Demo<'a> {
+    /// Camera to display: the frames that a camera plays are shown bit by bit.
+    fn camera(&mut self, machine: &'a str, frames: u32) -> Result<()> {
+        let Clip {
+            width,
+            height,
+            rate,
+            ..
+        } = self.clip;
+        let (n, d) = rate;
+        let run = self.run("camera > display", machine);
+        let devices = [
+            format!(
+                "camera={},format=NV12,size={width}x{height},fps={n}/{d}",
+                in_spec(&self.clip.path)
+            ),
+            format!("display={},format=NV12,fps={n}/{d}", in_spec(&run.recorded)),
+        ];
+        // Without show-preroll-frame=false the sink shows the first frame twice: once in the pause
+        // before playing.
+        let program = format!(
+            "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={frames} \
+             ! video/x-raw,format=NV12,width={width},height={height},framerate={n}/{d} \
+             ! v4l2sink show-preroll-frame=false device=/dev/video1 io-mode=dmabuf-import"
         );
+        let seconds = f64::from(frames) * f64::from(d) / f64::from(n);
+        let report = self.go(&run, &devices, &program, seconds)?;
+        let shown = hashes(&run.recorded, "null", None)?;
+        let (wrong, skipped) = frames::compare(&self.clip.hashes, &shown);
+        if skipped > 0 {
+            eprintln!("note: {skipped} frames of the clip found no buffer in time");
+        }
+        if wrong != 0 {
+            self.fault(
+                &run,
+                &format!("{wrong} frames are not the clip's next ones"),
+            );
+        }
+        if u32::try_from(shown.len()) != Ok(frames) {
+            let shown = shown.len();
+            self.fault(
+                &run,
+                &format!("{frames} frames were sent and {shown} shown"),
+            );
+        }
+        let verdict = if wrong == 0 { "bit by bit" } else { "no" };
+        self.add(run, &report, shown.len(), verdict.to_owned());
+        Ok(())
     }
-    if !keep {
-        for entry in dir.read_dir()?.flatten() {
-            if entry.path().extension().is_some_and(|e| e == "y4m") {
-                let _ = std::fs::remove_file(entry.path());
-            }
+
+    /// Decoder to converter to display, every hop by dma-buf. ffmpeg decodes and scales the same
+    /// stream.
+    fn decoder(&mut self, machine: &'a str, h264: &Path) -> Result<()> {
+        let width = CONVERTED_WIDTH;
+        let height = (self.clip.height * width / self.clip.width).max(2) & !1;
+        let run = self.run("decoder > converter > display", machine);
+        let display = format!("display={},mplane=on,pace=free", in_spec(&run.recorded));
+        let devices = ["h264dec".to_owned(), "convert".to_owned(), display];
+        let program = format!(
+            "filesrc location={} ! qtdemux ! h264parse ! v4l2h264dec capture-io-mode=dmabuf \
+             ! v4l2convert output-io-mode=dmabuf-import capture-io-mode=dmabuf \
+             ! video/x-raw,format=NV12,width={width},height={height} \
+             ! v4l2sink device=/dev/video2 io-mode=dmabuf-import sync=false show-preroll-frame=false",
+            h264.display()
+        );
+        let report = self.go(&run, &devices, &program, 0.0)?;
+        let shown = hashes(&run.recorded, "null", None)?.len();
+        let wanted = hashes(h264, "null", None)?.len();
+        if shown != wanted {
+            self.fault(&run, &format!("{shown} of {wanted} frames were shown"));
+        }
+        let worst = lowest_psnr(&run.recorded, h264, (width, height))?;
+        if worst < MIN_PSNR_DB {
+            self.fault(
+                &run,
+                &format!("a frame is only {worst:.1} dB near to ffmpeg's"),
+            );
+        }
+        self.add(run, &report, shown, format!("{worst:.1} dB at least"));
+        Ok(())
+    }
+
+    fn run(&self, pipeline: &'static str, machine: &'a str) -> Run<'a> {
+        let device = pipeline.split(' ').next().unwrap_or_default();
+        let recorded = self.dir.join(format!("{device}-{machine}.y4m"));
+        Run {
+            pipeline,
+            machine,
+            recorded,
         }
     }
-    for fault in &outcome.faults {
-        eprintln!("FAULT: {fault}");
+
+    /// Runs gst-launch-1.0 with devices for a clip of so many seconds, and gives the report.
+    fn go(&self, run: &Run<'_>, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
+        let report = run.recorded.with_extension("json");
+        let limit = (seconds + EXTRA_SECONDS).ceil().to_string();
+        let mut command = Command::new("timeout");
+        command.arg(&limit).arg(&self.vb3);
+        command.args(["run", "--machine", run.machine]);
+        command.args(devices.iter().flat_map(|device| ["--device", device]));
+        command.arg("--report").arg(&report);
+        command.args(["--", "gst-launch-1.0", "-q"]);
+        command.args(program.split_whitespace());
+        eprintln!("+ {}", sh::shown(&command));
+        sh::quietly(&mut command)
+            .with_context(|| format!("it failed, or did not end in {limit} s"))?;
+        let text =
+            std::fs::read(&report).with_context(|| format!("cannot read {}", report.display()))?;
+        serde_json::from_slice(&text).context("the report is not JSON")
     }
-    ensure!(
-        outcome.faults.is_empty(),
-        "{} faults; the reports are in {}",
-        outcome.faults.len(),
-        dir.display()
-    );
-    println!(
-        "every frame of the camera was shown bit by bit and in order, every decoded frame is as ffmpeg makes it"
-    );
-    Ok(())
+
+    fn fault(&mut self, run: &Run<'_>, fault: &str) {
+        let fault = format!("{} on {}: {fault}", run.pipeline, run.machine);
+        self.faults.push(fault);
+    }
+
+    /// Adds a row to the table, and the faults of a report: copies, no dma-buf at the display,
+    /// something held.
+    fn add(&mut self, run: Run<'a>, report: &Value, frames: usize, verdict: String) {
+        let sums = Sums::of(report);
+        if sums.copied != 0 {
+            self.fault(&run, &format!("{} bytes were copied", sums.copied));
+        }
+        if !sums.is_shared {
+            self.fault(&run, "the display was not fed by dma-buf");
+        }
+        if sums.is_held {
+            self.fault(&run, "something was still held at the end");
+        }
+        let (pipeline, machine) = (run.pipeline.to_owned(), run.machine.to_owned());
+        let mut row = vec![pipeline, machine, frames.to_string()];
+        row.extend(sums.cells(frames));
+        row.push(verdict);
+        self.rows.push(row);
+        self.runs.push(run);
+    }
+
+    /// Prints the table, draws the contact sheet, and says what was wrong.
+    fn conclude(self, keep: bool) -> Result<()> {
+        let sheet = self.dir.join("contact-sheet.png");
+        let label = |run: &Run<'_>| format!("{} - {}", run.machine, run.pipeline);
+        let runs = self.runs.iter();
+        frames::draw(&sheet, runs.map(|run| (label(run), &*run.recorded)))?;
+        println!("{}", table::format(&COLUMNS, &self.rows));
+        println!("contact sheet: {}", sheet.display());
+        if !keep {
+            for run in &self.runs {
+                let _ = std::fs::remove_file(&run.recorded);
+            }
+        }
+        for fault in &self.faults {
+            eprintln!("FAULT: {fault}");
+        }
+        let (faults, dir) = (self.faults.len(), self.dir.display());
+        ensure!(faults == 0, "{faults} faults; the reports are in {dir}");
+        println!(
+            "every frame of the camera was shown bit by bit and in order, every decoded frame is as ffmpeg makes it"
+        );
+        Ok(())
+    }
 }
 
-fn ratio((frames, seconds): (u32, u32)) -> f64 {
-    f64::from(frames) / f64::from(seconds.max(1))
+/// A report, summed over its queues.
+struct Sums {
+    copied: u64,
+    bounced: u64,
+    syncs: u64,
+    refusals: u64,
+    peak: Option<u64>,
+    /// The display's time from its first frame to its last.
+    span_ns: u64,
+    /// The display's frames came as dma-bufs.
+    is_shared: bool,
+    is_held: bool,
 }
 
-/// A command line whose words hold no blanks.
-fn words(line: &str) -> Vec<String> {
-    line.split_whitespace().map(str::to_owned).collect()
+impl Sums {
+    fn of(report: &Value) -> Self {
+        let devices = report["devices"].as_array().into_iter().flatten();
+        let queues = devices.flat_map(|device| device["queues"].as_array().into_iter().flatten());
+        let queues: Vec<&Value> = queues.collect();
+        let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
+        let sum = |key: &str| queues.iter().map(|queue| number(queue, key)).sum::<u64>();
+        let is_output = |queue: &&&Value| {
+            let name = queue["queue"].as_str();
+            name.is_some_and(|name| name.contains("output"))
+        };
+        // The display is the last device.
+        let display = queues.iter().rfind(is_output);
+        let refusals = report["refusals"].as_array().into_iter().flatten();
+        let refusals: u64 = refusals.map(|refusal| number(refusal, "times")).sum();
+        let held = report["held"].as_object();
+        Self {
+            copied: sum("bytes_copied"),
+            bounced: sum("bytes_bounced"),
+            syncs: sum("syncs_for_device") + sum("syncs_for_cpu"),
+            refusals: refusals + number(report, "refusals_left_out"),
+            peak: report["memory"]["peak_contiguous_bytes"].as_u64(),
+            span_ns: display.map_or(0, |queue| number(queue, "span_ns")),
+            is_shared: display.is_some_and(|queue| queue["memory"] == "dmabuf"),
+            is_held: held.is_none_or(|held| held.values().any(|n| n.as_u64() != Some(0))),
+        }
+    }
+
+    /// The cells from the rate to the refusals.
+    fn cells(&self, frames: usize) -> [String; 6] {
+        let fps = (frames.saturating_sub(1)) as f64 * 1e9 / self.span_ns.max(1) as f64;
+        let mib = |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        [
+            format!("{fps:.2}"),
+            self.copied.to_string(),
+            self.bounced.to_string(),
+            self.syncs.to_string(),
+            self.peak.map_or_else(|| "-".to_owned(), mib),
+            self.refusals.to_string(),
+        ]
+    }
+}
+
+/// A file's name in a SPEC: commas and backslashes are escaped.
+fn in_spec(path: &Path) -> String {
+    let name = path.to_string_lossy();
+    name.replace('\\', r"\\").replace(',', r"\,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn report_is_summed_over_queues() {
+        let report = json!({
+            "devices": [
+                {"queues": [{"bytes_copied": 1, "queue": "video-capture"}]},
+                {"queues": [{"bytes_copied": 2, "queue": "video-output", "memory": "dmabuf",
+                             "span_ns": 4_000_000_000_u64}]}
+            ],
+            "memory": {"peak_contiguous_bytes": 3 << 19},
+            "held": {"buffers": 0},
+            "refusals": [{"times": 3}],
+            "refusals_left_out": 4
+        });
+        let sums = Sums::of(&report);
+        assert!(sums.is_shared && !sums.is_held);
+        let cells = sums.cells(101);
+        assert_eq!(cells, ["25.00", "3", "0", "0", "1.5 MiB", "7"]);
+        assert!(Sums::of(&json!({})).is_held, "a report that says nothing");
+    }
 }

@@ -24,9 +24,6 @@ pub(crate) struct Args {
     /// mmdebstrap once and kept; what is for another processor, in a virtual machine
     #[arg(long = "try")]
     trial: bool,
-    /// Pack each crate as for a registry instead
-    #[arg(long, conflicts_with_all = ["arch", "trial"])]
-    crates: bool,
 }
 
 /// A processor that is built for.
@@ -114,9 +111,6 @@ impl Release {
 
 /// Makes the packages, and tries them where asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.crates {
-        return pack_crates();
-    }
     let release = Release::new()?;
     let all = [Arch::X86_64, Arch::Arm64];
     let wanted = if args.arch.is_empty() {
@@ -242,41 +236,4 @@ fn version() -> Result<String> {
     let vb3 = packages.iter().find(|package| package["name"] == "vb3");
     let version = vb3.and_then(|package| package["version"].as_str());
     Ok(version.context("cargo knows no package vb3")?.to_owned())
-}
-
-/// Packs each crate as for a registry, and checks that it says what one wants to know.
-fn pack_crates() -> Result<()> {
-    let packages = sh::packages()?;
-    // Those that may not be published say so by an empty list of registries.
-    let public = packages
-        .iter()
-        .filter(|package| package["publish"].is_null());
-    for package in public.clone() {
-        let name = package["name"].as_str().unwrap_or_default();
-        for field in "description license repository readme rust_version".split(' ') {
-            if package[field].as_str().is_none_or(str::is_empty) {
-                bail!("{name} has no {field}");
-            }
-        }
-        for field in ["keywords", "categories"] {
-            if package[field].as_array().is_none_or(Vec::is_empty) {
-                bail!("{name} has no {field}");
-            }
-        }
-    }
-    let names: Vec<&str> = public
-        .filter_map(|package| package["name"].as_str())
-        .collect();
-    let mut cargo = sh::cargo();
-    cargo.args(["package", "--no-verify", "--allow-dirty", "--quiet"]);
-    for name in &names {
-        cargo.args(["--package", name]);
-    }
-    sh::run(&mut cargo)?;
-    println!(
-        "{} crates are packed in {}",
-        names.len(),
-        sh::target().join("package").display()
-    );
-    Ok(())
 }

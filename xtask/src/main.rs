@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
-mod audit;
 mod bench;
 mod bindings;
 mod ci;
@@ -11,17 +10,15 @@ mod compliance;
 mod demo;
 mod dist;
 mod docs;
-mod exact;
 mod fluster;
 mod fuzz;
 mod guest;
+mod long;
 mod nostd;
-mod pictures;
 mod reach;
 mod setup;
 mod sh;
 mod sim;
-mod storm;
 mod table;
 mod tidy;
 mod vm;
@@ -58,15 +55,15 @@ enum Task {
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
     /// Decode random streams, and compare each picture with ffmpeg's
-    Exact(exact::Args),
+    Exact(long::ExactArgs),
     /// Run conformance streams of `--vectors DIR` with fluster
     Fluster(fluster::Args),
     /// Stress `vb3` for a long time with SIGKILLs, random calls, opens and signals, by `--seed`
-    Storm(storm::Args),
+    Storm(long::StormArgs),
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
-    /// Build static binaries, tarballs and Debian packages; `--try` installs them, `--crates` packs crates
+    /// Build static binaries, tarballs and Debian packages; `--try` installs them
     Dist(dist::Args),
     /// Install the system packages that demo and test need
     Setup,
@@ -74,13 +71,9 @@ enum Task {
     Bindings,
     /// Fill the generated blocks of docs/ from docs/data, and check links
     Docs(docs::Args),
-    /// Check layers, import cycles, file lengths, unsafe, documentation, generated pages,
-    /// links, vague names and leftovers
+    /// Check layers, import cycles, file lengths, unsafe, documentation, generated pages, links
+    /// and vague names
     Tidy,
-    /// Check licences, sources and advisories of dependencies; needs cargo-deny
-    Deny(audit::DenyArgs),
-    /// Compare the libraries' API with a tag or `--against COMMIT`; needs cargo-semver-checks
-    Semver(audit::SemverArgs),
     /// Link the no_std crates without std, check other targets, test on Rust 1.85
     Nostd,
     /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
@@ -103,17 +96,15 @@ fn main() -> ExitCode {
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
-        Task::Exact(args) => exact::run(&args),
+        Task::Exact(args) => long::exact(&args),
         Task::Fluster(args) => fluster::run(&args),
-        Task::Storm(args) => storm::run(&args),
+        Task::Storm(args) => long::storm(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Docs(args) => docs::run(&args),
         Task::Tidy => tidy::run(),
-        Task::Deny(args) => audit::deny(&args),
-        Task::Semver(args) => audit::semver(&args),
         Task::Nostd => nostd::run(),
         Task::Adopt => adopt::run(),
         Task::Fuzz(args) => fuzz::run(&args),

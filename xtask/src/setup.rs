@@ -2,7 +2,6 @@
 
 use crate::sh;
 use anyhow::{Result, bail};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A package, and what for.
@@ -106,30 +105,13 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
         eprintln!("Installing them through sudo, which may ask for your password.");
     }
     let apt = |words: &[&str]| {
-        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
-        if !root {
-            command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        }
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "-y"])
-            .args(words);
-        command
+        let mut command = Command::new(if root { "env" } else { "sudo" });
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]);
+        sh::run(command.args(words).stdout(Stdio::null()))
     };
-    if !has_package_lists() {
-        sh::run(apt(&["update"]).stdout(Stdio::null()))?;
-    }
-    let mut words = vec!["install", "--no-install-recommends"];
-    words.extend(&names);
-    if sh::run(apt(&words).stdout(Stdio::null())).is_err() {
-        eprintln!("The package lists may be old; fetching new ones and trying again.");
-        sh::run(apt(&["update"]).stdout(Stdio::null()))?;
-        sh::run(apt(&words).stdout(Stdio::null()))?;
-    }
-    if let Some((name, _)) = missing.iter().find(|p| !is_installed(p)) {
-        bail!("apt-get reported success, but {name} is still missing");
-    }
-    Ok(())
+    apt(&["update"])?;
+    let install = ["install", "--no-install-recommends"];
+    apt(&[&install[..], &names].concat())
 }
 
 fn is_installed((name, _): &Package) -> bool {
@@ -139,12 +121,4 @@ fn is_installed((name, _): &Package) -> bool {
         Ok(out) => out.status.success() && out.stdout == b"installed",
         Err(_) => false,
     }
-}
-
-fn has_package_lists() -> bool {
-    let Ok(dir) = Path::new("/var/lib/apt/lists").read_dir() else {
-        return false;
-    };
-    dir.flatten()
-        .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }

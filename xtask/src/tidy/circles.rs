@@ -1,6 +1,9 @@
 //! Circles of imports between the modules of a crate.
 
+use proc_macro2::token_stream::IntoIter;
+use proc_macro2::{Spacing::Joint, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::path::Path;
 
 /// Which modules of a crate name which others, each by the first part of its path: directly
@@ -19,22 +22,11 @@ pub(super) struct Allowed {
     pub(super) reason: &'static str,
 }
 
-/// The names that a crate's root exports again.
+/// The names that a crate's root exports again. Later code uses the new name of a renamed import.
 pub(super) fn exports(root: &str) -> Exports {
-    let code = code_of(root);
-    let mut exports = Exports::new();
-    for rest in code.split(" use ").skip(1) {
-        let tree = rest.split(';').next().unwrap_or_default();
-        for path in paths(tree) {
-            let mut words = path.split("::").map(str::trim);
-            let module = words.next().unwrap_or_default();
-            let name = words.last().unwrap_or_default();
-            // Later code uses the new name of a renamed import.
-            let name = name.rsplit(" as ").next().unwrap_or_default().trim();
-            exports.insert(name.to_owned(), module.to_owned());
-        }
-    }
-    exports
+    let paths = paths_after("use", root).into_iter();
+    let export = |mut path: Vec<String>| Some((path.pop()?, path.into_iter().next()?));
+    paths.filter_map(export).collect()
 }
 
 /// Adds the imports of one file. `modules` are those of the crate.
@@ -45,92 +37,86 @@ pub(super) fn add(
     module: &str,
     text: &str,
 ) {
-    let code = code_of(text);
     let own = imports.entry(module.to_owned()).or_default();
-    for rest in code.split("crate::").skip(1) {
-        let tree = match rest.starts_with('{') {
-            true => rest.split(';').next().unwrap_or_default(),
-            false => first_word(rest),
-        };
-        for path in paths(tree) {
-            let name = first_word(path.trim());
-            let named = exports.get(name).map_or(name, String::as_str);
-            let named = if modules.contains(name) { name } else { named };
-            if named != module && modules.contains(named) {
-                own.insert(named.to_owned());
-            }
+    let names = paths_after("crate", text).into_iter();
+    for name in names.filter_map(|path| path.into_iter().next()) {
+        let is_module = modules.contains(&name);
+        let named = exports.get(&name).filter(|_| !is_module).unwrap_or(&name);
+        if named != module && modules.contains(named) {
+            own.insert(named.clone());
         }
     }
 }
 
 /// The modules of folders that one file names through the folder: `crate::folder::module::Name`.
 pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
-    let mut behind = Vec::new();
-    for rest in code_of(text).split("crate::").skip(1) {
-        let tree = rest.split(';').next().unwrap_or_default();
-        for path in paths(tree) {
-            let mut words = path.split("::").map(|word| first_word(word.trim()));
-            let (folder, module) = (words.next(), words.next());
-            let is_module = |word: &&str| word.starts_with(char::is_lowercase);
-            if let (Some(folder), Some(module), Some(_)) =
-                (folder, module.filter(is_module), words.next())
-            {
-                behind.push((folder.to_owned(), module.to_owned()));
-            }
+    let behind = |path: Vec<String>| match &path[..] {
+        [folder, module, _, ..] if module.starts_with(char::is_lowercase) => {
+            Some((folder.clone(), module.clone()))
         }
-    }
-    behind
-}
-
-/// A file without comments and without the tests at its end.
-fn code_of(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod tests {").next();
-    let lines = code.unwrap_or_default().lines();
-    let lines = lines.map(|line| line.split("//").next().unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The paths of a tree of imports: `a::{b, c::{d, e}}` is `a::b`, `a::c::d`, `a::c::e`.
-fn paths(tree: &str) -> Vec<String> {
-    let mut paths = Vec::new();
-    // What stands before each brace that is open, and before the name that is read.
-    let (mut open, mut path) = (vec![String::new()], String::new());
-    let mut end = |path: &mut String| {
-        let whole = std::mem::take(path);
-        if !whole.trim().is_empty() && !whole.trim_end().ends_with("::") {
-            paths.push(whole.trim().to_owned());
-        }
+        _ => None,
     };
-    for c in tree.chars() {
-        let before = open.last().cloned().unwrap_or_default();
-        match c {
-            '{' => {
-                open.push(std::mem::take(&mut path));
-                path = open.last().cloned().unwrap_or_default();
-            }
-            '}' => {
-                end(&mut path);
-                open.pop();
-            }
-            ',' => {
-                end(&mut path);
-                path = before;
-            }
-            c if c.is_whitespace() && path.is_empty() => {}
-            c => path.push(c),
-        }
-    }
-    end(&mut path);
+    paths_after("crate", text)
+        .into_iter()
+        .filter_map(behind)
+        .collect()
+}
+
+/// The paths that follow a word in a file, without the tests at its end: `use a::{b, c::d};` has `a::b`
+/// and `a::c::d` after `use`.
+fn paths_after(word: &str, text: &str) -> Vec<Vec<String>> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next();
+    let tokens = code.unwrap_or_default().parse::<TokenStream>();
+    let mut paths = Vec::new();
+    search(tokens.unwrap_or_default(), word, &mut paths);
     paths
 }
 
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+fn search(tokens: TokenStream, word: &str, paths: &mut Vec<Vec<String>>) {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) => search(group.stream(), word, paths),
+            TokenTree::Ident(found) if found == word => tree(&mut tokens, Vec::new(), paths),
+            _ => {}
+        }
+    }
 }
 
-fn first_word(text: &str) -> &str {
-    let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
-    text.get(..end).unwrap_or_default()
+/// Reads a path or a tree of imports. `path` stands before it.
+fn tree(tokens: &mut Peekable<IntoIter>, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) {
+    let mut is_joined = true;
+    while let Some(token) = tokens.peek() {
+        match token {
+            TokenTree::Ident(word) if is_joined => {
+                path.push(word.to_string());
+                is_joined = false;
+            }
+            TokenTree::Ident(word) if word == "as" => {
+                path.pop();
+                is_joined = true;
+            }
+            TokenTree::Punct(colon) if colon.as_char() == ':' && colon.spacing() == Joint => {
+                tokens.next();
+                is_joined = true;
+            }
+            TokenTree::Group(group) if is_joined => {
+                let mut inside = group.stream().into_iter().peekable();
+                while inside.peek().is_some() {
+                    tree(&mut inside, path.clone(), paths);
+                    // The comma.
+                    inside.next();
+                }
+                path.clear();
+                is_joined = false;
+            }
+            _ => break,
+        }
+        tokens.next();
+    }
+    if !path.is_empty() {
+        paths.push(path);
+    }
 }
 
 /// The module that a file below `src` belongs to: the first part of its path.

@@ -1,11 +1,12 @@
-//! `cargo xtask storm`: programs that die, ask for nonsense and are interrupted, for long.
+//! `cargo xtask storm` and `exact`: end-to-end tests with more kills, calls and streams, by seed.
 
 use crate::ci;
 use anyhow::Result;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `storm`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct StormArgs {
     /// Programs killed by SIGKILL, each at a random moment
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..))]
     kills: u32,
@@ -30,19 +31,47 @@ pub(crate) struct Args {
     name: String,
 }
 
+/// Arguments of `exact`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExactArgs {
+    /// Number of x264 streams; the other codecs together make as many again
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    streams: u32,
+    /// Which streams; drawn and printed without it
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+}
+
 /// Runs the tests of `crates/vb3/tests/e2e/storms.rs` for longer.
 ///
 /// # Errors
 /// Something hung, was held at the end, or was lost; what the tests need cannot be installed.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn storm(args: &StormArgs) -> Result<()> {
     let numbers = [
         ("VB3_STORM_KILLS", args.kills),
         ("VB3_STORM_CALLS", args.calls),
         ("VB3_STORM_OPENS", args.opens),
         ("VB3_STORM_FRAMES", args.frames),
         ("VB3_STORM_PATIENCE", args.patience),
+        ("VB3_STORM_SEED", chosen(args.seed)),
     ];
-    let numbers = numbers.map(|(name, number)| (name, number.to_string().into()));
-    let filter = format!("storms::{}", args.name);
-    ci::with_seed(&filter, ("VB3_STORM_SEED", args.seed), numbers)
+    ci::one_by_one(&format!("storms::{}", args.name), numbers)
+}
+
+/// Runs the tests of `crates/vb3/tests/e2e/exact.rs` with more streams.
+///
+/// # Errors
+/// A picture differs; what the tests need cannot be installed.
+pub(crate) fn exact(args: &ExactArgs) -> Result<()> {
+    let (streams, seed) = (args.streams, chosen(args.seed));
+    let numbers = [("VB3_EXACT_STREAMS", streams), ("VB3_EXACT_SEED", seed)];
+    ci::one_by_one("exact::", numbers)
+}
+
+/// Returns a seed, drawn if none is given, and prints it.
+fn chosen(seed: Option<u32>) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = seed.unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
+    eprintln!("seed {seed}");
+    seed
 }
