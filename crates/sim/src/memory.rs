@@ -1,7 +1,9 @@
 //! The memory of a simulated process: bytes at made-up addresses.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// Where arguments of calls are.
@@ -14,6 +16,8 @@ const SLOTS_AT: u64 = 0x2_0000;
 pub(crate) const SLOT_BYTES: u64 = 0x1_0000;
 /// How many there are.
 pub(crate) const SLOTS: u32 = 6;
+/// Bytes of one piece that is allocated.
+const PAGE: usize = 4096;
 const END: u64 = SLOTS_AT + SLOT_BYTES * SLOTS as u64;
 
 /// Where a buffer of the program's own is.
@@ -25,7 +29,8 @@ pub(crate) fn slot_at(slot: u32) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Space {
     pid: u32,
-    bytes: Mutex<Vec<u8>>,
+    /// Pages with bytes, by their number. All others are zero: most programs use few.
+    pages: Mutex<BTreeMap<usize, Box<[u8; PAGE]>>>,
     alive: AtomicBool,
 }
 
@@ -33,7 +38,7 @@ impl Space {
     pub(crate) fn new(pid: u32) -> Arc<Self> {
         Arc::new(Self {
             pid,
-            bytes: Mutex::new(vec![0; usize::try_from(END - ARG).unwrap_or(0)]),
+            pages: Mutex::default(),
             alive: AtomicBool::new(true),
         })
     }
@@ -43,17 +48,26 @@ impl Space {
         self.alive.store(false, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn check(&self, addr: u64, len: usize) -> Result<(), Errno> {
+        let end = u64::try_from(len)
+            .ok()
+            .and_then(|len| addr.checked_add(len));
+        let is_there = addr >= ARG && end.is_some_and(|end| end <= END);
+        let is_there = is_there && self.alive.load(Ordering::Relaxed);
+        is_there.then_some(()).ok_or(Errno::EFAULT)
     }
+}
 
-    fn range(&self, addr: u64, len: usize) -> Result<std::ops::Range<usize>, Errno> {
-        let first = addr.checked_sub(ARG).ok_or(Errno::EFAULT)?;
-        let first = usize::try_from(first).map_err(|_| Errno::EFAULT)?;
-        let end = first.checked_add(len).ok_or(Errno::EFAULT)?;
-        let is_there = end <= self.lock().len() && self.alive.load(Ordering::Relaxed);
-        is_there.then_some(first..end).ok_or(Errno::EFAULT)
-    }
+/// Splits bytes at an address into pieces: each with its page, and its place there.
+fn pieces(addr: u64, len: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
+    let start = usize::try_from(addr).unwrap_or(usize::MAX);
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let (page, at) = ((start + done) / PAGE, (start + done) % PAGE);
+        let count = (PAGE - at).min(len - done);
+        done += count;
+        (count > 0).then_some((page, at..at + count, done - count..done))
+    })
 }
 
 impl ProcessMemory for Space {
@@ -62,19 +76,29 @@ impl ProcessMemory for Space {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let range = self.range(addr, out.len())?;
-        out.copy_from_slice(self.lock().get(range).ok_or(Errno::EFAULT)?);
+        self.check(addr, out.len())?;
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        for (page, there, here) in pieces(addr, out.len()) {
+            match pages.get(&page) {
+                Some(page) => out[here].copy_from_slice(&page[there]),
+                None => out[here].fill(0),
+            }
+        }
         Ok(())
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let range = self.range(addr, data.len())?;
-        (self.lock().get_mut(range).ok_or(Errno::EFAULT)?).copy_from_slice(data);
+        self.check(addr, data.len())?;
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        for (page, there, here) in pieces(addr, data.len()) {
+            let page = pages.entry(page).or_insert_with(|| Box::new([0; PAGE]));
+            page[there].copy_from_slice(&data[here]);
+        }
         Ok(())
     }
 
     fn probe(&self, addr: u64, len: u64, _: Access) -> Result<u64, Errno> {
-        let first = self.range(addr, 0).is_ok();
+        let first = self.check(addr, 0).is_ok();
         Ok(if first { len.min(END - addr) } else { 0 })
     }
 
