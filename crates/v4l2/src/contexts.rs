@@ -162,6 +162,9 @@ where
     /// Calls `each` with every driver that may have changed since the last call.
     pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
         self.update_sums();
+        if self.unasked.is_empty() {
+            return;
+        }
         for of in core::mem::take(&mut self.unasked) {
             if let Some(entry) = self.all.get_mut(&of) {
                 each(&mut entry.context.driver);
@@ -202,6 +205,10 @@ where
 
     /// Updates the sums for contexts that were borrowed mutably.
     fn update_sums(&mut self) {
+        // Often there are none, and several callers ask after each call of a program.
+        if self.lent.is_empty() {
+            return;
+        }
         for of in core::mem::take(&mut self.lent) {
             let Some(Entry { context, part }) = self.all.get_mut(&of) else {
                 continue;
