@@ -6,6 +6,7 @@ use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
 use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
+use std::ops::Range;
 use std::sync::Arc;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
@@ -282,15 +283,15 @@ impl Mode {
     }
 
     /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether all is written.
-    pub(crate) fn resume_write<C>(
+    /// `bytes_of` is as in [`Surface::resume_write`].
+    pub(crate) fn resume_write<'p, C>(
         &self,
-        frame: &Frame,
+        bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
         buffer: &Active<C>,
         going: (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
     ) -> Result<bool, Trouble> {
-        let component = |index| frame.component(index);
-        self.surface().resume_write(buffer, going, bus, component)
+        self.surface().resume_write(buffer, going, bus, bytes_of)
     }
 
     /// Reads the picture in a buffer that the device has returned. Nothing is counted.

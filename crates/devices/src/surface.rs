@@ -216,18 +216,29 @@ impl Surface<'_> {
 
     /// Continues to write a picture from the packed lines of its components, at most `left` bytes.
     /// Returns whether all is written. Padding is not touched.
+    ///
+    /// `bytes_of` returns bytes of a component: the first ones of a range, at least one.
     pub(crate) fn resume_write<'p, C>(
         self,
         buffer: &Active<C>,
         (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
-        component: impl Fn(usize) -> &'p [u8],
+        bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
     ) -> Result<bool, Trouble> {
         let all = self.lines(buffer, Flow::Capture)?;
         resume(&all, cursor, left, |run| {
-            let bytes = component(run.component).get(run.packed);
-            bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
-                .map_err(|_| Trouble::Fault)
+            let mut offset = run.offset;
+            let mut range = run.packed;
+            while !range.is_empty() {
+                let bytes = bytes_of(run.component, range.clone());
+                let bytes = bytes.filter(|bytes| !bytes.is_empty());
+                let bytes = bytes.ok_or(Trouble::TooSmall)?;
+                let written = bus.write(run.cookie, offset, bytes);
+                written.map_err(|_| Trouble::Fault)?;
+                offset += bytes.len() as u64;
+                range.start += bytes.len();
+            }
+            Ok(())
         })
     }
 

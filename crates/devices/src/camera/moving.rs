@@ -138,7 +138,8 @@ impl<C> Player<C> {
             Stage::Filling(_) => Ok(None),
             Stage::Writing(cursor) => {
                 let going = (cursor, &mut stream.left);
-                match mode.resume_write(frame()?, token, going, bus)? {
+                let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
+                match mode.resume_write(bytes_of, token, going, bus)? {
                     true => mode.payloads().map(Some),
                     false => Ok(None),
                 }

@@ -269,7 +269,8 @@ impl<C> Entity<C> {
         }
         let going = (&mut work.cursor, &mut stream.left);
         let picture = &self.picture;
-        let moved = Surface(&format).resume_write(&work.token, going, bus, |_| picture);
+        let bytes_of = |_, range| picture.get(range);
+        let moved = Surface(&format).resume_write(&work.token, going, bus, bytes_of);
         match moved {
             Ok(false) => None,
             Ok(true) => Some(Ok(())),

@@ -84,9 +84,23 @@ impl Frame {
         }
     }
 
-    /// Copies a rectangle from a picture of the same shape; does nothing for another shape.
+    /// Returns the upper `lines`, or all if there are fewer.
+    pub(crate) fn top(&self, lines: u32) -> Self {
+        let size = Size::nearest(self.size.width, self.size.height.min(lines));
+        let mut top = Self::new(self.format, size);
+        for index in 0..self.format.components.len() {
+            let to = top.component_mut(index);
+            if let Some(from) = self.component(index).get(..to.len()) {
+                to.copy_from_slice(from);
+            }
+        }
+        top
+    }
+
+    /// Copies a rectangle from a picture of the same format and width, whose lines repeat if it is lower;
+    /// does nothing for another shape.
     pub fn restore(&mut self, from: &Self, rect: Rect) {
-        if (self.format, self.size) != (from.format, from.size) {
+        if (self.format, self.size.width) != (from.format, from.size.width) {
             return;
         }
         let Some(rect) = rect.inside(self.size) else {
@@ -97,7 +111,9 @@ impl Frame {
             let line_bytes = self.line_bytes(index).max(1);
             let to = self.component_mut(index).chunks_exact_mut(line_bytes);
             let from = from.component(index).chunks_exact(line_bytes);
-            let lines = to.zip(from).skip(area.lines.start);
+            let first = area.lines.start % from.len().max(1);
+            let from = from.cycle().skip(first);
+            let lines = to.skip(area.lines.start).zip(from);
             for (to, from) in lines.take(area.lines.len()) {
                 let columns = area.columns.clone();
                 if let (Some(to), Some(from)) = (to.get_mut(columns.clone()), from.get(columns)) {

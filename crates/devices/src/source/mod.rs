@@ -14,6 +14,7 @@ pub use probe::ClipInfo;
 use crate::Failure;
 use crate::picture::{Frame, Size};
 use crate::spec::{ClipEnd, SourceSpec};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
@@ -199,6 +200,18 @@ impl Source {
         match &self.clip {
             Some(playing) if !self.shows_pattern => playing.current.as_ref(),
             _ => Some(self.pattern.last()),
+        }
+    }
+
+    /// Returns bytes of a component of [`picture_again`](Self::picture_again): the first ones of `wanted`,
+    /// at least one. `None` if there is no picture, or outside it.
+    pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
+        match &self.clip {
+            Some(playing) if !self.shows_pattern => {
+                let frame = playing.current.as_ref()?;
+                frame.component(component).get(wanted)
+            }
+            _ => self.pattern.last_bytes(component, wanted),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use super::controls::Picture;
 use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
+use std::ops::Range;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
 /// The backgrounds, in the order of the menu control.
@@ -75,6 +76,9 @@ pub fn render(
 
 /// Number of lines after which every background repeats.
 const PERIOD: u32 = 32;
+/// Lines of the ring of background lines: a multiple of [`PERIOD`]. At 1920 pixels in NV12, they stay in
+/// a core's own cache, while a whole picture does not.
+const RING: u32 = 64;
 
 /// Draws the still parts. A tick waits for it, so equal lines are painted once and copied.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
@@ -267,7 +271,8 @@ pub fn read_number(frame: &Frame) -> (u32, u32) {
 pub struct Pattern {
     background: Background,
     shape: Option<(&'static PixelFormat, Size, Background, Picture)>,
-    base: Frame,
+    /// The upper lines of the still parts. They repeat down the picture.
+    ring: Frame,
     shown: Frame,
     dirty: Option<Rect>,
 }
@@ -278,7 +283,7 @@ impl Default for Pattern {
         Self {
             background: Background::default(),
             shape: None,
-            base: empty.clone(),
+            ring: empty.clone(),
             shown: empty,
             dirty: None,
         }
@@ -301,14 +306,14 @@ impl Pattern {
     ) -> &Frame {
         let shape = (format, size, self.background, *picture);
         if self.shape != Some(shape) {
-            self.base.reshape(format, size);
-            base(&mut self.base, self.background, picture);
-            self.shown.copy_from(&self.base);
+            self.shown.reshape(format, size);
+            base(&mut self.shown, self.background, picture);
+            self.ring = self.shown.top(RING);
             self.shape = Some(shape);
             self.dirty = None;
         }
         if let Some(dirty) = self.dirty.take() {
-            self.shown.restore(&self.base, dirty);
+            self.shown.restore(&self.ring, dirty);
         }
         let wanderer = box_rect(size, sequence, picture);
         wanderer.draw(&mut self.shown, picture);
@@ -321,6 +326,33 @@ impl Pattern {
     #[must_use]
     pub const fn last(&self) -> &Frame {
         &self.shown
+    }
+
+    /// Returns bytes of a component of the last picture: the first ones of `wanted`, at least one.
+    ///
+    /// Still lines come from the ring, so that a copy of the picture reads few lines many times.
+    pub(crate) fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
+        let (size, format) = (self.shown.size(), self.shown.format());
+        // CAST: widening, on every target there is.
+        let line_bytes = format.line_bytes(component, size.width())? as usize;
+        let byte = |y| (format.lines(component, y) as usize).checked_mul(line_bytes);
+        let strip = strip(size);
+        let number = 0..strip.bits.div_ceil(strip.columns) * strip.side;
+        let moving = self.dirty.map_or(0..0, |rect| rect.y..rect.y + rect.height);
+        let mut end = wanted.end;
+        for lines in [number, moving] {
+            let changed = byte(lines.start)?..byte(lines.end)?;
+            if changed.contains(&wanted.start) {
+                let end = end.min(changed.end);
+                return self.shown.component(component).get(wanted.start..end);
+            }
+            if changed.start > wanted.start {
+                end = end.min(changed.start);
+            }
+        }
+        let ring = self.ring.component(component);
+        let first = wanted.start.checked_rem(ring.len())?;
+        ring.get(first..ring.len().min(first + (end - wanted.start)))
     }
 }
 

@@ -214,3 +214,36 @@ fn successive_pictures_differ() {
         }
     }
 }
+
+#[test]
+fn ring_and_changed_lines_make_the_picture() {
+    let upside_down = Picture {
+        vflip: true,
+        ..Picture::default()
+    };
+    let mut pattern = Pattern::default();
+    for layout in [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::SRGGB8] {
+        for size in sizes().filter(|size| size.width() <= 640) {
+            for (sequence, picture) in [Picture::default(), upside_down, harsh()]
+                .into_iter()
+                .enumerate()
+            {
+                let sequence = sequence as u32 * 77;
+                let whole = pattern.frame(layout, size, sequence, &picture).clone();
+                for index in 0..layout.components.len() {
+                    let wanted = whole.component(index);
+                    for step in [7, 5000, usize::MAX] {
+                        let mut made = Vec::new();
+                        while made.len() < wanted.len() {
+                            let end = made.len().saturating_add(step).min(wanted.len());
+                            let part = pattern.last_bytes(index, made.len()..end);
+                            let part = part.filter(|part| !part.is_empty());
+                            made.extend_from_slice(part.expect("bytes inside"));
+                        }
+                        assert!(made == wanted, "{layout:?} {size} {index} {step}");
+                    }
+                }
+            }
+        }
+    }
+}
