@@ -154,6 +154,8 @@ pub struct World {
     /// Maximum number of bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
+    /// When the control socket is next checked for new clients.
+    next_accept_ns: u64,
     /// How many fences had ended at the last check for waiters.
     fences_ended: u64,
     /// How many fences had begun at that check.
@@ -273,6 +275,7 @@ impl World {
             play: Play::default(),
             peak_bytes: 0,
             last_look_ns: 0,
+            next_accept_ns: 0,
             fences_ended: 0,
             fences_begun: 0,
             deadlocks: Deadlocks::default(),

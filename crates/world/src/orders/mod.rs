@@ -58,6 +58,11 @@ struct Waiting {
     awaited: Awaited,
 }
 
+/// Shortest interval of checks for new clients in real time, since ticks with pieces of one picture follow
+/// each other closely. A client that is not accepted yet keeps the socket readable, so the front end
+/// soon runs another tick.
+const ACCEPT_NS: u64 = 250_000;
+
 /// Orders that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -119,8 +124,13 @@ impl World {
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
         self.report_notes();
+        let real = self.clock.real_ns();
+        let accepts = self.clock.is_virtual() || real >= self.next_accept_ns;
         if let Some(control) = &mut self.control {
-            control.accept();
+            if accepts {
+                self.next_accept_ns = real.saturating_add(ACCEPT_NS);
+                control.accept();
+            }
             control.flush();
         }
         self.serve_clients();
