@@ -57,6 +57,8 @@ enum EndSignal {
 pub(crate) enum CheckScope {
     /// Files in doubt whose next check has come.
     Due,
+    /// The same, when no event has come.
+    Timed,
     /// All files in doubt without a check since this time, at any cost.
     Since(Instant),
     /// Every file.
@@ -83,12 +85,16 @@ struct Inode {
 }
 
 impl Inode {
+    /// Returns whether a check needs the list of all locks.
+    fn is_large(&self) -> bool {
+        self.given.len() > MAX_PROBED
+    }
+
     /// Returns the time when the next check is worth its cost.
     fn affordable(&self) -> Instant {
-        if self.given.len() <= MAX_PROBED {
-            self.looked
-        } else {
-            self.looked + self.cost * TIME_SHARE
+        match self.is_large() {
+            true => self.looked + self.cost * TIME_SHARE,
+            false => self.looked,
         }
     }
 }
@@ -143,7 +149,7 @@ impl Held {
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
             // The thread that reads the list reports when it has it.
-            let waits = self.wants_locks() && inode.given.len() > MAX_PROBED;
+            let waits = self.wants_locks() && inode.is_large();
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
         });
@@ -292,7 +298,7 @@ impl Held {
 
     /// Appends everything that has ended to `gone`.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
-        let overflow = self.read_events();
+        let overflow = look != CheckScope::Timed && self.read_events();
         if overflow {
             self.find_ended();
         }
@@ -321,8 +327,10 @@ impl Held {
         };
         let is_old =
             |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
+        // The kernel builds the list behind a grace period of RCU, which takes milliseconds.
+        let is_large = |id: &FdIdentity| self.inodes.get(id).is_some_and(Inode::is_large);
         let locks = match self.locks.take() {
-            None if all => Some(LockTable::read()),
+            None if all && due.iter().any(is_large) => Some(LockTable::read()),
             other => other.filter(|locks| !is_old(locks)),
         };
         self.wants_locks = false;
@@ -349,7 +357,7 @@ impl Held {
         let EndSignal::Locks(probe) = &inode.end_signal else {
             return;
         };
-        let is_large = inode.given.len() > MAX_PROBED;
+        let is_large = inode.is_large();
         if is_large && locks.is_none() {
             self.wants_locks = true;
             return;

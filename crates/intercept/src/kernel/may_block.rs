@@ -109,6 +109,11 @@ impl<T> World<T> {
         let _next = lock(&self.next);
         Locked::new(lock(&self.inner), &self.reaper)
     }
+
+    /// Returns whether a thread waits for the lock.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.next.try_lock().is_err()
+    }
 }
 
 /// Sleeps for a duration.

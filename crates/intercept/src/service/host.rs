@@ -106,7 +106,8 @@ impl Events {
         };
     }
 
-    /// Waits for an event, the end of the time, or the alarm (an eventfd), and resets the alarm.
+    /// Waits for an event, the end of the time, or the alarm (an eventfd), and resets the alarm. Returns
+    /// whether there is an event to [`take`](Self::take).
     ///
     /// # Errors
     /// Errors of ppoll except EINTR.
@@ -118,19 +119,20 @@ impl Events {
         &self,
         timeout: Option<Duration>,
         alarm: BorrowedFd<'_>,
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds = [self.0.as_fd(), alarm].map(wanted);
         // A time that the clock cannot represent is infinite.
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
             waited => waited.map_err(raw::err)?,
         };
-        if fds.last().is_some_and(|alarm| !alarm.revents().is_empty()) {
+        let [events, alarmed] = fds.map(|fd| !fd.revents().is_empty());
+        if alarmed {
             raw::read(alarm, &mut [0; 8])?;
         }
-        Ok(())
+        Ok(events)
     }
 
     /// Maximum number of events per call of [`take`](Self::take).

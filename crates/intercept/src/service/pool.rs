@@ -164,6 +164,7 @@ impl Inner {
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
     work: Condvar,
+    closed: Condvar,
     /// The receiver's progress, and whether the clock checks it.
     watch: Watch,
     /// The caller that the receiver serves.
@@ -384,6 +385,15 @@ impl Pool {
     pub(crate) fn close(&self) {
         lock(&self.inner).closing = true;
         self.work.notify_all();
+        self.closed.notify_all();
+    }
+
+    /// Waits until all threads must end, for at most `timeout`.
+    pub(crate) fn await_close(&self, timeout: Duration) {
+        let inner = lock(&self.inner);
+        if !inner.closing {
+            drop(self.closed.wait_timeout(inner, timeout));
+        }
     }
 
     /// Returns whether all threads must end.

@@ -21,6 +21,8 @@ use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum number of ends of files and buffers that one step handles.
 const MAX_ENDS_PER_STEP: usize = 128;
+/// Maximum number of pieces of pictures that follow each other without a check for events: 4 MiB.
+const MAX_PIECES: usize = 8;
 
 /// The result of a notified call.
 pub(crate) enum Verdict {
@@ -170,13 +172,21 @@ impl Server<'_> {
     }
 
     /// Handles events that no call causes: ends and time. Returns true when all of the program has
-    /// ended.
-    pub(crate) fn pass(&mut self) -> bool {
-        self.take_events();
-        self.collect();
+    /// ended. `has_events`: the supervisor's epoll set has some. `is_wanted` returns whether a call waits
+    /// for the lock.
+    pub(crate) fn pass(&mut self, has_events: bool, is_wanted: &dyn Fn() -> bool) -> bool {
+        if has_events {
+            self.take_events();
+        }
+        let look = match has_events {
+            true => CheckScope::Due,
+            false => CheckScope::Timed,
+        };
+        self.collect_at_most(MAX_ENDS_PER_STEP, look);
         self.after_close(None);
-        if self.backend.next_tick().is_some_and(|due| due.is_zero()) {
+        if self.has_tick() {
             self.tick();
+            self.move_pieces(is_wanted);
         }
         self.pending_due();
         self.retry_changed();
@@ -445,6 +455,30 @@ impl Server<'_> {
     pub(crate) fn tick_if_due(&mut self) {
         if self.is_tick_due() {
             self.tick();
+        }
+    }
+
+    fn has_tick(&self) -> bool {
+        self.backend.next_tick().is_some_and(|due| due.is_zero())
+    }
+
+    /// Moves further pieces of unfinished pictures while no other party waits for this thread.
+    fn move_pieces(&mut self, is_wanted: &dyn Fn() -> bool) {
+        let mut moved = false;
+        for _ in 0..MAX_PIECES {
+            // Work that is due before the next call is no piece. With simulated time, all work is.
+            let is_alone = self.answers.is_empty() && !self.backend.is_due() && !is_wanted();
+            if !is_alone || !self.has_tick() {
+                break;
+            }
+            self.backend.tick();
+            self.backend_changed();
+            self.retry_changed();
+            moved = true;
+        }
+        if moved {
+            self.sync_wake_fds();
+            self.retry_buffers();
         }
     }
 

@@ -6,8 +6,8 @@
 //!
 //! The lock is never held for long:
 //!
-//! * A device moves 512 KiB at a tick and reports unfinished pictures. The next tick is then due at once,
-//!   and calls run in between. A tick starts no other device's work after 0.3 ms.
+//! * A device moves 512 KiB at a tick and reports unfinished pictures. The next tick is then due at once.
+//!   A call that waits for the lock runs before it. A tick starts no other device's work after 0.3 ms.
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work.
@@ -39,6 +39,8 @@ const STACK: usize = 512 << 10;
 /// Interval of checks of a thread that did not stop in time to be released, and of new attempts to
 /// start a thread that the system refused.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Interval of the receiver's checks whether a caller remains after all.
+const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Work that remains after a call was applied, besides its answer.
 #[derive(Default)]
@@ -177,19 +179,23 @@ impl<'a> Supervisor<'a> {
                     Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
             }
             let waited = self.host.events.wait(timeout, self.alarm.as_fd());
-            waited.map_err(|Errno(errno)| Error::System {
+            let has_events = waited.map_err(|Errno(errno)| Error::System {
                 call: "ppoll",
                 errno,
             })?;
             self.read_locks_beside(may, scope);
-            let (over, rest) = self.apply(may, None, Server::pass);
+            let is_wanted = || self.world.is_wanted();
+            let (over, rest) =
+                self.apply(may, None, |server| server.pass(has_events, &is_wanted));
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
                 // This thread starts missing workers.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
             self.pass_signals_on(may);
-            self.look_after_leftovers(may);
+            if !over {
+                self.look_after_leftovers(may);
+            }
             self.show_hotplug(may);
             self.show_revoked(may, scope);
             if over || self.pool.is_closing() {
@@ -306,7 +312,7 @@ impl<'a> Supervisor<'a> {
                         return;
                     }
                     // The clock has not noticed the end yet.
-                    may_block::sleep(may, Duration::from_millis(1));
+                    self.pool.await_close(END_CHECK_INTERVAL);
                     continue;
                 }
                 Err(_) => continue,
