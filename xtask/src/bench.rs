@@ -2,6 +2,7 @@
 //! the machine it runs on matters little.
 
 mod beside;
+mod camera;
 mod pipeline;
 mod scale;
 
@@ -9,7 +10,7 @@ use crate::table::Table;
 use crate::{docs, setup, sh};
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,12 @@ enum What {
         #[arg(long, value_name = "NAME", default_value = "pc")]
         machine: String,
     },
+    /// CPU time and memory of one more camera, beside ffmpeg that writes to a pipe
+    Camera {
+        /// Machine to measure on
+        #[arg(long, value_name = "NAME", default_value = "pc")]
+        machine: String,
+    },
     /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(crate::vm::bench::Args),
 }
@@ -98,25 +105,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
         Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
         Some(What::Beside { machine }) => save.table("bench beside", || beside::run(machine)),
+        Some(What::Camera { machine }) => save.table("bench camera", || camera::run(machine)),
         Some(What::Kernel(args)) => save.table("bench kernel", || crate::vm::bench::run(args)),
-        None => save.table("bench", || calls(args)),
+        None => {
+            save.table("bench", || calls(args))?;
+            save.table("bench camera", || camera::run(&args.machine))
+        }
     }
 }
 
 /// Ratios of [`calls`].
-const CALLS: [&str; 7] = [
+const CALLS: [&str; 9] = [
     "a call that touches no memory / shortest notification",
     "QBUF / shortest notification",
     "DQBUF / shortest notification",
     "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
+    "the same / memcpy from memory to memory, not from the cache",
     "of it, the client",
     "QBUF and DQBUF with 1,024 buffers / with 4",
     "`vb3 run -- true` / `true`",
+    "a run with 20 devices / with one",
 ];
 
 /// Measures single calls, capture and start-up.
 fn calls(args: &Args) -> Result<Table> {
-    setup::install(setup::ALL)?;
+    setup::install(&setup::some(&["gcc", "libc6-dev"]))?;
     let vb3 = sh::release_vb3()?;
     let client = build_client("bench")?;
     let measure = |spec: &str, words: &[&str]| {
@@ -138,22 +151,33 @@ fn calls(args: &Args) -> Result<Table> {
         "camera=pattern,profile=sensor,fps=60",
         &["capture", &frames],
     )?;
-    let startup = startup(&vb3, &args.machine)?;
+    let run_of = |devices: usize| {
+        let mut run = Command::new(&vb3);
+        run.args(["run", "--machine", &args.machine]);
+        for _ in 0..devices {
+            run.args(["--device", "camera=pattern"]);
+        }
+        run.args(["--", "true"]);
+        run
+    };
+    let startup = alternating(&mut run_of(0), &mut Command::new("true"))?;
+    let devices = alternating(&mut run_of(20), &mut run_of(1))?;
 
     let capture_ns = |key| capture.value(key);
     let cpu = capture_ns("client_cpu_ns")? + capture_ns("supervisor_cpu_ns")?;
-    let rate = u64::from(args.frames) * 1_000_000_000_000 / capture_ns("wall_ns")?.max(1);
-    println!("captured at {}.{:03} fps", rate / 1000, rate % 1000);
     let (few, many) = (|key| few.value(key), |key| many.value(key));
-    let (bare, memcpy) = (few("bare_ns")?, capture_ns("memcpy_ns")?);
+    let (bare, cached) = (few("bare_ns")?, capture_ns("cached_ns")?);
+    let uncached = capture_ns("uncached_ns")?;
     let quotients = [
         (few("refused_ns")?, bare, None),
         (few("qbuf_ns")?, bare, Some(1.5)),
         (few("dqbuf_ns")?, bare, Some(1.5)),
-        (cpu, memcpy, None),
-        (capture_ns("client_cpu_ns")?, memcpy, None),
+        (cpu, cached, None),
+        (cpu, uncached, Some(1.3)),
+        (capture_ns("client_cpu_ns")?, uncached, None),
         (many("cycle_ns")?, few("cycle_ns")?, Some(1.0)),
-        (startup.0, startup.1, None),
+        (startup.0, startup.1, Some(6.0)),
+        (devices.0, devices.1, Some(1.5)),
     ];
     let rows = CALLS
         .iter()
@@ -253,16 +277,14 @@ fn measure(command: &mut Command) -> Result<Run> {
     })
 }
 
-/// Median times of `vb3 run -- true` and of `true`, turn by turn.
-fn startup(vb3: &Path, machine: &str) -> Result<(u64, u64)> {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+/// Median times of two commands, turn by turn.
+fn alternating(one: &mut Command, other: &mut Command) -> Result<(u64, u64)> {
+    let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for _ in 0..21 {
-        let mut run = Command::new(vb3);
-        run.args(["run", "--machine", machine, "--", "true"]);
-        with.push(timed(&mut run)?);
-        without.push(timed(&mut Command::new("true"))?);
+        of_one.push(timed(one)?);
+        of_other.push(timed(other)?);
     }
-    Ok((median(with), median(without)))
+    Ok((median(of_one), median(of_other)))
 }
 
 fn timed(command: &mut Command) -> Result<Duration> {

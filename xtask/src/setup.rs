@@ -73,6 +73,12 @@ pub(crate) const ARM64: &[Package] = &[
     ("device-tree-compiler", "adds to the machines' device trees"),
 ];
 
+/// Returns the packages with these names, of [`ALL`].
+pub(crate) fn some(names: &[&str]) -> Vec<Package> {
+    let named = ALL.iter().filter(|(name, _)| names.contains(name));
+    named.copied().collect()
+}
+
 /// Installs what is missing, saying what and why.
 ///
 /// # Errors

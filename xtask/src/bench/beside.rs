@@ -51,7 +51,7 @@ const SECONDS: &str = "3";
 /// # Errors
 /// A part cannot be built or run.
 pub(super) fn run(machine: &str) -> Result<Table> {
-    setup::install(setup::ALL)?;
+    setup::install(&setup::some(&["gcc", "libc6-dev", "v4l-utils"]))?;
     let vb3 = sh::release_vb3()?;
     let client = build_client("beside")?;
     let mut rows = Vec::new();

@@ -69,7 +69,7 @@ struct Pair {
 /// # Errors
 /// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<Table> {
-    setup::install(setup::ALL)?;
+    setup::install(setup::DEMO)?;
     let built = build()?;
     let tools = Tools {
         vb3: built.join("vb3"),

@@ -47,7 +47,7 @@ const PART: u32 = 8;
 /// # Errors
 /// A part cannot be built or run.
 pub(super) fn run(args: &Args) -> Result<Table> {
-    setup::install(setup::ALL)?;
+    setup::install(&setup::some(&["gcc", "libc6-dev"]))?;
     let vb3 = sh::release_vb3()?;
     let client = build_client("scale")?;
     let wanted = |kind: &&Kind| args.what.is_empty() || args.what.iter().any(|w| w == kind.name);
