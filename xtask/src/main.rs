@@ -40,7 +40,7 @@ enum Task {
     Demo(demo::Args),
     /// Install packages, then run the tests: quick, the default ones, or full
     Test(ci::TestArgs),
-    /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `dma`, `kernel`
+    /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `dma`, `kernel`
     Bench(bench::Args),
     /// Test the kernel modules in virtual machines, and compare them with the C modules
     Vm(vm::Args),
