@@ -1,5 +1,6 @@
 //! Controls: declarations of drivers, allowed values, and their calls.
 
+mod av1;
 mod compound;
 mod h264;
 mod hevc;

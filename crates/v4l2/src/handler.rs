@@ -82,6 +82,9 @@ impl Control {
             ControlKind::Button => {
                 flags |= ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE;
             }
+            ControlKind::Compound(of) if of.most_elements().is_some() => {
+                flags |= ControlFlags::HAS_PAYLOAD | ControlFlags::DYNAMIC_ARRAY;
+            }
             ControlKind::Text { .. } | ControlKind::Compound(_) => {
                 flags |= ControlFlags::HAS_PAYLOAD;
             }
@@ -140,9 +143,28 @@ impl Control {
         )
     }
 
-    /// Whether its value is a structure.
+    /// Whether its value is a structure, or an array of structures.
     pub(crate) const fn is_compound(&self) -> bool {
         matches!(self.kind, Some(ControlKind::Compound(_)))
+    }
+
+    /// Returns the largest number of elements of a dynamic array.
+    pub(crate) const fn most_elements(&self) -> Option<u32> {
+        match self.kind {
+            Some(ControlKind::Compound(of)) => of.most_elements(),
+            _ => None,
+        }
+    }
+
+    /// Returns the default value. A dynamic array's has as many elements as the current value.
+    pub(crate) fn default_like_current(&self) -> ControlValue {
+        match (self.default_value(), &self.value) {
+            (ControlValue::Compound(mut bytes), ControlValue::Compound(now)) => {
+                bytes.resize(now.len(), 0);
+                ControlValue::Compound(bytes)
+            }
+            (value, _) => value,
+        }
     }
 
     /// Checks whether it is readable now.

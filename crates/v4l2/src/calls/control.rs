@@ -61,7 +61,19 @@ where
         arg.set_i64(field!(v4l2_query_ext_ctrl.default_value), range.default);
         arg.set_u32(field!(v4l2_query_ext_ctrl.flags), control.flags.bits());
         arg.set_u32(field!(v4l2_query_ext_ctrl.elem_size), range.elem_size);
-        arg.set_u32(field!(v4l2_query_ext_ctrl.elems), 1);
+        let most = control.most_elements();
+        let elements = match &control.value {
+            ControlValue::Compound(bytes) if most.is_some() => {
+                u32::try_from(bytes.len()).unwrap_or(u32::MAX) / range.elem_size.max(1)
+            }
+            _ => 1,
+        };
+        arg.set_u32(field!(v4l2_query_ext_ctrl.elems), elements);
+        arg.set_u32(
+            field!(v4l2_query_ext_ctrl.nr_of_dims),
+            most.is_some().into(),
+        );
+        arg.set_u32(field!(v4l2_query_ext_ctrl.dims), most.unwrap_or(0));
         Ok(())
     }
 

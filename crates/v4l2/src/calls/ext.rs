@@ -112,24 +112,45 @@ impl Entry<'_> {
         write_user(program, self.pointer(), &bytes)
     }
 
-    /// Stores the size of a structure and checks the program's. If that is too small, reading fails
-    /// with ENOSPC and setting with EFAULT.
+    /// Stores the size of a structure to read and checks the program's. Fails with ENOSPC if that is
+    /// too small.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
-    fn fit_structure(&mut self, control: &Control, op: ExtOp) -> Result<(), Error> {
+    fn fit_read(&mut self, value: &ControlValue) -> Result<(), Error> {
+        let ControlValue::Compound(bytes) = value else {
+            return Ok(());
+        };
+        let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let found = self.size();
+        self.set_size(needed);
+        match found >= needed {
+            true => Ok(()),
+            false => Err(Error::NoSpace { needed }),
+        }
+    }
+
+    /// Stores the size of a structure to set, or of a dynamic array's whole elements. Fails with
+    /// EFAULT if the program's is too small, and with ENOSPC for too large an array.
+    ///
+    /// Source: Linux 7.2 `prepare_ext_ctrls`.
+    fn fit_write(&mut self, control: &Control) -> Result<(), Error> {
         if !control.is_compound() {
             return Ok(());
         }
-        let needed = control.range().elem_size;
+        let element = control.range().elem_size;
         let found = self.size();
-        self.set_size(needed);
-        match op {
-            _ if found >= needed => Ok(()),
-            ExtOp::Get => Err(Error::NoSpace { needed }),
-            ExtOp::Set | ExtOp::Try => Err(Error::Fault {
+        let most = element.saturating_mul(control.most_elements().unwrap_or(1));
+        let whole = found / element.max(1) * element;
+        self.set_size(whole.clamp(element, most));
+        if found < element {
+            return Err(Error::Fault {
                 addr: self.pointer(),
-            }),
+            });
         }
+        if whole > most && control.most_elements().is_some() {
+            return Err(Error::NoSpace { needed: most });
+        }
+        Ok(())
     }
 
     fn read<M: MemOps>(
@@ -139,8 +160,9 @@ impl Entry<'_> {
     ) -> Result<ControlValue, Error> {
         match control.kind {
             Some(ControlKind::Text { max, .. }) => self.read_text(control, max, program),
-            Some(ControlKind::Compound(of)) => {
-                let mut bytes = vec![0; of.size()];
+            Some(ControlKind::Compound(_)) => {
+                // `fit_write` has limited the size.
+                let mut bytes = vec![0; usize::try_from(self.size()).unwrap_or(0)];
                 read_user(program, self.pointer(), &mut bytes)?;
                 Ok(ControlValue::Compound(bytes))
             }
@@ -253,7 +275,7 @@ where
             ExtOp::Try => {
                 for (index, mut entry) in entries(array) {
                     arg.set_u32(ERROR_IDX, index);
-                    let (control, value) = self.ext_validate(&mut entry, op, program)?;
+                    let (control, value) = self.ext_validate(&mut entry, program)?;
                     entry.write_back(control, &value, program)?;
                 }
                 Ok(())
@@ -297,7 +319,7 @@ where
             if op == ExtOp::Try {
                 arg.set_u32(ERROR_IDX, index);
             }
-            let (control, value) = self.ext_validate(&mut entry, op, program)?;
+            let (control, value) = self.ext_validate(&mut entry, program)?;
             if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
                 return Err(Error::Busy);
             }
@@ -334,7 +356,7 @@ where
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
         self.ext_read(arg, array, program, |control| {
-            default.then(|| control.default_value())
+            default.then(|| control.default_like_current())
         })
     }
 
@@ -346,9 +368,14 @@ where
         program: &dyn Program<M>,
         told: impl Fn(&Control) -> Option<ControlValue>,
     ) -> Result<(), Error> {
+        let value = |control: &Control| {
+            told(control).unwrap_or_else(|| self.controls.value(control, &self.driver))
+        };
         for (_, mut entry) in entries(array) {
             let control = self.ext_control(&entry)?;
-            entry.fit_structure(control, ExtOp::Get)?;
+            if control.is_compound() {
+                entry.fit_read(&value(control))?;
+            }
         }
         for (_, entry) in entries(array) {
             self.ext_control(&entry)?.readable()?;
@@ -356,9 +383,7 @@ where
         for (index, mut entry) in entries(array) {
             arg.set_u32(ERROR_IDX, index);
             let control = self.ext_control(&entry)?;
-            let value = told(control);
-            let value = value.unwrap_or_else(|| self.controls.value(control, &self.driver));
-            entry.write(control, &value, program)?;
+            entry.write(control, &value(control), program)?;
         }
         Ok(())
     }
@@ -366,11 +391,10 @@ where
     fn ext_validate(
         &self,
         entry: &mut Entry<'_>,
-        op: ExtOp,
         program: &dyn Program<M>,
     ) -> Result<(&Control, ControlValue), Error> {
         let control = self.ext_control(entry)?;
-        entry.fit_structure(control, op)?;
+        entry.fit_write(control)?;
         if control.flags.contains(ControlFlags::READ_ONLY) {
             return Err(Error::Access { id: control.id });
         }
@@ -389,7 +413,7 @@ where
     ) -> Result<(), Error> {
         let mut wanted = Vec::with_capacity(array.len() / ENTRY);
         for (_, mut entry) in entries(array) {
-            let (control, value) = self.ext_validate(&mut entry, ExtOp::Set, program)?;
+            let (control, value) = self.ext_validate(&mut entry, program)?;
             if control.flags.contains(ControlFlags::GRABBED) {
                 return Err(Error::Busy);
             }

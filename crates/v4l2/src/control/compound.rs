@@ -1,6 +1,6 @@
 //! Controls that are structures: what stateless decoders get for each picture.
 
-use super::{h264, hevc, vp8, vp9};
+use super::{av1, h264, hevc, vp8, vp9};
 use crate::bytes::{Image, field};
 use crate::{Error, sys};
 
@@ -29,6 +29,14 @@ pub enum CompoundType {
     HevcScalingMatrix,
     /// `struct v4l2_ctrl_hevc_decode_params`.
     HevcDecodeParams,
+    /// `struct v4l2_ctrl_av1_sequence`.
+    Av1Sequence,
+    /// An array of `struct v4l2_ctrl_av1_tile_group_entry`.
+    Av1TileGroupEntry,
+    /// `struct v4l2_ctrl_av1_frame`.
+    Av1Frame,
+    /// `struct v4l2_ctrl_av1_film_grain`.
+    Av1FilmGrain,
 }
 
 /// Checks a structure and clears its meaningless fields. Returns whether a stream may have it.
@@ -94,6 +102,26 @@ impl CompoundType {
                 v4l2_ctrl_hevc_decode_params,
                 hevc::validate_decode_params
             ),
+            Self::Av1Sequence => row!(
+                V4L2_CTRL_TYPE_AV1_SEQUENCE,
+                v4l2_ctrl_av1_sequence,
+                av1::validate_sequence
+            ),
+            Self::Av1TileGroupEntry => row!(
+                V4L2_CTRL_TYPE_AV1_TILE_GROUP_ENTRY,
+                v4l2_ctrl_av1_tile_group_entry,
+                any
+            ),
+            Self::Av1Frame => row!(
+                V4L2_CTRL_TYPE_AV1_FRAME,
+                v4l2_ctrl_av1_frame,
+                av1::validate_frame
+            ),
+            Self::Av1FilmGrain => row!(
+                V4L2_CTRL_TYPE_AV1_FILM_GRAIN,
+                v4l2_ctrl_av1_film_grain,
+                av1::validate_film_grain
+            ),
         }
     }
 
@@ -109,7 +137,16 @@ impl CompoundType {
         self.row().1
     }
 
-    /// Returns the initial value.
+    /// Returns the largest number of structures; `None` if the control is no dynamic array.
+    #[must_use]
+    pub const fn most_elements(self) -> Option<u32> {
+        match self {
+            Self::Av1TileGroupEntry => Some(sys::V4L2_AV1_MAX_TILE_COUNT),
+            _ => None,
+        }
+    }
+
+    /// Returns the initial value. A dynamic array has one element.
     ///
     /// Source: Linux `std_init_compound`, differs: a scaling matrix is zero.
     #[must_use]
@@ -132,7 +169,10 @@ impl CompoundType {
     /// Source: Linux 7.2 `std_validate_compound`.
     pub(crate) fn validate(self, bytes: &mut [u8]) -> Result<(), Error> {
         let (_, size, is_valid) = self.row();
-        let good = bytes.len() == size && is_valid(&mut Image(bytes));
+        let most = self.most_elements().unwrap_or(1);
+        let fits = bytes.len().is_multiple_of(size)
+            && u32::try_from(bytes.len() / size).is_ok_and(|count| (1..=most).contains(&count));
+        let good = fits && bytes.chunks_mut(size).all(|one| is_valid(&mut Image(one)));
         good.then_some(()).ok_or(Error::Invalid)
     }
 }
@@ -185,7 +225,7 @@ pub(super) use structure;
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::control) const ALL: [CompoundType; 11] = [
+    pub(in crate::control) const ALL: [CompoundType; 15] = [
         CompoundType::H264Sps,
         CompoundType::H264Pps,
         CompoundType::H264ScalingMatrix,
@@ -197,6 +237,10 @@ pub(super) mod tests {
         CompoundType::HevcPps,
         CompoundType::HevcScalingMatrix,
         CompoundType::HevcDecodeParams,
+        CompoundType::Av1Sequence,
+        CompoundType::Av1TileGroupEntry,
+        CompoundType::Av1Frame,
+        CompoundType::Av1FilmGrain,
     ];
 
     /// Changes the initial value; `None` if it is refused then.

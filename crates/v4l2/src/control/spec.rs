@@ -32,6 +32,8 @@ bitflags! {
         const EXECUTE_ON_WRITE = 0x0200;
         /// Changes the format's buffer size.
         const MODIFY_LAYOUT = 0x0400;
+        /// An array with a variable number of structures.
+        const DYNAMIC_ARRAY = 0x0800;
     }
 }
 
@@ -101,7 +103,7 @@ pub enum ControlKind {
         /// Default value.
         default: &'static str,
     },
-    /// A structure.
+    /// A structure, or an array of structures.
     Compound(CompoundType),
 }
 
@@ -260,7 +262,7 @@ pub enum ControlValue {
     Number(i64),
     /// The value of a text.
     Text(String),
-    /// The bytes of a structure.
+    /// The bytes of a structure, or of an array of structures.
     Compound(Vec<u8>),
 }
 

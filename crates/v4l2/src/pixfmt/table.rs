@@ -133,6 +133,8 @@ formats! {
     VP9_FRAME b"VP9F" "VP9 Frame", ffmpeg None, bits 8, &[];
     /// AV1 temporal units.
     AV1 b"AV01" "AV1", ffmpeg None, bits 8, &[];
+    /// An AV1 frame, for decoders that get its headers by controls.
+    AV1_FRAME b"AV1F" "AV1 Frame", ffmpeg None, bits 8, &[];
     /// MPEG-1 or MPEG-2 video stream with start codes.
     MPEG2 b"MPG2" "MPEG-2 ES", ffmpeg None, bits 8, &[];
     /// MPEG-4 part 2 stream with start codes.

@@ -13,6 +13,11 @@ pub type v4l2_power_line_frequency = ::core::ffi::c_uint;
 pub type v4l2_colorfx = ::core::ffi::c_uint;
 pub type v4l2_exposure_auto_type = ::core::ffi::c_uint;
 pub type v4l2_auto_focus_range = ::core::ffi::c_uint;
+pub type v4l2_av1_warp_model = ::core::ffi::c_uint;
+pub type v4l2_av1_frame_restoration_type = ::core::ffi::c_uint;
+pub type v4l2_av1_frame_type = ::core::ffi::c_uint;
+pub type v4l2_av1_interpolation_filter = ::core::ffi::c_uint;
+pub type v4l2_av1_tx_mode = ::core::ffi::c_uint;
 pub type v4l2_field = ::core::ffi::c_uint;
 pub type v4l2_buf_type = ::core::ffi::c_uint;
 pub type v4l2_memory = ::core::ffi::c_uint;
@@ -423,28 +428,160 @@ pub struct v4l2_ctrl_vp9_compressed_hdr {
     pub mv: v4l2_vp9_mv_probs,
 }
 #[repr(C)]
-#[repr(align(4))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_av1_sequence {
-    pub _bindgen_opaque_blob: [u32; 3usize],
+    pub flags: __u32,
+    pub seq_profile: __u8,
+    pub order_hint_bits: __u8,
+    pub bit_depth: __u8,
+    pub reserved: __u8,
+    pub max_frame_width_minus_1: __u16,
+    pub max_frame_height_minus_1: __u16,
 }
 #[repr(C)]
-#[repr(align(4))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_av1_tile_group_entry {
-    pub _bindgen_opaque_blob: [u32; 4usize],
+    pub tile_offset: __u32,
+    pub tile_size: __u32,
+    pub tile_row: __u32,
+    pub tile_col: __u32,
 }
 #[repr(C)]
-#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_global_motion {
+    pub flags: [__u8; 8usize],
+    pub type_: [v4l2_av1_warp_model; 8usize],
+    pub params: [[__s32; 6usize]; 8usize],
+    pub invalid: __u8,
+    pub reserved: [__u8; 3usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_loop_restoration {
+    pub flags: __u8,
+    pub lr_unit_shift: __u8,
+    pub lr_uv_shift: __u8,
+    pub reserved: __u8,
+    pub frame_restoration_type: [v4l2_av1_frame_restoration_type; 3usize],
+    pub loop_restoration_size: [__u32; 3usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_cdef {
+    pub damping_minus_3: __u8,
+    pub bits: __u8,
+    pub y_pri_strength: [__u8; 8usize],
+    pub y_sec_strength: [__u8; 8usize],
+    pub uv_pri_strength: [__u8; 8usize],
+    pub uv_sec_strength: [__u8; 8usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_segmentation {
+    pub flags: __u8,
+    pub last_active_seg_id: __u8,
+    pub feature_enabled: [__u8; 8usize],
+    pub feature_data: [[__s16; 8usize]; 8usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_loop_filter {
+    pub flags: __u8,
+    pub level: [__u8; 4usize],
+    pub sharpness: __u8,
+    pub ref_deltas: [__s8; 8usize],
+    pub mode_deltas: [__s8; 2usize],
+    pub delta_lf_res: __u8,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_quantization {
+    pub flags: __u8,
+    pub base_q_idx: __u8,
+    pub delta_q_y_dc: __s8,
+    pub delta_q_u_dc: __s8,
+    pub delta_q_u_ac: __s8,
+    pub delta_q_v_dc: __s8,
+    pub delta_q_v_ac: __s8,
+    pub qm_y: __u8,
+    pub qm_u: __u8,
+    pub qm_v: __u8,
+    pub delta_q_res: __u8,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_av1_tile_info {
+    pub flags: __u8,
+    pub context_update_tile_id: __u8,
+    pub tile_cols: __u8,
+    pub tile_rows: __u8,
+    pub mi_col_starts: [__u32; 65usize],
+    pub mi_row_starts: [__u32; 65usize],
+    pub width_in_sbs_minus_1: [__u32; 64usize],
+    pub height_in_sbs_minus_1: [__u32; 64usize],
+    pub tile_size_bytes: __u8,
+    pub reserved: [__u8; 3usize],
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_av1_frame {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 1784usize]>,
+    pub tile_info: v4l2_av1_tile_info,
+    pub quantization: v4l2_av1_quantization,
+    pub superres_denom: __u8,
+    pub segmentation: v4l2_av1_segmentation,
+    pub loop_filter: v4l2_av1_loop_filter,
+    pub cdef: v4l2_av1_cdef,
+    pub skip_mode_frame: [__u8; 2usize],
+    pub primary_ref_frame: __u8,
+    pub loop_restoration: v4l2_av1_loop_restoration,
+    pub global_motion: v4l2_av1_global_motion,
+    pub flags: __u32,
+    pub frame_type: v4l2_av1_frame_type,
+    pub order_hint: __u32,
+    pub upscaled_width: __u32,
+    pub interpolation_filter: v4l2_av1_interpolation_filter,
+    pub tx_mode: v4l2_av1_tx_mode,
+    pub frame_width_minus_1: __u32,
+    pub frame_height_minus_1: __u32,
+    pub render_width_minus_1: __u16,
+    pub render_height_minus_1: __u16,
+    pub current_frame_id: __u32,
+    pub buffer_removal_time: [__u32; 32usize],
+    pub reserved: [__u8; 4usize],
+    pub order_hints: [__u32; 8usize],
+    pub reference_frame_ts: [__u64; 8usize],
+    pub ref_frame_idx: [__s8; 7usize],
+    pub refresh_frame_flags: __u8,
 }
 #[repr(C)]
-#[repr(align(2))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_av1_film_grain {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u16; 97usize]>,
+    pub flags: __u8,
+    pub cr_mult: __u8,
+    pub grain_seed: __u16,
+    pub film_grain_params_ref_idx: __u8,
+    pub num_y_points: __u8,
+    pub point_y_value: [__u8; 16usize],
+    pub point_y_scaling: [__u8; 16usize],
+    pub num_cb_points: __u8,
+    pub point_cb_value: [__u8; 16usize],
+    pub point_cb_scaling: [__u8; 16usize],
+    pub num_cr_points: __u8,
+    pub point_cr_value: [__u8; 16usize],
+    pub point_cr_scaling: [__u8; 16usize],
+    pub grain_scaling_minus_8: __u8,
+    pub ar_coeff_lag: __u8,
+    pub ar_coeffs_y_plus_128: [__u8; 25usize],
+    pub ar_coeffs_cb_plus_128: [__u8; 25usize],
+    pub ar_coeffs_cr_plus_128: [__u8; 25usize],
+    pub ar_coeff_shift_minus_6: __u8,
+    pub grain_scale_shift: __u8,
+    pub cb_mult: __u8,
+    pub cb_luma_mult: __u8,
+    pub cr_luma_mult: __u8,
+    pub cb_offset: __u16,
+    pub cr_offset: __u16,
+    pub reserved: [__u8; 4usize],
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1504,6 +1641,83 @@ pub const V4L2_VP9_TX_MODE_ALLOW_8X8: u32 = 1;
 pub const V4L2_VP9_TX_MODE_ALLOW_16X16: u32 = 2;
 pub const V4L2_VP9_TX_MODE_ALLOW_32X32: u32 = 3;
 pub const V4L2_VP9_TX_MODE_SELECT: u32 = 4;
+pub const V4L2_AV1_TOTAL_REFS_PER_FRAME: u32 = 8;
+pub const V4L2_AV1_CDEF_MAX: u32 = 8;
+pub const V4L2_AV1_NUM_PLANES_MAX: u32 = 3;
+pub const V4L2_AV1_MAX_SEGMENTS: u32 = 8;
+pub const V4L2_AV1_MAX_OPERATING_POINTS: u32 = 32;
+pub const V4L2_AV1_REFS_PER_FRAME: u32 = 7;
+pub const V4L2_AV1_MAX_NUM_Y_POINTS: u32 = 16;
+pub const V4L2_AV1_MAX_NUM_CB_POINTS: u32 = 16;
+pub const V4L2_AV1_MAX_NUM_CR_POINTS: u32 = 16;
+pub const V4L2_AV1_AR_COEFFS_SIZE: u32 = 25;
+pub const V4L2_AV1_MAX_NUM_PLANES: u32 = 3;
+pub const V4L2_AV1_MAX_TILE_COLS: u32 = 64;
+pub const V4L2_AV1_MAX_TILE_ROWS: u32 = 64;
+pub const V4L2_AV1_MAX_TILE_COUNT: u32 = 512;
+pub const V4L2_AV1_SEQUENCE_FLAG_STILL_PICTURE: u32 = 1;
+pub const V4L2_AV1_SEQUENCE_FLAG_USE_128X128_SUPERBLOCK: u32 = 2;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_FILTER_INTRA: u32 = 4;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_INTRA_EDGE_FILTER: u32 = 8;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_INTERINTRA_COMPOUND: u32 = 16;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_MASKED_COMPOUND: u32 = 32;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_WARPED_MOTION: u32 = 64;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_DUAL_FILTER: u32 = 128;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_ORDER_HINT: u32 = 256;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_JNT_COMP: u32 = 512;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_REF_FRAME_MVS: u32 = 1024;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_SUPERRES: u32 = 2048;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_CDEF: u32 = 4096;
+pub const V4L2_AV1_SEQUENCE_FLAG_ENABLE_RESTORATION: u32 = 8192;
+pub const V4L2_AV1_SEQUENCE_FLAG_MONO_CHROME: u32 = 16384;
+pub const V4L2_AV1_SEQUENCE_FLAG_COLOR_RANGE: u32 = 32768;
+pub const V4L2_AV1_SEQUENCE_FLAG_SUBSAMPLING_X: u32 = 65536;
+pub const V4L2_AV1_SEQUENCE_FLAG_SUBSAMPLING_Y: u32 = 131072;
+pub const V4L2_AV1_SEQUENCE_FLAG_FILM_GRAIN_PARAMS_PRESENT: u32 = 262144;
+pub const V4L2_AV1_SEQUENCE_FLAG_SEPARATE_UV_DELTA_Q: u32 = 524288;
+pub const V4L2_AV1_GLOBAL_MOTION_FLAG_IS_GLOBAL: u32 = 1;
+pub const V4L2_AV1_GLOBAL_MOTION_FLAG_IS_ROT_ZOOM: u32 = 2;
+pub const V4L2_AV1_GLOBAL_MOTION_FLAG_IS_TRANSLATION: u32 = 4;
+pub const V4L2_AV1_LOOP_RESTORATION_FLAG_USES_LR: u32 = 1;
+pub const V4L2_AV1_LOOP_RESTORATION_FLAG_USES_CHROMA_LR: u32 = 2;
+pub const V4L2_AV1_SEGMENTATION_FLAG_ENABLED: u32 = 1;
+pub const V4L2_AV1_SEGMENTATION_FLAG_UPDATE_MAP: u32 = 2;
+pub const V4L2_AV1_SEGMENTATION_FLAG_TEMPORAL_UPDATE: u32 = 4;
+pub const V4L2_AV1_SEGMENTATION_FLAG_UPDATE_DATA: u32 = 8;
+pub const V4L2_AV1_SEGMENTATION_FLAG_SEG_ID_PRE_SKIP: u32 = 16;
+pub const V4L2_AV1_LOOP_FILTER_FLAG_DELTA_ENABLED: u32 = 1;
+pub const V4L2_AV1_LOOP_FILTER_FLAG_DELTA_UPDATE: u32 = 2;
+pub const V4L2_AV1_LOOP_FILTER_FLAG_DELTA_LF_PRESENT: u32 = 4;
+pub const V4L2_AV1_LOOP_FILTER_FLAG_DELTA_LF_MULTI: u32 = 8;
+pub const V4L2_AV1_QUANTIZATION_FLAG_DIFF_UV_DELTA: u32 = 1;
+pub const V4L2_AV1_QUANTIZATION_FLAG_USING_QMATRIX: u32 = 2;
+pub const V4L2_AV1_QUANTIZATION_FLAG_DELTA_Q_PRESENT: u32 = 4;
+pub const V4L2_AV1_TILE_INFO_FLAG_UNIFORM_TILE_SPACING: u32 = 1;
+pub const V4L2_AV1_FRAME_FLAG_SHOW_FRAME: u32 = 1;
+pub const V4L2_AV1_FRAME_FLAG_SHOWABLE_FRAME: u32 = 2;
+pub const V4L2_AV1_FRAME_FLAG_ERROR_RESILIENT_MODE: u32 = 4;
+pub const V4L2_AV1_FRAME_FLAG_DISABLE_CDF_UPDATE: u32 = 8;
+pub const V4L2_AV1_FRAME_FLAG_ALLOW_SCREEN_CONTENT_TOOLS: u32 = 16;
+pub const V4L2_AV1_FRAME_FLAG_FORCE_INTEGER_MV: u32 = 32;
+pub const V4L2_AV1_FRAME_FLAG_ALLOW_INTRABC: u32 = 64;
+pub const V4L2_AV1_FRAME_FLAG_USE_SUPERRES: u32 = 128;
+pub const V4L2_AV1_FRAME_FLAG_ALLOW_HIGH_PRECISION_MV: u32 = 256;
+pub const V4L2_AV1_FRAME_FLAG_IS_MOTION_MODE_SWITCHABLE: u32 = 512;
+pub const V4L2_AV1_FRAME_FLAG_USE_REF_FRAME_MVS: u32 = 1024;
+pub const V4L2_AV1_FRAME_FLAG_DISABLE_FRAME_END_UPDATE_CDF: u32 = 2048;
+pub const V4L2_AV1_FRAME_FLAG_ALLOW_WARPED_MOTION: u32 = 4096;
+pub const V4L2_AV1_FRAME_FLAG_REFERENCE_SELECT: u32 = 8192;
+pub const V4L2_AV1_FRAME_FLAG_REDUCED_TX_SET: u32 = 16384;
+pub const V4L2_AV1_FRAME_FLAG_SKIP_MODE_ALLOWED: u32 = 32768;
+pub const V4L2_AV1_FRAME_FLAG_SKIP_MODE_PRESENT: u32 = 65536;
+pub const V4L2_AV1_FRAME_FLAG_FRAME_SIZE_OVERRIDE: u32 = 131072;
+pub const V4L2_AV1_FRAME_FLAG_BUFFER_REMOVAL_TIME_PRESENT: u32 = 262144;
+pub const V4L2_AV1_FRAME_FLAG_FRAME_REFS_SHORT_SIGNALING: u32 = 524288;
+pub const V4L2_AV1_FILM_GRAIN_FLAG_APPLY_GRAIN: u32 = 1;
+pub const V4L2_AV1_FILM_GRAIN_FLAG_UPDATE_GRAIN: u32 = 2;
+pub const V4L2_AV1_FILM_GRAIN_FLAG_CHROMA_SCALING_FROM_LUMA: u32 = 4;
+pub const V4L2_AV1_FILM_GRAIN_FLAG_OVERLAP: u32 = 8;
+pub const V4L2_AV1_FILM_GRAIN_FLAG_CLIP_TO_RESTRICTED_RANGE: u32 = 16;
 pub const V4L2_CTRL_CLASS_MPEG: u32 = 10027008;
 pub const VIDEO_MAX_FRAME: u32 = 32;
 pub const VIDEO_MAX_PLANES: u32 = 8;
@@ -2967,6 +3181,20 @@ const _: () = {
     ["Size of v4l2_ctrl_av1_sequence"][::core::mem::size_of::<v4l2_ctrl_av1_sequence>() - 12usize];
     ["Alignment of v4l2_ctrl_av1_sequence"]
         [::core::mem::align_of::<v4l2_ctrl_av1_sequence>() - 4usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, flags) - 0usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::seq_profile"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, seq_profile) - 4usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::order_hint_bits"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, order_hint_bits) - 5usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::bit_depth"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, bit_depth) - 6usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, reserved) - 7usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::max_frame_width_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, max_frame_width_minus_1) - 8usize];
+    ["Offset of field: v4l2_ctrl_av1_sequence::max_frame_height_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_sequence, max_frame_height_minus_1) - 10usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2974,11 +3202,228 @@ const _: () = {
         [::core::mem::size_of::<v4l2_ctrl_av1_tile_group_entry>() - 16usize];
     ["Alignment of v4l2_ctrl_av1_tile_group_entry"]
         [::core::mem::align_of::<v4l2_ctrl_av1_tile_group_entry>() - 4usize];
+    ["Offset of field: v4l2_ctrl_av1_tile_group_entry::tile_offset"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_tile_group_entry, tile_offset) - 0usize];
+    ["Offset of field: v4l2_ctrl_av1_tile_group_entry::tile_size"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_tile_group_entry, tile_size) - 4usize];
+    ["Offset of field: v4l2_ctrl_av1_tile_group_entry::tile_row"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_tile_group_entry, tile_row) - 8usize];
+    ["Offset of field: v4l2_ctrl_av1_tile_group_entry::tile_col"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_tile_group_entry, tile_col) - 12usize];
 };
+pub const V4L2_AV1_WARP_MODEL_IDENTITY: v4l2_av1_warp_model = 0;
+pub const V4L2_AV1_WARP_MODEL_TRANSLATION: v4l2_av1_warp_model = 1;
+pub const V4L2_AV1_WARP_MODEL_ROTZOOM: v4l2_av1_warp_model = 2;
+pub const V4L2_AV1_WARP_MODEL_AFFINE: v4l2_av1_warp_model = 3;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_global_motion"][::core::mem::size_of::<v4l2_av1_global_motion>() - 236usize];
+    ["Alignment of v4l2_av1_global_motion"]
+        [::core::mem::align_of::<v4l2_av1_global_motion>() - 4usize];
+    ["Offset of field: v4l2_av1_global_motion::flags"]
+        [::core::mem::offset_of!(v4l2_av1_global_motion, flags) - 0usize];
+    ["Offset of field: v4l2_av1_global_motion::type_"]
+        [::core::mem::offset_of!(v4l2_av1_global_motion, type_) - 8usize];
+    ["Offset of field: v4l2_av1_global_motion::params"]
+        [::core::mem::offset_of!(v4l2_av1_global_motion, params) - 40usize];
+    ["Offset of field: v4l2_av1_global_motion::invalid"]
+        [::core::mem::offset_of!(v4l2_av1_global_motion, invalid) - 232usize];
+    ["Offset of field: v4l2_av1_global_motion::reserved"]
+        [::core::mem::offset_of!(v4l2_av1_global_motion, reserved) - 233usize];
+};
+pub const V4L2_AV1_FRAME_RESTORE_NONE: v4l2_av1_frame_restoration_type = 0;
+pub const V4L2_AV1_FRAME_RESTORE_WIENER: v4l2_av1_frame_restoration_type = 1;
+pub const V4L2_AV1_FRAME_RESTORE_SGRPROJ: v4l2_av1_frame_restoration_type = 2;
+pub const V4L2_AV1_FRAME_RESTORE_SWITCHABLE: v4l2_av1_frame_restoration_type = 3;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_loop_restoration"]
+        [::core::mem::size_of::<v4l2_av1_loop_restoration>() - 28usize];
+    ["Alignment of v4l2_av1_loop_restoration"]
+        [::core::mem::align_of::<v4l2_av1_loop_restoration>() - 4usize];
+    ["Offset of field: v4l2_av1_loop_restoration::flags"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, flags) - 0usize];
+    ["Offset of field: v4l2_av1_loop_restoration::lr_unit_shift"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, lr_unit_shift) - 1usize];
+    ["Offset of field: v4l2_av1_loop_restoration::lr_uv_shift"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, lr_uv_shift) - 2usize];
+    ["Offset of field: v4l2_av1_loop_restoration::reserved"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, reserved) - 3usize];
+    ["Offset of field: v4l2_av1_loop_restoration::frame_restoration_type"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, frame_restoration_type) - 4usize];
+    ["Offset of field: v4l2_av1_loop_restoration::loop_restoration_size"]
+        [::core::mem::offset_of!(v4l2_av1_loop_restoration, loop_restoration_size) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_cdef"][::core::mem::size_of::<v4l2_av1_cdef>() - 34usize];
+    ["Alignment of v4l2_av1_cdef"][::core::mem::align_of::<v4l2_av1_cdef>() - 1usize];
+    ["Offset of field: v4l2_av1_cdef::damping_minus_3"]
+        [::core::mem::offset_of!(v4l2_av1_cdef, damping_minus_3) - 0usize];
+    ["Offset of field: v4l2_av1_cdef::bits"][::core::mem::offset_of!(v4l2_av1_cdef, bits) - 1usize];
+    ["Offset of field: v4l2_av1_cdef::y_pri_strength"]
+        [::core::mem::offset_of!(v4l2_av1_cdef, y_pri_strength) - 2usize];
+    ["Offset of field: v4l2_av1_cdef::y_sec_strength"]
+        [::core::mem::offset_of!(v4l2_av1_cdef, y_sec_strength) - 10usize];
+    ["Offset of field: v4l2_av1_cdef::uv_pri_strength"]
+        [::core::mem::offset_of!(v4l2_av1_cdef, uv_pri_strength) - 18usize];
+    ["Offset of field: v4l2_av1_cdef::uv_sec_strength"]
+        [::core::mem::offset_of!(v4l2_av1_cdef, uv_sec_strength) - 26usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_segmentation"][::core::mem::size_of::<v4l2_av1_segmentation>() - 138usize];
+    ["Alignment of v4l2_av1_segmentation"]
+        [::core::mem::align_of::<v4l2_av1_segmentation>() - 2usize];
+    ["Offset of field: v4l2_av1_segmentation::flags"]
+        [::core::mem::offset_of!(v4l2_av1_segmentation, flags) - 0usize];
+    ["Offset of field: v4l2_av1_segmentation::last_active_seg_id"]
+        [::core::mem::offset_of!(v4l2_av1_segmentation, last_active_seg_id) - 1usize];
+    ["Offset of field: v4l2_av1_segmentation::feature_enabled"]
+        [::core::mem::offset_of!(v4l2_av1_segmentation, feature_enabled) - 2usize];
+    ["Offset of field: v4l2_av1_segmentation::feature_data"]
+        [::core::mem::offset_of!(v4l2_av1_segmentation, feature_data) - 10usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_loop_filter"][::core::mem::size_of::<v4l2_av1_loop_filter>() - 17usize];
+    ["Alignment of v4l2_av1_loop_filter"][::core::mem::align_of::<v4l2_av1_loop_filter>() - 1usize];
+    ["Offset of field: v4l2_av1_loop_filter::flags"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, flags) - 0usize];
+    ["Offset of field: v4l2_av1_loop_filter::level"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, level) - 1usize];
+    ["Offset of field: v4l2_av1_loop_filter::sharpness"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, sharpness) - 5usize];
+    ["Offset of field: v4l2_av1_loop_filter::ref_deltas"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, ref_deltas) - 6usize];
+    ["Offset of field: v4l2_av1_loop_filter::mode_deltas"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, mode_deltas) - 14usize];
+    ["Offset of field: v4l2_av1_loop_filter::delta_lf_res"]
+        [::core::mem::offset_of!(v4l2_av1_loop_filter, delta_lf_res) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_quantization"][::core::mem::size_of::<v4l2_av1_quantization>() - 11usize];
+    ["Alignment of v4l2_av1_quantization"]
+        [::core::mem::align_of::<v4l2_av1_quantization>() - 1usize];
+    ["Offset of field: v4l2_av1_quantization::flags"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, flags) - 0usize];
+    ["Offset of field: v4l2_av1_quantization::base_q_idx"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, base_q_idx) - 1usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_y_dc"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_y_dc) - 2usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_u_dc"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_u_dc) - 3usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_u_ac"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_u_ac) - 4usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_v_dc"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_v_dc) - 5usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_v_ac"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_v_ac) - 6usize];
+    ["Offset of field: v4l2_av1_quantization::qm_y"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, qm_y) - 7usize];
+    ["Offset of field: v4l2_av1_quantization::qm_u"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, qm_u) - 8usize];
+    ["Offset of field: v4l2_av1_quantization::qm_v"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, qm_v) - 9usize];
+    ["Offset of field: v4l2_av1_quantization::delta_q_res"]
+        [::core::mem::offset_of!(v4l2_av1_quantization, delta_q_res) - 10usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_av1_tile_info"][::core::mem::size_of::<v4l2_av1_tile_info>() - 1040usize];
+    ["Alignment of v4l2_av1_tile_info"][::core::mem::align_of::<v4l2_av1_tile_info>() - 4usize];
+    ["Offset of field: v4l2_av1_tile_info::flags"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, flags) - 0usize];
+    ["Offset of field: v4l2_av1_tile_info::context_update_tile_id"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, context_update_tile_id) - 1usize];
+    ["Offset of field: v4l2_av1_tile_info::tile_cols"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, tile_cols) - 2usize];
+    ["Offset of field: v4l2_av1_tile_info::tile_rows"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, tile_rows) - 3usize];
+    ["Offset of field: v4l2_av1_tile_info::mi_col_starts"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, mi_col_starts) - 4usize];
+    ["Offset of field: v4l2_av1_tile_info::mi_row_starts"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, mi_row_starts) - 264usize];
+    ["Offset of field: v4l2_av1_tile_info::width_in_sbs_minus_1"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, width_in_sbs_minus_1) - 524usize];
+    ["Offset of field: v4l2_av1_tile_info::height_in_sbs_minus_1"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, height_in_sbs_minus_1) - 780usize];
+    ["Offset of field: v4l2_av1_tile_info::tile_size_bytes"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, tile_size_bytes) - 1036usize];
+    ["Offset of field: v4l2_av1_tile_info::reserved"]
+        [::core::mem::offset_of!(v4l2_av1_tile_info, reserved) - 1037usize];
+};
+pub const V4L2_AV1_KEY_FRAME: v4l2_av1_frame_type = 0;
+pub const V4L2_AV1_INTER_FRAME: v4l2_av1_frame_type = 1;
+pub const V4L2_AV1_INTRA_ONLY_FRAME: v4l2_av1_frame_type = 2;
+pub const V4L2_AV1_SWITCH_FRAME: v4l2_av1_frame_type = 3;
+pub const V4L2_AV1_INTERPOLATION_FILTER_EIGHTTAP: v4l2_av1_interpolation_filter = 0;
+pub const V4L2_AV1_INTERPOLATION_FILTER_EIGHTTAP_SMOOTH: v4l2_av1_interpolation_filter = 1;
+pub const V4L2_AV1_INTERPOLATION_FILTER_EIGHTTAP_SHARP: v4l2_av1_interpolation_filter = 2;
+pub const V4L2_AV1_INTERPOLATION_FILTER_BILINEAR: v4l2_av1_interpolation_filter = 3;
+pub const V4L2_AV1_INTERPOLATION_FILTER_SWITCHABLE: v4l2_av1_interpolation_filter = 4;
+pub const V4L2_AV1_TX_MODE_ONLY_4X4: v4l2_av1_tx_mode = 0;
+pub const V4L2_AV1_TX_MODE_LARGEST: v4l2_av1_tx_mode = 1;
+pub const V4L2_AV1_TX_MODE_SELECT: v4l2_av1_tx_mode = 2;
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_av1_frame"][::core::mem::size_of::<v4l2_ctrl_av1_frame>() - 1784usize];
     ["Alignment of v4l2_ctrl_av1_frame"][::core::mem::align_of::<v4l2_ctrl_av1_frame>() - 8usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::tile_info"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, tile_info) - 0usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::quantization"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, quantization) - 1040usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::superres_denom"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, superres_denom) - 1051usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::segmentation"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, segmentation) - 1052usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::loop_filter"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, loop_filter) - 1190usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::cdef"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, cdef) - 1207usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::skip_mode_frame"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, skip_mode_frame) - 1241usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::primary_ref_frame"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, primary_ref_frame) - 1243usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::loop_restoration"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, loop_restoration) - 1244usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::global_motion"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, global_motion) - 1272usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, flags) - 1508usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::frame_type"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, frame_type) - 1512usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::order_hint"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, order_hint) - 1516usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::upscaled_width"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, upscaled_width) - 1520usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::interpolation_filter"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, interpolation_filter) - 1524usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::tx_mode"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, tx_mode) - 1528usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::frame_width_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, frame_width_minus_1) - 1532usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::frame_height_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, frame_height_minus_1) - 1536usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::render_width_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, render_width_minus_1) - 1540usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::render_height_minus_1"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, render_height_minus_1) - 1542usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::current_frame_id"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, current_frame_id) - 1544usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::buffer_removal_time"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, buffer_removal_time) - 1548usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, reserved) - 1676usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::order_hints"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, order_hints) - 1680usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::reference_frame_ts"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, reference_frame_ts) - 1712usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::ref_frame_idx"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, ref_frame_idx) - 1776usize];
+    ["Offset of field: v4l2_ctrl_av1_frame::refresh_frame_flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_frame, refresh_frame_flags) - 1783usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -2986,6 +3431,58 @@ const _: () = {
         [::core::mem::size_of::<v4l2_ctrl_av1_film_grain>() - 194usize];
     ["Alignment of v4l2_ctrl_av1_film_grain"]
         [::core::mem::align_of::<v4l2_ctrl_av1_film_grain>() - 2usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::flags"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, flags) - 0usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cr_mult"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cr_mult) - 1usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::grain_seed"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, grain_seed) - 2usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::film_grain_params_ref_idx"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, film_grain_params_ref_idx) - 4usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::num_y_points"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, num_y_points) - 5usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_y_value"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_y_value) - 6usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_y_scaling"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_y_scaling) - 22usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::num_cb_points"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, num_cb_points) - 38usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_cb_value"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_cb_value) - 39usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_cb_scaling"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_cb_scaling) - 55usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::num_cr_points"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, num_cr_points) - 71usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_cr_value"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_cr_value) - 72usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::point_cr_scaling"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, point_cr_scaling) - 88usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::grain_scaling_minus_8"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, grain_scaling_minus_8) - 104usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::ar_coeff_lag"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, ar_coeff_lag) - 105usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::ar_coeffs_y_plus_128"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, ar_coeffs_y_plus_128) - 106usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::ar_coeffs_cb_plus_128"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, ar_coeffs_cb_plus_128) - 131usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::ar_coeffs_cr_plus_128"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, ar_coeffs_cr_plus_128) - 156usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::ar_coeff_shift_minus_6"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, ar_coeff_shift_minus_6) - 181usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::grain_scale_shift"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, grain_scale_shift) - 182usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cb_mult"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cb_mult) - 183usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cb_luma_mult"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cb_luma_mult) - 184usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cr_luma_mult"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cr_luma_mult) - 185usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cb_offset"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cb_offset) - 186usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::cr_offset"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, cr_offset) - 188usize];
+    ["Offset of field: v4l2_ctrl_av1_film_grain::reserved"]
+        [::core::mem::offset_of!(v4l2_ctrl_av1_film_grain, reserved) - 190usize];
 };
 pub const V4L2_FIELD_ANY: v4l2_field = 0;
 pub const V4L2_FIELD_NONE: v4l2_field = 1;
