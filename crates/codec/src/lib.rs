@@ -48,6 +48,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod av1;
 pub mod headers;
 mod job;
 mod jpeg;

@@ -3,7 +3,7 @@
 //! They precede the slices of each picture of a stateless decoder, so that a library for streams can
 //! decode it.
 
-mod bits;
+pub(crate) mod bits;
 pub mod hevc;
 
 use bits::{BitWriter, Bits, nal_units, unescape, upward_diagonals};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Collects bits, the highest first.
 #[derive(Debug, Default)]
-pub(super) struct BitWriter {
+pub(crate) struct BitWriter {
     bytes: Vec<u8>,
     /// Bits of an incomplete byte, and their number.
     rest: (u8, u32),
@@ -12,7 +12,7 @@ pub(super) struct BitWriter {
 
 impl BitWriter {
     /// Writes the lowest `count` bits of a value, at most 64.
-    pub(super) fn put(&mut self, value: u64, count: u32) {
+    pub(crate) fn put(&mut self, value: u64, count: u32) {
         for at in (0..count).rev() {
             // CAST: one bit.
             let bit = (value >> at & 1) as u8;
@@ -24,7 +24,7 @@ impl BitWriter {
         }
     }
 
-    pub(super) fn flag(&mut self, value: bool) {
+    pub(crate) fn flag(&mut self, value: bool) {
         self.put(value.into(), 1);
     }
 
@@ -43,7 +43,7 @@ impl BitWriter {
     }
 
     /// Returns the number of bits.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         // CAST: widening, on every target there is.
         8 * self.bytes.len() + self.rest.1 as usize
     }
@@ -70,6 +70,14 @@ impl BitWriter {
         self.copy(payload, from..whole);
         self.bytes
             .extend(payload.get(whole / 8..).unwrap_or_default());
+    }
+
+    /// Returns the bytes; the last one is filled with zeros.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        while self.rest.1 != 0 {
+            self.flag(false);
+        }
+        self.bytes
     }
 
     /// Ends the payload, and makes a NAL unit with a start code.
