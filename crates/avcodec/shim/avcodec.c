@@ -280,6 +280,24 @@ void vb3_av_close(struct vb3_av *av)
 	av_free(av);
 }
 
+// AV1's library (libdav1d) allocates its pictures itself. With one thread it returns the packet's shown
+// frame at once, of which there must be one. Keeps it.
+static int keep_shown(struct vb3_av *av)
+{
+	int error;
+	while ((error = avcodec_receive_frame(av->context, av->frame)) >= 0) {
+		av_frame_unref(av->current);
+		av_frame_move_ref(av->current, av->frame);
+		av->own = av->current;
+		av->pixels = av->current->format;
+		av->progress = BEGUN;
+	}
+	if (error == AVERROR(EAGAIN) || error == AVERROR_EOF)
+		return 0;
+	av->progress = NO_PICTURE;
+	return error;
+}
+
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number)
 {
 	int error;
@@ -297,6 +315,8 @@ int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t numb
 	av->lacks_reference = 0;
 	error = avcodec_send_packet(av->context, av->packet);
 	av_packet_unref(av->packet);
+	if (error >= 0 && av->current && av->context->codec_id == AV_CODEC_ID_AV1)
+		error = keep_shown(av);
 	return error;
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
         Kind::HevcStatelessDecoder => Box::new(Stateless::new(Codec::Hevc)?),
         Kind::Vp8StatelessDecoder => Box::new(Stateless::new(Codec::Vp8)?),
         Kind::Vp9StatelessDecoder => Box::new(Stateless::new(Codec::Vp9)?),
+        Kind::Av1StatelessDecoder => Box::new(Stateless::new(Codec::Av1)?),
         Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
         Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
         Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),

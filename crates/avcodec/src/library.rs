@@ -44,7 +44,7 @@ impl Codec {
             Self::Hevc => &[Kind::HevcDecoder, Kind::HevcStatelessDecoder],
             Self::Vp8 => &[Kind::Vp8Decoder, Kind::Vp8StatelessDecoder],
             Self::Vp9 => &[Kind::Vp9Decoder, Kind::Vp9StatelessDecoder],
-            Self::Av1 => &[Kind::Av1Decoder],
+            Self::Av1 => &[Kind::Av1Decoder, Kind::Av1StatelessDecoder],
             Self::Mpeg2 => &[Kind::Mpeg2Decoder],
             Self::Mpeg4 => &[Kind::Mpeg4Decoder],
         }

@@ -208,7 +208,7 @@ impl Device {
         };
         Some(format!(
             "{} has a {} {streams} decoder, which is not simulated; of stateless codecs, decoders of \
-             H.264, HEVC, VP8 and VP9 are",
+             AV1, H.264, HEVC, VP8 and VP9 are",
             self.path,
             codec.name()
         ))

@@ -37,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Returns the kind's name in `vb3 run --device NAME`. `codec` says how the driver's codecs
-    /// work. `None` for a kind that is not simulated, such as stateless decoders for AV1 and MPEG-2.
+    /// work. `None` for a kind that is not simulated, such as stateless decoders for MPEG-2.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
         let stateless = matches!(codec, Some(Codec::Stateless));
@@ -53,6 +53,7 @@ impl Kind {
             Self::HevcDecoder if stateless => "hevcdec-stateless",
             Self::Vp8Decoder if stateless => "vp8dec-stateless",
             Self::Vp9Decoder if stateless => "vp9dec-stateless",
+            Self::Av1Decoder if stateless => "av1dec-stateless",
             _ if stateless => return None,
             Self::HevcDecoder => "hevcdec",
             Self::Vp8Decoder => "vp8dec",

@@ -196,7 +196,7 @@ fn stateless_codecs_stay_stateless_or_are_omitted() {
     let left_out = |at: u32, streams: &str| {
         format!(
             "/soc/video-codec@{at} has a stateless {streams} decoder, which is not simulated; of \
-             stateless codecs, decoders of H.264, HEVC, VP8 and VP9 are"
+             stateless codecs, decoders of AV1, H.264, HEVC, VP8 and VP9 are"
         )
     };
     let wanted = [left_out(1, "MPEG-2"), left_out(3, "MPEG-2")];
@@ -216,7 +216,12 @@ fn shipped_boards_have_allocators_and_codecs() {
     for (name, has, has_not) in [
         ("rock-5b", "convert,name=rga@fdb80000,alloc=sg", "vp8dec,"),
         ("rock-5b", "h264dec-stateless,", "h264dec,"),
-        ("rock-5b", "jpegenc,", "av1dec"),
+        ("rock-5b", "jpegenc,", "av1dec,"),
+        (
+            "rock-5b",
+            "av1dec-stateless,name=video-codec@fdc70000",
+            "av1enc",
+        ),
         ("rock-5b", "vp8dec-stateless,", "mpeg2dec"),
         ("imx8mp-evk", "hevcdec-stateless,", "hevcdec,"),
         ("imx8mp-evk", "vp9dec-stateless,", "vp9dec,"),

@@ -17,6 +17,10 @@ pub enum Kind {
     Vp8StatelessDecoder,
     /// VP9 frames to pictures in decoding order, one for each, shown or not.
     Vp9StatelessDecoder,
+    /// AV1 frames with their headers to pictures in decoding order, one for each piece.
+    ///
+    /// A piece has a frame that is shown. Hidden ones may precede it.
+    Av1StatelessDecoder,
     /// HEVC byte stream (annex B) to pictures.
     HevcDecoder,
     /// VP8 frames to pictures.
@@ -49,7 +53,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 16] = [
+    const TABLE: [(Self, &'static str, &'static str); 17] = [
         (Self::H264Decoder, "h264dec", "decoding H.264"),
         (
             Self::H264StatelessDecoder,
@@ -70,6 +74,11 @@ impl Kind {
             Self::Vp9StatelessDecoder,
             "vp9dec-stateless",
             "decoding VP9 by requests",
+        ),
+        (
+            Self::Av1StatelessDecoder,
+            "av1dec-stateless",
+            "decoding AV1 by requests",
         ),
         (Self::HevcDecoder, "hevcdec", "decoding HEVC"),
         (Self::Vp8Decoder, "vp8dec", "decoding VP8"),

@@ -6,7 +6,7 @@ use crate::job::{
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
@@ -25,6 +25,7 @@ const KINDS: [Kind; 18] = [
     Kind::HevcStatelessDecoder,
     Kind::Vp8StatelessDecoder,
     Kind::Vp9StatelessDecoder,
+    Kind::Av1StatelessDecoder,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {

@@ -214,6 +214,11 @@ pub(crate) const ROWS: &[Row] = &[
         "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec",
     ),
     codec(
+        "av1dec-stateless",
+        Kind::Av1StatelessDecoder,
+        "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec",
+    ),
+    codec(
         "hevcdec",
         Kind::HevcDecoder,
         "a stateful HEVC decoder; needs libavcodec",

@@ -23,14 +23,13 @@ mod stateless;
 pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
 pub(crate) use decoder::Decoder;
-pub(crate) use decoder::table::is_stateless;
 pub(crate) use encoder::Encoder;
 pub(crate) use meta::Meta;
 pub(crate) use pending::PendingFrames;
 pub(crate) use process::CodecProcess;
 pub(crate) use queue::M2mQueue;
 pub(crate) use raw::formats as codec_formats;
-pub(crate) use stateless::StatelessDecoder;
+pub(crate) use stateless::{StatelessDecoder, is_stateless};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Raw pictures on one side of a codec.
 
-use super::decoder::table::is_stateless;
+use super::stateless::is_stateless;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;

@@ -4,7 +4,8 @@
 //! The program parses the stream and assigns buffers to pictures. The codec library in its
 //! [`Worker`](vb3_codec::Worker) parses streams, too. So it gets each picture with parameter sets made
 //! from the controls, and keeps its own reference pictures, chosen by the headers of slices and frames.
-//! Except for H.264, the CAPTURE buffers that the controls name as references must exist.
+//! Except for H.264, the CAPTURE buffers that the controls name as references must exist. For AV1, the
+//! controls must also name them in the slots that the library has them in.
 //!
 //! The process copies each complete picture to the CAPTURE buffer of its request. It does not decode in
 //! place, since the program may use the buffer again while the library still reads the picture.
@@ -14,6 +15,7 @@
 //! picture whose slices use several picture parameter sets is returned with an error. A missing
 //! reference is an error, too; hantro and rkvdec read the buffer that they write instead.
 
+mod av1;
 mod h264;
 mod hevc;
 mod syntax;
@@ -21,7 +23,6 @@ mod vp8;
 mod vp9;
 mod work;
 
-use super::decoder::table;
 use super::device::{Coder, M2mEngine, Parts};
 use super::raw::RawFormats;
 use super::{CodecProcess, raw};
@@ -31,6 +32,7 @@ use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL};
 use std::collections::BTreeMap;
+pub(crate) use syntax::is_stateless;
 use syntax::{Parameters, Syntax};
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress, pixfmt};
@@ -64,17 +66,15 @@ impl<C> StatelessDecoder<C> {
     /// Fails with a sentence for the user: no available library decodes the stream by requests, or the
     /// SPEC names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = spec.kind.codec().and_then(table::row_of);
-        let row = row.and_then(|row| Some((row, Syntax::of(row.kind)?)));
-        let (row, syntax) =
-            row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
+        let row = spec.kind.codec().and_then(Syntax::of);
+        let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let pixels = raw::formats(row.kind, spec.mplane);
-        let raw = RawFormats::new(spec, pixels, syntax.sizes());
+        let raw = RawFormats::new(spec, pixels, row.sizes());
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
-        let (width, height) = syntax.round_up((size.width(), size.height()));
+        let (width, height) = row.round_up((size.width(), size.height()));
         let start = (coded.first()).and_then(|pixel| Format::new(pixel, width, height));
         let mut start = start.ok_or_else(none)?;
         start.color = raw::REC709;
@@ -89,7 +89,7 @@ impl<C> StatelessDecoder<C> {
             capture: shown,
             worker,
             own: Stateless {
-                syntax,
+                syntax: row,
                 parameters: Parameters::default(),
                 pictures: BTreeMap::new(),
                 job: None,

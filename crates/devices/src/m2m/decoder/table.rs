@@ -2,7 +2,7 @@
 
 use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
-use vb3_v4l2::{CompoundType, ControlFlags, ControlSpec, FourCc, cid};
+use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
 
 /// Number of CAPTURE buffers that a stateful decoder needs. Reordered pictures wait in the worker's memory.
 pub(super) const MIN_BUFFERS: i32 = 2;
@@ -24,8 +24,6 @@ pub(crate) enum Input {
     Frames,
     /// A file with one picture.
     File,
-    /// A picture's slices, with its parameters in the controls of a media request.
-    Request,
 }
 
 /// A decoder.
@@ -60,9 +58,9 @@ const fn row(
 pub(crate) const H264_PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
 pub(crate) const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
 pub(crate) const HEVC_TIERS: &[&str] = &["Main", "High"];
-const H264_LEVEL: ControlSpec =
+pub(crate) const H264_LEVEL: ControlSpec =
     ControlSpec::menu(cid::MPEG_VIDEO_H264_LEVEL, "H264 Level", levels::H264, 16);
-const H264_PROFILE: ControlSpec = ControlSpec::menu(
+pub(crate) const H264_PROFILE: ControlSpec = ControlSpec::menu(
     cid::MPEG_VIDEO_H264_PROFILE,
     "H264 Profile",
     H264_PROFILES,
@@ -76,8 +74,8 @@ const LEVELS_TO_6_2: &[&str] = &[
 /// All decoders. Numbers and names of controls are the kernel's.
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
-/// `v4l2_ctrl_get_menu`; drivers/media/platform/verisilicon for stateless ones.
-static ROWS: [Row; 12] = [
+/// `v4l2_ctrl_get_menu`.
+static ROWS: [Row; 8] = [
     row(
         Kind::H264Decoder,
         "H.264 Decoder",
@@ -190,125 +188,6 @@ static ROWS: [Row; 12] = [
         ],
     ),
     row(
-        Kind::H264StatelessDecoder,
-        "H.264 Stateless Decoder",
-        FourCc::H264_SLICE,
-        Input::Request,
-        &[
-            H264_LEVEL,
-            H264_PROFILE,
-            ControlSpec::menu(
-                cid::STATELESS_H264_DECODE_MODE,
-                "H264 Decode Mode",
-                &["", "Frame-Based"],
-                1,
-            ),
-            ControlSpec::menu(
-                cid::STATELESS_H264_START_CODE,
-                "H264 Start Code",
-                &["", "Annex B Start Code"],
-                1,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_SPS,
-                "H264 Sequence Parameter Set",
-                CompoundType::H264Sps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_PPS,
-                "H264 Picture Parameter Set",
-                CompoundType::H264Pps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_SCALING_MATRIX,
-                "H264 Scaling Matrix",
-                CompoundType::H264ScalingMatrix,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_DECODE_PARAMS,
-                "H264 Decode Parameters",
-                CompoundType::H264DecodeParams,
-            ),
-        ],
-    ),
-    row(
-        Kind::HevcStatelessDecoder,
-        "HEVC Stateless Decoder",
-        FourCc::HEVC_SLICE,
-        Input::Request,
-        &[
-            ControlSpec::menu(
-                cid::MPEG_VIDEO_HEVC_PROFILE,
-                "HEVC Profile",
-                &["Main", "Main Still Picture"],
-                0,
-            ),
-            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 12),
-            ControlSpec::menu(
-                cid::STATELESS_HEVC_DECODE_MODE,
-                "HEVC Decode Mode",
-                &["", "Frame-Based"],
-                1,
-            ),
-            ControlSpec::menu(
-                cid::STATELESS_HEVC_START_CODE,
-                "HEVC Start Code",
-                &["", "Annex B Start Code"],
-                1,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_SPS,
-                "HEVC Sequence Parameter Set",
-                CompoundType::HevcSps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_PPS,
-                "HEVC Picture Parameter Set",
-                CompoundType::HevcPps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_SCALING_MATRIX,
-                "HEVC Scaling Matrix",
-                CompoundType::HevcScalingMatrix,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_DECODE_PARAMS,
-                "HEVC Decode Parameters",
-                CompoundType::HevcDecodeParams,
-            ),
-        ],
-    ),
-    row(
-        Kind::Vp8StatelessDecoder,
-        "VP8 Stateless Decoder",
-        FourCc::VP8_FRAME,
-        Input::Request,
-        &[ControlSpec::compound(
-            cid::STATELESS_VP8_FRAME,
-            "VP8 Frame Parameters",
-            CompoundType::Vp8Frame,
-        )],
-    ),
-    row(
-        Kind::Vp9StatelessDecoder,
-        "VP9 Stateless Decoder",
-        FourCc::VP9_FRAME,
-        Input::Request,
-        &[
-            ControlSpec::menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
-            ControlSpec::compound(
-                cid::STATELESS_VP9_FRAME,
-                "VP9 Frame Decode Parameters",
-                CompoundType::Vp9Frame,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_VP9_COMPRESSED_HDR,
-                "VP9 Probabilities Updates",
-                CompoundType::Vp9CompressedHdr,
-            ),
-        ],
-    ),
-    row(
         Kind::JpegDecoder,
         "JPEG Decoder",
         FourCc::JPEG,
@@ -320,11 +199,6 @@ static ROWS: [Row; 12] = [
 /// Returns the row of a decoder.
 pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
-}
-
-/// Returns whether a codec gets the parameters of pictures by media requests.
-pub(crate) fn is_stateless(kind: Kind) -> bool {
-    row_of(kind).is_some_and(|row| row.input == Input::Request)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! H.264: parameter sets from the controls precede a picture's slices.
 
-use super::syntax::{Input, Parameters, expect_size};
+use super::syntax::{Input, Parameters, expect_samples, expect_size};
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
 use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
 
@@ -16,10 +16,7 @@ pub(super) fn describe(
     let (mut bytes, pps) = sets(parameters, size)?;
     check_slices(&slices, &pps)?;
     bytes.extend(slices);
-    Ok(Input {
-        bytes,
-        references: Vec::new(),
-    })
+    Ok(Input::new(bytes, Vec::new()))
 }
 
 /// Returns the parameter sets of the next picture, whose size must be the format's.
@@ -75,16 +72,7 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
 /// Checks that samples are 8-bit 4:2:0.
 fn check_samples(sps: &H264Sps) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
-    if sps.chroma_format_idc == 1 && depths == [0, 0] {
-        return Ok(());
-    }
-    Err(format!(
-        "the device decodes 8-bit 4:2:0 (chroma_format_idc 1), and the sequence has \
-         chroma_format_idc {} with {} bits of luma and {} of chroma",
-        sps.chroma_format_idc,
-        u32::from(depths[0]) + 8,
-        u32::from(depths[1]) + 8,
-    ))
+    expect_samples(sps.chroma_format_idc, depths)
 }
 
 /// Returns a frame's size in pixels before cropping.

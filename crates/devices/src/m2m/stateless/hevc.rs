@@ -1,6 +1,6 @@
 //! HEVC: parameter sets from the controls precede a picture's slices.
 
-use super::syntax::{Input, Parameters, expect_size};
+use super::syntax::{Input, Parameters, expect_samples, expect_size};
 use vb3_codec::parameter_sets::hevc::{
     PictureSet, References, ScalingFactors, SequenceSet, picture, sps_flag,
 };
@@ -18,28 +18,15 @@ pub(super) const SMALLEST_BLOCK: u32 = 8;
 /// accepts a chroma format of 0, the initial value.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match HevcSps::read(value).filter(|_| id == cid::STATELESS_HEVC_SPS) {
-        Some(sps) if sps.chroma_format_idc != 0 => check_samples(&sps),
-        Some(sps) => check_samples(&HevcSps {
-            chroma_format_idc: 1,
-            ..sps
-        }),
+        Some(sps) => check_samples(&sps, sps.chroma_format_idc.max(1)),
         None => Ok(()),
     }
 }
 
 /// Checks that samples are 8-bit 4:2:0.
-fn check_samples(sps: &HevcSps) -> Result<(), String> {
+fn check_samples(sps: &HevcSps, chroma_format_idc: u8) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
-    if sps.chroma_format_idc == 1 && depths == [0, 0] {
-        return Ok(());
-    }
-    Err(format!(
-        "the device decodes 8-bit 4:2:0 (chroma_format_idc 1), and the sequence has \
-         chroma_format_idc {} with {} bits of luma and {} of chroma",
-        sps.chroma_format_idc,
-        u32::from(depths[0]) + 8,
-        u32::from(depths[1]) + 8,
-    ))
+    expect_samples(chroma_format_idc, depths)
 }
 
 /// Puts the parameter sets in front of a picture's slices.
@@ -56,7 +43,7 @@ pub(super) fn describe(
         "V4L2_CID_STATELESS_HEVC_SPS",
         HevcSps::read,
     )?;
-    check_samples(&sps)?;
+    check_samples(&sps, sps.chroma_format_idc)?;
     let found = (
         sps.pic_width_in_luma_samples,
         sps.pic_height_in_luma_samples,
@@ -91,10 +78,9 @@ pub(super) fn describe(
             .collect(),
         num_delta_pocs_of_ref_rps_idx: params.num_delta_pocs_of_ref_rps_idx,
     };
-    Ok(Input {
-        bytes: picture(&sequence_set(&sps), &pps, &references, &slices)?,
-        references: entries.map(|entry| entry.timestamp_ns).collect(),
-    })
+    let bytes = picture(&sequence_set(&sps), &pps, &references, &slices)?;
+    let references = entries.map(|entry| entry.timestamp_ns).collect();
+    Ok(Input::new(bytes, references))
 }
 
 /// Copies fields of the same names.

@@ -1,15 +1,22 @@
-//! The codecs of stateless decoders, one row each.
+//! The stateless decoders, one row each.
 
-use super::{h264, hevc, vp8, vp9};
+use super::{av1, h264, hevc, vp8, vp9};
+use crate::m2m::decoder::table::{H264_LEVEL, H264_PROFILE};
+use crate::m2m::encoder::levels;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use std::collections::BTreeMap;
 use vb3_codec::Kind;
-use vb3_v4l2::FrameSizes;
+use vb3_v4l2::{CompoundType, ControlSpec, FourCc, FrameSizes, cid};
 
-/// A codec.
+/// A decoder.
 #[derive(Debug)]
 pub(super) struct Syntax {
-    kind: Kind,
+    pub(super) kind: Kind,
+    /// The name of the card.
+    pub(super) card: &'static str,
+    pub(super) fourcc: FourCc,
+    /// The controls for profiles, levels and parameters.
+    pub(super) controls: &'static [ControlSpec],
     /// Columns and lines of a buffer are multiples of this number.
     pub(super) step: u32,
     /// Checks the value of a control. Fails with a sentence about an unsupported value.
@@ -28,37 +35,203 @@ pub(super) struct Input {
     /// Timestamps of the CAPTURE buffers with its reference pictures, in nanoseconds. Empty for
     /// H.264, where a reference may be missing on purpose (`frame_num` gaps).
     pub(super) references: Vec<u64>,
+    /// The picture's effect on AV1's reference slots.
+    pub(super) update: Option<av1::Update>,
+}
+
+impl Input {
+    /// Makes the input of VP8 or VP9, whose references are the last, the golden and the alternate frame.
+    pub(super) fn of_frame(frame: Vec<u8>, is_intra: bool, references: [u64; 3]) -> Self {
+        let references = if is_intra {
+            Vec::new()
+        } else {
+            references.to_vec()
+        };
+        Self::new(frame, references)
+    }
+
+    /// Makes the input of a codec whose library finds references by itself.
+    pub(super) const fn new(bytes: Vec<u8>, references: Vec<u64>) -> Self {
+        Self {
+            bytes,
+            references,
+            update: None,
+        }
+    }
 }
 
 /// Side of a macroblock.
 const MACROBLOCK: u32 = 16;
 
-static ROWS: [Syntax; 4] = [
+/// All stateless decoders. Numbers and names of controls are the kernel's.
+///
+/// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
+/// `v4l2_ctrl_get_menu`, drivers/media/platform/verisilicon.
+static ROWS: [Syntax; 5] = [
     Syntax {
         kind: Kind::H264StatelessDecoder,
+        card: "H.264 Stateless Decoder",
+        fourcc: FourCc::H264_SLICE,
+        controls: &[
+            H264_LEVEL,
+            H264_PROFILE,
+            ControlSpec::menu(
+                cid::STATELESS_H264_DECODE_MODE,
+                "H264 Decode Mode",
+                &["", "Frame-Based"],
+                1,
+            ),
+            ControlSpec::menu(
+                cid::STATELESS_H264_START_CODE,
+                "H264 Start Code",
+                &["", "Annex B Start Code"],
+                1,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_SPS,
+                "H264 Sequence Parameter Set",
+                CompoundType::H264Sps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_PPS,
+                "H264 Picture Parameter Set",
+                CompoundType::H264Pps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_SCALING_MATRIX,
+                "H264 Scaling Matrix",
+                CompoundType::H264ScalingMatrix,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_DECODE_PARAMS,
+                "H264 Decode Parameters",
+                CompoundType::H264DecodeParams,
+            ),
+        ],
         step: MACROBLOCK,
         check: h264::check,
         describe: h264::describe,
     },
     Syntax {
         kind: Kind::HevcStatelessDecoder,
+        card: "HEVC Stateless Decoder",
+        fourcc: FourCc::HEVC_SLICE,
+        controls: &[
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEVC_PROFILE,
+                "HEVC Profile",
+                &["Main", "Main Still Picture"],
+                0,
+            ),
+            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 12),
+            ControlSpec::menu(
+                cid::STATELESS_HEVC_DECODE_MODE,
+                "HEVC Decode Mode",
+                &["", "Frame-Based"],
+                1,
+            ),
+            ControlSpec::menu(
+                cid::STATELESS_HEVC_START_CODE,
+                "HEVC Start Code",
+                &["", "Annex B Start Code"],
+                1,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_SPS,
+                "HEVC Sequence Parameter Set",
+                CompoundType::HevcSps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_PPS,
+                "HEVC Picture Parameter Set",
+                CompoundType::HevcPps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_SCALING_MATRIX,
+                "HEVC Scaling Matrix",
+                CompoundType::HevcScalingMatrix,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_HEVC_DECODE_PARAMS,
+                "HEVC Decode Parameters",
+                CompoundType::HevcDecodeParams,
+            ),
+        ],
         step: hevc::SMALLEST_BLOCK,
         check: hevc::check,
         describe: hevc::describe,
     },
     Syntax {
         kind: Kind::Vp8StatelessDecoder,
+        card: "VP8 Stateless Decoder",
+        fourcc: FourCc::VP8_FRAME,
+        controls: &[ControlSpec::compound(
+            cid::STATELESS_VP8_FRAME,
+            "VP8 Frame Parameters",
+            CompoundType::Vp8Frame,
+        )],
         step: 2,
         check: |_, _| Ok(()),
         describe: vp8::describe,
     },
     Syntax {
         kind: Kind::Vp9StatelessDecoder,
+        card: "VP9 Stateless Decoder",
+        fourcc: FourCc::VP9_FRAME,
+        controls: &[
+            ControlSpec::menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
+            ControlSpec::compound(
+                cid::STATELESS_VP9_FRAME,
+                "VP9 Frame Decode Parameters",
+                CompoundType::Vp9Frame,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_VP9_COMPRESSED_HDR,
+                "VP9 Probabilities Updates",
+                CompoundType::Vp9CompressedHdr,
+            ),
+        ],
         step: 2,
         check: vp9::check,
         describe: vp9::describe,
     },
+    Syntax {
+        kind: Kind::Av1StatelessDecoder,
+        card: "AV1 Stateless Decoder",
+        fourcc: FourCc::AV1_FRAME,
+        controls: &[
+            ControlSpec::menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
+            ControlSpec::compound(
+                cid::STATELESS_AV1_SEQUENCE,
+                "AV1 Sequence Parameters",
+                CompoundType::Av1Sequence,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_AV1_TILE_GROUP_ENTRY,
+                "AV1 Tile Group Entry",
+                CompoundType::Av1TileGroupEntry,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_AV1_FRAME,
+                "AV1 Frame Parameters",
+                CompoundType::Av1Frame,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_AV1_FILM_GRAIN,
+                "AV1 Film Grain",
+                CompoundType::Av1FilmGrain,
+            ),
+        ],
+        step: 2,
+        check: av1::check,
+        describe: av1::describe,
+    },
 ];
+
+/// Returns whether a codec gets the parameters of pictures by media requests.
+pub(crate) fn is_stateless(kind: Kind) -> bool {
+    Syntax::of(kind).is_some()
+}
 
 impl Syntax {
     /// Returns the row of a codec.
@@ -80,20 +253,25 @@ impl Syntax {
     }
 }
 
-/// The values of the controls that are structures, by id. A control with its initial value is
-/// missing: drivers get only changed values.
+/// What a decoder knows when it gets a picture.
 #[derive(Debug, Default)]
-pub(super) struct Parameters(BTreeMap<u32, Vec<u8>>);
+pub(super) struct Parameters {
+    /// The values of the controls that are structures, by id. A control with its initial value is
+    /// missing: drivers get only changed values.
+    controls: BTreeMap<u32, Vec<u8>>,
+    /// AV1's reference slots.
+    pub(super) slots: av1::Slots,
+}
 
 impl Parameters {
     /// Stores the new value of a control.
     pub(super) fn set(&mut self, id: u32, value: &[u8]) {
-        self.0.insert(id, value.to_vec());
+        self.controls.insert(id, value.to_vec());
     }
 
     /// Returns a control's value; `None` if it was never set.
     pub(super) fn get<T>(&self, id: u32, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-        self.0.get(&id).and_then(|value| read(value))
+        self.controls.get(&id).and_then(|value| read(value))
     }
 
     /// Returns the value of a control that must have been set.
@@ -109,6 +287,18 @@ impl Parameters {
         let missing = || format!("the control {name} was never set");
         self.get(id, read).ok_or_else(missing)
     }
+}
+
+/// Checks that samples of H.264 or HEVC are 8-bit 4:2:0.
+pub(super) fn expect_samples(chroma_format_idc: u8, depths_minus8: [u8; 2]) -> Result<(), String> {
+    if chroma_format_idc == 1 && depths_minus8 == [0, 0] {
+        return Ok(());
+    }
+    let [luma, chroma] = depths_minus8.map(|depth| u32::from(depth) + 8);
+    Err(format!(
+        "the device decodes 8-bit 4:2:0 (chroma_format_idc 1), and the sequence has \
+         chroma_format_idc {chroma_format_idc} with {luma} bits of luma and {chroma} of chroma"
+    ))
 }
 
 /// Checks that pictures have the size of their buffers, once odd sides are rounded up.
@@ -129,16 +319,8 @@ pub(super) fn expect_size(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::m2m::decoder::table::{is_stateless, row_of};
     use proptest::prelude::*;
     use vb3_v4l2::ControlKind;
-
-    #[test]
-    fn each_stateless_decoder_has_a_row() {
-        for kind in Kind::all() {
-            assert_eq!(Syntax::of(kind).is_some(), is_stateless(kind), "{kind:?}");
-        }
-    }
 
     proptest! {
         /// Random bytes in controls and buffers cause no panic.
@@ -151,7 +333,7 @@ mod tests {
         ) {
             let row = &ROWS[kind];
             let mut parameters = Parameters::default();
-            for control in row_of(row.kind).map_or(&[][..], |row| row.controls) {
+            for control in row.controls {
                 let ControlKind::Compound(of) = control.kind else { continue };
                 let mut bytes = of.initial();
                 for (at, value) in &changes {

@@ -61,14 +61,7 @@ pub(super) fn describe(
         control.golden_frame_ts,
         control.alt_frame_ts,
     ];
-    Ok(Input {
-        bytes: frame,
-        references: if is_key {
-            Vec::new()
-        } else {
-            references.to_vec()
-        },
-    })
+    Ok(Input::of_frame(frame, is_key, references))
 }
 
 #[cfg(test)]

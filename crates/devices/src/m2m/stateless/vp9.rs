@@ -56,14 +56,7 @@ pub(super) fn describe(
         control.golden_frame_ts,
         control.alt_frame_ts,
     ];
-    Ok(Input {
-        bytes: frame,
-        references: if is_intra {
-            Vec::new()
-        } else {
-            references.to_vec()
-        },
-    })
+    Ok(Input::of_frame(frame, is_intra, references))
 }
 
 /// Checks a frame's header: its profile, whether it is a key frame, and a key frame's size.

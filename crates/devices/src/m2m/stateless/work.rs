@@ -1,6 +1,6 @@
 //! The stateless decoder's work in a tick: one request at a time.
 
-use super::StatelessDecoder;
+use super::{StatelessDecoder, av1};
 use crate::m2m::device::{FrameWorker as _, Outcome};
 use crate::m2m::picture::{Content, holds};
 use crate::m2m::{Meta, loan};
@@ -92,6 +92,7 @@ impl<C> StatelessDecoder<C> {
             self.capture.tokens.push_front(held.target);
         }
         self.own.pictures.clear();
+        self.own.parameters.slots = av1::Slots::default();
         if self.worker.submit(CodecJob::Flush).is_err() {
             self.restart();
         }
@@ -234,6 +235,7 @@ impl<C> StatelessDecoder<C> {
         } = job;
         if outcome == DoneState::Error {
             self.count_dropped();
+            self.own.parameters.slots.forget(source.timestamp_ns());
         }
         let field = match source.field() {
             0 => FIELD_NONE,
@@ -300,11 +302,13 @@ impl<C> StatelessDecoder<C> {
         let size = (self.capture.format.width, self.capture.format.height);
         let tag = self.own.tag.wrapping_add(1);
         let own = &mut self.own;
+        let mut update = None;
         let given = content(&source, bus).and_then(|content| {
             let input = (own.syntax.describe)(&own.parameters, size, content);
             let input = input.map_err(Unfit::Refused)?;
             own.pictures.remove(&target.index());
             expect_references(&own.pictures, &input.references).map_err(Unfit::Refused)?;
+            update = input.update;
             let data = input.bytes.as_slice();
             Ok(worker.submit(CodecJob::Decode { tag, data }))
         });
@@ -321,6 +325,9 @@ impl<C> StatelessDecoder<C> {
         };
         if unfit.is_none() {
             own.pictures.insert(target.index(), source.timestamp_ns());
+            if let Some(update) = update {
+                own.parameters.slots.advance(update, source.timestamp_ns());
+            }
         }
         let job = Job {
             tag,
