@@ -20,7 +20,7 @@ mmdebstrap --variant=extract \
     --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Check-Valid-Until "false"' \
     --include=v4l-utils,libcamera-tools,libcamera-ipa,gstreamer1.0-libcamera,gstreamer1.0-tools \
-    --include=gstreamer1.0-plugins-base,gstreamer1.0-plugins-base-apps \
+    --include=gstreamer1.0-plugins-base,gstreamer1.0-plugins-base-apps,gstreamer1.0-plugins-bad \
     "$suite" "$partial" "deb $mirror $suite main"
 mv "$partial/usr/share/libcamera" "$partial/usr/libcamera"
 rm -rf "$partial/usr/share" "$partial/var"

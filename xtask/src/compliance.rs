@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Longest time for the packages of one release, about 100 MB.
 const UNPACK: Duration = Duration::from_secs(600);
 
-/// Parts of the names of all tests that run v4l2-compliance or libcamera.
-const FILTERS: [&str; 4] = ["compli", "libcamera::", "sensor::", "vimc::"];
+/// Parts of the names of all tests that run v4l2-compliance, libcamera or a newer GStreamer.
+const FILTERS: [&str; 5] = ["av1_streams", "compli", "libcamera::", "sensor::", "vimc::"];
 
 /// Arguments of `compliance`.
 #[derive(Debug, clap::Args)]

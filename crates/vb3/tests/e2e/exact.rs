@@ -156,13 +156,13 @@ fn number(variable: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().unwrap())
 }
 
-/// Returns the seed and the number of streams.
-fn seed_and_streams() -> (u64, u64) {
-    let streams = if is_full() { 20 } else { 6 };
-    (
-        number("VB3_EXACT_SEED", 1),
-        number("VB3_EXACT_STREAMS", streams),
-    )
+fn seed() -> u64 {
+    number("VB3_EXACT_SEED", 1)
+}
+
+/// Returns the number of streams.
+fn streams() -> u64 {
+    number("VB3_EXACT_STREAMS", if is_full() { 20 } else { 6 })
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn streams_at_random_are_exact() {
     if lacks_players() {
         return;
     }
-    let (seed, streams) = seed_and_streams();
+    let (seed, streams) = (seed(), streams());
     println!("VB3_EXACT_SEED={seed} VB3_EXACT_STREAMS={streams}");
     let mut pictures = 0;
     for n in 0..streams {

@@ -1,6 +1,7 @@
 //! Stateless decoders. H.264: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures, and wrong
 //! or random controls do no harm.
 
+mod av1;
 mod fields;
 mod frames;
 
@@ -166,6 +167,7 @@ fn compliance() {
         ("hevcdec-stateless", 4),
         ("vp8dec-stateless", 1),
         ("vp9dec-stateless", 2),
+        ("av1dec-stateless", 4),
     ];
     for (device, compounds) in devices {
         for node in [["-d", "/dev/video0"], ["-m", "/dev/media0"]] {
