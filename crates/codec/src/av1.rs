@@ -43,7 +43,7 @@ pub mod sequence_flag {
     pub const SEPARATE_UV_DELTA_Q: u32 = 1 << 19;
 }
 
-/// Flags of a [`Frame`], with Linux's numbers.
+/// Flags of a [`FrameHeader`], with Linux's numbers.
 #[expect(missing_docs, reason = "flags are syntax elements of AV1, 5.9.2")]
 pub mod frame_flag {
     pub const SHOW_FRAME: u32 = 1;
@@ -63,7 +63,7 @@ pub mod frame_flag {
     pub const SKIP_MODE_PRESENT: u32 = 1 << 16;
 }
 
-/// Types of a [`Frame`].
+/// Types of a [`FrameHeader`].
 #[expect(missing_docs, reason = "names are those of AV1, 6.8.2")]
 pub mod frame_type {
     pub const KEY: u32 = 0;
@@ -88,7 +88,7 @@ pub struct Sequence {
 /// A frame header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9")]
-pub struct Frame {
+pub struct FrameHeader {
     /// Bits of [`frame_flag`].
     pub flags: u32,
     /// One of [`frame_type`].

@@ -3,7 +3,8 @@
 use super::bits::{DELIMITER, FRAME, SEQUENCE, put_signed, unit};
 use super::order::is_skip_mode_allowed;
 use super::{
-    Frame, Motion, SLOTS, Sequence, frame_flag, frame_type, grain, motion, sequence_flag, tiles,
+    FrameHeader, Motion, SLOTS, Sequence, frame_flag, frame_type, grain, motion, sequence_flag,
+    tiles,
 };
 use crate::parameter_sets::bits::BitWriter;
 
@@ -21,7 +22,7 @@ pub struct Known {
     pub motion: Motion,
 }
 
-impl Frame {
+impl FrameHeader {
     /// Returns whether it has no references.
     #[must_use]
     pub const fn is_intra(&self) -> bool {
@@ -148,7 +149,7 @@ impl Sequence {
 /// A sentence about values that no header can have.
 pub fn frame(
     sequence: &Sequence,
-    frame: &Frame,
+    frame: &FrameHeader,
     known: &Known,
     tiles: &[&[u8]],
 ) -> Result<Vec<u8>, String> {
@@ -180,7 +181,7 @@ pub fn frame(
 /// A frame's header.
 struct Header<'a> {
     sequence: &'a Sequence,
-    frame: &'a Frame,
+    frame: &'a FrameHeader,
     known: &'a Known,
 }
 
@@ -537,7 +538,7 @@ impl Header<'_> {
     }
 }
 
-impl Frame {
+impl FrameHeader {
     /// Returns whether blocks may be copies of others in the frame, which excludes filters.
     const fn has_block_copies(&self) -> bool {
         self.is_intra()
@@ -563,7 +564,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn of(frame: &Frame) -> Result<Self, String> {
+    fn of(frame: &FrameHeader) -> Result<Self, String> {
         let of = &frame.restoration;
         let code = |kind: u32| [0, 2, 3, 1].get(usize::try_from(kind).ok()?).copied();
         let [y, u, v] = of.types.map(code);

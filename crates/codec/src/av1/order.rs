@@ -1,6 +1,6 @@
 //! The order of frames by their order hints (AV1, 5.9.3 and 5.9.22).
 
-use super::{Frame, Sequence, frame_flag, sequence_flag};
+use super::{FrameHeader, Sequence, frame_flag, sequence_flag};
 
 /// Returns how far `a` is after `b`, which is negative if it is before.
 fn distance(a: u32, b: u32, bits: u8) -> i64 {
@@ -12,7 +12,7 @@ fn distance(a: u32, b: u32, bits: u8) -> i64 {
 /// Returns whether a frame may have `skip_mode`: there is a reference before it and one after it, or
 /// two before it. `hints` are those of its seven references.
 #[must_use]
-pub fn is_skip_mode_allowed(sequence: &Sequence, frame: &Frame, hints: &[u32; 7]) -> bool {
+pub fn is_skip_mode_allowed(sequence: &Sequence, frame: &FrameHeader, hints: &[u32; 7]) -> bool {
     if frame.is_intra()
         || frame.flags & frame_flag::REFERENCE_SELECT == 0
         || sequence.flags & sequence_flag::ENABLE_ORDER_HINT == 0
@@ -43,18 +43,18 @@ mod tests {
             order_hint_bits: 7,
             ..Sequence::default()
         };
-        let frame = Frame {
+        let frame = FrameHeader {
             flags: frame_flag::REFERENCE_SELECT,
             frame_type: super::super::frame_type::INTER,
             order_hint: 1,
-            ..Frame::default()
+            ..FrameHeader::default()
         };
         let is_allowed = |hints| is_skip_mode_allowed(&sequence, &frame, &hints);
         assert!(is_allowed([0, 0, 0, 0, 0, 0, 2]));
         assert!(!is_allowed([0; 7]) && !is_allowed([2, 3, 4, 5, 6, 7, 8]));
         // Hints wrap around.
         assert!(is_allowed([127, 0, 0, 0, 0, 0, 0]));
-        let single = Frame {
+        let single = FrameHeader {
             flags: 0,
             ..frame.clone()
         };

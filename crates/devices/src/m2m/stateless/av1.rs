@@ -6,7 +6,7 @@ mod slots;
 use super::syntax::{Input, Parameters, expect_size};
 use control::{FrameControl, SequenceControl};
 pub(super) use slots::{Slots, Update};
-use vb3_codec::av1::{Frame, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
+use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
 use vb3_v4l2::cid;
 
 /// Checks the value of a control. The initial value has 0 bits, and can be set.
@@ -120,7 +120,7 @@ pub(super) fn describe(
     })
 }
 
-const fn is_hidden_key(frame: &Frame) -> bool {
+const fn is_hidden_key(frame: &FrameHeader) -> bool {
     frame.frame_type == frame_type::KEY && frame.flags & frame_flag::SHOW_FRAME == 0
 }
 
@@ -128,7 +128,7 @@ const fn is_hidden_key(frame: &Frame) -> bool {
 ///
 /// Only key frames differ when they are shown: they refresh all slots. An intra-only frame is decoded
 /// like a key frame, and refreshes some.
-fn show(frame: &mut Frame) -> u8 {
+fn show(frame: &mut FrameHeader) -> u8 {
     let is_partial = is_hidden_key(frame) && frame.refresh_frame_flags != 0xff;
     frame.flags |= frame_flag::SHOW_FRAME;
     match frame.frame_type {

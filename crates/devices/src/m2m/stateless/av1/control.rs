@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 use vb3_codec::av1::{
-    Cdef, FilmGrain, Frame, GrainPoints, LoopFilter, Motion, Quantization, Restoration,
+    Cdef, FilmGrain, FrameHeader, GrainPoints, LoopFilter, Motion, Quantization, Restoration,
     Segmentation, Sequence, Tiles,
 };
 use vb3_v4l2::sys;
@@ -89,7 +89,7 @@ pub(super) fn tile_entries(bytes: &[u8]) -> Option<Vec<[u32; 4]>> {
 #[derive(Clone, Debug)]
 pub(super) struct FrameControl {
     /// Without film grain.
-    pub(super) header: Frame,
+    pub(super) header: FrameHeader,
     /// Numbers of tiles, across and down.
     pub(super) tile_counts: (u8, u8),
     /// The timestamps of the frames in the reference slots, in nanoseconds.
@@ -103,7 +103,7 @@ impl FrameControl {
         let ts = |at| u64::from_ne_bytes(control.get(at));
         let denominator = control.u8(at!(superres_denom));
         Some(Self {
-            header: Frame {
+            header: FrameHeader {
                 flags: control.u32(at!(flags)),
                 frame_type: control.u32(at!(frame_type)),
                 order_hint: control.u32(at!(order_hint)),
