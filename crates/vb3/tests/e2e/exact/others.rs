@@ -153,6 +153,7 @@ fn vp9(random: &mut Random) -> String {
 }
 
 fn av1(random: &mut Random) -> String {
+    let is_lossless = random.below(6) == 0;
     match random.below(4) {
         0 => format!(
             "libsvtav1 -crf {} -g {} -svtav1-params lp=1:preset={}:film-grain={}:tile-columns={}:\
@@ -190,12 +191,13 @@ fn av1(random: &mut Random) -> String {
             random.one(&[64, 128]),
             random.below(2),
             random.below(4),
-            random.below(4),
+            // Lossless streams must not have others.
+            if is_lossless { 0 } else { random.below(4) },
             random.one(&["default", "screen"]),
             random.below(2),
             random.below(2),
             random.one(&[0, 0, 3, 9]),
-            u8::from(random.below(6) == 0),
+            u8::from(is_lossless),
         ),
     }
 }
