@@ -3,8 +3,9 @@
 #
 #   patched.sh PATCHES KERNEL OUT
 #
-# Leaves OUT/patched-videobuf2-*.ko. PATCHES/series has the order. A patch that `git am` refuses, and a
-# warning of checkpatch or of the compiler, is an error.
+# Leaves OUT/patched-videobuf2-*.ko, and OUT/vb2_memory_test, the patches' kselftest. PATCHES/series has the
+# order. A patch that `git am` refuses, and a warning of checkpatch or of the compiler, is an error. So is
+# a patch that does not build alone, unless its line of the series ends with "needs earlier ones".
 set -eu
 
 patches=$1
@@ -20,26 +21,43 @@ command -v git >/dev/null || apt-get install -y -qq --no-install-recommends git 
 apt-get download -qq "linux-source-$series=$version"
 dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
     tar -xJ --strip-components=1 --wildcards '*/drivers/media/common/videobuf2/videobuf2-*' \
-        '*/scripts/checkpatch.pl' '*/scripts/spelling.txt'
+        '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
+        '*/tools/testing/selftests/media_tests/*' '*/tools/testing/selftests/kselftest*.h'
 rm ./*.deb
 git init -q
 git config user.name videobuf3
 git config user.email videobuf3@users.noreply.github.com
 git add .
 git commit -q -m "The kernel's sources"
-while read -r patch; do
-    echo "applying $patch"
-    git am --quiet --signoff "$patches/$patch"
-    # Without the kernel's history, no commit is known.
-    scripts/checkpatch.pl --no-tree --strict --quiet --ignore UNKNOWN_COMMIT_ID -g HEAD
-done <"$patches/series"
-# Another header would change the checksums of the exported symbols' types (MODVERSIONS). Stock drivers
-# load by those checksums, and the header's definitions do not concern them.
-sed -i 's|^#include <linux/dma-resv.h>$|#ifndef __GENKSYMS__\n&\n#endif|' \
-    drivers/media/common/videobuf2/videobuf2-*.c
 dir=$work/drivers/media/common/videobuf2
-echo 'obj-m := videobuf2-dma-contig.o videobuf2-dma-sg.o videobuf2-vmalloc.o' >"$dir/Kbuild"
-make -C "/lib/modules/$kernel/build" M="$dir" KCFLAGS=-Werror modules
+build() {
+    # Another header would change the checksums of the exported symbols' types (MODVERSIONS). Stock drivers
+    # load by those checksums, and the header's definitions do not concern them.
+    sed -i 's|^#include <linux/dma-resv.h>$|#ifndef __GENKSYMS__\n&\n#endif|' "$dir"/videobuf2-*.c
+    echo 'obj-m := videobuf2-dma-contig.o videobuf2-dma-sg.o videobuf2-vmalloc.o' >"$dir/Kbuild"
+    make -s -C "/lib/modules/$kernel/build" M="$dir" KCFLAGS=-Werror modules
+}
+apply() {
+    git am --quiet --signoff "$patches/$1"
+    # Without the kernel's history, no commit is known. MAINTAINERS names directories of the selftests.
+    scripts/checkpatch.pl --no-tree --strict --quiet --ignore UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES -g HEAD
+}
+base=$(git rev-parse HEAD)
+while read -r patch rest; do
+    [ -z "$rest" ] || continue
+    echo "applying $patch alone"
+    git reset -q --hard "$base"
+    apply "$patch"
+    build
+done <"$patches/series"
+git reset -q --hard "$base"
+while read -r patch _; do
+    echo "applying $patch"
+    apply "$patch"
+done <"$patches/series"
+build
 for module in "$dir"/*.ko; do
     cp "$module" "$out/patched-${module##*/}"
 done
+gcc -O2 -static -Wall -Werror -D_GNU_SOURCE -o "$out/vb2_memory_test" \
+    tools/testing/selftests/media_tests/vb2_memory_test.c

@@ -39,3 +39,29 @@ for which in c patched; do
     rmmod vb3probe vb3edu
     drop_module "$which"
 done
+
+# The patches' kselftest, by vivid. Only export_mmap_offset may fail, and only on the stock module.
+kselftest() {
+    /scenario/vb2_memory_test >/tmp/out 2>&1
+    cat /tmp/out
+    sed -n 's/^\(not ok\|ok\) [0-9]* [a-z0-9_]*\.\([a-z_]*\)\(.*\)/\2 \1\3/p' /tmp/out >/tmp/tests
+    while read -r name result; do
+        [ "$result" = ok ] && ok=true || ok=false
+        [ "$name" = export_mmap_offset ] && defect='"defect":11,' || defect=
+        step "$1.$2.$name" "$defect\"ok\":$ok"
+    done </tmp/tests
+    [ "$(wc -l </tmp/tests)" = 5 ] || step "$1.$2" '"ok":false'
+}
+for kind in vmalloc dma-contig; do
+    module=videobuf2-$kind
+    [ $kind = vmalloc ] && allocators=0 || allocators=1
+    for which in c patched; do
+        # vivid needs both allocators, and takes the loaded one. BusyBox unloads unused ones with vivid.
+        for other in vmalloc dma-contig; do rmmod videobuf2-$other 2>/dev/null; done
+        use_module "$which" || continue
+        modprobe vivid n_devs=1 cache_hints=1 allocators=$allocators
+        kselftest "$which" "kselftest-$kind"
+        modprobe -r vivid
+        complaints "$which"
+    done
+done

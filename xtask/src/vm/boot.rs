@@ -147,6 +147,11 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             std::fs::copy(&built, to.join(entry.file_name()))?;
         }
     }
+    if needs(&cell.scenario, "patched") {
+        let program = "vb2_memory_test";
+        std::fs::copy(lab.work().join(&cell.kernel).join(program), to.join(program))
+            .context("the patches' kselftest is missing")?;
+    }
     if needs(&cell.scenario, "package") {
         let installed = lab.work().join(&cell.kernel).join("updates");
         let tree = overlay.join("usr/lib/modules").join(&cell.kernel);
