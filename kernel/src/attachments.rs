@@ -3,21 +3,11 @@
 use crate::kernel::KBox;
 use vb3_dmabuf::Store;
 
-/// Identifies an entry by its address. Each attachment of the kernel ends once, with its entry.
+/// Identifies an entry by its address. Each attachment of the kernel ends once, with its entry. C may
+/// keep one; the list decides whether an entry has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Key(usize);
-
-impl Key {
-    /// Returns the key as a number that is not zero.
-    pub const fn get(self) -> usize {
-        self.0
-    }
-
-    /// Returns the key with this number. The list decides whether an entry has it.
-    pub const fn from_raw(raw: usize) -> Self {
-        Self(raw)
-    }
-}
 
 struct Node<T> {
     value: T,

@@ -3,7 +3,6 @@
 
 use crate::sys;
 use core::ffi::{c_int, c_ulong};
-use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use vb3_dma::{Attrs, Direction};
 
@@ -26,18 +25,13 @@ pub const fn direction_from_c(raw: c_int) -> Option<Direction> {
     }
 }
 
-const ATTR_WRITE_COMBINE: c_ulong = 1 << 2;
-const ATTR_NO_KERNEL_MAPPING: c_ulong = 1 << 4;
-const ATTR_FORCE_CONTIGUOUS: c_ulong = 1 << 6;
-const ATTR_ALLOC_SINGLE_PAGES: c_ulong = 1 << 7;
-const ATTR_NO_WARN: c_ulong = 1 << 8;
-
+/// The `DMA_ATTR_*` bits, which module/shim.c checks.
 const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
-    (Attrs::WRITE_COMBINE, ATTR_WRITE_COMBINE),
-    (Attrs::NO_KERNEL_MAPPING, ATTR_NO_KERNEL_MAPPING),
-    (Attrs::FORCE_CONTIGUOUS, ATTR_FORCE_CONTIGUOUS),
-    (Attrs::ALLOC_SINGLE_PAGES, ATTR_ALLOC_SINGLE_PAGES),
-    (Attrs::NO_WARN, ATTR_NO_WARN),
+    (Attrs::WRITE_COMBINE, 1 << 2),
+    (Attrs::NO_KERNEL_MAPPING, 1 << 4),
+    (Attrs::FORCE_CONTIGUOUS, 1 << 6),
+    (Attrs::ALLOC_SINGLE_PAGES, 1 << 7),
+    (Attrs::NO_WARN, 1 << 8),
 ];
 
 /// Converts the `DMA_ATTR_*` bits that [`Attrs`] supports.
@@ -67,6 +61,7 @@ pub(crate) fn without_known(raw: c_ulong) -> c_ulong {
 }
 
 /// `struct vb3_use` of module/buffer.h.
+#[derive(Debug)]
 #[repr(C)]
 pub struct Use {
     in_use: AtomicU32,
@@ -88,7 +83,7 @@ impl Use {
 }
 
 /// A device; NULL for a queue without one, whose memory only the CPU uses.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Dev(*mut sys::Device);
 
@@ -103,11 +98,5 @@ impl Dev {
 
     pub(crate) const fn raw(self) -> *mut sys::Device {
         self.0
-    }
-}
-
-impl fmt::Debug for Dev {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("device")
     }
 }

@@ -1,13 +1,8 @@
 //! Functions that the shim calls.
-// UNSAFETY: raw pointers come from C. SOUNDNESS.md lists the conditions.
+// UNSAFETY: pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! Every `rust` argument is the payload of a C buffer. A function with a `to` argument has put an
-//! [`Object`] there and succeeded; it returns 1 if hand-overs may need a sync. `vb3_rs_end` ends the
-//! object. Its last user calls that once. Pointers for results can be written.
-#![expect(
-    clippy::missing_safety_doc,
-    reason = "without one, the conditions above are all"
-)]
+//! C passes valid references, and a [`Payload`] only while it has an object. A function with a request
+//! has put an object into its payload if it succeeds; then it returns 1 if hand-overs may need a sync.
 
 use crate::attachments::Key;
 use crate::device::Use;
@@ -19,7 +14,7 @@ use crate::object::{Allocated, Object};
 use crate::sys::{self, DmaBuf, SgTable};
 use crate::user::User;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr::{self, NonNull};
 use vb3_dma::{Attrs, Coherency, Direction, SyncFor};
 use vb3_dmabuf::Spec;
@@ -28,12 +23,38 @@ use vb3_plane::{AllocArgs, Due, contig, vmalloc};
 // A C buffer takes 320 bytes at most.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
 
+/// The payload of a C buffer, which has an object. Only C and [`Request`] make one.
+#[repr(transparent)]
+pub struct Payload(NonNull<c_void>);
+
+impl Payload {
+    /// Returns the object.
+    pub(crate) fn object(&self) -> &Object {
+        // SAFETY: a payload has an object until `vb3_rs_end`, which takes the payload.
+        unsafe { self.0.cast().as_ref() }
+    }
+
+    fn allocated(&self) -> Option<&Allocated> {
+        match self.object() {
+            Object::Allocated(a) => Some(a),
+            _ => None,
+        }
+    }
+
+    fn import(&self) -> Option<&Import> {
+        match self.object() {
+            Object::Import(i) => Some(i),
+            _ => None,
+        }
+    }
+}
+
 /// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload. Device and dma-buf
 /// outlive the object. Memory that only the CPU uses may have no device (NULL).
 #[repr(C)]
 pub struct Request {
-    to: *mut c_void,
-    dev: *mut sys::Device,
+    to: NonNull<c_void>,
+    dev: Dev,
     bytes: u64,
     direction: c_int,
     /// Of an allocation.
@@ -52,15 +73,6 @@ impl Request {
         direction_from_c(self.direction).ok_or(Errno::INVALID)
     }
 
-    fn to(&self) -> Result<NonNull<c_void>, Errno> {
-        NonNull::new(self.to).ok_or(Errno::INVALID)
-    }
-
-    fn dev(&self) -> Dev {
-        // SAFETY: the buffer takes its own reference.
-        unsafe { Dev::new(self.dev) }
-    }
-
     fn args(&self, coherency: Coherency) -> Result<AllocArgs, Errno> {
         Ok(AllocArgs {
             len_bytes: self.bytes,
@@ -70,84 +82,50 @@ impl Request {
     }
 
     /// Allocates memory. Returns the address and table for its device.
-    fn alloc(&self, spec: Spec<Dev>) -> Result<(u64, *mut SgTable), Errno> {
+    fn alloc(&self, spec: Spec<Dev>) -> Result<(Payload, (u64, *mut SgTable)), Errno> {
         let ops = Linux {
             gfp: self.gfp,
             attrs: self.attrs,
             ..Linux::PLAIN
         };
         // SAFETY: the payload is empty.
-        let (addr, sgt) = unsafe { Allocated::make(self.to()?, &ops, self.dev(), spec) }?;
-        Ok((addr.map_or(0, |addr| addr.get()), sgt))
+        let (addr, sgt) = unsafe { Allocated::make(self.to, &ops, self.dev, spec) }?;
+        Ok((Payload(self.to), (addr.map_or(0, |addr| addr.get()), sgt)))
     }
 
     /// Imports the dma-buf.
-    fn import(&self, reach: Reach) -> Result<(), Errno> {
+    fn import(&self, reach: Reach) -> Result<(Payload, ()), Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
-        let (to, asked) = (self.to()?, (self.bytes, self.direction()?));
+        let asked = (self.bytes, self.direction()?);
         // SAFETY: the object is put into the payload; its device and dma-buf outlive it.
-        let made = unsafe { Import::new(to, self.dev(), buf, asked, reach) }?;
-        self.put(Object::Import(made))
+        let made = unsafe { Import::new(self.to, self.dev, buf, asked, reach) }?;
+        Ok((self.put(Object::Import(made)), ()))
     }
 
     /// Puts an object into the payload.
-    fn put(&self, object: Object) -> Result<(), Errno> {
-        // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
-        unsafe { self.to()?.cast::<Object>().write(object) };
-        Ok(())
+    fn put(&self, object: Object) -> Payload {
+        // SAFETY: empty, large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+        unsafe { self.to.cast().write(object) };
+        Payload(self.to)
     }
 }
 
-/// Answers a request. Puts a success's value into `out`.
-///
-/// # Safety
-/// As for `vb3_rs_alloc`; `out` can be written, and `make` fills the payload.
+/// Answers a request with the payload that was made, and puts its value into `out`.
 #[inline(always)]
-unsafe fn answer<T>(
-    request: *const Request,
-    out: *mut T,
-    make: impl FnOnce(&Request) -> Result<T, Errno>,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    let request = unsafe { &*request };
-    match make(request) {
-        Ok(value) => {
-            // SAFETY: the caller's promise.
-            unsafe { out.write(value) };
-            // SAFETY: the payload has an object now.
-            c_int::from(unsafe { object(request.to) }.is_some_and(Object::is_handed_over))
+fn answer<T>(out: &mut MaybeUninit<T>, made: Result<(Payload, T), Errno>) -> c_int {
+    match made {
+        Ok((payload, value)) => {
+            out.write(value);
+            c_int::from(payload.object().is_handed_over())
         }
         Err(e) => e.to_c(),
     }
 }
 
-/// Returns the object in a payload.
-///
-/// # Safety
-/// See the module's documentation; no caller may end the object during `'a`.
-pub(crate) unsafe fn object<'a>(rust: *mut c_void) -> Option<&'a Object> {
-    // SAFETY: the caller's promise.
-    unsafe { rust.cast::<Object>().as_ref() }
-}
-
-/// # Safety
-/// As [`object`].
-unsafe fn allocated<'a>(rust: *mut c_void) -> Option<&'a Allocated> {
-    // SAFETY: the caller's promise.
-    match unsafe { object(rust) } {
-        Some(Object::Allocated(a)) => Some(a),
-        _ => None,
-    }
-}
-
-/// # Safety
-/// As [`object`].
-unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
-    // SAFETY: the caller's promise.
-    match unsafe { object(rust) } {
-        Some(Object::Import(i)) => Some(i),
-        _ => None,
-    }
+/// As [`answer`], without a value.
+#[inline(always)]
+fn answer_only(made: Result<(Payload, ()), Errno>) -> c_int {
+    answer(&mut MaybeUninit::uninit(), made)
 }
 
 const fn sync_for(to_device: bool) -> SyncFor {
@@ -166,172 +144,153 @@ pub extern "C" fn vb3_rs_bytes() -> usize {
 
 /// Implements `alloc` of dma-contig.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_alloc(request: *const Request, addr: *mut u64) -> c_int {
-    let make = |request: &Request| {
+pub extern "C" fn vb3_rs_alloc(request: &Request, addr: &mut MaybeUninit<u64>) -> c_int {
+    let make = || {
         let coherency = match request.non_coherent {
             true => Coherency::NonCoherent,
             false => Coherency::Coherent,
         };
         let (args, attrs) = (request.args(coherency)?, attrs_from_c(request.attrs));
-        let (addr, _) = request.alloc(contig::spec(request.dev(), args, attrs))?;
-        Ok(addr)
+        let (payload, (addr, _)) = request.alloc(contig::spec(request.dev, args, attrs))?;
+        Ok((payload, addr))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, addr, make) }
+    answer(addr, make())
 }
 
 /// Implements `alloc` of dma-sg.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_alloc_sg(request: *const Request, sgt: *mut *mut SgTable) -> c_int {
-    let make = |request: &Request| {
+pub extern "C" fn vb3_rs_alloc_sg(request: &Request, sgt: &mut MaybeUninit<*mut SgTable>) -> c_int {
+    let make = || {
         // The shim's non-coherent memory is scattered there, and needs the same syncs.
         let args = request.args(Coherency::NonCoherent)?;
-        let spec = contig::spec(request.dev(), args, Attrs::empty());
-        let (_, sgt) = request.alloc(spec)?;
-        Ok(sgt)
+        let spec = contig::spec(request.dev, args, Attrs::empty());
+        let (payload, (_, sgt)) = request.alloc(spec)?;
+        Ok((payload, sgt))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, sgt, make) }
+    answer(sgt, make())
 }
 
 /// Implements `alloc` of vmalloc.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_alloc_virtual(request: *const Request) -> c_int {
-    let make = |request: &Request| {
+pub extern "C" fn vb3_rs_alloc_virtual(request: &Request) -> c_int {
+    let make = || {
         let args = request.args(Coherency::Coherent)?;
-        request.alloc(vmalloc::spec(request.dev(), args)).map(drop)
+        let (payload, _) = request.alloc(vmalloc::spec(request.dev, args))?;
+        Ok((payload, ()))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, &mut (), make) }
+    answer_only(make())
 }
 
 /// Implements `get_userptr` of dma-contig.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_get_userptr(request: *const Request, addr: *mut u64) -> c_int {
-    let make = |r: &Request| {
-        let (made, addr) = User::contig(r.dev(), r.at, r.bytes, r.direction()?)?;
-        r.put(Object::User(made))?;
-        Ok(addr.get())
+pub extern "C" fn vb3_rs_get_userptr(r: &Request, addr: &mut MaybeUninit<u64>) -> c_int {
+    let make = || {
+        let (made, addr) = User::contig(r.dev, r.at, r.bytes, r.direction()?)?;
+        Ok((r.put(Object::User(made)), addr.get()))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, addr, make) }
+    answer(addr, make())
 }
 
 /// Implements `get_userptr` of dma-sg.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
-    request: *const Request,
-    sgt: *mut *mut SgTable,
-) -> c_int {
-    let make = |r: &Request| {
-        let (made, sgt) = User::sg(r.dev(), r.at, r.bytes, r.direction()?)?;
-        r.put(Object::User(made))?;
-        Ok(sgt)
+pub extern "C" fn vb3_rs_get_userptr_sg(r: &Request, sgt: &mut MaybeUninit<*mut SgTable>) -> c_int {
+    let make = || {
+        let (made, sgt) = User::sg(r.dev, r.at, r.bytes, r.direction()?)?;
+        Ok((r.put(Object::User(made)), sgt))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, sgt, make) }
+    answer(sgt, make())
 }
 
 /// Implements `get_userptr` of vmalloc.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_get_userptr_virtual(request: *const Request) -> c_int {
-    let make = |r: &Request| {
-        let made = User::of_cpu(r.dev(), r.at, r.bytes, r.direction()?)?;
-        r.put(Object::User(made))
+pub extern "C" fn vb3_rs_get_userptr_virtual(r: &Request) -> c_int {
+    let make = || {
+        let made = User::of_cpu(r.dev, r.at, r.bytes, r.direction()?)?;
+        Ok((r.put(Object::User(made)), ()))
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, &mut (), make) }
+    answer_only(make())
 }
 
 /// Implements `attach_dmabuf` of dma-contig and dma-sg.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import(request: *const Request, in_pieces: bool) -> c_int {
+pub extern "C" fn vb3_rs_import(request: &Request, in_pieces: bool) -> c_int {
     let reach = match in_pieces {
         true => Reach::Pieces,
         false => Reach::Contiguous,
     };
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, &mut (), |r| r.import(reach)) }
+    answer_only(request.import(reach))
 }
 
 /// Implements `attach_dmabuf` of vmalloc.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_virtual(request: *const Request) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { answer(request, &mut (), |r| r.import(Reach::Cpu)) }
+pub extern "C" fn vb3_rs_import_virtual(request: &Request) -> c_int {
+    answer_only(request.import(Reach::Cpu))
 }
 
-/// Ends the object: frees, unpins or detaches the memory.
+/// Ends the object: frees, unpins or detaches the memory. Its last user calls this once.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_end(rust: *mut c_void) {
-    // SAFETY: the caller's promise; no other code uses it any more, nor the moved-out value.
+pub extern "C" fn vb3_rs_end(rust: Payload) {
+    // SAFETY: no other code uses it any more, nor the moved-out value.
     unsafe {
-        match rust.cast::<Object>().as_mut() {
-            Some(Object::Allocated(a)) => a.end(),
-            Some(Object::Import(i)) => i.detach(),
-            Some(Object::User(u)) => ptr::read(u).put(),
-            None => {}
+        match rust.0.cast().as_mut() {
+            Object::Allocated(a) => a.end(),
+            Object::Import(i) => i.detach(),
+            Object::User(u) => ptr::read(u).put(),
         }
     }
 }
 
 /// Implements `get_dmabuf`. Returns NULL on failure.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut DmaBuf {
-    // SAFETY: the caller's promise.
-    let Some(Ok(bytes)) = unsafe { allocated(rust) }.map(Allocated::export) else {
+pub extern "C" fn vb3_rs_export(rust: Payload, flags: c_ulong) -> *mut DmaBuf {
+    let Some(Ok(bytes)) = rust.allocated().map(Allocated::export) else {
         return ptr::null_mut();
     };
     // SAFETY: it is the payload of allocated memory, which the caller holds.
-    unsafe { sys::vb3_export(rust, bytes, flags) }
+    unsafe { sys::vb3_export(rust.0.as_ptr(), bytes, flags) }
 }
 
 /// Implements `vaddr`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
-    // SAFETY: the caller's promise.
-    match unsafe { object(rust) } {
-        Some(Object::Allocated(a)) => a.vaddr(),
-        Some(Object::Import(i)) => i.vaddr(),
-        Some(Object::User(u)) => u.vaddr(),
-        None => ptr::null_mut(),
+pub extern "C" fn vb3_rs_vaddr(rust: Payload) -> *mut c_void {
+    match rust.object() {
+        Object::Allocated(a) => a.vaddr(),
+        Object::Import(i) => i.vaddr(),
+        Object::User(u) => u.vaddr(),
     }
 }
 
 /// Implements `prepare` and `finish`. Does not sleep. Returns 1 after a sync, -1 if a cache hint
 /// omitted it, else 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) -> c_int {
-    // SAFETY: the caller's promise.
-    match unsafe { object(rust) }.map(|object| object.hand_over(sync_for(to_device), skip)) {
-        Some(Due::Sync) => 1,
-        Some(Due::Skipped) => -1,
+pub extern "C" fn vb3_rs_hand_over(rust: Payload, to_device: bool, skip: bool) -> c_int {
+    match rust.object().hand_over(sync_for(to_device), skip) {
+        Due::Sync => 1,
+        Due::Skipped => -1,
         _ => 0,
     }
 }
 
 /// Syncs an import whose device is given a bounced copy. Does not sleep.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_sync_import(rust: *mut c_void, to_device: bool) {
-    // SAFETY: the caller's promise.
-    if let Some(i) = unsafe { import(rust) } {
+pub extern "C" fn vb3_rs_sync_import(rust: Payload, to_device: bool) {
+    if let Some(i) = rust.import() {
         i.sync(sync_for(to_device));
     }
 }
 
-/// Implements `mmap`.
+/// Implements `mmap`, for a VMA that the kernel is mapping.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_mmap(
-    rust: *mut c_void,
-    vma: *mut sys::Vma,
+pub extern "C" fn vb3_rs_mmap(
+    rust: Payload,
+    vma: NonNull<sys::Vma>,
     offset: u64,
     bytes: u64,
 ) -> c_int {
-    // SAFETY: the caller's promise.
-    let a = unsafe { allocated(rust) }.ok_or(Errno::INVALID);
-    match a.and_then(|a| a.mmap(offset, bytes)) {
-        // SAFETY: the caller's promise; the caller holds the memory, so it exists.
-        Ok(alloc) => unsafe { alloc.mmap(vma) },
+    let allocated = rust.allocated().ok_or(Errno::INVALID);
+    match allocated.and_then(|a| a.mmap(offset, bytes)) {
+        // SAFETY: the caller maps the VMA, and holds the memory, so it exists.
+        Ok(alloc) => unsafe { alloc.mmap(vma.as_ptr()) },
         Err(e) => e.to_c(),
     }
 }
@@ -339,21 +298,16 @@ pub unsafe extern "C" fn vb3_rs_mmap(
 /// Implements `map_dmabuf`: writes the device's first address and table. A second call writes the
 /// same.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_map(
-    rust: *mut c_void,
-    addr: *mut u64,
-    sgt: *mut *mut SgTable,
+pub extern "C" fn vb3_rs_import_map(
+    rust: Payload,
+    addr: &mut u64,
+    sgt: &mut *mut SgTable,
 ) -> c_int {
-    // SAFETY: the caller's promise.
-    let import = unsafe { import(rust) }.ok_or(Errno::INVALID);
+    let import = rust.import().ok_or(Errno::INVALID);
     // SAFETY: the core maps one plane's dma-buf at a time.
     match import.and_then(|import| unsafe { import.map() }) {
         Ok((table, at)) => {
-            // SAFETY: the caller's promise.
-            unsafe {
-                addr.write(at.get());
-                sgt.write(table);
-            }
+            (*addr, *sgt) = (at.get(), table);
             0
         }
         Err(e) => e.to_c(),
@@ -362,9 +316,8 @@ pub unsafe extern "C" fn vb3_rs_import_map(
 
 /// Implements `unmap_dmabuf`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
-    // SAFETY: the caller's promise.
-    if let Some(i) = unsafe { import(rust) } {
+pub extern "C" fn vb3_rs_import_unmap(rust: Payload) {
+    if let Some(i) = rust.import() {
         // SAFETY: the core unmaps one plane's dma-buf at a time.
         unsafe { i.unmap() };
     }
@@ -372,17 +325,14 @@ pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
 
 /// Attaches a device to a dma-buf of this module.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_attach(
-    rust: *mut c_void,
-    dev: *mut sys::Device,
-    key: *mut usize,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    let (allocated, dev) = unsafe { (allocated(rust), Dev::new(dev)) };
-    match allocated.ok_or(Errno::INVALID).and_then(|a| a.attach(dev)) {
+pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, key: &mut MaybeUninit<Key>) -> c_int {
+    match rust
+        .allocated()
+        .ok_or(Errno::INVALID)
+        .and_then(|a| a.attach(dev))
+    {
         Ok(made) => {
-            // SAFETY: the caller's promise.
-            unsafe { key.write(made.get()) };
+            key.write(made);
             0
         }
         Err(e) => e.to_c(),
@@ -391,48 +341,39 @@ pub unsafe extern "C" fn vb3_rs_attach(
 
 /// Detaches a device.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: usize) {
-    // SAFETY: the caller's promise.
-    if let Some(a) = unsafe { allocated(rust) } {
-        a.detach(Key::from_raw(key));
+pub extern "C" fn vb3_rs_detach(rust: Payload, key: Key) {
+    if let Some(a) = rust.allocated() {
+        a.detach(key);
     }
 }
 
-/// Maps the memory for an attached device.
+/// Maps the memory for an attached device. `told` outlives the attachment.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_map(
-    rust: *mut c_void,
-    key: usize,
-    told: *mut Use,
+pub extern "C" fn vb3_rs_map(
+    rust: Payload,
+    key: Key,
+    told: NonNull<Use>,
     direction: c_int,
 ) -> *mut SgTable {
-    // SAFETY: the caller's promise.
-    let (Some(a), Some(direction)) = (unsafe { allocated(rust) }, direction_from_c(direction))
-    else {
+    let (Some(a), Some(direction)) = (rust.allocated(), direction_from_c(direction)) else {
         return error_pointer(Errno::INVALID);
     };
-    // SAFETY: the caller's promise.
-    unsafe { a.map(Key::from_raw(key), told, direction) }.unwrap_or_else(error_pointer)
+    // SAFETY: as above.
+    unsafe { a.map(key, told, direction) }.unwrap_or_else(error_pointer)
 }
 
 /// Undoes one map.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: usize) {
-    // SAFETY: the caller's promise.
-    if let Some(a) = unsafe { allocated(rust) } {
-        a.unmap(Key::from_raw(key));
+pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
+    if let Some(a) = rust.allocated() {
+        a.unmap(key);
     }
 }
 
 /// Begins or ends an access by the CPU. Returns how many devices were synced.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_cpu_access(
-    rust: *mut c_void,
-    direction: c_int,
-    begin: bool,
-) -> c_uint {
-    // SAFETY: the caller's promise.
-    match (unsafe { allocated(rust) }, direction_from_c(direction)) {
+pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
+    match (rust.allocated(), direction_from_c(direction)) {
         (Some(a), Some(direction)) => a.cpu_access(direction, begin),
         _ => 0,
     }

@@ -5,7 +5,6 @@ use crate::kernel::{Errno, Locked, Serial, pointer};
 use crate::ledger::Count;
 use crate::link::Laid;
 use crate::linux::{Dev, direction_to_c, sync_table};
-use crate::object::errno;
 use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -26,11 +25,11 @@ pub(crate) enum Reach {
 
 /// A dma-buf to which the queue holds a reference.
 pub struct Import {
-    buf: NonNull<DmaBuf>,
+    pub(crate) buf: NonNull<DmaBuf>,
     /// NULL if only the CPU uses the memory.
     attachment: *mut DmaBufAttachment,
     dev: Dev,
-    len_bytes: u64,
+    pub(crate) len_bytes: u64,
     /// The layout of the mapping, while there is one. Only for `map`, `unmap` and `detach`, which
     /// the queue's lock serialises.
     laid: Serial<Option<Laid>>,
@@ -41,12 +40,6 @@ pub struct Import {
     is_iomem: Locked<bool>,
     pub(crate) reach: Reach,
     pub(crate) direction: Direction,
-}
-
-/// Logs why a dma-buf was refused. Returns the errno.
-fn refused(dev: Dev, error: PlaneError) -> Errno {
-    dev.refused("a dma-buf", error.reason());
-    errno(error)
 }
 
 impl Import {
@@ -66,7 +59,8 @@ impl Import {
     ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
         let size = unsafe { sys::vb3_buf_size(buf.as_ptr()) };
-        contig::fits(size, len_bytes).map_err(|e| refused(dev, e))?;
+        contig::fits(size, len_bytes)
+            .map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
         let mut attachment = ptr::null_mut();
         if reach != Reach::Cpu {
             // SAFETY: dma-buf, device and payload exist.
@@ -154,7 +148,7 @@ impl Import {
             // SAFETY: the caller's promise.
             _ => unsafe { self.laid.with(|laid| self.map_into(laid)) },
         };
-        mapped.map_err(|e| refused(self.dev, e))
+        mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
     }
 
     /// Syncs the table while it is mapped.
@@ -164,11 +158,6 @@ impl Import {
             unsafe { sync_table(self.dev, sgt, self.direction, sync, ptr::null_mut()) };
             Count::Syncs.add(1);
         }
-    }
-
-    /// Returns bytes, direction and the dma-buf.
-    pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
-        (self.len_bytes, self.direction, self.buf.as_ptr())
     }
 
     /// Returns the device, and whether it, or the CPU in its place, has the dma-buf mapped.
@@ -200,19 +189,9 @@ impl Import {
 
     /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
     pub fn vaddr(&self) -> *mut c_void {
-        let known = self.vaddr.load(Ordering::Acquire);
-        if !known.is_null() {
-            return known;
-        }
-        self.is_iomem.with(|is_iomem| {
-            let mut at = self.vaddr.load(Ordering::Relaxed);
-            if at.is_null() {
-                // SAFETY: the dma-buf exists, and `is_iomem` can be written.
-                at = unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), is_iomem) };
-                self.vaddr.store(at, Ordering::Release);
-            }
-            at
-        })
+        // SAFETY: the dma-buf exists, and `is_iomem` can be written.
+        let make = |is_iomem: &mut bool| unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), is_iomem) };
+        self.is_iomem.mapped_once(&self.vaddr, make)
     }
 
     /// Unmaps and detaches. Called once.

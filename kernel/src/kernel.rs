@@ -8,6 +8,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// A Linux errno, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +154,27 @@ impl<T> Locked<T> {
         // SAFETY: locked above.
         unsafe { sys::vb3_unlock(self.payload.as_ptr()) };
         result
+    }
+
+    /// Returns the kernel mapping at `at`. If there is none yet, `make` makes it under the lock, or
+    /// returns NULL.
+    pub fn mapped_once(
+        &self,
+        at: &AtomicPtr<c_void>,
+        make: impl FnOnce(&mut T) -> *mut c_void,
+    ) -> *mut c_void {
+        let known = at.load(Ordering::Acquire);
+        if !known.is_null() {
+            return known;
+        }
+        self.with(|value| {
+            let mut known = at.load(Ordering::Relaxed);
+            if known.is_null() {
+                known = make(value);
+                at.store(known, Ordering::Release);
+            }
+            known
+        })
     }
 
     /// Returns the value in place. No other code may have the buffer.

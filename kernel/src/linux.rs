@@ -10,7 +10,6 @@ pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
 use crate::device::{Use, attrs_to_c, without_known};
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
-use core::fmt;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use vb3_dma::{
@@ -19,7 +18,7 @@ use vb3_dma::{
 };
 
 /// Linux's DMA API, with what one request adds to it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Linux {
     /// `gfp_flags` of the queue.
     pub(crate) gfp: c_uint,
@@ -39,12 +38,6 @@ impl Linux {
         in_pieces: false,
         told: None,
     };
-}
-
-impl fmt::Debug for Linux {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Linux")
-    }
 }
 
 /// Syncs a table, and a kernel mapping of its bytes at `vaddr` if that is not NULL.

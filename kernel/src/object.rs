@@ -14,7 +14,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
 use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store};
-use vb3_plane::{Due, HintSkip, MemoryKind, PlaneError, contig, due};
+use vb3_plane::{Due, HintSkip, MemoryKind, contig, due};
 
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
@@ -37,16 +37,6 @@ pub(crate) fn with_request<R>(
     })
 }
 
-pub(crate) fn errno(e: PlaneError) -> Errno {
-    Errno::new(e.errno())
-}
-
-/// Logs which device was refused, what it asked for, and why.
-fn refused(dev: Dev, what: &'static str, e: Error) -> Errno {
-    dev.refused(what, e.reason());
-    Errno::new(e.errno())
-}
-
 /// The memory of one plane.
 pub enum Object {
     /// MMAP.
@@ -67,8 +57,8 @@ pub struct Allocated {
     vaddr: AtomicPtr<c_void>,
     /// Whether a driver asked for memory without a kernel mapping.
     no_vaddr: bool,
-    kind: AllocatedAs,
-    direction: Direction,
+    pub(crate) kind: AllocatedAs,
+    pub(crate) direction: Direction,
 }
 
 impl Allocated {
@@ -90,8 +80,7 @@ impl Allocated {
         let made = with_request(ops, 0, |cx| Exporter::allocate(cx, spec, List::new()));
         let shared = made.map_err(|e| {
             let e = contig::alloc_error(e);
-            dev.refused("an allocation", e.reason());
-            errno(e)
+            dev.refused("an allocation", e.reason(), e.errno())
         })?;
         let alloc = *shared.alloc();
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
@@ -119,20 +108,12 @@ impl Allocated {
 
     /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
     pub fn vaddr(&self) -> *mut c_void {
-        let known = self.vaddr.load(Ordering::Acquire);
-        if !known.is_null() || self.no_vaddr {
-            return known;
+        if self.no_vaddr {
+            return ptr::null_mut();
         }
-        self.shared.with(|shared| {
-            let known = self.vaddr.load(Ordering::Relaxed);
-            if !known.is_null() {
-                return known;
-            }
-            // Only non-coherent memory has none yet.
-            let at = shared.alloc().vmap();
-            self.vaddr.store(at, Ordering::Release);
-            at
-        })
+        // Only non-coherent memory has none yet.
+        let make = |shared: &mut Exporter| shared.alloc().vmap();
+        self.shared.mapped_once(&self.vaddr, make)
     }
 
     /// Prepares an export. Returns the length in bytes.
@@ -144,7 +125,7 @@ impl Allocated {
             with_cx(|cx| shared.prepare_export(cx))?;
             Ok(shared.len_bytes())
         });
-        done.map_err(|e| refused(self.dev, "an export", e))
+        done.map_err(|e: Error| self.dev.refused("an export", e.reason(), e.errno()))
     }
 
     /// Returns the memory to map into a program.
@@ -164,7 +145,7 @@ impl Allocated {
     pub fn attach(&self, dev: Dev) -> Result<Key, Errno> {
         let attach = |cx: &Cx<'_, Linux, Ledger>| self.shared.with(|shared| shared.attach(cx, dev));
         let key = with_request(&Linux::PLAIN, now_ns(), attach)
-            .map_err(|e| refused(dev, "an attachment", e))?;
+            .map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
         Count::Attachments.add(1);
         Ok(key)
     }
@@ -190,11 +171,11 @@ impl Allocated {
     pub unsafe fn map(
         &self,
         key: Key,
-        told: *mut Use,
+        told: NonNull<Use>,
         direction: Direction,
     ) -> Result<*mut SgTable, Errno> {
         let ops = Linux {
-            told: NonNull::new(told),
+            told: Some(told),
             ..Linux::PLAIN
         };
         let (importer, mapped) = self.shared.with(|shared| {
@@ -206,7 +187,8 @@ impl Allocated {
             });
             (importer, table)
         });
-        mapped.map_err(|e| refused(importer.unwrap_or(self.dev), "a shared buffer", e))
+        let dev = importer.unwrap_or(self.dev);
+        mapped.map_err(|e| dev.refused("a shared buffer", e.reason(), e.errno()))
     }
 
     /// Undoes one map.
@@ -240,10 +222,9 @@ impl Allocated {
         !self.vaddr.load(Ordering::Relaxed).is_null()
     }
 
-    /// Returns bytes, direction and kind of the memory.
-    pub fn facts(&self) -> (u64, Direction, AllocatedAs) {
-        let bytes = self.shared.with(|shared| shared.len_bytes());
-        (bytes, self.direction, self.kind)
+    /// Returns the length in bytes.
+    pub fn len_bytes(&self) -> u64 {
+        self.shared.with(|shared| shared.len_bytes())
     }
 
     /// Detaches all devices and frees the memory in place, since the object is large.

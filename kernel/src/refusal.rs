@@ -77,19 +77,19 @@ const fn remedy(constraint: Constraint) -> &'static str {
 }
 
 impl Dev {
-    /// Logs why a request was refused, at a limited rate.
-    pub fn refused(self, what: &'static str, reason: Option<Reason>) {
-        let Some(reason) = reason else {
-            return;
-        };
-        self.tell(&Refusal {
-            what: Text::new(what),
-            constraint: Text::new(reason.constraint.name()),
-            wanted: reason.wanted,
-            found: reason.found,
-            remedy: Text::new(remedy(reason.constraint)),
-            has_addresses: reason.constraint == Constraint::Mask,
-        });
+    /// Logs why a request was refused, at a limited rate. Returns the errno.
+    pub fn refused(self, what: &'static str, reason: Option<Reason>, errno: i32) -> Errno {
+        if let Some(reason) = reason {
+            self.tell(&Refusal {
+                what: Text::new(what),
+                constraint: Text::new(reason.constraint.name()),
+                wanted: reason.wanted,
+                found: reason.found,
+                remedy: Text::new(remedy(reason.constraint)),
+                has_addresses: reason.constraint == Constraint::Mask,
+            });
+        }
+        Errno::new(errno)
     }
 
     /// Logs that another driver's dma-buf was not mapped for this device. Only its exporter knows

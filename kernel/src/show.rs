@@ -1,14 +1,14 @@
 //! A buffer's description and holders, for debugfs.
 // UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
-use crate::entry::object;
-use crate::linux::{AllocatedAs, Dev, direction_to_c};
+use crate::entry::Payload;
+use crate::linux::{AllocatedAs, Dev, Linux, direction_to_c};
 use crate::object::Object;
 use crate::sys;
-use core::ffi::{c_int, c_void};
-use core::mem::offset_of;
-use core::ptr;
-use vb3_dma::Direction;
+use core::ffi::c_int;
+use core::mem::{MaybeUninit, offset_of};
+use core::ptr::{self, NonNull};
+use vb3_dma::{Direction, DmaOps};
 use vb3_dmabuf::HolderKind;
 
 /// `struct vb3_facts` of module/buffer.h.
@@ -23,24 +23,21 @@ pub struct Facts {
 const _: () = assert!(size_of::<Facts>() == 24 && offset_of!(Facts, import) == 16);
 
 fn facts(object: &Object) -> Facts {
-    let (bytes, kind, direction, import) = match object {
+    let (bytes, kind, direction) = match object {
         Object::Allocated(a) => {
-            let (bytes, direction, kind) = a.facts();
-            let kind = match kind {
+            let kind = match a.kind {
                 AllocatedAs::Coherent => 0,
                 AllocatedAs::NonCoherent => 1,
                 AllocatedAs::Virtual => 4,
             };
-            (bytes, kind, direction, ptr::null_mut())
+            (a.len_bytes(), kind, a.direction)
         }
-        Object::User(u) => {
-            let (bytes, direction) = u.facts();
-            (bytes, 2, direction, ptr::null_mut())
-        }
-        Object::Import(i) => {
-            let (bytes, direction, buf) = i.facts();
-            (bytes, 3, direction, buf)
-        }
+        Object::User(u) => (Linux::PLAIN.table_len(u.memory.table()), 2, u.direction),
+        Object::Import(i) => (i.len_bytes, 3, i.direction),
+    };
+    let import = match object {
+        Object::Import(i) => i.buf.as_ptr(),
+        _ => ptr::null_mut(),
     };
     Facts {
         bytes,
@@ -51,66 +48,51 @@ fn facts(object: &Object) -> Facts {
 }
 
 /// Describes a buffer. May sleep.
-///
-/// # Safety
-/// See the documentation of `entry.rs`; `to` can be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
-    // SAFETY: the caller's promise.
-    if let Some(object) = unsafe { object(rust) } {
-        // SAFETY: the caller's promise.
-        unsafe { to.write(facts(object)) };
-    }
+pub extern "C" fn vb3_rs_describe(rust: Payload, to: &mut MaybeUninit<Facts>) {
+    to.write(facts(rust.object()));
 }
 
 /// Calls `vb3_show_holder` for each device that holds a buffer, and the kernel. May sleep.
-///
-/// # Safety
-/// See the documentation of `entry.rs`; `file` is being shown.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFile) {
-    // SAFETY: the caller's promise.
-    match unsafe { object(rust) } {
-        Some(Object::Allocated(a)) => {
+pub extern "C" fn vb3_rs_holders(rust: Payload, file: NonNull<sys::SeqFile>) {
+    match rust.object() {
+        Object::Allocated(a) => {
             if a.is_vmapped() {
-                // SAFETY: the caller's promise.
-                unsafe { line(file, "kernel mapping", None, None, u64::MAX) };
+                line(file, "kernel mapping", None, None, u64::MAX);
             }
             a.each_holder(|holder| {
                 let (name, direction) = match holder.kind {
                     HolderKind::Mapped(direction) => ("mapped", Some(direction)),
                     _ => ("attached", None),
                 };
-                // SAFETY: the caller's promise; the device is a holder's.
-                unsafe { line(file, name, holder.device, direction, holder.since_ns) };
+                line(file, name, holder.device, direction, holder.since_ns);
             });
         }
-        Some(Object::Import(i)) => {
+        Object::Import(i) => {
             let (dev, is_mapped) = i.mapped();
             let (name, direction) = match is_mapped {
                 true => ("mapped", Some(i.direction)),
                 false => ("attached", None),
             };
-            // SAFETY: the caller's promise.
-            unsafe { line(file, name, Some(dev), direction, u64::MAX) };
+            line(file, name, Some(dev), direction, u64::MAX);
         }
-        Some(Object::User(_)) | None => {}
+        Object::User(_) => {}
     }
 }
 
-/// # Safety
-/// `file` is being shown; the device exists.
-unsafe fn line(
-    file: *mut sys::SeqFile,
+/// Prints a holder to a file that is being shown.
+fn line(
+    file: NonNull<sys::SeqFile>,
     name: &'static str,
     dev: Option<Dev>,
     direction: Option<Direction>,
     since_ns: u64,
 ) {
-    // SAFETY: the caller's promise; the text has this length.
+    // SAFETY: the file is being shown, the device is a holder's, and the text has this length.
     unsafe {
         sys::vb3_show_holder(
-            file,
+            file.as_ptr(),
             name.as_ptr(),
             c_int::try_from(name.len()).unwrap_or(0),
             1,

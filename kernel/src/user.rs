@@ -3,7 +3,7 @@
 use crate::kernel::Errno;
 use crate::ledger::Count;
 use crate::linux::{Dev, Linux};
-use crate::object::{errno, with_cx, with_request};
+use crate::object::{with_cx, with_request};
 use crate::sys::SgTable;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -76,10 +76,7 @@ impl User {
         direction: Direction,
         made: Result<UserMemory<Linux>, PlaneError>,
     ) -> Result<Self, Errno> {
-        let memory = made.map_err(|e| {
-            dev.refused("user memory", e.reason());
-            errno(e)
-        })?;
+        let memory = made.map_err(|e| dev.refused("user memory", e.reason(), e.errno()))?;
         Count::Objects.add(1);
         Ok(Self {
             memory,
@@ -115,11 +112,6 @@ impl User {
                 first
             }
         }
-    }
-
-    /// Returns bytes and direction.
-    pub fn facts(&self) -> (u64, Direction) {
-        (Linux::PLAIN.table_len(self.memory.table()), self.direction)
     }
 
     /// Unmaps and unpins the memory.
