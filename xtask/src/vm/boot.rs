@@ -149,14 +149,22 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     }
     if needs(&cell.scenario, "patched") {
         let program = "vb2_memory_test";
-        std::fs::copy(lab.work().join(&cell.kernel).join(program), to.join(program))
-            .context("the patches' kselftest is missing")?;
+        std::fs::copy(
+            lab.work().join(&cell.kernel).join(program),
+            to.join(program),
+        )
+        .context("the patches' kselftest is missing")?;
     }
     if needs(&cell.scenario, "package") {
         let installed = lab.work().join(&cell.kernel).join("updates");
         let tree = overlay.join("usr/lib/modules").join(&cell.kernel);
         std::fs::create_dir_all(&tree)?;
         sh::quietly(Command::new("cp").arg("-r").arg(&installed).arg(&tree))?;
+    }
+    for name in wishes(&cell.scenario, "file") {
+        let path = sh::root().join(&name);
+        std::fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
+            .with_context(|| format!("cannot copy {name}"))?;
     }
     if needs(&cell.scenario, "peers") {
         for entry in lab.peers(&cell.kernel)?.read_dir()?.flatten() {
@@ -212,7 +220,8 @@ pub(crate) fn needs(scenario: &str, what: &str) -> bool {
 }
 
 /// Returns the values of a scenario's lines `#KEY …`: arguments of the kernel (`append`), MiB of
-/// memory (`memory`), further devices (`device`), drivers (`needs`), the longest time (`seconds`).
+/// memory (`memory`), further devices (`device`), drivers (`needs`), files of this tree (`file`), the
+/// longest time (`seconds`), UEFI Secure Boot with the packages' certificate (`firmware`).
 pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();

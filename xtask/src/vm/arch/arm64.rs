@@ -28,6 +28,7 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("sg", &[Iommu::None, Iommu::Smmuv3]),
     ("why", &[Iommu::None]),
     ("reloads", &[Iommu::None]),
+    ("board", &[Iommu::None]),
 ];
 
 /// What CI runs on the newest kernel: what only these machines show.
