@@ -1,32 +1,33 @@
 #!/bin/sh
 # Installs packages in the build root, checks which modules each kernel would load, and removes them:
 #
-#   package-test.sh LAB ARCH PACKAGE...
+#   package-test.sh LAB ARCH NEXT PACKAGE...
 #
-# ARCH is a file of lab/arch. For a foreign architecture, the packages' own scripts and dkms still run,
-# and a cross compiler builds the modules. depmod's and dkms's data then exist only during the test.
+# ARCH is a file of lab/arch, NEXT a newer version of one package. For a foreign architecture, the packages'
+# own scripts and dkms still run, and a cross compiler builds the modules.
 set -eu
 
+lab=$1
 arch=$2
-. "$1/arch/$arch.sh"
-shift 2
+next=$3
+. "$lab/arch/$arch.sh"
+shift 3
 kinds=$(for package; do dpkg-deb -f "$package" Package; done | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
 
 export DEBIAN_FRONTEND=noninteractive
-dpkg -s dkms >/dev/null 2>&1 || {
+dpkg -s dkms openssl >/dev/null 2>&1 || {
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends dkms
+    apt-get install -y -qq --no-install-recommends dkms openssl
 }
+# depmod's and dkms's data exist only during the test.
+for dir in /usr/lib/modules /var/lib/dkms; do
+    mount -t tmpfs modules $dir
+done
+# The headers are below their package's name also where no kernel is installed.
+headers() { echo "/usr/src/linux-headers-$1"; }
 list=/kernels.list
 if [ -n "$cross" ]; then
     list=/kernels/$arch.list
-    for dir in /usr/lib/modules /var/lib/dkms; do
-        mount -t tmpfs modules $dir
-    done
-    for kernel in $(cat $list); do
-        mkdir "/lib/modules/$kernel"
-        ln -s "$(headers "$kernel")" "/lib/modules/$kernel/build"
-    done
     # dkms strips its output, with a program of a fixed name, and asks uname for the machine.
     mkdir -p /tmp/foreign
     printf '#!/bin/sh\n[ "$1" = -m ] && echo %s || exec /usr/bin/uname "$@"\n' "${target%%-*}" >/tmp/foreign/uname
@@ -36,35 +37,51 @@ fi
 # A run that was interrupted leaves its packages.
 for kind in $kinds; do
     dpkg --purge --force-remove-reinstreq "videobuf3-$kind-dkms" >/dev/null 2>&1 || true
-    rm -rf "/var/lib/dkms/videobuf3-$kind"
+    rm -f /etc/kernel/*/"videobuf3-$kind-dkms"
 done
-for kernel in $(cat $list); do
-    rm -rf "/lib/modules/$kernel/updates"
-    # An installed kernel has the stock module at depmod's path.
-    stock=/lib/modules/$kernel/kernel/drivers/media/common/videobuf2
-    mkdir -p "$stock"
+stock=kernel/drivers/media/common/videobuf2
+# Makes an installed kernel, with the stock modules: kernel KERNEL NAME HEADERS
+kernel() {
+    mkdir -p "/lib/modules/$2/$stock"
     for kind in $kinds; do
-        cp "/kernels/$kernel/tree/usr$stock/videobuf2-$kind.ko.xz" "$stock/"
+        cp "/kernels/$1/tree/usr/lib/modules/$1/$stock/videobuf2-$kind.ko.xz" "/lib/modules/$2/$stock/"
     done
     for file in modules.order modules.builtin modules.builtin.modinfo; do
-        cp "/kernels/$kernel/tree/usr/lib/modules/$kernel/$file" "/lib/modules/$kernel/"
+        cp "/kernels/$1/tree/usr/lib/modules/$1/$file" "/lib/modules/$2/"
     done
-    depmod "$kernel"
+    ln -s "$3" "/lib/modules/$2/build"
+    depmod "$2"
+}
+for kernel in $(cat $list); do
+    kernel "$kernel" "$kernel" "$(headers "$kernel")"
 done
-# Kernels that the packages must leave alone: one is too old, and one has other symbols' checksums.
-others='6.1.0-old 6.12.0-changed'
+# Copies a kernel. The new headers differ only in symbols and configuration: copy KERNEL NAME
+copy() {
+    from=$(headers "$1")
+    rm -rf "/tmp/headers-$2"
+    mkdir "/tmp/headers-$2"
+    ln -s "$from"/* "/tmp/headers-$2/"
+    rm "/tmp/headers-$2/Module.symvers"
+    cp "$from/Module.symvers" "$from/.config" "/tmp/headers-$2/"
+    kernel "$1" "$2" "/tmp/headers-$2"
+}
+# Gives the allocators' symbols in a kernel's headers another checksum.
+change() {
+    sed -i 's/^0x[0-9a-f]*\(.*videobuf2-\(dma-contig\|dma-sg\|vmalloc\)\t\)/0x12345678\1/' \
+        "/tmp/headers-$1/Module.symvers"
+}
+remove_copy() { rm -r "/lib/modules/$1" "/tmp/headers-$1"; }
+
+# Kernels that the packages must leave alone: one is too old, one has other symbols' checksums, one has
+# videobuf2 built in, and one loads signed modules only, but does not know dkms's key.
+others='6.1.0-old 6.12.0-changed 6.12.0-builtin 6.12.0-signed'
 first=$(head -n 1 $list)
-changed=/tmp/changed
-rm -rf $changed
-cp -rL "$(headers "$first")" $changed
-sed -i 's/^0x[0-9a-f]*\(.*videobuf2-\(dma-contig\|dma-sg\|vmalloc\)\t\)/0x12345678\1/' $changed/Module.symvers
 for kernel in $others; do
-    rm -rf "/lib/modules/$kernel"
-    cp -r "/lib/modules/$first" "/lib/modules/$kernel"
-    rm -f "/lib/modules/$kernel/build"
-    ln -s $changed "/lib/modules/$kernel/build"
-    depmod "$kernel"
+    copy "$first" "$kernel"
 done
+change 6.12.0-changed
+sed -i 's|drivers/media/common/videobuf2/[^\t]*|vmlinux|' /tmp/headers-6.12.0-builtin/Module.symvers
+echo CONFIG_MODULE_SIG_FORCE=y >>/tmp/headers-6.12.0-signed/.config
 # Every kernel must find every module at its expected path: all_in PATH KERNEL...
 all_in() {
     path=$1
@@ -80,11 +97,22 @@ all_in() {
         done
     done
 }
-dpkg ${cross:+--force-architecture} -i "$@"
+log=/tmp/package-test.log
+dpkg ${cross:+--force-architecture} -i "$@" 2>&1 | tee $log
+# Each kernel that is left alone gets a reason.
+for reason in 'the CRC of' 'is built into this kernel' 'loads signed modules only'; do
+    grep -q "^error: .*$reason" $log
+done
 # shellcheck disable=SC2046 # one word each
-all_in updates/dkms $(cat $list)
+all_in updates/videobuf3 $(cat $list)
 # shellcheck disable=SC2086 # one word each
 all_in kernel/drivers $others
+# The kernel's own modules stay where they were.
+for kernel in $(cat $list); do
+    for kind in $kinds; do
+        [ -e "/lib/modules/$kernel/$stock/videobuf2-$kind.ko.xz" ]
+    done
+done
 # Only the lab's modules fail on request.
 for kind in $kinds; do
     if modinfo -k "$first" -p "videobuf2-$kind" | grep '^fail_'; then
@@ -92,19 +120,25 @@ for kind in $kinds; do
         exit 1
     fi
 done
-# For a machine that boots with the packages installed now.
+# For a machine that boots with the packages installed now. dkms has signed them.
 for kernel in $(cat $list); do
     rm -rf "/work/$kernel/updates"
     mkdir -p "/work/$kernel/updates"
-    cp -r "/lib/modules/$kernel/updates/dkms" "/work/$kernel/updates/"
+    cp -r "/lib/modules/$kernel/updates/videobuf3" "/work/$kernel/updates/"
+    cp /var/lib/dkms/mok.pub "/work/$kernel/updates/"
 done
+[ -n "$cross" ] || sh "$lab/make-firmware.sh" /var/lib/dkms/mok.pub /work/firmware
 for package; do
     dpkg -r "$(dpkg-deb -f "$package" Package):$(dpkg-deb -f "$package" Architecture)"
 done
 # shellcheck disable=SC2046,SC2086 # one word each
 all_in kernel/drivers $(cat $list) $others
 for kernel in $others; do
-    rm -r "/lib/modules/$kernel"
+    remove_copy "$kernel"
 done
-rm -r $changed
-[ -z "$(ls /var/lib/dkms)" ]
+. "$lab/package-orders.sh"
+for package; do
+    dpkg --purge "$(dpkg-deb -f "$package" Package):$(dpkg-deb -f "$package" Architecture)"
+done
+[ -z "$(ls /var/lib/dkms | grep -v '^mok')" ]
+[ -z "$(ls /etc/kernel/*/videobuf3-* 2>/dev/null)" ]

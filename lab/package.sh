@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes the package of one module, with its source and its part of the Rust object:
 #
-#   package.sh SOURCES RUST ARCH DEBIAN VERSION MODULE OUT
+#   package.sh SOURCES RUST ARCH DEBIAN VERSION MODULE ARCHIVE OUT
 #
-# ARCH is a file of lab/arch, DEBIAN the architecture's name there; MODULE is a directory of kernel/module.
+# ARCH is a file of lab/arch, DEBIAN the architecture's name there; MODULE is a directory of kernel/module,
+# ARCHIVE the Rust object's source (source.sh).
 set -eu
 
 sources=$1
@@ -12,14 +13,15 @@ arch=$3
 debian=$4
 version=$5
 module=$6
-out=$7
+archive=$7
+out=$8
 kind=$(sed -n 's/^obj-m := videobuf2-\(.*\)\.o$/\1/p' "$sources/kernel/module/$module/Kbuild")
 tree=$out.tree
 source=usr/src/videobuf3-$kind-$version
 docs=usr/share/doc/videobuf3-$kind-dkms
 . "$sources/lab/arch/$arch.sh"
 rm -rf "$tree"
-mkdir -p "$tree/DEBIAN" "$tree/$docs"
+mkdir -p "$tree/DEBIAN" "$tree/$docs" "$tree/etc/kernel"
 sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$tree/$source"
 fill() {
     sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" -e "s/@ARCH@/$debian/g" \
@@ -28,8 +30,23 @@ fill() {
 fill control DEBIAN/control
 fill postinst DEBIAN/postinst
 fill prerm DEBIAN/prerm
+for when in postinst header_postinst prerm; do
+    hook=etc/kernel/$when.d/videobuf3-$kind-dkms
+    mkdir -p "$tree/${hook%/*}"
+    fill hook "$hook"
+    echo "/$hook" >>"$tree/DEBIAN/conffiles"
+    chmod 755 "$tree/$hook"
+done
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 fill dkms.conf "$source/dkms.conf"
-cp "$sources/kernel/package/build.sh" "$tree/$source/"
+fill install.sh "$source/install.sh"
+cp "$sources/kernel/package/build.sh" "$sources/kernel/package/trusted.sh" "$tree/$source/"
 cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
+{
+    echo "vb3rust.bin was built by kernel/package/rebuild.sh of this archive (SHA-256, name):"
+    (cd "$(dirname "$archive")" && sha256sum "$(basename "$archive")")
+    echo "with these programs:"
+    rustc -V
+    "${cross}ld" -v
+} >"$tree/$docs/README"
 dpkg-deb --root-owner-group -Zxz -b "$tree" "$out"

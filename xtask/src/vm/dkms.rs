@@ -39,51 +39,86 @@ const MODULES: [(&str, &str); 3] = [
     ("vmalloc", "vmalloc"),
 ];
 
-/// Builds the packages; gives their names in the work directory.
+/// The version that a test upgrades a package to.
+const NEXT_VERSION: &str = "99";
+
+/// Builds the packages and the Rust object's source; gives the packages' names in the work directory.
 fn packages(lab: &Lab, arch: Arch) -> Result<Vec<String>> {
-    let all = MODULES.iter();
-    all.map(|(module, kind)| package(lab, arch, module, kind))
-        .collect()
+    let version = version()?;
+    let archive = archive(&version);
+    lab.step(
+        "packing the Rust object's source",
+        60,
+        "source",
+        &format!("source.sh /work/src {version} /work/{archive}"),
+    )?;
+    keep(lab, &archive)?;
+    let mut names = Vec::new();
+    for (module, kind) in MODULES {
+        let name = package(lab, arch, module, kind, &version)?;
+        keep(lab, &name)?;
+        names.push(name);
+    }
+    Ok(names)
 }
 
-fn package(lab: &Lab, arch: Arch, module: &str, kind: &str) -> Result<String> {
-    let version = version()?;
+/// The name of the Rust object's source, for all architectures.
+fn archive(version: &str) -> String {
+    format!("videobuf3-kernel_{version}_source.tar.xz")
+}
+
+fn package(lab: &Lab, arch: Arch, module: &str, kind: &str, version: &str) -> Result<String> {
     let name = format!("videobuf3-{kind}-dkms_{version}_{}.deb", arch.debian());
-    let inside = format!("/work/{name}");
     lab.step(
         &format!("building the package of {kind} for {}", arch.name()),
         60,
         &format!("package-{module}"),
         &format!(
-            "package.sh /work/src {} {} {} {version} {module} {inside}",
+            "package.sh /work/src {} {} {} {version} {module} /work/{} /work/{name}",
             build::object_dir(arch, None),
             arch.name(),
-            arch.debian()
+            arch.debian(),
+            archive(&self::version()?),
         ),
     )?;
-    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
-    let to = results().join(&name);
-    std::fs::copy(lab.work().join(&name), &to).context("the package is missing")?;
-    println!("{}", to.display());
     Ok(name)
 }
 
+/// Copies a file from the work directory to the results.
+fn keep(lab: &Lab, name: &str) -> Result<()> {
+    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
+    let to = results().join(name);
+    std::fs::copy(lab.work().join(name), &to).with_context(|| format!("{name} is missing"))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
 /// Builds the packages, installs them in the build root, looks what each kernel would load, and
-/// removes them. For another architecture than this machine's, a cross compiler builds the modules
-/// there.
+/// removes them, also in each order of upgrades. For another architecture than this machine's, a
+/// cross compiler builds the modules there. Then rebuilds the Rust object from its source.
 ///
 /// # Errors
 /// A step fails; the text has the end of its log.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let names = packages(lab, arch)?;
+    let next = package(lab, arch, "vmalloc", "vmalloc", NEXT_VERSION)?;
     let inside: String = names.iter().map(|name| format!(" /work/{name}")).collect();
     let arch = arch.name();
     let _lock = lab.lock()?;
     lab.step(
         &format!("installing and removing the packages of {arch} in the build root"),
-        1200,
+        3600,
         &format!("package-test-{arch}"),
-        &format!("package-test.sh /work/src/lab {arch}{inside}"),
+        &format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}"),
+    )?;
+    lab.step(
+        &format!("rebuilding the Rust object of {arch} from its source"),
+        900,
+        &format!("rebuild-{arch}"),
+        &format!(
+            "rebuild-test.sh {arch} /work/{}{inside}",
+            archive(&version()?)
+        ),
     )
 }
 

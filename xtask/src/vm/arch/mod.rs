@@ -101,7 +101,7 @@ impl Arch {
         size: &[String],
     ) -> Result<(Command, String)> {
         match self {
-            Self::X86_64 => Ok(x86_64::machine(lab, cell, args, dir)),
+            Self::X86_64 => x86_64::machine(lab, cell, args, dir),
             Self::Arm64 => arm64::machine(cell, dir, size),
         }
     }

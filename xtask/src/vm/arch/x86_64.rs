@@ -2,7 +2,8 @@
 
 use super::{Scenarios, file};
 use crate::vm::lab::Lab;
-use crate::vm::{Args, Cell, Iommu};
+use crate::vm::{Args, Cell, Iommu, boot};
+use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,7 @@ pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Intel, Iommu::Virtio];
 pub(super) const EVERYTHING: Scenarios = &[
     ("peers", &[Iommu::None]),
     ("package", &[Iommu::None]),
+    ("signed", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
     ("process", &[Iommu::None]),
     ("compliance", IOMMUS),
@@ -48,7 +50,12 @@ const TSC_KHZ_COUNTED: u64 = 1_000_000;
 /// and locks, and ends the kernel.
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
-pub(super) fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> (Command, String) {
+pub(super) fn machine(
+    lab: &Lab,
+    cell: &Cell,
+    args: &Args,
+    dir: &Path,
+) -> Result<(Command, String)> {
     let mut qemu = Command::new("nice");
     qemu.args(["qemu-system-x86_64", "-M", "q35", "-cpu", "max"])
         .args(["-serial", &file(dir, "console")])
@@ -72,5 +79,26 @@ pub(super) fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> (Comma
         }
         Iommu::None | Iommu::Smmuv3 => {}
     }
-    (qemu, line)
+    if !boot::wishes(&cell.scenario, "firmware").is_empty() {
+        // The firmware writes its variables, so each machine has a copy.
+        let from = lab.work().join("firmware");
+        let variables = dir.join("variables");
+        std::fs::copy(from.join("variables"), &variables)
+            .context("there is no firmware; the packages' test makes it")?;
+        let flash = "if=pflash,format=raw";
+        let code = from.join("code");
+        // Only the firmware's own mode may write the variables.
+        qemu.args(["-machine", "smm=on"])
+            .args(["-global", "driver=cfi.pflash01,property=secure,value=on"])
+            .args(["-global", "ICH9-LPC.disable_s3=1"])
+            .args([
+                "-drive",
+                &format!("{flash},unit=0,readonly=on,file={}", code.display()),
+            ])
+            .args([
+                "-drive",
+                &format!("{flash},unit=1,file={}", variables.display()),
+            ]);
+    }
+    Ok((qemu, line))
 }

@@ -1,0 +1,89 @@
+# Part of package-test.sh: in each order of upgrades and removals of the package and of kernels, each
+# kernel loads the right module. Sourced; uses its functions and variables.
+#
+# One kernel is installed all the time ($first), and one comes, changes and goes (6.12.0-comes).
+
+for kernel in $(cat "$list"); do
+    [ "$kernel" = "$first" ] || rm -r "/lib/modules/$kernel"
+done
+kinds=$(dpkg-deb -f "$next" Package | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
+name=$(dpkg-deb -f "$next" Package):$(dpkg-deb -f "$next" Architecture)
+new=$(dpkg-deb -f "$next" Version)
+for package; do
+    [ "$(dpkg-deb -f "$package" Package)" != "${name%:*}" ] || this=$package
+done
+old=$(dpkg-deb -f "$this" Version)
+comes=6.12.0-comes
+ours=updates/videobuf3
+theirs=kernel/drivers
+force=${cross:+--force-architecture}
+
+# Prints the step, and checks that exactly one version is known to dkms, or none (-).
+order() {
+    echo "--- $1"
+    found=$(ls "/var/lib/dkms/videobuf3-$kinds" 2>/dev/null | grep -v '^kernel-' || echo -)
+    [ "$found" = "$2" ] || { echo "error: dkms has version $found, not $2" >&2; exit 1; }
+}
+add() { dpkg $force -i "$1"; }
+# What a kernel's package runs, as run-parts does: any failure would leave that package unconfigured.
+kernel_hooks() { run-parts --exit-on-error --arg="$2" "/etc/kernel/$1.d"; }
+
+add "$this"
+order 'package installed' "$old"
+all_in $ours "$first"
+add "$next"
+order 'package upgraded' "$new"
+all_in $ours "$first"
+add "$this"
+order 'package downgraded' "$old"
+all_in $ours "$first"
+add "$this"
+order 'package installed again' "$old"
+all_in $ours "$first"
+
+copy "$first" $comes
+kernel_hooks postinst $comes
+order 'kernel installed after the package' "$old"
+all_in $ours "$first" $comes
+kernel_hooks header_postinst $comes
+all_in $ours $comes
+change $comes
+kernel_hooks postinst $comes
+order 'kernel updated, with other checksums' "$old"
+all_in $ours "$first"
+all_in $theirs $comes
+add "$next"
+order 'package upgraded beside it' "$new"
+all_in $ours "$first"
+all_in $theirs $comes
+kernel_hooks prerm $comes
+remove_copy $comes
+order 'kernel removed before the package' "$new"
+dpkg -r "$name"
+order 'package removed' -
+all_in $theirs "$first"
+
+copy "$first" $comes
+kernel_hooks postinst $comes
+order 'kernel installed after the removal' -
+all_in $theirs "$first" $comes
+add "$this"
+order 'package installed for both' "$old"
+all_in $ours "$first" $comes
+rm -r /tmp/headers-$comes
+dpkg -r "$name"
+order 'headers removed, then the package' -
+all_in $theirs "$first" $comes
+rm -r /lib/modules/$comes
+
+add "$this"
+rm -r "/var/lib/dkms/videobuf3-$kinds"
+order 'data of dkms lost' -
+dpkg -r "$name"
+all_in $theirs "$first"
+add "$this"
+rm -r "/usr/src/videobuf3-$kinds-$old"
+order 'source lost' "$old"
+dpkg -r "$name"
+order 'package removed without its source' -
+all_in $theirs "$first"

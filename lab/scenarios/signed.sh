@@ -1,0 +1,56 @@
+# A machine under UEFI Secure Boot, whose owner has enrolled dkms's certificate: the kernel loads signed
+# modules only. The packages' modules load, and no module without that signature.
+#needs package
+#firmware secure-boot
+#file kernel/package/trusted.sh
+. /scenario/lib.sh
+
+depmod() { /usr/sbin/depmod "$@"; }
+modprobe() { /usr/sbin/modprobe "$@"; }
+installed=/usr/lib/modules/$(uname -r)/updates
+mount -t securityfs security /sys/kernel/security
+grep -q '\[integrity\]' /sys/kernel/security/lockdown && ok=true || ok=false
+step signed.lockdown "\"modes\":\"$(cat /sys/kernel/security/lockdown)\",\"ok\":$ok"
+
+# Whether the package's own check expects a module with this certificate to load: trusted NAME FILE WANTED
+trusted() {
+    reason=$(sh /scenario/trusted.sh / "$2") && found=true || found=false
+    [ $found = "$3" ] && ok=true || ok=false
+    step "signed.trusted.$1" "\"trusted\":$found,\"reason\":\"$(echo "$reason" | tr -d '"')\",\"ok\":$ok"
+}
+trusted enrolled "$installed/mok.pub" true
+# Another key's identifier: that of the first certificate, with its digits exchanged.
+od -An -v -tx1 "$installed/mok.pub" | tr -d ' \n' >/tmp/hex
+id=$(sed 's/.*0603551d0e04160414\(.\{40\}\).*/\1/' /tmp/hex)
+sed "s/$id/$(echo "$id" | tr 0123456789abcdef fedcba9876543210)/g; s/../\\\\x&/g" /tmp/hex >/tmp/escaped
+printf '%b' "$(cat /tmp/escaped)" >/tmp/other.pub
+trusted other /tmp/other.pub false
+trusted missing /tmp/none.pub false
+
+# A module that the kernel must not load: refused NAME FILE
+refused() {
+    said=$(insmod "$2" 2>&1) && ok=false || ok=true
+    echo "$said" | grep -qi 'key\|permitted' || ok=false
+    step "signed.refused.$1" "\"said\":\"$(echo "$said" | tr -d '"\n')\",\"ok\":$ok"
+}
+for dep in mc videodev videobuf2-common videobuf2-v4l2 videobuf2-memops; do
+    modprobe $dep
+done
+xzcat "$installed/videobuf3/videobuf2-dma-contig.ko.xz" >/tmp/module.ko
+size=$(wc -c </tmp/module.ko)
+# A signature ends with this text; without it, the kernel finds none.
+mark='~Module signature appended~'
+tail -c 28 /tmp/module.ko | grep -q "^$mark$" && ok=true || ok=false
+step signed.mark "\"ok\":$ok"
+head -c $((size - 28)) /tmp/module.ko >/tmp/unsigned.ko
+refused unsigned /tmp/unsigned.ko
+printf '\0' | dd of=/tmp/module.ko bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+refused changed /tmp/module.ko
+
+depmod -a
+load_vivid allocators=1
+[ -d /sys/kernel/debug/vb2-dma-contig ] && ok=true || ok=false
+step signed.loaded "\"file\":\"$(modprobe -D videobuf2-dma-contig | tail -n 1)\",\"signer\":\"$(modinfo -F signer videobuf2-dma-contig)\",\"ok\":$ok"
+comply rust.signed -d "$capture" -s10
+modprobe -r vivid
+complaints rust

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Packs the Rust object's source: source.sh SOURCES VERSION OUT
+#
+# The archive has the same bytes for the same source. kernel/package/rebuild.sh in it builds the object.
+set -eu
+
+sources=$1
+version=$2
+out=$3
+cd "$sources"
+tar -cJf "$out" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=u+rw,go=rX \
+    --transform="s|^|videobuf3-kernel-$version/|" \
+    kernel crates/*/src crates/*/README.md bitflags/src bitflags/README.md bitflags/LICENSE-* \
+    lab/rust-object.sh lab/lay-out.sh lab/arch
