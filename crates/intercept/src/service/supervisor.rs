@@ -185,8 +185,7 @@ impl<'a> Supervisor<'a> {
             })?;
             self.read_locks_beside(may, scope);
             let is_wanted = || self.world.is_wanted();
-            let (over, rest) =
-                self.apply(may, None, |server| server.pass(has_events, &is_wanted));
+            let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
                 // This thread starts missing workers.
