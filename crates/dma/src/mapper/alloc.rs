@@ -10,7 +10,7 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Rounds an unchecked size up to pages; refuses more than the machine's memory.
+    /// Rounds a caller's size up to pages; refuses zero, and more than the machine's RAM.
     pub(super) fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
         if len_bytes == 0 {
             return Err(Error::Invalid);
@@ -23,8 +23,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         round_up(len_bytes, self.platform.page_size()).ok_or(too_big)
     }
 
-    /// Returns the size of the pieces of a device's memory: pages, or the IOMMU's granules if those
-    /// are larger. A device that gets such a piece sees no other owner's memory.
+    /// Returns the size of the pieces of a device's memory: pages, or IOMMU granules if those are larger. A
+    /// device that maps whole pieces sees no other owner's memory.
     pub(super) fn piece_bytes(&self, info: &DeviceInfo) -> Result<u64, Error> {
         let page = self.platform.page_size();
         match &info.iommu {
@@ -35,8 +35,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Allocates memory for `dev`, mapped as one run of bus addresses.
     ///
-    /// Source: Linux 7.2 `__iommu_dma_alloc_pages`. It also takes no pieces smaller than the
-    /// IOMMU's smallest page.
+    /// Source: Linux 7.2 `__iommu_dma_alloc_pages`. Linux also takes no pieces smaller than the IOMMU's
+    /// smallest page.
     pub(super) fn alloc_for(
         &self,
         dev: P::Device,
@@ -47,7 +47,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
         let len = self.checked_len(len_bytes)?;
-        // Makes the device's state before it allocates.
+        // Makes the device's state before the allocation.
         let at = self.at(dev)?;
         let make = || {
             if caching.is_none() && self.has_region(at) {
@@ -104,7 +104,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 })
             }
             Err(err) => {
-                // The unmap may have failed, too.
+                // If the unmap failed, too, the device may still reach the pages.
                 if self.is_stuck(&segments) {
                     self.keep_pages(pages, request.len);
                 } else {
@@ -115,7 +115,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps an allocation for the device it is made for.
+    /// Maps an allocation for the device that requested it.
     fn map_own(
         &self,
         at: At<P::Device>,
@@ -174,7 +174,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Allocates memory for the CPU only, below an address.
+    /// Allocates memory at physical addresses up to `max_addr`, and maps it for no device.
     pub(super) fn alloc_unmapped(
         &self,
         len_bytes: u64,
@@ -212,7 +212,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// pages.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). After an error the pages are freed.
+    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). An error also frees the pages.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let runs = collect(|index| self.platform.pages_segment(&pages, index))
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
@@ -283,13 +283,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.live
                 .with(|live| live.allocs = live.allocs.saturating_sub(1));
         }
-        // A table may have mapped it, too.
+        // The memory may also have been mapped through a table.
         self.flush_all_lazy();
         let is_gone = is_gone && !self.is_stuck(&alloc.segments);
         match alloc.backing {
             Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
             Backing::Pages(pages) => self.keep_pages(pages, held),
-            // Its slots are never used again.
+            // This part of the region is never used again.
             Backing::Region { .. } if !is_gone => self.count_quarantined(held),
             Backing::Region { unit } => {
                 for &memory in &alloc.segments {
@@ -306,8 +306,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 /// Returns the limits for memory that has one address instead of a table. The segment limit does
 /// not apply, unless the device accepts only one segment.
 ///
-/// Source: Linux 7.2 `dma_alloc_attrs`, which has no segments; differs for a device that accepts
-/// one.
+/// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
+/// keeps its limit.
 const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
     let mut info = *info;
     if info.limits.max_segments != 1 {
@@ -316,7 +316,7 @@ const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
     info
 }
 
-/// Rounds up to whole pieces.
+/// Rounds a length up to whole pieces.
 pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
     round_up(len, piece).ok_or(Error::NoMemory(Reason::new(
         Constraint::SizeLimit,

@@ -1,14 +1,14 @@
-//! The bounce pool: copies of memory that the device cannot reach, in memory that it can.
+//! The bounce pool: copies of memory that a device cannot reach, in memory that the device reaches.
 //!
-//! Neighbouring segments that bounce share one run of slots if the pool has one that long, so
-//! contiguous there. Slots hold only their segment's bytes; the rest of the run is zeroed.
+//! Neighbouring segments that bounce share one run of slots if the pool has a run that long, so the copies
+//! are contiguous. All other bytes of the run are zeroed.
 //!
-//! Memory of an untrusted device that does not fill whole granules bounces only at its ends; the
-//! middle is mapped directly. If an IOMMU's granule is larger than a page, the same holds for any
-//! device, where the ends share a granule with pages of other owners.
+//! If an untrusted device's memory does not fill whole granules, only its ends bounce; the middle is mapped
+//! directly. If an IOMMU's granule is larger than a page, the same holds for any device whose memory ends
+//! in a granule with other owners' pages.
 //!
-//! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
-//! platform says otherwise, and every byte is counted.
+//! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: only the pool limits a run's length unless the platform
+//! sets a limit, and every copied byte is counted.
 
 use super::List;
 use super::{Mapper, granule_reason, join_segment, round_up, total_len};
@@ -19,22 +19,22 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Bytes of a slot.
+/// Size of a slot in bytes.
 pub(super) const SLOT: u64 = 2048;
 
 /// A run of slots that replaces some segments.
 #[derive(Debug)]
 pub(super) struct Bounced {
-    /// First byte of the copy.
+    /// Address of the copy.
     pub(super) at: PhysAddr,
-    /// Bytes of the copy.
+    /// Length of the copy in bytes.
     pub(super) len: u64,
     /// Segments to copy, in order.
     pub(super) sources: List<Segment>,
     slots: Slots,
 }
 
-/// Slots in use.
+/// A run of slots in use.
 #[derive(Clone, Copy, Debug)]
 struct Slots {
     first: u64,
@@ -44,11 +44,11 @@ struct Slots {
 /// The mapping plan of a table: which parts bounce and which do not.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
-    /// Segments for the device, in order, if any part bounces.
+    /// Segments for the device, in order; used only if a part bounces.
     targets: List<Segment>,
     /// The parts that do not bounce.
     direct: &'a mut List<Segment>,
-    /// The parts that do.
+    /// The parts that bounce.
     bounced: &'a mut Vec<Bounced>,
 }
 
@@ -72,26 +72,25 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Parts of a granule that a device must not see.
+/// Rule for the parts of a granule that a device must not see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
-    /// The device may see other bytes in the memory's aligned block of this size, which is smaller
-    /// than the granule.
+    /// Size of the aligned blocks in which the device may see other bytes; smaller than the granule.
     unit: u64,
     untrusted: bool,
-    /// Whether the hidden part may be handled by bouncing.
+    /// Whether a bounce pool can hide the rest of a granule.
     pool: bool,
 }
 
-/// A segment divided at granules.
+/// Lengths of a segment's parts, divided at whole granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
-    /// Bytes before the first whole granule, or all of it if there is none.
+    /// Bytes before the first whole granule, or all bytes if there is no whole granule.
     head: u64,
     /// Bytes of whole granules.
     middle: u64,
-    /// Bytes after them.
+    /// Bytes after the last whole granule.
     tail: u64,
 }
 
@@ -107,7 +106,7 @@ impl Ends {
             guard.granule
         };
         let last = match end & inside {
-            // The rest of its unit fills the granule.
+            // The last unit reaches the granule's end, so the device may see the rest.
             rest if rest > 0 && (rest - 1) | unit == inside => end,
             rest => end - rest,
         };
@@ -131,7 +130,7 @@ impl Ends {
     }
 }
 
-/// The slots of the platform's pool, by number, if it has one.
+/// Returns the allocator of slot numbers in the platform's pool; `None` if there is no pool.
 pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>, Error> {
     let Some(pool) = platform.bounce_pool() else {
         return Ok(None);
@@ -157,8 +156,8 @@ fn no_slots(wanted: u64, found: u64) -> Error {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns whether a segment must bounce. Memory that can neither bounce nor be reached fails
-    /// later.
+    /// Returns whether a segment must bounce. Mapping fails later if the memory can neither bounce nor be
+    /// reached.
     fn must_bounce(&self, dev: P::Device, info: &DeviceInfo, segment: Segment) -> bool {
         if segment.kind == SegmentKind::Physical {
             return false;
@@ -173,12 +172,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns what the device must not see of granules that also hold other memory. `owned` is an
-    /// alignment: the memory's owner also owns everything up to multiples of it.
+    /// Returns the rule for granules that also hold other memory; `None` if the device may see all of them.
+    /// `owned` is an alignment: the memory's owner also owns the bytes around it, out to multiples of
+    /// `owned`.
     ///
-    /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in
-    /// Linux. The rest of a larger granule belongs to other programs and the kernel. A driver's
-    /// mistake, or a frame larger than agreed, would reach it.
+    /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in Linux. The
+    /// rest of a larger granule belongs to other programs and the kernel. A driver's mistake, or a frame
+    /// larger than agreed, would overwrite that memory.
     fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
         let granule = info.iommu?.granule()?;
         let untrusted = self.platform.is_untrusted(dev);
@@ -214,7 +214,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Decides which parts bounce and takes the slots, all or none. The plan must be empty.
+    /// Fills an empty plan: decides which parts bounce, and takes their slots. A failure takes no slots.
     pub(super) fn plan(
         &self,
         dev: P::Device,
@@ -304,8 +304,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Returns how many segments from the first on contain no whole granule, if granules are larger
-    /// than a page. These bounce completely, so they can share a run.
+    /// Returns the number of first segments that contain no whole granule; 0 if a granule fits a page.
+    /// These segments bounce completely, so they can share a run of slots.
     fn small_segments(
         &self,
         dev: P::Device,
@@ -322,7 +322,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         segments.iter().take_while(is_small).count()
     }
 
-    /// Bounces a group of segments, in one run or piece by piece.
+    /// Bounces a group of segments in one run of slots, or else in one run for each segment.
     fn plan_group(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -337,14 +337,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(err);
         }
         for segment in group.chunks(1) {
-            // If a piece does not fit either, the error for the whole group is more useful.
+            // If a segment does not fit either, the error for the whole group is more useful.
             self.bounce_run(device, segment, mask, plan)
                 .map_err(|_| err)?;
         }
         Ok(())
     }
 
-    /// Bounces the head and the tail of a segment that do not fill a granule.
+    /// Bounces a segment's head and tail, which do not fill a granule. Maps its middle directly.
     fn plan_ends(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -366,7 +366,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if bounces {
                 self.bounce_run(device, &[part], guard.granule - 1, plan)?;
             } else {
-                // Not joined to a previous slot, even if they are adjacent.
+                // Not joined to the copy before it, even if both are adjacent.
                 super::append(&mut plan.targets, part)?;
                 super::append(plan.direct, part)?;
             }
@@ -376,7 +376,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Gives a group of segments one run of slots. A failure takes none.
+    /// Gives a group of segments one run of slots. A failure takes no slots.
     fn bounce_run(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -409,8 +409,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Takes slots for `len` bytes that start `keep` bytes into the first slot. Returns their
-    /// place.
+    /// Takes slots for `len` bytes that start `keep` bytes into the first slot. Returns the address of
+    /// these bytes, and the slots.
     fn take_slots(
         &self,
         (dev, info): (P::Device, &DeviceInfo),
@@ -424,7 +424,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if len > longest {
             return Err(no_slots(len, longest));
         }
-        // Behind an IOMMU, whole granules become visible, so a run owns whole granules.
+        // Behind an IOMMU, the device sees whole granules, so a run consists of whole granules.
         let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
         // Without an IOMMU, the device sees the copy's own address.
         let aligned = self.platform.min_address_align(dev);
@@ -444,7 +444,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             Err(_) => return Err(no_slots(len, 0)),
         };
-        // No overflow: all of it lies in the pool.
+        // No overflow: the whole run lies in the pool.
         let (start, bytes) = (first.saturating_mul(SLOT), count.saturating_mul(SLOT));
         let at = start.saturating_add(keep);
         if keep > 0 {
@@ -467,7 +467,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let _ = pool.with(|slots| slots.give_back(first, count));
     }
 
-    /// Releases slots without a copy, except those that a device may still reach.
+    /// Releases slots without copying them out, except those that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
             if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
@@ -481,7 +481,7 @@ fn refusal(bytes: u64) -> Error {
     Error::Unmappable(Reason::new(Constraint::NoBounce, bytes, 0))
 }
 
-/// Appends segments unchanged.
+/// Appends segments, as physical ranges if `attrs` has `MMIO`.
 fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
     super::reserve(list, segments.len())?;
     // Not joined: segments that are adjacent by chance may be apart in the table.

@@ -1,11 +1,10 @@
 //! A device's own coherent memory: SRAM, a carve-out.
 //!
-//! It has no pages. It is allocated from and mapped into programs like other
-//! memory, and another device gets it through a table of physical ranges, mapped by physical
-//! address. Only a request for its pages is refused.
+//! The memory has no pages. Drivers allocate from it, and programs map it, like other memory. Another
+//! device uses it through a table of physical ranges. Only a request for its pages is refused.
 //!
-//! Source: Linux 7.2 kernel/dma/coherent.c, differs: allocations may have any number of pages; sharing
-//! works.
+//! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
+//! devices can use it.
 
 use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
@@ -14,16 +13,16 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Source of an allocation.
+/// Source of an allocation's memory.
 #[derive(Debug)]
 pub(super) enum Backing<Pages> {
     /// Separately allocated pages.
     Pages(Pages),
-    /// Part of the memory declared for its device.
+    /// Part of the memory declared for its device, from page `unit` on.
     Region { unit: u64 },
 }
 
-/// Memory declared for a device.
+/// Coherent memory declared for a device.
 #[derive(Debug)]
 pub(super) struct Region {
     memory: Segment,
@@ -43,7 +42,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// device's bus. From then on, `alloc_coherent` uses only this memory.
     ///
     /// # Errors
-    /// * `Invalid` for a range that is empty, not of whole pages or past the end.
+    /// * `Invalid` for a range that is empty, is not whole pages, or exceeds the address space.
     /// * `Busy` (EBUSY) if the device already has such memory.
     /// * `Unmappable` with `Mask` if the device does not reach all of it.
     /// * `NoMemory`.
@@ -91,10 +90,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         declared?
     }
 
-    /// Removes the declaration.
+    /// Ends the declaration of coherent memory for `dev`.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while anything of it is allocated; `Invalid` (EINVAL) if there is none.
+    /// `Busy` (EBUSY) while part of the memory is allocated; `Invalid` (EINVAL) if none is declared.
     pub fn release_coherent(&self, dev: P::Device) -> Result<(), Error> {
         let slot = self.find(dev).ok_or(Error::Invalid)?;
         let released = self.with_slot(slot, |state| match &state.region {
@@ -102,7 +101,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Some(region) if region.is_used() => Err(Error::Busy),
             Some(_) => Ok(state.region.take()),
         });
-        // Freed here, without a lock.
+        // Drops the region here, without the lock.
         released.unwrap_or(Err(Error::Invalid)).map(drop)
     }
 
@@ -199,7 +198,7 @@ fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
     })
 }
 
-/// Returns the error for a device's own memory without room for `len` bytes.
+/// Returns the error for `len` bytes that a device's own memory has no room for.
 fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     match err {
         RangeError::Exhausted(found) => Error::NoMemory(Reason::new(
@@ -212,7 +211,7 @@ fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     }
 }
 
-/// Converts the error: an allocation that cannot be mapped counts as out of suitable memory.
+/// Turns `Unmappable` into `NoMemory`: the allocator has no memory that the device can map.
 pub(super) fn as_shortage(err: Error) -> Error {
     match err {
         Error::Unmappable(reason) => Error::NoMemory(reason),

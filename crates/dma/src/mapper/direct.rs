@@ -1,4 +1,4 @@
-//! Bus addresses: the device's segments, and mapping without an IOMMU.
+//! Mapping without an IOMMU, and checks of bus addresses.
 
 use super::List;
 use super::layout::{Output, Shape, one_segment_refusal, push_counted, with_whole_length};
@@ -55,7 +55,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Checks that the device accepts a run of memory that was allocated for it.
+    /// Checks that the device accepts a run of memory allocated for it as one segment.
     pub(super) fn check_one_address(
         &self,
         dev: P::Device,

@@ -1,4 +1,4 @@
-//! When removed translations are flushed, and when their addresses can be given out again.
+//! Flushing of removed translations, and reuse of their addresses.
 //!
 //! The rule: an address returns to the allocator only after a flush that followed the removal of
 //! its translation. If a translation could not be removed, its address never returns.
@@ -12,11 +12,11 @@ use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
 use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
-/// Maximum number of waiting ranges; one more causes a flush.
+/// Maximum number of waiting ranges, which causes a flush.
 const QUEUE: usize = 256;
-/// Number of ranges that one hold of the lock releases.
+/// Maximum number of ranges freed under one hold of the lock.
 const BATCH: usize = 16;
-/// Maximum time that ranges wait, if the host reports the time.
+/// Maximum time in nanoseconds that ranges wait, if the host reports the time.
 const WAIT_NS: u64 = 10_000_000;
 
 /// Ranges of a device that are unmapped but not flushed.
@@ -26,7 +26,7 @@ pub(super) struct Queue {
     ranges: VecDeque<IovaRange>,
     /// Number of ranges that have left the queue since it was made.
     flushed: u64,
-    /// Time when the first of them was queued.
+    /// Time in nanoseconds at which a range entered the empty queue.
     since_ns: u64,
 }
 
@@ -49,32 +49,32 @@ impl Queue {
 
 /// State of a range that was removed from a page table.
 enum Removed {
-    /// It waits.
+    /// The range waits in the queue.
     Waits,
-    /// It waits, and the queue is full now.
+    /// The range waits, and has filled the queue.
     Fills,
-    /// It must be flushed at once.
+    /// The range must be flushed at once.
     AtOnce,
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Sets when translations of `dev` (and of the devices of its group) are flushed.
-    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms, in the time that
-    /// [`tick`](Self::tick) reports. An untrusted device stays strict, with its group. A group
-    /// becomes strict when an untrusted device joins it.
+    /// Sets when removed translations of `dev` (and of the other devices of its group) are flushed.
+    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms, in the time that [`tick`](Self::tick)
+    /// reports. An untrusted device and its group stay strict. A group becomes strict when an untrusted
+    /// device joins it.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
     /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for it; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
-        // Done first, so that no range waits after the flush.
+        // Strict first, so that no range waits after the flush.
         self.with_space(at, |state| state.queue.set_strict())?;
         self.flush_slot(at.space);
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
-        // A queue without capacity is empty.
+        // Reserved without the lock. A queue without this capacity is empty, so the swap loses no range.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
@@ -90,7 +90,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Reports the time in nanoseconds. Flushes ranges that have waited for 10 ms.
+    /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms.
     pub fn tick(&self, now_ns: u64) {
         let now = self.now_ns.with(|now| {
             *now = now_ns.max(*now);
@@ -149,7 +149,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Removes a range from the device's view. Its addresses are freed once the removal is certain.
+    /// Removes a range from the page table. Its addresses are freed after a flush, now or later.
     ///
     /// # Errors
     /// The platform's error. The device may still reach the memory, and the addresses are
@@ -165,7 +165,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let now = self.now_ns.with(|now| *now);
         let removed = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
-            // The queue is full while another context flushes.
+            // The queue may be full while another context flushes.
             if queue.policy == FlushPolicy::Strict || queue.ranges.len() >= QUEUE {
                 return Removed::AtOnce;
             }
@@ -220,8 +220,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Frees some of the ranges that were queued before number `until`; returns whether others remain.
-/// Frees a few for each hold of the lock, since interrupts may wait for it.
+/// Frees some of the first `until` ranges ever queued; returns whether others of them remain. Frees at most
+/// `BATCH` for each hold of the lock, because interrupts may wait for it.
 fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     for _ in 0..BATCH {
         // Another context may have flushed some of them meanwhile.

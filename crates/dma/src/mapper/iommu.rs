@@ -1,13 +1,13 @@
 //! Mapping behind an IOMMU: a whole table becomes one range of I/O virtual addresses.
 //!
-//! A mapping only exposes its segments, and the rest of the granules at their heads and tails. An
-//! IOMMU cannot hide this rest. Memory of this layer consists of whole granules and has no rest;
-//! only memory of others has one. A trusted device may see the part of the rest in the memory's own
-//! pages: in pinned user memory, that is the program's. If a granule is larger than a page, no
-//! device may see its other pages. An untrusted device may see nothing of the rest. In both cases,
-//! head and tail bounce, or the mapping is refused.
+//! A mapping exposes its segments, and also the rest of the granules at their heads and tails, because an
+//! IOMMU cannot hide that rest. Allocations of this layer consist of whole granules, so only other memory
+//! has such a rest. A trusted device may see the rest of the memory's own pages, which in pinned user
+//! memory belongs to the same program. If a granule is larger than a page, no device may see the granule's
+//! other pages. An untrusted device may see nothing of the rest. To hide it, head and tail bounce, or the
+//! mapping is refused.
 //!
-//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule may be larger than a page.
 
 use super::List;
 use super::layout::{Layouter, Report, Shape, check_one_run, with_whole_length};
@@ -34,7 +34,7 @@ pub(super) fn prot(direction: Direction, coherency: Coherency, kind: SegmentKind
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Maps physical runs for `dev` at I/O virtual addresses. All or nothing.
+    /// Maps physical runs for `dev` at I/O virtual addresses, or returns an error and leaves none mapped.
     pub(super) fn map_iommu(
         &self,
         at: At<P::Device>,
@@ -53,7 +53,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let needed = self.placing(at.dev, info, plan.total());
         if let Some(first) = targets.first() {
-            // The layer may choose the rest of the address.
+            // The layer chooses all other bits of the address.
             self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
         let align = match shape.mode {
@@ -85,8 +85,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    /// Removes `len` bytes from `first` on, which a failed call had mapped, and frees the whole
-    /// range. If they cannot be removed, quarantines the range and its memory.
+    /// Unmaps the `len` bytes at `first` that a failed call had mapped, and frees the whole range. If the
+    /// unmap fails, quarantines the range and its memory.
     pub(super) fn undo_map(
         &self,
         at: At<P::Device>,
@@ -130,8 +130,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<List<DmaSegment>, Error> {
         let mut report = Report::new(shape.mode, info.limits);
         let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
-        // Uncached views and snooping devices do not conflict, but the attribute documents the
-        // memory's use.
+        // A snooping device could also use uncached memory, but the entry shows how the memory is used.
         let coherency = match shape.caching {
             Caching::Cached => info.coherency,
             Caching::Uncached => Coherency::NonCoherent,
@@ -151,7 +150,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(report.finish())
     }
 
-    /// Takes addresses for `len` bytes. Flushes the waiting ranges before it fails.
+    /// Takes addresses for `len` bytes. If none are free, flushes the waiting ranges and tries again.
     pub(super) fn take_iova(
         &self,
         at: At<P::Device>,
@@ -169,7 +168,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Takes addresses. The outer `Err` means that there is no address space.
+    /// Takes addresses. The inner `Err` means that none are free, the outer that there is no address space.
     fn try_iova(
         &self,
         at: At<P::Device>,
@@ -207,7 +206,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         freed.flatten().is_some()
     }
 
-    /// Whether ranges wait for a flush.
+    /// Returns whether ranges wait for a flush.
     fn has_queued(&self, at: At<P::Device>) -> bool {
         self.with_slot(at.space, |state| state.queue.has_ranges()) == Some(true)
     }
@@ -217,7 +216,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut space = IovaAllocator::new(&info.iommu.ok_or(Error::Unsupported)?)?;
         let mut index = 0usize;
         while let Some((first, last)) = self.platform.reserved_iova(dev, index) {
-            // Devices beyond the limit are refused, so this loop ends.
+            // `reserve` refuses more than `MAX_RESERVED` regions, so this loop ends.
             space.reserve(first, last)?;
             index = index.saturating_add(1);
         }

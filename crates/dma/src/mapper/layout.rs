@@ -1,12 +1,12 @@
 //! Places a table's segments in a run of I/O virtual addresses, and lists the device's segments.
 //!
-//! There are two modes. *Contiguous* places segments one after the other, with gaps only where page
-//! tables require them. *Compatible* adds padding up to the boundary where a segment would cross
-//! it, and reports segments as Linux does.
+//! There are two modes. *Contiguous* places segments one after the other, with gaps only where page tables
+//! require them. *Compatible* pads up to the device's DMA boundary if a segment would cross it, and reports
+//! segments as Linux does.
 //!
-//! Source: Linux 7.2 drivers/iommu/dma-iommu.c `iommu_dma_map_sg`, `__finalise_sg`; differs: the
-//! padding is a hole. Linux maps memory behind the segment there, which exposes other owners'
-//! memory to the device.
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c `iommu_dma_map_sg`, `__finalise_sg`; differs: the padding is
+//! not mapped. Linux maps the memory after the segment there, which exposes other owners' memory to the
+//! device.
 
 use super::List;
 use super::{granule_reason, round_up, total_len};
@@ -21,11 +21,11 @@ pub(super) struct Shape {
     pub(super) direction: Direction,
     pub(super) caching: Caching,
     pub(super) mode: SegmentMode,
-    /// Whether the table must become one run without gaps, or fail.
+    /// Whether mapping fails unless the table becomes one run without gaps.
     pub(super) one_run: bool,
 }
 
-/// Builds the device's segments: joins adjacent runs, splits at the device's limits.
+/// Builds the list of device segments: joins adjacent runs, and splits runs at the device's limits.
 #[derive(Debug)]
 pub(super) struct Output {
     limits: Limits,
@@ -65,7 +65,7 @@ impl Output {
         Ok(())
     }
 
-    /// Extends the last segment if the run continues it; returns by how many bytes.
+    /// Extends the last segment by an adjacent run; returns the number of bytes added, or 0.
     fn extend(&mut self, at: DmaAddr, len: u64) -> u64 {
         let limits = self.limits;
         let Some(last) = self.segments.last_mut() else {
@@ -102,16 +102,16 @@ const fn starts_block(at: DmaAddr, boundary: u64) -> bool {
     boundary != u64::MAX && at.get() & boundary == 0
 }
 
-/// Place of a segment, in bytes from the start of the range.
+/// Place of a segment. Offsets are in bytes from the start of the range of I/O virtual addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// First mapped granule.
+    /// Offset of the first mapped granule.
     pub(super) base: u64,
     /// Physical address of that granule.
     pub(super) phys: PhysAddr,
     /// Number of mapped bytes, whole granules.
     pub(super) mapped: u64,
-    /// Place of the segment's first byte.
+    /// Offset of the segment's first byte.
     pub(super) start: u64,
     /// Length of the segment in bytes.
     pub(super) len: u64,
@@ -119,11 +119,11 @@ pub(super) struct Placed {
     pub(super) after_gap: bool,
 }
 
-/// Lays segments out, granule by granule.
+/// Assigns each segment its offset in a range of I/O virtual addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layouter {
     granule: u64,
-    /// The boundary mask, in compatible mode.
+    /// The device's boundary mask in compatible mode; `None` in contiguous mode.
     boundary: Option<u64>,
     total: u64,
     end: Option<u64>,
@@ -149,7 +149,7 @@ impl Layouter {
             .and_then(|len| round_up(len, self.granule))
             .ok_or(Error::Invalid)?;
         if let Some(mask) = self.boundary {
-            // Up to the next block, if the segment would cross into it and no further pays.
+            // Pads up to the next block if the segment would cross into it.
             let pad = mask.wrapping_sub(self.total).wrapping_add(1) & mask;
             if pad != 0 && pad < mapped.saturating_sub(1) {
                 self.total = self.total.checked_add(pad).ok_or(Error::Invalid)?;
@@ -177,13 +177,14 @@ impl Layouter {
     }
 }
 
-/// Refuses a table that page tables cannot map as one run. The error names the break.
+/// Refuses a table that page tables cannot map as one run. The error has the offset in a granule that
+/// prevents one run.
 pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [before, after] = pair else { continue };
         let end = before.addr.get().wrapping_add(before.len) & (granule - 1);
         let start = after.addr.get() & (granule - 1);
-        // The offset that prevents the run; if both do, the first.
+        // The end's offset, or else the start's.
         let found = if end != 0 { end } else { start };
         if found != 0 {
             return Err(Error::Unmappable(granule_reason(granule, page, found)));
@@ -192,7 +193,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
     Ok(())
 }
 
-/// The device's segments, in compatible mode.
+/// Builds the list of device segments in compatible mode.
 #[derive(Debug)]
 pub(super) struct Finalise {
     limits: Limits,
@@ -210,7 +211,7 @@ impl Finalise {
         }
     }
 
-    /// Appends a placed segment; `addr` is that of its first granule.
+    /// Appends a placed segment; `addr` is the address of its first granule.
     fn push(&mut self, addr: u64, placed: &Placed) -> Result<(), Error> {
         let offset = placed.start - placed.base;
         let on_boundary = addr & self.limits.boundary == 0;
@@ -243,8 +244,8 @@ impl Finalise {
 
 /// Returns how many bytes a segment may grow, in compatible mode.
 ///
-/// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len` of two `unsigned int`: the difference
-/// wraps, so a segment beyond the device's maximum leaves room for more.
+/// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len`. Both are `unsigned int`, so the difference
+/// wraps, and a segment longer than the device's maximum may grow further.
 const fn compatible_room(max_segment: u64, len: u64) -> u64 {
     let max = if max_segment > u32::MAX as u64 {
         u32::MAX
@@ -256,7 +257,7 @@ const fn compatible_room(max_segment: u64, len: u64) -> u64 {
     max.wrapping_sub(len as u32) as u64
 }
 
-/// Returns why a device that accepts only one segment refuses `len` bytes at `addr` after `before`.
+/// Returns why a device that accepts only one segment refuses `len` bytes at `addr` after segment `before`.
 pub(super) fn one_segment_refusal(
     limits: &Limits,
     before: Option<&DmaSegment>,
@@ -284,7 +285,7 @@ pub(super) fn one_segment_refusal(
     Some(Reason::new(constraint, wanted, found))
 }
 
-/// For a device that accepts one segment, the request was the whole memory in one segment.
+/// Sets the wanted bytes of a one-segment error to the length of the whole memory.
 pub(super) fn with_whole_length(err: Error, segments: &[Segment]) -> Error {
     match err {
         Error::Unmappable(
@@ -323,7 +324,7 @@ pub(super) fn push_counted(
     super::append(list, DmaSegment { addr, len })
 }
 
-/// Builds the device's segments, in either mode.
+/// Builds the list of device segments, in either mode.
 #[derive(Debug)]
 pub(super) enum Report {
     Contiguous(Output),

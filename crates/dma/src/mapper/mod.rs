@@ -1,8 +1,8 @@
 //! The mapping layer over a platform.
 //!
-//! A table is mapped in two steps. First the parts the device cannot reach are given a bounce
-//! slot; then the physical runs that result get bus addresses: their own without an IOMMU, one
-//! run of I/O virtual addresses with one.
+//! A table is mapped in two steps. First, each part that the device cannot reach gets a bounce slot. Then
+//! the resulting physical runs get bus addresses: their own without an IOMMU, else one range of I/O virtual
+//! addresses.
 
 mod alloc;
 mod bounce;
@@ -39,25 +39,25 @@ const DEVICES: usize = 64;
 
 /// Maps memory for devices, over any [`Platform`].
 ///
-/// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes.
-/// The bounce pool and the list of devices have one lock each. The layer never holds two locks, and
-/// none while it calls the platform. Two devices can therefore map at the same time, and a call that
+/// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
+/// bounce pool and the list of devices have one lock each. The layer never holds two locks at once, and
+/// holds none while it calls the platform. Two devices can therefore map at the same time, and a call that
 /// sleeps holds no lock.
 ///
-/// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call nothing of the
-/// platform that may sleep, so they may run in interrupt context if `L` keeps interrupts off.
+/// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
+/// that do not sleep. They may run in interrupt context if `L`'s locks disable interrupts.
 ///
-/// It is `Send` if the platform and what it hands out are, and `Sync` if, besides, `L`'s locks are.
-/// [`NoLocks`], the default, makes it not `Sync`.
+/// The mapper is `Send` if the platform and the values that the platform returns are `Send`, and `Sync` if
+/// the platform and `L`'s locks are `Sync`. [`NoLocks`], the default, makes it not `Sync`.
 ///
-/// [`DmaOps`](crate::DmaOps) is implemented for it and for a reference to it, so that each context
-/// can have its own `DmaOps`.
+/// [`DmaOps`](crate::DmaOps) is implemented for `Mapper` and for `&Mapper`, so that each context can have
+/// its own `DmaOps`.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
     /// The index of each device, for platforms that do not number their devices.
     known: L::Lock<Vec<P::Device>>,
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
-    /// No index from this one on has been used.
+    /// One more than the highest index used so far.
     used: AtomicUsize,
     /// The slots of the bounce pool.
     bounce: Option<L::Lock<crate::RangeAllocator>>,
@@ -84,12 +84,12 @@ struct Slot<D> {
     counters: Counters,
     mode: SegmentMode,
     region: Option<coherent::Region>,
-    /// Place of its I/O address space: its own, or that of the device that represents its group.
+    /// Index of the slot with its I/O address space: its own, or that of its group's representative.
     space: usize,
     /// Number of other devices that use this device's address space.
     members: u32,
-    /// Whether the device is untrusted, and how many of those devices are.
     untrusted: bool,
+    /// Number of `members` that are untrusted.
     untrusted_members: u32,
     iova: Option<IovaAllocator>,
     spares: spares::Spares,
@@ -129,8 +129,8 @@ impl<D> Slot<D> {
         (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);
     }
 
-    /// Counts a device that uses this address space. No translation may wait for a flush if an
-    /// untrusted device could use it.
+    /// Counts another device that uses this address space. If that device is untrusted, translations here
+    /// no longer wait for a flush.
     fn add_member(&mut self, untrusted: bool) {
         self.members = self.members.saturating_add(1);
         if untrusted {
@@ -144,7 +144,7 @@ impl<D> Slot<D> {
         self.untrusted_members = self.untrusted_members.saturating_sub(untrusted.into());
     }
 
-    /// Returns whether translations here may remain for a while after their mapping ends.
+    /// Returns whether removed translations of this address space may wait for a flush.
     fn may_be_lazy(&self) -> bool {
         !self.untrusted && self.untrusted_members == 0
     }
@@ -217,14 +217,13 @@ impl<P: Platform> Alloc<P> {
         self.len
     }
 
-    /// Returns the bytes of memory it holds: whole pages of the IOMMU if those are larger than the
-    /// CPU's.
+    /// Returns the bytes held: the length rounded up to the larger of the CPU's and the IOMMU's page.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         round_up(self.len, self.granule).unwrap_or(self.len)
     }
 
-    /// Returns the device that it was made for; `None` for virtual memory.
+    /// Returns the device that the memory was allocated for; `None` for memory of no device.
     #[must_use]
     pub fn device(&self) -> Option<P::Device> {
         self.own.as_ref().map(|own| own.at.dev)
@@ -234,7 +233,7 @@ impl<P: Platform> Alloc<P> {
 /// Owner of a table's memory.
 #[derive(Debug)]
 enum MemoryOwner<Pinned> {
-    /// The layer: an allocation, flushed when it is freed.
+    /// The layer. Freeing the allocation flushes waiting ranges.
     Allocated,
     /// A program.
     Pinned(Pinned),
@@ -242,7 +241,7 @@ enum MemoryOwner<Pinned> {
     Callers,
 }
 
-/// A scatter table: the CPU's side. It outlives its mappings.
+/// A scatter table: a list of physical runs. It outlives its mappings for devices.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
@@ -250,8 +249,8 @@ pub struct Table<P: Platform> {
     memory: MemoryOwner<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
-    /// Each run starts on a multiple of this, and bytes after it up to the next multiple have the
-    /// same owner. 1 if unknown.
+    /// Alignment in bytes. Each run starts at a multiple of it, and the bytes from the run's end to the
+    /// next multiple have the same owner. 1 if unknown.
     granule: u64,
     caching: Caching,
 }
@@ -270,7 +269,7 @@ impl<P: Platform> Table<P> {
     }
 }
 
-/// A scatter table mapped for one device: the device's side.
+/// A scatter table mapped for one device, with the addresses that the device uses.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
@@ -286,7 +285,7 @@ pub struct Mapping<P: Platform> {
 }
 
 impl<P: Platform> Mapping<P> {
-    /// Returns the device that it was made for.
+    /// Returns the device that the table is mapped for.
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.at.dev
@@ -376,18 +375,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Returns the platform.
+    /// Returns the platform that the mapper was made with.
     #[must_use]
     pub fn platform(&self) -> &P {
         &self.platform
     }
 
-    /// Returns the platform, mutably. Resources that the layer holds must stay valid.
+    /// Returns the platform, mutably. The caller must keep all resources valid that the layer holds.
     pub fn platform_mut(&mut self) -> &mut P {
         &mut self.platform
     }
 
-    /// Returns the work done for `dev` so far; all zero for a removed device.
+    /// Returns the counters of work done for `dev`; all are zero for a removed device.
     #[must_use]
     pub fn counters(&self, dev: P::Device) -> Counters {
         self.find(dev)
@@ -403,7 +402,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .unwrap_or(0)
     }
 
-    /// Returns the resources held now, over all devices.
+    /// Returns the resources that the layer holds now, summed over all devices.
     #[must_use]
     pub fn live(&self) -> Live {
         let mut live = self.live.with(|live| *live);
@@ -423,14 +422,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         live
     }
 
-    /// Returns how often this mapper was given an object of another mapper. It never changes such
-    /// an object, which stays with its mapper.
+    /// Returns how often a caller passed an object of another mapper. Such a call changes nothing, and the
+    /// other mapper keeps the object's resources.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.with(|refused| *refused)
     }
 
-    /// Returns whether mapper `owner` is this mapper, and counts the error if not.
+    /// Returns whether `owner` identifies this mapper; if not, counts a refusal.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {
         if owner != self.id {
@@ -440,7 +439,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         owner == self.id
     }
 
-    /// Sets the layout of tables for `dev`. Existing mappings do not change.
+    /// Sets how later mappings for `dev` lay out a table's segments. Existing mappings do not change.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
@@ -450,11 +449,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_device(at, |state| state.mode = mode)
     }
 
-    /// Removes a device that no longer exists, with its addresses, pool and counters. If the
-    /// platform still has it, the device can be used again like a new one.
+    /// Removes a device that no longer exists, with its address space, coherent memory and counters. If the
+    /// platform still has the device, it can be used again, as a new device.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, devices of its group
+    /// `Busy` (EBUSY) while anything is mapped or allocated for the device, other devices of its group
     /// remain, or addresses are quarantined. The call then only flushes the waiting ranges.
     pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
         let Some(slot) = self.find(dev) else {
@@ -496,7 +495,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`with_slot`](Self::with_slot), for the state of a device.
     ///
     /// # Errors
-    /// `Removed` (ENODEV) if the device was removed. Another device may use its place by then.
+    /// `Removed` (ENODEV) if the device was removed. Another device may use its slot by then.
     #[inline]
     fn with_device<R>(
         &self,
@@ -524,8 +523,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         .ok_or(Error::Removed)
     }
 
-    /// Runs an operation that leaves an object for a device, or fails. `count` counts the object in
-    /// the device's state first, so that the device is not removed meanwhile.
+    /// Runs `make`, which makes an object for a device. Counts the object first, in the field that `count`
+    /// selects, so that the device is not removed meanwhile. A failure undoes the count.
     #[inline]
     fn holding<R>(
         &self,
@@ -607,7 +606,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns a new index for a device that the platform does not number.
+    /// Returns an index for a device that the platform does not number: its own, an unused or a vacant one.
     fn name(&self, dev: P::Device) -> Result<usize, Error> {
         let slot = self.known.with(|known| {
             if let Some(slot) = known.iter().position(|&other| other == dev) {
@@ -623,7 +622,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         slot.or_else(|| self.reuse(dev)).ok_or(Error::Busy)
     }
 
-    /// Returns the index of a removed device for `dev`.
+    /// Gives `dev` the index of a removed device; returns `None` if there is none.
     fn reuse(&self, dev: P::Device) -> Option<usize> {
         let untrusted = self.platform.is_untrusted(dev);
         for slot in 0..self.slots.len() {
@@ -671,7 +670,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
         let (is_its, joins) = joins.unwrap_or_default();
         if !joins {
-            // Another context did it first, or removed the device.
+            // Another context joined the device first, or removed it.
             self.with_slot(space, |state| state.drop_member(untrusted));
         }
         is_its.then_some(space).ok_or(Error::Removed)
@@ -692,14 +691,13 @@ impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
     }
 }
 
-/// The layer's own heap is exhausted.
+/// Returns the error for a heap without room for `bytes` bytes.
 fn heap_exhausted(bytes: usize) -> Error {
     // CAST: usize has at most 64 bits on all supported targets.
     Error::NoMemory(Reason::new(Constraint::Ram, bytes as u64, 0))
 }
 
-/// Returns the reason for memory that does not fill an IOMMU's granules: it begins or ends `found`
-/// bytes into one.
+/// Returns the reason why an IOMMU cannot map memory: it begins or ends `found` bytes into a granule.
 const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
     Reason {
         // If a granule is at most a page, only alignment is required.

@@ -1,4 +1,4 @@
-//! [`DmaOps`] over a platform.
+//! Implementation of [`DmaOps`] over a platform.
 
 use super::List;
 use super::bounce::Plan;
@@ -14,13 +14,14 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes a table of physical ranges that the caller guarantees: its own pages, or ranges
-    /// without pages (device memory, a carve-out). Pages count as cached.
+    /// Makes a table of the caller's physical ranges. These are its own pages, or ranges without pages
+    /// (device memory, a carve-out). Pages count as cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no ranges, an empty one or one that wraps; `NoMemory` (ENOMEM).
+    /// `Invalid` (EINVAL) for no ranges, an empty range or one that exceeds the address space; `NoMemory`
+    /// (ENOMEM).
     pub fn table_of_segments(&self, ranges: &[Segment]) -> Result<Table<P>, Error> {
         let mut segments = Vec::new();
         for &range in ranges {
@@ -42,7 +43,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Fills in a mapping for a device and a direction. The mapping is empty after a failure.
+    /// Fills in a mapping for a device and a direction. After a failure, `mapping` holds no resources.
     fn map_memory(
         &self,
         (info, mode): (&DeviceInfo, SegmentMode),
@@ -88,11 +89,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// The first hand-over.
+    /// Hands a new mapping over to the device.
     ///
-    /// Fills the bounce slot even if the caller syncs later. The slot may hold another owner's
-    /// bytes, and bytes that the device does not write must keep their values. If the device only
-    /// reads, zeroes suffice until the sync.
+    /// Fills the bounce slots even if the caller syncs later. A slot may hold another owner's bytes, and
+    /// memory that the device does not write must keep its values. If the device only reads, zeroes suffice
+    /// until the caller syncs.
     fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
@@ -119,10 +120,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    /// Removes the device's view. The slots are reused next, so no translation to them may remain.
+    /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because the slots
+    /// are reused next.
     ///
     /// # Errors
-    /// The platform's error. The device may still have the view.
+    /// The platform's error. The device may then still reach the memory.
     fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
         match mapping.iova {
             Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.at, range),
@@ -131,8 +133,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Releases slots after the end of a view, or quarantines memory that the device may still
-    /// reach.
+    /// Releases bounce slots if the device's view is gone; else keeps them and quarantines the memory.
     fn release_or_quarantine(&self, mapping: &Mapping<P>, is_gone: bool) {
         match mapping.iova {
             Some(range) if !is_gone => self.set_stuck(&mapping.direct, range.granule),
@@ -140,8 +141,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps runs of memory. `owned` is an alignment: their owner also owns everything up to
-    /// multiples of it.
+    /// Maps runs of memory. The number in `memory` is an alignment: the runs' owner also owns the bytes
+    /// around each run, out to multiples of it.
     #[inline]
     pub(crate) fn map_segments(
         &self,
@@ -260,7 +261,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.end_view_of(mapping, attrs, ended)
     }
 
-    /// Finishes a mapping after its view has ended: hand-over, counters, slots.
+    /// Finishes a mapping without the device's view: hands it to the CPU, counts, and releases slots.
     #[inline(never)]
     pub(super) fn end_view_of(
         &self,

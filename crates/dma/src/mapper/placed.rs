@@ -7,9 +7,9 @@ use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes an allocation of pages that the platform has reserved and not yet placed. They have no
-    /// physical runs until [`place_pages`](Self::place_pages). The allocation belongs to no device, and
-    /// is freed like any other.
+    /// Makes an allocation of pages that the platform has reserved and not yet placed. The pages have no
+    /// physical runs until [`place_pages`](Self::place_pages). The allocation belongs to no device, and is
+    /// freed like any other.
     ///
     /// The allocation uses `len_bytes` of the reserved bytes. Rounded up to whole pieces
     /// ([`PageSource::unmapped_granule`](crate::PageSource::unmapped_granule)), `len_bytes` must be the
@@ -61,9 +61,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// * `NoMemory` (ENOMEM): no heap for the list of runs.
     /// * The error of `place`.
     ///
-    /// After these errors the allocation has not moved. `place` must return whole, aligned pages with
-    /// the reserved total length. Otherwise the call fails with `Invalid`, and the allocation has no
-    /// runs.
+    /// After these errors the allocation has not moved. `place` must leave whole, aligned pages with the
+    /// reserved total length. Otherwise the call fails with `Invalid`, and the allocation has no runs.
     pub fn place_pages<R>(
         &self,
         alloc: &mut Alloc<P>,

@@ -1,4 +1,4 @@
-//! Lists of physical runs. None of these calls panics or aborts if memory runs out.
+//! Lists of physical runs. None of these functions panics or aborts if memory runs out.
 
 use super::heap_exhausted;
 use crate::{Error, Segment};
@@ -61,7 +61,7 @@ pub(super) fn push_within(list: &mut Vec<Segment>, segment: Segment) -> Result<(
     Ok(())
 }
 
-/// Extends a physical run by one that begins at its end; returns whether it does.
+/// Extends `last` by a run of its kind that begins at its end; returns whether it did.
 pub(super) fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
     if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
         return Err(Error::Invalid);

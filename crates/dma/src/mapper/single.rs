@@ -41,7 +41,7 @@ impl Wanted {
         cached && info.coherency == Coherency::NonCoherent
     }
 
-    /// Returns whether cache maintenance is necessary now.
+    /// Returns whether mapping must clean the segment's cache lines.
     fn cleans(&self, info: &DeviceInfo, segment: &Segment) -> bool {
         let skips = self.attrs.contains(Attrs::SKIP_CPU_SYNC);
         !skips && segment.kind == SegmentKind::Pages && self.needs_sync(info)
@@ -49,7 +49,7 @@ impl Wanted {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Asks the host for the facts that mapping needs.
+    /// Returns the host's description of a device, as mapping needs it.
     ///
     /// # Errors
     /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet.
@@ -64,8 +64,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Maps one run that the device accepts unchanged. Returns `None` for any other run:
-    /// [`map_segments`](Self::map_segments) then maps it, or refuses it with the reason. `owned` is
-    /// as there.
+    /// [`map_segments`](Self::map_segments) then maps the run, or refuses it with the reason. `owned` is
+    /// the alignment described there.
     ///
     /// # Errors
     /// `Removed`; the platform's error.
@@ -113,7 +113,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }))
     }
 
-    /// Returns the address of a run for a device without an IOMMU, and counts it as mapped.
+    /// Returns a run's bus address without an IOMMU, and counts a mapping; `None` if the run is unsuitable.
     #[inline]
     fn reach_one(
         &self,
@@ -142,7 +142,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Some(addr))
     }
 
-    /// Takes an address in the device's own space for a run, and counts the run as mapped.
+    /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
     #[inline]
     fn translate_one(
         &self,
@@ -156,7 +156,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(None);
         };
         let inside = granule - 1;
-        // Other memory in the same granules, beyond this unit, must stay hidden from the device.
+        // The device may see other bytes only in aligned blocks of this size that hold the run.
         let unit = if facts.untrusted {
             owned
         } else {
@@ -170,7 +170,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let (Some(len), true) = (len, alone && limits.max_segments > 1) else {
             return Ok(None);
         };
-        // A group shares another device's address space, which has a lock of its own.
+        // A grouped device uses another device's address space, which that device's lock protects.
         if at.space != at.slot || facts.align > granule || offset & facts.align.wrapping_sub(1) != 0
         {
             return Ok(None);
@@ -182,7 +182,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             let align = IovaAlign::Preferred;
             let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, align)?.ok()?;
-            // A run that would be split needs a list.
+            // A run that crosses the boundary becomes several segments, which needs a list.
             if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)
             {
                 give_back(state, IovaRange { base, len, granule });

@@ -1,8 +1,8 @@
-//! Cache of recently freed address ranges. A driver repeatedly maps the same few lengths, so most
-//! ranges come from here without a search.
+//! Cache of recently freed address ranges. A driver repeatedly maps the same few lengths, so most ranges
+//! come from this cache without a search.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: one for each
-//! address space, since its lock is the device's own.
+//! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: each address space has
+//! one cache, because each device has its own lock.
 
 use super::IovaRange;
 
@@ -18,7 +18,7 @@ struct Spare {
     len: u64,
 }
 
-/// Cached ranges, each aligned to the next power of two of its length.
+/// Cached ranges, each aligned to its length rounded up to a power of two.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     ranges: [Spare; MAX_SPARES],
@@ -41,7 +41,8 @@ impl Spares {
         Some(base)
     }
 
-    /// Caches a range. Returns the range to free instead if there is no room for both.
+    /// Caches a range. Returns a range that the caller must free, if any: this one, or an older one that it
+    /// replaced.
     #[inline]
     pub(super) fn keep(&mut self, range: IovaRange) -> Option<IovaRange> {
         let IovaRange { base, len, granule } = range;

@@ -1,34 +1,34 @@
-//! Quarantined memory: devices may still reach it after unmapping because the page table did not
-//! remove its translation. It is never freed, unpinned, or used for bouncing again.
+//! Quarantined memory: devices may still reach it after unmapping because the platform could not remove its
+//! translation. Quarantined memory is never freed, unpinned, or used for bouncing again.
 
 use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
 
-/// Maximum number of times that an insertion makes room.
+/// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
 
-/// The quarantine. It lasts as long as the mapper, because nothing reports a later removal.
+/// The quarantine. It keeps memory as long as the mapper exists, because no call reports a later removal.
 #[derive(Debug)]
 pub(super) struct Stuck<P: Platform> {
-    /// In whole pages of the IOMMU.
+    /// The quarantined runs, in whole granules of the IOMMU.
     runs: Runs,
     /// Set when there was no room to record a range. Every range then counts as quarantined.
     is_all: bool,
     /// Pages that were not freed.
     pages: Vec<P::Pages>,
-    /// Programs' memory that was not unpinned, with its runs.
+    /// Programs' memory that stays pinned, and its runs.
     pins: Vec<P::Pinned>,
     pinned: Runs,
 }
 
-/// Returns the first address, and the address after the last.
+/// Returns a segment's first address, and the address after its last.
 const fn ends(segment: &Segment) -> (u64, u64) {
     let first = segment.addr.get();
     (first, first.saturating_add(segment.len))
 }
 
-/// A list of runs that do not overlap, by address.
+/// A list of runs that do not overlap, sorted by address.
 #[derive(Debug)]
 struct Runs(Vec<Segment>);
 
@@ -52,7 +52,7 @@ impl Runs {
         run.is_some_and(|(first, stop)| first <= start && end <= stop)
     }
 
-    /// Adds a run, joined with adjacent ones. The list must have capacity for it.
+    /// Adds a run, and joins it with those that it touches. The list must have capacity for one more.
     fn add(&mut self, run: Segment) {
         let (mut start, mut end) = ends(&run);
         let first = self.0.partition_point(|run| ends(run).1 < start);
@@ -105,8 +105,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Lets `insert` add an item to a list with capacity for it. Returns whether memory sufficed.
-    /// Allocates without holding the lock.
+    /// Calls `insert` once the list has capacity for another item; returns whether it did. Allocates
+    /// without holding the lock, and gives up if the heap is exhausted.
     fn insert_stuck<T>(
         &self,
         list: fn(&mut Stuck<P>) -> &mut Vec<T>,
@@ -140,18 +140,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         false
     }
 
-    /// Returns whether a device may still reach part of some unmapped memory.
+    /// Returns whether any of these segments is quarantined, even in part.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
         self.stuck
             .with(|stuck| segments.iter().any(|segment| stuck.has(segment)))
     }
 
-    /// Keeps pages from being reused.
+    /// Quarantines pages: they stay allocated, so no owner can reuse them.
     pub(super) fn keep_pages(&self, pages: P::Pages, len: u64) {
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
         self.count_quarantined(len);
-        // Without room to record the pages, dropping them also leaves them allocated.
+        // If there is no room to record the pages, dropping them also leaves them allocated.
         self.insert_stuck(|stuck| &mut stuck.pages, |stuck| stuck.pages.push(pages));
     }
 
@@ -162,7 +162,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Returns whether a program's memory may be unpinned: no device reaches it, or an earlier pin
+    /// Returns whether a program's memory may be unpinned: no device may still reach it, or an earlier pin
     /// keeps it.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
@@ -175,10 +175,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
         for &run in segments {
-            // Without room, the memory is recorded again at a later attempt.
+            // If there is no room to record a run, later pins of it are also kept.
             self.insert_stuck(|stuck| &mut stuck.pinned.0, |stuck| stuck.pinned.add(run));
         }
-        // Without room, it is dropped without being unpinned.
+        // If there is no room to record the pin, dropping it also leaves the memory pinned.
         self.insert_stuck(|stuck| &mut stuck.pins, |stuck| stuck.pins.push(pinned));
     }
 }

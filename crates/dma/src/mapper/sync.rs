@@ -16,7 +16,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.try_sync(mapping, direction, sync) == Ok(true)
     }
 
-    /// Hands a mapping over. Returns whether work was necessary.
+    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary.
     ///
     /// # Errors
     /// The platform's first error for a bounced run. All other runs are copied nevertheless.
@@ -119,8 +119,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 /// Cleans or invalidates caches. Returns whether that was necessary.
 ///
-/// Before the device's access it cleans them, even if the device only writes: a dirty line that is written
-/// back later would overwrite the device's data.
+/// Before the device's access, it cleans the caches even if the device only writes: a dirty line that is
+/// written back later would overwrite the device's data.
 pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],

@@ -1,4 +1,4 @@
-//! The vectors and invariants of Linux's segment algorithm, and the runs of ours.
+//! Tests compatible mode with vectors of Linux's algorithm, and contiguous mode with the same lists.
 
 use super::{Layouter, Placed, Report, check_one_run};
 use crate::{Constraint, DmaSegment, Limits, PhysAddr, Reason, Segment, SegmentKind, SegmentMode};
@@ -11,7 +11,7 @@ const G: u64 = 4 * K;
 /// The granules that page tables have. The test vectors count in quarters of a granule.
 const GRANULES: [u64; 3] = [4 * K, 16 * K, 64 * K];
 
-/// Segments at addresses that do not touch, by offset in their granule and length.
+/// Makes segments that are not adjacent, from offsets in their granules and lengths.
 fn scattered(g: u64, list: &[(u64, u64)]) -> Vec<Segment> {
     let mut at = 1u64 << 40;
     list.iter()
@@ -35,7 +35,7 @@ fn limits(block: u64, max_segment: u64) -> Limits {
     }
 }
 
-/// Lays out at a base that is aligned as the allocator aligns it.
+/// Lays segments out from a base with the allocator's alignment.
 fn lay_out(
     g: u64,
     mode: SegmentMode,
@@ -50,7 +50,7 @@ fn lay_out(
     (report.finish().to_vec(), placed, base)
 }
 
-/// Lengths of the segments, and which of them touch the one before.
+/// Returns the device segments' lengths, and whether each is adjacent to the one before.
 fn shape(g: u64, mode: SegmentMode, list: &[(u64, u64)], limits: &Limits) -> (Vec<u64>, Vec<bool>) {
     let (output, ..) = lay_out(g, mode, &scattered(g, list), limits);
     let touch = output
@@ -73,7 +73,7 @@ fn compatible_vectors(g: u64) {
     let k = g / 4;
     let compatible = |list: &[(u64, u64)], l: &Limits| shape(g, SegmentMode::Compatible, list, l);
     let three = whole(&[64 * k, 16 * k, 64 * k]);
-    // No boundary: three that touch; one where the segment may be long enough.
+    // Without a boundary, the maximum length decides which segments are joined.
     assert_eq!(
         compatible(&three, &limits(0, 64 * k)),
         (vec![64 * k, 16 * k, 64 * k], vec![true, true])
@@ -99,7 +99,7 @@ fn compatible_vectors(g: u64) {
         [16 * k, 64 * k]
     );
     assert_eq!(output[1].addr.get() - base, 64 * k, "a gap of 48 KiB");
-    // Defect 4: what fills the gap is not the memory that follows the first segment.
+    // Defect 4 of `tests/faults.rs`: the gap must not map memory after the first segment.
     assert_eq!((placed[0].base, placed[0].mapped), (0, 16 * k));
     assert_eq!(
         compatible(&whole(&[32 * k, 32 * k]), &block),
@@ -109,7 +109,7 @@ fn compatible_vectors(g: u64) {
         compatible(&whole(&[64 * k, 4 * k]), &block),
         (vec![64 * k, 4 * k], vec![true])
     );
-    // Joints inside a granule.
+    // Segments that end or begin inside a granule are not joined.
     assert_eq!(
         compatible(&[(0, 6 * k), (0, 4 * k)], &limits(0, 64 * k)),
         (vec![6 * k, 4 * k], vec![false])
@@ -149,7 +149,7 @@ fn contiguous_vectors(g: u64) {
         all_touch(contiguous(&whole(&[16 * k, 64 * k]), &block), 80 * k),
         2
     );
-    // Sub-page offsets at the head and the tail of the whole.
+    // Offsets inside a granule at the head and the tail of the whole list.
     let ends = [(0x123, 8 * k - 0x123), (0, 64 * k), (0, 0x777)];
     all_touch(
         contiguous(&ends, &limits(0, 1 << 30)),
@@ -185,7 +185,7 @@ fn refused_runs(g: u64) {
     }
 }
 
-/// One segment whose granules pass the end of the numbers, and several that pass it together.
+/// Overflows 64 bits with one segment's granules, and with the sum of two segments.
 #[test]
 fn sums_past_the_end_are_refused() {
     let half = 1u64 << 63;
@@ -200,7 +200,7 @@ fn sums_past_the_end_are_refused() {
             let refused = plan().place(pages(addr, len));
             assert_eq!(refused, Err(crate::Error::Invalid), "{addr:#x} {len:#x}");
         }
-        // Each fits by itself; where the second would end, there is no number any more.
+        // Each segment fits alone, but the end of the second exceeds 64 bits.
         for (first, second) in [
             (half, half),
             (half - G, half + G),
@@ -213,7 +213,7 @@ fn sums_past_the_end_are_refused() {
     }
 }
 
-/// Linux subtracts two `unsigned int`: what is longer than a segment may be has all the room.
+/// Linux subtracts two `unsigned int`, so a segment above the maximum length may grow further.
 #[test]
 fn compatible_mode_appends_to_oversized_segments() {
     let max = limits(0, 64 * K);
@@ -221,13 +221,13 @@ fn compatible_mode_appends_to_oversized_segments() {
     let lens = |mode| shape(G, mode, &list, &max).0;
     assert_eq!(lens(SegmentMode::Compatible), [148 * K]);
     assert_eq!(lens(SegmentMode::Contiguous), [64 * K, 64 * K, 20 * K]);
-    // Of just the longest length, nothing is left.
+    // A segment of exactly the maximum length does not grow.
     let (full, _) = shape(G, SegmentMode::Compatible, &[(0, 64 * K), (0, 4 * K)], &max);
     assert_eq!(full, [64 * K, 4 * K]);
 }
 
 proptest! {
-    /// The invariants that hold for every list.
+    /// Checks the invariants that hold for every list.
     #[test]
     fn the_invariants_hold(
         g in prop::sample::select(&GRANULES[..]),
@@ -241,17 +241,17 @@ proptest! {
         let limits = limits(block, max_segment);
         let segments = scattered(g, &list);
         let (output, placed, base) = lay_out(g, mode, &segments, &limits);
-        // Every byte once.
+        // The output has as many bytes as the list.
         let total: u64 = list.iter().map(|&(_, len)| len).sum();
         prop_assert_eq!(output.iter().map(|s| s.len).sum::<u64>(), total);
-        // In order and apart; the granules of one segment never meet those of the next.
+        // Neither segments nor their granules overlap, and both are in order.
         for pair in output.windows(2) {
             prop_assert!(pair[0].addr.get() + pair[0].len <= pair[1].addr.get());
         }
         for pair in placed.windows(2) {
             prop_assert!(pair[0].base + pair[0].mapped <= pair[1].base);
         }
-        // Each output byte is the input byte of the same place.
+        // The output begins and ends where the placed segments do.
         let mut bytes = output.iter().flat_map(|s| [s.addr.get(), s.addr.get() + s.len - 1]);
         let ends: Vec<u64> = placed.iter().flat_map(|p| [p.start, p.start + p.len - 1]).collect();
         prop_assert!(bytes.next() == Some(base + ends[0]));
@@ -266,9 +266,9 @@ proptest! {
             || list.iter().all(|&(off, len)| (off + len).next_multiple_of(g) <= block);
         for s in &output {
             if compatible {
-                // Only what begins with a segment that is too long grows past the longest.
+                // A segment exceeds the maximum length only if an input segment does.
                 prop_assert!(s.len <= max_segment || longest > max_segment);
-                // A list whose entries fit a block never crosses one.
+                // If each entry fits a block, no segment crosses a block's end.
                 if fit_block && block != 0 {
                     prop_assert_eq!(s.addr.get() / block, (s.addr.get() + s.len - 1) / block);
                 }
@@ -278,7 +278,7 @@ proptest! {
                 prop_assert_eq!(s.addr.get() | limits.boundary, last | limits.boundary);
             }
         }
-        // Ours never has more runs than theirs.
+        // The list has no gap exactly if `check_one_run` accepts it.
         if !compatible {
             let gaps = output.windows(2)
                 .filter(|pair| pair[0].addr.get() + pair[0].len != pair[1].addr.get()).count();
