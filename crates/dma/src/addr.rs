@@ -1,4 +1,4 @@
-//! Address newtypes. No arithmetic crosses from one address space to another.
+//! Address newtypes. No arithmetic mixes addresses of two address spaces.
 
 use core::fmt;
 
@@ -30,13 +30,13 @@ macro_rules! address {
                 }
             }
 
-            /// Bytes from `base` up to this address; `None` if it lies below `base`.
+            /// Returns the bytes from `base` up to this address; `None` if this address lies below `base`.
             #[must_use]
             pub const fn checked_sub(self, base: Self) -> Option<u64> {
                 self.0.checked_sub(base.0)
             }
 
-            /// Whether the address is a multiple of `align` (a power of two).
+            /// Returns whether the address is a multiple of `align` (a power of two).
             #[must_use]
             pub const fn is_aligned(self, align: u64) -> bool {
                 self.0 & (align.wrapping_sub(1)) == 0
@@ -62,7 +62,7 @@ address! {
     PhysAddr
 }
 address! {
-    /// An address as a device puts it on its bus.
+    /// An address that a device puts on its bus.
     DmaAddr
 }
 address! {

@@ -15,9 +15,9 @@ pub struct Counters {
     pub bytes_bounced: u64,
     /// Bytes allocated for the device now.
     pub allocated_bytes: u64,
-    /// Mappings and allocations whose view could not be taken from the device.
+    /// Mappings and allocations that could not be unmapped from the device.
     pub failed_unmaps: u64,
-    /// Maximum number of bytes that were allocated for it at one time.
+    /// Maximum number of bytes allocated for the device at one time.
     pub peak_bytes: u64,
 }
 
@@ -28,7 +28,7 @@ pub struct Live {
     pub allocs: u64,
     /// Bytes of allocated pages.
     pub page_bytes: u64,
-    /// Bytes of I/O virtual addresses.
+    /// Bytes of I/O virtual addresses in use.
     pub iova_bytes: u64,
     /// Mapped tables.
     pub mappings: u64,
@@ -38,7 +38,7 @@ pub struct Live {
     pub vmaps: u64,
     /// Pinned ranges of user memory.
     pub pins: u64,
-    /// Bytes of the bounce pool.
+    /// Bytes of the bounce pool in use.
     pub bounce_bytes: u64,
     /// Bytes of addresses and pages that are kept out of use because a device may still reach them:
     /// the platform could not unmap them.
@@ -46,7 +46,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Whether nothing is held.
+    /// Returns whether the layer holds no resources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -1,8 +1,8 @@
-//! One error type, with the numbers that explain it.
+//! The crate's error type, with the numbers that explain an error.
 
 use core::fmt;
 
-/// What kept an operation from succeeding.
+/// The constraint that made an operation fail.
 ///
 /// `wanted` and `found` of [`Reason`] are in the unit named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,24 +38,24 @@ pub enum Constraint {
     SizeLimit,
     /// Pages behind a physical range.
     PagesBehind,
-    /// A fault put in on purpose.
+    /// A fault injected for a test.
     InjectedFault,
     /// Bytes free in a device's own coherent memory.
     CoherentRegion,
     /// Bytes of a buffer that its exporter lets the CPU map.
     CpuMapping,
-    /// Buffers of other drivers that are held at one time.
+    /// Imported buffers held at one time.
     Imports,
-    /// Bytes of an IOMMU's page that is larger than the CPU's, and where in one the memory begins
-    /// or ends.
+    /// Wanted: bytes of an IOMMU's page that is larger than the CPU's. Found: the offset in such a page at
+    /// which the memory begins or ends.
     IommuGranule,
-    /// Buffers whose exporter has not taken their memory back.
+    /// Buffers whose exporter has not revoked their memory.
     Revoked,
-    /// Physical address that the device's bus shows it.
+    /// Physical address that the device must reach through its bus.
     BusWindow,
-    /// Protected memory (1), for a device that takes nothing else.
+    /// Protected memory (1), for a device that uses only protected memory.
     Protected,
-    /// Memory that is not protected (1), for a device without access to such.
+    /// Unprotected memory (1), for a device that cannot use protected memory.
     Unprotected,
     /// Memory that device and CPU see alike without a sync (1).
     Coherent,
@@ -122,9 +122,9 @@ impl Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
-    /// EINVAL: an argument makes no sense (size zero, overflow, wrong owner).
+    /// EINVAL: an argument is invalid (size zero, overflow, wrong owner).
     Invalid,
-    /// ENOMEM: something ran out.
+    /// ENOMEM: memory, or another resource that the reason names, ran out.
     NoMemory(Reason),
     /// EIO: the memory cannot be mapped for the device.
     Unmappable(Reason),
@@ -138,7 +138,7 @@ pub enum Error {
     Busy,
     /// ENODEV: the device was removed.
     Removed,
-    /// The host could not pin user memory and gave an errno (EINTR, EOPNOTSUPP, …).
+    /// The host could not pin user memory, and returned an errno (EINTR, EOPNOTSUPP, …).
     Pin {
         /// Linux errno, positive.
         errno: i32,
@@ -146,13 +146,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// No RAM is left for `wanted` bytes: what a page source says that is full.
+    /// Returns the error of a page source that has no RAM left for `wanted` bytes.
     #[must_use]
     pub const fn no_ram(wanted: u64) -> Self {
         Self::NoMemory(Reason::new(Constraint::Ram, wanted, 0))
     }
 
-    /// The Linux errno, positive.
+    /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
@@ -170,7 +170,7 @@ impl Error {
         }
     }
 
-    /// The constraint behind the refusal, where there is one.
+    /// Returns the constraint behind the refusal, if the error has one.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
         match self {

@@ -1,18 +1,18 @@
-//! Locks, which the host brings.
+//! Locks, which the host provides.
 
 use core::cell::RefCell;
 
-/// Keeps a value for one context at a time.
+/// A lock around a value, which only one context can use at a time.
 ///
-/// While the layer holds a lock, it does not call the host, does not allocate or free, and does not
-/// take a second lock. Long work is split, so that each hold takes a few hundred instructions, or a
-/// few thousand if an address space has many thousands of ranges. Two operations take longer. A
-/// search for aligned addresses in a space without an aligned free block may visit all free runs
-/// that are long enough. A list of memory that could not be unmapped is moved when it grows. A host whose interrupt handlers call the layer uses a lock that disables
-/// interrupts; a host with threads only uses a mutex.
+/// While the layer holds a lock, it does not call the host, does not allocate or free, and does not take a
+/// second lock. Long work is split, so that each hold takes a few hundred instructions, or a few thousand
+/// if an address space has many thousands of ranges. Two operations take longer. A search for aligned
+/// addresses may visit all free runs that are long enough, if the space has no aligned free block. The list
+/// of quarantined memory is moved when it grows. A host whose interrupt handlers call the layer uses a lock
+/// that disables interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes
-/// `with` runs `act` exactly once, and no two at the same time for one value.
+/// `with` runs `act` exactly once. Two calls for one value never run `act` at the same time.
 ///
 /// # Examples
 /// ```
@@ -36,16 +36,16 @@ use core::cell::RefCell;
 /// }
 /// ```
 pub trait Lock<T> {
-    /// A lock around a value.
+    /// Makes a lock around a value.
     fn new(value: T) -> Self;
 
-    /// Lets `act` have the value, alone.
+    /// Calls `act` with exclusive access to the value.
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R;
 }
 
-/// A kind of lock.
+/// A host's kind of lock, for values of any type.
 pub trait Locks {
-    /// The lock around a value.
+    /// The lock around a value of type `T`.
     type Lock<T>: Lock<T>;
 }
 

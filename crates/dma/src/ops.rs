@@ -2,7 +2,7 @@
 
 use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, SyncFor};
 
-/// A DMA layer, as buffer code sees it.
+/// The interface of a DMA layer for buffer code.
 ///
 /// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel
 /// implements it with its own DMA API. All stored values have associated types, so the code above
@@ -21,7 +21,7 @@ pub trait DmaOps {
     type User: Clone;
     /// Memory allocated for a device.
     type Alloc;
-    /// A scatter table on the CPU's side: pinned user memory, or a view of an allocation.
+    /// A scatter table: the physical runs of pinned user memory or of an allocation.
     type Table;
     /// A scatter table mapped for one device.
     type Mapping;
@@ -68,15 +68,15 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Alloc, Error>;
 
-    /// Allocates zeroed cached memory that is only contiguous for the CPU and mapped for no device
-    /// (`vmalloc_user`).
+    /// Allocates zeroed, cached memory that is contiguous only for the CPU (`vmalloc_user`). The memory is
+    /// mapped for no device.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error>;
 
-    /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: those below
-    /// its mask, if no IOMMU gives them other addresses. It is mapped for no device.
+    /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches. Without an IOMMU,
+    /// these are pages below the device's mask. The memory is mapped for no device.
     ///
     /// Drivers of devices with short masks request such pages (`__GFP_DMA32`). The default
     /// implementation allocates any pages.
@@ -91,14 +91,13 @@ pub trait DmaOps {
     /// Frees an allocation and its device mapping.
     fn free(&self, alloc: Self::Alloc);
 
-    /// Returns the address of the allocation for the device it was made for; `None` for virtual
-    /// memory.
+    /// Returns the allocation's address for the device that requested it; `None` for virtual memory.
     fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
 
-    /// Hands the whole allocation over to the device or the CPU (`sync`). Does nothing where both
-    /// see the same bytes.
+    /// Hands the whole allocation over to the device or the CPU (`sync`). Does nothing if both always see
+    /// the same bytes.
     ///
-    /// Returns whether cache maintenance was due and done.
+    /// Returns whether cache maintenance was necessary and done.
     ///
     /// # Context
     /// Does not sleep.
@@ -130,10 +129,10 @@ pub trait DmaOps {
         direction: Direction,
     ) -> Result<Self::Table, Error>;
 
-    /// Returns whether `table` is still the memory at `addr` of `user`.
+    /// Returns whether `table` still describes the memory at `addr` of `user`.
     ///
-    /// A host that accesses user memory by address may always return true. A host that pins pages
-    /// returns false after the program has mapped other memory there.
+    /// A host that accesses user memory by address may always return true. A host that pins pages returns
+    /// false after the program has mapped other memory at `addr`.
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
     /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).
@@ -145,8 +144,8 @@ pub trait DmaOps {
     /// Maps a table for `dev`.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After an error, nothing is mapped or
-    /// held.
+    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After an error, nothing is mapped and no
+    /// resource is held.
     fn map(
         &self,
         dev: Self::Device,
@@ -155,25 +154,25 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error>;
 
-    /// Unmaps; afterwards the device's accesses fault (behind an IOMMU).
+    /// Ends a mapping. Behind an IOMMU, later accesses of the device fault.
     ///
-    /// If a page table cannot remove a translation, the layer quarantines the memory that the
-    /// device still reaches; [`try_unmap`](Self::try_unmap) reports it.
+    /// If a page table cannot remove a translation, the layer quarantines the memory that the device still
+    /// reaches; [`try_unmap`](Self::try_unmap) reports this failure.
     fn unmap(&self, mapping: Self::Mapping, attrs: Attrs);
 
-    /// Unmaps, and returns an error if the device may still reach the memory. A layer that always
-    /// unmaps need not implement this.
+    /// Ends a mapping; returns an error if the device may still reach the memory. A layer whose unmaps
+    /// cannot fail need not implement this method.
     ///
     /// # Errors
-    /// The hardware's error. The device may still reach the memory, so its owner must not use it
-    /// for anything else. The layer itself quarantines memory that it allocated or pinned.
+    /// The hardware's error. The device may still reach the memory, so the memory's owner must not reuse
+    /// it. The layer itself quarantines memory that it allocated or pinned.
     fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.unmap(mapping, attrs);
         Ok(())
     }
 
-    /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache
-    /// maintenance or a bounce copy was due and done.
+    /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache maintenance or a
+    /// bounce copy was necessary and done.
     ///
     /// # Context
     /// Does not sleep.
@@ -182,8 +181,7 @@ pub trait DmaOps {
     /// Returns segment `index` of the mapping as the device sees it; `None` past the last.
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
 
-    /// Returns whether `mapping` shows the device a copy of the memory (a bounce slot) rather than
-    /// the memory itself, in whole or in part.
+    /// Returns whether the device sees a copy (a bounce slot) of all or part of the mapping's memory.
     fn bounces(&self, mapping: &Self::Mapping) -> bool {
         let _ = mapping;
         false
@@ -201,7 +199,7 @@ pub trait DmaOps {
     /// `NoMemory`; `NoSuchMemory` (ENXIO) for ranges without pages that have no CPU address.
     fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error>;
 
-    /// Drops a CPU mapping.
+    /// Removes a CPU mapping.
     fn vunmap(&self, vmap: Self::Vmap);
 
     /// Reads bytes of a CPU mapping from `offset` on, as the CPU sees the memory.
@@ -230,7 +228,7 @@ pub trait DmaOps {
     fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error>;
 }
 
-/// Passes calls on to the layer behind a reference, with the caller's place in the source.
+/// Forwards calls to the layer behind a reference, and keeps the caller's source location.
 macro_rules! forward {
     ($(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(

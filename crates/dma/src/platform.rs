@@ -1,13 +1,12 @@
-//! The lower interface: the traits that a host implements for the mapping layer, one for each
-//! ability.
+//! The lower interface: the traits that a host implements for the mapping layer, one for each of its
+//! abilities.
 //!
-//! Every host implements [`PageSource`], which has five required methods. Hosts with these
-//! abilities also implement [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`];
-//! the default methods do nothing or refuse. [`without!`](crate::without) implements the traits
-//! that a host lacks.
+//! Every host implements [`PageSource`], which has five required methods. Hosts with caches, IOMMUs and so
+//! on also implement [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`]; the default
+//! methods do nothing or refuse. [`without!`](crate::without) implements the traits that a host lacks.
 //!
-//! Every method takes `&self`. A host that is called from several contexts needs locks, as for any
-//! page allocator. The layer holds no lock while it calls the host.
+//! Every method takes `&self`. A host that several contexts call needs locks, as any page allocator does.
+//! The layer holds no lock while it calls the host.
 
 use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
@@ -18,27 +17,27 @@ use core::sync::atomic::AtomicU8;
 pub enum BounceMode {
     /// Never. Memory that the device does not reach is refused.
     Never,
-    /// Where the device's mask does not reach the memory.
+    /// If the memory lies beyond the device's reach.
     WhenNeeded,
-    /// Every streaming mapping, at any address.
+    /// For every streaming mapping, at any address.
     Always,
 }
 
 /// The I/O address space of a device behind an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IommuInfo {
-    /// Sizes one entry of the page table can have: bit `n` set for `2^n` bytes.
+    /// Sizes that one page-table entry can map: bit `n` set for `2^n` bytes.
     ///
     /// The smallest is the granule, which may be larger than the CPU's page.
     pub page_sizes: u64,
     /// Lowest address that may be allocated. (Zero is never allocated.)
     pub first: Iova,
-    /// Highest address that may be given out.
+    /// Highest address that may be allocated.
     pub last: Iova,
 }
 
 impl IommuInfo {
-    /// Bytes of the smallest page; `None` if there is none at all.
+    /// Returns the size of the smallest page in bytes; `None` if `page_sizes` is zero.
     #[must_use]
     pub const fn granule(&self) -> Option<u64> {
         if self.page_sizes == 0 {
@@ -55,19 +54,19 @@ impl IommuInfo {
 pub struct DeviceInfo {
     /// Addresses and segments that a device can use.
     pub limits: Limits,
-    /// Whether it sees the CPU's caches.
+    /// Whether the device sees the CPU's caches.
     pub coherency: Coherency,
     /// Bytes of a cache line, for user memory handed to the device; 1 if coherent.
     pub cache_alignment: u64,
-    /// Its I/O address space; `None` where bus addresses are physical addresses.
+    /// The device's I/O address space; `None` without an IOMMU.
     pub iommu: Option<IommuInfo>,
-    /// When its memory goes through the bounce pool.
+    /// When the device's memory goes through the bounce pool.
     pub bounce: BounceMode,
 }
 
 impl DeviceInfo {
-    /// Returns the description of a device that sees the CPU's caches and uses physical addresses;
-    /// memory out of its reach is refused. Set fields for other devices.
+    /// Returns the description of a device that sees the CPU's caches and uses physical addresses; memory
+    /// that the device does not reach is refused. Set fields for other devices.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -79,8 +78,8 @@ impl DeviceInfo {
         }
     }
 
-    /// The same for a device that does not see the CPU's caches. Its buffers begin and end on
-    /// multiples of `cache_alignment` bytes.
+    /// Returns the description changed for a device that does not see the CPU's caches. The device's
+    /// buffers begin and end on multiples of `cache_alignment` bytes.
     #[must_use]
     pub const fn non_coherent(mut self, cache_alignment: u64) -> Self {
         self.coherency = Coherency::NonCoherent;
@@ -88,21 +87,21 @@ impl DeviceInfo {
         self
     }
 
-    /// The same behind an IOMMU, or without one.
+    /// Returns the description with this IOMMU, or without an IOMMU.
     #[must_use]
     pub const fn with_iommu(mut self, iommu: Option<IommuInfo>) -> Self {
         self.iommu = iommu;
         self
     }
 
-    /// The same with bounces when `bounce` says.
+    /// Returns the description with this bounce mode.
     #[must_use]
     pub const fn with_bounce(mut self, bounce: BounceMode) -> Self {
         self.bounce = bounce;
         self
     }
 
-    /// Returns whether memory can meet the limits at all: [`Limits::is_valid`], and an IOMMU has a
+    /// Returns whether memory can meet the limits at all: [`Limits::is_valid`] holds, and an IOMMU has a
     /// page size.
     #[must_use]
     pub const fn is_valid(&self) -> bool {
@@ -117,29 +116,29 @@ impl DeviceInfo {
 /// Physical layout of an allocation's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// One physical run.
+    /// Pages that form one physical run.
     Contiguous,
-    /// Anywhere.
+    /// Pages at any addresses.
     Scattered,
 }
 
-/// A request for pages.
+/// A mapper's request to allocate pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest<D> {
-    /// Bytes, a non-zero multiple of the granule.
+    /// Length in bytes, a non-zero multiple of the granule.
     pub len: u64,
     /// Start and length of each physical run are multiples of this power of two: the page size, or
     /// the page size of an IOMMU with larger pages.
     pub granule: u64,
     /// Physical layout of the pages.
     pub layout: Layout,
-    /// Highest physical address a byte may have.
+    /// Highest physical address that a byte of the pages may have.
     pub max_addr: PhysAddr,
-    /// How the CPU sees them.
+    /// How the CPU maps the pages.
     pub caching: Caching,
     /// The device that must reach the pages without bouncing; `None` if only the CPU uses them.
     ///
-    /// A confidential machine makes pages shared for it.
+    /// A confidential machine then makes the pages shared.
     pub device: Option<D>,
 }
 
@@ -153,7 +152,7 @@ bitflags! {
         const WRITE = 1 << 1;
         /// Snooping the CPU's caches.
         const COHERENT = 1 << 2;
-        /// The target is no RAM.
+        /// The target is not RAM.
         const MMIO = 1 << 3;
     }
 }
@@ -161,22 +160,22 @@ bitflags! {
 /// Memory set aside for bouncing. Every device of the machine reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BouncePool {
-    /// First byte, page aligned.
+    /// Address of the first byte, page aligned.
     pub base: PhysAddr,
-    /// Bytes, a multiple of the page size.
+    /// Length in bytes, a multiple of the page size.
     pub len: u64,
 }
 
 /// Memory and devices, which every host has.
 ///
-/// A simulated machine, an operating system's page allocator or a user-space driver over VFIO can
-/// implement it. The last has no physical addresses and uses its process's addresses instead,
-/// always behind an IOMMU.
+/// A simulated machine, an operating system's page allocator or a user-space driver over VFIO can implement
+/// this trait. A VFIO driver has no physical addresses. It uses its process's addresses instead, always
+/// behind an IOMMU.
 ///
 /// # What the implementer owes
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
-/// * Every page it gives is zeroed, for the CPU and for devices, and holds nothing else.
-/// * A call that fails has changed nothing.
+/// * Every allocated page is zeroed, for the CPU and for devices, and belongs to one allocation only.
+/// * A call that fails changes nothing.
 /// * Calls without a `Result` succeed, or the implementer keeps the memory from being reused.
 ///
 /// # Context
@@ -184,20 +183,20 @@ pub struct BouncePool {
 pub trait PageSource {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// An allocation of pages. Only [`free_pages`](Self::free_pages) frees it; a dropped one stays
-    /// allocated.
+    /// An allocation of pages. Only [`free_pages`](Self::free_pages) frees the pages; dropping this value
+    /// leaves them allocated.
     type Pages;
 
-    /// Bytes of a CPU page, a power of two.
+    /// Returns the size of a CPU page in bytes, a power of two.
     fn page_size(&self) -> u64;
 
     /// Describes `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
-    /// Returns a stable, unique index, smaller than the mapper's capacity
-    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). The mapper then finds the device's
-    /// state without a shared lock. A host must return an index for all its devices, or `None`, the
-    /// default, for all. It must also do so for a device that the mapper does not know yet.
+    /// Returns a stable, unique index, or `None`. The index is below the mapper's capacity
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). The mapper then finds the device's state
+    /// without a shared lock. A host must return an index for all its devices, or `None`, the default, for
+    /// all. This includes devices that the mapper does not know yet.
     fn device_number(&self, dev: Self::Device) -> Option<usize> {
         let _ = dev;
         None
@@ -210,13 +209,12 @@ pub trait PageSource {
     /// `Mask`).
     fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
 
-    /// Frees pages. The caller has removed all device mappings of them.
+    /// Frees pages. The caller has removed all device mappings of the pages.
     fn free_pages(&self, pages: Self::Pages);
 
     /// Returns physical run `index` of the pages, in order; `None` past the last.
     ///
-    /// The runs must cover exactly the requested length, in whole granules; the layer refuses
-    /// others.
+    /// The runs must cover exactly the requested length, in whole granules; the layer refuses other runs.
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
 
     /// Returns the size of RAM, in bytes. The layer refuses larger requests at once.
@@ -224,7 +222,7 @@ pub trait PageSource {
         u64::MAX
     }
 
-    /// Returns the size of the pieces of memory that belongs to no device: a power of two, at least
+    /// Returns the size in bytes of the pieces that make up memory for no device: a power of two, at least
     /// the page size.
     ///
     /// An IOMMU with pages larger than the CPU's cannot map smaller pieces. A machine with such an
@@ -233,30 +231,30 @@ pub trait PageSource {
         self.page_size()
     }
 
-    /// The bus address of a physical address for a device without IOMMU; `None` if it has none.
+    /// Returns the bus address of a physical address for a device without an IOMMU; `None` if it has none.
     fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
         let _ = dev;
         Some(DmaAddr::new(addr.get()))
     }
 
-    /// Bytes that the address of a mapping must be a multiple of for `dev`, a power of two.
+    /// Returns the alignment in bytes that `dev` needs for a mapping's address, a power of two.
     fn min_address_align(&self, dev: Self::Device) -> u64 {
         let _ = dev;
         1
     }
 
-    /// Checks whether `dev` may use memory at all, with any kind of mapping. Reasons against it:
-    /// the memory is protected, has no pages, or is cached while the device's driver never syncs.
+    /// Checks whether `dev` may use memory at all, with any kind of mapping. Reasons for a refusal: the
+    /// memory is protected, has no pages, or is cached while the device's driver never syncs.
     ///
     /// # Errors
-    /// The [`Reason`] against it; the call that maps fails with EIO ([`Error::Unmappable`]).
+    /// The [`Reason`] for the refusal. The call that maps then fails with EIO ([`Error::Unmappable`]).
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
         let _ = (dev, memory);
         Ok(())
     }
 }
 
-/// The CPU's caches. A host where every device sees them has nothing to do.
+/// The CPU's caches. A host whose devices all see the caches need not implement the methods.
 ///
 /// # Context
 /// Does not sleep; may be called in interrupt context.
@@ -272,25 +270,27 @@ pub trait Caches {
     }
 }
 
-/// I/O page tables. The layer never calls a host whose [`DeviceInfo::iommu`] is `None`.
+/// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
 ///
 /// # Context
-/// As the host says. The layer unmaps in its caller's context.
+/// The host decides which methods may sleep. The layer unmaps in its caller's context.
 pub trait Iommu: PageSource {
-    /// The device whose page table `dev` uses: itself, or the one that stands for a group of
-    /// devices that the IOMMU cannot tell apart. All calls here name the latter. Never changes.
+    /// Returns the device whose page table `dev` uses: itself, or the representative of a group of devices
+    /// that the IOMMU cannot tell apart. The methods that map, unmap and flush get that device. The answer
+    /// never changes.
     ///
     /// Source: Linux `struct iommu_group`.
     fn iommu_group(&self, dev: Self::Device) -> Self::Device {
         dev
     }
 
-    /// Enters `len` bytes at `iova` into the device's page table. All are multiples of the granule.
+    /// Enters `len` bytes at `iova` into the device's page table. Addresses and length are multiples of the
+    /// granule.
     ///
-    /// Nothing is mapped there; the entry sizes are the implementer's choice.
+    /// Nothing is mapped in the range. The implementer chooses the entry sizes.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) for page-table memory. Nothing of the range is mapped then.
+    /// `NoMemory` (ENOMEM) if page-table memory ran out. An error leaves the whole range unmapped.
     fn iommu_map(
         &self,
         dev: Self::Device,
@@ -303,42 +303,43 @@ pub trait Iommu: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Removes a range from the device's page table: one that was mapped whole, possibly by
-    /// several calls, or with gaps.
+    /// Removes a range from the device's page table. Several calls may have mapped the range, and it may
+    /// have gaps.
     ///
     /// # Errors
-    /// The hardware's error. The device may go on reaching part of the range, so the layer
-    /// never gives its addresses out again, nor frees or unpins memory that lay there
+    /// The hardware's error. The device may still reach part of the range. The layer therefore never reuses
+    /// the range's addresses, and never frees or unpins memory that was mapped there
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
     fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
         let _ = (dev, iova, len);
         Err(Error::Unsupported)
     }
 
-    /// Makes removals seen by the device: afterwards accesses there fault.
+    /// Flushes removed entries from the device's translation buffer. Later accesses to their addresses
+    /// fault.
     fn iommu_flush(&self, dev: Self::Device) {
         let _ = dev;
     }
 
-    /// Makes entries seen by the device that were added since the last call, where the hardware
-    /// keeps the absence of an entry.
+    /// Makes entries visible to the device that were added since the last call. Hardware that caches the
+    /// absence of an entry needs this call.
     ///
     /// # Errors
-    /// The hardware's error. The entries stay.
+    /// The hardware's error. The entries stay in the page table.
     fn iommu_map_done(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
         let _ = (dev, iova, len);
         Ok(())
     }
 
-    /// Whether addresses below 4 GiB are tried first for `dev`, as Linux does for PCI devices.
+    /// Returns whether `dev` gets addresses below 4 GiB first, as PCI devices do in Linux.
     fn prefers_low_iova(&self, dev: Self::Device) -> bool {
         let _ = dev;
         false
     }
 
-    /// Region `index` that is never given to `dev` as an address, both ends included; `None` past
-    /// the last. At most [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) count. Never
-    /// changes.
+    /// Returns reserved region `index` of `dev`, with its first and last address; `None` past the last
+    /// region. The layer never maps memory there, and refuses more than
+    /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) separate regions. The answer never changes.
     fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
         let _ = (dev, index);
         None
@@ -348,27 +349,27 @@ pub trait Iommu: PageSource {
     /// Memory that does not fill whole granules then bounces, and the device and its group are
     /// never flushed lazily. The answer never changes.
     ///
-    /// What shares a granule, but not a page, with its memory is kept from every device.
+    /// Bytes that share a granule, but not a page, with mapped memory are hidden from every device.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         let _ = dev;
         false
     }
 }
 
-/// Bouncing: copies for devices that do not reach the memory itself.
+/// Bouncing: copies of memory for devices that do not reach the memory itself.
 pub trait Bounce: PageSource {
-    /// The memory for bouncing, if there is any. Never changes.
+    /// Returns the memory for bouncing; `None` if there is none. The answer never changes.
     fn bounce_pool(&self) -> Option<BouncePool> {
         None
     }
 
-    /// Longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
+    /// Returns the longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
     fn bounce_run_bytes(&self) -> u64 {
         u64::MAX
     }
 
-    /// Whether `dev` is kept from a physical range by more than its mask (private memory of a
-    /// confidential machine).
+    /// Returns whether `dev` cannot access a range for a reason other than its mask. An example is private
+    /// memory of a confidential machine.
     fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
         let _ = (dev, segment);
         false
@@ -398,7 +399,7 @@ pub trait Bounce: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Zeroes `len` bytes of the bounce pool, as the CPU and devices see it.
+    /// Zeroes `len` bytes of the bounce pool, for the CPU and for devices.
     ///
     /// # Context
     /// Does not sleep.
@@ -414,7 +415,7 @@ pub trait Bounce: PageSource {
 pub trait UserPages {
     /// The memory of some program.
     type User: Clone;
-    /// Pinned user memory. [`unpin_user`](Self::unpin_user) releases it.
+    /// Pinned user memory, which [`unpin_user`](Self::unpin_user) releases.
     type Pinned;
 
     /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
@@ -432,12 +433,12 @@ pub trait UserPages {
         Err(Error::Unsupported)
     }
 
-    /// Ends a pin; `dirty` if a device wrote to it.
+    /// Ends a pin. `dirty` means that a device wrote to the memory.
     fn unpin_user(&self, pinned: Self::Pinned, dirty: bool) {
         let _ = (pinned, dirty);
     }
 
-    /// Physical run `index` of pinned memory, in order; `None` past the last.
+    /// Returns physical run `index` of pinned memory, in order; `None` past the last run.
     ///
     /// The first run starts at `addr`'s offset in its page; the runs cover exactly the length.
     fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment> {
@@ -445,25 +446,25 @@ pub trait UserPages {
         None
     }
 
-    /// Returns whether the pinned bytes are still the memory at `addr` of `user`.
+    /// Returns whether `addr` of `user` still has the pinned memory.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false
     }
 }
 
-/// The CPU's own view of memory, and programs' views of it. A host without says
-/// `type Vmap = (); type Mmap = ();`.
+/// The CPU's own view of memory, and programs' views of it. A host without views writes `type Vmap = ();
+/// type Mmap = ();`.
 ///
 /// # Context
 /// May sleep.
 pub trait KernelViews: PageSource + Caches {
-    /// A mapping for the CPU. [`vunmap`](Self::vunmap) releases it.
+    /// A mapping for the CPU, which [`vunmap`](Self::vunmap) releases.
     type Vmap;
     /// A description of memory that a front end can map into a program.
     type Mmap;
 
-    /// Maps physical runs for the CPU, one behind the other.
+    /// Maps physical runs for the CPU, at consecutive addresses.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM); `NoSuchMemory` (ENXIO) for runs that have no CPU address; `Unsupported`
@@ -473,29 +474,30 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Drops a CPU mapping.
+    /// Removes a CPU mapping.
     fn vunmap(&self, vmap: Self::Vmap) {
         let _ = vmap;
     }
 
-    /// Returns the bytes of a CPU mapping in place, if they are contiguous and stay valid while the
-    /// mapping lives. They are atomic because devices and programs may write them at any time.
+    /// Returns the bytes of a CPU mapping without a copy; `None` unless they are contiguous and stay valid
+    /// while the mapping exists. The bytes are atomic because devices and programs may write them at any
+    /// time.
     fn vmap_bytes<'a>(&'a self, vmap: &'a Self::Vmap) -> Option<&'a [AtomicU8]> {
         let _ = vmap;
         None
     }
 
-    /// Copies bytes from `offset` on out of a CPU mapping.
+    /// Copies bytes out of a CPU mapping, from `offset` on.
     ///
     /// # Errors
-    /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) where it is read in
-    /// another way.
+    /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) if mappings cannot be read
+    /// through this interface.
     fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
 
-    /// Copies bytes to `offset` on in a CPU mapping.
+    /// Copies bytes into a CPU mapping, from `offset` on.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
@@ -524,15 +526,15 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Takes part of a device's own memory (that which was declared for it) into use, zeroed.
+    /// Takes part of a device's declared coherent memory into use, and zeroes it.
     ///
     /// # Errors
-    /// As [`zero`](Self::zero). The part is not in use then.
+    /// As [`zero`](Self::zero). After an error, the part is not in use.
     fn claim_physical(&self, range: Segment) -> Result<(), Error> {
         self.zero(range, Caching::Uncached)
     }
 
-    /// A part that was claimed is no longer in use.
+    /// Ends the use of a claimed part of a device's coherent memory.
     fn release_physical(&self, range: Segment) {
         let _ = range;
     }
@@ -562,21 +564,19 @@ pub trait KernelViews: PageSource + Caches {
 
 /// A host of the mapping layer: all traits of this module.
 ///
-/// It is implemented for every type that has them; [`without!`](crate::without) implements those that
-/// a host lacks.
+/// Every type with all these traits is a `Platform`; [`without!`](crate::without) implements the traits
+/// that a host lacks.
 pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
 
 impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
 
-/// Declares which of [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`] a host
-/// lacks.
+/// Declares which traits a host lacks: [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`], [`KernelViews`].
 ///
-/// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list
-/// and implement the trait; nothing else changes. Calls that need a missing trait are refused, or
-/// do nothing.
+/// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list and
+/// implement the trait; nothing else changes. Calls that need a missing ability are refused, or do nothing.
 ///
 /// # Examples
-/// A host with pages and views of them. The crate's README has one in full.
+/// A host with pages and CPU views of them. The crate's README has a complete host.
 /// ```
 /// # use vb3_dma::{DeviceInfo, Error, KernelViews, Mapper, PageRequest, PageSource, Segment};
 /// struct Host;

@@ -1,27 +1,27 @@
-//! The vocabulary: directions, attributes, segments and a device's limits.
+//! Types of the interfaces: directions, attributes, segments and a device's limits.
 
 use crate::{DmaAddr, PhysAddr};
 use bitflags::bitflags;
 
-/// Which way the bytes go. There is no "none".
+/// Direction of transfer between the CPU and a device. There is no "none".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The device reads what the CPU wrote.
     ToDevice,
     /// The CPU reads what the device wrote.
     FromDevice,
-    /// Both.
+    /// Device and CPU both read what the other wrote.
     Bidirectional,
 }
 
 impl Direction {
-    /// Whether the device may write to the memory.
+    /// Returns whether the device may write to the memory.
     #[must_use]
     pub const fn device_writes(self) -> bool {
         matches!(self, Self::FromDevice | Self::Bidirectional)
     }
 
-    /// Whether the device may read from the memory.
+    /// Returns whether the device may read from the memory.
     #[must_use]
     pub const fn device_reads(self) -> bool {
         matches!(self, Self::ToDevice | Self::Bidirectional)
@@ -35,29 +35,29 @@ pub enum SegmentMode {
     /// reported segments. With [`Attrs::ONE_RUN`], a failure to make one run is an error.
     #[default]
     Contiguous,
-    /// Segment for segment what Linux reports, gaps included. (What Linux maps behind a segment
-    /// to fill such a gap stays unmapped here.)
+    /// The same segments that Linux reports, including gaps. Linux maps other memory in a gap; here, the
+    /// gap stays unmapped.
     Compatible,
 }
 
 /// When a removed translation is flushed out of the device's translation buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FlushPolicy {
-    /// At once.
+    /// At once, with the removal.
     #[default]
     Strict,
-    /// Many ranges at a time. Until the flush, a device can reach unmapped memory, and the
-    /// addresses are not reused. No memory returns to its owner before: freeing an allocation, or a
-    /// table of pinned or the caller's own memory, flushes first.
+    /// Later, for many ranges at a time. Until the flush, a device can reach unmapped memory, and the
+    /// addresses are not reused. No memory returns to its owner before the flush: freeing an allocation, or
+    /// a table of pinned or the caller's own memory, flushes first.
     Lazy,
 }
 
-/// For whom a cache synchronisation hands memory over.
+/// Receiver of a hand-over of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncFor {
     /// The device is about to use the memory: written lines are cleaned.
     Device,
-    /// The CPU is about to use it: stale lines are invalidated.
+    /// The CPU is about to use the memory: stale lines are invalidated.
     Cpu,
 }
 
@@ -66,17 +66,17 @@ pub enum SyncFor {
 pub enum Coherency {
     /// Device and CPU always see the same bytes.
     Coherent,
-    /// Handing memory over needs cache maintenance.
+    /// A hand-over between device and CPU needs cache maintenance.
     NonCoherent,
 }
 
-/// Which memory a device uses, protected or not. The CPU cannot read what is protected.
+/// Whether a device uses protected memory, which the CPU cannot read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protected {
     /// Only unprotected memory.
     #[default]
     Never,
-    /// Both.
+    /// Protected and unprotected memory.
     Also,
     /// Only protected memory.
     Only,
@@ -101,46 +101,46 @@ bitflags! {
         const SKIP_CPU_SYNC = 1 << 1;
         /// A write-combined CPU mapping is wanted.
         const WRITE_COMBINE = 1 << 2;
-        /// Physically contiguous memory even behind an IOMMU.
+        /// Allocates physically contiguous memory even behind an IOMMU.
         const FORCE_CONTIGUOUS = 1 << 3;
-        /// Single pages are good enough; do not work for large ones.
+        /// Single pages suffice; the allocator need not try for large ones.
         const ALLOC_SINGLE_PAGES = 1 << 4;
         /// A failure is expected; do not warn.
         const NO_WARN = 1 << 5;
-        /// The physical address is no RAM: never synced, never bounced.
+        /// The physical addresses are not RAM. The layer never syncs or bounces them.
         const MMIO = 1 << 6;
         /// Fail rather than bounce or sync.
         const REQUIRE_COHERENT = 1 << 7;
-        /// Fail rather than bounce; cache maintenance is fine. For mappings that several holders
-        /// keep for long.
+        /// Fail rather than bounce; cache maintenance is fine. For long-lived mappings of memory that
+        /// several devices share.
         const NO_BOUNCE = 1 << 8;
-        /// Fail rather than show the device anything but one run of addresses without gaps.
+        /// Fail unless the device sees one run of addresses without gaps.
         const ONE_RUN = 1 << 9;
     }
 }
 
-/// What stands behind a segment.
+/// Kind of memory that a segment describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SegmentKind {
     /// Ordinary pages of RAM.
     Pages,
-    /// A physical range without pages behind it (device SRAM, a carve-out, a BAR).
+    /// A physical range without pages (device SRAM, a carve-out, a BAR).
     Physical,
 }
 
-/// A run of physically contiguous memory, the CPU's side of a scatter table.
+/// A run of physically contiguous memory, an entry of a scatter table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Segment {
-    /// First byte.
+    /// Address of the first byte.
     pub addr: PhysAddr,
     /// Length in bytes, not zero.
     pub len: u64,
-    /// What stands behind it.
+    /// Kind of memory.
     pub kind: SegmentKind,
 }
 
 impl Segment {
-    /// A run of ordinary pages of RAM.
+    /// Returns a run of ordinary pages of RAM.
     #[must_use]
     pub const fn pages(addr: PhysAddr, len: u64) -> Self {
         let kind = SegmentKind::Pages;
@@ -148,10 +148,10 @@ impl Segment {
     }
 }
 
-/// A run of addresses as a device sees it, the device's side of a scatter table.
+/// A run of addresses that a device uses, an entry of a mapped scatter table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DmaSegment {
-    /// First byte.
+    /// Address of the first byte.
     pub addr: DmaAddr,
     /// Length in bytes, not zero.
     pub len: u64,
@@ -160,21 +160,21 @@ pub struct DmaSegment {
 /// Addresses and segments that a device can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Highest address the device can put on its bus; of any value, as Linux takes DMA masks
+    /// Highest address that the device can put on its bus. As in Linux, it need not be `2^n - 1`
     /// (`drivers/media/platform/qcom/venus/core.c` has `0xddc00000 - 1`).
     pub mask: u64,
     /// Longest segment in bytes.
     pub max_segment: u64,
     /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones for none).
     pub boundary: u64,
-    /// Maximum number of segments in one table. A device that takes one alone is refused memory that its
-    /// other limits would split.
+    /// Maximum number of segments in one table. If this is 1, memory that the other limits would split is
+    /// refused.
     pub max_segments: u32,
 }
 
 impl Limits {
-    /// Whether memory can meet them at all: there is a segment, which has a byte, and `boundary` is
-    /// `2^n - 1` of at least one bit.
+    /// Returns whether memory can meet the limits at all: the maxima are not zero, and `boundary` is `2^n -
+    /// 1` with `n` at least 1.
     #[must_use]
     pub const fn is_valid(&self) -> bool {
         let block = self.boundary.wrapping_add(1);
@@ -184,8 +184,7 @@ impl Limits {
             && self.boundary & block == 0
     }
 
-    /// Alignment that `len` bytes need to form one segment for a single-segment device; 1 if any
-    /// address does, or none.
+    /// Returns the alignment that `len` bytes need to form one segment for a single-segment device, else 1.
     #[must_use]
     pub fn block_align(&self, len: u64) -> u64 {
         match (
@@ -199,7 +198,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Linux's defaults: 32-bit mask, 64 KiB segments, no boundary.
+    /// Returns Linux's defaults: 32-bit mask, 64 KiB segments, no boundary.
     fn default() -> Self {
         Self {
             mask: u64::from(u32::MAX),

@@ -1,4 +1,4 @@
-//! The fake as a platform.
+//! Implementation of the host's traits for the fake.
 
 use super::{DIRT, Entry, Fake, PAGE};
 use crate::{
@@ -10,10 +10,10 @@ use std::collections::btree_map::Entry as Slot;
 use std::vec;
 use std::vec::Vec;
 
-/// Pages: all apart from each other, or one run.
+/// Allocated pages: pieces that are not adjacent, or one run.
 #[derive(Debug)]
 pub struct FakePages {
-    /// First byte and bytes of each run.
+    /// Address and length in bytes of each run.
     pub runs: Vec<(u64, u64)>,
     pub(super) granule: u64,
 }
@@ -159,7 +159,7 @@ impl Iommu for Fake {
             let entry = Entry { phys, prot };
             let before = state.table.insert((dev, at), entry);
             assert_eq!(before, None, "{at:#x} mapped twice");
-            // The device has looked at once, and an older translation wins.
+            // The device caches the entry at once. If it holds an older translation, it keeps that.
             match state.tlb.entry((dev, at)) {
                 Slot::Occupied(_) => state.stale_reuse.push(at),
                 Slot::Vacant(slot) => {
@@ -248,7 +248,7 @@ impl Bounce for Fake {
 
 impl KernelViews for Fake {
     type Vmap = FakeVmap;
-    /// The physical range a program would see.
+    /// The address and length of the physical range that a program would see.
     type Mmap = (u64, u64);
 
     fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<FakeVmap, Error> {

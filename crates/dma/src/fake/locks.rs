@@ -1,4 +1,4 @@
-//! Locks for threads.
+//! Locks for tests with threads.
 
 use crate::{Lock, Locks};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -26,7 +26,7 @@ impl<T> Lock<T> for MutexLock<T> {
     }
 }
 
-/// Mutexes that count, for the whole process, what all threads do with them.
+/// Mutexes with counters of their use by all threads of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct CountedLocks;
 
@@ -39,19 +39,19 @@ static HELD: AtomicU64 = AtomicU64::new(0);
 static CONTENDED: AtomicU64 = AtomicU64::new(0);
 
 impl CountedLocks {
-    /// Counts the locks that were taken so far.
+    /// Returns how often any of the locks was taken so far.
     #[must_use]
     pub fn taken() -> u64 {
         TAKEN.load(SeqCst)
     }
 
-    /// Counts the locks that are held now.
+    /// Returns the number of locks held now.
     #[must_use]
     pub fn held() -> u64 {
         HELD.load(SeqCst)
     }
 
-    /// Counts how often a thread wanted a lock that another one held.
+    /// Returns how often a thread waited for a lock that another thread held.
     #[must_use]
     pub fn contended() -> u64 {
         CONTENDED.load(SeqCst)

@@ -1,4 +1,4 @@
-//! Bytes: memory, and the lines that the CPU's cache has of it.
+//! Simulated memory, and the CPU's cache lines of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
@@ -8,7 +8,7 @@ use std::vec::Vec;
 pub const PAGE: u64 = 4096;
 /// Bytes of a cache line.
 pub const LINE: u64 = 64;
-/// What memory holds before anybody has zeroed it.
+/// Value of every byte of memory that was never zeroed, or was freed.
 pub const DIRT: u8 = 0xa5;
 
 /// A line of the CPU's cache.
@@ -18,17 +18,17 @@ struct Line {
     is_dirty: bool,
 }
 
-/// Memory, with a write-back cache in front of it unless every device snoops.
+/// Memory, with a write-back cache in front unless every device snoops.
 #[derive(Debug)]
 pub(super) struct CachedMemory {
     pages: BTreeMap<u64, Vec<u8>>,
     lines: BTreeMap<u64, Line>,
-    /// Pages that the CPU reaches past its cache.
+    /// Pages that the CPU accesses without its cache.
     uncached: BTreeSet<u64>,
     has_cache: bool,
 }
 
-/// Calls `part` with the pieces of a range that lie in one block of `block` bytes each.
+/// Calls `part` for each piece of a range, divided at multiples of `block` bytes.
 fn pieces(addr: u64, len: u64, block: u64, mut part: impl FnMut(u64, core::ops::Range<usize>)) {
     let mut done = 0;
     while done < len {
@@ -49,7 +49,7 @@ impl CachedMemory {
         }
     }
 
-    /// Sets whether the CPU reaches whole pages through its cache.
+    /// Sets whether the CPU accesses whole pages through its cache.
     pub(super) fn set_cached(&mut self, addr: u64, len: u64, is_cached: bool) {
         for page in (addr..addr + len).step_by(PAGE as usize) {
             if is_cached {
@@ -69,7 +69,7 @@ impl CachedMemory {
         self.pages.entry(addr & !(PAGE - 1)).or_insert_with(dirt)
     }
 
-    /// Reads memory itself, as a device does that does not snoop.
+    /// Reads memory, not the cache, like a device that does not snoop.
     pub(super) fn read(&mut self, addr: u64, len: u64) -> Vec<u8> {
         let mut out = vec![0; len as usize];
         pieces(addr, len, PAGE, |at, range| {
@@ -80,7 +80,7 @@ impl CachedMemory {
         out
     }
 
-    /// Writes memory itself. Lines that the CPU has stay as they are.
+    /// Writes memory, not the cache. The CPU's lines do not change.
     pub(super) fn write(&mut self, addr: u64, data: &[u8]) {
         pieces(addr, data.len() as u64, PAGE, |at, range| {
             let start = (at % PAGE) as usize;
@@ -99,7 +99,7 @@ impl CachedMemory {
         self.lines.get_mut(&first).expect("just put there")
     }
 
-    /// Reads as the CPU does: what its cache has, wins.
+    /// Reads as the CPU does: from its cache, which fetches missing lines.
     pub(super) fn cpu_read(&mut self, addr: u64, len: u64) -> Vec<u8> {
         let mut out = vec![0; len as usize];
         pieces(addr, len, LINE, |at, range| {
@@ -114,7 +114,7 @@ impl CachedMemory {
         out
     }
 
-    /// Writes as the CPU does: into its cache.
+    /// Writes as the CPU does: into its cache, not to memory.
     pub(super) fn cpu_write(&mut self, addr: u64, data: &[u8]) {
         pieces(addr, data.len() as u64, LINE, |at, range| {
             if !self.is_cached(at) {
@@ -128,7 +128,7 @@ impl CachedMemory {
         });
     }
 
-    /// Bytes of a range that the CPU's cache and memory hold differently.
+    /// Returns the number of bytes that differ between the CPU's cache and memory.
     pub(super) fn stale(&mut self, addr: u64, len: u64) -> u64 {
         let memory = self.read(addr, len);
         let differ = |(at, byte): (u64, &u8)| {
@@ -154,14 +154,14 @@ impl CachedMemory {
         }
     }
 
-    /// Writes dirty lines back completely, also over bytes that a device wrote meanwhile.
+    /// Writes whole dirty lines back, even over bytes that a device wrote meanwhile.
     pub(super) fn clean(&mut self, addr: u64, len: u64) {
         for at in self.lines_of(addr, len) {
             self.write_back(at);
         }
     }
 
-    /// Drops lines with the CPU's bytes in them. Lines that lie only partly inside are written back
+    /// Drops lines, which loses the CPU's writes in them. Lines partly outside the range are written back
     /// first.
     pub(super) fn invalidate(&mut self, addr: u64, len: u64) {
         for at in self.lines_of(addr, len) {
@@ -182,7 +182,7 @@ impl CachedMemory {
         }
     }
 
-    /// Sets memory and drops what the cache has of it: for memory that changes hands.
+    /// Sets memory and drops its cache lines, for memory that changes its owner.
     pub(super) fn set(&mut self, addr: u64, data: &[u8]) {
         for at in self.lines_of(addr, data.len() as u64) {
             self.lines.remove(&at);

@@ -1,16 +1,16 @@
-//! A host that hurts on purpose, for tests: of this crate, of code above it, of drivers.
+//! A host with hostile behaviour, for tests of this crate, of code above it and of drivers.
 //!
 //! * Its caches go stale. Lines are 64 bytes. The CPU's bytes reach memory when a line is cleaned
 //!   or evicted; invalidating a line loses them.
-//! * Its devices keep every translation they were ever offered until a flush, obey protection, and
-//!   put no address on the bus beyond their mask.
-//! * Its memory keeps the last user's bytes until it is zeroed.
-//! * Any call that may fail can be made to.
+//! * Its devices keep every translation until a flush, obey protection, and put no address on the bus
+//!   beyond their mask.
+//! * Its memory holds a pattern, not zeroes, if it was freed or never zeroed.
+//! * A test can make any fallible call fail.
 //!
-//! It is `Send` and `Sync`: several threads may map at the same time.
+//! The host is `Send` and `Sync`: several threads may map at the same time.
 //!
 //! # Examples
-//! A driver that forgets to hand memory over, found without hardware:
+//! Finding a driver that forgets a hand-over, without hardware:
 //! ```
 //! use vb3_dma::fake::{Setup, ram};
 //! use vb3_dma::{Attrs, Direction, DmaOps, SyncFor};
@@ -50,11 +50,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
-/// Where RAM begins.
+/// Physical address at which RAM begins, unless a `Setup` sets another.
 pub const RAM: u64 = 0x1_0000_0000;
-/// Where the bounce pool lies unless a [`Setup`] says otherwise.
+/// Physical address of the bounce pool, unless a [`Setup`] sets another address.
 pub const POOL: u64 = 0x8000_0000;
-/// Where memory without pages lies.
+/// Physical address of memory without pages.
 pub const SRAM: u64 = 0x4000_0000;
 
 /// Configuration of a test: a host and its devices.
@@ -62,49 +62,50 @@ pub const SRAM: u64 = 0x4000_0000;
 pub struct Setup {
     /// Addresses and segments that a device can use.
     pub limits: Limits,
-    /// Their I/O address space, if they are behind an IOMMU.
+    /// The devices' I/O address space; `None` without an IOMMU.
     pub iommu: Option<IommuInfo>,
-    /// When their memory bounces.
+    /// When the devices' memory bounces.
     pub bounce: BounceMode,
     /// Bytes of the bounce pool; 0 for none.
     pub pool_bytes: u64,
-    /// Longest run of it, in bytes.
+    /// Longest run of the bounce pool that a segment can take, in bytes.
     pub run_bytes: u64,
-    /// Whether they are untrusted.
+    /// Whether the devices are untrusted.
     pub untrusted: bool,
-    /// Devices that are trusted all the same, by number.
+    /// Numbers of the devices that are trusted although `untrusted` is set.
     pub trusted: Vec<u32>,
     /// Whether addresses below 4 GiB are tried first.
     pub low_first: bool,
-    /// Addresses that are never given out: first and last.
+    /// Reserved I/O addresses, each range by its first and last address.
     pub reserved: Vec<(u64, u64)>,
-    /// Whether they see the CPU's cache. If not, there is one.
+    /// Whether the devices see the CPU's cache. The fake has a cache only if some device does not.
     pub coherency: Coherency,
-    /// Where the bounce pool lies.
+    /// Physical address of the bounce pool.
     pub pool_base: u64,
-    /// What memory for no device is made of, bytes.
+    /// Size in bytes of the pieces of memory for no device.
     pub unmapped_granule: u64,
-    /// The host only allocates single pages.
+    /// Whether the host allocates single pages only, even if a request wants larger pieces.
     pub small_pieces: bool,
-    /// What addresses of the devices must be multiples of, bytes.
+    /// Alignment in bytes that the devices need for addresses.
     pub align: u64,
-    /// Bytes of a cache line, as the devices' buffers must respect it.
+    /// Bytes of a cache line, to which the devices' buffers must be aligned.
     pub cache_alignment: u64,
-    /// Where RAM begins. With 0, the first allocation lies at address zero.
+    /// Physical address at which RAM begins. With 0, the first allocation lies at address zero.
     pub ram_base: u64,
-    /// How many devices there are, by number from 0.
+    /// Number of devices. They are numbered from 0.
     pub devices: u32,
-    /// Which of them share the page table of device 0.
+    /// Numbers of the devices that share the page table of device 0.
     pub grouped: Vec<u32>,
-    /// The number of each, as [`PageSource::device_number`](crate::PageSource::device_number) tells
-    /// it; none where it is empty.
+    /// The devices' indices for [`PageSource::device_number`](crate::PageSource::device_number). If empty,
+    /// devices have no index.
     pub numbers: Vec<usize>,
-    /// Devices unlike the rest, by number. Of each, only the fields that describe a device count.
+    /// Setups of devices that differ from the others, by device number. Only fields that describe a device
+    /// are used.
     pub others: BTreeMap<u32, Setup>,
 }
 
 impl Setup {
-    /// A device that reaches all memory at its own addresses.
+    /// Returns a setup with one device that reaches all memory at physical addresses.
     #[must_use]
     pub fn direct() -> Self {
         Self {
@@ -135,7 +136,7 @@ impl Setup {
         }
     }
 
-    /// The same with devices that do not see the CPU's cache.
+    /// Returns the setup with devices that do not see the CPU's cache.
     #[must_use]
     pub fn non_coherent(self) -> Self {
         Self {
@@ -144,7 +145,7 @@ impl Setup {
         }
     }
 
-    /// The same with an IOMMU that has pages of this size.
+    /// Returns the setup with an IOMMU that has pages of this size. No effect without an IOMMU.
     #[must_use]
     pub fn granule(mut self, granule: u64) -> Self {
         if let Some(iommu) = &mut self.iommu {
@@ -153,7 +154,7 @@ impl Setup {
         self
     }
 
-    /// A device behind an IOMMU with addresses of so many bits.
+    /// Returns a setup with a device behind an IOMMU with addresses of `bits` bits.
     #[must_use]
     pub fn iommu(bits: u32) -> Self {
         Self {
@@ -166,7 +167,7 @@ impl Setup {
         }
     }
 
-    /// One behind an IOMMU that is not trusted, with a bounce pool of 64 pages.
+    /// Returns a setup with an untrusted device behind an IOMMU, and a bounce pool of 64 pages.
     #[must_use]
     pub fn untrusted() -> Self {
         Self {
@@ -177,7 +178,7 @@ impl Setup {
         }
     }
 
-    /// One that reaches 32 bits, with a bounce pool.
+    /// Returns a setup with a device that reaches 32-bit addresses, and a bounce pool.
     #[must_use]
     pub fn narrow(pool_bytes: u64) -> Self {
         Self {
@@ -192,7 +193,7 @@ impl Setup {
         }
     }
 
-    /// The same with a device unlike the rest.
+    /// Returns the setup with a device that differs from the others.
     #[must_use]
     pub fn with_device(mut self, number: u32, device: Self) -> Self {
         self.others.insert(number, device);
@@ -204,33 +205,33 @@ impl Setup {
         all.any(|device| device.coherency == Coherency::NonCoherent)
     }
 
-    /// A mapping layer over this host.
+    /// Makes a mapper over a fake host with this setup.
     ///
     /// # Panics
-    /// If the setup makes none: a bounce pool that is not of whole pages.
+    /// If the setup is invalid, such as a bounce pool that is not whole pages.
     #[must_use]
     pub fn mapper(self) -> Mapper<Fake> {
         Mapper::new(Fake::new(self)).expect("a setup that can be")
     }
 }
 
-/// An entry of a page table.
+/// An entry of the fake's page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where the page leads.
+    /// Physical address of the page.
     pub phys: u64,
     /// Accesses that the device may make.
     pub prot: Prot,
 }
 
-/// The host.
+/// A fake host, made from a setup.
 #[derive(Debug)]
 pub struct Fake {
     setup: Setup,
     state: Mutex<State>,
 }
 
-/// By page table and address.
+/// Page-table entries by the number of the table's device and the I/O address.
 type Entries = BTreeMap<(u32, u64), Entry>;
 
 #[derive(Debug)]
@@ -242,7 +243,7 @@ struct State {
     vmaps: u64,
     pins: u64,
     table: Entries,
-    /// What devices have in their translation buffers: everything they could have.
+    /// Entries in the devices' translation buffers: every entry since the last flush.
     tlb: Entries,
     stale_reuse: Vec<u64>,
     freed_in_reach: Vec<u64>,
@@ -256,7 +257,7 @@ struct State {
 }
 
 impl Fake {
-    /// A host of this kind.
+    /// Makes a host from a setup.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let state = Mutex::new(State {
@@ -285,7 +286,7 @@ impl Fake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes call `n` from now fail, of those that may; `None` for none.
+    /// Makes fallible call `n`, counted from 0 from now on, fail; `None` makes no call fail.
     pub fn fail(&self, n: Option<u64>) {
         let mut state = self.state();
         (state.fail_at, state.calls, state.hits) = (n, 0, 0);
@@ -296,7 +297,7 @@ impl Fake {
         self.state().unmap_fails = fails;
     }
 
-    /// Calls that may fail, since [`fail`](Self::fail), and how many of them did.
+    /// Returns the number of fallible calls since [`fail`](Self::fail), and how many of them failed.
     #[must_use]
     pub fn calls_and_failures(&self) -> (u64, u64) {
         let state = self.state();
@@ -328,7 +329,7 @@ impl Fake {
         bytes.flat_map(|at| self.peek(at, 1)).collect()
     }
 
-    /// Counts the bytes that the CPU's cache and memory hold differently.
+    /// Returns the number of bytes that differ between the CPU's cache and memory.
     #[must_use]
     pub fn stale(&self, memory: &[Segment]) -> u64 {
         let mut state = self.state();
@@ -338,12 +339,12 @@ impl Fake {
         parts.sum()
     }
 
-    /// The CPU's cache writes back and drops all its lines, as it may at any time.
+    /// Makes the CPU's cache write back and drop all its lines, as it may at any time.
     pub fn evict(&self) {
         self.state().memory.evict();
     }
 
-    /// Translates an address as device 0 does, also with stale entries of its translation buffer.
+    /// Translates an address as device 0 does, even with stale entries of its translation buffer.
     #[must_use]
     pub fn reach(&self, addr: DmaAddr) -> Option<u64> {
         self.reach_for(0, addr, Prot::empty())
@@ -371,7 +372,7 @@ impl Fake {
         self.of(dev).coherency == Coherency::Coherent
     }
 
-    /// Whose page table a device uses.
+    /// Returns the number of the device whose page table `dev` uses.
     fn table_of(&self, dev: u32) -> u32 {
         if self.setup.grouped.contains(&dev) {
             0
@@ -380,7 +381,7 @@ impl Fake {
         }
     }
 
-    /// Where the parts of a device's access lie, page by page.
+    /// Returns address and length of each page's part of a device's access; `None` for a fault.
     fn parts(&self, dev: u32, addr: DmaAddr, len: u64, access: Prot) -> Option<Vec<(u64, u64)>> {
         let (mut list, mut done) = (Vec::new(), 0);
         while done < len {
@@ -392,13 +393,13 @@ impl Fake {
         Some(list)
     }
 
-    /// Reads `len` bytes as device 0 does; `None` is a fault.
+    /// Reads `len` bytes as device 0 does; `None` means a fault.
     #[must_use]
     pub fn dev_read(&self, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         self.dev_read_as(0, addr, len)
     }
 
-    /// Reads `len` bytes as a device does; `None` is a fault.
+    /// Reads `len` bytes as device `dev` does; `None` means a fault.
     #[must_use]
     pub fn dev_read_as(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let parts = self.parts(dev, addr, len, Prot::READ)?;
@@ -412,13 +413,13 @@ impl Fake {
         Some(read.flatten().collect())
     }
 
-    /// Writes as device 0 does; `None` is a fault.
+    /// Writes as device 0 does; `None` means a fault.
     #[must_use]
     pub fn dev_write(&self, addr: DmaAddr, data: &[u8]) -> Option<()> {
         self.dev_write_as(0, addr, data)
     }
 
-    /// Writes as a device does; `None` is a fault.
+    /// Writes as device `dev` does; `None` means a fault.
     #[must_use]
     pub fn dev_write_as(&self, dev: u32, addr: DmaAddr, data: &[u8]) -> Option<()> {
         let mut done = 0;
@@ -434,14 +435,13 @@ impl Fake {
         Some(())
     }
 
-    /// Returns the physical pages that devices reach, also through stale entries of their
-    /// translation buffers.
+    /// Returns the physical pages that devices reach, even through stale entries of translation buffers.
     #[must_use]
     pub fn reached(&self) -> BTreeSet<u64> {
         self.state().tlb.values().map(|entry| entry.phys).collect()
     }
 
-    /// The page table of device 0.
+    /// Returns the page table of device 0, by I/O address.
     #[must_use]
     pub fn table(&self) -> BTreeMap<u64, Entry> {
         let state = self.state();
@@ -455,32 +455,32 @@ impl Fake {
         self.state().stale_reuse.clone()
     }
 
-    /// Pages that were freed while a device could still reach them.
+    /// Returns the pages that were freed while a device could still reach them.
     #[must_use]
     pub fn freed_in_reach(&self) -> Vec<u64> {
         self.state().freed_in_reach.clone()
     }
 
-    /// Flushes so far.
+    /// Returns the number of IOMMU flushes so far.
     #[must_use]
     pub fn flushes(&self) -> u64 {
         self.state().flushes
     }
 
-    /// Pages that are given out.
+    /// Returns the number of pages allocated now.
     #[must_use]
     pub fn pages_out(&self) -> u64 {
         self.state().pages_out
     }
 
-    /// Mappings of the CPU, and pins, that are given out.
+    /// Returns the numbers of CPU mappings and of pins that exist now.
     #[must_use]
     pub fn vmaps_and_pins(&self) -> (u64, u64) {
         let state = self.state();
         (state.vmaps, state.pins)
     }
 
-    /// Nothing is given out: what a balanced run leaves.
+    /// Returns whether nothing is allocated, mapped or pinned, as after a balanced run.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let state = self.state();
@@ -503,7 +503,7 @@ impl State {
         )))
     }
 
-    /// A piece that touches none handed out before.
+    /// Takes a piece of memory that is adjacent to no other piece.
     fn take_piece(&mut self, granule: u64) -> u64 {
         let free = self.free_pages.get_mut(&granule).and_then(Vec::pop);
         let piece = free.unwrap_or_else(|| self.take_new(granule, granule));
@@ -518,7 +518,7 @@ impl State {
     }
 }
 
-/// The addresses of bytes of scattered memory, from byte `offset` on.
+/// Returns the address of each byte of scattered memory, from byte `offset` on.
 fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
     let all = memory
         .iter()
@@ -526,13 +526,13 @@ fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
     all.skip(offset as usize)
 }
 
-/// Pages of RAM that start at `offset` bytes into a part of it that is never given out.
+/// Returns pages of RAM at byte `offset` of a part of RAM that is never allocated.
 #[must_use]
 pub fn ram(offset: u64, len: u64) -> Segment {
     Segment::pages(PhysAddr::new(RAM + 0x1000_0000 + offset), len)
 }
 
-/// Memory without pages.
+/// Returns memory without pages, at byte `offset` of it.
 #[must_use]
 pub fn sram(offset: u64, len: u64) -> Segment {
     Segment {

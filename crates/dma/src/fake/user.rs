@@ -1,26 +1,26 @@
-//! Memory of programs.
+//! Memory of programs, and pins of it.
 
 use super::{Fake, FakePages, PAGE, RAM, State};
 use crate::{Constraint, Error, PageSource as _, PhysAddr, Reason, Segment, UserPages};
 use std::vec;
 use std::vec::Vec;
 
-/// A program. The default one has all of RAM, at any address; one that
-/// [`Fake::add_user`] made has its memory at [`FakeUser::BASE`].
+/// A program. The default program has RAM at every address. A program that [`Fake::add_user`] made has its
+/// memory at [`FakeUser::BASE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FakeUser(Option<usize>);
 
 impl FakeUser {
-    /// Where the memory of a program begins.
+    /// Address at which a program's memory begins.
     pub const BASE: u64 = 0x1_0000;
 }
 
-/// Memory of one program: pages apart from each other.
+/// Memory of one program: pages that are not adjacent.
 #[derive(Debug)]
 pub(super) struct ProgramMemory {
     pages: Vec<u64>,
     read_only: bool,
-    /// Counts how often the program mapped something else there.
+    /// Number of times that the program mapped other memory at these addresses.
     version: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct FakePinned {
 }
 
 impl Fake {
-    /// Adds a program with `pages` pages of memory, apart from each other and zeroed.
+    /// Adds a program with `pages` zeroed pages of memory that are not adjacent.
     pub fn add_user(&self, pages: u64, read_only: bool) -> FakeUser {
         let mut state = self.state();
         let pages: Vec<u64> = (0..pages).map(|_| state.take_new(PAGE, PAGE)).collect();
@@ -50,7 +50,7 @@ impl Fake {
         FakeUser(Some(state.users.len() - 1))
     }
 
-    /// The program maps something else at the same addresses.
+    /// Simulates a program that maps other memory at its addresses.
     pub fn remap_user(&self, user: FakeUser) {
         let mut state = self.state();
         if let Some(memory) = user.0.and_then(|n| state.users.get_mut(n)) {
@@ -67,14 +67,15 @@ impl Fake {
         pages.into_iter().flatten().map(segment).collect()
     }
 
-    /// Makes every pin fail with this errno; `None` for none.
+    /// Makes every pin fail with this errno; `None` lets pins succeed again.
     pub fn fail_pins(&self, errno: Option<i32>) {
         self.state().pin_errno = errno;
     }
 }
 
 impl State {
-    /// The runs behind a program's addresses, if all of them are there and may be used so.
+    /// Returns the runs behind a program's addresses; `None` if any is missing or not writable for
+    /// `writes`.
     fn runs(&self, user: FakeUser, addr: u64, len: u64, writes: bool) -> Option<Vec<(u64, u64)>> {
         let Some(number) = user.0 else {
             return Some(vec![(RAM + (addr & 0xfff_ffff), len)]);

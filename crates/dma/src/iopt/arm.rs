@@ -54,9 +54,9 @@ const MEMATTR_NORMAL_NC: u64 = 0b0101;
 /// Stage 2 `MemAttr`: Normal, outer and inner write-back.
 const MEMATTR_NORMAL_WB: u64 = 0b1111;
 
-/// Ignored bits of a table descriptor that hold the count: the low byte ...
+/// Ignored bits of a table descriptor that hold the count's low byte.
 const COUNT_LOW_SHIFT: u32 = 2;
-/// ... and the high one.
+/// Ignored bits of a table descriptor that hold the count's high byte.
 const COUNT_HIGH_SHIFT: u32 = 51;
 const COUNT: u64 = 0xff << COUNT_LOW_SHIFT | 0xff << COUNT_HIGH_SHIFT;
 
@@ -118,7 +118,7 @@ pub(super) const fn attributes(entry: u64) -> u64 {
     entry & !ADDR & !(VALID | TABLE_OR_PAGE)
 }
 
-/// Stage 1 has no write-only memory: permission to write includes permission to read.
+/// Returns a stage 1 leaf's attributes. Permission to write includes permission to read.
 pub(super) fn s1_attributes(prot: Prot) -> u64 {
     let mut entry = AF | NG | S1_XN | AP_UNPRIVILEGED;
     if !prot.contains(Prot::WRITE) {

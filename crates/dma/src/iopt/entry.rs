@@ -1,4 +1,4 @@
-//! What an entry says, in any format.
+//! Meaning of a page-table entry, in any format.
 
 use crate::PhysAddr;
 
@@ -10,7 +10,7 @@ pub(super) const ENTRY_SHIFT: u32 = 3;
 pub(super) enum Entry {
     Empty,
     Table(PhysAddr),
-    /// A page or block, by its address.
+    /// A page or block at this physical address.
     Leaf(u64),
     /// The entry has bits that the manual reserves.
     Malformed,

@@ -12,12 +12,11 @@ pub(super) const MAX_LEVELS: usize = 5;
 pub enum Format {
     /// Arm VMSAv8-64 stage 1, with a granule of 4, 16 or 64 KiB.
     ///
-    /// Has no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
+    /// The format has no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
     ArmLpaeS1,
     /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
     ///
-    /// Up to sixteen tables are concatenated at the root if that saves a level and prevents no
-    /// block.
+    /// Up to sixteen tables are concatenated at the root if that saves a level and rules out no block size.
     ArmLpaeS2,
     /// Intel VT-d second-stage tables of three, four or five levels.
     VtdSecondStage,
@@ -37,8 +36,8 @@ impl Format {
         }
     }
 
-    /// Returns the entry sizes for a smallest size of `1 << granule_bits`, as a mask; zero if the
-    /// format has no such granule.
+    /// Returns the mask of entry sizes for a granule of `1 << granule_bits`; 0 if the format has no such
+    /// granule.
     #[must_use]
     pub const fn page_sizes(self, granule_bits: u32) -> u64 {
         match (self, granule_bits) {
@@ -89,10 +88,10 @@ impl Format {
 /// Treatment of a table whose last entry is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmptyTables {
-    /// It is unlinked, and freed with the next [batch](super::PageTable::take_retired).
+    /// The table is unlinked, and freed with the next [batch](super::PageTable::take_retired).
     #[default]
     Free,
-    /// It stays and can be filled again. No larger block can replace it.
+    /// The table stays and can be filled again, but a larger block cannot replace it.
     Keep,
 }
 
@@ -114,7 +113,7 @@ pub struct Config {
 
 /// The shape of a table.
 ///
-/// Inside this module, levels are counted by height: zero is the last one walked.
+/// Inside this module, levels are counted by height. The last level of a walk has height zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
     pub(super) format: Format,
@@ -150,8 +149,8 @@ impl Geometry {
             Format::ArmLpaeS1 => arm_levels(config.input_bits, granule_bits, index_bits),
             Format::ArmLpaeS2 => {
                 let (levels, root) = arm_levels(config.input_bits, granule_bits, index_bits);
-                // A root of up to sixteen entries can be replaced by as many adjacent tables of the
-                // next level, which saves a level. Not if the root may have block entries.
+                // A root of up to sixteen entries can be replaced by as many adjacent tables of the next
+                // level, which saves a level. This is not done if the root may have block entries.
                 if levels > wanted.count_ones() && root <= 4 {
                     (levels - 1, root + index_bits)
                 } else {
@@ -214,7 +213,7 @@ impl Geometry {
         iova >> self.shift(height) & (self.entries(height) - 1)
     }
 
-    /// Returns the place of the entry for `iova` in a table of this height.
+    /// Returns the address of the entry for `iova` in a table of this height.
     pub(super) const fn entry_at(&self, table: PhysAddr, iova: u64, height: u32) -> PhysAddr {
         PhysAddr::new(table.get() | self.index(iova, height) << ENTRY_SHIFT)
     }
@@ -237,8 +236,7 @@ impl Geometry {
         self.max_leaf
     }
 
-    /// Returns how many entries, from that of `iova` on, lie in its table and cover at most `len`
-    /// bytes.
+    /// Returns the number of entries in one table, from that of `iova` on, that cover at most `len` bytes.
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
         let left = self.entries(height) - self.index(iova, height);
         left.min(len >> self.shift(height))
@@ -322,7 +320,7 @@ impl Geometry {
     }
 }
 
-/// Returns the levels of the supported adjusted guest address widths: 39, 48 and 57 bits.
+/// Returns the number of levels for the smallest sufficient guest address width: 39, 48 or 57 bits.
 const fn vtd_levels(input_bits: u32) -> u32 {
     match input_bits {
         0..=39 => 3,

@@ -1,4 +1,4 @@
-//! Mapping ranges.
+//! Mapping of address ranges in a page table.
 
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{Geometry, MAX_LEVELS};
@@ -35,9 +35,9 @@ struct FirstPart {
     run: u64,
 }
 
-/// Counts the tables that a request lacks, each once.
+/// Counts the missing tables of a request, each once.
 struct Missing {
-    /// For each height, the address range of the table that was counted last.
+    /// For each height, the number of the address range of the table counted last.
     last: [u64; MAX_LEVELS],
     count: u64,
 }
@@ -131,14 +131,15 @@ impl PageTable {
                     let run = self.empty_run(mem, path.end(), most);
                     return Ok(FirstPart { path, height, run });
                 }
-                // A table where a block would fit: an empty table is filled with smaller entries.
+                // A table exists where a block would fit. If it is empty, it is filled with smaller
+                // entries.
                 Entry::Table(_) if height > 0 => height -= 1,
                 Entry::Table(_) | Entry::Leaf(_) | Entry::Malformed => return Err(Error::Invalid),
             }
         }
     }
 
-    /// Returns the number of empty entries from `at` on, at most `most`. The first one is empty.
+    /// Returns the number of empty entries from `at` on, at most `most`. The first entry must be empty.
     fn empty_run<M: TableMemory + ?Sized>(&self, mem: &M, at: PhysAddr, most: u64) -> u64 {
         let is_empty = |index: &u64| {
             let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));

@@ -1,9 +1,9 @@
 //! I/O page tables, byte for byte as IOMMUs walk them.
 //!
-//! [`PageTable`] stores a table in one of the [`Format`]s, in memory from a [`TableMemory`].
-//! It uses no heap and no lock, and only follows pointers that it wrote. The manuals leave some
-//! bits of a table entry to software. These bits hold the number of used entries in that table, so
-//! an empty table is found without a search.
+//! [`PageTable`] stores a table in one of the [`Format`]s, in memory from a [`TableMemory`]. It uses no
+//! heap and no lock, and only follows pointers that it wrote. The manuals leave some bits of a table entry
+//! to software. These bits hold the number of used entries in the table that the entry points to, so an
+//! empty table is found without a search.
 //!
 //! Every operation first counts the tables that it needs and allocates them all. Only then does it
 //! write entries that a walker could see. A failed operation changes nothing.

@@ -1,4 +1,4 @@
-//! A table, its memory, and the path to an entry.
+//! A page table, the memory for tables, and the path to an entry.
 
 use super::entry::Entry;
 use super::layout::{Config, EmptyTables, Format, Geometry, MAX_LEVELS};
@@ -16,7 +16,7 @@ pub trait TableMemory {
     /// `NoMemory` (ENOMEM).
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
 
-    /// Frees a table of `len` bytes, the length of its allocation. Its content may be anything.
+    /// Frees a table; `len` is the length at its allocation. The table's content may be anything.
     fn free_table(&mut self, table: PhysAddr, len: u64);
 
     /// Reads an entry of an allocated table.
@@ -25,8 +25,8 @@ pub trait TableMemory {
     /// Writes an entry of an allocated table.
     fn write_entry(&mut self, at: PhysAddr, entry: u64);
 
-    /// Makes `len` bytes of written entries visible to a walker that does not snoop, before any
-    /// later write.
+    /// Makes written entries visible to a walker that does not snoop, before any later write. `len` is in
+    /// bytes.
     fn publish(&mut self, at: PhysAddr, len: u64) {
         let _ = (at, len);
     }
@@ -47,9 +47,8 @@ pub struct PageTable {
     pub(super) geometry: Geometry,
     root: PhysAddr,
     pub(super) empty_tables: EmptyTables,
-    /// Tables unlinked since the last flush, chained by their first word. In every format, an
-    /// aligned address is an invalid entry, so a walker that still reads the table finds no
-    /// translation.
+    /// Tables unlinked since the last `take_retired`, chained by their first word. In every format, an
+    /// aligned address is an invalid entry, so a walker that still reads the table finds no translation.
     pub(super) retired: Chain,
     pub(super) tables: u64,
     pub(super) leaves: u64,
@@ -57,7 +56,7 @@ pub struct PageTable {
 
 /// Tables that a [`PageTable`] no longer uses. A walker may still use them until a flush.
 ///
-/// Dropping it leaks their memory.
+/// Dropping this value leaks the tables.
 #[derive(Debug)]
 #[must_use = "goes back through Retired::free, after a flush"]
 pub struct Retired {
@@ -136,8 +135,7 @@ impl PageTable {
     /// Makes an empty table.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a configuration that the format does not support; the error of the
-    /// memory.
+    /// `Invalid` (EINVAL) for a configuration that the format does not support; the error of `mem`.
     pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
         let root = mem.alloc_table(geometry.root_bytes())?;
@@ -187,7 +185,7 @@ impl PageTable {
         self.tables
     }
 
-    /// Returns the bytes of the tables in use, and of retired tables not yet taken for a flush.
+    /// Returns the bytes of the tables in use, plus those of retired tables not yet taken for a flush.
     #[must_use]
     pub fn table_bytes(&self) -> u64 {
         let below = (self.tables - 1).saturating_add(self.retired.len);
@@ -216,7 +214,7 @@ impl PageTable {
         }
     }
 
-    /// Frees all tables. No walker may use them any more.
+    /// Frees all tables. The caller must make sure that no walker uses them.
     pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
         self.take_retired().free(mem);
         let geo = self.geometry;
@@ -238,8 +236,7 @@ impl PageTable {
         mem.free_table(self.root, geo.root_bytes());
     }
 
-    /// Walks down to the entry for `iova` at height `stop`, or to the first entry that is not a
-    /// table.
+    /// Walks down to the entry for `iova` at height `stop`, or to the first that points to no table.
     pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {
@@ -265,7 +262,7 @@ impl PageTable {
         }
     }
 
-    /// Allocates all tables, or none.
+    /// Allocates this number of tables, or none.
     pub(super) fn take_tables<M: TableMemory + ?Sized>(
         &self,
         mem: &mut M,

@@ -1,4 +1,4 @@
-//! Removing ranges, and splitting blocks that extend beyond them.
+//! Removal of address ranges, and splitting of blocks that extend beyond them.
 
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{EmptyTables, MAX_LEVELS};
@@ -12,9 +12,9 @@ impl PageTable {
     /// A walker may use removed entries until its translation buffers are flushed.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) unless the range is whole granules of input addresses. The error of the
-    /// memory if it has no tables for splitting (at most two for each level). An error changes
-    /// nothing. A range that splits no block never needs memory.
+    /// `Invalid` (EINVAL) unless the range is whole granules of input addresses. The error of `mem` if it
+    /// lacks tables for splitting (at most two for each level). An error changes nothing. A range that
+    /// splits no block never needs memory.
     pub fn unmap<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -107,8 +107,8 @@ impl PageTable {
         Ok(())
     }
 
-    /// Clears up to `most` entries of one table, as long as they are not tables. Unlinks the table
-    /// if it is then empty. Returns the number of entries visited, and how many of them were
+    /// Clears up to `most` entries of one table, but stops at an entry that points to a table. Unlinks the
+    /// cleared table if it is then empty. Returns the number of entries visited, and how many of them were
     /// leaves.
     fn clear<M: TableMemory + ?Sized>(
         &mut self,
@@ -140,7 +140,7 @@ impl PageTable {
         (passed, leaves)
     }
 
-    /// Unlinks the empty table at the end of a path, and the tables above that become empty.
+    /// Unlinks the empty table at the end of a path, and each table above that becomes empty.
     fn take_out<M: TableMemory + ?Sized>(&mut self, mem: &mut M, path: &Path) {
         let geo = self.geometry;
         let mut height = path.height;

@@ -22,7 +22,7 @@ const IPAT: u64 = 1 << 6;
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
 
-/// Maximum height of a page entry: 1 GiB.
+/// Maximum height of an entry that maps a page: 1 GiB.
 pub(super) const MAX_LEAF: u32 = 2;
 
 pub(super) const fn is_empty(entry: u64) -> bool {
@@ -43,7 +43,8 @@ pub(super) fn decode(height: u32, entry: u64) -> Entry {
     }
 }
 
-/// A walker combines the rights of all entries up to the leaf, so tables allow everything.
+/// Returns the entry of a table. A walker combines the rights of all entries, so this one allows
+/// everything.
 pub(super) const fn table(next: PhysAddr) -> u64 {
     next.get() & ADDR | READ | WRITE
 }

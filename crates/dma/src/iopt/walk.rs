@@ -1,4 +1,4 @@
-//! Looking up I/O addresses in page tables.
+//! Lookup of I/O addresses in page tables.
 
 use super::entry::Entry;
 use super::table::{PageTable, Path, TableMemory};
@@ -20,8 +20,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Returns the physical address of an address inside, and the number of contiguous bytes from
-    /// there; `None` outside.
+    /// Returns the physical address of `iova`, and the bytes left from there; `None` outside the leaf.
     #[must_use]
     pub fn at(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
         let offset = iova.checked_sub(self.iova)?;
@@ -44,10 +43,10 @@ pub enum FaultCause {
 /// A walk that found no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
-    /// Level of the entry in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d. See
-    /// [`Format::level_name`](super::Format::level_name).
+    /// Level at which the walk ended, in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d.
+    /// See [`Format::level_name`](super::Format::level_name).
     pub level: u32,
-    /// Why the walk ended there.
+    /// Reason why the walk ended at this level.
     pub cause: FaultCause,
 }
 
@@ -81,8 +80,7 @@ impl PageTable {
         }
     }
 
-    /// Iterates in order over all pages and blocks that overlap the addresses from `first` to
-    /// `last`.
+    /// Iterates in order over all pages and blocks that overlap the addresses `first` to `last`.
     pub fn leaves<'a, M: TableMemory + ?Sized>(
         &'a self,
         mem: &'a M,

@@ -1,8 +1,8 @@
-//! The addresses of one I/O address space, in bytes, and who has them.
+//! Allocator for the addresses of one I/O address space, in bytes.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree also knows the free runs, so there is no
-//! walk past live ranges, no cached node and no remembered failed size. A freed range is checked
-//! against the allocated ones.
+//! Source: Linux 7.2 drivers/iommu/iova.c; differs: the tree also records free runs, so a search does not
+//! walk past live ranges and needs no cached node or remembered failed size. `free` checks that the range
+//! is allocated.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};
@@ -10,24 +10,24 @@ use crate::{Constraint, Error, IommuInfo, Iova, Reason};
 /// The highest address below 4 GiB.
 const LOW: u64 = u32::MAX as u64;
 
-/// How the start of an address range must lie.
+/// Alignment of the start of an address range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IovaAlign {
-    /// On the next power of two above the length if there is such a place, else on a granule.
+    /// The length rounded up to a power of two if such an address is free, else a granule.
     Preferred,
-    /// On the next power of two above the length, or not at all.
+    /// The length rounded up to a power of two. Fails if no such address is free.
     Natural,
-    /// On a multiple of so many bytes, a power of two, or not at all.
+    /// This number of bytes, a power of two. Fails if no such address is free.
     To(u64),
 }
 
-/// Hands out I/O virtual addresses from the top of an aperture.
+/// Allocates I/O virtual addresses from the top of an aperture.
 ///
-/// Address zero is never given. The cost of a call grows with the logarithm of the number of live
+/// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
 /// ranges.
 ///
 /// # Context
-/// Does not sleep. `alloc` may ask the heap, and fails if it has nothing; `free` never does.
+/// Does not sleep. `alloc` may use the heap, and fails if the heap is exhausted; `free` never uses it.
 ///
 /// # Examples
 /// ```
@@ -44,13 +44,13 @@ pub enum IovaAlign {
 #[derive(Debug)]
 pub struct IovaAllocator {
     space: RangeAllocator,
-    /// Bits of the smallest range.
+    /// Base-2 logarithm of the granule.
     shift: u32,
     low_first: bool,
 }
 
 impl IovaAllocator {
-    /// All addresses of an aperture except zero.
+    /// Makes an allocator of all addresses of an aperture except zero.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for an aperture that holds no whole granule; `NoMemory` (ENOMEM).
@@ -70,14 +70,14 @@ impl IovaAllocator {
         }
     }
 
-    /// Tries below 4 GiB first, until that fails for the first time.
+    /// Makes `alloc` try addresses below 4 GiB first, until none suits for the first time.
     ///
     /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
     pub fn prefer_low(&mut self) {
         self.low_first = true;
     }
 
-    /// The highest address that is tried first.
+    /// Returns the highest address that `alloc` tries first, given the caller's limit.
     pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
         if self.low_first {
             limit.min(LOW)
@@ -86,13 +86,13 @@ impl IovaAllocator {
         }
     }
 
-    /// Keeps addresses from ever being given: firmware's regions, bridge windows, interrupts.
+    /// Reserves addresses that must never be allocated: firmware's regions, bridge windows, interrupts.
     ///
-    /// Granules that are touched in part are kept whole. Regions may overlap.
+    /// A granule that the region touches is reserved as a whole. Regions may overlap.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for an empty region, one that is in use, or more than
-    /// [`RangeAllocator::MAX_RESERVED`]; `NoMemory` (ENOMEM). Nothing has changed.
+    /// `Invalid` (EINVAL) for an empty region, a region in use, or more than
+    /// [`RangeAllocator::MAX_RESERVED`] separate regions; `NoMemory` (ENOMEM). An error changes nothing.
     pub fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
         if first > last {
             return Err(Error::Invalid);
@@ -104,42 +104,42 @@ impl IovaAllocator {
         })
     }
 
-    /// Bytes of the smallest range.
+    /// Returns the size of the smallest range in bytes.
     #[must_use]
     pub const fn granule(&self) -> u64 {
         1 << self.shift
     }
 
-    /// Bytes handed out.
+    /// Returns the number of bytes allocated now.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.space.used().saturating_mul(self.granule())
     }
 
-    /// Ranges handed out.
+    /// Returns the number of ranges allocated now.
     #[must_use]
     pub fn live(&self) -> u64 {
         self.space.live()
     }
 
-    /// Bytes of bookkeeping on the heap.
+    /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
         self.space.metadata_bytes()
     }
 
-    /// Takes `len` bytes (rounded up to granules), none above `limit`.
+    /// Allocates `len` bytes (rounded up to granules), none above `limit`.
     ///
     /// # Errors
-    /// * `Invalid` (EINVAL) for length zero, one that overflows when rounded, or an alignment that is no
-    ///   power of two.
+    /// * `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that
+    ///   is no power of two.
     /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
         RangeRoom::retry(|room| self.alloc_with(room, len, limit, align))
     }
 
-    /// As [`alloc`](Self::alloc), without the heap: where the bookkeeping lacks room, it fails and
-    /// `room` knows.
+    /// As [`alloc`](Self::alloc), without the heap. If `room` is too small for the tree's new node, fails
+    /// and records in `room` what is lacking.
     pub(crate) fn alloc_with(
         &mut self,
         room: &mut RangeRoom,
@@ -191,10 +191,10 @@ impl IovaAllocator {
         self.space.take_with(room, units, align, last)
     }
 
-    /// Takes back a range of `len` bytes, exactly as it was given.
+    /// Frees a range of `len` bytes, exactly as it was allocated.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for any other range; nothing has changed.
+    /// `Invalid` (EINVAL) for any other range, which changes nothing.
     pub fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
         if !at.is_aligned(self.granule()) {
@@ -214,12 +214,12 @@ impl IovaAllocator {
     }
 }
 
-/// Units that hold `bytes`, the last one perhaps in part.
+/// Returns the number of units that hold `bytes`; the last one may be filled in part.
 const fn units_up(bytes: u64, shift: u32) -> u64 {
     (bytes >> shift) + (bytes & ((1 << shift) - 1) != 0) as u64
 }
 
-/// The last unit that lies at or below `limit` as a whole.
+/// Returns the last unit that ends at or below `limit`.
 const fn last_unit(limit: u64, shift: u32) -> Option<u64> {
     match limit.checked_add(1) {
         Some(end) => (end >> shift).checked_sub(1),

@@ -1,4 +1,4 @@
-//! Addresses in bytes: edges, preference, reserved regions, caches.
+//! Tests of addresses in bytes: edges, preference, reserved regions, caches.
 
 use super::{IovaAlign, IovaAllocator};
 use crate::{Constraint, Error, IommuInfo, Iova};
@@ -112,7 +112,7 @@ fn natural_alignment_is_kept_or_refused() {
 #[test]
 fn reserved_addresses_stay_out() {
     let mut space = space((1 << 32) - 1);
-    // The interrupt window of a PC, and one that overlaps it.
+    // The interrupt window of a PC, and a region that overlaps the window.
     space
         .reserve(Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff))
         .unwrap();

@@ -1,4 +1,4 @@
-//! Coherent memory of a device and the CPU: for descriptor rings, whole or in small blocks.
+//! Coherent memory for a device and the CPU, such as descriptor rings, whole or in small blocks.
 
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
@@ -10,7 +10,7 @@ use crate::{
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
-/// Zeroed memory that a device and the CPU use without syncs. Dropping it frees it.
+/// Zeroed memory that a device and the CPU use without syncs. Dropping this value frees the memory.
 ///
 /// It is `Send` and `Sync` if the reference to the mapper and the platform's memory are.
 ///
@@ -27,7 +27,7 @@ use core::sync::atomic::AtomicU8;
 /// assert!(dma.live().is_empty());
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
-/// It does not outlive its mapper:
+/// The memory does not outlive its mapper:
 /// ```compile_fail,E0505
 /// # use vb3_dma::fake::Setup;
 /// let dma = Setup::direct().mapper();
@@ -38,7 +38,7 @@ use core::sync::atomic::AtomicU8;
 #[must_use = "is freed when it is dropped"]
 pub struct Coherent<H: MapperRef> {
     host: H,
-    /// Unset if the host has none.
+    /// `None` if the host has no CPU views.
     view: Option<Vmap<H::Platform>>,
     memory: OwnedMemory<H>,
     addr: DmaAddr,
@@ -85,7 +85,7 @@ impl<H: MapperRef> DmaDevice<H> {
         let mapper = host.mapper();
         let alloc = mapper.alloc_coherent(self.id(), len_bytes, attrs)?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
-        // From here on, dropping it frees the memory.
+        // From here on, dropping `memory` frees the allocation.
         let memory = OwnedMemory::of(host.clone(), alloc);
         let alloc = memory.as_alloc().ok_or(Error::Invalid)?;
         let view = match mapper.vmap_alloc(alloc) {
@@ -101,7 +101,7 @@ impl<H: MapperRef> DmaDevice<H> {
         })
     }
 
-    /// Allocates `len_bytes` of coherent memory, to be divided into blocks of at least `unit`
+    /// Allocates `len_bytes` of coherent memory, to be divided into blocks. `unit` is the smallest block in
     /// bytes, a power of two.
     ///
     /// # Errors
@@ -151,8 +151,8 @@ impl<H: MapperRef> Coherent<H> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
 
-    /// Returns the bytes in place, if the host can. They are atomic because the device may write
-    /// them at any time.
+    /// Returns the bytes without a copy, if the host supports that. They are atomic because the device may
+    /// write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper()
@@ -181,8 +181,8 @@ impl<H: MapperRef> Coherent<H> {
 
 /// Coherent memory that is divided into blocks, for small objects and for callers that may not sleep.
 ///
-/// Source: Linux 7.2 mm/dmapool.c and kernel/dma/pool.c, differs: one fixed memory, whose blocks have any
-/// length.
+/// Source: Linux 7.2 mm/dmapool.c and kernel/dma/pool.c, differs: the pool's size is fixed, and its blocks
+/// may have any length.
 ///
 /// # Examples
 /// ```
@@ -211,8 +211,8 @@ impl<H: MapperRef> fmt::Debug for CoherentPool<H> {
 }
 
 impl<H: MapperRef> CoherentPool<H> {
-    /// Takes a zeroed block of at least `len` bytes. If possible, its address is a multiple of the
-    /// next power of two.
+    /// Takes a zeroed block of at least `len` bytes. If possible, the address is a multiple of the length
+    /// rounded up to a power of two.
     ///
     /// # Errors
     /// `Invalid` for length zero. `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and

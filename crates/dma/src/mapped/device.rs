@@ -1,4 +1,4 @@
-//! A driver's handle of a device, and the reference to a mapper that it and its guards keep.
+//! A driver's handle of a device. The handle and its guards keep a reference to the mapper.
 
 use super::guard::Mapped;
 use super::memory::{Mappable, OwnedMemory, Raw};
@@ -11,8 +11,9 @@ use core::fmt;
 /// A reference to a mapper, as guards keep it: `&Mapper`, or `Arc<Mapper>` for guards that live in a
 /// driver's own structures.
 ///
-/// A host with its own counted references implements it for them. Each clone must refer to the same
-/// mapper. Guards of another mapper are refused, and stay with the mapper that made them.
+/// A host with its own reference-counted pointers implements this trait for them. Each clone must refer to
+/// the same mapper. A mapper refuses guards of another mapper, and these stay with the mapper that made
+/// them.
 ///
 /// # Examples
 /// ```
@@ -47,12 +48,12 @@ use core::fmt;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait MapperRef: Clone {
-    /// The host.
+    /// The host below the mapper.
     type Platform: Platform;
     /// The host's locks.
     type Locks: Locks;
 
-    /// Returns the mapper.
+    /// Returns the mapper that this value refers to.
     fn mapper(&self) -> &Mapper<Self::Platform, Self::Locks>;
 }
 
@@ -80,7 +81,7 @@ pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>:
 /// A driver's handle of one device of a mapper.
 ///
 /// It is `Send` and `Sync` if the reference to the mapper is. After the device was
-/// [removed](Mapper::remove_device) its calls fail with [`Error::Removed`].
+/// [removed](Mapper::remove_device), the handle's calls fail with [`Error::Removed`].
 pub struct DmaDevice<H: MapperRef> {
     host: H,
     at: At<DeviceOf<H>>,
@@ -117,8 +118,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 impl<H: MapperRef> DmaDevice<H> {
-    /// Returns a handle of `dev`. It caches the host's description of the device, so that mapping
-    /// need not query it. A driver that changes the device's limits must get a new handle.
+    /// Returns a handle of `dev`. The handle caches the host's description of the device, so that mapping
+    /// need not query the host. A driver that changes the device's limits must get a new handle.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
@@ -135,7 +136,7 @@ impl<H: MapperRef> DmaDevice<H> {
         self.at.dev
     }
 
-    /// Returns the mapper.
+    /// Returns the mapper that manages the device.
     #[must_use]
     pub fn mapper(&self) -> &Mapper<H::Platform, H::Locks> {
         self.host.mapper()
@@ -145,12 +146,12 @@ impl<H: MapperRef> DmaDevice<H> {
         self.host.clone()
     }
 
-    /// Maps memory and hands it to the device: an [`Alloc`](crate::Alloc) or a
-    /// [`Table`](crate::Table) that is borrowed, or [`OwnedMemory`], borrowed or owned.
+    /// Maps memory and hands it to the device. The memory is a borrowed [`Alloc`](crate::Alloc) or
+    /// [`Table`](crate::Table), or an [`OwnedMemory`], borrowed or owned.
     ///
     /// # Errors
-    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Invalid` (EINVAL) if the
-    /// device writes, and the memory was pinned for reading. Owned memory is freed.
+    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Invalid` (EINVAL) if the device writes,
+    /// and the memory was pinned for reading. An error frees owned memory.
     ///
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
@@ -211,7 +212,7 @@ impl<H: MapperRef> DmaDevice<H> {
         self.map(Raw(memory), direction)
     }
 
-    /// Allocates zeroed, cached memory in pages that the device reaches. It is mapped for no
+    /// Allocates zeroed, cached memory in pages that the device reaches. The memory is mapped for no
     /// device.
     ///
     /// # Errors

@@ -13,15 +13,15 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicU8;
 
-/// Mapped memory: `M` is the memory, owned or borrowed, `D` the direction of transfer, `O` the owner
-/// of its bytes. Unmaps when it is dropped, and then drops the memory.
+/// Mapped memory: `M` is the memory, owned or borrowed, `D` the direction of transfer, `O` the owner of its
+/// bytes. Dropping the guard unmaps, and then drops the memory.
 ///
 /// It is `Send` and `Sync` if the reference to the mapper, the memory and the platform's devices
 /// are.
 #[must_use = "unmaps when it is dropped"]
 pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> {
     host: H,
-    /// `None` only while it is dropped or changes its owner.
+    /// `None` only during a drop or a hand-over.
     held: Option<(M, Mapping<H::Platform>)>,
     kind: PhantomData<fn() -> (D, O)>,
 }
@@ -72,12 +72,12 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
             .map_or(&[], |(_, mapping)| mapping.segments())
     }
 
-    /// Unmaps. Returns the memory, unless that was done before.
+    /// Unmaps, and returns the memory; `None` if an earlier call did so.
     fn end(&mut self) -> Result<Option<M>, Error> {
         let Some((memory, mapping)) = self.held.take() else {
             return Ok(None);
         };
-        // The caller of `map_raw` may reuse it at once. Other memory is flushed when it is freed.
+        // The caller of `map_raw` may reuse the memory at once. For other memory, freeing it flushes.
         let now = M::IS_RAW;
         self.host.mapper().end_mapping(&mapping, O::UNMAP, now)?;
         Ok(Some(memory))
@@ -130,8 +130,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, De
     /// Hands the memory to the CPU, which then sees the device's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
-    /// could not be made.
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounce copy failed.
     ///
     /// # Context
     /// Does not sleep.
@@ -144,8 +143,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cp
     /// Hands the memory to the device, which then sees the CPU's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
-    /// could not be made.
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounce copy failed.
     ///
     /// # Context
     /// Does not sleep.
@@ -193,8 +191,8 @@ impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
 }
 
 impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
-    /// Returns the bytes in place, if the host can. They are atomic because programs that have
-    /// mapped the memory may write them at any time.
+    /// Returns the bytes without a copy, if the host supports that. They are atomic because programs that
+    /// have mapped the memory may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper

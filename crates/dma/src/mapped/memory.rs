@@ -1,4 +1,4 @@
-//! Memory that guards keep while it is mapped.
+//! Memory that guards keep while the memory is mapped.
 
 use super::device::{DeviceOf, MapperRef};
 use crate::mapper::{At, Facts};
@@ -75,7 +75,7 @@ pub trait Mappable<P: Platform>: sealed::Sealed<P> {}
 
 impl<P: Platform, M: sealed::Sealed<P>> Mappable<P> for M {}
 
-/// Memory that only the caller of [`map_raw`](super::DmaDevice::map_raw) knows.
+/// A run of memory that the caller of [`map_raw`](super::DmaDevice::map_raw) keeps allocated.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw(pub(super) Segment);
 
@@ -99,7 +99,7 @@ impl<P: Platform> sealed::Sealed<P> for &Table<P> {
     }
 }
 
-/// Memory of a mapper. Dropping it frees it, or unpins a program's memory.
+/// Memory that a mapper allocated or pinned. Dropping this value frees or unpins the memory.
 ///
 /// # Examples
 /// ```
@@ -130,7 +130,7 @@ enum Kind<P: Platform> {
     Allocated(Alloc<P>),
     /// Memory of a program, pinned for this direction.
     Pinned(Table<P>, Direction),
-    /// Only while it is dropped.
+    /// No memory; only during the drop.
     Freed,
 }
 
@@ -175,7 +175,7 @@ impl<H: MapperRef> OwnedMemory<H> {
         Ok(Self { host, kind })
     }
 
-    /// Returns the length in bytes; of allocated memory, whole pages.
+    /// Returns the length in bytes. Allocated memory consists of whole pages.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         match &self.kind {

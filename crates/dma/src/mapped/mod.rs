@@ -1,11 +1,11 @@
 //! Mappings whose types state the direction of transfer and the memory's owner. They unmap when
 //! dropped.
 //!
-//! They use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves can call
-//! those directly.
+//! They use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves can
+//! make these calls directly.
 //!
-//! Each guard keeps a reference to its mapper. With `&Mapper` it lives in the mapper's scope; with
-//! `Arc<Mapper>` it can live anywhere ([`MapperRef`]).
+//! Each guard keeps a reference to its mapper. With `&Mapper`, a guard lives in the mapper's scope; with
+//! `Arc<Mapper>`, a guard can live anywhere ([`MapperRef`]).
 //!
 //! # Examples
 //! ```
@@ -88,7 +88,7 @@ mod sealed {
 
 /// A direction of transfer, as a type.
 pub trait MapDirection: sealed::Sealed {
-    /// The direction.
+    /// The direction as a value.
     const DIRECTION: Direction;
 }
 
@@ -143,7 +143,7 @@ impl sealed::Sealed for Cpu {}
 impl sealed::Sealed for Device {}
 
 impl Owner for Cpu {
-    // It was handed over already. A second copy would overwrite the CPU's later writes.
+    // The CPU has the memory already. A second copy would overwrite the CPU's later writes.
     const UNMAP: Attrs = Attrs::SKIP_CPU_SYNC;
 }
 impl Owner for Device {

@@ -207,9 +207,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Makes an allocation of pages that the platform got elsewhere, such as another driver's
-    /// memory. The memory is cached and belongs to no device. Freeing the allocation also frees the
-    /// pages.
+    /// Makes an allocation of pages that the platform got elsewhere, such as from another driver. The
+    /// memory is cached and belongs to no device. Freeing the allocation also frees the pages.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). An error also frees the pages.

@@ -191,8 +191,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once, because the memory is reused
-    /// next.
+    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once. The caller reuses the memory next.
     ///
     /// # Errors
     /// As [`unmap_iommu`](Self::unmap_iommu).

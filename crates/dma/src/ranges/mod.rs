@@ -1,7 +1,7 @@
 //! An allocator of integer ranges, for I/O virtual addresses and bounce slots.
 //!
-//! The ranges that are not free form a balanced tree. Each subtree knows the longest free run and the
-//! largest aligned free block in it, so a search follows one path. Freeing never allocates.
+//! The ranges that are not free form a balanced tree. The root of each subtree stores the subtree's longest
+//! free run and largest aligned free block, so a search follows one path. Freeing never allocates.
 
 mod nodes;
 mod tree;
@@ -9,28 +9,27 @@ mod tree;
 pub(crate) use nodes::RangeRoom;
 use tree::Tree;
 
-/// Why no range was handed out.
+/// Reason why a call on a range allocator failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeError {
-    /// Length zero, an alignment that is no power of two, or a range that is not what was handed
-    /// out.
+    /// Length zero, an alignment that is no power of two, or a range other than an allocated one.
     Invalid,
-    /// No free range is long enough below the limit; the longest has this many units.
+    /// No free run at or below the limit suits; the longest one has this many units.
     Exhausted(u64),
-    /// The heap had no room for the bookkeeping.
+    /// The heap had no room for a node of the tree.
     Heap,
 }
 
-/// Hands out ranges of units, from the top.
+/// Allocates ranges of units, from the top.
 ///
-/// A range comes from the highest aligned block of the next power of two; where there is none,
-/// from the highest run of free units that is long enough. It is refused only if there is no such
-/// run.
+/// A range comes from the highest free block that has the length rounded up to a power of two, and is
+/// aligned to it. If there is none, the range comes from the highest free run that is long enough. A
+/// request fails only if there is no such run.
 ///
 /// # Cost
-/// `take` and `give_back` visit a few paths of a balanced tree: their number of steps grows with the
-/// logarithm of the number of ranges. With an alignment above one, and where no aligned block of the
-/// next power of two is free, `take` may also look at runs that are long enough but badly placed.
+/// `take` and `give_back` visit a few paths of a balanced tree: the number of steps grows with the
+/// logarithm of the number of ranges. If the alignment is above one and no aligned block of that size is
+/// free, `take` may also visit runs that are long enough but not suitably aligned.
 #[derive(Debug)]
 pub struct RangeAllocator {
     first: u64,
@@ -45,7 +44,7 @@ impl RangeAllocator {
     /// Maximum number of separate regions that can be reserved.
     pub const MAX_RESERVED: usize = 64;
 
-    /// All units from `first` to `last`, both included.
+    /// Makes an allocator of all units from `first` to `last`, both included.
     ///
     /// # Errors
     /// [`RangeError::Invalid`] for an empty span, or if `last` is `u64::MAX`; [`RangeError::Heap`].
@@ -63,42 +62,41 @@ impl RangeAllocator {
         })
     }
 
-    /// Units handed out.
+    /// Returns the number of units allocated now.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Ranges handed out.
+    /// Returns the number of ranges allocated now.
     #[must_use]
     pub fn live(&self) -> u64 {
         self.live
     }
 
-    /// Bytes of bookkeeping on the heap.
+    /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
         self.tree.metadata_bytes()
     }
 
-    /// Units of the longest free run that lies at or below `limit`.
+    /// Returns the units of the longest free run that lies at or below `limit`.
     #[must_use]
     pub fn largest_free(&self, limit: u64) -> u64 {
         self.tree.longest_below(limit.min(self.last))
     }
 
-    /// Hands out `units` units, none above `limit`, the first a multiple of `align`.
+    /// Allocates `units` units, none above `limit`; returns the first, a multiple of `align`.
     ///
     /// `align` and `limit` are in units.
     ///
     /// # Errors
-    /// [`RangeError`]; nothing has changed.
+    /// [`RangeError`]. An error changes nothing.
     pub fn take(&mut self, units: u64, align: u64, limit: u64) -> Result<u64, RangeError> {
         RangeRoom::retry(|room| self.take_with(room, units, align, limit))
     }
 
-    /// As [`take`](Self::take), without the heap: its bookkeeping takes `room`, which it fails
-    /// without.
+    /// As [`take`](Self::take), without the heap: a new node uses `room`. Fails if `room` is too small.
     pub(crate) fn take_with(
         &mut self,
         room: &mut RangeRoom,
@@ -124,7 +122,7 @@ impl RangeAllocator {
         Ok(at)
     }
 
-    /// Returns the highest aligned block of the next power of two; if there is none, the highest run.
+    /// Returns the start of the highest free aligned block; if there is none, that of the highest free run.
     fn highest(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
         let block = block.and_then(|size| {
@@ -137,7 +135,7 @@ impl RangeAllocator {
             )
         });
         block.or_else(|| {
-            // A run that begins at a multiple of `align` contains an aligned block of this order.
+            // A suitable run that begins at a multiple of `align` contains an aligned block of this order.
             // CAST: below 64.
             let order = align.trailing_zeros().min(units.ilog2()) as i8;
             self.tree.highest(
@@ -148,11 +146,11 @@ impl RangeAllocator {
         })
     }
 
-    /// Takes a range back, exactly as it was handed out.
+    /// Frees a range, exactly as it was allocated.
     ///
     /// # Errors
-    /// [`RangeError::Invalid`] for anything else: a range that is free, a part of one, several
-    /// together, or what is reserved. Nothing has changed.
+    /// [`RangeError::Invalid`] for anything else: a free or reserved range, a part of a range, or several
+    /// ranges together. An error changes nothing.
     pub fn give_back(&mut self, at: u64, units: u64) -> Result<(), RangeError> {
         let end = units
             .checked_sub(1)
@@ -168,13 +166,14 @@ impl RangeAllocator {
         Ok(())
     }
 
-    /// Keeps the units from `first` to `last`, both included, from ever being handed out.
+    /// Reserves the units from `first` to `last`, both included, so that they are never allocated.
     ///
     /// The range may overlap reserved ranges and reach outside the space.
     ///
     /// # Errors
-    /// [`RangeError::Invalid`] for an empty region, one that has units handed out, or one more
-    /// than [`MAX_RESERVED`](Self::MAX_RESERVED); [`RangeError::Heap`]. Nothing has changed.
+    /// [`RangeError::Invalid`] for an empty region, a region with allocated units, or more than
+    /// [`MAX_RESERVED`](Self::MAX_RESERVED) separate regions; [`RangeError::Heap`]. An error changes
+    /// nothing.
     pub fn reserve(&mut self, first: u64, last: u64) -> Result<(), RangeError> {
         if first > last {
             return Err(RangeError::Invalid);
@@ -183,7 +182,7 @@ impl RangeAllocator {
         if first > last {
             return Ok(());
         }
-        // Joined with the reserved ranges that it overlaps.
+        // The region is joined with the reserved ranges that it overlaps.
         let (mut joined, mut known) = ((first, last), 0usize);
         let mut from = first;
         while let Some((start, end)) = self.overlap(from, last)? {
@@ -204,10 +203,10 @@ impl RangeAllocator {
         Ok(())
     }
 
-    /// Returns the lowest reserved range that has units from `first` to `last`.
+    /// Returns the lowest reserved range that overlaps the units from `first` to `last`, if any.
     ///
     /// # Errors
-    /// [`RangeError::Invalid`] if a range that was handed out has some.
+    /// [`RangeError::Invalid`] if the first overlapping range is allocated.
     fn overlap(&self, first: u64, last: u64) -> Result<Option<(u64, u64)>, RangeError> {
         let range = self.tree.range_from(first);
         match range.first <= last && first <= last {
@@ -218,10 +217,9 @@ impl RangeAllocator {
     }
 }
 
-/// Returns the highest multiple of `align` from which `units` units end at or below `last`, if it is
-/// not below `first`.
+/// Returns the highest aligned start of `units` units between `first` and `last`, both included.
 fn place(first: u64, last: u64, units: u64, align: u64) -> Option<u64> {
-    // No overflow: a space ends below the largest number.
+    // No overflow: a space ends below `u64::MAX`.
     let start = (last + 1).checked_sub(units)? & !(align - 1);
     (start >= first).then_some(start)
 }

@@ -1,5 +1,5 @@
-//! Where nodes lie: in chunks, each as long as all before it together. A node never moves, and a new
-//! chunk can be allocated before a lock is taken.
+//! Storage of nodes in chunks. Each chunk is as long as all chunks before it together. A node never moves,
+//! and a new chunk can be allocated before a lock is taken.
 
 use super::RangeError;
 use super::tree::Node;
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 const MAX_CHUNKS: usize = 24;
 /// The first `2^FIRST` nodes are one chunk.
 const FIRST: u32 = 3;
-/// Maximum number of times that one call asks the heap: other contexts may use the added room first.
+/// Maximum number of attempts to add room in one call: other contexts may use the added room first.
 const MAX_ROUNDS: u32 = 32;
 
 /// Nodes, by number.
@@ -21,7 +21,7 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// No nodes, and room for the list of all chunks.
+    /// Makes an empty storage, with room for the list of all chunks.
     ///
     /// # Errors
     /// [`RangeError::Heap`].
@@ -37,7 +37,7 @@ impl Nodes {
         })
     }
 
-    /// The chunk of a node and its place there.
+    /// Returns the number of a node's chunk, and the node's index in the chunk.
     #[inline]
     const fn place(index: u32) -> (usize, usize) {
         let low = (1 << FIRST) - 1;
@@ -71,7 +71,7 @@ impl Nodes {
         index
     }
 
-    /// Bytes of all chunks.
+    /// Returns the bytes of all chunks.
     pub(super) const fn bytes(&self) -> usize {
         self.room.saturating_mul(size_of::<Node>())
     }
@@ -79,7 +79,7 @@ impl Nodes {
     /// Makes sure that one more node fits, with the chunk in `room` if necessary.
     ///
     /// # Errors
-    /// [`RangeError::Heap`] if the chunk is too short; `room` then knows the length.
+    /// [`RangeError::Heap`] if the chunk is too short; `room` then has the necessary length.
     pub(super) fn add(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
         if self.count < self.room {
             return Ok(());
@@ -97,8 +97,8 @@ impl Nodes {
 
 /// Heap for the nodes of a [`RangeAllocator`](super::RangeAllocator), allocated while no lock is held.
 ///
-/// It is empty at first. A call that lacks room fails with [`RangeError::Heap`], and records here how
-/// much it lacks. The caller fills it and calls again.
+/// The room is empty at first. A call that lacks room fails with [`RangeError::Heap`], and records here how
+/// much it lacks. The caller fills the room and calls again.
 #[derive(Debug, Default)]
 pub(crate) struct RangeRoom {
     chunk: Vec<Node>,
@@ -116,7 +116,7 @@ impl RangeRoom {
         }
     }
 
-    /// Repeats a call as long as it fails for lack of room that the heap has.
+    /// Repeats a call as long as the call lacks room and the heap can provide it.
     pub(crate) fn retry<R, E>(mut call: impl FnMut(&mut Self) -> Result<R, E>) -> Result<R, E> {
         let mut room = Self::new();
         loop {
@@ -127,7 +127,7 @@ impl RangeRoom {
         }
     }
 
-    /// Allocates what the last call lacked. Returns whether another attempt makes sense.
+    /// Allocates the room that the last call lacked. Returns whether the caller should call again.
     pub(crate) fn fill(&mut self) -> bool {
         let lacks = core::mem::take(&mut self.lacks);
         self.rounds = self.rounds.saturating_add(1);

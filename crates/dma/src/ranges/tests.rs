@@ -1,11 +1,11 @@
-//! The allocator against a map of single units.
+//! Tests of the allocator against a map of single units.
 
 use super::{RangeAllocator, RangeError};
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
 
-/// One flag a unit: slow and plainly right.
+/// A model with one flag for each unit: slow and obviously correct.
 #[derive(Clone)]
 struct Model {
     first: u64,
@@ -40,7 +40,7 @@ impl Model {
         self.taken[range].fill(taken);
     }
 
-    /// Whether there is a place at all, and the highest naturally aligned block.
+    /// Returns whether any place suits, and the start of the highest naturally aligned block.
     fn places(&self, units: u64, align: u64, limit: u64) -> (bool, Option<u64>) {
         let limit = limit.min(self.last());
         let block = units.next_power_of_two().max(align);
@@ -73,7 +73,7 @@ fn is_free(space: &RangeAllocator, first: u64, last: u64) -> bool {
     first >= space.first && last <= space.last && space.overlap(first, last) == Ok(None)
 }
 
-/// A space and its model, moved together and compared after every step.
+/// An allocator and its model, which do the same steps and are compared after each.
 struct Pair {
     space: RangeAllocator,
     model: Model,
@@ -147,7 +147,7 @@ impl Pair {
         assert_eq!(self.space.used(), used);
         assert_eq!(self.space.live(), self.live.len() as u64);
         self.space.tree.check(self.model.first);
-        // The whole map, in runs.
+        // Compares the whole map, run by run.
         let mut at = self.model.first;
         for run in self.model.taken.chunk_by(|a, b| a == b) {
             let last = at + run.len() as u64 - 1;
@@ -219,7 +219,7 @@ proptest! {
 
     #[test]
     fn large_units_agree_with_small_ones(ops in prop::collection::vec(op(300), 1..60)) {
-        // Each unit of the model is a block of 1024: everything is scaled, nothing else changes.
+        // Each unit of the model is a block of 1024: all numbers are scaled, and nothing else changes.
         let mut pair = Pair::new(1, 300);
         let mut large = RangeAllocator::new(1024, 301 * 1024 - 1).unwrap();
         for op in ops {
@@ -247,7 +247,7 @@ proptest! {
     }
 }
 
-/// Few ranges, short and long.
+/// Operations on few ranges, short and long.
 fn few() -> impl Strategy<Value = Op> {
     let size = prop_oneof![6 => 1u64..200, 2 => 1u64..5000, 1 => Just(4096u64)];
     let limit = prop_oneof![4 => Just(u64::MAX), 1 => 0u64..13_000];
@@ -267,7 +267,7 @@ proptest! {
     }
 }
 
-/// All orders of four takes and their returns in a space where not all of them fit at once.
+/// Plays all orders of four takes and their returns in a space where not all ranges fit at once.
 #[test]
 fn every_order_of_a_few_operations_agrees() {
     let sizes = [5u64, 3, 8, 6];
@@ -278,7 +278,7 @@ fn every_order_of_a_few_operations_agrees() {
             .flat_map(|order: Vec<usize>| {
                 (0..8)
                     .filter(|op| !order.contains(op))
-                    // A return comes after its take.
+                    // A range is taken before it is returned.
                     .filter(|op| *op < 4 || order.contains(&(op - 4)))
                     .map(|op| order.iter().copied().chain([op]).collect())
                     .collect::<Vec<Vec<usize>>>()
@@ -427,7 +427,7 @@ fn reserved_regions_are_never_allocated_or_freed() {
     many.reserve(3, 3).unwrap();
 }
 
-/// Nodes are reused: their number follows the maximum of live ranges.
+/// Nodes are reused, so their number depends on the maximum number of live ranges.
 #[test]
 fn bookkeeping_does_not_grow_with_time() {
     let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();

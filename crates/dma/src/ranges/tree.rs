@@ -1,12 +1,13 @@
-//! A balanced tree (AVL) of the ranges that are not free, by address. Each range knows the free units
-//! right below it; each subtree knows its longest such gap and largest aligned block in one.
+//! A balanced tree (AVL) of the ranges that are not free, by address. Each node stores the number of free
+//! units right below its range (the gap). It also stores its subtree's longest gap, and the largest aligned
+//! block in any of these gaps.
 
 use super::RangeError;
 use super::nodes::{Nodes, RangeRoom};
 
 /// No node.
 const NONE: u32 = u32::MAX;
-/// The range behind the end of the space. It is always there, so each gap has a range above it.
+/// The range after the end of the space. It is always there, so each gap has a range above it.
 const END: u32 = 0;
 
 /// A range, and a summary of the subtree of which it is the root.
@@ -18,7 +19,7 @@ pub(super) struct Node {
     gap: u64,
     /// The longest gap in the subtree.
     pub(super) longest: u64,
-    /// Below it and above it. The first also links unused nodes.
+    /// The subtrees below and above the range. In unused nodes, the first is the next unused node.
     children: [u32; 2],
     height: u8,
     /// The largest `k` for which the subtree has an aligned free block of `2^k` units; -1 if none.
@@ -43,7 +44,7 @@ const fn order_below(end: u64, len: u64) -> i8 {
     let Some(order) = len.checked_ilog2() else {
         return -1;
     };
-    // The block of this order that ends highest. If it begins too low, one of half its size fits.
+    // Start of the highest block of this order. If that is too low, a block of half the size fits.
     let start = ((end >> order) << order).checked_sub(1 << order);
     match start {
         // CAST: below 64.
@@ -62,7 +63,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes a tree of the units from `first` to `last`, all free. `last` is not the largest number.
+    /// Makes a tree of the units from `first` to `last`, all free. `last` must be less than `u64::MAX`.
     pub(super) fn new(first: u64, last: u64) -> Result<Self, RangeError> {
         let mut tree = Self {
             nodes: Nodes::new()?,
@@ -97,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// Returns the number of the lowest range that ends at or above `unit`.
+    /// Returns the node number of the lowest range that ends at or above `unit`.
     fn number_from(&self, unit: u64) -> u32 {
         let (mut at, mut found) = (self.root, END);
         while at != NONE {
@@ -133,8 +134,8 @@ impl Tree {
         longest
     }
 
-    /// Returns the highest place that `place` finds in a free run, of which it gets the first unit and
-    /// the last at or below `limit`. It looks only at subtrees that `may` have one.
+    /// Returns the highest unit that `place` finds in a free run. `place` gets the run's first unit, and
+    /// its last unit at or below `limit`. Visits only subtrees for which `may` returns true.
     pub(super) fn highest(
         &self,
         limit: u64,
@@ -203,7 +204,7 @@ impl Tree {
             self.change(new, |vacant| *vacant = node);
             new
         };
-        // The next range lies on the way, so its summary also follows.
+        // The range above lies on the path to the new node, so its summary is updated, too.
         self.root = self.insert_in(self.root, new, first);
     }
 
@@ -233,7 +234,7 @@ impl Tree {
         let freed = node.gap.saturating_add(node.last - first + 1);
         let next = self.number_from(node.last + 1);
         self.change(next, |next| next.gap = next.gap.saturating_add(freed));
-        // The next range lies on the way, or takes the place of the old one.
+        // The range above lies on the path, or replaces the old node, so its summary is updated, too.
         self.root = self.remove_in(self.root, first);
         let spare = core::mem::replace(&mut self.spare, old);
         self.change(old, |old| old.children = [spare, NONE]);
@@ -273,8 +274,8 @@ impl Tree {
         (lowest, self.balance(at))
     }
 
-    /// Brings a node's summary up to date after one below it changed, and balances its subtree.
-    /// Returns the subtree's root.
+    /// Updates a node's summary after a change in its subtree, and balances the subtree. Returns the new
+    /// root.
     fn balance(&mut self, at: u32) -> u32 {
         let children = self.get(at).children;
         let [below, above] = children.map(|child| self.get(child).height);
@@ -292,7 +293,7 @@ impl Tree {
         self.lift(at, side)
     }
 
-    /// Puts a child in its parent's place.
+    /// Rotates a subtree so that a child replaces its parent. Returns the child.
     fn lift(&mut self, at: u32, side: usize) -> u32 {
         let child = self.get(at).children[side];
         let between = self.get(child).children[side ^ 1];
@@ -322,7 +323,7 @@ impl Tree {
         assert_eq!(end, self.get(END).last + 1);
     }
 
-    /// Returns the unit behind the last range of a subtree whose free units begin at `start`.
+    /// Checks a subtree whose free units begin at `start`. Returns the unit after its last range.
     #[cfg(test)]
     fn check_in(&self, at: u32, start: u64) -> u64 {
         if at == NONE {

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::panic::Location;
 
-/// Number of ended entries that stay known, so that a report of a later use can name their end.
+/// Number of ended entries to remember, so that a report of a later use can name the call that ended one.
 const REMEMBERED: usize = 64;
 
 /// Attributes that must be the same at map and unmap.
@@ -41,7 +41,7 @@ struct Entry<D> {
     users: u32,
     by: Site,
     ended_by: Option<Site>,
-    /// What a device sees of it: the first address and all bytes.
+    /// The device's claim, its first address and its total length; `None` if no device sees it.
     seen: Option<(Claim<D>, DmaSegment)>,
 }
 
@@ -147,7 +147,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         self.complain(violation, by, seen, Some(entry.by));
     }
 
-    /// Reports that there is no more room, and checks nothing from here on.
+    /// Reports that there is no more room, and ends all checks.
     fn stop(&mut self, dev: D, by: Site) {
         if core::mem::replace(&mut self.has_stopped, true) {
             return;
@@ -166,7 +166,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         });
     }
 
-    /// Returns an entry, also one that ended.
+    /// Returns an entry, even after its end; `None` once it is forgotten.
     fn entry(&self, id: Id) -> Option<Entry<D>> {
         let entry = self.entries.get(id.index).copied();
         entry.filter(|entry| entry.generation == id.generation)
@@ -182,7 +182,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Returns the device's state, which is made at its first use.
+    /// Returns the device's state, made at its first use; `None` if there is no room.
     fn known(&mut self, dev: D) -> Option<&mut Known<D>> {
         let found = self.devices.iter().position(|known| known.dev == dev);
         let index = match found {
@@ -234,7 +234,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         } else {
             let index = self.entries.len();
             let most = self.capacity.saturating_mul(2).saturating_add(REMEMBERED);
-            // Reserves room first for its end.
+            // Reserves room in `ended` now, so that the entry's end needs none.
             let room = index.saturating_add(1).saturating_sub(self.ended.len());
             if index > most
                 || self.entries.try_reserve(1).is_err()
@@ -252,7 +252,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(Id { index, generation })
     }
 
-    /// Adds memory that a device sees in these segments.
+    /// Adds an entry for memory that a device sees as these segments, and reports their faults.
     pub(super) fn add_seen(
         &mut self,
         claim: Claim<D>,
@@ -293,7 +293,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(id)
     }
 
-    /// Returns the fault of a new segment, and the mapping that it conflicts with.
+    /// Returns the fault of a new segment, and the site of the mapping that it conflicts with, if any.
     fn wrong_segment(
         &self,
         claim: &Claim<D>,
@@ -317,7 +317,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
                 return Some((Violation::CrossesBoundary { boundary }, None));
             }
         }
-        // A mapping's own earlier segments have no claim yet.
+        // A mapping's entry has no claim yet, so its own earlier segments are no conflict.
         let with = known.reaching(start, last).find_map(|span| {
             let entry = self.entries.get(span.entry)?;
             let (other, _) = entry.seen?;
@@ -327,7 +327,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some((Violation::Overlap { with }, Some(with)))
     }
 
-    /// Lists a segment. `None` if there is no room.
+    /// Adds a segment to its device's spans. `None` if there is no room.
     fn insert(&mut self, dev: D, entry: usize, segment: DmaSegment) -> Option<()> {
         if self.spans >= self.capacity {
             return None;
@@ -412,7 +412,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Checks that an allocation or a table, and the memory that a table shows, are not freed.
+    /// Checks that an allocation or a table is not freed, nor the allocation that a table describes.
     pub(super) fn check_alive(&mut self, id: Option<Id>, by: Site) {
         let Some(id) = id else { return };
         let is_alive = self
@@ -423,7 +423,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Forgets a device, and reports what is still mapped for it.
+    /// Forgets a device, and reports its remaining mappings and allocations.
     pub(super) fn remove_device(&mut self, dev: D, by: Site) {
         for index in 0..self.entries.len() {
             let Some(&entry) = self.entries.get(index) else {

@@ -9,13 +9,14 @@ use crate::{
 use core::fmt;
 use core::panic::Location;
 
-/// Checks how a driver uses a [`DmaOps`], and reports each misuse. It passes every call on
+/// Checks how a driver uses a [`DmaOps`], and reports each misuse. The wrapper passes every call on
 /// unchanged.
 ///
-/// Bounded, like Linux's: beyond `capacity` live segments, it reports that and stops checking.
+/// The number of tracked segments is limited, as in Linux. Beyond `capacity` live segments, the wrapper
+/// reports `TrackingEnded` and stops checking.
 ///
-/// `L` makes the lock around its ledger. Unlike the mapper's own locks, this one is held while the
-/// ledger allocates and while the sink takes a report. The sink must not call the wrapper.
+/// `L` provides the lock around the list of live objects. Unlike the mapper's own locks, this lock is held
+/// while the list allocates and while the sink takes a report. The sink must not call the wrapper.
 ///
 /// # Examples
 /// ```
@@ -82,7 +83,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         &mut self.ops
     }
 
-    /// Returns the layer below, without the checker.
+    /// Discards the checker, and returns the layer below.
     pub fn into_inner(self) -> O {
         self.ops
     }
@@ -97,18 +98,18 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.book.with(|book| book.tag = tag);
     }
 
-    /// Sets the limits of `dev`, for the rules about segments.
+    /// Sets the limits against which segments of `dev` are checked.
     pub fn set_limits(&self, dev: O::Device, limits: Limits) {
         self.book.with(|book| book.set_limits(dev, limits));
     }
 
-    /// Removes a device: reports each mapping and allocation that it still has.
+    /// Forgets a device, and reports each mapping and allocation that it still has.
     #[track_caller]
     pub fn remove_device(&self, dev: O::Device) {
         self.note(|book, by| book.remove_device(dev, by));
     }
 
-    /// Lets `act` have the list, and the caller's place in the source.
+    /// Calls `act` with the list and the site of the caller.
     #[track_caller]
     fn note<R>(&self, act: impl FnOnce(&mut Book<O::Device, S>, Site) -> R) -> R {
         let at = Location::caller();

@@ -10,7 +10,7 @@ mod report;
 pub use checked::{Checked, Tracked};
 pub use report::{Report, Site, Violation};
 
-/// Receives reports. Any closure that takes the message is one.
+/// Receives reports. Any closure that takes one message is a `Sink`.
 pub trait Sink<T> {
     /// Takes one message.
     fn take(&mut self, message: T);

@@ -22,22 +22,23 @@ impl fmt::Display for Site {
     }
 }
 
-/// Kind of an error.
+/// Kind of misuse.
 ///
-/// Source: Linux 7.2 kernel/dma/debug.c; differs: the list omits errors that types prevent here:
-/// unchecked mapping errors, stack or user memory mapped by address, and ends of a mapping that name
-/// another length, device, direction or kind.
+/// Source: Linux 7.2 kernel/dma/debug.c; differs: the list omits errors that types prevent here: unchecked
+/// mapping errors, stack or user memory mapped by address, and unmaps with another length, device,
+/// direction or kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Unmapped or synced, but the mapping ended long ago.
+    /// Unmapped or synced, but the mapping ended so long ago that its entry is forgotten.
     NotMapped,
     /// Unmapped a second time.
     UnmappedTwice {
         /// Site of the first unmap.
         by: Site,
     },
-    /// Unmapped with other attributes than it was mapped with. Only those that must be the same are compared.
+    /// Unmapped with other attributes than it was mapped with. Only attributes that must match are
+    /// compared.
     WrongAttributes {
         /// Attributes at map.
         mapped: Attrs,
@@ -63,7 +64,7 @@ pub enum Violation {
         /// Number of remaining tables or mappings.
         users: u32,
     },
-    /// Mapped twice for one device that writes to it.
+    /// Memory is mapped twice for one device, which writes to it.
     Overlap {
         /// Site of the other mapping.
         with: Site,
@@ -75,12 +76,12 @@ pub enum Violation {
         /// Maximum in bytes.
         limit: u64,
     },
-    /// A segment crosses a boundary that the device cannot cross.
+    /// A segment crosses a multiple of the device's boundary.
     CrossesBoundary {
         /// Distance between boundaries in bytes, minus 1 (a mask).
         boundary: u64,
     },
-    /// More segments than the device's maximum.
+    /// A mapping has more segments than the device's maximum.
     TooManySegments {
         /// Segments of the mapping.
         segments: u64,
@@ -94,8 +95,7 @@ pub enum Violation {
     },
     /// Still mapped or allocated when the device was removed.
     Leak,
-    /// The checker ran out of room, which is not the caller's fault. It checks nothing from here
-    /// on.
+    /// The checker ran out of room, and checks nothing from here on. The caller is not at fault.
     TrackingEnded,
 }
 
