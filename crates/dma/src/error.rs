@@ -4,7 +4,7 @@ use core::fmt;
 
 /// The constraint that made an operation fail.
 ///
-/// `wanted` and `found` of [`Reason`] are in the unit named here.
+/// `wanted` and `found` of [`Reason`] are in the unit that the variant names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Constraint {
@@ -34,7 +34,7 @@ pub enum Constraint {
     Alignment,
     /// Size in bytes of an imported buffer.
     BufferSize,
-    /// Largest size in bytes that is tried at all.
+    /// Largest size in bytes that the layer tries to allocate.
     SizeLimit,
     /// Pages behind a physical range.
     PagesBehind,
@@ -107,7 +107,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// Makes the reason of a constraint: the value that the request needed, and the one available.
+    /// Makes a reason from a constraint, the value that the request needed and the value available.
     #[must_use]
     pub const fn new(constraint: Constraint, wanted: u64, found: u64) -> Self {
         Self {

@@ -49,7 +49,7 @@ pub trait Locks {
     type Lock<T>: Lock<T>;
 }
 
-/// No locks, for a host that calls the layer from one context only. Mappers with it are not `Sync`,
+/// No locks, for a host that calls the layer from one context only. Mappers with `NoLocks` are not `Sync`,
 /// so no other context can use them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoLocks;
@@ -65,7 +65,7 @@ impl<T> Lock<T> for RefCell<T> {
 
     #[inline]
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        // Cannot be borrowed already: `act` never calls this function again.
+        // The cell cannot be borrowed already: `act` never calls this function again.
         act(&mut self.borrow_mut())
     }
 }

@@ -4,10 +4,10 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 
 /// The interface of a DMA layer for buffer code.
 ///
-/// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel
-/// implements it with its own DMA API. All stored values have associated types, so the code above
-/// needs no heap. Values of `Alloc`, `Table` and `Mapping` own their resource. Exactly one call,
-/// which takes the value, releases it.
+/// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel implements it
+/// with its own DMA API. All stored values have associated types, so the code above needs no heap. Values
+/// of `Alloc`, `Table` and `Mapping` own a resource. Exactly one call, which takes the value, releases that
+/// resource.
 ///
 /// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
 /// its own locks, and holds none of them while it waits for memory.
@@ -112,15 +112,15 @@ pub trait DmaOps {
     /// pages.
     ///
     /// # Errors
-    /// `NoMemory`; `NoSuchMemory` (ENXIO) where the memory cannot be described.
+    /// `NoMemory`; `NoSuchMemory` (ENXIO) if the memory cannot be described.
     fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error>;
 
     /// Pins `len_bytes` of a program's memory at `addr`.
     ///
     /// # Errors
-    /// `BadUserMemory` (EFAULT) when part of it is missing, read-only where `direction` lets the
-    /// device write, or not ordinary memory; `NoMemory`; `Pin` with the host's errno for any
-    /// other failure; `Invalid` for length zero or overflow.
+    /// `BadUserMemory` (EFAULT) when part of the memory is missing, read-only where `direction` lets the
+    /// device write, or not ordinary memory; `NoMemory`; `Pin` with the host's errno for any other failure;
+    /// `Invalid` for length zero or overflow.
     fn pin_user(
         &self,
         user: &Self::User,

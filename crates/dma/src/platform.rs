@@ -138,7 +138,7 @@ pub struct PageRequest<D> {
     pub caching: Caching,
     /// The device that must reach the pages without bouncing; `None` if only the CPU uses them.
     ///
-    /// A confidential machine then makes the pages shared.
+    /// For a device, a confidential machine makes the pages shared.
     pub device: Option<D>,
 }
 
@@ -194,9 +194,9 @@ pub trait PageSource {
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
     /// Returns a stable, unique index, or `None`. The index is below the mapper's capacity
-    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). The mapper then finds the device's state
-    /// without a shared lock. A host must return an index for all its devices, or `None`, the default, for
-    /// all. This includes devices that the mapper does not know yet.
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). With an index, the mapper finds the device's
+    /// state without a shared lock. A host must return an index for all its devices, or `None`, the
+    /// default, for all. This includes devices that the mapper does not know yet.
     fn device_number(&self, dev: Self::Device) -> Option<usize> {
         let _ = dev;
         None
@@ -453,8 +453,8 @@ pub trait UserPages {
     }
 }
 
-/// The CPU's own view of memory, and programs' views of it. A host without views writes `type Vmap = ();
-/// type Mmap = ();`.
+/// The CPU's own view of memory, and programs' views of it. A host without views has
+/// `type Vmap = (); type Mmap = ();`.
 ///
 /// # Context
 /// May sleep.

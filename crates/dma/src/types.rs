@@ -165,7 +165,7 @@ pub struct Limits {
     pub mask: u64,
     /// Longest segment in bytes.
     pub max_segment: u64,
-    /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones for none).
+    /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones mean no boundary).
     pub boundary: u64,
     /// Maximum number of segments in one table. If this is 1, memory that the other limits would split is
     /// refused.
@@ -173,8 +173,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Returns whether memory can meet the limits at all: the maxima are not zero, and `boundary` is `2^n -
-    /// 1` with `n` at least 1.
+    /// Returns whether memory can meet the limits at all: the maxima are not zero, and `boundary` is
+    /// `2^n - 1`, where `n` is at least 1.
     #[must_use]
     pub const fn is_valid(&self) -> bool {
         let block = self.boundary.wrapping_add(1);

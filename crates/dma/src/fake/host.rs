@@ -159,7 +159,7 @@ impl Iommu for Fake {
             let entry = Entry { phys, prot };
             let before = state.table.insert((dev, at), entry);
             assert_eq!(before, None, "{at:#x} mapped twice");
-            // The device caches the entry at once. If it holds an older translation, it keeps that.
+            // The device caches the entry at once. A device with an older translation keeps the older one.
             match state.tlb.entry((dev, at)) {
                 Slot::Occupied(_) => state.stale_reuse.push(at),
                 Slot::Vacant(slot) => {

@@ -172,8 +172,7 @@ impl CachedMemory {
         }
     }
 
-    /// Evicts all lines, as a cache may do at any time: writes dirty lines back and drops the
-    /// others.
+    /// Evicts all lines, as a cache may do at any time: writes dirty lines back, and drops all lines.
     pub(super) fn evict(&mut self) {
         let all: Vec<u64> = self.lines.keys().copied().collect();
         for at in all {

@@ -8,10 +8,9 @@ use crate::{PhysAddr, Prot};
 
 /// Descriptor bit 0: the entry is valid.
 const VALID: u64 = 1 << 0;
-/// Descriptor bit 1: set for a table above the last level and for a page at the last; clear for a
-/// block.
+/// Descriptor bit 1: set for a table, and for a page at the last level; clear for a block.
 const TABLE_OR_PAGE: u64 = 1 << 1;
-/// `AttrIndx[2:0]` or `MemAttr[3:0]`, from this bit on.
+/// Lowest bit of `AttrIndx[2:0]` or `MemAttr[3:0]`.
 const ATTR_SHIFT: u32 = 2;
 /// Stage 1 `AP[1]`: allows unprivileged accesses, such as those of devices.
 const AP_UNPRIVILEGED: u64 = 1 << 6;
@@ -25,7 +24,7 @@ const S2AP_WRITE: u64 = 1 << 7;
 const SH_OUTER: u64 = 0b10 << 8;
 /// `SH[1:0]`: inner shareable.
 const SH_INNER: u64 = 0b11 << 8;
-/// Access flag: set, so that no access faults because of it.
+/// Access flag: set in all leaves, because a clear flag would cause a fault.
 const AF: u64 = 1 << 10;
 /// Stage 1 `nG`: the entry belongs to one ASID.
 const NG: u64 = 1 << 11;

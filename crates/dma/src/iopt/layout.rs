@@ -36,8 +36,7 @@ impl Format {
         }
     }
 
-    /// Returns the mask of entry sizes for a granule of `1 << granule_bits`; 0 if the format has no such
-    /// granule.
+    /// Returns the mask of entry sizes for a granule of `1 << granule_bits`; 0 if it has no such granule.
     #[must_use]
     pub const fn page_sizes(self, granule_bits: u32) -> u64 {
         match (self, granule_bits) {
@@ -68,7 +67,7 @@ impl Format {
         }
     }
 
-    /// Returns the manual's number of a level (see [`Fault`](super::Fault)).
+    /// Returns the manual's name of a level (see [`Fault`](super::Fault)).
     #[must_use]
     pub const fn level_name(self, level: u32) -> &'static str {
         match (self, level) {
@@ -218,7 +217,7 @@ impl Geometry {
         PhysAddr::new(table.get() | self.index(iova, height) << ENTRY_SHIFT)
     }
 
-    /// Returns the height of the largest entry that fits at both addresses.
+    /// Returns the height of the largest entry that fits `len` and the alignment of both addresses.
     pub(super) fn leaf_height(&self, iova: u64, phys: u64, len: u64) -> u32 {
         let mut height = self.max_leaf;
         while height > 0 {

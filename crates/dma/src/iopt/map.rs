@@ -29,7 +29,7 @@ impl MapRange {
 /// The entries that map the first part of a request.
 struct FirstPart {
     path: Path,
-    /// Height of its entries in the tree of tables; less than the path's if tables are missing.
+    /// Height of the part's entries in the tree of tables; less than the path's if tables are missing.
     height: u32,
     /// Number of entries in the part.
     run: u64,
@@ -59,7 +59,7 @@ impl Missing {
 impl PageTable {
     /// Maps `len` bytes at `iova` to `phys`, with the largest blocks that fit both addresses.
     ///
-    /// Does not merge the range with an adjacent mapping.
+    /// The call does not merge the range with an adjacent mapping.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) unless addresses and length are whole granules, the addresses fit the
@@ -111,7 +111,7 @@ impl PageTable {
         place.run << self.geometry.shift(place.height)
     }
 
-    /// Finds the place of the first part of a request. Fails if an entry exists there.
+    /// Finds the place of the first part of a request. Fails if a mapping exists there.
     fn place<M: TableMemory + ?Sized>(
         &self,
         mem: &M,

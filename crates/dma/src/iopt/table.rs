@@ -167,7 +167,7 @@ impl PageTable {
         self.geometry.level(self.geometry.levels - 1)
     }
 
-    /// Returns the format.
+    /// Returns the table's format.
     #[must_use]
     pub fn format(&self) -> Format {
         self.geometry.format

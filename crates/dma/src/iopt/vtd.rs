@@ -14,11 +14,11 @@ const WRITE: u64 = 1 << 1;
 const PAGE_SIZE: u64 = 1 << 7;
 /// `SNP`: accesses snoop the CPU's caches.
 const SNOOP: u64 = 1 << 11;
-/// Address bits of an entry. Those above the host address width must be zero.
+/// Address bits of an entry. Bits above the host address width must be zero.
 const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
 /// `EMT` and `IPAT`: the memory type, ignored by requests without PASID. `EMT` 0 is uncached.
 const IPAT: u64 = 1 << 6;
-/// Ignored bits of an entry that points to a table. They hold the count.
+/// Ignored bits of an entry that points to a table. They hold the count of used entries.
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
 
@@ -43,8 +43,7 @@ pub(super) fn decode(height: u32, entry: u64) -> Entry {
     }
 }
 
-/// Returns the entry of a table. A walker combines the rights of all entries, so this one allows
-/// everything.
+/// Returns the entry that points to a table. It allows all accesses: a walker combines all entries' rights.
 pub(super) const fn table(next: PhysAddr) -> u64 {
     next.get() & ADDR | READ | WRITE
 }

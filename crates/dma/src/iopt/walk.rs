@@ -15,7 +15,7 @@ pub struct Leaf {
     pub len: u64,
     /// Allowed accesses. Arm's stage 1 allows reads wherever it allows writes.
     pub prot: Prot,
-    /// Level of its entry in the manual's numbering, where the last level is 3 on Arm and 1 on VT-d.
+    /// Level of the leaf's entry in the manual's numbering, where the last level is 3 on Arm and 1 on VT-d.
     pub level: u32,
 }
 

@@ -70,7 +70,7 @@ impl IovaAllocator {
         }
     }
 
-    /// Makes `alloc` try addresses below 4 GiB first, until none suits for the first time.
+    /// Makes `alloc` try addresses below 4 GiB first, until the first failed attempt.
     ///
     /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
     pub fn prefer_low(&mut self) {

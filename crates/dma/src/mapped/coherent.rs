@@ -75,7 +75,7 @@ impl<H: MapperRef> DmaDevice<H> {
         self.alloc_coherent_with(len_bytes, Attrs::empty())
     }
 
-    /// As [`alloc_coherent`](Self::alloc_coherent), with attributes such as
+    /// Allocates as [`alloc_coherent`](Self::alloc_coherent), with attributes. An example is
     /// [`Attrs::FORCE_CONTIGUOUS`].
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl<H: MapperRef> CoherentPool<H> {
     }
 }
 
-/// A block of a [`CoherentPool`]. Dropping it returns it to the pool.
+/// A block of a [`CoherentPool`]. Dropping the block returns it to the pool.
 #[must_use = "goes back when it is dropped"]
 pub struct CoherentBlock<'a, H: MapperRef> {
     pool: &'a CoherentPool<H>,

@@ -8,8 +8,8 @@ use crate::{Attrs, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
-/// A reference to a mapper, as guards keep it: `&Mapper`, or `Arc<Mapper>` for guards that live in a
-/// driver's own structures.
+/// A reference to a mapper that guards keep: `&Mapper`, or `Arc<Mapper>` for guards that live in a driver's
+/// own structures.
 ///
 /// A host with its own reference-counted pointers implements this trait for them. Each clone must refer to
 /// the same mapper. A mapper refuses guards of another mapper, and these stay with the mapper that made
@@ -107,7 +107,7 @@ impl<H: MapperRef> fmt::Debug for DmaDevice<H> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns a handle of `dev`, as [`DmaDevice::new`] does.
+    /// Returns a handle of `dev` that borrows this mapper; see [`DmaDevice::new`].
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
@@ -189,10 +189,10 @@ impl<H: MapperRef> DmaDevice<H> {
     /// allocate if the device accepts the run of pages directly; only the address space may
     /// allocate, to track live ranges.
     ///
-    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical
-    /// addresses, and the caller guarantees that they stay the same memory until the mapping ends.
-    /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always
-    /// flushes, with any policy.
+    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses, and
+    /// the caller guarantees that these addresses stay the same memory until the mapping ends.
+    /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always flushes, with
+    /// any policy.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;

@@ -1,8 +1,7 @@
-//! Mappings whose types state the direction of transfer and the memory's owner. They unmap when
-//! dropped.
+//! Mappings whose types state the direction of transfer and the memory's owner. Dropping one unmaps it.
 //!
-//! They use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves can
-//! make these calls directly.
+//! The types use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves
+//! can make these calls directly.
 //!
 //! Each guard keeps a reference to its mapper. With `&Mapper`, a guard lives in the mapper's scope; with
 //! `Arc<Mapper>`, a guard can live anywhere ([`MapperRef`]).

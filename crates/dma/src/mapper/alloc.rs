@@ -264,8 +264,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Removes the device's view, then frees the memory. If the view cannot be removed, the memory
-    /// stays allocated.
+    /// Unmaps an allocation from its device, then frees the memory. If the unmap fails, quarantines the
+    /// memory.
     pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
         let held = alloc.held_bytes();
         let mut is_gone = true;

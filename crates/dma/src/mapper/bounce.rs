@@ -178,7 +178,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in Linux. The
     /// rest of a larger granule belongs to other programs and the kernel. A driver's mistake, or a frame
-    /// larger than agreed, would overwrite that memory.
+    /// larger than agreed, would reach that memory.
     fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
         let granule = info.iommu?.granule()?;
         let untrusted = self.platform.is_untrusted(dev);

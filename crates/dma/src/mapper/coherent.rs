@@ -31,7 +31,7 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Returns whether part of it is allocated.
+    /// Returns whether part of the memory is allocated.
     pub(super) fn is_used(&self) -> bool {
         self.space.live() > 0
     }
@@ -44,7 +44,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// # Errors
     /// * `Invalid` for a range that is empty, is not whole pages, or exceeds the address space.
     /// * `Busy` (EBUSY) if the device already has such memory.
-    /// * `Unmappable` with `Mask` if the device does not reach all of it.
+    /// * `Unmappable` with `Mask` if the device does not reach the whole range.
     /// * `NoMemory`.
     ///
     /// Source: Linux `dma_declare_coherent_memory`.
@@ -166,7 +166,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Describes part of an allocation for mapping into a program. The mapping keeps the memory.
+    /// Describes part of an allocation for mapping into a program. The program's mapping keeps the memory.
     pub(super) fn mmap_part(
         &self,
         alloc: &Alloc<P>,

@@ -30,7 +30,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match (addr, last) {
             (None, _) => hidden(segment.addr),
             (Some(addr), Some(last)) if last.get() <= info.limits.mask => match end {
-                // The run may begin in memory that the device's bus shows, and end outside it.
+                // The run may begin in memory that the device reaches, and end in memory that it does not.
                 Some(end) if self.platform.bus_addr(dev, end) != Some(last) => hidden(end),
                 _ => Ok(addr),
             },

@@ -149,7 +149,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Removes a range from the page table. Its addresses are freed after a flush, now or later.
+    /// Removes a range from the page table. The range's addresses are freed after a flush, now or later.
     ///
     /// # Errors
     /// The platform's error. The device may still reach the memory, and the addresses are
@@ -172,7 +172,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if queue.ranges.is_empty() {
                 queue.since_ns = now;
             }
-            // There is room, reserved with the policy.
+            // `set_flush_policy` has reserved the room.
             queue.ranges.push_back(range);
             if queue.ranges.len() >= QUEUE {
                 Removed::Fills
@@ -223,7 +223,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 /// `BATCH` for each hold of the lock, because interrupts may wait for it.
 fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     for _ in 0..BATCH {
-        // Another context may have flushed some of them meanwhile.
+        // Another context may have freed some of these ranges meanwhile.
         if state.queue.flushed >= until {
             return false;
         }

@@ -4,8 +4,8 @@
 //! IOMMU cannot hide that rest. Allocations of this layer consist of whole granules, so only other memory
 //! has such a rest. A trusted device may see the rest of the memory's own pages, which in pinned user
 //! memory belongs to the same program. If a granule is larger than a page, no device may see the granule's
-//! other pages. An untrusted device may see nothing of the rest. To hide it, head and tail bounce, or the
-//! mapping is refused.
+//! other pages. An untrusted device may see nothing of the rest. To hide the rest, head and tail bounce, or
+//! the mapping is refused.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule may be larger than a page.
 
@@ -68,7 +68,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .map_err(|err| with_whole_length(err, targets))
     }
 
-    /// Fills the page table. A failure removes all entries written so far and frees the addresses.
+    /// Writes the page-table entries of a range. A failure removes all entries written so far and frees the
+    /// addresses.
     fn map_range(
         &self,
         at: At<P::Device>,
@@ -197,7 +198,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns a spare range to the allocator. Returns whether there was one.
+    /// Frees a spare range to the allocator; returns whether there was one.
     fn free_spare(&self, at: At<P::Device>) -> bool {
         let freed = self.with_slot(at.space, |state| {
             let (base, len) = state.spares.pop()?;

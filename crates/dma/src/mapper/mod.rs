@@ -54,7 +54,7 @@ const DEVICES: usize = 64;
 /// its own `DmaOps`.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
-    /// The index of each device, for platforms that do not number their devices.
+    /// The device at each index, for platforms that do not number their devices.
     known: L::Lock<Vec<P::Device>>,
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
     /// One more than the highest index used so far.
@@ -70,7 +70,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     refused: L::Lock<u64>,
 }
 
-/// Counts mappers.
+/// Number of mappers made so far, which provides their ids.
 static MAPPERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Padded to 128 bytes against false sharing: many processors fetch two cache lines at once.
@@ -155,7 +155,7 @@ impl<D> Slot<D> {
 pub(crate) struct At<D> {
     pub(crate) dev: D,
     slot: usize,
-    /// The device whose page table it uses, and the index of that device's state.
+    /// The device whose page table `dev` uses, and the index of that device's state.
     group: D,
     pub(crate) space: usize,
 }
@@ -185,7 +185,7 @@ pub struct Alloc<P: Platform> {
     own: Option<OwnMapping<P::Device>>,
 }
 
-/// An allocation's mapping for the device that it was made for.
+/// An allocation's mapping for the device that requested the allocation.
 #[derive(Debug)]
 struct OwnMapping<D> {
     at: At<D>,
@@ -332,7 +332,7 @@ impl<P: Platform> Vmap<P> {
 }
 
 impl<P: Platform> Mapper<P> {
-    /// Makes a layer over `platform` for a single context, with up to 64 devices.
+    /// Makes a mapper over `platform` for a single context, with up to 64 devices.
     ///
     /// # Errors
     /// As [`with_locks`](Self::with_locks).
@@ -342,7 +342,7 @@ impl<P: Platform> Mapper<P> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes a layer over `platform` with up to `devices` devices, and with the host's own locks.
+    /// Makes a mapper over `platform` with up to `devices` devices, and with the host's own locks.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a page size that is not a power of two or a bounce pool that is not
@@ -656,7 +656,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if has_joined {
             return Ok(space);
         }
-        // No range may wait for a flush when the device maps for the first time.
+        // If the device is untrusted, no range may wait for a flush once the device maps.
         self.with_slot(space, |state| state.add_member(untrusted));
         if untrusted {
             self.flush_slot(space);
@@ -697,7 +697,7 @@ fn heap_exhausted(bytes: usize) -> Error {
     Error::NoMemory(Reason::new(Constraint::Ram, bytes as u64, 0))
 }
 
-/// Returns the reason why an IOMMU cannot map memory: it begins or ends `found` bytes into a granule.
+/// Returns the reason why an IOMMU cannot map memory, which begins or ends `found` bytes into a granule.
 const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
     Reason {
         // If a granule is at most a page, only alignment is required.

@@ -14,8 +14,8 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes a table of the caller's physical ranges. These are its own pages, or ranges without pages
-    /// (device memory, a carve-out). Pages count as cached.
+    /// Makes a table of physical ranges: the caller's own pages, or ranges without pages (device memory, a
+    /// carve-out). Pages count as cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///

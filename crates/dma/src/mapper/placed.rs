@@ -51,9 +51,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Calls `place`, which places or moves an allocation's pages, and returns its value. Later CPU views
-    /// have the caching mode `caching`. No device may have the allocation mapped. Existing tables of
-    /// it keep the old addresses.
+    /// Calls `place`, which places or moves an allocation's pages, and returns the value of `place`. Later
+    /// CPU views have the caching mode `caching`. No device may have the allocation mapped. Existing tables
+    /// of the allocation keep the old addresses.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL): the allocation was made for a device, or does not consist of pages.

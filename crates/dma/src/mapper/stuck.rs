@@ -162,8 +162,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Returns whether a program's memory may be unpinned: no device may still reach it, or an earlier pin
-    /// keeps it.
+    /// Returns whether a program's memory may be unpinned: it is not quarantined, or an earlier pin keeps
+    /// it.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
             let is_kept = |run: &Segment| stuck.pinned.covers(run);

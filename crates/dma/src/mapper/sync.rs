@@ -47,8 +47,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Copies one bounced run in or out.
     ///
-    /// Syncs the caches even for a coherent device, because it shares the pool with devices that are not
-    /// coherent. On a coherent machine, the calls cost nothing.
+    /// Syncs the caches even for a coherent device, because the device shares the pool with devices that
+    /// are not coherent. On a coherent machine, the calls cost nothing.
     pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
         let mut copied = 0u64;
         let result = self.copy_run_counting(run, sync, &mut copied);

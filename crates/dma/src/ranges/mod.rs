@@ -217,7 +217,7 @@ impl RangeAllocator {
     }
 }
 
-/// Returns the highest aligned start of `units` units between `first` and `last`, both included.
+/// Returns the highest aligned start of `units` units within `first` to `last`; `None` if they do not fit.
 fn place(first: u64, last: u64, units: u64, align: u64) -> Option<u64> {
     // No overflow: a space ends below `u64::MAX`.
     let start = (last + 1).checked_sub(units)? & !(align - 1);

@@ -263,7 +263,7 @@ impl Tree {
         self.balance(next)
     }
 
-    /// Takes the lowest range out of a subtree. Returns it, and what remains.
+    /// Takes the lowest range out of a subtree. Returns the range's node and the rest's root.
     fn remove_lowest(&mut self, at: u32) -> (u32, u32) {
         let [below, above] = self.get(at).children;
         if below == NONE {

@@ -36,7 +36,7 @@ pub(super) struct Claim<D> {
 #[derive(Clone, Copy, Debug)]
 struct Entry<D> {
     generation: u64,
-    /// The allocation or table that it uses.
+    /// The allocation or table that the entry uses.
     parent: Option<Id>,
     users: u32,
     by: Site,

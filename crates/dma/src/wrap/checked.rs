@@ -1,4 +1,4 @@
-//! The checking wrapper.
+//! A wrapper that checks the calls of a `DmaOps`.
 
 use super::book::{Book, Claim, Id};
 use super::{Report, Sink, Site};
@@ -103,7 +103,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.book.with(|book| book.set_limits(dev, limits));
     }
 
-    /// Forgets a device, and reports each mapping and allocation that it still has.
+    /// Forgets a device, and reports each mapping and allocation that the device still has.
     #[track_caller]
     pub fn remove_device(&self, dev: O::Device) {
         self.note(|book, by| book.remove_device(dev, by));

@@ -4,7 +4,7 @@ use crate::{Attrs, Direction, DmaAddr};
 use core::fmt;
 use core::panic::Location;
 
-/// Origin of a call: its source line, and the tag set at that time.
+/// Origin of a call: its source line, and the tag set at the time of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
     /// The call's place in the source.
@@ -57,7 +57,7 @@ pub enum Violation {
         /// Site of the unmap.
         by: Site,
     },
-    /// A table or its memory was used after it was freed.
+    /// A table was used after the table or its memory was freed.
     UsedAfterFree,
     /// Memory or a table was freed while it still had users.
     FreedInUse {
@@ -93,7 +93,7 @@ pub enum Violation {
         /// The device's mask.
         mask: u64,
     },
-    /// Still mapped or allocated when the device was removed.
+    /// Memory was still mapped or allocated when the device was removed.
     Leak,
     /// The checker ran out of room, and checks nothing from here on. The caller is not at fault.
     TrackingEnded,
@@ -106,9 +106,9 @@ pub struct Report<D> {
     pub violation: Violation,
     /// The device; `None` for a misuse of a table or of its memory.
     pub dev: Option<D>,
-    /// The first address, if there is one.
+    /// First device address of the memory concerned, if there is one.
     pub addr: Option<DmaAddr>,
-    /// Length in bytes.
+    /// Length of that memory in bytes.
     pub len: u64,
     /// Site of the misuse.
     pub by: Site,
