@@ -243,7 +243,7 @@ struct State {
     vmaps: u64,
     pins: u64,
     table: Entries,
-    /// Entries in the devices' translation buffers: every entry since the last flush.
+    /// Entries in the devices' translation buffers, including those removed since the last flush.
     tlb: Entries,
     stale_reuse: Vec<u64>,
     freed_in_reach: Vec<u64>,
