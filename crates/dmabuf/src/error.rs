@@ -1,27 +1,28 @@
-//! One error type, with the numbers that explain it.
+//! The error type of sharing, with the numbers that explain a refusal.
 
 use core::fmt;
 use vb3_dma::{Constraint, Reason};
 
-/// Why sharing was refused.
+/// Why a call on shared memory failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
-    /// EINVAL: an argument makes no sense, or names nothing.
+    /// EINVAL: an argument is not allowed, or names an object that does not exist.
     Invalid,
     /// EBUSY: the attachment is mapped in a direction that excludes this one.
     Busy,
     /// EINVAL: the memory has not been placed yet.
     Unplaced,
-    /// EBUSY: the memory cannot be moved: a device uses it, or has it mapped and does not follow.
+    /// EBUSY: the memory cannot be moved: a device uses it, or a device that does not follow moves has it
+    /// mapped.
     Pinned,
     /// ENODEV: the exporter has taken the memory back.
     Revoked,
-    /// EIO: an unmap failed, so that a device may still reach the memory. No other device gets it.
+    /// EIO: an unmap failed, so a device may still reach the memory. No other device may use the memory.
     Quarantined,
     /// ENOMEM: a table of the host is full.
     TableFull {
-        /// Entries it holds.
+        /// Number of entries in the table.
         entries: u64,
     },
     /// The errno of an exporter outside this crate.

@@ -1,4 +1,4 @@
-//! The file operations of a dma-buf, as far as they need no file.
+//! Constants, flags and names of a dma-buf's file operations.
 
 use crate::Error;
 use bitflags::bitflags;
@@ -15,17 +15,17 @@ bitflags! {
     /// The flags of `DMA_BUF_IOCTL_SYNC`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct SyncFlags: u64 {
-        /// The CPU reads.
+        /// The CPU reads the memory.
         const READ = 1 << 0;
-        /// The CPU writes.
+        /// The CPU writes the memory.
         const WRITE = 1 << 1;
-        /// The access ends; without it, it begins.
+        /// The access ends. Without this flag, the access begins.
         const END = 1 << 2;
     }
 }
 
 impl SyncFlags {
-    /// Checks flags from outside: the direction and whether the access ends.
+    /// Checks a program's flags. Returns the direction, and true if the access ends.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits or no direction.
@@ -65,7 +65,7 @@ impl Name {
     /// Longest name in bytes, without the NUL.
     pub const MAX: usize = 31;
 
-    /// Takes a name.
+    /// Copies a name.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for more than 31 bytes or a NUL.
@@ -80,7 +80,7 @@ impl Name {
         Ok(Self { bytes, len })
     }
 
-    /// The name without a NUL.
+    /// Returns the name's bytes, without a NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])

@@ -1,13 +1,13 @@
-//! Names of what the registry has.
+//! Ids of the registry's memories and dma-bufs.
 
 use crate::SlabKey;
 use core::fmt;
 
-/// Names a memory: what a queue's plane and mappings of it in programs refer to.
+/// Names a memory. A queue's plane and a program's mapping refer to their memory by this id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemoryId(pub(crate) SlabKey);
 
-/// Names a dma-buf. Not a reference: it may be gone.
+/// Names a dma-buf without keeping it: the dma-buf may no longer exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufId(pub(crate) SlabKey);
 
@@ -24,7 +24,7 @@ impl MemoryId {
     }
 }
 
-/// As a host may show it to people: `3.1`.
+/// Formats the id as messages to people show it: `3.1`.
 impl fmt::Display for MemoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

@@ -3,49 +3,49 @@
 use crate::Error;
 use vb3_dma::{Direction, DmaSegment};
 
-/// How an importing queue reaches dma-bufs.
+/// An importing queue's interface to dma-bufs.
 ///
-/// [`Buffers`](crate::Buffers) implements it over [`Shared`](crate::Shared) memory; a kernel home
-/// with `dma_buf_attach` and its like. The importer ends each attachment with
+/// [`Buffers`](crate::Buffers) implements this over [`Shared`](crate::Shared) memory. A kernel host
+/// implements it with `dma_buf_attach` and the related functions. The importer ends each attachment with
 /// [`detach`](Self::detach).
 pub trait Importer {
-    /// A device.
+    /// The host's name of a device.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// A reference to a dma-buf, as the caller has it.
+    /// The caller's reference to a dma-buf.
     type Buf;
     /// A device attached to a dma-buf.
     type Attachment;
 
-    /// Bytes of the buffer.
+    /// Returns the buffer's length in bytes.
     fn size(&self, buf: &Self::Buf) -> u64;
 
     /// Attaches a device. The caller keeps its reference to `buf` until after the detach.
     ///
     /// # Errors
-    /// ENOMEM, ENODEV after revocation, and what the exporter says.
+    /// ENOMEM, ENODEV after revocation, and the exporter's errors.
     fn attach(&self, buf: &Self::Buf, dev: Self::Device) -> Result<Self::Attachment, Error>;
 
-    /// Maps for the attached device, with the necessary syncs. Counted: each map needs its
+    /// Maps the buffer for the attached device, with the necessary syncs. Each map needs its own
     /// [`unmap`](Self::unmap).
     ///
     /// # Errors
-    /// EBUSY while mapped in a direction that excludes this one; ENODEV after revocation; what
-    /// the DMA layer says.
+    /// EBUSY while mapped in a direction that excludes this one; ENODEV after revocation; the DMA layer's
+    /// errors.
     fn map(&self, attachment: &mut Self::Attachment, direction: Direction) -> Result<(), Error>;
 
-    /// Segment `index` of the mapping; `None` past the last, and for what is not mapped.
+    /// Segment `index` of the mapping; `None` after the last segment or without a mapping.
     fn segment(&self, attachment: &Self::Attachment, index: usize) -> Option<DmaSegment>;
 
     /// Undoes one [`map`](Self::map).
     fn unmap(&self, attachment: &mut Self::Attachment);
 
-    /// Detaches, unmapping what is still mapped.
+    /// Detaches the device. Removes its mapping if there still is one.
     fn detach(&self, attachment: Self::Attachment);
 
-    /// The attached device is about to use the mapped buffer once more.
+    /// Begins one use of the mapped buffer by the attached device.
     ///
-    /// Does the work between devices, which is only the copy of a bounced mapping. A host whose
-    /// exporters offer no such call has nothing to do here.
+    /// Between devices, only a bounced mapping needs work: its copy. The default does nothing, for hosts
+    /// whose exporters have no such call.
     ///
     /// # Errors
     /// ENODEV after revocation.
@@ -59,22 +59,22 @@ pub trait Importer {
         let _ = attachment;
     }
 
-    /// Begins an access by the CPU. `FromDevice` is a CPU that reads, `ToDevice` one that writes.
+    /// Begins an access by the CPU: `FromDevice` if the CPU reads, `ToDevice` if it writes.
     ///
     /// # Errors
-    /// As the exporter says.
+    /// The exporter's errors.
     fn begin_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Ends an access by the CPU.
     ///
     /// # Errors
-    /// As the exporter says.
+    /// The exporter's errors.
     fn end_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
-    /// Maps for the CPU. Counted.
+    /// Maps the buffer for the CPU. Each call needs its own `vunmap`.
     ///
     /// # Errors
-    /// As the exporter says.
+    /// The exporter's errors.
     fn vmap(&self, buf: &Self::Buf) -> Result<(), Error>;
 
     /// Undoes one [`vmap`](Self::vmap).

@@ -14,16 +14,16 @@
 //! * *Mapping* an attachment gives the memory to its device, with the necessary cache maintenance and
 //!   bounce copy. *Unmapping* returns it.
 //! * A *CPU access* begins with [`Shared::begin_cpu_access`] and ends with [`Shared::end_cpu_access`]
-//!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's device is
-//!   synced in the part of the requested direction that its mapping allows. What the CPU wrote always
-//!   leaves its cache.
+//!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's device is synced in the
+//!   part of the requested direction that its mapping allows. Bytes that the CPU wrote always leave its
+//!   cache.
 //! * A *device's use* of a mapping begins with [`Shared::hand_to_device`] and ends with
 //!   [`Shared::take_from_device`]. A mapping can be used many times. These calls copy the data of
 //!   bounced mappings and do no cache maintenance. If one device writes to memory and another reads it,
 //!   the data never passes the CPU's caches. Cache maintenance would also hide a program's missing SYNC.
 //!
-//! So a CPU access without these calls reads or leaves stale bytes, as on a board.
-//! [`Observer::missing_sync`] reports it.
+//! A CPU access without these calls reads or leaves stale bytes, as on a board. [`Observer::missing_sync`]
+//! reports such an access.
 //!
 //! # Attach, map, pin
 //!
@@ -36,16 +36,16 @@
 //! [`Shared::place`] may remove its mapping and move the memory. The device must then be mapped again,
 //! at other addresses, before its next use.
 //!
-//! [`Shared::revoke`] ignores pins and removes all mappings. Accesses behind an IOMMU then fault, and
-//! later calls fail with ENODEV.
+//! [`Shared::revoke`] ignores pins and removes all mappings. Accesses by devices behind an IOMMU then fault,
+//! and later calls fail with ENODEV.
 //!
 //! # When an unmap fails
 //!
-//! An unmap may fail ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may then reach
-//! the memory as long as the machine runs, so the memory is *quarantined*
-//! ([`Shared::is_quarantined`]). Existing holders keep it. Attaching, a first mapping, exporting and
-//! moving fail with [`Error::Quarantined`]. The DMA layer never allocates the memory again, even after
-//! the last handle is closed. [`Observer::quarantined`] reports the device and the length.
+//! An unmap may fail ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may then reach the
+//! memory as long as the machine runs, so the memory is *quarantined* ([`Shared::is_quarantined`]). Existing
+//! handles and mappings stay valid. Attaching, a first mapping, exporting and moving fail with
+//! [`Error::Quarantined`]. The DMA layer never allocates the memory again, even after the last handle is
+//! closed. [`Observer::quarantined`] reports the device and the length.
 //!
 //! # Lazy placement
 //!

@@ -2,41 +2,40 @@
 
 use vb3_dma::{DmaOps, SyncFor};
 
-/// Which bracket of a CPU access was left out.
+/// The call that a CPU access lacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncKind {
-    /// `DMA_BUF_SYNC_START | READ`: the CPU may read what it had cached before a device wrote.
+    /// `DMA_BUF_SYNC_START | READ`: the CPU may read bytes that it cached before a device wrote.
     BeginRead,
-    /// `DMA_BUF_SYNC_END | WRITE`: a device may read what was there before the CPU wrote.
+    /// `DMA_BUF_SYNC_END | WRITE`: a device may read the bytes from before the CPU's write.
     EndWrite,
 }
 
-/// A CPU access without its bracket.
+/// A CPU access without a necessary `DMA_BUF_IOCTL_SYNC`.
 ///
-/// `BeginRead` is a fact about the memory: a device wrote while a program had it mapped, and no
-/// sync for the CPU came before the memory was handed on. Whether the program looked, only it
-/// knows.
+/// `BeginRead` only describes the memory: a device wrote while a program had it mapped, and no sync for the
+/// CPU followed before the memory was passed on. It does not prove that the program read the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MissingSync<D> {
     /// The host's tag of the memory ([`crate::Shared::set_tag`]).
     pub tag: u64,
-    /// Which bracket.
+    /// The missing call.
     pub sync: SyncKind,
     /// The device that wrote (`BeginRead`) or is about to read (`EndWrite`).
     pub device: D,
-    /// When the device wrote (`BeginRead`) or was handed the memory (`EndWrite`), host's clock.
+    /// When the device wrote (`BeginRead`) or received the memory (`EndWrite`), by the host's clock.
     pub at_ns: u64,
-    /// Bytes that differ between CPU and device, where the host can know it.
+    /// Bytes that differ between the views of CPU and device; `None` if the host cannot know.
     pub stale_bytes: Option<u64>,
 }
 
 /// The events of sharing. Every method has a default; `()` observes nothing.
 ///
-/// Queues share one observer, so its methods take `&self`. An observer that counts brings its own
-/// atomics or lock.
+/// Queues share one observer, so its methods take `&self`. An observer that counts needs its own atomics or
+/// lock.
 ///
 /// # Context
-/// Called by the thread that called this crate; must not call back.
+/// Called by the thread that called this crate. A method must not call this crate.
 pub trait Observer<O: DmaOps> {
     /// Cache maintenance or a bounce copy was done for `dev`.
     fn synced(&self, dev: O::Device, sync: SyncFor) {
@@ -63,12 +62,12 @@ pub trait Observer<O: DmaOps> {
         let _ = dev;
     }
 
-    /// An unmap failed: `dev` may still reach as many bytes, which are kept from every other use.
+    /// An unmap failed: `dev` may still reach `len_bytes` of memory, which is never used again.
     fn quarantined(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
 
-    /// Memory of `dev` was moved, which took a copy of as many bytes.
+    /// Memory of `dev` was moved by a copy of `len_bytes`.
     fn moved(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
@@ -80,7 +79,7 @@ pub trait Observer<O: DmaOps> {
         None
     }
 
-    /// A CPU access without its bracket was found.
+    /// A CPU access lacked a necessary sync.
     fn missing_sync(&self, fact: MissingSync<O::Device>) {
         let _ = fact;
     }

@@ -33,16 +33,16 @@ pub enum Backing<D> {
     Virtual(D),
     /// Cached pages that the device reaches, contiguous for the CPU alone (videobuf2-dma-sg).
     Scattered(D),
-    /// Memory that is placed when it is first mapped, for all devices attached then, and moved
-    /// where another one needs it ([`Placer`](crate::Placer)). The device only names the owner,
-    /// which is attached like the others.
+    /// Memory that is placed when it is first mapped, so that it suits all devices attached then. It moves if
+    /// a later device needs it ([`Placer`](crate::Placer)). The device only names the owner, which is
+    /// attached like the others.
     Lazy {
         /// The owner.
         device: D,
-        /// Whether owner and CPU see the same bytes without syncs.
+        /// Whether owner and CPU see each other's writes without syncs.
         coherency: Coherency,
     },
-    /// Cached memory that another driver made, for no device.
+    /// Cached memory that another driver made. It belongs to no device of this host.
     Foreign,
 }
 
@@ -61,21 +61,21 @@ impl<D: Copy> Backing<D> {
     }
 }
 
-/// What memory is wanted.
+/// A request for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec<D> {
     /// The kind of memory, and its device.
     pub backing: Backing<D>,
-    /// Bytes; rounded up to pages.
+    /// Length in bytes, which is rounded up to pages.
     pub len_bytes: u64,
-    /// Which way the owner's device moves bytes.
+    /// Direction in which the owner's device accesses the memory.
     pub direction: Direction,
     /// Attributes of the allocation.
     pub attrs: Attrs,
 }
 
 impl<D: Copy> Spec<D> {
-    /// The same for whole pages.
+    /// Returns the request with its length rounded up to pages.
     pub(crate) fn in_pages(self, page_bytes: u64) -> Result<Self, Error> {
         let len_bytes = page_align(self.len_bytes, page_bytes)?;
         Ok(Self { len_bytes, ..self })
@@ -95,12 +95,12 @@ pub enum UserKind {
 
 /// Memory that several handles name, and the devices attached to it.
 ///
-/// The host places the object, counts its handles with [`add_user`](Self::add_user) and
-/// [`drop_user`](Self::drop_user), and calls [`release`](Self::release) once that says so. `L` is
+/// The host stores the object and counts its handles with [`add_user`](Self::add_user) and
+/// [`drop_user`](Self::drop_user). It calls [`release`](Self::release) once `drop_user` returns true. `L` is
 /// the host's list of attachments.
 ///
 /// # Invariants
-/// A held mapping was made from `table`, which shows `alloc`; they go in that order.
+/// Held mappings were made from `table`, and `table` from `alloc`. They are freed in that order.
 ///
 /// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
 /// list of attachments for all exports of the memory, syncs reach all of them, an attachment caches
@@ -115,7 +115,7 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) state: State<O::Device, O::Vmap>,
 }
 
-/// Says that a memory was closed ([`Shared::close`]), so that it can be freed. Costs nothing.
+/// Proves that a memory was closed ([`Shared::close`]) and may be freed. Takes no space.
 #[must_use = "closed memory goes back through `free`"]
 #[derive(Debug)]
 pub struct Closed(());
@@ -140,8 +140,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Allocates zeroed memory. It has no users yet.
     ///
     /// # Errors
-    /// `Invalid` for length zero or memory that another driver makes; `NoMemory` (ENOMEM) with
-    /// what ran out, also for a length that overflows when rounded to pages.
+    /// `Invalid` for length zero or memory that another driver makes. `NoMemory` (ENOMEM) with the shortage,
+    /// also for a length that overflows when rounded to pages.
     // Into its caller, who knows where it is to lie: it is large, and would be copied there.
     #[inline(always)]
     pub fn allocate<W: Observer<O>>(
@@ -167,8 +167,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(Self::new(alloc, spec, list))
     }
 
-    /// Memory of `len_bytes` (a multiple of pages) that another driver made, as an allocation of
-    /// the DMA layer. It has no users yet, and is freed like allocated memory.
+    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is that
+    /// memory in the DMA layer. It has no users yet, and is freed like allocated memory.
     pub fn adopt(alloc: O::Alloc, len_bytes: u64, list: L) -> Self {
         let spec = Spec {
             backing: Backing::Foreign,
@@ -190,16 +190,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Takes the memory away from all devices and gives it back. Handles that are still out
-    /// are the host's to forget.
+    /// Removes all devices' mappings and frees the memory. The host must not use handles that still exist.
     pub fn release<W: Observer<O>>(mut self, cx: &Cx<'_, O, W>) {
         let closed = self.close(cx);
         self.free(cx, closed);
     }
 
-    /// The first half of [`Self::release`], for a host that closes in place because the object is
-    /// large: takes the memory away from all devices, and frees its table and kernel mapping.
-    /// Pass the result to the second half, [`free`](Self::free).
+    /// Does the first half of [`Self::release`], for a host that closes a large object without moving it.
+    /// Removes all devices' mappings and frees the table and the kernel mapping. Pass the result to the
+    /// second half, [`free`](Self::free).
     ///
     /// ```compile_fail,E0061
     /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Observer};
@@ -229,9 +228,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Closed(())
     }
 
-    /// The second half of [`Self::release`]: frees memory that was just closed. Attachments and
-    /// mappings made in between are lost. [Quarantined](Self::is_quarantined) memory returns to the DMA
-    /// layer, too, which does not use it again.
+    /// Does the second half of [`Self::release`]: frees memory that was just closed. Attachments and mappings
+    /// made in between are lost. [Quarantined](Self::is_quarantined) memory also returns to the DMA layer,
+    /// which does not use it again.
     #[inline]
     pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);
@@ -240,12 +239,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Bytes, a multiple of pages.
+    /// Returns the length in bytes, a multiple of pages.
     pub fn len_bytes(&self) -> u64 {
         self.spec.len_bytes
     }
 
-    /// The device the memory was made for; `None` for memory of another driver.
+    /// Returns the device that the memory was made for; `None` for memory of another driver.
     pub fn device(&self) -> Option<O::Device> {
         self.spec.backing.device()
     }
@@ -255,12 +254,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.spec.backing
     }
 
-    /// Which way the owner's device moves bytes.
+    /// Returns the direction in which the owner's device accesses the memory.
     pub fn direction(&self) -> Direction {
         self.spec.direction
     }
 
-    /// The allocation.
+    /// Returns the DMA layer's allocation.
     pub fn alloc(&self) -> &O::Alloc {
         &self.alloc
     }
@@ -270,11 +269,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         &self.list
     }
 
-    /// Describes `len_bytes` from `offset` for mapping into a program. The host counts the
-    /// mapping with [`add_user`](Self::add_user) once it is made.
+    /// Describes `len_bytes` from `offset` for mapping into a program. The host then makes the mapping and
+    /// counts it with [`add_user`](Self::add_user).
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for an offset that is no page, a length of zero, or a range outside
+    /// `Invalid` (EINVAL) for an offset that is not page-aligned, a length of zero, or a range outside the
+    /// memory; `Revoked` (ENODEV).
     /// the memory; `Revoked` (ENODEV).
     pub fn mmap(&self, ops: &O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
         if self.state.is_revoked() {

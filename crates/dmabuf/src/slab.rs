@@ -1,4 +1,4 @@
-//! A bounded table on the heap, with keys that are not mistaken for older ones.
+//! A bounded table on the heap. A key of a removed entry does not find a later one.
 
 use crate::Store;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ impl SlabKey {
         ((self.generation as u64) << 32) | self.index as u64
     }
 
-    /// The key with this number. Whether it names anything is for the table to say.
+    /// Makes a key from its number. The key may name no entry of a table.
     #[must_use]
     pub const fn from_raw(raw: u64) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl fmt::Debug for SlabKey {
     }
 }
 
-/// A place in a table. Its generation changes with each value, so that older keys miss.
+/// A position in a table. Its generation changes with each value, so older keys do not match.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
     pub(crate) generation: u32,
@@ -47,7 +47,7 @@ impl<T> Slot<T> {
         value: None,
     };
 
-    /// Takes the value out.
+    /// Takes the value out of the slot.
     pub(crate) fn take(&mut self) -> Option<T> {
         let value = self.value.take()?;
         self.generation = self.generation.checked_add(1).unwrap_or(1);
@@ -55,7 +55,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// A bounded table on the heap. Growing it can fail; it never panics.
+/// A bounded table on the heap. If growing fails, inserting returns the value; it does not panic.
 #[derive(Debug)]
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
@@ -98,7 +98,7 @@ impl<T> Slab<T> {
         (slot.generation == key.generation).then_some(slot)
     }
 
-    /// A free slot's index, made if there is none.
+    /// Returns the index of a free slot, and adds a slot if none is free. `None` if that is impossible.
     fn vacancy(&mut self) -> Option<u32> {
         if let Some(index) = self.free.pop() {
             return Some(index);
@@ -108,7 +108,7 @@ impl<T> Slab<T> {
             return None;
         }
         self.slots.try_reserve(1).ok()?;
-        // Room to note every slot as free: removing must not fail.
+        // Reserves an entry in the free list for every slot, so that removing cannot fail.
         self.free
             .try_reserve(self.slots.len().saturating_add(1))
             .ok()?;

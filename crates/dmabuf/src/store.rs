@@ -1,33 +1,31 @@
-//! Where objects are put: the host's tables.
+//! The host's tables of objects.
 
 use core::fmt;
 
-/// A table of objects that the host places and finds again by key.
+/// A table in which the host stores objects under keys.
 ///
-/// A kernel home implements it over its own allocations; `Slab` (feature `alloc`) is one for a
-/// process.
+/// A kernel host implements it over its own allocations; `Slab` (feature `alloc`) is a table for a process.
 pub trait Store<T> {
-    /// Names an object for as long as it is in the table. A key is not used again soon enough
-    /// to be mistaken for an older one.
+    /// Names an object while it is in the table. Tables reuse keys so late that an old key finds no new
+    /// object.
     type Key: Copy + Eq + fmt::Debug;
 
-    /// Puts an object in.
+    /// Puts an object into the table.
     ///
     /// # Errors
-    /// Gives the object back when the table is full or memory is short; callers answer ENOMEM.
+    /// Returns the object when the table is full or memory is short; callers answer ENOMEM.
     fn insert(&mut self, value: T) -> Result<Self::Key, T>;
 
-    /// Finds an object.
+    /// Returns the object of a key.
     fn get(&self, key: Self::Key) -> Option<&T>;
 
-    /// Finds an object to change it.
+    /// Returns the object of a key for changing it.
     fn get_mut(&mut self, key: Self::Key) -> Option<&mut T>;
 
-    /// Takes an object out.
+    /// Takes an object out of the table and returns it.
     fn remove(&mut self, key: Self::Key) -> Option<T>;
 
-    /// Takes an object out and drops it, which a table may do without moving it; whether there was
-    /// one.
+    /// Drops an object, without moving it if the table can. Returns false if the key names no object.
     fn discard(&mut self, key: Self::Key) -> bool {
         self.remove(key).is_some()
     }
@@ -35,12 +33,12 @@ pub trait Store<T> {
     /// Number of objects.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the table has no objects.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The key after `after` in a fixed order, or the first; `None` past the last. Removing
-    /// `after` before the call is not allowed; changing objects is.
+    /// Returns the key after `after` in a fixed order, or the first key; `None` after the last. The object of
+    /// `after` may have been changed but not removed.
     fn next(&self, after: Option<Self::Key>) -> Option<Self::Key>;
 }

@@ -14,13 +14,14 @@ const FIRST: u32 = 16;
 /// Chunks that hold [`Table::LIMIT`] slots.
 const CHUNKS: usize = 17;
 
-/// Slots that never move, each with its lock. The array of one holds them because its box can be
-/// made fallibly.
+/// Slots that never move, each with its lock. The array of length one is there because its box can be made
+/// fallibly.
 type Chunk<T, L> = [Box<[<L as Locks>::Lock<Slot<T>>]>; 1];
 
 /// Which slots are vacant.
 struct Vacant {
-    /// Vacated slots. There is room for all slots: vacating one never allocates.
+    /// Slots that were used and are vacant. Its capacity is enough for all slots, so removing never
+    /// allocates.
     free: Vec<u32>,
     /// The first slot that was never used.
     next: u32,
@@ -40,9 +41,9 @@ impl Vacant {
 
 /// A bounded table on the heap that threads share. Growing it can fail; it never panics.
 ///
-/// Each entry has a lock of the host's. An entry in use delays only those who want the same entry.
-/// Finding one takes no other lock. Inserting and removing take a second, short lock for a moment,
-/// never both at once, and the heap is asked for room outside both.
+/// Each entry has its own lock, which the host provides. An entry in use delays only threads that want the
+/// same entry. Finding an entry takes no other lock. Inserting and removing also take a second lock for a
+/// moment, never both at once. Memory is allocated outside both locks.
 ///
 /// # Context
 /// An entry's lock is held while the caller's closure runs. The closure must not return to the same
@@ -79,10 +80,10 @@ impl<T, L: Locks> Table<T, L> {
         }
     }
 
-    /// Puts a value in.
+    /// Puts a value into the table.
     ///
     /// # Errors
-    /// Gives the value back when the table is full or memory is short; callers answer ENOMEM.
+    /// Returns the value when the table is full or memory is short; callers answer ENOMEM.
     pub fn insert(&self, value: T) -> Result<SlabKey, T> {
         let vacancy = self.vacancy();
         let Some((index, slot)) = vacancy.and_then(|index| Some((index, self.slot(index)?))) else {
@@ -97,7 +98,7 @@ impl<T, L: Locks> Table<T, L> {
         }))
     }
 
-    /// Lets `act` have an entry, alone; `None` for one that is gone.
+    /// Calls `act` with an entry, which stays locked meanwhile; `None` if the entry does not exist.
     pub fn with<R>(&self, key: SlabKey, act: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.slot(key.index)?.with(|slot| {
             let is_it = slot.generation == key.generation;
@@ -105,12 +106,12 @@ impl<T, L: Locks> Table<T, L> {
         })
     }
 
-    /// Takes an entry out.
+    /// Takes an entry out of the table and returns its value.
     pub fn remove(&self, key: SlabKey) -> Option<T> {
         self.remove_if(key, |_| true)
     }
 
-    /// Takes an entry out if `decide` says so. No other thread gets at the entry in between.
+    /// Takes an entry out if `decide` returns true for it. The entry stays locked from decision to removal.
     pub fn remove_if(&self, key: SlabKey, decide: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let value = self.slot(key.index)?.with(|slot| {
             let is_it = slot.generation == key.generation;
@@ -130,14 +131,14 @@ impl<T, L: Locks> Table<T, L> {
         })
     }
 
-    /// Whether there are none.
+    /// Whether the table has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The keys of all entries. Each is looked up when the iterator comes to it: others may come and
-    /// go meanwhile.
+    /// Returns the keys of all entries. The iterator reads each slot when it comes to it, so other threads
+    /// may insert and remove entries meanwhile.
     pub fn keys(&self) -> impl Iterator<Item = SlabKey> + '_ {
         let next = self.vacant.with(|vacant| vacant.next);
         (0..next).filter_map(|index| {
@@ -148,7 +149,7 @@ impl<T, L: Locks> Table<T, L> {
         })
     }
 
-    /// The first answer of `look` on the entries, one after the other. Each is locked alone.
+    /// Calls `look` with one entry after the other until it returns a value. Locks one entry at a time.
     pub fn find_map<R>(&self, mut look: impl FnMut(SlabKey, &mut T) -> Option<R>) -> Option<R> {
         self.keys()
             .find_map(|key| self.with(key, |value| look(key, value))?)
@@ -160,10 +161,10 @@ impl<T, L: Locks> Table<T, L> {
         slots.get(at)
     }
 
-    /// Takes a vacant slot, made if there is none.
+    /// Takes a vacant slot, and adds slots if none is vacant. `None` if that is impossible.
     fn vacancy(&self) -> Option<u32> {
-        // Another thread may take all that this one made. The number of entries grows then, and it has
-        // a bound.
+        // Other threads may take all slots that this thread added. Each attempt adds slots up to the limit,
+        // so the loop ends.
         loop {
             let (index, end) = self.vacant.with(|vacant| (vacant.take(), vacant.end));
             if index.is_some() || end >= self.limit {
@@ -187,7 +188,7 @@ impl<T, L: Locks> Table<T, L> {
         let mut one = Vec::new();
         one.try_reserve_exact(1).ok()?;
         one.push(slots.into_boxed_slice());
-        // The chunk of a thread that was faster serves as well.
+        // If another thread was faster, its chunk is kept and this one is dropped.
         let _slower = self.chunks.get(chunk)?.set(Box::try_from(one).ok()?);
         let _former = self.vacant.with(|vacant| {
             if vacant.end == start {
@@ -201,7 +202,7 @@ impl<T, L: Locks> Table<T, L> {
     }
 }
 
-/// Where slot `index` is: its chunk, and its number in there.
+/// Returns the chunk of slot `index`, and the slot's index within the chunk.
 fn spot(index: u32) -> Option<(usize, usize)> {
     let from_first = index.checked_add(FIRST)?;
     let chunk = from_first.ilog2().checked_sub(FIRST.ilog2())?;

@@ -1,4 +1,4 @@
-//! Importing from the registry.
+//! Implements the importer's interface on the registry.
 
 use super::{AttachRef, BufRef, Buffers};
 use crate::{Error, Importer, Observer, Shared};

@@ -1,4 +1,4 @@
-//! The registry of memories and dma-bufs of a home without a kernel below it.
+//! The registry of memories and dma-bufs for a host without a kernel below it.
 
 mod importer;
 
@@ -24,13 +24,13 @@ pub struct BufRef {
 }
 
 impl BufRef {
-    /// Which dma-buf.
+    /// The dma-buf's id.
     #[must_use]
     pub const fn id(&self) -> BufId {
         self.id
     }
 
-    /// Which memory it shows.
+    /// The id of the dma-buf's memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
@@ -39,7 +39,7 @@ impl BufRef {
 
 /// One mapping in a program, of a memory or of a dma-buf, as the registry counts it.
 ///
-/// It is no number that can be copied: a mapping ends once.
+/// A value, not a number that can be copied, because a mapping ends only once.
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::{Buffers, Vma, Observer};
@@ -52,12 +52,12 @@ impl BufRef {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Vma {
     memory: MemoryId,
-    /// The dma-buf that was mapped, which the mapping keeps.
+    /// The mapped dma-buf, which the mapping keeps alive; `None` if the memory itself was mapped.
     buf: Option<BufId>,
 }
 
 impl Vma {
-    /// Which memory is mapped.
+    /// The id of the mapped memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
         self.memory
@@ -75,7 +75,7 @@ pub struct AttachRef {
 /// The description of a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufInfo {
-    /// The memory it shows.
+    /// The id of its memory.
     pub memory: MemoryId,
     /// Its length in bytes.
     pub len_bytes: u64,
@@ -83,7 +83,7 @@ pub struct BufInfo {
     pub access: Access,
     /// Its name.
     pub name: Name,
-    /// References, and mappings in programs.
+    /// Number of references, including mappings in programs.
     pub refs: u32,
     /// When it was exported, host's clock.
     pub since_ns: u64,
@@ -103,11 +103,11 @@ struct Buf {
 pub struct Live {
     /// Memories.
     pub memories: u64,
-    /// Their bytes.
+    /// Sum of the memories' lengths in bytes.
     pub bytes: u64,
     /// dma-bufs.
     pub bufs: u64,
-    /// References to them, with mappings in programs.
+    /// References to dma-bufs, including mappings in programs.
     pub buf_refs: u64,
     /// Attached devices.
     pub attachments: u64,
@@ -117,12 +117,12 @@ pub struct Live {
     pub program_mappings: u64,
 }
 
-/// The memories that have changed since a host asked last.
+/// The memories that have changed since the host's last query.
 #[derive(Debug)]
 struct Changes {
     count: u64,
     memories: Vec<MemoryId>,
-    /// Whether more memories have changed than the list has.
+    /// Whether more memories have changed than fit into the list.
     more: bool,
 }
 
@@ -156,14 +156,13 @@ impl Changes {
     }
 }
 
-/// Memories and dma-bufs by number, over a DMA layer.
+/// The registry of memories and dma-bufs over a DMA layer.
 ///
-/// A dma-buf keeps its memory alive; each export makes another dma-buf. The host keeps the
-/// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and opens
-/// and closes a [`Vma`] for each mapping in a program.
+/// A dma-buf keeps its memory alive; each export makes another dma-buf. The host keeps the map from a file's
+/// identity to a [`BufId`], one [`BufRef`] for each open file, and one [`Vma`] for each mapping in a program.
 ///
-/// Threads share it by reference: each memory has its own lock, made by `L`, and an allocation holds
-/// none. See [lock order](crate#locks).
+/// Threads share the registry by reference: each memory has its own lock, made by `L`. No lock is held during
+/// an allocation. See [lock order](crate#locks).
 pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
@@ -176,7 +175,7 @@ pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
 }
 
 impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
-    /// An empty registry, for one thread.
+    /// Makes an empty registry without locks, for one thread.
     pub fn new(ops: O, observer: W) -> Self {
         Self::with_locks(ops, observer)
     }
@@ -188,7 +187,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Maximum number of attachments of one memory.
     pub const ATTACHMENT_LIMIT: u32 = 1 << 16;
 
-    /// An empty registry.
+    /// Makes an empty registry with locks of type `L`.
     pub fn with_locks(ops: O, observer: W) -> Self {
         Self {
             ops,
@@ -232,21 +231,22 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Sets the clock for what is recorded from now on.
+    /// Sets the time that later events are recorded with.
     pub fn set_now(&self, now_ns: u64) {
         self.now_ns.with(|now| *now = now_ns);
     }
 
-    /// Lets `act` have the fences of all memories, alone, and the time.
+    /// Calls `act` with the fences of all memories, which are locked meanwhile, and the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
         let now_ns = self.cx().now_ns;
         self.fences.with(|fences| act(fences, now_ns))
     }
 
-    /// Lets `act` have a memory, alone. It must not return to the same memory.
+    /// Calls `act` with a memory, which is locked meanwhile. `act` must not access the same memory through
+    /// the registry.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a memory that is gone, and those of `act`.
+    /// `Invalid` (EINVAL) for a memory that does not exist, and the errors of `act`.
     pub fn with_memory<R>(
         &self,
         id: MemoryId,
@@ -257,7 +257,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         done.unwrap_or(Err(Error::Invalid))
     }
 
-    /// Lets `look` see a memory; `None` for one that is gone.
+    /// Calls `look` with a memory, which is locked meanwhile; `None` if the memory does not exist.
     pub fn inspect<R>(&self, id: MemoryId, look: impl FnOnce(&SharedMemory<O>) -> R) -> Option<R> {
         self.memories.with(id.0, |memory| look(memory))
     }
@@ -273,15 +273,16 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.memories.len()
     }
 
-    /// How often a memory, a handle or an attachment has come or gone: who follows holders looks
-    /// again when the number has changed.
+    /// Counts how often a memory, a handle or an attachment was added or removed. A caller that lists a
+    /// memory's users lists them again when the count has changed.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.with(|changes| changes.count)
     }
 
-    /// Returns the memories that changed since the last call, each at least once: their handles, their
-    /// attachments, or their existence. `None` after more than 64 changes; any may have changed then.
+    /// Returns the ids of memories that changed since the last call; an id may repeat. Changes of a memory
+    /// are its creation, its removal, and changes of its handles or attachments. `None` after more than 64
+    /// changes; any memory may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         self.changes.with(Changes::take)
     }
@@ -312,7 +313,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Puts a memory into the table, or releases it.
+    /// Puts a memory into the table; releases it if the table is full.
     fn insert(&self, memory: SharedMemory<O>) -> Result<MemoryId, Error> {
         match self.memories.insert(memory) {
             Ok(key) => {
@@ -336,18 +337,18 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.with_memory(id, |memory, cx| memory.place(cx, placer.as_ref()))
     }
 
-    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
-    /// as an allocation of the DMA layer. It lives as long as the dma-buf.
+    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is
+    /// that memory in the DMA layer. The memory lives as long as the dma-buf.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM), and what the DMA layer says when the memory cannot be shown to
-    /// devices. The allocation has then been freed.
+    /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. The
+    /// allocation has then been freed.
     pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
         let list = Slab::new(Self::ATTACHMENT_LIMIT);
         let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;
         let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
-            // If its first user could not be counted, no user's end frees it.
+            // If the first user could not be counted, dropping a user will not free the memory. This does.
             self.release(id, self.memories.remove(id.0));
         }
         exported
@@ -361,7 +362,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Drops one user of a memory; the last frees it.
+    /// Drops one user of a memory. Dropping the last user frees the memory.
     pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
         self.note_change(id);
         let cx = self.cx();
@@ -369,7 +370,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.release(id, self.memories.remove_if(id.0, last));
     }
 
-    /// Counts a program's mapping of a memory by its queue's cookie.
+    /// Counts a mapping that a program made of a memory by the queue's mmap offset.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
@@ -384,15 +385,15 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         })
     }
 
-    /// Ends a mapping. A mapping of a dma-buf drops its reference; returns true if that was the last
-    /// one and the dma-buf no longer exists.
+    /// Ends a mapping. If it was a dma-buf's mapping, also drops its reference to the dma-buf; returns true
+    /// if that was the last one and the dma-buf no longer exists.
     pub fn vma_close(&self, vma: Vma) -> bool {
         let Vma { memory, buf } = vma;
         self.drop_user(memory, UserKind::Mapping);
         buf.is_some_and(|id| self.put_buf(BufRef { id, memory }))
     }
 
-    /// Counts a program's mapping of a dma-buf, which keeps the dma-buf.
+    /// Counts a program's mapping of a dma-buf. The mapping keeps the dma-buf alive.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
@@ -413,8 +414,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Exports a memory as a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` for a memory that is gone, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), what
-    /// the DMA layer says when the memory cannot be shown to other devices.
+    /// `Invalid` for a memory that does not exist, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), and the
+    /// DMA layer's error if it cannot describe the memory to devices.
     pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
         self.note_change(memory);
         self.with_memory(memory, |memory, cx| {
@@ -443,8 +444,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Takes a reference to a dma-buf (`dma_buf_get`).
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone, `TableFull` (ENOMEM) when the count is at its
-    /// end.
+    /// `Invalid` (EINVAL) for a dma-buf that is gone, `TableFull` (ENOMEM) when the count is at its maximum.
     pub fn get_buf(&self, id: BufId) -> Result<BufRef, Error> {
         let counted = self.bufs.with(id.0, |buf| {
             let counted = buf.refs.checked_add(1).ok_or(Error::TableFull {
@@ -457,7 +457,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         Ok(BufRef { id, memory })
     }
 
-    /// Drops a reference; true when it was the last and the dma-buf is gone.
+    /// Drops a reference; true if it was the last one and the dma-buf no longer exists.
     pub fn put_buf(&self, reference: BufRef) -> bool {
         let BufRef { id, memory } = reference;
         let gone = self.bufs.remove_if(id.0, |buf| {
@@ -474,7 +474,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.bufs.with(id.0, |buf| buf.memory).ok_or(Error::Invalid)
     }
 
-    /// The description of a dma-buf.
+    /// Describes a dma-buf; `None` if it does not exist.
     #[must_use]
     pub fn buf(&self, id: BufId) -> Option<BufInfo> {
         let info = self.bufs.with(id.0, |buf| BufInfo {
@@ -500,7 +500,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.with_memory(memory, |memory, cx| memory.mmap(cx.ops, offset, len_bytes))
     }
 
-    /// `DMA_BUF_IOCTL_SYNC` with the flags as they came.
+    /// Handles `DMA_BUF_IOCTL_SYNC` with a program's flags, which are checked here.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone.
@@ -517,18 +517,17 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         })
     }
 
-    /// `DMA_BUF_SET_NAME`.
+    /// Handles `DMA_BUF_SET_NAME`.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone. Longer names do not make a [`Name`].
+    /// `Invalid` (EINVAL) for a dma-buf that is gone. `Name::new` refuses names that are too long.
     pub fn set_name(&self, id: BufId, name: Name) -> Result<(), Error> {
         let named = self.bufs.with(id.0, |buf| buf.name = name);
         named.ok_or(Error::Invalid)
     }
 
-    /// Takes a memory back from all attached devices. The fences of devices that have it end with
-    /// ENODEV: what they still do to it reaches it no more. One that is gone is attached to
-    /// nothing.
+    /// Takes a memory back from all attached devices. The fences of devices that use it end with ENODEV,
+    /// because later accesses fail. Does nothing for a memory that no longer exists.
     ///
     /// # Errors
     /// As [`Shared::revoke`].

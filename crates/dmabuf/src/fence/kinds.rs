@@ -1,15 +1,15 @@
-//! The words: who, what, how far.
+//! The owner, access and status of fences.
 
 use vb3_dma::Direction;
 
-/// Who ends a fence.
+/// The party that ends a fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner<D> {
     /// A device, when it has finished with a buffer.
     Device(D),
-    /// A program, by its timeline's number.
+    /// A program. The number is that of its timeline.
     Program(u64),
-    /// Another driver. This crate only knows whether its work has ended.
+    /// Another driver. This crate only learns when the driver's work has ended.
     Driver,
 }
 
@@ -32,8 +32,8 @@ impl Usage {
         }
     }
 
-    /// Whether an access of this kind has to wait for one of kind `other`: readers for writers,
-    /// writers for all.
+    /// Returns whether an access of this kind must wait for one of kind `other`: readers wait for writers,
+    /// writers wait for all accesses.
     #[must_use]
     pub const fn waits_for(self, other: Self) -> bool {
         matches!((self, other), (Self::Write, _) | (_, Self::Write))
@@ -43,22 +43,22 @@ impl Usage {
 /// How the work behind a fence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FenceOutcome {
-    /// As it should.
+    /// The work succeeded.
     Done,
-    /// With this errno, positive.
+    /// The work failed with this errno, positive.
     Failed(i32),
 }
 
-/// How far a fence is.
+/// Whether a fence has ended, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// The work continues.
     Pending,
-    /// It has ended.
+    /// The work has ended.
     Ended {
-        /// How.
+        /// Success or failure.
         outcome: FenceOutcome,
-        /// When, host's clock.
+        /// When the work ended, by the host's clock.
         at_ns: u64,
     },
 }

@@ -5,13 +5,14 @@
 //! *reservation* lists the fences of one memory: who writes it and who reads it. A *sync file* is
 //! a set of fences that a program holds.
 //!
-//! Fences of devices are made when a device gets a buffer and not before, so that nothing can hold
-//! back the work that ends them but the device itself. Those that a program imports into a
-//! reservation are marked: a queue holds a buffer back for them, and only for them.
+//! A device's fence is made only when the device gets a buffer. So only the device itself can delay the work
+//! that ends the fence. Fences that a program imports into a reservation are marked: a queue withholds a
+//! buffer from its device for imported fences, and for no others.
 //!
 //! Source: Linux 6.12 drivers/dma-buf/dma-fence.c, dma-resv.c, sync_file.c; differs: a reservation
-//! tells imported fences from those of devices, as Linux's V4L2 neither adds nor waits for any;
-//! fences are one table with numbers in place of counted references; no fence signals itself.
+//! distinguishes imported fences from those of devices, because Linux's V4L2 neither adds fences nor waits
+//! for them; fences are numbered entries of one table, not objects with counted references; no fence signals
+//! itself.
 
 mod kinds;
 #[cfg(feature = "alloc")]

@@ -5,7 +5,7 @@ use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
-/// Maximum number of early accesses kept until they are taken.
+/// Maximum number of early accesses kept until the next `take_early`.
 const MAX_EARLY: usize = 1024;
 
 /// A fence in a reservation.
@@ -15,8 +15,8 @@ struct Entry {
     context: u64,
     seqno: u64,
     usage: Usage,
-    /// It was made as a device got the memory. Else the program imported it, and queues wait for
-    /// it.
+    /// True if the fence was made as a device got the memory. False if a program imported it; queues wait for
+    /// imported fences.
     of_device: bool,
 }
 
@@ -26,29 +26,29 @@ struct Reservation {
     entries: Vec<Entry>,
 }
 
-/// Who accessed memory before the fences on it had ended.
+/// The party that accessed memory before the fences on it had ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EarlyAccess<T> {
     /// A device was given the memory.
     Device(T),
-    /// A program, by the process's number, said that it would access it.
+    /// A program, by its process number. The program announced the access.
     Program(u32),
 }
 
-/// An access to memory that another device had at that time.
+/// An access to memory while another device used it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Early<T> {
     /// The memory.
     pub memory: MemoryId,
-    /// Who accessed it.
+    /// The party that accessed it.
     pub by: EarlyAccess<T>,
-    /// The access: a read or a write.
+    /// That party's access: a read or a write.
     pub usage: Usage,
-    /// Who had the memory.
+    /// The device that used the memory.
     pub owner: T,
-    /// What its owner did: read or write.
+    /// That device's access: a read or a write.
     pub owner_usage: Usage,
-    /// How often, since these were taken last.
+    /// Number of such accesses since they were last taken.
     pub times: u64,
 }
 
@@ -86,8 +86,8 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Maximum number of fences in one reservation.
     pub const RESERVATION_LIMIT: usize = 1024;
 
-    /// A device gets the memory: begins the next fence of its timeline, and notes whom it did not
-    /// wait for.
+    /// Begins an access by a device with the next fence of its timeline. Records the pending accesses that
+    /// the device did not wait for.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM): the access continues without a fence.
@@ -101,7 +101,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.note_access(memory, by, usage);
         self.make_entry_room(memory, 1)?;
         let fence = self.begin(timeline)?;
-        // The timeline holds it once, the reservation once.
+        // The timeline has one reference to the fence, the reservation another.
         self.hold(fence)?;
         let (context, seqno) = (timeline.context(), self.seqno(fence));
         let entry = Entry {
@@ -117,8 +117,8 @@ impl<T: Copy + PartialEq> Fences<T> {
         Ok(fence)
     }
 
-    /// Ends the fences of all devices that have the memory. Those that a program imported are the
-    /// program's to end.
+    /// Ends the fences of all devices that have the memory. Imported fences stay pending until their
+    /// owner ends them.
     pub fn end_accesses(&mut self, memory: MemoryId, outcome: FenceOutcome, now_ns: u64) {
         let mut at = 0_usize;
         while let Some(&entry) = self.reservations.entries(memory).get(at) {
@@ -129,7 +129,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         }
     }
 
-    /// Adds the fences of a sync file to a memory's: queues wait for them.
+    /// Adds the fences of a sync file to a memory's fences, so that queues wait for them.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM): nothing has been added.
@@ -143,7 +143,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         Ok(())
     }
 
-    /// Adds a fence of another party to a memory's fences: queues wait for it.
+    /// Adds a fence of another party to a memory's fences, so that queues wait for it.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM); `Invalid` for a fence that is gone.
@@ -168,8 +168,8 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.hold(fence)?;
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
-            // An earlier one of the same context ends before this one, so that no waiter needs it. A
-            // device's fence stays: a program cannot replace the fence of a device's work.
+            // An earlier imported fence of the same context ends first, so that no waiter needs it. A
+            // device's fence stays: a program cannot replace it.
             let same = entries.iter_mut().find(|e| {
                 !e.of_device
                     && e.context == context
@@ -197,19 +197,19 @@ impl<T: Copy + PartialEq> Fences<T> {
         Ok(())
     }
 
-    /// Whether an access of kind `usage` would find work in progress: of whomever.
+    /// Returns whether an access of kind `usage` conflicts with any pending fence, imported or not.
     #[must_use]
     pub fn is_busy(&self, memory: MemoryId, usage: Usage) -> bool {
         self.conflicts(memory, usage).next().is_some()
     }
 
-    /// Whether fences that a program imported hold an access of kind `usage` back.
+    /// Returns whether an access of kind `usage` must wait for pending fences that a program imported.
     #[must_use]
     pub fn is_held_back(&self, memory: MemoryId, usage: Usage) -> bool {
         self.conflicts(memory, usage).any(|entry| !entry.of_device)
     }
 
-    /// The imported fences that hold an access of kind `usage` back, and who ends them.
+    /// Returns the pending imported fences that an access of kind `usage` must wait for, with their owners.
     pub fn held_back_by(
         &self,
         memory: MemoryId,
@@ -220,7 +220,7 @@ impl<T: Copy + PartialEq> Fences<T> {
             .filter_map(|entry| Some((entry.fence, self.table_get(entry.fence)?.owner)))
     }
 
-    /// The pending fences that a reader or a writer of the memory would wait for.
+    /// Returns the pending fences that an access of kind `usage` must wait for.
     pub(super) fn waited_for(
         &self,
         memory: MemoryId,
@@ -241,7 +241,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         pending.filter_map(|e| Some(self.table_get(e.fence)?.owner))
     }
 
-    /// Records an access to the memory for each device that has it at this time.
+    /// Records an access to the memory that conflicts with the devices that use it now.
     pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
         for index in 0..self.reservations.entries(memory).len() {
             let Some(entry) = self.reservations.entries(memory).get(index) else {
@@ -278,12 +278,12 @@ impl<T: Copy + PartialEq> Fences<T> {
         }
     }
 
-    /// The accesses that did not wait, since the last call.
+    /// Returns the early accesses recorded since the last call.
     pub fn take_early(&mut self) -> Vec<Early<T>> {
         core::mem::take(&mut self.reservations.early)
     }
 
-    /// The memory is gone, and its reservation with it. Fences go on.
+    /// Removes the reservation of a memory that no longer exists. Its fences stay pending.
     pub fn forget_memory(&mut self, memory: MemoryId) {
         if let Ok(at) = self.reservations.find(memory) {
             let gone = self.reservations.all.remove(at);
@@ -300,13 +300,13 @@ impl<T: Copy + PartialEq> Fences<T> {
         all.any(|entry| !entry.of_device && self.is_pending(entry.fence))
     }
 
-    /// Memories that have a reservation.
+    /// Number of memories that have a reservation.
     #[must_use]
     pub fn reservations(&self) -> usize {
         self.reservations.all.len()
     }
 
-    /// Makes room for so many fences more, in place of those that have ended.
+    /// Removes ended fences from a reservation, and makes room for `more` fences.
     fn make_entry_room(&mut self, memory: MemoryId, more: usize) -> Result<(), Error> {
         let full = self.full();
         let at = match self.reservations.find(memory) {

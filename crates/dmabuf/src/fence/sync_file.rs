@@ -5,8 +5,8 @@ use super::{FenceId, FenceOutcome, Fences, Status, Timeline, Usage};
 use crate::{Error, MemoryId, Store};
 use alloc::vec::Vec;
 
-/// A set of fences, at most one of each context: what a program waits for, merges with another
-/// set, or adds to a memory's fences. An empty set has ended.
+/// A set of fences, at most one of each context. A program waits for it, merges it with another set, or adds
+/// it to a memory's fences. An empty set counts as ended.
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::fence::{Fences, SyncFile};
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 #[must_use = "a sync file goes back through `Fences::put_sync_file`"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct SyncFile {
-    /// In the order of their contexts.
+    /// The fences, in the order of their contexts.
     fences: Vec<FenceId>,
     since_ns: u64,
 }
@@ -28,11 +28,11 @@ pub struct SyncFile {
 pub struct FenceInfo<T> {
     /// The context it belongs to.
     pub context: u64,
-    /// Its place on it.
+    /// Its sequence number in the context.
     pub seqno: u64,
-    /// Who ends it.
+    /// The party that ends it.
     pub owner: T,
-    /// How far it is.
+    /// Whether it has ended, and how.
     pub status: Status,
 }
 
@@ -41,7 +41,7 @@ impl SyncFile {
         &self.fences
     }
 
-    /// When it was made, host's clock.
+    /// When the sync file was made, by the host's clock.
     #[must_use]
     pub const fn since_ns(&self) -> u64 {
         self.since_ns
@@ -53,7 +53,7 @@ impl SyncFile {
         self.fences.len()
     }
 
-    /// Whether it had nothing to wait for when it was made.
+    /// Whether it has no fences: no work was pending when it was made.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fences.is_empty()
@@ -64,8 +64,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Maximum number of fences of one sync file.
     pub const SYNC_FILE_LIMIT: usize = 4096;
 
-    /// A sync file of one fence with this sequence number of a timeline, which ends when the
-    /// timeline is that far.
+    /// Makes a sync file of one fence, which ends when the timeline reaches this sequence number.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).
@@ -102,8 +101,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.sync_file_of(found, now_ns)
     }
 
-    /// All that is pending of two sync files, without what ends before another fence of the same
-    /// context (`SYNC_IOC_MERGE`).
+    /// Makes a sync file of two sync files' pending fences, the last of each context (`SYNC_IOC_MERGE`).
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).
@@ -116,7 +114,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.sync_file_of(found, now_ns)
     }
 
-    /// Keeps the last fence of each context, and holds it.
+    /// Makes a sync file of the last fence of each context, and takes a reference to each.
     fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
         let place = |fence: &FenceId| {
             let found = self.table.get(fence.0);
@@ -145,15 +143,15 @@ impl<T: Copy + PartialEq> Fences<T> {
         })
     }
 
-    /// Gives a sync file up.
+    /// Drops a sync file and its references to fences.
     pub fn put_sync_file(&mut self, file: SyncFile) {
         for fence in file.fences {
             self.put(fence);
         }
     }
 
-    /// How far a sync file is: pending until all its fences have ended, and then failed if one
-    /// has. An empty one ended when it was made.
+    /// Returns a sync file's status: pending until all its fences have ended, and then failed if one has
+    /// failed. An empty sync file ended when it was made.
     #[must_use]
     pub fn sync_file_status(&self, file: &SyncFile) -> Status {
         let mut ended = Status::Ended {

@@ -4,22 +4,22 @@ use super::reservation::Reservations;
 use super::{FenceOutcome, Status};
 use crate::{Error, Slab, SlabKey, Store};
 
-/// Names a fence. Not a reference: it may be gone, and then it has ended.
+/// Names a fence without keeping it. If the fence is gone, its work has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FenceId(pub(super) SlabKey);
 
-/// One fence. `T` says who ends it.
+/// One fence. `T` names the party that ends it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence<T> {
     pub(super) context: u64,
     pub(super) seqno: u64,
     pub(super) owner: T,
     pub(super) status: Status,
-    /// Who looks at it. It is forgotten with the last.
+    /// Number of references. The table removes the fence with the last one.
     holders: u32,
 }
 
-/// Fences begun and ended so far.
+/// Numbers of fences begun and ended so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FenceCounts {
     /// Begun.
@@ -28,9 +28,9 @@ pub struct FenceCounts {
     pub ended: u64,
 }
 
-/// All fences of a host, and the reservations they are in.
+/// All fences of a host, and the reservations that list them.
 ///
-/// `T` names who ends a fence: a device, a program's timeline.
+/// `T` names the party that ends a fence: a device or a program's timeline.
 #[derive(Debug)]
 pub struct Fences<T> {
     pub(super) table: Slab<Fence<T>>,
@@ -39,11 +39,11 @@ pub struct Fences<T> {
     counts: FenceCounts,
 }
 
-/// Whether sequence number `a` comes after `b` on one context. They are compared modulo 2^32.
+/// Returns whether sequence number `a` comes after `b` in one context. They are compared modulo 2^32.
 ///
 /// Source: Linux 6.12 include/linux/dma-fence.h `__dma_fence_is_later`.
 pub(super) const fn is_later(a: u64, b: u64) -> bool {
-    // CAST: the low halves; half of all numbers lie ahead of any.
+    // CAST: compares the low halves; half of all numbers are later than any number.
     ((a as u32).wrapping_sub(b as u32) as i32) > 0
 }
 
@@ -57,7 +57,7 @@ impl<T: Copy> Fences<T> {
     /// Maximum number of fences at one time.
     pub const LIMIT: u32 = 1 << 18;
 
-    /// No fences yet.
+    /// Makes a table without fences.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -68,26 +68,26 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// The number of fences, with ended ones that a sync file still holds.
+    /// The number of fences, including ended ones that a sync file still refers to.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether there are none.
+    /// Whether the table has no fences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// Counts the fences that have begun and that have ended. The numbers are equal when nothing is
-    /// pending. A waiter checks its fences again when they have changed.
+    /// Counts the fences that have begun and that have ended. The counts are equal when no fence is pending.
+    /// A waiter checks its fences again when the counts have changed.
     #[must_use]
     pub const fn counts(&self) -> FenceCounts {
         self.counts
     }
 
-    /// How far a fence is; `None` for one that is gone.
+    /// Returns a fence's status; `None` if the fence is gone.
     #[must_use]
     pub fn status(&self, fence: FenceId) -> Option<Status> {
         self.table.get(fence.0).map(|f| f.status)
@@ -116,7 +116,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Ends a fence that has not ended; true if it was pending.
+    /// Ends a fence if it is pending; true if it was.
     pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) -> bool {
         let Some(found) = self.table.get_mut(fence.0) else {
             return false;
@@ -129,10 +129,10 @@ impl<T: Copy> Fences<T> {
         true
     }
 
-    /// One more looks at the fence.
+    /// Takes one more reference to the fence.
     ///
     /// # Errors
-    /// `Invalid` for a fence that is gone, `TableFull` when the count is at its end.
+    /// `Invalid` for a fence that is gone, `TableFull` when the count is at its maximum.
     pub(super) fn hold(&mut self, fence: FenceId) -> Result<(), Error> {
         let found = self.table.get_mut(fence.0).ok_or(Error::Invalid)?;
         found.holders = found.holders.checked_add(1).ok_or(Error::TableFull {
@@ -141,8 +141,8 @@ impl<T: Copy> Fences<T> {
         Ok(())
     }
 
-    /// Drops one reference to the fence. The table forgets a fence without references and does not
-    /// report its end.
+    /// Drops one reference to the fence. The table removes a fence with its last reference, without reporting
+    /// an end.
     pub(super) fn put(&mut self, fence: FenceId) {
         let Some(found) = self.table.get_mut(fence.0) else {
             return;

@@ -1,4 +1,4 @@
-//! Fences one by one; the model is in `model`.
+//! Tests of single operations on fences. Random sequences are in `model`.
 
 mod model;
 

@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 struct Point {
     seqno: u64,
     fence: FenceId,
-    /// The timeline itself holds the fence, until it ends.
+    /// Whether the timeline has its own reference to the fence, until the fence ends.
     kept: bool,
 }
 
 /// A context: fences begin and end on it in the order of their sequence numbers.
 ///
-/// Not a number that can be copied: who has it is who ends its fences.
+/// A value, not a number that can be copied: its holder ends its fences.
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::fence::{Fences, FenceOutcome, Timeline};
@@ -30,32 +30,32 @@ struct Point {
 pub struct Timeline<T> {
     context: u64,
     owner: T,
-    /// All up to here have ended.
+    /// All fences up to this sequence number have ended.
     value: u64,
-    /// Those that have not, in order.
+    /// The later fences, in order.
     points: Vec<Point>,
 }
 
 impl<T: Copy> Timeline<T> {
-    /// Its number, which no other timeline has.
+    /// Its context's number, which no other timeline has.
     #[must_use]
     pub const fn context(&self) -> u64 {
         self.context
     }
 
-    /// The highest sequence number whose work has ended, with all work before it.
+    /// The sequence number up to which all work has ended.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
     }
 
-    /// Who ends its fences.
+    /// The party that ends its fences.
     #[must_use]
     pub const fn owner(&self) -> T {
         self.owner
     }
 
-    /// Fences that have not ended.
+    /// Number of fences that have not ended.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.points.len()
@@ -72,7 +72,7 @@ impl<T> Timeline<T> {
 impl<T: Copy> Fences<T> {
     /// Makes a timeline whose fences `owner` ends.
     pub const fn timeline(&mut self, owner: T) -> Timeline<T> {
-        // 2^64 are never made.
+        // A host never makes 2^64 timelines.
         self.last_context = self.last_context.wrapping_add(1);
         Timeline {
             context: self.last_context,
@@ -82,7 +82,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Begins the next fence of a timeline. It stays until it ends, with or without references.
+    /// Begins the next fence of a timeline. The fence stays until it ends, with or without references.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).
@@ -93,8 +93,8 @@ impl<T: Copy> Fences<T> {
         self.add_point(timeline, at, seqno, true)
     }
 
-    /// A fence with this sequence number, which has ended if the timeline is that far. Held once
-    /// for the caller, and forgotten with its last holder.
+    /// Makes a fence with this sequence number, already ended if the timeline has reached it. The caller gets
+    /// a reference. The fence is removed with its last reference.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).
@@ -140,8 +140,8 @@ impl<T: Copy> Fences<T> {
         Ok(fence)
     }
 
-    /// Ends all fences of a timeline up to a sequence number, in order. Numbers that have ended
-    /// before change nothing. Gives how many ended.
+    /// Ends all fences of a timeline up to a sequence number, in order. Numbers that the timeline has passed
+    /// change nothing. Returns how many fences ended.
     pub fn advance(
         &mut self,
         timeline: &mut Timeline<T>,

@@ -1,9 +1,9 @@
-//! Accesses by the CPU, and the syncs between it and all mapped devices.
+//! Accesses by the CPU, and the syncs between the CPU and all mapped devices.
 
 use crate::{Attachment, Backing, Cx, Observer, Shared, Store};
 use vb3_dma::{Direction, DmaOps, SyncFor};
 
-/// The part of `wanted` that a mapping made for `allowed` takes part in.
+/// Returns the part of `wanted` that a mapping for `allowed` allows; `None` if it allows nothing of it.
 #[must_use]
 pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
     match (wanted, allowed) {
@@ -15,8 +15,8 @@ pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Directio
     }
 }
 
-/// The direction in which a mapping that does not bounce takes part in a sync. What the CPU wrote
-/// leaves its cache whatever the mapping allows: a later sync for the CPU would drop it.
+/// Returns the direction in which to sync a mapping that does not bounce. Bytes that the CPU wrote leave its
+/// cache whatever the mapping allows: a later sync for the CPU would drop them.
 const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
     match (intersect(wanted, allowed), sync) {
         (None, SyncFor::Device) if wanted.device_reads() => Some(allowed),
@@ -25,9 +25,9 @@ const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Begins an access by the CPU: brings its view up to date for all that devices wrote.
-    /// `FromDevice` is a CPU that reads, `ToDevice` one that writes. A CPU that writes keeps the bytes
-    /// around those, so it also needs what devices wrote.
+    /// Begins an access by the CPU: updates the CPU's view with all that devices wrote. `FromDevice` means
+    /// that the CPU reads, `ToDevice` that it writes. A CPU that writes keeps the bytes around its own, so it
+    /// also needs the devices' writes.
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
     /// mapping is synced in the part of the direction that it allows, what a device wrote is brought
@@ -43,9 +43,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, direction, SyncFor::Cpu, None);
     }
 
-    /// Ends an access by the CPU: makes what it wrote visible to all mapped devices.
+    /// Ends an access by the CPU: makes the bytes that the CPU wrote visible to all mapped devices.
     ///
-    /// Without a begin before it, it still syncs.
+    /// It syncs even if no begin preceded it.
     pub fn end_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.state.end_write();
@@ -53,7 +53,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, direction, SyncFor::Device, None);
     }
 
-    /// Syncs between the CPU and the device the memory was made for.
+    /// Syncs between the CPU and the device that the memory was made for. Returns whether work was done.
     pub(super) fn sync_own<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -76,7 +76,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// Syncs one kind of mapping (bounced or not) of all attachments but `except`.
+    /// Syncs the bounced or the other mappings of all attachments except `except`.
     fn sync_attached<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -113,8 +113,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Syncs all mappings but that of `except`, and brings the CPU's view up to date where it is
-    /// for the CPU. Bounced bytes are copied last: invalidating after it would undo the copy.
+    /// Syncs the owner and all mappings except that of `except`. Bounced mappings are last: a cache
+    /// invalidation after their copy would undo it.
     pub(crate) fn sync_all<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,

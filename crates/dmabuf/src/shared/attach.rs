@@ -9,7 +9,7 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) mapping: M,
     pub(crate) direction: Direction,
     pub(crate) maps: u32,
-    /// The device may have written to a bounced copy since it was last copied back.
+    /// The device may have written to the bounced copy since the last copy back.
     pub(crate) maybe_written: bool,
 }
 
@@ -43,20 +43,20 @@ impl<O: DmaOps> Attachment<O> {
         self.dev
     }
 
-    /// The direction it is mapped in, while it is mapped.
+    /// The direction of the mapping; `None` while the device is not mapped.
     pub fn direction(&self) -> Option<Direction> {
         self.held.as_ref().map(|held| held.direction)
     }
 
-    /// When it was attached, host's clock.
+    /// When the device was attached, by the host's clock.
     pub fn since_ns(&self) -> u64 {
         self.since_ns
     }
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Makes the table that describes the memory to devices, so that no later call fails because it cannot be
-    /// made. It is kept until the memory is released or gets another place.
+    /// Makes the table that describes the memory to devices, so that no later call has to make it and fails.
+    /// The table is kept until the memory is released or gets another place.
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
@@ -73,8 +73,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// for the device, it is pinned.
     ///
     /// # Errors
-    /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; what the DMA
-    /// layer says when the memory cannot be described.
+    /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; the DMA layer's error if
+    /// it cannot describe the memory.
     pub fn attach<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -105,8 +105,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             })
     }
 
-    /// Maps the memory for an attached device, with the necessary cache maintenance and
-    /// copies. Counted: each map needs its [`unmap`](Self::unmap).
+    /// Maps the memory for an attached device, with the necessary cache maintenance and copies. Each map
+    /// needs its own [`unmap`](Self::unmap).
     ///
     /// A second map shares the first one's mapping if that allows the direction. It never replaces the
     /// mapping, because the first caller may be using its addresses.
@@ -114,7 +114,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Quarantined` (EIO)
     /// after an unmap failed, unless the device still has a mapping; `Invalid` for a device that is not
-    /// attached; `Unplaced` for memory that has no place yet; what the DMA layer says.
+    /// attached; `Unplaced` for memory that has no place yet; the DMA layer's errors.
     pub fn map<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -140,8 +140,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let table = self.table.as_ref().ok_or(Error::Invalid)?;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         if self.state.has_unread() && cx.ops.bounces(&mapping) {
-            // The bounce copy was made from the CPU's view, which lacks what a device wrote. Brings that into
-            // the view and maps again.
+            // The bounce copy was made from the CPU's view, which lacks a device's write. This updates the
+            // view and maps again.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
             let table = self.table.as_ref().ok_or(Error::Invalid)?;
@@ -164,13 +164,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         ops.segment(&held.mapping, index)
     }
 
-    /// An attachment's mapping, while there is one.
+    /// Returns an attachment's mapping; `None` while the device is not mapped.
     pub fn mapping(&self, key: L::Key) -> Option<&O::Mapping> {
         Some(&self.list.get(key)?.held.as_ref()?.mapping)
     }
 
-    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens. If
-    /// the unmap fails, the memory [is quarantined](Self::is_quarantined).
+    /// Undoes one [`map`](Self::map); the last call removes the mapping. Without a mapping, it does nothing.
+    /// If the DMA layer's unmap fails, the memory [is quarantined](Self::is_quarantined).
     pub fn unmap<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
@@ -184,7 +184,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Takes the mapping of an attachment away, handing the memory back to the CPU.
+    /// Removes an attachment's mapping and returns the memory to the CPU.
     pub(crate) fn drop_mapping<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
@@ -194,15 +194,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         };
         let bounced = cx.ops.bounces(&held.mapping);
-        // A bounced copy that the device cannot have changed must not be copied over what others
-        // wrote to the memory meanwhile.
+        // A bounced copy that its device cannot have changed must not overwrite what others have since
+        // written to the memory.
         let attrs = if bounced && !held.maybe_written {
             Attrs::SKIP_CPU_SYNC
         } else {
             Attrs::empty()
         };
         let dev = attachment.dev;
-        // The failure is remembered for all callers.
+        // The memory's state records the failure.
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
@@ -212,7 +212,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Ends a mapping; quarantines the memory if the device may still reach it.
+    /// Removes a mapping. Quarantines the memory if that fails, because the device may still reach it.
     fn end_mapping<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -228,7 +228,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Err(Error::Quarantined)
     }
 
-    /// Refuses memory that was revoked or is quarantined.
+    /// Fails for memory that was revoked or is quarantined.
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
         if self.state.is_revoked() {
             Err(Error::Revoked)
@@ -239,7 +239,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Detaches a device, unmapping what is still mapped; false if there is no such attachment.
+    /// Detaches a device and removes its mapping if there still is one; false without such an attachment.
     pub fn detach<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
         self.list.discard(key)

@@ -17,8 +17,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
     }
 
-    /// Begins a use by the owner's device. With `sync`, does the necessary maintenance between it
-    /// and the CPU. Returns whether there was any.
+    /// Begins a use by the owner's device. With `sync`, does the necessary maintenance between that device
+    /// and the CPU. Returns whether maintenance was done.
     ///
     /// # Context
     /// Does not sleep.
@@ -35,8 +35,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_own(cx, self.spec.direction, SyncFor::Device)
     }
 
-    /// Ends a use by the owner's device. With `sync`, does the necessary maintenance. Returns
-    /// whether there was any.
+    /// Ends a use by the owner's device. With `sync`, does the necessary maintenance. Returns whether
+    /// maintenance was done.
     ///
     /// # Context
     /// Does not sleep.
@@ -50,9 +50,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
     }
 
-    /// Begins a use by the owner's device through an attachment: dma-sg maps scattered memory for
-    /// it as for other devices. With `sync`, does the necessary maintenance between it and the CPU.
-    /// A bounced mapping is copied in any case. Returns whether there was any maintenance.
+    /// Begins a use by the owner's device through an attachment, as dma-sg needs it for scattered memory.
+    /// With `sync`, does the necessary maintenance between that device and the CPU. A bounced mapping is
+    /// copied in any case. Returns whether maintenance was done.
     ///
     /// # Errors
     /// As [`hand_to_device`](Self::hand_to_device).
@@ -81,8 +81,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(done)
     }
 
-    /// Ends a use by the owner's device through an attachment. With `sync`, updates the CPU's view.
-    /// A bounced mapping is copied back in any case. Returns whether there was any maintenance.
+    /// Ends a use by the owner's device through an attachment. With `sync`, updates the CPU's view. A bounced
+    /// mapping is copied back in any case. Returns whether maintenance was done.
     ///
     /// # Context
     /// Does not sleep.
@@ -111,14 +111,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// Hands a mapping to its attached device for one use. The memory stays where it is until
+    /// Begins one use of a mapping by its attached device. The memory is pinned until
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
     /// Only a bounced mapping needs work: the CPU's view is updated, and the CPU copies the memory
     /// again. The crate's documentation gives the reason.
     ///
     /// # Errors
-    /// `Revoked`; `Invalid` for what is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
+    /// `Revoked`; `Invalid` for a device that is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
     /// uses; `Dma` (ENXIO) when the copy could not be made.
     pub fn hand_to_device<W: Observer<O>>(
         &mut self,
@@ -147,7 +147,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
             cx.observer.synced(dev, SyncFor::Device);
         } else if direction.device_reads() {
-            // Without the copy, the device would read what was in the slots before.
+            // Without the copy, the device would read the slots' previous content.
             if let Some(attachment) = self.list.get_mut(key) {
                 attachment.active = attachment.active.saturating_sub(1);
             }
@@ -163,9 +163,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Ends one use of a mapping by its device.
     ///
-    /// Copies a bounced mapping back to the memory, then to the other devices. If the device wrote
-    /// to the memory itself, the CPU's view stays old until
-    /// [`begin_cpu_access`](Self::begin_cpu_access).
+    /// Copies a bounced mapping back to the memory, then to the other devices. If the device wrote directly
+    /// to the memory, the CPU's view stays old until [`begin_cpu_access`](Self::begin_cpu_access).
     pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
@@ -191,7 +190,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
     }
 
-    /// Whether the CPU has caches between itself and this memory.
+    /// Whether the CPU accesses this memory through caches.
     pub(crate) fn is_cached(&self, ops: &O) -> bool {
         ops.alloc_caching(&self.alloc) == Caching::Cached
     }
@@ -208,7 +207,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         });
     }
 
-    /// Returns the sync for the CPU that is missing now: since a device wrote, a program had the
+    /// Returns the sync for the CPU that is missing now, if any: since a device wrote, a program had the
     /// memory mapped, and no sync updated the CPU's view.
     pub fn missing_sync(&self) -> Option<MissingSync<O::Device>> {
         let wrote = self.state.wrote?;
@@ -238,7 +237,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Reports a missing sync for the device that is about to read.
+    /// Reports a missing sync for the device `device`, which is about to read.
     fn report_unwritten<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -250,7 +249,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         }
         let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
-        // After a device's write, the device may have caused all differences.
+        // If a device wrote before, its write may explain all differences.
         let by_cpu = self.state.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
         if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {
             cx.observer.missing_sync(MissingSync {

@@ -1,9 +1,9 @@
-//! Who holds a memory.
+//! The list of a memory's users: handles, attached devices and drivers' CPU mappings.
 
 use crate::{Attachment, Shared, Store, UserKind};
 use vb3_dma::{Direction, DmaOps};
 
-/// In what way memory is held.
+/// How a user holds a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HolderKind {
     /// A handle: a queue's plane, program mappings or exported dma-bufs.
@@ -16,21 +16,21 @@ pub enum HolderKind {
     Vmap,
 }
 
-/// One line of the list of holders.
+/// One line of the list of a memory's users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder<D> {
-    /// In what way.
+    /// How the memory is held.
     pub kind: HolderKind,
-    /// How many of this kind (1 for attachments).
+    /// Number of users of this kind (1 for attachments).
     pub count: u32,
     /// The device, for attachments and for the plane's queue.
     pub device: Option<D>,
-    /// When the oldest of this kind began, host's clock.
+    /// When the oldest user of this kind began, by the host's clock.
     pub since_ns: u64,
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Who holds the memory, and since when: handles first, then devices.
+    /// Lists the memory's users, handles first, then devices.
     pub fn holders(&self) -> impl Iterator<Item = Holder<O::Device>> {
         let kinds = [UserKind::Plane, UserKind::Mapping, UserKind::Export];
         let handles = kinds.map(|kind| (HolderKind::User(kind), self.state.users(kind)));

@@ -5,15 +5,15 @@ use crate::{Attachment, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{DmaOps, SyncFor};
 
 impl<O: DmaOps> Attachment<O> {
-    /// Whether the memory must stay where it is for this device: it uses it now, or it has it
-    /// mapped and does not follow moves.
+    /// Whether this attachment pins the memory: its device uses the memory now, or does not follow moves and
+    /// has the memory mapped.
     pub fn is_pinned(&self) -> bool {
         self.held.is_some() && (self.active > 0 || self.kind != AttachKind::Dynamic)
     }
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// How many handles name the memory: its queue's plane, mappings in programs, exports.
+    /// Number of handles: its queue's plane, mappings in programs, exports.
     pub fn num_users(&self) -> u32 {
         self.state.num_users()
     }
@@ -26,7 +26,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Counts one more handle.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM) when the count is at its end.
+    /// `TableFull` (ENOMEM) when the count is at its maximum.
     pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
         let users = self.state.users_mut(kind);
         let Some(count) = users.count.checked_add(1) else {
@@ -44,8 +44,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Counts one handle less; true when that was the last of all kinds and the memory is to be
-    /// [released](Self::release). A handle that was not counted changes nothing.
+    /// Counts one handle less. Returns true if that was the last of all kinds: the host must then
+    /// [release](Self::release) the memory. Does nothing if no handle of this kind is counted.
     pub fn drop_user<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, kind: UserKind) -> bool {
         if kind == UserKind::Mapping && self.state.users(kind).count == 1 {
             self.report_unread(cx);
@@ -58,10 +58,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.num_users() == 0
     }
 
-    /// Maps for the CPU. Counted; only the first call maps.
+    /// Maps the memory for the CPU. Only the first call makes a mapping; each call needs its own `vunmap`.
     ///
     /// # Errors
-    /// `Revoked` (ENODEV); `Unplaced` (EINVAL); what the DMA layer says.
+    /// `Revoked` (ENODEV); `Unplaced` (EINVAL); the DMA layer's errors.
     pub fn vmap(&mut self, ops: &O, now_ns: u64) -> Result<&O::Vmap, Error> {
         if self.state.revoked {
             return Err(Error::Revoked);
@@ -81,12 +81,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(self.state.vmap.insert(vmap))
     }
 
-    /// The CPU mapping, while there is one.
+    /// Returns the CPU mapping; `None` while there is none.
     pub fn vmapped(&self) -> Option<&O::Vmap> {
         self.state.vmap.as_ref()
     }
 
-    /// Undoes one [`vmap`](Self::vmap); the last one unmaps.
+    /// Undoes one [`vmap`](Self::vmap); the last call removes the mapping.
     pub fn vunmap(&mut self, ops: &O) {
         self.state.vmaps.count = self.state.vmaps.count.saturating_sub(1);
         if self.state.vmaps.count == 0 {
@@ -96,12 +96,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// A number of the host, which returns in [`crate::MissingSync`].
+    /// Sets a number of the host's, which [`crate::MissingSync`] reports.
     pub fn set_tag(&mut self, tag: u64) {
         self.state.tag = tag;
     }
 
-    /// Attaches the device that the memory was allocated for. As [`attach`](Self::attach), but
+    /// Attaches the device that the memory was allocated for. Differs from [`attach`](Self::attach) in that
     /// each use begins with [`attached_owner_to_device`](Self::attached_owner_to_device).
     ///
     /// # Errors
@@ -114,15 +114,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.attach_as(cx, dev, AttachKind::Owner)
     }
 
-    /// Attaches a device that follows moves: before each use, the caller checks whether it is still
-    /// mapped, and maps it again if not. From each [`hand_to_device`](Self::hand_to_device)
-    /// to its [`take_from_device`](Self::take_from_device) the memory is pinned for it.
+    /// Attaches a device that follows moves: before each use, the caller checks whether the device is still
+    /// mapped, and maps it again if not. The memory is pinned only from each
+    /// [`hand_to_device`](Self::hand_to_device) to its [`take_from_device`](Self::take_from_device).
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
     ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: instead of `move_notify`, the mapping
-    /// is found gone.
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`; the importer finds
+    /// that its mapping is gone.
     pub fn attach_dynamic<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -131,20 +131,20 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.attach_as(cx, dev, AttachKind::Dynamic)
     }
 
-    /// Whether an unmap failed, so that a device may still reach the memory although it is mapped
-    /// for it no more. See the crate's head for what follows.
+    /// Whether an unmap failed, so that a device may still reach the memory. The crate's documentation lists
+    /// the consequences.
     pub fn is_quarantined(&self) -> bool {
         self.state.quarantined
     }
 
-    /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
-    /// now on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's
-    /// addresses and handles of the CPU keep their access; the exporter ends it. The exporter zeroes
-    /// the memory before, so that copies for devices that bounce are zeroed, too.
+    /// Takes the memory back from all attached devices. Accesses by devices behind an IOMMU fault from now
+    /// on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's addresses
+    /// and the CPU's handles keep their access until the exporter ends it. The exporter zeroes the memory
+    /// before this call, so that copies for devices that bounce are zeroed, too.
     ///
     /// # Errors
-    /// `Quarantined` (EIO) if an unmap failed, now or before: a device may still reach the
-    /// memory. Mapping it again fails also then.
+    /// `Quarantined` (EIO) if an unmap failed, now or before: a device may still reach the memory. Later
+    /// mappings fail in this case, too.
     ///
     /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
     /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
@@ -154,14 +154,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         while let Some(key) = at {
             let held = self.list.get_mut(key).and_then(|a| a.held.as_mut());
             if let Some(held) = held.filter(|held| cx.ops.bounces(&held.mapping)) {
-                // The copy shows the device what the memory is now, and is not copied back.
+                // The sync makes the copy show the current memory. The copy is not copied back.
                 cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
                 held.maybe_written = false;
             }
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        // No later read may see what a device wrote there.
+        // No later read may see a device's writes to this memory.
         self.state.synced();
         if self.state.quarantined {
             return Err(Error::Quarantined);

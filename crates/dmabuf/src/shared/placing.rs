@@ -1,4 +1,4 @@
-//! Memory that is placed at its first mapping, and moved if another device needs other memory.
+//! Memory that is placed at its first mapping, and moves if another device needs other memory.
 
 use super::state::PlaceState;
 use crate::solve::Placement;
@@ -12,12 +12,12 @@ pub trait Placer<O: DmaOps> {
     /// Allocates zeroed memory that is not placed yet.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM), with the shortage, if the owner's device alone could not get this much
-    /// now.
+    /// `NoMemory` (ENOMEM), with the shortage, if not even the owner's device alone could get this much
+    /// memory now.
     fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// Finds a place of `len_bytes` that suits all given devices, and programs if they have the
-    /// memory mapped. Changes nothing.
+    /// Finds a place of `len_bytes` that suits all given devices, and the CPU if `is_mapped`. Changes
+    /// nothing.
     ///
     /// # Errors
     /// The shortage, or `Invalid` (EINVAL) if the devices' demands exclude each other.
@@ -29,8 +29,8 @@ pub trait Placer<O: DmaOps> {
         is_mapped: bool,
     ) -> Result<Placement, vb3_dma::Error>;
 
-    /// Places memory where [`find`](Self::find) chose. No device may have it mapped. Returns the
-    /// bytes copied: 0 if the memory was not placed before.
+    /// Places memory where [`find`](Self::find) chose. No device may have the memory mapped. Returns the
+    /// number of bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
     /// `Dma`: the error of the DMA layer, such as ENOMEM. The memory then stays at its old place.
@@ -70,16 +70,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.state.place != PlaceState::Nowhere
     }
 
-    /// Returns whether the memory cannot be moved: a device uses it now, or has it mapped and does
-    /// not follow moves, or the CPU has it mapped for a driver.
+    /// Returns whether the memory cannot be moved: a device uses it now, a device that does not follow moves
+    /// has it mapped, or a driver has a CPU mapping.
     pub fn is_pinned(&self) -> bool {
         let mut attached = self.keys().filter_map(|key| self.list.get(key));
         attached.any(Attachment::is_pinned) || self.vmapped().is_some()
     }
 
-    /// Places lazily placed memory where all attached devices can use it, at its first use or once
-    /// after more devices attached. Removes the mappings of devices that follow moves. Returns the
-    /// number of bytes moved.
+    /// Places lazily placed memory so that all attached devices can use it. The host calls this before the
+    /// first use, or after more devices attached. Removes the mappings of devices that follow moves. Returns
+    /// the number of bytes moved.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is not placed lazily, or that is already at the place

@@ -7,7 +7,7 @@ pub(crate) use unmanaged::State;
 
 use crate::UserKind;
 
-/// How many handles of one kind there are, and when the oldest began.
+/// Number of handles of one kind, and when the oldest began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UserCount {
     pub(crate) count: u32,
@@ -23,7 +23,7 @@ mod managed {
     pub(crate) struct Wrote<D> {
         pub(crate) device: D,
         pub(crate) at_ns: u64,
-        /// A program has had the memory mapped since.
+        /// A program has had the memory mapped since the write.
         pub(crate) exposed: bool,
     }
 
@@ -32,24 +32,24 @@ mod managed {
     pub(crate) enum PlaceState {
         /// Not placed yet.
         Nowhere,
-        /// Placed; no other place need be tried for the devices attached now.
+        /// Placed; the devices attached now need no other place.
         Settled,
         /// Placed, but devices have attached since, and another place may suit them.
         Outgrown,
     }
 
-    /// Users, place, revocation and unseen writes of a memory.
+    /// Handles, place, revocation and unseen writes of a memory.
     #[derive(Debug)]
     pub(crate) struct State<D, V> {
         pub(crate) revoked: bool,
-        /// A device may still reach the memory although it is mapped for it no more.
+        /// An unmap failed, so a device may still reach the memory.
         pub(crate) quarantined: bool,
         pub(crate) place: PlaceState,
         pub(crate) wrote: Option<Wrote<D>>,
-        /// Write accesses begun and not ended.
+        /// Number of the CPU's write accesses that have begun and not ended.
         pub(crate) open_writes: u32,
         pub(crate) tag: u64,
-        /// The CPU's mapping for drivers, and how many have it.
+        /// The CPU's mapping for drivers.
         pub(crate) vmap: Option<V>,
         pub(crate) vmaps: UserCount,
         plane: UserCount,
@@ -92,19 +92,19 @@ mod managed {
             self.place != PlaceState::Nowhere
         }
 
-        /// A device was attached: another place may suit all of them better.
+        /// Records that a device was attached: another place may suit all devices better.
         pub(crate) fn attached(&mut self) {
             if self.place == PlaceState::Settled {
                 self.place = PlaceState::Outgrown;
             }
         }
 
-        /// Returns whether a device wrote what the CPU's view does not show yet.
+        /// Returns whether a device's write is missing from the CPU's view.
         pub(crate) const fn has_unread(&self) -> bool {
             self.wrote.is_some()
         }
 
-        /// The CPU's view is what the devices wrote.
+        /// Records that the CPU's view shows all that devices wrote.
         pub(crate) fn synced(&mut self) {
             self.wrote = None;
         }
@@ -117,17 +117,17 @@ mod managed {
             self.vmaps
         }
 
-        /// A write access by the CPU begins.
+        /// Records that a write access by the CPU begins.
         pub(crate) fn begin_write(&mut self) {
             self.open_writes = self.open_writes.saturating_add(1);
         }
 
-        /// A write access by the CPU ends.
+        /// Records that a write access by the CPU ends.
         pub(crate) fn end_write(&mut self) {
             self.open_writes = self.open_writes.saturating_sub(1);
         }
 
-        /// A program has mapped the memory.
+        /// Records that a program has mapped the memory.
         pub(crate) fn exposed(&mut self) {
             if let Some(wrote) = self.wrote.as_mut() {
                 wrote.exposed = true;
@@ -159,7 +159,8 @@ mod managed {
     }
 }
 
-/// Takes no room; all answers are constants, so that the compiler drops what depends on them.
+/// A state without size. Its methods return constants, so that the compiler removes code that needs
+/// `managed`.
 #[cfg(not(feature = "managed"))]
 mod unmanaged {
     use super::{UserCount, UserKind};

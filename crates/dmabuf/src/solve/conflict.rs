@@ -1,4 +1,4 @@
-//! The smallest sets of demands that no heap meets together, and the values that would suffice.
+//! The smallest sets of demands that no heap meets together, and values that would suffice.
 
 use super::needs::{Heap, MemoryRequest, Needs, Placement};
 use super::place::place;
@@ -25,8 +25,8 @@ pub struct Blamed {
 
 /// Demands that no heap can meet together.
 ///
-/// No smaller set of demands conflicts. If the set is empty, no heap has room for the request, even
-/// without devices.
+/// No smaller set of demands conflicts. If the set is empty, no heap has room for the request, even if the
+/// demands are ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct Conflict {
     blamed: [Option<Blamed>; RULES.len()],
@@ -58,8 +58,8 @@ pub(super) fn conflict(
     all: &Strictest,
 ) -> Conflict {
     let excludes = |rules: Rules| first_fit(request, all, rules, heaps).is_none();
-    // Without any of its demands, the rest has a place. None larger need be tried, but there may be
-    // smaller ones that are no part of it.
+    // Leaves out demands as long as the rest still excludes every heap. The result conflicts and limits the
+    // size of the search, but a smaller set of other demands may conflict, too.
     let mut rest = all.rules();
     for rule in all.rules().iter() {
         if excludes(rest.without(rule)) {
@@ -85,7 +85,7 @@ pub(super) fn conflict(
     Conflict { blamed }
 }
 
-/// Returns the value of a rule that a placement meets.
+/// Returns a value of the rule that the placement meets.
 fn enough(rule: Rule, request: &MemoryRequest, others: &Strictest, at: &Placement) -> u64 {
     let demanded = |rule| others.value(rule, others.rules(), 1);
     match rule {

@@ -1,14 +1,14 @@
-//! Where a buffer must lie so that all devices attached to it can use it.
+//! Finds memory that all devices attached to a buffer can use.
 //!
-//! [`solve`] takes what each device needs and what is free in each heap, and answers with the heap,
-//! the length and the stride that suit all of them. Where nothing does, [`conflict`] answers with
-//! the fewest demands that exclude each other, and what would be enough for each of them.
+//! [`solve`] takes the demands of each device and the free memory of each heap. It returns the heap, the
+//! length and the stride that suit all devices. If there is no such placement, [`conflict`] returns the
+//! fewest demands that exclude each other, and for each a value that would suffice.
 //!
 //! ```
 //! use vb3_dma::Limits;
 //! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, MemoryRequest, Rule, Run, conflict, solve};
 //!
-//! // A camera behind an IOMMU takes everything; a converter reaches 4 GiB and needs one run.
+//! A camera behind an IOMMU accepts any memory; a converter reaches 4 GiB and needs one run.
 //! let camera = Needs::default();
 //! let mut convert = Needs { one_run: true, ..Needs::default() };
 //! convert.limits = Limits { mask: 0xffff_ffff, ..convert.limits };
@@ -46,14 +46,14 @@
 //!
 //! # Cost
 //!
-//! Nothing is allocated. A placement takes time in proportion to devices, heaps and free runs; a
-//! refusal tries sets of kinds of demand, smallest first, until one is enough.
+//! Nothing is allocated. The time of a placement is proportional to devices, heaps and free runs. A refusal
+//! tries sets of kinds of demand, smallest first, until a set excludes every heap.
 //!
 //! # What is promised
 //!
-//! A placement holds for any pieces that the heap gives: a device with a limit of segments gets no
-//! more bytes than its segments hold at worst. Nothing is reserved: free memory may be taken before
-//! it is allocated.
+//! A placement holds for any pieces that the heap returns: a device with a limited number of segments gets no
+//! more bytes than its segments hold at worst. Nothing is reserved: free memory may be taken before it is
+//! allocated.
 
 mod conflict;
 mod needs;
@@ -68,18 +68,18 @@ pub use needs::{
 };
 pub use rule::{Demand, Rule};
 
-/// Finds a heap, a length and a stride that suit all devices: the first heap that does, and in it
-/// the lowest addresses. `None` if their demands exclude each other; [`conflict`] says which.
+/// Finds a heap, a length and a stride that suit all devices: the first such heap, and its lowest addresses.
+/// `None` if their demands exclude each other; [`conflict`] returns which.
 ///
-/// Devices that are not [valid](Needs::is_valid), a page that is no power of two and a count of
-/// zero are the caller's to refuse before; here no memory may suit them.
+/// The caller must first refuse devices that are not [valid](Needs::is_valid), a page size that is not a
+/// power of two, and a count of zero; for these, the result may be `None`.
 #[must_use]
 pub fn solve(request: &MemoryRequest, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Placement> {
     let all = rule::Strictest::of(devices, request, None);
     conflict::first_fit(request, &all, all.rules(), heaps)
 }
 
-/// The fewest demands that exclude each other; `None` where [`solve`] finds a place.
+/// Finds the fewest demands that exclude each other; `None` if [`solve`] finds a placement.
 #[must_use]
 pub fn conflict(
     request: &MemoryRequest,

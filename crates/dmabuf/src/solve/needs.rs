@@ -2,7 +2,7 @@
 
 use vb3_dma::Limits;
 
-/// How a device's mappings go through an IOMMU.
+/// The pages and free addresses of a device's IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// Bytes of its smallest page, a power of two. Memory must consist of whole pages.
@@ -52,7 +52,7 @@ impl Default for PictureNeeds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// The last bus address, and limits on segments and their boundaries. The last address applies only
-    /// without an IOMMU; behind one, [`Translation::free_bytes`] gives the reachable amount.
+    /// without an IOMMU; with one, [`Translation::free_bytes`] limits the amount.
     pub limits: Limits,
     /// Lowest bus address it reaches without an IOMMU.
     pub first: u64,
@@ -113,8 +113,8 @@ impl Needs {
         (first, physical(self.limits.mask, self.offset))
     }
 
-    /// Returns whether memory can meet the limits, alignments and granule are powers of two, and the offset
-    /// is a multiple as required.
+    /// Returns whether the demands are consistent: some memory can meet the limits, alignments and granule
+    /// are powers of two, and the offset is a multiple as required.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let keeps = |multiple: u64| {
@@ -132,7 +132,7 @@ impl Needs {
     }
 }
 
-/// Returns the physical address of a bus address, limited to the address range.
+/// Returns the physical address of a bus address, clamped to the range of `u64`.
 const fn physical(bus: u64, offset: i64) -> u64 {
     if bus == u64::MAX {
         return u64::MAX;

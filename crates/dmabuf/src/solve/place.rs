@@ -1,9 +1,9 @@
-//! Whether a heap has room for buffers under some demands, and where.
+//! Decides whether a heap has room for buffers under some demands, and at which addresses.
 
 use super::needs::{Heap, HeapKind, MemoryRequest, Placement, Run};
 use super::rule::{Rule, Rules, Strictest};
 
-/// How buffers lie under the demands that count.
+/// Length, stride and alignment of the buffers under the demands that count.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     len: u64,
@@ -122,9 +122,9 @@ pub(super) fn place(
 struct Block {
     /// Bytes of the buffer.
     len: u64,
-    /// What its address is a multiple of.
+    /// Required alignment of its address in bytes.
     align: u64,
-    /// Bytes that are taken for it.
+    /// Bytes that the heap spends on the buffer.
     taken: u64,
 }
 
@@ -136,12 +136,12 @@ struct Window {
 }
 
 impl Window {
-    /// Whether all of a run lies in the window.
+    /// Whether the whole run lies in the window.
     fn has(self, run: &Run) -> bool {
         run.first >= self.first && run.first.saturating_add(run.len.saturating_sub(1)) <= self.last
     }
 
-    /// The part of a free run in the window, as its first byte and the one behind its last.
+    /// Returns the part of a free run in the window: its first byte, and the byte after its last.
     fn part(self, run: &Run) -> Option<(u64, u64)> {
         let end = run.first.checked_add(run.len)?;
         let first = run.first.max(self.first);
@@ -149,8 +149,8 @@ impl Window {
         (first < end).then_some((first, end))
     }
 
-    /// Places `count` runs one behind the other, each as low as it goes: of equal lengths, no other
-    /// way places more. The lowest and the highest address used.
+    /// Places `count` runs one after the other, each at the lowest possible address. Runs have equal lengths,
+    /// so no other order places more. Returns the lowest and the highest address used.
     fn runs(self, free: &[Run], block: Block, boundary: u64, count: u32) -> Option<(u64, u64)> {
         let (mut left, mut lowest) = (count, None);
         for (first, end) in free.iter().filter_map(|run| self.part(run)) {
@@ -171,7 +171,7 @@ impl Window {
         None
     }
 
-    /// Takes pieces, the lowest first.
+    /// Takes `count` pieces, the lowest first. Returns the lowest and the highest address used.
     fn pieces(self, free: &[Run], piece: u64, count: u64) -> Option<(u64, u64)> {
         let (mut left, mut lowest) = (count, None);
         for (first, end) in free.iter().filter_map(|run| self.part(run)) {
@@ -192,28 +192,27 @@ impl Window {
     }
 }
 
-/// The first and the last byte of ascending runs.
+/// Returns the first and the last byte of ascending runs.
 fn extent(free: &[Run]) -> Option<(u64, u64)> {
     let (first, last) = (free.first()?, free.last()?);
     let end = last.first.checked_add(last.len)?;
     Some((first.first, end.checked_sub(1)?))
 }
 
-/// Whether no multiple of `boundary + 1` lies within a run.
+/// Returns whether the run lies within one block of `boundary + 1` bytes.
 fn is_in_block(run: &Run, boundary: u64) -> bool {
     (run.first ^ run.first.saturating_add(run.len.saturating_sub(1))) & !boundary == 0
 }
 
-/// Returns the lowest aligned address from `from` on whose `len` bytes cross no multiple of
-/// `boundary + 1`.
+/// Returns the lowest aligned address from `from` whose `len` bytes cross no multiple of `boundary + 1`.
 fn next(from: u64, Block { len, align, .. }: Block, boundary: u64) -> Option<u64> {
     let at = from.checked_next_multiple_of(align)?;
     let last = at.checked_add(len - 1)?;
     if (at ^ last) & !boundary == 0 {
         return Some(at);
     }
-    // What begins before the block's end crosses it, too. Blocks and alignments are powers of two,
-    // so one of them is a multiple of the other.
+    // Later addresses in the same block cross its end, too, so this tries the next block. Blocks and
+    // alignments are powers of two, so one is a multiple of the other.
     (at | boundary)
         .checked_add(1)?
         .checked_next_multiple_of(align)

@@ -1,4 +1,4 @@
-//! Against a search through all layouts and places of small machines.
+//! Compares the solver with a search through all layouts and places of small machines.
 
 extern crate std;
 
@@ -38,14 +38,14 @@ impl OwnHeap {
     }
 }
 
-/// The demands of a device that count, one bit each.
+/// Devices, each with a bit set of its demands that count.
 type Counted<'a> = [(&'a Needs, u32)];
 
 fn counts(set: u32, rule: Rule) -> bool {
     set >> (rule as u32) & 1 != 0
 }
 
-/// Returns whether a layout suits at any place.
+/// Returns whether a length and a stride suit the devices, apart from the address.
 fn suits_layout(request: &MemoryRequest, all: &Counted<'_>, len: u64, stride: u64) -> bool {
     all.iter().all(|(needs, set)| {
         let limits = &needs.limits;
@@ -69,7 +69,7 @@ fn suits_layout(request: &MemoryRequest, all: &Counted<'_>, len: u64, stride: u6
     })
 }
 
-/// Whether bytes at an address suit.
+/// Returns whether `len` bytes at an address suit the devices.
 fn suits_place(all: &Counted<'_>, at: u64, len: u64) -> bool {
     all.iter().all(|(needs, set)| {
         let has = |rule| counts(*set, rule);
@@ -99,7 +99,7 @@ fn suits_heap(all: &Counted<'_>, heap: &OwnHeap) -> bool {
     })
 }
 
-/// Whether `count` places of `taken` bytes are among some addresses, without overlaps.
+/// Returns whether `count` ranges of `taken` bytes fit at some of the addresses, without overlaps.
 fn pack(places: &[u64], taken: u64, count: u32) -> bool {
     let Some(count) = count.checked_sub(1) else {
         return true;
@@ -114,7 +114,7 @@ fn pack(places: &[u64], taken: u64, count: u32) -> bool {
     })
 }
 
-/// Demands of some kinds alone.
+/// Keeps only the demands of the given kinds.
 fn with_only<'a>(all: &Counted<'a>, rules: &[Rule]) -> Vec<(&'a Needs, u32)> {
     let kept = rules.iter().fold(0, |all, rule| all | 1 << *rule as u32);
     all.iter()
@@ -133,10 +133,10 @@ fn places(heap: &OwnHeap, len: u64, step: u64) -> Vec<u64> {
         .collect()
 }
 
-/// Whether a heap has room for buffers of a length.
+/// Returns whether a heap has room for buffers of a length.
 fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64) -> bool {
     if !heap.directed {
-        // Whatever byte is given.
+        // The heap may give any of its bytes.
         let mut free = heap
             .free
             .iter()
@@ -147,7 +147,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
         }
     }
     let choose = |places: Vec<u64>, taken| {
-        // Of a piece that is longer than the buffer, all is in reach.
+        // If a piece is longer than the buffer, all of the piece must be within reach.
         let reach = with_only(all, &[Rule::First, Rule::Last]);
         let good = |at: &u64| suits_place(all, *at, len) && suits_place(&reach, *at, taken);
         let places: Vec<u64> = places.into_iter().filter(good).collect();
@@ -157,7 +157,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
         HeapKind::Contiguous if heap.directed => choose(places(heap, len, PAGE), len),
         HeapKind::Contiguous => {
             let given = heap.align.max(PAGE);
-            // Wherever it is put in a run, however long that is beyond it.
+            // The buffer may lie anywhere in a run, however far the run extends beyond it.
             let suits = all.iter().all(|(needs, set)| {
                 let granule = needs.iommu.map_or(1, |iommu| iommu.granule);
                 let block = needs.limits.boundary.wrapping_add(1);
@@ -170,7 +170,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
             });
             suits && choose(places(heap, len, given), len)
         }
-        // A device may see pieces in any order, so that each piece must suit at any place.
+        // A device may see pieces in any order, so each piece must suit at any position.
         HeapKind::Pieces(piece) => {
             let alignment = all.iter().all(|(needs, set)| {
                 let granule = needs.iommu.map_or(1, |iommu| iommu.granule);
@@ -196,7 +196,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
     }
 }
 
-/// The first and the last byte of all places that suit in a directed contiguous heap.
+/// Returns the first and the last byte of all places that suit in a directed contiguous heap.
 fn extent(all: &Counted<'_>, heap: &OwnHeap, len: u64) -> Option<(u64, u64)> {
     if !heap.directed || heap.kind != HeapKind::Contiguous {
         return None;
@@ -207,7 +207,7 @@ fn extent(all: &Counted<'_>, heap: &OwnHeap, len: u64) -> Option<(u64, u64)> {
     Some((*first, good.next_back().unwrap_or(first) + len - 1))
 }
 
-/// The heap, length and stride that a search finds first, if any.
+/// Searches all heaps for the first heap, length and stride that suit.
 fn search(
     request: &MemoryRequest,
     all: &Counted<'_>,
@@ -234,8 +234,8 @@ fn search(
     None
 }
 
-/// Whether a device has a demand, by the documentation of its needs. The solver's own answer must be
-/// the same: what it left out, a search by that answer would leave out, too.
+/// Returns whether a device has a demand, according to the documentation of `Needs`. The test must not use
+/// the solver's own answer: a demand that the solver misses would be missing here, too.
 fn has_demand(needs: &Needs, rule: Rule) -> bool {
     let Needs {
         limits, picture, ..
@@ -264,7 +264,7 @@ fn has_demand(needs: &Needs, rule: Rule) -> bool {
     }
 }
 
-/// The demands that a device has, one bit each.
+/// Returns the demands of a device, one bit each.
 fn demands(needs: &Needs, request: &MemoryRequest) -> u32 {
     let has = RULES.into_iter().filter(|rule| has_demand(needs, *rule));
     let all = has.fold(0, |all, rule| all | 1 << rule as u32);
@@ -277,7 +277,7 @@ fn power(from: u32, to: u32) -> impl Strategy<Value = u64> {
     (from..=to).prop_map(|n| 1 << n)
 }
 
-/// Gives a device a demand more, by two numbers and a switch.
+/// Adds a demand to a device; the kind, the number and the switch choose it.
 fn demand_more(needs: &mut Needs, (kind, number, switch): (u32, u64, bool)) {
     let power = |from: u64, to: u64| 1u64 << (from + number % (to - from + 1));
     let limits = &mut needs.limits;
@@ -326,14 +326,14 @@ fn device() -> impl Strategy<Value = Needs> {
         let each = demands.into_iter();
         each.for_each(|demand| demand_more(&mut needs, demand));
         if !needs.is_valid() {
-            // The offset does not keep the boundary.
+            // The random offset may not be a multiple of the boundary.
             needs.offset = 0;
         }
         needs
     })
 }
 
-/// A device that takes any addresses, and not any memory.
+/// A device that reaches all addresses, but does not accept all memory.
 fn picky() -> impl Strategy<Value = Needs> {
     let protection = prop_oneof![
         Just(Protection::Either),
@@ -401,7 +401,7 @@ fn request() -> impl Strategy<Value = MemoryRequest> {
     })
 }
 
-/// Every set of `len` demands out of all devices', as sets for each device.
+/// Returns every set of `len` demands of all devices, as one bit set for each device.
 fn sets(of: &[u32], len: u32) -> Vec<Vec<u32>> {
     let Some((&first, rest)) = of.split_first() else {
         return if len == 0 {
@@ -438,8 +438,8 @@ fn cases(usual: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(cases(4_000))]
 
-    /// The same heap, length and stride as a search through all; or no fewer demands than must
-    /// give way, and those that are named do exclude each other.
+    /// The solver agrees with a search through all: it finds the same heap, length and stride, or a smallest
+    /// conflict, whose demands do exclude each other.
     #[test]
     fn agrees_with_a_search_through_everything(
         request in request(),
@@ -449,7 +449,7 @@ proptest! {
         expect_agreement(&request, &devices, &heaps)?;
     }
 
-    /// So it is where strides, protection, pages and caches are all that devices differ in.
+    /// The same comparison, for devices that differ only in strides, protection, pages and caches.
     #[test]
     fn agrees_where_devices_differ_in_kinds_of_memory(
         request in request(),
@@ -460,8 +460,8 @@ proptest! {
     }
 }
 
-/// Asserts that an answer is that of a search through everything: the same place, or no fewer demands
-/// than must give way, and those that are named do exclude each other.
+/// Asserts that an answer is that of a search through everything: the same place, or the fewest demands that
+/// must change, which do exclude each other.
 fn expect_agreement(
     request: &MemoryRequest,
     devices: &[Needs],
@@ -512,7 +512,7 @@ fn expect_agreement(
     Ok(())
 }
 
-/// Asserts that a relief is there if and only if it helps, and that it gives what it says.
+/// Asserts that a relief exists if and only if it helps, and that it leads to the placement it states.
 fn expect_relief(
     request: &MemoryRequest,
     devices: &[Needs],
@@ -546,7 +546,7 @@ fn expect_relief(
     Ok(())
 }
 
-/// Changes what a device demands by a rule to what is said to be enough.
+/// Changes a device's demand of a kind to the value that should suffice.
 fn give_way(needs: &mut Needs, rule: Rule, enough: u64) {
     let bus = |addr: u64| addr.saturating_add_signed(needs.offset);
     match rule {
@@ -591,7 +591,7 @@ fn give_way(needs: &mut Needs, rule: Rule, enough: u64) {
 proptest! {
     #![proptest_config(cases(4_000))]
 
-    /// However a run from a page on is split, there are no more segments than the device takes.
+    /// A run that starts at a page, however split, has no more segments than the device accepts.
     #[test]
     fn segments_suffice_wherever_a_run_lies(
         max_segments in 2u32..40,

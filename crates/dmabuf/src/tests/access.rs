@@ -13,14 +13,14 @@ struct Set {
     a: AttachRef,
 }
 
-/// Memory of the camera's, attached and mapped for `dev`.
+/// Makes memory of the camera's, attached and mapped for `dev`.
 fn set(backing: Backing<u32>, own: Direction, dev: u32, dir: Direction) -> Set {
     let b = buffers();
     let id = memory(&b, backing, own, 2);
     let buf = export(&b, id);
     let mut a = b.attach(&buf, dev).unwrap();
     b.map(&mut a, dir).unwrap();
-    // The CPU's cache has all of it from now on.
+    // From here on, the CPU's cache holds all of the memory.
     cpu_read(&b, id, 0, 2 * PAGE);
     Set { b, id, buf, a }
 }
@@ -131,7 +131,7 @@ fn defect_06_sync_reaches_all_attachments() {
     let mut second = s.b.attach(&s.buf, OTHER).unwrap();
     s.b.map(&mut second, Bidirectional).unwrap();
     let third = s.b.attach(&s.buf, BOUNCER).unwrap();
-    // Which devices were synced for, and how often for the CPU, of camera, display and the other.
+    // Devices that were synced, and number of syncs for the CPU: of camera, display and the other.
     let devices = [CAMERA, DISPLAY, OTHER];
     let counts = |s: &Set| {
         devices.map(|dev| {
@@ -145,7 +145,7 @@ fn defect_06_sync_reaches_all_attachments() {
         let after = counts(s);
         [0, 1, 2].map(|n| (after[n].0 - before[n].0, after[n].1 - before[n].1))
     };
-    // The display's mapping takes no part in a read by the CPU: it cannot have written.
+    // The display's mapping is not synced for a read by the CPU: the display cannot have written.
     assert_eq!(syncs(&s, 1), [(0, 1), (0, 0), (0, 1)]);
     assert_eq!(syncs(&s, 6), [(1, 0); 3]);
     assert_eq!(syncs(&s, 7), [(1, 0); 3]);
@@ -187,7 +187,7 @@ fn device_to_device_through_a_bounced_copy() {
     }
 }
 
-/// The first copy is made by the CPU, whose view is older than what the camera wrote.
+/// The CPU makes the first bounced copy, but its view is older than the camera's write.
 #[test]
 fn new_bounced_mapping_shows_last_device_write() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, BOUNCER, ToDevice);
@@ -312,8 +312,8 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
     s.end();
 }
 
-/// The camera never reads. Still, what the CPU wrote must leave its cache, or the next sync for a reader
-/// drops it.
+/// The camera never reads. Still, the bytes that the CPU wrote must leave its cache, or the next sync for a
+/// reader drops them.
 #[test]
 fn what_the_cpu_wrote_stays_in_a_cameras_memory() {
     for own in [DISPLAY, CAMERA] {
@@ -330,7 +330,7 @@ fn what_the_cpu_wrote_stays_in_a_cameras_memory() {
     }
 }
 
-/// As a program that draws into a captured picture: all that it does not draw stays.
+/// Like a program that draws into a captured picture: the rest of the picture stays.
 #[test]
 fn a_cpu_that_writes_keeps_the_bytes_around() {
     let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);

@@ -100,7 +100,7 @@ fn what_is_gone_is_refused_without_harm() {
     assert_nothing(&b);
 }
 
-/// Existing holders keep the memory, no new holder gets it, and it is not freed.
+/// Existing users keep the memory, no new user gets it, and it is not freed.
 #[test]
 fn memory_whose_unmap_failed_is_quarantined() {
     let b = buffers();

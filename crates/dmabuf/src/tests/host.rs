@@ -17,11 +17,11 @@ pub(crate) type Ops = Mapper<Fake, Mutexes>;
 pub(crate) const CAMERA: u32 = 1;
 pub(crate) const DISPLAY: u32 = 2;
 pub(crate) const OTHER: u32 = 9;
-/// All of its streaming mappings are copies.
+/// All its streaming mappings are copies.
 pub(crate) const BOUNCER: u32 = 3;
-/// It has no IOMMU.
+/// A device without an IOMMU.
 pub(crate) const DIRECT: u32 = 5;
-/// As the display, with coherent caches and without an alignment.
+/// A device like the display, but with coherent caches and without an alignment.
 pub(crate) const PC: u32 = 6;
 
 pub(crate) fn setup() -> Setup {
@@ -64,11 +64,11 @@ pub(crate) trait TestOps {
     fn cpu_read(&self, alloc: &Alloc<Fake>, offset: u64, len: u64) -> Vec<u8>;
     /// Writes through a CPU mapping with the allocation's caching.
     fn cpu_write(&self, alloc: &Alloc<Fake>, offset: u64, data: &[u8]);
-    /// After so many calls of the host that may fail, the next one does.
+    /// Lets `calls` calls of the host that may fail succeed; the next one fails.
     fn fail_after(&self, calls: u64);
-    /// Calls of the host that failed since the last [`fail_after`](Self::fail_after).
+    /// Number of the host's calls that failed since the last [`fail_after`](Self::fail_after).
     fn faults(&self) -> u64;
-    /// All that is held, but for what is quarantined.
+    /// Resources in use, without quarantined memory.
     fn held(&self) -> Live;
 }
 
@@ -122,7 +122,7 @@ impl TestOps for Ops {
 pub(crate) struct FakePlacer {
     /// Whether there are runs to place memory in.
     has_runs: bool,
-    /// Where memory begins that has its place.
+    /// First addresses of the memory placed so far.
     placed: Mutex<Vec<u64>>,
 }
 

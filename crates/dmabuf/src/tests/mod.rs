@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard};
 use vb3_dma::fake::Fake;
 use vb3_dma::{Alloc, Attrs, Direction, DmaOps};
 
-/// Hears everything, and knows how many bytes are stale.
+/// Records all events, and how many bytes are stale.
 #[derive(Debug, Default)]
 pub(super) struct Log(Mutex<Heard>);
 
@@ -113,7 +113,7 @@ pub(super) fn own_addr(b: &Bufs, id: MemoryId) -> vb3_dma::DmaAddr {
     addr.flatten().expect("address")
 }
 
-/// Gives the plane's handle back and sees that nothing is left.
+/// Drops the plane's handle and asserts that nothing is left.
 pub(super) fn end(b: Bufs, id: MemoryId) {
     b.drop_user(id, UserKind::Plane);
     assert_nothing(&b);

@@ -1,4 +1,4 @@
-//! Memory that is placed when it is first mapped, and moved.
+//! Memory that is placed when it is first mapped, and that moves.
 
 use super::host::{CAMERA, DIRECT, DISPLAY, FakePlacer, PAGE, TestOps as _};
 use super::{Bufs, assert_nothing, buffers, cpu_read, cpu_write, end, export, memory};
@@ -45,7 +45,7 @@ fn what_lies_nowhere_is_mapped_for_nobody() {
         Err(Error::Unplaced)
     );
     assert_eq!(b.vmap(&buf), Err(Error::Unplaced));
-    // A program may have it mapped all the while.
+    // A program may keep the memory mapped meanwhile.
     assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok());
     assert_eq!(b.place(id), Ok(0));
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -124,7 +124,7 @@ fn each_use_of_an_attachment_pins_its_memory() {
     b.take_from_device(&display);
     assert_eq!(b.place(id), Err(Error::Pinned), "one use is left");
     b.take_from_device(&display);
-    // One too many does nothing.
+    // This call has no matching begin, and does nothing.
     b.take_from_device(&display);
     b.hand_to_device(&display).unwrap();
     assert_eq!(b.place(id), Err(Error::Pinned));
@@ -170,7 +170,7 @@ fn where_there_is_no_better_place_it_stays() {
     assert_eq!(b.place(id), Err(Error::Invalid), "asked once");
     assert_eq!(b.segment(&display, 0), at);
     b.detach(direct);
-    // A placer that fails half-way leaves it where it is, to be mapped again.
+    // If a placer fails half-way, the memory stays at its place, and can be mapped again.
     let other = b.attach(&buf, DISPLAY).unwrap();
     b.ops().fail_after(0);
     assert!(matches!(b.place(id), Err(Error::Dma(_))));
@@ -186,7 +186,7 @@ fn where_there_is_no_better_place_it_stays() {
     assert_nothing(&b);
 }
 
-/// The move has happened by then: a mapping that fails is made later, where the memory lies.
+/// The move happens before the mapping fails, so the later mapping is at the new place.
 #[test]
 fn a_mapping_that_fails_after_a_move_is_made_later() {
     let (b, id) = lazy(true);
@@ -207,7 +207,7 @@ fn a_mapping_that_fails_after_a_move_is_made_later() {
     end(b, id);
 }
 
-/// Its old place would be allocated again.
+/// A move would free the old place, which could then be allocated again.
 #[test]
 fn what_a_device_may_still_reach_is_not_moved() {
     let (b, id) = lazy(true);

@@ -6,7 +6,7 @@ use std::thread;
 use vb3_dma::NoLocks;
 use vb3_dma::fake::Mutexes;
 
-/// Adds, removes and looks at both tables alike.
+/// Adds, removes and looks up entries in both tables alike.
 #[test]
 fn table_agrees_with_slab() {
     let (table, mut slab) = (Table::<u32, NoLocks>::new(70), Slab::new(70));
@@ -74,7 +74,7 @@ fn one_entry_in_use_delays_no_other() {
     let table = Table::<u32, Mutexes>::new(200);
     let key = table.insert(0).unwrap();
     table.with(key, |_| {
-        // The other threads end while this entry is locked; the table grows meanwhile.
+        // The other threads end while this entry is locked. The table grows in the meantime.
         thread::scope(|scope| {
             for first in [1, 100] {
                 let table = &table;

@@ -24,16 +24,16 @@ type Attached = Slab<Attachment<Ops>>;
 fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     fn one_thread<T: Send>() {}
-    // With all that a host has in it.
+    // All parameters that a host provides.
     any_thread::<(Shared<Ops, Attached>, Cx<'_, Ops, Log>)>();
     any_thread::<(Attachment<Ops>, Slab<u8>)>();
     any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
     any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
-    // By the host's locks: any thread, or one at a time.
+    // With the host's locks: shared by all threads, or by one at a time.
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
-    // Values.
+    // Types without parameters.
     any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef, Closed, Error)>();
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
     any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();

@@ -1,4 +1,4 @@
-//! Fences against a model: devices, programs' timelines and sync files in any order.
+//! Compares fences with a model: devices, programs' timelines and sync files in random order.
 
 use super::super::*;
 use crate::MemoryId;
@@ -19,17 +19,17 @@ fn memory(number: usize) -> MemoryId {
 enum Step {
     /// A device gets a memory.
     Begin(usize, usize, bool),
-    /// A device is done, or has failed.
+    /// A device has finished, or has failed.
     Complete(usize, bool),
     /// STREAMOFF: all of its accesses end.
     StreamOff(usize),
-    /// Its program dies: the timeline goes with its fences.
+    /// Its program dies, and the timeline's fences end.
     Kill(usize),
     Export(usize, bool),
     Import(usize, usize, bool),
     Merge(usize, usize),
     Close(usize),
-    /// A fence of a program's timeline, so far ahead.
+    /// A program makes a fence this far ahead on its timeline.
     Create(usize, u64),
     Increment(usize, u64),
     CloseTimeline(usize),
@@ -60,7 +60,7 @@ fn usage(write: bool) -> Usage {
     if write { Usage::Write } else { Usage::Read }
 }
 
-/// A fence by its place: context and sequence number.
+/// A fence, by its context and sequence number.
 type TimelinePoint = (u64, u64);
 
 /// The rules of fences, in their simplest form.
@@ -68,7 +68,7 @@ type TimelinePoint = (u64, u64);
 struct Model {
     pending: BTreeSet<TimelinePoint>,
     ended: BTreeMap<TimelinePoint, FenceOutcome>,
-    /// By memory: fence, usage, imported.
+    /// For each memory, the list of fence, usage, and whether it was imported.
     reservations: Vec<Vec<(TimelinePoint, Usage, bool)>>,
 }
 
@@ -258,7 +258,7 @@ impl Both {
                 assert_eq!(self.fences.is_held_back(memory(m), access), held);
             }
         }
-        // In order: what has ended on a context comes before all that is pending on it.
+        // Fences of a context end in order: all pending ones come after the ended ones.
         for (context, seqno) in &self.model.pending {
             let later = (*context, *seqno)..=(*context, u64::MAX);
             assert!(
