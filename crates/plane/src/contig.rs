@@ -1,14 +1,14 @@
 //! dma-contig: a plane is one run of addresses for its device.
 //!
-//! The DMA layer decides between physically contiguous memory and an IOMMU. Memory that is not one
-//! run is refused, with the length wanted and the length found.
+//! The DMA layer chooses physically contiguous memory or an IOMMU. A plane whose addresses are not one run is
+//! refused, with the length wanted and the length found.
 
 use crate::{AllocArgs, PlaneError};
 use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
-/// Attributes that apply to non-coherent allocations. The others describe mappings that such memory
-/// does not have, so [`spec`] drops them.
+/// Attributes that apply to non-coherent allocations. The other attributes describe kernel mappings that such
+/// memory does not have, so [`spec`] drops them.
 const NON_COHERENT_ATTRS: Attrs = Attrs::ALLOC_SINGLE_PAGES.union(Attrs::NO_WARN);
 
 /// Returns the allocation request for a plane. Keeps only the attributes that apply to its memory.
@@ -46,7 +46,7 @@ pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
 /// Returns the address and length of the run that begins at the first segment. Stops counting at
 /// `enough` bytes.
 ///
-/// Adjacent segments count as one run, merged or not.
+/// Adjacent segments count as one run, even if the DMA layer has not merged them.
 ///
 /// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
 pub fn run_of(
@@ -86,7 +86,7 @@ pub fn one_run(
     }
 }
 
-/// Attaches a dma-buf after testing its size.
+/// Attaches a dma-buf if it is large enough.
 ///
 /// # Errors
 /// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, checked first; `NoMemory`; `Invalid`;
@@ -104,7 +104,7 @@ pub fn attach<I: Importer>(
 /// Checks that a buffer of `size` bytes has room for a plane.
 ///
 /// # Errors
-/// `Fault` (EFAULT) if not; `Invalid` for a plane of length zero.
+/// `Fault` (EFAULT) if the buffer is too small; `Invalid` for a plane of length zero.
 pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
     if size < len_bytes {
         return Err(PlaneError::Fault(Some(Reason::new(
@@ -122,8 +122,8 @@ pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
 /// Maps an attached dma-buf and returns the address of its one run.
 ///
 /// # Errors
-/// `Invalid` (EINVAL) when mapping fails for any cause. `Fault` (EFAULT) when the mapping is
-/// scattered or too short; it is then unmapped again.
+/// `Invalid` (EINVAL) when mapping fails for any cause. `Fault` (EFAULT) when the mapping is scattered or too
+/// short; this call then unmaps the buffer again.
 pub fn map<I: Importer>(
     importer: &I,
     attachment: &mut I::Attachment,

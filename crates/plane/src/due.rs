@@ -1,9 +1,10 @@
-//! Decides which sync is necessary. No other module does.
+//! The rule for syncs: which work is due before and after a device uses a plane. No other module decides
+//! this.
 
 use crate::HintSkip;
 use vb3_dma::{Coherency, Direction};
 
-/// Kind of a plane's memory, as far as syncs are concerned.
+/// Kind of a plane's memory, as the rule for syncs distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryKind {
     /// Allocated for the device (MMAP).
@@ -23,13 +24,13 @@ pub enum MemoryKind {
 /// Work that is due when memory passes to the device (prepare) or back (finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
-    /// Nothing.
+    /// No work.
     Nothing,
     /// Cache maintenance by the plane's owner.
     Sync,
     /// Cache maintenance that is necessary, but that the user asked to omit.
     Skipped,
-    /// Work of the exporter: the memory comes from another device.
+    /// Work of the exporter, which owns the imported memory.
     Exporter,
     /// A CPU access begins (prepare) or ends (finish).
     CpuAccess,
@@ -37,9 +38,8 @@ pub enum Due {
 
 /// Returns the work before the device uses the memory (prepare), and after it (finish).
 ///
-/// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`,
-/// `vb2_dma_sg_finish`, differs: does not store cache hints, and also returns work for imported and
-/// virtual memory.
+/// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`, `vb2_dma_sg_finish`, differs:
+/// stores no cache hints, and also returns the work for imported and virtual memory.
 #[must_use]
 pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (Due, Due) {
     match memory {

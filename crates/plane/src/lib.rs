@@ -21,13 +21,12 @@
 //! | vmalloc, allocated or imported | begin CPU access | end CPU access | has no effect |
 //! | vmalloc, a program's | nothing | nothing | has no effect |
 //!
-//! *Imported* memory stays mapped while it is queued many times. If its mapping bounces, the exporter
-//! copies the data at each hand-over. It does no cache maintenance: if one device writes to memory and
-//! another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
-//! buffer with the CPU must announce it (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all mapped
-//! attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
+//! *Imported* memory stays mapped while it is queued many times. If its mapping bounces, the exporter copies
+//! the data at each hand-over. The exporter does no cache maintenance then: if one device writes to memory
+//! and another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
+//! buffer with the CPU must announce the access (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all
+//! mapped attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
 //! here and fail on a board. The *first* map of an import does sync, as every map does.
-//!
 //! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have mapped
 //! the memory. So prepare begins a CPU access and finish ends it. The driver of an OUTPUT queue
 //! (TO_DEVICE) *reads* the memory, so the access has the opposite direction.

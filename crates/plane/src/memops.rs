@@ -10,7 +10,7 @@ pub use vb3_dmabuf::Access as ExportAccess;
 /// Properties of a plane to allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocArgs {
-    /// Bytes; the implementation rounds up to pages.
+    /// Length in bytes; the implementation rounds it up to pages.
     pub len_bytes: u64,
     /// Direction of the device's transfers.
     pub direction: Direction,
@@ -39,9 +39,9 @@ pub enum PlaneError {
     NoMemory(Option<Reason>),
     /// EFAULT: user memory is missing or read-only, or the memory is too small or scattered.
     Fault(Option<Reason>),
-    /// EIO: the DMA layer cannot map it.
+    /// EIO: the DMA layer cannot map the memory.
     Io(Option<Reason>),
-    /// EBUSY: another use of the memory excludes this one.
+    /// EBUSY: another use of the memory excludes this one, or the host gives the CPU no view of it.
     Busy,
     /// ENODEV: the exporter has revoked the memory.
     Revoked,
@@ -106,9 +106,9 @@ impl core::error::Error for PlaneError {}
 
 /// The memory of a queue's planes.
 ///
-/// Values of [`Plane`](Self::Plane) and [`DmaBuf`](Self::DmaBuf) own their memory. The queue returns
-/// each exactly once, with [`put`](Self::put) or [`put_dmabuf`](Self::put_dmabuf). A failed call
-/// holds nothing.
+/// Values of [`Plane`](Self::Plane) and [`DmaBuf`](Self::DmaBuf) own their memory. The queue returns each
+/// exactly once, with [`put`](Self::put) or [`put_dmabuf`](Self::put_dmabuf). A failed call keeps no
+/// resource.
 ///
 /// Queues share one memory by reference. A call of one queue must not delay those of others.
 ///
@@ -116,9 +116,9 @@ impl core::error::Error for PlaneError {}
 /// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only for
 /// locks of the memory.
 pub trait MemOps {
-    /// A device that the planes are for (`alloc_devs`).
+    /// The host's name of a device that planes are for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
-    /// The memory of the program that calls the queue.
+    /// Identifies the memory of the program that calls the queue.
     type User: Clone;
     /// The memory of one plane, of any kind: allocated, pinned user memory, imported dma-buf.
     type Plane;
@@ -132,7 +132,7 @@ pub trait MemOps {
     /// Returns whether the allocator supports USERPTR.
     fn supports_userptr(&self) -> bool;
 
-    /// Base-2 logarithm of a page's bytes, 12 to 16: mmap offsets count pages.
+    /// Returns the base-2 logarithm of the page size in bytes, 12 to 16: mmap offsets count pages.
     fn page_shift(&self) -> u32 {
         12
     }
@@ -143,8 +143,7 @@ pub trait MemOps {
     /// `NoMemory` (ENOMEM) for any shortage; `Invalid` for length zero.
     fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
 
-    /// Takes `len_bytes` of a program's memory at `addr` for a plane and maps them for the device,
-    /// without cache syncs.
+    /// Pins `len_bytes` of a program's memory at `addr` and maps them for the device, without cache syncs.
     ///
     /// # Errors
     /// Contig: `Invalid` (EINVAL) for bad alignment or size, `Fault` (EFAULT) for missing,
@@ -159,15 +158,15 @@ pub trait MemOps {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError>;
 
-    /// Returns whether `plane` still has the same bytes as `user` at address `addr`, and can be kept.
+    /// Returns whether `plane` still shows the memory of `user` at `addr`, so that it can be kept.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
-    /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference: the caller
-    /// keeps `buf` until after [`put`](Self::put).
+    /// Attaches a dma-buf without mapping it. The plane takes no reference: the caller keeps `buf` until
+    /// after [`put`](Self::put).
     ///
     /// # Errors
-    /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (checked first), `NoMemory`
-    /// (ENOMEM), `Io` (EIO) where a device may still reach the memory because an unmap failed.
+    /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (checked first), `NoMemory` (ENOMEM),
+    /// `Io` (EIO) if a device may still reach the memory because an unmap failed.
     fn attach_dmabuf(
         &self,
         dev: Self::Device,
@@ -190,9 +189,9 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&self, plane: Self::Plane);
 
-    /// Makes sure that the device has the plane mapped at its memory's current place. Memory may be
-    /// placed at its first use, and moved between two uses. The queue calls this each time before
-    /// [`cookie`](Self::cookie) and [`prepare`](Self::prepare).
+    /// Makes sure that the device has the plane mapped at its memory's current place. Memory may be placed at
+    /// its first use, and moved between two uses. The queue calls this before each [`cookie`](Self::cookie)
+    /// and [`prepare`](Self::prepare).
     ///
     /// # Errors
     /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` if the memory cannot be placed.
@@ -201,17 +200,17 @@ pub trait MemOps {
         Ok(())
     }
 
-    /// Hands the plane to the device, with the necessary cache maintenance unless it is skipped.
+    /// Passes the plane to the device, with the necessary cache maintenance unless it is skipped.
     ///
     /// # Errors
     /// The error of an imported buffer's exporter, such as EIO.
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
-    /// Hands the plane back to the CPU, with the necessary cache maintenance unless it is skipped.
+    /// Returns the plane to the CPU, with the necessary cache maintenance unless it is skipped.
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip);
 
-    /// Begins the driver's access. Until it ends, a fence in the memory's reservation stands for
-    /// it. If no fence can be made, the access continues without one.
+    /// Begins the driver's access. Until the access ends, a fence in the memory's reservation stands for it.
+    /// If no fence can be made, the access continues without one.
     fn begin_access(&self, plane: &mut Self::Plane) {
         let _ = plane;
     }
@@ -236,7 +235,7 @@ pub trait MemOps {
     /// exports.
     fn num_users(&self, plane: &Self::Plane) -> u32;
 
-    /// Describes the plane for mapping into a program. `len_bytes` has been checked by the queue.
+    /// Describes the plane for mapping into a program. The queue has checked `len_bytes`.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for planes that are not allocated memory.
@@ -255,17 +254,17 @@ pub trait MemOps {
     /// Whether two references name the same dma-buf.
     fn same_dmabuf(&self, a: &Self::DmaBuf, b: &Self::DmaBuf) -> bool;
 
-    /// Takes one more reference.
+    /// Takes one more reference to a dma-buf.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) when the count or table is full.
     fn clone_dmabuf(&self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
 
-    /// Drops a reference.
+    /// Drops a reference to a dma-buf.
     fn put_dmabuf(&self, buf: Self::DmaBuf);
 
-    /// Copies out of a plane's CPU view (read() emulation), bracketed by begin/end CPU access
-    /// where the memory is shared. Counted as copied bytes.
+    /// Copies out of a plane's CPU view (read() emulation). If the memory is shared, the copy is a CPU access
+    /// with begin and end. Counts the bytes as copied.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when it has no CPU view.

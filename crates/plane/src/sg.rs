@@ -1,15 +1,15 @@
 //! dma-sg: a plane is scattered pages, mapped for its device as a list of segments.
 //!
-//! For devices that accept scatter lists. The memory need not be contiguous, with or without an
-//! IOMMU.
+//! This allocator is for devices that accept scatter lists. The memory need not be contiguous, with or
+//! without an IOMMU.
 
 use crate::{AllocArgs, PlaneError, contig};
 use vb3_dma::{Attrs, Direction};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
-/// Returns the allocation request for a plane: cached pages that the device can address. Its own
-/// device is then attached like any other device that shares the pages. The requested coherency is
-/// ignored: caches are always synced, unless a hint says not to.
+/// Returns the allocation request for a plane: cached pages that the device can address. The plane's own
+/// device is then attached like any other device that shares the pages. The requested coherency is ignored:
+/// caches are always synced, unless a hint omits the sync.
 ///
 /// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the device's address
 /// mask.

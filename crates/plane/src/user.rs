@@ -4,10 +4,10 @@ use crate::{PlaneError, contig, sg};
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason, SyncFor};
 use vb3_dmabuf::{Cx, Observer};
 
-/// How the driver reaches pinned memory.
+/// The driver's access to pinned memory.
 #[derive(Debug)]
 enum Reached<M, V> {
-    /// The mapping, and the address of its run; `None` if it is scattered.
+    /// The device's mapping, and the address of its run; `None` if the mapping is scattered.
     Mapped(M, Option<DmaAddr>),
     Virtual(V),
 }
@@ -29,14 +29,14 @@ const fn user_pages(wanted: u64) -> PlaneError {
 impl<O: DmaOps> UserMemory<O> {
     /// Pins a program's memory and maps it for `dev` as one run. Does no cache maintenance yet.
     ///
-    /// Checked in this order: alignment of address and length to cache lines, length, pinning,
-    /// mapping, contiguity. A failed call holds nothing.
+    /// Checked in this order: alignment of address and length to cache lines, length, pinning, mapping,
+    /// contiguity. A failed call keeps no resource.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is
-    /// missing, read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the
-    /// DMA layer cannot map it. `Fault` (EFAULT) also when the mapping is not one run for the
-    /// device, or when it shares an IOMMU's pages with memory of other owners.
+    /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is missing,
+    /// read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the DMA layer cannot map
+    /// the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when it shares an
+    /// IOMMU's pages with memory of other owners.
     ///
     /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
     pub fn contig<W: Observer<O>>(
@@ -87,8 +87,8 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Pins a program's memory and maps it for `dev` as any number of segments. Does no cache
-    /// maintenance yet. Address and length need no alignment. A failed call holds nothing.
+    /// Pins a program's memory and maps it for `dev` as any number of segments. Does no cache maintenance
+    /// yet. Address and length need no alignment. A failed call keeps no resource.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for any cause, with its reason.
@@ -120,7 +120,7 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Pins `len_bytes` at `addr` and maps them for the CPU. A failed call holds nothing.
+    /// Pins `len_bytes` at `addr` and maps them for the CPU. A failed call keeps no resource.
     ///
     /// # Errors
     /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
@@ -149,8 +149,8 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Unmaps and unpins; pages are marked dirty if the device could write. If the unmap fails, the
-    /// observer is notified, and the DMA layer keeps the pages pinned. No other program gets them.
+    /// Unmaps and unpins the memory. Pages are marked dirty if the device could write. If the unmap fails,
+    /// the observer is notified, and the DMA layer keeps the pages pinned, so no other program gets them.
     pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
@@ -163,12 +163,12 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Returns whether the bytes of `user` at address `addr` are still this memory.
+    /// Returns whether this is still the memory of `user` at address `addr`.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }
 
-    /// Returns the address of the single run for the device; `None` if it is scattered, or for the CPU.
+    /// Returns the address of the device's single run; `None` for a scattered mapping or a CPU mapping.
     pub const fn dma_addr(&self) -> Option<DmaAddr> {
         match self.reached {
             Reached::Mapped(_, at) => at,
@@ -176,8 +176,7 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Returns segment `index` as the device sees it; `None` past the last, and for memory mapped
-    /// for the CPU.
+    /// Returns segment `index` as the device sees it; `None` after the last, or without a device mapping.
     pub fn segment(&self, ops: &O, index: usize) -> Option<DmaSegment> {
         match &self.reached {
             Reached::Mapped(mapping, _) => ops.segment(mapping, index),
@@ -203,10 +202,10 @@ impl<O: DmaOps> UserMemory<O> {
         &self.table
     }
 
-    /// Does the cache maintenance of a hand-over; returns whether any was necessary.
+    /// Does the cache maintenance before or after a device's use; returns whether any was done.
     ///
     /// # Errors
-    /// `Fault` (EFAULT) when the program has unmapped its memory, so it cannot be copied to the
+    /// `Fault` (EFAULT) when the program has unmapped its memory, so the memory cannot be copied to the
     /// bounce pool for the device.
     ///
     /// # Context
@@ -233,7 +232,7 @@ impl<O: DmaOps> UserMemory<O> {
     }
 }
 
-/// Unmaps, and notifies the observer of bytes that the device may still reach.
+/// Removes a mapping. If that fails, notifies the observer of the bytes that the device may still reach.
 fn end_mapping<O: DmaOps, W: Observer<O>>(
     cx: &Cx<'_, O, W>,
     dev: O::Device,

@@ -1,4 +1,4 @@
-//! vmalloc: a plane is memory for a driver that reads and writes with the CPU.
+//! vmalloc: a plane is memory for a driver that reads and writes it with the CPU.
 
 use crate::AllocArgs;
 use vb3_dma::{Attrs, Direction};
@@ -16,8 +16,8 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     }
 }
 
-/// Returns the direction of the CPU's access for a driver that uses the CPU. The driver reads a
-/// TO_DEVICE plane, as a CPU reads what a device wrote.
+/// Returns the direction of the CPU's access for a driver that uses the CPU. Such a driver reads a TO_DEVICE
+/// plane, which for the CPU is the direction `FromDevice`.
 #[must_use]
 pub const fn cpu_access(direction: Direction) -> Direction {
     match direction {

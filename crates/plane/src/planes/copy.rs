@@ -40,7 +40,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Converts the error: EBUSY if the host gives no CPU view, else EINVAL.
+/// Converts the error: EBUSY if the CPU cannot have a view of the memory, ENOMEM for a shortage, else EINVAL.
 fn view_error(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::Unsupported | vb3_dma::Error::NoSuchMemory(_)) => {
@@ -80,7 +80,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(())
     }
 
-    /// Copies through a CPU mapping of shared memory, as a CPU access that its importers must see.
+    /// Copies through a CPU mapping of shared memory. With `bracket`, also begins and ends a CPU access if
+    /// other handles than the queue's exist.
     fn copy_memory(
         &self,
         id: MemoryId,
@@ -115,8 +116,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         copied.map_err(|e| view_error(Error::Dma(e)))
     }
 
-    /// Reads a plane's bytes from `offset` on, as its driver, through the CPU mapping of its
-    /// cookie. Counts the bytes as copied for `dev`.
+    /// Reads a plane's bytes from `offset` for its driver, through the CPU mapping that the cookie names.
+    /// Counts the bytes as copied for `dev`.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the memory, or for a cookie that is not a CPU mapping.
@@ -130,7 +131,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.driver_copy(dev, cookie, offset, Bytes::Out(out))
     }
 
-    /// Writes bytes into a plane, starting at `offset`, as its driver.
+    /// Writes bytes into a plane for its driver, starting at `offset`.
     ///
     /// # Errors
     /// As [`cpu_read`](Self::cpu_read).

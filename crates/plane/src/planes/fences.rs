@@ -8,7 +8,7 @@ use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner, Usage};
 use vb3_dmabuf::{MemoryId, Observer};
 
-/// `ECANCELED`: the plane is released during its device's access.
+/// `ECANCELED`: the plane was released during its device's access.
 const CANCELED: i32 = 125;
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {

@@ -1,11 +1,11 @@
 //! Imported dma-bufs: one attachment for each device, dma-buf and direction.
 //!
-//! All planes of the same dma-buf share one import. An import without a plane is idle. It stays
-//! attached and mapped, because the same buffer may return at another index. It ends in three cases:
+//! All planes of the same dma-buf, device and direction share one import. An import without a plane is idle.
+//! It stays attached and mapped, because the same buffer may return at another index. It ends in three cases:
 //!
 //! * The last plane of its device and direction is released: the queue has freed its buffers.
-//! * The dma-buf is gone. An import holds no reference to it.
-//! * More than [`IDLE_LIMIT`] imports are idle, and it was used longest ago.
+//! * The dma-buf no longer exists. An import has no reference to it.
+//! * More than [`IDLE_LIMIT`] imports are idle, and this one was used longest ago.
 
 use super::{Allocator, Device, Kind, Plane, Planes};
 use crate::{PlaneError, contig, sg};
@@ -28,7 +28,7 @@ pub(super) struct Import<D> {
     memory: MemoryId,
     attachment: AttachRef,
     mapped: bool,
-    /// Number of planes that use it.
+    /// Number of planes that use the import.
     planes: u32,
     last_use: u64,
 }
@@ -40,7 +40,7 @@ impl<D: Copy + Eq> Import<D> {
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches a dma-buf for a plane, or uses its existing import. Checks the size for each plane.
+    /// Attaches a dma-buf for a plane, or uses an existing import of it. Checks the size for each plane.
     pub(super) fn import(
         &self,
         dev: Device<O::Device>,
@@ -98,7 +98,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    /// Maps an import and returns its first address. Places the memory first if it is lazily placed.
+    /// Maps an import and returns its first address. Places lazily placed memory first.
     pub(super) fn map_import(
         &self,
         key: ImportKey,
@@ -143,7 +143,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(addr)
     }
 
-    /// Releases a plane's use of an import. The mapping stays for the next plane.
+    /// Ends a plane's use of an import. The mapping stays for the next plane.
     pub(super) fn put_import(&self, key: ImportKey) {
         let left = self.imports.with(key.0, |import| {
             import.planes = import.planes.saturating_sub(1);
@@ -198,7 +198,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Drops idle imports of dma-bufs that are gone.
+    /// Drops idle imports of dma-bufs that no longer exist.
     pub(super) fn forget_gone(&self) {
         self.drop_imports(|import| self.buffers.buf(import.buf).is_none());
     }
@@ -206,7 +206,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Does the exporter's work before the device uses the import at `addr`.
     ///
     /// # Errors
-    /// * `Busy` (EBUSY): another queue has moved the memory, so it is no longer at `addr`.
+    /// * `Busy` (EBUSY): another queue has moved the memory away from `addr`.
     /// * The error of [`Importer::hand_to_device`].
     pub(super) fn hand_import(&self, key: ImportKey, addr: DmaAddr) -> Result<(), PlaneError> {
         let handed = self.imports.with(key.0, |import| {
@@ -238,7 +238,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })?
     }
 
-    /// Stores the refusal of an import for [`take_refused_import`](Self::take_refused_import).
+    /// Stores a refused import for [`take_refused_import`](Self::take_refused_import).
     pub(super) fn note_refused_import(&self, key: ImportKey, device: O::Device, len_bytes: u64) {
         if let Some(memory) = self.import_memory(key) {
             self.note_refused(device, memory, len_bytes);

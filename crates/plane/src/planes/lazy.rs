@@ -1,4 +1,4 @@
-//! Planes that are placed when they are first used, and mappings that follow when memory moves.
+//! Planes that are placed when they are first used, and mappings that follow moved memory.
 
 use super::imports::ImportKey;
 use super::{Kind, Plane, Planes};
@@ -7,8 +7,7 @@ use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, Shared, SharedMemory, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches the device that memory was allocated for. After a failure the memory is
-    /// released.
+    /// Attaches the device that memory was allocated for. If that fails, releases the memory.
     pub(super) fn attach_own(
         &self,
         memory: MemoryId,
@@ -89,8 +88,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         mapped.map_err(own_error)?
     }
 
-    /// Maps memory. If that fails and the memory is placed lazily, places it for all attached
-    /// devices and tries again.
+    /// Maps memory. If the memory is not placed yet, or a move may help after a failure, places it for all
+    /// attached devices and maps it then.
     pub(super) fn map_or_place<T>(
         &self,
         memory: MemoryId,
@@ -114,7 +113,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Makes sure that memory has been placed, for an access by the CPU.
+    /// Places memory for an access by the CPU, unless it has been placed.
     pub(super) fn ensure_placed(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         if is_placed != Some(false) {
@@ -123,7 +122,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.place(memory).map(|_| ()).map_err(own_error)
     }
 
-    /// Returns an import's address for its device. Maps it again if the memory was moved.
+    /// Returns an import's address for its device. Maps the import again if its memory was moved.
     fn follow_import(
         &self,
         key: ImportKey,
@@ -137,7 +136,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 }
 
-/// Returns whether memory at another place might suit the device.
+/// Returns whether the device might accept the memory at another place.
 fn may_move_help(refused: PlaneError) -> bool {
     let constraint = refused.reason().map(|reason| reason.constraint);
     !matches!(

@@ -1,4 +1,4 @@
-//! [`MemOps`] for a process.
+//! Implements [`MemOps`] for a process.
 
 use super::copy::Bytes;
 use super::lazy::own_error;
@@ -30,7 +30,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         due(memory, plane.direction, skip)
     }
 
-    /// Begins or ends a driver's access by the CPU.
+    /// Begins or ends a driver's access by the CPU. Does nothing if the access is already in that state.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
         let access = vmalloc::cpu_access(plane.direction);
         let is_own = matches!(plane.kind, Kind::Allocated { .. });
@@ -63,7 +63,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         synced.unwrap_or(Ok(()))
     }
 
-    /// Hands allocated memory to its own device or back.
+    /// Passes allocated memory to its own device or back to the CPU.
     fn owner(&self, id: MemoryId, sync_for: SyncFor, sync: bool) {
         // The plane uses the memory, so the memory exists.
         let _there = self.buffers.with_memory(id, |memory, cx| {
@@ -307,7 +307,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn unmap_dmabuf(&self, plane: &mut Self::Plane) {
-        // Ends an access that a cancelled queue left open. Freed memory has none.
+        // Ends an access that a cancelled queue left open. If the memory was freed, there is no access to
+        // end.
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
             Kind::Imported {

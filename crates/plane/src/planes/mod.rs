@@ -24,7 +24,7 @@ use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{Buffers, Cx, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
-/// Which allocator serves a device.
+/// The allocator that serves a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Allocator {
     /// dma-contig: one run of addresses for the device.
@@ -44,8 +44,7 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Whether contiguous planes are placed at their first use, and moved if another device needs
-    /// other memory. Needs [`Planes::set_placer`].
+    /// Whether contiguous planes are placed at first use, and move if another device needs that. Needs [`Planes::set_placer`].
     pub lazy: bool,
 }
 
@@ -141,7 +140,7 @@ enum Kind {
     User(SlabKey),
     Imported {
         import: ImportKey,
-        /// Its first address for the device; `None` before it is mapped.
+        /// The import's first address for the device; `None` before it is mapped.
         mapped: Option<DmaAddr>,
         /// Number of hand-overs to the device that have not ended.
         handed: u32,
@@ -243,14 +242,14 @@ impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
 }
 
 impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
-    /// Makes an empty object for one thread.
+    /// Makes an object without planes and without locks, for one thread.
     pub fn new(ops: O, host: H) -> Self {
         Self::with_locks(ops, host)
     }
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Makes an empty object with the host's locks.
+    /// Makes an object without planes, with the host's locks.
     pub fn with_locks(ops: O, host: H) -> Self {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),

@@ -7,8 +7,8 @@ use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
 use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
-    /// is released.
+    /// Attaches the device that memory was allocated for, and maps the memory. If that fails, releases the
+    /// memory.
     pub(super) fn map_own(
         &self,
         memory: MemoryId,
@@ -26,7 +26,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    /// Unmaps and detaches the device that memory was allocated for.
+    /// Unmaps and detaches memory from the device that it was allocated for.
     pub(super) fn unmap_own(&self, memory: MemoryId, key: SlabKey) {
         // The plane uses the memory, so the memory exists.
         let _there = self.buffers.with_memory(memory, |shared, cx| {
@@ -35,7 +35,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    /// Hands scattered memory to its own device or back.
+    /// Passes scattered memory to its own device or back to the CPU.
     pub(super) fn hand_own(
         &self,
         (memory, key): (MemoryId, SlabKey),
@@ -50,7 +50,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Ok(())
         });
         handed.map_err(|e| match e {
-            // The copy for a device that bounces could not be made.
+            // The device bounces, and the memory could not be copied for it.
             Error::Dma(vb3_dma::Error::NoSuchMemory(_)) => PlaneError::Io(e.reason()),
             _ => own_error(e),
         })
@@ -69,9 +69,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Returns the device address of byte `offset` of a scattered plane, and the number of bytes
-    /// that follow in its segment; `None` past the end. Takes time proportional to the segments
-    /// before it.
+    /// Returns a byte's device address, and the number of bytes from there to its segment's end.
+    /// `None` past the plane's end. Takes time proportional to the segments before the byte.
     pub fn sg_find(&self, view: SgView, offset: u64) -> Option<(DmaAddr, u64)> {
         let mut before = 0_u64;
         for index in 0.. {
@@ -88,7 +87,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 }
 
 impl<D> Plane<D> {
-    /// Returns the segments of allocated memory, if it is scattered.
+    /// Returns the segments of allocated memory; `None` if it has no attachment of its own device.
     pub(super) const fn own_segments(memory: MemoryId, own: Option<SlabKey>) -> Option<SgView> {
         match own {
             Some(key) => Some(SgView(Segments::Own(memory, key))),

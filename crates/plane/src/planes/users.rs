@@ -1,4 +1,4 @@
-//! Planes in programs' own memory (USERPTR), and the program behind each.
+//! Planes in programs' own memory (USERPTR), and the programs that own it.
 
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
@@ -33,9 +33,9 @@ pub struct UserRange<O: DmaOps> {
     pub user: O::User,
     /// The device.
     pub device: O::Device,
-    /// Address of its first byte in the program.
+    /// Address of the range's first byte in the program.
     pub addr: u64,
-    /// Its length in bytes.
+    /// The range's length in bytes.
     pub len_bytes: u64,
 }
 
@@ -117,8 +117,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         ids.filter_map(|id| Some((id, self.user_range(id)?)))
     }
 
-    /// Returns a number that grows whenever a memory, handle, attachment or pinned range is added
-    /// or removed. A host that tracks holders checks them again when the number has changed.
+    /// Returns a number that grows whenever a memory, handle, attachment or pinned range is added or removed.
+    /// A host that lists the users of memory lists them again when the number has changed.
     pub fn changes(&self) -> u64 {
         let users = self.facts.with(|facts| facts.user_changes);
         self.buffers.changes().wrapping_add(users)

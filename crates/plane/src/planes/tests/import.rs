@@ -90,7 +90,7 @@ fn scattered_memory_is_efault_and_unmapped_again() {
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 2 * PAGE, PAGE));
     assert_eq!(t.ops().live().mappings, 0);
-    // A plane that needs only the contiguous part accepts it. A refused longer plane does not unmap
+    // A plane that needs only the contiguous part accepts the import. A refused longer plane does not unmap
     // it.
     let mut small = t.attach_dmabuf(direct, &buf, PAGE, ToDevice).unwrap();
     t.map_dmabuf(&mut small).unwrap();
@@ -131,7 +131,7 @@ fn defect_20_import_at_address_zero_works() {
 fn mappings_follow_the_buffer_and_not_the_index() {
     let t = planes();
     let sources: Vec<_> = (0..3).map(|_| owned(&t)).collect();
-    // Two indexes, three buffers that come round.
+    // Two indexes take turns with three buffers.
     let mut indexes: Vec<_> = (0..2).map(|i| mapped(&t, &sources[i].1)).collect();
     for turn in 2..20 {
         let old = indexes.remove(0);
@@ -219,7 +219,7 @@ fn camera_to_display_without_a_sync_or_a_copy() {
 fn skipped_sync_is_stale_and_reported() {
     for sync in [false, true] {
         let t = planes();
-        // The camera writes into a buffer of the display's, which the program has mapped.
+        // The camera writes into a buffer of the display, which the program has mapped.
         let mut owner = alloc(&t, HERE, ToDevice, NonCoherent);
         let buf = export(&t, &owner);
         let vma = t.buffers().vma_open_buf(buf.id()).unwrap();

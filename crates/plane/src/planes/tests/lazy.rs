@@ -23,7 +23,7 @@ fn import(t: &Test, buf: &BufRef, dev: u32) -> TestPlane {
         .expect("attached")
 }
 
-/// Prepares and finishes a plane as a queue does; its device writes or reads it in between.
+/// Prepares and finishes a plane as a queue does. Between, the device writes or reads the plane.
 fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8; 2] {
     t.place(plane).expect("a place");
     let at = dma(t, plane);
@@ -31,7 +31,7 @@ fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8
     if let Some(bytes) = write {
         assert!(t.ops().dev_write(dev, at, bytes));
     }
-    // The camera can only write its memory, so the CPU reads.
+    // The camera cannot read memory, so the CPU reads for it.
     let seen = (dev != CAMERA).then(|| t.ops().dev_read(dev, at, 2).expect("mapped"));
     t.finish(plane, HintSkip::empty());
     let seen = seen.unwrap_or_else(|| cpu_read(t, plane, 0, 2));
@@ -150,7 +150,7 @@ fn plane_moved_since_its_place_is_refused() {
     // Another queue moves the memory before the first one's device gets it.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
-    // Its old addresses are given to something else.
+    // Another allocation takes the old addresses.
     let other = alloc(
         &t,
         Device::contig(DISPLAY),

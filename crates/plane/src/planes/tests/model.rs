@@ -57,7 +57,7 @@ struct Known {
     /// The model's number of the memory, for allocated or imported planes.
     memory: Option<usize>,
     imported: bool,
-    /// Length for which an address was promised, in bytes.
+    /// Length in bytes for which the queue got an address.
     mapped: Option<u64>,
     /// Reference that keeps an imported buffer alive.
     buf: Option<BufRef>,
@@ -68,7 +68,7 @@ struct Model {
     planes: Vec<Known>,
     bufs: Vec<(BufRef, usize)>,
     vmas: Vec<(vb3_dmabuf::Vma, usize)>,
-    /// Each memory that was ever made.
+    /// All memories ever made, including freed ones.
     memories: Vec<Made>,
 }
 
@@ -86,8 +86,8 @@ fn is_one_run(dev: Device<u32>, len: u64) -> bool {
     dev.allocator != Allocator::Contig || joins || len <= PAGE
 }
 
-/// Compares a result with the predicted one: `Err` has the errno. An injected fault is always an
-/// error.
+/// Compares a result with the predicted one, whose `Err` is an errno. After an injected fault, any error is
+/// correct.
 fn assert_foretold<T>(
     what: &Op,
     done: &Result<T, PlaneError>,
@@ -103,7 +103,7 @@ fn assert_foretold<T>(
 }
 
 impl Model {
-    /// Memories with a plane, a dma-buf or a mapping.
+    /// Counts the memories that have a plane, a dma-buf or a mapping.
     fn live(&self) -> u64 {
         let named = |m: usize| {
             self.planes
@@ -155,7 +155,7 @@ impl Run {
         }
     }
 
-    /// Returns whether a fault was injected since the count was `faults`.
+    /// Returns whether a fault was injected since `faults` was read.
     fn fault_since(&self, faults: u64) -> bool {
         self.t.ops().faults() > faults
     }
@@ -191,7 +191,7 @@ impl Run {
                 let base = FakeUser::BASE + addr;
                 let made = self.t.get_userptr(d, &self.user, base, len, direction(dev));
                 let foretold = match len {
-                    // dma-sg tells no cause.
+                    // dma-sg returns ENOMEM for every cause.
                     _ if d.allocator == Allocator::Sg && (len == 0 || !there) => Err(12),
                     0 => Err(22),
                     _ if !there || !is_one_run(d, len) => Err(14),
@@ -214,7 +214,7 @@ impl Run {
                 let attached = self.t.attach_dmabuf(d, &own, len, direction(dev));
                 let fault = self.fault_since(faults);
                 let made = &self.m.memories[memory];
-                // An older attachment of revoked memory may still exist.
+                // An import from before the revocation may still exist.
                 let may_be_kept = made.revoked && d.allocator != Allocator::Vmalloc;
                 let foretold = match len {
                     _ if len > made.len => Err(14),
@@ -226,7 +226,7 @@ impl Run {
                 match attached {
                     Ok(plane) => Ok((plane, d, Some(memory), Some(own))),
                     Err(_) => {
-                        // A table made on the way may stay with the memory.
+                        // The memory may keep a table that this call made.
                         let mut after = (self.t.live(), self.t.ops().live());
                         after.1.tables = before.1.tables;
                         assert_eq!(after, before);
@@ -254,7 +254,7 @@ impl Run {
 
     fn plane_op(&mut self, op: &Op) {
         let faults = self.t.ops().faults();
-        // A sync has no error to return when the copy of a bounced mapping fails.
+        // If the copy of a bounced mapping fails, a sync cannot return the error.
         let bounces = self.m.planes.iter().any(|p| p.dev.dma == BOUNCER);
         let t = &mut self.t;
         let (Op::Map(n) | Op::Unmap(n) | Op::Prepare(n, _) | Op::Finish(n, _) | Op::Copy(n)) = *op
@@ -296,7 +296,7 @@ impl Run {
                 let own = known.dev.allocator == Allocator::Sg && known.memory.is_some();
                 let taken_back = revoked && (known.imported || own);
                 let must_fail = has_device && (not_there || taken_back);
-                // A bounced plane is copied, which may fail.
+                // A bounced plane is copied, and the copy may fail.
                 assert!(done.is_err() == must_fail || fault(t), "{op:?}: {done:?}");
             }
             Op::Finish(_, h) => t.finish(plane, HintSkip::from_bits_truncate(h)),
@@ -311,7 +311,7 @@ impl Run {
                 assert_eq!(copied.map_err(PlaneError::errno), Err(22));
             }
         }
-        // The whole of a mapped plane is reached from its address.
+        // The device reaches the whole mapped plane from its address.
         if let (Some(len), false, Some(Cookie::Dma(addr))) =
             (known.mapped, revoked, t.cookie(&known.plane))
         {

@@ -14,7 +14,7 @@ fn view(t: &Test, plane: &TestPlane) -> super::super::SgView {
     }
 }
 
-/// Writes `byte` over the whole plane as the device does, segment by segment.
+/// Fills the whole plane with `byte` as the device does, segment by segment.
 fn device_fills(t: &Test, dev: u32, plane: &TestPlane, byte: u8) {
     let view = view(t, plane);
     let mut at = 0;

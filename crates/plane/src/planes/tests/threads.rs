@@ -12,13 +12,13 @@ use vb3_dma::fake::Mutexes;
 fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     fn one_thread<T: Send>() {}
-    // With all parts that a host supplies.
+    // All parameters that a host provides.
     any_thread::<(UserMemory<Ops>, UserRange<Ops>)>();
-    // The host's lock type decides: any thread, or one at a time.
+    // With the host's locks: shared by all threads, or by one at a time.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
-    // Values.
+    // Types without parameters.
     any_thread::<(AllocArgs, Allocator, Cookie, Counters, CpuView, Due, Live)>();
     any_thread::<(MemoryKind, PlaneError, SgView, UserId)>();
 }

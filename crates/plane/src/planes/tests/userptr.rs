@@ -17,7 +17,7 @@ fn refuse(dev: u32, addr: u64, len: u64, read_only: bool) -> PlaneError {
 
 #[test]
 fn checks_come_in_their_order() {
-    // Alignment before length, length before memory, memory before contiguity.
+    // Checked in this order: alignment, length, memory, contiguity.
     let e = refuse(CAMERA, BASE + 1, PAGE, false);
     assert_eq!(e.errno(), 22);
     assert_eq!(reason(e), (Constraint::Alignment, 64, 1));

@@ -10,7 +10,7 @@ const SOFT: Device<u32> = Device::vmalloc(DISPLAY);
 fn vmalloc_and_device_see_each_others_writes() {
     for dev in [CAMERA, BOUNCER] {
         let t = planes();
-        // The camera captures into its own memory; a soft display reads it.
+        // The camera captures into its own memory. A display whose driver uses the CPU reads that memory.
         let mut owner = alloc(&t, Device::contig(dev), FromDevice, NonCoherent);
         let buf = export(&t, &owner);
         let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, ToDevice).unwrap();
@@ -67,7 +67,7 @@ fn vmalloc_camera_fills_mapped_display_buffer() {
 #[test]
 fn program_writes_to_vmalloc_after_a_device() {
     let t = planes();
-    // A soft encoder reads its own memory; a camera has it mapped, too.
+    // The driver of an encoder reads its own memory with the CPU. A camera has the same memory mapped.
     let mut soft = alloc(&t, SOFT, ToDevice, NonCoherent);
     let buf = export(&t, &soft);
     let hard = Device::contig(CAMERA);
