@@ -14,10 +14,10 @@ pub(crate) struct Target {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Gives each plane the memory that the request names, with the length in `lengths` (bytes).
+    /// Gives each plane the memory that the request names, with its length from `lengths` (bytes).
     ///
-    /// If no plane's memory changes, this does nothing. Calls `buf_cleanup` before memory is replaced
-    /// and `buf_init` after. After an error the buffer has either its old memory or none.
+    /// If every plane already has its memory, this does nothing. Calls `buf_cleanup` before memory is
+    /// replaced and `buf_init` after. After an error the buffer has either its old memory or none.
     pub(crate) fn acquire(
         &mut self,
         mem: &M,
@@ -86,7 +86,7 @@ impl<M: MemOps> Buffer<M> {
                 plane.take(mem, target, i, &mut wanted.source, *length)?;
             }
         }
-        // Maps only after all are attached, so that the exporter knows all attachments.
+        // Maps only after all planes are attached, so that the exporter knows all attachments.
         for plane in &mut self.planes {
             if let (Some(memory), Some(_)) = (&mut plane.memory, &plane.dmabuf) {
                 mem.map_dmabuf(memory)?;
@@ -110,7 +110,7 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    /// Returns whether the plane has the memory that `source` names.
+    /// Returns whether the plane already has the memory that `source` names.
     fn has(&self, mem: &M, source: &PlaneSource<M>, length: u64) -> bool {
         let Some(memory) = &self.memory else {
             return false;
@@ -153,7 +153,7 @@ impl<M: MemOps> Plane<M> {
                     fd: *fd,
                 };
                 let named = buf.as_ref().ok_or(missing)?;
-                // Attaches planes of the same dma-buf separately, so that each plane's length is
+                // Attaches each plane separately, also planes of one dma-buf, so that each plane's length is
                 // checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
                 self.dmabuf = buf.take();
@@ -164,7 +164,7 @@ impl<M: MemOps> Plane<M> {
         Ok(())
     }
 
-    /// Stores this call's descriptor. Its number may differ although the dma-buf is the same.
+    /// Stores the descriptor of this call. Another descriptor may name the same dma-buf.
     pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
         if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
             (&mut self.location, source)

@@ -1,4 +1,4 @@
-//! Ownership of a buffer by the device, as a value.
+//! The token that stands for the device's ownership of a buffer.
 
 use crate::RequestId;
 use crate::config::MAX_PLANES;
@@ -6,7 +6,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, SeqCst};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A timecode, passed through unread.
+/// A timecode, which the queue passes on without interpreting it.
 pub type Timecode = [u8; 16];
 
 /// The token is no longer valid: the buffer went back to the program, or its memory was freed.
@@ -19,7 +19,7 @@ pub struct Stale;
 pub struct PlaneView<C> {
     /// How the driver reaches the plane: a DMA address, or a CPU mapping.
     pub cookie: C,
-    /// Bytes it can hold.
+    /// Bytes that the plane can hold.
     pub length_bytes: u64,
     /// Bytes used. On OUTPUT, the program has written them; on CAPTURE, the device will.
     pub payload_bytes: u64,
@@ -70,7 +70,7 @@ impl Ownership {
             next: AtomicU32::new(NO_SLOT),
             listed: AtomicBool::new(false),
         }));
-        // The one allocation whose failure cannot be reported: about 40 bytes, once per queue.
+        // This is the one allocation whose failure cannot be reported: about 40 bytes, once per queue.
         Some(Arc::new(Self {
             epoch: AtomicU64::new(1),
             first_dropped: AtomicU32::new(NO_SLOT),
@@ -90,7 +90,7 @@ impl Ownership {
         self.epoch.load(SeqCst)
     }
 
-    /// Makes every token stale.
+    /// Increments the epoch, which makes every token stale.
     pub(crate) fn raise_epoch(&self) {
         self.epoch.fetch_add(1, SeqCst);
     }
@@ -108,7 +108,7 @@ impl Ownership {
         self.pending.load(SeqCst) != 0
     }
 
-    /// Counts a completion that was pushed and is not popped yet.
+    /// Counts a completion that was pushed, until it is popped.
     pub(crate) fn add_pending(&self) {
         self.pending.fetch_add(1, SeqCst);
         self.note_event();
@@ -136,7 +136,7 @@ impl Ownership {
         let _ended_before = self.waiter.compare_exchange(number, 0, SeqCst, SeqCst);
     }
 
-    /// Ends every wait, since the queue is dropped.
+    /// Ends every wait, because the queue is dropped.
     pub(crate) fn end_waits(&self) {
         self.waiter.store(0, SeqCst);
         self.note_event();
@@ -210,17 +210,17 @@ impl Ownership {
 
 /// A buffer that the device owns.
 ///
-/// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver gives it back with
+/// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver returns it with
 /// [`Session::complete`](crate::Session::complete). If the device finishes in another context than the
 /// queue's, the driver uses [`Completions::push`](crate::Completions::push) instead. Both consume the token.
 /// Dropping the token returns the buffer with an error at the queue's next call. STREAMOFF, REQBUFS and
-/// release make it stale: a stale token can neither complete the buffer nor reach its memory.
+/// release make the token stale: it can then neither complete the buffer nor reach its memory.
 ///
 /// # Context
-/// `Send` and `Sync` if the cookie is. All methods, and dropping it, are lock-free and may run in
-/// any context, including interrupt handlers.
+/// `Send` and `Sync` if the cookie is. All methods and the drop are lock-free and may run in any context,
+/// including interrupt handlers.
 ///
-/// It is not `Clone`, so a buffer cannot be completed twice:
+/// An `Active` is not `Clone`, so a buffer cannot be completed twice:
 ///
 /// ```compile_fail,E0382
 /// use vb3_queue::{Active, Completion, MemOps, Session};
@@ -230,7 +230,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// nor used after completion:
+/// It cannot be used after completion:
 ///
 /// ```compile_fail,E0382
 /// use vb3_queue::{Active, Completion, MemOps, Session};
@@ -240,7 +240,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// nor copied:
+/// It cannot be copied:
 ///
 /// ```compile_fail,E0277
 /// use vb3_queue::Active;
@@ -249,7 +249,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// nor revived by any code but the queue:
+/// No code except the queue can make a stale token valid again:
 ///
 /// ```compile_fail,E0616
 /// use vb3_queue::Active;
@@ -258,7 +258,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// whereas reading a plane and then completing the buffer once compiles:
+/// Reading a plane and then completing the buffer once compiles:
 ///
 /// ```
 /// use vb3_queue::{Active, Completion, MemOps, Session};
@@ -275,7 +275,7 @@ pub struct Active<C> {
     planes: [Option<PlaneView<C>>; MAX_PLANES],
 }
 
-/// Facts about a token's buffer, without the planes.
+/// Values of a token's buffer, without the planes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TokenFacts {
     pub(crate) index: u32,
@@ -285,7 +285,7 @@ pub(crate) struct TokenFacts {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
-    /// Whether dropping the token returns the buffer. Here, it needs no room.
+    /// Whether dropping the token returns the buffer. Stored here because padding leaves room for it.
     pub(crate) armed: bool,
 }
 
@@ -343,7 +343,7 @@ impl<C> Active<C> {
         Ok(self.planes.iter().flatten())
     }
 
-    /// Returns one plane; `None` past the last.
+    /// Returns one plane; `None` if the buffer has no such plane.
     ///
     /// # Errors
     /// [`Stale`] if the device no longer owns the buffer.
@@ -354,8 +354,7 @@ impl<C> Active<C> {
         Ok(self.planes.get(plane).and_then(Option::as_ref))
     }
 
-    /// Returns the program's timestamp in nanoseconds, on OUTPUT queues that copy timestamps; else
-    /// 0.
+    /// Returns the program's timestamp in nanoseconds on OUTPUT queues that copy timestamps, else 0.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {
         self.facts.timestamp_ns
@@ -391,7 +390,7 @@ impl<C> Active<C> {
         &self.ownership
     }
 
-    /// Takes the token back for the queue with `ownership`. Returns the buffer's index and the token's
+    /// Consumes the token, for the queue with `ownership`. Returns the buffer's index and the token's
     /// generation.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use vb3_plane::{Coherency, MemOps};
 pub struct Allocated {
     /// Number of buffers in the queue.
     pub count: u32,
-    /// Coherency of their memory: as requested if the queue allows cache hints, else coherent.
+    /// Coherency of the buffers' memory: as requested if the queue allows cache hints, else coherent.
     pub coherency: Coherency,
 }
 
@@ -22,14 +22,14 @@ pub struct Created {
     pub first_index: u32,
     /// Number of new buffers.
     pub count: u32,
-    /// Coherency of their memory, as in [`Allocated`].
+    /// Coherency of the buffers' memory, as in [`Allocated`].
     pub coherency: Coherency,
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Replaces all buffers by `count` new ones (REQBUFS); 0 only frees them. The result's count can
-    /// differ: the driver has a minimum, the queue has a limit, and memory may be short. Memory that
-    /// programs have mapped or exported remains valid after its buffer is freed.
+    /// Replaces all buffers by `count` new ones (REQBUFS); `count` 0 only frees the old ones. The result's
+    /// count can differ: the driver has a minimum, the queue has a limit, and memory may be short. Memory
+    /// that programs have mapped or exported remains valid after its buffer is freed.
     ///
     /// # Errors
     /// The old buffers remain after these errors:
@@ -39,8 +39,8 @@ impl<M: MemOps> Session<'_, M> {
     /// The queue has no buffers after these errors:
     /// * EINVAL: [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
     /// * The error of the driver's `queue_setup` or `buffer_count`.
-    /// * [`Error::NoMemory`] (ENOMEM): memory for fewer buffers than the driver needs. With
-    ///   [`Config::admission`](crate::Config::admission): for fewer than requested.
+    /// * [`Error::NoMemory`] (ENOMEM): memory suffices for fewer buffers than the driver needs. With
+    ///   [`Config::admission`](crate::Config::admission): for fewer buffers than requested.
     pub fn reqbufs(
         &mut self,
         memory: Memory,
@@ -88,7 +88,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Makes buffers in an empty queue and returns their number: `count`, unless the driver needs
+    /// Makes buffers in an empty queue and returns their number. It differs from `count` if the driver needs
     /// more or memory is short.
     fn request(&mut self, count: u32) -> Result<u32, Error> {
         let least = self.queue.config.min_reqbufs_allocation;
@@ -112,9 +112,9 @@ impl<M: MemOps> Session<'_, M> {
         Ok(made.count)
     }
 
-    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have
-    /// consecutive indices, in the first long enough gap. If no gap is long enough, fewer buffers fill
-    /// the longest gap. With `count` 0, only checks whether the queue offers `memory`.
+    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have consecutive
+    /// indices, in the first sufficient gap between existing buffers. If no gap suffices, the call makes
+    /// fewer buffers, in the longest gap. With `count` 0, only checks whether the queue offers `memory`.
     ///
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     ///
@@ -189,12 +189,13 @@ impl<M: MemOps> Session<'_, M> {
             return Err(made.shortfall(wanted));
         }
         if made.count < wanted {
-            // An error of the driver here counts as too few buffers: the call fails for lack of memory.
+            // If the driver returns an error here, too few buffers were made: the call fails for lack of
+            // memory.
             let enough = self
                 .driver
                 .buffer_count(made.count)
                 .is_ok_and(|n| n <= made.count);
-            // Fewer suffice if the driver says so, also if only the run of free indices was short.
+            // The driver decides whether fewer suffice, also if only consecutive indices ran short.
             if !enough {
                 self.free_range(made.range());
                 return Err(made.shortfall(wanted));
@@ -204,7 +205,7 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     /// Removes `count` buffers from index `first` on, all or none (REMOVE_BUFS). May be called while
-    /// streaming. Undoes the preparation of prepared buffers first.
+    /// streaming. Undoes the preparation of prepared buffers.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Range`].

@@ -15,7 +15,7 @@ pub enum BufferState {
     Dequeued,
     /// A media request that is not queued yet.
     InRequest,
-    /// The call that prepares it.
+    /// The call that prepares the buffer.
     Preparing,
     /// The queue; the driver has not been started.
     Queued,
@@ -35,7 +35,7 @@ pub enum PlaneSource<M: MemOps> {
     UserPtr {
         /// The program.
         user: M::User,
-        /// Address of its first byte in the program.
+        /// Address of the plane's first byte in the program.
         addr: u64,
     },
     /// A dma-buf. The queue takes over the reference.
@@ -48,7 +48,7 @@ pub enum PlaneSource<M: MemOps> {
 }
 
 impl<M: MemOps> PlaneSource<M> {
-    /// Returns the reference to a dma-buf, if the source is one.
+    /// Returns the dma-buf reference; `None` for another kind of source.
     pub(crate) fn buf_mut(&mut self) -> Option<&mut Option<M::DmaBuf>> {
         match self {
             Self::DmaBuf { buf, .. } => Some(buf),
@@ -102,8 +102,8 @@ pub struct QueueBuffer<M: MemOps> {
     pub timecode: Option<Timecode>,
     /// OUTPUT: frame flags, passed through unchecked.
     pub frame_flags: u32,
-    /// Whether the program named a media request. Only
-    /// [`qbuf_in_request`](crate::Session::qbuf_in_request) accepts it.
+    /// Whether the program named a media request. Only [`qbuf_in_request`](crate::Session::qbuf_in_request)
+    /// accepts such a buffer.
     pub with_request: bool,
 }
 
@@ -138,12 +138,12 @@ impl<M: MemOps> QueueBuffer<M> {
         }
     }
 
-    /// Returns the number of planes given.
+    /// Returns the number of planes that the program passed.
     pub(crate) fn num_planes(&self) -> usize {
         self.planes.iter().take_while(|p| p.is_some()).count()
     }
 
-    /// Releases the remaining dma-buf references.
+    /// Releases the dma-buf references that are still in the planes.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
             if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
@@ -177,7 +177,7 @@ pub enum PlaneLocation {
 /// One plane, as QUERYBUF returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneInfo {
-    /// Bytes it can hold.
+    /// Bytes that the plane can hold.
     pub length_bytes: u64,
     /// Bytes used, including those before `data_offset`.
     pub payload_bytes: u64,
@@ -196,15 +196,15 @@ pub struct BufferInfo {
     pub memory: Memory,
     /// The holder. DQBUF returns [`Dequeued`](BufferState::Dequeued).
     pub state: BufferState,
-    /// Whether it is mapped into a program or exported.
+    /// Whether any of its planes is mapped into a program or exported.
     pub mapped: bool,
-    /// Whether the queue or the device has it.
+    /// Whether its state is Queued or Active.
     pub queued: bool,
     /// Whether it is in a media request that is not queued yet.
     pub in_request: bool,
-    /// QBUF's descriptor of the media request, until DQBUF.
+    /// The descriptor with which QBUF named the media request, until DQBUF.
     pub request_fd: Option<i32>,
-    /// Whether it is prepared, and the program or a request has it.
+    /// Whether it is prepared while the program or a request owns it.
     pub prepared: bool,
     /// Whether it is done and not dequeued yet.
     pub done: bool,
@@ -239,13 +239,13 @@ impl BufferInfo {
 /// One plane of a buffer.
 ///
 /// # Invariants
-/// `dmabuf` is set exactly when `memory` is an attachment to it.
+/// `dmabuf` is set exactly when `memory` is an attachment to that dma-buf.
 pub(crate) struct Plane<M: MemOps> {
     pub(crate) memory: Option<M::Plane>,
     pub(crate) dmabuf: Option<M::DmaBuf>,
     /// Device whose constraints apply to the memory.
     pub(crate) device: M::Device,
-    /// The driver's view of the memory, while the buffer is prepared.
+    /// The driver's view of the memory; `None` unless the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
     pub(crate) location: PlaneLocation,
     pub(crate) length_bytes: u64,
@@ -267,7 +267,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) prepared: bool,
     pub(crate) synced: bool,
     pub(crate) initialised: bool,
-    /// Identifies its token, while it is Active.
+    /// Identifies the buffer's token, while the buffer is Active.
     pub(crate) generation: u64,
     pub(crate) hints: HintSkip,
     pub(crate) timestamp_ns: u64,
@@ -276,9 +276,9 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) last: bool,
-    /// The stored QBUF arguments while the buffer is InRequest; otherwise none.
+    /// The stored QBUF arguments while the buffer is InRequest; otherwise empty.
     pub(crate) in_request: VecDeque<RequestEntry<M>>,
-    /// The request that queued it, until the device has finished with the buffer.
+    /// The request that queued the buffer, until the device has finished with the buffer.
     pub(crate) request: Option<RequestId>,
     pub(crate) request_fd: Option<i32>,
 }
@@ -315,7 +315,7 @@ impl<M: MemOps> Buffer<M> {
         left
     }
 
-    /// Hands the planes back to the CPU, if the device has them.
+    /// Returns the planes to the CPU, if the device has them.
     pub(crate) fn finish(&mut self, mem: &M) {
         if !core::mem::take(&mut self.synced) {
             return;
@@ -346,7 +346,7 @@ impl<M: MemOps> Buffer<M> {
         })
     }
 
-    /// Describes the buffer.
+    /// Describes the buffer for QUERYBUF and DQBUF.
     pub(crate) fn info(&self, mem: &M, index: u32, memory: Memory) -> BufferInfo {
         let mapped = memory == Memory::Mmap
             && self
@@ -442,6 +442,6 @@ impl<M: MemOps> Plane<M> {
 pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
     pub(crate) wanted: QueueBuffer<M>,
-    /// Whether the request prepared the buffer, and not an earlier PREPARE_BUF.
+    /// Whether the request prepared the buffer; false if an earlier PREPARE_BUF did.
     pub(crate) prepared: bool,
 }

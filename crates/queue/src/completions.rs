@@ -47,12 +47,12 @@ impl<C> Completions<C> {
         Ok(Self { list, limit })
     }
 
-    /// Finishes a buffer. The host then wakes the threads that sleep with a [`Wait`](crate::Wait) on
-    /// the queue, and they collect.
+    /// Finishes a buffer. The host then wakes the threads that sleep with a [`Wait`](crate::Wait) on the
+    /// queue, and they collect the buffer.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the list is full. The list can be full
-    /// only if several queues push to it; the buffer then returns with an error.
+    /// [`Stale`]: the device no longer owns the buffer, or the list is full. The list can be full only if
+    /// several queues push to it; the buffer then returns with an error.
     pub fn push(&mut self, token: Active<C>, completion: Completion) -> Result<(), Stale> {
         if token.is_stale() {
             return Err(Stale);

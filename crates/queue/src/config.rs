@@ -58,9 +58,9 @@ pub enum QueueType {
 /// Source of a queue's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimestampKind {
-    /// The driver reads the monotonic clock.
+    /// The driver takes timestamps from the monotonic clock.
     Monotonic,
-    /// Copied from the buffers of an OUTPUT queue to those of a CAPTURE queue.
+    /// The driver copies timestamps from OUTPUT buffers to CAPTURE buffers.
     Copy,
 }
 
@@ -83,7 +83,7 @@ pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config<Dev> {
-    /// The device whose memory constraints apply to the planes.
+    /// The device that planes are for unless the driver names another one.
     pub device: Dev,
     /// Other devices that planes may be for, for example the two memory ports of a codec. A
     /// driver names them in [`PlaneSizes::with_alloc_dev`](crate::PlaneSizes::with_alloc_dev).
@@ -98,8 +98,8 @@ pub struct Config<Dev> {
     pub max_num_buffers: u32,
     /// Buffers that must be queued before the driver is started.
     pub min_queued_buffers: u32,
-    /// Minimum number of buffers that REQBUFS makes. If `min_queued_buffers` is not 0, the minimum
-    /// is at least one more than it.
+    /// Minimum number of buffers that REQBUFS makes. If `min_queued_buffers` is not 0, the queue raises this
+    /// minimum to `min_queued_buffers + 1`.
     pub min_reqbufs_allocation: u32,
     /// Whether programs may ask for non-coherent memory and skip cache maintenance.
     pub allow_cache_hints: bool,
@@ -123,9 +123,9 @@ pub struct Config<Dev> {
     pub page_shift: u32,
     /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
     pub max_plane_bytes: u64,
-    /// Whether a call makes all requested buffers or none (ENOMEM). All are placed where their
-    /// device reaches them. The queue's maximum number of buffers still limits a call. If false, a
-    /// call makes as many as fit in memory, as vb2 does. vb2 has no such setting.
+    /// Whether a call makes all requested buffers or none (ENOMEM). If true, all are placed where their
+    /// device reaches them, and the queue's maximum number of buffers still limits a call. If false, a call
+    /// makes as many buffers as fit in memory, as vb2 does. vb2 has no such setting.
     pub admission: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Buffers that return from the device.
+//! Completes buffers that return from the device.
 
 use crate::active::TokenFacts;
 use crate::config::MAX_PLANES;
@@ -7,8 +7,8 @@ use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, 
 use vb3_plane::{FenceOutcome, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
-    /// Takes a buffer back from the device (`vb2_buffer_done`): hands its planes to the CPU and
-    /// appends it to the buffers to be dequeued. Consumes the token, even if it is stale.
+    /// Takes a buffer back from the device (`vb2_buffer_done`): passes its planes to the CPU and appends the
+    /// buffer to the list for DQBUF. Consumes the token, even if it is stale.
     ///
     /// Limits payloads to the plane's length.
     ///
@@ -45,9 +45,9 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Completes the buffers that another context has finished. `next` pops one from the host's
-    /// [`Completions`](crate::Completions) and holds their lock only during the pop. Returns the
-    /// number of buffers popped, including stale ones.
+    /// Completes the buffers that another context has finished. `next` locks the host's
+    /// [`Completions`](crate::Completions), pops one buffer, and unlocks them. Returns the number of buffers
+    /// popped, including stale ones.
     ///
     /// # Context
     /// Does not sleep, unless the memory's `finish` does.
@@ -61,8 +61,8 @@ impl<M: MemOps> Session<'_, M> {
         collected
     }
 
-    /// Returns the buffers whose tokens were dropped, with an error. All other calls of a session
-    /// do this first.
+    /// Returns buffers with an error if their tokens were dropped. All other calls of a session do this
+    /// first.
     pub fn reap(&mut self) {
         let Some(first) = self.queue.ownership.take_dropped() else {
             return;
@@ -92,7 +92,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Active → Done or Error. The token has been consumed.
+    /// Moves a buffer from Active to Done or Error. The caller has consumed its token.
     fn buffer_done(&mut self, index: u32, completion: &Completion) {
         let is_output = self.queue.config.is_output();
         let Ok(buffer) = self.queue.buffer_mut(index) else {
@@ -153,8 +153,8 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Queued → Active: makes the token. The caller removes the buffer from the list of queued
-    /// ones.
+    /// Moves a buffer from Queued to Active and makes its token. The caller removes the buffer from the list
+    /// of queued ones.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let generation = self.next_generation;
         // Generations cannot overflow: no queue reaches 2^63 buffers.

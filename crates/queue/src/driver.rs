@@ -14,7 +14,7 @@ pub struct PlaneSizes {
 }
 
 impl PlaneSizes {
-    /// Makes plane sizes; `None` for no plane, too many, or a size of zero.
+    /// Makes plane sizes; `None` for no plane, too many planes, or a size of zero.
     #[must_use]
     pub fn new(bytes: &[u64]) -> Option<Self> {
         if bytes.is_empty() || bytes.len() > MAX_PLANES || bytes.contains(&0) {
@@ -31,9 +31,8 @@ impl PlaneSizes {
         Some(sizes)
     }
 
-    /// Sets which device a plane is for: 0 for the queue's own
-    /// ([`Config::device`](crate::Config::device)), n for the nth of
-    /// [`Config::alloc_devs`](crate::Config::alloc_devs). Ignores planes that do not exist.
+    /// Sets a plane's device: 0 for the queue's own ([`Config::device`](crate::Config::device)), n for the
+    /// nth of [`Config::alloc_devs`](crate::Config::alloc_devs). Does nothing if the plane does not exist.
     ///
     /// Source: Linux 7.2 `queue_setup`, argument `alloc_devs`, differs: devices have numbers, and
     /// the choice applies to the buffers of this call only.
@@ -57,7 +56,7 @@ impl PlaneSizes {
     }
 }
 
-/// Errno of a driver's error. The caller gets it unchanged.
+/// Errno of a driver's error. The queue returns it unchanged to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("driver error, errno {0}")]
 pub struct DriverError(pub i32);
@@ -67,7 +66,7 @@ pub struct DriverError(pub i32);
 pub struct Prepare<'a> {
     /// Buffer index.
     pub index: u32,
-    /// Bytes each plane can hold.
+    /// Bytes that each plane can hold.
     pub lengths: &'a [u64],
     /// Bytes used in each plane: the program's value on OUTPUT, set by the driver on CAPTURE.
     pub payloads: &'a mut [u64],
@@ -80,14 +79,14 @@ pub struct Prepare<'a> {
 
 /// A device, as its queue sees it.
 ///
-/// The caller of each method has borrowed the queue, so a driver never calls back. It keeps each
-/// [`Active`] token until the device has finished the buffer. Then whoever owns the queue passes
-/// the token to [`Session::complete`](crate::Session::complete); an interrupt handler or another
-/// thread passes it to [`Completions::push`](crate::Completions::push). Dropping a token returns its
-/// buffer with an error, or after a failed start to the queue.
+/// The caller of each method has borrowed the queue, so a driver must not call the queue. It keeps each
+/// [`Active`] token until the device has finished the buffer. Then the queue's owner passes the token to
+/// [`Session::complete`](crate::Session::complete); an interrupt handler or another thread passes it to
+/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an error. After
+/// a failed start, it returns the buffer to the queue.
 ///
 /// # Context
-/// May sleep, unless the queue is used where its `MemOps` may not.
+/// May sleep, unless the queue is used in a context where its `MemOps` may not sleep.
 ///
 /// Source: Linux `struct vb2_ops`, differs: a token stands for the ownership of a buffer.
 pub trait Driver {
@@ -98,7 +97,7 @@ pub trait Driver {
     /// requests; the driver checks that they are large enough for the format.
     ///
     /// # Errors
-    /// Passed to the caller (EINVAL for sizes that are too small).
+    /// The queue returns the error to its caller (EINVAL for sizes that are too small).
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
 
     /// Returns how many buffers to make if `offered` are requested. If memory ran out, the queue
@@ -106,15 +105,15 @@ pub trait Driver {
     /// fails and makes no buffers.
     ///
     /// # Errors
-    /// Passed to the caller.
+    /// The queue returns the error to its caller.
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
         Ok(offered)
     }
 
-    /// Initialises a buffer that got memory, for the first time or again.
+    /// Initialises a buffer that got its first memory or new memory.
     ///
     /// # Errors
-    /// Passed to the caller; the memory is released without `buf_cleanup`.
+    /// The queue returns the error to its caller, after it released the memory without `buf_cleanup`.
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
         let _ = index;
         Ok(())
@@ -123,7 +122,7 @@ pub trait Driver {
     /// Checks a buffer before it may be queued; on CAPTURE sets the payloads.
     ///
     /// # Errors
-    /// Passed to the caller; the buffer stays dequeued.
+    /// The queue returns the error to its caller; the buffer stays dequeued.
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
 
     /// Finishes a prepared buffer that returns to the program.
@@ -139,10 +138,10 @@ pub trait Driver {
     /// Passes a buffer to the device.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
 
-    /// Reports that a buffer has left its media request, because the device has finished it or the
-    /// queue was cancelled. The host removes it from its [`Request`](crate::Request) with
-    /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for buffers
-    /// that [`Session::req_release`](crate::Session::req_release) returns.
+    /// Reports that a buffer has left its media request. The device has finished it, or the queue was
+    /// cancelled. The host removes the buffer from its [`Request`](crate::Request) with
+    /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for buffers that
+    /// [`Session::req_release`](crate::Session::req_release) returns.
     fn buf_request_complete(&mut self, index: u32, request: RequestId) {
         let _ = (index, request);
     }
@@ -151,18 +150,18 @@ pub trait Driver {
     /// start.
     ///
     /// # Errors
-    /// Passed to the caller.
+    /// The queue returns the error to its caller.
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
         Ok(())
     }
 
-    /// Undoes `prepare_streaming`. If the driver was started, `stop_streaming` comes first.
+    /// Undoes `prepare_streaming`. The queue calls `stop_streaming` first if the driver was started.
     fn unprepare_streaming(&mut self) {}
 
-    /// Starts streaming. `buf_queue` has passed `queued` buffers before.
+    /// Starts streaming. The queue has already passed `queued` buffers to `buf_queue`.
     ///
     /// # Errors
-    /// Passed to the caller. The driver drops its tokens, and the buffers are queued again.
+    /// The queue returns the error to its caller. The driver drops its tokens, and the buffers are queued again.
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
 
     /// Stops streaming. The driver completes or drops all its tokens.
@@ -229,8 +228,8 @@ pub struct Completion {
     pub outcome: DoneState,
     /// Bytes used in each plane; `None` keeps the old values. Limited to the plane's length.
     pub payloads: Option<[u64; MAX_PLANES]>,
-    /// CAPTURE: offset of the first data byte in each plane, for a device that puts a header before
-    /// it; `None` keeps the old values. Limited to the payload.
+    /// CAPTURE: offset of the first data byte in each plane, for a device that puts a header before the data;
+    /// `None` keeps the old values. Limited to the payload.
     pub data_offsets: Option<[u64; MAX_PLANES]>,
     /// Nanoseconds of the monotonic clock; `None` keeps the program's timestamp.
     pub timestamp_ns: Option<u64>,
@@ -240,10 +239,9 @@ pub struct Completion {
     pub field: u32,
     /// Whether this is the last buffer (`V4L2_BUF_FLAG_LAST`).
     pub last: bool,
-    /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps the old
-    /// one.
+    /// Timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps the old timecode.
     pub timecode: Option<Timecode>,
-    /// Frame flags, passed through; `None` keeps the old ones.
+    /// Frame flags, passed through; `None` keeps the buffer's old flags.
     pub frame_flags: Option<u32>,
 }
 
@@ -268,7 +266,7 @@ impl Completion {
 /// The two states in which a buffer can return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoneState {
-    /// Filled, or shown.
+    /// The device has filled or read the buffer.
     Done,
     /// The device reported an error, so the data is unreliable.
     Error,

@@ -1,4 +1,4 @@
-//! One error type, with the numbers that explain it.
+//! The error type of a queue's calls, with the numbers that explain a refusal.
 
 use crate::{ConfigError, DriverError, Memory, RequestState};
 use core::fmt;
@@ -37,13 +37,13 @@ pub enum Busy {
     /// The program does not own the buffer, so it cannot be removed.
     #[error("buffer {index} is queued")]
     BufferOwned {
-        /// Its index.
+        /// Index of the buffer.
         index: u32,
     },
-    /// Buffers were queued directly. Requests cannot queue any until the queue is cancelled.
+    /// Buffers were queued directly. Requests cannot queue buffers until the queue is cancelled.
     #[error("buffers are queued without media requests until STREAMOFF")]
     UsesQbuf,
-    /// Requests have queued buffers. None can be queued directly until the queue is cancelled.
+    /// Requests have queued buffers. Buffers cannot be queued directly until the queue is cancelled.
     #[error("buffers are queued by media requests until STREAMOFF")]
     UsesRequests,
     /// The media request is queued or complete.
@@ -55,7 +55,7 @@ pub enum Busy {
     /// The media request already has a buffer of this queue.
     #[error("the media request has buffer {index} of this queue already")]
     RequestHasBuffer {
-        /// Its index.
+        /// Index of that buffer.
         index: u32,
     },
 }
@@ -81,28 +81,28 @@ pub enum Invalid {
     /// The buffers have another coherency.
     #[error("the buffers have another coherency")]
     CoherencyMismatch,
-    /// No such buffer.
+    /// The queue has no buffer with this index.
     #[error("no buffer {index} (of {buffers})")]
     Index {
         /// Requested index.
         index: u32,
-        /// Number of buffers.
+        /// Number of buffers in the queue.
         buffers: u32,
     },
-    /// The range has no buffer at some index, or exceeds the queue.
+    /// A buffer is missing in the range, or the range exceeds the queue.
     #[error("no {count} buffers from {first} (of {buffers})")]
     Range {
         /// First index.
         first: u32,
         /// Number of buffers requested.
         count: u32,
-        /// Number of buffers.
+        /// Number of buffers in the queue.
         buffers: u32,
     },
-    /// No such plane, or too few planes.
+    /// The buffer has no such plane, or the caller passed too few planes.
     #[error("{given} given, {planes} planes")]
     Planes {
-        /// The given value.
+        /// The plane's index, or the number of planes that the caller passed or has space for.
         given: u32,
         /// Number of planes of the buffer.
         planes: u32,
@@ -127,10 +127,10 @@ pub enum Invalid {
         /// Plane index.
         plane: u32,
     },
-    /// The buffer is not in a state for this call (already queued or prepared).
+    /// The buffer is in a state that excludes this call (already queued or prepared).
     #[error("buffer {index} is queued or prepared already")]
     State {
-        /// Its index.
+        /// Index of the buffer.
         index: u32,
     },
     /// PREPARE_BUF does not accept a media request.
@@ -160,7 +160,7 @@ pub enum Invalid {
         /// Bytes given.
         found: u64,
     },
-    /// More payload than the plane holds.
+    /// The payload is longer than the plane.
     #[error("payload {wanted} in plane {plane} of {found} bytes")]
     PayloadAboveLength {
         /// Plane index.
@@ -206,7 +206,7 @@ pub enum Invalid {
         /// Requested offset.
         cookie: u64,
     },
-    /// A mapping longer than the plane.
+    /// The mapping is longer than the plane.
     #[error("mapping of {wanted} bytes on a plane of {found}")]
     MapLength {
         /// Bytes requested.
@@ -271,13 +271,13 @@ pub enum Error {
     TooManyForFileIo {
         /// Buffers the driver needs.
         wanted: u32,
-        /// Maximum number that can be handled.
+        /// Maximum number that emulation handles.
         max: u32,
     },
     /// EFAULT: the program's memory cannot be read or written.
     #[error("the program's memory is not accessible")]
     Fault,
-    /// The memory of a plane was refused, with that error's errno.
+    /// The memory of a plane was refused, with the errno of that refusal.
     #[error(transparent)]
     Plane(#[from] PlaneError),
     /// The driver refused, with its errno (EIO if it gave none).

@@ -1,12 +1,11 @@
-//! Fences: those that others see for a device's access to a buffer, and those that a buffer waits
-//! for.
+//! Fences for a device's access to a buffer, and fences that a buffer waits for.
 //!
 //! When a driver gets a buffer, the memory of each plane gets a fence that signals when the buffer returns.
-//! Only fences that a host imports delay a buffer. That buffer, and those behind it, stay Queued until
-//! these fences have signalled.
+//! Only fences that a host imports delay a buffer. That buffer, and those behind it, stay Queued until these
+//! fences have signalled.
 //!
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
-//! for none. There, a buffer is the device's from QBUF on.
+//! for none. There, the device owns a buffer from QBUF on.
 
 use crate::buffer::Buffer;
 use crate::{Active, BufferState, Error, Queue, Session};
@@ -14,12 +13,12 @@ use vb3_plane::{FenceOutcome, MemOps};
 
 /// Errno of a fence whose buffer returned with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
-/// Errno of a fence whose stream was ended.
+/// Errno of a fence whose device's stream was ended.
 pub(crate) const ECANCELED: i32 = 125;
 
 impl<M: MemOps> Queue<M> {
-    /// Returns the first buffer of a streaming queue that the driver does not get yet because of
-    /// fences, and the first of its planes that has such fences.
+    /// Returns the first buffer that a streaming queue withholds from the driver because of fences. Also
+    /// returns the first of its planes that has such fences.
     pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
         let mut queued = self.queued.iter().filter(|_| self.streaming);
         queued.find_map(|&index| {
@@ -31,9 +30,9 @@ impl<M: MemOps> Queue<M> {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Processes changes since the last call. Dropped tokens end. If the device has failed, the fences
-    /// of its buffers end with EIO; it keeps the buffers until the stream ends. The driver gets the
-    /// buffers whose fences have ended, in the order in which they were queued.
+    /// Processes changes since the last call. Returns the buffers of dropped tokens. If the device has
+    /// failed, ends the fences of its buffers with EIO; the device keeps the buffers until the stream ends.
+    /// Passes the buffers whose fences have ended to the driver, in the order in which they were queued.
     ///
     /// A host calls this after fences have ended, and after a device has failed. If the driver then
     /// cannot be started, the queue is in error.
@@ -42,7 +41,7 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.error {
             self.fail_accesses();
         } else if self.queue.started {
-            // Listed buffers exist.
+            // Queued indices name existing buffers, so this does not fail.
             let _listed = self.give_queued();
         } else if self.queue.streaming && self.can_start() && self.start().is_err() {
             self.queue.set_error();
@@ -71,7 +70,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Makes the token, and the fences that end with the device's access.
+    /// Makes the token, and begins the fences that end with the device's access.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let token = self.queue.activate(index)?;
         let buffer = self.queue.buffer_mut(index)?;
@@ -84,7 +83,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Returns whether enough buffers are queued to start the driver.
     pub(crate) fn can_start(&self) -> bool {
         let least = self.queue.config.min_queued_buffers;
-        // CAST: lossless where there are buffers at all.
+        // CAST: lossless if the queue has buffers, since it has at most 32768.
         self.queue.queued_count >= least
             && self.ready().take(least as usize).count() as u32 == least
     }
@@ -110,7 +109,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Ends the fences of the device's access: it returned the buffer, or has failed.
+    /// Ends the fences of the device's access, because the device returned the buffer or has failed.
     pub(crate) fn end_access(&mut self, mem: &M, outcome: FenceOutcome) {
         if self.state != BufferState::Active {
             return;

@@ -9,7 +9,7 @@ use crate::{
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps};
 
-/// Maximum number of buffers that emulation handles.
+/// Maximum number of buffers that read() and write() emulation handles.
 const MAX_BUFFERS: u32 = 32;
 /// Maximum number of bytes copied at a time.
 const CHUNK_BYTES: u64 = 64 << 10;
@@ -21,10 +21,10 @@ pub struct Fault;
 
 /// Destination of read(): the program's memory.
 pub trait Sink {
-    /// Stores `data`, `offset` bytes from the start of the piece.
+    /// Stores `data` at `offset` bytes from the start of the piece.
     ///
     /// # Errors
-    /// [`Fault`]: not all of it could be stored.
+    /// [`Fault`]: `data` could not be stored completely.
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault>;
 }
 
@@ -43,14 +43,14 @@ pub trait Source {
     /// Fills `out` with the piece's bytes from `offset` on.
     ///
     /// # Errors
-    /// [`Fault`]: not all bytes could be loaded.
+    /// [`Fault`]: `out` could not be filled completely.
     fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault>;
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The
-    /// first call starts streaming with all buffers queued. Queues empty buffers again. A read-once
-    /// queue returns 0 (end of file) once after each frame.
+    /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The first call
+    /// starts streaming with all buffers queued. The queue queues each buffer again when it is empty. A
+    /// read-once queue returns 0 (end of file) once after each frame.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
@@ -67,8 +67,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`read`](Self::read), but moves only the first piece. [`resume_read`](Self::resume_read) moves
-    /// the rest.
+    /// Begins a read() as [`read`](Self::read) does, but moves only the first piece.
+    /// [`resume_read`](Self::resume_read) moves the rest.
     ///
     /// # Errors
     /// As [`read`](Self::read); EBUSY also while another call is in progress
@@ -98,16 +98,16 @@ impl<M: MemOps> Session<'_, M> {
         self.resume_read(sink, pieces)
     }
 
-    /// Moves the next piece of a read(). After the last piece, records that all bytes have arrived.
+    /// Moves the next piece of a read(). A call after the last piece confirms that all bytes have arrived.
     ///
     /// # Errors
-    /// As [`read`](Self::read). EBUSY: this call is not in progress. Any error ends the call, and
-    /// none of its bytes count.
+    /// As [`read`](Self::read). EBUSY: this call is not in progress. Any error ends the call, and its bytes
+    /// count as not read.
     pub fn resume_read(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
-        // With several pieces, the last may not have reached the program yet.
+        // If the read() has several pieces, the last one may not have reached the program yet.
         let is_over = bytes == 0 || under_way.count <= pieces.most_bytes;
         if let Err(error) = self.copy_out(from, bytes, sink) {
             self.queue.end_transfer(pieces.call);
@@ -129,18 +129,18 @@ impl<M: MemOps> Session<'_, M> {
                     fileio.ended = true;
                 }
             } else if self.queue_current(current, 0).is_ok() {
-                // If it could not be queued, the next read() tries again and returns the error.
+                // If the buffer could not be queued, the next read() tries again and returns the error.
                 self.queue.set_current(None);
             }
         }
     }
 
-    /// Writes bytes from `source` to the device: at most `len_bytes`, and not past the end of a
-    /// buffer. Queues a full buffer; its payload is the bytes written. `now_ns` is the timestamp
-    /// for queues that copy timestamps.
+    /// Writes bytes from `source` to the device: at most `len_bytes`, and not past the end of a buffer.
+    /// Queues the buffer when it is full; its payload is the bytes written. `now_ns` is the timestamp for
+    /// queues that copy timestamps.
     ///
     /// # Errors
-    /// As [`read`](Self::read). After an error, none of this call's bytes count.
+    /// As [`read`](Self::read). After an error, this call's bytes count as not written.
     pub fn write(
         &mut self,
         source: &mut dyn Source,
@@ -151,8 +151,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`write`](Self::write), but moves only the first piece. [`resume_write`](Self::resume_write)
-    /// moves the rest.
+    /// Begins a write() as [`write`](Self::write) does, but moves only the first piece.
+    /// [`resume_write`](Self::resume_write) moves the rest.
     ///
     /// # Errors
     /// As [`begin_read`](Self::begin_read).
@@ -279,14 +279,14 @@ impl<M: MemOps> Session<'_, M> {
         self.core_streamon()
     }
 
-    /// Ends emulation: no buffers, no streaming.
+    /// Ends emulation: stops streaming and frees all buffers.
     fn stop_fileio(&mut self) {
         self.queue.fileio = None;
         self.free_all();
     }
 
-    /// Returns the buffer to read from: the current one, or the next done one that is not empty. An
-    /// empty last buffer is the end of the file.
+    /// Returns the buffer to read from: the current one, or the next done one that is not empty. If the
+    /// stream's last buffer is empty, returns it: the end of the file.
     fn buffer_to_read(&mut self) -> Result<Current, Error> {
         // Each iteration but the last queues a buffer that was empty or fully read.
         for _ in 0..=self.queue.num_buffers.saturating_add(1) {
@@ -307,8 +307,7 @@ impl<M: MemOps> Session<'_, M> {
         Err(Error::WouldBlock)
     }
 
-    /// Returns the buffer to write to: the current one, one that was never queued, or the next done
-    /// one.
+    /// Returns the buffer to write to: the current one, one that was never queued, or the next done one.
     fn buffer_to_write(&mut self) -> Result<Current, Error> {
         let (current, fresh) = match &self.queue.fileio {
             Some(fileio) => (fileio.current, fileio.fresh),
@@ -407,8 +406,8 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Moves `count` bytes in chunks. `each` gets the plane, the position in the plane, the
-    /// position in the program's memory, and the chunk.
+    /// Moves `count` bytes in chunks. `each` gets the plane, the chunk's position in the plane and in the
+    /// program's memory, and the chunk.
     fn copy(
         &mut self,
         current: Current,

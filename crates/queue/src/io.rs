@@ -1,4 +1,4 @@
-//! Passing buffers: PREPARE_BUF, QBUF, DQBUF.
+//! The calls that pass buffers: PREPARE_BUF, QBUF, DQBUF.
 
 use crate::queue::QueuedBy;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use vb3_plane::{HintSkip, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
-    /// Prepares a buffer ahead of QBUF. The queue takes over the references in `request`.
+    /// Prepares a buffer before its QBUF. The queue takes over the memory references in `request`.
     ///
     /// # Errors
     /// As [`qbuf`](Self::qbuf), and EINVAL ([`Invalid::State`], [`Invalid::Request`]) for a buffer
@@ -43,7 +43,7 @@ impl<M: MemOps> Session<'_, M> {
     /// ([`MemOps::is_held_back`]), the buffer stays Queued, and so do all later ones.
     /// [`settle`](Self::settle) continues when the fences have ended.
     ///
-    /// Takes constant time, however many buffers there are.
+    /// Takes constant time, independent of the number of buffers.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Index`], [`Invalid::ModelMismatch`], [`Invalid::Planes`],
@@ -119,8 +119,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Takes the next done buffer. `max_planes` is the number of planes that the caller has space
     /// for ([`MAX_PLANES`](crate::MAX_PLANES) if unlimited).
     ///
-    /// Takes constant time, however many buffers there are. A buffer is the stream's last one if it
-    /// has `V4L2_BUF_FLAG_LAST`, even if others follow.
+    /// Takes constant time, independent of the number of buffers. A buffer with `V4L2_BUF_FLAG_LAST` is the
+    /// stream's last one, even if others follow.
     ///
     /// # Errors
     /// In this order:
@@ -156,7 +156,7 @@ impl<M: MemOps> Session<'_, M> {
         let buffer = self.queue.buffer_mut(index)?;
         let planes = buffer.planes.len();
         if planes > max_planes {
-            // CAST: both are at most MAX_PLANES here.
+            // CAST: both numbers are at most MAX_PLANES here.
             return Err(Invalid::Planes {
                 given: max_planes as u32,
                 planes: planes as u32,
@@ -196,8 +196,8 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks that buffers may be queued without a media request. Called after the checks of the
-    /// structure, whose errors come first.
+    /// Checks that buffers may be queued without a media request. Called after the structure's checks,
+    /// because their errors come first.
     fn check_queued_by(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         self.check_planes(request)?;
         if request.with_request && self.config.requests == Requests::None {
@@ -212,7 +212,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Makes the checks that PREPARE_BUF and QBUF share.
+    /// Makes the checks that are common to PREPARE_BUF and QBUF.
     fn check_request(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         self.check_planes(request)?;
@@ -228,7 +228,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks the request's planes, as far as this does not depend on memory.
+    /// Checks the request's planes as far as possible without their memory.
     pub(crate) fn check_planes(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         let buffer = self.buffer(index)?;
@@ -242,7 +242,7 @@ impl<M: MemOps> Queue<M> {
         let planes = buffer.planes.len();
         let given = request.num_planes();
         if given < planes {
-            // CAST: both are at most MAX_PLANES.
+            // CAST: both numbers are at most MAX_PLANES.
             return Err(Invalid::Planes {
                 given: given as u32,
                 planes: planes as u32,

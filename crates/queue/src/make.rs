@@ -1,4 +1,4 @@
-//! Making buffers and their planes.
+//! Makes buffers and their planes.
 
 use crate::buffer::{Buffer, Plane};
 use crate::driver::PlaneSizes;
@@ -11,7 +11,7 @@ use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
 pub(crate) struct NewBuffers {
     pub(crate) first: u32,
     pub(crate) count: u32,
-    /// Number of buffers that fit in memory, if fewer were made.
+    /// Number of buffers that fit in memory; set if fewer buffers were made.
     room: Option<u32>,
     pub(crate) cause: Option<Reason>,
 }
@@ -31,8 +31,8 @@ impl NewBuffers {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Makes up to `wanted` buffers with consecutive indices. With admission, makes all that the
-    /// queue has places for, or none.
+    /// Makes up to `wanted` buffers with consecutive indices. With admission, makes all for which the queue
+    /// has free indices, or none.
     pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
         self.queue.shortfall = None;
         let (first, free) = self.queue.find_hole(wanted);
@@ -70,8 +70,8 @@ impl<M: MemOps> Session<'_, M> {
         made
     }
 
-    /// Frees all buffers of a call, unless all were made and placed where their devices reach them.
-    /// Reserved but unplaced memory does not count as available.
+    /// Frees all buffers of a call, unless all were made and placed where their devices reach them. Reserved
+    /// but unplaced memory does not count as available.
     fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
         let placed = made.range().try_fold(0_u32, |placed, index| {
             let planes = self
@@ -167,8 +167,8 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns where `wanted` buffers go: the first hole that fits all, else the first of the
-    /// largest.
+    /// Returns first index and length of the gap for `wanted` buffers: the first sufficient gap, or else the
+    /// first of the longest.
     fn find_hole(&self, wanted: u32) -> (u32, u32) {
         let (mut best_first, mut best) = (0, 0);
         let (mut first, mut run) = (0_u32, 0_u32);
@@ -194,7 +194,7 @@ impl<M: MemOps> Queue<M> {
         (best_first, best.min(wanted))
     }
 
-    /// Reserves room in every list for a buffer at `index`; `None` if memory runs out.
+    /// Reserves capacity in every list for a buffer at `index`; `None` if memory runs out.
     fn reserve_place(&mut self, index: u32) -> Option<()> {
         let count = usize::try_from(index).ok()?.checked_add(1)?;
         if let Some(more) = count.checked_sub(self.buffers.len()) {

@@ -1,4 +1,4 @@
-//! Mapping planes into a program, and exporting them.
+//! Maps planes into a program, and exports them.
 
 use crate::config::MAX_PLANES;
 use crate::{Error, Invalid, Memory, Queue, Session};
@@ -32,7 +32,7 @@ pub struct MapAccess {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Describes the plane at an mmap offset, for mapping `len_bytes` from its start. Every caller
+    /// Describes the plane at an mmap offset, for mapping `len_bytes` from the plane's start. Every caller
     /// may do this, not only the queue's owner.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! A read() or write() that moves its bytes in pieces.
 //!
-//! A caller that must not delay others moves a large transfer in pieces, and does other work in
-//! between. Until the transfer ends, no other call moves bytes of this queue. The buffer's position
-//! changes only after the last piece, as in a kernel when access to the program's memory fails.
+//! A caller that must not delay others moves a large transfer in pieces, and does other work between them.
+//! Until the transfer ends, no other call moves bytes of this queue. The buffer's position changes only after
+//! the last piece, like in a kernel when access to the program's memory fails.
 
 use crate::queue::{Current, UnderWay};
 use crate::{Busy, Error, Queue};
@@ -28,9 +28,9 @@ impl Pieces {
 /// The result of a piece of a read() or write().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// The last piece: its bytes. The call has ended. Zero if a read() of several pieces ends.
+    /// The last piece, with its bytes: the call has ended. 0 bytes when a read() of several pieces ends.
     Last(u64),
-    /// A piece: its bytes. More pieces follow.
+    /// A piece, with its bytes: more pieces follow.
     Part(u64),
 }
 
@@ -58,7 +58,7 @@ impl<M: MemOps> Queue<M> {
         Some(under_way.call)
     }
 
-    /// Abandons a read() or write() that is in progress. None of its bytes count.
+    /// Abandons a read() or write() that is in progress. Its bytes count as not moved.
     pub fn end_transfer(&mut self, call: u64) {
         if let Some(fileio) = &mut self.fileio {
             fileio.under_way.take_if(|known| known.call == call);
@@ -82,7 +82,7 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Returns the buffer of the call in progress, and the position in it.
+    /// Returns the state of the call in progress: the buffer's position, and the bytes moved since.
     pub(crate) fn transfer_of(&self, call: u64) -> Result<(Current, UnderWay), Error> {
         let fileio = self.fileio.as_ref();
         fileio
@@ -91,7 +91,7 @@ impl<M: MemOps> Queue<M> {
             .ok_or(Busy::Waiting.into())
     }
 
-    /// Records a moved piece; none ends the call.
+    /// Records a moved piece. Returns `None` if it ends the call.
     pub(crate) fn note_piece(
         &mut self,
         mut under_way: UnderWay,

@@ -24,9 +24,9 @@ pub enum Readiness {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Returns whether a caller would have to wait. Every caller may poll, not only the queue's
-    /// owner. A queue without buffers that offers read() or write() starts its emulation
-    /// ([`Queue::fileio_active`] describes who then owns the queue).
+    /// Returns whether a caller would have to wait. Every caller may poll, not only the queue's owner. If a
+    /// queue without buffers offers read() or write(), polling starts the emulation ([`Queue::fileio_active`]
+    /// describes who then owns the queue).
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
     pub fn poll(&mut self, interest: Interest) -> Readiness {
@@ -36,8 +36,8 @@ impl<M: MemOps> Session<'_, M> {
         self.peek(interest)
     }
 
-    /// Returns what [`poll`](Self::poll) would, but starts nothing. For a host that checks by
-    /// itself, without a program's call.
+    /// Returns the result of [`poll`](Self::poll), but starts nothing. A host uses it to check a queue when
+    /// no program polls.
     pub fn peek(&mut self, interest: Interest) -> Readiness {
         self.reap();
         let is_output = self.queue.config.is_output();
@@ -94,7 +94,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns whether DQBUF would return at once, with a buffer or with EPIPE after the last one.
+    /// Returns whether DQBUF would not wait: it returns a buffer, or EPIPE after the last one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.done.is_empty() || self.last_buffer_dequeued

@@ -1,4 +1,4 @@
-//! Preparing a buffer for the device, and undoing it.
+//! Prepares a buffer for the device, and undoes the preparation.
 
 use crate::acquire::Target;
 use crate::buffer::Buffer;
@@ -13,7 +13,7 @@ use vb3_plane::{HintSkip, MemOps, PlaneError};
 /// `V4L2_FIELD_ALTERNATE`.
 const FIELD_ALTERNATE: u32 = 7;
 
-/// Lengths, payloads and data offsets of the planes that a request results in, in bytes.
+/// Lengths, payloads and data offsets, in bytes, that planes get from a request.
 pub(crate) struct Plan {
     lengths: [u64; MAX_PLANES],
     payloads: [u64; MAX_PLANES],
@@ -21,8 +21,8 @@ pub(crate) struct Plan {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing,
-    /// except that the former memory may be released.
+    /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing, except
+    /// that the buffer may lose its former memory.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         let plan = self.plan(request)?;
         let hints = self.queue.granted_hints(request);
@@ -81,7 +81,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns the cache maintenance that the request may skip.
+    /// Returns the cache maintenance that the request may omit.
     pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
         if self.allows_hints(request.memory) {
             request.hints
@@ -158,7 +158,7 @@ fn given_length<M: MemOps>(
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Prepares memory, driver and caches, in this order; undoes them in reverse.
+    /// Prepares memory, driver and caches, in this order. If this fails, the driver is unprepared.
     fn prepare(
         &mut self,
         mem: &M,
@@ -202,7 +202,7 @@ impl<M: MemOps> Buffer<M> {
         Ok(())
     }
 
-    /// Hands all planes to the device, or none.
+    /// Passes all planes to the device, or none.
     fn hand_over(&mut self, mem: &M, hints: HintSkip) -> Result<(), PlaneError> {
         let mut failed = None;
         for (i, plane) in self.planes.iter_mut().enumerate() {
@@ -237,7 +237,7 @@ impl<M: MemOps> Buffer<M> {
         Err(error)
     }
 
-    /// Undoes the preparation: the program owns the buffer again.
+    /// Undoes the preparation, so that the program owns the buffer again.
     pub(crate) fn unprepare(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.finish(mem);
         if core::mem::take(&mut self.prepared) {

@@ -1,4 +1,4 @@
-//! The queue: its state, and calls that only read it.
+//! The queue's state, and the calls that only read it.
 
 use crate::active::Ownership;
 use crate::buffer::{Buffer, BufferState};
@@ -31,7 +31,7 @@ impl Current {
         self.end.saturating_sub(self.pos)
     }
 
-    /// Returns the position `count` bytes further on.
+    /// Returns the position `bytes` further on.
     pub(crate) fn after(&self, bytes: u64) -> Self {
         let pos = self.pos.saturating_add(bytes);
         Self { pos, ..*self }
@@ -42,11 +42,11 @@ impl Current {
 #[derive(Debug)]
 pub(crate) struct FileIo {
     pub(crate) current: Option<Current>,
-    /// write(): the next buffer that was never queued.
+    /// write(): the next buffer that has never been queued.
     pub(crate) fresh: u32,
-    /// Bytes on their way between a plane and the program.
+    /// Buffer for bytes between a plane and the program.
     pub(crate) chunk: Vec<u8>,
-    /// Whether the one frame of a read-once queue was read. The next read() then returns 0.
+    /// Whether the frame of a read-once queue has been read. The next read() then returns 0.
     pub(crate) ended: bool,
     /// The read() or write() that has moved a piece and is not finished.
     pub(crate) under_way: Option<UnderWay>,
@@ -94,35 +94,33 @@ impl Statistics {
 
 /// A queue of video buffers.
 ///
-/// Calls that use memory or the device are methods of [`Session`](crate::Session); calls that only
-/// read the queue are here. A host must end a queue with
-/// [`Session::release`](crate::Session::release). A queue that is dropped without it makes its
-/// tokens stale, but cannot free the memory of its planes.
+/// Calls that use memory or the device are methods of [`Session`](crate::Session); calls that only read the
+/// queue are here. A host must end a queue with [`Session::release`](crate::Session::release). If the queue
+/// is dropped without it, tokens become stale, but the memory of the planes is not freed.
 ///
 /// # Invariants
-/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in `queued`,
-/// Active in a token, Done and Error in `done`. `queued_count` counts all except Dequeued and
-/// InRequest. Every list has capacity for all buffers. `memory` is set whenever the queue has
-/// buffers or streams.
+/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in `queued`, Active in
+/// a token, Done and Error in `done`. `queued_count` counts all buffers except Dequeued and InRequest. Every
+/// list has capacity for all buffers. `memory` is set whenever the queue has buffers or streams.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
-    /// By index; `None` where a buffer was removed.
+    /// The buffers by index; `None` at indices without a buffer.
     pub(crate) buffers: Vec<Option<Buffer<M>>>,
     pub(crate) num_buffers: u32,
     pub(crate) memory: Option<Memory>,
     pub(crate) coherency: Coherency,
-    /// Queued and not passed to the driver yet, in order. In a started queue, the first waits for
-    /// fences.
+    /// Indices of buffers that are queued and not passed to the driver yet, in order. In a started queue, the
+    /// first one waits for fences.
     pub(crate) queued: VecDeque<u32>,
-    /// Done and not dequeued yet, in order.
+    /// Indices of buffers that are done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
-    /// `None` after a cancel.
+    /// How buffers were queued; `None` after a cancel.
     pub(crate) queued_by: Option<QueuedBy>,
     pub(crate) queued_count: u32,
     pub(crate) next_generation: u64,
     pub(crate) streaming: bool,
-    /// Set from the success of `start_streaming` to the call of `stop_streaming`.
+    /// True from the success of `start_streaming` to the call of `stop_streaming`.
     pub(crate) started: bool,
     pub(crate) error: bool,
     /// Whether the fences of a failed device's buffers have been ended.
@@ -236,7 +234,7 @@ impl<M: MemOps> Queue<M> {
         self.error
     }
 
-    /// Returns the number of buffers that the queue or the device has.
+    /// Returns the number of buffers that the queue or the device owns.
     #[must_use]
     pub fn queued_count(&self) -> u32 {
         self.queued_count
@@ -246,7 +244,7 @@ impl<M: MemOps> Queue<M> {
     /// [`reap`](crate::Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
-        // CAST: lists hold buffers, at most 32768.
+        // CAST: lists contain at most 32768 buffers.
         let listed = self.queued.len().saturating_add(self.done.len()) as u32;
         self.queued_count.saturating_sub(listed)
     }
@@ -257,7 +255,7 @@ impl<M: MemOps> Queue<M> {
         self.statistics
     }
 
-    /// Finds the buffer and plane whose memory satisfies `is_it`. Searches all buffers.
+    /// Finds the index and plane of memory for which `is_it` returns true. Searches all buffers.
     pub fn find_plane(&self, is_it: impl Fn(&M::Plane) -> bool) -> Option<(u32, u32)> {
         (0u32..).zip(&self.buffers).find_map(|(index, buffer)| {
             let mut planes = (0u32..).zip(&buffer.as_ref()?.planes);
@@ -266,10 +264,10 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
-    /// Returns the planes of a buffer that the device has finished, for a look at what it showed.
+    /// Returns the planes of a buffer that the device has finished, to inspect the frame.
     ///
-    /// Returns `None` if the buffer has another sequence number, the program has queued it again, or it
-    /// is gone. The program may write to the memory at any time.
+    /// Returns `None` if the buffer has another sequence number, the program has queued it again, or it no
+    /// longer exists. The program may write to the memory at any time.
     #[must_use]
     pub fn finished_planes(
         &self,

@@ -12,7 +12,7 @@
 use crate::{Busy, Error, RequestState};
 use alloc::vec::Vec;
 
-/// Largest number of buffers in a request, each of another queue.
+/// Maximum number of buffers in a request. Each belongs to another queue.
 pub const MAX_REQUEST_BUFFERS: usize = 64;
 
 /// A buffer in a request.
@@ -74,7 +74,7 @@ impl Request {
         &self.buffers
     }
 
-    /// Fails unless buffers and controls may be added.
+    /// Fails if buffers and controls may not be added now.
     ///
     /// # Errors
     /// [`Busy::Request`] (EBUSY): the request is not Idle.
@@ -111,9 +111,9 @@ impl Request {
         Ok(())
     }
 
-    /// Removes a buffer from the request: the device has finished it, or its queue returned it to
-    /// the program ([`Driver::buf_request_complete`](crate::Driver::buf_request_complete)). Returns whether this
-    /// completes the request.
+    /// Removes a finished buffer, or one that its queue returned to the program
+    /// ([`Driver::buf_request_complete`](crate::Driver::buf_request_complete)). Returns whether the request
+    /// is then complete.
     pub fn unbind(&mut self, buffer: BoundBuffer) -> bool {
         self.buffers.retain(|b| *b != buffer);
         let complete = self.state == RequestState::Queued && self.buffers.is_empty();
@@ -123,8 +123,8 @@ impl Request {
         complete
     }
 
-    /// Queues all buffers or none (`MEDIA_REQUEST_IOC_QUEUE`). Prepares all of them first. If one
-    /// fails, unprepares the earlier ones in reverse order, and the request stays Idle.
+    /// Queues all buffers or none (`MEDIA_REQUEST_IOC_QUEUE`). Prepares all of them first. If that fails for
+    /// a buffer, unprepares the earlier ones in reverse order, and the request stays Idle.
     ///
     /// # Errors
     /// * [`Busy::Request`] (EBUSY): the request is queued or complete.

@@ -1,4 +1,4 @@
-//! Buffers in media requests, as their queue sees them.
+//! The queue's part of media requests: buffers that are in one.
 
 use crate::buffer::RequestEntry;
 use crate::queue::QueuedBy;
@@ -11,8 +11,7 @@ use vb3_plane::MemOps;
 /// A media request that a QBUF names.
 #[derive(Debug)]
 pub struct Binding<'a> {
-    /// The request of the descriptor, with the host's identifier; `None` if the descriptor is not a
-    /// request.
+    /// The descriptor's request, with the host's identifier; `None` if the descriptor names no request.
     pub request: Option<(RequestId, &'a mut Request)>,
     /// The program's descriptor number, which QUERYBUF returns.
     pub fd: i32,
@@ -21,13 +20,12 @@ pub struct Binding<'a> {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). The program cannot use
-    /// the buffer until the request is queued or emptied. The queue takes over the references in
-    /// `wanted`, even if the call fails. Checks the planes now; acquires memory when the request is
-    /// queued.
+    /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). The program cannot use the buffer
+    /// until the request is queued or emptied. The queue takes over the references in `wanted`, even if the
+    /// call fails. This call checks the planes; [`req_prepare`](Self::req_prepare) acquires their memory.
     ///
     /// # Errors
-    /// As [`qbuf`](Self::qbuf), and after its checks of the structure, in this order:
+    /// As [`qbuf`](Self::qbuf). The following come after the structure's checks, in this order:
     /// * [`Error::RequestUnsupported`] (EBADR).
     /// * [`Busy::UsesQbuf`] (EBUSY): buffers have been queued directly.
     /// * [`Invalid::NoRequest`] (EINVAL).
@@ -57,7 +55,7 @@ impl<M: MemOps> Session<'_, M> {
         self.querybuf(index)
     }
 
-    /// Makes all checks, and puts the buffer into the request.
+    /// Checks the call, and puts the buffer into the request if it is allowed.
     fn bind(&mut self, wanted: &QueueBuffer<M>, binding: Binding<'_>) -> Result<(), Error> {
         self.queue.check_no_fileio()?;
         self.queue.check_planes(wanted)?;
@@ -104,8 +102,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Prepares a buffer of a request that is to be queued. Does nothing if PREPARE_BUF has
-    /// prepared it.
+    /// Prepares a buffer whose request is being queued. Does nothing if PREPARE_BUF has prepared the buffer.
     ///
     /// # Errors
     /// [`Error::QueueError`] (EIO), [`Invalid::State`] (EINVAL) for a buffer in no request, and the
@@ -129,12 +126,12 @@ impl<M: MemOps> Session<'_, M> {
         entry.prepared = prepared.is_ok();
         let buffer = self.queue.buffer_mut(index)?;
         buffer.state = BufferState::InRequest;
-        // A value was popped above, so there is room.
+        // `in_request` has room, because an entry was popped above.
         buffer.in_request.push_back(entry);
         prepared
     }
 
-    /// Prepares the buffer, and keeps the references in `wanted` for another attempt.
+    /// Prepares the buffer with cloned references, so that `wanted` still has its own for another attempt.
     fn prepare_again(&mut self, wanted: &mut QueueBuffer<M>) -> Result<(), Error> {
         let mut spare = QueueBuffer::new(wanted.index, wanted.memory);
         let cloned = clone_references(self.mem, wanted, &mut spare);
@@ -182,7 +179,7 @@ impl<M: MemOps> Session<'_, M> {
         entry.wanted.release(self.mem);
     }
 
-    /// Returns a buffer to the program when its request is emptied or freed. It stays prepared if
+    /// Returns a buffer to the program when its request is emptied or freed. The buffer stays prepared if
     /// PREPARE_BUF has prepared it.
     pub fn req_release(&mut self, index: u32) {
         self.req_unprepare(index);

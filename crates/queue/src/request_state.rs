@@ -1,16 +1,16 @@
 //! The state of a media request, without its buffers.
 
-/// The host's identifier of a request.
+/// The host's identifier of a media request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// State of a request.
+/// State of a media request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RequestState {
     /// Idle: buffers may be added.
     #[default]
     Idle,
-    /// Being checked, so that queueing it cannot fail.
+    /// Being checked, so that queueing the request cannot fail.
     Validating,
     /// Its buffers are queued.
     Queued,

@@ -1,4 +1,4 @@
-//! One or more calls on a queue, with its memory and its device.
+//! The context of one or more calls on a queue: its memory and its device.
 
 use crate::{BufferInfo, Driver, Error, Memory, Queue};
 use core::fmt;
@@ -7,16 +7,16 @@ use vb3_plane::MemOps;
 /// The driver of a queue whose memory is `M`.
 pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a;
 
-/// A queue with the memory of its planes and the driver of its device, as every call that changes
-/// something needs. It borrows the queue and the driver exclusively. Sessions of other queues use
-/// the same memory at the same time.
+/// A queue, the memory of its planes and the driver of its device, as calls that change the queue need them.
+/// It borrows the queue and the driver exclusively. Sessions of other queues use the same memory at the same
+/// time.
 ///
-/// A host makes one for a call, or for several in a row, while it holds its lock around the queue.
-/// A session is three references.
+/// A host makes a session for one call, or for several in a row, while it holds its lock around the queue. A
+/// session is three references.
 ///
 /// # Context
-/// A session stays within one call of the host and in its thread: it need not be `Send` or `Sync`.
-/// Its methods may sleep if the memory or the driver does; none waits for a buffer.
+/// A session stays within one call of the host and in its thread: it need not be `Send` or `Sync`. Its
+/// methods may sleep if the memory or the driver does; no method waits for a buffer.
 pub struct Session<'a, M: MemOps> {
     pub(crate) queue: &'a mut Queue<M>,
     pub(crate) mem: &'a M,
@@ -32,8 +32,8 @@ impl<M: MemOps> fmt::Debug for Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns a session of the queue with its memory and driver. As long as the queue has buffers,
-    /// these must stay the same.
+    /// Returns a session of the queue with its memory and driver. As long as the queue has buffers, every
+    /// session must have the same memory and driver.
     pub fn session<'a>(
         &'a mut self,
         mem: &'a M,

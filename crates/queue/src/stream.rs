@@ -40,9 +40,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Passes all queued buffers, up to the first that waits for a fence, to the driver and starts
-    /// it. If it cannot start, the buffers are queued as before, and tokens that it kept become
-    /// stale.
+    /// Passes queued buffers, up to the first that waits for a fence, to the driver and starts it. If the
+    /// driver cannot start, the buffers are queued as before, and tokens that the driver kept become stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let ready = self.ready_count();
         for place in 0..ready {
@@ -52,7 +51,7 @@ impl<M: MemOps> Session<'_, M> {
             let token = self.activate(index)?;
             self.driver.buf_queue(token);
         }
-        // CAST: at most as many as there are buffers.
+        // CAST: `ready` is at most the number of buffers.
         match self.driver.start_streaming(ready as u32) {
             Ok(()) => {
                 self.queue.queued.drain(..ready);
@@ -77,8 +76,8 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Ends streaming and returns all buffers to the program, even if the queue did not stream.
-    /// Clears a device's error and the end of the stream. Tokens become stale.
+    /// Ends streaming and returns all buffers to the program, even if the queue did not stream. Clears a
+    /// device's error and the mark of the last buffer. Tokens become stale.
     ///
     /// # Errors
     /// EBUSY: file I/O is active.
@@ -90,7 +89,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Any state → Dequeued.
+    /// Moves every buffer to Dequeued, from any state.
     pub(crate) fn cancel(&mut self) {
         if core::mem::take(&mut self.queue.started) {
             self.driver.stop_streaming();
@@ -126,8 +125,8 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Records that the device has failed (`vb2_queue_error`). Nothing can be queued, prepared or
-    /// dequeued until the stream is ended. Counts as an event, so that waiting callers check again.
+    /// Records that the device has failed (`vb2_queue_error`). No buffer can be queued, prepared or dequeued
+    /// until the stream is ended. Counts as an event, so that waiting callers check again.
     pub fn set_error(&mut self) {
         self.error = true;
         self.ownership.note_event();

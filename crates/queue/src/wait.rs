@@ -8,9 +8,9 @@ use vb3_plane::MemOps;
 
 /// A caller that sleeps in DQBUF, read() or write().
 ///
-/// While it exists, no other caller may dequeue, and REQBUFS cannot replace buffers. Dropping it ends
-/// the wait. The host drops it before it repeats the call, or when the caller abandons the call (a
-/// signal, a timeout, the end of a process).
+/// While it exists, no other caller may dequeue, and REQBUFS cannot replace buffers. Dropping it ends the
+/// wait. The host drops it before it repeats the call, or when the caller abandons the call (for example
+/// because of a signal or a timeout).
 ///
 /// # Context
 /// `Send` and `Sync`. Its methods may run in any context and need no access to the queue.
@@ -22,8 +22,8 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Returns whether the caller must repeat its call. Since the wait began, a buffer was finished or
-    /// its token dropped, the device failed, or streaming ended. Once true, it stays true.
+    /// Returns whether the caller must repeat its call. Since the wait began, a buffer was finished or its
+    /// token was dropped, the device failed, or streaming ended. Once true, it stays true.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let shared = &*self.ownership;
@@ -49,8 +49,8 @@ impl fmt::Debug for Wait {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Begins the wait of a caller that got [`Error::WouldBlock`]. The host calls it before it unlocks
-    /// the queue, and sleeps afterwards.
+    /// Begins the wait of a caller that got [`Error::WouldBlock`]. The host calls this before it unlocks the
+    /// queue and sleeps.
     ///
     /// # Errors
     /// [`Busy::Waiting`] (EBUSY): another caller waits.

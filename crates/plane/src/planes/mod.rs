@@ -44,7 +44,8 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Whether contiguous planes are placed at first use, and move if another device needs that. Needs [`Planes::set_placer`].
+    /// Whether contiguous planes are placed at first use, and move if another device needs that.
+    /// Needs [`Planes::set_placer`].
     pub lazy: bool,
 }
 

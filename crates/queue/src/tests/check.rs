@@ -1,4 +1,4 @@
-//! Rules that hold at any moment.
+//! Checks of rules that always hold, and helpers that make calls.
 
 use super::Bench;
 use super::fake::{FakeMem, Kind, done};
@@ -9,7 +9,7 @@ use crate::{
     QueueBuffer, Stale,
 };
 
-/// An MMAP buffer whose planes are full.
+/// Makes a QBUF of an MMAP buffer whose planes are full.
 pub(crate) fn mmap_buffer(index: u32, planes: usize) -> QueueBuffer<FakeMem> {
     let mut request = QueueBuffer::new(index, Memory::Mmap);
     for _ in 0..planes {
@@ -19,8 +19,8 @@ pub(crate) fn mmap_buffer(index: u32, planes: usize) -> QueueBuffer<FakeMem> {
 }
 
 impl Bench {
-    /// A buffer as a program queues it: full planes of the queue's memory model; DMABUF gets a
-    /// new dma-buf of the right size for each plane.
+    /// Makes a QBUF of full planes with the queue's memory model. For DMABUF, each plane gets a new dma-buf
+    /// of the right size.
     pub(crate) fn request(&mut self, index: u32) -> QueueBuffer<FakeMem> {
         let memory = self.queue.memory().unwrap_or(Memory::Mmap);
         let sizes = match self.queue.buffer(index) {
@@ -54,7 +54,7 @@ impl Bench {
         request
     }
 
-    /// One plane in a dma-buf.
+    /// Makes a QBUF of one plane in a dma-buf.
     pub(crate) fn dmabuf(
         &mut self,
         index: u32,
@@ -135,7 +135,7 @@ impl Bench {
         self.session().querybuf(index)
     }
 
-    /// Completes the oldest token.
+    /// Completes the oldest token with this completion.
     pub(crate) fn complete(&mut self, completion: Completion) -> Result<(), Stale> {
         let token = self.driver.tokens.remove(0);
         let result = self.session().complete(token, completion);
@@ -143,7 +143,7 @@ impl Bench {
         result
     }
 
-    /// Completes the oldest token as done.
+    /// Completes the oldest token without an error.
     pub(crate) fn frame(&mut self) {
         self.complete(done()).unwrap();
     }

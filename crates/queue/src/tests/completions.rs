@@ -63,7 +63,7 @@ fn types_say_which_threads_they_may_visit() {
         crate::Requests,
         crate::TimestampKind,
     )>();
-    // `Session` borrows a driver for one call, and stays with the thread that makes it.
+    // A `Session` borrows a driver for one call, and stays with the thread of the call.
     any_thread::<(
         crate::BoundBuffer,
         crate::Interest,
@@ -131,7 +131,7 @@ fn a_wait_is_over_whatever_ends_it() {
     }
 }
 
-/// The window between EAGAIN and the wait.
+/// The wake-up comes between EAGAIN and the wait.
 #[test]
 fn wake_before_the_wait_is_not_missed() {
     let mut b = streaming(QueueType::Capture, 2);

@@ -1,4 +1,4 @@
-//! Where new buffers go, and what makes a queue busy.
+//! Tests the indices of new buffers, and which states make a queue busy.
 
 use super::fake::SIZE;
 use super::std::vec;
@@ -21,10 +21,10 @@ fn first_fitting_or_largest_hole_is_taken() {
     b.remove(5, 3).unwrap();
     b.remove(10, 2).unwrap();
     b.remove(20, 3).unwrap();
-    // {2}, {5,6,7}, {10,11}, {20,21,22}
+    // Free indices: {2}, {5,6,7}, {10,11}, {20,21,22}
     let two = create(&mut b, 2).unwrap();
     assert_eq!((two.first_index, two.count), (5, 2));
-    // {2}, {7}, {10,11}, {20,21,22}
+    // Free indices: {2}, {7}, {10,11}, {20,21,22}
     let many = create(&mut b, 9).unwrap();
     assert_eq!((many.first_index, many.count), (20, 3));
     let one = create(&mut b, 1).unwrap();
@@ -147,7 +147,7 @@ fn ten_thousand_buffers_are_only_numbers() {
     b.finish();
 }
 
-/// A queue that takes all buffers of a call or none.
+/// Makes a queue with admission: a call makes all buffers or none.
 fn admitting(queue_type: QueueType) -> Bench {
     Bench::with(queue_type, |config| config.admission = true)
 }
@@ -172,9 +172,9 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
         b.check();
         assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
         assert!(!b.queue.is_busy());
-        // As many as there is room for.
+        // Memory has room for exactly five buffers.
         assert_eq!(b.reqbufs(Memory::Mmap, 5), Ok(5));
-        // More buffers: the existing ones stay.
+        // If CREATE_BUFS fails, the existing buffers stay.
         let refused = Error::NoMemory {
             wanted: 2,
             found: 1,
@@ -206,10 +206,10 @@ fn admission_places_all_buffers_before_use() {
     assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
     b.mem.get().places = Some(4);
     assert_eq!(b.reqbufs(Memory::Mmap, 2), Ok(2));
-    // The queue does not allocate memory of programs or exporters.
+    // Memory of programs or exporters needs no admission, because the queue does not allocate it.
     assert_eq!(b.reqbufs(Memory::DmaBuf, 8), Ok(8));
     b.finish();
-    // Without, places are found as buffers are used.
+    // Without admission, buffers are placed as they are used.
     let mut b = Bench::new(QueueType::Capture);
     b.mem.get().places = Some(0);
     assert_eq!(b.reqbufs(Memory::Mmap, 3), Ok(3));

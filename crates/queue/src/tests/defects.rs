@@ -1,4 +1,4 @@
-//! Misbehaviour that stock kernels were seen to have, and this queue has not.
+//! Defects of stock kernels that this queue must not have.
 
 use super::calls::{EBUSY, EFAULT, EINVAL, seen};
 use super::check::mmap_buffer;
@@ -10,7 +10,7 @@ use crate::{
     QueueBuffer, QueueType,
 };
 
-/// Three planes in three dma-bufs; those of `small` are too small for their lengths.
+/// Makes three planes in three dma-bufs; those of `small` are too small for their lengths.
 fn three(b: &mut Bench, index: u32, small: &[usize]) -> QueueBuffer<FakeMem> {
     let mut request = QueueBuffer::new(index, Memory::DmaBuf);
     for plane in 0..3 {
@@ -52,7 +52,7 @@ fn defect_01_a_failing_plane_leaks_no_dmabuf() {
 
 #[test]
 fn defect_01_no_refusal_keeps_a_reference() {
-    // Attach and map faults at each of the planes.
+    // Attach or map fails at each of the planes.
     for nth in 0..6 {
         let mut b = Bench::new(QueueType::Capture);
         b.driver.sizes = vec![SIZE; 3];
@@ -63,7 +63,7 @@ fn defect_01_no_refusal_keeps_a_reference() {
         assert_eq!((b.mem.live_references(), b.mem.live_planes()), (0, 0));
         b.finish();
     }
-    // Refusals before anything is attached.
+    // QBUF fails before any plane is attached.
     let mut b = Bench::new(QueueType::Output);
     b.driver.sizes = vec![SIZE; 3];
     b.reqbufs(Memory::DmaBuf, 2).unwrap();
@@ -84,7 +84,7 @@ fn defect_01_no_refusal_keeps_a_reference() {
         b.prepare_as(request).unwrap_err();
         assert_eq!(b.mem.live_references(), 0);
     }
-    // A buffer that is queued already, and one that is prepared.
+    // QBUF of a buffer that is already queued, and of one that is prepared.
     let request = three(&mut b, 0, &[]);
     b.prepare_as(request).unwrap();
     let request = three(&mut b, 0, &[]);
@@ -220,7 +220,7 @@ fn defect_17_removing_all_buffers_frees_the_queue() {
 #[test]
 fn defect_18_early_failures_balance_init_and_cleanup() {
     for queue_type in BOTH {
-        // Too short a length, on a buffer that has memory.
+        // Too short a length for a buffer that has memory.
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::UserPtr, 2).unwrap();
         b.qbuf(0).unwrap();
@@ -234,7 +234,7 @@ fn defect_18_early_failures_balance_init_and_cleanup() {
             (1, 0)
         );
         b.streamoff().unwrap();
-        // A bad address: the old memory is gone, and the driver knows.
+        // A bad address: the old memory is released, after `buf_cleanup`.
         let mut request = b.request(0);
         request.planes[0].as_mut().unwrap().source = PlaneSource::UserPtr { user: 0, addr: 0 };
         assert_eq!(seen(b.qbuf_as(request)), EFAULT);
@@ -260,7 +260,7 @@ fn defect_18_early_failures_balance_init_and_cleanup() {
             (b.driver.called("buf_init"), b.driver.called("buf_cleanup")),
             (1, 0)
         );
-        // buf_init itself fails.
+        // This time, buf_init itself fails.
         b.driver.fail.insert("buf_init", 12);
         assert_eq!(seen(b.qbuf(0)), -12);
         assert_eq!(
@@ -291,7 +291,7 @@ fn defect_20_a_hint_lasts_for_one_qbuf() {
             let skips = core::mem::take(&mut b.mem.get().skips);
             assert_eq!(skips, [("prepare", hints), ("finish", hints)]);
         }
-        // PREPARE_BUF's hint for the way back does not outlive a QBUF without.
+        // A QBUF without hints clears the hints that PREPARE_BUF stored for `finish`.
         let mut request = b.request(0);
         request.hints = HintSkip::all();
         b.prepare_as(request).unwrap();
@@ -324,7 +324,7 @@ fn defect_20_hints_count_only_where_they_are_allowed() {
     }
 }
 
-/// Rows OD1 to OD7.
+/// Covers rows OD1 to OD7 of the table.
 #[test]
 fn defect_n1_payload_is_checked_against_its_memory() {
     let mut b = Bench::new(QueueType::Output);
@@ -363,7 +363,7 @@ fn defect_n1_payload_is_checked_against_its_memory() {
         SIZE * 4,
         "OD7"
     );
-    // After memory was lost by a failure.
+    // The buffer lost its memory in a failed QBUF.
     let small = b.mem.get().new_object(4096);
     assert_eq!(seen(try_queue(&mut b, 1, Some(small), SIZE, SIZE)), EFAULT);
     assert_eq!(seen(try_queue(&mut b, 1, Some(large), 0, SIZE * 4)), 0);

@@ -1,4 +1,4 @@
-//! Every error has an errno that is one, and a sentence.
+//! Tests that every error has a valid errno and a sentence.
 
 use super::std::string::ToString;
 use crate::{

@@ -1,4 +1,4 @@
-//! A memory and a driver that keep books, and fail on demand.
+//! A memory and a driver that record their calls, and fail on demand.
 
 use super::std::cell::{RefCell, RefMut};
 use super::std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 pub(crate) struct Record {
     pub(crate) kind: Kind,
     pub(crate) device_owned: bool,
-    /// Its driver has it.
+    /// Whether its driver's access has begun and not ended.
     pub(crate) accessed: bool,
     pub(crate) bytes: Vec<u8>,
     pub(crate) extra_users: u32,
@@ -42,12 +42,12 @@ pub(crate) struct FakeBuf {
     reference: u64,
 }
 
-/// A memory that queues share.
+/// A fake memory that queues share.
 #[derive(Default, Debug)]
 pub(crate) struct FakeMem(RefCell<Books>);
 
 impl FakeMem {
-    /// Its books.
+    /// Borrows its records.
     pub(crate) fn get(&self) -> RefMut<'_, Books> {
         self.0.borrow_mut()
     }
@@ -72,31 +72,31 @@ impl FakeMem {
     }
 }
 
-/// The calls of the memory, by name.
+/// Records of the memory: its planes, references and calls by name.
 #[derive(Default, Debug)]
 pub(crate) struct Books {
     pub(crate) planes: BTreeMap<u64, Record>,
-    /// References to dma-bufs: which object.
+    /// The dma-buf of each reference.
     references: BTreeMap<u64, u32>,
     /// Bytes of each dma-buf.
     pub(crate) objects: BTreeMap<u32, u64>,
-    /// The current address space of the program: memory taken earlier is another.
+    /// Number of the program's current address space. Memory pinned from an earlier one is out of date.
     pub(crate) address_space: u32,
     pub(crate) bad_address: Option<u64>,
     pub(crate) no_userptr: bool,
-    /// Fails the call with this many before it.
+    /// Lets this many calls succeed; the next one fails.
     pub(crate) fail_in: Option<u64>,
     pub(crate) failed: bool,
     pub(crate) calls: BTreeMap<&'static str, u64>,
-    /// The skips that `prepare` and `finish` were given.
+    /// The hints that `prepare` and `finish` received.
     pub(crate) skips: Vec<(&'static str, HintSkip)>,
     pub(crate) violations: Vec<String>,
-    /// How accesses ended, in order.
+    /// Outcomes of the accesses that ended, in order.
     pub(crate) outcomes: Vec<FenceOutcome>,
-    /// Planes with fences that are pending.
+    /// Planes with pending imported fences.
     pub(crate) held_back: BTreeSet<u64>,
     pub(crate) max_alloc: Option<usize>,
-    /// How many more planes there is a place for.
+    /// Number of planes that can still be placed; `None` for no limit.
     pub(crate) places: Option<u32>,
     next: u64,
 }
@@ -131,14 +131,14 @@ impl Books {
         }
     }
 
-    /// A new dma-buf of the program; the program's reference is not counted.
+    /// Makes a dma-buf of the program. The program's own reference is not counted.
     pub(crate) fn new_object(&mut self, bytes: u64) -> u32 {
         let object = u32::try_from(self.objects.len()).unwrap() + 1;
         self.objects.insert(object, bytes);
         object
     }
 
-    /// A reference as a front end makes one from a descriptor.
+    /// Makes a reference, as a front end does from a descriptor.
     pub(crate) fn reference(&mut self, object: u32) -> FakeBuf {
         let reference = self.id();
         self.references.insert(reference, object);
@@ -436,7 +436,7 @@ impl MemOps for FakeMem {
     }
 }
 
-/// A driver that keeps its tokens until told otherwise.
+/// A fake driver that keeps its tokens until a test completes them.
 #[derive(Debug)]
 pub(crate) struct FakeDriver {
     pub(crate) sizes: Vec<u64>,
@@ -444,19 +444,19 @@ pub(crate) struct FakeDriver {
     /// Errors to return, by callback name, once each.
     pub(crate) fail: BTreeMap<&'static str, i32>,
     pub(crate) calls: BTreeMap<&'static str, u64>,
-    /// What `buf_prepare` saw last: lengths, payloads.
+    /// Lengths and payloads at the last `buf_prepare`.
     pub(crate) seen: (Vec<u64>, Vec<u64>),
-    /// CAPTURE: the payload it sets.
+    /// CAPTURE: the payload that `buf_prepare` sets.
     pub(crate) capture_payload: Option<u64>,
-    /// OUTPUT: refuses other payloads, as vivid does.
+    /// OUTPUT: the only payload that `buf_prepare` accepts, as vivid does.
     pub(crate) wants_payload: Option<u64>,
-    /// Keeps its tokens where it should drop them.
+    /// Keeps its tokens in calls that should drop them.
     pub(crate) keeps_tokens: bool,
-    /// Drops tokens at once.
+    /// Drops each token in `buf_queue`.
     pub(crate) drops_tokens: bool,
     pub(crate) least_buffers: u32,
     pub(crate) given_at_start: u32,
-    /// Buffers that have memory, and prepared ones.
+    /// Calls of `buf_init` without `buf_cleanup`, for each buffer.
     pub(crate) initialised: BTreeMap<u32, i32>,
     pub(crate) prepared: BTreeMap<u32, i32>,
     pub(crate) streaming: bool,
@@ -464,7 +464,7 @@ pub(crate) struct FakeDriver {
     pub(crate) requests_complete: Vec<(u32, RequestId)>,
     /// CAPTURE: the data offset that `buf_prepare` sets.
     pub(crate) capture_offset: Option<u64>,
-    /// The device of each plane, by number.
+    /// Number of the device of each plane, for `queue_setup`.
     pub(crate) alloc_devs: Vec<u32>,
 }
 
@@ -622,7 +622,7 @@ impl Driver for FakeDriver {
     }
 }
 
-/// A completion with all fields set.
+/// Makes a completion with all fields set.
 pub(crate) fn done() -> Completion {
     Completion {
         timestamp_ns: Some(1_000),

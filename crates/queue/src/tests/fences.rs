@@ -1,4 +1,4 @@
-//! Fences of a device's accesses, and buffers that wait for the accesses of others.
+//! Tests fences of a device's accesses, and buffers that wait for imported fences.
 
 use super::fake::done;
 use super::std::vec::Vec;
@@ -16,7 +16,7 @@ fn streaming(queue_type: QueueType) -> Bench {
     b
 }
 
-/// The plane of a buffer, in the memory's books.
+/// Returns the memory's number of a buffer's plane.
 fn plane(b: &Bench, index: usize) -> u64 {
     *b.mem.get().planes.keys().nth(index).unwrap()
 }
@@ -90,7 +90,7 @@ fn failed_device_ends_accesses_but_keeps_buffers() {
     b.session().complete(token, done()).unwrap();
     b.streamoff().unwrap();
     assert_eq!(b.mem.get().outcomes.len(), 1);
-    // A second failure is reported again.
+    // A second failure ends fences again.
     b.streamon().unwrap();
     b.qbuf(1).unwrap();
     b.queue.set_error();

@@ -10,7 +10,7 @@ use crate::{
     Readiness, Sink, Source, TimestampKind,
 };
 
-/// A program's memory; `good` bytes of it are there.
+/// A program's memory, of which only the first `good` bytes can be accessed.
 struct User {
     bytes: Vec<u8>,
     good: usize,
@@ -71,7 +71,7 @@ fn transfer(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
     }
 }
 
-/// The device captures a frame full of `value`.
+/// Lets the device capture a frame full of `value`.
 fn capture(b: &mut Bench, value: u8, payload: u64) {
     let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
     b.mem.get().bytes_at(cookie).fill(value);
@@ -287,7 +287,7 @@ fn a_write_that_cannot_be_queued_counts_for_nothing() {
     );
     b.finish();
 
-    // The driver cannot start: the buffer must not stay prepared with its old payload.
+    // If the driver cannot start, the buffer must not stay prepared with its old payload.
     let mut b = Bench::with(QueueType::Output, |c| {
         c.min_queued_buffers = 1;
         c.fileio_write_immediately = true;

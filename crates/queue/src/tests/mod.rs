@@ -23,20 +23,20 @@ mod tokens;
 use crate::{Coherency, Config, Memory, Queue, QueueType, Session, Wait};
 use fake::{FakeDriver, FakeMem};
 
-/// A queue with its surroundings.
+/// A queue with a fake memory and a fake driver.
 pub(crate) struct Bench {
     pub(crate) mem: FakeMem,
     pub(crate) driver: FakeDriver,
     pub(crate) queue: Queue<FakeMem>,
-    /// dma-buf references that the test itself holds.
+    /// dma-buf references that the test itself owns.
     pub(crate) foreign_references: usize,
-    /// The caller that sleeps.
+    /// The wait of the caller that sleeps.
     pub(crate) wait: Option<Wait>,
     seen_events: u64,
 }
 
 impl Bench {
-    /// One plane of 0x1c200 bytes (115 200, no whole number of pages); everything offered.
+    /// Makes a queue that offers everything, for one plane of 0x1c200 bytes (115 200, not whole pages).
     pub(crate) fn new(queue_type: QueueType) -> Self {
         Self::with(queue_type, |_| {})
     }
@@ -55,23 +55,23 @@ impl Bench {
         }
     }
 
-    /// What every call needs.
+    /// Makes a session for one call.
     pub(crate) fn session(&mut self) -> Session<'_, FakeMem> {
         self.queue.session(&self.mem, &mut self.driver)
     }
 
-    /// A caller goes to sleep.
+    /// Begins a caller's wait.
     pub(crate) fn begin_wait(&mut self) -> Result<(), crate::Error> {
         self.wait = Some(self.queue.wait()?);
         Ok(())
     }
 
-    /// The caller that sleeps wakes.
+    /// Ends the caller's wait.
     pub(crate) fn end_wait(&mut self) {
         self.wait = None;
     }
 
-    /// Whether something happened since the last call.
+    /// Returns whether an event occurred since the last call.
     pub(crate) fn take_wake(&mut self) -> bool {
         let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
         seen != self.seen_events
@@ -83,7 +83,7 @@ impl Bench {
             .map(|a| a.count)
     }
 
-    /// Releases everything and insists that nothing is left.
+    /// Releases everything and asserts that nothing is left.
     pub(crate) fn finish(mut self) {
         self.session().release();
         self.check();

@@ -17,7 +17,7 @@ const MINE: Pieces = Pieces {
 };
 const OTHER: Pieces = Pieces { call: 8, ..MINE };
 
-/// What one piece moves; of memory that is there, and has been fetched, or not.
+/// The program's memory of one piece: `bad` cannot be accessed, `absent` has not been fetched.
 #[derive(Default)]
 struct Piece {
     bytes: Vec<u8>,
@@ -75,7 +75,7 @@ fn pattern(value: u8, from: u64, to: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Reads on to the end; the bytes, and the most of a piece.
+/// Reads on to the end. Returns all bytes, and the length of the longest piece.
 fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
     let (mut all, mut most) = (first, 0);
     loop {
@@ -188,7 +188,7 @@ fn a_write_in_pieces_is_one_buffer() {
             c.min_reqbufs_allocation = 2;
             c.fileio_write_immediately = immediately;
         });
-        // A whole buffer; where each write() is one, less than that.
+        // A whole buffer; fewer bytes if the queue queues a buffer after every write().
         let len = if immediately { SIZE - 5 } else { SIZE };
         let piece = |at: u64| Piece {
             bytes: pattern(3, at, len.min(at + PIECE_BYTES)),
@@ -230,7 +230,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
     let failed = b.session().resume_write(&mut piece, 77, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
     assert!(b.queue.transfer_under_way().is_none() && b.driver.tokens.is_empty());
-    // A first piece that is not there leaves nothing under way, either.
+    // A first piece that has not been fetched starts no transfer, either.
     piece.absent = true;
     let failed = b.session().begin_write(&mut piece, SIZE, 77, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
@@ -254,7 +254,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
     b.finish();
 }
 
-/// Memory that is there at once.
+/// A program's memory that needs no fetching.
 struct User(Vec<u8>);
 
 impl Source for User {

@@ -11,11 +11,11 @@ use crate::{
     Memory, Queue, QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
 };
 
-/// Queues that take requests, and requests by number.
+/// Queues that accept media requests, and the requests by number.
 struct Lab {
     queues: Vec<Bench>,
     requests: Vec<Request>,
-    /// Calls for the buffers of requests.
+    /// The calls that requests made, each with the number of its queue.
     story: Vec<(&'static str, u64)>,
 }
 
@@ -87,7 +87,7 @@ impl Lab {
         made
     }
 
-    /// QBUF with a request.
+    /// QBUF with a media request.
     fn put(&mut self, queue: usize, index: u32, request: usize) -> Result<BufferInfo, Error> {
         self.put_as(queue, mmap_buffer(index, 1), Some(request))
     }
@@ -114,7 +114,7 @@ impl Lab {
         result
     }
 
-    /// Tells requests of the buffers that left them.
+    /// Removes the buffers that have left their requests from these requests.
     fn unbind_finished(&mut self) {
         for (queue, bench) in (0..).zip(&mut self.queues) {
             for (index, request) in bench.driver.requests_complete.drain(..) {
@@ -172,7 +172,7 @@ fn a_request_goes_its_way() {
     lab.finish();
 }
 
-/// The rows measured on stock kernels, where the request mode is optional.
+/// Covers the rows measured on stock kernels, where media requests are optional.
 #[test]
 fn rows_of_requests() {
     let mut lab = Lab::new(1, 3, Requests::Optional);
@@ -182,7 +182,7 @@ fn rows_of_requests() {
     assert_eq!(seen(lab.queues[0].qbuf(0)), -16, "the same one");
     assert_eq!(seen(lab.queues[0].prepare(0)), -22, "RQ5");
     assert_eq!(seen(lab.queues[0].remove(0, 1)), -16, "RQ6");
-    // Linux takes it, and warns when the request completes.
+    // Linux accepts a second buffer, and warns when the request completes.
     assert_eq!(
         lab.put(0, 1, 0),
         Err(Busy::RequestHasBuffer { index: 0 }.into()),
@@ -325,7 +325,7 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
         lab.put_as(queue, wanted, Some(0)).unwrap();
         assert_eq!(lab.queues[queue].mem.live_references(), 1);
     }
-    // The second cannot be attached; the first keeps what it names, to be tried again.
+    // The second buffer cannot be attached. The first keeps its dma-buf reference for another attempt.
     lab.queues[1].mem.get().fail_in = Some(1);
     assert_eq!(seen(lab.enqueue(0)), -12);
     assert_eq!(lab.queues[1].mem.live_references(), 1);
@@ -336,7 +336,7 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
     }
     lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete);
-    // In a request that goes without being queued.
+    // The request is emptied without having been queued.
     lab.reinit(0).unwrap();
     let bench = &mut lab.queues[0];
     let object = bench.mem.get().new_object(SIZE);
@@ -381,7 +381,7 @@ fn device_error_refuses_request_queueing() {
     lab.finish();
 }
 
-/// Checks the rules between requests and queues.
+/// Checks that requests and queues agree about the buffers in requests.
 fn check_bonds(lab: &mut Lab) {
     use super::std::collections::BTreeSet;
     let mut named = BTreeSet::new();
@@ -459,7 +459,7 @@ fn whatever_is_called_in_whatever_order() {
                 }
                 _ => drop(bench.dqbuf()),
             }
-            // Tokens that were dropped are noticed with the next call.
+            // Each queue notices dropped tokens at its next call.
             for bench in &mut lab.queues {
                 bench.session().reap();
             }

@@ -1,4 +1,4 @@
-//! State transitions, and what start, stop and errors do to buffers.
+//! Tests state transitions, and the effects of start, stop and errors on buffers.
 
 use super::calls::{EAGAIN, EINVAL, ENXIO, seen};
 use super::fake::done;
@@ -100,7 +100,7 @@ fn streamoff_cancels_without_streaming() {
     b.finish();
 }
 
-/// Rows MQ1 to MQ12.
+/// Covers rows MQ1 to MQ12 of the table.
 #[test]
 fn the_driver_starts_when_enough_is_queued() {
     for queue_type in BOTH {

@@ -29,7 +29,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The program's side: bytes numbered on, and a place where its memory ends.
+/// The program's side: a sequence of numbered bytes, and the end of the accessible memory.
 struct Program {
     next: u8,
     got: Vec<u8>,
@@ -68,9 +68,9 @@ impl Source for Program {
 struct Run {
     bench: Bench,
     program: Program,
-    /// The next byte the device makes or expects.
+    /// The next byte that the device makes or expects.
     device_next: u8,
-    /// Bytes that went in and must come out.
+    /// Number of bytes that went in and must come out.
     accepted: u64,
     delivered: u64,
     output: bool,
@@ -146,7 +146,7 @@ impl Run {
         }
     }
 
-    /// The device shows or captures one buffer.
+    /// Lets the device show or capture one buffer.
     fn device(&mut self, payload: u64, drops: bool) {
         if self.bench.driver.tokens.is_empty() {
             return;
@@ -185,7 +185,7 @@ impl Run {
         self.bench.session().complete(token, completion).unwrap();
     }
 
-    /// Lets everything through and counts.
+    /// Processes all remaining bytes and compares the counts.
     fn finish(mut self) {
         for _ in 0..20 {
             if self.output {

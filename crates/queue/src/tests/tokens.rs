@@ -1,4 +1,4 @@
-//! Ownership as a value: what a token can do, and when it cannot.
+//! Tests what a token allows, and when it is stale.
 
 use super::check::mmap_buffer;
 use super::fake::done;
@@ -165,8 +165,8 @@ fn every_end_of_ownership_raises_the_epoch() {
     b.finish();
 }
 
-/// What happens when one thread drops a token while another takes its buffer back and gives it
-/// out again: the index is to be listed once.
+/// One thread drops a token while another takes its buffer back and queues it again. The index must be listed
+/// once.
 #[test]
 fn repeatedly_dropped_index_is_listed_once() {
     let ownership = Ownership::new(4).unwrap();
@@ -246,7 +246,7 @@ fn tokens_may_be_dropped_by_other_threads() {
         thread::scope(|s| {
             s.spawn(|| drop(tokens));
             s.spawn(|| drop(half));
-            // Dequeues while they drop.
+            // Dequeues while the other threads drop tokens.
             while seen < 64 {
                 match b.session().dqbuf(8) {
                     Ok(info) => {

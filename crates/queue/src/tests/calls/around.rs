@@ -1,4 +1,4 @@
-//! Several planes, mapping and exporting, poll, streaming, file I/O.
+//! Tests several planes, mapping and exporting, poll, streaming, file I/O.
 
 use super::*;
 

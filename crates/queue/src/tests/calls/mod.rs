@@ -1,7 +1,6 @@
-//! Every call with every errno, in the order of the calls. The names of rows are those of the
-//! table measured on stock kernels (capture, output; negative is an errno, otherwise a count);
-//! rows with a `+` are not in that table. Rows that are about ioctl numbers, file handles or
-//! descriptors belong to the layers above.
+//! Tests every call with every errno, in the order of the calls. The names of rows are those of the table
+//! measured on stock kernels (capture, output; negative is an errno, otherwise a count); rows with a `+` are
+//! not in that table. Rows about ioctl numbers, file handles or descriptors belong to the layers above.
 
 mod around;
 mod making;
@@ -29,7 +28,7 @@ pub(in crate::tests) const ENXIO: i32 = -6;
 
 type Row = (&'static str, (i32, i32), fn(&mut Bench) -> i32);
 
-/// The program's view.
+/// Converts a result to the program's view: 0, or a negative errno.
 pub(in crate::tests) fn seen<T>(result: Result<T, Error>) -> i32 {
     result.map_or_else(|e| -e.errno(), |_| 0)
 }
@@ -38,8 +37,8 @@ fn count(result: Result<u32, Error>) -> i32 {
     result.map_or_else(|e| -e.errno(), |n| i32::try_from(n).unwrap())
 }
 
-/// Runs each row on a fresh queue of each type, like vivid's: at least two buffers, at most 64
-/// for capture and 32 for output.
+/// Runs each row on a fresh queue of each type, configured like vivid's: at least two buffers, at most 64 for
+/// capture and 32 for output.
 fn run(rows: &[Row]) {
     for (id, expected, row) in rows {
         for queue_type in BOTH {

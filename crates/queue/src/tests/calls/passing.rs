@@ -1,4 +1,4 @@
-//! PREPARE_BUF, QBUF, DQBUF, with memory of every model.
+//! Tests PREPARE_BUF, QBUF, DQBUF, with every memory model.
 
 use super::*;
 
