@@ -142,7 +142,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` for length zero or memory that another driver makes. `NoMemory` (ENOMEM) with the shortage,
     /// also for a length that overflows when rounded to pages.
-    // Into its caller, who knows where it is to lie: it is large, and would be copied there.
+    // Inlined because the result is large: the caller knows its destination, which saves a copy.
     #[inline(always)]
     pub fn allocate<W: Observer<O>>(
         cx: &Cx<'_, O, W>,
@@ -275,7 +275,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for an offset that is not page-aligned, a length of zero, or a range outside the
     /// memory; `Revoked` (ENODEV).
-    /// the memory; `Revoked` (ENODEV).
     pub fn mmap(&self, ops: &O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
         if self.state.is_revoked() {
             return Err(Error::Revoked);

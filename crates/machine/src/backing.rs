@@ -1,10 +1,10 @@
-//! Where the bytes of memory are that the CPU reaches.
+//! The CPU's store of memory: a memfd, a program's memory or a dma-buf.
 
 use crate::foreign::Foreign;
 use crate::store::Shared;
 use crate::user::{User, UserFault};
 
-/// Why memory was not reached.
+/// The reason why an access did not reach memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Miss {
     /// No memory at this physical address.

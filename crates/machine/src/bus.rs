@@ -49,11 +49,11 @@ impl Machine {
             })
     }
 
-    /// Reads the bytes that `dev` would find if its mapping allowed reading. Nothing is counted or
-    /// traced, since it is no access of the device.
+    /// Reads the bytes that `dev` would find if its mapping allowed reading. Counts and traces nothing,
+    /// because this is no access of the device.
     ///
     /// # Errors
-    /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
+    /// [`BusFault`] if the device can neither read nor write there; `out` may be partly written.
     pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
         let state = self.state.borrow();
         let mut done = 0usize;
@@ -101,15 +101,15 @@ impl Machine {
             })
     }
 
-    /// Runs `act` on memory in place, as `dev` sees it: on the lines of `from` to read and the lines of
-    /// `to` to write. Returns the result of `act`.
+    /// Runs `act` on memory in place: on the lines of `from` to read and the lines of `to` to write, as `dev`
+    /// sees them. Returns the result of `act`.
     ///
-    /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines
-    /// of `from` count as read and those of `to` as written.
+    /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines of
+    /// `from` count as read and those of `to` as written.
     ///
-    /// Returns `None`, without effect, if an access to the lines or between them would fault, or their
-    /// bytes are not contiguous. Also if a program can reach them too (memory with one view, or of a
-    /// program). Also if bytes to write overlap others, or are in memory that is also read.
+    /// Returns `None`, without effect, in these cases. An access to the lines or between them would fault.
+    /// Their bytes are not contiguous. A program can reach them, too (memory with one view, or a program's
+    /// memory). Bytes to write overlap others, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,
@@ -139,11 +139,11 @@ impl Machine {
         Some(done)
     }
 
-    /// Finds the location of spans that `dev` may write, for other processes. After such a write, call
-    /// [`bus_note_written`](Self::bus_note_written).
+    /// Finds the location of spans that `dev` may write, so that another process can write them. After such a
+    /// write, call [`bus_note_written`](Self::bus_note_written).
     ///
-    /// Returns `None` if an access would fault, a span is not contiguous, or the CPU would not see the
-    /// write. Also for memory of a program, another driver or the bounce pool.
+    /// Returns `None` if an access would fault, a span is not contiguous, or the CPU would not see the write.
+    /// Also returns `None` for memory of a program, another driver or the bounce pool.
     pub fn bus_host_spans(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<HostSpan<'_>>> {
         let found = self.state.get_mut().stores(dev, spans, true)?;
         let spans = found.into_iter().map(|(place, object, store)| HostSpan {
@@ -156,10 +156,10 @@ impl Machine {
         Some(spans.collect())
     }
 
-    /// Returns the bytes of spans that `dev` may read, for other threads. They may read them while the
-    /// device owns the memory. [`bus_note_read`](Self::bus_note_read) counts the read.
+    /// Returns the bytes of spans that `dev` may read, so that other threads can read them. They may do so
+    /// while the device owns the memory. [`bus_note_read`](Self::bus_note_read) counts the read.
     ///
-    /// Returns `None` as [`bus_host_spans`](Self::bus_host_spans).
+    /// Returns `None` in the same cases as [`bus_host_spans`](Self::bus_host_spans).
     pub fn bus_shared_bytes(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<SharedBytes>> {
         let found = self.state.get_mut().stores(dev, spans, false)?;
         let bytes = found
@@ -168,8 +168,8 @@ impl Machine {
         Some(bytes.collect())
     }
 
-    /// Counts bytes that were written to a location of [`bus_host_spans`](Self::bus_host_spans), as
-    /// [`bus_write`](Self::bus_write) does.
+    /// Counts bytes that another process wrote, as if [`bus_write`](Self::bus_write) had written them.
+    /// [`bus_host_spans`](Self::bus_host_spans) has returned their location.
     ///
     /// # Errors
     /// [`BusFault`] if `dev` could not have written them now.
@@ -188,10 +188,10 @@ impl Machine {
         })
     }
 
-    /// Returns the target of an access of `dev` at `addr`, and how many bytes follow there.
+    /// Returns the target of an access of `dev` at `addr`, and the number of bytes from there.
     ///
     /// # Errors
-    /// [`BusFault`] if it has no target.
+    /// [`BusFault`] if the access has no target.
     pub fn bus_translate(
         &self,
         dev: Device,
@@ -216,7 +216,7 @@ impl Machine {
 }
 
 impl State {
-    /// Returns the shared memory of spans that `dev` reaches; `None` if one of them has none.
+    /// Returns the shared memory of spans that `dev` reaches; `None` if a span has no shared memory.
     fn stores(
         &mut self,
         dev: Device,
@@ -244,7 +244,7 @@ impl State {
         found.collect()
     }
 
-    /// Returns [`place`](Self::place), searched only if anything has changed since the last search.
+    /// Returns the result of [`place`](Self::place), or the stored result if nothing has changed since.
     fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
         let changes = self.changes();
         if let Some(place) = self.proven.find(changes, (dev, write), span) {
@@ -286,13 +286,13 @@ impl State {
         self.device(dev).is_some_and(|device| device.faults_next)
     }
 
-    /// Returns whether this access must fault, and clears the request.
+    /// Returns whether this access must fault by request, and clears the request.
     fn take_fault(&mut self, dev: Device) -> bool {
         let device = self.device_mut(dev);
         device.is_some_and(|device| std::mem::take(&mut device.faults_next))
     }
 
-    /// Writes down how an access went.
+    /// Counts and traces an access and its result.
     fn account(
         &mut self,
         dev: Device,
@@ -321,7 +321,8 @@ impl State {
 
     /// Calls `act` for each piece of an access of `dev`, and records the result.
     ///
-    /// `act` gets the object, its view, the offset in it, and the access's bytes in this piece.
+    /// `act` gets the object, its view, the offset in the object, and the range of the access's bytes in this
+    /// piece.
     fn access(
         &mut self,
         dev: Device,
@@ -348,8 +349,8 @@ impl State {
         self.account(dev, span, write, result)
     }
 
-    /// Calls `act` once for more than a page, if the memory is known to be contiguous. False if it is
-    /// not or `act` fails; then `pieces` finds the exact byte.
+    /// Calls `act` once for more than a page, if the memory is known to be contiguous. Returns false if it is
+    /// not, or if `act` fails; `pieces` then finds the exact byte.
     fn at_once(
         &mut self,
         dev: Device,
@@ -364,7 +365,7 @@ impl State {
             return false;
         };
         let object = self.memory.get_mut(place.object);
-        // CAST: it is a length of bytes in this process.
+        // CAST: the length of a slice in this process.
         object.is_some_and(|object| {
             act(object, place.view, place.offset, 0..span.len as usize).is_ok()
         })
@@ -394,8 +395,8 @@ impl State {
         Ok(())
     }
 
-    /// Finds the memory of up to `len` bytes from `addr`. The result has at least one byte. `before` is
-    /// the result for the preceding bytes.
+    /// Finds the memory of up to `len` bytes from `addr`. The target has at least one byte. `before` is the
+    /// target of the preceding bytes.
     fn target(
         &self,
         dev: Device,

@@ -9,7 +9,7 @@ use vb3_dma::DmaAddr;
 pub struct Device(pub(crate) u32);
 
 impl Device {
-    /// Returns its number, from zero in the order of adding.
+    /// Returns the device's number: devices are numbered from zero in the order of adding.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0
@@ -22,7 +22,7 @@ impl Device {
 pub enum FaultKind {
     /// There is no such device.
     NoDevice,
-    /// The IOMMU has nothing mapped there.
+    /// The IOMMU maps nothing at this address.
     Unmapped,
     /// The mapping does not allow writing.
     ReadOnly,
@@ -30,9 +30,9 @@ pub enum FaultKind {
     WriteOnly,
     /// The device cannot put this address on its bus.
     BeyondMask,
-    /// A page table is there, which devices must not reach.
+    /// The address leads to a page table, which devices must not reach.
     PageTable,
-    /// No memory lies there.
+    /// There is no memory at this address.
     NoMemory,
     /// The memory is private to a confidential machine.
     Private,
@@ -42,16 +42,16 @@ pub enum FaultKind {
     UserGone,
 }
 
-/// An access that did not reach memory. Bytes before `addr` may have been moved.
+/// An access that did not reach memory. Bytes before `addr` may have been read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusFault {
-    /// Whose access it was.
+    /// The device that made the access.
     pub dev: Device,
     /// The first address that failed.
     pub addr: DmaAddr,
     /// Whether the device wrote.
     pub write: bool,
-    /// Why.
+    /// The reason.
     pub kind: FaultKind,
     /// The page-table entry that ended the walk, by the manual's name of its level; `None` for other
     /// reasons.
@@ -97,9 +97,9 @@ pub struct BusStats {
 /// Consecutive addresses of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusSpan {
-    /// The first.
+    /// The first address.
     pub addr: DmaAddr,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
@@ -110,7 +110,7 @@ pub struct BusLines {
     pub addr: DmaAddr,
     /// Bytes of a line.
     pub line_bytes: u64,
-    /// How many lines, at least one.
+    /// Number of lines, at least one.
     pub count: u64,
     /// Bytes from the start of one line to the start of the next.
     pub pitch: u64,
@@ -152,7 +152,7 @@ impl From<BusSpan> for BusLines {
     }
 }
 
-/// The location of a span for other processes.
+/// The location of a span, with which another process can access it.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {
     /// A memfd of fixed size, with the memory of one allocation.

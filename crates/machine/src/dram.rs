@@ -1,4 +1,4 @@
-//! The devices' store of cached memory that devices do not snoop.
+//! The devices' store of cached memory, for machines whose devices do not snoop.
 
 use crate::backing::{Backing, Miss};
 use crate::store::Private;
@@ -9,9 +9,9 @@ const LINE: usize = 64;
 /// Bytes that one step of a sync reads.
 const STEP: usize = 64 << 10;
 
-/// The devices' bytes, and what the CPU's were when the two stores were last synced.
+/// The devices' bytes, and a copy of the CPU's bytes at the last sync.
 ///
-/// A line that the CPU did not write since is clean. As on hardware, writing back a clean line does
+/// A line that the CPU has not written since is clean. As on hardware, writing back a clean line does
 /// nothing, so the bytes that a device wrote there stay.
 #[derive(Debug)]
 pub(crate) struct Dram {
@@ -75,7 +75,7 @@ impl Dram {
         Ok(())
     }
 
-    /// Drops the CPU's lines: its store becomes the devices'.
+    /// Drops the CPU's lines: copies the devices' bytes to the CPU's store.
     pub(crate) fn invalidate(
         &mut self,
         cpu: &mut Backing,

@@ -7,7 +7,7 @@ use vb3_dma::{Constraint, Error, Reason};
 /// A plan of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Faults {
-    /// None.
+    /// No faults.
     #[default]
     Off,
     /// Only the n-th call from now fails, counted from zero.
@@ -21,7 +21,7 @@ pub enum Faults {
     },
 }
 
-/// The plan at work.
+/// A plan of faults with its counters.
 #[derive(Debug)]
 pub(crate) struct Injector {
     plan: Faults,
@@ -54,7 +54,7 @@ impl Injector {
         self.hits
     }
 
-    /// Decides whether the current call fails. Every fallible call asks this first.
+    /// Decides whether the current call fails. Every fallible call begins with this.
     ///
     /// # Errors
     /// `NoMemory`, with the call's number.

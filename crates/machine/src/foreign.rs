@@ -1,4 +1,4 @@
-//! Another driver's memory: a dma-buf of the real kernel as memory of the machine.
+//! Another driver's memory: a dma-buf of the real kernel, used as memory of the machine.
 //!
 //! This process maps the memory, but never accesses it by its own instructions. The kernel copies the
 //! bytes, and reports missing pages. An exporter may remove pages at any time (an unplugged device, a
@@ -53,7 +53,7 @@ struct Window {
     len: usize,
 }
 
-// SAFETY: a mapping belongs to the process, and the value is its only owner.
+// SAFETY: the mapping belongs to the process, not to a thread, and the value is its only owner.
 unsafe impl Send for Window {}
 
 impl Drop for Window {
@@ -105,10 +105,10 @@ impl Foreign {
         self.begun.get()
     }
 
-    /// Announces CPU accesses to the exporter, once for many accesses.
+    /// Announces CPU accesses to the exporter, once for all accesses until `end`.
     ///
-    /// The kernel's call waits until other devices have finished with the buffer. V4L2 importers do not
-    /// wait for them, so this does nothing while other devices work on it.
+    /// The kernel's call waits until other devices have finished with the buffer. V4L2 importers do not wait
+    /// for those devices, so this does nothing while other devices work on the buffer.
     fn begin(&self) {
         if self.begun.get() {
             return;
@@ -150,7 +150,7 @@ impl Foreign {
         })
     }
 
-    /// Copies out; `false` outside the memory, or if the exporter has no page.
+    /// Copies bytes out; `false` outside the memory, or if the exporter has no page.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(window) = self.part(offset, out.len()) else {
             return false;
@@ -171,7 +171,7 @@ impl Foreign {
         usize::try_from(copied) == Ok(out.len())
     }
 
-    /// Copies in; `false` outside the memory, if it is read-only, or if the exporter has no page.
+    /// Copies bytes in; `false` outside the memory, if it is read-only, or if the exporter has no page.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> bool {
         let Some(window) = self.part(offset, data.len()) else {
             return false;
@@ -181,8 +181,8 @@ impl Foreign {
             iov_base: data.as_ptr().cast_mut().cast(),
             iov_len: data.len(),
         };
-        // SAFETY: as in `read`, the other way round: `ours` is only read. The window is memory
-        // that others write, too; no reference to it exists.
+        // SAFETY: as in `read`, in the other direction: `ours` is only read. Others may write the window at
+        // the same time, too; no reference to it exists.
         let copied =
             unsafe { libc::process_vm_readv(own(), &raw const window, 1, &raw const ours, 1, 0) };
         usize::try_from(copied) == Ok(data.len())

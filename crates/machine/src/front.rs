@@ -1,4 +1,4 @@
-//! The machine: its parts in one cell, and what it reports about them.
+//! The machine: one cell with its parts, and the calls that report about them.
 
 use crate::backing::Backing;
 use crate::device::{BusStats, Device};
@@ -31,7 +31,7 @@ impl Machine {
     /// Makes a machine from a profile. The seed decides the positions of scattered pages.
     ///
     /// # Errors
-    /// The system's error when it has no memory for the bounce pool.
+    /// The system's error if it has no memory for the bounce pool.
     pub fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
         let state = State::new(profile, seed)?;
         Ok(Self {
@@ -41,26 +41,26 @@ impl Machine {
         })
     }
 
-    /// The profile it was made after.
+    /// Returns the profile that the machine was made from.
     #[must_use]
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// Returns a device's view of memory; `None` if it sees all of it, or is behind an IOMMU.
+    /// Returns a device's window of memory; `None` if it reaches all memory, or is behind an IOMMU.
     #[must_use]
     pub fn bus_window(&self, dev: Device) -> Option<BusWindow> {
         self.state.borrow().device(dev)?.window
     }
 
-    /// The device with a number ([`Device::index`]).
+    /// Returns the device with a number ([`Device::index`]); `None` if there is no such device.
     #[must_use]
     pub fn device_at(&self, index: u32) -> Option<Device> {
         let dev = Device(index);
         self.state.borrow().device(dev).map(|_| dev)
     }
 
-    /// The clock, nanoseconds.
+    /// Returns the time in nanoseconds.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.state.borrow().now_ns
@@ -77,7 +77,7 @@ impl Machine {
         self.state.borrow().faults.calls()
     }
 
-    /// Returns the number of injected failures since then.
+    /// Returns the number of injected failures since the plan of faults was set.
     #[must_use]
     pub fn injected_faults(&self) -> u64 {
         self.state.borrow().faults.hits()
@@ -94,8 +94,8 @@ impl Machine {
         &mut self.state.get_mut().trace
     }
 
-    /// Waits until freed memory has been returned to the system. The machine's thread does that for
-    /// large memory, and closes its descriptor shortly after the call that freed it.
+    /// Waits until freed memory and its descriptors have been returned to the system. For large memory, a
+    /// separate thread of the machine does that shortly after the call that freed it.
     pub fn wait_until_freed(&self) {
         self.state.borrow_mut().waste.wait_until_freed();
     }
@@ -127,7 +127,7 @@ impl Machine {
         self.state.borrow().tables.word(addr.get())
     }
 
-    /// The memory that is free.
+    /// Returns the free memory by areas.
     #[must_use]
     pub fn free_memory(&self) -> FreeMemory {
         self.state.borrow().ram.free()
@@ -154,8 +154,8 @@ impl Machine {
     /// Adds a device.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for [limits](vb3_dma::Limits::is_valid) that no memory meets, an alignment
-    /// that is not `2^n`, or after 1024 devices; `NoMemory` for the root of its page table.
+    /// `Invalid` (EINVAL) for [limits](vb3_dma::Limits::is_valid) that no memory meets, an alignment that is
+    /// not `2^n`, or after 1024 devices; `NoMemory` for the root of the device's page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let state = self.state.get_mut();
         let profile = &state.profile;
@@ -203,7 +203,7 @@ impl Machine {
             frames: &mut state.tables,
         };
         let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
-        // CAST: bounded by MAX_DEVICES.
+        // CAST: at most MAX_DEVICES.
         let dev = Device(state.devices.len() as u32);
         let stats = BusStats::default();
         state.devices.push(DeviceState {
@@ -227,16 +227,16 @@ impl Machine {
         state.device(dev).map(|device| device.name.clone())
     }
 
-    /// Sets the clock (ns). It never runs backwards.
+    /// Sets the time in nanoseconds. An earlier time than the current one has no effect.
     pub fn set_now_ns(&mut self, now_ns: u64) {
         let state = self.state.get_mut();
         state.now_ns = state.now_ns.max(now_ns);
     }
 
-    /// Takes memory of the contiguous area, as other users of the machine would, until no free run
-    /// exceeds `longest` bytes.
+    /// Allocates contiguous memory, like other users of the machine, until no free run exceeds `longest`
+    /// bytes.
     ///
-    /// It does not count as held. Returns the number of bytes taken.
+    /// `held` does not include this memory. Returns the number of bytes taken.
     pub fn occupy_cma(&mut self, longest: u64) -> u64 {
         let state = self.state.get_mut();
         let taken = state.ram.occupy_cma(longest / FRAME);
@@ -245,7 +245,7 @@ impl Machine {
         bytes
     }
 
-    /// Frees the memory that [`occupy_cma`](Self::occupy_cma) took. Returns its bytes.
+    /// Frees the memory that [`occupy_cma`](Self::occupy_cma) took. Returns the number of bytes.
     pub fn vacate_cma(&mut self) -> u64 {
         let state = self.state.get_mut();
         let bytes = state.occupied_bytes();
@@ -275,14 +275,14 @@ impl Machine {
         }
     }
 
-    /// Overwrites a word of a page table, as a bug or an attacker would; `false` outside the tables.
+    /// Overwrites a word of a page table, like a bug or an attacker; `false` outside the tables.
     pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         let state = self.state.get_mut();
         state.remapped += 1;
         state.tables.set_word(addr.get(), word)
     }
 
-    /// Sets which translations `dev` may use between a removal and the flush, and flushes.
+    /// Sets which removed translations `dev` may use before the flush, and flushes.
     pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
         let state = self.state.get_mut();
         state.remapped += 1;
@@ -291,7 +291,7 @@ impl Machine {
         }
     }
 
-    /// Returns `dev`'s translation-buffer hits, and page-table walks.
+    /// Returns the numbers of `dev`'s translation-buffer hits and page-table walks.
     #[must_use]
     pub fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
         let state = self.state.borrow();
@@ -330,8 +330,8 @@ impl Machine {
     /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
     ///
     /// # Errors
-    /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length that is
-    /// zero or no multiple of the page size.
+    /// `NoMemory` when the device hole is full or the process has no memory; `Invalid` for a length that is
+    /// zero or not a multiple of the page size.
     pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
         let state = self.state.get_mut();
         state.check_pages(len)?;

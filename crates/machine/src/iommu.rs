@@ -1,4 +1,4 @@
-//! A device's IOMMU. It walks page tables in memory, entry by entry, and caches the results.
+//! A device's IOMMU. It walks page tables in memory, entry by entry, and caches translations.
 
 mod memory;
 mod tlb;
@@ -18,7 +18,7 @@ const OUTPUT_BITS: u32 = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
     pub(crate) phys: PhysAddr,
-    /// Bytes to the end of the page.
+    /// Bytes from the address to the end of the page.
     pub(crate) len: u64,
     pub(crate) prot: Prot,
 }
@@ -58,12 +58,12 @@ impl Iommu {
         self.tlb.set_staleness(staleness);
     }
 
-    /// Returns translation-buffer hits, and walks.
+    /// Returns the numbers of translation-buffer hits and walks.
     pub(crate) fn tlb_counts(&self) -> (u64, u64) {
         self.tlb.counts()
     }
 
-    /// Maps a range. All or nothing.
+    /// Maps a range completely, or not at all.
     pub(crate) fn map(
         &mut self,
         mem: &mut Tables<'_>,
@@ -78,7 +78,7 @@ impl Iommu {
     /// Removes the mappings of a range. The device may use them until a flush.
     ///
     /// # Errors
-    /// As [`PageTable::unmap`]: only if a large page reaches out of the range.
+    /// As [`PageTable::unmap`]: only if a large page extends beyond the range.
     pub(crate) fn unmap(
         &mut self,
         mem: &mut Tables<'_>,
@@ -91,7 +91,7 @@ impl Iommu {
         self.table.unmap(mem, iova, len).map(|_| ())
     }
 
-    /// Makes removals take effect, and frees empty tables.
+    /// Ends the device's use of removed mappings, and frees empty tables.
     pub(crate) fn flush(&mut self, mem: &mut Tables<'_>) {
         let retired = self.table.take_retired();
         self.tlb.flush();
@@ -136,7 +136,7 @@ fn without_gaps(profile: &IommuProfile) -> u64 {
         .format
         .page_sizes(profile.page_sizes.trailing_zeros());
     let missing = offered & !profile.page_sizes;
-    // All bits below the lowest missing one.
+    // The mask has all bits below the lowest missing size.
     let below = missing.wrapping_sub(1) & !missing;
     profile.page_sizes & below
 }

@@ -25,54 +25,52 @@ pub(crate) const MAX_DEVICES: usize = 1024;
 /// A device's properties that differ from the profile. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// Highest bus address, of any value.
+    /// Highest bus address that it reaches; need not be `2^n - 1`.
     pub mask: Option<u64>,
     /// Longest segment in bytes.
     pub max_segment: Option<u64>,
-    /// Boundary mask.
+    /// Boundary that segments do not cross, as a mask.
     pub boundary: Option<u64>,
-    /// Maximum number of segments in a table.
+    /// Maximum number of segments in a scatter table.
     pub max_segments: Option<u32>,
-    /// Alignment of its addresses in bytes, a power of two.
+    /// Required alignment of its addresses in bytes, a power of two.
     pub align: Option<u64>,
-    /// Whether it sees the CPU's caches.
+    /// Whether the device's accesses see the CPU's caches.
     pub coherency: Option<Coherency>,
     /// Whether it is behind the machine's IOMMU, if there is one.
     pub iommu: Option<bool>,
-    /// Index in [`Profile::iommus`] of the IOMMU that it is behind instead.
+    /// Index in [`Profile::iommus`] of another IOMMU that the device is behind.
     pub further_iommu: Option<usize>,
-    /// Its view of memory; `None` for all of it at unchanged addresses. Not for a device behind an
-    /// IOMMU.
+    /// Its window of memory; `None` for all memory at unchanged addresses. Not for a device behind an IOMMU.
     pub window: Option<BusWindow>,
     /// Further demands on its memory.
     pub demands: Demands,
 }
 
-/// Demands of a device and its driver on memory at any address.
+/// Demands of a device and its driver on memory that do not depend on addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// Pages behind it.
+    /// Whether the memory must have struct pages.
     pub pages: bool,
-    /// The CPU and the device must see the same bytes without a sync.
+    /// Whether the CPU and the device must see the same bytes without a sync.
     pub coherent: bool,
-    /// Whether it is protected.
+    /// Its demand on protected memory.
     pub protected: Protected,
 }
 
-/// The memory that a device without an IOMMU sees through its bus, at other addresses (`dma-ranges` of
-/// a device tree).
+/// The memory that a device without an IOMMU reaches, at other bus addresses (`dma-ranges` of a device tree).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusWindow {
-    /// First byte of the visible memory.
+    /// First byte of the reachable memory.
     pub memory: PhysAddr,
-    /// Its bus address.
+    /// Bus address of that byte.
     pub bus: DmaAddr,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
 impl BusWindow {
-    /// Returns the last byte of the memory, and its bus address; `None` if there is no such address.
+    /// Returns the window's last byte and its bus address; `None` beyond 64 bits.
     #[must_use]
     pub fn last(&self) -> Option<(PhysAddr, DmaAddr)> {
         let len = self.len.checked_sub(1)?;
@@ -80,13 +78,13 @@ impl BusWindow {
         Some((memory, self.bus.checked_add(len)?))
     }
 
-    /// Returns the bus address of a physical address.
+    /// Returns the bus address of a physical address; `None` outside the window.
     pub(crate) fn bus_addr(&self, addr: PhysAddr) -> Option<DmaAddr> {
         let offset = addr.get().checked_sub(self.memory.get())?;
         self.bus.checked_add(offset).filter(|_| offset < self.len)
     }
 
-    /// Returns the physical address of a bus address, and how many bytes follow there.
+    /// Returns the physical address of a bus address, and the number of bytes from there to the end.
     pub(crate) fn physical(&self, addr: DmaAddr) -> Option<(PhysAddr, u64)> {
         let offset = addr.get().checked_sub(self.bus.get())?;
         let left = self.len.checked_sub(offset).filter(|left| *left > 0)?;
@@ -101,40 +99,40 @@ pub(crate) struct DeviceState {
     pub(crate) info: DeviceInfo,
     pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
-    /// Addresses that its IOMMU never assigns.
+    /// Ranges of I/O addresses that its IOMMU never assigns.
     pub(crate) reserved: Vec<(u64, u64)>,
-    /// Its view of memory.
+    /// Its window of memory.
     pub(crate) window: Option<BusWindow>,
     pub(crate) demands: Demands,
     pub(crate) stats: BusStats,
-    /// Whether its next access faults, mapped or not.
+    /// Whether the device's next access faults, even if the address is mapped.
     pub(crate) faults_next: bool,
 }
 
-/// Pages the machine gave out.
+/// Names pages that the machine has allocated.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pages {
     pub(crate) id: u64,
 }
 
-/// User memory the machine pinned.
+/// Names memory of a program that the machine has pinned.
 #[derive(Debug)]
 pub struct Pinned {
     pub(crate) id: u64,
 }
 
-/// How a program maps memory.
+/// The file and range for a program's mapping of memory.
 #[derive(Debug)]
 pub struct Mmap {
     /// The memfd, duplicated for the caller.
     pub fd: OwnedFd,
-    /// Offset in it, bytes.
+    /// Offset in the memfd, in bytes.
     pub offset: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
-/// Memory of the machine in use. All but the bounce pool's part returns to zero.
+/// Memory of the machine in use. When everything is freed, only the bounce pool's part remains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Bytes of RAM in use, without page tables.
@@ -167,7 +165,7 @@ pub(crate) struct State {
     pub(crate) occupied: Vec<(u64, u64)>,
     /// Objects that were reserved before placement, and may be moved.
     pub(crate) movable: BTreeSet<u64>,
-    /// Bytes of those that have not been placed yet.
+    /// Bytes of the movable objects that have not been placed yet.
     pub(crate) promised: u64,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
@@ -234,8 +232,8 @@ impl State {
         self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
-    /// Returns the memfd of pages: the CPU's view of them, in the order of their runs. `None` for other
-    /// memory.
+    /// Returns the memfd of pages, which is the CPU's view of them, in the order of their runs. `None` for
+    /// memory of other kinds.
     pub(crate) fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.fd()),
@@ -243,7 +241,7 @@ impl State {
         }
     }
 
-    /// Checks that a length is not zero and of whole pages.
+    /// Checks that a length is not zero and a multiple of pages.
     pub(crate) fn check_pages(&self, len: u64) -> Result<(), Error> {
         if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
@@ -251,7 +249,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes an object with zeroed stores at frames, which are freed on an error.
+    /// Makes an object with zeroed stores at `frames`. Frees the frames if that fails.
     pub(crate) fn object_at(
         &mut self,
         frames: FrameRuns,
@@ -303,7 +301,7 @@ impl State {
         self.trace.add(self.now_ns, event);
     }
 
-    /// Decides whether the current call fails by plan. Every fallible call asks this first.
+    /// Decides whether the plan of faults lets the current call fail. Every fallible call begins with this.
     pub(crate) fn may_fail(&mut self) -> Result<(), Error> {
         let result = self.faults.check();
         if result.is_err() {
@@ -313,7 +311,7 @@ impl State {
         result
     }
 
-    /// Makes the second store of memory, if this machine needs one.
+    /// Makes the devices' store of memory, if this machine needs a separate one.
     pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Dram>> {
         let mut devices = self.devices.iter();
         let snoop_all = devices.all(|device| device.info.coherency == Coherency::Coherent);

@@ -13,12 +13,12 @@ use vb3_dma::{PhysAddr, Segment, SegmentKind};
 /// Bytes per step of an indirect copy.
 const CHUNK: u64 = 64 << 10;
 
-/// Whose eyes look at memory.
+/// The party whose view of memory counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     /// The CPU's view through its caches, and the view of devices that snoop them.
     Cpu,
-    /// A device's that does not.
+    /// The view of devices that do not snoop the CPU's caches.
     Dram,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct Object {
     pub(crate) frames: FrameRuns,
     /// The requested part, run by run.
     pub(crate) segments: Vec<Segment>,
-    /// Whether devices of a confidential machine reach it.
+    /// Whether the devices of a confidential machine may reach it.
     pub(crate) shared: bool,
     /// Bytes of the requested part.
     pub(crate) len: u64,
-    /// Offset of that part in the object.
+    /// Offset of the requested part in the object.
     pub(crate) head: u64,
-    /// Revoked: devices and drivers find no memory at its addresses.
+    /// Whether it was revoked: devices and drivers then find no memory at its addresses.
     pub(crate) withdrawn: bool,
 }
 
@@ -101,7 +101,7 @@ impl Object {
         }
     }
 
-    /// Checks whether the bytes are readable. Other owners' memory is read as a test.
+    /// Checks whether bytes are readable. For memory of other owners, tries to read it.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
         match (view, &self.dram, &self.backing) {
@@ -121,23 +121,23 @@ impl Object {
         }
     }
 
-    /// Returns the address of its first byte; zero if it has no place.
+    /// Returns the address of the object's first byte; zero if the object is not placed.
     pub(crate) fn first_addr(&self) -> u64 {
         self.segments.first().map_or(0, |s| s.addr.get())
     }
 
-    /// Returns whether a view has a separate store besides the memfd.
+    /// Returns whether a view has its own store, separate from the CPU's.
     pub(crate) fn is_split(&self, view: View) -> bool {
         view == View::Dram && self.dram.is_some()
     }
 
-    /// Returns the bytes of its frames, and of the store for them.
+    /// Returns the length of the object's frames in bytes, which is also the length of its store.
     pub(crate) fn bytes_of_frames(&self) -> u64 {
         self.frames.iter().map(|&(_, count)| count * FRAME).sum()
     }
 
-    /// Returns all bytes, if only devices reach them. Memory that a program may write is never borrowed
-    /// as a slice.
+    /// Returns all bytes if only devices reach them, else `None`. Memory that a program may write is never
+    /// borrowed as a slice.
     fn bytes(&self, view: View) -> Option<&[u8]> {
         match (view, &self.dram) {
             (View::Dram, Some(dram)) => Some(dram.all()),
@@ -168,7 +168,7 @@ impl Object {
         }
     }
 
-    /// Makes devices see the CPU's bytes.
+    /// Writes the CPU's cached bytes back, so that devices see them.
     pub(crate) fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         let Some(dram) = &mut self.dram else {
             return Ok(());
@@ -176,7 +176,7 @@ impl Object {
         dram.clean(&self.backing, offset, len)
     }
 
-    /// Makes the CPU see the devices' bytes.
+    /// Drops the CPU's cached bytes, so that the CPU sees the devices' bytes.
     fn invalidate(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         let Some(dram) = &mut self.dram else {
             return Ok(());
@@ -208,7 +208,7 @@ impl Object {
     }
 }
 
-/// Returns the location of the `len` bytes from `head` on, run by run.
+/// Returns the segments of `len` bytes from offset `head` in the frames, run by run.
 fn segments_of(frames: &[(u64, u64)], kind: SegmentKind, (head, len): (u64, u64)) -> Vec<Segment> {
     let mut segments = Vec::new();
     let (mut at, end) = (0u64, head + len);
@@ -249,18 +249,18 @@ pub(crate) struct Piece {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) piece: Piece,
-    /// The physical address behind it.
+    /// The physical address after the piece.
     end: u64,
-    /// Index of its run of frames, and the bytes of that run after it.
+    /// Index of the piece's run of frames, and the bytes that follow the piece in this run.
     run: usize,
     left: u64,
 }
 
-/// Works on memory in place. The arguments are the bytes to read and the bytes to write. Returns
-/// whether it did the work.
+/// Work on memory in place. The arguments are the bytes to read and the bytes to write. Returns whether the
+/// work was done.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
-/// Contiguous bytes of an object, with the view of them.
+/// Contiguous bytes of an object in one view.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) object: u64,
@@ -302,7 +302,7 @@ pub(crate) struct MachineMemory {
     next: u64,
     removed: u64,
     moved: u64,
-    /// Lookups in `places`.
+    /// Number of searches in `places`.
     #[cfg(test)]
     pub(crate) looked: std::sync::atomic::AtomicU64,
 }
@@ -334,7 +334,7 @@ impl MachineMemory {
         }
     }
 
-    /// Moves an object to other frames, with the CPU's bytes. Returns its old frames.
+    /// Moves an object and the CPU's bytes to other frames. Returns its old frames.
     pub(crate) fn relocate(
         &mut self,
         id: u64,
@@ -345,7 +345,8 @@ impl MachineMemory {
         object.segments = segments_of(&frames, kind, part);
         if object.dram.is_some() != dram.is_some() {
             object.dram = dram;
-            // Until now the memory is the CPU's, so the new store begins with its clean content.
+            // Until now only the CPU has used the memory, so a new devices' store begins with the CPU's
+            // bytes.
             object.clean(part.0, part.1).ok();
         }
         let old = std::mem::replace(&mut object.frames, frames.clone());
@@ -388,13 +389,13 @@ impl MachineMemory {
         self.objects.len()
     }
 
-    /// Finds the object at `addr`, and how many of `len` bytes are in it without a gap.
+    /// Finds the object at `addr`, and how many of the `len` bytes from there are contiguous in it.
     pub(crate) fn locate(&self, addr: u64, len: u64) -> Result<Piece, Miss> {
         self.find(addr, len, None).map(|found| found.piece)
     }
 
-    /// As [`locate`](Self::locate), but faster if `addr` continues the piece `before`: in the same run
-    /// of frames, or at the start of the object's next.
+    /// Finds memory as [`locate`](Self::locate) does, but faster if `addr` follows the piece `before`: in the
+    /// same run of frames, or at the start of the object's next run.
     pub(crate) fn find(&self, addr: u64, len: u64, before: Option<&Found>) -> Result<Found, Miss> {
         if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
             return Ok(found);

@@ -1,7 +1,7 @@
 //! Memory that is reserved first and placed later.
 //!
-//! Its bytes are in one memfd from the beginning. It gets frames at the first placement, and others
-//! when moved.
+//! Such memory has its bytes in one memfd from the beginning. It gets frames at the first placement, and
+//! other frames when it is moved.
 
 use crate::front::Machine;
 use crate::machine::{Pages, State};
@@ -13,13 +13,12 @@ use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 impl Machine {
     /// Reserves `len` bytes (whole pages), zeroed for the CPU and every device.
     ///
-    /// Only programs reach them until [`place_pages`](Self::place_pages). They are freed like all
-    /// pages. As many bytes of RAM as are reserved and unplaced stay free, at any addresses, contiguous
-    /// or not.
+    /// Only programs reach the pages until [`place_pages`](Self::place_pages). They are freed like all pages.
+    /// Until then, as many bytes of RAM stay free, at any addresses, contiguous or not.
     ///
     /// # Errors
-    /// `Invalid` for a length of zero or not of whole pages; `NoMemory` (ENOMEM) if RAM has not enough
-    /// bytes left, or the process none.
+    /// `Invalid` for a length that is zero or not a multiple of pages; `NoMemory` (ENOMEM) if RAM has not
+    /// enough bytes left, or the process has no memory.
     pub fn promise_pages(&self, len: u64, caching: Caching) -> Result<Pages, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
@@ -35,13 +34,13 @@ impl Machine {
 
     /// Places pages, or moves them. Their bytes, and the file that programs map, stay the same.
     ///
-    /// No device may have them mapped. From then on, the CPU sees them by `caching`; an area without
-    /// struct pages is uncached. Returns how many bytes a real machine would have copied: none at the
+    /// No device may have the pages mapped. From then on, the CPU accesses them with `caching`; an area
+    /// without struct pages is uncached. Returns how many bytes a real machine would have copied: none at the
     /// first placement. Both places are occupied during a move.
     ///
     /// # Errors
     /// `Invalid` for freed pages, or pages not from [`promise_pages`](Self::promise_pages); `NoMemory`
-    /// (ENOMEM) if the spot is not free. The pages then stay in place.
+    /// (ENOMEM) if the spot is not free. The pages then stay at their old place.
     pub fn place_pages(&self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
@@ -90,11 +89,12 @@ impl Machine {
         Ok(len)
     }
 
-    /// Allocates `len` bytes (whole pages) of a reserved area, by its number in the profile: one run,
-    /// for no particular device. They are freed like all pages.
+    /// Allocates `len` bytes of a reserved area, by its number in the profile: one run, for no particular
+    /// device. The pages are freed like all pages.
     ///
     /// # Errors
-    /// `Invalid` for a length of zero or not of whole pages, or an unknown area; `NoMemory` (ENOMEM).
+    /// `Invalid` for a length that is zero or not a multiple of pages, or an unknown area; `NoMemory`
+    /// (ENOMEM).
     pub fn alloc_in_area(&self, area: usize, len: u64) -> Result<Pages, Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
@@ -115,10 +115,10 @@ impl Machine {
 }
 
 impl State {
-    /// Fails if an allocation would leave less RAM than is reserved.
+    /// Fails if an allocation of `len` bytes would leave less free RAM than is reserved.
     pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
         let left = self.ram.unreserved_bytes().saturating_sub(self.promised);
-        // Without promises, who takes the frames knows better what there is in whole pieces.
+        // Without reservations, the allocation itself gives the more exact error for its pieces.
         if self.promised > 0 && len > left {
             return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
         }
@@ -133,7 +133,7 @@ impl State {
     }
 }
 
-/// Returns the kind of memory of frames, which all lie in one part of it.
+/// Returns the kind of memory of frames, which must all be in one area.
 fn kind_of(ram: &Ram, frames: &[(u64, u64)]) -> SegmentKind {
     let first = frames.first().map_or(0, |&(first, _)| first);
     ram.kind_at(first.saturating_mul(FRAME))

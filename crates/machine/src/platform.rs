@@ -1,4 +1,4 @@
-//! The machine as a platform of the mapping layer.
+//! The machine as the platform of the mapping layer.
 
 use crate::backing::{Backing, Miss};
 use crate::device::Device;
@@ -24,7 +24,7 @@ pub struct Vmap {
 }
 
 impl Vmap {
-    /// Bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.len
@@ -34,12 +34,12 @@ impl Vmap {
 impl Machine {
     /// Imports another driver's memory as pages of this machine.
     ///
-    /// The pages are scattered if the profile scatters pages, since the real addresses are unknown.
-    /// Free them by `free_pages`; the exporter's mapping then ends.
+    /// The pages are scattered if the profile scatters pages, since the real addresses are unknown. Free them
+    /// with `free_pages`, which also ends this process's mapping.
     ///
     /// # Errors
-    /// `Invalid` for a length that is no multiple of pages; `NoMemory` if the machine has less RAM, or
-    /// the process none; `NoSuchMemory` if the exporter has no pages for it.
+    /// `Invalid` for a length that is not a multiple of pages; `NoMemory` if the machine has less RAM, or the
+    /// process has no memory; `NoSuchMemory` if the exporter has no pages for it.
     pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         let state = self.state.get_mut();
         state.may_fail()?;
@@ -47,7 +47,7 @@ impl Machine {
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
-        // The driver's pages are the host's, which may be smaller.
+        // The driver's pages are those of the host, which may be smaller.
         let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
         let everywhere = PhysAddr::new(u64::MAX);
@@ -60,7 +60,7 @@ impl Machine {
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
-        // Earlier writes have long left the caches.
+        // Earlier writes have left the CPU's caches by now.
         if let Err(miss) = object.clean(0, len) {
             state.ram.give(&object.frames);
             return Err(missed(miss));
@@ -72,8 +72,8 @@ impl Machine {
         Ok(Pages { id })
     }
 
-    /// Announces to exporters of imported memory that the accesses since the last call have ended. Call
-    /// it after each step of the devices' work.
+    /// Announces to the exporters of imported memory that all accesses since the last call have ended. Call
+    /// this after each step of the devices' work.
     pub fn end_foreign_accesses(&self) {
         let state = self.state.borrow();
         let objects = state.imported.iter().filter_map(|id| state.memory.get(*id));
@@ -306,7 +306,7 @@ impl Bounce for Machine {
     fn bounce_zero(&self, slot: PhysAddr, len: u64) {
         let state = &mut *self.state.borrow_mut();
         if state.memory.zero(slot, len).is_ok() {
-            // What devices see of it must be zero, too.
+            // The devices' view of the slot must be zero, too.
             let _ = state.memory.clean(slot, len);
         }
     }
@@ -467,7 +467,7 @@ impl KernelViews for Machine {
 
     fn release_physical(&self, range: Segment) {
         let state = &mut *self.state.borrow_mut();
-        // The earlier content stays.
+        // Memory that existed before the claim stays.
         if let Some(id) = state.claimed.remove(&range.addr.get()) {
             let object = state.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
@@ -501,7 +501,7 @@ impl KernelViews for Machine {
         let mut state = self.state.borrow_mut();
         state.may_fail()?;
         if state.memory.locate(range.addr.get(), range.len).is_ok() {
-            // Zeroing borrows the state itself.
+            // Zeroing borrows the state again.
             drop(state);
             return self.zero(range, Caching::Uncached);
         }
@@ -537,8 +537,8 @@ impl State {
         object.is_some_and(|object| object.is_split(View::Dram))
     }
 
-    /// Returns the single piece of memory runs that begin like one object's runs, the usual case, with
-    /// one lookup. `None` for others, and for memory that the CPU does not see.
+    /// Returns the single piece of runs that are one object's first runs, with one lookup. This is the usual
+    /// case. `None` for other runs, and for memory that the CPU cannot access.
     fn whole_object(&self, segments: &[Segment]) -> Option<Piece> {
         let (last, before) = segments.split_last()?;
         let first = segments.first()?.addr.get();
@@ -557,7 +557,7 @@ impl State {
         })
     }
 
-    /// Returns the pieces of memory runs, adjacent ones joined, and their bytes.
+    /// Returns the pieces of memory runs, with adjacent pieces joined, and their total bytes.
     fn pieces_of(&self, segments: &[Segment]) -> Result<(Vec<Piece>, u64), Error> {
         let mut pieces: Vec<Piece> = Vec::new();
         let (mut total, mut before) = (0u64, None);
@@ -595,8 +595,8 @@ impl State {
     }
 }
 
-/// Calls `act` for each piece of a range of a mapping, with the part of the piece and its offset in the
-/// range.
+/// Calls `act` for each piece in a range of a mapping. `act` gets the piece's part in the range, and its
+/// start and end as offsets from the range's start.
 fn for_range(
     vmap: &Vmap,
     offset: u64,

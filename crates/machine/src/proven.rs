@@ -1,18 +1,18 @@
-//! Spans that devices were found to read or write. They are valid until a change.
+//! Spans that devices were found to read or write, stored until translations or memory change.
 
 use crate::device::{BusSpan, Device};
 use crate::memory::Extent;
 use std::collections::BTreeMap;
 
-/// Largest number of stored spans. Beyond it, all are dropped.
+/// Maximum number of stored spans. When it is reached, all are dropped.
 const MAX: usize = 256;
 
 /// Spans that a device may read or write, with their places.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
-    /// The number of changes to translations and memory at that time.
+    /// The number of changes to translations and memory when the spans were stored.
     changes: u64,
-    /// By device, whether it writes, and first address: bytes and place.
+    /// Length and place of a span, by device, whether it writes, and first address.
     places: BTreeMap<(u32, bool, u64), (u64, Extent)>,
 }
 

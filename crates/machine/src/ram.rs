@@ -1,8 +1,8 @@
 //! Physical memory as a map of frames. Only allocated memory has bytes.
 //!
-//! The layout, from address zero: the first MiB, which is never allocated; the contiguous memory area;
-//! the bounce pool; reserved areas; the rest. At 3 GiB is a hole of 1 GiB, and RAM continues after it.
-//! The hole has the memory of the chip: areas without struct pages first, then devices' own memory.
+//! The layout, from address zero: the first MiB, which is never allocated; the contiguous memory area; the
+//! bounce pool; reserved areas; the rest. At 3 GiB is a hole of 1 GiB, and RAM continues after it. The hole
+//! contains the chip's memory: areas without struct pages first, then devices' own memory.
 
 use crate::profile::Profile;
 use crate::runs::Runs;
@@ -10,10 +10,10 @@ use rand_pcg::Pcg32;
 use std::ops::Range;
 use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
 
-/// The wanted position of memory.
+/// Where memory is to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
-    /// In one run that begins there.
+    /// In one run that begins at this address.
     Run(PhysAddr),
     /// Anywhere in free ordinary RAM between two addresses, in aligned pieces of `granule` bytes.
     Pieces {
@@ -34,7 +34,7 @@ const BEHIND_HOLE: u64 = 4 << 30;
 
 /// The free frames, area by area.
 ///
-/// Frames are numbered by their address. The hole is never free.
+/// A frame's number is its address divided by its length. The hole is never free.
 #[derive(Debug)]
 pub(crate) struct Ram {
     bytes: u64,
@@ -71,7 +71,7 @@ pub struct FreeMemory {
     pub areas: Vec<Vec<Segment>>,
 }
 
-/// Allocated frames: runs of (first frame, frames), in order.
+/// Allocated frames: runs of (first frame, number of frames), in order.
 pub(crate) type FrameRuns = Vec<(u64, u64)>;
 
 impl Ram {
@@ -144,12 +144,12 @@ impl Ram {
         areas * FRAME + self.unreserved_bytes()
     }
 
-    /// Free bytes outside reserved areas.
+    /// Returns the number of free bytes outside reserved areas.
     pub(crate) fn unreserved_bytes(&self) -> u64 {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Takes a run of a reserved area, by its number.
+    /// Takes a run of a reserved area. `area` is the area's number in the profile.
     pub(crate) fn take_area(&mut self, area: usize, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
         let runs = &mut self.areas.get_mut(area).ok_or(Error::Invalid)?.runs;
@@ -178,7 +178,7 @@ impl Ram {
         self.area_at(addr).is_some_and(|area| area.protected)
     }
 
-    /// Returns the free frames of the part with this address.
+    /// Returns the free frames of the part of memory that contains this address.
     fn part_of(&mut self, addr: u64) -> &mut Runs {
         let is_in = |area: &&mut Area| (area.first..area.end).contains(&addr);
         if addr < self.cma_end {
@@ -276,7 +276,7 @@ impl Ram {
         if free < frames {
             return Err(short(Constraint::ContiguousPool, frames, free));
         }
-        // Free memory may be outside the device's reach.
+        // There may be free memory, but out of the device's reach.
         Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
             Some(first) => {
                 self.cma.give(first, frames);
@@ -313,7 +313,7 @@ impl Ram {
         Err(unplaced((frames, align), longest))
     }
 
-    /// Takes frames (a power of two) for a page table, aligned to their length, from the top.
+    /// Takes frames for a page table (a power of two), aligned to their length, at the highest address.
     pub(crate) fn take_table(&mut self, frames: u64) -> Result<u64, Error> {
         let found = self.general.frames();
         self.general
@@ -359,13 +359,13 @@ impl Ram {
     }
 }
 
-/// Returns the end of the frames whose last byte is at or below an address.
+/// Returns the first frame whose last byte is above an address.
 fn end_of(max_addr: PhysAddr) -> u64 {
     let end = max_addr.checked_add(1);
     end.map_or(u64::MAX / FRAME, |end| end.get() / FRAME)
 }
 
-/// Returns the error: too few contiguous frames, or none with this alignment.
+/// Returns ENOMEM with the reason: too few contiguous frames, or no run with this alignment.
 fn unplaced((frames, align): (u64, u64), longest: u64) -> Error {
     if frames <= longest {
         return short(Constraint::Alignment, align, 1);

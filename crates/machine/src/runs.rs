@@ -1,4 +1,4 @@
-//! Free frames as runs, and ways to take some.
+//! Free frames as runs, and the ways to take frames from them.
 
 use rand_core::Rng;
 use std::collections::BTreeMap;
@@ -15,24 +15,24 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Free frames.
+    /// Returns the number of free frames.
     pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Iterates over the runs in order: first frame and frames.
+    /// Iterates over the runs in order, as first frame and number of frames.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.runs.iter().map(|(&first, &len)| (first, len))
     }
 
-    /// Iterates over the runs with aligned pieces (a power of two) within a range. Returns the run, the
-    /// first piece's offset in it, and the number of frames in pieces.
+    /// Iterates over the runs that contain aligned pieces (a power of two) within a range. Returns the run,
+    /// its first piece's first frame, and the number of frames in its pieces.
     fn pieces(
         &self,
         piece: u64,
         within: Range<u64>,
     ) -> impl DoubleEndedIterator<Item = (u64, u64, u64)> + '_ {
-        // The run that holds the first frame may start before it.
+        // The run that contains the range's first frame may start before it.
         let before = self.runs.range(..=within.start).next_back();
         let start = before.map_or(within.start, |(&run, _)| run);
         let runs = self.runs.range(start..within.end.max(start));
@@ -43,18 +43,18 @@ impl Runs {
         })
     }
 
-    /// The longest run below frame `end`.
+    /// Returns the number of frames of the longest run below frame `end`.
     pub(crate) fn largest(&self, end: u64) -> u64 {
         let lens = self.pieces(1, 0..end).map(|(_, _, len)| len);
         lens.max().unwrap_or(0)
     }
 
-    /// Counts the free frames in aligned pieces within a range.
+    /// Counts the free frames that form aligned pieces within a range.
     pub(crate) fn frames_within(&self, piece: u64, within: Range<u64>) -> u64 {
         self.pieces(piece, within).map(|(_, _, len)| len).sum()
     }
 
-    /// Adds frames that are not in the set.
+    /// Adds frames to the set, which must not contain them.
     pub(crate) fn give(&mut self, start: u64, len: u64) {
         if len == 0 {
             return;
@@ -67,7 +67,7 @@ impl Runs {
         }
     }
 
-    /// Removes frames from the run at `run`, which has all of them.
+    /// Removes frames from the run that starts at `run` and contains all of them.
     fn take_from(&mut self, run: u64, start: u64, len: u64) {
         let run_len = match self.runs.get_mut(&run) {
             Some(left) if start > run => std::mem::replace(left, start - run),
@@ -81,7 +81,7 @@ impl Runs {
         self.frames -= len;
     }
 
-    /// Takes `len` frames from `start` on, if all are free. Returns whether it did.
+    /// Takes `len` frames from `start` on, if all are free. Returns whether it took them.
     pub(crate) fn take_these(&mut self, start: u64, len: u64) -> bool {
         let Some((&run, &run_len)) = self.runs.range(..=start).next_back() else {
             return false;
@@ -109,7 +109,7 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes the highest run of `len` frames (a power of two) that starts on a multiple of `len`.
+    /// Takes the highest `len` free frames (a power of two) that start on a multiple of `len`.
     pub(crate) fn take_highest(&mut self, len: u64) -> Option<u64> {
         let fits = |(&start, &run): (&u64, &u64)| {
             let at = (start + run).checked_sub(len)? & !(len - 1);
@@ -132,7 +132,7 @@ impl Runs {
             }
             let step = longest + 1;
             for at in (run + longest..run + len).step_by(step as usize) {
-                // The part before is now a separate run.
+                // The frames before the taken ones are now a separate run.
                 let rest = if at == run + longest {
                     run
                 } else {
@@ -145,7 +145,7 @@ impl Runs {
         taken
     }
 
-    /// Returns the first free frame within a range, and the end of the last.
+    /// Returns the first free frame within a range, and the end of its last free frame.
     fn ends(&self, within: Range<u64>) -> Option<(u64, u64)> {
         let mut free = self.pieces(1, within);
         let (_, lowest, len) = free.next()?;
@@ -162,7 +162,7 @@ impl Runs {
         (piece, within): (u64, Range<u64>),
     ) -> Option<u64> {
         let wish = (lowest + rng.next_u64() % (top - lowest)) & !(piece - 1);
-        // At the preferred place or after it, else at the lowest place.
+        // Takes the first piece from the random frame on, or else the lowest piece.
         let from = wish.max(within.start);
         let mut behind = self.pieces(piece, from..within.end);
         let found = behind.next();
@@ -172,8 +172,8 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes `len` frames within a range in aligned pieces, none directly after the previous one.
-    /// Returns the first frame of each.
+    /// Takes `len` frames within a range in aligned pieces. No piece directly follows the one taken before
+    /// it. Returns the first frame of each piece.
     pub(crate) fn take_scattered(
         &mut self,
         rng: &mut impl Rng,
@@ -190,11 +190,11 @@ impl Runs {
                 return None;
             };
             frames.push(frame);
-            // They are others only where it was the first or the last that was taken.
+            // The ends change only if the first or the last free piece was taken.
             ends = ends.filter(|&(lowest, top)| lowest < frame && frame + piece < top);
         }
-        // Turning a touching pair round makes no new one: its neighbours would have to be equal
-        // to one of the two.
+        // Swapping two adjacent pieces makes no new adjacent pair: a neighbour would have to equal one of the
+        // two.
         for i in 1..frames.len() {
             if frames[i - 1] + piece == frames[i] {
                 frames.swap(i - 1, i);
@@ -203,7 +203,7 @@ impl Runs {
         Some(frames)
     }
 
-    /// Takes the lowest `len` frames within a range in aligned pieces. Returns the first frame of each,
+    /// Takes the lowest `len` frames within a range in aligned pieces. Returns the first frame of each piece,
     /// in order.
     pub(crate) fn take_lowest(
         &mut self,

@@ -1,4 +1,4 @@
-//! Bytes of memory in this process: memfds that others map too, and private memory.
+//! Bytes of memory in this process: memfds that others can map, and private memory.
 //!
 //! `unsafe` is also used in `foreign.rs` and `udmabuf.rs`.
 #![allow(unsafe_code, reason = "maps memory and copies to and from it")]
@@ -25,9 +25,9 @@ struct Mapped {
     len: usize,
 }
 
-// SAFETY: a mapping belongs to the process, and its last owner unmaps it.
+// SAFETY: the mapping belongs to the process, not to a thread, and its last owner unmaps it.
 unsafe impl Send for Mapped {}
-// SAFETY: a shared reference gives only addresses, and `read`, which allows writes at the same time.
+// SAFETY: a shared reference gives only addresses and `read`, which allows concurrent writes.
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
@@ -41,7 +41,7 @@ impl Mapped {
         Some(unsafe { self.base.add(offset) })
     }
 
-    /// Copies out bytes of memory that is shared; `false` outside the memory.
+    /// Copies bytes out of shared memory; `false` outside the memory.
     fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(from) = self.at(offset, out.len()) else {
             return false;
@@ -75,9 +75,9 @@ pub(crate) struct Shared {
     identity: (u64, u64),
 }
 
-/// Bytes of shared memory, to be read by any thread.
+/// Bytes of shared memory that any thread may read.
 ///
-/// They stay mapped, also after the memory was freed. Revoked memory reads as zeroes.
+/// They stay mapped, even after the memory was freed. Revoked memory reads as zeroes.
 #[derive(Debug)]
 pub struct SharedBytes {
     mapped: Arc<Mapped>,
@@ -98,7 +98,7 @@ impl SharedBytes {
 }
 
 impl Shared {
-    /// Makes a memfd of `len` zeroed bytes (not zero) whose size is fixed.
+    /// Makes a memfd of `len` zeroed bytes with a fixed size. `len` must not be zero.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
         let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -134,33 +134,33 @@ impl Shared {
         self.fd.as_fd()
     }
 
-    /// Returns the device and inode number, which identify a returned descriptor.
+    /// Returns the memfd's device and inode number, by which a descriptor of it is recognised.
     pub(crate) fn identity(&self) -> (u64, u64) {
         self.identity
     }
 
-    /// Returns `len` bytes from `start`, to be read by any thread.
+    /// Returns `len` bytes from `start`, which any thread may read.
     pub(crate) fn bytes(&self, start: u64, len: u64) -> SharedBytes {
         let mapped = Arc::clone(&self.mapped);
         SharedBytes { mapped, start, len }
     }
 
-    /// Copies out; `false` outside the memory.
+    /// Copies bytes out; `false` outside the memory.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         self.mapped.read(offset, out)
     }
 
-    /// Copies in; `false` outside the memory.
+    /// Copies bytes in; `false` outside the memory.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> bool {
         let Some(to) = self.mapped.at(offset, data.len()) else {
             return false;
         };
-        // SAFETY: as in `Mapped::read`, the other way round.
+        // SAFETY: as in `Mapped::read`, in the other direction.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to.as_ptr(), data.len()) };
         true
     }
 
-    /// Copies from other shared memory; `false` outside of either.
+    /// Copies from other shared memory; `false` if a range is outside its memory.
     pub(crate) fn copy_from(&mut self, offset: u64, from: &Self, start: u64, len: u64) -> bool {
         let Ok(len) = usize::try_from(len) else {
             return false;
@@ -169,20 +169,20 @@ impl Shared {
         else {
             return false;
         };
-        // SAFETY: both are valid for `len` bytes, `source` of reads and `to` of writes, and `copy`
-        // allows that they overlap. Of what others write meanwhile, as in `Mapped::read`.
+        // SAFETY: `source` is valid for `len` bytes of reads and `to` for `len` bytes of writes, and `copy`
+        // allows them to overlap. Concurrent writes by others are as in `Mapped::read`.
         unsafe { ptr::copy(source.as_ptr(), to.as_ptr(), len) };
         true
     }
 
-    /// Zeroes all of it and returns its pages to the system.
+    /// Zeroes all of the memory and returns its pages to the system.
     ///
-    /// All mappings, also this process's, then show zeroes, and get new pages when written. Pages that
+    /// All mappings, including this process's, then show zeroes, and get new pages when written. Pages that
     /// another party has pinned are zeroed in place.
     pub(crate) fn scrub(&mut self) {
         let len = self.mapped.len as u64;
         self.zero(0, len);
-        // Zeroed it is in any case.
+        // The bytes are zero now, even if the pages cannot be returned.
         let _ = fallocate(
             &self.fd,
             FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
@@ -212,7 +212,7 @@ pub(crate) struct Private {
 }
 
 impl Private {
-    /// `len` zero bytes (not zero).
+    /// Makes private memory of `len` zeroed bytes. `len` must not be zero.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
         let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
@@ -241,14 +241,14 @@ impl Private {
         unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
     }
 
-    /// Returns bytes from `offset`; `None` outside the memory.
+    /// Returns `len` bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;
         self.all().get(start..end)
     }
 
-    /// Returns writable bytes from `offset`; `None` outside the memory.
+    /// Returns `len` writable bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;

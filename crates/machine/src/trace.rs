@@ -4,8 +4,8 @@ use std::fmt;
 
 /// An event of the machine.
 ///
-/// It contains only simulated addresses and counts, nothing of the real machine. The same seed and
-/// calls give the same events.
+/// It contains simulated addresses and counts, and nothing of the host. The same seed and calls give the same
+/// events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(
@@ -30,9 +30,9 @@ pub enum Event {
     Pin { user_addr: u64, len: u64 },
     /// A pin ended.
     Unpin { user_addr: u64, len: u64 },
-    /// The CPU's lines were written back.
+    /// The CPU's cache lines were written back.
     Clean { addr: u64, len: u64 },
-    /// The CPU's lines were dropped.
+    /// The CPU's cache lines were dropped.
     Invalidate { addr: u64, len: u64 },
     /// A device's page table got an entry.
     IommuMap {
@@ -43,19 +43,19 @@ pub enum Event {
     },
     /// A device's page table lost entries.
     IommuUnmap { dev: u32, iova: u64, len: u64 },
-    /// A device's removals took effect.
+    /// A flush ended the use of removed entries.
     IommuFlush { dev: u32 },
     /// Memory was copied into a bounce slot.
     BounceIn { slot: u64, addr: u64, len: u64 },
     /// A bounce slot was copied to memory.
     BounceOut { slot: u64, addr: u64, len: u64 },
-    /// A device read.
+    /// A device read memory.
     BusRead { dev: u32, addr: u64, len: u64 },
-    /// A device wrote.
+    /// A device wrote memory.
     BusWrite { dev: u32, addr: u64, len: u64 },
     /// A device's access did not reach memory.
     BusFault { dev: u32, addr: u64 },
-    /// A call was made to fail.
+    /// Fault injection made a call fail.
     Injected { call: u64 },
 }
 
@@ -83,7 +83,7 @@ impl Trace {
         &self.events
     }
 
-    /// Events that no longer fitted.
+    /// Number of events that the full record did not keep.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped

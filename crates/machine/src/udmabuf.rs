@@ -21,8 +21,8 @@ struct Create {
 /// `UDMABUF_FLAGS_CLOEXEC`.
 const CLOEXEC: u32 = 1;
 
-// SAFETY: the opcode is UDMABUF_CREATE, whose argument is `struct udmabuf_create`; the kernel
-// only reads it, and answers a new descriptor.
+// SAFETY: the opcode is UDMABUF_CREATE, whose argument is `struct udmabuf_create`; the kernel only reads it,
+// and returns a new descriptor.
 unsafe impl Ioctl for Create {
     type Output = OwnedFd;
     const IS_MUTATING: bool = false;
@@ -57,8 +57,8 @@ impl Udmabuf {
         Some(Self { device })
     }
 
-    /// Returns a dma-buf, open for reading and writing, of the first `len` bytes of a memfd of the
-    /// machine ([`crate::Mmap::fd`]).
+    /// Returns a dma-buf of the first `len` bytes of a memfd of the machine ([`crate::Mmap::fd`]). It is open
+    /// for reading and writing.
     ///
     /// # Errors
     /// The kernel's errors: EINVAL beyond its size limit (64 MiB by default), ENOMEM.
@@ -75,8 +75,8 @@ impl Udmabuf {
     }
 }
 
-/// Counts the descriptors and mappings of a dma-buf in all processes, including `fd`. `None` if it is
-/// no dma-buf.
+/// Counts the descriptors and mappings of a dma-buf in all processes, including `fd`. `None` if `fd` is not a
+/// dma-buf.
 #[must_use]
 pub fn dmabuf_holders(fd: BorrowedFd<'_>) -> Option<u64> {
     holders(fd.as_raw_fd())

@@ -18,7 +18,7 @@ impl fmt::Display for UserFault {
 
 impl std::error::Error for UserFault {}
 
-/// The memory of one program, by its addresses.
+/// Access to the memory of one program, by the program's addresses.
 ///
 /// A front end implements it with `process_vm_readv` and `process_vm_writev`.
 pub trait UserMemory: fmt::Debug + Send + Sync {
@@ -34,15 +34,15 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
     /// [`UserFault`]; part of `data` may have arrived.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault>;
 
-    /// Returns how many of the `len` bytes from `addr` are readable (and writable, if `write`), counted
-    /// from the start.
+    /// Returns how many of the `len` bytes from `addr` are readable, and writable if `write` is true.
+    /// Counting stops at the first byte that is not.
     fn probe(&self, addr: u64, len: u64, write: bool) -> u64;
 
     /// Pins `len` bytes from `addr` for a device.
     ///
-    /// The returned value reaches these bytes by the same addresses even after the program moves them.
-    /// It never reaches other memory that the program maps in their place. `None` if this
-    /// implementation cannot pin.
+    /// The returned value accesses these bytes by the same addresses, even after the program moves them. It
+    /// never accesses other memory that the program maps in their place. `None` if this implementation cannot
+    /// pin.
     fn pin(&self, addr: u64, len: u64) -> Option<User> {
         let _ = (addr, len);
         None
@@ -53,14 +53,13 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Returns the device and inode number of the file that all `len` bytes from `addr` map; `None` for
-    /// other memory.
+    /// Returns the device and inode number of the file that all `len` bytes map; `None` for other memory.
     fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
         let _ = (addr, len);
         None
     }
 
-    /// Returns an id of the address space. Two values have the same id exactly if they have the same
+    /// Returns an id of the address space. Two values have the same id if and only if they access the same
     /// address space.
     fn id(&self) -> u64;
 }

@@ -1,7 +1,7 @@
 //! Frees memory on a separate thread.
 //!
-//! Unmapping a file of some megabytes takes milliseconds. The caller that frees a buffer would wait for
-//! that, and so would all others. The machine's own frames are free at once.
+//! Unmapping a file of some megabytes takes milliseconds. Without the thread, the caller that frees a buffer
+//! would wait for that, and so would all other callers. The machine's frames are free at once.
 
 use crate::backing::Backing;
 use crate::dram::Dram;
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Bytes that are freed faster than a thread wakes up.
+/// Maximum number of bytes that are freed without the thread, because that is faster than waking it.
 const SMALL: u64 = 256 << 10;
-/// Largest number of pending objects. Beyond it, memory is freed at once.
+/// Maximum number of pending objects. Beyond it, the caller frees memory itself.
 const MAX_PENDING: usize = 64;
 const MAX_PENDING_BYTES: u64 = 512 << 20;
 
@@ -26,7 +26,7 @@ struct Waste {
     bytes: u64,
 }
 
-/// The thread that frees memory. It starts with the first large object, and is joined at the end.
+/// The thread that frees memory. It starts with the first large object, and is joined on drop.
 #[derive(Debug, Default)]
 pub(crate) struct Disposal {
     thread: Option<(SyncSender<Waste>, JoinHandle<()>)>,
@@ -36,12 +36,12 @@ pub(crate) struct Disposal {
 }
 
 impl Disposal {
-    /// Frees an object's memory: now, or soon on the thread.
+    /// Frees an object's memory: at once, or soon afterwards on the thread.
     pub(crate) fn take(&mut self, object: Object) {
         let bytes = object.bytes_of_frames();
         let store = match object.backing {
             Backing::Shared(store) => Some(store),
-            // Its maker sees the release immediately.
+            // Released now, so that the program or exporter notices immediately.
             Backing::User { .. } | Backing::Foreign(_) => None,
         };
         let waste = Waste {
@@ -68,12 +68,12 @@ impl Disposal {
     pub(crate) fn wait_until_freed(&mut self) {
         if let Some((sender, thread)) = self.thread.take() {
             drop(sender);
-            // It only unmaps and closes.
+            // The thread only unmaps and closes, so it does not panic.
             let _ = thread.join();
         }
     }
 
-    /// Returns the thread's queue; none if no thread can be started.
+    /// Returns the thread's queue, and starts the thread if necessary; `None` if it cannot be started.
     fn sender(&mut self) -> Option<SyncSender<Waste>> {
         if self.thread.is_none() {
             let (sender, waste) = sync_channel(MAX_PENDING);
@@ -118,7 +118,7 @@ mod tests {
         machine.state.borrow().waste.given
     }
 
-    /// Allocates and frees. Returns the inode of the memory.
+    /// Allocates and frees memory. Returns the inode of its file.
     fn come_and_go(machine: &Machine, len: u64) -> u64 {
         let request = PageRequest::<Device> {
             len,

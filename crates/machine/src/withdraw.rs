@@ -6,12 +6,12 @@ use crate::machine::Pages;
 use crate::memory::{MachineMemory, Object};
 use vb3_dma::Segment;
 
-/// Identifies memory of the machine that can be revoked. It may have been freed.
+/// Names memory of the machine that can be revoked. The memory may have been freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnMemory(u64);
 
 impl Machine {
-    /// Returns the memory of an allocation, by its pages or its segments in a device's own memory.
+    /// Returns the name of an allocation, found by its pages or by its segments in a device's own memory.
     /// `None` for memory of another driver or program, which the machine cannot revoke.
     #[must_use]
     pub fn own_memory(&self, pages: Option<&Pages>, segments: &[Segment]) -> Option<OwnMemory> {
@@ -48,8 +48,8 @@ impl Machine {
 
     /// Revokes memory permanently.
     ///
-    /// Accesses of devices and drivers then fault. Programs with a mapping find zeroes, and their
-    /// writes do not reach a device. The frames stay allocated until they are freed.
+    /// Accesses of devices and drivers then fault. Programs that have it mapped read zeroes, and their writes
+    /// do not reach a device. The frames stay allocated until the memory is freed.
     pub fn withdraw(&self, memory: OwnMemory) {
         self.state.borrow_mut().memory.withdraw(memory.0);
     }

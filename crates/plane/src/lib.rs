@@ -27,6 +27,7 @@
 //! buffer with the CPU must announce the access (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all
 //! mapped attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
 //! here and fail on a board. The *first* map of an import does sync, as every map does.
+//!
 //! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have mapped
 //! the memory. So prepare begins a CPU access and finish ends it. The driver of an OUTPUT queue
 //! (TO_DEVICE) *reads* the memory, so the access has the opposite direction.

@@ -161,7 +161,8 @@ pub trait Driver {
     /// Starts streaming. The queue has already passed `queued` buffers to `buf_queue`.
     ///
     /// # Errors
-    /// The queue returns the error to its caller. The driver drops its tokens, and the buffers are queued again.
+    /// The queue returns the error to its caller. The driver drops its tokens, and the buffers are
+    /// queued again.
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
 
     /// Stops streaming. The driver completes or drops all its tokens.

@@ -8,7 +8,7 @@
 //! use vb3_dma::Limits;
 //! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, MemoryRequest, Rule, Run, conflict, solve};
 //!
-//! A camera behind an IOMMU accepts any memory; a converter reaches 4 GiB and needs one run.
+//! // A camera behind an IOMMU accepts any memory; a converter reaches 4 GiB and needs one run.
 //! let camera = Needs::default();
 //! let mut convert = Needs { one_run: true, ..Needs::default() };
 //! convert.limits = Limits { mask: 0xffff_ffff, ..convert.limits };

@@ -13,10 +13,10 @@ impl Machine {
     /// Copies from one device's memory to another's, each by its own addresses.
     ///
     /// Only the write is counted; the read was counted before ([`bus_note_read`](Self::bus_note_read)).
-    /// Returns how many bytes were moved in memory: each once if both spans are contiguous, else twice.
+    /// Returns how many bytes this process moved: each byte once if both spans are contiguous, else twice.
     ///
     /// # Errors
-    /// [`BusFault`] with the device and its address; part of the bytes may have arrived.
+    /// [`BusFault`] with the device and its address; part of the bytes may have been written.
     pub fn bus_copy(
         &mut self,
         (reader, from): (Device, BusSpan),
@@ -35,7 +35,7 @@ impl Machine {
         let mut done = 0;
         while done < from.len {
             let part = &mut chunk[..CHUNK.min(from.len - done) as usize];
-            // CAST: a position in what this process holds.
+            // CAST: `done` is a number of bytes in this process.
             let source = step(reader, from.addr, done as usize, false)?;
             let target = step(writer, to, done as usize, true)?;
             if let Err(fault) = self.bus_inspect(reader, source, part) {
@@ -49,8 +49,8 @@ impl Machine {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Returns whether one device's writable memory is the same that another reads, with the same view.
-    /// No access is counted.
+    /// Returns whether one device may write the memory that another may read, both with the same view.
+    /// Counts no access.
     #[must_use]
     pub fn bus_is_same(
         &self,
@@ -76,7 +76,7 @@ impl Machine {
                 return false;
             }
             let here = one.len.min(other.len);
-            // Only a segment that ends here leads on to the next one.
+            // The search for the next segment starts from this one only if this one ends here.
             ours = (one.len == here).then_some(source.found);
             theirs = (other.len == here).then_some(target.found);
             done += here;

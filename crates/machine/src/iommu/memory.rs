@@ -1,4 +1,4 @@
-//! Memory of page tables: frames of RAM whose bytes only the walker and the driver reach.
+//! Memory of page tables: frames of RAM that only the walker and the IOMMU's driver access.
 
 use crate::ram::{FRAME, Ram};
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ impl TableFrames {
     }
 }
 
-/// Table memory during a call: the frames, and the RAM that they come from.
+/// Memory for tables during a call: the frames in use, and the RAM that new frames come from.
 pub(crate) struct Tables<'a> {
     pub(crate) ram: &'a mut Ram,
     pub(crate) frames: &'a mut TableFrames,
@@ -73,7 +73,7 @@ impl TableMemory for Tables<'_> {
     }
 }
 
-/// For walking alone.
+/// Allows walking. Tables cannot be allocated.
 impl TableMemory for TableFrames {
     fn alloc_table(&mut self, _len: u64) -> Result<PhysAddr, Error> {
         Err(Error::Unsupported)
@@ -82,7 +82,7 @@ impl TableMemory for TableFrames {
     fn free_table(&mut self, _table: PhysAddr, _len: u64) {}
 
     fn read_entry(&self, at: PhysAddr) -> u64 {
-        // A pointer that leads out of the tables leads to nothing.
+        // A pointer to an address outside the tables reads as an empty entry.
         self.word(at.get()).unwrap_or(0)
     }
 

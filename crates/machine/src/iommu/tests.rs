@@ -11,7 +11,7 @@ use vb3_dma::{Error, Iova, PhysAddr, Prot};
 const PAGE: u64 = 4096;
 const SIZES: u64 = 1 << 12 | 1 << 21 | 1 << 30;
 
-/// One IOMMU, and a machine's memory for its tables.
+/// One IOMMU, with RAM for its tables.
 struct Bench {
     ram: Ram,
     frames: TableFrames,
@@ -68,7 +68,7 @@ impl Bench {
     }
 }
 
-/// A format, and the shift from the machine's page to its smallest.
+/// Generates a format, and the shift from the machine's page size to the format's smallest page.
 fn format() -> impl Strategy<Value = (Format, u32)> {
     prop_oneof![
         Just((Format::VtdSecondStage, 0)),
@@ -87,7 +87,7 @@ enum Op {
     Flush,
 }
 
-/// Generates few different addresses, so that ranges meet. Some are on 2 MiB, for large pages.
+/// Generates a few different addresses, so that ranges overlap. Some are multiples of 2 MiB, for large pages.
 fn place() -> impl Strategy<Value = u64> {
     prop_oneof![
         (0u64..2048).prop_map(|p| p * PAGE),
@@ -111,7 +111,7 @@ proptest! {
         (format, shift) in format(),
         ops in prop::collection::vec(op(), 1..40),
     ) {
-        // All addresses below are as many times larger as the pages are.
+        // The addresses below are scaled by the page size.
         let page = PAGE << shift;
         let mut table = Bench::new(format, 39, format.page_sizes(12 + shift));
         let free_at_first = table.ram.free_bytes();
@@ -167,7 +167,7 @@ fn large_pages_are_used_where_both_addresses_allow() {
     assert_eq!(table.iommu.pages(), 1);
     table.map(0x20_0000, 0x40_0000, 0x20_1000).unwrap();
     assert_eq!(table.iommu.pages(), 3);
-    // The physical address is not aligned as well.
+    // A large page also needs an aligned physical address.
     table.map(0x80_0000, 0x1000, 0x20_0000).unwrap();
     assert_eq!(table.iommu.pages(), 3 + 512);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
@@ -208,7 +208,7 @@ fn used_iotlb_entries_outlive_table_changes() {
     table.translate(PAGE).unwrap();
     assert_eq!(table.iommu.tlb_counts(), (0, 1));
     table.unmap(PAGE, 2 * PAGE);
-    // The second page was never used: nothing remembers it.
+    // The second page was never used, so the translation buffer does not have it.
     assert_eq!(table.translate(2 * PAGE), None);
     table.map(PAGE, 20 * PAGE, PAGE).unwrap();
     let phys = |table: &Bench| table.translate(PAGE).map(|t| t.phys.get() / PAGE);
@@ -216,7 +216,7 @@ fn used_iotlb_entries_outlive_table_changes() {
     assert_eq!(table.iommu.tlb_counts(), (1, 1));
     table.flush();
     assert_eq!(phys(&table), Some(20));
-    // The other way: all that was removed is remembered, but what is new wins.
+    // With `Everything`, the device uses every removed page until another is mapped there.
     table.iommu.set_staleness(Staleness::Everything);
     table.translate(PAGE).unwrap();
     table.unmap(PAGE, PAGE);

@@ -4,20 +4,20 @@ use std::cell::Cell;
 use vb3_dma::Iova;
 use vb3_dma::iopt::Leaf;
 
-/// Number of translations that a device holds, a power of two.
+/// Number of translations in a device's buffer, a power of two.
 const SLOTS: usize = 64;
-/// Largest number of removed pages that a device continues to use. Beyond it, its translation buffer is
-/// emptied.
+/// Maximum number of removed pages that a device continues to use. When it is reached, all removed pages are
+/// dropped.
 const MAX_STALE: usize = 1 << 16;
 
 /// The translations that a device may use between the removal of a page and the flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Staleness {
-    /// Every removed page, used before or not: the worst possible translation buffer. If another page
-    /// is mapped at the same address, the device uses that one at once.
+    /// Every removed page, used before or not: the worst possible translation buffer. If another page is
+    /// mapped at the same address, the device uses the new page at once.
     #[default]
     Everything,
-    /// Recently used pages, as hardware does. A new page in their place is *not* seen before the flush.
+    /// Recently used pages, as in hardware. A page mapped in their place is *not* used before the flush.
     Cached,
 }
 
@@ -49,7 +49,7 @@ impl Tlb {
         self.staleness = staleness;
     }
 
-    /// Returns hits, and walks.
+    /// Returns the numbers of hits and walks.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.hits.get(), self.walks.get())
     }
@@ -60,7 +60,7 @@ impl Tlb {
             .get((iova >> self.shift) as usize & (self.slots.len() - 1))
     }
 
-    /// A translation used before.
+    /// Finds the stored translation of an address.
     pub(super) fn find(&self, iova: u64) -> Option<Leaf> {
         let held = self.slot(iova)?.get()?;
         held.at(Iova::new(iova))?;
@@ -76,7 +76,7 @@ impl Tlb {
         }
     }
 
-    /// Notes pages of a range that are about to be removed.
+    /// Records pages of a range that are about to be removed, if the device may still use them.
     pub(super) fn remove(&mut self, iova: u64, len: u64, pages: impl Iterator<Item = Leaf>) {
         if self.staleness == Staleness::Cached {
             return;
@@ -98,7 +98,7 @@ impl Tlb {
         }
     }
 
-    /// Finds a removed page that is still in use.
+    /// Finds a removed page that the device may still use.
     pub(super) fn find_removed(&self, iova: u64) -> Option<Leaf> {
         let reaches = |page: &&Leaf| page.at(Iova::new(iova)).is_some();
         self.removed.iter().rev().find(reaches).copied()

@@ -1,4 +1,4 @@
-//! The number of lookups for a CPU mapping, and its equality for all kinds of lookup.
+//! Tests how many lookups a CPU mapping needs, and that every way of lookup gives the same bytes.
 
 use crate::{Device, Machine, Profile};
 use std::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ fn machine() -> Machine {
     Machine::new(&Profile::parse(text).unwrap(), 1).unwrap()
 }
 
-/// Maps them; the lookups that took.
+/// Maps the segments, and returns the number of lookups.
 fn lookups(machine: &Machine, segments: &[Segment]) -> u64 {
     let before = machine.state.borrow().memory.looked.load(Ordering::Relaxed);
     let vmap = machine.vmap(segments, Caching::Cached).unwrap();
@@ -65,12 +65,12 @@ fn allocation_is_found_by_one_lookup() {
     let mut segments = scattered(&machine);
     assert!(segments.len() > 8, "scattered: {}", segments.len());
     assert_eq!(lookups(&machine, &segments), 1);
-    // Not the whole of it: its last run shortened, or its first left out.
+    // Maps only a part of the allocation: its last run is shortened, then its first is left out.
     segments.last_mut().unwrap().len -= 1;
     assert_eq!(lookups(&machine, &segments), 1);
     let rest: Vec<Segment> = segments.split_off(1);
     assert!(lookups(&machine, &rest) <= 2);
-    // Runs in another order are found one by one, and are what they are.
+    // Runs in another order are looked up one by one.
     let mut turned = rest.clone();
     turned.last_mut().unwrap().len += 1;
     turned.reverse();

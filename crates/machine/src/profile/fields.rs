@@ -1,4 +1,4 @@
-//! Descriptions of the profile fields, for users.
+//! Descriptions of a profile's fields, for users.
 
 /// Returns every field with its description, in the order of the built-in files.
 #[must_use]

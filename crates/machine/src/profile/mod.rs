@@ -1,4 +1,4 @@
-//! Machine profiles, built in or from a TOML file.
+//! Machine profiles, which are built in or come from a TOML file.
 
 mod fields;
 mod raw;
@@ -13,8 +13,8 @@ use vb3_dma::{BounceMode, Coherency, FlushPolicy, SegmentMode};
 
 /// Default page size in bytes.
 pub const PAGE_SIZE: u64 = 4096;
-/// Possible page sizes in bytes, and the longest run of ordinary memory for each: what `MAX_PAGE_ORDER`
-/// makes of 10, 11 and 13.
+/// Possible page sizes in bytes, and the longest run of ordinary memory for each. The runs follow from a
+/// `MAX_PAGE_ORDER` of 10, 11 and 13.
 ///
 /// Source: Linux 7.2 `arch/arm64/Kconfig` `ARCH_FORCE_MAX_ORDER`.
 const PAGE_SIZES: [(u64, u64); 3] = [
@@ -28,13 +28,13 @@ pub const CACHE_LINE: u64 = 64;
 /// The IOMMU of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IommuProfile {
-    /// How its page tables look.
+    /// Format of its page tables.
     pub format: Format,
     /// Page sizes: bit `n` set for `2^n` bytes.
     pub page_sizes: u64,
     /// Bits of an I/O virtual address.
     pub aperture_bits: u32,
-    /// Addresses that are never assigned: first and last of each range.
+    /// Ranges of addresses that are never assigned, each with first and last address.
     pub reserved: Vec<(u64, u64)>,
     /// When removed translations are flushed.
     pub flush: FlushPolicy,
@@ -43,13 +43,13 @@ pub struct IommuProfile {
 }
 
 impl IommuProfile {
-    /// Returns the bytes of its smallest page: at least the machine's page.
+    /// Returns the bytes of the IOMMU's smallest page, which is at least the machine's page.
     #[must_use]
     pub fn granule(&self) -> u64 {
         1 << self.page_sizes.trailing_zeros().min(63)
     }
 
-    /// The highest I/O virtual address.
+    /// Returns the highest I/O virtual address.
     #[must_use]
     pub fn last(&self) -> u64 {
         mask_of(self.aperture_bits)
@@ -59,14 +59,14 @@ impl IommuProfile {
 /// A named part of memory that is reserved for physically contiguous buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AreaProfile {
-    /// Its name, also of its dma-heap.
+    /// The area's name, which is also the name of its dma-heap.
     pub name: String,
-    /// Bytes.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Whether it has struct pages. If not, it is on-chip memory (SRAM) among devices' addresses, and
+    /// Whether the area has struct pages. If not, it is on-chip memory (SRAM) among devices' addresses, and
     /// uncached.
     pub pages: bool,
-    /// Whether the CPU, and devices without permission, cannot access it.
+    /// Whether the memory is protected: the CPU and devices without permission cannot access it.
     pub protected: bool,
 }
 
@@ -88,14 +88,14 @@ pub struct Profile {
     pub name: String,
     /// One sentence.
     pub description: String,
-    /// Bytes of a page of the CPU: 4, 16 or 64 KiB. A program's own pages are the host's.
+    /// Bytes of a page of the CPU: 4, 16 or 64 KiB. A program's own pages have the host's size.
     pub page_size: u64,
     /// Bytes of RAM.
     pub ram: u64,
     /// Bytes of RAM reserved for contiguous memory; zero for none.
     pub cma: u64,
-    /// Further reserved memory, by name. Devices do not allocate from it. Programs do, by heaps, and
-    /// unplaced buffers may be put there.
+    /// Further reserved memory, by name. Devices do not allocate from it. Programs do, by dma-heaps, and lazy
+    /// placement may choose it.
     pub areas: Vec<AreaProfile>,
     /// Whether devices see the CPU's caches.
     pub coherent: bool,
@@ -103,25 +103,25 @@ pub struct Profile {
     pub cache_line: u64,
     /// The IOMMU; `None` if bus addresses are physical addresses.
     pub iommu: Option<IommuProfile>,
-    /// Further IOMMUs by name, for devices that name theirs.
+    /// Further IOMMUs by name, for devices that name one of them.
     pub iommus: Vec<(String, IommuProfile)>,
     /// Address bits of a device.
     pub dma_mask_bits: u32,
-    /// Longest segment of a device, bytes.
+    /// Longest segment of a device, in bytes.
     pub max_segment: u64,
     /// Boundary that segments do not cross, as a mask; all ones for none.
     pub boundary: u64,
-    /// The condition for using the bounce pool.
+    /// When devices use the bounce pool.
     pub bounce: BounceMode,
     /// Bytes of the bounce pool; zero for none.
     pub bounce_pool: u64,
-    /// Whether devices reach only memory that was made shared for them.
+    /// Whether devices reach only memory that the confidential machine has shared with them.
     pub private_memory: bool,
-    /// Whether devices must not see other data in the pages of their memory.
+    /// Whether devices are untrusted: the pages of their memory must not contain other data.
     pub untrusted: bool,
     /// Bytes of each device's own coherent memory; zero for none.
     pub sram: u64,
-    /// Whether single pages are scattered deliberately.
+    /// Whether the machine scatters single pages deliberately.
     pub scattered: bool,
     /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
     pub userptr: Option<bool>,
@@ -159,7 +159,7 @@ impl Profile {
             .fold(self.page_size, u64::max)
     }
 
-    /// Returns the devices' coherency in the mapping layer's terms.
+    /// Returns the devices' coherency as the mapping layer's type.
     #[must_use]
     pub fn coherency(&self) -> Coherency {
         if self.coherent {
@@ -169,7 +169,7 @@ impl Profile {
         }
     }
 
-    /// Reads a profile.
+    /// Parses and checks a profile in TOML.
     ///
     /// # Errors
     /// [`ProfileError`] with the field and the line.
@@ -177,22 +177,22 @@ impl Profile {
         raw::parse(text)
     }
 
-    /// A built-in profile.
+    /// Returns the built-in profile with this name; `None` if there is none.
     #[must_use]
     pub fn builtin(name: &str) -> Option<Self> {
         let (_, text) = BUILTINS.iter().find(|(known, _)| *known == name)?;
-        // A test parses every built-in.
+        // A test parses every built-in profile.
         Self::parse(text).ok()
     }
 }
 
-/// Parses a number of bytes: a number, or one with `KiB`, `MiB` or `GiB`.
+/// Parses a number of bytes: a plain number, or a number with `KiB`, `MiB` or `GiB`.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     Size::parse(text)
 }
 
-/// Returns the line number of a byte in a text, from 1.
+/// Returns the line number of a byte position in a text, counted from 1.
 #[must_use]
 pub fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
@@ -221,14 +221,14 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("vm-bounce", include_str!("../../profiles/vm-bounce.toml")),
 ];
 
-/// A fault in a profile.
+/// An error in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileError {
-    /// The line, from one.
+    /// The line number, counted from 1.
     pub line: usize,
-    /// The field, if any; a field of a table as `table.field`.
+    /// The field, if the error belongs to one; a field of a table as `table.field`.
     pub field: Option<String>,
-    /// The fault, without field and line.
+    /// The description, without field and line.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Converts TOML to a checked profile, and keeps track of lines.
+//! Converts TOML to a checked profile, and keeps line numbers for errors.
 
 use super::{
     Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile, ProfileError,
@@ -13,26 +13,26 @@ use toml::Spanned;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, RangeAllocator, SegmentMode};
 
-/// Largest RAM: the map of its frames must fit in the process.
+/// Maximum bytes of RAM: the map of its frames must fit in the process.
 const MAX_RAM: u64 = 256 << 30;
-/// Smallest machine.
+/// Minimum bytes of RAM.
 const MIN_RAM: u64 = 4 << 20;
-/// The first MiB, which is never allocated.
+/// Bytes at address zero that are never allocated.
 const RESERVED: u64 = 1 << 20;
 /// Maximum number of devices that a profile names.
 const MAX_DEVICES: usize = 64;
-/// Largest number of IOMMUs besides the default one.
+/// Maximum number of IOMMUs besides the default one.
 const MAX_IOMMUS: usize = 64;
 /// Limits: number of reserved areas, and letters of a name.
 const MAX_AREAS: usize = 16;
 const MAX_AREA_NAME: usize = 63;
-/// Longest name of an IOMMU.
+/// Maximum length of an IOMMU's name.
 const MAX_NAME: usize = 200;
-/// Largest own memory of a device.
+/// Maximum bytes of a device's own memory.
 const MAX_SRAM: u64 = 256 << 20;
-/// Largest on-chip memory, in areas without struct pages.
+/// Maximum bytes of on-chip memory, in areas without struct pages.
 const MAX_CHIP: u64 = 512 << 20;
-/// Start of the device hole. The contiguous area and the bounce pool are below.
+/// Start of the device hole. The contiguous area and the bounce pool must be below it.
 const LOW_END: u64 = 3 << 30;
 
 /// A number of bytes in a TOML file, written as a number or with a unit.
@@ -148,7 +148,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
     }
 }
 
-/// A reserved area: its size, or a table with it.
+/// A reserved area, written as its size, or as a table with the size and other fields.
 #[derive(Clone, Debug)]
 struct RawArea {
     size: Size,
@@ -295,7 +295,7 @@ struct Raw {
     devices: Option<Spanned<Vec<String>>>,
 }
 
-/// The text of a profile, for line numbers, and the page size for its sizes.
+/// The text of a profile, for line numbers, and its page size, for checks of sizes.
 struct Source<'a> {
     text: &'a str,
     page_size: u64,
@@ -323,7 +323,8 @@ impl Source<'_> {
         let named = message.split('`').nth(1).map(str::to_owned);
         let at = err.span().map_or(0, |span| span.start);
         let line = line_of(self.text, at);
-        // Missing and unknown fields are named in backquotes; a bad value is found by its line.
+        // The parser names missing and unknown fields in backquotes. The field of a bad value is found by its
+        // line.
         let names_field =
             message.starts_with("missing field") || message.starts_with("unknown field");
         let field = if names_field { named } else { self.key(line) };
@@ -410,7 +411,7 @@ fn check_page_size(source: &Source<'_>, raw: Option<&Spanned<Size>>) -> Result<u
     Err(source.error("page_size", raw.span(), message))
 }
 
-/// This crate checks only the number and form of devices.
+/// Checks number and form of the devices. Their options are not checked by this crate.
 fn check_devices(
     source: &Source<'_>,
     devices: Option<Spanned<Vec<String>>>,
@@ -426,7 +427,7 @@ fn check_devices(
     Ok(devices.into_inner())
 }
 
-/// Checks a size: a multiple of the page size within bounds.
+/// Checks a size, which must be a multiple of the page size within bounds.
 fn pages(
     source: &Source<'_>,
     field: &str,
@@ -556,7 +557,7 @@ fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, Prof
     let wrong = |message| source.error("iommu.page_sizes", raw.page_sizes.span(), message);
     let smallest = sizes.clone().min().unwrap_or(0);
     let granule = smallest.checked_ilog2().unwrap_or(0);
-    // Pages as large as the machine's are in every format.
+    // Every format has pages as large as the machine's.
     let offered = match format.page_sizes(granule) & mask_of(aperture_bits) {
         0 => {
             let all = [12, 14, 16].into_iter();
@@ -620,7 +621,7 @@ fn check_reserved(
     Ok(raw.iter().map(|range| *range.get_ref()).collect())
 }
 
-/// Checks untrusted devices and what they require.
+/// Checks that untrusted devices have the properties that they require.
 fn check_untrusted(
     source: &Source<'_>,
     raw: Option<Spanned<bool>>,
@@ -690,12 +691,12 @@ fn check_boundary(
     }
 }
 
-/// Sizes to choose from, for people.
+/// Formats sizes as alternatives for people.
 fn either(sizes: impl Iterator<Item = u64>) -> String {
     sizes.map(show).collect::<Vec<_>>().join(" or ")
 }
 
-/// A size for people.
+/// Formats a size for people.
 fn show(bytes: u64) -> String {
     for (shift, unit) in [(30u32, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes != 0 && bytes % (1 << shift) == 0 {

@@ -1,4 +1,4 @@
-//! Built-in profiles, and errors in others.
+//! Tests built-in profiles, and errors in other profiles.
 
 mod round_trip;
 
@@ -284,7 +284,7 @@ fn each_mistake_names_its_field_and_line() {
         let err = Profile::parse(&format!("{GOOD}{line}\n")).expect_err(line);
         assert_eq!(err.field.as_deref(), Some(field), "{line}: {err}");
         assert!(err.message.contains(message), "{line}: {err}");
-        // Lines of tables differ; the mistake is on the fifth line or behind it.
+        // Tables have different line numbers. Every mistake is on the fifth line or after it.
         let expected = 5 + line.lines().count() - 1;
         if !line.starts_with('[') {
             assert_eq!(err.line, expected, "{line}: {err}");
@@ -313,7 +313,7 @@ fn each_mistake_names_its_field_and_line() {
     }
 }
 
-/// A profile with an IOMMU, and lines before and after its table.
+/// Makes a profile with an IOMMU, and lines before and after the IOMMU's table.
 fn with_iommu(before: &str, behind: &str) -> String {
     format!("{GOOD}{before}\n[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\n{behind}\n")
 }

@@ -10,9 +10,9 @@ const FRAMES: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Frames, their alignment, and their end.
+    /// Number of frames, their alignment, and the end of the range.
     Run(u64, u64, u64),
-    /// Frames, their pieces, and their range.
+    /// Number of frames, frames of a piece, and the range.
     Scattered(u64, u64, Range<u64>),
     Lowest(u64, u64, Range<u64>),
     Give(usize),
@@ -21,7 +21,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let end = prop_oneof![Just(u64::MAX), 0u64..FRAMES + 20];
     let first = prop_oneof![Just(0), 0u64..FRAMES + 20];
-    // Frames in pieces, of one frame as a rule, and where they lie.
+    // Number of frames, frames of a piece (usually one), and the range.
     let some = (
         1u64..60,
         prop_oneof![3 => Just(1u64), 1 => Just(4), 1 => Just(16)],
@@ -50,7 +50,7 @@ fn pieces(free: &BTreeSet<u64>, piece: u64, within: &Range<u64>) -> Vec<u64> {
     firsts.filter(is_free).collect()
 }
 
-/// Returns the longest run that starts on a multiple of `align`.
+/// Returns the length of the longest run that starts on a multiple of `align`.
 fn longest(free: &BTreeSet<u64>, align: u64, end: u64) -> u64 {
     let (mut best, mut run, mut before) = (0, 0, None);
     for &frame in free.range(..end) {
@@ -132,7 +132,7 @@ fn the_highest_aligned_run_is_taken_and_comes_back() {
     let mut runs = Runs::default();
     runs.give(3, 10);
     runs.give(20, 5);
-    // 20..25 holds one aligned group of four; the next below is 8..12.
+    // 20..25 contains one aligned group of four. The next lower one is 8..12.
     assert_eq!(runs.take_highest(4), Some(20));
     assert_eq!(runs.take_highest(4), Some(8));
     assert_eq!(runs.take_highest(4), Some(4));
@@ -145,7 +145,7 @@ fn the_highest_aligned_run_is_taken_and_comes_back() {
     assert_eq!((runs.frames(), runs.largest(u64::MAX)), (15, 10));
 }
 
-/// Positions depend only on the seed, not on how often the ends are searched.
+/// Positions depend only on the seed, not on how often the set is searched for its ends.
 #[test]
 fn pieces_taken_together_are_those_taken_one_by_one() {
     for (seed, piece) in [(1, 1), (2, 1), (3, 4)] {
@@ -156,7 +156,7 @@ fn pieces_taken_together_are_those_taken_one_by_one() {
             (runs, Pcg32::new(seed, 1))
         };
         let ((mut runs, mut rng), (mut singly, mut same)) = (free(), free());
-        // All of them: the ends move in again and again.
+        // Takes all pieces, so that the ends change repeatedly.
         let mut together = runs.take_scattered(&mut rng, (56, piece), 0..80).unwrap();
         let one = |_| singly.take_scattered(&mut same, (piece, piece), 0..80);
         let mut one_by_one: Vec<u64> = (0..56 / piece).flat_map(one).flatten().collect();

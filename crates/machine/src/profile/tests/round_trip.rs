@@ -13,13 +13,13 @@ const FORMATS: [Format; 3] = [Format::VtdSecondStage, Format::ArmLpaeS1, Format:
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Scales a number to whole pages, up to `most` bytes for the largest number.
+/// Scales a number to whole pages: the largest number becomes `most` bytes.
 fn part(number: u16, most: u64, page: u64) -> u64 {
     let pages = u128::from(most / page) * u128::from(number) / u128::from(u16::MAX);
     pages as u64 * page
 }
 
-/// Generates numbers of all lengths, often at the limits of TOML's integers and ours.
+/// Generates numbers of all lengths, often at the limits of TOML's integers and of `u64`.
 fn number() -> impl Strategy<Value = u64> {
     let all = (any::<u64>(), 0_u32..64).prop_map(|(bits, shift)| bits >> shift);
     let ends = [0, i64::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX];
@@ -55,7 +55,7 @@ prop_compose! {
     }
 }
 
-/// Generates areas by name: the share of the remaining memory, whether it has pages, whether it is
+/// Generates areas by name: the share of the remaining memory, whether the area has pages, and whether it is
 /// protected.
 fn areas() -> impl Strategy<Value = BTreeMap<String, (u16, bool, bool)>> {
     let name = "[a-zA-Z0-9_@-][a-zA-Z0-9_@.-]{0,62}";
@@ -84,7 +84,7 @@ prop_compose! {
             left = left.saturating_sub(bytes);
             bytes
         };
-        // The pool takes a page at least, so it comes first.
+        // The pool needs at least a page, so its bytes are taken first.
         let (bounce, bounce_pool) = match bounce {
             (_, None) => (BounceMode::Never, 0),
             (pool, Some(true)) => (BounceMode::Always, take(pool, page_size)),
@@ -95,7 +95,7 @@ prop_compose! {
         let areas = areas.into_iter().filter_map(|(name, (bytes, pages, protected))| {
             let left = if pages { &mut left } else { &mut chip };
             let bytes = part(bytes, *left, page_size).max(page_size);
-            // No area is empty.
+            // An area needs at least a page. Without room for a page, it is left out.
             *left = left.checked_sub(bytes)?;
             Some(AreaProfile { name, bytes, pages, protected })
         });
@@ -146,7 +146,7 @@ prop_compose! {
         profile.boundary = boundary.map_or(u64::MAX, |bit| (1_u64 << bit).max(page) - 1);
         (profile.coherent, profile.scattered, profile.userptr) = (coherent, scattered, userptr);
         profile.allocator = if vmalloc { Allocator::Vmalloc } else { Allocator::Contig };
-        // What goes together, as the reader demands it.
+        // The reader requires these combinations of fields.
         let has_pool = profile.bounce_pool > 0;
         let strict = iommu.as_ref().is_some_and(|iommu| iommu.flush == FlushPolicy::Strict);
         profile.private_memory = private && has_pool;
@@ -159,7 +159,7 @@ prop_compose! {
     }
 }
 
-/// A text between quotes.
+/// Prints a text between quotes.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -184,7 +184,7 @@ fn size(bytes: u64, with_unit: bool) -> String {
     }
 }
 
-/// Prints an IOMMU's fields without defaults.
+/// Prints an IOMMU's fields, without those that have their default.
 fn print_iommu(out: &mut String, iommu: &IommuProfile, with_unit: bool) {
     let bits = (0..64).filter(|bit| iommu.page_sizes >> bit & 1 == 1);
     let sizes: Vec<String> = bits.map(|bit| size(1 << bit, with_unit)).collect();
@@ -207,7 +207,7 @@ fn print_iommu(out: &mut String, iommu: &IommuProfile, with_unit: bool) {
     }
 }
 
-/// A profile as TOML.
+/// Prints a profile as TOML.
 fn print(p: &Profile, with_unit: bool) -> String {
     let bytes = |bytes| size(bytes, with_unit);
     let limit = |limit, value| match limit {
