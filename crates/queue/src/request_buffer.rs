@@ -22,7 +22,7 @@ pub struct Binding<'a> {
 impl<M: MemOps> Session<'_, M> {
     /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). The program cannot use the buffer
     /// until the request is queued or emptied. The queue takes over the references in `wanted`, even if the
-    /// call fails. This call checks the planes; [`req_prepare`](Self::req_prepare) acquires their memory.
+    /// call fails. This call checks the planes; `req_prepare` acquires their memory.
     ///
     /// # Errors
     /// As [`qbuf`](Self::qbuf). The following come after the structure's checks, in this order:

@@ -9,8 +9,8 @@ use vb3_plane::MemOps;
 /// A caller that sleeps in DQBUF, read() or write().
 ///
 /// While it exists, no other caller may dequeue, and REQBUFS cannot replace buffers. Dropping it ends the
-/// wait. The host drops it before it repeats the call, or when the caller abandons the call (for example
-/// because of a signal or a timeout).
+/// wait. The host drops it before it repeats the call, or when the caller abandons the call (because of
+/// a signal, a timeout or the end of its process).
 ///
 /// # Context
 /// `Send` and `Sync`. Its methods may run in any context and need no access to the queue.

@@ -143,7 +143,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         })
     }
 
-    /// Drops a sync file and its references to fences.
+    /// Drops a sync file and its references to its fences.
     pub fn put_sync_file(&mut self, file: SyncFile) {
         for fence in file.fences {
             self.put(fence);
