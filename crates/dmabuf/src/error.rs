@@ -49,7 +49,7 @@ impl Error {
         }
     }
 
-    /// The constraint behind the refusal, where there is one.
+    /// Returns the constraint that caused the failure; `None` for other causes.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
         match self {

@@ -50,7 +50,7 @@ impl Mapped {
         // 1. `from` is valid for `out.len()` bytes of reads; `out` is an exclusive slice of our
         //    own, so the two do not overlap.
         // 2. Another process or thread may write these bytes at the same time. No reference to them
-        //    exists, and bytes of any value are valid: what is copied then is a mixture, as on
+        //    exists, and bytes of any value are valid: the copy may then be a mixture, as on
         //    real hardware.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
         true

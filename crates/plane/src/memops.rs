@@ -110,7 +110,7 @@ impl core::error::Error for PlaneError {}
 /// exactly once, with [`put`](Self::put) or [`put_dmabuf`](Self::put_dmabuf). A failed call keeps no
 /// resource.
 ///
-/// Queues share one memory by reference. A call of one queue must not delay those of others.
+/// Queues share one memory by reference. A call of one queue must not delay calls of others.
 ///
 /// # Context
 /// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only for

@@ -1,4 +1,4 @@
-//! Buffers: the queue's record of each, and what programs see of it.
+//! The queue's record of a buffer, and the descriptions that programs and drivers get.
 
 use crate::config::MAX_PLANES;
 use crate::{Memory, PlaneView, RequestId, Timecode};

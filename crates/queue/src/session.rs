@@ -8,8 +8,7 @@ use vb3_plane::MemOps;
 pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a;
 
 /// A queue, the memory of its planes and the driver of its device, as calls that change the queue need them.
-/// It borrows the queue and the driver exclusively. Sessions of other queues use the same memory at the same
-/// time.
+/// A session borrows queue and driver exclusively. Sessions of other queues may use the memory meanwhile.
 ///
 /// A host makes a session for one call, or for several in a row, while it holds its lock around the queue. A
 /// session is three references.

@@ -2,7 +2,7 @@
 //!
 //! A fence stands for one piece of work in progress. It belongs to a context, whose fences end
 //! in the order of their sequence numbers. It ends exactly once, with or without an error. A
-//! *reservation* lists the fences of one memory: who writes it and who reads it. A *sync file* is
+//! *reservation* lists the fences of one memory's writers and readers. A *sync file* is
 //! a set of fences that a program holds.
 //!
 //! A device's fence is made only when the device gets a buffer. So only the device itself can delay the work

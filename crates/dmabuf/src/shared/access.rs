@@ -30,8 +30,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// also needs the devices' writes.
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
-    /// mapping is synced in the part of the direction that it allows, what a device wrote is brought
-    /// in also for a CPU that only writes, and a bounced copy that its device did not write to stays.
+    /// mapping is synced in the part of the direction that it allows; a CPU that only writes also gets the
+    /// devices' writes; and a bounced copy is not copied back if its device did not write to it.
     pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.state.begin_write();

@@ -1,5 +1,4 @@
-//! Passes memory between CPU and devices, for hosts that announce each use: syncs, and reports of
-//! missing ones.
+//! Passes memory between CPU and devices, for hosts that announce each use. Syncs, and reports missing syncs.
 
 use super::state::Wrote;
 use crate::{
@@ -8,8 +7,8 @@ use crate::{
 use vb3_dma::{Caching, Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Makes what the CPU wrote visible to all mapped devices, so that the next
-    /// [`begin_cpu_access`](Self::begin_cpu_access) does not drop it.
+    /// Makes the CPU's writes visible to all mapped devices, so that the next
+    /// [`begin_cpu_access`](Self::begin_cpu_access) does not drop them.
     ///
     /// # Context
     /// Does not sleep.

@@ -54,7 +54,7 @@ pub(crate) fn ops(setup: Setup) -> Ops {
     Mapper::with_locks(Fake::new(setup), 16).expect("a setup that can be")
 }
 
-/// What tests do with memory, faults and devices.
+/// Operations of tests on memory, faults and devices.
 pub(crate) trait TestOps {
     /// Reads as a device does; `None` if it faults.
     fn dev_read(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>>;

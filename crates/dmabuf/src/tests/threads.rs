@@ -30,7 +30,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
     any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
-    // With the host's locks: shared by all threads, or by one at a time.
+    // The host's lock type decides whether several threads may share the value.
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.

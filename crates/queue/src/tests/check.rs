@@ -148,8 +148,8 @@ impl Bench {
         self.complete(done()).unwrap();
     }
 
-    /// Checks what always holds: each buffer is in exactly one place, its holder owns the memory of
-    /// its planes, and the queue knows all memory.
+    /// Checks the rules that always hold: each buffer is in exactly one place, the memory of its planes
+    /// belongs to the party that owns the buffer, and the queue knows all memory.
     pub(crate) fn check(&self) {
         let queue = &self.queue;
         let queued: Vec<u32> = queue.queued.iter().copied().collect();

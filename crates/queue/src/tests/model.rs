@@ -526,7 +526,7 @@ impl Run {
             }
             Err(e) => {
                 assert!(struck && [6, 12].contains(&e.errno()), "{e:?}");
-                // It was prepared before, or QBUF prepared it and then failed to start the driver.
+                // The buffer was prepared before, or QBUF prepared it and then failed to start the driver.
                 let info = self.bench.query(index).unwrap();
                 let starting = model.streaming && !model.started;
                 let prepared = was == Some(BufferHolder::Program { prepared: true });

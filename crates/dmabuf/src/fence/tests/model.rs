@@ -321,7 +321,7 @@ fn fence_memory_is_bounded_by_pending_fences() {
         fences.take_early();
         most = most.max(fences.len());
     }
-    // 12 are pending, and some that have ended wait to be replaced where they are listed.
+    // At most 12 fences are pending. Ended ones stay in lists until others replace them.
     assert!(most <= 12 + 12 * MEMORIES + 12, "{most} at one time");
     assert_eq!(fences.counts().begun, 100_000);
     fences.put_sync_file(kept);

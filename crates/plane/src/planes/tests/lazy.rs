@@ -147,7 +147,7 @@ fn plane_moved_since_its_place_is_refused() {
     t.map_dmabuf(&mut two).expect("the same import");
     t.place(&mut one).expect("a place");
     let before = dma(&t, &one);
-    // Another queue moves the memory before the first one's device gets it.
+    // Another queue moves the memory before the first queue's device gets it.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
     // Another allocation takes the old addresses.

@@ -14,7 +14,7 @@ fn types_say_which_threads_they_may_visit() {
     fn one_thread<T: Send>() {}
     // All parameters that a host provides.
     any_thread::<(UserMemory<Ops>, UserRange<Ops>)>();
-    // With the host's locks: shared by all threads, or by one at a time.
+    // The host's lock type decides whether several threads may share the value.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
