@@ -27,13 +27,13 @@ pub(crate) struct Prepared {
     pub(crate) _strings: Vec<CString>,
 }
 
-/// Kinds of messages that the child sends before execve. The first one carries the listener.
+/// Kinds of messages that the child sends. SAYS_READY carries the listener, the others an errno.
 pub(crate) const SAYS_READY: u8 = 1;
 pub(crate) const SAYS_NO_FILTER: u8 = 2;
 pub(crate) const SAYS_NO_EXEC: u8 = 3;
 const SAYS_NO_SETUP: u8 = 4;
 
-/// Sends a message from the child. The child can do nothing if this fails.
+/// Sends a message to the supervisor. Ignores errors: the child could not report them.
 fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     let [a, b, c, d] = number.to_ne_bytes();
     let mut text = [kind, a, b, c, d];
@@ -80,8 +80,8 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
         libc::close(listener);
         let mut error = libc::ENOENT;
         for path in &p.paths {
-            // The filter lets it pass, since the supervisor answers no call before the program
-            // runs.
+            // PASS makes the filter allow this execve: the supervisor answers no call before the
+            // program runs.
             let pass = u64::from(PASS) << 32;
             let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
             libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp, 0, 0, pass);
@@ -96,7 +96,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Makes one notified call in a child on which the supervisor tries its powers.
+/// Runs the child on which the supervisor tries its powers: makes one notified call (getppid).
 pub(crate) fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
@@ -136,7 +136,7 @@ fn set_up(p: &Prepared) -> Result<(), i32> {
             fail(libc::chdir(dir.as_ptr()))?;
         }
         setrlimit(Resource::Nofile, p.limit).map_err(rustix::io::Errno::raw_os_error)?;
-        // Without the supervisor every open fails, so the program ends with it.
+        // Without the supervisor every open fails, so the program is killed when the supervisor ends.
         fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != p.parent {
             libc::_exit(125);
@@ -145,7 +145,7 @@ fn set_up(p: &Prepared) -> Result<(), i32> {
     }
 }
 
-/// Installs the filter. Returns the listener, and whether waiting calls ignore signals.
+/// Installs the filter. Returns the listener, and whether waiting calls ignore non-fatal signals.
 fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
     let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
         return Err(libc::EINVAL);

@@ -19,7 +19,7 @@ impl FdRange {
         u32::try_from(fd).is_ok_and(|fd| (self.start..self.end).contains(&fd))
     }
 
-    /// Returns the range below the descriptor limit that select still supports.
+    /// Returns the range of at most 256 numbers below the descriptor limit and below 1024 (for select).
     pub(crate) fn below(limit: u64) -> Self {
         let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);
         Self {
@@ -29,18 +29,18 @@ impl FdRange {
     }
 }
 
-/// Marks the supervisor's own call, which the filter lets pass. It is the upper half of an argument
-/// that the kernel ignores (mmap's descriptor, a sixth argument of execve).
+/// Marks a call that the supervisor makes a thread execute. The filter allows such a call. The mark is
+/// the upper half of an argument that the kernel ignores (mmap's descriptor, a sixth argument of execve).
 pub(crate) const PASS: u32 = 0x7662_3364;
 
-/// Smallest write in bytes to standard output that is reported whatever its length, since a shell may
-/// have redirected standard output to a device.
+/// Writes of this many bytes or more to standard output are reported: a shell may have redirected
+/// standard output to a device.
 ///
 /// A shorter write is reported if its length is a multiple of [`FRAME_UNIT`]. Pieces of raw frames have
 /// such lengths, and lines of text rarely do. A filter cannot see whether the descriptor is a device,
 /// and a report has two costs. It takes microseconds. A signal that arrives before the supervisor
 /// receives the report ends the write with EINTR. Programs do not expect that from a file or a pipe with
-/// room, and would lose text. An unreported write to a redirected device fails with EINVAL.
+/// room, and would lose text. If standard output is a device, an unreported write fails with EINVAL.
 const LARGE_WRITE: u32 = 4 << 10;
 
 /// Lengths of raw frames and their pieces are multiples of this number of bytes, a power of 2.
@@ -49,8 +49,8 @@ const FRAME_UNIT: u32 = 64;
 /// First number above standard input, output and error.
 pub(crate) const STANDARD: u32 = 3;
 
-/// Ioctls of dma-heaps, udmabuf and sw_sync. Other devices use the same types, and a program may
-/// have such a device at any number, so the filter compares the whole number.
+/// Ioctls of dma-heaps, udmabuf and sw_sync. Other devices use the same type bytes at descriptors of
+/// any number, so the filter compares the whole request.
 const MEMORY_IOCTLS: [u32; 6] = [
     0xc018_4800, // DMA_HEAP_IOCTL_ALLOC
     0x4018_7542, // UDMABUF_CREATE
@@ -60,7 +60,7 @@ const MEMORY_IOCTLS: [u32; 6] = [
     0xc010_5702, // SW_SYNC_GET_DEADLINE
 ];
 
-/// fstat as `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
+/// The flag with which C libraries make fstat: `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
 const SOL_NETLINK: u32 = 270;
@@ -91,27 +91,27 @@ const fn high(arg: u32) -> u32 {
     low(arg) + 4
 }
 
-/// A step of the filter once the number matches. Every list ends with a verdict.
+/// A step of the filter after the call's number has matched. Every list of steps ends with `End`.
 enum Test {
     /// Loads a word of the call's data.
     Load(u32),
-    /// Verdict if equal.
+    /// Returns the verdict if the loaded word equals the value.
     Equal(u32, u32),
-    /// Verdict if not equal.
+    /// Returns the verdict if the word differs from the value.
     Unless(u32, u32),
-    /// Verdict if equal to neither value.
+    /// Returns the verdict if the word equals neither value.
     NoneOf(u32, u32, u32),
-    /// Verdict if at least this value.
+    /// Returns the verdict if the word is the value or more.
     AtLeast(u32, u32),
-    /// Verdict if less.
+    /// Returns the verdict if the word is less than the value.
     Below(u32, u32),
-    /// Verdict if any bit is set.
+    /// Returns the verdict if the word has any bit of the value.
     AnyBit(u32, u32),
-    /// Verdict if in the range of device descriptors.
+    /// Returns the verdict if the word is in the range of device descriptors.
     InRange(u32),
     /// Keeps only the request's type byte in the accumulator.
     TypeByte,
-    /// Verdict.
+    /// Returns the verdict in all other cases.
     End(u32),
 }
 
@@ -150,12 +150,12 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
     }
 }
 
-/// Returns `nr` as the filter compares it.
+/// Converts a call's number to the 32 bits that the filter compares.
 fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
-/// Returns a filter that reports one call.
+/// Returns a filter that reports the call `nr` and allows all others.
 pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
     vec![
         op(LD, NR, 0, 0),
@@ -165,7 +165,7 @@ pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
     ]
 }
 
-/// Returns the filter of a run.
+/// Returns the filter for the programs of a run, whose devices get descriptors in `range`.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Load, NoneOf, TypeByte, Unless};
     let mut out = vec![op(LD, ARCH, 0, 0)];
@@ -251,7 +251,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(NOTIFY),
         ],
     );
-    // close and dup, which close or copy a descriptor, and calls on sockets that may be ours.
+    // close and dup end or copy a device's descriptor. The socket calls may be on a substitute socket.
     block(
         &[
             libc::SYS_writev,
@@ -281,7 +281,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Equal(F_SETLEASE, NOTIFY),
             Equal(F_ADD_SEALS, NOTIFY),
             Equal(F_GET_SEALS, NOTIFY),
-            // A copy may get a kept number.
+            // The copy may get a number of the reserved range.
             NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
             Load(low(2)),
             Below(range.start, ALLOW),
@@ -333,7 +333,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(ALLOW),
         ],
     );
-    // It closes descriptors.
+    // An execve closes descriptors that have FD_CLOEXEC.
     block(
         &[libc::SYS_execve, libc::SYS_execveat],
         &[Load(high(5)), Equal(PASS, ALLOW), End(NOTIFY)],
@@ -398,7 +398,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         ],
         &[End(NOTIFY)],
     );
-    // Sockets that announce devices, and calls that show that the kernel does not know ours.
+    // Netlink sockets, on which the kernel announces devices, and their options.
     block(
         &[libc::SYS_socket],
         &[

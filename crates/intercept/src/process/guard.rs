@@ -3,8 +3,8 @@
 //! Without the supervisor, no process answers the programs' calls: each fails with ENOSYS, and a
 //! shell in a loop would try for ever. A guard process waits for the supervisor's end, kills every
 //! process that the supervisor knew, and prints a message. It is forked before any program starts,
-//! allocates nothing, and has two descriptors: a pipe that ends with the supervisor, and standard
-//! error.
+//! allocates nothing, and has two descriptors: standard error, and a pipe whose other end the kernel
+//! closes when the supervisor ends.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,14 +20,14 @@ use crate::process::launch::{await_child, fork};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// Maximum number of threads recorded at a time. Of two threads with the same remainder, the later one is
-/// recorded.
+/// Maximum number of recorded threads. A thread's entry is its id modulo this number, and a later thread
+/// replaces an earlier one with the same entry.
 const PLACES: u32 = 1 << 16;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
-/// A thread that made a call: its number, and its start time in ticks since boot. Another start
-/// time means that the number was reused.
+/// A thread that made a call: its id, and its start time in ticks since boot. If the thread with this id
+/// has another start time, the id was reused.
 #[derive(Debug, Default)]
 struct ThreadEntry {
     tid: AtomicU64,
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Kills the processes of all recorded threads that still run. Returns whether there were any.
+    /// Kills the processes of all recorded threads that still run. Returns whether any was running.
     /// Async-signal-safe.
     fn kill_all(&self) -> bool {
         let mut found = false;
@@ -93,7 +93,7 @@ impl Drop for Table {
     }
 }
 
-/// Returns a thread's start time if it has not ended. Async-signal-safe: allocates nothing.
+/// Returns a running thread's start time in ticks since boot. Async-signal-safe: allocates nothing.
 fn start_of(tid: u32) -> Option<u64> {
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
     let (mut digits, mut left) = ([b'0'; 10], tid);
@@ -120,13 +120,13 @@ fn start_of(tid: u32) -> Option<u64> {
     stat_field(text.get(..usize::try_from(len).ok()?)?, START)
 }
 
-/// Fields of a stat file after the state.
+/// Positions of fields in a stat file, counted from the field after the state.
 pub(crate) const SESSION: usize = 2;
 const START: usize = 18;
 
-/// Parses a number from a stat file. Returns `None` for a thread that has ended. Async-signal-safe.
+/// Parses a field of a stat file as a number; `None` if the thread has ended. Async-signal-safe.
 pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
-    // The name before it may contain any character, including a parenthesis.
+    // The process's name, in parentheses, may itself contain a parenthesis.
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let mut fields = text.get(end + 2..)?.split(|&byte| byte == b' ');
     if matches!(fields.next()?, b"Z" | b"X") {
@@ -143,7 +143,7 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Guard {
     table: Table,
-    /// The guard process, and the pipe whose end it waits for.
+    /// The guard process, and the writing end of its pipe. The guard waits until this end is closed.
     process: Mutex<Option<(libc::pid_t, OwnedFd)>>,
 }
 
@@ -178,7 +178,7 @@ impl Guard {
         let Some((pid, writer)) = lock(&self.process).take() else {
             return;
         };
-        // A byte lets the guard end without killing.
+        // The guard exits without killing any process if it reads a byte.
         rustix::io::write(&writer, b"!").ok();
         await_child(pid);
     }
@@ -217,8 +217,8 @@ fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     }
 }
 
-/// Serialises tests that fork and tests that wait for a descriptor's last copy, since a fork
-/// briefly copies all descriptors.
+/// Serialises tests that fork and tests that wait for the close of a descriptor's last copy, since a
+/// fork briefly copies all descriptors.
 #[cfg(test)]
 pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -247,10 +247,10 @@ mod tests {
         let guard = Guard::start().expect("a guard");
         guard.add(known.id());
         guard.add(other.id());
-        // Looks as if another thread had the number before.
+        // Makes the entry look as if another thread had this id before.
         let place = &guard.table.0[(other.id() % PLACES) as usize];
         place.start.fetch_add(1, Ordering::Relaxed);
-        // Closes it, as the supervisor's end does.
+        // Closes the pipe, as the kernel does when the supervisor ends.
         let (pid, writer) = lock(&guard.process).take().expect("it runs");
         drop(writer);
         let status = known.wait().expect("it has ended");

@@ -6,14 +6,14 @@
 use core::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether these signals were ignored at the start of the process, before Rust's runtime ignored
+/// Whether each signal of `OWN` was ignored at the start of the process, before Rust's runtime ignored
 /// SIGPIPE and a run ignored SIGXFSZ.
 static WAS_IGNORED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// Signals for which the supervisor changes the inherited setting.
 const OWN: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGCHLD, libc::SIGXFSZ];
 
-/// Reads the settings before main.
+/// Makes the C runtime call `look` before main.
 #[used]
 // SAFETY: the C runtime calls the functions in this section once, before main.
 #[unsafe(link_section = ".init_array")]
@@ -44,15 +44,15 @@ fn set(signal: libc::c_int, ignored: bool) {
     unsafe { libc::signal(signal, action) };
 }
 
-/// The inherited settings of a run. Dropping it restores the mask. SIGXFSZ stays ignored, so that
-/// later writes fail instead of ending the process.
+/// The inherited settings of a run. Dropping them restores the supervisor's mask. SIGXFSZ stays
+/// ignored, so that later writes fail instead of ending the process.
 pub(crate) struct Inherited {
     mask: libc::sigset_t,
 }
 
 impl Inherited {
-    /// Saves the settings and applies the supervisor's. The supervisor is notified when children
-    /// end, gets an error instead of SIGXFSZ, and receives the signals in `caught`.
+    /// Saves the mask and applies the supervisor's settings: it is notified when children end, gets
+    /// an error instead of SIGXFSZ, and receives the signals in `caught`.
     pub(crate) fn take(caught: &[libc::c_int]) -> Self {
         set(libc::SIGXFSZ, true);
         if is_ignored(libc::SIGCHLD) {

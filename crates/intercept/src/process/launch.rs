@@ -32,7 +32,7 @@ fn c_string(s: &OsStr) -> Result<CString, Error> {
     CString::new(s.as_bytes()).map_err(|_| Error::Nul)
 }
 
-/// Returns the files that the program's name may mean, in the order of attempts.
+/// Returns the paths to try for the program's name, in order (a search in PATH if it has no slash).
 fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
     if program.name.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(&program.name)?]);
@@ -110,7 +110,7 @@ pub(crate) fn limits() -> (Rlimit, FdRange) {
     (limit, range)
 }
 
-/// Starts the program with a descriptor limit.
+/// Forks, installs the filter and executes the program. Returns once its execve has succeeded.
 pub(crate) fn spawn(
     program: &Program,
     range: FdRange,
@@ -137,7 +137,7 @@ pub(crate) fn spawn(
     started.inspect_err(|_| reap(pid))
 }
 
-/// Forks, and returns the child's number. The child ends with `in_child`.
+/// Forks, and returns the child's process id. The child runs `in_child` and exits.
 ///
 /// # Safety
 /// `in_child` makes only async-signal-safe calls, on memory that was made before.
@@ -159,7 +159,7 @@ pub(crate) fn reap(pid: u32) {
     await_child(pid.cast_signed());
 }
 
-/// Waits for the end of a child of this process, which ends soon.
+/// Waits for a child of this process that was killed or told to end.
 #[expect(
     clippy::disallowed_methods,
     reason = "waits for the supervisor's own child, which was killed or told to end"
@@ -173,7 +173,7 @@ pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(system("socketpair"))
 }
 
-/// Receives a message from the child: its kind, a number, and a descriptor if there is one.
+/// Receives a message from the child: kind, number, optional descriptor. `None` if the socket was closed.
 fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error> {
     let mut text = [0u8; 5];
     let (len, mut fds) = loop {
@@ -189,8 +189,8 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     Ok(Some((kind, i32::from_ne_bytes(number), fds.pop())))
 }
 
-/// Receives a child's first message: its listener and whether its waits ignore signals, or the
-/// kernel's answer to the filter.
+/// Receives a child's first message: its listener and whether its waiting calls ignore non-fatal
+/// signals, or the errno with which the kernel refused the filter.
 pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Error> {
     let failed = |errno| Error::System {
         call: "start of the child",

@@ -1,5 +1,5 @@
-//! Borrows descriptors from a program if pidfd_getfd is refused, as containers do by default: the
-//! calling thread sends them itself.
+//! Borrows descriptors from a program if pidfd_getfd is refused, as in containers by default: the
+//! calling thread sends the descriptors itself.
 //!
 //! The supervisor answers the thread's call so that the kernel restarts it, and stops the thread before the
 //! restart. The thread then maps a page of the supervisor, which holds a message, and sends the message with
@@ -26,8 +26,8 @@ const MESSAGE: usize = 253;
 /// Maximum number of descriptors requested from a thread, with room for a userfaultfd.
 pub(crate) const MAX_LENT: usize = MESSAGE - 1;
 
-/// Address of the temporary page, if free. It is far from the program's mappings, because another thread may
-/// be about to map something in a gap near those.
+/// Address of the temporary page, if free. The address is far from the program's mappings, because another
+/// thread may be about to map something in a gap near them.
 const PLACE: u64 = 0x2b00_0000_0000;
 
 /// How long a thread may take to repeat its call before its descriptors are dropped.
@@ -45,7 +45,7 @@ pub(crate) struct Lent {
     at: Instant,
 }
 
-/// A request to a thread.
+/// The descriptors that the supervisor requests from a thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     /// At most [`MAX_LENT`] descriptors of the thread.
@@ -59,24 +59,24 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Lending(Mutex<HashMap<u32, Lent>>);
 
 impl Lending {
-    /// Stores a thread's descriptors, and drops those of threads that never repeated their calls.
+    /// Stores a thread's descriptors, and drops descriptors of threads that never repeated their calls.
     pub(crate) fn keep(&self, tid: u32, lent: Lent) {
         let mut all = lock(&self.0);
         all.retain(|_, lent| lent.at.elapsed() < REPEAT_TIMEOUT);
         all.insert(tid, lent);
     }
 
-    /// Takes the descriptors that the thread sent for this call. Drops them if they are for another call: a
-    /// signal handler called first, or a new thread has the number of one that ended.
+    /// Takes the descriptors that the thread sent for this call. Drops descriptors for another call: a signal
+    /// handler made this call first, or a new thread has the id of a thread that ended.
     pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
         let lent = lock(&self.0).remove(&n.tid)?;
         (lent.nr == n.nr && lent.args == n.args).then_some(lent)
     }
 }
 
-/// Requests descriptors from the calling thread. This answers its call: the thread then repeats the call, or
-/// the call fails. `keep` gets the descriptors before the thread continues. It is not called if the thread
-/// ends or a signal arrives first.
+/// Requests descriptors from the calling thread. This answers the thread's call: the thread repeats the
+/// call, or the call fails. `keep` gets the descriptors before the thread continues. `keep` is not called
+/// if the thread ends or a signal arrives first.
 ///
 /// # Errors
 /// Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the supervisor. The
@@ -145,8 +145,8 @@ fn number(fd: i32) -> u64 {
     u64::from(fd.cast_unsigned())
 }
 
-/// Makes the thread map the page, send its message, and close both descriptors. Returns whether it
-/// sent the message, or `None` if the thread ended.
+/// Makes the thread map the page, send the page's message, and close both descriptors. Returns whether
+/// the message was sent, or `None` if the thread ended.
 fn send(
     thread: &mut InStead<'_>,
     (remote_page, remote_socket): (i32, i32),
@@ -173,7 +173,7 @@ fn send(
     Some(sent)
 }
 
-/// Returns both ends of a socket: one to receive from, one to send to it.
+/// Returns both ends of a socket: the receiving end, then the sending end.
 fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)
 }
@@ -187,8 +187,8 @@ const VECTOR: usize = 64;
 const BYTE: usize = 96;
 const CONTROL: usize = 128;
 
-/// Builds a `struct msghdr` for address `at` with everything it names: one byte, and the
-/// descriptors.
+/// Builds a page for address `at`: a `struct msghdr`, and the parts that it points to (one byte, and the
+/// descriptors).
 fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     let word = |value: u64| value.to_ne_bytes();
     let place = |offset: usize| word(at + offset as u64);
@@ -211,7 +211,7 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     out
 }
 
-/// Receives the descriptors of one message; `None` if there are not exactly `wanted` descriptors.
+/// Receives the descriptors of one message, or `None` if their count is not `wanted`.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
     let fds = raw::receive(socket.as_fd(), &mut [0], MESSAGE, RecvFlags::DONTWAIT);
     fds.ok()

@@ -1,4 +1,4 @@
-//! The seccomp listener: receives calls, answers them, installs descriptors.
+//! The seccomp listener: receives programs' calls, answers them and installs descriptors in callers.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const ADDFD_FLAG_SEND: u32 = 2;
 pub(crate) const ERESTARTNOINTR: i32 = 513;
 /// Makes the kernel repeat the call unless a handler without SA_RESTART ran.
 pub(crate) const ERESTARTSYS: i32 = 512;
-/// Makes the kernel call `restart_syscall` instead, only if no handler ran.
+/// Makes the kernel continue the call with `restart_syscall`, only if no handler ran.
 pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
 /// Makes the kernel repeat the call only if no handler ran.
 pub(crate) const ERESTARTNOHAND: i32 = 514;
@@ -51,18 +51,18 @@ pub(crate) struct Notif {
     pub(crate) nr: i64,
     /// The call's arguments.
     pub(crate) args: [u64; 6],
-    /// Collected parts of the program's memory.
+    /// Copies of the program's memory, and other data collected for this call.
     pub(crate) gathered: Arc<Gathered>,
 }
 
 impl Notif {
-    /// Returns an argument that is a C int.
+    /// Returns argument `i` as a C int.
     pub(crate) fn int(&self, i: usize) -> i32 {
-        // CAST: the kernel also uses the lower half.
+        // CAST: the kernel, too, uses only the lower half.
         self.arg(i) as u32 as i32
     }
 
-    /// Returns an argument.
+    /// Returns argument `i`, counted from 0; 0 if `i` is above 5.
     pub(crate) fn arg(&self, i: usize) -> u64 {
         self.args.get(i).copied().unwrap_or(0)
     }
@@ -109,7 +109,7 @@ impl Listener {
         raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
     }
 
-    /// Waits for a call or the end of all callers. Returns whether there is a call.
+    /// Waits until a call arrives (true), or no thread is left that could make one (false).
     pub(crate) fn wait(&self) -> bool {
         self.look(-1) & libc::POLLIN != 0
     }
@@ -123,7 +123,7 @@ impl Listener {
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptor"
     )]
-    /// Returns the poll events that come within a time; -1 is without limit.
+    /// Waits for a call at most `timeout_ms`, or without limit if -1, and returns the poll events.
     pub(crate) fn look(&self, timeout_ms: i32) -> i16 {
         let timeout = u32::try_from(timeout_ms).ok().map(|ms| Timespec {
             tv_sec: i64::from(ms / 1000),
@@ -138,7 +138,7 @@ impl Listener {
     /// Receives the oldest new call. Blocks if there is none.
     ///
     /// # Errors
-    /// Returns ENOENT if the call was just abandoned (its thread was killed), and EINTR.
+    /// Returns ENOENT if the calling thread was killed meanwhile, and EINTR for a signal.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
         let data = libc::seccomp_data {
             nr: 0,
@@ -189,16 +189,16 @@ impl Listener {
         self.ioctl(ID_VALID, &mut id).is_ok()
     }
 
-    /// Answers a call, and ignores that the thread may have been killed meanwhile.
+    /// Answers a call like `send`, but ignores errors: the thread may have been killed meanwhile.
     pub(crate) fn answer(&self, id: u64, reply: Reply) {
         self.send(id, reply).ok();
     }
 
-    /// Installs a descriptor in the calling process, at number `at` or at the lowest free one. It
-    /// replaces a descriptor that exists at `at`. With `send`, the number also answers the call.
+    /// Installs a descriptor in the calling process, and returns its number: `at` or the lowest free one.
+    /// A descriptor that exists at `at` is replaced. With `send`, the number also answers the call.
     ///
     /// # Errors
-    /// Returns EMFILE, EBADF (`at` beyond the limit), or ENOENT (no longer waiting).
+    /// Returns EMFILE, EBADF (`at` is above the limit), or ENOENT (the thread no longer waits).
     pub(crate) fn add_fd(
         &self,
         id: u64,

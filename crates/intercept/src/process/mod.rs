@@ -1,4 +1,4 @@
-//! Programs' processes: how they start under the filter, are stopped, get signals and end.
+//! Programs' processes: their start under the filter, their stops by ptrace, their signals and their ends.
 //!
 //! Modules in other folders import only the exports of this file.
 

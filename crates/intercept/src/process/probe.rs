@@ -1,7 +1,7 @@
 //! Finds out what this system lets a supervisor do, by trying it on a child.
 //!
-//! Kernel versions and names of containers are not enough: system call profiles, Yama and
-//! capabilities can each forbid something. So each power is tried once, at the start.
+//! The kernel's version does not tell enough: seccomp profiles of containers, Yama and missing
+//! capabilities can each forbid something. So the supervisor tries each power once, at its start.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,10 @@ use crate::process::rewrite::{self, PTRACE_SEIZE};
 use crate::process::{child, launch};
 use vb3_host::Errno;
 
-/// How long the child may take until its call, in milliseconds.
+/// How long the probe waits for the child's call, in milliseconds.
 const CALL_TIMEOUT_MS: i32 = 2000;
 
-/// Whether something is permitted, or the errno of the refusal.
+/// `Ok` if the system permits an operation, otherwise the errno of the refusal.
 pub type Power = Result<(), Errno>;
 
 const UNTRIED: Power = Err(Powers::NOT_TRIED);
@@ -47,21 +47,21 @@ pub struct Powers {
     pub getfd: Power,
     /// Stopping the child with ptrace.
     pub ptrace: Power,
-    /// Comparing descriptors with kcmp. Without it, epoll sets are compared by the kernel's list of
-    /// their entries, which takes longer.
+    /// Comparing descriptors with kcmp. Without kcmp, the supervisor compares epoll sets by the
+    /// kernel's list of their entries, which takes longer.
     pub kcmp: Power,
 }
 
-/// A value that the child has at the same address.
+/// A value that the forked child has at the same address. The memory powers are tried on it.
 static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 
-/// Tries all powers.
+/// Tries all powers on a new child process.
 #[must_use]
 pub fn probe() -> Powers {
     probe_with(&MayBlock::of_this_thread())
 }
 
-/// Does the same in a thread that has its [`MayBlock`].
+/// Tries all powers like `probe`, in a thread that already has its [`MayBlock`].
 pub(crate) fn probe_with(may: &MayBlock) -> Powers {
     let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
     let mut powers = Powers {
@@ -79,7 +79,7 @@ impl Powers {
     /// The errno of a power that was not tried because an earlier one is missing.
     pub const NOT_TRIED: Errno = Errno(libc::ENODATA);
 
-    /// Returns the powers of a system that permits everything.
+    /// Returns powers that are all permitted.
     #[must_use]
     pub fn all() -> Self {
         Self::each(Ok(()))
@@ -120,17 +120,17 @@ impl Powers {
         let listener = &subject.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
-        // The child certainly has its own end of the socket.
+        // If nothing was installed, uses the child's end of the socket.
         let theirs = installed.unwrap_or(subject.socket);
         self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
         self.kcmp = compare(subject.pid, theirs, listener.as_fd());
         let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
         self.add_fd_send = sent.map(drop);
-        // The last test: the child is killed while it is traced.
+        // This test is the last one: it leaves the child traced until `subject` kills it.
         self.ptrace = seize(subject.pid);
     }
 
-    /// Returns how the supervisor accesses memory.
+    /// Returns how the supervisor accesses programs' memory: with process_vm calls if permitted.
     pub(crate) fn memory(&self) -> CopyMethod {
         match self.process_vm {
             Err(_) if self.proc_mem.is_ok() => CopyMethod::Files,
@@ -138,7 +138,7 @@ impl Powers {
         }
     }
 
-    /// Checks that a program can run here at all.
+    /// Checks that this system permits everything that a run cannot do without.
     ///
     /// # Errors
     /// Returns [`Error::Kernel`] with the missing power.
@@ -159,7 +159,7 @@ impl Powers {
         Ok(())
     }
 
-    /// Returns notes about this system for the user, before a program runs.
+    /// Returns a note for the user about each limit that the missing powers cause.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         let mut notes = Vec::new();
@@ -184,7 +184,7 @@ struct Subject {
     listener: Listener,
     wait_killable: bool,
     sync: bool,
-    /// A descriptor of the child.
+    /// The child's end of the socket, as a number in the child.
     socket: i32,
 }
 
@@ -263,7 +263,7 @@ mod tests {
         for power in [powers.proc, powers.listener, powers.add_fd] {
             assert_eq!(power, Ok(()), "{powers:?}");
         }
-        // With a working listener, no power is left untried.
+        // With a working listener, every power has been tried.
         let text = format!("{powers:?}");
         let untried = format!("{:?}", UNTRIED);
         assert!(!text.contains(&untried), "{text}");

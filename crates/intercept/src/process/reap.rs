@@ -1,4 +1,4 @@
-//! Ends of processes: the program itself, and orphans that became children of the supervisor.
+//! Reaps ended processes: the program itself, and orphans that became children of the supervisor.
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,7 +8,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use crate::kernel::{MayBlock, procs, raw};
 use crate::process::guard::{SESSION, stat_field};
 
-/// Takes the exit status of `pidfd`'s process, if it is a child of this process and has ended.
+/// Reaps `pidfd`'s process, and returns how it ended; `None` if it still runs or is not a child.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), ended).ok()??;
@@ -25,11 +25,11 @@ pub(crate) enum Ended {
     Signal(i32),
 }
 
-/// Reaps ended children that ran under the filter.
+/// Reaps ended children that ran under the filter, except children for which `spares` is true.
 ///
-/// Most are orphans: some never made a call, others ended while they had another parent. Before
-/// Linux 6.11, an ended process that was not reaped still counts as a possible caller. Other
-/// children are left to the code that started them, and so are those for which `spares` is true.
+/// Most are orphans: some never made a call, others ended while they had another parent. Before Linux
+/// 6.11, an ended process that was not reaped still counts as a possible caller. Children without the
+/// filter are left to the code that started them.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
     for pid in procs::children("self") {
@@ -38,7 +38,7 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
             && let Ok(pid) = raw::pid_of(pid)
         {
             let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // Another thread may have reaped it.
+            // An error means that another thread has reaped the child.
             waitid(WaitId::Pid(pid), exited).ok();
         }
     }
@@ -52,8 +52,8 @@ pub(crate) struct Left {
     pub(crate) session: u32,
 }
 
-/// Returns the running processes of programs: descendants with more filters than this process.
-/// Skips children for which `spares` is true, and their descendants.
+/// Returns the programs' running processes: descendants with more seccomp filters than this process.
+/// Skips processes for which `spares` is true, and their descendants.
 pub(crate) fn programs(
     may: &mut MayBlock,
     mut spares: impl FnMut(&mut MayBlock, u32) -> bool,
@@ -65,7 +65,7 @@ pub(crate) fn programs(
     programs.filter_map(left).collect()
 }
 
-/// Returns the session of a process that has not ended.
+/// Returns a process's session id, or `None` if the process has ended.
 pub(crate) fn session(pid: impl Display) -> Option<u32> {
     let stat = raw::proc_text(&format!("/proc/{pid}/stat")).ok()?;
     u32::try_from(stat_field(&stat, SESSION)?).ok()
@@ -82,8 +82,8 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     name
 }
 
-/// Returns whether a thread has a further seccomp filter, which may reject calls that the
-/// supervisor makes it execute.
+/// Returns whether a thread has a seccomp filter besides the run's. That filter may reject calls that
+/// the supervisor makes the thread execute.
 pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     let own = filters("self").unwrap_or(0);
     filters(tid).is_none_or(|filters| filters > own + 1)

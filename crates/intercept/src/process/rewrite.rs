@@ -1,8 +1,8 @@
 //! Changes a running call with ptrace, only in its thread and only for the call's duration.
 //!
-//! All signals but SIGSTOP are blocked meanwhile, so that no handler runs in between. The supervisor
-//! seizes the thread while it waits for its call's answer. The answer makes the kernel restart the
-//! call, and the thread stops before that.
+//! The supervisor seizes the thread while it waits for its call's answer. The answer makes the kernel
+//! restart the call, and the thread stops before the restart. All signals but SIGSTOP are blocked
+//! during the changed calls, so that no handler runs between them.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,8 +26,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest interval between two checks that counts towards the timeout. In a longer one, the
 /// supervisor itself was stopped.
 const STEP: Duration = Duration::from_millis(5);
-/// Time limit of a call that a pending signal should interrupt at once. Another thread may have taken
-/// the signal.
+/// Time limit of a call that a pending signal should interrupt at once. The limit matters if another
+/// thread has taken the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
 /// Maximum number of stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
@@ -43,9 +43,9 @@ const EVENT_STOP: i32 = 128;
 /// How a thread was released.
 #[derive(Debug)]
 pub(crate) enum Left {
-    /// It continues, or has ended.
+    /// The thread continues (`None`), or has ended.
     Free(Option<Ended>),
-    /// It has not stopped yet, and cannot be released before it does.
+    /// The thread has not stopped yet, and cannot be released before it stops.
     Stray(Stopped),
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct Stopped {
     tid: libc::pid_t,
     done: bool,
     ended: Option<Ended>,
-    /// The signals that it had blocked itself.
+    /// The thread's own signal mask, while the supervisor blocks all signals.
     mask: Option<u64>,
-    /// The signal of its first stop, which is not delivered yet; 0 for none.
+    /// The signal at which the thread stopped first, until it is delivered; 0 for none.
     due: i32,
 }
 
@@ -68,7 +68,7 @@ enum TraceeState {
     Gone,
 }
 
-/// Where a thread has stopped.
+/// The reason for a thread's stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     /// The entry or exit of a call.
@@ -90,10 +90,10 @@ pub(crate) fn ptrace(
     raw::check_long(unsafe { libc::ptrace(request, tid, addr, data) })
 }
 
-/// Seizes a thread that waits for an answer.
+/// Seizes a thread that waits for an answer, and requests a stop.
 ///
 /// # Errors
-/// Returns EPERM if it is traced already or may not be; ESRCH if it has ended.
+/// Returns EPERM if the thread is traced already or may not be traced, and ESRCH if it has ended.
 pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);
@@ -109,16 +109,16 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     Ok(stopped)
 }
 
-/// A thread that makes other calls before its own.
+/// A stopped thread that executes the supervisor's calls before it repeats its own call.
 pub(crate) struct InStead<'a> {
     thread: &'a mut Stopped,
     may: &'a MayBlock,
-    /// The registers for its own call.
+    /// The registers with which the thread repeats its own call.
     again: Regs,
 }
 
 impl InStead<'_> {
-    /// Makes the thread execute a call, and returns the call's result.
+    /// Makes the thread execute a call. Returns the call's result, or `None` if the thread ended.
     pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<Result<u64, Errno>> {
         self.thread.set_regs(&self.again.make_call(nr, args))?;
         self.thread.run_to_call(self.may)?;
@@ -126,7 +126,7 @@ impl InStead<'_> {
         Some(self.thread.regs()?.result())
     }
 
-    /// Makes the thread close a descriptor.
+    /// Makes the thread close a descriptor. Returns `None` if the thread ended.
     pub(crate) fn close(&mut self, fd: u64) -> Option<()> {
         self.call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]).map(drop)
     }
@@ -150,7 +150,7 @@ impl Stopped {
                 TraceeState::Nothing if waited >= patience => return None,
                 TraceeState::Nothing => {}
             }
-            // A stop takes microseconds, so this polls first and sleeps later.
+            // A stop takes microseconds, so the first 200 checks come without a sleep in between.
             tries += 1;
             if tries < 200 {
                 std::thread::yield_now();
@@ -204,8 +204,8 @@ impl Stopped {
         ptrace(request, self.tid, 0, signal).ok().map(drop)
     }
 
-    /// Waits for the first stop. If it is a signal's, the kernel queues the blocked signal again
-    /// when the thread continues, and delivers it after the call.
+    /// Waits for the first stop. If the thread stopped at a signal, which is then blocked, the kernel
+    /// queues it again when the thread continues, and delivers it after the call.
     ///
     /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
     fn first_stop(&mut self, may: &MayBlock) -> Option<()> {
@@ -215,7 +215,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Runs to the next entry or exit of a call.
+    /// Lets the thread run to the next entry or exit of a call.
     fn run_to_call(&mut self, may: &MayBlock) -> Option<()> {
         let due = core::mem::take(&mut self.due);
         self.resume(libc::PTRACE_SYSCALL, due)?;
@@ -258,7 +258,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Restores the thread's signal mask. For a running thread, the release does it.
+    /// Restores the thread's signal mask. This fails while the thread runs: its release restores the mask.
     fn free_signals(&mut self) {
         if let Some(mask) = self.mask
             && self.ended.is_none()
@@ -274,7 +274,7 @@ impl Stopped {
             // A signal is still due if the thread has not run since it stopped for that signal.
             let signal = if self.due == 0 { signal } else { self.due };
             let signal = usize::try_from(signal).unwrap_or(0);
-            // Fails for a running thread.
+            // This fails while the thread runs.
             self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
         }
     }
@@ -289,7 +289,7 @@ impl Stopped {
         }
     }
 
-    /// Releases a stray thread if it has stopped by now, or has ended.
+    /// Releases a stray thread that has stopped or ended by now. Returns a thread that still runs as error.
     pub(crate) fn free_stray(mut self) -> Result<Option<Ended>, Self> {
         match self.look() {
             TraceeState::Nothing => return Err(self),
@@ -309,8 +309,8 @@ impl Stopped {
         self.leave(signal)
     }
 
-    /// Makes the thread execute another call instead of its own, and then close a descriptor. Its own
-    /// call returns the result. Returns that, too, if the call was made.
+    /// Makes the thread execute another call instead of its own, and then close a descriptor. The thread's
+    /// own call returns the other call's result. So does this function, if the call was made.
     pub(crate) fn replace(
         mut self,
         may: &MayBlock,
@@ -326,7 +326,7 @@ impl Stopped {
         (result, self.leave(0))
     }
 
-    /// Runs from the first stop through the call to its exit, makes the same instruction
+    /// Runs the thread from the first stop to the call's exit, executes the same instruction again to
     /// close `fd`, and restores all registers except the result.
     fn run_and_close(
         &mut self,
@@ -350,8 +350,7 @@ impl Stopped {
         Some(after.result())
     }
 
-    /// After a signal has interrupted the thread's call, makes the thread close descriptors. It then
-    /// repeats the call.
+    /// Makes the thread close descriptors, and then repeat its call.
     pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
         let (_, left) = self.in_its_stead(may, |thread| {
             let mut fds = fds.iter();
@@ -380,12 +379,12 @@ impl Stopped {
                 again,
             })
         });
-        // Whether or not they succeeded, the thread continues as before.
+        // Whether or not the calls succeeded, the thread then repeats its own call.
         let _ended = self.set_regs(&again);
         (done, self.leave(0))
     }
 
-    /// Runs the restarted call with argument `i` set to zero, and restores the argument at the exit,
+    /// Runs the restarted call with argument `i` set to zero. Restores the argument at the call's exit,
     /// before the kernel delivers a signal.
     pub(crate) fn run_without(mut self, may: &MayBlock, i: usize) -> Left {
         let signal = self.run_without_at_stop(may, i).unwrap_or(0);
@@ -399,7 +398,7 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         match self.next_stop(may)? {
             Stop::Call => {}
-            // Another stop comes first: the call restarts unchanged.
+            // The thread stopped before the call's entry: the call restarts unchanged.
             Stop::Signal(signal) => return Some(signal),
             Stop::Event => return Some(0),
         }
@@ -411,7 +410,7 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
-            // No other thread can wake this one. Interrupted, it repeats the original call.
+            // No other thread can wake this one. The interrupt makes it repeat the original call.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }

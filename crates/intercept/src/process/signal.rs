@@ -1,8 +1,8 @@
 //! Signals: those that a waiting thread should handle, and those sent to the supervisor.
 //!
 //! While a call waits for the supervisor's answer, the kernel withholds all but fatal signals from
-//! the thread, so that no call runs twice. The wait must therefore check for signals itself, and
-//! end as the kernel's own waits do.
+//! the thread, so that no call runs twice. The supervisor must therefore check for signals, and end
+//! the wait when the kernel would.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,15 +11,15 @@ use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// If another thread could take a process-wide signal, it counts as this thread's once it is still
-/// pending after this many checks. The other thread would take it within microseconds.
+/// Number of checks after which a pending process-wide signal counts as the waiting thread's. Another
+/// thread that could take the signal would do so within microseconds.
 const MAX_LOOKS: u8 = 3;
 
 /// Whether a waiting thread has a signal to handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     None,
-    /// The kernel has assigned it to this thread: restart codes are safe.
+    /// The kernel will deliver the signal to this thread: restart codes are safe.
     Certain,
     /// A process-wide signal that no other thread takes.
     Ambiguous,
@@ -34,7 +34,7 @@ pub(crate) enum Pace {
     Soon,
     /// The thread handles signals.
     Often,
-    /// It handles none. It can still be stopped, or end with a core dump.
+    /// The thread has no handler for an unblocked signal. A signal can still stop it or dump its core.
     Seldom,
 }
 
@@ -98,11 +98,11 @@ impl Signals {
     }
 }
 
-/// Signals that do nothing to a thread without a handler. One may be pending briefly because
-/// another thread blocks it or is traced.
+/// Signals that do nothing to a thread without a handler. Such a signal may still be pending briefly,
+/// if another thread blocks it or is traced.
 ///
-/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h
-/// `SIG_KERNEL_IGNORE_MASK`, differs: a call is repeated after SIGCONT.
+/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h `SIG_KERNEL_IGNORE_MASK`.
+/// Differs: SIGCONT is not in this list, so a call is repeated after it.
 const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH];
 
 /// The signal lines of a thread's status file.
@@ -144,7 +144,7 @@ impl SignalState {
             *seen = 0;
             return Verdict::None;
         }
-        // The kernel offers a signal to the leader first. The leader takes it unless it is blocked.
+        // The kernel offers a process-wide signal to the leader first, which takes it if unblocked.
         if self.threads <= 1 || self.leader {
             return Verdict::Certain;
         }
@@ -190,7 +190,7 @@ extern "C" fn on_signal(
     // location are async-signal-safe.
     unsafe {
         let saved = *libc::__errno_location();
-        // The terminal sends to the whole foreground group, so the program has it already.
+        // A signal of the terminal goes to the whole foreground group, so the program has it already.
         let from_process = !info.is_null() && (*info).si_code <= 0;
         let text = [u8::try_from(signal).unwrap_or(0), from_process.into()];
         libc::write(
@@ -203,7 +203,7 @@ extern "C" fn on_signal(
 }
 
 impl Forward {
-    /// Starts to catch signals. Only the first instance in a process catches any.
+    /// Starts to catch signals, except ignored ones. Catches none while another instance does.
     pub(crate) fn begin() -> Result<Self, Errno> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (reader, writer) = pipe_with(flags).map_err(raw::err)?;
@@ -242,7 +242,7 @@ impl Forward {
         self.reader.as_fd()
     }
 
-    /// Returns the signals since the last call, and whether another process sent each.
+    /// Takes the caught signals, each with whether a process sent it (and not the kernel).
     pub(crate) fn take(&self) -> Vec<(i32, bool)> {
         let mut text = [0u8; 128];
         let n = raw::read(self.reader.as_fd(), &mut text).unwrap_or(0);

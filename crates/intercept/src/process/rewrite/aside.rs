@@ -7,15 +7,15 @@ use crate::process::reap::Ended;
 /// The state of a thread that was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Not stopped yet. The thread cannot run the program's code before it stops.
+    /// The thread has not stopped yet. It cannot run the program's code before it stops.
     OnItsWay,
     Stopped,
-    /// Ended, with the exit status unless another thread took it.
+    /// The thread has ended. The exit status is missing if another thread took it.
     Gone(Option<Ended>),
 }
 
 impl Stopped {
-    /// Returns the thread's state. Delivers a pending signal first.
+    /// Returns the thread's state. From a stop at a signal, lets it run on to the requested stop.
     pub(crate) fn find(&mut self) -> Found {
         match self.look() {
             TraceeState::Nothing => Found::OnItsWay,
@@ -30,8 +30,8 @@ impl Stopped {
 
     /// Makes a stopped thread execute calls with a system call instruction in its memory.
     ///
-    /// All signals are blocked meanwhile, and the thread's state is restored afterwards. If one of
-    /// its own calls was interrupted, it continues after the release and does not return EINTR.
+    /// All signals are blocked meanwhile, and the thread's registers are restored afterwards. If the stop
+    /// interrupted a call of the thread, that call continues after the release and does not return EINTR.
     ///
     /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: after the stop, the kernel
     /// decides from the registers whether a call restarts. arch/arm64/kernel/signal.c `do_signal`: the kernel
@@ -65,8 +65,8 @@ impl Stopped {
     }
 
     fn go_on_to_a_stop(&mut self, signal: i32) {
-        // This fails if the thread has ended, and the next look shows that. If the thread stops for
-        // another reason first, the caller requests this stop again.
+        // This fails if the thread has ended, and the next look reports its end. If the thread stops
+        // for another reason first, the caller requests this stop again.
         let _asked = ptrace(PTRACE_INTERRUPT, self.tid, 0, 0);
         let _gone_on = self.resume(libc::PTRACE_CONT, signal);
     }
