@@ -1,4 +1,4 @@
-//! Access to a program's memory.
+//! Copies from and to a program's memory, with process_vm calls or through `/proc`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -19,16 +19,16 @@ use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 pub(crate) enum CopyMethod {
     /// With process_vm_readv and process_vm_writev.
     Calls,
-    /// Through `/proc/TID/mem`, if a container's profile refuses those calls. This file ignores
-    /// page protections, so they are checked first.
+    /// Through `/proc/TID/mem`, if a container's profile refuses the process_vm calls. This file ignores
+    /// page protections, so the supervisor checks them first.
     Files,
 }
 
 impl CopyMethod {
-    /// Tests the method on a word of a process, which keeps its value.
+    /// Tests the method on a word in a process's memory, by reading and rewriting its value.
     ///
     /// # Errors
-    /// Returns the kernel's error, or EIO if it reads another word.
+    /// Returns the kernel's error, or EIO if the word read is not `word`.
     pub(crate) fn try_on(
         self,
         may: &MayBlock,
@@ -38,7 +38,7 @@ impl CopyMethod {
     ) -> Result<(), Errno> {
         let mut bytes = [0; 8];
         if self == Self::Files {
-            // Only for the errno of the open.
+            // Opens the file only to return the open's own errno.
             raw::open(format!("/proc/{pid}/mem"), libc::O_RDWR)?;
         }
         self.copy_in(may, pid, addr, &mut bytes)?;
@@ -64,7 +64,7 @@ impl CopyMethod {
         }
     }
 
-    /// Copies the readable part at the front.
+    /// Copies up to the first unreadable byte. Returns the number of bytes copied. Errors: see `copy_in`.
     pub(crate) fn copy_in_some(
         self,
         _: &MayBlock,
@@ -140,8 +140,8 @@ impl CopyMethod {
         }
     }
 
-    /// Copies several pieces to the memory of thread `tid` with one call, in order. Returns false
-    /// if not all were copied, or if one call does not suffice; then possibly none was.
+    /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false
+    /// if the call did not copy all of them. It may then have copied none, some or parts.
     pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
         let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
             return false;
@@ -168,7 +168,7 @@ impl CopyMethod {
     /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
     ///
     /// # Errors
-    /// EFAULT, ENAMETOOLONG.
+    /// EFAULT, EPERM, and ENAMETOOLONG if the first `max` bytes contain no NUL.
     pub(crate) fn copy_in_str(
         self,
         may: &MayBlock,
@@ -196,7 +196,7 @@ impl CopyMethod {
     }
 }
 
-/// Converts the errno of a failed call: EPERM stays, all others become EFAULT.
+/// Returns the error for a failed process_vm call: EPERM for EPERM and ENOSYS, otherwise EFAULT.
 fn refusal() -> Errno {
     match raw::errno() {
         Errno(libc::EPERM | libc::ENOSYS) => Errno(libc::EPERM),
@@ -204,11 +204,11 @@ fn refusal() -> Errno {
     }
 }
 
-/// An open `mem` file for one access. It is never kept: after an exec it would still refer to the
-/// old memory, which a parent waiting in vfork continues to use.
+/// A `mem` file, opened for one access only. After an exec, an open file would still refer to the old
+/// memory, which a parent waiting in vfork continues to use.
 struct Opened {
     mem: OwnedFd,
-    /// How many bytes from the address the program itself may access this way.
+    /// How many bytes from the address the page protections let the program itself read or write.
     len: usize,
 }
 
@@ -231,22 +231,22 @@ impl Opened {
     }
 }
 
-/// Reads from a `mem` file until it stops. Returns how many bytes were read.
+/// Reads from a `mem` file up to the first unreadable page. Returns how many bytes were read.
 fn read_at(mem: impl AsFd, addr: u64, out: &mut [u8]) -> usize {
     all(addr, out.len(), |done, at| {
         rustix::io::pread(&mem, out.get_mut(done..).unwrap_or_default(), at)
     })
 }
 
-/// Writes to a `mem` file until it stops. Returns how many bytes were written.
+/// Writes to a `mem` file up to the first unwritable page. Returns how many bytes were written.
 fn write_at(mem: impl AsFd, addr: u64, data: &[u8]) -> usize {
     all(addr, data.len(), |done, at| {
         rustix::io::pwrite(&mem, data.get(done..).unwrap_or_default(), at)
     })
 }
 
-/// Repeats a transfer until `len` bytes are done or it stops. `some` gets the bytes done and the
-/// address of the others. Returns how many were done.
+/// Repeats `some` until `len` bytes are transferred or it fails. `some` gets the number of bytes done
+/// so far and the address of the next one. Returns the total.
 fn all(
     addr: u64,
     len: usize,
@@ -284,13 +284,13 @@ fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
     })
 }
 
-/// A process's memory through its files in /proc, which belong to one address space.
+/// A process's memory through its files in /proc. After an exec, they still refer to the old memory.
 #[derive(Debug)]
 pub(crate) struct ProcFiles {
     pid: u32,
     mem: File,
     maps: File,
-    /// The files given to programs, which are device memory when mapped.
+    /// The files given to programs. Mappings of them are device memory.
     held: Arc<Mutex<Held>>,
 }
 
@@ -361,7 +361,7 @@ impl ProcessMemory for ProcFiles {
 
     fn maps_file(&self, id: FdIdentity) -> bool {
         let mut is_mapped = false;
-        // Reads the text once, which is cheaper than one query per mapping.
+        // Reads the list as text, which is cheaper than one query per mapping.
         let visited = vma::visit_text(self.maps.as_fd(), 0, |map| {
             is_mapped = map.ino == id.ino && map.dev == id.dev;
             !is_mapped
@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(own().probe(code, 1, Access::Write), Ok(0));
     }
 
-    /// A program may have 65,000 mappings, and all devices wait for this look.
+    /// A program may have 65,000 mappings, and all devices wait while the supervisor looks one up.
     #[test]
     fn a_look_at_a_range_reads_no_list_of_mappings() {
         use std::io::Seek;

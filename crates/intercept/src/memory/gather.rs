@@ -18,11 +18,10 @@ use vb3_host::Errno;
 
 /// Maximum number of bytes copied for one call.
 const MAX_BYTES: usize = 256 << 20;
-/// How often one call is repeated at most.
+/// Maximum number of times that memory is copied for one call.
 const ROUNDS: u32 = 4096;
-/// Bytes read before and after the needed part, within a page. A structure and the array that it
-/// points to are usually adjacent on a stack, and a `v4l2_buffer` with all its planes has 600
-/// bytes.
+/// Bytes read before and after the needed address, within its page. A structure and the array that it
+/// points to are usually adjacent on a stack. A `v4l2_buffer` with all its planes has 600 bytes.
 const AROUND: u64 = 768;
 /// The smallest page size.
 const PAGE: u64 = 4096;
@@ -30,17 +29,18 @@ const PAGE: u64 = 4096;
 /// The error for a value that has not been copied yet.
 const MISSING: Errno = Errno::NOT_GATHERED;
 
-/// A part of a program's memory as it was.
+/// A copy of a part of a program's memory.
 #[derive(Debug)]
 struct Part {
     addr: u64,
     bytes: Vec<u8>,
-    /// Whether the byte after it cannot be read.
+    /// Whether the byte after the part cannot be read.
     fault: bool,
 }
 
 impl Part {
-    /// Copies the needed part and bytes around it. Returns EPERM if the program may not be read.
+    /// Copies `len` bytes at `addr`, and bytes around them. Also returns EPERM if the program may not be
+    /// read.
     fn copied(
         may: &MayBlock,
         method: CopyMethod,
@@ -66,7 +66,7 @@ impl Part {
         (Self { addr, bytes, fault }, refused.map_or(Ok(()), Err))
     }
 
-    /// Returns whether it contains these bytes, or shows that the first one cannot be read.
+    /// Returns whether the part contains these bytes, or shows that one of them cannot be read.
     fn answers(&self, addr: u64, len: usize) -> bool {
         let at = addr
             .checked_sub(self.addr)
@@ -96,7 +96,7 @@ struct Inner {
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
-    /// Ranges whose pages must all be touched.
+    /// Ranges whose pages must be touched before the call is repeated.
     absent: Vec<(u64, u64)>,
     /// Ranges that were touched, and whether all their pages could be read.
     touched: HashMap<(u64, u64), bool>,
@@ -106,33 +106,33 @@ struct Inner {
     lent: Vec<(i32, OwnedFd)>,
     /// Descriptors that the thread must send.
     wanted: Vec<i32>,
-    /// The thread cannot send any.
+    /// The thread cannot send descriptors.
     sends_none: bool,
     /// The thread must also make and send a userfaultfd.
     wants_watch: bool,
-    /// The number of a new descriptor could not be written, so none is installed.
+    /// The call may install no descriptor, because it could not return the number to the program.
     installs_none: bool,
-    /// Files to poll, and the results of polled ones by number and events.
+    /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
     polled: HashMap<Polled, i16>,
 }
 
-/// The copies for one call. See the module's documentation.
+/// The copies and other data collected for one call. See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     inner: Mutex<Inner>,
     came: OnceLock<Instant>,
     /// Files behind the call's descriptors, if they were looked up without the lock.
     found: Mutex<HashMap<i32, Result<OpenFile, Errno>>>,
-    /// Files in epoll sets that end with the call, if they were looked up.
+    /// Files in epoll sets whose last descriptor the call closes, if they were looked up.
     ends: Mutex<Option<Vec<Closed>>>,
     /// The epoll set that the call names, if it was looked up without the lock.
     set: OnceLock<u64>,
 }
 
 impl Gathered {
-    /// Returns when the supervisor first processed the call. Everything that its program saw end
-    /// before has ended.
+    /// Returns when the supervisor first processed the call. A file that the program saw end before its
+    /// call has ended by this time.
     pub(crate) fn came(&self) -> Instant {
         *self.came.get_or_init(Instant::now)
     }
@@ -142,12 +142,12 @@ impl Gathered {
         lock(&self.found).insert(fd, look);
     }
 
-    /// Stores the files in epoll sets that end with the call.
+    /// Stores the files in epoll sets whose last descriptor the call closes.
     pub(crate) fn keep_ends(&self, ends: Vec<Closed>) {
         *lock(&self.ends) = Some(ends);
     }
 
-    /// Takes the stored files, once.
+    /// Takes the files that `keep_ends` stored, once.
     pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
         lock(&self.ends).take()
     }
@@ -157,7 +157,7 @@ impl Gathered {
         self.set.get_or_init(|| set);
     }
 
-    /// Returns the stored set.
+    /// Returns the epoll set that the call names, if `keep_set` has stored it.
     pub(crate) fn known_set(&self) -> Option<u64> {
         self.set.get().copied()
     }
@@ -167,17 +167,17 @@ impl Gathered {
         lock(&self.found).remove(&fd)
     }
 
-    /// Records that the number of a new descriptor could not be written.
+    /// Records that the call could not return a new descriptor's number to the program.
     pub(crate) fn install_none(&self) {
         lock(&self.inner).installs_none = true;
     }
 
-    /// Returns whether no descriptor may be installed.
+    /// Returns whether the call must install no descriptor, see `install_none`.
     pub(crate) fn installs_none(&self) -> bool {
         lock(&self.inner).installs_none
     }
 
-    /// Ends access to the program's memory, because the step under the lock begins.
+    /// Clears the recorded requests and writes, because a new attempt of the step under the lock begins.
     pub(crate) fn begin(&self) {
         let mut inner = lock(&self.inner);
         inner.writes.clear();
@@ -188,7 +188,7 @@ impl Gathered {
         inner.to_poll.clear();
     }
 
-    /// Drops the copies for a piece that was transferred.
+    /// Drops all copies, after the call has transferred a piece, and allows as much for the next piece.
     pub(crate) fn forget_parts(&self) {
         let mut inner = lock(&self.inner);
         inner.parts.clear();
@@ -202,8 +202,8 @@ impl Gathered {
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
 
-    /// Takes the poll results of files, once. If one is missing, records all of them to be polled,
-    /// and returns `None`.
+    /// Takes the poll results of these files, once. If a result is missing, records that all files must
+    /// be polled, and returns `None`.
     pub(crate) fn take_polled<'a>(
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
@@ -217,7 +217,7 @@ impl Gathered {
         None
     }
 
-    /// Polls the recorded files. May block on their file systems.
+    /// Polls the recorded files and stores the results. May block on their file systems.
     fn poll(&self, may: &MayBlock) {
         let asked = core::mem::take(&mut lock(&self.inner).to_poll);
         if asked.is_empty() {
@@ -231,7 +231,7 @@ impl Gathered {
         lock(&self.inner).polled.extend(found);
     }
 
-    /// Records that the thread must make a userfaultfd. Returns the error for the call until then.
+    /// Records that the thread must make a userfaultfd. Returns the error for the present attempt.
     pub(crate) fn want_watch(&self) -> Errno {
         lock(&self.inner).wants_watch = true;
         MISSING
@@ -242,7 +242,7 @@ impl Gathered {
         lock(&self.inner).wants_watch
     }
 
-    /// Stores descriptors that the thread has sent. If there are none, it cannot send any.
+    /// Stores descriptors that the thread has sent. An empty list means that it cannot send descriptors.
     pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
         let mut inner = lock(&self.inner);
         inner.sends_none = fds.is_empty();
@@ -253,7 +253,8 @@ impl Gathered {
     /// Duplicates a descriptor that the thread has sent, or records that it must send it.
     ///
     /// # Errors
-    /// Returns EPERM if the thread cannot send any, and ENOMEM for too many.
+    /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
+    /// and `MISSING` until the thread has sent this one.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let mut inner = lock(&self.inner);
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
@@ -268,7 +269,7 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Returns the descriptors that the thread must send, including those it has sent.
+    /// Returns all descriptors to request, including those already sent; empty if no more are needed.
     pub(crate) fn wanted(&self) -> Vec<i32> {
         let inner = lock(&self.inner);
         if inner.wanted.is_empty() {
@@ -278,7 +279,7 @@ impl Gathered {
         lent.chain(inner.wanted.iter().copied()).collect()
     }
 
-    /// Reads from the copies, and records what is missing.
+    /// Reads from the copies. Records a range that is not copied yet, and fails with `MISSING`.
     pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         if out.is_empty() {
             return Ok(());
@@ -294,11 +295,11 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Records a range that will be read in pieces, unless it is copied. A range that is too large
-    /// is copied piece by piece later.
+    /// Records a range that the call will read in pieces, so that one copy serves them all. Ignores a
+    /// range that is too large: its pieces are copied one by one.
     ///
     /// # Errors
-    /// Fails if the range is missing.
+    /// `MISSING` if the range is not copied yet.
     pub(crate) fn prepare(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let Ok(len) = usize::try_from(len) else {
             return Ok(());
@@ -314,12 +315,12 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Records a range that a device will use, unless its pages were touched. An unfilled page
-    /// would block the device and all programs. A range that is too large is ignored. Returns whether
-    /// all pages could be read.
+    /// Records a range that a device will use, so that its pages are touched first. A missing page
+    /// would block the device and all programs. Returns whether all pages could be read, and true for a
+    /// range that is too large.
     ///
     /// # Errors
-    /// Fails if its pages were not touched.
+    /// `MISSING` if the pages were not touched yet.
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<bool, Errno> {
         let mut inner = lock(&self.inner);
         let range = (addr, len);
@@ -333,12 +334,12 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Stores data for the program's memory.
+    /// Stores data that `copy_out` later writes to the program's memory.
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
         lock(&self.inner).writes.push((addr, data.to_vec()));
     }
 
-    /// Copies what a call will read or has missed. May block on the program.
+    /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.
     ///
     /// # Errors
     /// Returns EPERM if the program may not be read at all: the call then treats its memory as
@@ -355,7 +356,7 @@ impl Gathered {
             let mut inner = lock(&self.inner);
             let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
             inner.rounds += u32::from(copies || expected.is_some());
-            // The thread was asked if that is possible.
+            // The thread was already asked if possible, so descriptors still wanted will never come.
             inner.sends_none |= !inner.wanted.is_empty();
             inner.wanted.clear();
             let mut wanted = core::mem::take(&mut inner.missing);
@@ -378,10 +379,10 @@ impl Gathered {
         refused
     }
 
-    /// Writes the call's results to the program. May block on the program.
+    /// Writes the stored data to the program's memory. May block on the program.
     ///
     /// # Errors
-    /// EFAULT.
+    /// EFAULT or EPERM if some could not be written.
     pub(crate) fn copy_out(
         &self,
         may: &MayBlock,

@@ -2,9 +2,9 @@
 //!
 //! A kernel pins pages at QBUF: if the program later unmaps, moves or replaces them, the device
 //! still writes to the same pages. A process cannot pin another's pages. Instead, a thread of the
-//! program makes a userfaultfd during its call. It reports which watched ranges are unmapped, moved
-//! or dropped, and blocks the program's call until the report is read. From then on devices reach
-//! moved memory at its new address, and removed memory not at all.
+//! program makes a userfaultfd during its QBUF. The userfaultfd reports which watched ranges are
+//! unmapped, moved or dropped, and blocks a program's munmap or mremap until the report is read. From
+//! then on devices reach moved memory at its new address, and cannot reach removed memory.
 //!
 //! The userfaultfd never protects a page, so the program has no additional faults. One race
 //! remains: between the kernel's unmapping and the read of the report, another thread may map the
@@ -29,19 +29,19 @@ pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// Maximum number of tracked processes. Devices access the memory of others by address.
+/// Maximum number of tracked processes. Devices access the memory of further processes by address.
 const MAX_PROCESSES: usize = 1024;
-/// Maximum number of bytes copied while the ranges are locked. A program that unmaps waits that long.
+/// Bytes copied while the ranges are locked. A program that unmaps memory waits for at most one such copy.
 const CHUNK: u64 = 256 << 10;
 
 /// How the memory of a process is tracked.
 #[derive(Debug)]
 pub(crate) enum Known {
-    /// Not yet: one of its threads must make a userfaultfd.
+    /// The process is not tracked yet: one of its threads must make a userfaultfd.
     Nothing,
-    /// It is tracked.
+    /// The process is tracked.
     Followed(Arc<Space>),
-    /// It cannot be tracked: devices access its memory by address.
+    /// The process cannot be tracked: devices access its memory by address.
     Refused,
 }
 
@@ -68,7 +68,7 @@ impl Pins {
         }
     }
 
-    /// Takes the userfaultfd that a thread of the process made, or its failure.
+    /// Starts to track a process with the userfaultfd that one of its threads made, or records a failure.
     ///
     /// # Errors
     /// Returns why the process cannot be tracked, once per process.
@@ -78,7 +78,7 @@ impl Pins {
             .and_then(|fault| self.follow(fault));
         let mut spaces = lock(&self.spaces);
         spaces.retain(|_, space| space.as_ref().is_none_or(|space| space.fault.is_alive()));
-        // Another of its threads may have been first.
+        // Another thread of the process may have made a userfaultfd first.
         let followed = matches!(spaces.get(&pid), Some(Some(_)));
         let failed = space.as_ref().err().copied();
         if !followed && (spaces.len() < MAX_PROCESSES || spaces.contains_key(&pid)) {
@@ -102,7 +102,7 @@ impl Pins {
     }
 }
 
-/// An address space that is tracked.
+/// A tracked address space: its userfaultfd, and the watched ranges.
 #[derive(Debug)]
 pub(crate) struct Space {
     fault: Fault,
@@ -110,14 +110,14 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Processes the program's changes so far.
+    /// Reads the reports so far, and applies them to the ranges.
     fn look(&self, ranges: &mut Ranges) {
         while let Some(event) = self.fault.next() {
             ranges.apply(event);
         }
     }
 
-    /// Watches a range. Returns `None` if the kernel cannot: memory of a file, or memory that the
+    /// Watches a range. Returns `None` if the kernel refuses: for memory of a file, or memory that the
     /// program's own userfaultfd watches.
     fn watch(self: &Arc<Self>, addr: u64, len: u64) -> Option<Watched> {
         let mut ranges = lock(&self.ranges);
@@ -130,7 +130,7 @@ impl Space {
         })
     }
 
-    /// Returns whether a device has all of a range already, at its current address.
+    /// Returns whether one watched range contains all of these bytes, and they have not moved.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);
@@ -154,8 +154,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Visits `len` bytes that were first at `addr`, piece by piece, with each piece's current
-    /// address, if any, and its position in the range.
+    /// Calls `act` for each piece of the `len` bytes that were at `addr` when the watch began. `act` gets
+    /// the piece's current address, or `None` if it is unmapped, and its position in the `len` bytes.
     fn each(
         &self,
         addr: u64,
@@ -183,7 +183,7 @@ impl Drop for Watched {
     }
 }
 
-/// A program's memory, of which devices may use parts, or one such part.
+/// The memory of a tracked program, or one watched part of it.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     files: Arc<ProcFiles>,
@@ -223,7 +223,7 @@ impl ProcessMemory for Tracked {
         };
         part.each(addr, data.len(), |now, piece| match now {
             Some(now) => self.files.write(now, data.get(piece).unwrap_or_default()),
-            // A kernel would still have the page, but no program would see it.
+            // A kernel would write to the pinned page, which no program can see any more.
             None => Ok(()),
         })
     }
@@ -258,14 +258,14 @@ impl ProcessMemory for Tracked {
     }
 }
 
-/// The thread that reads the programs' changes, so that no program waits for it.
+/// The thread that reads all reports, so that no program waits in munmap or mremap for long.
 #[derive(Debug)]
 struct Reader {
     follows: Arc<Follows>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The address spaces that the thread reads.
+/// The address spaces whose reports the thread reads.
 #[derive(Debug)]
 struct Follows {
     epoll: OwnedFd,
@@ -273,7 +273,7 @@ struct Follows {
     spaces: Mutex<(u64, HashMap<u64, Weak<Space>>)>,
 }
 
-/// The event of [`Follows::end`].
+/// The event number that stands for [`Follows::end`].
 const END: u64 = 0;
 
 impl Reader {
@@ -326,7 +326,7 @@ impl Follows {
         self.listen(space.fault.fd(), event)
     }
 
-    /// Runs until the end. A userfaultfd leaves the set when its space is dropped.
+    /// Reads reports until `end` is written. A userfaultfd leaves the epoll set when its space is dropped.
     fn read(&self) {
         loop {
             let mut events = [const { MaybeUninit::uninit() }; 16];

@@ -6,7 +6,7 @@
 
 use crate::kernel::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 
-/// Descriptor numbers kept for devices and buffers: `start..end`.
+/// Descriptor numbers reserved for devices and buffers: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FdRange {
     pub(crate) start: u32,

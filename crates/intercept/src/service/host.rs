@@ -20,12 +20,12 @@ use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// Free numbers below a kept one that allow its use: more than a program can open while one call is
-/// answered.
+/// Free numbers that must exist below a reserved number before it is used. A program cannot open as many
+/// files while the supervisor answers one call.
 const ROOM: u32 = 64;
 
-/// Interval of checks for mappings of ended threads, and their maximum number. Such a call waits for
-/// nothing, so it is over soon.
+/// Interval of checks for mappings of ended threads, and maximum number of checks. A thread's mmap waits
+/// for no other party, so it is over soon.
 const MAPPING_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_MAPPING_CHECKS: u32 = 500;
 
@@ -40,7 +40,7 @@ pub(crate) enum Event {
     Signal,
     /// The backend has work.
     Wake,
-    /// No thread that could call is left.
+    /// No thread that could make a call is left.
     Hangup,
     /// A descriptor of a waiting poll has changed.
     Poll(u32),
@@ -106,8 +106,8 @@ impl Events {
         };
     }
 
-    /// Waits for an event, the end of the time, or the alarm (an eventfd), and resets the alarm. Returns
-    /// whether there is an event to [`take`](Self::take).
+    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether
+    /// there is an event to [`take`](Self::take).
     ///
     /// # Errors
     /// Errors of ppoll except EINTR.
@@ -122,7 +122,7 @@ impl Events {
     ) -> Result<bool, Errno> {
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds = [self.0.as_fd(), alarm].map(wanted);
-        // A time that the clock cannot represent is infinite.
+        // A timeout that a timespec cannot represent counts as infinite.
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
@@ -138,7 +138,7 @@ impl Events {
     /// Maximum number of events per call of [`take`](Self::take).
     pub(crate) const AT_ONCE: usize = 64;
 
-    /// Returns pending events, at most [`AT_ONCE`](Self::AT_ONCE).
+    /// Appends pending events to `out`, at most [`AT_ONCE`](Self::AT_ONCE).
     pub(crate) fn take(&self, out: &mut Vec<Event>) {
         let mut events = [const { MaybeUninit::uninit() }; Self::AT_ONCE];
         let Ok((events, _)) = epoll::wait(&self.0, &mut events, Some(&Timespec::default())) else {
@@ -160,12 +160,12 @@ pub(crate) struct Host {
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
-    /// Ends the programs if the supervisor is killed; `None` if no process could be started for it.
+    /// Kills the programs if the supervisor is killed; `None` if the guard process could not be started.
     pub(crate) guard: Option<Guard>,
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
-    /// Calls that hold a new mapping without the lock.
+    /// Ids of mmap calls whose new mapping may keep a file open while no lock is held.
     pub(crate) mapping: Mutex<HashSet<u64>>,
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
@@ -179,14 +179,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Returns whether a descriptor can be a device's: it has a kept number, or a device has another
-    /// number.
+    /// Returns whether a descriptor can be a device's: its number is reserved, or some device has a
+    /// descriptor with another number.
     pub(crate) fn may_be_device(&self, fd: i32) -> bool {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }
 
-    /// Waits until no call of an ended thread holds a new mapping. If a program has waited for a process,
-    /// that process's files must be free.
+    /// Waits until no mmap call of an ended thread keeps a file open. After a program has waited for a
+    /// process's end, the files of this process must be free.
     pub(crate) fn await_ended_mappings(&self, may: &MayBlock) {
         let has_ended = |id: &u64| !self.listener.is_valid(*id);
         for _ in 0..MAX_MAPPING_CHECKS {
@@ -197,8 +197,8 @@ impl Host {
         }
     }
 
-    /// Reads the list of all locks if a check of programs' files waits for it. With thousands of locks,
-    /// that takes milliseconds.
+    /// Reads the list of all locks if a check of programs' files needs it. This takes milliseconds if
+    /// there are thousands of locks.
     pub(crate) fn read_locks(&self, _: &MayBlock) {
         if lock(&self.held).wants_locks() {
             let locks = LockTable::read();
@@ -206,7 +206,7 @@ impl Host {
         }
     }
 
-    /// Returns the thread with this id.
+    /// Returns the thread with this id, and lets its end be reported from now on. Fails with ESRCH.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {
             self.events
@@ -218,14 +218,14 @@ impl Host {
     /// Checks that the supervisor may make a thread execute calls.
     ///
     /// # Errors
-    /// EPERM if the program has a filter of its own, which may kill it for them; the errno of ptrace.
+    /// EPERM if the thread has its own seccomp filter, which may kill it for such calls; the errno of ptrace.
     pub(crate) fn may_direct(&self, tid: u32) -> Result<(), Errno> {
         self.powers.ptrace?;
         let is_filtered = reap::has_filter_of_its_own(tid);
         (!is_filtered).then_some(()).ok_or(Errno(libc::EPERM))
     }
 
-    /// Returns the process of a thread.
+    /// Returns the process id of a thread, or `tid` if the thread is unknown.
     pub(crate) fn pid_of(&self, tid: u32) -> u32 {
         self.thread(tid).map_or(tid, |thread| thread.tgid)
     }
@@ -236,7 +236,7 @@ impl Host {
         if tid != process && raw::share_table(tid, process) == Some(false) {
             return tid;
         }
-        // This follows the process, so that its end is reported.
+        // From now on, the end of the process is reported.
         self.thread(process).ok();
         process
     }
@@ -252,7 +252,7 @@ impl Host {
         self.notes.try_send(note).is_ok()
     }
 
-    /// Follows a process's changes of memory that devices use, or remarks once that it cannot.
+    /// Tracks a process's memory with the userfaultfd `made`, or queues one remark if that fails.
     pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
         if let Err(e) = self.pins.add(pid, made) {
             self.note(Note::NoPins { pid, errno: e.0 });
@@ -261,10 +261,9 @@ impl Host {
 
     /// Installs a descriptor in the caller, at a kept number if one is free.
     ///
-    /// The kernel installs at a given number by replacing its file, and another thread of the program
-    /// may open a file at a number that was free a moment ago. That thread gets the lowest free number.
-    /// It reaches this one only after all below it, and at least [`ROOM`] of those are free. If no kept
-    /// number has enough free ones below it, the kernel chooses the number.
+    /// If a given number is in use, the kernel replaces its file. Another thread of the program may open
+    /// a file meanwhile, which gets the lowest free number. So the chosen number has at least [`ROOM`]
+    /// free numbers below it. If no reserved number has, the kernel chooses the number.
     ///
     /// # Errors
     /// EMFILE; EFAULT if the number could not be written back; ENOENT if the thread no longer waits.
@@ -291,7 +290,7 @@ impl Host {
         Ok(number)
     }
 
-    /// Records the number of a device's descriptor. After the first outside the kept numbers, any
+    /// Records the number of a device's descriptor. After the first number that is not reserved, any
     /// number can be a device's.
     pub(crate) fn note_number(&self, number: i32) {
         if !self.range.has(number) {
@@ -299,8 +298,8 @@ impl Host {
         }
     }
 
-    /// Returns the kept number of the next descriptor, or `None` if none has enough free numbers below
-    /// it.
+    /// Returns the reserved number for the next descriptor, or `None` if no reserved number is free and
+    /// has enough free numbers below it.
     pub(crate) fn free_number(&self, call: &Call<'_>) -> Option<u32> {
         let thread = call.thread().ok()?;
         let closes = self.closes.load(Ordering::Relaxed);
@@ -310,9 +309,9 @@ impl Host {
         let FdRange { start, end } = self.range;
         let taken = procs::open_descriptors(thread.tid)?;
         let safe = taken.saturating_add(ROOM.min(start / 2));
-        // The search goes down from the top in rotation, so that it rarely tries a used number. It uses
-        // the lower half only if the upper half is full. So even if this thread is delayed for long,
-        // the program must first fill all numbers below.
+        // The search goes down from the last number found and wraps within the upper half, so it rarely
+        // meets a used number. It uses the lower half only if the upper half is full. So even if this
+        // thread is delayed for long, the program must first fill all lower numbers.
         let middle = start + (end - start) / 2;
         let last = end.saturating_sub(1);
         let first = match thread.next_fd.load(Ordering::Relaxed) {
@@ -362,7 +361,7 @@ impl<'a> Call<'a> {
     pub(crate) fn look(&self, fd: i32) -> Result<OpenFile, Errno> {
         let thread = self.thread()?;
         match self.host.procs.look(&thread, fd) {
-            // The thread may have ended, and a new thread may have its number.
+            // The known thread may have ended, and a new thread may have its id.
             Err(Errno(libc::EBADF)) if thread.has_ended() => {
                 self.host.procs.forget(thread.tid);
                 let fresh = self.host.thread(self.notif.tid)?;
@@ -382,7 +381,7 @@ impl<'a> Call<'a> {
         done.map_err(|e| self.unreadable(e))
     }
 
-    /// Remarks once that the supervisor cannot access a program's memory; the program sees EFAULT.
+    /// Converts EPERM to EFAULT, with one remark that the supervisor cannot access the program's memory.
     fn unreadable(&self, e: Errno) -> Errno {
         if e != Errno(libc::EPERM) {
             return e;
@@ -391,7 +390,7 @@ impl<'a> Call<'a> {
         Errno(libc::EFAULT)
     }
 
-    /// Copies in the memory that the call will read or has lacked. May wait for the program.
+    /// Copies in the `expected` memory, and the memory that the call has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: Option<(u64, usize)>) {
         let (method, tid) = (self.host.powers.memory(), self.notif.tid);
         if let Err(e) = self.notif.gathered.gather(may, method, tid, expected) {
@@ -399,12 +398,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns a duplicate of a descriptor, if [`look`](Self::look) has none: the thread sends it, and
-    /// repeats its call.
+    /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none.
     ///
     /// # Errors
-    /// EPERM if the thread cannot be asked: the program's own filter may kill it for the necessary
-    /// calls. Until the thread has sent it, an error that no program sees.
+    /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for
+    /// the necessary calls. Until the thread has sent the descriptor, an error that no program sees.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());
@@ -416,10 +414,10 @@ impl<'a> Call<'a> {
         lent
     }
 
-    /// Returns the tracker of a process's changes of its memory, or `None` if it cannot be followed.
+    /// Returns the tracked address space of a process, or `None` if its memory cannot be tracked.
     ///
     /// # Errors
-    /// The thread must first create a descriptor for the tracking, and then repeat its call.
+    /// Fails if the thread must first make a userfaultfd, and then repeat its call.
     fn space(&self, pid: u32) -> Result<Option<Arc<Space>>, Errno> {
         match self.host.pins.of(pid) {
             Known::Followed(space) => Ok(Some(space)),
@@ -434,7 +432,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Installs a description whose end is reported. If that fails, the end is not.
+    /// Installs a description that `held` watches for its end. On failure, ends the watch.
     fn install_made(
         &self,
         (made, id, byte): (OwnedFd, FdIdentity, i64),
@@ -453,7 +451,7 @@ impl<'a> Call<'a> {
         files.map_err(|_| Errno(libc::EFAULT))
     }
 
-    /// Remarks once if programs cannot lend descriptors.
+    /// Queues one remark if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
             self.host.note(Note::NoBorrow { errno: e.0 });
@@ -573,7 +571,7 @@ impl Caller for Call<'_> {
         let is_whole =
             space.as_ref().is_some_and(is_known) || self.notif.gathered.touch(addr, len_bytes)?;
         let files = self.proc_files()?;
-        // Mapped, and yet no kernel can pin it: memfd_secret, or past a file's end.
+        // The range is mapped, but no kernel could pin it: memfd_secret, or memory past a file's end.
         if !is_whole && files.probe(addr, len_bytes, Access::Read) == Ok(len_bytes) {
             return Err(Errno(libc::EFAULT));
         }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | receivers, up to 1,024 | gather, apply, answer; one receives at a time |
 //! | the clock | ticks, timeouts, closed files, ended processes; starts another receiver if one stalls |
-//! | `vb3-sets`, up to 64 | change programs' epoll sets, each set in order |
-//! | one for each clip, recording, large converter | decodes, writes, converts |
-//! | one codec process for each stream | a codec library, confined |
+//! | `vb3-sets`, up to 64 | change programs' epoll sets; the changes of one set stay in order |
+//! | one thread per clip, recording, large converter | decodes, writes, converts |
+//! | one codec process per stream | runs a codec library, confined |
 //!
 //! Modules in other folders import only the exports of this file.
 

@@ -2,11 +2,11 @@
 //!
 //! One thread at a time receives calls and serves them itself, so that a call costs no change of
 //! thread. The clock checks the receiver's progress. If the receiver stalls, it stays with its call,
-//! and another thread receives. Other threads send the answers that the clock finds.
+//! and another thread becomes the receiver. Worker threads send the answers that the clock's ticks cause.
 //!
 //! At most [`MAX_THREADS`] threads exist. A process whose calls stall gets at most a quarter of the
-//! free ones, so that other processes' calls proceed. Its further calls wait until a stalled call ends.
-//! When every thread stalls, all further calls wait for a free one.
+//! free threads, so that other processes' calls proceed. Its further calls wait until a stalled call
+//! ends. When every thread stalls, all further calls wait for a free thread.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::PoisonError;
@@ -26,12 +26,12 @@ pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
 /// Duration of a stall that deserves a remark. A busy disk can take a second.
 const REMARK_AFTER: Duration = Duration::from_secs(3);
-/// Checks further apart than this do not count: the supervisor was stopped, or got no CPU.
+/// A longer time between two checks does not count as a stall: the supervisor was stopped, or got no CPU.
 const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
 /// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A thread's task.
+/// A call that any thread can serve or answer.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Serve a call that was received.
@@ -49,22 +49,22 @@ impl Job {
     }
 }
 
-/// A thread's role, until it asks again.
+/// A thread's role, until it asks for the next one.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// To receive calls.
+    /// Receives calls.
     Receive(Term),
-    /// To do this job.
+    /// Does this job.
     Work(Work, Job),
-    /// To end.
+    /// Ends the thread.
     End,
 }
 
-/// The period of one receiver.
+/// The number of a receiver's period: a receiver that sees another number has lost its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Term(u64);
 
-/// Bits that count a receiver's steps.
+/// Number of lower bits of the state that count a receiver's steps.
 const STEPS: u32 = 40;
 
 impl Term {
@@ -78,7 +78,7 @@ impl Term {
     }
 }
 
-/// A job of a thread other than the receiver.
+/// The key of a job that a thread other than the receiver does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work(u64);
 
@@ -86,9 +86,9 @@ pub(crate) struct Work(u64);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Serve,
-    /// Serve it. The clock must start a thread that receives.
+    /// Serve the call, and wake the clock: it must start a thread that becomes the receiver.
     ServeShort,
-    /// Too many calls of its process stall, so the call waits.
+    /// Do not serve the call: too many calls of its process stall, so it waits in the pool.
     HeldBack,
 }
 
@@ -100,7 +100,7 @@ struct At {
 }
 
 impl At {
-    /// Returns whether it takes so long that it counts as stalled.
+    /// Returns whether the job takes so long that the user gets a remark.
     fn stalls(&self) -> bool {
         self.since.elapsed() >= REMARK_AFTER
     }
@@ -114,16 +114,16 @@ struct Inner {
     idle: usize,
     receiver_wanted: bool,
     jobs: VecDeque<(u32, Job)>,
-    /// The jobs of all threads but the receiver.
+    /// The present jobs of all threads but the receiver.
     at: HashMap<u64, At>,
     next: u64,
-    /// Jobs of receivers that have lost their role.
+    /// The present jobs of former receivers, by their terms.
     left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
     named: HashSet<u32>,
     /// Whether the user got the remark that all threads stall.
     said_full: bool,
-    /// The receiver's state at the last check that found a change, and its time.
+    /// The receiver's state at the last check that found a change, and the time of this check.
     seen: u64,
     seen_at: Option<Instant>,
     /// The time of the last check.
@@ -148,7 +148,7 @@ impl Inner {
         Work(self.next)
     }
 
-    /// Takes the oldest waiting call of a process, after one of its calls has ended.
+    /// Takes the oldest job that is held back for a process.
     fn next_after(&mut self, pid: u32) -> Option<(u32, Job)> {
         let held = self.held_back.get_mut(&pid);
         let own = held.and_then(VecDeque::pop_front);
@@ -167,7 +167,7 @@ pub(crate) struct Pool {
     closed: Condvar,
     /// The receiver's progress, and whether the clock checks it.
     watch: Watch,
-    /// The caller that the receiver serves.
+    /// The thread id and number of the call that the receiver serves.
     tid: AtomicU32,
     nr: AtomicU64,
     /// Number of busy threads besides the receiver.
@@ -189,7 +189,7 @@ impl Pool {
         pool
     }
 
-    /// Waits for a thread's next task, and returns it.
+    /// Waits for the calling thread's next role, and returns it.
     pub(crate) fn next(&self) -> Part {
         let mut inner = lock(&self.inner);
         loop {
@@ -220,7 +220,7 @@ impl Pool {
         }
     }
 
-    /// Ends a thread's job. Returns the next job that has waited for it.
+    /// Records that a job is done. Returns the next job that was held back for its process.
     pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
         let mut inner = lock(&self.inner);
         let at = inner.at.remove(&work.0);
@@ -235,21 +235,21 @@ impl Pool {
         next
     }
 
-    /// Returns whether a thread is still the receiver.
+    /// Returns whether the thread with this term is still the receiver.
     pub(crate) fn receives(&self, term: Term) -> bool {
         Term::of(self.watch.state.load(Ordering::Acquire)) == term
     }
 
-    /// Records that the receiver begins a call. Returns true if the caller must wake the clock to check
-    /// it.
+    /// Records that the receiver begins a call. Returns true if the caller must wake the clock, which then
+    /// checks the receiver.
     pub(crate) fn step_in(&self, n: &Notif) -> bool {
         self.tid.store(n.tid, Ordering::Relaxed);
         self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);
         self.watch.step_in()
     }
 
-    /// Records that the receiver has served its call. If it has lost its role meanwhile, returns its
-    /// job.
+    /// Records that the receiver has served its call. If another thread has become the receiver meanwhile,
+    /// returns the key of the served call's job.
     pub(crate) fn step_out(&self, term: Term) -> Option<Work> {
         let at = self.watch.state.load(Ordering::Acquire);
         let next = |at| (Term::of(at) == term).then(|| at + 1);
@@ -260,14 +260,14 @@ impl Pool {
         lock(&self.inner).left.remove(&term.0)
     }
 
-    /// Returns whether any thread stalls, or serves a call besides the receiver.
+    /// Returns whether any thread but the receiver has a job, stalled or not.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// Decides how the receiver may serve a call. If another call of the process is being served, this
-    /// one may stall, so another thread becomes the receiver. If too many calls of the process stall,
-    /// the call waits.
+    /// Decides how the receiver may serve a call. If another thread has a job of the same process, this
+    /// call may stall like that job, so another thread becomes the receiver. If the process has too many
+    /// such jobs, the call waits.
     pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
         if inner.busy(pid) == 0 {
@@ -287,7 +287,7 @@ impl Pool {
         }
     }
 
-    /// Makes another thread the receiver, unless the present one has moved on from `state`.
+    /// Lets another thread become the receiver, unless the present receiver has moved on from `state`.
     fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
@@ -306,7 +306,7 @@ impl Pool {
         self.work.notify_one();
     }
 
-    /// Queues a job for any thread; returns whether the caller must start one for it.
+    /// Queues a job for any thread. Returns true if too few threads are idle: the clock must start one.
     pub(crate) fn hand_over(&self, pid: u32, job: Job) -> bool {
         let mut inner = lock(&self.inner);
         if inner.may_begin(pid) {
@@ -321,8 +321,8 @@ impl Pool {
         }
     }
 
-    /// Checks for the clock whether the receiver has moved on since the last check. `pid_of` returns a
-    /// thread's process. Returns the time until the next check, and remarks for the user.
+    /// Replaces the receiver if it has not moved on for too long. The clock calls this. `pid_of` returns
+    /// a thread's process. Returns the time until the next check, and remarks for the user.
     pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
         inner.forgive(Instant::now());
@@ -358,7 +358,7 @@ impl Pool {
         }
     }
 
-    /// Returns how many threads to start so that one is always free. They count as started.
+    /// Returns how many threads to start, so that one is idle. Counts these threads as started.
     pub(crate) fn wanted(&self) -> usize {
         let mut inner = lock(&self.inner);
         let work = inner.jobs.len() + usize::from(inner.receiver_wanted);
@@ -368,14 +368,14 @@ impl Pool {
         wanted
     }
 
-    /// Records that `count` threads could not be started; returns the number of threads.
+    /// Records that `count` threads could not be started. Returns the number of existing threads.
     pub(crate) fn unstarted(&self, count: usize) -> usize {
         let mut inner = lock(&self.inner);
         inner.threads -= count;
         inner.threads
     }
 
-    /// Returns whether a thread is wanted and none is free for it.
+    /// Returns whether a receiver is wanted and no thread is idle.
     pub(crate) fn is_short(&self) -> bool {
         let inner = lock(&self.inner);
         inner.receiver_wanted && inner.idle == 0
@@ -388,7 +388,7 @@ impl Pool {
         self.closed.notify_all();
     }
 
-    /// Waits until all threads must end, for at most `timeout`.
+    /// Waits until `close` is called, for at most `timeout`.
     pub(crate) fn await_close(&self, timeout: Duration) {
         let inner = lock(&self.inner);
         if !inner.closing {
@@ -396,14 +396,14 @@ impl Pool {
         }
     }
 
-    /// Returns whether all threads must end.
+    /// Returns whether `close` was called.
     pub(crate) fn is_closing(&self) -> bool {
         lock(&self.inner).closing
     }
 }
 
 impl Inner {
-    /// Excludes time without checks from the calls' stalls.
+    /// Does not count a long time without checks towards the jobs' stalls.
     fn forgive(&mut self, now: Instant) {
         let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
         self.looked = Some(now);
@@ -430,7 +430,7 @@ impl Inner {
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                // Calls that have just begun may end at once, so they do not count.
+                // Jobs that have just begun do not count, since they may end at once.
                 let stalled = late.iter().filter(|at| at.pid == pid).count();
                 let calls = stalled + held_back;
                 remarks.push(Note::Stalled { pid, nr, calls });
@@ -439,7 +439,7 @@ impl Inner {
         remarks
     }
 
-    /// Returns whether every possible thread stalls with a call.
+    /// Returns whether the maximum number of threads is reached and each of them stalls.
     fn is_full(&self) -> bool {
         self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(At::stalls)
     }

@@ -1,16 +1,16 @@
 //! The state that all threads of the supervisor share, and the stages of a call: gather, apply, answer.
 //!
 //! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step
-//! of the devices, under the only lock. *Answer* copies results out and installs descriptors. Only the
-//! second stage holds the lock. The others may wait as long as the program's pages and file systems do.
+//! of the devices, under the world's lock. *Answer* copies results out and installs descriptors. Only
+//! *apply* holds the lock. The other stages may wait for the program's pages and file systems.
 //!
 //! The lock is never held for long:
 //!
-//! * A device moves 512 KiB at a tick and reports unfinished pictures. The next tick is then due at once.
-//!   A call that waits for the lock runs before it. A tick starts no other device's work after 0.3 ms.
+//! * A device moves at most 512 KiB in a tick. If its picture is unfinished, the next tick is due at once.
+//!   A call that waits for the lock runs before this tick. After 0.3 ms, a tick starts no other device's work.
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
-//! * In virtual time, one tick or call does all of its work.
+//! * In virtual time, one tick or call does all of its work without such limits.
 //! * Not divided: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at QBUF and
 //!   DQBUF, compressed frames, and a loopback's copy for a writer that waits.
 
@@ -36,20 +36,20 @@ use vb3_host::{Errno, Node};
 
 /// Stack size in bytes of a thread that serves calls.
 const STACK: usize = 512 << 10;
-/// Interval of checks of a thread that did not stop in time to be released, and of new attempts to
-/// start a thread that the system refused.
+/// Interval of attempts to release a traced thread that has not stopped yet, and to start a thread that
+/// the system refused.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// Interval of the receiver's checks whether a caller remains after all.
+/// Interval of the receiver's checks after the last caller's end, until the clock notices the end.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Work that remains after a call was applied, besides its answer.
+/// Work that remains after a step of the devices, besides the answer to the step's own call.
 #[derive(Default)]
 struct Rest {
-    /// Other calls that it has completed.
+    /// Answers to other calls that the step has completed.
     answers: Vec<Answer>,
-    /// Changes of epoll sets that must precede its answer.
+    /// Changes of epoll sets that must precede the own call's answer.
     changed: Changed,
-    /// The caller must run a tick. It does not wake the clock for that.
+    /// Whether this thread must run a tick. The clock is not woken for this tick.
     tick_is_due: bool,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) world: World<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
-    /// One memfd per node, for descriptors that only refer to it.
+    /// One memfd per node, for descriptors opened with O_PATH.
     pub(crate) references: Vec<OwnedFd>,
     /// Process id of the program.
     pub(crate) main: u32,
@@ -76,18 +76,18 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) alarm: OwnedFd,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
-    /// Whether a receive returns when no caller is left (Linux 6.11).
+    /// Whether the kernel ends a receive when no caller is left (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes the lock.
+    /// Takes the world's lock, and returns the state under it.
     pub(crate) fn server<'m>(&'m self, may: &'m mut MayBlock) -> Locked<'m, Server<'a>> {
         self.world.lock(may)
     }
 
-    /// Makes one step of the devices, for a call if there is one. Returns the remaining work; the caller
-    /// does it when the lock is free.
+    /// Makes one step of the devices under the lock, for call `n` if given. Returns the step's result and the
+    /// remaining work, which must be done without the lock.
     fn apply<T>(
         &self,
         may: &mut MayBlock,
@@ -112,7 +112,7 @@ impl<'a> Supervisor<'a> {
         (done, rest)
     }
 
-    /// Makes one step of the devices, and answers the other calls that it has completed.
+    /// Makes one step of the devices, and answers the calls that the step has completed.
     pub(crate) fn step<T>(&self, may: &mut MayBlock, step: impl FnOnce(&mut Server<'a>) -> T) -> T {
         let (done, rest) = self.apply(may, None, step);
         self.answer_all(may, rest.answers);
@@ -125,7 +125,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wake_clock(&self) {
-        // A full eventfd wakes the clock anyway.
+        // The write fails only if the eventfd is full, and a full eventfd wakes the clock, too.
         rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
     }
 
@@ -141,7 +141,7 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Advances time and handles events that no call causes. Never accesses a program's memory.
+    /// Runs the clock: ticks, and events that no call causes. Never accesses a program's memory.
     fn clock<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -188,7 +188,7 @@ impl<'a> Supervisor<'a> {
             let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
-                // This thread starts missing workers.
+                // The result is not needed: the clock itself starts missing workers.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
             self.pass_signals_on(may);
@@ -203,10 +203,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the threads that the pool wants; returns whether the system refused some.
+    /// Starts the threads that the pool wants. Returns whether the system refused to start some of them.
     ///
     /// # Errors
-    /// The system refused all, so no thread would serve.
+    /// Fails if the pool has no thread at all.
     fn start_workers<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -228,8 +228,7 @@ impl<'a> Supervisor<'a> {
         Ok(false)
     }
 
-    /// Reads the list of locks in a separate thread if a check waits for it. Ticks do not wait for
-    /// that.
+    /// Reads the list of locks in a separate thread if a check waits for it, so that ticks need not wait.
     fn read_locks_beside<'scope>(&'scope self, may: &MayBlock, scope: &'scope Scope<'scope, '_>) {
         let is_wanted = lock(&self.host.held).wants_locks();
         if !is_wanted || self.reads_locks.swap(true, Ordering::AcqRel) {
@@ -247,7 +246,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Searches for sets that no program holds, if they appear faster than the thread searches.
+    /// Searches for epoll sets that no program holds, if new sets appear faster than the thread searches.
     fn sweep_if_late(&self, may: &mut MayBlock) {
         let sweep = self.server(may).epolls.begin_late_sweep();
         if let Some(sweep) = sweep {
@@ -256,7 +255,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts a thread that searches for sets that no program holds, if it is time.
+    /// Starts a thread that searches for epoll sets that no program holds.
     fn sweep_beside<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -288,7 +287,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does a job, then each job that has waited for the one before.
+    /// Does a job, and then each job that the end of the previous one has released.
     fn work_on(&self, may: &mut MayBlock, work: Work, job: Job) {
         let mut next = Some((work, job));
         while let Some((work, job)) = next {
@@ -296,10 +295,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Receives and serves calls until one of them stalls.
+    /// Receives and serves calls until another thread becomes the receiver.
     fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
-            // On older kernels, a receive after the last caller's end never returns.
+            // Before Linux 6.11, a receive after the last caller's end never returns.
             let received = match self.receive_ends || self.host.listener.wait() {
                 true => self.host.listener.recv(),
                 false => Err(Errno(libc::ENOENT)),
@@ -310,7 +309,7 @@ impl<'a> Supervisor<'a> {
                     if self.pool.is_closing() {
                         return;
                     }
-                    // The clock has not noticed the end yet.
+                    // Waits until the clock notices the last caller's end.
                     self.pool.await_close(END_CHECK_INTERVAL);
                     continue;
                 }
@@ -343,7 +342,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does a job; returns the next job that has waited for this one.
+    /// Does a job. Returns the job that waited for its end, if any.
     fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
         match job {
             Job::Answer(Answer {
@@ -365,8 +364,8 @@ impl<'a> Supervisor<'a> {
         self.pool.done(work)
     }
 
-    /// Asks the calling thread for descriptors that its call needs. Returns whether the thread repeats
-    /// the call.
+    /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
+    /// answered: the thread then repeats the call.
     pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MAX_LENT {
@@ -456,7 +455,7 @@ impl<'a> Supervisor<'a> {
 
     /// Serves a call on a descriptor.
     fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
-        // io_uring_setup is always refused; the others are calls on sockets.
+        // These calls matter even if no program holds a file: io_uring_setup, and calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
         if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
             return Verdict::native();
@@ -479,11 +478,11 @@ impl<'a> Supervisor<'a> {
             let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(n));
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
-                // This call waits for an epoll set; the others do not.
+                // Only this call waits for an epoll set, so the calls that it completed are answered now.
                 rest = self.see_to_rest(may, rest);
                 core::mem::take(&mut rest.changed).wait(may);
             }
-            // This call's own answer goes first.
+            // This call is answered before the calls that it completed.
             let verdict = match verdict {
                 _ if again && self.lend(may, n) => Some(Verdict::Answered),
                 _ if again => None,
@@ -519,14 +518,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Runs a due tick, and answers other calls. Returns the work that this call waits for.
+    /// Runs a due tick, and answers other calls. Returns the changes of sets that this call waits for.
     fn see_to_rest(&self, may: &mut MayBlock, rest: Rest) -> Rest {
         let Rest {
             mut answers,
             changed,
             tick_is_due,
         } = rest;
-        // This thread runs the tick, so the program does not wait for another one.
+        // This thread runs the tick, so the program does not wait for the clock's thread.
         if tick_is_due {
             let ((), more) = self.apply(may, None, Server::tick_if_due);
             answers.extend(more.answers);
@@ -544,7 +543,7 @@ impl<'a> Supervisor<'a> {
         self.host.listener.answer(n.id, reply);
     }
 
-    /// Copies a call's results out; returns the answer.
+    /// Copies a call's results out. Returns the answer: the error if a successful call's copy failed.
     fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
         match n.gathered.copy_out(may, self.host.powers.memory(), n.tid) {
             Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
@@ -552,10 +551,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Answers calls that another one has completed.
+    /// Answers calls that a step has completed, in other threads if an answer may take long.
     pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
         for answer in answers {
-            // A stalled process may stall this answer, too. Long answers must not occupy the receiver.
+            // While calls stall, this answer may stall, too. Long answers must not occupy the receiver.
             let is_long = matches!(answer.how, How::Part(_)) || answer.after.is_awaited();
             if self.pool.is_busy() || is_long {
                 let pid = self.host.pid_of(answer.notif.tid);
@@ -587,8 +586,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Copies one piece of a read or write at a time between the program and the devices, until the
-    /// call is over. The devices move a piece under the lock.
+    /// Continues a read or write piece by piece until the call is over. Copies each piece from or to the
+    /// program without the lock, and lets the devices move the piece under the lock.
     fn move_on(&self, may: &mut MayBlock, n: &Notif, slot: u32) {
         loop {
             let copied = n.gathered.copy_out(may, self.host.powers.memory(), n.tid);
@@ -608,12 +607,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends a ppoll or pselect6 for a signal that only its own mask admits. The kernel runs the call
-    /// itself, without descriptors. It finds the signal and runs the handler.
+    /// Ends a ppoll or pselect6 for a signal that only the call's own mask admits. The kernel runs the
+    /// call without descriptors, finds the signal and runs the handler.
     fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: usize) {
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
-            // The thread stops for that, and finds the signal when it repeats its call.
+            // The thread stops for the revocation, and finds the signal when it repeats its call.
             let given_up = self.step(may, |server| server.give_up(slot));
             if given_up {
                 self.host.listener.answer(n.id, restart);
@@ -625,7 +624,7 @@ impl<'a> Supervisor<'a> {
         };
         let given_up = self.step(may, |server| server.give_up(slot));
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
-        // A failure means that the thread has ended or a debugger has it.
+        // If the answer fails, the thread has ended or a debugger has it.
         let left = if restarted {
             stopped.run_without(may, count)
         } else {
@@ -634,7 +633,7 @@ impl<'a> Supervisor<'a> {
         self.left(may, n.tid, left);
     }
 
-    /// Records how a thread was released; waits for one that has not stopped yet.
+    /// Records the end of a released thread. Waits for and releases a thread that has not stopped yet.
     pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
         let ended = match left {
             Left::Free(ended) => ended,
@@ -651,7 +650,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Returns the node of an open file, if it has one.
+    /// Returns the index of an open file's node, if it has one.
     pub(crate) fn node_behind(
         &self,
         may: &mut MayBlock,
@@ -661,7 +660,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Ends the run if a thread panics, because no other thread would do its job.
+/// Ends the run if its thread panics, because no other thread would finish the panicked thread's job.
 struct EndOnPanic<'a, 'b>(&'a Supervisor<'b>);
 
 impl Drop for EndOnPanic<'_, '_> {
@@ -673,7 +672,7 @@ impl Drop for EndOnPanic<'_, '_> {
     }
 }
 
-/// Returns the part of the program's memory that a call will read, as far as its arguments say.
+/// Returns the address and length that the call will read, if its arguments alone tell.
 fn expected(n: &Notif) -> Option<(u64, usize)> {
     match n.nr {
         libc::SYS_ioctl => {

@@ -5,13 +5,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use crate::kernel::raw;
 use vb3_host::Errno;
 
-/// Flags with which a thread makes it: closed at exec, non-blocking, only for faults in user mode
-/// (`UFFD_USER_MODE_ONLY`), which needs no privilege.
+/// Flags of the userfaultfd call: closed at exec, non-blocking, and only for faults in user mode
+/// (`UFFD_USER_MODE_ONLY`), so that the call needs no privilege.
 pub(crate) const CREATE_FLAGS: u64 = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64 | 1;
 
 const API: u64 = 0xaa;
 /// `UFFD_FEATURE_`: `EVENT_REMAP`, `EVENT_REMOVE`, `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and
-/// `WP_HUGETLBFS_SHMEM`. Write protection is the only mode that catches nothing unless requested.
+/// `WP_HUGETLBFS_SHMEM`. Write protection is the only mode without faults unless a page is protected.
 const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;
@@ -27,9 +27,9 @@ const UFFDIO_WRITEPROTECT: libc::c_ulong = ioctl(3, 6, 24);
 /// A change of watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// mremap: `len` bytes have a new address.
+    /// mremap moved `len` bytes.
     Moved { from: u64, to: u64, len: u64 },
-    /// munmap, or madvise that drops pages.
+    /// munmap removed the range, or madvise dropped its pages.
     Gone { start: u64, end: u64 },
 }
 
@@ -63,9 +63,9 @@ impl Fault {
         Ok(())
     }
 
-    /// Returns whether the address space is still in use. It ends with an exec or its last process.
+    /// Returns whether the address space still exists. An exec or its last process's end destroys it.
     pub(crate) fn is_alive(&self) -> bool {
-        // An unwatched page: ENOENT as long as the address space exists.
+        // For an unwatched page, the kernel returns ENOENT as long as the address space exists.
         let page = crate::kernel::page_size();
         let asked = self.control(UFFDIO_WRITEPROTECT, &mut [page << 8, page, 0]);
         asked != Err(Errno(libc::ESRCH))
@@ -80,10 +80,10 @@ impl Fault {
             .ok();
     }
 
-    /// Returns the next change, if there is one.
+    /// Reads the next report, or returns `None` if none is pending.
     pub(crate) fn next(&self) -> Option<Event> {
         loop {
-            // struct uffd_msg: the event in the first byte, then three words.
+            // struct uffd_msg: one word with the event in its first byte, then three words.
             let mut msg = [0u8; 32];
             match rustix::io::read(&self.0, &mut msg) {
                 Err(rustix::io::Errno::INTR) => continue,
@@ -109,7 +109,7 @@ impl Fault {
                         end: second,
                     });
                 }
-                // A fault on a page that other code has protected is not handled here.
+                // A fault on a page that other code has protected: removes the protection.
                 0x12 => {
                     let page = crate::kernel::page_size();
                     let at = second & !(page - 1);

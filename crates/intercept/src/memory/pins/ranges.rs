@@ -17,7 +17,7 @@ impl Piece {
         self.now.saturating_add(self.len)
     }
 
-    /// Returns the part of it that is between `start` and `end` now.
+    /// Returns the part of the piece whose current address is in `start..end`.
     fn part(&self, start: u64, end: u64) -> Option<Self> {
         let from = self.now.max(start);
         let to = self.end().min(end);
@@ -42,7 +42,7 @@ pub(crate) struct Ranges {
     by_id: HashMap<u64, Range>,
 }
 
-/// Returns the pages that contain `len` bytes from `addr`: the first page, and the end.
+/// Returns the pages that contain `len` bytes from `addr`: their start and end addresses.
 pub(crate) fn pages(addr: u64, len: u64) -> Option<(u64, u64)> {
     let page = crate::kernel::page_size();
     let end = addr
@@ -63,7 +63,7 @@ impl Ranges {
         self.last
     }
 
-    /// Forgets a range. Returns the starts and ends of pages that no other range uses.
+    /// Forgets a range. Returns the starts and ends of its pages that no other range uses.
     pub(crate) fn remove(&mut self, id: u64) -> Vec<(u64, u64)> {
         let Some(range) = self.by_id.remove(&id) else {
             return Vec::new();
@@ -106,8 +106,8 @@ impl Ranges {
         }
     }
 
-    /// Returns the current address of the byte that was at `was`, or `None` if it is unmapped. Also returns
-    /// how many bytes from there, at most `most`, have moved together or are all unmapped.
+    /// Returns the current address of the byte that was at `was`, or `None` if the byte is unmapped. Also
+    /// returns how many bytes from there, at most `most`, have moved together or are all unmapped.
     pub(crate) fn find(&self, id: u64, was: u64, most: u64) -> (Option<u64>, u64) {
         let pieces = self.by_id.get(&id).map_or(&[][..], |range| &range.pieces);
         let mut until = most;
@@ -122,7 +122,7 @@ impl Ranges {
         (None, until)
     }
 
-    /// Returns whether some range contains all of these bytes, unmoved.
+    /// Returns whether some range contains all of these bytes, and they have not moved.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let has = |piece: &Piece| {
             piece.now == piece.was
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), len));
         ranges.apply(moved(12, 100, 1));
         ranges.apply(gone(11, 12));
-        ranges.apply(gone(12, 13)); // What was there has left.
+        ranges.apply(gone(12, 13)); // No piece is at this address any more.
         let at = |page: u64| ranges.find(id, page * PAGE, u64::MAX);
         assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), half));
         assert_eq!(at(11), (None, PAGE));
