@@ -8,7 +8,7 @@ use crate::kernel::raw;
 use rustix::fs::SealFlags;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
-/// Returns the inode number of a node.
+/// Returns the inode number that stat reports for a node.
 pub(crate) fn inode(node: &Node) -> u64 {
     let base = match node.kind {
         NodeKind::Video => 0x7662_0000,
@@ -19,21 +19,21 @@ pub(crate) fn inode(node: &Node) -> u64 {
     base + u64::from(node.minor)
 }
 
-/// Makes a file for descriptors that only refer to a node.
+/// Makes a memfd for descriptors that programs open on a node with O_PATH.
 pub(crate) fn reference(node: &Node) -> Result<(OwnedFd, FdIdentity), Errno> {
     let fd = empty_node(node)?;
     let (id, _) = raw::known(fd.as_fd())?;
     Ok((fd, id))
 }
 
-/// Makes a file for one open of a node.
+/// Makes a memfd for one open of a node.
 pub(crate) fn empty_node(node: &Node) -> Result<OwnedFd, Errno> {
     let name = node.path.file_name().unwrap_or_default();
     let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
     empty_file(&name)
 }
 
-/// Makes a memfd that refuses writes. An unsupervised read or write reaches this file.
+/// Makes a memfd that refuses writes. A read or write that the filter does not report acts on this file.
 pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
     let fd = raw::memfd(name)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;

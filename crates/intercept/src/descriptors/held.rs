@@ -1,12 +1,12 @@
-//! Tracks the open file descriptions that programs got, and finds the end of each: when its last
-//! descriptor and mapping have gone.
+//! Tracks the open file descriptions that programs got, and finds the end of each: the time when its
+//! last descriptor and mapping have gone.
 //!
-//! A device file has a separate inode, and only the program's descriptors keep it. An inotify watch
-//! reports the end of the inode. Many descriptions can belong to one buffer, whose memory the backend
-//! keeps. Each holds an OFD lock on its own byte of the file; the kernel releases the lock when the
-//! description ends. A watch reports closes. The kernel sends that event just before it releases the
-//! lock, and merges several events into one. So this module checks the file again for a second, at
-//! growing intervals.
+//! Each device file has its own inode, which exists while programs have descriptors of it. An inotify
+//! watch reports the end of the inode. A buffer's inode stays, since the backend keeps the memory, and
+//! can have many descriptions. Each description holds an OFD lock on its own byte of the file; the
+//! kernel releases the lock when the description ends. A watch reports closes. The kernel sends this
+//! event just before it releases the lock, and merges several events into one. So this module checks
+//! the file's locks again for a second, at growing intervals.
 //!
 //! The supervisor reads these events before each call and processes at most 128 ends at a time. QBUF and
 //! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::needs_fresh_closes`).
@@ -25,11 +25,11 @@ use crate::kernel::raw;
 pub(crate) const RECHECK_DELAY: Duration = Duration::from_millis(1);
 /// Time after a close event when the checks stop.
 const RECHECK_LIMIT: Duration = Duration::from_secs(1);
-/// Interval of checks of everything, without inotify.
+/// Interval of checks of all files, if the kernel refuses an inotify watch.
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Maximum number of descriptions of one buffer that are probed one by one.
+/// Maximum number of descriptions of one buffer whose locks are probed one by one.
 const MAX_PROBED: usize = 64;
-/// Checks of buffers with more descriptions may use one part in this many of the time.
+/// For buffers with more descriptions, checks are at least this many times their duration apart.
 const TIME_SHARE: u32 = 20;
 
 /// The purpose of a description.
@@ -46,26 +46,26 @@ pub(crate) enum Given {
 /// How the end of descriptions is detected.
 #[derive(Debug)]
 enum EndSignal {
-    /// The inode ends with its only description.
+    /// A watch reports the end of the inode, which ends with its only description.
     Inode,
-    /// By the locks, probed through the supervisor's own description.
+    /// The description's lock is gone. Probed through the supervisor's own description.
     Locks(OwnedFd),
 }
 
-/// Files that [`Held::collect`] checks, besides those that have just ended.
+/// The files whose locks [`Held::collect`] checks. It always collects files whose inode has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckScope {
-    /// Files in doubt whose next check has come.
+    /// Files with a recent close whose next check is due.
     Due,
-    /// The same, when no event has come.
+    /// As `Due`, but without reading events, since none is pending.
     Timed,
-    /// All files in doubt without a check since this time, at any cost.
+    /// As `Due`, and all files with a recent close that were not checked since this time, at any cost.
     Since(Instant),
-    /// Every file.
+    /// All files.
     All,
 }
 
-/// The time of a file's next check.
+/// The next check of a file with a recent close, and the interval before it.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     next: Instant,
@@ -79,7 +79,7 @@ struct Inode {
     watch: Option<i32>,
     given: BTreeMap<i64, Given>,
     doubt: Option<Doubt>,
-    /// How long the last check took.
+    /// Duration of the last check.
     cost: Duration,
     looked: Instant,
 }
@@ -90,7 +90,7 @@ impl Inode {
         self.given.len() > MAX_PROBED
     }
 
-    /// Returns the time when the next check is worth its cost.
+    /// Returns the earliest time for the next check, given the last check's cost.
     fn affordable(&self) -> Instant {
         match self.is_large() {
             true => self.looked + self.cost * TIME_SHARE,
@@ -105,15 +105,15 @@ pub(crate) struct Held {
     inotify: Option<OwnedFd>,
     inodes: HashMap<FdIdentity, Inode>,
     watches: HashMap<i32, FdIdentity>,
-    /// Files whose inode has ended.
+    /// Files whose inode has ended, until `collect`.
     ended: Vec<FdIdentity>,
     doubtful: HashSet<FdIdentity>,
     next_byte: i64,
     unwatched: usize,
-    /// A check of a file with many descriptions waits for the list of all locks.
+    /// Whether a check of a file with many descriptions waits for the list of all locks.
     wants_locks: bool,
     locks: Option<LockTable>,
-    /// Set when the kernel refused a watch.
+    /// The errno with which the kernel last refused a watch.
     pub(crate) refused: Option<Errno>,
 }
 
@@ -136,7 +136,7 @@ impl Held {
         }
     }
 
-    /// Becomes readable when something may have ended.
+    /// Returns the inotify descriptor. It becomes readable when a description may have ended.
     pub(crate) fn event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
@@ -148,7 +148,7 @@ impl Held {
         }
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
-            // The thread that reads the list reports when it has it.
+            // Such a file needs no timeout: the thread that reads the list of locks wakes the clock.
             let waits = self.wants_locks() && inode.is_large();
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
@@ -157,16 +157,16 @@ impl Held {
             .map(|next| next.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns whether programs hold nothing.
+    /// Returns whether programs hold no description.
     pub(crate) fn is_empty(&self) -> bool {
         self.inodes.is_empty()
     }
 
-    /// Ends everything that programs hold, and returns it.
+    /// Forgets all descriptions that programs hold. Returns their purposes, device files last.
     pub(crate) fn take_all(&mut self) -> Vec<Given> {
         let all = self.inodes.values().flat_map(|inode| inode.given.values());
         let mut all: Vec<Given> = all.copied().collect();
-        // Mappings and buffers before the files they came from.
+        // Mappings and buffers come before the device files that they belong to.
         all.sort_by_key(|given| matches!(given, Given::File(_)));
         for inode in self.inodes.values_mut() {
             inode.given.clear();
@@ -182,9 +182,8 @@ impl Held {
         self.inodes.values().map(|inode| inode.given.len()).sum()
     }
 
-    /// Makes a description of the file behind `fd` with the open flags `flags`, for a program. Its end
-    /// is reported, in whichever process it ends. The caller must close `fd` before a device file can
-    /// end.
+    /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. Its
+    /// end is reported, whichever processes got it. A device file ends only after the caller closes `fd`.
     ///
     /// # Errors
     /// Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
@@ -260,7 +259,7 @@ impl Held {
         watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
     }
 
-    /// Withdraws a description that no program received: its end is not reported.
+    /// Forgets a description that no program received, so that its end is not reported.
     pub(crate) fn forget(&mut self, id: FdIdentity, byte: i64) {
         if let Some(inode) = self.inodes.get_mut(&id) {
             inode.given.remove(&byte);
@@ -282,8 +281,8 @@ impl Held {
         self.doubtful.remove(&id);
         match (inode.watch, &self.inotify) {
             (Some(watch), Some(inotify)) => {
-                // The kernel may have removed the watch with the file; it does not reuse the watch's
-                // number.
+                // The kernel may have removed the watch with the file. It does not reuse watch numbers,
+                // so no other watch is removed here.
                 inotify::remove_watch(inotify, watch).ok();
                 self.watches.remove(&watch);
             }
@@ -296,7 +295,7 @@ impl Held {
         self.inodes.contains_key(&id)
     }
 
-    /// Appends everything that has ended to `gone`.
+    /// Checks files, and appends the purposes of ended descriptions to `gone`.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
         let overflow = look != CheckScope::Timed && self.read_events();
         if overflow {
@@ -327,7 +326,7 @@ impl Held {
         };
         let is_old =
             |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
-        // The kernel builds the list behind a grace period of RCU, which takes milliseconds.
+        // Only large files are worth reading the list: it waits for an RCU grace period of milliseconds.
         let is_large = |id: &FdIdentity| self.inodes.get(id).is_some_and(Inode::is_large);
         let locks = match self.locks.take() {
             None if all && due.iter().any(is_large) => Some(LockTable::read()),
@@ -367,8 +366,8 @@ impl Held {
         let listed = locks.and_then(|locks| locks.of.get(&id));
         let is_listed = |byte: &i64| listed.is_some_and(|listed| listed.contains(byte));
         let mut ended = HashSet::new();
-        // The list may lack locks that are held, because it is read in pieces. So missing ones are
-        // probed.
+        // The kernel's list is read in pieces and may lack locks that are held. So each lock that is not
+        // in the list is probed.
         let bytes: Vec<i64> = inode.given.keys().copied().collect();
         for run in bytes.split(is_listed) {
             find_unlocked(probe.as_fd(), run, &mut ended);
@@ -381,7 +380,7 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // The list may still contain locks that ended after its reading began.
+        // The list may contain locks that ended after its reading began, so the check counts from there.
         let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
         let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);
@@ -398,7 +397,7 @@ impl Held {
         self.drop_if_unused(id);
     }
 
-    /// Finds the watches that the kernel has removed, after it lost events.
+    /// Finds ended inodes by their missing watches, after the kernel has lost events.
     fn find_ended(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
@@ -415,7 +414,7 @@ impl Held {
         self.ended.extend(gone.map(|(_, id)| *id));
     }
 
-    /// Records the files with events; returns true when the kernel lost events.
+    /// Reads events, and records the files that ended or had a close. Returns whether the kernel lost events.
     fn read_events(&mut self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
@@ -423,7 +422,7 @@ impl Held {
         let mut lost = false;
         let mut buffer = [const { MaybeUninit::uninit() }; 4096];
         let mut events = inotify::Reader::new(inotify, &mut buffer);
-        // Bounded: the queue holds at most max_queued_events.
+        // The loop is bounded, since the queue holds at most max_queued_events.
         while let Ok(event) = events.next() {
             let what = event.events();
             lost |= what.contains(ReadFlags::QUEUE_OVERFLOW);
@@ -445,19 +444,19 @@ impl Held {
     }
 }
 
-/// The locks of all files at one time.
+/// The OFD locks of all files at one time.
 #[derive(Debug)]
 pub(crate) struct LockTable {
     /// The first bytes of the locks on each file.
     of: HashMap<FdIdentity, HashSet<i64>>,
-    /// When its reading began.
+    /// When the reading of the list began.
     begun: Instant,
     took: Duration,
 }
 
 impl LockTable {
-    /// Reads the kernel's list. With thousands of locks, that takes milliseconds: call it without a
-    /// lock of the supervisor.
+    /// Reads the kernel's list. This takes milliseconds with thousands of locks, so the caller must hold
+    /// no lock of the supervisor.
     pub(crate) fn read() -> Self {
         let begun = Instant::now();
         let text = raw::proc_string("/proc/locks");
@@ -470,7 +469,7 @@ impl LockTable {
     }
 }
 
-/// Parses the line of a held lock in /proc/locks or fdinfo: the file, and the first and last byte.
+/// Parses the line of an OFD lock in /proc/locks or fdinfo: the file, and the first and last byte.
 pub(super) fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     (words.next()? == "OFDLCK").then_some(())?;
@@ -480,7 +479,7 @@ pub(super) fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
     let ino = file.next()?.parse().ok()?;
     let dev = libc::makedev(major, minor);
     let first = words.next()?.parse().ok()?;
-    // "EOF" if there is no last byte.
+    // The last byte is "EOF" for a lock without an end.
     let last = words.next()?.parse().unwrap_or(i64::MAX);
     Some((FdIdentity { dev, ino }, first, last))
 }
@@ -505,8 +504,8 @@ fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     raw::ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
 }
 
-/// Adds the bytes of the sorted `run` that are no longer locked. One query covers many neighbours that
-/// ended together; for each, the kernel searches all locks of the file.
+/// Adds the bytes of the sorted `run` that are no longer locked to `unlocked`. One query covers many
+/// neighbours that ended together, since the kernel searches all locks of the file for each query.
 fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>) {
     let mut runs = vec![run];
     while let Some(run) = runs.pop() {
@@ -524,7 +523,7 @@ fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>
     }
 }
 
-/// Returns a locked byte from `first` to `last`.
+/// Returns one locked byte in `first..=last`, or `None` if none is locked.
 fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
     let mut lock = range(libc::F_WRLCK, first);
     lock.l_len = last - first + 1;
@@ -568,7 +567,7 @@ mod tests {
         held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(MAX_PROBED as u64))]);
         assert!(!held.wants_locks());
-        // Few enough to be probed one by one.
+        // The remaining descriptions are few enough to be probed one by one.
         drop(made.pop());
         held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone.len(), 2);
@@ -692,7 +691,7 @@ mod tests {
             .collect();
         let [a, b, c] = <[_; 3]>::try_from(made).expect("three");
         drop(b);
-        // Another reader consumes the events.
+        // Consumes the events before `held` reads them, as if the kernel had lost them.
         let inotify = held.inotify.as_ref().expect("inotify").as_fd();
         raw::read(inotify, &mut [0; 4096]).expect("an event");
         held.find_ended();

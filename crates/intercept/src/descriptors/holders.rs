@@ -1,4 +1,4 @@
-//! Searches all programs for descriptors of a file.
+//! Searches the descriptors of all programs: for a device file or buffer, and for epoll sets.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -14,13 +14,13 @@ fn numbers(pid: u32) -> Vec<i32> {
     numbers.into_iter().map(u32::cast_signed).collect()
 }
 
-/// Returns whether a program has a descriptor of a device file or a buffer. `spares` names descriptors
-/// to ignore, by process and number.
+/// Returns whether any program has a descriptor of this device file or buffer. Ignores descriptors for
+/// which `spares` is true, by process and number.
 pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
     procs::descendants(|_| true).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
             let path = format!("/proc/{pid}/fd/{number}");
-            // Reading the link asks no file system.
+            // Reading the link first is safe: the kernel asks no file system for it.
             raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
                 && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
                 && !spares(pid, number)
@@ -28,15 +28,15 @@ pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32
     })
 }
 
-/// Returns the epoll sets that a program still holds. If the kernel cannot compare files, `known_as`
-/// returns the set that a descriptor refers to, if any.
+/// Returns the epoll sets that any program still holds. `known_as` returns the set that a descriptor
+/// refers to, for use if the kernel cannot compare files.
 pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     _: &MayBlock,
     sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
     known_as: impl Fn(u32, i32) -> Option<K>,
 ) -> HashSet<K> {
     let mut left: Vec<(K, BorrowedFd<'_>)> = sets.map(|(id, fd)| (*id, fd)).collect();
-    // Sorted in the kernel's order of files, if it reports one, for a binary search.
+    // Sorted for a binary search, in the order that kcmp reports, if kcmp works.
     let mut compares = true;
     left.sort_by(|(_, a), (_, b)| {
         raw::compare_files(*a, *b).unwrap_or_else(|_| {

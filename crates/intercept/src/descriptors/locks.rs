@@ -1,8 +1,9 @@
 //! Locks on nodes: flock, record locks (`lockf`, `F_SETLK`) and locks of descriptions (`F_OFD_SETLK`).
 //!
-//! The kernel compares the locks of all opens of a device, since they share one inode. Here each open
-//! has a separate inode. So each node has a file that only the supervisor opens, once for each owner of
-//! locks. The owners' locks are that description's, and the kernel compares them. No call waits.
+//! In a kernel, locks of different opens of a device conflict, since the opens share one inode. Here each
+//! open has a separate inode. So the supervisor has one lock file for each node, and opens it once for
+//! each owner of locks. It sets an owner's locks through the owner's open file, and the kernel finds
+//! conflicts. These calls never wait.
 //!
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
@@ -15,7 +16,7 @@ use vb3_host::{Errno, FileId};
 use super::held::listed_lock;
 use crate::kernel::raw;
 
-/// Longest chain of waiters that the deadlock check follows, as in Linux.
+/// Longest chain of waiting owners that the deadlock check follows. Linux has the same limit.
 const MAX_WAIT_CHAIN: usize = 10;
 
 /// Id of a descriptor table that holds locks; 0 stands for all tables without locks.
@@ -31,7 +32,7 @@ pub(crate) enum Owner {
     File(FileId),
 }
 
-/// A call that locks or unlocks.
+/// A call that locks or unlocks a node or a range of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LockCall {
     pub(crate) node: usize,
@@ -39,12 +40,12 @@ pub(crate) struct LockCall {
     pub(crate) wanted: Wanted,
 }
 
-/// The lock that a call asks for, or unlocks.
+/// The lock that a call sets or releases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
-    /// A flock.
+    /// A flock of the whole file.
     Whole(FlockOperation),
-    /// A lock of a range, for the descriptor table of `task` or for the file.
+    /// A lock of a range, owned by the descriptor table of `task`, or by the file if `None`.
     Record {
         task: Option<u32>,
         pid: u32,
@@ -52,19 +53,19 @@ pub(crate) enum Wanted {
     },
 }
 
-/// An owner of locks on one node, with or without locks at present.
+/// An owner that has locked a node, and its open file of the node's lock file.
 #[derive(Debug)]
 struct Holder {
     owner: Owner,
-    /// The process that locked last.
+    /// The process that set a lock of this owner last.
     pid: u32,
     locks: OwnedFd,
-    /// The files through which it has locked.
+    /// The device files through which the owner has locked.
     through: Vec<FileId>,
 }
 
 impl Holder {
-    /// Returns whether it has this record lock, as the kernel reported it.
+    /// Returns whether the owner has this record lock, which the kernel reported as conflicting.
     fn has(&self, lock: &libc::flock) -> bool {
         let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", self.locks.as_raw_fd()));
         let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
@@ -88,13 +89,13 @@ struct OfNode {
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     nodes: HashMap<usize, OfNode>,
-    /// Tables that hold locks, and the processes and threads known to use each.
+    /// Descriptor tables that hold locks, each with the known processes and threads that use it.
     tables: Vec<(TableId, Vec<u32>)>,
     next: u64,
 }
 
 impl Locks {
-    /// Returns whether any table may hold record locks.
+    /// Returns whether any descriptor table may hold record locks.
     pub(crate) fn has_records(&self) -> bool {
         !self.tables.is_empty()
     }
@@ -105,7 +106,7 @@ impl Locks {
         tasks.copied()
     }
 
-    /// Returns the table of a task. `shares` returns whether two tasks use the same one.
+    /// Returns the descriptor table of a task, if it holds locks. `shares`: whether two tasks share a table.
     pub(crate) fn table_of(&self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let is_its = |other: &u32| *other == task || shares(task, *other);
         let mut tables = self.tables.iter();
@@ -113,7 +114,7 @@ impl Locks {
         found.map_or(TableId::default(), |(id, _)| *id)
     }
 
-    /// Returns the table of a task, as [`table_of`](Self::table_of) does. A new table must lock next.
+    /// Returns the table of a task like [`table_of`](Self::table_of), or adds it: it must then lock next.
     pub(crate) fn table_for(&mut self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let mut id = self.table_of(task, shares);
         if id == TableId::default() {
@@ -130,7 +131,7 @@ impl Locks {
         id
     }
 
-    /// Returns an owner's locks on a node, which it uses through this file.
+    /// Returns an owner's entry for a node, or adds one. Records that the owner locks through this file.
     fn holder(
         &mut self,
         (node, file): (usize, FileId),
@@ -162,10 +163,10 @@ impl Locks {
         Ok(holder)
     }
 
-    /// Applies a flock, which must not wait.
+    /// Applies a flock. The operation must be a non-blocking one.
     ///
     /// # Errors
-    /// EAGAIN.
+    /// EAGAIN if another file's flock conflicts.
     pub(crate) fn flock(
         &mut self,
         at: (usize, FileId),
@@ -175,10 +176,10 @@ impl Locks {
         rustix::fs::flock(&holder.locks, operation).map_err(raw::err)
     }
 
-    /// Locks or unlocks a range for a process.
+    /// Locks or unlocks a range for an owner. `pid` is the calling process.
     ///
     /// # Errors
-    /// EAGAIN; EINVAL, EOVERFLOW for a wrong range.
+    /// EAGAIN if another owner's lock conflicts; EINVAL, EOVERFLOW for a wrong range.
     pub(crate) fn set(
         &mut self,
         at: (usize, FileId),
@@ -190,7 +191,7 @@ impl Locks {
         raw::ofd_lock(holder.locks.as_fd(), libc::F_OFD_SETLK, &mut range)
     }
 
-    /// Returns the answer of `F_GETLK`: a lock that conflicts with this one, or its type as `F_UNLCK`.
+    /// Returns the answer of `F_GETLK`: a conflicting lock, or the range with the type `F_UNLCK`.
     ///
     /// # Errors
     /// EINVAL, EOVERFLOW for a wrong range.
@@ -213,7 +214,7 @@ impl Locks {
         Ok(found)
     }
 
-    /// Returns the owner of a lock that conflicts with one that `owner` wants.
+    /// Returns the owner of a lock that conflicts with the lock `range` of `owner`.
     pub(crate) fn blocker(&self, node: usize, owner: Owner, range: libc::flock) -> Option<Owner> {
         let (_, blocker) = self.conflict(node, owner, range).ok()?;
         blocker.map(|holder| holder.owner)
@@ -235,18 +236,20 @@ impl Locks {
         Ok((range, blocker))
     }
 
-    /// Releases all locks that a table holds on a node, since it closes a descriptor of the node.
-    /// Locks taken through other files of the node end, too. Returns whether there may have been some.
+    /// Releases all locks that a table holds on a node, since the table closes a descriptor of the node.
+    /// Locks taken through other opens of the node end, too. Returns whether the table may have had locks.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
     }
 
-    /// Releases the locks of a file without descriptors, and the locks taken through it.
+    /// Releases the locks of owners that have locked through a file, which has no descriptor left. Returns
+    /// whether there were such owners.
     pub(crate) fn file_ended(&mut self, file: FileId) -> bool {
         self.drop_holders(|_, holder| holder.through.contains(&file))
     }
 
-    /// Removes an ended process, or an ended thread with a separate table. A table without tasks ends.
+    /// Removes an ended process or thread, and releases the locks of a table that no task uses any more.
+    /// Returns whether there were such locks.
     pub(crate) fn task_ended(&mut self, task: u32) -> bool {
         let mut ended = Vec::new();
         for (id, tasks) in &mut self.tables {
@@ -258,7 +261,8 @@ impl Locks {
         self.drop_holders(|_, holder| ended.contains(&holder.owner))
     }
 
-    /// Ends some owners' locks, and forgets nodes and tables without owners.
+    /// Drops owners for which `is_gone` is true, with their locks, and forgets nodes and tables without
+    /// owners. Returns whether any owner was dropped.
     fn drop_holders(&mut self, is_gone: impl Fn(usize, &Holder) -> bool) -> bool {
         let mut changed = false;
         for (node, of) in &mut self.nodes {
@@ -276,8 +280,8 @@ impl Locks {
     }
 }
 
-/// Returns whether `owner` would wait for itself if it waited for `blocker`. `waits` are pairs of
-/// waiter and blocker.
+/// Returns whether a wait of `owner` for `blocker` would complete a cycle. `waits` are pairs of a waiting
+/// owner and the owner that it waits for.
 pub(crate) fn is_deadlock(owner: Owner, blocker: Owner, waits: &[(Owner, Owner)]) -> bool {
     let mut at = blocker;
     for _ in 0..MAX_WAIT_CHAIN {

@@ -1,4 +1,4 @@
-//! Programs' descriptors: one table of them, and what only the kernel knows: their holders and ends.
+//! Programs' descriptors: the table of known numbers, and searches for the holders and ends of files.
 //!
 //! Modules in other folders import only the exports of this file.
 

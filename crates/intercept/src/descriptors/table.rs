@@ -1,14 +1,14 @@
 //! The table of programs' descriptors: which file each kept number refers to, which calls close
 //! numbers, the device files, and their locks.
 //!
-//! An entry belongs to one thread and one number. So it does not matter here which threads share a
-//! descriptor table: asking the kernel would cost a system call in each call. The table drops an entry
-//! before the supervisor lets a call through that closes or replaces the number, in whichever thread.
-//! It adds the entry again only after that thread's next call, because the kernel may not have made the
-//! close before. unshare and clone copy entries as they are. An exec counts as a close of all numbers
-//! by its process. A descriptor from another process gets a number that was free.
+//! An entry belongs to one thread and one number. So the table need not know which threads share a
+//! descriptor table, which would cost a system call in each call. Before the supervisor lets a call close
+//! or replace a number, this table drops the number's entries, of all threads. It adds entries for the
+//! number only after the closing thread's next call, because the kernel may not have made the close
+//! before. unshare and clone leave each number's file as it is. An exec counts as a close of all numbers
+//! by its process. A descriptor received from another process gets a number that was free.
 //!
-//! A close also removes the files that it may end from their epoll sets, until it is over.
+//! Before a close, files that may end with it leave their epoll sets until the close is over.
 //!
 //! A device file has an inode of its own. It exists until its descriptors and mappings have ended.
 //!
@@ -27,10 +27,10 @@ use super::locks::Locks;
 const MAX_ENTRIES: usize = 1 << 16;
 /// Delay of each check of a close, if its thread makes no further call.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
-/// Maximum number of checks of a close that the kernel has not made yet. The thread may wait for a CPU.
+/// Maximum number of checks of a close that the kernel has not made: the thread may wait for a CPU.
 const MAX_CHECKS: u32 = 100;
 
-/// CLOSE_RANGE_CLOEXEC.
+/// CLOSE_RANGE_CLOEXEC: close_range only sets FD_CLOEXEC.
 pub(crate) const CLOSES_NOTHING: i32 = 1 << 2;
 
 /// Numbers from the first to the last one, inclusive.
@@ -41,7 +41,7 @@ pub(crate) type Numbers = (u32, u32);
 pub(crate) enum Target {
     /// A device file.
     Device(FileId),
-    /// A node that was not opened (O_PATH), by its index.
+    /// A node, by its index. The descriptor was opened with O_PATH.
     Node(usize),
     /// A buffer of the backend.
     Buffer(FdIdentity),
@@ -69,18 +69,18 @@ impl Watched {
     }
 }
 
-/// The table's entry of a number.
+/// The table's knowledge of a thread's descriptor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// No entry. Ask the kernel; its answer may be kept.
+    /// No entry. Ask the kernel; the table may keep its answer.
     Nothing,
     /// The number refers to this file.
     Names(FdIdentity),
-    /// No entry. Ask the kernel; its answer may not be kept.
+    /// No entry. Ask the kernel; the table must not keep its answer.
     Ask,
 }
 
-/// A file, with the descriptor that is being closed.
+/// A file in epoll sets, with its descriptor that is being closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed {
     pub(crate) file: Watched,
@@ -93,19 +93,19 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// The owner of the descriptor table; `None` if it may close nothing.
+    /// A task that uses the descriptor table, while the close may be under way and matters to epoll sets.
     task: Option<u32>,
-    /// Files that it may end. They are out of their epoll sets meanwhile.
+    /// Files that may end with the call. They have left their epoll sets until it is over.
     files: Vec<Closed>,
     since: Instant,
     looks: u32,
-    /// The thread has ended, so it makes no further call.
+    /// Whether the thread has ended, so that no further call shows the end of this one.
     has_ended: bool,
 }
 
 impl Closing {
-    /// Returns whether its files need not wait any longer. After a close that the kernel refused, the
-    /// numbers stay as they were, and the files wait for the last check.
+    /// Returns whether the close counts as made: a check is due, and either no number has its former file
+    /// or this was the last check. If the kernel refused the close, only the last check ends it.
     fn is_over(&mut self, is_open: impl Fn(u32, &Closed) -> bool) -> bool {
         if self.since.elapsed() < CHECK_DELAY {
             return false;
@@ -121,26 +121,26 @@ impl Closing {
 #[derive(Debug)]
 struct DeviceFile {
     inode: FdIdentity,
-    /// Index of its node; `None` if the file was not opened by a path.
+    /// Index of the opened node; `None` if the file was not opened by a path.
     node: Option<usize>,
-    /// Mappings, and one for its descriptors.
+    /// Number of mappings, plus one while the file has descriptors.
     uses: u32,
 }
 
 /// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// By kept number, then by thread. There are few kept numbers.
+    /// The entries by number, then by thread. Few numbers are kept for devices.
     known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
     count: usize,
     closing: Vec<Closing>,
-    /// Processes without entries: a thread other than the leader made an exec. That thread's number
-    /// ends with the exec.
+    /// Processes that get no entries, because a thread other than the leader made an exec. That thread's
+    /// id ends with the exec.
     unkept: HashSet<u32>,
     files: HashMap<FileId, DeviceFile>,
-    /// The files with descriptors.
+    /// The device files that have descriptors.
     by_inode: HashMap<FdIdentity, FileId>,
-    /// Per node, the inode of descriptors that only refer to it.
+    /// Per node, the inode of descriptors opened with O_PATH.
     references: Vec<FdIdentity>,
     pub(crate) locks: Locks,
 }
@@ -175,7 +175,7 @@ impl Table {
         self.locks.file_ended(file)
     }
 
-    /// Counts a mapping less, or the descriptors. Returns whether the file is gone.
+    /// Counts one use less of a device file: a mapping, or all descriptors. Returns whether it is gone.
     pub(crate) fn release_file(&mut self, file: FileId) -> bool {
         let Some(of) = self.files.get_mut(&file) else {
             return false;
@@ -207,13 +207,13 @@ impl Table {
         })
     }
 
-    /// Returns the node that a file was opened on.
+    /// Returns the index of the node that a file was opened on.
     pub(crate) fn node_of(&self, file: FileId) -> Option<usize> {
         self.files.get(&file)?.node
     }
 
-    /// Releases the record locks of a task's table on the nodes of these files, since it closes
-    /// descriptors of them. Returns whether it had some.
+    /// Releases the record locks of a task's descriptor table on the nodes of these files, since the task
+    /// closes descriptors of the files. Returns whether the table may have had such locks.
     pub(crate) fn unlock(
         &mut self,
         task: u32,
@@ -229,7 +229,7 @@ impl Table {
         had.count() > 0
     }
 
-    /// Returns the entry of a thread's descriptor.
+    /// Returns the entry of a thread's descriptor, or why there is none.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
         match self.known.get(&fd).and_then(|of| of.get(&tid)) {
             Some(id) => Known::Names(*id),
@@ -309,7 +309,7 @@ impl Table {
         });
     }
 
-    /// Returns the tables with closes under way, each by a task that uses it, and the numbers.
+    /// Returns the closes that may be under way: a task that uses the descriptor table, and the numbers.
     pub(crate) fn closes(&self) -> Vec<(u32, Numbers)> {
         let all = self.closing.iter();
         all.filter_map(|close| Some((close.task?, close.numbers)))
@@ -323,8 +323,8 @@ impl Table {
         Some(CHECK_DELAY.saturating_sub(first.elapsed()))
     }
 
-    /// Ends closes: of the calling thread, whose last close is over, or by time. Returns the files of
-    /// closes that need not wait any longer.
+    /// Ends closes that are over: those of thread `tid`, which makes a new call, and by checks. Returns
+    /// the files that may return to their epoll sets if they still exist.
     pub(crate) fn over(
         &mut self,
         tid: Option<u32>,
@@ -343,7 +343,7 @@ impl Table {
         files
     }
 
-    /// Records that a thread is about to make an exec. `threads` are the known ones of its process.
+    /// Records that a thread is about to make an exec. `threads` are the known threads of its process.
     pub(crate) fn exec(&mut self, tid: u32, process: u32, threads: &[u32]) {
         self.forget(threads);
         if tid == process {
@@ -353,8 +353,8 @@ impl Table {
         }
     }
 
-    /// Records that a thread has ended. The files of its closes wait for a check. Returns whether its
-    /// descriptor table ended with locks.
+    /// Records that a thread has ended. Files of its closes stay out of their sets until a check. Returns
+    /// whether locks of its descriptor table were released.
     pub(crate) fn ended(&mut self, tid: u32) -> bool {
         for close in self.closing.iter_mut().filter(|close| close.tid == tid) {
             close.has_ended = true;

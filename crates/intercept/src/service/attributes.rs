@@ -15,7 +15,7 @@ use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no attributes.
+    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no extended attributes.
     pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
@@ -30,8 +30,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// chmod, chown, utimensat and their variants. Root owns all nodes. Their attributes stay as they
-    /// are: all programs may use a node.
+    /// chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them. The
+    /// calls change nothing: they succeed for root and fail with EPERM for others.
     pub(crate) fn change_attributes(
         &self,
         may: &mut MayBlock,
@@ -50,7 +50,7 @@ impl Supervisor<'_> {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
             PathTarget::Fails(e) => Err(e),
             PathTarget::Node(_) | PathTarget::Sys(_) => {
-                // The owner is the thread's effective user.
+                // The owner of the thread's directory in /proc is its effective user.
                 let owner = raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid;
                 (owner == 0)
                     .then(|| Verdict::value(0))
@@ -86,10 +86,11 @@ impl Supervisor<'_> {
         Ok(Verdict::value(watch.into()))
     }
 
-    /// Returns a duplicate of the caller's descriptor, or `None` if the thread repeats its call with one.
+    /// Returns a duplicate of the caller's descriptor. `None` if the thread was asked to send one: its call
+    /// is then answered, and repeated.
     ///
     /// # Errors
-    /// EBADF; EPERM if there is no duplicate.
+    /// EBADF; EPERM if the supervisor cannot get a duplicate.
     pub(crate) fn borrowed(
         &self,
         may: &mut MayBlock,

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
-/// Returns the numbers that a call closes, both ends inclusive.
+/// Returns the first and the last number of the range that a call closes.
 fn numbers_of(n: &Notif) -> Option<Numbers> {
     // CAST: C unsigned ints in the kernel.
     let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
@@ -25,7 +25,7 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Gives a program a copy at a number, and closes the file that was there. This may block, since a
+    /// Installs a copy at a number, and closes the file that had this number. This may block, since a
     /// close may call a file system.
     pub(crate) fn install_copy(
         &self,
@@ -41,8 +41,8 @@ impl Supervisor<'_> {
     }
 
     /// Finds the files in epoll sets whose last descriptor a call closes. The kernel keeps a file in its
-    /// sets while any descriptor of it exists, so this searches the descriptors of all programs. The
-    /// search runs without the lock.
+    /// epoll sets while the file has any descriptor, so this searches the descriptors of all programs,
+    /// without the lock.
     pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
         let Some((first, last)) = numbers_of(n) else {
             return;
@@ -109,7 +109,7 @@ impl Server<'_> {
                 self.host.note(Note::OrdinaryNumber { pid, number: new });
             }
         }
-        // The kernel answers these itself.
+        // The kernel executes these calls: no copy, wrong flags, or a number that is not reserved.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }
@@ -134,9 +134,9 @@ impl Server<'_> {
         })
     }
 
-    /// Gives a copy of a kept number the next kept number, so that the supervisor sees all calls on it.
-    /// Free numbers from `from` on that are lower do not matter. Returns `None` if no kept number is
-    /// free, or if a standard descriptor is closed, which the copy is meant to replace.
+    /// Installs a copy of a kept number at the next kept number, so that the filter reports all calls on
+    /// the copy. Lower free numbers from `from` on stay free. Returns `None` if no kept number is free, or
+    /// if a standard descriptor is closed: the copy is probably meant to replace that one.
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
@@ -151,7 +151,7 @@ impl Server<'_> {
         made.ok().map(|_| Verdict::Answered)
     }
 
-    /// Records that a copy gets a number that is not kept; returns true if it is a device's.
+    /// Records that a copy may get a number that is not kept. Returns true if the file is a device's.
     fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
         let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
         if is_device {
@@ -164,7 +164,7 @@ impl Server<'_> {
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
-            // Regular files and memfds support these; devices and dma-bufs do not.
+            // Memfds support O_DIRECT, leases and seals, but devices and dma-bufs do not.
             libc::F_SETFL if n.int(2) & libc::O_DIRECT != 0 && self.is_ours(n, 0) => {
                 return Err(Errno(libc::EINVAL));
             }
@@ -199,8 +199,8 @@ impl Server<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Records that a call is about to close these descriptors. Returns those whose file is in an epoll
-    /// set, and all numbers that are being closed.
+    /// Records that a call is about to close these descriptors, and releases their record locks. Returns
+    /// the descriptors whose file is in an epoll set, and all numbers that are being closed.
     fn begin_close(
         &mut self,
         tid: u32,
@@ -226,7 +226,7 @@ impl Server<'_> {
         (ends, self.table.closes())
     }
 
-    /// Removes entries from epoll sets if their file may end with a close of these numbers.
+    /// Removes the files that `look_for_holders` found from all epoll sets, before the kernel closes them.
     fn before_close(&mut self, n: &Notif, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         let ends = n.gathered.take_ends();
@@ -239,7 +239,7 @@ impl Server<'_> {
     }
 
     /// Restores entries of epoll sets that were removed before a close, if the close is over and the file
-    /// still exists. A descriptor in transit between processes keeps it.
+    /// still exists. For example, a descriptor in transit over a socket keeps the file.
     pub(crate) fn after_close(&mut self, tid: Option<u32>) {
         if !self.table.is_changing() {
             return;

@@ -9,7 +9,7 @@ use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 
-/// ioctls that every descriptor supports. They change whether an exec closes it.
+/// ioctls that every descriptor supports. They clear and set its close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
@@ -30,8 +30,8 @@ const fn moves_bytes(number: i64) -> bool {
     )
 }
 
-/// Returns whether the descriptor shows that the call is the kernel's. This check borrows no file,
-/// since closing a borrowed file could take long.
+/// Returns whether the call is on a file that is not the supervisor's, as far as its descriptor shows.
+/// This check borrows no file, since closing a borrowed file could take long.
 pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     let by_descriptor = matches!(
         n.nr,
@@ -47,8 +47,8 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     (by_descriptor || moves_bytes(n.nr)) && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
 }
 
-/// Checks whether an ioctl of a dma-buf or a sync file could write its result. The check precedes the
-/// lock. If the call cannot return the number of a new descriptor, it must not create one.
+/// Checks, before the lock is taken, whether an ioctl of a dma-buf or a sync file can write its result.
+/// If it cannot return the number of a new descriptor, it must not install one.
 ///
 /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_export_sync_file`, sync_file.c
 /// `sync_file_ioctl_merge`.
@@ -68,7 +68,7 @@ pub(crate) fn look_ahead(n: &Notif) {
 }
 
 impl Server<'_> {
-    /// Dispatches a call on a descriptor. The supervisor handles calls on paths.
+    /// Calls the handler of a call on a descriptor. `Supervisor` handles calls on paths.
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
@@ -114,7 +114,7 @@ impl Server<'_> {
         if matches!(request, FIOCLEX | FIONCLEX) {
             return Ok(Verdict::native());
         }
-        // The kernel refuses a descriptor that does not exist.
+        // If the descriptor does not exist, the kernel refuses the call.
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
         let look = || call.look(fd).map(|look| look.id);
         let by = (n.tid, || call.pid());
@@ -142,7 +142,7 @@ impl Server<'_> {
         };
         let backend = &mut self.backend;
         let mut done = control(*backend, (on, request, arg), &call);
-        // Most calls never wait. So the file is held open only when a call would wait.
+        // Most ioctls do not wait, so only one that would wait keeps the file open.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
             let look = call.look(fd).inspect_err(|_| {
@@ -167,7 +167,7 @@ impl Server<'_> {
         }))
     }
 
-    /// exec. The kernel closes the descriptors marked for it.
+    /// execve, execveat. The kernel closes the descriptors with FD_CLOEXEC.
     fn exec(&mut self, n: &Notif) -> Verdict {
         let process = Call::new(&self.host, n).pid();
         let threads = self.host.procs.threads_of(process);
@@ -238,7 +238,7 @@ impl Server<'_> {
     }
 }
 
-/// Makes an ioctl, which may wait.
+/// Passes an ioctl to the device file or the buffer.
 fn control(
     backend: &mut dyn Backend,
     (on, request, arg): (Watched, u32, u64),
@@ -250,7 +250,7 @@ fn control(
     }
 }
 
-/// Returns the answer in an outcome, or `None` if the call waits or is under way.
+/// Returns the answer in an outcome, or `None` if the call waits or is not finished.
 pub(crate) fn reply(outcome: CallOutcome) -> Option<Reply> {
     match outcome {
         CallOutcome::Done(value) => Some(Reply::Value(value)),
@@ -259,7 +259,7 @@ pub(crate) fn reply(outcome: CallOutcome) -> Option<Reply> {
     }
 }
 
-/// Returns the verdict for an outcome.
+/// Converts an outcome to a verdict. `wait` makes the entry of a call that waits or is not finished.
 pub(crate) fn verdict(outcome: CallOutcome, wait: impl FnOnce() -> Waiting) -> Verdict {
     match reply(outcome) {
         Some(reply) => Verdict::Reply(reply),

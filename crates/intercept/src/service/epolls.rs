@@ -11,7 +11,7 @@ use crate::waiting::{Changed, Control, SetId};
 use vb3_host::{Caller, Errno};
 
 impl Supervisor<'_> {
-    /// Finds the set that an `epoll_ctl` names, if the kernel cannot compare files.
+    /// Finds and stores the set that an `epoll_ctl` names, if the kernel cannot compare files (kcmp).
     pub(crate) fn look_for_set(&self, may: &mut MayBlock, n: &Notif) {
         if self.host.powers.kcmp.is_ok() {
             return;
@@ -22,7 +22,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for a change of a set; returns the call's answer.
+    /// Waits until a program's `epoll_ctl` is made, and returns its answer.
     pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
         let made = control.wait(may);
         self.server(may).epolls.end_change(control, made);
@@ -31,8 +31,8 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Returns the changes of epoll sets that a call and the answers to others wait for. Each changes
-    /// sets of its own process.
+    /// Takes the pending changes of epoll sets. Each answer, and call `n`, must wait for the changes in
+    /// sets of its own process. Returns those of `n`, and stores the others in `answers`.
     pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
         let caused = self.epolls.take_caused();
         if caused.is_empty() {

@@ -9,15 +9,15 @@ use crate::program::Leftover;
 use crate::service::serve::Server;
 use crate::service::supervisor::Supervisor;
 
-/// Time for processes to end by themselves before the supervisor names them.
+/// Time for leftover processes to end by themselves, before a note to the user names them.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
-/// Time that daemons may outlive the session, and time for SIGTERM to work.
+/// Time from the end of the session's last process to SIGTERM for daemons, and from SIGTERM to SIGKILL.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
-/// Shortest interval of checks for the end of processes.
+/// Shortest interval of checks for leftover processes.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// Checks use at most one part in this many of the time.
+/// The interval is at least this many times the duration of a check.
 const TIME_SHARE: u32 = 20;
-/// Maximum number of processes that are named.
+/// Maximum number of leftover processes that notes name.
 const MAX_NAMED: usize = 8;
 
 /// The progress of a run's end.
@@ -26,13 +26,13 @@ pub(crate) struct Ending {
     wish: Leftover,
     /// When the supervisor noticed the program's end.
     since: Option<Instant>,
-    /// When the session's last process was gone.
+    /// When the last process of the session had ended.
     detached_since: Option<Instant>,
-    /// The fate announced for the processes that were named last.
+    /// The treatment that the last notes announced for the processes.
     named: Option<Fate>,
-    /// The last signal sent to leftover processes, and when.
+    /// The last signal sent to leftover processes, and the time of sending.
     sent: Option<(i32, Instant)>,
-    /// A terminating signal was passed on to all programs.
+    /// Whether SIGTERM or SIGINT was passed on to all programs.
     asked: bool,
     /// Signals to pass on to all programs.
     pub(crate) to_pass: Vec<i32>,
@@ -54,7 +54,8 @@ impl Ending {
         }
     }
 
-    /// Returns the treatment of leftover processes. `in_session`: some belong to the program's session.
+    /// Returns how to treat leftover processes: wait for them, or end them. `in_session`: some belong to the
+    /// program's session.
     fn fate(&self, in_session: bool) -> Fate {
         match self.wish {
             Leftover::Kill => Fate::Ended,
@@ -73,7 +74,7 @@ impl Ending {
             Fate::Awaited => since,
         };
         let signal = match self.sent {
-            // A process forked meanwhile has not had the last signal.
+            // Sent again and again: a process forked since the last signal did not get it.
             Some((_, at)) if is_over(at, STEP_TIMEOUT) => libc::SIGKILL,
             Some(_) => return Due::Nothing,
             None if self.wish == Leftover::Kill => libc::SIGTERM,
@@ -94,12 +95,12 @@ impl Ending {
 enum Due {
     Nothing,
     Name(Fate),
-    /// A signal, after the processes' names if they were not named before.
+    /// Send this signal. If a treatment is given, first name the processes with it.
     Send(i32, Option<Fate>),
 }
 
 impl Supervisor<'_> {
-    /// After the program's end, names its leftover processes or ends them.
+    /// After the main program's end, names leftover processes to the user, or signals them to end.
     pub(crate) fn look_after_leftovers(&self, may: &mut MayBlock) {
         let start = Instant::now();
         let is_due = |server: &Server<'_>| {
@@ -131,7 +132,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Passes signals from the supervisor to every program. A second terminating signal kills them.
+    /// Sends the signals recorded by `pass_on` to every process of the run.
     pub(crate) fn pass_signals_on(&self, may: &mut MayBlock) {
         let signals = core::mem::take(&mut self.server(may).ending.to_pass);
         for signal in signals {
@@ -139,7 +140,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Returns the processes of programs, without the backend's.
+    /// Returns the programs' running processes, without the backend's own children.
     fn programs(&self, may: &mut MayBlock) -> Vec<Left> {
         reap::programs(may, |may, pid| self.server(may).backend.is_own_child(pid))
     }
@@ -156,13 +157,14 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Records a signal for [`pass_signals_on`](Supervisor::pass_signals_on).
+    /// Records a signal for [`pass_signals_on`](Supervisor::pass_signals_on). A second SIGTERM or SIGINT
+    /// becomes SIGKILL.
     pub(crate) fn pass_on(&mut self, signal: i32) {
         let ends = matches!(signal, libc::SIGTERM | libc::SIGINT);
         let again = ends && self.ending.asked;
         self.ending.asked |= ends;
         if ends {
-            // The supervisor no longer waits for processes that outlive the program.
+            // From now on, processes that outlive the main program are killed.
             self.ending.wish = Leftover::Kill;
         }
         let signal = if again { libc::SIGKILL } else { signal };

@@ -38,7 +38,7 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let begin = out.len();
-        // If all names read so far are hidden, it reads on: an empty result would mean the end.
+        // Reads on if all names so far are hidden: an empty result would mean the directory's end.
         while out.len() == begin {
             let theirs = native_entries(may, &fd, room - begin)?;
             if theirs.is_empty() {

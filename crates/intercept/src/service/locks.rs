@@ -12,7 +12,7 @@ use crate::service::serve::{Server, Verdict};
 use crate::tree::field;
 use crate::waiting::{Kind, Waiting};
 
-/// The commands of fcntl that lock.
+/// The commands of fcntl for record locks.
 pub(crate) const COMMANDS: [i32; 6] = [
     libc::F_GETLK,
     libc::F_SETLK,
@@ -21,7 +21,7 @@ pub(crate) const COMMANDS: [i32; 6] = [
     libc::F_OFD_SETLK,
     libc::F_OFD_SETLKW,
 ];
-/// Bytes of a program's `struct flock`, the same on every 64-bit architecture.
+/// Size in bytes of a program's `struct flock`, the same on every 64-bit architecture.
 pub(crate) const FLOCK_BYTES: usize = 32;
 
 fn read_range(call: &Call<'_>, at: u64) -> Result<libc::flock, Errno> {
@@ -95,7 +95,8 @@ impl Server<'_> {
             _ => None,
         };
         let Some((node, file)) = file else {
-            // No other process has this file. A lock on its own memory would report a conflict.
+            // No other open of a buffer could conflict. The supervisor's own locks on the buffer's memfd
+            // would, so the kernel checks the call on a new memfd.
             let nobodys = raw::memfd(c"vb3-locks")?;
             let like = match asks {
                 true => libc::F_OFD_GETLK,
@@ -124,7 +125,7 @@ impl Server<'_> {
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
-            // The holder may have ended.
+            // The lock's owner may have ended, so retries without the locks of ended processes.
             self.forget_ended();
             done = self.try_lock(&lock);
         }
@@ -144,7 +145,7 @@ impl Server<'_> {
         }
     }
 
-    /// Returns the owner of a record lock that is about to lock.
+    /// Returns the owner of a new record lock: the descriptor table of `task`, or the file if `None`.
     fn owner_for(&mut self, task: Option<u32>, file: vb3_host::FileId) -> Owner {
         match task {
             Some(task) => Owner::Table(self.table.locks.table_for(task, shares)),
@@ -152,7 +153,7 @@ impl Server<'_> {
         }
     }
 
-    /// Locks or unlocks without waiting.
+    /// Locks or unlocks without waiting. EAGAIN if the lock conflicts with another owner's.
     fn try_lock(&mut self, lock: &LockCall) -> Result<(), Errno> {
         let at = (lock.node, lock.file);
         match lock.wanted {
@@ -164,7 +165,7 @@ impl Server<'_> {
         }
     }
 
-    /// Retries a waiting lock.
+    /// Retries a waiting lock. Returns `None` if it still conflicts.
     pub(crate) fn lock_again(&mut self, lock: &LockCall) -> Option<Reply> {
         match self.try_lock(lock) {
             Ok(()) => Some(Reply::Value(0)),
@@ -173,10 +174,10 @@ impl Server<'_> {
         }
     }
 
-    /// Checks that a wait closes no cycle.
+    /// Checks that a wait for this lock would not complete a cycle of waiting descriptor tables.
     ///
     /// # Errors
-    /// EDEADLK: the tables would wait for each other forever.
+    /// EDEADLK if the tables would wait for each other forever.
     fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
         let locks = &self.table.locks;
         let wait_of = |lock: &LockCall| {
@@ -211,8 +212,7 @@ impl Server<'_> {
         ended.into_iter().for_each(|task| self.task_ended(task));
     }
 
-    /// Records the end of a process or thread, and releases the locks of a descriptor table that ends
-    /// with it.
+    /// Records the end of a process or thread. If its descriptor table ends too, releases the table's locks.
     pub(crate) fn task_ended(&mut self, task: u32) {
         if self.table.ended(task) {
             self.retry_locks();
@@ -220,7 +220,7 @@ impl Server<'_> {
     }
 }
 
-/// Returns whether two tasks are known to share a descriptor table.
+/// Returns whether two tasks share a descriptor table; false if the kernel does not tell.
 pub(crate) fn shares(a: u32, b: u32) -> bool {
     a == b || raw::share_table(a, b).unwrap_or_default()
 }

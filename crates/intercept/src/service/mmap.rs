@@ -1,9 +1,9 @@
 //! mmap of a device file: the buffer's own memory is mapped instead.
 //!
-//! A buffer is a separate memfd: its exported descriptor shows it at offset 0, but the device file
-//! shows it at its cookie. So the supervisor rewrites the call. It installs the buffer's descriptor,
-//! stops the thread, and changes its descriptor and offset registers. After the call it closes the
-//! descriptor and restores the registers.
+//! Each buffer is a memfd. A program maps the buffer through the device file, at an offset that names
+//! the buffer. So the supervisor rewrites the call. It stops the thread, installs the memfd's
+//! descriptor, and changes the registers of descriptor and offset. After the call it makes the thread
+//! close the descriptor, and restores the registers.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,8 +17,8 @@ use crate::service::supervisor::Supervisor;
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file of a mapping and its open flags, or `None` if the kernel makes the
-    /// mapping.
+    /// Returns the device file that a call maps and its open flags, or `None` if the kernel must execute
+    /// the call unchanged.
     fn mapped_file(&mut self, n: &Notif, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(4)) else {
@@ -26,8 +26,8 @@ impl Server<'_> {
         };
         let flags = look.flags()?;
         let (id, pid) = (look.id, call.pid());
-        // If the program is killed now, nothing else may keep the file open. It is memory, which
-        // closes at once.
+        // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a
+        // memfd takes no time.
         let target = self.target(id);
         if target != Target::Other {
             drop(look.fd.and_then(Borrowed::into_owned));
@@ -59,7 +59,7 @@ impl Server<'_> {
         }
     }
 
-    /// Returns the memory that a device maps, as a description for the program, and the offset in it.
+    /// Returns a new open file of the memory that the device maps, and the offset in this memory.
     fn map(
         &mut self,
         n: &Notif,
@@ -67,7 +67,7 @@ impl Server<'_> {
         args: &Mmap,
         mode: i32,
     ) -> Result<(OwnedFd, u64), Errno> {
-        // Another thread may have closed it.
+        // Another thread may have closed the file since the last step.
         if !self.table.has_file(file) {
             return Err(Errno(libc::EBADF));
         }
@@ -82,8 +82,8 @@ impl Server<'_> {
         Ok((fd, map.offset))
     }
 
-    /// Records the end of a traced thread, which its tracer learns first. The thread may have been the
-    /// program.
+    /// Records the end of a thread that was traced. If it was the main program, the tracer has taken the exit
+    /// status.
     pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
         if let Some(ended) = ended
             && tid == self.main.0
@@ -138,8 +138,8 @@ impl Supervisor<'_> {
         let listener = &self.host.listener;
         lock(&self.host.mapping).insert(n.id);
         let asked = self.step(may, |server| server.map(n, file, args, mode));
-        // A failure ends the description, and its end is reported. The thread itself installs it, so
-        // this may wait for the thread.
+        // On a failure, dropping `fd` ends the open file, and its end is reported. The kernel lets the
+        // calling thread install the descriptor, so this may wait for the thread.
         let installed = asked.and_then(|(fd, offset)| {
             let remote = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
             Ok((remote, offset))
@@ -165,7 +165,7 @@ impl Supervisor<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Refuses a mapping. The thread stops at its answer, and is released.
+    /// Answers a mapping with an error, and releases the seized thread, which stops after the answer.
     fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
         self.left(may, n.tid, stopped.release(may));
@@ -173,7 +173,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// Makes the checks that precede the driver in the kernel.
+/// Makes the checks that the kernel makes before it calls the driver.
 ///
 /// Source: Linux 7.2 mm/mmap.c `do_mmap`.
 fn check(args: &Mmap, flags: i32) -> Result<(), Errno> {

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
-    /// socket. The filter notifies only sockets for device events.
+    /// socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
     pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
@@ -37,7 +37,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Serves a call on a socket that may be the supervisor's.
+    /// Serves a call on a socket. The kernel executes it unless the socket is one of the supervisor's.
     pub(crate) fn monitor_call(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(id) = call.identify(n.int(0)) else {
@@ -76,7 +76,7 @@ impl Server<'_> {
             }
             // Programs without CAP_NET_ADMIN may not send.
             libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
-            // The call does not ask for the sender, so the kernel can copy the bytes.
+            // A call that does not ask for the sender's address can receive from the socket pair.
             libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),
             libc::SYS_recvfrom | libc::SYS_recvmsg => self.receive_event(n),
             _ => Ok(Verdict::native()),
@@ -101,21 +101,21 @@ impl Server<'_> {
         }
     }
 
-    /// Retries a receive.
+    /// Retries a waiting receive. Returns `None` if there is still no message.
     pub(crate) fn receive_again(&self, n: &Notif, receive: &Receive) -> Option<Reply> {
         let call = Call::new(&self.host, n);
         received(&call, receive).unwrap_or_else(|e| Some(e.into()))
     }
 }
 
-/// Writes an address as the kernel does: as much as fits, and its full length.
+/// Writes a socket address as the kernel does: the bytes that fit, and the address's full length.
 fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), Errno> {
     let room = u32::from_ne_bytes(call.read_bytes(len_at)?) as usize;
     call.write(at, name.get(..room.min(name.len())).unwrap_or_default())?;
     call.write(len_at, &(name.len() as u32).to_ne_bytes())
 }
 
-/// Parses the arguments of a call that receives.
+/// Parses the arguments of recvfrom or recvmsg.
 fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
     let (segments, flags, form) = if n.nr == libc::SYS_recvfrom {
         let form = Form::From {
@@ -149,13 +149,13 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
     })
 }
 
-/// Receives a pending message, as from the kernel or udev.
+/// Receives a pending message, and writes it as if the kernel or udev had sent it.
 fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> {
     let mut bytes = vec![0; MESSAGE];
     let mut flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
     flags.set(RecvFlags::PEEK, receive.flags & libc::MSG_PEEK != 0);
     if let Form::From { len, .. } = receive.form {
-        // A fault must not lose the message, so this precedes the receive.
+        // Checks this address before the receive, so that a fault does not lose the message.
         call.read_bytes::<4>(len)?;
     }
     let len = match rustix::net::recv(&receive.socket, bytes.as_mut_slice(), flags) {
@@ -185,7 +185,7 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
     Ok(Some(Reply::Value(told as i64)))
 }
 
-/// Writes a message's header: its sender, the sender's user, and flags.
+/// Writes the parts of recvmsg's header: the sender's address, its credentials, and flags.
 fn write_header(
     call: &Call<'_>,
     receive: &Receive,
@@ -217,7 +217,7 @@ fn write_header(
             let mut message = (len as u64).to_ne_bytes().to_vec();
             message.extend(libc::SOL_SOCKET.to_ne_bytes());
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
-            // Process 0 of root represents the kernel, and udev as its listeners see it.
+            // Listeners expect process 0 of user root, for messages of the kernel as of udev.
             message.resize(len, 0);
             call.write(control, &message)?;
             filled = control_len.min(space as u64);

@@ -12,7 +12,7 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, NodeId};
 
-/// Flags of open that the description stores.
+/// Flags of open that the new open file keeps (as F_GETFL returns them).
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
 impl Supervisor<'_> {
@@ -68,7 +68,7 @@ impl Supervisor<'_> {
         if flags & libc::O_PATH != 0 {
             let reference = self.references.get(node).ok_or(Errno(libc::ENODEV))?;
             let fd = raw::reopen(reference.as_fd(), libc::O_RDONLY)?;
-            // At a kept number, so that the supervisor sees fstat.
+            // The number is a reserved one, so that the filter reports fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
             return Ok(Verdict::value(number.into()));
@@ -86,18 +86,18 @@ impl Supervisor<'_> {
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
         self.host.await_ended_mappings(may);
-        // A file closed a moment ago, or held by a process that has just ended, must be free now.
+        // Handles earlier ends first: a file that was closed before this open must be free.
         self.step(may, Server::process_ends);
         self.host.read_locks(may);
         let opened = self.step(may, |server| {
             server.open(n, (node, spec.id), memfd.as_fd(), flags)
         });
-        // If this fails, the description ends here, and the file with it.
+        // If this fails, dropping the descriptor ends the device file.
         self.publish(n, opened?, cloexec)
     }
 
-    /// Installs a descriptor at a kept number: the last step of an open. The supervisor must hold no
-    /// reference to the file by then, since the program may close it at once.
+    /// Installs a descriptor at a kept number: the last step of an open. The supervisor must hold no other
+    /// reference to the file, since the program may close its descriptor at once.
     pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;
@@ -141,7 +141,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Opens a node; returns a description of `memfd` that represents the file.
+    /// Opens a node's device file. Returns a new open file of `memfd`, which stands for the device file.
     fn open(
         &mut self,
         n: &Notif,
@@ -165,8 +165,8 @@ impl Server<'_> {
     }
 }
 
-/// Opens a generated file. The supervisor cannot install a mere reference (O_PATH) in a program, so the
-/// program gets a readable descriptor of the link's target.
+/// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the
+/// program gets a readable descriptor instead: for a link, of its target.
 fn open_plain(may: &MayBlock, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {

@@ -19,7 +19,7 @@ pub(crate) struct Named<'a> {
     pub(crate) links: Links,
 }
 
-/// Returns the directory and the path's address in a call on a path, and the arguments after them.
+/// Returns the directory's descriptor, the path's address, and the arguments after them.
 pub(crate) fn path_args(n: &Notif) -> (i32, u64, &[u64]) {
     let at = match n.nr {
         nr::OPEN
@@ -43,15 +43,15 @@ pub(crate) fn path_args(n: &Notif) -> (i32, u64, &[u64]) {
     (dir, n.arg(at), n.args.get(at + 1..).unwrap_or_default())
 }
 
-/// Returns an argument that is a C int.
+/// Returns argument `i` as a C int, or 0 if there is none.
 pub(crate) fn int(args: &[u64], i: usize) -> i32 {
-    // CAST: the kernel also uses the lower half.
+    // CAST: the kernel, too, uses only the lower half.
     args.get(i).map_or(0, |arg| *arg as u32 as i32)
 }
 
 impl Supervisor<'_> {
-    /// Finds the target of the path at `addr`, relative to `dir`. The kernel refuses a path that cannot
-    /// be read.
+    /// Finds the target of the path at `addr`, relative to `dir`. `Native` if the path cannot be read: the
+    /// kernel then refuses the call.
     pub(crate) fn place(
         &self,
         may: &mut MayBlock,
@@ -77,8 +77,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Compares the path's text, if the program's view of the file system equals the supervisor's. It
-    /// checks the view only for links and for paths that may match.
+    /// Finds the target of a path by its text, or in the program's view of the file system if this view
+    /// differs from the supervisor's. Compares the views only for links and paths that may match.
     fn place_of(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
         let place = self.place_here(may, named);
         if place == Some(PathTarget::Native) {
@@ -91,8 +91,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of a path in the supervisor's view. Returns `None` for a link that must be
-    /// followed, and for the same name in another directory.
+    /// Finds the target of a path in the supervisor's view. Returns `None` if the path is a link that must
+    /// be followed, or ends with a node's name in another directory.
     fn place_here(&self, may: &mut MayBlock, named: &Named<'_>) -> Option<PathTarget> {
         let &Named {
             call,
@@ -131,7 +131,7 @@ impl Supervisor<'_> {
             return Some(place);
         }
         if self.has_node_called(split_last(path).1) {
-            // In another view, its directory may be the one that contains the node.
+            // In the program's view, this directory may be the one that contains the node.
             return None;
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
@@ -143,9 +143,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of the program's own link.
+    /// Finds the target of a link that the program or the system has made.
     fn place_behind(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
-        // As the supervisor sees it, through the link's directory.
+        // A relative path is looked up through the program's directory under /proc.
         let seen = if named.path.first() == Some(&b'/') {
             normalise(b"", named.path)
         } else {
@@ -155,7 +155,7 @@ impl Supervisor<'_> {
         place.unwrap_or(PathTarget::Native)
     }
 
-    /// Follows links without a native target that may lead to a node or a generated file.
+    /// Follows a chain of links to a node or a generated file. `None` if the chain ends elsewhere.
     fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<PathTarget> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &path).ok()?;
@@ -184,14 +184,14 @@ impl Supervisor<'_> {
         self.nodes.iter().any(|node| file_name(&node.path) == name)
     }
 
-    /// Returns the node at a path, whether or not it is present.
+    /// Returns the index of the node with this path, whether or not programs see the node now.
     fn node_named(&self, path: &[u8]) -> Option<usize> {
         let mut nodes = self.nodes.iter();
         nodes.position(|node| node.path.as_os_str().as_bytes() == path)
     }
 
-    /// Returns the path of a directory as programs know it. A generated directory has its place in
-    /// their tree.
+    /// Returns the path by which programs know a directory: for a generated directory, its path under
+    /// /sys, /dev or /run.
     fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
         let shown = self.shown();
         let known = shown.tree.as_ref().and_then(|tree| tree.known_as(&real));
@@ -210,13 +210,13 @@ impl Supervisor<'_> {
         let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
             Found::Inside(real) => {
-                // Generated directories contain no files for nodes.
+                // The generated directories on disk contain no files for nodes.
                 let known = tree.known_as(&real);
                 let node = known.and_then(|known| self.node_named(known));
                 Some(node.map_or(PathTarget::Sys(real), |node| self.node_place(node)))
             }
-            // The kernel cannot resolve a generated path, but the supervisor can give the target's real
-            // path.
+            // The kernel cannot resolve a path through the generated tree, so the supervisor resolved it
+            // to a real path.
             Found::Outside(path) => self
                 .known(may, call, &path, links)
                 .or(Some(PathTarget::Sys(path))),
@@ -249,7 +249,7 @@ impl Supervisor<'_> {
         (node.path.parent()?.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
     }
 
-    /// Finds the supervisor's file behind a path under /proc or /dev/fd.
+    /// Finds the node of a device file behind a path of a descriptor (/proc/PID/fd, /dev/fd, /dev/stdin).
     pub(crate) fn descriptor(
         &self,
         may: &mut MayBlock,

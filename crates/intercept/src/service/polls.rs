@@ -23,8 +23,8 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     })
 }
 
-/// Looks up the files of a long poll's descriptors before the lock is taken: each costs two system
-/// calls.
+/// Looks up the files of a long poll's descriptors before the lock is taken: each look-up costs two
+/// system calls.
 pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     // CAST: a C unsigned int in the kernel.
     let count = n.arg(1) as u32 as usize;
@@ -51,7 +51,7 @@ impl Server<'_> {
         self.poll_for(n, None)
     }
 
-    /// Polls with another time than the call's; `Some(None)` is infinite.
+    /// Polls with the time `left` instead of the call's own; `Some(None)` is infinite.
     pub(crate) fn poll_for(
         &mut self,
         n: &Notif,
@@ -59,7 +59,7 @@ impl Server<'_> {
     ) -> Result<Verdict, Errno> {
         // CAST: a C unsigned int in the kernel.
         let count = n.arg(1) as u32 as usize;
-        // The kernel refuses a list longer than the process's limit of descriptors.
+        // The kernel refuses a list that is longer than the process's descriptor limit.
         let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
         if self.holds_nothing() || count > SHORT && is_refused() {
             return Ok(Verdict::native());
@@ -172,7 +172,7 @@ impl Server<'_> {
                 let slot = Event::Poll(slot);
                 polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
             }
-            // The kernel would poll such a file with the supervisor's epoll set locked.
+            // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked.
             polling.needs_look |= matches!(entry.source, Source::Slow(..));
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
@@ -181,13 +181,13 @@ impl Server<'_> {
         Ok(Verdict::Wait(Box::new(waiting)))
     }
 
-    /// Sets the events that are ready now; returns the number of ready entries.
+    /// Sets each entry's `revents` to its present events. Returns the number of ready entries.
     fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
         let others = entries.iter().filter_map(|entry| match &entry.source {
             Source::Other(fd) => Some((fd.as_fd(), entry.events)),
             _ => None,
         });
-        // The kernel polls these.
+        // The kernel polls the other files, all in one call.
         let others = raw::poll_all_now(others);
         let mut others = others.into_iter();
         let mut ready = 0;
@@ -212,7 +212,7 @@ impl Server<'_> {
         ready
     }
 
-    /// Writes the results of a poll to the program.
+    /// Writes the results of a poll to the program. Returns the call's answer.
     fn poll_result(&self, n: &Notif, polling: &Polling, deadline: Option<Instant>) -> Reply {
         let call = Call::new(&self.host, n);
         let written = match &polling.form {
@@ -223,7 +223,7 @@ impl Server<'_> {
         written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
     }
 
-    /// Checks a waiting poll again.
+    /// Checks a waiting poll again. Returns the answer if an entry is ready or the time is over.
     pub(crate) fn poll_again(
         &mut self,
         n: &Notif,
@@ -239,10 +239,10 @@ impl Server<'_> {
     }
 }
 
-/// Borrows the files that a poll needs to watch.
+/// Borrows the files that only the thread can lend, so that the poll can watch them.
 ///
 /// # Errors
-/// Some have not arrived yet. The thread repeats the call.
+/// Fails if the thread must first send descriptors, and then repeat the call.
 fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     for entry in entries {
@@ -257,7 +257,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     missing
 }
 
-/// Writes back only the results. They are not contiguous, so each is one write.
+/// Writes only the entries' `revents`, each with one write. Returns the number of ready entries.
 fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize, Errno> {
     let mut ready = 0;
     for (i, entry) in entries.iter().enumerate() {
@@ -278,7 +278,7 @@ pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, E
     time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
 }
 
-/// Reads two 64-bit numbers at `addr`: seconds, and fractions with `parts` of them in a second.
+/// Reads two 64-bit numbers at `addr`: seconds, and a fraction in units of 1/`parts` second.
 pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
     if addr == 0 {
         return Ok(None);
@@ -295,7 +295,7 @@ pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64
 /// Reads a signal mask; returns `None` if the pointer is null.
 ///
 /// # Errors
-/// EFAULT, EINVAL for another size than the kernel's.
+/// EFAULT, and EINVAL if `size` is not that of the kernel's signal set.
 pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
     if addr == 0 {
         return Ok(None);

@@ -13,12 +13,12 @@ use std::time::Instant;
 use vb3_host::{CallId, Errno, FileId};
 
 impl Server<'_> {
-    /// Retries the calls that wait for changed files or buffers.
+    /// Retries the calls that wait for files or buffers that may have changed.
     pub(crate) fn retry_changed(&mut self) {
         if core::mem::take(&mut self.pending.buffers_changed) {
             self.retry_buffers();
         }
-        // Each round answers a call or ends, so there are at most as many rounds as calls.
+        // A round that completes no call is the last one, so there are at most as many rounds as calls.
         for _ in 0..=MAX_WAITING {
             if self.pending.changed.is_empty() {
                 return;
@@ -34,7 +34,7 @@ impl Server<'_> {
         }
     }
 
-    /// Retries waiting calls on buffers.
+    /// Retries waiting calls on buffers, and polls of buffers.
     pub(crate) fn retry_buffers(&mut self) {
         for slot in self.pending.on_buffers.clone() {
             self.retry(slot);
@@ -53,7 +53,7 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        // A thread already copies this call's last piece, or polls its files.
+        // A thread already copies this call's last piece, or polls its files, and retries the call then.
         let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
         if is_asked || waiting.is_under_way() {
             return;
@@ -66,7 +66,7 @@ impl Server<'_> {
         }
     }
 
-    /// Retries a call after its missing memory was gathered.
+    /// Retries a call after its missing memory was gathered, or its files were polled.
     pub(crate) fn retry_gathered(&mut self, slot: u32) {
         let waiting = self.pending.slots.get_mut(&slot);
         if let Some(Kind::Poll(polling)) = waiting.map(|waiting| &mut waiting.kind) {
@@ -75,12 +75,12 @@ impl Server<'_> {
         self.retry(slot);
     }
 
-    /// Retries a call and answers it if it is complete. Returns the remaining work.
+    /// Retries a call and answers it if it is complete. Returns whether it lacks memory or moved a piece.
     pub(crate) fn try_once(&mut self, slot: u32) -> Tried {
         let Some(mut waiting) = self.pending.slots.remove(&slot) else {
             return Tried::Over;
         };
-        // A poll takes nothing, so an answer to a thread that has ended loses nothing.
+        // A poll takes no frame or lock, so its result may be lost if the thread has ended.
         let takes = !matches!(waiting.kind, Kind::Poll(_));
         if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
@@ -109,7 +109,7 @@ impl Server<'_> {
             return Tried::Part;
         }
         if let Some(reply) = done {
-            // It must leave the epoll set and the table before the thread can call again.
+            // The call must leave the epoll set and the table before its thread can make a new call.
             if let Some(waiting) = self.pending.remove(slot) {
                 unregister(&self.host, &waiting);
             }
@@ -118,7 +118,7 @@ impl Server<'_> {
         Tried::Over
     }
 
-    /// Ends waits with an expired time, and waits of threads with a signal to handle.
+    /// Ends waits whose timeout has expired, and waits of threads that have a signal to handle.
     pub(crate) fn pending_due(&mut self) {
         if self.pending.slots.is_empty() {
             return;
@@ -137,15 +137,15 @@ impl Server<'_> {
             return;
         };
         let tid = waiting.notif.tid;
-        // If only the thread's end can cancel this call, that end is reported, so no query is needed.
-        // To answer one, the kernel searches all waiting calls.
+        // If the end of the call's thread is reported, no query is needed. The kernel searches all waiting
+        // calls for each query.
         let told = !self.pending.unfollowed.contains(&slot);
         if !told && !self.host.listener.is_valid(waiting.notif.id) {
             self.give_up(slot);
             return;
         }
         if waiting.is_under_way() {
-            // It is over soon despite signals, as a kernel's copy is.
+            // A signal does not interrupt a transfer between two pieces. It is over soon.
             return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind
@@ -179,16 +179,16 @@ impl Server<'_> {
         let n = waiting.notif.clone();
         n.gathered.begin();
         if let Kind::Poll(polling) = &waiting.kind {
-            // A restarted call uses the remaining time.
+            // The kernel may restart the call, which then uses the remaining time.
             polling.write_remaining(&Call::new(&self.host, &n), waiting.deadline);
         }
         self.give_up(slot);
         self.answer(&n, How::Reply(Reply::Fail(code)));
     }
 
-    /// Returns how the kernel continues a poll if no handler runs. Only poll has its time in a
-    /// register, so the time cannot be written back. The kernel makes another call then, and the filter
-    /// notifies it.
+    /// Returns the code with which the kernel continues a poll if no handler runs. The timeout of `poll` is
+    /// in a register, so the remaining time cannot be written back. After `poll`, the kernel therefore makes
+    /// the call restart_syscall, which the filter reports.
     ///
     /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
     fn restart_of_poll(&mut self, slot: u32) -> i32 {
@@ -205,7 +205,7 @@ impl Server<'_> {
         ERESTART_RESTARTBLOCK
     }
 
-    /// restart_syscall. Continues a stopped poll until its original deadline.
+    /// restart_syscall. Continues an interrupted poll until its original deadline.
     pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
             return Ok(Verdict::native());
@@ -214,14 +214,14 @@ impl Server<'_> {
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let done = self.poll_for(&again, Some(left));
-        // If memory must be gathered first, the call is repeated.
+        // If memory must be gathered first, the supervisor applies the call again and needs this entry.
         if !n.gathered.lacks() {
             self.pending.suspended.remove(&n.tid);
         }
         done
     }
 
-    /// Starts the end of a ppoll or pselect6 for a signal that only its own mask admits.
+    /// Queues the end of a ppoll or pselect6 for a signal that only the call's own mask admits.
     fn interrupt_masked(&mut self, slot: u32) {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
@@ -231,7 +231,7 @@ impl Server<'_> {
         self.answer(&n, How::Interrupt(slot, count));
     }
 
-    /// Drops a waiting call without an answer; returns whether it existed.
+    /// Drops a waiting call without an answer. Returns whether the slot had a call.
     pub(crate) fn give_up(&mut self, slot: u32) -> bool {
         let Some(waiting) = self.pending.remove(slot) else {
             return false;
@@ -241,7 +241,7 @@ impl Server<'_> {
         true
     }
 
-    /// Notifies the backend that a call no longer waits, or is no longer under way.
+    /// Notifies the backend that a call no longer waits, or that its transfer does not continue.
     pub(crate) fn abandon(&mut self, waiting: &Waiting) {
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
@@ -271,8 +271,8 @@ impl Server<'_> {
         self.give_up_invalid(self.pending.all());
     }
 
-    /// Drops calls of threads whose end was not reported, because the calls keep files open. It queries
-    /// only these threads: for each, the kernel searches all waiting calls.
+    /// Drops calls of ended threads whose end is not reported, because such calls keep files open. Queries
+    /// no other call: for each query, the kernel searches all waiting calls.
     pub(crate) fn give_up_unfollowed(&mut self) {
         self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
     }
@@ -286,7 +286,7 @@ impl Server<'_> {
         }
     }
 
-    /// Drops calls on a file that has ended.
+    /// Ends calls on a file that has ended, with EBADF.
     pub(crate) fn give_up_file(&mut self, file: FileId) {
         for slot in self.pending.slots_on(&[file]) {
             let waiting = self.pending.slots.get(&slot);
@@ -301,7 +301,7 @@ impl Server<'_> {
         }
     }
 
-    /// Drops all calls.
+    /// Drops all waiting calls without an answer.
     pub(crate) fn give_up_all(&mut self) {
         for slot in self.pending.all() {
             self.give_up(slot);
@@ -309,7 +309,7 @@ impl Server<'_> {
     }
 }
 
-/// Removes a poll's borrowed descriptors from the supervisor's epoll set.
+/// Removes a waiting call's descriptors (of a poll or a receive) from the supervisor's epoll set.
 fn unregister(host: &Host, waiting: &Waiting) {
     match &waiting.kind {
         Kind::Poll(polling) => polling

@@ -5,9 +5,9 @@
 //! SIGBUS at its address, as in memory that a kernel driver has revoked. The program can protect, move
 //! and unmap the range as before.
 //!
-//! A thread whose call waits for an answer stops only after the answer, and accesses nothing meanwhile.
-//! If all threads of a process wait so, a separate thread of the supervisor takes over the process. The
-//! process then stops at the first answer, before its own code continues.
+//! A thread whose call waits for an answer stops only after the answer, and accesses no memory meanwhile.
+//! If all threads of a process wait so, the revocation counts as done, but a thread of the supervisor
+//! remains: it replaces the mappings at the first answer, before the process's own code continues.
 //!
 //! Source: Linux 6.12 mm/memory.c `unmap_mapping_range` as drivers use it to revoke; mm/filemap.c and
 //! mm/shmem.c: a fault past the end of a file is VM_FAULT_SIGBUS.
@@ -29,16 +29,16 @@ use vb3_host::{Errno, FdIdentity};
 const STACK: usize = 256 << 10;
 /// Time for other threads to stop after the first one.
 const STOP_GRACE: Duration = Duration::from_millis(20);
-/// If no thread has stopped after this time, all count as waiting.
+/// If no thread has stopped after this time, all threads count as waiting for answers.
 const STOP_TIMEOUT: Duration = Duration::from_millis(200);
-/// Longest time that a thread may be in the hands of a debugger, or stopped by the supervisor for
-/// another purpose.
+/// Time limit for seizing a thread that a debugger traces, or that the supervisor has stopped for another
+/// purpose.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
-/// Interval of checks of threads that all wait.
+/// Interval of checks for a stop while all threads of a process wait.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
-/// Interval of checks whether their process still has the mappings.
+/// Interval of checks whether such a process still has the mappings.
 const MAPS_INTERVAL: Duration = Duration::from_millis(100);
-/// Maximum number of searches for processes that have made or inherited a mapping meanwhile.
+/// Maximum number of searches for processes that made or inherited a mapping during the revocation.
 const MAX_SEARCHES: u32 = 16;
 
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3.
@@ -47,27 +47,27 @@ const NOEXEC_SEAL: libc::c_uint = 8;
 /// The revocations under way.
 #[derive(Debug, Default)]
 pub(crate) struct Revoking {
-    /// Threads that were asked to stop, and not released yet.
+    /// Threads that were asked to stop and are not released yet.
     held: Mutex<HashSet<u32>>,
-    /// The files that each process in a thread's hands must still lose.
+    /// The files whose mappings must still be replaced, for each process that is being stopped.
     owed: Mutex<HashMap<u32, Vec<FdIdentity>>>,
-    /// Whether the user got the remark that mappings stay.
+    /// Whether the user got the remark that some mappings could not be replaced.
     said: AtomicBool,
 }
 
-/// The result for a process.
+/// The result of replacing the mappings of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TakeOutcome {
-    /// It no longer maps the files.
+    /// The process no longer maps the files.
     Done,
-    /// All its threads wait.
+    /// All threads of the process wait for answers.
     Waits,
-    /// It cannot be stopped.
+    /// The process cannot be stopped.
     Refused(Errno),
 }
 
 impl Revoking {
-    /// Returns whether a thread was asked to stop.
+    /// Returns whether a thread was asked to stop for a revocation, and is not released yet.
     pub(crate) fn holds(&self, tid: u32) -> bool {
         lock(&self.held).contains(&tid)
     }
@@ -79,12 +79,12 @@ struct Threads {
     asked: HashSet<u32>,
     on_their_way: Vec<Stopped>,
     stopped: Vec<Stopped>,
-    /// The other threads: they were released or have ended.
+    /// The threads that were released or have ended.
     gone: Vec<(u32, Left)>,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Replaces the mappings of revoked files in a separate thread, not the clock's.
+    /// Starts a thread that replaces the mappings of revoked files, and then notifies the backend.
     pub(crate) fn show_revoked<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -109,8 +109,8 @@ impl<'a> Supervisor<'a> {
         self.step(may, |server| server.backend.revoked_shown());
     }
 
-    /// Answers a call whose thread cannot be seized because it must stop for a revocation. The thread
-    /// stops, and repeats its call. Returns whether that is so.
+    /// Returns true if the call's thread could not be seized because it must stop for a revocation. In that
+    /// case also answers the call: the thread stops, and then repeats its call.
     pub(crate) fn stops_first(&self, n: &Notif) -> bool {
         let held = lock(&self.revoking.held);
         let stops = held.contains(&n.tid);
@@ -120,7 +120,8 @@ impl<'a> Supervisor<'a> {
         stops
     }
 
-    /// Replaces files in all programs that map them. Waiting programs lose them when they continue.
+    /// Replaces mappings of the files in all programs. If all threads of a program wait, its mappings are
+    /// replaced later, before it continues.
     fn take_mappings<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -185,12 +186,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Replaces the files that one process must lose.
+    /// Replaces the mappings of one process, and passes the result to `tell`.
     fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(TakeOutcome) + Sync) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
-            // When this thread ends, the kernel releases the threads that it has asked to stop and that
-            // have not.
+            // Seizes in a thread of its own: when that thread ends, the kernel releases the seized threads
+            // that have not stopped.
             let stops =
                 || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);
             let stops = thread().spawn_scoped(scope, stops);
@@ -210,7 +211,7 @@ impl<'a> Supervisor<'a> {
         });
     }
 
-    /// Stops a process, replaces the files that it must lose, and releases it.
+    /// Stops a process, replaces its mappings of the files in `owed`, and releases it.
     fn stop_and_take(
         &self,
         may: &MayBlock,
@@ -220,7 +221,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<(), Errno> {
         self.host.may_direct(pid)?;
         let taken = self.stop(may, pid, threads, tell).and_then(|()| {
-            // Files revoked later take another stop.
+            // Files that are revoked from now on need another stop of the process.
             let files = lock(&self.revoking.owed).remove(&pid);
             let thread = threads.stopped.first_mut();
             thread.map_or(Ok(()), |thread| {
@@ -233,7 +234,7 @@ impl<'a> Supervisor<'a> {
         taken
     }
 
-    /// Asks all threads of a process to stop, and waits until one has and the others had time to.
+    /// Asks all threads of a process to stop. Waits until one has stopped and the others had time to stop.
     fn stop(
         &self,
         may: &MayBlock,
@@ -284,7 +285,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Asks new threads to stop; returns whether there were any.
+    /// Asks threads that were not asked before to stop. Returns whether there were any.
     fn seize_new(&self, pid: u32, threads: &mut Threads) -> Result<bool, Errno> {
         let mut refused = None;
         let mut seized = false;
@@ -292,7 +293,7 @@ impl<'a> Supervisor<'a> {
             if threads.asked.contains(&tid) {
                 continue;
             }
-            // A call that cannot seize the thread must find it in this set.
+            // Locked across the seizure: a call that fails to seize the thread must find it in this set.
             let mut held = lock(&self.revoking.held);
             match rewrite::seize(tid) {
                 Ok(thread) => {
@@ -315,7 +316,7 @@ impl<'a> Supervisor<'a> {
 }
 
 impl Threads {
-    /// Updates the lists of threads that have stopped or ended.
+    /// Moves threads that have stopped or ended to the corresponding lists.
     fn look(&mut self) {
         for mut thread in core::mem::take(&mut self.on_their_way) {
             match thread.find() {
@@ -341,12 +342,12 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
         .and_then(|code| tools(may, thread.tid(), &code))
         .ok_or(Errno(libc::ENOSYS))?;
     let taken = thread.aside(may, call, |thread| map_nothing(thread, &lost, empty));
-    // A thread that has ended cannot help. The next round finds the process's other threads.
+    // If the thread ended meanwhile, the next search finds the process's other threads.
     taken.unwrap_or(Ok(()))
 }
 
-/// Finds two things in the code that the kernel gives every program: a system call instruction, and a
-/// zero byte, which is an empty string.
+/// Returns two addresses in the code that the kernel maps into every program (vDSO): a system call
+/// instruction, and a zero byte, which serves as an empty string.
 fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
@@ -387,7 +388,7 @@ fn map_nothing(
     Some(mapped)
 }
 
-/// Begins a thread that stops others.
+/// Returns the settings of a supervisor thread that stops a program's threads.
 fn thread() -> Builder {
     Builder::new().name("vb3-revoke".into()).stack_size(STACK)
 }
@@ -403,7 +404,7 @@ fn threads_of(pid: u32) -> Vec<u32> {
 
 /// Returns whether a process has a mapping of one of these files.
 fn maps_any(pid: u32, files: &[FdIdentity]) -> bool {
-    // A leader that has ended has no mappings, but its other threads do.
+    // A leader thread that has ended shows no mappings, but the process's other threads show them.
     let maps = threads_of(pid).into_iter().find_map(|tid| {
         let maps = raw::proc_text(&format!("/proc/{tid}/maps")).ok()?;
         (!maps.is_empty()).then_some(maps)

@@ -25,7 +25,7 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        // Bits beyond the table are neither read nor written.
+        // Bits beyond the thread's descriptor table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,
             _ => count.min(table_size(n.tid)?),
@@ -81,7 +81,7 @@ impl Server<'_> {
     }
 }
 
-/// Returns the size of a thread's descriptor table.
+/// Returns the size of a thread's descriptor table, in descriptors.
 ///
 /// Source: Linux 7.2 fs/select.c `core_sys_select`, fs/proc/array.c `task_state`.
 fn table_size(tid: u32) -> Result<usize, Errno> {

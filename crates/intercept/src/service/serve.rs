@@ -21,22 +21,22 @@ use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum number of ends of files and buffers that one step handles.
 const MAX_ENDS_PER_STEP: usize = 128;
-/// Maximum number of pieces of pictures that follow each other without a check for events: 4 MiB.
+/// Maximum number of pieces of pictures (together 4 MiB) between two checks for events.
 const MAX_PIECES: usize = 8;
 
 /// The result of a notified call.
 pub(crate) enum Verdict {
-    /// It gets this answer.
+    /// The call gets this answer.
     Reply(Reply),
-    /// It has its answer.
+    /// The call needs no further work: it was answered, or waits in the table.
     Answered,
-    /// It waits.
+    /// The call waits.
     Wait(Box<Waiting>),
-    /// One step cannot handle all ends. The thread repeats the call.
+    /// One step cannot handle all closed files. The supervisor applies the call again.
     Behind,
-    /// It changes an epoll set, which may wait for the program.
+    /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
-    /// It gets a copy of a descriptor at this number, after its changes of epoll sets.
+    /// The call gets a copy of a descriptor at this number, after its changes of epoll sets.
     Copied {
         copy: OwnedFd,
         number: u32,
@@ -49,20 +49,20 @@ pub(crate) enum Verdict {
 pub(crate) struct Answer {
     pub(crate) notif: Notif,
     pub(crate) how: How,
-    /// Changes of epoll sets that go first.
+    /// Changes of epoll sets that must precede the answer.
     pub(crate) after: Changed,
 }
 
 /// The way to answer a call.
 #[derive(Debug)]
 pub(crate) enum How {
-    /// With the data that it has written, and this result.
+    /// Writes the call's stored data to the program, and answers with this result.
     Reply(Reply),
-    /// Not yet: some of the program's memory must be gathered first.
+    /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// By the kernel, which must find a signal. Has the index of the argument that counts descriptors.
+    /// Lets the kernel find a signal: the call's slot, and the index of the argument that counts descriptors.
     Interrupt(u32, usize),
-    /// Not yet: one piece of a read or write was moved, and more remain.
+    /// Continues a read or write, of which one piece was moved, in this slot.
     Part(u32),
 }
 
@@ -93,18 +93,18 @@ pub(crate) struct Server<'a> {
     pub(crate) forward: Option<Forward>,
     pub(crate) wake_fds: Vec<i32>,
     pub(crate) swept: Instant,
-    /// Answers that wait until the lock is free.
+    /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Answer>,
     /// The clock's sleep.
     pub(crate) sleep: Sleep,
-    /// Whether no thread is left that could call.
+    /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
-    /// Ended files and buffers that the backend does not know yet.
+    /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
     /// Sockets that report new and removed nodes to programs.
     pub(crate) monitors: Monitors,
-    /// New and removed nodes that programs do not see yet.
+    /// Added and removed nodes, until programs see the change.
     pub(crate) hotplug: Vec<Hotplug>,
     /// Revoked files whose mappings must still be replaced.
     pub(crate) revoked: Vec<FdIdentity>,
@@ -122,7 +122,7 @@ impl Server<'_> {
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
         add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
-        // Calls wake the thread that receives them, not this one.
+        // Without EPOLLIN: calls wake the thread that receives them, not this one.
         add(self.host.listener.as_fd(), 0, Event::Hangup)?;
         let held = lock(&self.host.held);
         if let Some(fd) = held.event_fd() {
@@ -137,7 +137,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Returns the time of the next work without an event.
+    /// Returns the time of the next work that no event announces.
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let soonest = [
@@ -154,14 +154,14 @@ impl Server<'_> {
         soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Returns how long the clock may sleep. It wakes after `look_again` in any case, so work after
-    /// that needs no further wake.
+    /// Returns until when the clock may sleep. The clock wakes after `look_again` in any case, so later
+    /// work needs no separate wake.
     pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
         let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
         self.sleep.plan(self.due(), look_again)
     }
 
-    /// Returns whether work comes before the clock's own wake. Reports each case once.
+    /// Returns whether work is due before the clock wakes by itself. True once for each case.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
         let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
         if has_work || !self.ending.to_pass.is_empty() {
@@ -171,9 +171,9 @@ impl Server<'_> {
             .is_some_and(|due| self.sleep.is_cut_short_by(due))
     }
 
-    /// Handles events that no call causes: ends and time. Returns true when all of the program has
-    /// ended. `has_events`: the supervisor's epoll set has some. `is_wanted` returns whether a call waits
-    /// for the lock.
+    /// Handles everything that no call causes: events, closed files, ticks and timeouts. Returns true when
+    /// all of the program has ended. `has_events`: the supervisor's epoll set has events. `is_wanted`
+    /// returns whether a call waits for the lock.
     pub(crate) fn pass(&mut self, has_events: bool, is_wanted: &dyn Fn() -> bool) -> bool {
         if has_events {
             self.take_events();
@@ -204,9 +204,9 @@ impl Server<'_> {
     /// Serves one call on a descriptor.
     pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
         n.gathered.begin();
-        // An end before the call must have its effect when the call is made. This looks for closes
-        // itself: epoll_wait may report none while the clock polls the same set.
-        // Ends of threads matter if their calls keep files open.
+        // A close or a process's end before the call must have its effect when the call is made. This
+        // looks for closes itself: epoll_wait may report none while the clock polls the same set.
+        // The end of a thread matters if its waiting call keeps a file open.
         if !self.pending.is_empty() {
             self.take_events();
         }
@@ -220,13 +220,13 @@ impl Server<'_> {
         // A thread that calls again no longer waits for its last call.
         self.give_up_thread(n.tid);
         self.after_close(Some(n.tid));
-        // Work due before the call precedes it. So a display without a clock has shown the queued
-        // frames when the program stops it.
+        // A due tick precedes the call. So a display without a clock has shown all queued frames when the
+        // program stops it.
         self.tick_if_due();
         let mut verdict = self.dispatched(n);
         let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
         if !needs_fresh_closes && !succeeds && !n.gathered.lacks() && self.collect() {
-            // An end that is not handled yet may be the reason why it fails or waits.
+            // The call may have failed or waited only because of a file whose end was not handled.
             if self.is_behind() {
                 return Verdict::Behind;
             }
@@ -260,7 +260,7 @@ impl Server<'_> {
         verdict
     }
 
-    /// Returns which ends are checked before a call.
+    /// Returns which files are checked for their end before a call.
     fn look_of(&self, n: &Notif) -> CheckScope {
         // CAST: a C unsigned int in the kernel.
         match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
@@ -274,8 +274,8 @@ impl Server<'_> {
         verdict.unwrap_or_else(|e| Verdict::Reply(e.into()))
     }
 
-    /// Returns whether ends that no call has reported may matter to this call. The check costs a system
-    /// call, and buffers come and go by thousands a second.
+    /// Returns whether a closed file whose end is not handled yet may matter to this call. Most calls skip
+    /// the check: it costs a system call, and programs open and close thousands of buffers a second.
     fn needs_fresh_closes(&self, n: &Notif) -> bool {
         let known = match n.nr {
             libc::SYS_ioctl if !self.table.is_changing() => self.table.get(n.tid, n.int(0)),
@@ -296,14 +296,14 @@ impl Server<'_> {
         self.backend.is_due()
     }
 
-    /// Queues the answer to a call that waited, until the lock is free.
+    /// Queues the answer to a call that waited. It is sent when the lock is free.
     pub(crate) fn answer(&mut self, n: &Notif, how: How) {
         let notif = n.clone();
         let after = Changed::default();
         self.answers.push(Answer { notif, how, after });
     }
 
-    /// Handles events of the supervisor's epoll set; returns their number.
+    /// Handles pending events of the supervisor's epoll set. Returns their number.
     pub(crate) fn take_events(&mut self) -> usize {
         let mut events = Vec::new();
         self.host.events.take(&mut events);
@@ -318,7 +318,7 @@ impl Server<'_> {
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => {}
                 Event::Hangup => {
-                    // The program's end wakes the clock next, so it need not poll until then.
+                    // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;
                     self.host
                         .events
@@ -332,10 +332,10 @@ impl Server<'_> {
         count
     }
 
-    /// Handles all ends up to now that may free a file. If a program has waited for a process, its
-    /// pidfd reports the end, too.
+    /// Handles all ends of processes and files up to now. If a program has waited for a process's end, the
+    /// process's pidfd has an event by now.
     pub(crate) fn process_ends(&mut self) {
-        // Some events may stay and be taken again, so the number of rounds is limited.
+        // Some events stay pending and are returned again, so the number of rounds is limited.
         let most = self.pending.len() + self.host.procs.count();
         for _ in 0..=most / Events::AT_ONCE {
             if self.take_events() < Events::AT_ONCE {
@@ -346,7 +346,7 @@ impl Server<'_> {
         self.process_lock_list();
     }
 
-    /// Handles the ends that the list of locks shows, as far as it was read.
+    /// Handles the ends of files that the list of locks shows, if the list was read.
     pub(crate) fn process_lock_list(&mut self) {
         self.collect_at_most(usize::MAX, CheckScope::Due);
     }
@@ -359,17 +359,18 @@ impl Server<'_> {
         threads
             .into_iter()
             .for_each(|tid| self.give_up_ended_thread(tid));
-        // The supervisor must reap an orphaned process. The kernel refuses that for other processes.
+        // An orphan is now the supervisor's child and must be reaped. For others, reaping fails.
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);
         }
-        // The supervisor inherits its children. Without signals for those, it reaps them here.
+        // The supervisor becomes the parent of the process's children. If it does not catch SIGCHLD, it
+        // reaps ended ones here.
         if thread.tid == thread.tgid && self.forward.is_none() {
             self.sweep();
         }
     }
 
-    /// Reaps orphans of programs.
+    /// Reaps ended orphans of programs, except the main program and the backend's own children.
     pub(crate) fn sweep(&self) {
         let main = self.ended.is_none().then_some(self.main.0);
         reap::sweep(|pid| Some(pid) == main || self.backend.is_own_child(pid));
@@ -391,7 +392,8 @@ impl Server<'_> {
         }
     }
 
-    /// Handles some ended files and buffers, and notifies the backend. Returns whether there were any.
+    /// Handles at most 128 ended files and buffers, and notifies the backend. Returns whether there were
+    /// any, or the list of locks must first be read.
     pub(crate) fn collect(&mut self) -> bool {
         self.collect_at_most(MAX_ENDS_PER_STEP, CheckScope::Due)
     }
@@ -409,7 +411,7 @@ impl Server<'_> {
         found
     }
 
-    /// Returns whether [`collect`](Self::collect) has left ends for the next time.
+    /// Returns whether [`collect`](Self::collect) has left ended files, or needs the list of locks.
     pub(crate) fn is_behind(&self) -> bool {
         !self.gone.is_empty() || lock(&self.host.held).wants_locks()
     }
@@ -462,11 +464,11 @@ impl Server<'_> {
         self.backend.next_tick().is_some_and(|due| due.is_zero())
     }
 
-    /// Moves further pieces of unfinished pictures while no other party waits for this thread.
+    /// Moves further pieces of unfinished pictures while no call waits for the lock or an answer.
     fn move_pieces(&mut self, is_wanted: &dyn Fn() -> bool) {
         let mut moved = false;
         for _ in 0..MAX_PIECES {
-            // Work that is due before the next call is no piece. With simulated time, all work is.
+            // If `is_due`, the tick is other work than a piece. With simulated time, all work is such.
             let is_alone = self.answers.is_empty() && !self.backend.is_due() && !is_wanted();
             if !is_alone || !self.has_tick() {
                 break;
@@ -490,8 +492,8 @@ impl Server<'_> {
         self.retry_buffers();
     }
 
-    /// Keeps the backend's wake descriptors in a separate epoll set. A closed descriptor has left the
-    /// set, and another file may have its number now.
+    /// Updates the epoll set of the backend's wake descriptors. The kernel has removed closed ones, and
+    /// another file may have such a number now.
     pub(crate) fn sync_wake_fds(&mut self) {
         let fds = self.backend.wake_fds();
         if fds.is_empty() && self.wake_fds.is_empty() {
@@ -503,7 +505,7 @@ impl Server<'_> {
             }
         }
         for fd in &fds {
-            // EEXIST: it is already in the set.
+            // Ignores EEXIST: the descriptor is already in the set.
             self.wakes
                 .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
                 .ok();
@@ -532,7 +534,7 @@ impl Server<'_> {
         }
     }
 
-    /// Returns the supervisor's file with this identity.
+    /// Returns the device file, node or buffer with this identity, or `Target::Other`.
     pub(crate) fn target(&self, id: FdIdentity) -> Target {
         self.table.find(id).unwrap_or_else(|| {
             if self.backend.is_buffer(id) {
@@ -543,7 +545,7 @@ impl Server<'_> {
         })
     }
 
-    /// Returns the node of an open file, if it has one.
+    /// Returns the index of an open file's node, if it has one.
     pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
         match self.table.find(id)? {
             Target::Device(file) => self.table.node_of(file),
@@ -557,8 +559,8 @@ impl Server<'_> {
         self.table.has_no_files() && lock(&self.host.held).is_empty()
     }
 
-    /// Ends everything that is left. It was passed to processes outside the run, or its end is not
-    /// noticed yet.
+    /// Ends all remaining files and calls, and completes the report. Such a file was passed to a process
+    /// outside the run, or its end was not noticed yet.
     pub(crate) fn finish(&mut self) {
         self.give_up_all();
         let mut gone: Vec<Given> = self.gone.drain(..).collect();

@@ -17,7 +17,7 @@ impl Supervisor<'_> {
         self.showing.now()
     }
 
-    /// Returns the place of a node by its path, which may have gone.
+    /// Returns the target for a node's path: the node, or ENOENT if programs do not see the node now.
     pub(crate) fn node_place(&self, node: usize) -> PathTarget {
         if self.shown().has(node) {
             PathTarget::Node(node)
@@ -26,7 +26,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Shows programs new and removed nodes. It writes files, so it runs without the lock.
+    /// Shows programs new and removed nodes. Runs without the lock, since it writes files.
     pub(crate) fn show_hotplug(&self, may: &mut MayBlock) {
         let changes = core::mem::take(&mut self.server(may).hotplug);
         if changes.is_empty() {
@@ -62,7 +62,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Notifies listeners of added or removed devices: the node, and the devices above it.
+    /// Sends uevents for an added or removed node, and for the devices above it that came or went with it.
     ///
     /// Source: Linux 7.2 drivers/base/core.c `device_add`, `device_del`, drivers/base/dd.c
     /// `driver_bound`. Differs: all interfaces of a USB device come before its nodes.
@@ -76,7 +76,7 @@ impl Supervisor<'_> {
         let (gone, come) = (of(before), of(now));
         let mut events = Vec::new();
         let tree = if let (Some(gone), None) = (gone, &come) {
-            // A device disappears after its children.
+            // The node is removed first, and each device after its children.
             events.push(("remove", gone));
             for path in above.into_iter().rev() {
                 if is_bound(before, &path) {
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
             before
         } else {
             events.extend(above.into_iter().chain(come).map(|path| ("add", path)));
-            // A driver has made all nodes before it is bound.
+            // In a kernel, a driver is bound after it has made all nodes of the device.
             if self.has_all_of(node) {
                 let devices = node.devices.iter().filter(|device| !device.stays);
                 let bound = devices.filter(|device| is_bound(now, &device.path));

@@ -3,14 +3,14 @@
 use crate::kernel::raw;
 
 impl crate::service::serve::Server<'_> {
-    /// Passes a signal on to the program, as long as it runs.
+    /// Passes a signal on to the main program, unless it has ended.
     fn pass_to_main(&self, signal: i32) {
         if self.ended.is_none() {
             raw::kill(self.main.0, signal);
         }
     }
 
-    /// Passes on signals to the supervisor, and reaps the children that they report.
+    /// Passes on the signals that the supervisor has caught. For SIGCHLD, reaps ended children instead.
     pub(crate) fn forward_signals(&mut self) {
         let Some(forward) = &self.forward else { return };
         let (children, signals): (Vec<_>, Vec<_>) = forward
@@ -25,8 +25,8 @@ impl crate::service::serve::Server<'_> {
                 self.pass_to_main(signal);
                 continue;
             }
-            // The terminal sends its signal to the programs, too, but not to their daemons. Those may
-            // be left after the program's end.
+            // A signal of the terminal reaches the programs, too, but not their daemons, which may be all
+            // that is left after the main program's end.
             if from_process || self.ended.is_some() {
                 self.pass_on(signal);
             }

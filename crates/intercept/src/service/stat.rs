@@ -93,7 +93,7 @@ impl Supervisor<'_> {
                 call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
-            // The link is the kernel's; only its target is the supervisor's.
+            // The link itself is the kernel's. Only the link's target is the supervisor's.
             PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
         }
     }
@@ -111,7 +111,7 @@ impl Supervisor<'_> {
             }
         };
         if by_fd {
-            // A descriptor of a link refers to the link, not its target.
+            // A descriptor that was opened on a link refers to the link, not to its target.
             asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
             return self.place_of_fd(may, call, asked.dir);
         }
@@ -136,7 +136,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Returns the device number that a generated file shows.
+    /// Returns the device number (major, minor) that a generated file shows, if it stands for a device.
     fn number_of(&self, real: &[u8]) -> Option<(u32, u32)> {
         let shown = self.shown();
         let tree = shown.tree.as_ref()?;
@@ -144,7 +144,7 @@ impl Supervisor<'_> {
         tree.file_number(path)
     }
 
-    /// Returns the generated link behind a descriptor.
+    /// Returns the path of the generated link with this identity, if there is one.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
         self.shown().tree.as_ref()?.link_of(id)
     }
@@ -197,8 +197,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// statfs, fstatfs. A file generated under /sys reports sysfs, which device libraries check. Others
-    /// report the file system of /run.
+    /// statfs, fstatfs. A file generated under /sys reports sysfs, which device libraries check. Other
+    /// generated files report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
         let Some(tree) = &shown.tree else {

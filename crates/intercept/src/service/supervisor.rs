@@ -7,7 +7,7 @@
 //! The lock is never held for long:
 //!
 //! * A device moves at most 512 KiB in a tick. If its picture is unfinished, the next tick is due at once.
-//!   A call that waits for the lock runs before this tick. After 0.3 ms, a tick starts no other device's work.
+//!   A call that waits for the lock runs first. After 0.3 ms, a tick starts no other device's work.
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work without such limits.
@@ -136,7 +136,7 @@ impl<'a> Supervisor<'a> {
             self.pool.close();
             served
         })?;
-        // No caller is left.
+        // No caller is left, so the step's remaining work is dropped.
         self.apply(may, None, Server::finish);
         Ok(())
     }
@@ -567,7 +567,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Answers a call that waited.
+    /// Does the remaining work for a call that waited: usually its answer.
     fn answer(&self, may: &mut MayBlock, answer: Answer) {
         let Answer {
             notif: n,

@@ -9,7 +9,7 @@ use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Progress, Transfer, Tried, Waiting};
 use vb3_host::{CallOutcome, Errno, PIECE_BYTES};
 
-/// The only flag of preadv2 and pwritev2 that a file without asynchronous reads and writes takes.
+/// The only flag of preadv2 and pwritev2 that the kernel permits for a driver without `read_iter`.
 ///
 /// Source: Linux 7.2 fs/read_write.c `do_loop_readv_writev`.
 const RWF_HIPRI: i32 = 1;
@@ -52,7 +52,7 @@ impl Server<'_> {
                 n.nr,
                 libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_preadv | libc::SYS_pwritev
             );
-        // The second forms have a value for "the current position", which devices lack.
+        // preadv2 and pwritev2 also permit -1, the current position.
         let lowest = if is_second { -1 } else { 0 };
         if positioned && n.arg(3).cast_signed() < lowest {
             return Err(Errno(libc::EINVAL));
@@ -77,8 +77,8 @@ impl Server<'_> {
         }))
     }
 
-    /// Moves the segments in order, as the kernel does for files without vector calls: a short one ends
-    /// the call. It moves at most one step's bytes; `t` records the position of the rest.
+    /// Moves the segments in order, as the kernel does for drivers without `read_iter`: a segment that is
+    /// moved only in part ends the call. Moves at most one step's bytes, and records the position in `t`.
     pub(crate) fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> CallOutcome {
         let call = Call::new(&self.host, n);
         let Progress {
@@ -133,8 +133,8 @@ impl Server<'_> {
                     t.progress = Some(at(i, done, moved));
                     return outcome;
                 }
-                // A repeated call would write the segments before this one twice, so this one continues
-                // here.
+                // Repeating the whole call would write the earlier segments twice, so the call continues
+                // at this segment.
                 CallOutcome::Fail(_) if done > 0 && n.gathered.lacks() => {
                     n.gathered.begin();
                     t.progress = Some(at(i, done, 0));
@@ -154,10 +154,10 @@ impl Server<'_> {
         CallOutcome::Done(done)
     }
 
-    /// Continues a call after its last piece was copied, or after missing memory for the next was
-    /// gathered. `copied` is the result of that. Returns whether more must be copied.
+    /// Continues a call after its last piece was copied out with result `copied`, and memory for the next
+    /// piece was gathered. Returns whether the call needs another round.
     pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
-        // Its thread may have ended meanwhile.
+        // The call is missing if its thread has ended meanwhile.
         let waiting = self.pending.slots.get(&slot);
         let Some((n, t)) = waiting.and_then(|waiting| match &waiting.kind {
             Kind::Transfer(t) if t.is_under_way() => Some((waiting.notif.clone(), t)),
@@ -187,7 +187,7 @@ impl Server<'_> {
     }
 }
 
-/// Returns the memory segments that a call names.
+/// Returns the memory segments (address, length) of a read or write call. EINVAL as the kernel.
 fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     let n = call.notif;
     if matches!(

@@ -1,4 +1,4 @@
-//! Paths in a view of the file system that differs from the supervisor's.
+//! Paths of a program whose view of the file system (root, mounts) differs from the supervisor's.
 
 use crate::kernel::{MayBlock, may_block};
 use crate::service::places::Named;
@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use vb3_host::FdIdentity;
 
 impl Supervisor<'_> {
-    /// Finds the target of a path in such a view.
+    /// Finds the target of a path in the program's own view of the file system.
     pub(crate) fn place_in(
         &self,
         may: &mut MayBlock,
@@ -37,7 +37,7 @@ impl Supervisor<'_> {
             .map_or(PathTarget::Native, |node| self.node_place(node))
     }
 
-    /// Returns the node behind a path, and follows each link.
+    /// Returns the index of the node behind a path. Follows links unless the call keeps them.
     fn node_in(&self, may: &MayBlock, view: &View, named: &Named<'_>) -> Option<usize> {
         let base = base_link(named.call.notif.tid, named.dir);
         let mut from = match named.path.first() {
@@ -64,7 +64,7 @@ impl Supervisor<'_> {
         None
     }
 
-    /// Returns the node with this name in this directory.
+    /// Returns the index of the node with this name in this directory.
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
         self.nodes.iter().position(|node| {
             let parent = || of_path(may, node.path.parent()?.to_str()?);

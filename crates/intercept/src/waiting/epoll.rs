@@ -1,22 +1,22 @@
 //! Device files and dma-bufs in a program's epoll sets.
 //!
 //! The kernel cannot watch a device file or a dma-buf of the supervisor: both are memfds, which
-//! epoll refuses. The supervisor adds a substitute object to the program's set, with the program's
-//! data: a socket that is always readable and writable and has urgent data. The supervisor sets the
-//! entry's mask to those requested conditions that the device currently meets, and the kernel
-//! reports that mask. Each entry reports one event, as in a kernel, and epoll_wait needs no
-//! supervisor. POLLERR cannot be masked, so while it holds, another object in error replaces the
-//! socket. For POLLHUP there is an object in error that is also hung up.
+//! epoll refuses. Instead the supervisor adds a substitute object to the program's set, with the
+//! program's data: a socket that is always readable and writable and has urgent data. The supervisor
+//! sets the entry's mask to those requested conditions that the device currently meets, and the
+//! kernel reports this mask. Each entry reports one event, as in a kernel, and the program's
+//! epoll_wait runs without the supervisor. A mask cannot hide POLLERR, so only while the device is in
+//! error, another object, which is in error, replaces the socket. For POLLHUP there is a third object.
 //!
-//! The mask changes with the device's state. With EPOLLET it changes only when the device wakes its
-//! waiters, since each change is an edge. Buffers have no edges: a dma-buf that polls as ready
-//! wakes its own waiters, so its state is reported at every wait. The masks are decided under the
+//! The mask changes with the device's state. With EPOLLET the mask changes only when the device wakes
+//! its waiters, since each change is an edge. For buffers, EPOLLET has no effect: a dma-buf that polls
+//! as ready wakes its own waiters, so every wait reports its state. The masks are decided under the
 //! lock of all devices. [Threads](changes) then change the sets without that lock. A call that
-//! changes a file's state or closes its last descriptor is answered after those changes, or after
-//! 200 ms if a program holds the set's lock for longer.
+//! changes a file's state or closes its last descriptor is answered after the resulting changes of
+//! sets, or after 200 ms if a program holds a set's lock for longer.
 //!
 //! A dma-buf that was exported several times is one file to the supervisor and several files to a
-//! program. If the program closes one of them, the entry stays until it closes the others, too.
+//! program. If the program closes one of these files, the entry stays until all of them are closed.
 
 mod changes;
 mod info;
@@ -42,14 +42,14 @@ pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
 const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
-/// Conditions that the kernel reports whether or not the mask has them.
+/// Conditions that the kernel reports even if the mask does not contain them.
 const UNASKED: u32 = ERR | HUP;
 const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
 const EDGES: u32 = libc::EPOLLET.cast_unsigned();
 const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE.cast_unsigned();
-/// Bits that select how conditions are reported.
+/// Bits of an entry's events that select how conditions are reported.
 const WAYS: u32 = EDGES | ONESHOT | EXCLUSIVE | libc::EPOLLWAKEUP.cast_unsigned();
-/// The conditions of poll.
+/// Bits of an entry's events that are conditions. They equal the bits of poll.
 const CONDITIONS: u32 = 0x03ff;
 /// Bits that are allowed with EPOLLEXCLUSIVE.
 ///
@@ -69,9 +69,9 @@ pub(crate) struct SetId(pub(crate) u64);
 struct Set {
     file: Arc<SetFile>,
     entries: usize,
-    /// The number of the change that last used it.
+    /// The number of the last `epoll_ctl` on this set.
     used: u64,
-    /// The process that last used it.
+    /// The process that made the last `epoll_ctl` on this set.
     user: u32,
 }
 
@@ -79,7 +79,7 @@ struct Set {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     events: u32,
-    /// The conditions that it must report.
+    /// The conditions that the entry must report at present.
     shown: u32,
 }
 
@@ -98,7 +98,7 @@ impl Entry {
         (self.events & CONDITIONS) as i16
     }
 
-    /// Updates the entry with the file's state. Returns whether its mask changes.
+    /// Updates the entry with the file's state. Returns whether the mask in the set must be set again.
     fn follow(&mut self, now: i16, cause: Cause) -> bool {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
@@ -106,7 +106,7 @@ impl Entry {
         } else if cause == Cause::Wake {
             mask != 0
         } else {
-            // Conditions that ended need no report, and the others were reported before.
+            // A call causes no edge: conditions in the mask were reported before.
             mask == 0 && self.shown != 0
         };
         if due {
@@ -116,7 +116,7 @@ impl Entry {
     }
 }
 
-/// Returns the reporting modes that a file does not support.
+/// Returns the bits of `WAYS` that have no effect for a file.
 ///
 /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_poll`, which calls `dma_buf_poll_cb` itself
 /// if no fence is pending; measured on 6.12 and 7.2.
@@ -133,7 +133,7 @@ fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16
         Watched::Device(file) => device_poll(backend, file, asked, by),
         Watched::Buffer(id) => buffer_poll(backend, id, asked),
     };
-    // A hung-up file also reports an error.
+    // The object for POLLHUP is also in error, so the mask has both.
     if now & libc::POLLHUP != 0 {
         now | libc::POLLERR
     } else {
@@ -151,7 +151,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Waits for the result. Like the kernel's own call, it waits for the set's lock.
+    /// Waits for the result, as long as a program holds the set's lock. So does the kernel's own call.
     pub(crate) fn wait(&self, _: &MayBlock) -> Result<(), Errno> {
         self.made.recv().unwrap_or(Err(Errno(libc::ENOMEM)))
     }
@@ -163,40 +163,40 @@ pub(crate) struct Epolls {
     objects: Option<Arc<Objects>>,
     numbers: Arc<Numbers>,
     sets: HashMap<SetId, Set>,
-    /// The sets in the kernel's order of files, for lookups.
+    /// The sets in the order in which kcmp sorts files, for binary search.
     order: Vec<SetId>,
     /// Entries by file, then by set and the program's number for the file.
     by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     /// Entries that were removed from their sets because their file is about to be closed.
     parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
-    /// Changes of sets so far.
+    /// Number of `epoll_ctl` calls so far.
     changes: u64,
     sweep_at: usize,
     /// Whether a thread searches for abandoned sets.
     is_swept: bool,
-    /// The changes that threads make.
+    /// The changes of sets that threads have yet to make.
     queue: Changes,
     /// Changes since the last query, each with the process that uses the set.
     caused: Vec<(u32, WorkId)>,
-    /// Pending changes that remove a file's last entries from a set. No call waits for them if the
-    /// file ended with a process.
+    /// Pending changes that remove ended files from sets. They stay in this list until made, since a file
+    /// that ends with its process has no call to wait for them.
     ends: Vec<(u32, WorkId)>,
 }
 
 impl Epolls {
-    /// Returns whether a file is in a set.
+    /// Returns whether a file has an entry in any set.
     pub(crate) fn has(&self, file: Watched) -> bool {
         self.by_file.contains_key(&file)
     }
 
-    /// Returns whether all sets are empty.
+    /// Returns whether no file has an entry in any set.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_file.is_empty()
     }
 
-    /// Takes the pending changes since the last call, and those that remove ended files, each with
-    /// the process that uses the set.
+    /// Takes the changes since the last call, with all pending removals of ended files. Each change has the
+    /// process that uses its set.
     pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
         self.queue.keep_awaited(&mut self.ends);
         let mut caused = core::mem::take(&mut self.caused);
@@ -204,7 +204,7 @@ impl Epolls {
         caused
     }
 
-    /// Returns a waiter for those changes in `caused` that concern this process's sets.
+    /// Returns a waiter for the changes in `caused` that are in sets of `process`.
     pub(crate) fn changed(&self, caused: &[(u32, WorkId)], process: u32) -> Changed {
         let own = caused.iter().filter(|(user, _)| *user == process);
         let own: Vec<WorkId> = own.map(|(_, work)| *work).collect();
@@ -231,19 +231,19 @@ impl Epolls {
         }
     }
 
-    /// Updates the sets that contain buffers.
+    /// Updates the masks of all buffers' entries.
     pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
         for id in self.buffers() {
             self.update(Watched::Buffer(id), Cause::Call, backend);
         }
     }
 
-    /// Updates the sets that contain a file.
+    /// Updates the masks of a file's entries in all sets.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
         let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
-        // A file in many sets mostly has entries with the same mask, so one result is kept.
+        // A file's entries mostly ask for the same conditions, so the last result is kept.
         let mut known: Option<(i16, i16)> = None;
         let mut due = Vec::new();
         for ((set, number), entry) in entries {
@@ -262,7 +262,7 @@ impl Epolls {
         }
     }
 
-    /// Returns the buffers in a set.
+    /// Returns all buffers that have entries in sets, removed ones included.
     pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
         let known = self.by_file.keys().chain(self.parked.keys());
         let buffers = known.filter_map(|file| match file {
@@ -272,7 +272,7 @@ impl Epolls {
         buffers.collect()
     }
 
-    /// Forgets an ended file and its entries.
+    /// Removes an ended file's entries from their sets, and forgets them.
     pub(crate) fn forget(&mut self, file: Watched) {
         for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
             for (set, number) in entries.unwrap_or_default().into_keys() {
@@ -282,7 +282,7 @@ impl Epolls {
         }
     }
 
-    /// Counts one entry less, and drops a set without entries.
+    /// Counts one entry less in a set. Drops the set if it has no entry left.
     fn count_down(&mut self, id: SetId) {
         let Some(set) = self.sets.get_mut(&id) else {
             return;
@@ -322,8 +322,8 @@ impl Epolls {
         self.by_file.entry(file).or_default().extend(entries);
     }
 
-    /// Returns the set behind a duplicated descriptor, or adds a new one. `told` is the set that
-    /// the kernel's list of entries shows if kcmp is refused.
+    /// Returns the set behind a duplicated descriptor, or adds a new set. `told` is the set that the
+    /// kernel's list of entries shows, for use if kcmp is refused.
     fn identify(&mut self, fd: OwnedFd, told: Option<SetId>) -> Result<SetId, Errno> {
         let at = match self.find(fd.as_fd(), told) {
             Ok(known) => return Ok(known),
@@ -346,7 +346,7 @@ impl Epolls {
         Ok(id)
     }
 
-    /// Returns the objects in sets, for kernels without kcmp.
+    /// Returns the numbers and inodes of the substitute objects, for use if kcmp is refused.
     pub(crate) fn objects_in_sets(&self) -> ObjectsInSets {
         let objects = self.objects.as_ref();
         ObjectsInSets {
@@ -355,7 +355,7 @@ impl Epolls {
         }
     }
 
-    /// Returns the set behind `fd`, or its position in the order.
+    /// Returns the set behind `fd`, or as error the position in `order` for a new set.
     fn find(&self, fd: BorrowedFd<'_>, told: Option<SetId>) -> Result<SetId, usize> {
         let (mut low, mut high) = (0, self.order.len());
         while low < high {
@@ -380,8 +380,8 @@ impl Epolls {
         Err(low)
     }
 
-    /// Begins a program's `epoll_ctl`. `set` is a descriptor of the set, and the set that the
-    /// kernel's list shows.
+    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, the calling process, and the
+    /// set that the kernel's list shows, for use if kcmp is refused.
     ///
     /// # Errors
     /// Returns EINVAL, EEXIST, and the errors of descriptors.
@@ -411,14 +411,14 @@ impl Epolls {
                 now,
                 done,
             };
-            // The program's thread waits for this change itself.
+            // Not recorded with `cause`: the call waits for its result anyway.
             self.queue.add(&set.file, key, change);
         }
         let set = id;
         Ok(Control { set, key, op, made })
     }
 
-    /// Records a change of a set. Returns the conditions that the entry must report.
+    /// Records the entry of an `epoll_ctl`. Returns the conditions that the entry must report.
     fn change_in(
         &mut self,
         id: SetId,
@@ -451,7 +451,7 @@ impl Epolls {
         Ok(now)
     }
 
-    /// Ends a program's `epoll_ctl`. An entry that did not reach its set is forgotten.
+    /// Ends a program's `epoll_ctl` with its result. Forgets an entry that was deleted or not added.
     pub(crate) fn end_change(&mut self, control: &Control, made: Result<(), Errno>) {
         let (id, (file, number)) = (control.set, control.key);
         let is_gone = match control.op {
@@ -473,7 +473,7 @@ impl Epolls {
         if was_there {
             return self.count_down(id);
         }
-        // Not a set, or one without a known entry.
+        // The descriptor is no epoll set, or the set has no entry of the supervisor.
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
             self.drop_sets(|of| of == id);
         }
@@ -484,7 +484,7 @@ impl Epolls {
 mod tests {
     use super::*;
 
-    /// Makes an epoll set of this process.
+    /// Makes an empty epoll set.
     pub(super) fn a_set() -> OwnedFd {
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         rustix::event::epoll::create(flags).expect("a set")

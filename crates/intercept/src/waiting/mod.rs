@@ -1,4 +1,4 @@
-//! Calls that wait: poll, select, epoll, reads and writes, and the state of each.
+//! The state of calls that wait (poll, select, ioctl, read, write, locks), and programs' epoll sets.
 //!
 //! Modules in other folders import only the exports of this file.
 

@@ -1,4 +1,4 @@
-//! Calls that wait.
+//! The table of waiting calls, and when their threads are checked for signals.
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
@@ -11,21 +11,20 @@ use crate::waiting::poll::Polling;
 use crate::waiting::transfer::Transfer;
 use vb3_host::FileId;
 
-/// How often the supervisor checks a waiting thread for signals.
+/// Interval of checks of a waiting thread for signals.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
-/// How often it checks when the thread handles signals.
+/// Interval if a signal is pending, or has recently interrupted the thread.
 pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
-/// How long after a signal that applies.
+/// How long after a signal its thread is checked often.
 const RECENTLY: Duration = Duration::from_millis(200);
-/// How often it checks a thread without handlers, which can only be stopped or end with a core
-/// dump.
+/// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
 pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
-/// Share of time for one check: about twenty times its cost.
+/// Shortest interval per waiting call: about twenty times the cost of a check.
 const A_LOOK: Duration = Duration::from_micros(100);
 /// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
-/// What kind of call waits.
+/// The kind of a waiting call, with its arguments and progress.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Ioctl {
@@ -37,18 +36,18 @@ pub(crate) enum Kind {
     Poll(Polling),
     /// recvmsg or recvfrom on a monitor socket.
     Receive(Receive),
-    /// flock, fcntl.
+    /// flock, or fcntl with F_SETLKW or F_OFD_SETLKW.
     Lock(LockCall),
 }
 
-/// A call that waits.
+/// A waiting call, and how its wait can end.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) notif: Notif,
     pub(crate) kind: Kind,
     pub(crate) deadline: Option<Instant>,
     pub(crate) signals: Signals,
-    /// When its thread is next checked for signals.
+    /// When the call's thread is next checked for signals.
     pub(crate) look: Option<Instant>,
     /// Keeps the file open while the call runs, even if the descriptor is closed.
     _hold: Option<OwnedFd>,
@@ -66,7 +65,7 @@ impl Waiting {
         }
     }
 
-    /// Returns the files that it waits for.
+    /// Returns the device files that the call waits for.
     pub(crate) fn files(&self) -> Vec<FileId> {
         match &self.kind {
             Kind::Poll(polling) => polling.files(),
@@ -74,13 +73,13 @@ impl Waiting {
         }
     }
 
-    /// Returns whether a piece of it was transferred. The supervisor then continues it without
-    /// waiting.
+    /// Returns whether a piece of the call's transfer was moved. The call then continues without waiting
+    /// for the device.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
 
-    /// Returns the file whose backend knows of this call.
+    /// Returns the device file on which the backend knows of this call (an ioctl or a transfer).
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
             Kind::Ioctl {
@@ -100,32 +99,32 @@ pub(crate) enum Tried {
     Over,
     /// A part of the program's memory must be copied first.
     Lacks,
-    /// A piece was transferred.
+    /// A piece was transferred, and more remain.
     Part,
 }
 
-/// All calls that wait.
+/// All waiting calls, by slot, with indices.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) slots: HashMap<u32, Waiting>,
     pub(crate) by_tid: HashMap<u32, u32>,
     pub(crate) by_file: HashMap<FileId, BTreeSet<u32>>,
-    /// Calls on buffers, and polls of buffers.
+    /// Slots of ioctls on buffers, and of polls of buffers.
     pub(crate) on_buffers: BTreeSet<u32>,
     pub(crate) on_locks: BTreeSet<u32>,
-    /// Calls of threads whose end is not reported.
+    /// Slots of calls whose thread's end is not reported.
     pub(crate) unfollowed: BTreeSet<u32>,
     pub(crate) deadlines: BTreeSet<(Instant, u32)>,
     /// When each call's thread is next checked for signals.
     pub(crate) looks: BTreeSet<(Instant, u32)>,
     pub(crate) next: u32,
-    /// Files that may have changed since the last attempts.
+    /// Files that may have changed since the calls on them were last tried.
     pub(crate) changed: Vec<FileId>,
-    /// Whether buffers may have changed.
+    /// Whether buffers may have changed since the calls on them were last tried.
     pub(crate) buffers_changed: bool,
-    /// Threads that a signal interrupted, and when.
+    /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
-    /// Polls that a stop interrupted. They continue with the same deadline.
+    /// Interrupted polls, by thread: number and deadline. restart_syscall continues them.
     pub(crate) suspended: HashMap<u32, (i64, Option<Instant>)>,
 }
 
@@ -140,8 +139,8 @@ impl Pending {
         self.slots.len()
     }
 
-    /// Adds a call, or returns it if there are too many. `followed` says that the end of its thread
-    /// is reported.
+    /// Adds a call, and returns its slot; or returns the call as error if there are too many. `followed`:
+    /// the end of its thread is reported.
     pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MAX_WAITING {
             return Err(Box::new(waiting));
@@ -173,7 +172,7 @@ impl Pending {
         Ok(slot)
     }
 
-    /// The locks that calls wait for, in the order they came.
+    /// Returns the locks that calls wait for, in order of arrival.
     pub(crate) fn locks(&self) -> impl Iterator<Item = &LockCall> {
         let waiting = self.on_locks.iter().filter_map(|slot| self.slots.get(slot));
         waiting.filter_map(|waiting| match &waiting.kind {
@@ -182,7 +181,7 @@ impl Pending {
         })
     }
 
-    /// The number that the next call added will have.
+    /// Returns the slot that the next call added will have.
     pub(crate) fn next_slot(&self) -> u32 {
         self.next.wrapping_add(1)
     }
@@ -212,8 +211,8 @@ impl Pending {
         Some(waiting)
     }
 
-    /// Plans the next check of a call's thread after `pause`. It is sooner if the thread handles
-    /// signals, and later if all checks together would take too much time.
+    /// Plans the next check of a call's thread after `pause`. The check comes sooner if a signal recently
+    /// interrupted the thread, and later if all checks together would take too much time.
     pub(crate) fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
         let now = Instant::now();
         let recent = self
@@ -239,14 +238,14 @@ impl Pending {
         self.interrupted.insert(tid, now);
     }
 
-    /// Records that a file may have changed.
+    /// Records that a file may have changed, if calls wait for the file.
     pub(crate) fn mark(&mut self, file: FileId) {
         if self.by_file.contains_key(&file) && !self.changed.contains(&file) {
             self.changed.push(file);
         }
     }
 
-    /// Records that buffers may have changed.
+    /// Records that buffers may have changed, if calls wait for buffers.
     pub(crate) fn mark_buffers(&mut self) {
         self.buffers_changed = !self.on_buffers.is_empty();
     }
@@ -258,14 +257,14 @@ impl Pending {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Returns the calls on these files, the oldest first, so that they are served in order.
+    /// Returns the slots of calls on these files, the oldest first.
     pub(crate) fn slots_on(&self, files: &[FileId]) -> Vec<u32> {
         let on = files.iter().filter_map(|file| self.by_file.get(file));
         let slots: BTreeSet<u32> = on.flatten().copied().collect();
         slots.into_iter().collect()
     }
 
-    /// Returns the entries of a list whose time has come.
+    /// Returns the slots in a list whose time is `now` or earlier.
     pub(crate) fn due(list: &BTreeSet<(Instant, u32)>, now: Instant) -> Vec<u32> {
         let due = list.iter().take_while(|(at, _)| *at <= now);
         due.map(|(_, slot)| *slot).collect()

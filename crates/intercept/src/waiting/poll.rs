@@ -11,7 +11,7 @@ use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// Lists up to this length are checked descriptor by descriptor, even without kept numbers.
+/// For lists up to this length, every descriptor's file is looked up, even if no number is kept.
 pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
@@ -19,26 +19,26 @@ pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 /// The file behind one entry of the list.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A device file, held open while it is polled, even if its descriptor is closed.
+    /// A device file. The poll holds it open, even if its descriptor is closed.
     Device(
         FileId,
         #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
     ),
-    /// A buffer of the backend, held open likewise.
+    /// A buffer of the backend. The poll holds it open, too.
     Buffer(
         FdIdentity,
         #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
     ),
     /// A file that is always ready.
     Ready,
-    /// Another file, borrowed, for which only the kernel answers.
+    /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
-    /// A file of a file system, with its number. A program may serve it, so it is polled without
-    /// the lock.
+    /// A borrowed file of a file system, by descriptor. A program may serve the file system, so the file
+    /// is polled without the lock.
     Slow(i32, Arc<Borrowed>),
-    /// Another file, by its number, which the thread must lend. Otherwise it is never ready.
+    /// Another file, by descriptor. The thread must lend it; if it cannot, the entry is never ready.
     Unknown(i32),
-    /// Not an open descriptor.
+    /// A number without an open file: POLLNVAL.
     Bad,
     /// A negative number, which poll skips.
     Skip,
@@ -52,7 +52,7 @@ pub(crate) struct Entry {
     pub(crate) revents: i16,
 }
 
-/// How results are written.
+/// Where a call's results are written.
 #[derive(Debug)]
 pub(crate) enum Form {
     /// To an array of pollfd at this address.
@@ -70,12 +70,12 @@ pub(crate) struct Polling {
     pub(crate) remaining: Option<(u64, bool)>,
     /// Whether some descriptors are not in the supervisor's epoll set.
     pub(crate) needs_look: bool,
-    /// Whether a thread polls the slow files and then tries the call again.
+    /// Whether another thread polls the slow files and will then retry the call.
     pub(crate) is_asked: bool,
 }
 
 impl Polling {
-    /// Returns its device files, each once.
+    /// Returns the polled device files, each once.
     pub(crate) fn files(&self) -> Vec<FileId> {
         let files = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::Device(file, _) => Some(*file),
@@ -87,7 +87,7 @@ impl Polling {
         files
     }
 
-    /// Returns whether it contains a buffer.
+    /// Returns whether any polled file is a buffer.
     pub(crate) fn has_buffers(&self) -> bool {
         let mut sources = self.entries.iter().map(|entry| &entry.source);
         sources.any(|source| matches!(source, Source::Buffer(..)))
@@ -100,8 +100,8 @@ impl Polling {
         })
     }
 
-    /// Takes the poll results of slow files. If there are none yet, returns false, and the files
-    /// are polled without the lock before the call is tried again.
+    /// Takes the poll results of slow files. If some are missing, returns false: the files are then polled
+    /// without the lock before the call is tried again.
     pub(crate) fn take_slow(&mut self, n: &Notif) -> bool {
         let slow = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::Slow(number, file) => Some(((*number, entry.events), file)),
@@ -120,7 +120,7 @@ impl Polling {
         true
     }
 
-    /// Writes the remaining time if the call returns it.
+    /// Writes the remaining time to the program, if this kind of call returns it.
     pub(crate) fn write_remaining(&self, call: &impl Caller, deadline: Option<Instant>) {
         if let (Some((addr, micros)), Some(deadline)) = (self.remaining, deadline) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -139,20 +139,20 @@ impl Polling {
     }
 }
 
-/// How long a call waits.
+/// The time limit of a call, and its signal mask.
 pub(crate) struct Wait {
-    /// `None` to wait without a limit.
+    /// How long the call waits at most; `None` for no limit.
     pub(crate) time: Option<Duration>,
     pub(crate) remaining: Option<(u64, bool)>,
     pub(crate) mask: Option<u64>,
 }
 
-/// Who polls a device file.
+/// The party that polls a device file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asker {
-    /// A program with a call, which may start streaming.
+    /// A program's call: the device may start streaming because of it.
     Program,
-    /// The supervisor itself.
+    /// The supervisor, for a waiting call or an epoll set.
     Supervisor,
 }
 
@@ -165,8 +165,8 @@ impl Asker {
     }
 }
 
-/// Returns a device file's poll events and the matching normal-data bits. A program's poll makes
-/// the program wait if there are none.
+/// Returns a device file's poll events, with the matching normal-data bits (POLLRDNORM, POLLWRNORM). If a
+/// program polls and no event is ready, the backend records that the program waits.
 pub(crate) fn device_poll(backend: &mut dyn Backend, file: FileId, events: i16, by: Asker) -> i16 {
     let found = ready_bits(events, |events| by.ask(backend, file, events));
     if found == 0 {
@@ -175,13 +175,13 @@ pub(crate) fn device_poll(backend: &mut dyn Backend, file: FileId, events: i16, 
     found
 }
 
-/// Returns a buffer's poll events and the matching normal-data bits.
+/// Returns a buffer's poll events, with the matching normal-data bits.
 pub(crate) fn buffer_poll(backend: &mut dyn Backend, id: FdIdentity, events: i16) -> i16 {
     ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 
-/// Adds the matching normal-data bits to the result of `poll`, which gets only bits that devices
-/// know.
+/// Calls `poll` without the normal-data bits, which devices do not know, and adds the matching ones to
+/// the result.
 pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {
@@ -200,7 +200,7 @@ pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     now & (events | UNASKED)
 }
 
-/// Returns whether a list contains a file for which the kernel's answer would be wrong.
+/// Returns whether a list contains a device file or a buffer, for which the kernel would answer wrongly.
 pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
     entries
         .iter()

@@ -3,7 +3,7 @@
 use crate::waiting::poll::Entry;
 use vb3_host::{Caller, Errno};
 
-/// Maximum number of descriptors checked: NR_OPEN.
+/// Maximum number of descriptors in a set: the kernel's NR_OPEN.
 pub(crate) const MAX_SELECTED: usize = 1 << 20;
 /// Bits in a program's usual `fd_set`.
 pub(crate) const FD_SETSIZE: usize = 1024;
@@ -18,12 +18,12 @@ pub(crate) struct Sets {
     pub(crate) addrs: [u64; 3],
     pub(crate) bytes: usize,
     pub(crate) fds: Vec<usize>,
-    /// In which of the three sets each entry is.
+    /// For each entry, in which of the three sets it is.
     pub(crate) asked: Vec<[bool; 3]>,
 }
 
 impl Sets {
-    /// Writes the three sets. Returns the number of bits in them.
+    /// Writes the three result sets. Returns the number of bits set in them.
     pub(crate) fn write(&self, call: &impl Caller, entries: &[Entry]) -> Result<usize, Errno> {
         let mut count = 0;
         for (i, (&addr, bits)) in self.addrs.iter().zip([IN, OUT, PRI]).enumerate() {

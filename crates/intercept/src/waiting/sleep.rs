@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// How late the clock may be instead of being woken.
+/// Work may be this late if that saves waking the clock.
 const SLACK: Duration = Duration::from_micros(50);
 
-/// When the clock thread wakes by itself.
+/// The time at which the clock thread wakes by itself, or `None` for never.
 #[derive(Debug, Default)]
 pub(crate) struct Sleep {
     until: Option<Instant>,
 }
 
 impl Sleep {
-    /// Plans to sleep until the next event, or at most until the next regular check. Returns the
-    /// time.
+    /// Plans a sleep until `due` or `look_again`, whichever comes first. Returns this time.
     pub(crate) fn plan(
         &mut self,
         due: Option<Instant>,
@@ -23,8 +22,8 @@ impl Sleep {
         self.until
     }
 
-    /// Returns whether the clock must be woken for `due`, because it would sleep past it. True only
-    /// once.
+    /// Returns whether the clock must be woken, because it would sleep past `due`. Then counts it as woken
+    /// at `due`, so that the next call for the same time returns false.
     pub(crate) fn is_cut_short_by(&mut self, due: Instant) -> bool {
         let sooner = self.until.is_none_or(|until| due + SLACK < until);
         if sooner {

@@ -1,4 +1,4 @@
-//! read and write in all their forms. Devices have no position, so pread is the same as read.
+//! read and write in all their forms. Devices have no file position, so pread is the same as read.
 //!
 //! A large transfer runs in steps ([`CallOutcome::Part`]): a thread of the pool copies a piece from or
 //! to the program without the lock, and the device then moves it under the lock. Meanwhile the call
@@ -6,9 +6,9 @@
 
 use vb3_host::{Caller, Errno, FileId, PIECE_BYTES};
 
-/// UIO_MAXIOV.
+/// Maximum number of segments of one call (the kernel's UIO_MAXIOV).
 pub(crate) const MAX_SEGMENTS: u64 = 1024;
-/// MAX_RW_COUNT: most bytes of one call.
+/// Maximum number of bytes of one call (the kernel's MAX_RW_COUNT).
 pub(crate) const MAX_BYTES: u64 = 0x7fff_f000;
 
 /// A read or write of a device file.
@@ -18,17 +18,18 @@ pub(crate) struct Transfer {
     pub(crate) write: bool,
     pub(crate) segments: Vec<(u64, u64)>,
     pub(crate) nonblocking: bool,
-    /// The progress of a transfer in steps.
+    /// The progress, once a piece was transferred and more follow.
     pub(crate) progress: Option<Progress>,
 }
 
-/// The progress of a transfer.
+/// The position of a transfer between two pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// The current segment, and the bytes of those before it.
+    /// Index of the current segment.
     pub(crate) segment: usize,
+    /// Bytes transferred in the segments before it.
     pub(crate) done: i64,
-    /// Bytes of that segment that were transferred.
+    /// Bytes transferred in the current segment.
     pub(crate) moved: u64,
 }
 
@@ -38,8 +39,8 @@ impl Transfer {
         self.progress.is_some()
     }
 
-    /// Requests copies of the next short segments together, as much as one step transfers.
-    /// Otherwise each would be copied separately.
+    /// Requests copies of the next segments together, as many as one step transfers, so that they are not
+    /// copied one by one.
     pub(crate) fn prepare(&self, call: &impl Caller) -> Result<(), Errno> {
         let next = self.progress.unwrap_or_default().segment;
         let (mut missing, mut left) = (Ok(()), PIECE_BYTES);

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes of a node; the last one represents all that follow.
+/// Number of bytes of a node in the model. The last one represents all bytes that follow, too.
 const BYTES: usize = 12;
 
-/// A step of a test. A task is a process; tasks from 4 on share the tables of those below.
+/// A step of a test. A task is a process. Tasks from 4 on share the descriptor tables of lower tasks.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Set(Ask),
@@ -22,7 +22,7 @@ enum Step {
 struct Ask {
     node: usize,
     file: u64,
-    /// `None` for a lock of the file.
+    /// The process that locks, or `None` for a lock that the file owns.
     task: Option<u32>,
     write: bool,
     first: usize,
@@ -57,7 +57,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The owner of a locked byte: a table by its lowest task, or a file.
+/// The owner of a locked byte: a descriptor table, named by its lowest task, or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     Table(u32),
@@ -70,9 +70,9 @@ type Bytes = BTreeMap<(usize, usize, Who), bool>;
 #[derive(Debug, Default)]
 struct Model {
     bytes: Bytes,
-    /// The files that each owner has locked a node through.
+    /// The files through which each owner has locked a node.
     through: BTreeSet<(usize, Who, u64)>,
-    /// The tasks that have locked, by table.
+    /// The tasks that have locked, by the lowest task of their table.
     tasks: BTreeMap<u32, BTreeSet<u32>>,
     flocks: BTreeMap<u64, bool>,
 }
@@ -121,7 +121,7 @@ impl Model {
         is_free
     }
 
-    /// Records the owner of a call, which may lock nothing.
+    /// Records the owner of a call, even if the call locks nothing.
     fn note(&mut self, ask: &Ask) {
         self.through.insert((ask.node, ask.who(), ask.file));
         if let Some(task) = ask.task {
@@ -266,6 +266,6 @@ fn deadlock_is_found_through_other_waiters() {
     let [a, b, c, d] = [1, 2, 3, 4].map(|n| Owner::Table(TableId(n)));
     assert!(is_deadlock(a, b, &[(b, c), (c, a)]));
     assert!(!is_deadlock(a, b, &[(b, c), (c, d)]));
-    // The others wait for each other, but not for this one.
+    // The other owners wait for each other, but not for `a`.
     assert!(!is_deadlock(a, b, &[(b, c), (c, b)]));
 }

@@ -28,7 +28,7 @@ fn close_holds_for_all_threads_until_the_next_call() {
     }
     assert_eq!(table.get(10, 800), Known::Names(ID));
     table.close(10, (800, 800), None, Vec::new());
-    // The kernel may not have closed it yet, so its present file is no guide for later.
+    // The kernel may not have closed the number yet, so its present file must not be kept.
     assert_eq!(
         (table.get(10, 800), table.get(11, 800)),
         (Known::Ask, Known::Ask)
@@ -55,7 +55,7 @@ fn exec_by_a_thread_drops_all_entries() {
     assert_eq!(table.get(20, 800), Known::Names(ID));
 }
 
-/// A program without CPU time may close later than the table waits.
+/// A thread that gets no CPU may close later than after the first checks.
 #[test]
 fn close_not_made_yet_is_not_over() {
     let mut table = Table::default();
@@ -64,7 +64,7 @@ fn close_not_made_yet_is_not_over() {
     assert_eq!(over(&mut table, None), []);
     table.closing[0].since -= CHECK_DELAY;
     assert_eq!(table.over(None, |_, closed| closed.number != 700), [FILE]);
-    // Its table is no longer closing, but its entry may not be kept before its thread's next call.
+    // The close counts as made, but no entry may be kept before the thread's next call.
     assert!(table.closes().is_empty() && table.next_due().is_none());
     assert_eq!(table.get(8, 700), Known::Ask);
     // The next call of the same thread ends the close at once.
@@ -78,7 +78,7 @@ fn close_not_made_yet_is_not_over() {
 fn refused_close_is_over_in_the_end() {
     let mut table = Table::default();
     table.close(7, (700, 700), Some(7), closed());
-    // Its thread is killed meanwhile.
+    // The closing thread is killed meanwhile.
     table.ended(7);
     let mut looks = 0;
     loop {
@@ -108,7 +108,7 @@ fn file_is_gone_after_descriptors_and_mappings() {
     assert_eq!(table.find(node), Some(Target::Node(0)));
 }
 
-/// A step of a program. Threads are named by their place among the live ones.
+/// A step of a program. A thread is named by its position among the live threads.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A call on a descriptor, which asks the table.
@@ -142,7 +142,7 @@ enum Step {
         at: usize,
         fails: bool,
     },
-    /// The kernel makes the close, copy or exec of a thread, which has not made another call yet.
+    /// The kernel makes a thread's last close, copy or exec, before the thread's next call.
     Made {
         at: usize,
     },
@@ -179,7 +179,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A file by its number, and whether an exec closes it.
+/// A process's files by descriptor number, each with whether an exec closes it.
 type Files = BTreeMap<i32, (u64, bool)>;
 
 #[derive(Clone, Copy, Debug)]
@@ -232,7 +232,7 @@ impl Model {
         self.files(tid).entry(fd).or_insert(new);
     }
 
-    /// Starts a thread or process. The kernel reuses their numbers.
+    /// Starts a thread or process. Like the kernel, reuses the ids of ended ones.
     fn start(&mut self, by: u32, process: Option<u32>) -> u32 {
         let taken = |tid: &u32| {
             let mut threads = self.threads.iter();
@@ -269,7 +269,7 @@ impl Model {
                 for other in others {
                     if of(&self.threads[&other], thread.process) {
                         self.threads.remove(&other);
-                        // The supervisor does not see the end of such a process, so it continues.
+                        // The supervisor does not see the end of such a process, so the model keeps it.
                         if other != thread.process {
                             table.ended(other);
                         }

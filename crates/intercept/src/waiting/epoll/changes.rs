@@ -1,11 +1,11 @@
 //! Changes of programs' epoll sets, made without the lock of all devices.
 //!
-//! A program that waits in a set holds the set's lock while the kernel polls the set's files and
-//! while it writes events to the program's memory. Both may take long, since the program may serve
-//! the file system or the page. `epoll_ctl` and a read of the set's `fdinfo` wait for that lock. So
-//! separate threads make the changes of each set in order. A call is answered after the changes
-//! that it caused in sets of its own process. This wait is limited, since the waiting call may come
-//! from the thread that must answer the kernel's poll.
+//! During a program's epoll_wait, the kernel holds the set's lock while it polls the set's files and
+//! while it writes events to the program's memory. Both may take long, since a program may serve the
+//! file system or the page. `epoll_ctl` and a read of the set's `fdinfo` wait for that lock. So
+//! separate threads make the changes of each set in order. A call is answered after the changes that
+//! it caused in sets of its own process. This wait is limited: the caller may be the very thread that
+//! serves the file system or the page.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,9 +25,9 @@ use crate::kernel::{MayBlock, lock, may_block};
 
 /// Maximum number of threads that make changes.
 const MAX_THREADS: usize = 64;
-/// How long an answer waits for changes.
+/// Longest time for which an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
-/// Stack size of such a thread in bytes.
+/// Stack size in bytes of a thread that makes changes.
 const STACK: usize = 256 << 10;
 
 /// An entry of a set: its file, and the program's number for it.
@@ -36,7 +36,7 @@ pub(super) type Key = (Watched, i32);
 /// One change of an entry.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// The program's own `epoll_ctl`, whose result is sent back.
+    /// Makes the program's own `epoll_ctl`, and sends its result to the thread that answers the call.
     Control {
         op: Op,
         events: u32,
@@ -44,18 +44,18 @@ pub(super) enum Change {
         now: i16,
         done: SyncSender<Result<(), Errno>>,
     },
-    /// Reports these conditions for an entry in its set.
+    /// Sets the conditions that the entry reports.
     Show(i16),
-    /// Removes the entry from its set for now.
+    /// Removes the entry from its set; `Show` adds it again.
     Park,
-    /// Removes the entry for ever.
+    /// Removes the entry from its set, and forgets it.
     Forget,
-    /// Makes the thread wait for a test.
+    /// Blocks the thread until a test continues it.
     #[cfg(test)]
     Hold(std::sync::mpsc::Receiver<()>),
 }
 
-/// A program's set, as the threads see it.
+/// A program's set, with the state that only the threads change.
 #[derive(Debug)]
 pub(super) struct SetFile {
     pub(super) id: SetId,
@@ -65,7 +65,7 @@ pub(super) struct SetFile {
     entries: Mutex<HashMap<Key, Standing>>,
 }
 
-/// The object that replaces a file in a set.
+/// An entry of a set, with the object that replaces its file.
 #[derive(Debug)]
 struct Standing {
     events: u32,
@@ -74,9 +74,9 @@ struct Standing {
     which: Object,
     /// The conditions in the entry's mask.
     shown: u32,
-    /// Whether EPOLLONESHOT still permits an event.
+    /// Whether the entry can still report: false once the only event of EPOLLONESHOT was delivered.
     is_armed: bool,
-    /// Whether it is in the set.
+    /// Whether the object is in the set.
     is_in: bool,
     numbers: Arc<Numbers>,
 }
@@ -115,12 +115,12 @@ impl SetFile {
                 done,
             } => {
                 let made = self.control(may, &mut entries, key, op, (events, data), now);
-                // The program's thread waits for the result.
+                // The receiver is missing if no thread waits for the result any more.
                 done.send(made).ok();
             }
             Change::Show(now) => {
                 if let Some(entry) = entries.get_mut(&key) {
-                    // The set exists and has room for its former entry.
+                    // Ignores errors: the set exists, and had this entry before.
                     self.follow(may, entry, now).ok();
                 }
             }
@@ -175,7 +175,7 @@ impl SetFile {
                 entries.remove(&key);
                 Ok(())
             }
-            // The entry does not exist, or the kernel will say that this is not a set.
+            // The entry does not exist (ENOENT), unless the kernel finds that this is no epoll set.
             (Op::Modify | Op::Delete, None) => {
                 match may_block::epoll_ctl(may, &self.fd, op, &self.objects.ready, None) {
                     Err(e) => Err(e),
@@ -185,7 +185,7 @@ impl SetFile {
         }
     }
 
-    /// Updates the entry, unless its only event was delivered.
+    /// Sets the reported conditions, unless the only event of EPOLLONESHOT was delivered.
     fn follow(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
         if !entry.is_armed {
             return Ok(());
@@ -198,7 +198,7 @@ impl SetFile {
         self.show(may, entry, now)
     }
 
-    /// Sets the reported conditions. Adds the entry to the set if it was removed.
+    /// Sets the reported conditions, with the object for them. Adds the entry to the set if it was removed.
     fn show(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let which = Object::of(mask);
@@ -230,24 +230,24 @@ impl SetFile {
     }
 }
 
-/// Identifies the work on a set from its first change to its last.
+/// Identifies a series of changes of one set, from the first one until none is pending.
 pub(super) type WorkId = u64;
 
-/// Pending changes of one set.
+/// The pending changes of one set.
 #[derive(Debug)]
 struct Work {
     id: WorkId,
     file: Arc<SetFile>,
     changes: VecDeque<(Key, Change)>,
-    /// Whether an answer has waited too long for it.
+    /// Whether an answer has waited for these changes in vain. Later answers then do not wait.
     is_late: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Sets with pending changes, or whose changes a thread makes now.
+    /// The sets with changes that are pending or in progress.
     works: HashMap<SetId, Work>,
-    /// The sets among them that no thread has taken.
+    /// The sets in `works` that no thread has taken yet.
     ready: VecDeque<SetId>,
     threads: usize,
     idle: usize,
@@ -256,8 +256,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Adds a change. If the entry's last pending change also reports conditions, this replaces it,
-    /// so that a blocked set has at most one such change per entry.
+    /// Adds a change. A `Show` or `Park` replaces the entry's last pending change if that is one of them,
+    /// so that a blocked set's queue does not grow.
     fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let Self {
             works, ready, next, ..
@@ -281,7 +281,7 @@ impl Queue {
         work.id
     }
 
-    /// Returns whether an answer must still wait for one of these.
+    /// Returns whether an answer must still wait for one of these series.
     fn is_awaited(&self, ids: &[WorkId]) -> bool {
         let mut works = self.works.values();
         works.any(|work| !work.is_late && ids.contains(&work.id))
@@ -291,14 +291,14 @@ impl Queue {
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Signals work, or that none will follow.
+    /// Signalled when a change is added, or no more will come.
     has_work: Condvar,
-    /// Signals that the changes of a set are made.
+    /// Signalled when all changes of a set are made.
     made: Condvar,
 }
 
 impl Shared {
-    /// Makes changes until no more will come.
+    /// Runs a thread that makes changes until no more will come.
     fn work(&self) {
         let may = MayBlock::of_this_thread();
         let mut queue = lock(&self.queue);
@@ -344,14 +344,14 @@ impl Drop for Changes {
 }
 
 impl Changes {
-    /// Adds a change, which a thread makes.
+    /// Adds a change, and starts a thread for it if none is idle. Returns the change's series.
     pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let mut queue = lock(&self.0.queue);
         let id = queue.add(file, key, change);
         if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
             let shared = Arc::clone(&self.0);
             let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
-            // If the system refuses a thread, the existing ones make the change.
+            // If the system refuses a thread, the existing threads make the change.
             queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
         }
         drop(queue);
@@ -359,7 +359,7 @@ impl Changes {
         id
     }
 
-    /// Keeps only the work that an answer must still wait for.
+    /// Keeps only the series that an answer must still wait for.
     pub(super) fn keep_awaited(&self, works: &mut Vec<(u32, WorkId)>) {
         if !works.is_empty() {
             let queue = lock(&self.0.queue);
@@ -367,7 +367,7 @@ impl Changes {
         }
     }
 
-    /// Returns a waiter for this work.
+    /// Returns a waiter for these series.
     pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
         Changed(Some((Arc::clone(&self.0), works)))
     }
@@ -378,7 +378,7 @@ impl Changes {
 pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
 
 impl Changed {
-    /// Returns whether some of them are pending.
+    /// Returns whether an answer must still wait for some of these changes.
     pub(crate) fn is_awaited(&self) -> bool {
         let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
             let queue = lock(&shared.queue);
@@ -387,7 +387,7 @@ impl Changed {
         self.0.as_ref().is_some_and(is_awaited)
     }
 
-    /// Waits until they are made, or gives up if a program holds a set's lock for long.
+    /// Waits until these changes are made, but at most 200 ms, since a program may hold a set's lock.
     pub(crate) fn wait(self, _: &MayBlock) {
         let Some((shared, ids)) = self.0 else { return };
         let until = Instant::now() + CHANGE_TIMEOUT;
@@ -457,7 +457,7 @@ mod tests {
         let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN));
         changes.waiter(vec![shown]).wait(&may);
         assert!(is_ready(&free));
-        // An answer waits for the blocked set once, for a limited time.
+        // The first answer waits for the blocked set until the timeout. Later answers do not wait.
         changes.waiter(vec![late]).wait(&may);
         assert!(!changes.waiter(vec![late]).is_awaited());
         changes.add(&held, FILE, Change::Show(libc::POLLIN));

@@ -1,8 +1,8 @@
 //! The kernel's list of a set's entries, in the `fdinfo` file of its descriptor.
 //!
-//! Each line has the number that an entry was added with, and its file's inode. The supervisor's
-//! files in programs' sets have unique numbers. The list therefore identifies the set behind a descriptor
-//! without kcmp, and shows whether an entry is disarmed.
+//! Each line has the descriptor number with which an entry was added, and the inode of the entry's file.
+//! The supervisor adds its substitute objects under unique numbers. The list therefore identifies the set
+//! behind a descriptor without kcmp, and shows whether an entry is disarmed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::{ERR, SetId};
 use crate::kernel::{MayBlock, lock, may_block, raw};
 
-/// The supervisor's files in programs' sets, by their numbers.
+/// The set that contains each substitute object, by the object's descriptor number.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<HashMap<i32, SetId>>);
 
@@ -33,7 +33,7 @@ struct Told {
     inode: u64,
 }
 
-/// Parses a line of the list.
+/// Parses a line of the list. Returns `None` for a line that describes no entry.
 fn told(line: &str) -> Option<Told> {
     let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -47,16 +47,16 @@ fn told(line: &str) -> Option<Told> {
     })
 }
 
-/// The supervisor's files in programs' sets.
+/// The numbers and inodes that identify the substitute objects in programs' sets.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectsInSets {
     pub(super) numbers: Arc<Numbers>,
-    /// The inodes of the objects' files.
+    /// The inodes of the three kinds of objects.
     pub(super) inodes: [u64; 3],
 }
 
 impl ObjectsInSets {
-    /// Returns the known set behind a process's descriptor.
+    /// Returns the set behind a process's descriptor, if it contains one of the objects.
     pub(crate) fn set_of(&self, may: &MayBlock, pid: u32, fd: i32) -> Option<SetId> {
         may_block::find_in_fdinfo(may, pid, fd, |line| self.set_in(line))
     }
@@ -73,12 +73,12 @@ pub(super) fn is_disarmed(may: &MayBlock, set: &OwnedFd, object: &OwnedFd) -> bo
     let Ok(stat) = raw::fstat(object.as_fd()) else {
         return false;
     };
-    // The program's entries may have the same number, but other files.
+    // The program's own entries may have the same number, but have another inode.
     let is_it = |told: &Told| (told.number, told.inode) == (object.as_raw_fd(), stat.st_ino);
     let entry = may_block::find_in_fdinfo(may, std::process::id(), set.as_raw_fd(), |line| {
         told(line).filter(is_it)
     });
-    // An armed entry always has EPOLLERR and EPOLLHUP.
+    // The kernel adds EPOLLERR and EPOLLHUP to the mask of each entry, and clears them to disarm it.
     entry.is_some_and(|entry| entry.events & ERR == 0)
 }
 
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(set(head), None);
         }
         assert_eq!(set(&line(8, "2af")), Some(SetId(2)));
-        // A program's file with the same number.
+        // An entry of the program's own, with the same number but another inode.
         assert_eq!(set(&line(8, "2b0")), None);
         assert_eq!(set(&line(7, "11")), Some(SetId(1)));
         assert_eq!(set(&line(9, "2af")), None);

@@ -10,8 +10,7 @@ use vb3_host::Errno;
 use super::{ERR, HUP};
 use crate::kernel::raw;
 
-/// Files that always poll as readable, writable, urgent and in error, as long as no process reads
-/// them.
+/// Files that poll as readable, writable, urgent and in error, unless read through the same open file.
 const IN_ERROR: [&CStr; 3] = [
     c"/sys/kernel/uevent_seqnum",
     c"/sys/devices/system/cpu/online",
@@ -21,17 +20,17 @@ const IN_ERROR: [&CStr; 3] = [
 /// The objects that the kernel watches instead of devices.
 #[derive(Debug)]
 pub(super) struct Objects {
-    /// Always readable, writable and urgent.
+    /// A socket that is always readable and writable and has urgent data.
     pub(super) ready: OwnedFd,
     /// The socket's other end, which has sent the urgent byte.
     _peer: OwnedFd,
-    /// As `ready`, and in error. Without such a file, only writable and in error.
+    /// A file of `IN_ERROR`, or without these a pipe that is only writable and in error.
     error: OwnedFd,
-    /// As `ready`, in error and hung up.
+    /// A socket that meets the same conditions as `ready`, and is in error and hung up.
     hung_up: OwnedFd,
 }
 
-/// Which object replaces a device.
+/// The kind of object that replaces a device at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     Ready,
@@ -40,7 +39,7 @@ pub(super) enum Object {
 }
 
 impl Object {
-    /// Returns the object for these conditions.
+    /// Returns the kind of object that can report these conditions.
     pub(super) const fn of(mask: u32) -> Self {
         if mask & HUP != 0 {
             Self::HungUp
@@ -59,15 +58,14 @@ fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ready, peer))
 }
 
-/// Sends one byte.
+/// Sends one byte with these flags.
 fn send(socket: &OwnedFd, flags: SendFlags) -> Result<(), Errno> {
     let flags = flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let sent = rustix::net::send(socket, b"!", flags);
     sent.map(drop).map_err(raw::err)
 }
 
-/// Makes a socket that is hung up and in error: its other end was closed before it had read
-/// everything.
+/// Makes a socket that is hung up and in error: its other end was closed with unread data.
 ///
 /// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
 fn reset_socket() -> Result<OwnedFd, Errno> {
@@ -102,7 +100,7 @@ impl Objects {
         all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
     }
 
-    /// Returns a new descriptor of an object for one entry.
+    /// Returns a new descriptor of an object, whose number identifies one entry.
     pub(super) fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
         let of = match object {
             Object::Ready => &self.ready,
@@ -114,7 +112,7 @@ impl Objects {
     }
 }
 
-/// Makes the writing end of a pipe without a reader.
+/// Returns the writing end of a pipe whose reading end is closed: it polls as writable and in error.
 fn broken_pipe() -> Result<OwnedFd, Errno> {
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
     let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;

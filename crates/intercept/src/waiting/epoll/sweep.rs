@@ -1,7 +1,7 @@
-//! Drops sets that no program holds any more.
+//! Drops epoll sets that no program holds any more.
 //!
-//! The kernel does not report their end. A separate thread checks the descriptors of all programs
-//! without the lock, which takes tens of milliseconds with thousands of sets.
+//! The kernel does not report when a program closes its set. A separate thread searches the descriptors
+//! of all programs without the lock, which takes tens of milliseconds with thousands of sets.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -11,18 +11,17 @@ use super::{Epolls, ObjectsInSets, SetFile, SetId};
 use crate::descriptors::holders;
 use crate::kernel::MayBlock;
 
-/// How many sets must be known before the first check.
+/// Number of known sets from which the first search is due.
 const FROM: usize = 64;
-/// Factor by which the sets may grow while the thread checks.
+/// If there are this many times as many sets as make a search due, callers search themselves.
 const LATE_FACTOR: usize = 4;
 
-/// The sets to check, as of some time.
+/// The sets to search for, and the state when the search began.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     sets: Vec<(SetId, Arc<SetFile>)>,
-    /// The objects in the sets.
     objects: ObjectsInSets,
-    /// The count of changes at that time.
+    /// The number of `epoll_ctl` calls before the search.
     changes: u64,
 }
 
@@ -34,7 +33,7 @@ pub(crate) struct Swept {
 }
 
 impl Sweep {
-    /// Finds out which sets no program holds.
+    /// Searches the descriptors of all programs, and returns the sets that no program holds.
     pub(crate) fn look(self, may: &MayBlock) -> Swept {
         let sets = self.sets.iter().map(|(id, set)| (id, set.fd.as_fd()));
         let objects = &self.objects;
@@ -48,17 +47,17 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Returns whether there are `times` as many sets as the last check left.
+    /// Returns whether there are `times` as many sets as make a search due.
     fn is_sweep_due(&self, times: usize) -> bool {
         self.sets.len() >= self.sweep_at.max(FROM) * times
     }
 
-    /// Returns whether a thread should check for abandoned sets.
+    /// Returns whether a search is due and no thread searches.
     pub(crate) fn wants_sweep(&self) -> bool {
         !self.is_swept && self.is_sweep_due(1)
     }
 
-    /// Returns the sets to check if it is time.
+    /// Begins a search in a thread if one is due. The caller must start the thread.
     pub(crate) fn begin_sweep(&mut self) -> Option<Sweep> {
         if !self.wants_sweep() {
             return None;
@@ -67,7 +66,7 @@ impl Epolls {
         Some(self.sweep())
     }
 
-    /// Records that no thread can check now.
+    /// Records that no thread could be started for the search. Delays the next search.
     pub(crate) fn give_up_sweep(&mut self) {
         self.is_swept = false;
         self.sweep_at = self.sets.len() * 2;
@@ -82,7 +81,7 @@ impl Epolls {
         }
     }
 
-    /// Drops the sets that were found abandoned and have not been used since.
+    /// Ends a search: drops the sets that no program holds, unless used since the search began.
     pub(crate) fn end_sweep(&mut self, swept: Swept) {
         let Swept { mut gone, changes } = swept;
         gone.retain(|id| self.sets.get(id).is_some_and(|set| set.used <= changes));
@@ -96,7 +95,7 @@ impl Epolls {
         self.is_swept = false;
     }
 
-    /// Returns the sets for the caller to check itself, if they grow faster than the thread checks.
+    /// Returns a search for the caller to make, if sets appear faster than the thread searches.
     pub(crate) fn begin_late_sweep(&self) -> Option<Sweep> {
         self.is_sweep_due(LATE_FACTOR).then(|| self.sweep())
     }
