@@ -1,4 +1,4 @@
-//! The devices' side.
+//! The interface of a host of devices, and the results of calls on device files.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -10,29 +10,29 @@ use crate::{CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Ta
 const POLL_IN: i16 = 1;
 const POLL_OUT: i16 = 4;
 
-/// The result of a call.
+/// The result of a call on a device file or buffer.
 #[derive(Debug)]
 pub enum CallOutcome {
-    /// Return this value (not negative).
+    /// The call returns this value, which is not negative.
     Done(i64),
-    /// Fail.
+    /// The call fails with this errno.
     Fail(Errno),
-    /// The call must wait. The front end makes it again after [`Backend::tick`] or another call, until
-    /// it has another result, the file is closed, or a signal ends it.
+    /// The call must wait. The front end repeats the call after [`Backend::tick`] or another call, until
+    /// the result is another one, the file is closed, or a signal ends the wait.
     Wait,
     /// A read() or write() has moved this many bytes (not 0), and more remain.
     ///
-    /// The front end lets other calls run, then continues with [`Backend::resume`]. The call's value is
-    /// the sum. If it stops instead, it calls [`Backend::abandon`], and none of the bytes count. Until
-    /// then, other reads and writes of the same file return [`Wait`](Self::Wait).
+    /// The front end lets other calls run, then continues with [`Backend::resume`]. The program gets the
+    /// sum of all pieces. If the front end does not continue, it calls [`Backend::abandon`], and none of
+    /// the bytes count. Until either end, other reads and writes of the file return [`Wait`](Self::Wait).
     Part(i64),
 }
 
-/// Bytes that one call of a [`Backend`] copies at most, roughly. A longer copy would delay other calls.
-/// A frame of 640x480 in 4:2:2 fits.
+/// Approximate maximum number of bytes that one call of a [`Backend`] copies. A longer copy would delay
+/// other calls. A frame of 640x480 in 4:2:2 is smaller.
 pub const PIECE_BYTES: u64 = 640 << 10;
 
-/// A call that returns 0 if it does not fail.
+/// Converts the result of a call that returns 0 on success.
 impl From<Result<(), Errno>> for CallOutcome {
     fn from(done: Result<(), Errno>) -> Self {
         match done {
@@ -45,9 +45,9 @@ impl From<Result<(), Errno>> for CallOutcome {
 /// The arguments of an mmap of a device file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mmap {
-    /// Byte offset.
+    /// Offset in bytes, which names a buffer of the device file.
     pub offset: u64,
-    /// Length in bytes, as asked.
+    /// Length in bytes, as the program requests it.
     pub len: u64,
     /// PROT_* bits.
     pub prot: i32,
@@ -55,49 +55,49 @@ pub struct Mmap {
     pub flags: i32,
 }
 
-/// The memory to map: a memfd.
+/// The memory that a program maps through a device file.
 #[derive(Debug)]
 pub struct Map {
     /// A memfd. The program maps a new open file description of it, with the access mode of its device
     /// descriptor.
     pub fd: OwnedFd,
-    /// Offset in it, page-aligned.
+    /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
-    /// [`Backend::tag_ended`] reports it when the mapping and all parts and copies of it (fork, mremap) have
-    /// ended, also if the kernel refused the mapping.
+    /// Tag that [`Backend::tag_ended`] gets when the mapping and all its parts and copies (fork, mremap) have
+    /// ended, or if the kernel refused the mapping.
     pub tag: Tag,
 }
 
-/// A host of devices.
+/// A host of devices, to which a front end passes programs' calls.
 ///
-/// Calls come one at a time, from any thread. A call must not block, since it would delay all others. A
-/// call that has to wait returns [`CallOutcome::Wait`].
+/// The front end calls methods one at a time, from any thread. A method must not block, since it would
+/// delay all other calls. If a program's call has to wait, the method returns [`CallOutcome::Wait`].
 pub trait Backend: Send {
-    /// Returns all nodes, including those that may appear later. Called once, at the start. All are
-    /// present until [`take_hotplug`](Self::take_hotplug) reports otherwise.
+    /// Returns all nodes, including nodes that may appear later. Called once, at the start. All nodes count
+    /// as present until [`take_hotplug`](Self::take_hotplug) reports otherwise.
     fn nodes(&self) -> Vec<Node>;
 
-    /// Opens a node. `flags` are open's O_* bits. The front end makes the descriptor.
+    /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
     ///
     /// # Errors
     /// ENODEV, EBUSY, EMFILE.
     fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
 
-    /// Releases a file: its last descriptor and mapping have ended (also after SIGKILL).
+    /// Releases a file whose last descriptor and mapping have ended (also after SIGKILL).
     ///
-    /// [`tag_ended`](Self::tag_ended) has reported mappings of the file before. Called once for every successful
-    /// [`open`](Self::open) and [`Caller::install_file`].
+    /// [`tag_ended`](Self::tag_ended) was called for the file's mappings before. Called once for every
+    /// successful [`open`](Self::open) and [`Caller::install_file`].
     fn release(&mut self, file: FileId);
 
-    /// Reports the end of a mapping or descriptor that a program got under `tag` ([`Map`],
+    /// Notifies the backend that a mapping or descriptor with this `tag` has ended ([`Map`],
     /// [`Caller::install`]).
     fn tag_ended(&mut self, tag: Tag);
 
     /// ioctl on a device file, of V4L2 or of media devices.
     ///
     /// After [`Wait`](CallOutcome::Wait) on an O_NONBLOCK file, the front end repeats the call at once with
-    /// `nonblocking`; it must then not wait. On other files, it repeats the call, with the same
-    /// [`Caller::call`], when the file may be ready.
+    /// `nonblocking`; the result must then not be `Wait`. On other files, the front end repeats the call
+    /// when the file may be ready, with the same [`Caller::call`].
     fn ioctl(
         &mut self,
         file: FileId,
@@ -107,32 +107,32 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// Returns whether closes and unmaps by other calls can change the result of this ioctl. The front
-    /// end then collects them before the call, else soon after.
+    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end
+    /// reports their ends before the call, otherwise soon after.
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
         let _ = (file, request);
         true
     }
 
-    /// Cancels a waiting or unfinished call (signal; its thread or file has ended).
+    /// Cancels a waiting or unfinished call, because of a signal or the end of its thread or file.
     fn abandon(&mut self, file: FileId, call: CallId);
 
     /// mmap of a device file.
     ///
     /// # Errors
-    /// EINVAL and the device's errors.
+    /// EINVAL, and further errors of the device.
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
 
     /// poll by a program. Returns which of POLLIN, POLLPRI, POLLOUT, POLLERR and POLLHUP hold now, for
     /// a caller interested in `events`. POLLERR and POLLHUP are reported without being requested.
     fn poll(&mut self, file: FileId, events: i16) -> i16;
 
-    /// Returns what [`poll`](Self::poll) would, without its side effects: it does not start read()
-    /// streaming on a file without buffers. The front end calls it for itself.
+    /// Returns the same as [`poll`](Self::poll), without side effects: does not start read() streaming on
+    /// a file without buffers. For the front end's own checks.
     fn peek(&mut self, file: FileId, events: i16) -> i16;
 
-    /// A caller waits for `events` after [`poll`](Self::poll) or [`peek`](Self::peek) reported none of
-    /// them.
+    /// Notifies the backend that a program waits for `events`, after [`poll`](Self::poll) or
+    /// [`peek`](Self::peek) returned none of them.
     fn poll_waits(&mut self, file: FileId, events: i16) {
         let _ = (file, events);
     }
@@ -157,10 +157,9 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// Continues the read() or write() (same [`Caller::call`]) that returned [`CallOutcome::Part`], at
-    /// `addr`.
+    /// Continues a read() or write() that returned [`CallOutcome::Part`], at memory address `addr`.
     ///
-    /// An error ends the call, except [`Errno::NOT_GATHERED`].
+    /// The [`Caller::call`] is the same. An error other than [`Errno::NOT_GATHERED`] ends the call.
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
         let _ = (file, addr, caller);
         CallOutcome::Fail(Errno::EINVAL)
@@ -178,15 +177,15 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// poll on an exported buffer. Returns which of POLLIN (no writer) and POLLOUT (no user) hold now,
-    /// among `events`.
+    /// poll on an exported buffer. Returns those of `events` that hold now: POLLIN if no device writes the
+    /// buffer, POLLOUT if no device uses it.
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
         let _ = id;
         events & (POLL_IN | POLL_OUT)
     }
 
-    /// Returns whether waiting calls and polls on exported buffers may now have another result. Clears
-    /// the flag.
+    /// Returns whether waiting calls and polls on exported buffers may have another result than at the last
+    /// call of this method.
     fn take_buffers_changed(&mut self) -> bool {
         false
     }
@@ -194,8 +193,8 @@ pub trait Backend: Send {
     /// Returns the size of an exported buffer in bytes.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Process `pid` is about to map an exported buffer by its own descriptor. The mapping counts as a
-    /// use of that descriptor: [`tag_ended`](Self::tag_ended) waits for its end.
+    /// Notifies the backend that process `pid` is about to map an exported buffer by the buffer's own
+    /// descriptor. [`tag_ended`](Self::tag_ended) for the descriptor comes after the mapping's end, too.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.
@@ -206,14 +205,14 @@ pub trait Backend: Send {
 
     /// Returns whether a file is another driver's buffer that the backend holds.
     ///
-    /// Its own driver answers every call on it. The front end calls
-    /// [`foreign_ioctl`](Self::foreign_ioctl) or [`buffer_mapped`](Self::buffer_mapped) first.
+    /// That driver answers every call on the buffer. Before an ioctl or mmap, the front end calls
+    /// [`foreign_ioctl`](Self::foreign_ioctl) or [`buffer_mapped`](Self::buffer_mapped).
     fn is_foreign(&self, id: FdIdentity) -> bool {
         let _ = id;
         false
     }
 
-    /// A program is about to make a dma-buf ioctl on another driver's buffer.
+    /// Notifies the backend that a program is about to make a dma-buf ioctl on another driver's buffer.
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
         let _ = (id, request, arg, caller);
     }
@@ -225,8 +224,8 @@ pub trait Backend: Send {
     /// `subsystem` of the node, and its device, unless they are in the list.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
-    /// Returns the symbolic links among a node's generated files: absolute path and target, such as
-    /// `/dev/v4l/by-path/…` and the node. Called when [`files`](Self::files) is.
+    /// Returns a node's symbolic links, each by its absolute path and its target, such as
+    /// `/dev/v4l/by-path/…` and the node's path. Called together with [`files`](Self::files).
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
@@ -238,31 +237,31 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Programs now see the changes that [`take_hotplug`](Self::take_hotplug) returned.
+    /// Notifies the backend that programs see the changes of [`take_hotplug`](Self::take_hotplug).
     fn hotplug_shown(&mut self) {}
 
-    /// Returns files whose memory has been revoked, each once. Programs must get SIGBUS in existing
-    /// mappings of them. The backend itself refuses later mappings.
+    /// Returns files whose memory has been revoked, each once. The front end must make existing mappings of
+    /// them raise SIGBUS. The backend itself refuses later mappings.
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
         Vec::new()
     }
 
-    /// Mappings of the files that [`take_revoked`](Self::take_revoked) returned now fault. A program
-    /// waiting in a call faults after the call. Programs that cannot be stopped do not fault.
+    /// Notifies the backend that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. In
+    /// a program that waits in a call, they fault after the call; in one that cannot be stopped, never.
     fn revoked_shown(&mut self) {}
 
-    /// Returns whether an ioctl allocates memory that other users may just have released. The front end
-    /// must then collect all releases before the call, at any cost.
+    /// Returns whether an ioctl allocates memory, which other programs may just have released. If so, the
+    /// front end must report all earlier ends of files and mappings before the call, at any cost.
     fn takes_memory(&self, request: u32) -> bool {
         let _ = request;
         false
     }
 
-    /// Returns the time until the next [`tick`](Self::tick); `None` for never. Called often.
+    /// Returns the time until the next [`tick`](Self::tick), or `None` if none is needed. Called often.
     fn next_tick(&self) -> Option<Duration>;
 
-    /// Returns whether a tick must run before the next call. Work that a tick has begun and later ticks
-    /// continue does not count: calls run in between.
+    /// Returns whether a tick must run before the next call. False if the tick would only continue work that
+    /// an earlier tick has begun: calls may run in between.
     fn is_due(&self) -> bool {
         self.next_tick().is_some_and(|due| due.is_zero())
     }
@@ -270,13 +269,13 @@ pub trait Backend: Send {
     /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 
-    /// Returns descriptors that need a [`tick`](Self::tick) when readable (frames from a decoder).
+    /// Returns descriptors that need a [`tick`](Self::tick) when they are readable (frames from a decoder).
     ///
-    /// Called at the start and after every open, release and tick. If a number now belongs to another
-    /// file, the front end must register it again.
+    /// Called at the start and after every open, release and tick. If a descriptor's number now belongs to
+    /// another file, the front end must register the number again.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Returns whether the backend started this child process and waits for it itself. A front end that
+    /// Returns whether this child process is the backend's own, which the backend reaps. A front end that
     /// adopts programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {
         let _ = pid;

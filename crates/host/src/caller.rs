@@ -1,4 +1,4 @@
-//! The program's side during one call.
+//! Access to the calling program: its memory and its descriptors.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -20,7 +20,7 @@ pub enum Access {
 pub trait Caller {
     /// Returns the process (thread group) id, in the supervisor's pid namespace.
     fn pid(&self) -> u32;
-    /// Returns the thread's id, in the same namespace.
+    /// Returns the thread's id, in the supervisor's pid namespace.
     fn tid(&self) -> u32 {
         self.pid()
     }
@@ -29,13 +29,13 @@ pub trait Caller {
     /// Copies from the program's memory.
     ///
     /// # Errors
-    /// EFAULT unless all of it is readable.
+    /// EFAULT unless all of the range is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
-    /// Announces [`read`](Self::read)s within `len_bytes` from `addr`. A front end that must not wait
-    /// for the program during a call gathers all these bytes before it repeats the call.
+    /// Announces [`read`](Self::read)s within `len_bytes` from `addr`. If the front end must not wait for
+    /// the program during a call, it gathers all these bytes and then repeats the call.
     ///
     /// # Errors
-    /// [`Errno::NOT_GATHERED`]: end the call without changes; the front end repeats it.
+    /// [`Errno::NOT_GATHERED`]: the backend must end the call without changes; the front end repeats it.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         let _ = (addr, len_bytes);
         Ok(())
@@ -43,43 +43,43 @@ pub trait Caller {
     /// Copies to the program's memory.
     ///
     /// # Errors
-    /// EFAULT unless all of it is writable.
+    /// EFAULT unless all of the range is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
     /// Returns the identity of the file behind a descriptor of the program.
     ///
     /// # Errors
     /// EBADF.
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno>;
-    /// Returns the supervisor's own descriptor for a file that the program has open.
+    /// Returns a duplicate of the program's descriptor `fd`.
     ///
     /// # Errors
-    /// EBADF; EPERM if the kernel refuses.
+    /// EBADF; EPERM if the kernel refuses to duplicate it.
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let _ = fd;
         Err(Errno::EPERM)
     }
 
-    /// Installs a descriptor in the program and returns its number. This must be the last step of a
-    /// call that can fail.
+    /// Installs a descriptor in the program and returns its number. No later step of the program's call
+    /// may fail.
     ///
-    /// The program gets a new open file description of the memfd `fd`, with `fd`'s access mode. When
-    /// its last descriptor and mapping have ended in all processes, the front end calls
-    /// [`Backend::tag_ended`](crate::Backend::tag_ended) with `tag`. A failed call leaves nothing behind and
-    /// reports nothing. A descriptor that is not a memfd is installed unchanged, and its end is not
-    /// reported.
+    /// The program gets a new open file description of the memfd `fd`, with `fd`'s access mode. When the
+    /// last descriptor and mapping of this description have ended in all processes, the front end calls
+    /// [`Backend::tag_ended`](crate::Backend::tag_ended) with `tag`. On an error, nothing is installed and
+    /// no end is reported. A descriptor that is not a memfd is installed unchanged, without a report of
+    /// its end.
     ///
     /// # Errors
-    /// EMFILE when the program's table is full.
+    /// EMFILE if the program's descriptor table is full.
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
     /// Installs a descriptor of a backend file that was not opened by a path.
     ///
-    /// `file` names it from then on: calls on it reach the backend like those on device files, and its
-    /// end is reported by [`Backend::release`](crate::Backend::release). Returns its number and the
-    /// identity that [`identify`](Self::identify) will give. This must be the last step of a call that
-    /// can fail.
+    /// Calls on the descriptor reach the backend as calls on `file`, like those on a device file. The front
+    /// end calls [`Backend::release`](crate::Backend::release) when the file ends. Returns the number and
+    /// the identity that [`identify`](Self::identify) will return. No later step of the program's call may
+    /// fail.
     ///
     /// # Errors
-    /// EMFILE; ENOSYS if the front end has no such files. A failed call leaves nothing behind.
+    /// EMFILE; ENOSYS if the front end does not support such files. On an error, nothing is installed.
     fn install_file(
         &self,
         file: FileId,
@@ -89,29 +89,29 @@ pub trait Caller {
         let _ = (file, name, cloexec);
         Err(Errno::ENOSYS)
     }
-    /// Returns a handle to the program's memory that outlives the call (user pointers).
+    /// Returns a handle to the program's memory that is valid after the call, for user pointers.
     ///
     /// # Errors
-    /// EFAULT when the program's memory is unreachable.
+    /// EFAULT if the front end cannot access the program's memory.
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
     /// Returns a handle to the program's memory, for a device that will use `len_bytes` from `addr`.
     ///
-    /// The front end makes [`pin`](ProcessMemory::pin) work where it can, and makes the pages present.
-    /// So a device's access does not wait for page faults that a program resolves.
+    /// The front end prepares for [`pin`](ProcessMemory::pin) if it can, and makes the pages present. So
+    /// a device's access does not wait for a page fault that a program resolves.
     ///
     /// # Errors
-    /// As [`memory`](Self::memory). [`Errno::NOT_GATHERED`]: end the call without changes; the front
-    /// end repeats it.
+    /// The errors of [`memory`](Self::memory). [`Errno::NOT_GATHERED`]: the backend must end the call
+    /// without changes; the front end repeats it.
     fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
         let _ = (addr, len_bytes);
         self.memory()
     }
 }
 
-/// The memory of a process, while it runs the same program.
+/// The memory of a process, as long as the process runs the same program.
 ///
 /// The handle is bound to the address space. After an exec or the end of the process, reads and writes
-/// fail, even if another process has got its number.
+/// fail, even if a new process has got its process id.
 pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// Returns the process's id.
     fn pid(&self) -> u32;
@@ -120,24 +120,24 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// # Errors
     /// EFAULT unless all of it is mapped and the program is still the same.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
-    /// Copies to the program's memory at `addr`, even if it is read-only.
+    /// Copies to the program's memory at `addr`, even if the memory is read-only.
     ///
-    /// [`probe`](Self::probe) with [`Access::Write`] checks permission beforehand, as for memory that a
-    /// device has pinned.
+    /// The caller checks permission beforehand, by [`probe`](Self::probe) with [`Access::Write`]. A kernel,
+    /// too, checks permission only when a device pins memory.
     ///
     /// # Errors
     /// EFAULT unless all of it is mapped and the program is still the same.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
-    /// Returns how many bytes from `addr` on, at most `len`, are ordinary memory mapped with the needed
-    /// permission.
+    /// Returns how many bytes from `addr` on, at most `len`, are ordinary memory with permission for
+    /// `access`.
     ///
-    /// Memory of a device (a buffer mapped from a device file or from an exported buffer) ends the
-    /// range, since a device cannot pin it. A process that has ended has no memory.
+    /// Memory of a device (mapped from a device file or an exported buffer) does not count, since a device
+    /// cannot pin it. Returns 0 for a process that has ended.
     ///
     /// # Errors
-    /// EFAULT when the list of the process's mappings cannot be read.
+    /// EFAULT if the list of the process's mappings cannot be read.
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno>;
-    /// Returns the file that all `len` bytes from `addr` map; `None` for several files or other memory.
+    /// Returns the file that all `len` bytes from `addr` map. `None` if they map several files or none.
     fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
         let _ = (addr, len);
         None
@@ -146,9 +146,8 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn maps_file(&self, id: FdIdentity) -> bool;
     /// Pins `len` bytes at `addr` while the returned value lives.
     ///
-    /// The returned value reaches these bytes by their current addresses, even after the program moves
-    /// them. Accesses fail once the program unmaps them, even if it maps other memory there. `None` if
-    /// memory can be reached by address only.
+    /// The returned value accesses these bytes even after the program moves them (mremap). Reads of unmapped
+    /// bytes fail, even if the program maps other memory there. `None` if moves and unmaps cannot be tracked.
     fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
         let _ = (addr, len);
         None

@@ -31,7 +31,7 @@ impl Errno {
     pub const EBADFD: Self = Self(77);
     /// A value of the program that the front end has not gathered yet; not a Linux errno.
     ///
-    /// The [`Caller`](crate::Caller) returns it. The call then fails with any errno and changes
-    /// nothing, and the front end repeats it once it has the value.
+    /// If a [`Caller`](crate::Caller) method returns it, the backend must fail the program's call with any
+    /// errno and change nothing. The front end repeats the call once it has the value.
     pub const NOT_GATHERED: Self = Self(4095);
 }

@@ -1,11 +1,11 @@
 //! The interface between devices and the programs that use them.
 //!
 //! A [`Backend`] hosts devices and answers calls on their files. A front end passes programs' calls to
-//! it, and implements [`Caller`], through which the backend reaches the program during one call.
+//! the backend, and implements [`Caller`], through which the backend reaches the calling program.
 //! `intercept` is a front end that intercepts system calls of unmodified programs. Backend and front end
 //! know each other only through this crate.
 //!
-//! Numbers are Linux's: `errno` values, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
+//! All numbers have Linux's values: errno, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
 
 #![forbid(unsafe_code)]
 

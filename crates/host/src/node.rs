@@ -7,7 +7,7 @@ use crate::NodeId;
 /// The major number of video devices.
 const VIDEO_MAJOR: u32 = 81;
 
-/// The kind of a node, which decides its place in /sys and its major number.
+/// The kind of a node. It decides the node's place in /sys and the major number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeKind {
     /// `/dev/videoN`, in the class video4linux; the major is 81.
@@ -28,14 +28,14 @@ pub enum NodeKind {
     File,
 }
 
-/// A device in /sys that nodes lie below.
+/// A device in /sys with nodes below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusDevice {
-    /// Its directory, e.g. `/sys/devices/platform/vb3-000`.
+    /// The device's directory, such as `/sys/devices/platform/vb3-000`.
     pub path: String,
-    /// Its bus, e.g. `platform`.
+    /// Name of the bus that the device is on, such as `platform`.
     pub bus: &'static str,
-    /// Whether it stays when its nodes disappear, like a USB controller without cameras.
+    /// Whether the device stays when its nodes disappear, as a USB controller does without cameras.
     pub stays: bool,
 }
 
@@ -50,35 +50,35 @@ impl BusDevice {
         }
     }
 
-    /// Returns its name on its bus.
+    /// Returns the device's name on its bus: the last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 }
 
-/// A node the backend offers.
+/// A node that the backend offers, present or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its id.
+    /// Id by which the backend's methods name the node.
     pub id: NodeId,
-    /// Its kind.
+    /// Kind, which includes a major number if it is not fixed.
     pub kind: NodeKind,
-    /// Absolute path, e.g. `/dev/video0`.
+    /// Absolute path, such as `/dev/video0`.
     pub path: PathBuf,
     /// Minor number.
     pub minor: u32,
-    /// The devices above it in /sys, the outermost first. The last one is its own, which connects a
-    /// video node with its media node. A media node without devices has no entry in /sys.
+    /// The devices above the node in /sys, the outermost first. The last one is the node's own device. A
+    /// video node and its media node share it. A media node without devices has no entry in /sys.
     pub devices: Vec<BusDevice>,
 }
 
-/// A node has appeared or disappeared.
+/// The appearance or disappearance of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hotplug {
-    /// The node.
+    /// Id of the node that has changed.
     pub node: NodeId,
-    /// Whether it is present now.
+    /// Whether the node is present after the change.
     pub present: bool,
 }
 
@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// Returns its major number.
+    /// Returns the node's major number, 0 for a regular file.
     #[must_use]
     pub const fn major(&self) -> u32 {
         match self.kind {

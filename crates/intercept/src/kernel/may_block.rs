@@ -48,7 +48,7 @@ use crate::kernel::raw;
 use crate::kernel::reaper::{Locked, Reaper};
 
 thread_local! {
-    /// Whether the thread's token is in use.
+    /// Whether the thread's token was taken and not returned.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -63,7 +63,7 @@ impl MayBlock {
     /// Takes the calling thread's token. Dropping it returns the token.
     ///
     /// # Panics
-    /// Panics if the thread has it already.
+    /// Panics if the thread's token is already taken.
     #[must_use]
     pub fn of_this_thread() -> Self {
         assert!(!TAKEN.replace(true), "a thread has one token");
@@ -83,7 +83,7 @@ impl Drop for MayBlock {
 #[derive(Debug)]
 pub struct World<T> {
     inner: Mutex<T>,
-    /// Held by the next thread in line for the lock.
+    /// Held by the thread that gets the lock next.
     next: Mutex<()>,
     reaper: Reaper,
 }
@@ -200,8 +200,8 @@ pub(crate) enum EpollOp {
     Modify,
 }
 
-/// Changes a program's epoll set. It blocks while a thread waits in the set and the kernel polls
-/// the set's files or writes events to the thread's memory.
+/// Changes a program's epoll set. Blocks while the kernel, for a thread's epoll_wait, polls the set's
+/// files or writes events to the thread's memory.
 #[expect(clippy::disallowed_methods, reason = "it has the token")]
 pub(crate) fn epoll_ctl(
     _: &MayBlock,
@@ -219,8 +219,8 @@ pub(crate) fn epoll_ctl(
     done.map_err(raw::err)
 }
 
-/// Returns the first result of `find` among the lines of a descriptor's `fdinfo`. For an epoll set
-/// this blocks as [`epoll_ctl`] does, and the text may be long.
+/// Returns the first result of `find` among the lines of a descriptor's `fdinfo`. For an epoll set,
+/// this blocks like [`epoll_ctl`], and the text may be long.
 pub(crate) fn find_in_fdinfo<T>(
     _: &MayBlock,
     pid: u32,

@@ -1,4 +1,4 @@
-//! The kernel's services: system calls, /proc, architectures, locks, and which calls may wait.
+//! System calls, /proc and registers, the locks of the supervisor, and which calls may wait.
 //!
 //! Modules in other folders import only the exports of this file.
 

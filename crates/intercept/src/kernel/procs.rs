@@ -1,4 +1,4 @@
-//! The calling threads, and the files behind their descriptors.
+//! The threads that make calls, and the files behind their descriptors.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
@@ -12,29 +12,29 @@ use crate::kernel::raw;
 use crate::kernel::reaper::Borrowed;
 use vb3_host::{Errno, FdIdentity};
 
-/// Maximum number of threads remembered. Others are looked up for every call.
+/// Maximum number of threads remembered. Further threads are looked up for every call.
 const REMEMBERED: usize = 8192;
-/// The share of the supervisor's descriptors that remembered threads may use: one in this many.
+/// Remembered threads use at most one in this many of the supervisor's descriptors.
 const SHARE: usize = 4;
 
-/// How long the supervisor assumes that no number is free. An exec may also close some.
+/// How long the supervisor assumes that no kept number is free, since an exec can close some unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has made a call.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: u32,
-    /// The number of its process.
+    /// The id of the thread's process.
     pub(crate) tgid: u32,
-    /// A pidfd of the thread itself if the kernel supports that, else of its process.
+    /// A pidfd of the thread itself if the kernel supports it (Linux 6.9), else of the thread's process.
     pub(crate) pidfd: OwnedFd,
     /// Whether the pidfd is of the thread itself.
     has_own_pidfd: bool,
-    /// The last number found free in the reserved range, as a hint.
+    /// The reserved number at which the next search for a free one begins; 0 for none.
     pub(crate) next_fd: AtomicU32,
-    /// When no kept number was free, and the count of closes at that time.
+    /// The last time when no kept number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
-    /// Held while the process gets a descriptor at a number that was found free.
+    /// Locked from the search for a free number to the installation there. One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
 }
 
@@ -64,7 +64,8 @@ impl OpenFile {
         }
     }
 
-    /// Opens the same pipe again. The new description polls as the program's own does.
+    /// Opens the program's pipe again, or returns `None` for other files. The new description has the same
+    /// poll events.
     pub(crate) fn reopened_pipe(&self) -> Option<OwnedFd> {
         if self.mode & libc::S_IFMT != libc::S_IFIFO {
             return None;
@@ -75,14 +76,14 @@ impl OpenFile {
         raw::open(path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Returns whether it always polls as ready, unless its file system implements poll. A program may
-    /// serve the file system. Devices, sockets, pipes and anonymous files answer immediately.
+    /// Returns whether this is a regular file or directory. Such a file always polls as ready, unless its
+    /// file system implements poll; a program may serve the file system. Polls of other files never block.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
 }
 
-/// Threads by their numbers and by their processes.
+/// The known threads, by their ids and by their processes.
 #[derive(Debug, Default)]
 struct Threads {
     all: HashMap<u32, Arc<Thread>>,
@@ -121,16 +122,16 @@ impl Threads {
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: Mutex<Threads>,
-    /// Maximum number of threads remembered. Each takes a descriptor of the supervisor.
+    /// Maximum number of threads remembered. Each one uses a descriptor of the supervisor.
     most: usize,
-    /// Why this system refuses to duplicate descriptors of any program, if it does.
+    /// The errno with which this system refuses to duplicate descriptors of any program, if it does.
     no_borrow: Option<Errno>,
     told: AtomicBool,
 }
 
 impl Procs {
-    /// Makes an empty table. `no_borrow` is the errno of pidfd_getfd if the system refuses it for
-    /// every program. `descriptors` is how many descriptors the supervisor may have.
+    /// Makes an empty table. `no_borrow` is the errno of pidfd_getfd if the system refuses this call for
+    /// every program. `descriptors` is the supervisor's descriptor limit.
     pub(crate) fn new(no_borrow: Option<Errno>, descriptors: usize) -> Self {
         Self {
             threads: Mutex::default(),
@@ -140,8 +141,8 @@ impl Procs {
         }
     }
 
-    /// Returns the thread with this number. For a thread to be remembered, it passes the pidfd to
-    /// `watch`, which must call [`forget`](Self::forget) when the pidfd becomes readable.
+    /// Returns the thread with this id. Passes the pidfd of a thread that it will remember to `watch`. When
+    /// the pidfd becomes readable, the caller must call [`forget`](Self::forget).
     pub(crate) fn thread(
         &self,
         tid: u32,
@@ -184,7 +185,7 @@ impl Procs {
         lock(&self.threads).all.contains_key(&tid)
     }
 
-    /// Returns whether the thread's own end is noticed even if its process continues.
+    /// Returns whether the thread's end is noticed even if its process continues.
     pub(crate) fn tells_end_of(&self, tid: u32) -> bool {
         let threads = lock(&self.threads);
         threads
@@ -198,7 +199,7 @@ impl Procs {
         lock(&self.threads).with_siblings(tid)
     }
 
-    /// Returns why descriptors cannot be borrowed, only once.
+    /// Returns why descriptors cannot be borrowed. Returns `None` from the second call on.
     pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
         if self.told.swap(true, Ordering::Relaxed) {
             None
@@ -232,14 +233,14 @@ impl Procs {
                 })
             }
             (Err(Errno(libc::EBADF)), true) => Err(Errno(libc::EBADF)),
-            // The leader may have ended while other threads continue, or this program cannot be
-            // inspected. Uses the path instead.
+            // Uses the path in /proc: the thread may have a descriptor table of its own, the leader may have
+            // ended while other threads continue, or pidfd_getfd is refused.
             (copy, _) => Self::look_by_path(place, copy.ok()),
         }
     }
 
-    /// Looks up a descriptor's file by its link. `copy` is the process's descriptor with this
-    /// number, which is another file if the thread has its own table.
+    /// Looks up a descriptor's file by its path in /proc. `copy` is a duplicate of the process's descriptor
+    /// with this number. It is dropped if the thread has another file at the number.
     fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<OpenFile, Errno> {
         let (tid, fd) = place;
         let path = format!("/proc/{tid}/fd/{fd}");
@@ -268,8 +269,8 @@ impl Procs {
     }
 }
 
-/// Returns whether a descriptor is certainly neither a device nor a buffer (memory or a dma-buf).
-/// Reads only its link, which calls no file system.
+/// Returns whether a descriptor is certainly neither of a device nor of a buffer (memfd or dma-buf).
+/// Reads only the descriptor's link in /proc, which calls no file system.
 pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
     let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
     link.is_ok_and(|target| !may_be_ours(&target))
@@ -287,7 +288,7 @@ pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     if stat.st_size > 0 {
         return u32::try_from(stat.st_size).ok();
     }
-    // Before Linux 6.2 the directory reports no size.
+    // Before Linux 6.2 the directory's size does not show the number of descriptors.
     u32::try_from(raw::proc_numbers(&path).len()).ok()
 }
 
@@ -313,7 +314,7 @@ pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
 pub(crate) fn children(pid: impl Display) -> Vec<u32> {
     let threads = raw::proc_numbers(&format!("/proc/{pid}/task")).into_iter();
     let list = |tid| raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
-    // Each number is followed by a space.
+    // The lists can be joined, since each number is followed by a space.
     let all: String = threads.map(list).collect();
     let pids = all.split_ascii_whitespace();
     pids.filter_map(|pid| pid.parse().ok()).collect()
@@ -322,7 +323,7 @@ pub(crate) fn children(pid: impl Display) -> Vec<u32> {
 /// Maximum number of processes that a search visits.
 const MAX_PROCESSES: usize = 1 << 16;
 
-/// Returns the descendants of this process, parents first. Skips those that `is_meant` rejects, and
+/// Returns the descendants of this process, parents first. Skips processes that `is_meant` rejects, and
 /// their descendants.
 pub(crate) fn descendants(mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
     let mut all = vec![std::process::id()];
@@ -347,7 +348,7 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 
 impl Thread {
     pub(crate) fn new(tid: u32) -> Result<Self, Errno> {
-        // Some kernels give a pidfd only for a process's first thread.
+        // Before Linux 6.9, the kernel makes a pidfd only for a process's first thread.
         let (tgid, own) = match raw::pidfd_open(tid) {
             Ok(pidfd) => (tid, Ok(pidfd)),
             Err(_) => {
@@ -369,7 +370,7 @@ impl Thread {
         })
     }
 
-    /// Returns whether no kept number was free just now, and no descriptor was closed since.
+    /// Returns whether no kept number was free within the last 200 ms, and none was closed since then.
     pub(crate) fn has_none_free(&self, closes: u64) -> bool {
         let none_free = *lock(&self.none_free);
         none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)
@@ -392,7 +393,7 @@ mod tests {
 
     use super::*;
 
-    /// Looks up a thread as before Linux 6.9, where its pidfd is its process's.
+    /// Looks up a thread as before Linux 6.9: with the pidfd of its process.
     fn of_process(tid: u32) -> Thread {
         let own = std::process::id();
         Thread {
@@ -426,7 +427,7 @@ mod tests {
                 };
                 tell.send(tid).expect("it hears");
                 later.wait();
-                // SAFETY: takes an integer; in this table the number is of another file.
+                // SAFETY: takes an integer; in this thread's table, the number belongs to another file.
                 unsafe { libc::close(number) };
                 later.wait();
                 later.wait();

@@ -32,12 +32,12 @@ pub(crate) fn errno() -> Errno {
     )
 }
 
-/// Converts rustix's errno.
+/// Converts rustix's errno to this crate's.
 pub(crate) fn err(e: rustix::io::Errno) -> Errno {
     Errno(e.raw_os_error())
 }
 
-/// Returns the `Pid` of a process or thread number.
+/// Converts a process or thread id to rustix's `Pid`.
 pub(crate) fn pid_of(pid: u32) -> Result<Pid, Errno> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.ok_or(Errno(libc::ESRCH))
@@ -86,8 +86,8 @@ pub(crate) fn socket_pair(
     rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(err)
 }
 
-/// Receives a message. Returns the length of its text, and its first `most` descriptors; the kernel
-/// closes the others.
+/// Receives a message. Returns the length of its text, and its first `most` descriptors. The kernel drops
+/// further descriptors.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     text: &mut [u8],
@@ -108,7 +108,7 @@ pub(crate) fn receive(
     Ok((message.bytes, fds))
 }
 
-/// Returns the poll events of a descriptor for which only the kernel answers.
+/// Returns the present poll events of a descriptor whose poll no program serves.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
     poll_all_now([(fd, events)].into_iter())
         .first()
@@ -116,24 +116,24 @@ pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
         .unwrap_or(0)
 }
 
-/// Returns the poll events of several such descriptors.
+/// Returns the present poll events of several descriptors whose poll no program serves.
 pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>) -> Vec<i16> {
     let asked = |events: i16| PollFlags::from_bits_retain(events.cast_unsigned());
     let polled = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, asked(events)));
     let mut polled: Vec<PollFd<'_>> = polled.collect();
-    // If poll fails, none is ready.
+    // If poll fails, no descriptor counts as ready.
     rustix::event::poll(&mut polled, Some(&Timespec::default())).ok();
     let found = polled.iter().map(|fd| fd.revents().bits().cast_signed());
     found.collect()
 }
 
-/// Compares two descriptors in the kernel's order of open files. Equal ones are the same file.
-/// Returns EPERM or ENOSYS if the kernel refuses.
+/// Compares two descriptors in the kernel's order of open files. Equal ones have the same description.
+/// Returns EPERM or ENOSYS if the kernel refuses to compare.
 pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
     compare_with(a, std::process::id(), b.as_raw_fd())
 }
 
-/// Compares a descriptor with one of another process.
+/// Compares a descriptor of this process with descriptor `fd` of process `pid`, in the same order.
 pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
     const KCMP_FILE: libc::c_int = 0;
     let own = std::process::id();
@@ -161,12 +161,12 @@ pub(crate) fn kcmp(
     check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
 }
 
-/// Returns the device, inode and mode bits of an open file.
+/// Returns the metadata of an open file that no program serves.
 pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map_err(err)
 }
 
-/// Returns the identity and mode of an open file as the kernel caches them, without calling a file
+/// Returns the identity and mode of an open file as the kernel has cached them, without a call of a file
 /// system in user space.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
@@ -174,7 +174,7 @@ pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     stat.map(|stat| of_statx(&stat)).map_err(err)
 }
 
-/// Does the same as [`known`] for a path.
+/// Returns the identity and mode of the file at a path, like [`known`].
 pub(crate) fn known_at(path: &str) -> Result<(FdIdentity, u32), Errno> {
     let stat = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN);
     stat.map(|stat| of_statx(&stat)).map_err(err)
@@ -192,13 +192,13 @@ fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
     (id, stat.stx_mode.into())
 }
 
-/// Returns the metadata of a path that only the kernel answers for.
+/// Returns the metadata of a path in a file system that no program serves.
 pub(crate) fn stat(path: impl Arg, flags: i32) -> Result<Stat, Errno> {
     assert_is_the_kernels(&path);
     stat_any(path, flags)
 }
 
-/// Returns the metadata of a path. For `may_block` only.
+/// Returns the metadata of any path. May block, so only `may_block` may use this.
 pub(crate) fn stat_any(path: impl Arg, flags: i32) -> Result<Stat, Errno> {
     let flags = AtFlags::from_bits_retain(flags.cast_unsigned());
     rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(err)
@@ -212,7 +212,7 @@ pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     }
 }
 
-/// Checks that only the kernel answers for a path.
+/// Asserts that a path is in a file system that no program serves.
 fn assert_is_the_kernels(path: &impl Arg) {
     debug_assert!(
         ["/proc/", "/sys/"]
@@ -223,7 +223,7 @@ fn assert_is_the_kernels(path: &impl Arg) {
     );
 }
 
-/// Opens a file that only the kernel answers for.
+/// Opens a path in a file system that no program serves.
 pub(crate) fn open(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     assert_is_the_kernels(&path);
     open_any(path, flags)
@@ -241,12 +241,12 @@ pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
     }
 }
 
-/// Returns the text as a string, or an empty one if there is none.
+/// Returns the text of a file in /proc as a string, or an empty string if it cannot be read.
 pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns the numeric names in a directory in /proc.
+/// Returns the names in a directory in /proc that are numbers.
 pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
     debug_assert!(path.starts_with("/proc/"), "{path}");
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -255,7 +255,7 @@ pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
         .collect()
 }
 
-/// Opens a path. For `may_block` only.
+/// Opens any path. May block, so only `may_block` may use this.
 pub(crate) fn open_any(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(err)
@@ -268,8 +268,7 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
 }
 
 /// Sets a description's position to the highest possible one. Reads and writes there fail with
-/// EINVAL, like those of a device without read and write, instead of reaching the end of an empty
-/// file.
+/// EINVAL, as on a device without read and write. At position 0, a read would return 0.
 ///
 /// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
 pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -277,7 +276,7 @@ pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::seek(fd, last).map(drop).map_err(err)
 }
 
-/// Returns how many descriptors a thread's process may have now.
+/// Returns the present descriptor limit of a thread's process.
 pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
@@ -295,8 +294,7 @@ pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     Ok(flags.bits().cast_signed())
 }
 
-/// Makes an fcntl call for locks of a description, which rustix does not have. It must not be one that
-/// waits.
+/// Makes an fcntl call for OFD locks, which rustix lacks. `command` must not be one that waits.
 pub(crate) fn ofd_lock(
     fd: BorrowedFd<'_>,
     command: i32,
@@ -312,19 +310,19 @@ pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::memfd_create(name, flags).map_err(err)
 }
 
-/// Returns the target of a link that only the kernel answers for.
+/// Returns the target of a link in a file system that no program serves.
 pub(crate) fn readlink(path: impl Arg) -> Result<Vec<u8>, Errno> {
     assert_is_the_kernels(&path);
     readlinkat(rustix::fs::CWD, path)
 }
 
-/// Returns the target of a symbolic link. For `may_block` only.
+/// Returns the target of any symbolic link. May block, so only `may_block` may use this.
 pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: impl Arg) -> Result<Vec<u8>, Errno> {
     let target = rustix::fs::readlinkat(dir, name, Vec::new());
     target.map(CString::into_bytes).map_err(err)
 }
 
-/// Reads from a descriptor. Returns 0 at the end, and EAGAIN if there is nothing to read.
+/// Reads from a descriptor. Returns 0 at the end, and the error EAGAIN if no data has come yet.
 pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::read(fd, out).map_err(err)
 }

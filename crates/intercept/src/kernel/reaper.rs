@@ -1,8 +1,8 @@
 //! Closes files that were borrowed from programs, without holding the lock.
 //!
 //! A close may call the file's file system (FLUSH), which may take long or never answer. A thread
-//! that holds the lock therefore collects the files it drops. Once the lock is free, it closes
-//! those that close immediately, and passes the others to the reaper thread.
+//! that holds the lock therefore collects the files that it drops. After the release of the lock, the
+//! thread closes the files that close immediately, and passes the others to the reaper thread.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -13,15 +13,15 @@ use std::thread::Builder;
 
 use crate::kernel::raw;
 
-/// Maximum number of files that wait to be closed. Beyond that, the thread that drops a file closes it.
+/// Maximum number of files in the reaper's queue. If it is full, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;
 
 thread_local! {
-    /// Files that this thread dropped while it holds the lock.
+    /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
     static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 }
 
-/// A duplicate of a program's descriptor.
+/// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the release.
 #[derive(Debug)]
 pub(crate) struct Borrowed(Option<OwnedFd>);
 
@@ -53,7 +53,7 @@ impl AsRawFd for Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(fd) = self.0.take() else { return };
-        // Without the lock, and at a thread's end, it is closed here.
+        // Closes the file here if this thread does not hold the lock, or is ending.
         let keep = |released: &RefCell<Option<Vec<OwnedFd>>>| match &mut *released.borrow_mut() {
             Some(released) => released.push(fd),
             None => drop(fd),
@@ -67,11 +67,11 @@ impl Drop for Borrowed {
 pub(crate) struct Reaper(SyncSender<OwnedFd>);
 
 impl Reaper {
-    /// Starts the thread. It ends with this value, or with the process if a close hangs.
+    /// Starts the thread. The thread ends when this value is dropped, unless a close hangs.
     pub(crate) fn start() -> Self {
         let (queue, files) = mpsc::sync_channel(MAX_WAITING);
         let thread = Builder::new().name("vb3-reaper".into());
-        // Without the thread, the dropping thread closes the file.
+        // If the thread cannot be started, each thread closes the files that it drops.
         let work = move || files.into_iter().for_each(drop::<OwnedFd>);
         drop(thread.spawn(work));
         Self(queue)
@@ -79,14 +79,14 @@ impl Reaper {
 
     fn close(&self, fd: OwnedFd) {
         if !closes_at_once(fd.as_fd()) {
-            // If the queue is full, it is closed here.
+            // If the queue is full, dropping the error closes the file here.
             drop(self.0.try_send(fd));
         }
     }
 }
 
-/// Returns whether a close calls no file system: sockets, pipes, the kernel's anonymous files,
-/// memory.
+/// Returns whether a file's close calls no file system. True for sockets, pipes, memfds and the
+/// kernel's anonymous files.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
     let is_memory = rustix::fs::fcntl_get_seals(fd).is_ok();
     is_memory
@@ -99,7 +99,7 @@ fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
         })
 }
 
-/// A held lock. Files dropped meanwhile are closed after its release.
+/// The held lock. Borrowed files that this thread drops are closed after the release of the lock.
 #[derive(Debug)]
 pub(crate) struct Locked<'s, T> {
     guard: Option<MutexGuard<'s, T>>,
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Returns whether a pipe has no reader any more.
+    /// Returns whether the reading end of a pipe is closed.
     fn is_closed(writer: &impl AsFd) -> bool {
         raw::poll_now(writer.as_fd(), libc::POLLOUT) & libc::POLLERR != 0
     }

@@ -1,4 +1,4 @@
-//! V4L2 ioctls on a real device, for a caller without unsafe code.
+//! Makes V4L2 ioctls on a real device, for callers that forbid unsafe code.
 
 use super::raw;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,7 +9,7 @@ const CAPTURE: u32 = 1;
 /// `V4L2_MEMORY_MMAP`.
 const MMAP: u32 = 1;
 
-/// Calls whose structures have no pointers: ENUM_FMT, ENUMINPUT, QUERYCTRL and the like.
+/// Ioctls whose structures contain no pointers.
 const WITHOUT_POINTERS: &[u32] = &[
     0x8068_5600, // QUERYCAP
     0xc040_5602, // ENUM_FMT
@@ -23,9 +23,9 @@ const WITHOUT_POINTERS: &[u32] = &[
     0x4004_5612, // STREAMON
     0x4004_5613, // STREAMOFF
 ];
-/// Calls without pointers if the structure begins with [`CAPTURE`]: G_FMT, TRY_FMT, G_PARM.
+/// Ioctls whose structures contain no pointers if they begin with [`CAPTURE`]: G_FMT, TRY_FMT, G_PARM.
 const OF_CAPTURE: &[u32] = &[0xc0d0_5604, 0xc0d0_5640, 0xc0cc_5615];
-/// Calls without pointers if the buffer is one of [`CAPTURE`] and [`MMAP`]: QBUF, DQBUF.
+/// Ioctls whose structures contain no pointers if they have [`CAPTURE`] and [`MMAP`]: QBUF, DQBUF.
 const OF_MMAP: &[u32] = &[0xc058_560f, 0xc058_5611];
 
 /// Returns the word at an offset of a structure.
@@ -34,9 +34,9 @@ fn word(arg: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes))
 }
 
-/// Returns whether the kernel accesses no memory but the structure.
+/// Returns whether the kernel accesses only the structure: the ioctl is a listed one of the right size.
 fn is_closed(request: u32, arg: &[u8]) -> bool {
-    // CAST: 14 bits.
+    // CAST: the size has 14 bits.
     let size = ((request >> 16) & 0x3fff) as usize;
     let has_no_pointer = WITHOUT_POINTERS.contains(&request)
         || OF_CAPTURE.contains(&request) && word(arg, 0) == Some(CAPTURE)
@@ -46,7 +46,7 @@ fn is_closed(request: u32, arg: &[u8]) -> bool {
     arg.len() == size && has_no_pointer
 }
 
-/// Makes one of the ioctls that describe a capture device or stream without mapped memory.
+/// Makes one of the listed ioctls, which describe a capture device or stream with MMAP buffers.
 ///
 /// # Errors
 /// EINVAL for other ioctls, and for a structure of another length; else the device's errno.

@@ -12,7 +12,7 @@ use vb3_host::{Access, Errno};
 pub(crate) struct Mapping<'a> {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Its permissions as PROT_* bits.
+    /// The mapping's permissions as PROT_* bits.
     pub(crate) prot: i32,
     is_shared: bool,
     pub(crate) dev: u64,
@@ -67,10 +67,10 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
     Some((hex()?, hex()?))
 }
 
-/// Returns how many of the `len` bytes at `addr` thread `tid` may access this way.
+/// Returns for how many of the `len` bytes at `addr` the thread's mappings permit this access.
 ///
 /// # Errors
-/// Returns ESRCH or EACCES if its mappings cannot be read.
+/// Returns ESRCH or EACCES if the list of mappings cannot be read.
 pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
     let maps = raw::open(format!("/proc/{tid}/maps"), libc::O_RDONLY)?;
     covered(&maps, addr, len, |map| map.allows(access))
@@ -103,7 +103,7 @@ pub(crate) fn covered(
 }
 
 /// Visits the mappings that end after `at`, in order, until `visit` returns false. `maps` is a
-/// process's `maps` file. Its text, which lists every mapping, is read only before Linux 6.11.
+/// process's `maps` file. Before Linux 6.11, reads the file's text, which lists every mapping.
 ///
 /// # Errors
 /// Returns ESRCH if the process has ended.
@@ -128,7 +128,7 @@ pub(crate) fn visit(
     }
 }
 
-/// Does the same with the lines of the file, from its start.
+/// Visits mappings like `visit`, but always reads the text of the `maps` file from its start.
 pub(crate) fn visit_text(
     maps: BorrowedFd<'_>,
     at: u64,
@@ -137,7 +137,7 @@ pub(crate) fn visit_text(
     rustix::fs::seek(maps, SeekFrom::Start(0)).map_err(raw::err)?;
     let mut text = Vec::new();
     let mut chunk = [0u8; 4096];
-    // Bounded: the file ends, since a process has at most about 65,530 mappings.
+    // The loop is bounded, since a process has at most about 65,530 mappings.
     loop {
         let n = raw::read(maps, &mut chunk)?;
         text.extend_from_slice(chunk.get(..n).unwrap_or_default());
@@ -151,7 +151,7 @@ pub(crate) fn visit_text(
     }
 }
 
-/// Room for a name with its NUL. The kernel returns no longer path.
+/// Bytes for a mapping's name with its NUL. The kernel returns no longer path.
 const NAME_MAX: usize = 4096;
 
 /// The kernel's `struct procmap_query`.
@@ -176,7 +176,7 @@ struct Query {
 
 const PROCMAP_QUERY: libc::c_ulong =
     3 << 30 | (size_of::<Query>() as libc::c_ulong) << 16 | (b'f' as libc::c_ulong) << 8 | 17;
-/// Finds the mapping around an address, or the next one.
+/// The flag that asks for the mapping that contains an address, or the next mapping if there is none.
 const COVERING_OR_NEXT: u64 = 0x10;
 const SHARED: u64 = 8;
 
@@ -184,10 +184,10 @@ const SHARED: u64 = 8;
 const PERMISSIONS: u64 = 7;
 
 impl Query {
-    /// Returns the mapping around `at`, or the next one.
+    /// Returns the mapping that contains `at`, or the next mapping.
     ///
     /// # Errors
-    /// Returns ENOENT if there is none, and ENOTTY before Linux 6.11.
+    /// Returns ENOENT if there is neither, and ENOTTY before Linux 6.11.
     fn next(maps: BorrowedFd<'_>, at: u64, name: &mut [u8; NAME_MAX]) -> Result<Self, Errno> {
         let mut query = Self {
             size: size_of::<Self>() as u64,
@@ -215,7 +215,7 @@ impl Query {
             is_shared: self.vma_flags & SHARED != 0,
             dev: libc::makedev(major, minor),
             ino: self.inode,
-            // Without its NUL.
+            // The kernel's length counts the NUL.
             name: name.get(..name_len.saturating_sub(1)).unwrap_or_default(),
         }
     }
@@ -300,7 +300,7 @@ mod tests {
             let of = (map.start, map.end, map.prot, map.kind());
             (of, map.dev, map.ino, name.to_vec())
         };
-        // Compares only this code's mapping, since other threads change theirs.
+        // Compares only the mapping of this code, since other threads change other mappings.
         let (mut by_query, mut by_text) = (Vec::new(), Vec::new());
         let visited = visit(maps.as_fd(), code, |map| {
             by_query.push(seen(map));

@@ -21,18 +21,18 @@ use vb3_host::Errno;
 
 /// Prefix of the directories' names.
 pub(crate) const PREFIX: &str = "vb3-sys-";
-/// How often to try again when another run removes the new directory as abandoned.
+/// Maximum number of attempts: another run may remove the new directory as abandoned before it is locked.
 const TRIES: u32 = 8;
 
-/// A temporary directory, removed on drop. Its lock shows that its owner runs.
+/// A temporary directory, removed on drop. Its lock shows other runs that it is in use.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     _lock: OwnedFd,
 }
 
-/// Returns possible locations, the best first: the user's choice, memory, then a disk, whose file
-/// system may take ten times as long to make the files. `var` reads environment variables.
+/// Returns possible locations, the best first: the user's choice, then memory, then a disk, where making
+/// the files may take ten times as long. `var` reads environment variables.
 fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = var("TMPDIR").map(PathBuf::from).into_iter().collect();
     places.push("/dev/shm".into());
@@ -43,10 +43,10 @@ fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Makes a directory in TMPDIR, or elsewhere if that fails or `fill` finds no space.
+    /// Makes a directory in the first location where this and `fill` succeed.
     ///
     /// # Errors
-    /// Returns the first location's error if none works.
+    /// Returns the first location's error if no location works.
     pub(crate) fn make(
         may: &MayBlock,
         fill: impl FnMut(&Self) -> Result<(), Errno>,
@@ -86,7 +86,7 @@ impl Folder {
             template.pop();
             let path = PathBuf::from(OsStr::from_bytes(&template));
             if let Some(lock) = lock(may, &path) {
-                // The program may run as another user.
+                // Readable by all, since the program may run as another user.
                 let mode = fs::Permissions::from_mode(0o755);
                 let folder = Self { path, _lock: lock };
                 fs::set_permissions(&folder.path, mode)
@@ -104,12 +104,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The next run removes what is left.
+        // Ignores errors: the next run removes the remaining files.
         drop(fs::remove_dir_all(&self.path));
     }
 }
 
-/// Locks a directory that no run holds and that is still at its path.
+/// Locks a directory. Returns `None` if another run holds the lock, or the path names another directory.
 fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let fd = may_block::open(may, path, flags).ok()?;
@@ -119,7 +119,7 @@ fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     (taken.is_ok() && there.ino() == ours.st_ino && there.dev() == ours.st_dev).then_some(fd)
 }
 
-/// Removes the directories of this user's killed runs.
+/// Removes directories in `place` that killed runs of this user have left.
 fn remove_stale(may: &MayBlock, place: &Path) {
     let user = rustix::process::geteuid().as_raw();
     let Ok(entries) = fs::read_dir(place) else {

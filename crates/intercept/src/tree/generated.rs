@@ -1,7 +1,7 @@
 //! Generated files: the nodes' entries in /sys, /dev and udev's database.
 //!
-//! They are in a temporary directory that is laid out like `/`. The paths at which the generated
-//! part begins are fixed at the start, and hide the system's entries there.
+//! The files are in a temporary directory that is laid out like `/`. Below some paths, programs see only
+//! generated entries instead of the system's. These paths (`tops`) are fixed at the start of the run.
 
 mod majors;
 
@@ -20,10 +20,10 @@ use crate::tree::folder::Folder;
 use crate::tree::path::{HOPS, Links, descriptor_path, normalise};
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
-/// Clients of libudev check this path to see whether udev runs.
+/// The path by which clients of libudev check whether udev runs.
 const UDEV_SOCKET: &str = "/run/udev/control";
 
-/// System directories that contain both their own and generated entries.
+/// System directories in which programs see both the system's entries and generated ones.
 const SHARED: [&str; 20] = [
     "/dev",
     "/dev/bus/usb",
@@ -56,17 +56,17 @@ enum Entry {
     Link(String),
 }
 
-/// The result of a path that enters the generated part.
+/// The target of a path that enters the generated part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This real path, which may not exist.
+    /// The target is in the generated part, at this real path, which may not exist.
     Inside(Vec<u8>),
-    /// This path outside the generated part.
+    /// A link in the generated part leads to this path outside.
     Outside(Vec<u8>),
 }
 
-/// Represents a link (O_PATH, O_NOFOLLOW) by an empty memfd, since a program cannot be given a
-/// descriptor of the generated link.
+/// An empty memfd that stands for a generated link that a program opened (O_PATH, O_NOFOLLOW), since the
+/// supervisor cannot install a descriptor of the link itself.
 #[derive(Debug)]
 struct LinkFile {
     path: String,
@@ -83,19 +83,19 @@ impl LinkFile {
     }
 }
 
-/// Room for one entry on a file system.
+/// Bytes that one entry needs on a file system, at most.
 const ENTRY_BYTES: u64 = 4096;
 
-/// The directory of a tree, and of the trees that replace it.
+/// The directory of a tree. After a hotplug, the next tree uses the same directory.
 #[derive(Debug)]
 struct Written {
     folder: Folder,
-    /// The entries, until the first path inside is found: many programs look for none.
+    /// The entries to write. They are written when a program first uses one: many programs use none.
     todo: Mutex<Option<BTreeMap<String, Entry>>>,
 }
 
 impl Written {
-    /// Writes the entries, if that is still to do. Entries that cannot be written are missing.
+    /// Writes the entries unless they were written before. Ignores errors: such entries are then missing.
     fn complete(&self) {
         let mut todo = lock(&self.todo);
         for (path, entry) in todo.take().iter().flatten() {
@@ -104,17 +104,17 @@ impl Written {
     }
 }
 
-/// A generated tree. The directory is removed when the last tree using it is dropped.
+/// A generated tree. Its directory is removed when the last tree that uses the directory is dropped.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// The directory that it is written to, unless it is only planned.
+    /// The directory for the tree's files; `None` for a tree that is only planned.
     written: Option<Arc<Written>>,
     /// The device number of the directory's file system.
     dev: u64,
     entries: BTreeMap<String, Entry>,
     /// The devices above the nodes.
     devices: Vec<BusDevice>,
-    /// The paths at which the generated part begins, whether or not they exist now.
+    /// The paths at which the generated part begins, even if they have no entry now.
     tops: Vec<String>,
     /// Link files requested so far, at most one per link.
     link_files: Arc<Mutex<Vec<LinkFile>>>,
@@ -125,8 +125,8 @@ fn errno(e: std::io::Error) -> Errno {
 }
 
 impl Tree {
-    /// Plans the tree for these nodes, files and links to nodes, by absolute paths. It is written when
-    /// it is needed. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
+    /// Plans the tree for these nodes, files and links to nodes, by absolute paths. Its files are written
+    /// when a program first uses one. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
@@ -150,8 +150,8 @@ impl Tree {
         Ok(this)
     }
 
-    /// Replaces the tree's nodes, files and links. The paths that were generated first stay hidden.
-    /// Directories in both trees stay the same for programs that have them open.
+    /// Returns a tree with other nodes, files and links, and changes the written files. The generated part
+    /// still begins at the same paths. Programs can still use open directories that are in both trees.
     pub(crate) fn change(
         &self,
         nodes: &[Node],
@@ -237,7 +237,7 @@ impl Tree {
         self.add(path.into(), Entry::Link(target.into()));
     }
 
-    /// Adds a node's directory, its device, and the links to it.
+    /// Adds a node's sysfs directory, the links to it, and the devices above it.
     fn add_node(&mut self, node: &Node) {
         let dir = node.path.parent().and_then(allowed);
         if let Some(dir) = dir.filter(|dir| dir != "/dev") {
@@ -290,7 +290,7 @@ impl Tree {
         }
     }
 
-    /// Adds a device above nodes.
+    /// Adds the sysfs directory and links of a device above nodes, unless they exist.
     fn add_device(&mut self, device: &BusDevice) {
         if self.devices.contains(device) {
             return;
@@ -339,8 +339,7 @@ impl Tree {
         }
     }
 
-    /// Writes the differences to `next`: first removes entries, the innermost first, then adds
-    /// entries.
+    /// Changes the written files to those of `next`: removes entries, the innermost first, then adds others.
     fn rewrite(&self, folder: &Folder, next: &Self) -> std::io::Result<()> {
         let differs = |a: &Self, b: &Self| {
             let entries = a.entries.iter();
@@ -356,7 +355,7 @@ impl Tree {
             .try_for_each(|(path, entry)| write_entry(folder, path, entry))
     }
 
-    /// Finds where the generated part begins: below existing system directories.
+    /// Finds the paths at which the generated part begins: the first ones below shared system directories.
     fn begin_at(&mut self, exists: impl Fn(&str) -> bool) {
         let mut tops: Vec<String> = Vec::new();
         for path in self.entries.keys() {
@@ -373,8 +372,8 @@ impl Tree {
         self.tops.iter().any(|top| is_below(path, top))
     }
 
-    /// Resolves a path with the tree's entries, and textually elsewhere. Returns the result if the
-    /// path met an entry for which `counts` is true.
+    /// Resolves a path. Follows the tree's links, and treats other parts as text. Returns the result if
+    /// `counts` is true for the path or any path on the way.
     fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let links = if path.ends_with(b"/") {
             Links::Follow
@@ -412,7 +411,8 @@ impl Tree {
         met.then_some(at)
     }
 
-    /// Resolves an absolute path if it enters the generated part. Whatever it finds inside is written.
+    /// Resolves an absolute path if it enters the generated part. Writes the tree's files before it returns
+    /// a path inside.
     pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
         let found = self.locate(path, links)?;
         if let (Found::Inside(_), Some(written)) = (&found, &self.written) {
@@ -421,7 +421,7 @@ impl Tree {
         Some(found)
     }
 
-    /// As [`find`](Self::find), without writing.
+    /// Resolves a path like [`find`](Self::find), without writing.
     fn locate(&self, path: &[u8], links: Links) -> Option<Found> {
         let end = self.walk(path, links, |at| self.covers(at))?;
         if !self.covers(&end) {
@@ -433,7 +433,7 @@ impl Tree {
         Some(Found::Inside(real.into_os_string().into_encoded_bytes()))
     }
 
-    /// Returns the real path of a path's directory, if that is generated. The directory then exists.
+    /// Returns the real path of a path's directory, if this directory is generated. Makes it if necessary.
     pub(crate) fn directory_of(&self, path: &Path) -> Option<Vec<u8>> {
         match self.locate(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
             Found::Inside(real) => {
@@ -451,7 +451,7 @@ impl Tree {
         Some(raw::identity(&stat))
     }
 
-    /// Returns the path under which programs know a real path in the tree.
+    /// Returns the path by which programs know a real path; `None` if it is not in the tree's directory.
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
         let folder = &self.written.as_ref()?.folder;
         let rest = real.strip_prefix(folder.path().as_os_str().as_bytes())?;
@@ -486,7 +486,7 @@ impl Tree {
         is_device.then(|| self.number_of(path))?
     }
 
-    /// Returns the device number of a path below /dev: a link by number, or its target.
+    /// Returns the device number of a path below /dev: of a link in /dev/char, or of such a link's target.
     fn number_of(&self, path: &str) -> Option<(u32, u32)> {
         const BY_NUMBER: &str = "/dev/char/";
         let number = path.strip_prefix(BY_NUMBER).or_else(|| {
@@ -500,7 +500,7 @@ impl Tree {
         Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// Returns whether a name in an open directory may lead into the tree, or from the tree to a
+    /// Returns whether a name in any directory may lead into the tree, or be a link from the tree to a
     /// node.
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {
         let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
@@ -513,7 +513,7 @@ impl Tree {
             })
     }
 
-    /// Returns the path under which programs know an open file, if it is in the tree.
+    /// Returns the path by which programs know an open file, if the file is in the tree.
     pub(crate) fn place_of(&self, id: FdIdentity, fd: Option<&Borrowed>) -> Option<Vec<u8>> {
         if id.dev != self.dev {
             return None;
@@ -522,7 +522,7 @@ impl Tree {
         self.known_as(&real).map(<[u8]>::to_vec)
     }
 
-    /// Returns a descriptor for the link at this real path, or `None` if it is not a link.
+    /// Returns a descriptor that stands for the link at this real path; `None` if there is no link.
     pub(crate) fn link_file(&self, real: &[u8]) -> Option<Result<OwnedFd, Errno>> {
         let path = std::str::from_utf8(self.known_as(real)?).ok()?;
         matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
@@ -564,7 +564,8 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // Removal by name takes a quarter of the calls of a search. The folder removes the rest.
+        // Removes the known entries by name, which takes a quarter of the system calls of a search. The
+        // folder's drop removes the rest.
         let written = self.written.take().and_then(Arc::into_inner);
         if let Some(Written { folder, todo }) = written
             && lock(&todo).is_none()
@@ -575,7 +576,7 @@ impl Drop for Tree {
     }
 }
 
-/// Returns where an entry is written.
+/// Returns the real path of an entry.
 fn place(folder: &Folder, path: &str) -> PathBuf {
     folder.path().join(path.trim_start_matches('/'))
 }
@@ -598,14 +599,14 @@ fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<(
     }
 }
 
-/// Returns whether a sysfs directory exists without a device: a class, a bus or a driver.
+/// Returns whether a sysfs directory stays without devices: one of a class, a bus or a driver.
 fn outlives_devices(path: &str) -> bool {
     ["/sys/class", "/sys/bus", "/sys/dev"]
         .iter()
         .any(|dir| is_below(path.as_bytes(), dir))
 }
 
-/// Returns the normalised path if files may be generated there.
+/// Returns the normalised path if it is below /sys, /run/udev or /dev, where files may be generated.
 fn allowed(path: &Path) -> Option<String> {
     let path = normalise(b"", path.as_os_str().as_bytes());
     let path = String::from_utf8(path).ok()?;
@@ -616,7 +617,7 @@ fn allowed(path: &Path) -> Option<String> {
         .then_some(path)
 }
 
-/// Returns whether a directory contains both system entries and generated ones.
+/// Returns whether a directory is one of `SHARED`, or above one.
 fn is_shared(path: &str) -> bool {
     let leads_to = |shared: &str| {
         let rest = shared.strip_prefix(path);
@@ -631,7 +632,7 @@ fn is_below(path: &[u8], top: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
-/// Returns the relative link from `from` to `to`, both absolute and normalised.
+/// Returns the relative target of a link at `from` to `to`. Both are absolute and normalised.
 fn relative(from: &str, to: &str) -> String {
     let from: Vec<&str> = from.split('/').collect();
     let to: Vec<&str> = to.split('/').collect();

@@ -1,8 +1,7 @@
 //! Adds generated names to listings of system directories: `/dev`, `/sys/class`.
 //!
-//! They come before the directory's own names, in the answer to the first getdents64. The directory
-//! that contains the generated tree does not list the tree, so that a walk of /dev finds no second
-//! copy.
+//! The generated names come before the directory's own names, in the answer to the first getdents64. The
+//! names of generated trees are removed from listings, so that a walk of /dev finds no second copy.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,14 +17,14 @@ use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 /// Maximum number of bytes of one answer to getdents64.
 pub(crate) const MAX_LISTED: u64 = 64 << 10;
 
-/// Bytes of the longest directory entry.
+/// Size in bytes of the longest directory entry.
 pub(crate) const ROOM: usize = 280;
 
-/// Generated entries that system directories lack.
+/// The generated entries to add to listings, by directory.
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
     pub(crate) by_dir: HashMap<FdIdentity, Vec<u8>>,
-    /// The directory that contains generated trees.
+    /// The directory that contains the generated trees of runs, whose names are removed.
     pub(crate) hides_trees: Option<FdIdentity>,
 }
 
@@ -65,7 +64,7 @@ impl Listings {
         let Ok(stat) = may_block::stat(may, dir, 0) else {
             return;
         };
-        // An existing name is listed already.
+        // Adds no name that exists, since the directory itself lists it.
         if may_block::stat(may, path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
             return;
         }
@@ -97,13 +96,13 @@ pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Returns whether an entry is a generated tree of any run.
+/// Returns whether an entry's name is that of a run's generated tree.
 pub(crate) fn is_tree(entry: &[u8]) -> bool {
     let name = entry.get(19..).unwrap_or_default();
     name.starts_with(folder::PREFIX.as_bytes())
 }
 
-/// Reads the directory's own entries. This also advances the program's position.
+/// Reads the directory's own entries. The program's descriptor has the same position, which advances.
 pub(crate) fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; room];
     // SAFETY: the length is the buffer's.
@@ -132,7 +131,7 @@ mod tests {
             .collect();
         let hidden: Vec<bool> = entries(&bytes).map(is_tree).collect();
         assert_eq!(hidden, [true, false, false, false]);
-        // An entry that a kernel never writes ends the list.
+        // An incomplete entry, which a kernel never writes, ends the list.
         bytes.truncate(30);
         assert_eq!(entries(&bytes).count(), 0);
         assert_eq!(entries(&[0; 40]).count(), 0);

@@ -1,4 +1,4 @@
-//! Names: paths, the generated tree, directory listings, udev's events.
+//! Programs' view of /dev, /sys and udev: paths, the generated tree, directory listings, uevents.
 //!
 //! Modules in other folders import only the exports of this file.
 

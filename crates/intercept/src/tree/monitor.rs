@@ -1,9 +1,9 @@
 //! Sockets on which programs receive hotplug events (`NETLINK_KOBJECT_UEVENT`).
 //!
 //! On a real netlink socket, only the kernel and udev may send, and all programs of the system
-//! receive. A program gets one end of a socket pair instead. The kernel handles poll, epoll, read()
-//! and socket filters on it. The supervisor handles bind, getsockname and a message's sender, which
-//! would show that it is not a netlink socket. It only announces simulated devices.
+//! receive. So a program gets one end of a socket pair instead. The kernel handles poll, epoll, read()
+//! and socket filters on the socket. The supervisor handles bind, getsockname and a message's sender,
+//! which would show that this is no netlink socket. The socket only announces simulated devices.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,17 +14,17 @@ use crate::tree::uevent::Uevent;
 use rustix::net::SendFlags;
 use vb3_host::FdIdentity;
 
-/// Maximum number of monitor sockets at one time. Further ones are real.
+/// Maximum number of monitor sockets at one time. Further sockets are real netlink sockets.
 pub(crate) const MAX_MONITORS: usize = 1024;
-/// Maximum number of bytes of a received message. The supervisor's are smaller.
+/// Maximum number of bytes of a received message. The supervisor's messages are smaller.
 pub(crate) const MESSAGE: usize = 16 << 10;
-/// UIO_MAXIOV.
+/// Maximum number of buffers of one recvmsg (the kernel's UIO_MAXIOV).
 pub(crate) const MAX_VECTORS: u64 = 1024;
-/// Bytes of `struct sockaddr_nl`.
+/// Size in bytes of `struct sockaddr_nl`.
 pub(crate) const ADDRESS: usize = 12;
-/// Bytes of `struct msghdr`.
+/// Size in bytes of `struct msghdr`.
 pub(crate) const HEADER: usize = 56;
-/// Bytes of a control message with `struct ucred`, without and with padding.
+/// Size in bytes of a control message with `struct ucred`, without and with padding.
 pub(crate) const CREDENTIALS: (usize, usize) = (28, 32);
 pub(crate) const SOL_NETLINK: i32 = 270;
 pub(crate) const ADD_MEMBERSHIP: i32 = 1;
@@ -44,7 +44,7 @@ pub(crate) const CALLS: [i64; 7] = [
 /// One monitor socket.
 #[derive(Debug)]
 pub(crate) struct Monitor {
-    /// The supervisor's end.
+    /// The supervisor's end of the socket pair.
     pub(crate) ours: OwnedFd,
     pub(crate) groups: u32,
     pub(crate) port: u32,
@@ -58,16 +58,16 @@ impl Monitor {
 
     pub(crate) fn send(&self, event: &Uevent) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        // A program that does not read misses events, as with a real socket.
+        // Ignores errors: a program that does not read misses events, as with a real socket.
         rustix::net::send(&self.ours, &event.bytes, flags).ok();
     }
 }
 
-/// All monitor sockets, by the program's end.
+/// All monitor sockets, by the identity of the program's end.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     pub(crate) all: HashMap<FdIdentity, Monitor>,
-    /// The number of the last event.
+    /// The sequence number of the last event (SEQNUM).
     pub(crate) number: u64,
 }
 
@@ -87,7 +87,7 @@ impl Monitors {
         self.number
     }
 
-    /// Sends events in this order to the sockets that listen for them.
+    /// Sends events in this order to the sockets that have joined their groups.
     pub(crate) fn send(&mut self, events: &[Uevent]) {
         self.all.retain(|_, monitor| !monitor.is_closed());
         for monitor in self.all.values() {
@@ -97,7 +97,7 @@ impl Monitors {
     }
 }
 
-/// Where a received message is written.
+/// A receive on a monitor socket, and the addresses for the message.
 #[derive(Clone, Debug)]
 pub(crate) struct Receive {
     pub(crate) socket: Arc<OwnedFd>,
@@ -108,7 +108,7 @@ pub(crate) struct Receive {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
-    /// recvfrom: the addresses of the sender's name and its length.
+    /// recvfrom: the addresses for the sender's name and for the name's length.
     From { name: u64, len: u64 },
     /// recvmsg: the header's address and content.
     Message {
@@ -120,7 +120,7 @@ pub(crate) enum Form {
     },
 }
 
-/// Returns a field of a structure.
+/// Returns the `N` bytes at offset `at` of a structure, or zeros if they are not there.
 pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let part = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
     part.copied().unwrap_or([0; N])

@@ -1,4 +1,4 @@
-//! Finds out whether a program's path names a simulated device or a generated file.
+//! Targets of programs' paths (a node, a generated file, or neither), and functions on paths.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -9,12 +9,12 @@ use vb3_host::Errno;
 
 /// Maximum number of symbolic links followed.
 pub(crate) const HOPS: u32 = 16;
-/// PATH_MAX.
+/// Maximum number of bytes of a path, with its NUL (the kernel's PATH_MAX).
 pub(crate) const MAX: usize = 4096;
-/// Directories without links to devices, which are not checked.
+/// Starts of paths that are not checked for links, since these directories contain no links to devices.
 pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
 
-/// The meaning of a path.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PathTarget {
     /// A node, by index.
@@ -23,7 +23,7 @@ pub(crate) enum PathTarget {
     Fails(Errno),
     /// A generated file, by its real path.
     Sys(Vec<u8>),
-    /// The link in /proc of a descriptor on a node, by index.
+    /// The link in /proc of a descriptor on a node, by the node's index.
     DescriptorLink(usize),
     /// Any other path, which the kernel resolves.
     Native,
@@ -84,7 +84,7 @@ pub(crate) fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// Returns a path through /proc that starts at the program's own root or directory.
+/// Returns a path through /proc that the supervisor can use, from the program's own root or directory.
 pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
     let mut seen = match path.first() {
         Some(b'/') => format!("/proc/{tid}/root"),
@@ -95,7 +95,7 @@ pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
     seen
 }
 
-/// Returns the magic link to the directory that a relative path starts from.
+/// Returns the link in /proc to the directory from which a relative path starts.
 pub(crate) fn base_link(tid: u32, dir: i32) -> String {
     if dir == libc::AT_FDCWD {
         format!("/proc/{tid}/cwd")

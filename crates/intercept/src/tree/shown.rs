@@ -23,7 +23,7 @@ impl Told {
         }
     }
 
-    /// Joins those of all present nodes.
+    /// Joins the files and links of all present nodes.
     fn joined(told: &[Option<Self>]) -> Self {
         let mut all = Self::default();
         for of in told.iter().flatten() {
@@ -37,14 +37,14 @@ impl Told {
 /// The files and nodes that programs see at one time.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// Per node index, its files and links while it is present.
+    /// Per node index, the node's files and links, or `None` while it is not present.
     pub(crate) told: Vec<Option<Told>>,
     pub(crate) tree: Option<Tree>,
     pub(crate) listings: Listings,
 }
 
 impl Shown {
-    /// Shows all nodes. The error says why there is no generated tree.
+    /// Shows all nodes. Also returns the error if the generated tree could not be made.
     pub(crate) fn all(
         may: &MayBlock,
         nodes: &[Node],
@@ -65,12 +65,12 @@ impl Shown {
         (this, failed)
     }
 
-    /// Returns whether a node is present, by index.
+    /// Returns whether the node with this index is present.
     pub(crate) fn has(&self, node: usize) -> bool {
         matches!(self.told.get(node), Some(Some(_)))
     }
 
-    /// Returns a copy with one node added or removed.
+    /// Returns a copy in which one node was added or removed, and changes the generated files.
     pub(crate) fn with(
         &self,
         may: &MayBlock,

@@ -2,15 +2,15 @@
 
 use crate::tree::generated::Tree;
 
-/// The group that receives the kernel's messages.
+/// The netlink group that receives the kernel's messages.
 pub(crate) const KERNEL: u32 = 1;
-/// The group that receives udev's messages.
+/// The netlink group that receives udev's messages.
 pub(crate) const UDEV: u32 = 2;
 
-/// Start of udev's messages. The kernel's messages never have it: they contain an `@`.
+/// Start of udev's messages. The kernel's messages start otherwise, with `ACTION@PATH`.
 const PREFIX: &[u8; 8] = b"libudev\0";
 const MAGIC: u32 = 0xfeed_cafe;
-/// Bytes before the properties.
+/// Size in bytes of the header of udev's messages, before the properties.
 const HEADER: u32 = 40;
 
 /// A message about one device.
@@ -20,7 +20,7 @@ pub(crate) struct Uevent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns the group that a message was sent to.
+/// Returns the group to which a message was sent.
 pub(crate) fn group_of(bytes: &[u8]) -> u32 {
     if bytes.starts_with(PREFIX) {
         UDEV
@@ -94,13 +94,13 @@ fn with_header((subsystem, kind): (&str, Option<&str>), properties: &[u8]) -> Ve
     out.extend(murmur(subsystem.as_bytes()).to_be_bytes());
     let kind = kind.map_or(0, |kind| murmur(kind.as_bytes()));
     out.extend(kind.to_be_bytes());
-    // No tags.
+    // The filter of tags: the device has none.
     out.extend([0; 8]);
     out.extend(properties);
     out
 }
 
-/// Returns MurmurHash2 with seed 0, by which clients filter subsystems.
+/// Returns MurmurHash2 with seed 0. Clients' socket filters compare the hashes of subsystems.
 fn murmur(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     // CAST: the hash uses a length of 32 bits.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_that_udev_filters_by() {
-        // The values in libudev's own filters.
+        // The hashes that libudev's filters contain.
         for (text, hash) in [("", 0), ("a", 0x9268_5f5e), ("video4linux", 0xe9cf_3931)] {
             assert_eq!(murmur(text.as_bytes()), hash, "{text}");
         }

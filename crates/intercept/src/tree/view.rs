@@ -1,5 +1,5 @@
-//! A program's view of the file system, if it differs from the supervisor's after a chroot or in
-//! another mount namespace. A simulated path exists there if the directory that contains it does.
+//! A program's view of the file system, if it differs from the supervisor's: after a chroot or in
+//! another mount namespace. A simulated path exists in a view if the view has the path's directory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,10 +8,10 @@ use rustix::fs::{OFlags, ResolveFlags};
 use crate::kernel::{MayBlock, may_block, raw};
 use vb3_host::FdIdentity;
 
-/// SYSFS_MAGIC. Each network namespace has another sysfs with the same devices.
+/// SYSFS_MAGIC. Each network namespace has another sysfs with the same devices, so its identity differs.
 const SYSFS: u64 = 0x6265_6572;
 
-/// A view that differs from the supervisor's.
+/// A view that differs from the supervisor's, by its root directory.
 pub(crate) struct View {
     pub(crate) root: OwnedFd,
 }
@@ -28,7 +28,7 @@ pub(crate) fn of_dir(may: &MayBlock, dir: BorrowedFd<'_>) -> Option<FdIdentity> 
 }
 
 impl View {
-    /// Returns thread `tid`'s view, or `None` if it is the supervisor's, or cannot be known.
+    /// Returns thread `tid`'s view, or `None` if the view is the supervisor's or cannot be opened.
     pub(crate) fn of(may: &MayBlock, tid: u32) -> Option<Self> {
         let differs = |theirs: &str, ours: &str| {
             let theirs = of_path(may, &format!("/proc/{tid}/{theirs}"));
@@ -42,7 +42,7 @@ impl View {
         Some(Self { root })
     }
 
-    /// Opens a directory by a path from the root, or from another directory if it is relative.
+    /// Opens a directory by an absolute path in the view, or by a path relative to `from`.
     pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let absolute = path.first() == Some(&b'/');
@@ -55,7 +55,7 @@ impl View {
         may_block::openat2(may, from, path, flags, how)
     }
 
-    /// Returns whether the system directory that contains a generated path exists.
+    /// Returns whether the view has the system directory (/sys, /dev, /run) that contains a generated path.
     pub(crate) fn shows(&self, may: &MayBlock, path: &[u8]) -> bool {
         let Some(first) = path.split(|&b| b == b'/').nth(1) else {
             return false;

@@ -3,29 +3,29 @@
 /// `AUDIT_ARCH_AARCH64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
-/// `AUDIT_ARCH_ARM` and its open and openat, which the filter reports so that 32-bit programs can
-/// be named.
+/// `AUDIT_ARCH_ARM` and its numbers of open and openat. The filter reports these calls, so that a note can
+/// name the 32-bit program.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0028, [5, 322]));
 
-/// Call numbers from here on belong to another architecture with the same name: arm64 has none.
+/// First call number of another architecture with the same `AUDIT_ARCH`: arm64 has none.
 pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 
-/// Length of the `svc` instruction.
+/// Length of the `svc` instruction in bytes.
 const INSTRUCTION: u64 = 4;
 
 /// The instruction `svc #0`.
 pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
-/// Alignment of the instruction.
+/// Alignment of the instruction in bytes.
 pub(super) const CALL_ALIGN: usize = 4;
 
-/// Whether a call's result replaces its first argument. If so, the kernel saves the argument
-/// elsewhere.
+/// Whether a call's result is in the register of its first argument. Here it is: the kernel saves the
+/// argument elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = true;
 
 /// The register that holds a call's number.
 const NUMBER: usize = 8;
 
-/// System calls that only some architectures have. The missing ones get distinct numbers that no
+/// System calls that only some architectures have. Those that arm64 lacks get distinct numbers that no
 /// call uses.
 pub(crate) mod nr {
     pub(crate) const OPEN: libc::c_long = -1001;
@@ -40,7 +40,7 @@ pub(crate) mod nr {
     pub(crate) const CHMOD: libc::c_long = -1010;
     pub(crate) const CHOWN: libc::c_long = -1011;
     pub(crate) const LCHOWN: libc::c_long = -1012;
-    /// libc has it for some architectures only.
+    /// fchmodat2. libc has its number for some architectures only.
     pub(crate) const FCHMODAT2: libc::c_long = 452;
 }
 
@@ -54,7 +54,7 @@ pub(super) fn result(regs: &Regs) -> u64 {
     regs.regs[0]
 }
 
-/// The kernel restarts a call only if the first register requests it.
+/// Does nothing: the kernel restarts a call only if the first register requests a restart.
 pub(super) fn forget_call(_: &mut Regs) {}
 
 /// Does nothing: the kernel restores the first argument and the program counter before the stop.

@@ -31,15 +31,15 @@ compile_error!(
 pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 use this::{CALL, CALL_ALIGN};
 
-/// NT_PRSTATUS: the general registers.
+/// NT_PRSTATUS: the set of general registers in PTRACE_GETREGSET and PTRACE_SETREGSET.
 const GENERAL: usize = 1;
 
-/// Returns the bytes of a page: 4096 on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
+/// Returns the page size in bytes: 4 KiB on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
 pub(crate) fn page_size() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Finds a system call instruction in code, and returns its offset.
+/// Returns the offset of a system call instruction in code, if there is one.
 pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
     let places = (0..code.len()).step_by(CALL_ALIGN);
     let mut calls = places.filter(|&at| code.get(at..).is_some_and(|code| code.starts_with(&CALL)));
@@ -84,14 +84,15 @@ impl Regs {
         }
     }
 
-    /// At a call's exit, restores an argument of its entry. Afterwards the kernel decides on a restart.
+    /// Restores an argument to its value at the call's entry. For use at the call's exit: afterwards the
+    /// kernel decides whether to restart the call.
     pub(crate) fn put_back(&mut self, entry: &Self, i: usize) {
         if i > 0 || !this::FIRST_IS_RESULT {
             self.set_arg(i, entry.arg(i));
         }
     }
 
-    /// Returns the call's result, at its exit.
+    /// Returns the result of the call at whose exit the thread is.
     pub(crate) fn result(&self) -> Result<u64, Errno> {
         let value = this::result(&self.0);
         match value.cast_signed() {
@@ -101,13 +102,13 @@ impl Regs {
         }
     }
 
-    /// Prevents the kernel from restarting the call, at its exit.
+    /// Prevents the kernel from restarting the call at whose exit the thread is.
     pub(crate) fn forget_call(&mut self) {
         this::forget_call(&mut self.0);
     }
 
-    /// Returns registers with which the thread repeats its interrupted call after it has made other
-    /// calls. To be used at the ptrace stop before the kernel restarts the call.
+    /// Returns registers with which the thread repeats its interrupted call, after other calls. For use at
+    /// the ptrace stop before the kernel restarts the call.
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
@@ -133,8 +134,8 @@ impl Regs {
         regs
     }
 
-    /// Returns registers with which the system call instruction runs again, for another call. For the
-    /// exit of a call.
+    /// Returns registers with which the system call instruction runs again, for another call. For use at
+    /// the exit of a call.
     pub(crate) fn one_more(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::back_to_instruction(&mut regs.0);

@@ -7,22 +7,21 @@ pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 /// name the 32-bit program.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
 
-/// Call numbers from here on belong to another architecture with the same name (x32).
+/// First call number of another architecture with the same `AUDIT_ARCH` (x32).
 pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 
-/// Length of the `syscall` instruction.
+/// Length of the `syscall` instruction in bytes.
 const INSTRUCTION: u64 = 2;
 
 /// The `syscall` instruction.
 pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
-/// Alignment of the instruction: it may be anywhere.
+/// Alignment of the instruction in bytes: it may be anywhere.
 pub(super) const CALL_ALIGN: usize = 1;
 
-/// Whether a call's result replaces its first argument. If so, the kernel saves the argument
-/// elsewhere.
+/// Whether a call's result is in the register of its first argument. Here it is not.
 pub(crate) const FIRST_IS_RESULT: bool = false;
 
-/// Value of `orig_rax` for "no call": the kernel restarts none.
+/// Value of `orig_rax` outside a call: the kernel then restarts no call.
 const NO_CALL: u64 = u64::MAX;
 
 /// System calls that only some architectures have.
@@ -39,7 +38,7 @@ pub(crate) mod nr {
     pub(crate) const CHMOD: libc::c_long = libc::SYS_chmod;
     pub(crate) const CHOWN: libc::c_long = libc::SYS_chown;
     pub(crate) const LCHOWN: libc::c_long = libc::SYS_lchown;
-    /// libc has it for some architectures only.
+    /// fchmodat2. libc has its number for some architectures only.
     pub(crate) const FCHMODAT2: libc::c_long = 452;
 }
 
@@ -66,7 +65,7 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
-/// Restores the call number and instruction pointer, which the kernel would do only after the stop.
+/// Restores the call number and the instruction pointer. The kernel would restore them only after the stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);
@@ -99,13 +98,13 @@ mod tests {
         (plain.rax, plain.r9) = (77, 16);
         let again = Regs(plain).again();
         assert_eq!((again.0.rip, again.0.rax), (0x1000, 9));
-        // Otherwise the kernel would move the instruction pointer a second time.
+        // With another value, the kernel would move the instruction pointer a second time.
         assert_eq!(again.0.orig_rax, u64::MAX);
         let exit = Regs(plain);
         assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (Ok(77), 16, 0));
         let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
         assert_eq!((close.0.rip, close.0.rax, close.arg(0)), (0x1000, 3, 5));
-        // Otherwise the kernel would restart the call that just ended.
+        // With another value, the kernel would restart the call that just ended.
         assert_eq!(close.0.orig_rax, u64::MAX);
         let mut now = close;
         now.put_back(&exit, 5);

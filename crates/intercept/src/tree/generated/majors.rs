@@ -1,7 +1,7 @@
-//! `/proc/devices`: the kernel's drivers by major number, with those of the nodes.
+//! `/proc/devices`: the kernel's drivers by major number, and the drivers of the nodes.
 //!
-//! Source: Linux 7.2 fs/proc/devices.c, fs/char_dev.c `chrdev_show`. Differs: the kernel's lines are
-//! those of the start of the run.
+//! Source: Linux 7.2 fs/proc/devices.c, fs/char_dev.c `chrdev_show`. Differs: the kernel's lines stay
+//! as they were at the start of the run.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ pub(super) const PATH: &str = "/proc/devices";
 /// Major number of USB devices.
 const USB: u32 = 189;
 
-/// Returns the driver of a node's major number; `None` for files, and for miscellaneous devices, whose
-/// driver every kernel has.
+/// Returns the driver of a node's major number. `None` for files, and for miscellaneous devices, since
+/// every kernel lists their driver.
 fn driver(node: &Node) -> Option<&'static str> {
     match node.kind {
         NodeKind::Video => Some("video4linux"),
@@ -23,7 +23,7 @@ fn driver(node: &Node) -> Option<&'static str> {
     }
 }
 
-/// Adds the nodes' drivers to the text of the kernel's file, in the order of their numbers.
+/// Adds the nodes' drivers to the text of the kernel's file, in the order of major numbers.
 pub(super) fn with_nodes(kernels: &str, nodes: &[Node]) -> String {
     let own = |node| Some((Node::major(node), driver(node)?));
     let mut missing: BTreeSet<(u32, &str)> = nodes.iter().filter_map(own).collect();

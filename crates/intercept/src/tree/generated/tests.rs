@@ -44,7 +44,7 @@ fn tree_is_written_for_first_path_inside() {
     let next = first.change(&[video(None)], &record("I:2\n"), &[]);
     let next = next.expect("a tree");
     assert_eq!(written(), 0);
-    // A call that began before the change writes the new tree.
+    // A call that uses the old tree after the change writes the new tree's files.
     assert_eq!(read(&first, "/run/udev/data/c81:7"), "I:2\n");
     assert_eq!(read(&next, "/sys/class/video4linux/video7/dev"), "81:7\n");
 }
@@ -101,7 +101,7 @@ fn video_node_links_to_device_and_media_node() {
     );
 }
 
-/// Returns the devices above a camera at a permanent USB controller.
+/// Returns the devices above a USB camera. The controller stays when the camera is unplugged.
 fn usb() -> Vec<BusDevice> {
     let device = |path: &str, bus, stays| BusDevice {
         path: format!("/sys/devices/platform/{path}"),
@@ -208,7 +208,7 @@ fn a_node_of_a_class_has_its_directory_below_dev() {
         tree.directory_of(Path::new("/dev/dma_heap/system")),
         Some(inside.into_bytes())
     );
-    // If the system has heaps, the generated ones appear next to them.
+    // If the system has DMA heaps, programs see the generated heaps next to them.
     tree.begin_at(|path| matches!(path, "/dev" | "/dev/dma_heap" | "/sys"));
     assert_eq!(tree.find(b"/dev/dma_heap", Links::Follow), None);
 }
@@ -359,7 +359,7 @@ fn a_file_below_dev_has_its_links_number() {
     is_there(&all);
     assert_eq!(all.file_number("/dev/char/189:0"), None, "it is a link");
     assert_eq!(all.file_number("/dev/char/81:7"), None);
-    // The node goes, and the hub stays.
+    // The node disappears, and the hub stays.
     let none = all.change(&[], &[], &[]).expect("an emptier tree");
     is_there(&none);
     assert_eq!(none.link_at("/dev/char/81:7"), None);
