@@ -63,8 +63,9 @@ pub struct Map {
     pub fd: OwnedFd,
     /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
-    /// Tag that [`Backend::tag_ended`] gets when the mapping and all its parts and copies (fork, mremap) have
-    /// ended, or if the kernel refused the mapping.
+    /// Tag that [`Backend::tag_ended`] gets at the mapping's end.
+    ///
+    /// That is the end of all its parts and copies (fork, mremap), or the kernel's refusal of the mapping.
     pub tag: Tag,
 }
 
@@ -89,8 +90,7 @@ pub trait Backend: Send {
     /// successful [`open`](Self::open) and [`Caller::install_file`].
     fn release(&mut self, file: FileId);
 
-    /// Notifies the backend that a mapping or descriptor with this `tag` has ended ([`Map`],
-    /// [`Caller::install`]).
+    /// Reports that a program's mapping ([`Map`]) or descriptor ([`Caller::install`]) has ended.
     fn tag_ended(&mut self, tag: Tag);
 
     /// ioctl on a device file, of V4L2 or of media devices.
@@ -131,8 +131,8 @@ pub trait Backend: Send {
     /// a file without buffers. For the front end's own checks.
     fn peek(&mut self, file: FileId, events: i16) -> i16;
 
-    /// Notifies the backend that a program waits for `events`, after [`poll`](Self::poll) or
-    /// [`peek`](Self::peek) returned none of them.
+    /// Reports that a program waits for `events`. [`poll`](Self::poll) or [`peek`](Self::peek) has just
+    /// returned none of them.
     fn poll_waits(&mut self, file: FileId, events: i16) {
         let _ = (file, events);
     }
@@ -184,8 +184,7 @@ pub trait Backend: Send {
         events & (POLL_IN | POLL_OUT)
     }
 
-    /// Returns whether waiting calls and polls on exported buffers may have another result than at the last
-    /// call of this method.
+    /// Returns whether calls and polls on exported buffers may have a new result since the last query.
     fn take_buffers_changed(&mut self) -> bool {
         false
     }
@@ -193,8 +192,8 @@ pub trait Backend: Send {
     /// Returns the size of an exported buffer in bytes.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Notifies the backend that process `pid` is about to map an exported buffer by the buffer's own
-    /// descriptor. [`tag_ended`](Self::tag_ended) for the descriptor comes after the mapping's end, too.
+    /// Reports that process `pid` is about to map an exported buffer by its descriptor.
+    /// [`tag_ended`](Self::tag_ended) is called for this descriptor only after the mapping has ended, too.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.
@@ -212,7 +211,7 @@ pub trait Backend: Send {
         false
     }
 
-    /// Notifies the backend that a program is about to make a dma-buf ioctl on another driver's buffer.
+    /// Reports that a program is about to make a dma-buf ioctl on another driver's buffer.
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
         let _ = (id, request, arg, caller);
     }
@@ -224,8 +223,8 @@ pub trait Backend: Send {
     /// `subsystem` of the node, and its device, unless they are in the list.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
-    /// Returns a node's symbolic links, each by its absolute path and its target, such as
-    /// `/dev/v4l/by-path/…` and the node's path. Called together with [`files`](Self::files).
+    /// Returns the paths and targets of a node's symbolic links: `/dev/v4l/by-path/…` and the node's path.
+    /// The paths are absolute. Called together with [`files`](Self::files).
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
@@ -237,7 +236,7 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Notifies the backend that programs see the changes of [`take_hotplug`](Self::take_hotplug).
+    /// Reports that programs now see the changes of [`take_hotplug`](Self::take_hotplug).
     fn hotplug_shown(&mut self) {}
 
     /// Returns files whose memory has been revoked, each once. The front end must make existing mappings of
@@ -246,8 +245,8 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Notifies the backend that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. In
-    /// a program that waits in a call, they fault after the call; in one that cannot be stopped, never.
+    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. In a program
+    /// that waits in a call, they fault after the call. In a program that cannot be stopped, they do not.
     fn revoked_shown(&mut self) {}
 
     /// Returns whether an ioctl allocates memory, which other programs may just have released. If so, the

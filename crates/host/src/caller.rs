@@ -128,11 +128,10 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// # Errors
     /// EFAULT unless all of it is mapped and the program is still the same.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
-    /// Returns how many bytes from `addr` on, at most `len`, are ordinary memory with permission for
-    /// `access`.
+    /// Returns how many of the `len` bytes at `addr`, from the first on, can be pinned for `access`.
     ///
-    /// Memory of a device (mapped from a device file or an exported buffer) does not count, since a device
-    /// cannot pin it. Returns 0 for a process that has ended.
+    /// A device can pin ordinary memory with the needed permission. It cannot pin memory of a device
+    /// (mapped from a device file or an exported buffer). Returns 0 for a process that has ended.
     ///
     /// # Errors
     /// EFAULT if the list of the process's mappings cannot be read.

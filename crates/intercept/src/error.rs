@@ -1,4 +1,4 @@
-//! Why a program could not be run.
+//! Errors of a run.
 
 use core::fmt;
 
@@ -51,7 +51,7 @@ pub enum Feature {
 }
 
 impl Error {
-    /// Returns the error of a filter that the kernel refused. EBUSY means that another supervisor
+    /// Returns the error for a refused filter: `Nested` for EBUSY, which means that another supervisor
     /// listens.
     pub(crate) const fn of_filter(e: Errno) -> Self {
         let feature = match e {
@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// Returns the exit status that a shell uses for it.
+    /// Returns the exit status that a shell uses for such an error.
     #[must_use]
     pub const fn exit_status(self) -> i32 {
         match self {

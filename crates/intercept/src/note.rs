@@ -60,8 +60,8 @@ pub enum Note {
     },
     /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
-    /// A program copies a device's descriptor to a number at which the filter does not report read and write,
-    /// so these fail (EINVAL).
+    /// A program copies a device's descriptor to a number that is not reserved. Read and write fail there
+    /// (EINVAL), because the filter does not report them.
     OrdinaryNumber {
         /// The process.
         pid: u32,
@@ -73,30 +73,29 @@ pub enum Note {
         /// The process.
         pid: u32,
     },
-    /// Calls of a process wait for what the program itself serves: a page (userfaultfd) or a file
-    /// system (FUSE).
+    /// Calls of a process are blocked by a page (userfaultfd) or a file system (FUSE) that a program serves.
     Stalled {
         /// The process.
         pid: u32,
         /// The number of the system call.
         nr: i64,
-        /// How many of its calls block.
+        /// How many calls of the process block.
         calls: usize,
     },
-    /// All threads of the supervisor are blocked in calls. New calls wait for a free one.
+    /// All threads of the supervisor are blocked in calls. New calls wait for a free thread.
     NobodyServes {
         /// How many calls block.
         calls: usize,
         /// The process whose call has blocked longest.
         pid: u32,
-        /// The number of its system call.
+        /// The number of this system call.
         nr: i64,
     },
     /// A process still runs although the program has ended.
     LeftOver {
         /// The process.
         pid: u32,
-        /// Its name, truncated by the kernel and padded with zeros.
+        /// The process's name, truncated by the kernel and padded with zeros.
         name: [u8; 16],
         /// Whether the run ends it. Otherwise the run waits for it.
         is_ended: bool,
@@ -109,14 +108,14 @@ pub enum Note {
 }
 
 impl Note {
-    /// Returns whether it concerns all programs, so that it is shown even after many notes about
-    /// single ones.
+    /// Returns whether the note concerns all programs. If so, it is shown even after many notes about single
+    /// programs.
     #[must_use]
     pub const fn is_of_all_programs(self) -> bool {
         matches!(self, Self::NobodyServes { .. })
     }
 
-    /// Returns whether it matters to a user who only wants the program to run.
+    /// Returns whether the note matters to a user who only wants the program to run.
     #[must_use]
     pub const fn is_warning(self) -> bool {
         matches!(

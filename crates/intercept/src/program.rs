@@ -17,7 +17,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Makes a program from a path, or from a name in the search path. It gets this process's
+    /// Makes a program from a path, or from a name in the search path. The program gets this process's
     /// environment, directory and standard descriptors.
     #[must_use]
     pub fn new(name: impl AsRef<OsStr>) -> Self {
@@ -95,11 +95,11 @@ impl Program {
 pub struct Options<'a> {
     /// Receives notes for the user while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
-    /// Leaves signals alone. Otherwise SIGINT, SIGTERM, SIGHUP and SIGQUIT go to all processes of
-    /// the run, unless the terminal already sent them there. A second SIGINT or SIGTERM kills them.
-    /// SIGUSR1, SIGUSR2 and SIGALRM go to the program.
+    /// Does not catch signals. Otherwise, the run passes SIGINT, SIGTERM, SIGHUP and SIGQUIT on to all of its
+    /// processes, unless the terminal has sent the signal to them. A second SIGINT or SIGTERM kills all
+    /// processes. SIGUSR1, SIGUSR2 and SIGALRM go to the program only.
     pub keep_signals: bool,
-    /// What happens to processes that outlive the program.
+    /// Treatment of processes that outlive the program.
     pub leftover: Leftover,
 }
 
@@ -120,11 +120,11 @@ pub struct ExitReport {
     pub status: i32,
     /// The signal that ended the program.
     pub signal: Option<i32>,
-    /// System calls that were reported to the supervisor.
+    /// Number of system calls that were reported to the supervisor.
     pub notifications: u64,
-    /// Files opened on nodes.
+    /// Number of successful opens of nodes.
     pub opens: u64,
-    /// Mappings of device files.
+    /// Number of mappings of device files.
     pub maps: u64,
 }
 
@@ -136,8 +136,8 @@ pub enum Leftover {
     /// more seconds.
     #[default]
     Session,
-    /// Waits for all of them.
+    /// Waits for all such processes.
     Wait,
-    /// Sends SIGTERM to all of them immediately, and SIGKILL after two seconds.
+    /// Sends SIGTERM to all such processes immediately, and SIGKILL after two seconds.
     Kill,
 }

@@ -140,8 +140,8 @@ pub fn run(
         host,
     };
     std::thread::scope(|scope| {
-        // A separate thread shows notes, since that may block on their reader. Without the thread,
-        // the run shows no notes.
+        // A separate thread shows notes, since the user's function may block. If the thread cannot be
+        // started, the run shows no notes.
         let says = Builder::new().name("vb3-notes".into());
         says.spawn_scoped(scope, || say(remarks, options.notes))
             .ok();
@@ -159,13 +159,13 @@ pub fn run(
             notifications: supervisor.received.load(Ordering::Relaxed),
             ..supervisor.server(&mut may).report
         };
-        // The channel of notes closes with the supervisor.
+        // This closes the channel of notes, so that the notes' thread ends.
         drop(supervisor);
         served.map(|()| report)
     })
 }
 
-/// Shows notes as they come.
+/// Passes each note to the user's function until the channel closes.
 fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + Send)>) {
     for note in remarks {
         if let Some(say) = &mut notes {
@@ -174,8 +174,8 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
     }
 }
 
-/// Returns whether a receive ends when all programs have ended (Linux 6.11). On older kernels it
-/// would block for ever.
+/// Returns whether the kernel ends a receive when all programs have ended (Linux 6.11). On older kernels,
+/// the receive would block for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "reads /proc once, before the program starts"
@@ -193,7 +193,7 @@ struct Subreaper(Option<Pid>);
 impl Subreaper {
     fn begin() -> Self {
         let before = child_subreaper().ok().flatten();
-        // If this is refused, orphans are not reaped.
+        // If the kernel refuses this, orphans are not reaped.
         set_child_subreaper(Some(rustix::process::getpid())).ok();
         Self(before)
     }
@@ -214,7 +214,7 @@ impl RaisedLimit {
             current: before.maximum,
             ..before
         };
-        // If this is refused, the supervisor remembers fewer threads.
+        // If the kernel refuses this, the supervisor remembers fewer threads.
         setrlimit(Resource::Nofile, raised).ok();
         Self(before)
     }

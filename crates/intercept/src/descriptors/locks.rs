@@ -261,8 +261,8 @@ impl Locks {
         self.drop_holders(|_, holder| ended.contains(&holder.owner))
     }
 
-    /// Drops owners for which `is_gone` is true, with their locks, and forgets nodes and tables without
-    /// owners. Returns whether any owner was dropped.
+    /// Drops owners for which `is_gone` is true, with their locks. Returns whether there were any.
+    /// Forgets nodes and tables without owners.
     fn drop_holders(&mut self, is_gone: impl Fn(usize, &Holder) -> bool) -> bool {
         let mut changed = false;
         for (node, of) in &mut self.nodes {

@@ -1,4 +1,4 @@
-//! The table of programs' descriptors: which file each kept number refers to, which calls close
+//! The table of programs' descriptors: which file each reserved number refers to, which calls close
 //! numbers, the device files, and their locks.
 //!
 //! An entry belongs to one thread and one number. So the table need not know which threads share a
@@ -130,7 +130,7 @@ struct DeviceFile {
 /// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// The entries by number, then by thread. Few numbers are kept for devices.
+    /// The entries by number, then by thread. Few numbers are reserved.
     known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
     count: usize,
     closing: Vec<Closing>,
@@ -212,8 +212,8 @@ impl Table {
         self.files.get(&file)?.node
     }
 
-    /// Releases the record locks of a task's descriptor table on the nodes of these files, since the task
-    /// closes descriptors of the files. Returns whether the table may have had such locks.
+    /// Releases record locks that end with a close: those of the task's descriptor table on the nodes of
+    /// the closed files. Returns whether the table may have had such locks.
     pub(crate) fn unlock(
         &mut self,
         task: u32,

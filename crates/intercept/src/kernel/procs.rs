@@ -17,7 +17,7 @@ const REMEMBERED: usize = 8192;
 /// Remembered threads use at most one in this many of the supervisor's descriptors.
 const SHARE: usize = 4;
 
-/// How long the supervisor assumes that no kept number is free, since an exec can close some unnoticed.
+/// How long the supervisor assumes that no reserved number is free, since an exec can close some unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has made a call.
@@ -32,7 +32,7 @@ pub(crate) struct Thread {
     has_own_pidfd: bool,
     /// The reserved number at which the next search for a free one begins; 0 for none.
     pub(crate) next_fd: AtomicU32,
-    /// The last time when no kept number was free, and the count of closes at that time.
+    /// The last time when no reserved number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
     /// Locked from the search for a free number to the installation there. One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
@@ -370,7 +370,7 @@ impl Thread {
         })
     }
 
-    /// Returns whether no kept number was free within the last 200 ms, and none was closed since then.
+    /// Returns whether no reserved number was free within the last 200 ms, and none was closed since then.
     pub(crate) fn has_none_free(&self, closes: u64) -> bool {
         let none_free = *lock(&self.none_free);
         none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)

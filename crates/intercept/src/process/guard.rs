@@ -217,8 +217,8 @@ fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     }
 }
 
-/// Serialises tests that fork and tests that wait for the close of a descriptor's last copy, since a
-/// fork briefly copies all descriptors.
+/// Serialises tests that fork, and tests that wait for a descriptor's last copy to be closed. A fork
+/// briefly copies all descriptors.
 #[cfg(test)]
 pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -6,8 +6,8 @@
 use core::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether each signal of `OWN` was ignored at the start of the process, before Rust's runtime ignored
-/// SIGPIPE and a run ignored SIGXFSZ.
+/// Whether each signal of `OWN` was ignored at the start of the process. At that time, Rust's runtime
+/// had not ignored SIGPIPE yet, and no run had ignored SIGXFSZ.
 static WAS_IGNORED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// Signals for which the supervisor changes the inherited setting.

@@ -326,7 +326,7 @@ impl Stopped {
         (result, self.leave(0))
     }
 
-    /// Runs the thread from the first stop to the call's exit, executes the same instruction again to
+    /// Runs the thread from the first stop to the call's exit. Then executes the same instruction again to
     /// close `fd`, and restores all registers except the result.
     fn run_and_close(
         &mut self,

@@ -126,7 +126,7 @@ impl Server<'_> {
         ))
     }
 
-    /// dup of a kept number.
+    /// dup of a reserved number.
     pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
         self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
             self.note_copy(n, 0);
@@ -134,9 +134,9 @@ impl Server<'_> {
         })
     }
 
-    /// Installs a copy of a kept number at the next kept number, so that the filter reports all calls on
-    /// the copy. Lower free numbers from `from` on stay free. Returns `None` if no kept number is free, or
-    /// if a standard descriptor is closed: the copy is probably meant to replace that one.
+    /// Installs a copy of a reserved number at the next free reserved number. So the filter reports all
+    /// calls on the copy. Lower free numbers from `from` on stay free. Returns `None` if no reserved number
+    /// is free, or if a standard descriptor is closed: the copy is probably meant to replace that one.
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
@@ -151,7 +151,7 @@ impl Server<'_> {
         made.ok().map(|_| Verdict::Answered)
     }
 
-    /// Records that a copy may get a number that is not kept. Returns true if the file is a device's.
+    /// Records that a copy may get a number that is not reserved. Returns true if the file is a device's.
     fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
         let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
         if is_device {
@@ -160,7 +160,7 @@ impl Server<'_> {
         is_device
     }
 
-    /// fcntl of a kept number, or an fcntl that may return a kept number.
+    /// fcntl of a reserved number, or an fcntl that may return a reserved number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}

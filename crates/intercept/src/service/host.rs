@@ -170,9 +170,9 @@ pub(crate) struct Host {
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,
-    /// Whether a device has a descriptor outside the kept numbers.
+    /// Whether a device has a descriptor outside the reserved numbers.
     pub(crate) outside: AtomicBool,
-    /// Number of calls that have closed kept numbers.
+    /// Number of calls that have closed reserved numbers.
     pub(crate) closes: AtomicU64,
     /// Remarks for the user who runs the program. A separate thread prints them.
     pub(crate) notes: SyncSender<Note>,
@@ -259,7 +259,7 @@ impl Host {
         }
     }
 
-    /// Installs a descriptor in the caller, at a kept number if one is free.
+    /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
     /// If a given number is in use, the kernel replaces its file. Another thread of the program may open
     /// a file meanwhile, which gets the lowest free number. So the chosen number has at least [`ROOM`]
@@ -298,8 +298,8 @@ impl Host {
         }
     }
 
-    /// Returns the reserved number for the next descriptor, or `None` if no reserved number is free and
-    /// has enough free numbers below it.
+    /// Returns the reserved number for the next descriptor. `None` if no reserved number is free and has
+    /// enough free numbers below it.
     pub(crate) fn free_number(&self, call: &Call<'_>) -> Option<u32> {
         let thread = call.thread().ok()?;
         let closes = self.closes.load(Ordering::Relaxed);

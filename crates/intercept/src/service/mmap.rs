@@ -17,8 +17,8 @@ use crate::service::supervisor::Supervisor;
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file that a call maps and its open flags, or `None` if the kernel must execute
-    /// the call unchanged.
+    /// Returns the device file that a call maps, and its open flags. `None` if the kernel must execute the
+    /// call unchanged.
     fn mapped_file(&mut self, n: &Notif, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(4)) else {

@@ -96,8 +96,8 @@ impl Supervisor<'_> {
         self.publish(n, opened?, cloexec)
     }
 
-    /// Installs a descriptor at a kept number: the last step of an open. The supervisor must hold no other
-    /// reference to the file, since the program may close its descriptor at once.
+    /// Installs a descriptor at a reserved number: the last step of an open. The supervisor must hold no
+    /// other reference to the file, since the program may close its descriptor at once.
     pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;

@@ -77,8 +77,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of a path by its text, or in the program's view of the file system if this view
-    /// differs from the supervisor's. Compares the views only for links and paths that may match.
+    /// Finds the target of a path: by its text, or in the program's own view of the file system. Compares
+    /// the program's view with the supervisor's only for links and for paths that may match.
     fn place_of(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
         let place = self.place_here(may, named);
         if place == Some(PathTarget::Native) {

@@ -31,8 +31,7 @@ const STACK: usize = 256 << 10;
 const STOP_GRACE: Duration = Duration::from_millis(20);
 /// If no thread has stopped after this time, all threads count as waiting for answers.
 const STOP_TIMEOUT: Duration = Duration::from_millis(200);
-/// Time limit for seizing a thread that a debugger traces, or that the supervisor has stopped for another
-/// purpose.
+/// Time limit for seizing a thread that is traced: by a debugger, or by the supervisor for another purpose.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 /// Interval of checks for a stop while all threads of a process wait.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);

@@ -36,8 +36,7 @@ use vb3_host::{Errno, Node};
 
 /// Stack size in bytes of a thread that serves calls.
 const STACK: usize = 512 << 10;
-/// Interval of attempts to release a traced thread that has not stopped yet, and to start a thread that
-/// the system refused.
+/// Interval of attempts to release a traced thread that has not stopped, or to start a refused thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Interval of the receiver's checks after the last caller's end, until the clock notices the end.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);

@@ -154,8 +154,8 @@ impl Server<'_> {
         CallOutcome::Done(done)
     }
 
-    /// Continues a call after its last piece was copied out with result `copied`, and memory for the next
-    /// piece was gathered. Returns whether the call needs another round.
+    /// Continues a call with its next piece. Returns whether the call needs another round.
+    /// `copied` is the result of copying the last piece, or of gathering missing memory.
     pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
         // The call is missing if its thread has ended meanwhile.
         let waiting = self.pending.slots.get(&slot);

@@ -65,7 +65,7 @@ pub(crate) enum Found {
     Outside(Vec<u8>),
 }
 
-/// An empty memfd that stands for a generated link that a program opened (O_PATH, O_NOFOLLOW), since the
+/// An empty memfd that stands for a generated link that a program has opened (O_PATH, O_NOFOLLOW). The
 /// supervisor cannot install a descriptor of the link itself.
 #[derive(Debug)]
 struct LinkFile {
@@ -500,8 +500,7 @@ impl Tree {
         Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// Returns whether a name in any directory may lead into the tree, or be a link from the tree to a
-    /// node.
+    /// Returns whether a name in any directory may lead into the tree, or from the tree to a node.
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {
         let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
         self.tops

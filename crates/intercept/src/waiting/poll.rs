@@ -11,7 +11,7 @@ use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// For lists up to this length, every descriptor's file is looked up, even if no number is kept.
+/// For lists up to this length, every descriptor's file is looked up, even without reserved numbers.
 pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
@@ -180,8 +180,8 @@ pub(crate) fn buffer_poll(backend: &mut dyn Backend, id: FdIdentity, events: i16
     ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 
-/// Calls `poll` without the normal-data bits, which devices do not know, and adds the matching ones to
-/// the result.
+/// Calls `poll` without normal-data bits, and adds the matching bits to the result. Devices do not know
+/// these bits.
 pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {

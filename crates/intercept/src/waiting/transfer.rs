@@ -39,8 +39,7 @@ impl Transfer {
         self.progress.is_some()
     }
 
-    /// Requests copies of the next segments together, as many as one step transfers, so that they are not
-    /// copied one by one.
+    /// Requests copies of the next segments together, as many as one step transfers.
     pub(crate) fn prepare(&self, call: &impl Caller) -> Result<(), Errno> {
         let next = self.progress.unwrap_or_default().segment;
         let (mut missing, mut left) = (Ok(()), PIECE_BYTES);
