@@ -380,7 +380,7 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // The list may contain locks that ended after its reading began, so the check counts from there.
+        // The list may contain locks that ended after its reading began, so the check has this time.
         let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
         let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);

@@ -31,7 +31,7 @@ use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// Maximum number of tracked processes. Devices access the memory of further processes by address.
 const MAX_PROCESSES: usize = 1024;
-/// Bytes copied while the ranges are locked. A program that unmaps memory waits for at most one such copy.
+/// Maximum number of bytes copied while the ranges are locked. A program that unmaps waits for the copy.
 const CHUNK: u64 = 256 << 10;
 
 /// How the memory of a process is tracked.

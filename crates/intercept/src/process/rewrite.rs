@@ -310,7 +310,7 @@ impl Stopped {
     }
 
     /// Makes the thread execute another call instead of its own, and then close a descriptor. The thread's
-    /// own call returns the other call's result. So does this function, if the call was made.
+    /// own call returns the other call's result. This function also returns it, if the call was made.
     pub(crate) fn replace(
         mut self,
         may: &MayBlock,

@@ -189,7 +189,7 @@ impl<'a> Supervisor<'a> {
     fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(TakeOutcome) + Sync) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
-            // Seizes in a thread of its own: when that thread ends, the kernel releases the seized threads
+            // Seizes in a separate thread: when that thread ends, the kernel releases the seized threads
             // that have not stopped.
             let stops =
                 || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);

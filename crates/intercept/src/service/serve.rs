@@ -62,7 +62,7 @@ pub(crate) enum How {
     Again(u32),
     /// Lets the kernel find a signal: the call's slot, and the index of the argument that counts descriptors.
     Interrupt(u32, usize),
-    /// Continues a read or write, of which one piece was moved, in this slot.
+    /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
 }
 

@@ -151,7 +151,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Waits for the result, as long as a program holds the set's lock. So does the kernel's own call.
+    /// Waits for the result. Like the kernel's epoll_ctl, waits while a program holds the set's lock.
     pub(crate) fn wait(&self, _: &MayBlock) -> Result<(), Errno> {
         self.made.recv().unwrap_or(Err(Errno(libc::ENOMEM)))
     }
