@@ -370,7 +370,7 @@ impl Thread {
         })
     }
 
-    /// Returns whether no reserved number was free within the last 200 ms, and none was closed since then.
+    /// Returns whether no reserved number was free a moment ago, and none was closed since then.
     pub(crate) fn has_none_free(&self, closes: u64) -> bool {
         let none_free = *lock(&self.none_free);
         none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)

@@ -392,8 +392,8 @@ impl Server<'_> {
         }
     }
 
-    /// Handles at most 128 ended files and buffers, and notifies the backend. Returns whether there were
-    /// any, or the list of locks must first be read.
+    /// Handles a limited number of ended files and buffers, and notifies the backend. Returns whether there
+    /// were any, or the list of locks must first be read.
     pub(crate) fn collect(&mut self) -> bool {
         self.collect_at_most(MAX_ENDS_PER_STEP, CheckScope::Due)
     }
@@ -468,7 +468,7 @@ impl Server<'_> {
     fn move_pieces(&mut self, is_wanted: &dyn Fn() -> bool) {
         let mut moved = false;
         for _ in 0..MAX_PIECES {
-            // If `is_due`, the tick is other work than a piece. With simulated time, all work is such.
+            // `is_due` means that the tick has other work than a piece. With simulated time, it always has.
             let is_alone = self.answers.is_empty() && !self.backend.is_due() && !is_wanted();
             if !is_alone || !self.has_tick() {
                 break;

@@ -387,7 +387,7 @@ impl Changed {
         self.0.as_ref().is_some_and(is_awaited)
     }
 
-    /// Waits until these changes are made, but at most 200 ms, since a program may hold a set's lock.
+    /// Waits until these changes are made, for a limited time, since a program may hold a set's lock.
     pub(crate) fn wait(self, _: &MayBlock) {
         let Some((shared, ids)) = self.0 else { return };
         let until = Instant::now() + CHANGE_TIMEOUT;
