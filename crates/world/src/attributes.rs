@@ -1,5 +1,5 @@
-//! Files that show v4l2loopback to programs: those of its nodes in sysfs, and `/proc/modules`, where OBS
-//! looks for it.
+//! Files that show v4l2loopback to programs: its nodes' files in sysfs, and `/proc/modules`, where OBS looks
+//! for the module.
 
 use crate::World;
 use crate::node::Node;
@@ -8,21 +8,21 @@ use std::path::PathBuf;
 use vb3_devices::{Link, LoopbackAttribute};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
 
-/// First id above those of timelines.
+/// First id of the nodes of these files, above the ids of timelines' nodes.
 const FIRST_ID: u32 = (1 << 18) + 3;
-/// sysfs takes one page at a time.
+/// Maximum bytes of one read or write. sysfs passes one page per call.
 const MAX_BYTES: u64 = 4096;
 
-/// The module's line, as the kernel shows it without privileges.
+/// The module's line in `/proc/modules`, as the kernel shows it without privileges.
 const MODULE: &str = "v4l2loopback 49152 0 - Live 0x0000000000000000 (O)\n";
 const MODULES: &str = "/proc/modules";
 
-/// The contents of a file.
+/// The source of a file's contents.
 #[derive(Clone, Debug)]
 enum Attribute {
-    /// A file of a node.
+    /// A sysfs file of a v4l2loopback node.
     Loopback(Link, LoopbackAttribute),
-    /// The system's kernel modules, and v4l2loopback.
+    /// `/proc/modules`: v4l2loopback and the system's own modules.
     Modules,
 }
 
@@ -49,11 +49,11 @@ impl Attribute {
 #[derive(Debug)]
 struct Open {
     attribute: Attribute,
-    /// The rest of its text; `None` before the first read.
+    /// The text that is not read yet; `None` before the first read.
     rest: Option<Vec<u8>>,
 }
 
-/// The files by the ids of their nodes, and those that are open.
+/// These files by the ids of their nodes, and the ones that programs have open.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     all: BTreeMap<u32, (PathBuf, Attribute)>,
@@ -61,7 +61,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Lists the files of these nodes.
+    /// Lists the files for the loopbacks among these nodes.
     pub(super) fn new(nodes: &[Node]) -> Self {
         let mut all = BTreeMap::new();
         let loopbacks = nodes
@@ -91,7 +91,7 @@ impl Attributes {
         })
     }
 
-    /// Opens a file if the node is one of these.
+    /// Opens a file if the node is one of these files. Returns whether it is.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let Some((_, attribute)) = self.all.get(&node.0) else {
             return false;
@@ -102,12 +102,12 @@ impl Attributes {
         true
     }
 
-    /// Forgets a file. Returns whether it was one of these.
+    /// Forgets an open file. Returns whether it was one of these files.
     pub(super) fn release(&mut self, file: FileId) -> bool {
         self.open.remove(&file).is_some()
     }
 
-    /// Returns whether a file is one of these.
+    /// Returns whether an open file is one of these files.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.open.contains_key(&file)
     }

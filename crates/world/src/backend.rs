@@ -127,8 +127,8 @@ impl Backend for World {
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
         let waits = self.waiting.contains(&file);
         let found = self.poll_by(file, events, Video::poll);
-        // A program that polls while a buffer is ready does not wait. It may dequeue next, so time
-        // must not advance before that.
+        // A program that polls while a buffer is ready does not wait. Its next call may be DQBUF, so time
+        // must not advance before that call.
         if found == 0 && !waits && self.clock.is_virtual() {
             self.peek(file, POLL_IN | POLL_OUT | POLL_PRI);
         }

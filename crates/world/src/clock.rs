@@ -73,12 +73,12 @@ impl fmt::Display for Pace {
 #[derive(Default)]
 pub(super) struct Clock {
     source: Source,
-    /// Nanoseconds that the clock stood still before the last stop.
+    /// Nanoseconds that the clock stood still in stops before the last one.
     behind_ns: u64,
     /// When the last stop began and when it ends, in the source's time.
     stop: Option<(u64, u64)>,
     pace: Pace,
-    /// The time when the pace was set.
+    /// The devices' time when the pace was set.
     origin_ns: u64,
     /// The current time under `Pace::Virtual`.
     virtual_ns: u64,
@@ -97,14 +97,14 @@ impl Clock {
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.origin_ns = self.now_ns();
         if pace == Pace::Virtual {
-            // A timeval then rounds every timestamp the same way in each run.
+            // Whole microseconds: a timeval then rounds every timestamp the same way in each run.
             self.origin_ns = self.origin_ns.next_multiple_of(1000);
         }
         self.virtual_ns = self.origin_ns;
         self.pace = pace;
     }
 
-    /// Returns when the clock started and how late it is, if it differs from the system's clock.
+    /// Returns a virtual clock's start and current time, or `None` at other paces.
     pub(super) fn own(&self) -> Option<OwnTime> {
         self.is_virtual().then_some(OwnTime {
             origin_ns: self.origin_ns,
@@ -150,7 +150,7 @@ impl Clock {
         self.virtual_ns = self.virtual_ns.max(to_ns);
     }
 
-    /// Stops the clock for a span of the source's time, or lengthens a stop.
+    /// Stops the clock for a span of the source's time, or lengthens the current stop by that span.
     pub(super) fn stop(&mut self, for_ns: u64) {
         let now = self.source.now_ns();
         self.stop = match self.stop {

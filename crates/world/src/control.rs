@@ -37,12 +37,12 @@ struct Client {
     /// The answer that is sent once programs see the effect.
     answer: Option<String>,
     ordered: bool,
-    /// Bytes that the socket had no room for: an answer, or the rest of an event's line.
+    /// Bytes that the socket had no room for: the rest of an answer or of an event's line.
     unsent: Vec<u8>,
     subscription: Subscription,
     /// The subscription that begins when the prepared answer is sent.
     next_subscription: Option<Subscription>,
-    /// Number of lost events that the client has not been told of.
+    /// Number of lost events that are not reported to the client yet.
     lost: u64,
 }
 
@@ -51,7 +51,7 @@ struct Client {
 pub struct Control {
     listener: Option<UnixListener>,
     path: PathBuf,
-    /// The directory that the last run of this user removes.
+    /// The directory, which the last run of this user removes.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
     next: u64,
@@ -128,7 +128,7 @@ impl Control {
         self.clients.clear();
         if self.listener.take().is_some() {
             let _ = std::fs::remove_file(&self.path);
-            // Removes the directory if this was the last run in it.
+            // Succeeds only if the directory is empty, so the last run in it removes it.
             let _ = self.dir.as_ref().map(std::fs::remove_dir);
         }
     }
@@ -140,12 +140,12 @@ impl Control {
         self.listener.iter().map(|l| l.as_fd()).chain(asking)
     }
 
-    /// Returns the listener if a client is waiting, since accept allocates a socket even without
-    /// one.
+    /// Returns the listener if a client waits to be accepted. accept would allocate a socket even without
+    /// a client.
     fn caller(&self) -> Option<&UnixListener> {
         let listener = self.listener.as_ref()?;
         let mut looked = [PollFd::new(listener, PollFlags::IN)];
-        // If poll fails, accept finds out.
+        // If poll fails, accept reports the error.
         let called = poll(&mut looked, Some(&Timespec::default()));
         (called != Ok(0)).then_some(listener)
     }
@@ -164,7 +164,7 @@ impl Control {
         orders
     }
 
-    /// Accepts new clients. Call it in a tick only, since the front end asks for the descriptors after each
+    /// Accepts new clients. Call it only in a tick: the front end asks for the descriptors after each
     /// tick.
     pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
@@ -221,18 +221,18 @@ impl Control {
         });
     }
 
-    /// Sends what clients' sockets had no room for.
+    /// Sends the bytes that clients' sockets had no room for.
     pub(crate) fn flush(&mut self) {
         self.clients.retain_mut(|client| client.flush().is_ok());
     }
 
-    /// Returns whether a client's socket had no room.
+    /// Returns whether bytes or a count of lost events wait for room in a client's socket.
     pub(crate) fn has_backlog(&self) -> bool {
         let mut clients = self.clients.iter();
         clients.any(|client| !client.unsent.is_empty() || client.lost > 0)
     }
 
-    /// Sends the prepared answers. Returns whether there was one.
+    /// Sends the prepared answers. Returns whether there were any.
     pub(crate) fn answer(&mut self) -> bool {
         let mut any = false;
         self.clients.retain_mut(|client| {
@@ -255,7 +255,7 @@ impl Control {
         self.clients.iter().any(|client| client.id == id)
     }
 
-    /// Returns whether an order has come that was not taken yet.
+    /// Returns whether a complete order was received that is not carried out yet.
     pub(crate) fn has_lines(&self) -> bool {
         let mut clients = self.clients.iter();
         clients.any(|client| client.may_ask() && client.asked.contains(&b'\n'))
@@ -269,14 +269,14 @@ impl Drop for Control {
 }
 
 impl Client {
-    /// Returns whether it has closed its connection, even while it waits for an answer.
+    /// Returns whether the client has closed its connection, even while it waits for an answer.
     fn has_gone(&self) -> bool {
         let mut looked = [PollFd::new(&self.stream, PollFlags::empty())];
         let found = poll(&mut looked, Some(&Timespec::default()));
         found == Ok(1) && looked[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Returns whether its next order may be read: the last one is answered, and nothing is left to send.
+    /// Returns whether the client's next order may be read: no answer is due and no bytes wait to be sent.
     const fn may_ask(&self) -> bool {
         !self.ordered && self.unsent.is_empty()
     }
@@ -319,7 +319,7 @@ impl Client {
         self.flush()
     }
 
-    /// Returns its next order once it is complete, unless the last one is not answered yet.
+    /// Returns the client's next order once it is complete and the previous one is answered.
     ///
     /// # Errors
     /// The client has closed the connection, or a line is too long.
@@ -346,7 +346,7 @@ impl Client {
         Ok(line)
     }
 
-    /// Takes a complete line that was read before.
+    /// Takes a complete line from the bytes that were read before.
     fn next_line(&mut self) -> Option<String> {
         let end = self.asked.iter().position(|&byte| byte == b'\n')?;
         let line: Vec<u8> = self.asked.drain(..=end).take(end).collect();

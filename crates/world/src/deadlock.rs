@@ -1,9 +1,9 @@
 //! Reports devices that wait for each other's fences.
 //!
-//! A device's fence begins when the device gets a buffer. A buffer that waits for a fence has none
-//! itself, so no two buffers wait for each other. But a device may need its next buffer before it
-//! completes the current one. If that next buffer waits for a fence that the current one delays,
-//! both devices are stuck. This cannot be known in advance, so it is reported once it has lasted.
+//! A device's fence begins when the device gets a buffer. A buffer that waits for a fence has no fence
+//! itself, so two buffers never wait for each other. But a device may need its next buffer before it
+//! completes the current one. If the next buffer waits for a fence that the current buffer delays,
+//! both devices are stuck. The run cannot predict this, so it reports waits that have lasted.
 
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ const REPORT_AFTER_NS: u64 = 2_000_000_000;
 /// A buffer that waits for another device's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wait {
-    /// The index of the buffer's device among the nodes.
+    /// The index of the buffer's device, the one that waits, among the nodes.
     at: usize,
     buffer: u32,
     fence: FenceId,
@@ -36,17 +36,17 @@ pub(super) struct Deadlocks {
 }
 
 impl Deadlocks {
-    /// Starts checking, because fences were imported. It stops once none is left.
+    /// Starts checking, because a program imported fences. Checking stops when no imported fence is left.
     pub(super) const fn watch(&mut self) {
         self.watching = true;
     }
 
-    /// Returns whether fences have to be checked.
+    /// Returns whether imported fences must be checked.
     pub(super) const fn is_watching(&self) -> bool {
         self.watching
     }
 
-    /// Records the current waits and returns those that form a circle and have lasted, each once.
+    /// Records the current waits. Returns each circular wait once, when it has lasted long enough.
     fn take_new(&mut self, waits: Vec<Wait>, now_ns: u64) -> Vec<Wait> {
         let since = |wait: &Wait| self.waits.get(wait).copied().unwrap_or(now_ns);
         self.waits = waits.iter().map(|wait| (*wait, since(wait))).collect();
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn lasting_deadlocks_are_reported_once() {
         let mut deadlocks = Deadlocks::default();
-        // 4 waits for the circle and is in none.
+        // Device 4 waits for the circle, but is not part of it.
         let all = waits(&[(0, 1), (1, 2), (2, 0), (3, 3), (4, 0), (5, 6)]);
         assert_eq!(deadlocks.take_new(all.clone(), 5), []);
         assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS), []);
         let told = deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 5);
         assert_eq!(told, all[..4]);
         assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 6), []);
-        // A deadlock that ended meanwhile waits for the full time again.
+        // A deadlock that ended in between must last for the full time again.
         assert_eq!(deadlocks.take_new(Vec::new(), REPORT_AFTER_NS + 7), []);
         assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 8), []);
         let again = deadlocks.take_new(all.clone(), 2 * REPORT_AFTER_NS + 8);

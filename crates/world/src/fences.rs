@@ -14,7 +14,7 @@ const fn verb(usage: Usage) -> &'static str {
 }
 
 impl World {
-    /// Gives devices the buffers whose fences have ended, and wakes programs that poll them.
+    /// Gives devices the buffers whose fences have ended, and wakes programs that poll these buffers.
     pub(super) fn settle_fences(&mut self) {
         // A device that gets a buffer may drop it, which ends another fence. The chain is at most
         // as long as the number of devices.

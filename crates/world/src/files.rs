@@ -32,7 +32,7 @@ impl World {
         FileId(self.next_file)
     }
 
-    /// Returns whether a file's kind supports neither poll nor read and write.
+    /// Returns whether a file is of a kind without poll, read and write.
     fn knows_no_poll(&self, file: FileId) -> bool {
         self.heaps.has(file)
             || self.udmabufs.has(file)
@@ -40,7 +40,7 @@ impl World {
             || self.attributes.has(file)
     }
 
-    /// Returns a file's poll events; `ask` queries a video device.
+    /// Returns a file's poll events. `ask` returns them for a video device's file.
     pub(super) fn poll_by(
         &mut self,
         file: FileId,
@@ -59,7 +59,7 @@ impl World {
             return found;
         }
         if self.knows_no_poll(file) {
-            // Like files without a poll operation.
+            // Linux reports files without a poll operation as ready.
             return (POLL_IN | POLL_OUT) & events;
         }
         let Ok((at, handle)) = self.file(file) else {
@@ -213,7 +213,7 @@ impl World {
         outcome
     }
 
-    /// Answers a read or write, which only files of video devices support.
+    /// Answers read() or write(), which only files of video devices support.
     pub(super) fn transfer(
         &mut self,
         file: FileId,

@@ -28,9 +28,9 @@ pub struct Fit {
 impl World {
     /// Finds how many of `buffers` buffers fit in every queue, and frees them again.
     ///
-    /// It allocates for the queues one after the other, as REQBUFS does, each in its device's
-    /// initial format. Then it uses the buffers, as QBUF does, which places those with a lazy
-    /// place. A device with `admission=on` keeps its buffers for the later queues only if all fit.
+    /// The method allocates for one queue after the other, as REQBUFS does, in the initial format of each
+    /// device. Then it uses the buffers, as QBUF does, which places those with `place=lazy`.
+    /// A device with `admission=on` keeps its buffers for the later queues only if all fit.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         let devices = self.nodes.iter_mut();
@@ -62,7 +62,7 @@ impl World {
                     fit.buffers += 1;
                 }
                 if bounds.all {
-                    // The allocating call places all buffers, and keeps none if too few fit.
+                    // With `admission=on`, REQBUFS places all buffers, and keeps none if too few fit.
                     place(&mut self.memory, &mut made, &mut fit);
                     if fit.buffers < bounds.wanted {
                         give_back(&mut self.memory, made.drain(..));
@@ -94,7 +94,7 @@ impl World {
     }
 }
 
-/// How many buffers a queue makes for a request: the wanted number, but at least `least`.
+/// The number of buffers that REQBUFS makes: the wanted number, but at least `least`.
 struct Bounds {
     wanted: u32,
     least: u32,
@@ -102,7 +102,7 @@ struct Bounds {
     all: bool,
 }
 
-/// Returns a device's answer to REQBUFS: the bytes of each plane, and how many buffers.
+/// Returns the bytes of each plane and the number of buffers with which a device answers REQBUFS.
 fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)> {
     let context = node.video.contexts_mut().next()?;
     let config = context.queue(flow)?.config();
@@ -117,7 +117,7 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
 
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
 
-/// Uses a queue's buffers one after the other, until one cannot be placed.
+/// Places a queue's buffers one after the other. At the first failure, records its reason and how many fit.
 fn place(memory: &mut WorldMemory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     for (placed, buffer) in (0..).zip(made) {
         let refused = buffer

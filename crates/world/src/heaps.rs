@@ -200,7 +200,7 @@ impl World {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let mut data = [0; DATA];
-        // Reads as many bytes as the call's number says. The rest is zero.
+        // The call's number contains the structure's size. The bytes beyond that size are zero.
         let size = (request >> 16 & 0x3fff) as usize;
         let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
@@ -228,7 +228,7 @@ impl World {
         }
         let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
-            // Programs may have closed exports just now, whose memory is free only after this look.
+            // Programs may have closed exports just now. Their memory is free only after this check.
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| {
@@ -247,7 +247,7 @@ impl World {
     }
 }
 
-/// Allocates `len` bytes, rounded to whole pages.
+/// Allocates `len` bytes, rounded up to whole pages, from the memory `of`.
 fn allocate(ops: &Mapper<Machine>, of: HeapSource, len: u64) -> Result<Alloc, vb3_dma::Error> {
     let machine = ops.platform();
     let pages = match of {

@@ -25,7 +25,7 @@ pub(super) struct Plugs {
     present: Vec<bool>,
     /// How often each device was unplugged.
     unplugged: Vec<u32>,
-    /// When each device is plugged or unplugged, the next event last.
+    /// When a device is plugged (`true`) or unplugged, and its index; the next event last.
     due: Vec<(u64, usize, bool)>,
     /// Files of unplugged devices that programs still have open.
     gone: BTreeSet<FileId>,
@@ -73,7 +73,7 @@ impl Plugs {
         self.gone.len()
     }
 
-    /// Returns what the report notes about unplugged devices.
+    /// Returns the report's notes on unplugged devices.
     pub(super) fn remarks(&self, nodes: &[Node]) -> Vec<String> {
         let gone = nodes.iter().zip(&self.unplugged);
         gone.filter(|(_, times)| **times > 0)
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Plugs or unplugs a device with all its nodes. Returns whether that changes anything.
+    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing or must wait.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
         let present = self.plugs.present.get(at).copied();
         if present != Some(!comes) || self.plugs.unseen.len() >= MAX_UNSEEN {
@@ -140,7 +140,7 @@ impl World {
         }
         let videos = all.iter().filter_map(|at| self.nodes.get(*at));
         let videos = videos.map(|node| NodeId(node.number()));
-        // A media device is registered last and removed first. With uvcvideo it is removed last.
+        // A media device is registered last and removed first. uvcvideo removes it last.
         let media = all.iter().filter_map(|at| self.media.node_of(*at));
         let mut nodes: Vec<NodeId> = videos.chain(media).collect();
         let is_usb = self

@@ -1,11 +1,11 @@
 //! Buffers of other drivers: real dma-bufs of the kernel that programs queue at simulated devices.
 //!
-//! Each becomes memory of the machine when it is first queued. The host recognises it by its file
-//! afterwards, so that devices keep their mappings. The host releases it once no queue names it and
-//! no device has it attached, or once no other process holds it.
+//! A buffer becomes memory of the machine when it is first queued. From then on, the host recognises it by
+//! its file, so that devices keep their mappings. The host releases it once no queue names it and no device
+//! has it attached, or once no other process holds it.
 //!
-//! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued,
-//! and again while work is pending. Until then queues wait as they do for imported fences.
+//! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued, and
+//! again while work is pending. Meanwhile queues wait as they do for imported fences.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::memory::WorldMemory;
@@ -30,7 +30,7 @@ const CANCELED: i32 = 125;
 /// Maximum number of refusals kept until they are reported.
 const MAX_REFUSED: usize = 64;
 
-/// The host's own share in [`dmabuf_holders`]: a descriptor and a mapping.
+/// The host's own share in [`dmabuf_holders`]: one descriptor and one mapping.
 const OWN_HOLDS: u64 = 2;
 
 /// Unfinished work of a buffer's own driver.
@@ -44,7 +44,7 @@ struct Pending {
 #[derive(Debug)]
 struct Import {
     fd: Arc<OwnedFd>,
-    /// The reference that keeps the dma-buf between two calls.
+    /// The reference that keeps the machine's dma-buf alive between two calls.
     buf: BufRef,
     /// A program's mapping, as far as the host knows.
     mapped: Option<Vma>,
@@ -56,7 +56,7 @@ struct Import {
 /// The buffers of other drivers that are memory of the machine now.
 #[derive(Debug)]
 pub(super) struct Imports {
-    /// Returns whether a descriptor names a dma-buf.
+    /// Returns whether a descriptor refers to a dma-buf.
     recognise: fn(BorrowedFd<'_>) -> bool,
     /// Returns POLLIN if no driver writes the dma-buf, and POLLOUT if no driver uses it.
     poll: fn(BorrowedFd<'_>) -> i16,
@@ -67,7 +67,7 @@ pub(super) struct Imports {
 }
 
 impl Imports {
-    /// Makes an empty set. `recognise` returns whether a descriptor names a dma-buf.
+    /// Makes an empty set. `recognise` returns whether a descriptor refers to a dma-buf.
     pub(super) fn new(recognise: fn(BorrowedFd<'_>) -> bool) -> Self {
         Self {
             recognise,
@@ -78,7 +78,7 @@ impl Imports {
         }
     }
 
-    /// Uses another function than poll, for tests.
+    /// Replaces poll by another function, for tests.
     #[cfg(test)]
     pub(super) fn polled_by(self, poll: fn(BorrowedFd<'_>) -> i16) -> Self {
         Self { poll, ..self }
@@ -89,20 +89,20 @@ impl Imports {
         self.all.values().any(|import| import.pending.is_some())
     }
 
-    /// Polls a buffer's own driver for unfinished work.
+    /// Polls a buffer's own driver for pending work.
     fn ask(&mut self, memory: &mut WorldMemory, file: FdIdentity) {
         if let Some(import) = self.all.get_mut(&file) {
             import.ask(memory, self.poll);
         }
     }
 
-    /// Ends the fences of work that has finished.
+    /// Ends the fences whose work has finished, as poll shows.
     pub(super) fn ask_again(&mut self, memory: &mut WorldMemory) {
         for import in self.all.values_mut() {
             let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
             if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
                 import.end(memory, FenceOutcome::Done);
-                // A writer also waits for readers that came after an earlier writer.
+                // A device that writes must also wait for readers that came after an earlier writer.
                 import.ask(memory, self.poll);
             }
         }
@@ -128,8 +128,8 @@ impl Imports {
         std::mem::take(&mut self.refused)
     }
 
-    /// Returns the dma-buf behind a program's descriptor, and imports it if it is new. Returns
-    /// `None` for a descriptor that is not a dma-buf or cannot be imported; the latter has a
+    /// Returns the machine's dma-buf for a program's descriptor, and imports the buffer if it is new. Returns
+    /// `None` for a descriptor that is not a dma-buf or that cannot be imported. A failed import records its
     /// reason.
     pub(super) fn resolve(
         &mut self,
@@ -231,8 +231,8 @@ impl Imports {
         });
     }
 
-    /// Drops the imports that no queue names and that `which` selects. Its arguments are the import
-    /// and whether a device is attached.
+    /// Drops the imports that no queue names and that `which` selects. `which` gets an import and whether a
+    /// device is attached to it.
     fn drop_where(&mut self, memory: &mut WorldMemory, which: impl Fn(&Import, bool) -> bool) {
         if self.all.is_empty() {
             return;
@@ -284,7 +284,7 @@ impl Import {
             let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
-                // Without room for a fence, no caller can wait for it.
+                // No caller can wait for a fence that there is no room for.
                 Err(_) => fences.close(timeline, FenceOutcome::Done, now_ns),
             }
         });
@@ -297,7 +297,7 @@ impl Import {
     }
 }
 
-/// Returns the poll events that show that work of this kind has ended.
+/// Returns the poll event that shows that work with this usage has ended.
 const fn awaited(usage: Usage) -> i16 {
     match usage {
         Usage::Write => POLL_IN,

@@ -1,7 +1,7 @@
 //! Records who held each buffer over the run, for the report.
 //!
-//! The ledger looks at a buffer's holders when a handle or an attachment was added or removed.
-//! Fences change with every frame, so it only records those that exist at such a moment.
+//! The ledger looks at a buffer's holders when a handle or an attachment was added or removed. Fences
+//! change with every frame, so the ledger only records the fences that exist at such a moment.
 
 use crate::holders::HeldBy;
 use crate::users::UserPages;
@@ -50,7 +50,7 @@ struct Row {
     /// How many rows were made before this one.
     number: u64,
     told: BufferReport,
-    /// Since when each holder holds the buffer.
+    /// When each current holder began to hold the buffer.
     since: Vec<Option<u64>>,
 }
 
@@ -92,7 +92,7 @@ impl Row {
         }
     }
 
-    /// Returns the report's entry as of now.
+    /// Returns the report's entry as of `now_ns`.
     fn tell(&self, now_ns: u64) -> BufferReport {
         let mut told = self.told.clone();
         for (holder, since) in told.holders.iter_mut().zip(&self.since) {
@@ -114,20 +114,20 @@ pub(super) struct Ledger {
     /// Rows made so far.
     made: u64,
     left_out: u64,
-    /// Maximum number of unrecorded buffers that existed at one time.
+    /// Largest number of buffers without a row that existed at one time.
     most_unfollowed: u64,
-    /// How many rows describe programs' own memory, and how many such buffers have no row.
+    /// Number of rows for programs' own memory. `unfollowed_users` counts such buffers without a row.
     users: usize,
     unfollowed_users: usize,
-    /// Buffers with fences at the last look.
+    /// Buffers that had fences at the last look.
     fenced: BTreeSet<MemoryId>,
     #[cfg(test)]
     looks: u64,
 }
 
 impl Ledger {
-    /// Returns the buffers, sorted by first sight, and how many were not recorded. The kernel chooses
-    /// the order of the ends of a process's buffers.
+    /// Returns the buffers in the order of their rows, and how many were not recorded. The kernel chooses the
+    /// order in which a process's buffers end.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
         let live = self.live.values();
         let live = live.map(|row| (row.number, row.tell(now_ns)));
@@ -137,13 +137,13 @@ impl Ledger {
         (rows, self.left_out + self.most_unfollowed)
     }
 
-    /// Returns how often the ledger searched for holders of a buffer.
+    /// Returns how often the ledger has looked at the holders of a buffer.
     #[cfg(test)]
     pub(super) const fn looks(&self) -> u64 {
         self.looks
     }
 
-    /// Returns the rows of shareable memory.
+    /// Returns the ids of the rows of shareable memory.
     fn shared(&self) -> impl Iterator<Item = MemoryId> {
         self.live.keys().filter_map(|row| match row {
             Named::Shared(id) => Some(*id),
@@ -151,7 +151,7 @@ impl Ledger {
         })
     }
 
-    /// Makes a buffer's row from `told`, or returns `None` if there are too many rows.
+    /// Returns a buffer's row. Makes it from `told` if it is new; `None` if there are too many rows.
     fn follow(&mut self, id: Named, told: impl FnOnce() -> BufferReport) -> Option<&mut Row> {
         if !self.live.contains_key(&id) {
             if self.live.len() >= MAX_FOLLOWED {
@@ -203,7 +203,7 @@ impl World {
             }
         };
         let users = self.user_pages();
-        // A fence ends without a notification.
+        // No notification reports the end of a fence.
         let fenced = core::mem::take(&mut ledger.fenced);
         for id in looked_at.union(&fenced).copied() {
             self.follow(&mut ledger, id, &users, now_ns);
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// Returns the holders of a buffer, each once. `given` lists the programs' handles.
+    /// Returns the holders of a buffer, each once. `given` has the handles that programs hold.
     fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
         let own = self.memory.buffers().inspect(id, |memory| {
             let own = memory.holders().filter_map(|holder| match holder.kind {

@@ -113,12 +113,12 @@ use vb3_report::trace::OwnTime;
 use vb3_report::{Picture, Refusal, Report};
 use vb3_v4l2::{FileHandle, Role};
 
-/// Maximum number of names of memory kept.
+/// Maximum number of entries of `places`.
 const MAX_PLACES: usize = 4096;
-/// Maximum number of notes about streams that ended as the user asked.
+/// Maximum number of notes on streams that ended as the user asked.
 const MAX_ENDS: usize = 64;
 
-/// Nanoseconds after which a tick starts no other device's work, since programs' calls come first.
+/// Time after which a tick starts no further device's work, in nanoseconds. Programs' calls come first.
 const TURN_NS: u64 = 300_000;
 
 /// A machine with devices, ready for programs.
@@ -129,11 +129,11 @@ pub struct World {
     /// The node that the next tick starts with.
     next_turn: usize,
     files: BTreeMap<FileId, (usize, FileHandle)>,
-    /// The identifier of each open file of a device.
+    /// The file id of each open handle of a device, by the device's index.
     numbers: BTreeMap<(usize, FileHandle), FileId>,
     media: Media,
     heaps: Heaps,
-    /// Devices that use longer lines than the program asked for.
+    /// Devices whose lines are longer than a program asked for.
     lines: Lines,
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
@@ -142,12 +142,12 @@ pub struct World {
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
-    /// Files that gave a program nothing since time last advanced.
+    /// Files on which a program found nothing since time last advanced.
     waiting: BTreeSet<FileId>,
     /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
     report: Report,
-    /// The current call does not count as refused: the report has its reason already, or the front
+    /// The current call does not count as refused: either the report has its reason already, or the front
     /// end will repeat the call.
     is_accounted: bool,
     play: Play,
@@ -158,14 +158,14 @@ pub struct World {
     next_accept_ns: u64,
     /// How many fences had ended at the last check for waiters.
     fences_ended: u64,
-    /// How many fences had begun at that check.
+    /// How many fences had begun at the last check for waiters.
     fences_begun: u64,
     deadlocks: Deadlocks,
-    /// poll on a dma-buf may return other events than before.
+    /// Whether poll on a dma-buf may return other events than before.
     buffers_changed: bool,
-    /// A program found a dma-buf busy and waits.
+    /// Whether a program found a dma-buf busy and waits for it.
     waits_for_buffers: bool,
-    /// The buffer that each memory with a missed sync belonged to, by the memory's number.
+    /// The plane of each memory that missed a sync, by the memory's number.
     places: BTreeMap<u64, summary::PlaneName>,
     /// Which devices are plugged in.
     plugs: Plugs,
@@ -177,7 +177,7 @@ pub struct World {
     revoked: Revoked,
     /// The socket for commands.
     control: Option<Control>,
-    /// Orders that are answered later.
+    /// Orders that are not answered yet.
     orders: Orders,
     /// Descriptors that this process had open after the devices were made.
     own_fds: usize,
@@ -215,7 +215,7 @@ impl World {
         Self::with(profile, specs, seed, Outside::default())
     }
 
-    /// Does the same as [`new`](Self::new), with the caller's clock and codecs.
+    /// Builds a world as [`new`](Self::new) does, but with the caller's clock and codecs.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -304,7 +304,7 @@ impl World {
         self.last_look_ns = self.clock.real_ns();
     }
 
-    /// Lets a display show the frame that it has begun to read, because its stream ends.
+    /// Lets a display finish and show the frame that it has begun to read, because its stream ends.
     fn show_begun(&mut self, file: FileId) {
         let Some(&(at, _)) = self.files.get(&file) else {
             return;
@@ -317,8 +317,8 @@ impl World {
         }
     }
 
-    /// Lets each device work. If this tick's time runs out, the other devices go first in the next
-    /// tick, which follows immediately.
+    /// Lets each device work. If this tick's time runs out, the next tick follows immediately and begins with
+    /// the devices that had no turn.
     fn tick_nodes(&mut self, now_ns: u64) {
         let (clock, began) = (&self.clock, self.clock.real_ns());
         // Virtual time advances in the same steps in every run.
@@ -340,7 +340,7 @@ impl World {
         }
     }
 
-    /// Returns the devices' time if it differs from the system's.
+    /// Returns the start and current time of a virtual clock, or `None` at other paces.
     #[must_use]
     pub fn own_time(&self) -> Option<OwnTime> {
         self.clock.own()
@@ -373,7 +373,7 @@ impl World {
             .collect()
     }
 
-    /// Finishes recordings and returns the report, once the last program has ended.
+    /// Finishes recordings and returns the report. Call this once the last program has ended.
     pub fn report(&mut self) -> Report {
         for node in &mut self.nodes {
             if let Some(failure) = node.finish() {
@@ -481,7 +481,7 @@ impl World {
                 refusals.push(told);
             }
         }
-        // A call imports for one device, and fails at the first refusal.
+        // A call imports for one device and fails at the first refused import, so there is at most one.
         let import = self.memory.take_refused_import();
         self.is_accounted |= !refusals.is_empty();
         for mut refusal in refusals {

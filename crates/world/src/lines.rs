@@ -12,20 +12,20 @@ use vb3_v4l2::{Flow, VideoDriver as _};
 /// Offset of the union in `struct v4l2_format`: behind the type, aligned for pointers.
 const PICTURE: u64 = 8;
 
-/// The line length that a program asked for, and the device's choice.
+/// The line length that a program asked for, and the longer one that the device chose.
 #[derive(Debug)]
 struct Widened {
     asked: u32,
     taken: u32,
-    /// The node whose lines have the requested length.
+    /// The path of a node whose lines have the requested length.
     exporter: String,
 }
 
-/// The widened lines, by the device's index among the nodes.
+/// The longer lines, by the device's index among the nodes.
 #[derive(Debug, Default)]
 pub(super) struct Lines(BTreeMap<usize, Widened>);
 
-/// Returns the bytes per line that an OUTPUT format asks for, or `None` for other formats.
+/// Returns the line length that an OUTPUT format asks for in bytes, or `None` for other formats.
 pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     let number = |at: u64| {
         let mut bytes = [0; 4];
@@ -43,7 +43,7 @@ pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     number(PICTURE + at as u64).filter(|line| *line > 0)
 }
 
-/// Returns the longest line of the device's current pictures, among all its files.
+/// Returns the longest line of a flow's current formats among all the device's files, in bytes.
 fn line(node: &Node, flow: Flow) -> Option<u32> {
     if !node.video.role().flows().contains(&flow) {
         return None;
@@ -57,8 +57,8 @@ fn line(node: &Node, flow: Flow) -> Option<u32> {
 }
 
 impl World {
-    /// Records that a device uses longer lines than a program asked for, if another device makes
-    /// such lines.
+    /// Records that a device's lines are longer than a program asked for. Does so only if another device's
+    /// lines have the requested length.
     pub(super) fn note_line(&mut self, at: usize, asked: u32) {
         let Some(node) = self.nodes.get(at) else {
             return;
@@ -84,7 +84,7 @@ impl World {
         self.lines.0.insert(at, widened);
     }
 
-    /// Returns the report's notes on such devices that got no picture.
+    /// Returns the report's notes on devices with longer lines that got no picture.
     pub(super) fn line_remarks(&self) -> Vec<String> {
         let say = |(at, widened): (&usize, &Widened)| {
             let node = self.nodes.get(*at)?;

@@ -13,14 +13,14 @@ pub(super) struct Platform {
     bus_info: String,
 }
 
-/// The bus of a node's device, and its place there.
+/// The bus of a node's device, and the device's position there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
     /// On the platform bus.
     Platform(Platform),
     /// At a USB port.
     Usb(Webcam),
-    /// On no bus, as v4l2loopback's nodes. This is `bus_info` of QUERYCAP.
+    /// On no bus, like v4l2loopback's nodes. The string is `bus_info` of QUERYCAP.
     Virtual(String),
 }
 

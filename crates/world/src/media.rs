@@ -38,7 +38,7 @@ enum Opened {
 /// The media devices of a run, and the files open on them.
 #[derive(Debug, Default)]
 pub(super) struct Media {
-    /// By number: the N of `/dev/mediaN`.
+    /// By number, which is the N of `/dev/mediaN`.
     devices: Vec<Entry>,
     files: BTreeMap<FileId, Opened>,
     /// Requests by file identity: the video device's index among the nodes, and the request.
@@ -98,7 +98,7 @@ impl Media {
         Some((number, self.devices.get(number)?))
     }
 
-    /// Returns the links to drivers of a media node's device, or none for other nodes.
+    /// Returns the driver links of a media node's device, or none for other nodes.
     pub(super) fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         self.entry(node).map_or_else(Vec::new, |(_, entry)| {
             udev::device_links(&entry.location, entry.device.identity())
@@ -120,8 +120,7 @@ impl Media {
         files
     }
 
-    /// Returns the open files of a video device's media device and requests, by the video device's
-    /// index.
+    /// Returns the open files of a media device and of its requests, by the index of the video device.
     pub(super) fn files_of(&self, device: usize) -> Vec<FileId> {
         let at = |opened: &Opened| match opened {
             Opened::Device(number) => self.devices.get(*number).map(|entry| entry.at),
@@ -183,8 +182,8 @@ impl World {
         true
     }
 
-    /// Returns the poll events of a media file. The device itself is always ready, like files
-    /// without a poll operation.
+    /// Returns the poll events of a media file. A media device, unlike a request, is always ready, as files
+    /// without a poll operation are.
     pub(super) fn media_poll(&self, file: FileId, events: i16) -> i16 {
         match self.media.files.get(&file) {
             Some(Opened::Device(_)) => (POLL_IN | POLL_OUT) & events,
@@ -246,7 +245,7 @@ impl World {
         if !video.offers_requests() {
             return Err(Errno::ENOTTY);
         }
-        // The call must not make a descriptor whose number it cannot write.
+        // Checks that the descriptor's number can be written before the call makes the descriptor.
         caller.write(arg, &0i32.to_ne_bytes())?;
         let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
         let file = self.new_file();

@@ -26,14 +26,14 @@ pub(super) struct Missed {
     pub(super) memory: u64,
     /// Which sync the driver left out.
     pub(super) sync: SyncKind,
-    /// How often.
+    /// How often the driver left it out.
     pub(super) times: u64,
 }
 
 /// Maximum number of missing syncs kept until they are reported.
 const MAX_MISSED: usize = 4096;
 
-/// Records missing syncs, and reports how stale memory is.
+/// Records missing syncs, and counts the stale bytes of memory.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     missed: RefCell<Vec<Missed>>,
@@ -113,7 +113,7 @@ impl DeviceBus<'_> {
 }
 
 impl DeviceBus<'_> {
-    /// Copies from another device's plane through this process.
+    /// Copies from another device's plane through a buffer of this process.
     fn copy_by_way(
         &mut self,
         reader: vb3_machine::Device,
@@ -142,7 +142,7 @@ fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
         .ok_or(BusFault::Unmapped { addr: addr.get() })
 }
 
-/// Returns the bus address of a byte of a plane, if the plane is contiguous on the bus.
+/// Returns the bus address of the byte at `offset`, if the plane is contiguous on the bus.
 fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
     match *cookie {
         Cookie::Dma(addr) => addr.checked_add(offset),
@@ -150,7 +150,7 @@ fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
     }
 }
 
-/// Returns spans by their bus addresses, if all planes are contiguous on the bus.
+/// Converts spans to spans of bus addresses, if all planes are contiguous on the bus.
 fn spans_on_bus(spans: &[Span<'_, Cookie>]) -> Option<Vec<vb3_machine::BusSpan>> {
     let spans = spans.iter().map(|span| {
         Some(vb3_machine::BusSpan {
@@ -351,7 +351,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
 pub(super) struct ProgramMemory(Arc<dyn ProcessMemory>);
 
 impl ProgramMemory {
-    /// Wraps a program's memory. Without one, because the program has ended, every access faults.
+    /// Wraps a program's memory. `None` stands for a program that has ended: every access then faults.
     pub(super) fn user(memory: Option<Arc<dyn ProcessMemory>>) -> User {
         match memory {
             Some(memory) => Arc::new(Self(memory)),

@@ -47,7 +47,7 @@ impl Wants {
         {
             limits.mask = limits.mask.min(last.get());
             first = window.bus.get();
-            // Two's complement: a window below its memory has a negative offset.
+            // Two's complement: the offset is negative if the bus addresses are below the memory's addresses.
             offset = first.wrapping_sub(window.memory.get()).cast_signed();
         }
         Some(Needs {
@@ -70,8 +70,7 @@ impl Wants {
     }
 }
 
-/// Returns what programs need of memory that they have mapped: the CPU cannot access protected
-/// memory.
+/// Returns the needs of programs that map memory: the CPU cannot access protected memory.
 pub(super) fn of_programs() -> Needs {
     Needs {
         protection: Protection::Refused,

@@ -1,4 +1,4 @@
-//! A device node: a video device and its location.
+//! A node of a run: a video device or subdevice, with its location.
 
 use crate::location::Location;
 use crate::memory::{DeviceBus, WorldMemory};
@@ -23,7 +23,7 @@ use vb3_v4l2::{
 /// Maximum number of pieces of pictures that a device moves before a stream ends.
 const MAX_PIECES: usize = 4096;
 
-/// Returns the index of the IOMMU that `iommu=` names, or `None` for the machine's common one.
+/// Returns the index of the IOMMU that `iommu=` names, or `None` if the option is not set.
 fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
     let Some(name) = &spec.iommu else {
         return Ok(None);
@@ -64,7 +64,7 @@ fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     }))
 }
 
-/// Returns what a device demands of memory, for the machine.
+/// Converts a device's demands on memory for the machine.
 fn demands(spec: &DeviceSpec) -> Demands {
     Demands {
         pages: spec.demands.pages,
@@ -73,7 +73,7 @@ fn demands(spec: &DeviceSpec) -> Demands {
     }
 }
 
-/// Applies the profile's settings for a device's memory and mappings.
+/// Applies the profile's IOMMU settings to a device, and reserves `sram` bytes as its own memory.
 fn own_ways(
     memory: &mut WorldMemory,
     iommu: Option<&IommuProfile>,
@@ -116,7 +116,7 @@ const fn plane_device(
     }
 }
 
-/// Returns an entity's number among the video nodes of its graph.
+/// Returns how many video nodes precede an entity in its graph.
 fn video_index(graph: &MediaGraph, entity: usize) -> usize {
     let before = graph.topology().entities.iter().take(entity);
     before
@@ -124,7 +124,7 @@ fn video_index(graph: &MediaGraph, entity: usize) -> usize {
         .count()
 }
 
-/// What happened to a device's source since it was asked last.
+/// Events of a device's source since the last call.
 pub(super) struct News {
     pub(super) failures: Vec<DeviceFailure>,
     /// Notes on streams that ended as the user asked.
@@ -136,10 +136,10 @@ pub(super) struct News {
 /// The first minor number of subdevices. Linux reserves 128 to 191 for them and others.
 pub(super) const FIRST_SUBDEVICE: u32 = 128;
 
-/// The part that a node plays for its device.
+/// What a node represents of its device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The device itself; of a webcam, the node for pictures.
+    /// The device itself. For a webcam this is the node for pictures.
     Device,
     /// The metadata node of the webcam with this number.
     Metadata { webcam: u32 },
@@ -154,7 +154,7 @@ pub(super) struct Node {
     pub(super) path: PathBuf,
     /// `name` in sysfs.
     pub(super) name: String,
-    /// Its number among the video nodes of its device.
+    /// The node's number among the video nodes of its device.
     pub(super) index: usize,
     pub(super) location: Location,
     /// The device's kind, such as `camera` or `display`.
@@ -171,13 +171,13 @@ pub(super) struct Node {
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,
-    /// The state of a loopback of v4l2loopback.
+    /// The link between the writer and readers of a v4l2loopback node; `None` for other devices.
     pub(super) loopback: Option<Link>,
     /// The function that its media device reports, if it has one.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: Watch,
-    /// When the device is plugged and unplugged by itself.
+    /// When the device is plugged and unplugged by its own options.
     pub(super) presence: Presence,
     /// The script's faults for its frames, or `None` if no script affects the device.
     pub(super) faults: Option<FaultSchedule>,
@@ -316,7 +316,7 @@ impl Node {
         }
     }
 
-    /// Returns the name of the heap of the device's own memory.
+    /// Returns the name of the heap that allocates from the device's own memory.
     pub(super) fn sram_heap(&self) -> String {
         format!("video{}-sram", self.number)
     }
@@ -326,23 +326,23 @@ impl Node {
         self.number
     }
 
-    /// The name of its file in /dev.
+    /// Returns the name of the node's file in /dev.
     pub(super) fn file_name(&self) -> String {
         let name = self.path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
-    /// Whether it has no buffers.
+    /// Returns whether the node is a subdevice, which has no buffers.
     pub(super) fn is_subdevice(&self) -> bool {
         self.video.role() == Role::Subdevice
     }
 
-    /// Whether lists of devices name it: it is neither a metadata node nor a subdevice.
+    /// Returns whether lists of devices name the node: it is neither a metadata node nor a subdevice.
     pub(super) fn is_listed(&self) -> bool {
         !matches!(self.part, Part::Metadata { .. }) && !self.is_subdevice()
     }
 
-    /// Whether both are nodes of one device.
+    /// Returns whether both nodes belong to one device.
     pub(super) fn shares_device(&self, other: &Self) -> bool {
         match (&self.part, &other.part) {
             (Part::Entity(graph, _), Part::Entity(of_other, _)) => graph == of_other,
@@ -358,12 +358,12 @@ impl Node {
         }
     }
 
-    /// Whether it is behind an IOMMU.
+    /// Returns whether the device is behind an IOMMU.
     pub(super) fn has_iommu(&self, machine: &Machine) -> bool {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// Returns the node's media device, if it has one. Of a device's nodes, the first has it.
+    /// Returns the media device that this node brings: only the first node of a device has one.
     pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
         let all = nodes.iter().filter(|node| node.shares_device(self));
         let minors: Vec<u32> = all.map(Self::number).collect();
@@ -377,8 +377,8 @@ impl Node {
         Some(MediaDevice::new(identity, self.function?, minors))
     }
 
-    /// Returns when virtual time must stop for the device: now, or when it fills or shows a buffer
-    /// that it has. Frames without a buffer do not advance time.
+    /// Returns when virtual time must stop for the device: now if it is due, or when it next fills or shows a
+    /// buffer. Frames without a buffer do not advance time.
     pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
         let flows = self.video.role().flows();
         let due = self.video.contexts_at_work().filter_map(|context| {
@@ -394,13 +394,13 @@ impl Node {
         due.min()
     }
 
-    /// Returns whether a process or thread of the device prepares its data.
+    /// Returns whether a process or thread of the device still prepares data.
     pub(super) fn is_preparing(&self) -> bool {
         let mut contexts = self.video.contexts_at_work();
         contexts.any(|context| context.driver().is_preparing())
     }
 
-    /// Lets a script inject faults into the device, on current and future files.
+    /// Prepares the device for a script's faults, on current and future files. Returns the schedule for them.
     pub(super) fn disturb(&mut self) -> &FaultSchedule {
         let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
         for context in self.video.contexts_mut() {
@@ -436,7 +436,7 @@ impl Node {
         Ok(handle)
     }
 
-    /// Lets the device take notes of its streams and frames, or ends this.
+    /// Makes the device take notes of its streams and frames, or stop this.
     pub(super) fn set_watched(&mut self, is_watched: bool) {
         if std::mem::replace(&mut self.is_watched, is_watched) != is_watched {
             self.take_note(is_watched);
@@ -449,7 +449,7 @@ impl Node {
         }
     }
 
-    /// Returns the notes since the last call.
+    /// Returns the device's notes since the last call.
     pub(super) fn take_notes(&mut self) -> Vec<Note> {
         if !self.is_watched {
             return Vec::new();
@@ -476,7 +476,7 @@ impl Node {
         all
     }
 
-    /// Lets the device copy the rest of a picture that it has begun.
+    /// Lets the device copy the rest of a picture if it has begun one.
     pub(super) fn finish_begun(&mut self, memory: &mut WorldMemory, now_ns: u64) {
         for _ in 0..MAX_PIECES {
             if !self.video.has_begun() {
@@ -486,7 +486,7 @@ impl Node {
         }
     }
 
-    /// Finishes the device's recording. Returns the failure, if any.
+    /// Finishes the device's recording. Returns the failure if this fails.
     pub(super) fn finish(&mut self) -> Option<DeviceFailure> {
         let failure = self.ask(Device::finish)?;
         Some(DeviceFailure {
@@ -495,7 +495,7 @@ impl Node {
         })
     }
 
-    /// Takes failures and ends since the last call, and whether the device unplugs itself now.
+    /// Returns failures and ended streams since the last call, and whether the device must be unplugged now.
     pub(super) fn take_news(&mut self) -> News {
         let (mut failures, mut unplugs) = (Vec::new(), false);
         self.video.ask_drivers(|device| {
@@ -512,7 +512,7 @@ impl Node {
         }
     }
 
-    /// Returns the first answer among the drivers of open files.
+    /// Returns the first `Some` that `question` returns for the drivers of open files.
     fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
         let mut contexts = self.video.contexts_mut();
         contexts.find_map(|context| question(context.driver_mut()))

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use vb3_codec::{Codecs, Launch};
 
-/// The clock and the codecs of a world.
+/// The parts of a world that its caller chooses: the clock and the codecs.
 pub struct Outside {
     pub(crate) clock: Clock,
     pub(crate) codecs: Codecs,

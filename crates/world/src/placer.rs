@@ -1,10 +1,10 @@
 //! Places buffers of devices with `place=lazy`.
 //!
-//! Such a buffer has bytes (a memfd) after REQBUFS, and an address after its first mapping.
-//! `dmabuf::Shared` then asks the [`Placer`] for a place that suits all attached devices,
-//! and asks again if a device attaches that cannot use it. `queue` maps again after a move. A buffer does
-//! not move while a device owns it. S_FMT fixes line lengths before the devices are known, so in a run with
-//! such a device all devices use the widest stride.
+//! Such a buffer has bytes (a memfd) after REQBUFS, and an address after its first mapping. `dmabuf::Shared`
+//! asks the [`Placer`] for a place that suits all attached devices, and asks again if a device attaches that
+//! cannot use the place. `queue` maps the buffer again after a move. A buffer does not move while a device
+//! owns it. S_FMT fixes line lengths before the devices are known, so in a run with such a device all devices
+//! use the widest stride.
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
@@ -42,7 +42,7 @@ impl Placer {
     }
 }
 
-/// Rounds `len_bytes` up to whole pages of the machine.
+/// Rounds `len_bytes` up to whole pages, or fails if the result overflows.
 fn whole(machine: &Machine, len_bytes: u64) -> Result<u64, Error> {
     let piece = machine.unmapped_granule();
     len_bytes
@@ -87,8 +87,8 @@ impl Area {
 
 /// Returns the machine's areas of memory, the least scarce first.
 ///
-/// The order is: scattered pages, contiguous ordinary memory, the contiguous area, reserved areas
-/// in RAM, memory on the chip, protected memory. All of them follow again as uncached memory.
+/// The order is: scattered pages, contiguous ordinary memory, the contiguous area, reserved areas in RAM,
+/// memory on the chip, protected memory. The same areas follow a second time, as uncached memory.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
     let area = |kind, free: &[_]| Area {
@@ -126,7 +126,7 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     areas
 }
 
-/// Places the requested buffers for these devices. The error names the shortage.
+/// Places the requested buffers for these devices. An error has the reason, such as the shortage.
 fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<Placement, Error> {
     let areas = areas(machine, request.len_bytes);
     let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
@@ -134,7 +134,7 @@ fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<
         return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
     };
     if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
-        // Leaves out the lowest pages, which devices with small DMA masks need.
+        // Restricts pages to what all devices reach. Leaves out lower pages, which small DMA masks need.
         let reach = needs.iter().map(Needs::reach);
         (placement.first, placement.last) = reach.fold((0, u64::MAX), |(first, last), reach| {
             (reach.0.max(first), reach.1.min(last))
@@ -150,7 +150,7 @@ pub(super) fn suits(machine: &Machine, request: &MemoryRequest, needs: &[Needs])
     solve(request, needs, &heaps).is_some()
 }
 
-/// Returns what the devices need and the machine lacks.
+/// Returns why no place suits: the devices' conflicting need, or a lack of RAM.
 fn shortage(
     machine: &Machine,
     request: &MemoryRequest,
@@ -227,7 +227,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
             }));
         }
         let len = whole(machine, spec.len_bytes)?;
-        // Counts all reserved, unplaced memory as if it were for this device, too.
+        // Counts all reserved but unplaced memory as if this device had reserved it, too.
         let before = machine.promised_bytes().div_ceil(len);
         let count = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
         let needs = self.needs(ops, &mut std::iter::once(device));

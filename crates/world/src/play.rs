@@ -12,9 +12,9 @@ use vb3_report::sentence;
 use vb3_report::{DeviceReport, MissedStep, ScriptEvent};
 use vb3_v4l2::{Flow, Role, decode};
 
-/// Calls that are remembered, so that a repeated call is not counted again.
+/// Number of recent calls that are remembered, so that a repeated call is not counted again.
 const MAX_CALLS: usize = 1024;
-/// Maximum number of steps of a run's script and of orders that have not happened yet.
+/// Maximum number of a run's steps that have not happened yet, including those of orders.
 const MAX_PLAYED: usize = 4096;
 
 /// A step and its progress.
@@ -31,12 +31,12 @@ struct Playing {
 }
 
 impl Playing {
-    /// Returns whether it came by the run's socket, not in its script.
+    /// Returns whether the step came from the run's socket, not from its script.
     const fn is_ordered(&self) -> bool {
         self.step.line == 0
     }
 
-    /// Returns whether it is an order that has happened as often as it was to.
+    /// Returns whether the step came from the socket and has happened as often as it should.
     const fn is_done_order(&self) -> bool {
         self.is_ordered() && self.times >= self.step.count
     }
@@ -61,7 +61,7 @@ impl Play {
         due.min()
     }
 
-    /// Returns whether a call is new, rather than one that waited or is repeated.
+    /// Returns whether a call is new. A call that waited or was repeated is not.
     fn is_new(&mut self, call: CallId) -> bool {
         if self.recent.contains(&call) {
             return false;
@@ -142,7 +142,7 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Says why a step never took effect. `frames` is how many frames its device finished.
+/// Returns why a step never took effect. `frames` is the number of frames that its device finished.
 fn missed(playing: &Playing, frames: u64) -> String {
     let called = |what: &str| match playing.calls {
         0 => format!("{what} was never called"),
@@ -234,8 +234,8 @@ impl World {
     /// Adds a step that begins now.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the device does not have what the step needs, or there are
-    /// too many steps.
+    /// Fails with a sentence for the user: the device does not support the step, or there are too many
+    /// steps.
     pub(super) fn add_step(&mut self, step: Step, node: usize) -> Result<(), String> {
         self.play.steps.retain(|playing| !playing.is_done_order());
         if self.play.steps.len() >= MAX_PLAYED {
@@ -299,7 +299,7 @@ impl World {
         }
     }
 
-    /// Begins steps whose time or frame has come, and records what happened to frames.
+    /// Begins steps whose time or frame has come, and records which faults hit frames.
     pub(super) fn advance(&mut self) {
         if self.play.steps.is_empty() {
             return;
@@ -355,7 +355,7 @@ impl World {
             Action::Fail { .. } => return,
             Action::Frame(fault) => {
                 let frames = node.map_or(0, |node| self.frames_of(node));
-                // A torn frame shows part of the one before, which must have been seen.
+                // A torn frame shows part of the frame before, which the program must have seen.
                 let first = frames + u64::from(fault == FrameFault::Torn);
                 return self.plan_frames(at, first);
             }
@@ -406,8 +406,8 @@ impl World {
         missed.map(say).collect()
     }
 
-    /// Subtracts frames that the script cost a node from the lost ones: those marked as bad, those
-    /// written while a fault was active, and those without a buffer because late frames kept theirs.
+    /// Subtracts the frames that the script cost a node from its lost frames: frames marked as bad, frames
+    /// written while a fault was active, and frames without a buffer because late frames kept the buffers.
     pub(super) fn forgive_scripted(&self, node: usize, device: &mut DeviceReport) {
         let steps = self.play.steps.iter();
         for playing in steps.filter(|playing| playing.node == Some(node)) {
@@ -425,8 +425,7 @@ impl World {
         }
     }
 
-    /// Counts an ioctl for the script. Returns the errno that the script makes it fail with, if
-    /// any.
+    /// Counts an ioctl for the script's steps. Returns an errno if a step makes the call fail.
     pub(super) fn meet_call(&mut self, node: usize, request: u32, call: CallId) -> Option<Errno> {
         if self.play.steps.is_empty() || !self.play.is_new(call) {
             return None;

@@ -1,4 +1,4 @@
-//! Presents the calling program to the V4L2 layer.
+//! Adapts the calling program for the V4L2 layer.
 
 use crate::memory::{ProgramMemory, WorldMemory};
 use crate::shares::Shares;
@@ -21,17 +21,17 @@ pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
     }
 }
 
-/// The requests of one device, by file identity.
+/// One device's media requests, by file identity.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
-    /// The device's index among the nodes, and the request.
+    /// The requests of all devices: each device's index among the nodes, and the request's id.
     pub(super) requests: &'a HashMap<FdIdentity, (usize, RequestId)>,
-    /// The device's index.
+    /// The index of this device.
     pub(super) at: usize,
 }
 
 impl Names<'_> {
-    /// Returns the request behind a program's file.
+    /// Returns the request behind a program's file, if it is a request of this device.
     pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
         let &(at, id) = self.requests.get(&file)?;
         (at == self.at).then_some(id)
@@ -44,8 +44,8 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// Whether the front end must still collect data from the program. It then repeats the call, and
-    /// ignores this result.
+    /// Whether the front end must still collect data from the program. If so, it ignores this result and
+    /// repeats the call.
     pub(super) lacks: Cell<bool>,
 }
 

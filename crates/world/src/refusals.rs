@@ -13,7 +13,7 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
-/// Beginnings of names of calls whose errors are answers. They ask where a list ends or whether a
+/// Prefixes of calls that only ask, so that an error is an answer. They ask where a list ends or whether a
 /// control exists, or try a crop that programs do without.
 const QUESTIONS: [&str; 10] = [
     "ENUM",
@@ -28,11 +28,11 @@ const QUESTIONS: [&str; 10] = [
     "UNSUBSCRIBE_EVENT",
 ];
 
-/// Returns whether a failed call counts as refused. `call` is its name without `VIDIOC_`.
+/// Returns whether a failed call counts as refused. `call` is the call's name without `VIDIOC_`.
 ///
-/// These do not count: questions; calls that a device does not have (ENOTTY), that find nothing yet
-/// (EAGAIN), or that come after the device was unplugged (ENODEV); DQBUF at the end of a stream
-/// (EPIPE) or after it broke (EIO), since the report has the cause.
+/// These do not count: questions; calls that a device does not support (ENOTTY), that find nothing yet
+/// (EAGAIN), or that come after the device was unplugged (ENODEV). Nor does DQBUF at the end of a stream
+/// (EPIPE) or after the stream broke (EIO), since the report has the cause.
 fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {
         Errno::EAGAIN | Errno::ENOTTY | Errno::ENODEV | Errno::NOT_GATHERED | Errno(EINTR) => false,
@@ -44,8 +44,8 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
     }
 }
 
-/// Returns the value, and its offset in the structure, that makes a call only a query. Such a call
-/// allocates no buffers, or exports a buffer that cannot exist.
+/// Returns the field's offset and the value that make a call only a query. Such a call allocates no buffers,
+/// or exports a buffer that cannot exist.
 const fn probe(request: u32) -> Option<(u64, u32)> {
     match request {
         VIDIOC_REQBUFS => Some((0, 0)),
@@ -55,7 +55,7 @@ const fn probe(request: u32) -> Option<(u64, u32)> {
     }
 }
 
-/// Returns a call's refusal for this reason.
+/// Makes the report's entry of a call that was refused for a memory reason.
 pub(super) fn for_reason(device: &Path, call: &str, errno: Errno, reason: Reason) -> Refusal {
     Refusal {
         device: device.display().to_string(),
@@ -78,14 +78,14 @@ fn short_name(request: u32) -> Option<&'static str> {
 }
 
 impl World {
-    /// Counts a failed call on a device if it is a refusal that the report does not have yet.
+    /// Counts a failed call on a file if it is a refusal that the report does not have yet.
     pub(super) fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
         if let Some(&(at, _)) = self.files.get(&file) {
             self.note_refusal_at(at, call, errno);
         }
     }
 
-    /// Does the same for the device with this index among the nodes.
+    /// Counts it for the device with this index among the nodes.
     pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
         if let Some(node) = self.nodes.get(at) {
             let device = node.path.display().to_string();
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Does the same for an ioctl on a video device, unless it only asked what the device supports.
+    /// Counts a failed ioctl on a video device, unless the call only asked what the device supports.
     pub(super) fn note_refused_ioctl(
         &mut self,
         file: FileId,
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Does the same for an ioctl on a file of another kind.
+    /// Counts a failed ioctl on a file of another kind than a video device.
     pub(super) fn note_refused_other(&mut self, file: FileId, request: u32, errno: Errno) {
         let called = if let Some(path) = self.heaps.path(file) {
             Some((path, "DMA_HEAP_IOCTL_ALLOC"))
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// Does the same for an ioctl on a dma-buf, on behalf of the device whose buffer it is.
+    /// Counts a failed ioctl on a dma-buf, as a refusal of the device that the buffer belongs to.
     pub(super) fn note_refused_buffer(&mut self, buf: BufId, request: u32, errno: Errno) {
         let memory = self.memory.buffers().buf(buf).map(|buf| buf.memory);
         let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));

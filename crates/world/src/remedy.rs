@@ -1,7 +1,7 @@
-//! Finds how all devices could have used a buffer that one of them refused.
+//! Finds memory that all devices could have used, after one of them refused a buffer.
 //!
-//! The solver knows neither machines nor nodes. This module turns the machine's limits into needs,
-//! and its memory into heaps.
+//! The solver knows neither machines nor nodes. This module converts the machine's limits to needs, and its
+//! memory to heaps.
 
 use crate::memory::WorldMemory;
 use crate::node::Node;
@@ -17,11 +17,10 @@ use vb3_v4l2::VideoDriver as _;
 
 /// Linux's name of the heap of pages.
 pub(super) const SYSTEM_HEAP: &str = "system";
-/// Linux's name of the heap of the contiguous area. Linux uses it if the command line or a device tree
-/// set up the area.
+/// Linux's name of the heap of the contiguous area, set up by the command line or a device tree.
 pub(super) const CMA_HEAP: &str = "default_cma_region";
 
-/// Constraints that a buffer in other memory could have met.
+/// Constraints that a buffer in other memory could have satisfied.
 const MET_ELSEWHERE: [Constraint; 15] = [
     Constraint::Alignment,
     Constraint::Boundary,
@@ -40,7 +39,7 @@ const MET_ELSEWHERE: [Constraint; 15] = [
     Constraint::Unprotected,
 ];
 
-/// Returns whether a call was refused because of this import, and other memory would have helped.
+/// Returns whether a refusal comes from this import, and other memory would have helped.
 pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Refusal) -> bool {
     let node = nodes.iter().find(|node| node.dma == import.device);
     let mut met = MET_ELSEWHERE.iter().map(|constraint| constraint.name());
@@ -49,12 +48,12 @@ pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Re
         && node.is_some_and(|node| node.path.as_os_str() == &*refusal.device)
 }
 
-/// Names a device and its node.
+/// Formats a device's kind and the path of its node.
 fn name(node: &Node) -> String {
     format!("{} ({})", node.kind, node.path.display())
 }
 
-/// Finds a place for the buffer that suits the refusing device and all others that use it.
+/// Finds memory for the buffer that suits the refusing device and all others that use the buffer.
 pub(super) fn find(
     nodes: &[Node],
     memory: &WorldMemory,
@@ -79,14 +78,14 @@ pub(super) fn find(
         .filter_map(|node| node.wants().needs(memory.ops()))
         .collect();
     if refusal.constraint == Constraint::IovaSpace.name() {
-        // Free memory may be fragmented. The refusal has the longest run.
+        // Free I/O addresses may be fragmented. `found` of the refusal is their longest run.
         let refused = users.iter().zip(&mut needs);
         let refused = refused.filter(|(node, _)| node.dma == import.device);
         for iommu in refused.filter_map(|(_, needs)| needs.iommu.as_mut()) {
             iommu.free_bytes = iommu.free_bytes.min(refusal.found);
         }
     }
-    // The refused memory is the exporter's own.
+    // Leaves out the exporter, since the refused memory is its own.
     let others: Vec<&Node> = (users.iter().copied())
         .filter(|node| Some(node.dma) != made_for)
         .collect();
@@ -137,15 +136,15 @@ pub(super) fn find(
     Some(remedy)
 }
 
-/// Returns the devices that prevent memory from being moved.
+/// Returns the devices whose attachments prevent the memory from being moved.
 fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
     let mut users = users.to_vec();
     users.retain(|node| attached.contains(&(node.dma, true)));
     users.into_iter().map(name).collect()
 }
 
-/// Describes the memory that the importing queue needs: a piece of the refused length for each plane of
-/// each buffer, with the line length of the current picture.
+/// Describes the memory that the importing queue needs: for each plane of each buffer, a piece of the refused
+/// length, with the current picture's line length.
 fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
     let mut request = MemoryRequest {
         len_bytes,
@@ -176,7 +175,7 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
     request
 }
 
-/// A place where buffers can be allocated, and its name.
+/// Memory where buffers can be allocated, with its name for the user.
 struct NamedHeap {
     name: String,
     kind: HeapKind,
@@ -205,7 +204,7 @@ fn views(places: &[NamedHeap]) -> Vec<Heap<'_>> {
     places.iter().map(NamedHeap::view).collect()
 }
 
-/// Returns the heaps of the machine's RAM. Devices' own memory is not among them.
+/// Returns the heaps of the machine's RAM, without devices' own memory.
 fn heaps(machine: &Machine) -> Vec<NamedHeap> {
     let free = machine.free_memory();
     let profile = machine.profile();
@@ -235,7 +234,7 @@ fn heaps(machine: &Machine) -> Vec<NamedHeap> {
     heaps
 }
 
-/// Returns the memory that each device's buffers come from; nothing if devices have their own memory.
+/// Returns the memory that each device allocates from, or nothing on a machine whose devices have own memory.
 fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
     nodes
@@ -243,7 +242,7 @@ fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &MemoryRequest) ->
         .collect()
 }
 
-/// Returns the memory that a device's own buffers come from.
+/// Returns the memory that a device's queues allocate from.
 fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option<NamedHeap> {
     let info = machine.device_info(node.dma)?;
     let free = machine.free_memory();

@@ -2,10 +2,9 @@
 //!
 //! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments
 //! until they release them, and the memory counts as used until the last holder does. Devices'
-//! mappings end, and an access at an old address faults on the machine's bus. Programs with a
-//! mapping read zeroes, and their writes reach no device, as after a graphics device was unplugged.
-//! On request they fault (SIGBUS) instead, as on memory of a device that was passed to a virtual
-//! machine.
+//! Devices' mappings end: an access at an old address faults on the machine's bus. Programs with a mapping
+//! read zeroes, and their writes reach no device, as after a graphics device was unplugged. On request they
+//! fault (SIGBUS) instead, as on memory of a device that was passed to a virtual machine.
 //!
 //! Programs read zeroes immediately in both cases, since the pages leave the file that they map.
 //! The front end then makes each process fault (`Backend::take_revoked`). The command is answered
@@ -24,13 +23,13 @@ use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_host::FdIdentity;
 use vb3_queue::Queue;
 
-/// What programs find in mappings of a revoked buffer.
+/// What programs find in their mappings of a revoked buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mappings {
     /// Zeroes. Writes reach no device.
     #[default]
     Zero,
-    /// No memory: an access gets SIGBUS.
+    /// No memory: an access raises SIGBUS.
     Fault,
 }
 
@@ -49,15 +48,15 @@ impl FromStr for Mappings {
 /// The revoked buffers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
-    /// What programs find unless the command says otherwise.
+    /// What programs find unless the command says so itself.
     mappings: Mappings,
-    /// Buffers that programs read as zeroes.
+    /// Number of buffers that read as zeroes in programs.
     pub(super) zeroed: u64,
-    /// Number of buffers that raised SIGBUS in programs.
+    /// Number of buffers that raise SIGBUS in programs.
     faulting: u64,
     /// Files whose mappings must still be replaced, so that programs fault.
     pub(super) unseen: Unseen<FdIdentity>,
-    /// Memory that programs may not map again, as long as it exists.
+    /// Existing memory that programs may not map again.
     closed: BTreeSet<MemoryId>,
 }
 
@@ -85,7 +84,7 @@ impl World {
         self.revoked.mappings = mappings;
     }
 
-    /// Revokes the buffer with a number from the list of buffers.
+    /// Revokes the buffer with this number in the list of buffers.
     pub(super) fn revoke_by_name(
         &mut self,
         name: &str,
@@ -123,7 +122,7 @@ impl World {
         self.set_now();
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);
-        // Its queues are gone, and with them every buffer without other holders.
+        // The device's queues are gone. Their buffers without other holders are gone, too.
         let buffers = self.memory.buffers();
         let is_exported = |memory: &Shared| {
             let mut holders = memory.holders();
@@ -153,7 +152,7 @@ impl World {
             return false;
         };
         machine.wipe(own);
-        // A mapping that could not be removed leads nowhere afterwards.
+        // Devices reach nothing through a mapping that could not be removed.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
         match mappings.unwrap_or(self.revoked.mappings) {
@@ -179,15 +178,15 @@ impl World {
         revoked.unseen.extend(shown.into_iter().chain(own_file));
     }
 
-    /// Returns whether programs fault on a file's memory.
+    /// Returns whether an access to a file's memory faults in programs.
     pub(super) fn faults(&self, file: FdIdentity) -> bool {
         let buf = self.shares.borrow().buf(file);
         let info = buf.and_then(|buf| self.memory.buffers().buf(buf));
         info.is_some_and(|info| self.revoked.closed.contains(&info.memory))
     }
 
-    /// Ends streams with an error if all their own buffers were revoked, as a driver does that
-    /// gives up. Otherwise a program that polls the stream would wait for ever.
+    /// Ends a stream with an error if all its own buffers were revoked, as a driver that gives up does.
+    /// Otherwise a program that polls the stream would wait for ever.
     fn fail_queues_without_buffers(&mut self) {
         let is_lost = |memory: &WorldMemory, queue: &Queue<WorldMemory>| {
             let is_left = |plane: &vb3_plane::Plane<_>| {

@@ -7,18 +7,18 @@ use vb3_dmabuf::HolderKind;
 use vb3_machine::Machine;
 use vb3_report::Held;
 
-/// Memory and mappings that are still held. A run that has released everything leaves zeroes.
+/// Memory and mappings that are still held. All fields are zero if a run has released everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOver {
-    /// As the report counts it, without descriptors of this process.
+    /// The report's counts, without descriptors of this process.
     pub held: Held,
-    /// Counts of the machine.
+    /// The machine's counts, without pages of I/O page tables.
     pub machine: vb3_machine::Held,
-    /// Memories of buffers.
+    /// Number of buffers' memories.
     pub memories: u64,
-    /// Fences that have begun and not ended, or ended more than once.
+    /// Number of fences that have begun and not ended, or that ended more than once.
     pub fences: u64,
-    /// As the mapping layer counts it.
+    /// The mapping layer's counts.
     pub mapper: vb3_dma::Live,
 }
 
@@ -29,7 +29,7 @@ impl World {
         self.memory.ops().platform()
     }
 
-    /// Returns the machine, for its plan of faults and its trace.
+    /// Returns the machine, for changes of its planned faults and its trace.
     pub fn machine_mut(&mut self) -> &mut Machine {
         self.memory.ops_mut().platform_mut()
     }
@@ -52,7 +52,7 @@ impl World {
         self.buffer_list()
     }
 
-    /// Plugs or unplugs the device of a node.
+    /// Plugs or unplugs the device of the node with this number.
     ///
     /// # Errors
     /// Fails with a sentence for the user: the device does not exist, or is plugged or unplugged
@@ -61,7 +61,7 @@ impl World {
         self.plug_by_name(&number.to_string(), comes).map(drop)
     }
 
-    /// Revokes the buffer with a number from the list of buffers.
+    /// Revokes the buffer with this number in the list of buffers.
     ///
     /// # Errors
     /// Fails with a sentence for the user: the buffer does not exist, was revoked, or is a program's.
@@ -69,7 +69,7 @@ impl World {
         self.revoke_by_name(number, None)
     }
 
-    /// Returns whether a device has memory mapped that was revoked and is not quarantined.
+    /// Returns whether a device still maps memory that was revoked but not quarantined.
     #[must_use]
     pub fn has_mapped_revoked(&self) -> bool {
         let buffers = self.memory.buffers();
@@ -83,14 +83,14 @@ impl World {
         all.any(|id| buffers.inspect(id, is_mapped) == Some(true))
     }
 
-    /// Returns whether a device prepares data in another process or thread. One of
-    /// [`wake_fds`](vb3_host::Backend::wake_fds) becomes readable when it has some.
+    /// Returns whether a device prepares data in another process or thread. When the data is ready, one of
+    /// [`wake_fds`](vb3_host::Backend::wake_fds) becomes readable.
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         self.nodes.iter().any(Node::is_preparing)
     }
 
-    /// Returns what is held, once the last program is gone.
+    /// Returns what is still held. Call this once the last program is gone.
     pub fn left_over(&mut self) -> LeftOver {
         let held = Held {
             fds: 0,

@@ -1,4 +1,4 @@
-//! Finds the room that is left when a device allocates all buffers of a call or none.
+//! Measures free memory after a device that allocates all buffers of a call or none has refused a call.
 
 use crate::memory::WorldMemory;
 use crate::node::Node;
@@ -8,15 +8,15 @@ use vb3_dma::{Constraint, PageSource as _, Segment};
 use vb3_report::{Refusal, Room};
 use vb3_v4l2::Shortage;
 
-/// Constraints that free RAM does not affect: a device's own memory, I/O addresses.
+/// Constraints that do not depend on free RAM, but on a device's own memory or I/O addresses.
 const NOT_OF_RAM: [Constraint; 3] = [
     Constraint::CoherentRegion,
     Constraint::IovaSpace,
     Constraint::SizeLimit,
 ];
 
-/// Returns how many buffers of a failed call would have fit, and what is free of their memory. The
-/// call holds nothing any more.
+/// Returns how many buffers of a failed call would have fit, and how much of their memory is free. Call this
+/// after the failed call has released its memory.
 pub(super) fn find(node: &Node, memory: &WorldMemory, refusal: &Refusal, short: Shortage) -> Room {
     let mut room = Room {
         wanted: short.wanted,

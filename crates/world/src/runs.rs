@@ -3,7 +3,7 @@
 use vb3_dma::Segment;
 use vb3_dmabuf::solve::Run;
 
-/// Lists the free runs of at least `least` bytes, cut off after the address `last`.
+/// Converts free segments of at least `least` bytes to runs, which end at the address `last` at most.
 pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
     let runs = free.iter().filter_map(|segment| {
         let first = segment.addr.get();

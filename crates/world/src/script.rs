@@ -1,4 +1,4 @@
-//! Scripts: what happens to the devices and the machine of a run, and when.
+//! Scripts: which events happen to a run's devices and machine, and when.
 
 mod parse;
 mod print;
@@ -22,7 +22,7 @@ pub const MAX_COUNT: u64 = 1 << 32;
 /// Longest time in a script, in nanoseconds: one day.
 pub const MAX_TIME_NS: u64 = 86_400_000_000_000;
 
-/// A script.
+/// A script: a name, a description and its steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// A short name, or an empty string.
@@ -44,14 +44,14 @@ pub struct Step {
     pub when: When,
     /// How many frames or calls it affects.
     pub count: u64,
-    /// Distance from one affected frame or call to the next.
+    /// Distance from one affected frame or call to the next, counted in frames or calls.
     pub every: u64,
     /// The step's action.
     pub action: Action,
 }
 
 impl Step {
-    /// Returns an error at this step.
+    /// Returns an error with the step's line.
     pub(crate) fn error(&self, message: String) -> ScriptError {
         let line = self.line;
         ScriptError { line, message }
@@ -99,7 +99,7 @@ pub enum Action {
     Signal(Signal),
     /// Unplugs the device, or plugs it in again.
     Plug(bool),
-    /// Occupies contiguous memory until no free run is longer than `longest`.
+    /// Occupies contiguous memory until its longest free run has at most `longest` bytes.
     OccupyCma {
         /// Length in bytes.
         longest: u64,
@@ -145,7 +145,7 @@ impl Action {
 pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
-    /// The fault, and what to write instead.
+    /// What is wrong, and what to write instead.
     pub message: String,
 }
 
@@ -162,7 +162,7 @@ impl Script {
     /// Parses a script.
     ///
     /// # Errors
-    /// Returns a [`ScriptError`] with the line.
+    /// Returns a [`ScriptError`] with the faulty line.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         parse::parse(text)
     }

@@ -17,7 +17,7 @@ use vb3_plane::{ExportAccess, MemOps};
 /// Maximum number of mappings and exports of programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
-/// Maximum number of the kernel's dma-bufs to check at a time. Each check reads a file in /proc.
+/// Number of the kernel's dma-bufs to check at a time. Each check reads a file in /proc.
 const LOOKED_AT: usize = 64;
 
 /// A mapping or descriptor that a program was given.
@@ -40,7 +40,7 @@ struct Export {
     bufs: BTreeSet<BufId>,
     /// The mapping that keeps the memory in use once a program has mapped the file.
     mapped: Option<Vma>,
-    /// The processes that have mapped it.
+    /// The processes that have mapped the file.
     mapped_by: BTreeSet<u32>,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum ShownKind {
     Memfd,
 }
 
-/// A real dma-buf that programs were given. Its count of holders shows when it ends.
+/// A real dma-buf that programs were given. The host sees its end only by counting its holders.
 #[derive(Debug)]
 struct Real {
     fd: OwnedFd,
@@ -75,8 +75,8 @@ pub(super) trait Exporter: Debug {
     /// Makes a dma-buf of a memfd's first `len` bytes, or returns `None` if that is impossible.
     fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd>;
 
-    /// Returns how many descriptors and mappings it has, including the host's, or `None` if it is
-    /// not a dma-buf.
+    /// Returns how many descriptors and mappings a dma-buf has, including the host's, or `None` if the file
+    /// is not a dma-buf.
     fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64>;
 }
 
@@ -90,7 +90,7 @@ impl Exporter for Udmabuf {
     }
 }
 
-/// The tables of mappings and exports.
+/// All mappings and exported buffers that programs hold.
 #[derive(Debug)]
 pub(super) struct Shares {
     next_tag: u64,
@@ -99,9 +99,9 @@ pub(super) struct Shares {
     real: Turns<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
-    /// Which processes hold which memory, and how often.
+    /// Which processes hold which memory, with the number of handles.
     holders: BTreeMap<MemoryId, BTreeMap<HeldBy, usize>>,
-    /// Memory that has gained or lost a holder since the last look.
+    /// Memory whose holders changed since the ledger's last look.
     touched: BTreeSet<MemoryId>,
     /// Buffers of other drivers that programs imported.
     pub(super) imports: Imports,
@@ -122,7 +122,7 @@ impl Shares {
         }
     }
 
-    /// Shows exports as memfds from now on.
+    /// Exports buffers as memfds from now on, not as real dma-bufs.
     pub(super) fn export_memfds(&mut self) {
         self.exporter = None;
     }
@@ -133,17 +133,17 @@ impl Shares {
         self.exporter = Some(exporter);
     }
 
-    /// Returns whether the end of an export must be checked.
+    /// Returns whether any buffer must be checked for its end, since nothing reports the end.
     pub(super) fn wants_looks(&self) -> bool {
         self.real.len() > 0 || self.imports.len() > 0
     }
 
-    /// Releases real dma-bufs that no process holds any more. Returns whether there was one.
+    /// Releases dma-bufs and imports that no process holds any more. Returns whether a dma-buf ended.
     pub(super) fn look(&mut self, memory: &mut WorldMemory) -> bool {
         self.look_at(memory, usize::MAX)
     }
 
-    /// Does the same for a limited number. The next look continues with the others.
+    /// Does the same for a limited number of dma-bufs. The next call continues with the others.
     pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
         self.look_at(memory, LOOKED_AT);
     }
@@ -163,7 +163,7 @@ impl Shares {
         any
     }
 
-    /// Makes a real dma-buf of exported memory if possible.
+    /// Makes a real dma-buf of exported memory, or returns `None` if that is impossible.
     fn make_real(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<(OwnedFd, FdIdentity)> {
         let len = len.checked_next_multiple_of(PAGE_SIZE)?;
         let exporter = self.exporter.as_ref()?;
@@ -185,7 +185,7 @@ impl Shares {
         Ok(Tag(self.next_tag))
     }
 
-    /// Counts a mapping of a queue's buffer. Returns the tag under which its end is reported.
+    /// Counts a mapping of a queue's buffer. Returns the tag under which the mapping's end is reported.
     pub(super) fn map(
         &mut self,
         memory: &mut WorldMemory,
@@ -202,7 +202,7 @@ impl Shares {
         Ok(tag)
     }
 
-    /// Installs a descriptor for a dma-buf in a program. Returns `buf` on failure.
+    /// Installs a descriptor for a dma-buf in a program. On failure, returns `buf` with the errno.
     pub(super) fn install(
         &mut self,
         memory: &mut WorldMemory,
@@ -229,7 +229,7 @@ impl Shares {
         self.install_as(memory, (buf, len_bytes), shown, caller, cloexec)
     }
 
-    /// Installs a descriptor of a file that shows a dma-buf.
+    /// Installs a descriptor of a file that stands for a dma-buf.
     pub(super) fn install_as(
         &mut self,
         memory: &mut WorldMemory,
@@ -242,7 +242,7 @@ impl Shares {
             Ok(tag) => tag,
             Err(e) => return Err((e, buf)),
         };
-        // Recorded before the descriptor exists, since another thread may guess its number.
+        // The export is recorded before the descriptor exists, since another thread may guess its number.
         self.exports
             .entry(file)
             .or_insert_with(|| Export {
@@ -273,8 +273,8 @@ impl Shares {
 
     /// Records that process `pid` maps an exported file, or a buffer of another driver, itself.
     ///
-    /// The process may access the memory from now on. It stays listed as long as the file exists,
-    /// since unmapping is not reported.
+    /// The process may access the memory from now on. It stays listed as long as the file exists, since the
+    /// kernel does not report the end of the mapping.
     ///
     /// # Errors
     /// EINVAL for memory that is protected now.
@@ -311,7 +311,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Releases a dma-buf of a file. With the last one, the mapping of the file ends.
+    /// Removes a dma-buf from a file. With the file's last dma-buf, its mapping ends.
     fn forget(&mut self, memory: &mut WorldMemory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
@@ -378,12 +378,12 @@ impl Shares {
         counted.chain(others.map(|(_, by)| by)).collect()
     }
 
-    /// Takes the memory whose holders changed since the last call.
+    /// Returns the memory whose holders changed since the last call.
     pub(super) fn take_touched(&mut self) -> BTreeSet<MemoryId> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Returns which process was given which memory.
+    /// Returns which process holds which memory.
     pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
         let given = self.given.values().map(|given| match given {
             Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
@@ -400,7 +400,7 @@ impl Shares {
             .chain(self.imports.mapped_by())
     }
 
-    /// Returns the files that show a memory to programs, if programs have descriptors of it.
+    /// Returns the files that stand for a memory, if programs have descriptors of them.
     pub(super) fn files_of(&self, memory: &WorldMemory, id: MemoryId) -> Vec<FdIdentity> {
         let is_of = |buf: &BufId| {
             memory
@@ -418,7 +418,7 @@ impl Shares {
         self.exports.get(&file)?.bufs.first().copied()
     }
 
-    /// Returns the bytes of the dma-buf behind a file.
+    /// Returns the length in bytes of the dma-buf behind a file.
     pub(super) fn len_bytes(&self, file: FdIdentity) -> u64 {
         self.exports.get(&file).map_or(0, |export| export.len_bytes)
     }

@@ -30,8 +30,8 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
     }
 }
 
-/// Returns a device's entry. The machine counts memory operations per device, so those of a device
-/// with two queues are listed with the first.
+/// Returns a device's entry. The machine counts memory operations per device, not per queue. The entry of the
+/// first queue lists them.
 pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
     let planes = memory.counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
@@ -133,7 +133,7 @@ pub(super) fn held(memory: &WorldMemory, nodes: &[Node], files: usize) -> Held {
     }
 }
 
-/// The plane that a memory belongs to.
+/// A plane, by device, queue and buffer, for the report.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlaneName {
     pub(super) device: String,
@@ -155,7 +155,7 @@ impl PlaneName {
     }
 }
 
-/// Finds the plane of a device that imports a memory.
+/// Finds a device's plane that imports this memory.
 pub(super) fn import_place(
     nodes: &[Node],
     memory: &WorldMemory,
@@ -181,7 +181,7 @@ pub(super) fn place(nodes: &[Node], memory: u64) -> Option<PlaneName> {
     })
 }
 
-/// Finds the plane that uses a program's pinned range.
+/// Finds the plane that uses a program's pinned range of memory.
 pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<PlaneName> {
     place_of(nodes, |plane| plane.user() == Some(id))
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
 
-/// One above the id of `/dev/udmabuf`.
+/// Id of this node, one above the id of `/dev/udmabuf`.
 const ID: NodeId = NodeId((1 << 18) + 1);
 const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
 
@@ -35,7 +35,7 @@ pub(super) struct Timelines {
 }
 
 impl Timelines {
-    /// Returns the node.
+    /// Returns the node `sw_sync`.
     pub(super) fn node() -> Node {
         Node {
             kind: NodeKind::File,
@@ -43,7 +43,7 @@ impl Timelines {
         }
     }
 
-    /// Opens a timeline if the node is this one.
+    /// Opens a timeline if `node` is `sw_sync`.
     pub(super) fn open(
         &mut self,
         node: NodeId,
@@ -128,7 +128,7 @@ impl World {
         let mut left = u32::from_ne_bytes(value);
         let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;
-        // A step of more than half the range would count as backwards.
+        // Increments in steps: one of more than half the value range would count as backwards.
         while left > 0 {
             let step = left.min(i32::MAX.unsigned_abs());
             left -= step;

@@ -33,14 +33,14 @@ const NAME: usize = 32;
 
 type Info = FenceInfo<Owner<vb3_machine::Device>>;
 
-/// A sync file, as it is open in programs.
+/// A sync file that programs have open.
 #[derive(Debug)]
 struct Open {
     file: SyncFile,
-    /// The name that a merge gave it.
+    /// The name that a merge set; empty otherwise.
     name: [u8; NAME],
     identity: FdIdentity,
-    /// Whether programs that poll it must still be woken at its end.
+    /// Whether programs that poll the file must be woken when it ends.
     pending: bool,
 }
 
@@ -67,7 +67,7 @@ impl SyncFiles {
         Some(&self.open.get(file)?.file)
     }
 
-    /// Takes the files that have ended since the last call.
+    /// Returns the files that have ended since the last call.
     pub(super) fn take_ended(&mut self, memory: &WorldMemory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
@@ -95,7 +95,7 @@ impl World {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let id = self.new_file();
-        // The call must not make a descriptor whose number it cannot write.
+        // Checks that the descriptor's number can be written before the call makes the descriptor.
         let installed = number_at
             .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
             .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
@@ -207,7 +207,7 @@ impl World {
                 return Err(Errno::EINVAL);
             }
             let statuses = facts.iter().map(|fact| status_of(fact.status));
-            // As in Linux, the last status counts, unless a fence is pending or has failed.
+            // As in Linux: the first status that is pending or failed, else 1.
             status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
             let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
             let at = data
@@ -226,7 +226,7 @@ impl World {
         caller.write(arg, &data)
     }
 
-    /// Returns a sync file's fences. If it waited for nothing, it has one fence that has ended.
+    /// Returns a sync file's fences. A file without any returns one fence that has ended.
     fn facts(&self, file: &SyncFile) -> Vec<Fact> {
         if file.is_empty() {
             return vec![Fact {
@@ -273,7 +273,7 @@ impl World {
     ) -> Result<(), Errno> {
         let mut data = [0; 8];
         caller.read(arg, &mut data)?;
-        // A reader waits for writers, and a writer for all users.
+        // A reader waits for writers, and a writer waits for all users.
         let usage = usage_of(word(&data, 0))?;
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         let file = self
@@ -303,8 +303,8 @@ impl World {
             .map_err(|e| Errno(e.errno()))
     }
 
-    /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If not,
-    /// and a device has the memory, notes the beginning access.
+    /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If it need not
+    /// wait and a device has the memory, notes that the access begins.
     pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
         // CAST: flags in the upper half are refused later.
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
@@ -345,7 +345,7 @@ impl World {
     }
 }
 
-/// The properties of a fence that a program can query.
+/// The properties of a fence that programs can query.
 struct Fact {
     driver: &'static str,
     timeline: String,
@@ -370,7 +370,7 @@ impl Fact {
     }
 }
 
-/// Returns a name as kernel structures hold it, truncated to their size.
+/// Returns a name as the kernel's structures hold it, truncated to fit with its NUL.
 pub(super) fn name_of(text: &str) -> [u8; NAME] {
     let mut name = [0; NAME];
     for (to, from) in name.iter_mut().take(NAME - 1).zip(text.bytes()) {
@@ -390,7 +390,7 @@ fn default_name(facts: &[Fact]) -> [u8; NAME] {
     }
 }
 
-/// Returns 0 for a pending fence, 1 for one that has ended, a negative errno for one that failed.
+/// Returns 0 for a pending fence, 1 for an ended one, and a negative errno for a failed one.
 const fn status_of(status: Status) -> i32 {
     match status {
         Status::Pending => 0,

@@ -39,16 +39,16 @@ const OUTPUT: u32 = 2;
 const MMAP: u32 = 1;
 const DMABUF: u32 = 4;
 
-/// A program that is this test process.
+/// A program whose memory is that of this test process.
 struct Local {
     mem: File,
     call: Cell<u64>,
     given: RefCell<Vec<(OwnedFd, Tag)>>,
     /// The program's descriptors.
     others: RefCell<Vec<OwnedFd>>,
-    /// Files that the world has made, and their descriptors' numbers.
+    /// Files that the world has installed, and their descriptors' numbers.
     made: RefCell<Vec<(FileId, i32)>>,
-    /// Makes writes to the program's memory fail.
+    /// Whether writes to the program's memory fail.
     unwritable: Cell<bool>,
     /// Whether the front end has not collected the program's memory yet.
     ungathered: Cell<bool>,
@@ -135,7 +135,7 @@ impl Caller for Local {
     }
 }
 
-/// A structure of the API as bytes.
+/// A structure of the API, stored as bytes.
 struct Arg(Vec<u8>);
 
 impl Arg {
@@ -215,7 +215,7 @@ impl Bench {
         )
     }
 
-    /// Returns EXPBUF's argument for an export for reading and writing.
+    /// Returns EXPBUF's argument for a descriptor with read and write access.
     fn exported(kind: u32, index: u32) -> Arg {
         Arg::new(
             size_of::<v4l2_exportbuffer>(),
@@ -371,7 +371,7 @@ fn what_fits_is_what_reqbufs_gives() {
     let sizes = ["640x480", "1920x1080"];
     let bench = |machine: &str, specs: &[&str], seed| {
         let mut profile = Profile::builtin(machine).unwrap();
-        // Small, so that it soon runs out of memory.
+        // RAM is small, so that the run soon runs out of memory.
         profile.ram = 128 << 20;
         profile.cma = profile.cma.min(24 << 20);
         profile.bounce_pool = profile.bounce_pool.min(16 << 20);
@@ -394,7 +394,7 @@ fn what_fits_is_what_reqbufs_gives() {
                 let fits = bench(machine, &specs, seed).world.fits(buffers);
                 let said: Vec<u32> = fits.iter().map(|fit| fit.buffers).collect();
                 let mut bench = bench(machine, &specs, seed);
-                // The second call finds the same world: `fits` frees everything.
+                // The second call finds the same free memory, since `fits` frees everything.
                 assert_eq!(bench.world.fits(buffers), fits, "{machine}, {specs:?}");
                 let files = [0, 1, 2].map(|node| bench.open(node));
                 let mut given = Vec::new();
@@ -425,8 +425,8 @@ fn what_fits_is_what_reqbufs_gives() {
     assert!(all >= 20 && not_all >= 10, "{all} fit, {not_all} do not");
 }
 
-/// Seed 001: buffers are in the camera's own memory, without struct pages, and the display reaches
-/// them by physical address.
+/// Seed 001: buffers are in the camera's own memory, without struct pages. The display reaches them by
+/// physical address.
 #[test]
 fn memory_without_pages_is_shared_by_physical_address() {
     use vb3_machine::Event;
@@ -463,7 +463,7 @@ fn memory_without_pages_is_shared_by_physical_address() {
 fn a_devices_own_memory_runs_out_with_the_reason() {
     let mut bench = Bench::new("soc-sram", &["camera=pattern,pace=free,size=1920x1080"]);
     let camera = bench.open(0);
-    // As many as fit, and the reason for the limit.
+    // REQBUFS makes as many buffers as fit, and the report has the reason for the limit.
     let count = u64::from(bench.reqbufs(camera, CAPTURE, MMAP, 32));
     let own = Profile::builtin("soc-sram").unwrap().sram;
     let used = bench.world.memory.ops().platform().claimed_bytes();
@@ -531,7 +531,7 @@ fn what_the_camera_writes_is_where_the_display_reads() {
     }
 }
 
-/// Returns the trace of camera to display on a repeatable clock, and the report.
+/// Returns the report and the trace of a run from camera to display on a repeatable clock.
 fn story(machine: &str, pace: &str, seed: u64) -> (String, vb3_report::Report) {
     let specs = [
         format!("camera=pattern,pace={pace}"),
@@ -605,7 +605,7 @@ fn low_mask_device_gets_reachable_memory_or_reason() {
         let (camera, big) = (bench.open(0), bench.open(1));
         let platform = bench.world.memory.ops_mut().platform_mut();
         platform.trace_mut().start(1 << 16);
-        // Enough is free in the memory that it reaches.
+        // Enough is free in the memory that the device reaches.
         let count = bench.reqbufs(camera, CAPTURE, MMAP, 3);
         for index in 0..count {
             bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));

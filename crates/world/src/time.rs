@@ -5,7 +5,7 @@ use crate::control::Control;
 use std::time::Duration;
 use vb3_host::FileId;
 
-/// Interval of checks whether the kernel's dma-bufs still exist, since it does not report their end.
+/// Interval of checks whether the kernel's dma-bufs still exist, since the kernel does not report their end.
 const LOOK_NS: u64 = 50_000_000;
 
 /// How often the host polls other drivers' buffers for finished work.
@@ -23,12 +23,12 @@ impl World {
         now
     }
 
-    /// Returns when real dma-bufs are checked again.
+    /// Returns when real dma-bufs are checked next.
     fn next_look_ns(&self) -> u64 {
         self.last_look_ns.saturating_add(LOOK_NS)
     }
 
-    /// Returns when virtual time next has an event.
+    /// Returns when the next event in virtual time is due.
     fn next_event(&self) -> Option<u64> {
         let now = self.clock.now_ns();
         let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
@@ -38,7 +38,7 @@ impl World {
             .min()
     }
 
-    /// Records whether a program found nothing on a file, and so waits for time to advance.
+    /// Records whether a program found nothing on a file, and therefore waits for time to advance.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
         match found_nothing && self.clock.is_virtual() {
             true => self.waiting.insert(file),
@@ -99,7 +99,7 @@ impl World {
         due.is_some_and(|due| self.clock.until(due) == 0)
     }
 
-    /// Runs a tick: does all work planned up to now.
+    /// Runs a tick: does all work that is due.
     pub(super) fn pass_time(&mut self) {
         if self.clock.is_virtual() && self.somebody_waits() {
             if self.may_pass()
@@ -107,7 +107,7 @@ impl World {
             {
                 self.clock.jump(due);
             }
-            // If a program finds nothing again, it is recorded again, and time advances further.
+            // A program that finds nothing again is recorded again, and time advances further.
             self.changed.append(&mut self.waiting);
             self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
         }

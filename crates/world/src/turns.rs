@@ -1,8 +1,8 @@
-//! A queue of things that are checked a few at a time.
+//! A queue whose items are checked a few at a time.
 
 use std::collections::VecDeque;
 
-/// Things that are checked in rotation. Checking some costs the same however many there are.
+/// Items that are checked in rotation, so that the cost of a check does not depend on their number.
 #[derive(Debug)]
 pub(super) struct Turns<T>(VecDeque<T>);
 
@@ -12,22 +12,22 @@ impl<T> Turns<T> {
         Self(VecDeque::new())
     }
 
-    /// Adds a thing at the end of the rotation.
+    /// Adds an item at the end of the rotation.
     pub(super) fn push(&mut self, thing: T) {
         self.0.push_back(thing);
     }
 
-    /// Returns how many there are.
+    /// Returns the number of items.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns all of them.
+    /// Returns all items, the next to check first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
 
-    /// Checks the next `most` things, and removes those that `is_gone` accepts.
+    /// Checks the next `most` items. Removes and returns those that `is_gone` accepts.
     pub(super) fn take_gone(&mut self, most: usize, is_gone: impl Fn(&T) -> bool) -> Vec<T> {
         let looked_at = most.min(self.0.len());
         let (gone, kept): (Vec<T>, Vec<T>) = self.0.drain(..looked_at).partition(is_gone);

@@ -29,7 +29,7 @@ const fn capabilities(node: &Node) -> &'static str {
     }
 }
 
-/// Returns a node's properties. Its link names under /dev/v4l/by-id come from them.
+/// Returns a node's udev properties, from which its link names under /dev/v4l/by-id derive.
 fn properties(node: &Node) -> Vec<(String, String)> {
     let identity = node.video.identity();
     let (card, driver) = (&identity.card, &identity.driver);
@@ -50,7 +50,7 @@ fn properties(node: &Node) -> Vec<(String, String)> {
     }
 }
 
-/// The links below /dev/v4l of a node.
+/// Returns the names of a node's links, relative to /dev/v4l.
 fn link_names(node: &Node) -> Vec<String> {
     if matches!(node.location, Location::Virtual(_)) {
         return Vec::new();
@@ -71,7 +71,7 @@ fn link_names(node: &Node) -> Vec<String> {
     ]
 }
 
-/// Returns links to a node, its device and their drivers, with their targets.
+/// Returns the links to a node and its device, and to their drivers, each with its target.
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     let to_node = link_names(node).into_iter().map(|link| {
         let link = PathBuf::from(format!("/dev/v4l/{link}"));
@@ -84,7 +84,7 @@ pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     to_node.chain(of_device).collect()
 }
 
-/// Returns links between a device and its driver, and links by its numbers.
+/// Returns the links between a device and its driver, and the links named by its numbers.
 pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(PathBuf, PathBuf)> {
     match location {
         Location::Usb(webcam) => webcam.links(),
@@ -100,7 +100,7 @@ pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// Returns udev's database record of a device. It is complete from the start.
+/// Returns udev's database record of a device. The record does not change during the run.
 fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {
@@ -118,7 +118,7 @@ fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     text
 }
 
-/// Returns text files as bytes.
+/// Converts the text of files to bytes.
 pub(super) fn bytes(
     files: impl IntoIterator<Item = (PathBuf, String)>,
 ) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
@@ -177,7 +177,7 @@ pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// The record on a media device or subdevice with this device number (`384:0`) at this place.
+/// Returns the record of a media device or subdevice: path and text. `number` is such as `384:0`.
 pub(super) fn device_record(number: &str, location: &Location) -> (PathBuf, String) {
     let path = PathBuf::from(format!("/run/udev/data/c{number}"));
     (path, record(&location.id_path(), &[], &[]))

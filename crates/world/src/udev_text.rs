@@ -6,7 +6,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c)
 }
 
-/// Returns a name as udev puts it into a link: characters that are not plain become underscores.
+/// Returns a name as udev puts it into a link: other characters than letters, digits, `#+-.:=@_` become `_`.
 pub(super) fn plain(name: &str) -> String {
     let words: Vec<&str> = name.split_whitespace().collect();
     let joined = words.join("_");

@@ -1,7 +1,7 @@
 //! `/dev/udmabuf` for hosts without one: dma-bufs of memfds that programs made.
 //!
-//! Only the kernel can show the same memory under a second file. The dma-buf is therefore the memfd
-//! itself, opened again. This works for one part that begins at the memfd's start, which is what
+//! Only the kernel can show the same memory under a second file. Here the dma-buf is therefore the memfd
+//! itself, opened again. This works only for one part that begins at the memfd's start, which is what
 //! libraries ask for.
 //!
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
@@ -94,7 +94,7 @@ impl Udmabufs {
         })
     }
 
-    /// Opens a file if the node is this one.
+    /// Opens a file if `node` is this one. Returns whether it is.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         self.is_offered && node == ID && self.files.insert(file)
     }
@@ -115,8 +115,8 @@ impl Udmabufs {
     }
 }
 
-/// Returns the sum of all sizes. Returns EINVAL for parts that are not whole pages, for none, and
-/// for more than the module's limits.
+/// Returns the sum of all sizes. Returns EINVAL if there are no parts, a part is not whole pages, or the
+/// parts exceed the module's limits.
 fn checked_len(items: &[Item]) -> Result<u64, Errno> {
     let mut len = 0u64;
     for item in items {
@@ -135,7 +135,7 @@ fn checked_len(items: &[Item]) -> Result<u64, Errno> {
     }
 }
 
-/// Opens a memfd again. Returns its descriptor and length. It must be writable and must not shrink.
+/// Opens a memfd again, if it is writable and cannot shrink. Returns its descriptor and length.
 fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
     caller.identify(number).map_err(|e| match e {
         Errno::NOT_GATHERED => e,

@@ -1,6 +1,6 @@
 //! Events that programs have not seen yet.
 
-/// Events that the front end takes and shows to programs. It then confirms them.
+/// Events that wait until the front end takes them, shows them to programs and confirms that.
 #[derive(Debug)]
 pub(super) struct Unseen<T> {
     waiting: Vec<T>,
@@ -22,7 +22,7 @@ impl<T> Unseen<T> {
         self.waiting.extend(more);
     }
 
-    /// Returns how many the front end has not taken.
+    /// Returns the number of events that the front end has not taken.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -38,7 +38,7 @@ impl<T> Unseen<T> {
         self.showing = false;
     }
 
-    /// Returns whether programs have not seen some event yet.
+    /// Returns whether programs have not seen all events yet.
     pub(super) fn is_any(&self) -> bool {
         self.showing || !self.waiting.is_empty()
     }

@@ -97,7 +97,7 @@ const HUB: UsbId = UsbId {
 };
 /// Class, subclass and protocol of a root hub, in hexadecimal.
 const HUB_CLASS: [&str; 3] = ["09", "00", "01"];
-/// Those of a device whose interfaces have classes.
+/// Class, subclass and protocol of a device whose interfaces have their own classes, in hexadecimal.
 const CLASS: [&str; 3] = ["ef", "02", "01"];
 
 /// Number of the interface that controls the camera and has the nodes.
@@ -141,7 +141,7 @@ impl Webcam {
         FIRST_BUS + self.controller
     }
 
-    /// Returns its number on its bus, counted after the root hub.
+    /// Returns the webcam's number on its bus. The root hub has the first number.
     const fn devnum(&self) -> u32 {
         self.port + 1
     }
@@ -168,7 +168,7 @@ impl Webcam {
         format!("platform-{}-usb-0:{}:1.0", self.host(), self.port)
     }
 
-    /// Returns controller, root hub, device and its interfaces, that of the nodes last.
+    /// Returns controller, root hub, device and interfaces. The interface with the nodes is last.
     pub(super) fn devices(&self) -> Vec<BusDevice> {
         let host = format!("/sys/devices/platform/{}", self.host());
         let hub = format!("{host}/usb{}", self.bus());
@@ -187,7 +187,7 @@ impl Webcam {
             .into()
     }
 
-    /// Returns udev's name of the maker: without one, the vendor's number.
+    /// Returns udev's name of the maker: the vendor's number if the webcam has no name of the maker.
     fn maker(&self) -> String {
         let vendor = || format!("{:04x}", self.id.vendor);
         self.names.manufacturer.clone().unwrap_or_else(vendor)
@@ -207,7 +207,7 @@ impl Webcam {
         format!("{maker}_{model}_{}", plain(&self.serial))
     }
 
-    /// Returns udev's properties of the device and all below it.
+    /// Returns udev's properties of the device, which its interfaces and nodes share.
     pub(super) fn properties(&self, card: &str) -> Vec<(String, String)> {
         let (maker, model) = (self.maker(), self.product(card));
         let names = [
@@ -279,7 +279,7 @@ impl Webcam {
         paths.map(|(from, to)| (from.into(), to.into())).collect()
     }
 
-    /// Returns the binary files of hub and device: descriptors in sysfs and below /dev.
+    /// Returns the binary files of the hub and the device: descriptors in sysfs and files below /dev.
     pub(super) fn binary_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let named = self.names.manufacturer.is_some().into();
         let (hub, webcam) = (descriptors::hub(), descriptors::webcam());
@@ -297,7 +297,7 @@ impl Webcam {
         .collect()
     }
 
-    /// Returns the text files of all its devices in sysfs.
+    /// Returns the text files in sysfs of the webcam and of all devices above it.
     pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
         let paths = self.devices().into_iter().map(|device| device.path);
         let paths: Vec<String> = paths.collect();
@@ -409,7 +409,7 @@ impl Webcam {
         let UsbId { vendor, product } = self.id;
         let revision = self.revision();
         let short = revision.trim_start_matches('0');
-        // The usual setting of the streaming interface has no endpoint.
+        // In its default setting, the streaming interface has no endpoint.
         let (subclass, endpoints) = if number == CONTROL {
             (1, "01")
         } else {

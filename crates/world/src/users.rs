@@ -1,4 +1,4 @@
-//! Programs' own memory that devices use, as opposed to buffers that programs share.
+//! Programs' own memory that devices have pinned. It differs from buffers that programs share.
 
 use crate::holders::HeldBy;
 use crate::{World, summary};
@@ -21,7 +21,7 @@ pub(super) struct UserPages {
 }
 
 impl World {
-    /// Determines the file behind a program's memory, once, when the memory is new.
+    /// Determines the file behind each new pinned range of a program's memory, once per range.
     pub(super) fn find_user_files(&mut self) {
         let known = core::mem::take(&mut self.user_files);
         let all = self.memory.user_ranges().map(|(id, range)| {
@@ -34,7 +34,7 @@ impl World {
         self.user_files = all.collect();
     }
 
-    /// Returns all memory of programs that devices have pinned, as of the last look.
+    /// Returns all pinned memory of programs, with the files that the last `find_user_files` found.
     pub(super) fn user_pages(&self) -> Vec<UserPages> {
         let shares = self.shares.borrow();
         let all = self.memory.user_ranges().map(|(id, range)| {
@@ -53,7 +53,7 @@ impl World {
         all.collect()
     }
 
-    /// Returns which processes hold which memory: each handle once, in order.
+    /// Returns each memory's holders, sorted. A process appears once per kind of handle.
     pub(super) fn all_holders(&self, users: &[UserPages]) -> BTreeMap<MemoryId, Vec<HeldBy>> {
         let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
         for (memory, held) in self.shares.borrow().held() {
@@ -69,7 +69,7 @@ impl World {
         all
     }
 
-    /// Returns the plane that a process's pages belong to.
+    /// Returns the plane that a process's pinned pages belong to, or an empty name.
     pub(super) fn user_place(&self, id: UserId) -> summary::PlaneName {
         summary::user_place(&self.nodes, id).unwrap_or_default()
     }

@@ -6,10 +6,10 @@ use vb3_plane::Cookie;
 use vb3_queue::Memory as MemoryModel;
 use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
 
-/// A device of a run.
+/// The type of all devices of a run.
 pub(super) type Video = VideoDevice<WorldMemory, Device<Cookie>>;
 
-/// Records when a device completes frames.
+/// Records when a device completes frames, per direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
     capture: StreamWatch,
@@ -17,7 +17,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Checks the queues after a tick or call.
+    /// Updates the records after a tick or call.
     pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
         for &flow in video.role().flows() {
             match flow {
@@ -35,21 +35,21 @@ impl Watch {
     }
 }
 
-/// Records the times of frames, and their memory.
+/// Records the times and the memory of one direction's frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamWatch {
     pub(super) memory: Option<MemoryModel>,
     done: u64,
     first_ns: Option<u64>,
     pub(super) longest_ns: u64,
-    /// Frames that the device had dropped at its last frame or at the end of its stream.
+    /// The driver's count of dropped frames at the last frame or at the end of the stream.
     dropped: u64,
-    /// Frames dropped between two frames.
+    /// Number of frames dropped between two completed frames.
     pub(super) lost: u64,
 }
 
 impl StreamWatch {
-    /// Checks the queues of one direction after a tick or call.
+    /// Updates the record of one direction after a tick or call.
     fn look(&mut self, video: &mut Video, flow: Flow, now_ns: u64) {
         let FlowProgress {
             done,

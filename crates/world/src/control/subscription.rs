@@ -16,7 +16,7 @@ pub(crate) enum EventKind {
 impl EventKind {
     pub(crate) const ALL: [Self; 4] = [Self::Frame, Self::Open, Self::Start, Self::Refusal];
 
-    /// Returns the name in an order and in an event.
+    /// Returns the kind's name in orders and events.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Frame => "frame",
@@ -31,12 +31,12 @@ impl EventKind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subscription {
     pub(crate) kinds: Vec<EventKind>,
-    /// The index of the only device; `None` for all.
+    /// The index of the device whose events are wanted; `None` for all devices.
     pub(crate) device: Option<usize>,
 }
 
 impl Subscription {
-    /// Returns whether it has events of a kind and device.
+    /// Returns whether the subscription contains events of a kind and device.
     pub(crate) fn has(&self, kind: EventKind, device: Option<usize>) -> bool {
         self.kinds.contains(&kind) && (self.device.is_none() || self.device == device)
     }

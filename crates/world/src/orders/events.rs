@@ -10,7 +10,7 @@ use vb3_report::Refusal;
 use vb3_report::sentence::errno_name;
 use vb3_v4l2::{Flow, Role};
 
-/// Returns the direction whose frames count as the device's.
+/// Returns the direction whose frames count as the device's frames.
 pub(super) const fn main_flow(role: Role) -> Flow {
     match role {
         Role::Output => Flow::Output,
@@ -64,7 +64,7 @@ impl World {
         path.map(|path| path.to_string()).unwrap_or_default()
     }
 
-    /// Adds a refusal to the report.
+    /// Adds a refusal to the report, and sends its event.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         let path = Path::new(&refusal.device);
         let at = self.nodes.iter().position(|node| node.path == path);
@@ -81,7 +81,7 @@ impl World {
         self.report.refuse(refusal);
     }
 
-    /// Lets devices take notes as long as a client wants events of their streams.
+    /// Lets devices take notes exactly while a client wants events of their streams.
     pub(super) fn watch_devices(&mut self) {
         for at in 0..self.nodes.len() {
             let wants = |kind| self.wants_event(kind, Some(at));

@@ -1,11 +1,11 @@
-//! A thread that does the work of one order, because the work may wait for files or programs.
+//! Runs the work of one order on a thread, because the work may wait for files or programs.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-/// Work on a thread. The thread ends with the work; nobody joins it.
+/// Work that runs on its own thread. The thread ends with the work and is never joined.
 #[derive(Debug)]
 pub(super) struct Job<T> {
     done: Receiver<Result<T, String>>,
@@ -13,10 +13,10 @@ pub(super) struct Job<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// Starts a thread of this name.
+    /// Starts the work on a thread with this name.
     ///
     /// # Errors
-    /// A message: the system has no free descriptor or thread.
+    /// Fails with a message if the system has no free descriptor or thread.
     pub(super) fn start(
         name: &str,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -29,16 +29,16 @@ impl<T: Send + 'static> Job<T> {
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                // The order may have been dropped.
+                // Fails if the order was dropped in between.
                 let _ = sender.send(work());
-                // The only write, so the eventfd's counter is not full.
+                // Nothing else writes to the eventfd, so its counter is not full.
                 let _ = rustix::io::write(&*ready, &1u64.to_ne_bytes());
             })
             .map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(Self { done, wake })
     }
 
-    /// Returns the result once the work is done.
+    /// Returns the work's result once it is done.
     pub(super) fn take(&self) -> Option<Result<T, String>> {
         match self.done.try_recv() {
             Ok(done) => Some(done),

@@ -20,16 +20,16 @@ use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::did_you_mean;
 
-/// Maximum number of orders of one client that a tick carries out. Others come in the next.
+/// Maximum number of orders of one client that a tick carries out. Further orders wait for the next tick.
 const MAX_ROUNDS: usize = 16;
 
-/// Fields of an answer.
+/// Fields of an answer, or why the order is refused.
 type Answer = Result<Map<String, Value>, Refused>;
 
-/// Whether an order is carried out.
+/// The result of starting an order: done, or not yet.
 enum Done {
     Now(Map<String, Value>),
-    /// It is answered later.
+    /// The order is answered when this condition is met.
     Later(Awaited),
 }
 
@@ -40,17 +40,17 @@ enum Awaited {
     Frame { at: usize, frame: u64 },
     /// A virtual clock shows this time.
     Time(u64),
-    /// A source is open.
+    /// The camera's next source is open.
     Source { at: usize, opening: Job<NextSource> },
     /// A camera's next source has a picture.
     Picture { at: usize },
     /// The display has shown its next picture.
     Shown { at: usize, file: PictureFile },
-    /// A picture is written.
+    /// The picture is written to its file.
     Written(Job<Map<String, Value>>),
 }
 
-/// An order that is answered later.
+/// An order whose condition is not met yet.
 #[derive(Debug)]
 struct Waiting {
     client: ClientId,
@@ -58,21 +58,21 @@ struct Waiting {
     awaited: Awaited,
 }
 
-/// Shortest interval of checks for new clients in real time, since ticks with pieces of one picture follow
-/// each other closely. A client that is not accepted yet keeps the socket readable, so the front end
-/// soon runs another tick.
+/// Shortest interval of checks for new clients in real time. Ticks with pieces of one picture follow each
+/// other closely. A client that is not accepted yet keeps the socket readable, so the front end soon runs
+/// another tick.
 const ACCEPT_NS: u64 = 250_000;
 
 /// Orders that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     waiting: Vec<Waiting>,
-    /// A client was answered outside a tick: its next order may have come.
+    /// Whether a client was answered outside a tick, so that its next order may have come.
     are_answered: bool,
 }
 
 impl Orders {
-    /// Returns descriptors that become readable when an awaited source is open.
+    /// Returns descriptors that become readable when an awaited source is open or a picture is written.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.waiting
             .iter()
@@ -83,7 +83,7 @@ impl Orders {
             })
     }
 
-    /// Returns the next time that a virtual clock must advance to.
+    /// Returns the earliest time that an order waits for on a virtual clock.
     pub(super) fn next_time(&self) -> Option<u64> {
         let times = self.waiting.iter().filter_map(|order| match order.awaited {
             Awaited::Time(ns) => Some(ns),
@@ -93,7 +93,7 @@ impl Orders {
     }
 }
 
-/// Returns an answer as a line.
+/// Formats an answer as a line of JSON.
 fn line(id: Option<Value>, answer: Answer) -> String {
     let mut fields = Map::new();
     fields.extend(id.map(|id| ("id".to_owned(), id)));
@@ -113,14 +113,14 @@ fn fields<const N: usize>(list: [(&str, Value); N]) -> Map<String, Value> {
     list.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Names the field of a refusal.
+/// Returns a function that turns a message into a refusal of this field.
 fn of(field: &'static str) -> impl Fn(String) -> Refused {
     move |message| Refused::new(field, message)
 }
 
 impl World {
-    /// Carries out the orders that have come, in a tick. They are answered when programs see their
-    /// effect.
+    /// Carries out the orders that have come; only ticks call this. Each order is answered when programs see
+    /// its effect.
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
         self.report_notes();
@@ -157,12 +157,12 @@ impl World {
         }
     }
 
-    /// Answers orders once programs see their effect.
+    /// Sends prepared answers, unless programs have not seen an effect yet.
     pub(super) fn answer_control(&mut self) {
         self.answer_shown();
     }
 
-    /// Returns whether a client's next order may have come, and can be carried out.
+    /// Returns whether a client's next order may have come, and programs see all earlier effects.
     pub(super) fn has_orders(&self) -> bool {
         let has_lines = self.control.as_ref().is_some_and(Control::has_lines);
         (has_lines || self.orders.are_answered) && !self.is_unseen()
@@ -172,7 +172,7 @@ impl World {
         self.plugs.unseen.is_any() || self.revoked.unseen.is_any()
     }
 
-    /// Answers orders if programs see all effects. Returns whether they do.
+    /// Sends prepared answers if programs see all effects. Returns whether they do.
     fn answer_shown(&mut self) -> bool {
         if self.is_unseen() {
             return false;
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// Prepares answers to orders whose event has come, and drops those of clients that have gone.
+    /// Prepares answers to orders whose condition is met. Drops the orders of clients that have gone.
     fn answer_waiting(&mut self) {
         for mut order in std::mem::take(&mut self.orders.waiting) {
             let is_there = |control: &Control| control.has(order.client);
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// Returns the answer to an order whose event has come.
+    /// Returns the answer to an order if its condition is met.
     fn look_at(&mut self, awaited: &mut Awaited) -> Option<Answer> {
         match awaited {
             Awaited::Frame { at, frame } => {
@@ -268,7 +268,7 @@ impl World {
         }
     }
 
-    /// Sends a client other events from its answer on.
+    /// Replaces a client's subscription, from the answer to this order on.
     fn subscribe(
         &mut self,
         client: ClientId,
@@ -369,7 +369,7 @@ impl World {
         Ok(Awaited::Time(self.clock.now_ns().saturating_add(ns)))
     }
 
-    /// Makes something happen to a device now, as a step of a script does.
+    /// Makes an action begin on a device now, as a step of a script does.
     fn order_step(&mut self, name: &str, count: u64, action: Action) -> Result<(), Refused> {
         let at = self.named(name).map_err(of("device"))?;
         let step = Step {

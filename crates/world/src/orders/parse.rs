@@ -27,7 +27,7 @@ pub(super) enum Order {
         buffer: String,
         mappings: Option<Mappings>,
     },
-    /// The next `times` calls of an ioctl fail.
+    /// Make the next `times` calls of an ioctl fail.
     Fail {
         device: String,
         request: u32,
@@ -52,12 +52,12 @@ pub(super) enum Order {
         device: String,
         paused: bool,
     },
-    /// Wait until the device has finished this frame, counted from 0 for the run.
+    /// Wait until the device has finished this frame. Frames count from 0 over the whole run.
     Wait {
         device: String,
         frame: u64,
     },
-    /// Let a virtual clock pass.
+    /// Let a virtual clock advance by this time.
     Advance {
         ns: u64,
     },
@@ -66,7 +66,7 @@ pub(super) enum Order {
         device: String,
         file: Option<(PathBuf, FileFormat)>,
     },
-    /// Send the client a line for each event of these kinds, instead of those it had subscribed to.
+    /// Send the client a line for each event of these kinds. Replaces its earlier subscription.
     Subscribe {
         kinds: Vec<EventKind>,
         device: Option<String>,
@@ -76,7 +76,7 @@ pub(super) enum Order {
 /// An order's name, its fields, and the function that reads them.
 pub(super) struct Verb {
     pub(super) name: &'static str,
-    /// Fields besides those of [`COMMON`].
+    /// The order's own fields, besides those of [`COMMON`].
     pub(super) fields: &'static [&'static str],
     read: fn(&mut Fields) -> Result<Order, Refused>,
 }
@@ -92,7 +92,7 @@ const fn verb(
 /// Fields of every order.
 pub(super) const COMMON: &[&str] = &["id", "version", "do"];
 
-/// All orders. docs/control.schema.json describes the same.
+/// All orders. docs/control.schema.json describes the same orders.
 pub(super) const VERBS: &[Verb] = &[
     verb("state", &[], |_| Ok(Order::State)),
     verb("buffers", &[], |_| Ok(Order::Buffers)),
@@ -133,7 +133,7 @@ pub(super) const VERBS: &[Verb] = &[
     verb("subscribe", &["events", "device"], subscribe),
 ];
 
-/// Why an order is refused: the field, and what it may be.
+/// Why an order is refused: the field, and a message with its allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) field: String,
@@ -149,14 +149,14 @@ impl Refused {
     }
 }
 
-/// An order with the client's name for it, which the answer repeats.
+/// An order and the client's `id` for it, which the answer repeats.
 #[derive(Clone, Debug)]
 pub(super) struct OrderRequest {
     pub(super) id: Option<Value>,
     pub(super) order: Result<Order, Refused>,
 }
 
-/// Reads a line.
+/// Parses a line into an order, or a refusal.
 pub(super) fn request(line: &str) -> OrderRequest {
     let fields = match serde_json::from_str(line) {
         Ok(Value::Object(fields)) => fields,
@@ -328,7 +328,7 @@ fn play(fields: &mut Fields) -> Result<Order, Refused> {
     })
 }
 
-/// The fields of an order that were not read yet.
+/// The fields of an order that are not read yet.
 struct Fields {
     left: Map<String, Value>,
 }
@@ -346,7 +346,7 @@ impl Fields {
         }
     }
 
-    /// The device: `/dev/videoN`, `videoN` or N.
+    /// Takes the field `device`: `/dev/videoN`, `videoN` or N.
     fn device(&mut self) -> Result<String, Refused> {
         if let Some(Value::Number(number)) = self.left.get("device") {
             let number = number.to_string();

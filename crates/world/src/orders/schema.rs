@@ -11,7 +11,7 @@ fn schema() -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// Checks a line against a definition of the schema.
+/// Checks that a line matches a definition of the schema.
 pub(crate) fn check(line: &Value, definition: &str) -> Result<(), String> {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     let name = "control.schema.json";
@@ -76,7 +76,7 @@ fn schema_and_parser_accept_the_same_orders() {
             let mut without = example.clone();
             without.remove(field);
             orders.push(without);
-            // The parser also knows which files, devices, calls and errnos there are.
+            // The parser knows which values are valid here: files, devices, calls and errnos.
             let is_free = matches!(field, "id" | "call" | "errno" | "source" | "path");
             for value in odd.iter().filter(|_| !is_free) {
                 let mut other = example.clone();

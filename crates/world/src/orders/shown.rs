@@ -12,18 +12,18 @@ use vb3_devices::picture::Frame;
 use vb3_devices::sink::{FileFormat, save};
 use vb3_v4l2::Flow;
 
-/// The file that an order names.
+/// The file that an order names, with its format; `None` if it names none.
 pub(super) type PictureFile = Option<(PathBuf, FileFormat)>;
 
-/// Whether a shown picture can be had.
+/// The picture that a display showed last, if it is still readable.
 enum Found {
     Picture(u32, Arc<Frame>),
-    /// The next picture can.
+    /// The picture is gone, but the next picture of the stream will be readable.
     Next,
 }
 
 impl World {
-    /// Begins to describe and write the picture that a display showed last.
+    /// Starts to describe and write a display's last picture, or waits for its next one.
     pub(super) fn find_shown(&mut self, name: &str, file: PictureFile) -> Result<Awaited, Refused> {
         let at = self.named(name).map_err(of("device"))?;
         match self.last_shown(at).map_err(of("device"))? {
@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// Begins to do so for a picture that an order waits for; `None` if none was shown yet.
+    /// Starts the same for a display whose picture an order waits for; `None` if no picture is readable yet.
     pub(super) fn find_next_shown(
         &mut self,
         at: usize,
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// Returns the picture that a display showed last.
+    /// Returns a display's last picture, or whether to wait for the next one.
     fn last_shown(&mut self, at: usize) -> Result<Found, String> {
         let node = self.nodes.get_mut(at).ok_or("there is no such device")?;
         let (path, dev) = (node.path.display().to_string(), node.dma);
@@ -83,7 +83,7 @@ impl World {
     }
 }
 
-/// Writes a picture on a thread, and describes it.
+/// Starts a thread that writes a picture, if there is a file, and describes it.
 fn keep(sequence: u32, frame: Arc<Frame>, file: PictureFile) -> Result<Awaited, Refused> {
     let job = Job::start("vb3-shown", move || {
         if let Some((path, format)) = file {

@@ -8,7 +8,7 @@ use vb3_devices::source::NextSource;
 use vb3_devices::spec::{ClipEnd, SourceSpec};
 
 impl World {
-    /// Begins to open a source for a camera.
+    /// Starts to open a camera's next source on a thread.
     pub(super) fn open_source(
         &mut self,
         name: &str,
@@ -24,7 +24,7 @@ impl World {
         Ok(Awaited::Source { at, opening })
     }
 
-    /// Gives a camera its next source.
+    /// Passes an opened source to its camera.
     pub(super) fn play_next(&mut self, at: usize, next: NextSource) -> Result<(), Refused> {
         let node = self.nodes.get_mut(at);
         let mut contexts = node.into_iter().flat_map(|node| node.video.contexts_mut());

@@ -1,4 +1,4 @@
-//! Parses TOML into a checked script and keeps track of lines.
+//! Parses TOML into a checked script, with the line of each step.
 
 use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, When};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ struct RawStep {
     stop_clock: Option<Spanned<Word>>,
 }
 
-/// The text of a script, for finding lines.
+/// The text of a script, which converts positions to lines.
 struct Source<'a>(&'a str);
 
 impl Source<'_> {
@@ -273,7 +273,7 @@ fn within(source: &Source<'_>, value: &Spanned<i64>, least: u64, most: u64) -> R
         })
 }
 
-/// Returns the N of `/dev/videoN`.
+/// Parses `/dev/videoN` and returns N.
 fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     let text = device.get_ref();
     let number = text.strip_prefix("/dev/").unwrap_or(text);
@@ -285,13 +285,13 @@ fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     })
 }
 
-/// Returns the ioctl of a name, with or without `VIDIOC_`.
+/// Returns the number of an ioctl by its name, with or without `VIDIOC_`.
 pub(crate) fn call_named(name: &str) -> Option<u32> {
     let short = name.strip_prefix("VIDIOC_").unwrap_or(name);
     decode::request(&format!("VIDIOC_{short}"))
 }
 
-/// Returns the errno of a name.
+/// Returns the value of an errno by its name.
 pub(crate) fn errno_named(name: &str) -> Option<i32> {
     (1..=MAX_ERRNO).find(|n| sentence::errno(*n).0 == name)
 }
@@ -363,8 +363,8 @@ fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
     })
 }
 
-/// Returns the nanoseconds of `1.5s`, `40ms`, `200us` or `2min`, without rounding, so that a script
-/// means the same everywhere.
+/// Returns the nanoseconds of `1.5s`, `40ms`, `200us` or `2min`. Rejects times that need rounding, so that a
+/// script means the same everywhere.
 #[must_use]
 pub fn time_of(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;

@@ -29,7 +29,7 @@ impl fmt::Display for Step {
             When::Frame(frame) => writeln!(f, "frame = {frame}")?,
             When::Call { number, request } => {
                 writeln!(f, "call = {number}")?;
-                // `fail` itself names the counted call.
+                // The action `fail` itself names the counted call.
                 let is_said = matches!(self.action, Action::Fail { .. });
                 if let Some(request) = request.filter(|_| !is_said) {
                     writeln!(f, "of = \"{}\"", ioctl(request))?;

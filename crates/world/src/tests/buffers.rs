@@ -64,7 +64,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         holders,
         ["its queue", &mapping, &descriptor, "/dev/video0, in use"]
     );
-    // Only its queue holds the other buffer.
+    // The other buffer has no holder but its queue.
     let (_, holders) = entry(&bench, "/dev/video0 video-capture buffer 1 plane 0: ");
     assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
     bench.stream(camera, CAPTURE, true);
@@ -79,7 +79,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         ["/dev/video0, attached", "/dev/video1, in use"]
     );
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
-    // The queue releases it. Only the program's handles are left.
+    // The queue releases the buffer. Only the program's handles are left.
     bench.stream(camera, CAPTURE, false);
     bench.reqbufs(display, OUTPUT, DMABUF, 0);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
@@ -105,7 +105,7 @@ fn a_long_list_says_how_many_it_leaves_out() {
     bench.close_all(&[camera]);
 }
 
-/// A buffer that one device uses does not move for another device.
+/// A buffer does not move for a second device while a first device uses it.
 #[test]
 fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     let mut bench = Bench::new(
@@ -143,14 +143,14 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
         "{hint}"
     );
     assert_eq!(report.total(|q| q.bytes_moved), 0);
-    // Once the device has released it, it moves.
+    // Once the first device has released the buffer, the buffer moves.
     bench.reqbufs(first, OUTPUT, DMABUF, 0);
     bench.show(second, fd, used).unwrap();
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
     bench.close_all(&[camera, first, second]);
 }
 
-/// A due frame is shown although its file is closed before the next tick.
+/// The device still shows a due frame if its file is closed before the next tick.
 #[test]
 fn written_frame_is_shown_after_immediate_close() {
     let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,pace=free"]);

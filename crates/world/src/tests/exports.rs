@@ -1,5 +1,5 @@
-//! Exports as real dma-bufs, with a replacement for the kernel's `/dev/udmabuf`. The kernel does
-//! not report when a program closes one, so the world checks when it needs the memory.
+//! Exports as real dma-bufs, with a replacement for the kernel's `/dev/udmabuf`. The kernel does not report
+//! when a program closes a dma-buf, so the world checks when it needs the memory.
 
 use super::{Arg, Bench, CAPTURE, MMAP};
 use crate::shares::Exporter;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use vb3_host::{Backend as _, FileId};
 use vb3_v4l2::sys::*;
 
-/// Makes files that represent dma-bufs, and records which of them programs have closed.
+/// Makes files that stand for dma-bufs, and records which of these files programs have closed.
 #[derive(Clone, Debug, Default)]
 struct StandIn(Arc<Mutex<BTreeSet<u64>>>);
 
@@ -53,7 +53,7 @@ fn allocate(bench: &mut Bench, heap: FileId, len: u32) -> Result<i32, i32> {
     Ok(arg.u32(8).cast_signed())
 }
 
-/// Asserts that everything was freed. Other tests in this process also have descriptors.
+/// Asserts that everything but descriptors was freed. Other tests in this process have descriptors, too.
 fn expect_nothing_held(bench: &mut Bench) {
     let mut held = bench.world.report().held;
     held.fds = 0;
@@ -72,7 +72,7 @@ fn reqbufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     Ok(arg.u32(offset_of!(v4l2_requestbuffers, count)))
 }
 
-/// Does the same with CREATE_BUFS in the current format.
+/// Calls CREATE_BUFS for 32 buffers in the current format. Returns how many were made, or the errno.
 fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     let fields = [(offset_of!(v4l2_format, type_), CAPTURE)];
     let mut format = Arg::new(size_of::<v4l2_format>(), &fields);
@@ -88,7 +88,7 @@ fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     Ok(arg.u32(offset_of!(v4l2_create_buffers, count)))
 }
 
-/// There are more exports than one look checks, and only the last one has been closed.
+/// There are more exports than a partial check covers, and only the last one is closed.
 #[test]
 fn heap_checks_all_exports_before_enomem() {
     const LEN: u32 = 600 << 10;
@@ -104,7 +104,7 @@ fn heap_checks_all_exports_before_enomem() {
     let fit = std::iter::repeat_with(|| allocate(&mut other, heap, LEN)).take_while(Result::is_ok);
     let fit = fit.count();
     assert!(fit > 65, "{fit} fit");
-    // Exactly as many as one look checks. The failing call checks those at the front.
+    // The failing call must check all exports to find the closed one.
     let (mut bench, stand_in, heap) = with_heap();
     let buffers = (0..fit).map(|_| allocate(&mut bench, heap, LEN).expect("memory"));
     let mut buffers: Vec<i32> = buffers.collect();
@@ -124,8 +124,8 @@ fn heap_checks_all_exports_before_enomem() {
     expect_nothing_held(&mut bench);
 }
 
-/// Exported buffers outlive their queue. Once they are closed, a queue that needs their memory gets
-/// it immediately.
+/// Exported buffers outlive their queue. When they are closed, a queue that needs their memory gets it
+/// immediately.
 #[test]
 fn queue_reuses_memory_of_just_closed_exports() {
     let spec = "camera,sizes=1920x1080,formats=YUYV,max-buffers=32";

@@ -1,4 +1,4 @@
-//! Fences of a run under random calls: each one that begins also ends.
+//! Fences of a run under random calls: each fence that begins also ends.
 
 use super::*;
 use crate::summary;
@@ -71,7 +71,7 @@ impl Lab {
             let at = offset_of!(v4l2_buffer, m);
             arg.0[at..at + 4].copy_from_slice(&fd.to_ne_bytes());
         }
-        // It may be queued already, or the stream may be in error.
+        // The buffer may be queued already, or the stream may be in error.
         let _refused = self.bench.try_ioctl(file, VIDIOC_QBUF, &mut arg);
     }
 
@@ -99,7 +99,7 @@ impl Lab {
         }
     }
 
-    /// Takes the newest sync file.
+    /// Takes the sync file that was made last.
     fn take_made(&mut self) {
         let made = self.bench.program.made.take();
         assert_eq!(made.len(), 1);
@@ -142,7 +142,7 @@ impl Lab {
         }
     }
 
-    /// Ends the program and starts it again. Another one keeps its sync files.
+    /// Ends the program and starts it again. Another program keeps its sync files.
     fn kill(&mut self) {
         self.bench.close_all(&[self.camera, self.display]);
         self.camera = self.bench.open(0);
@@ -191,7 +191,7 @@ fn every_fence_ends_whatever_a_program_does() {
         begun += lab.finish();
     }
     assert!(begun > 1000, "{begun} fences are no test");
-    // Counts pending fences, and those that programs' sync files still show.
+    // Counts pending fences, and ended fences that programs' sync files still show.
     assert!(most < 100, "{most} at one time");
 }
 
@@ -205,7 +205,7 @@ fn program_death_fails_its_fences() {
     lab.take_made();
     let (file, fd) = lab.files[0];
     assert_eq!(lab.bench.world.sync_file_poll(file, 1), 0);
-    // The buffer waits in the display's queue for the fence, and both end with the program.
+    // The display's queue holds the buffer until the fence ends. Both end with the program.
     lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
     lab.stream(display, true);
     lab.queue(display, 0);
@@ -221,8 +221,8 @@ fn program_death_fails_its_fences() {
     lab.finish();
 }
 
-/// A loopback keeps the buffer with the newest frame. A program that polls its dma-buf for writing
-/// gets it back, although it does not poll the queue.
+/// A loopback keeps the buffer with the newest frame. A program that polls the buffer's dma-buf for writing
+/// gets the buffer back, although it does not poll the queue.
 #[test]
 fn loopback_returns_a_buffer_being_polled() {
     let mut bench = Bench::new("pc", &["loopback,size=64x48"]);
@@ -236,7 +236,7 @@ fn loopback_returns_a_buffer_being_polled() {
     arg.0[used..used + 4].copy_from_slice(&(64u32 * 48 * 2).to_ne_bytes());
     bench.ioctl(writer, VIDIOC_QBUF, arg);
     (0..4).for_each(|_| bench.world.tick());
-    // The device reads the buffer, and other readers may do so, too.
+    // The device reads the buffer. Other readers may read it at the same time.
     assert_eq!(bench.world.buffer_poll(buf, POLL_IN), POLL_IN);
     let copied = bench.world.report().total(|queue| queue.bytes_copied);
     assert_eq!(copied, 0, "nobody wants it back");

@@ -76,8 +76,8 @@ fn device(dice: &mut Dice) -> String {
     format!("{kind}{sizes}{size}{rest}{admission}")
 }
 
-/// Returns how many buffers a program gets that requests `count` for each node and then uses all of
-/// them.
+/// Returns how many usable buffers a program gets that requests `count` buffers for each node and then uses
+/// all of them.
 fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> Vec<u32> {
     let mut bench = Bench {
         world: World::new(profile, specs, 1).unwrap(),
@@ -115,7 +115,7 @@ fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> V
     got
 }
 
-/// Most machines are too small for all buffers. The others show that the test has both cases.
+/// Most machines are too small for all buffers; the others have room for all.
 #[test]
 fn what_fits_is_what_a_program_gets() {
     let (mut all, mut some, mut none) = (0, 0, 0);
@@ -139,7 +139,7 @@ fn what_fits_is_what_a_program_gets() {
         };
         let fits: Vec<Fit> = world.fits(count);
         let held = world.memory.ops().platform().held().ram_bytes;
-        // A device with `admission=on` gets none if not all fit.
+        // A device with `admission=on` gets no buffers if not all of them fit.
         let gets = |(fit, spec): (&Fit, &DeviceSpec)| match spec.admission && fit.buffers < count {
             true => 0,
             false => fit.buffers,
@@ -200,8 +200,8 @@ impl Bench {
     }
 }
 
-/// With random other users of memory: if the call succeeds, all its buffers can be used; if it
-/// fails, it holds nothing and names a number that fits.
+/// Other users of memory act at random. If the call succeeds, all its buffers can be used. If the call fails,
+/// it holds nothing and names a number of buffers that fits.
 #[test]
 fn all_or_none_queue_is_never_promised_too_much() {
     let (mut yes, mut no, mut fewer) = (0, 0, 0);

@@ -1,5 +1,5 @@
-//! Buffers of other drivers. A memfd stands for a kernel dma-buf: the world maps, reads and writes
-//! both in the same way. Only the test for dma-bufs differs.
+//! Buffers of other drivers. A memfd stands for a kernel dma-buf: the world maps, reads and writes both in
+//! the same way. The tests only replace the check whether a file is a dma-buf.
 
 use super::*;
 use crate::imports::Imports;
@@ -49,7 +49,7 @@ fn bytes_of(bench: &Bench, number: i32) -> Vec<u8> {
     bytes
 }
 
-/// Queues a dma-buf with an explicit length, or with zero for its own length.
+/// Queues a dma-buf with an explicit length; zero stands for the dma-buf's own length.
 fn queue(
     bench: &mut Bench,
     file: FileId,
@@ -70,7 +70,7 @@ fn queue(
     bench.try_ioctl(file, VIDIOC_QBUF, &mut arg)
 }
 
-/// Returns the number of the pattern's picture. `bytes` must equal that picture exactly.
+/// Returns which picture of the pattern `bytes` contains. All bytes must be equal to that picture.
 fn picture_number(bytes: &[u8]) -> u32 {
     let size = Size::new(WIDTH, HEIGHT).unwrap();
     let frame = Frame::from_bytes(&pixfmt::YUYV, size, bytes.to_vec()).unwrap();
@@ -89,7 +89,7 @@ fn picture_number(bytes: &[u8]) -> u32 {
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
     bench.program.others.borrow_mut().clear();
     let report = bench.world.report();
-    // All tests share this process's descriptors.
+    // Counts no descriptors, since all tests share those of this process.
     let held = vb3_report::Held {
         fds: 0,
         ..report.held
@@ -105,7 +105,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
     assert_eq!(bench.world.shares.borrow().imports.len(), 0, "{of}");
 }
 
-/// Passes four buffers from camera to display and back, each time at another index.
+/// Passes four buffers from camera to display and back, each time at different indices.
 fn go_round(machine: &str, options: &str) -> Bench {
     let mut bench = camera_and_display(machine, options);
     let (camera, display) = (bench.open(0), bench.open(1));
@@ -216,7 +216,7 @@ fn what_is_too_small_or_no_dmabuf_is_refused_as_ever() {
     );
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), -1, 0), Err(22));
     assert_eq!(bench.world.shares.borrow().imports.len(), 0);
-    // With the kernel's own test, a memfd is not a dma-buf.
+    // With the check for the kernel's dma-bufs, a memfd is refused.
     bench.world.shares.get_mut().imports = Imports::of_kernel();
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), good, 0), Err(22));
     bench.close_all(&[camera]);
@@ -388,7 +388,7 @@ fn foreign_bounce_copies_are_counted() {
     expect_nothing_held(&mut bench, "vm-bounce");
 }
 
-/// The poll events of other drivers' buffers.
+/// The poll events that other drivers' buffers return.
 static READY: AtomicI16 = AtomicI16::new(0);
 
 #[test]
@@ -410,17 +410,17 @@ fn exporter_fence_delays_only_its_buffer() {
             bench.try_ioctl(file, VIDIOC_DQBUF, &mut arg).is_ok()
         })
     };
-    // Its driver writes it, so no device gets it, and calls still return.
+    // The buffer's driver still writes it, so no device gets the buffer. Calls return nevertheless.
     let buffer = other_buffer(&bench, LEN);
     READY.store(0, Ordering::Relaxed);
     queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
     assert!(!comes(&mut bench, display, OUTPUT));
     let due = bench.world.next_tick().unwrap();
     assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
-    // Its driver is done and others read it, so a display may read it, too.
+    // The driver is done. Others read the buffer, and a display may do so, too.
     READY.store(IN, Ordering::Relaxed);
     assert!(comes(&mut bench, display, OUTPUT));
-    // A camera waits for the readers.
+    // A camera waits until the readers are done.
     queue(&mut bench, camera, (CAPTURE, 0), buffer, 0).unwrap();
     assert!(!comes(&mut bench, camera, CAPTURE));
     READY.store(IN | OUT, Ordering::Relaxed);

@@ -74,7 +74,7 @@ fn buffer_with_many_handles_is_one_row() {
     assert_eq!(holders(row), wanted);
     assert!(row.holders.iter().all(|holder| holder.at_end));
     assert!(!row.orphaned && !row.revoked);
-    // Its queue releases it and it stays. Then it is revoked, and all holders release it.
+    // The queue releases the buffer, which stays. Then it is revoked, and all holders release it.
     bench.stream(display, OUTPUT, false);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let number = row.number.clone();
@@ -118,7 +118,7 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let report = bench.world.report();
     assert_eq!(report.buffers.len(), 768);
-    // The report lists 768 of 256 and ten times 200 buffers. It omits the rest and 44 more.
+    // Of 256 and ten times 200 buffers, the report lists 768. It omits the rest and 44 more buffers.
     assert_eq!(report.buffers_left_out, 256 + 2000 - 768 + 44);
     bench.close_all(&[camera]);
 }
@@ -187,7 +187,7 @@ fn heap_and_memfd_memory_is_one_row() {
         ];
         assert_eq!(holders(row), wanted, "{way}");
         let revoked = bench.world.revoke_by_name(&row.number, None);
-        // A memfd is the program's own.
+        // A memfd belongs to the program, so it cannot be revoked.
         assert_eq!(revoked.is_ok(), way == "heap", "{revoked:?}");
         bench.close_all(&[camera, display]);
         let report = bench.world.report();
@@ -213,7 +213,7 @@ fn change_cost_ignores_unrelated_buffers() {
     let [first, second, third] = looks[..] else {
         unreachable!()
     };
-    // Each call looks at one buffer.
+    // Each call makes the ledger look at one buffer.
     assert_eq!((second - first, third - second), (1, 1));
     let row = &bench.world.report().buffers[0];
     assert_eq!(holders(row), ["descriptor here", "queue"]);

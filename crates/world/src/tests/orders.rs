@@ -138,7 +138,7 @@ fn a_display_tells_its_last_picture() {
     queue(&mut bench, display, 0);
     bench.stream(display, OUTPUT, true);
     bench.dequeue(display, OUTPUT, MMAP);
-    // Not read before: the picture is still in its buffer.
+    // The display has not read the picture, which is still in its buffer.
     assert_eq!(client.ask(&mut bench, &shown), picture(0, 7));
     // From now on, the display reads each picture. The program may fill the buffer again.
     queue(&mut bench, display, 1);
@@ -168,7 +168,7 @@ fn a_picture_in_a_reused_buffer_is_the_next() {
     bench.stream(display, OUTPUT, true);
     bench.dequeue(display, OUTPUT, MMAP);
     fill(&mut bench, display, 0, 5);
-    // The display shows it a second later.
+    // The display shows the buffer a second later.
     queue(&mut bench, display, 0);
     client.send(&shown);
     bench.world.tick();
@@ -319,7 +319,7 @@ fn frames_of_one_tick_have_their_own_numbers() {
     assert_eq!(client.ask(&mut bench, &order), json!({"ok": true}));
     let display = bench.open(0);
     bench.reqbufs(display, OUTPUT, MMAP, BUFFERS);
-    // The frames of the run count on in the second stream. The sequence begins again.
+    // In the second stream, frames of the run count on, but the sequence begins again.
     for first in [0, BUFFERS] {
         for index in 0..BUFFERS {
             queue(&mut bench, display, index);

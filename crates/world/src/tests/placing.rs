@@ -7,7 +7,7 @@ const EINVAL: Errno = Errno(22);
 const ENOMEM: i32 = 12;
 const SECURE: &str = "secure = { size = \"1MiB\", protected = true }";
 
-/// Makes a shipped machine with another area.
+/// Makes a bench on a shipped machine with an additional area.
 fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
     let known = BUILTINS.iter().find(|(name, _)| *name == machine);
     let (_, profile) = known.expect("a profile that ships");
@@ -25,7 +25,7 @@ fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     bench.world.buffer_mapped(file, std::process::id())
 }
 
-/// Lets a camera fill its first buffer. Returns its dma-buf and its bytes.
+/// Lets a camera fill its first buffer. Returns the buffer's dma-buf and bytes used.
 fn drawn(bench: &mut Bench, camera: FileId) -> (i32, u32) {
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
     let fd = bench.export(camera, CAPTURE, 0);
@@ -39,7 +39,7 @@ fn queue(bench: &mut Bench, camera: FileId, index: u32) -> Result<i64, i32> {
     bench.try_ioctl(camera, VIDIOC_QBUF, &mut arg)
 }
 
-/// Returns the address ranges of a run's first memory.
+/// Returns the address ranges of the memory that a run made first.
 fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
     let buffers = bench.world.memory.buffers();
     let first: MemoryId = buffers.memories().next().unwrap();
@@ -86,7 +86,7 @@ fn mapped_memory_is_not_placed_in_protected_area() {
         refused(&mut bench),
         ("/dev/video0".to_owned(), "protected".to_owned())
     );
-    // No program maps the other one, nor this one from now on.
+    // No program maps the other buffer, and from now on none maps this one.
     queue(&mut bench, camera, 1).unwrap();
     bench.world.tag_ended(tag);
     queue(&mut bench, camera, 0).unwrap();
@@ -133,7 +133,7 @@ fn mapped_memory_is_not_moved_to_protected_area() {
     }
 }
 
-/// One device accepts only protected memory, and the other has no access to that.
+/// One device accepts only protected memory, which the other device cannot access.
 #[test]
 fn protected_memory_refuses_unlisted_device() {
     let specs = [
@@ -151,8 +151,8 @@ fn protected_memory_refuses_unlisted_device() {
     );
 }
 
-/// Windows of a device's bus, the first address first. The memory begins above 0, at any bus
-/// address.
+/// Windows of a device's bus, `FIRST-LAST@BUS`: the memory's addresses, which begin above 0, and its first
+/// bus address.
 const WINDOWS: [&str; 3] = [
     "0x20000000-0x2fffffff@0x0",
     "0x20000000-0x2fffffff@0x20000000",
@@ -167,8 +167,8 @@ fn expect_in_window(bench: &Bench, of: &str) {
     }
 }
 
-/// The camera's picture is intact, and no page is below the window of the display, which accepts
-/// scattered pages.
+/// The camera's picture is intact, and no page is below the display's window. The display accepts scattered
+/// pages.
 #[test]
 fn pages_lie_in_the_device_window() {
     for window in WINDOWS {
@@ -214,8 +214,8 @@ fn own_buffers_lie_in_the_device_window() {
     }
 }
 
-/// If a device's bus shows only memory on the chip, its buffers are placed there, unless it needs
-/// struct pages.
+/// If a device's bus shows only memory on the chip, the device's buffers are placed there. A device that
+/// needs struct pages is refused instead.
 #[test]
 fn pages_only_device_avoids_pageless_memory() {
     let chip = "ocram = { size = \"1MiB\", pages = false }";

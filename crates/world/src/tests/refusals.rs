@@ -1,4 +1,4 @@
-//! Tests which failed calls the report counts as refused, and which frames as lost.
+//! Tests which failed calls the report counts as refused, and which frames it counts as lost.
 
 use super::{Arg, Bench, CAPTURE, Local, MMAP};
 use crate::script::Script;
@@ -35,8 +35,8 @@ fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
 fn calls_that_fail_are_refusals_and_questions_are_not() {
     let mut bench = Bench::new("soc-cma", &["camera,sizes=64x48"]);
     let camera = bench.open(0);
-    // Asks for USERPTR support, for a format behind the last one, for an unknown control, and for a
-    // buffer before any is done.
+    // Queries USERPTR support, a format after the last one, an unknown control, and a buffer before any is
+    // done.
     let mut format = Arg::new(size_of::<v4l2_fmtdesc>(), &[(0, 99), (4, CAPTURE)]);
     let mut control = Arg::new(size_of::<v4l2_control>(), &[(0, 0xdead)]);
     let mut export = Bench::exported(CAPTURE, u32::MAX);
@@ -95,7 +95,7 @@ fn refused_calls_on_other_files_are_counted() {
     let heap = world.open(node("system"), 0, &bench.program).unwrap();
     let media = world.open(node("media0"), 0, &bench.program).unwrap();
     let fence = world.open(node("sw_sync"), 0, &bench.program).unwrap();
-    // Arguments without bytes, for a link and for an entity that do not exist.
+    // Zeroed arguments, for a link and for an entity that do not exist.
     for (file, request, bytes) in [
         (heap, ALLOC, 24),
         (media, MEDIA_IOC_SETUP_LINK, 52),
@@ -158,7 +158,7 @@ fn calls_that_are_made_anew_are_not_refusals() {
     assert_eq!(refused(&mut bench), []);
     bench.program.ungathered.set(false);
     assert!(matches!(write(&mut bench, addr), CallOutcome::Done(_)));
-    // That address has no memory.
+    // Address 8 has no memory.
     assert!(matches!(write(&mut bench, 8), CallOutcome::Fail(_)));
     let row = ("write".to_owned(), 14, String::new(), 1);
     assert_eq!(refused(&mut bench), [row]);
@@ -186,7 +186,7 @@ fn queue(bench: &mut Bench, camera: FileId, index: u32) {
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
 }
 
-/// Lets `frames` frames pass, dequeues one and queues its buffer again.
+/// Lets `frames` frames pass, dequeues one buffer and queues it again.
 fn take(bench: &mut Bench, camera: FileId, now: &AtomicU64, frames: u64) {
     for _ in 0..frames {
         now.fetch_add(FRAME_NS, Ordering::Relaxed);

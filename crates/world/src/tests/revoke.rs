@@ -8,10 +8,10 @@ use vb3_dmabuf::MemoryId;
 const ENODEV: i32 = 19;
 const SECRET: u8 = 0xa5;
 
-/// A device's address of a buffer.
+/// A device, and the address at which it sees a buffer.
 type Seen = (vb3_machine::Device, DmaAddr);
 
-/// Returns where devices have a memory: its owner, and those that have mapped it.
+/// Returns at which address each device sees a memory: its owner, and the devices that have mapped it.
 fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
     let (memory, ops) = (&bench.world.memory, bench.world.memory.ops());
     let seen = memory.buffers().inspect(id, |shared| {
@@ -26,12 +26,12 @@ fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
     seen.unwrap()
 }
 
-/// Asserts that no device finds the memory's old content, and that no descriptor shows it.
+/// Asserts that no device and no descriptor reaches the memory's old content.
 fn expect_unreadable(bench: &mut Bench, seen: &[Seen], fds: &[i32], of: &str) {
     for &(dev, addr) in seen {
         let mut bytes = [0; 64];
         let machine = bench.world.memory.ops_mut().platform_mut();
-        // Without a mapping the access faults. In a bounce buffer, other devices' data may follow.
+        // Without a mapping, the access faults. A bounce buffer may hold other devices' data by now.
         let read = machine.bus_read(dev, addr, &mut bytes);
         assert!(read.is_err() || bytes == [0; 64], "{of}: {dev:?} {addr:?}");
     }
@@ -70,7 +70,7 @@ fn memories(bench: &Bench) -> Vec<MemoryId> {
 
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
     let report = bench.world.report();
-    // All tests share this process's descriptors.
+    // Counts no descriptors, since all tests share those of this process.
     let held = vb3_report::Held {
         fds: 0,
         ..report.held
@@ -115,7 +115,7 @@ fn revoked_buffers_are_unreachable_on_every_machine() {
         assert!(said.contains("already"), "{said}");
         let list = bench.world.buffer_list();
         assert!(list.contains(" buffer 0 plane 0: 8 KiB revoked"), "{list}");
-        // The display meets the revoked buffer and reports an error.
+        // The display finds its buffer revoked and reports an error.
         let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
         let came = (0..1000).any(|_| {
             bench.world.tick();
@@ -136,7 +136,7 @@ fn revoked_buffers_are_unreachable_on_every_machine() {
         assert_eq!(refused, Err(ENODEV), "{machine}: EXPBUF");
         let refused = bench.map(camera, 0).map(|map| map.tag);
         assert_eq!(refused, Err(Errno::ENODEV), "{machine}: mmap");
-        // The other buffer keeps working.
+        // The buffer that was not revoked keeps working.
         bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 1));
         bench.stream(camera, CAPTURE, true);
         assert_eq!(bench.dequeue(camera, CAPTURE, MMAP).0, 1, "{machine}");
@@ -202,7 +202,7 @@ fn a_stream_without_a_buffer_left_ends_with_an_error() {
         let mut arg = Bench::buffer(CAPTURE, MMAP, 0);
         assert_eq!(bench.try_ioctl(camera, request, &mut arg), Err(EIO));
     }
-    // Like any queue in error, it works again with other buffers.
+    // Like any queue in error, the queue works again with other buffers.
     bench.stream(camera, CAPTURE, false);
     bench.reqbufs(camera, CAPTURE, MMAP, 2);
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
@@ -218,7 +218,7 @@ struct Walk {
     random: Random,
     camera: FileId,
     display: FileId,
-    /// Exported descriptors, and the memory that each shows.
+    /// Exported descriptors, each with the memory that it shows.
     fds: Vec<(i32, MemoryId)>,
     maps: Vec<vb3_host::Map>,
     revoked: Vec<(MemoryId, Vec<Seen>)>,
@@ -233,7 +233,7 @@ impl Walk {
         let index = self.pick(4) as u32;
         let (camera, display) = (self.camera, self.display);
         let bench = &mut self.bench;
-        // Refusals are expected. Only the final state counts.
+        // Refusals are expected. Only the final state is checked.
         match self.random.below(16) {
             0 => {
                 let arg = [(0, index), (4, CAPTURE), (8, MMAP)];
@@ -347,7 +347,7 @@ impl Walk {
         for (id, seen) in &self.revoked {
             let fds = self.fds.iter().filter(|(_, memory)| memory == id);
             let fds: Vec<i32> = fds.map(|(fd, _)| *fd).collect();
-            // After a new mapping, other buffers may get the other addresses.
+            // Other buffers may be mapped at the other old addresses by now.
             let buffers = self.bench.world.memory.buffers();
             let owner = buffers.inspect(*id, |memory| memory.device()).unwrap();
             let own: Vec<Seen> = (seen.iter().copied())

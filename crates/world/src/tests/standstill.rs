@@ -9,8 +9,8 @@ use std::time::Duration;
 const POLL_IN: i16 = 1;
 const MINUTE: u64 = 60_000_000_000;
 
-/// Makes a camera whose ffmpeg never delivers a picture, and that is unplugged after a second of
-/// virtual time. Returns it with the system's clock, or `None` without ffmpeg.
+/// Makes a camera whose ffmpeg never delivers a picture and that is unplugged after a second of virtual time.
+/// Returns the bench and the system's clock, or `None` without ffmpeg.
 fn stuck(dir: &std::path::Path) -> Option<(Bench, Arc<AtomicU64>)> {
     let clip = dir.join("clip.nut");
     let words = "-nostdin -v error -f lavfi -i testsrc2=size=64x48 -frames:v 3 -c:v ffv1";

@@ -12,13 +12,13 @@ const ENOTTY: i32 = 25;
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 
-/// Returns the nodes that appear or vanish with the first device, in this order.
+/// Returns the nodes that appear or vanish with the first device, in the announced order.
 fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
     assert!(bench.world.plug(0, comes));
     told(bench, comes)
 }
 
-/// Returns the nodes that have appeared or vanished, in this order.
+/// Returns the nodes that have appeared or vanished, in the announced order.
 fn told(bench: &mut Bench, comes: bool) -> Vec<String> {
     let nodes = bench.world.nodes();
     let events = bench.world.take_hotplug();
@@ -172,7 +172,7 @@ fn metadata_nodes_are_numbered_after_all_devices() {
     assert_eq!((dir(0), dir(5)), (dir(6), dir(7)));
 }
 
-/// A stream of the metadata node has its frames' numbers and times.
+/// A buffer of the metadata node has the number and the time of its frame.
 #[test]
 fn metadata_comes_with_each_frame() {
     const META: u32 = 13;
@@ -213,7 +213,7 @@ fn metadata_comes_with_each_frame() {
 
 #[test]
 fn a_webcam_shows_the_bounds_of_its_picture() {
-    // Active crop, its default, its bounds; bounds of composing.
+    // Active crop, default crop, crop bounds; bounds of composing.
     let targets = [0, 1, 2, 0x102];
     let specs = ["camera,size=32x16", "camera,identity=plain"];
     let mut bench = Bench::new("pc", &specs);
@@ -244,7 +244,7 @@ fn a_webcam_shows_the_bounds_of_its_picture() {
     }
 }
 
-/// The report lists no unused metadata node, so its devices have other indices than the nodes.
+/// The report omits unused metadata nodes, so devices in the report have other indices than the nodes.
 #[test]
 fn scripted_faults_of_metadata_are_not_lost() {
     const META: u32 = 13;

@@ -29,11 +29,11 @@ const PROCESSING: u8 = 2;
 const OUTPUT: u8 = 3;
 /// Controls of the camera: automatic exposure, exposure time.
 const CAMERA_CONTROLS: [u8; 3] = [0x0a, 0, 0];
-/// Controls of the processing unit: brightness, contrast, hue, saturation, white balance and its
-/// automatic, gain.
+/// Controls of the processing unit: brightness, contrast, hue, saturation, white balance, automatic white
+/// balance, gain.
 const PROCESSING_CONTROLS: [u8; 2] = [0x4f, 0x12];
 
-/// Prefixes a descriptor's length.
+/// Puts the length of a descriptor before its other bytes.
 fn with_len(rest: &[u8]) -> Vec<u8> {
     let len = u8::try_from(rest.len() + 1).unwrap_or(u8::MAX);
     [&[len], rest].concat()
@@ -56,7 +56,7 @@ fn configuration(interfaces: u8, attributes: u8, power: u8, parts: &[u8]) -> Vec
     [&own, parts].concat()
 }
 
-/// Returns the alternate setting of an interface.
+/// Returns the descriptor of one alternate setting of an interface.
 fn interface(number: u8, setting: u8, endpoints: u8, class: [u8; 3]) -> Vec<u8> {
     let [class, subclass, protocol] = class;
     let rest = [
@@ -90,7 +90,7 @@ fn control() -> Vec<u8> {
         with_len(&output),
     ]
     .concat();
-    // The header counts itself.
+    // The header is part of the total length.
     let len = u16::try_from(units.len() + 13).unwrap_or(u16::MAX);
     let header = [
         &[VIDEO_INTERFACE, 1][..],
@@ -109,7 +109,7 @@ fn control() -> Vec<u8> {
     .concat()
 }
 
-/// Returns a webcam's configuration: control, and streaming with and without bandwidth.
+/// Returns a webcam's configuration: the control interface, and streaming with and without bandwidth.
 pub(super) fn webcam() -> Vec<u8> {
     let function = [ASSOCIATION, super::CONTROL, 2, VIDEO, 3, 0, 0];
     let streaming = |setting, endpoints| {
@@ -127,7 +127,7 @@ pub(super) fn webcam() -> Vec<u8> {
     configuration(2, 0x80, 250, &parts.concat())
 }
 
-/// Returns a root hub's configuration: one interface, with the endpoint for changes of ports.
+/// Returns a root hub's configuration: one interface, whose endpoint reports changes of ports.
 pub(super) fn hub() -> Vec<u8> {
     let parts = [interface(0, 0, 1, [9, 0, 0]), endpoint(0x81, 3, 4, 12)];
     configuration(1, 0xe0, 0, &parts.concat())
