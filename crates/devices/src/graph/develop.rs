@@ -1,4 +1,4 @@
-//! Renders a frame: the sensor's pattern, its mosaic, the debayer and the scaler.
+//! Renders a frame as vimc does: the sensor's pattern as a mosaic, then debayered and scaled.
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vimc/vimc-debayer.c and vimc-scaler.c.
 
@@ -9,7 +9,7 @@ use std::ops::Range;
 use vb3_v4l2::pixfmt::Sample;
 use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
 
-/// A scaler: the part of its input that it takes, and the size of its output.
+/// A scaler's settings: the part of its input that it uses, and the size of its output.
 #[derive(Debug)]
 struct Scaling {
     crop: Rect,
@@ -18,9 +18,9 @@ struct Scaling {
 }
 
 impl Scaling {
-    /// Returns the input's pixel for one of the output.
+    /// Returns the input pixel that an output pixel shows.
     const fn source(&self, x: u32, y: u32) -> (u32, u32) {
-        // A crop rectangle lies within its bounds, and all sizes are below 2^13.
+        // No product overflows: a crop rectangle lies within its bounds, and all sizes are below 2^13.
         (
             x * self.crop.width / self.width + self.crop.left.unsigned_abs(),
             y * self.crop.height / self.height + self.crop.top.unsigned_abs(),
@@ -28,12 +28,12 @@ impl Scaling {
     }
 }
 
-/// The entities from a sensor to a video node, with the formats at the start of the stream.
+/// The entities from a sensor to a video node, with their formats at the start of the stream.
 #[derive(Debug)]
 pub(super) struct Chain {
     sensor: usize,
     size: Size,
-    /// The sensor's mosaic; `None` for RGB.
+    /// The mosaic that the sensor sends; `None` if it sends RGB.
     mosaic: Option<&'static PixelFormat>,
     /// The entity that turns a mosaic into RGB.
     debayer: Option<usize>,
@@ -41,9 +41,9 @@ pub(super) struct Chain {
     output: &'static PixelFormat,
     width: u32,
     pattern: Pattern,
-    /// The colour that covers the picture.
+    /// The colour of the whole picture, with a test pattern of one colour.
     solid: Option<[u8; 3]>,
-    /// Pixels on each side of one that the debayer averages.
+    /// How many pixels on each side of a pixel the debayer averages.
     window: u32,
 }
 
@@ -51,18 +51,18 @@ fn is_mosaic(pixel: &PixelFormat) -> bool {
     pixel.components.iter().any(|plane| plane.cell.len() > 1)
 }
 
-/// Returns the sample of a mosaic at a pixel.
+/// Returns the colour that a mosaic has at a pixel.
 fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
     let cell = mosaic
         .components
         .first()
         .map_or(&[][..], |plane| plane.cell);
-    // CAST: one bit.
+    // CAST: `y & 1` is one bit.
     let line = cell.get((y & 1) as usize).copied().unwrap_or_default();
     line.get((x & 1) as usize).copied().unwrap_or(Sample::G)
 }
 
-/// Returns the index of a sample in RGB.
+/// Returns the index of a colour in an RGB pixel.
 const fn channel(sample: Sample) -> usize {
     match sample {
         Sample::R => 0,
@@ -72,7 +72,7 @@ const fn channel(sample: Sample) -> usize {
 }
 
 impl Chain {
-    /// Returns the chain of a path; `None` for a path without a sensor.
+    /// Makes the chain of a path; `None` for a path without a sensor.
     pub(super) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
         let (&sensor, rest) = path.split_first()?;
         let (&video, between) = rest.split_last()?;
@@ -109,7 +109,7 @@ impl Chain {
         Some(chain)
     }
 
-    /// Begins frame `sequence`, with the present values of controls.
+    /// Begins frame `sequence`, with the current values of controls.
     pub(super) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
         let value = |id, default| graph.control(self.sensor, id).unwrap_or(default);
         let byte = |id, default: u8| u8::try_from(value(id, default.into())).unwrap_or(default);
@@ -144,7 +144,7 @@ impl Chain {
             .frame(&pixfmt::RGB24, self.size, sequence, &picture);
     }
 
-    /// Returns how many samples of the sensor a line reads.
+    /// Returns how many samples of the sensor the chain reads for one line.
     pub(super) const fn samples(&self) -> u32 {
         let lines = match (self.mosaic, self.debayer) {
             (Some(_), Some(_)) => 2 * self.window + 1,
@@ -153,7 +153,7 @@ impl Chain {
         self.size.width() * lines
     }
 
-    /// Appends lines of the frame to `out`.
+    /// Renders lines of the frame and appends their bytes to `out`.
     pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         let cell = self
             .output
@@ -161,7 +161,7 @@ impl Chain {
             .first()
             .map_or(&[][..], |plane| plane.cell);
         for y in lines {
-            // A mosaic's cell has two lines. CAST: at most 2.
+            // A mosaic's cell has two lines. CAST: the remainder is at most 2.
             let line = cell.get((y % cell.len().max(1) as u32) as usize);
             let line = line.copied().unwrap_or_default();
             if is_mosaic(self.output) {
@@ -185,7 +185,7 @@ impl Chain {
         }
     }
 
-    /// Appends a sample of a mosaic.
+    /// Appends the bytes of a mosaic's sample, which has the output's depth.
     fn push_raw(&self, value: u8, out: &mut Vec<u8>) {
         let wide = u16::from(value);
         match self.output.bits {
@@ -198,7 +198,7 @@ impl Chain {
         }
     }
 
-    /// Returns the sensor's pixel for one of the video node.
+    /// Returns the sensor's pixel that a pixel of the video node shows.
     const fn source(&self, x: u32, y: u32) -> (u32, u32) {
         match &self.scaling {
             Some(scaling) => scaling.source(x, y),
@@ -206,7 +206,7 @@ impl Chain {
         }
     }
 
-    /// Returns the colours of a line of the sensor, debayered if that is part of the chain.
+    /// Returns the colours of a line of the sensor, debayered if the chain has a debayer.
     fn row(&self, y: u32) -> Vec<[u8; 3]> {
         match (self.mosaic, self.debayer) {
             (Some(mosaic), Some(_)) => self.debayered(mosaic, y),
@@ -214,7 +214,7 @@ impl Chain {
         }
     }
 
-    /// Returns the colour that falls on the sensor at a pixel.
+    /// Returns the colour of the light at a pixel of the sensor.
     fn seen(&self, x: u32, y: u32) -> [u8; 3] {
         if let Some(solid) = self.solid {
             return solid;
@@ -226,14 +226,14 @@ impl Chain {
         color.copied().unwrap_or_default()
     }
 
-    /// Returns a line with, for each pixel and colour, the mean of the mosaic's samples in the window
-    /// around the pixel.
+    /// Debayers a line: each colour of a pixel is the mean of the mosaic's samples in the window around the
+    /// pixel.
     fn debayered(&self, mosaic: &PixelFormat, y: u32) -> Vec<[u8; 3]> {
         let (width, height) = (self.size.width(), self.size.height());
         let around = |at: u32, len: u32| {
             at.saturating_sub(self.window)..at.saturating_add(self.window + 1).min(len)
         };
-        // For each column, the sums and counts of samples in the columns before it, by colour.
+        // By colour: sum and count of the samples left of a column. `before` has these for every column.
         let mut all = [(0_u32, 0_u32); 3];
         let mut before = vec![all];
         for x in 0..width {

@@ -1,8 +1,8 @@
 //! Devices whose nodes share a media graph: sensors, image processors and captures.
 //!
-//! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node.
-//! Frames come into being at a video node: it renders the picture that the sensor at the other end of
-//! its pipeline sees, through all entities between them.
+//! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node. A video
+//! node makes the frames: it renders the picture that the sensor at the start of its pipeline sees, through
+//! all entities between the two.
 
 mod develop;
 mod scene;
@@ -29,19 +29,19 @@ use vb3_v4l2::{
     cid, pixfmt,
 };
 
-/// Seconds per frame. Linux's vimc makes about 60 frames a second.
+/// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
 const INTERVAL: Fraction = Fraction::new(1, 60);
-/// Samples of the sensor that one tick reads.
+/// Maximum number of the sensor's samples that one tick reads.
 const SAMPLES_PER_TICK: u32 = 128 << 10;
 
-/// Returns the pixel formats of a table's video nodes.
+/// Returns the pixel formats that a topology's video nodes support.
 pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
     let all = topology.pixels.iter();
     all.filter_map(|(fourcc, _)| pixfmt::lookup(*fourcc))
         .collect()
 }
 
-/// Returns the name of a graph's kind in a SPEC.
+/// Returns the kind of a graph's devices, as a SPEC names it.
 pub(crate) fn kind(topology: &Topology) -> &'static str {
     let has_sensor = (topology.entities.iter()).any(|entity| entity.sensor.is_some());
     if has_sensor {
@@ -83,14 +83,14 @@ impl DeviceSpec {
         }
     }
 
-    /// Returns the table row of a node of a graph.
+    /// Returns the topology's entry for a node of a graph.
     #[must_use]
     pub fn entity(&self) -> Option<&'static EntitySpec> {
         let (graph, entity) = self.graph()?;
         graph.entity(entity)
     }
 
-    /// Returns whether it is a subdevice, which has no buffers.
+    /// Returns whether the node is a subdevice, which has no buffers.
     #[must_use]
     pub fn is_subdevice(&self) -> bool {
         let entity = self.entity();
@@ -101,7 +101,7 @@ impl DeviceSpec {
 /// A node of a media graph.
 pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
 
-/// The formats of a video node.
+/// The current and the supported formats of a video node.
 #[derive(Debug)]
 pub(crate) struct Video {
     graph: MediaGraph,
@@ -157,7 +157,7 @@ impl Formats for Video {
                 .pixel_of(code)
                 .unwrap_or(wanted.fourcc);
         }
-        // The length of lines follows from the width.
+        // The width alone determines the line length.
         (wanted.planes.iter_mut()).for_each(|plane| plane.bytesperline = 0);
         let format = Format::negotiate(&wanted, &self.pixels, self.sizes(), false);
         let mut format = format.unwrap_or(self.format);
@@ -185,21 +185,21 @@ impl Formats for Video {
 struct Work<C> {
     token: Active<C>,
     stamp: Stamp,
-    /// Lines that are rendered.
+    /// Number of lines rendered so far.
     lines: u32,
     cursor: PictureCursor,
 }
 
-/// An entity with a node. A video node fills buffers.
+/// An entity that has a node. If this is a video node, it fills buffers.
 #[derive(Debug)]
 pub(crate) struct Entity<C> {
     graph: MediaGraph,
     index: usize,
     spec: &'static EntitySpec,
     port: [Port; 1],
-    /// The chain that renders frames, while the node streams.
+    /// Renders frames while the node streams.
     chain: Option<Scene>,
-    /// A sensor's mode when ranges of controls were taken last.
+    /// The mode of a sensor at the last update of its controls' ranges.
     mode: Option<&'static SensorMode>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
@@ -250,7 +250,7 @@ impl<C> GraphNode<C> {
 }
 
 impl<C> Entity<C> {
-    /// Continues with a frame. Returns the result for its buffer once all of it is moved.
+    /// Continues to render and write a frame. Returns the result for its buffer when it is complete.
     fn resume(
         &mut self,
         stream: &mut Stream<Video, C>,
@@ -319,7 +319,7 @@ impl<C> Engine<C> for Entity<C> {
         setting.take_ranges(last.unwrap_or(setting.mode))
     }
 
-    /// A sensor cannot flip while it streams.
+    /// Fails with EBUSY for a flip of a sensor that streams.
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
         let is_flip = self.spec.sensor.is_some() && matches!(id, cid::HFLIP | cid::VFLIP);
         if is_flip && self.graph.is_streaming(self.index) {
@@ -369,7 +369,7 @@ impl<C> Engine<C> for Entity<C> {
             .finish(flow, work.token, state, payloads, progress);
     }
 
-    /// Takes the next frame. Without a buffer, no frame is rendered.
+    /// Takes the next frame if it is due. Renders nothing without a buffer.
     fn step(
         &mut self,
         stream: &mut Stream<Video, C>,
@@ -390,7 +390,7 @@ impl<C> Engine<C> for Entity<C> {
         let size = Size::nearest(format.width, format.height);
         chain.begin(stamp.sequence, &self.graph);
         let interval_ns = chain.frame_ns().unwrap_or_else(|| stream.interval_ns());
-        // A frame that is a little late does not delay the next ones.
+        // If a frame is late by less than an interval, the next frames keep their times.
         let is_late = |due: &u64| now_ns.saturating_sub(*due) < interval_ns;
         let from_ns = stream.due_ns.filter(is_late).unwrap_or(now_ns);
         stream.due_ns = Some(from_ns.saturating_add(interval_ns));

@@ -1,27 +1,27 @@
-//! Frames for a video node of a graph: processed, or raw.
+//! Frames for a video node of a graph, which come processed or raw.
 
 use super::develop::Chain;
 use super::sensor::Raw;
 use std::ops::Range;
 use vb3_v4l2::MediaGraph;
 
-/// The frames that reach a video node.
+/// Renders the frames that reach a video node.
 #[derive(Debug)]
 pub(super) enum Scene {
-    /// Through processors.
+    /// Frames that processors have changed.
     Developed(Box<Chain>),
-    /// As the sensor sends them.
+    /// Frames as the sensor sends them.
     Raw(Box<Raw>),
 }
 
 impl Scene {
-    /// Returns the scene of a path; `None` for a path without a sensor.
+    /// Makes the scene of a path; `None` for a path without a sensor.
     pub(super) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
         let raw = Raw::new(graph, path).map(|raw| Self::Raw(Box::new(raw)));
         raw.or_else(|| Chain::new(graph, path).map(|chain| Self::Developed(Box::new(chain))))
     }
 
-    /// Begins frame `sequence`, with the present values of controls.
+    /// Begins frame `sequence`, with the current values of controls.
     pub(super) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
         match self {
             Self::Developed(chain) => chain.begin(sequence, graph),
@@ -29,7 +29,7 @@ impl Scene {
         }
     }
 
-    /// Returns how many samples of the sensor make a pixel.
+    /// Returns how many of the sensor's samples a unit of rendering reads.
     pub(super) fn samples(&self) -> u32 {
         match self {
             Self::Developed(chain) => chain.samples(),
@@ -37,7 +37,7 @@ impl Scene {
         }
     }
 
-    /// Returns the nanoseconds from this frame to the next, if the sensor decides.
+    /// Returns the time from this frame to the next in nanoseconds, if the sensor determines it.
     pub(super) fn frame_ns(&self) -> Option<u64> {
         match self {
             Self::Developed(_) => None,
@@ -45,7 +45,7 @@ impl Scene {
         }
     }
 
-    /// Appends lines of the frame to `out`.
+    /// Renders lines of the frame and appends their bytes to `out`.
     pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         match self {
             Self::Developed(chain) => chain.render(lines, out),

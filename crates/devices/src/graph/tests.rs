@@ -1,4 +1,4 @@
-//! Vimc's graph under random calls, and its pictures.
+//! Tests vimc's graph under random calls, and its pictures.
 
 use super::develop::Chain;
 use super::*;
@@ -21,7 +21,7 @@ enum Step {
     Format(usize, usize, (u32, u32, usize)),
     Crop([i32; 2], [u32; 2]),
     Video(usize, (u32, u32, usize)),
-    /// Formats with which every pipeline can stream.
+    /// Sets formats with which every pipeline can stream.
     Agree,
     Start(usize),
     Stop(usize),
@@ -44,12 +44,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The calls' effects as Linux's media controller has them, kept apart from the graph's own state.
+/// The effects of calls as in Linux's media controller, independent of the graph's own state.
 #[derive(Default)]
 struct Model {
-    /// Links that are not as the table has them.
+    /// Links whose state differs from the topology's.
     changed: BTreeSet<usize>,
-    /// By video node: all entities of its pipeline, and those through which its frames pass.
+    /// For each streaming video node: all entities of its pipeline, and the path of its frames.
     running: BTreeMap<usize, (BTreeSet<usize>, Vec<usize>)>,
 }
 
@@ -59,7 +59,7 @@ impl Model {
         at_first != self.changed.contains(&link)
     }
 
-    /// Returns all entities that enabled links connect with one.
+    /// Returns all entities that enabled links connect with `entity`, directly or through others.
     fn pipeline(&self, entity: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::from([entity]);
         let mut rest = vec![entity];
@@ -95,7 +95,7 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the answer to a new format or crop rectangle of an entity.
+    /// Returns the result that setting an entity's format or crop rectangle must have.
     fn set(&self, entity: usize) -> Result<(), Error> {
         let mut paths = self.running.values().map(|(_, path)| path);
         match paths.any(|path| path.contains(&entity)) {
@@ -119,7 +119,7 @@ impl Model {
     }
 }
 
-/// Makes one call, and checks that it is answered as the model answers it.
+/// Makes one call on the graph and on the model, and checks that the results agree.
 fn make(graph: &MediaGraph, model: &mut Model, step: Step) {
     match step {
         Step::Link(link, flags) => assert_eq!(graph.set_link(link, flags), model.link(link, flags)),
@@ -195,7 +195,7 @@ fn make(graph: &MediaGraph, model: &mut Model, step: Step) {
     }
 }
 
-/// Checks what holds of every graph.
+/// Checks the properties that every graph has after any call.
 fn check(graph: &MediaGraph) {
     for entity in 0..VIMC.entities.len() {
         let pads = graph.pads(entity).expect("an entity");
@@ -265,7 +265,7 @@ fn set_video(graph: &MediaGraph, entity: usize, pixel: &'static PixelFormat, siz
     graph.set_video(entity, &format).expect("no stream");
 }
 
-/// Returns a frame of a started pipeline.
+/// Returns one frame of a started pipeline.
 fn frame(graph: &MediaGraph, video: usize, height: u32) -> Vec<u8> {
     let path = graph.start(video).expect("a pipeline that can stream");
     let mut chain = Chain::new(graph, &path).expect("a sensor");
@@ -308,7 +308,7 @@ fn mosaics_have_one_colour_a_pixel() {
     }
 }
 
-/// The pattern has edges between its bars, and the window is cut off at those of the picture.
+/// The pattern has edges between its bars. The debayer's window ends at the picture's edges.
 #[test]
 fn the_debayer_takes_means_of_its_window() {
     let size = (64, 32);

@@ -21,7 +21,7 @@ const SOURCE: u32 = sys::MEDIA_PAD_FL_SOURCE;
 const ENABLED: u32 = sys::MEDIA_LNK_FL_ENABLED;
 const FIXED: u32 = ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// Bus codes in groups, each in Linux's order.
+/// Groups of bus codes, each in Linux's order.
 const BGR: &[u32] = &[
     sys::MEDIA_BUS_FMT_BGR888_1X24,
     sys::MEDIA_BUS_FMT_BGR888_3X8,
@@ -68,16 +68,16 @@ const RAW12: &[u32] = &[
     sys::MEDIA_BUS_FMT_SRGGB12_1X12,
 ];
 
-/// Codes of sensors.
+/// Bus codes that sensors support.
 const SENSED: &[u32] = &join::<31>(&[BGR, RGB, GBR, ARGB, RAW8, RAW10, ALAW, DPCM, RAW12]);
-/// Codes of the scaler.
+/// Bus codes that the scaler supports.
 const SCALED: &[u32] = &join::<11>(&[BGR, RGB, GBR, ARGB]);
-/// Codes that a debayer takes.
+/// Bus codes that a debayer accepts at its sink pad.
 const MOSAICS: &[u32] = &join::<12>(&[RAW8, RAW10, RAW12]);
-/// Codes that a debayer enumerates at its source pad.
+/// Bus codes that a debayer lists for its source pad.
 const DEBAYERED: &[u32] = &join::<10>(&[GBR, BGR, RGB]);
 
-/// Pixel formats and the bus codes that they store.
+/// Pixel formats, each with the bus codes that it can store.
 const PIXELS: &[(FourCc, &[u32])] = &[
     (FourCc::BGR24, BGR),
     (FourCc::RGB24, &join::<8>(&[RGB, GBR])),
@@ -104,7 +104,7 @@ const PIXELS: &[(FourCc, &[u32])] = &[
     (FourCc::SRGGB12, &[RAW12[3]]),
 ];
 
-/// Joins groups of codes.
+/// Joins groups of bus codes.
 const fn join<const N: usize>(groups: &[&[u32]]) -> [u32; N] {
     let mut all = [0; N];
     let (mut group, mut len) = (0, 0);
@@ -120,7 +120,7 @@ const fn join<const N: usize>(groups: &[&[u32]]) -> [u32; N] {
     all
 }
 
-/// Names of test patterns; empty for those of Linux that the sensor does not paint.
+/// Names of test patterns. The name is empty if Linux has the pattern and this sensor does not.
 const PATTERNS: &[&str] = &[
     "75% Colorbar",
     "",
@@ -249,7 +249,7 @@ const CAPTURE: usize = 8;
 const LENS_A: usize = 9;
 const LENS_B: usize = 10;
 
-/// The virtual media controller.
+/// The topology of the virtual media controller.
 pub(crate) static VIMC: Topology = Topology {
     driver: "vimc",
     model: "VIMC MDEV",

@@ -18,10 +18,10 @@ mod space {
     pub(super) const DCI_P3: u32 = 12;
 }
 
-/// Converts a stream's colour description to V4L2's. Unspecified parts stay unchanged.
+/// Converts a stream's colour description to V4L2's. Parts that the stream leaves open stay unchanged.
 pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
     let colorspace = match colour.primaries {
-        // sRGB has the same primaries.
+        // sRGB has the same primaries as Rec. 709.
         1 if colour.transfer == 13 => space::SRGB,
         1 => space::REC709,
         4 => space::SYSTEM_M,
@@ -33,7 +33,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         _ => before.colorspace,
     };
     let xfer_func = match colour.transfer {
-        // 11 and 12 extend beyond black and white with the same curve between.
+        // The curves 11 and 12 equal this one between black and white, and extend beyond.
         1 | 6 | 11 | 12 | 14 | 15 => 1,
         7 => 4,
         8 => 5,
@@ -56,13 +56,13 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         colorspace,
         xfer_func,
         ycbcr_enc,
-        // Full range only if the stream says so.
+        // The range is full only if the stream says so.
         quantization: if colour.full_range { 1 } else { 2 },
     }
 }
 
-/// Converts V4L2's colour description of Y'CbCr to a stream's, with explicit defaults. opRGB has no
-/// code points.
+/// Converts V4L2's colour description of Y'CbCr to a stream's, with defaults made explicit. opRGB has no code
+/// points.
 pub(super) const fn colour_of(color: Colorimetry) -> Colour {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
         (0, space::REC709 | space::DCI_P3) => 2,
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn defaults_are_spelt_out() {
-        // Colour space, and its default transfer function and encoding.
+        // Each row: a colour space with its default transfer function and encoding.
         for (space, xfer, enc) in [
             (1, 1, 1),
             (2, 4, 8),
@@ -159,11 +159,11 @@ mod tests {
         let all = |n: u32| 1..=n;
         for space in [1, 2, 3, 5, 6, 8, 10, 12] {
             for (xfer, enc) in all(7).flat_map(|xfer| all(8).map(move |enc| (xfer, enc))) {
-                // No code point: opRGB's curve, and sYCC, which is BT.601.
+                // These have no code point: opRGB's curve, and sYCC, which equals BT.601.
                 if xfer == 3 || enc == 5 {
                     continue;
                 }
-                // The wide-gamut matrices have their own curve.
+                // The wide-gamut matrices determine the curve.
                 if (enc == 3 || enc == 4) && xfer != 1 {
                     continue;
                 }

@@ -1,8 +1,9 @@
-//! A converter: crops each OUTPUT picture, scales, turns and converts it, and places it in a CAPTURE
-//! picture. Its model is s5p-fimc.
+//! A converter crops, scales, turns and converts each OUTPUT picture, and places it in a CAPTURE picture. Its
+//! model is s5p-fimc.
 //!
-//! A thread for each open file converts a picture if both sides together have 512 KiB or more. It reads
-//! the buffer itself if it can, else ticks copy the picture for it. In virtual time, the tick converts it.
+//! Each open file has a thread, which converts a picture if source and target together have 512 KiB or more.
+//! It reads the buffer itself if it can; otherwise ticks copy the picture for it. In virtual time, ticks
+//! convert.
 
 mod work;
 
@@ -28,12 +29,12 @@ use work::UnderWay;
 /// One open file of a converter.
 pub(crate) type FrameConverter<C> = M2mDevice<Converting<C>, PictureConverter, C>;
 
-/// The converter's part of a device.
+/// The state that only a converter has.
 #[derive(Debug)]
 pub(crate) struct Converting<C> {
-    /// The used part of OUTPUT pictures.
+    /// The part of OUTPUT pictures that is converted.
     crop: Rect,
-    /// Its place in CAPTURE pictures.
+    /// The part of CAPTURE pictures that receives the converted picture.
     compose: Rect,
     hflip: bool,
     vflip: bool,
@@ -61,7 +62,7 @@ const CONTROLS: [ControlSpec; 3] = [
     ControlSpec::integer(cid::ROTATE, "Rotate", (0, 270, 90), 0),
 ];
 
-/// Returns the formats of both sides.
+/// Returns the formats that both queues of a converter support.
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
     pixfmt::TABLE
         .iter()
@@ -72,7 +73,7 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
 }
 
 impl<C> FrameConverter<C> {
-    /// Makes one open file's part of the converter of a SPEC.
+    /// Makes the converter of a SPEC for one open file.
     ///
     /// # Errors
     /// Fails for a SPEC with an unsupported format, with a sentence for the user.
@@ -133,7 +134,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         let mut format = align_lines(format, &self.raw.pixels, self.raw.stride)?;
         if wanted.color.colorspace == 0 {
             format.color = match flow {
-                // Carried, unless the program wants others.
+                // CAPTURE has OUTPUT's colorimetry unless the program wants another.
                 Flow::Capture => self.output.format.color,
                 Flow::Output => REC709,
             };
@@ -150,7 +151,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
                 &mut self.own.crop
             }
         };
-        // Programs set the format again while streaming. Their rectangles are kept.
+        // Programs set the same size again while streaming, and this must keep their rectangles.
         if (before.width, before.height) != (format.width, format.height) {
             *part = Rect::whole(format.width, format.height);
         }

@@ -1,8 +1,8 @@
 //! A stateful decoder: a stream of bytes at OUTPUT, pictures at CAPTURE.
 //!
-//! It follows the kernel's stateful decoder interface. An event announces the stream's format, a change
-//! of resolution ends with a last buffer, and programs control drain and seek. The codec library runs
-//! in a separate process, a [`Worker`].
+//! It follows the kernel's stateful decoder interface. An event announces the stream's format, a change of
+//! resolution ends with a last buffer, and programs control drain and seek. The codec library runs in a
+//! separate process, a [`Worker`].
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: a stream's OUTPUT
 //! buffer is returned once the worker has its bytes, which may be before its picture. An OUTPUT buffer
@@ -32,72 +32,72 @@ use vb3_v4l2::{
     SelectionFlags, SelectionTarget, pixfmt,
 };
 
-/// A decoded picture that waits for a buffer, or for its return.
+/// A decoded picture whose buffer is missing, or not yet returned.
 #[derive(Debug)]
 struct Decoded<C> {
     tag: u64,
     content: Content,
     damaged: bool,
-    /// The buffer that was lent for it, or that it is being written to.
+    /// The buffer that has the picture, or gets it now.
     token: Option<Active<C>>,
-    /// Whether a buffer was lent for it.
+    /// Whether the worker decoded the picture into a lent buffer.
     was_lent: bool,
 }
 
-/// The next step for the stream's format.
+/// The state of a change of the stream's format.
 #[derive(Debug)]
 enum Pending {
-    /// None: pictures have the format of the buffers.
+    /// No change: pictures have the format of the buffers.
     None,
-    /// A format was found, and the program has not been notified.
+    /// The worker has found a format that the program does not know.
     Found(StreamFormat),
-    /// The program was notified, and must make buffers and start CAPTURE.
+    /// The program was notified. It must make buffers and start CAPTURE.
     Told(StreamFormat),
 }
 
 /// One open file of a decoder.
 pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 
-/// The decoder's part of a coder.
+/// The state that only a decoder has.
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
     row: &'static Row,
-    /// Formats of all pictures. Once the stream's format is known, only matching ones are offered.
+    /// The formats of all pictures. Once the stream's format is known, only matching formats are offered.
     all: Vec<&'static PixelFormat>,
     /// The format of the current CAPTURE buffers.
     held: Format,
     /// The visible part of the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    /// H.264: tag of the last piece while CAPTURE does not stream.
+    /// H.264: tag of the last piece that was passed to the codec before CAPTURE streams.
     ///
-    /// Its OUTPUT buffer stays with the device until the codec has finished with it. Without any queued
-    /// buffer, a program that polls for the stream's format would see POLLERR.
+    /// The device keeps the OUTPUT buffer of the piece until the codec has finished with it. Without any
+    /// queued buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
-    /// JPEG: tag of the file with the latest picture.
+    /// JPEG: tag of the last file that has given a picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
     pending: Pending,
     /// Number of flushes that the worker has not answered.
     flushing: usize,
-    /// Buffer for reordering chroma, and for luma of an odd-sized picture.
+    /// Memory for reordering chroma, and for luma of an odd-sized picture.
     scratch: Vec<u8>,
 }
 
 impl<C> Decoder<C> {
-    /// Makes one open file's part of the decoder of a SPEC.
+    /// Makes the decoder of a SPEC for one open file.
     ///
     /// # Errors
-    /// Fails for a SPEC that is no decoder's, with a sentence for the user.
+    /// Fails for a SPEC of another kind, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let mut all = raw::formats(row.kind, spec.mplane);
-        // Separate planes come first. GStreamer takes a decoder's first format of two similar ones, and
-        // prefers separate planes when it imports.
+        // Formats with separate planes come first. Of two similar formats, GStreamer takes a decoder's first
+        // one, but prefers separate planes when it imports.
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let raw = RawFormats::new(spec, all.clone(), format::SIZES);
         let none = || spec.no_such_format();
@@ -139,10 +139,10 @@ impl<C> Decoder<C> {
         Ok(device)
     }
 
-    /// Returns the part of a CAPTURE buffer with the picture.
+    /// Returns the part of a CAPTURE buffer that the picture covers.
     fn shown(&self) -> Rect {
         let (format, visible) = (&self.capture.format, self.own.visible);
-        // A picture of odd size leaves a column or a line unused.
+        // An odd-sized picture leaves a column or a line of its buffer unused.
         let size = |whole: u32, part: u32| {
             if part == whole.wrapping_sub(1) {
                 part
@@ -166,14 +166,14 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let (coded, shown) = (&self.output.format, &self.capture.format);
         match flow {
             Flow::Output => Some(format::try_coded(&self.coded, wanted, coded)),
-            // Size and colorimetry are the stream's.
+            // The stream determines size and colorimetry.
             Flow::Capture => self.raw.negotiate_like(wanted, shown),
         }
     }
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
-            // A guess, until the stream tells.
+            // This is a guess until the stream's format is known.
             self.raw.pixels.clone_from(&self.own.all);
             let guess = self.raw.like(self.capture.format.fourcc, format);
             self.capture.format = guess.ok_or(EINVAL)?;
@@ -202,7 +202,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         _: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         match target {
-            // The picture's position is fixed.
+            // Programs cannot move the picture in its buffer.
             SelectionTarget::Compose => Ok(self.shown()),
             _ => Err(EINVAL),
         }
@@ -239,7 +239,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.capture.streaming && first.is_some_and(|first| first.content.has_begun())
     }
 
-    /// It does not wait before it has announced the first format.
+    /// The worker does not wait for buffers before it has announced the first format.
     fn waits_for_buffers(&self) -> bool {
         let is_known = self.own.visible.width != 0;
         let has_place = self.own.row.input == Input::File && self.has_buffer();

@@ -1,8 +1,7 @@
 //! One open file of a memory-to-memory device: two queues, and the worker between them.
 //!
-//! A [`M2mDevice`] has the queues with their formats, the worker, metadata of the frames in it, and the
-//! drain. It answers the calls that all such devices answer alike. [`M2mEngine`] has everything that
-//! belongs to one kind of device.
+//! [`M2mDevice`] has everything that memory-to-memory devices share: two queues with their formats, the
+//! worker, metadata of the worker's frames, and the drain. [`M2mEngine`] has the parts that differ by kind.
 
 use super::process::MAX_EVENTS;
 use super::raw::RawFormats;
@@ -23,64 +22,64 @@ use vb3_v4l2::{
     QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
 };
 
-/// Progress of a drain.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Drain {
-    /// None is under way.
+    /// No drain is under way.
     Idle,
-    /// This many OUTPUT buffers still belong to the drain.
+    /// The device still has to pass on this many OUTPUT buffers for the drain.
     Feeding(usize),
-    /// The process returns its pending output.
+    /// The worker was asked to drain, and returns its pending output.
     Asked,
-    /// All output has been returned. The rest waits for buffers.
+    /// The worker has returned all output. Some of it may wait for buffers.
     Ready,
     /// The last buffer has been returned.
     Stopped,
 }
 
-/// The codec process's answer to an offered buffer.
+/// What happened to an OUTPUT buffer that was offered to the codec process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// It works on the frame, and the buffer is kept.
+    /// The process works on the frame, and the device keeps the buffer.
     Taken,
-    /// The buffer is returned with the error flag, or the device has lost it.
+    /// The buffer is returned with the error flag, or the device has lost the buffer.
     Failed,
-    /// The buffer waits for its next turn.
+    /// The buffer waits until the process has room.
     Later,
 }
 
 /// The bytes used in each plane of a buffer.
 pub(super) type Payloads = [u64; MAX_PLANES];
 
-/// The state of a finished buffer, with its payloads.
+/// The state of a finished buffer, and the bytes used in each plane.
 pub(super) type Outcome = (DoneState, Payloads);
 
 /// Works on frames outside of ticks: a codec process, or a thread.
 pub(crate) trait FrameWorker {
-    /// Returns whether it has unfinished frames.
+    /// Returns whether the worker has unfinished frames.
     fn is_busy(&self) -> bool;
 
-    /// Readable when it has a result.
+    /// Returns a descriptor that is readable when the worker has a result.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Returns the reason why the last one ended, unless it ended normally.
+    /// Returns the reason why the last worker ended, unless it ended normally.
     fn failure(&self) -> Option<&Failure> {
         None
     }
 
-    /// As [`Outside::work_at_once`].
+    /// Does the work within the tick, as [`Outside::work_at_once`] describes.
     fn work_at_once(&mut self) {}
 }
 
 /// The parts that differ between memory-to-memory devices.
 pub(super) trait M2mEngine<C> {
-    /// The queue of pictures. The other one has the stream or files.
+    /// The queue of raw pictures. The other queue has the stream or files.
     const RAW: Flow;
     const COMMANDS: Option<CommandSet> = None;
     const EVENTS: EventKinds = EventKinds::empty();
     const HAS_SELECTION: bool = true;
 
-    /// Seconds per frame; `None` if frames have no timing of their own.
+    /// Returns the supported frame intervals; `None` if frames have no timing of their own.
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
         None
     }
@@ -115,12 +114,12 @@ pub(super) trait M2mEngine<C> {
         Err(EINVAL)
     }
 
-    /// Returns whether running streams can be drained.
+    /// Returns whether the device can drain now.
     fn can_drain(&self) -> bool {
         false
     }
 
-    /// Handles STREAMON and STREAMOFF since the last call.
+    /// Handles the STREAMON and STREAMOFF calls since the last time.
     fn notice(&mut self) {}
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -133,10 +132,10 @@ pub(super) trait M2mEngine<C> {
         Ok(())
     }
 
-    /// Drops all CAPTURE buffers besides those in the queue, before CAPTURE stops.
+    /// Drops the CAPTURE buffers that are not in the queue, before CAPTURE stops.
     fn leave_capture(&mut self) {}
 
-    /// Moves as much as possible.
+    /// Moves as many frames and results as this tick allows.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
     /// Returns whether [`work`](Self::work) would do anything now, apart from the worker's events.
@@ -151,7 +150,7 @@ pub(super) trait M2mEngine<C> {
     }
 }
 
-/// One open file of a memory-to-memory device; `own` has the part of its kind.
+/// One open file of a memory-to-memory device. `own` has the state that only its kind has.
 #[derive(Debug)]
 pub(crate) struct M2mDevice<S, W, C> {
     identity: Identity,
@@ -162,10 +161,10 @@ pub(crate) struct M2mDevice<S, W, C> {
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,
     pub(super) worker: W,
-    /// Metadata of the pieces or pictures in the worker.
+    /// Metadata of the frames that the worker has.
     pub(super) frames: PendingFrames,
     pub(super) drain: Drain,
-    /// The count of OUTPUT's starts when the drain began.
+    /// OUTPUT's count of starts when the drain began.
     pub(super) drained_start: u64,
     pub(super) statistics: Statistics,
     /// Largest number of picture bytes that one tick moves.
@@ -176,7 +175,7 @@ pub(crate) struct M2mDevice<S, W, C> {
 /// One open file of a codec.
 pub(super) type Coder<S, C> = M2mDevice<S, CodecProcess, C>;
 
-/// Parts of a device besides the SPEC.
+/// The parts of a device that do not follow from the SPEC alone.
 pub(super) struct Parts<S, W> {
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
@@ -190,7 +189,7 @@ pub(super) struct Parts<S, W> {
 }
 
 impl<S, W, C> M2mDevice<S, W, C> {
-    /// Makes a device. Its worker starts with the stream.
+    /// Makes a device. Its worker is started later, with the stream.
     pub(super) fn with_parts(spec: &DeviceSpec, place: &HostSettings, parts: Parts<S, W>) -> Self {
         let policy = QueuePolicy {
             file_io: false,
@@ -240,8 +239,8 @@ impl<S, W, C> M2mDevice<S, W, C> {
         *dropped = dropped.saturating_add(1);
     }
 
-    /// Returns the state of a buffer after its picture was moved, and the bytes used in each plane;
-    /// `None` if the device has lost it. Faults are counted.
+    /// Converts the result of moving a picture to its buffer's state and bytes used. Returns `None` if the
+    /// device has lost the buffer. Counts faults.
     pub(super) const fn outcome(&mut self, moved: Result<Payloads, Trouble>) -> Option<Outcome> {
         match moved {
             Ok(payloads) => Some((DoneState::Done, payloads)),
@@ -253,7 +252,7 @@ impl<S, W, C> M2mDevice<S, W, C> {
         }
     }
 
-    /// Ends a drain after its last buffer.
+    /// Ends a drain after its last buffer: raises the end event and sets the state `then`.
     pub(super) fn end_drain(&mut self, then: Drain, progress: &mut Progress<C>) {
         self.drain = then;
         progress.events.push(DriverEvent::Eos);
@@ -261,14 +260,14 @@ impl<S, W, C> M2mDevice<S, W, C> {
 }
 
 impl<S, C> Coder<S, C> {
-    /// Passes the process's events to `handle`, and counts the bytes that it copied.
+    /// Passes the process's events to `handle`, and counts the bytes that the process copied.
     pub(super) fn listen(&mut self, mut handle: impl FnMut(&mut Self, Event)) {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.worker.poll() else {
                 return;
             };
             let copied = match &event {
-                // From its library to a slot.
+                // The process copied the picture from its library to a slot.
                 Event::Picture { picture, .. } => {
                     let planes = picture.planes().data;
                     planes.iter().map(|plane| plane.len() as u64).sum()
@@ -282,7 +281,7 @@ impl<S, C> Coder<S, C> {
         }
     }
 
-    /// Handles the answer to an offered OUTPUT buffer: keeps it, returns it, or lets it wait.
+    /// Keeps, returns or requeues an OUTPUT buffer, according to the process's answer to it.
     pub(super) fn handle_offer(
         &mut self,
         token: Active<C>,
@@ -310,7 +309,7 @@ impl<S, C> Coder<S, C> {
     }
 }
 
-/// One of a device's queues, as `vb3_queue`'s driver.
+/// Presents one of a device's queues as a driver of `vb3_queue`.
 struct QueueDriver<'a, D> {
     device: &'a mut D,
     flow: Flow,
@@ -456,10 +455,10 @@ where
         Self::COMMANDS
     }
 
-    /// A decoder's drain that is requested before CAPTURE streams waits for it. Linux does not specify
+    /// A decoder's drain that is requested before CAPTURE streams waits until it does. Linux does not specify
     /// this.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        // A stream that began since then is not the drained one.
+        // A stream that began after the drain is not drained by it.
         self.notice();
         match (command, self.drain) {
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),

@@ -4,8 +4,8 @@
 //! and its crop rectangle. A drain ends with an empty last buffer, and stopping CAPTURE begins a new
 //! stream. The codec library runs in a separate process. An OUTPUT buffer is returned with its packet.
 //!
-//! The last buffer never has the last packet. Otherwise, GStreamer 1.22's encoders take the end of a
-//! drain for the stream's end, and drop all pictures after a change of size.
+//! The last buffer never has the last packet. Otherwise, GStreamer 1.22's encoders take the end of a drain
+//! for the end of the stream, and drop all pictures after a change of size.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 
@@ -35,7 +35,7 @@ use vb3_v4l2::{
     Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 
-/// A picture's result, waiting for a buffer.
+/// A picture's packet, which waits for a buffer.
 #[derive(Debug)]
 struct Coded {
     tag: u64,
@@ -54,35 +54,35 @@ struct Reading<C> {
 /// One open file of an encoder.
 pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 
-/// The encoder's part of a coder.
+/// The state that only an encoder has.
 #[derive(Debug)]
 pub(crate) struct Encoding<C> {
     row: &'static Row,
-    /// The encoded part of OUTPUT pictures.
+    /// The part of OUTPUT pictures that is encoded.
     crop: Rect,
     /// Requested bytes of CAPTURE buffers; 0 if the program left that open.
     wanted_bytes: u32,
-    /// Interval of the pictures.
+    /// Seconds per OUTPUT picture, as the program has set it.
     interval: Fraction,
-    /// Interval in the stream.
+    /// Seconds per picture in the stream.
     coded_interval: Fraction,
     default_interval: Fraction,
     controls: Controls,
-    /// How the worker is set up.
+    /// The worker's set-up; `None` before it is set up.
     configured: Option<Config>,
-    /// The worker accepts nothing until it has sent an event.
+    /// Whether the worker has refused work, and accepts none until it has sent an event.
     is_full: bool,
     packets: VecDeque<Coded>,
     reading: Option<Reading<C>>,
-    /// Chroma as pairs.
+    /// Memory for reordering chroma pairs.
     scratch: Vec<u8>,
 }
 
 impl<C> Encoder<C> {
-    /// Makes one open file's part of the encoder of a SPEC.
+    /// Makes the encoder of a SPEC for one open file.
     ///
     /// # Errors
-    /// Fails for a SPEC that is no encoder's, with a sentence for the user.
+    /// Fails for a SPEC of another kind, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;
@@ -129,13 +129,13 @@ impl<C> Encoder<C> {
         Ok(device)
     }
 
-    /// Returns the CAPTURE format for pictures of a format and a crop rectangle.
+    /// Returns the CAPTURE format for OUTPUT pictures of this format and crop rectangle.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
         let (row, formats) = (self.own.row, &self.coded);
         format::coded_for(row, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
     }
 
-    /// Returns the worker's set-up.
+    /// Returns the worker's set-up for the current formats and controls.
     fn config(&self) -> Config {
         let (crop, interval) = (self.own.crop, self.own.coded_interval);
         let stream = Stream {
@@ -239,7 +239,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         )?;
         let made = self.coded_for(&self.output.format, crop)?;
         self.own.crop = crop;
-        // Existing buffers are large enough for the whole picture.
+        // Only width and height change. Existing buffers are large enough for the whole picture.
         (self.capture.format.width, self.capture.format.height) = (made.width, made.height);
         Ok(crop)
     }

@@ -1,4 +1,4 @@
-//! CAPTURE buffers that the codec process writes directly.
+//! Lends CAPTURE buffers, which the codec process writes directly.
 
 use super::picture::chroma_of;
 use crate::surface::{Surface, Trouble};
@@ -6,7 +6,7 @@ use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Span};
 
-/// Lends memory for one picture, or only a number if the process cannot map it.
+/// Lends a buffer for one picture. Lends only its number if the process cannot map the memory.
 pub(super) fn lend<C>(
     worker: &mut Worker,
     format: &Format,
@@ -38,7 +38,7 @@ pub(super) fn lend<C>(
     worker.lend(None)
 }
 
-/// Counts a picture that the process wrote to the buffer. Returns the bytes used in each plane.
+/// Marks a buffer as written by the process. Returns the bytes used in each plane.
 pub(super) fn note_written<C>(
     format: &Format,
     target: &Active<C>,

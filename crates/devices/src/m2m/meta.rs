@@ -1,4 +1,4 @@
-//! A program's metadata of an OUTPUT frame, which is copied to CAPTURE.
+//! A program's metadata of an OUTPUT frame, which is copied to the CAPTURE frame.
 
 use crate::surface::FIELD_NONE;
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};
@@ -13,7 +13,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// Returns the program's metadata of a buffer.
+    /// Returns the metadata that the program gave a buffer.
     pub(crate) fn of<C>(token: &Active<C>) -> Self {
         Self {
             timestamp_ns: token.timestamp_ns(),
@@ -22,13 +22,13 @@ impl Meta {
         }
     }
 
-    /// Replaces the frame kind by the device's. A codec does not copy it.
+    /// Replaces the frame kind by the device's own, which a codec does not copy from OUTPUT.
     pub(crate) const fn with_kind(mut self, kind: FrameFlags) -> Self {
         self.frame_flags = self.frame_flags & !FrameFlags::all().bits() | kind.bits();
         self
     }
 
-    /// Returns the completion of the frame's CAPTURE buffer.
+    /// Returns the completion of a CAPTURE buffer that has this metadata.
     pub(crate) const fn completion(
         &self,
         outcome: DoneState,

@@ -1,9 +1,9 @@
 //! Memory-to-memory devices: codecs and converters. Each open file is an `M2mDevice` with two queues.
 //!
-//! A decoder copies an OUTPUT buffer's bytes to memory that it shares with a codec process, and returns
-//! the buffer. Timestamp, timecode and flags wait under a tag. When the process reports the format, the
-//! program gets an event, allocates CAPTURE buffers and starts them, and the device lends them to the
-//! process. A change of resolution and a drain end with a buffer marked LAST. After a seek, no earlier
+//! A decoder copies an OUTPUT buffer's bytes to memory that it shares with a codec process, and returns the
+//! buffer. The frame's timestamp, timecode and flags are stored under a tag. When the process reports the
+//! format, the program gets an event, allocates CAPTURE buffers and starts them, and the device lends them to
+//! the process. A change of resolution and a drain end with a buffer marked LAST. After a seek, no earlier
 //! picture appears.
 
 mod color;

@@ -1,9 +1,9 @@
-//! Metadata of the frames in a codec.
+//! Metadata of the frames that a codec works on.
 
 use super::Meta;
 use std::collections::BTreeMap;
 
-/// Largest number of stored frames. Beyond it, the oldest is dropped.
+/// Maximum number of stored frames. One frame more replaces the oldest.
 const MAX: usize = 256;
 
 /// The program's metadata of each frame, by the codec's tag.
@@ -21,7 +21,7 @@ impl PendingFrames {
         }
     }
 
-    /// The tag that [`insert`](Self::insert) gives next.
+    /// Returns the tag that [`insert`](Self::insert) will use.
     pub(crate) const fn next_tag(&self) -> u64 {
         self.next_tag
     }
@@ -35,27 +35,27 @@ impl PendingFrames {
         self.next_tag = self.next_tag.wrapping_add(1);
     }
 
-    /// Returns the metadata of a frame that may have more output.
+    /// Returns the metadata of a frame that may have more output. Unknown tags have the default.
     pub(crate) fn get(&self, tag: u64) -> Meta {
         self.metas.get(&tag).copied().unwrap_or_default()
     }
 
-    /// Whether a frame is remembered.
+    /// Returns whether a frame's metadata is stored.
     pub(crate) fn has(&self, tag: u64) -> bool {
         self.metas.contains_key(&tag)
     }
 
-    /// Removes the metadata of a frame without further output.
+    /// Removes and returns the metadata of a frame that has no further output.
     pub(crate) fn take(&mut self, tag: u64) -> Option<Meta> {
         self.metas.remove(&tag)
     }
 
-    /// Frames that are remembered.
+    /// Returns the number of stored frames.
     pub(crate) fn len(&self) -> usize {
         self.metas.len()
     }
 
-    /// Drops all metadata. Tags continue, so late output of dropped frames is ignored.
+    /// Drops all metadata. Tags continue, so late output of a dropped frame is ignored.
     pub(crate) fn clear(&mut self) {
         self.metas.clear();
     }

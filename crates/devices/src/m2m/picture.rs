@@ -1,4 +1,4 @@
-//! Decoded pictures on their way from the codec process to buffers, in pieces, one in each tick.
+//! Moves decoded pictures from the codec process to buffers in pieces, one in each tick.
 
 use super::loan;
 use crate::surface::{PictureCursor, Surface, Trouble, resume};
@@ -10,11 +10,11 @@ use vb3_v4l2::{Bus, Flow, Format, FourCc, PixelFormat, pixfmt};
 /// The location of a decoded picture.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// No picture: the file has none, or it is not decoded.
+    /// No picture: the file has none, or it cannot be decoded.
     None,
-    /// In the codec process's memory. The second field says how much of it was copied.
+    /// In the codec process's memory. The cursor shows how much of it was copied.
     Slot(Picture, PictureCursor),
-    /// In the buffer.
+    /// In the buffer, where the process wrote it.
     Buffer(Field),
 }
 
@@ -23,7 +23,7 @@ impl Content {
         Self::Slot(picture, PictureCursor::default())
     }
 
-    /// Handles the loss of the picture's buffer. Returns whether it can be put into another one.
+    /// Handles the loss of the picture's buffer. Returns whether the picture can be put into another one.
     pub(super) fn begin_again(&mut self) -> bool {
         if let Self::Slot(_, cursor) = self {
             *cursor = PictureCursor::default();
@@ -44,8 +44,8 @@ impl Content {
         }
     }
 
-    /// Continues to write a picture to a buffer of a format, at most `left` bytes. Returns the bytes
-    /// used in each plane, once all is written.
+    /// Continues to write a picture to a buffer of this format, at most `left` bytes. Returns the bytes used
+    /// in each plane once all is written.
     pub(super) fn resume_write<C>(
         &mut self,
         format: &Format,
@@ -81,8 +81,8 @@ impl Content {
     }
 }
 
-/// Returns whether buffers of a format hold pictures of a size and bits of their samples. Odd sizes are
-/// rounded up there.
+/// Returns whether buffers of a format hold pictures of this size and sample depth. Buffers round odd sizes
+/// up.
 pub(super) fn holds(format: &Format, (width, height): (u32, u32), bits: u8) -> bool {
     let has_bits = pixfmt::lookup(format.fourcc).is_some_and(|pixel| has_bits(pixel, bits));
     let size = (width + width % 2, height + height % 2);
@@ -102,7 +102,7 @@ pub(super) fn chroma_of(format: &Format) -> Chroma {
     }
 }
 
-/// A picture's samples from the codec process.
+/// A picture's samples in the codec process's memory, and the chroma layouts there and in the buffer.
 struct Samples<'a> {
     planes: Planes<'a>,
     sample_bytes: usize,
@@ -111,8 +111,8 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// Returns bytes of a component in the buffer's layout, converted in `scratch` if necessary. The
-    /// layouts differ only if the program changed the buffers' format.
+    /// Returns bytes of a component in the buffer's layout, converted in `scratch` if necessary. The layouts
+    /// differ only if the program has changed the buffers' format.
     fn part<'s>(
         &self,
         component: usize,
@@ -141,7 +141,7 @@ impl<'a> Samples<'a> {
         self.planes.width.is_multiple_of(2) && self.planes.height.is_multiple_of(2)
     }
 
-    /// Pads luma to even columns and lines by repeating the last ones.
+    /// Returns luma bytes of a picture padded to an even size, with the last column and line repeated.
     fn pad<'s>(&self, bytes: Range<usize>, padded: &'s mut Vec<u8>) -> Option<&'s [u8]> {
         // CAST: widening, on every target there is.
         let (width, height) = (self.planes.width as usize, self.planes.height as usize);
@@ -165,7 +165,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Interleaves some chroma bytes to UV pairs.
+/// Interleaves some bytes of U and V into pairs.
 fn interleave<'s>(
     to: &'s mut Vec<u8>,
     u: &[u8],
@@ -185,7 +185,7 @@ fn interleave<'s>(
     to.get(skipped..skipped + bytes.len())
 }
 
-/// Returns some bytes of U (0) or V (1) from pairs.
+/// Extracts some bytes of U (`which` is 0) or V (1) from pairs.
 fn take_apart<'s>(
     to: &'s mut Vec<u8>,
     pairs: &[u8],

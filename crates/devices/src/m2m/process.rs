@@ -6,11 +6,11 @@ use crate::place::HostSettings;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
-/// Largest number of a worker's events taken at once. The rest makes [`wake_fd`](FrameWorker::wake_fd)
+/// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
 /// readable, so an endless sender delays no other work.
 pub(crate) const MAX_EVENTS: usize = 64;
 
-/// A [`Worker`] that is started on demand. A worker that died is not replaced until
+/// A [`Worker`] that is started on demand. If the worker dies, no other one starts until
 /// [`stop`](Self::stop): the program must first stop streaming.
 #[derive(Debug)]
 pub(crate) struct CodecProcess {
@@ -22,7 +22,7 @@ pub(crate) struct CodecProcess {
 }
 
 impl CodecProcess {
-    /// Makes one that is not started.
+    /// Makes a codec process that is started later.
     ///
     /// # Errors
     /// Fails if no available library has the codec, with a sentence for the user.
@@ -37,12 +37,12 @@ impl CodecProcess {
         })
     }
 
-    /// Returns its kind.
+    /// Returns the codec's kind.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Returns the worker, started and set up if necessary. `None` if that fails, or the worker died.
+    /// Returns the worker, started and set up if necessary. `None` if this fails, or if the worker has died.
     pub(crate) fn start(
         &mut self,
         set_up: impl FnOnce(&mut Worker) -> Result<(), Refused>,
@@ -66,7 +66,7 @@ impl CodecProcess {
         self.worker.as_mut()
     }
 
-    /// Returns the next event. [`Event::Died`] is the last.
+    /// Returns the worker's next event. [`Event::Died`] is the last one.
     pub(crate) fn poll(&mut self) -> Option<Event> {
         let event = self.worker.as_mut()?.poll()?;
         if let Event::Died { sentence } = &event {
@@ -84,18 +84,18 @@ impl CodecProcess {
         )));
     }
 
-    /// Keeps a sentence for the report; the worker continues.
+    /// Stores a sentence for the report. The worker continues.
     pub(crate) fn report(&mut self, sentence: String) {
         self.failure = Some(Failure::new(sentence));
     }
 
-    /// Returns whether it accepts another job. A worker that is not started yet does.
+    /// Returns whether the worker accepts another job, or would accept one once it is started.
     pub(crate) fn has_room(&self) -> bool {
         let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
         room && !self.is_down
     }
 
-    /// Returns whether it died or could not be started.
+    /// Returns whether the worker has died or could not be started.
     pub(crate) const fn is_down(&self) -> bool {
         self.is_down
     }
@@ -103,27 +103,27 @@ impl CodecProcess {
     /// Passes a job to the worker.
     ///
     /// # Errors
-    /// [`Refused::Dead`] if it does not run.
+    /// [`Refused::Dead`] if the worker does not run, and the worker's own refusals.
     pub(crate) fn submit(&mut self, job: Job<'_>) -> Result<(), Refused> {
         let worker = self.worker.as_mut().ok_or(Refused::Dead)?;
         worker.submit(job)
     }
 
-    /// Takes the unused buffers back that were lent to the worker.
+    /// Takes back the lent buffers that the worker does not use.
     pub(crate) fn take_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_back();
         }
     }
 
-    /// Takes all buffers back that were lent to the worker.
+    /// Takes back all lent buffers.
     pub(crate) fn take_all_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_all_back();
         }
     }
 
-    /// Ends the worker. The next one starts without state.
+    /// Stops the worker. The next worker starts without its state.
     pub(crate) fn stop(&mut self) {
         self.worker = None;
         self.is_down = false;

@@ -5,38 +5,38 @@ use std::collections::VecDeque;
 use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare};
 use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 
-/// An OUTPUT buffer whose frame is in a codec.
+/// An OUTPUT buffer whose frame is in the codec.
 #[derive(Debug)]
 struct HeldInput<C> {
-    /// The codec's tag of it.
+    /// The codec's tag of the frame.
     tag: u64,
     token: Active<C>,
-    /// Its result, once that is known.
+    /// The buffer's final state, once it is known.
     outcome: Option<DoneState>,
 }
 
-/// A device's state of one queue.
+/// A device's state of one of its two queues.
 #[derive(Debug)]
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
     pub(super) policy: QueuePolicy,
-    /// Flags of its formats.
+    /// Flags of the queue's formats.
     pub(super) flags: FormatFlags,
     /// The format of G_FMT and of new buffers.
     pub(crate) format: Format,
-    /// The format at the start of streaming. Buffers have it until streaming ends.
+    /// The format at the start of streaming, which the queue's buffers have until streaming ends.
     streamed: Option<Format>,
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
-    /// OUTPUT buffers whose frames are in a codec, oldest first.
+    /// OUTPUT buffers whose frames are in the codec, oldest first.
     held: VecDeque<HeldInput<C>>,
-    /// Between STREAMON and STREAMOFF.
+    /// Whether the queue is between STREAMON and STREAMOFF.
     pub(crate) streaming: bool,
     /// Sequence number of the next returned buffer.
     sequence: u32,
-    /// How often streaming began.
+    /// Number of STREAMON calls so far.
     pub(crate) starts: u64,
-    /// Whether it began or ended and its engine has not handled that yet.
+    /// Whether a STREAMON is not handled yet. `stopped` is the same for STREAMOFF.
     pub(crate) started: bool,
     pub(crate) stopped: bool,
 }
@@ -64,7 +64,7 @@ impl<C> M2mQueue<C> {
         self.streaming && !self.tokens.is_empty()
     }
 
-    /// Returns the oldest buffer that the device still has.
+    /// Removes and returns the oldest waiting buffer that the device still has.
     pub(crate) fn take(&mut self) -> Option<Active<C>> {
         while let Some(token) = self.tokens.pop_front() {
             if !token.is_stale() {
@@ -74,21 +74,21 @@ impl<C> M2mQueue<C> {
         None
     }
 
-    /// Puts a buffer back to be the next one, unless the device has lost it.
+    /// Makes a buffer the next one again, unless the device has lost it.
     pub(crate) fn put_back(&mut self, token: Active<C>) {
         if !token.is_stale() {
             self.tokens.push_front(token);
         }
     }
 
-    /// Returns the sequence number for the next returned buffer.
+    /// Returns the sequence number of the next returned buffer, and counts on.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         sequence
     }
 
-    /// Gives an OUTPUT buffer back.
+    /// Returns an OUTPUT buffer to the program.
     pub(crate) fn consume(
         &mut self,
         token: Active<C>,
@@ -109,7 +109,7 @@ impl<C> M2mQueue<C> {
         progress.finish(self.flow, token, completion);
     }
 
-    /// Keeps an OUTPUT buffer until its frame's output is complete.
+    /// Keeps an OUTPUT buffer until its frame is completed.
     pub(crate) fn hold(&mut self, tag: u64, token: Active<C>) {
         self.held.push_back(HeldInput {
             tag,
@@ -118,7 +118,7 @@ impl<C> M2mQueue<C> {
         });
     }
 
-    /// Returns the OUTPUT buffer of a completed frame, after those before it.
+    /// Completes a frame. Returns its OUTPUT buffer once those of all earlier frames are returned.
     pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
         let mut waiting = self.held.iter_mut().filter(|held| held.outcome.is_none());
         if let Some(held) = waiting.find(|held| held.tag == tag) {
@@ -133,14 +133,14 @@ impl<C> M2mQueue<C> {
         }
     }
 
-    /// Requeues the frames in the codec, which will have no output.
+    /// Requeues the OUTPUT buffers of frames in the codec, which will have no output.
     pub(crate) fn take_back(&mut self) {
         while let Some(held) = self.held.pop_back() {
             self.tokens.push_front(held.token);
         }
     }
 
-    /// Returns an empty last CAPTURE buffer. Returns whether there was one.
+    /// Completes an empty CAPTURE buffer marked LAST. Returns false if there is no buffer.
     pub(crate) fn give_last(&mut self, progress: &mut Progress<C>) -> bool {
         let Some(token) = self.take() else {
             return false;
@@ -160,9 +160,9 @@ impl<C> M2mQueue<C> {
         true
     }
 
-    /// As [`Driver::buf_prepare`](vb3_queue::Driver::buf_prepare).
+    /// Checks and prepares a buffer, as [`Driver::buf_prepare`](vb3_queue::Driver::buf_prepare) requires.
     pub(super) fn prepare(&self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
-        // A stream's new format does not affect buffers of the old one.
+        // Buffers of the running stream keep its format, even if a new one was set.
         let format = self.streamed.as_ref().unwrap_or(&self.format);
         if self.flow == Flow::Output {
             Surface(format).extend_payloads(&mut buffer);
@@ -170,7 +170,7 @@ impl<C> M2mQueue<C> {
         Surface(format).prepare(buffer, self.flow)
     }
 
-    /// Handles STREAMON.
+    /// Records a STREAMON.
     pub(super) const fn start(&mut self) {
         self.streaming = true;
         self.streamed = Some(self.format);
@@ -179,7 +179,7 @@ impl<C> M2mQueue<C> {
         self.started = true;
     }
 
-    /// Handles STREAMOFF.
+    /// Records a STREAMOFF, and drops all buffers.
     pub(super) fn stop(&mut self) {
         self.streaming = false;
         self.streamed = None;

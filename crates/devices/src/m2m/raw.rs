@@ -1,4 +1,4 @@
-//! Raw pictures on one side of a codec.
+//! Formats of raw pictures on one side of a codec.
 
 use super::stateless::is_stateless;
 use crate::spec::DeviceSpec;
@@ -6,19 +6,19 @@ use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
 
-/// `V4L2_COLORSPACE_REC709`, the default.
+/// `V4L2_COLORSPACE_REC709`, the default colorimetry.
 pub(crate) const REC709: Colorimetry = Colorimetry {
     colorspace: 3,
     xfer_func: 0,
     ycbcr_enc: 0,
     quantization: 0,
 };
-/// A JPEG file's `V4L2_COLORSPACE_JPEG`, which implies everything.
+/// `V4L2_COLORSPACE_JPEG` of JPEG files, which implies all other parts.
 pub(crate) const JPEG: Colorimetry = Colorimetry {
     colorspace: 7,
     ..REC709
 };
-/// The only colorimetry of pictures in JPEG files: sRGB, BT.601's matrix, full range.
+/// The only colorimetry of pictures in JPEG files: sRGB primaries, BT.601's matrix, full range.
 pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 2,
@@ -26,7 +26,7 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     quantization: 1,
 };
 
-/// Returns the raw formats of a codec.
+/// Returns the raw formats that a codec supports.
 pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
     let has_ten_bits = matches!(
         kind,
@@ -49,7 +49,7 @@ pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
 pub(crate) struct RawFormats {
     pub(crate) pixels: Vec<&'static PixelFormat>,
     pub(crate) sizes: FrameSizes<'static>,
-    /// Lines are multiples of this many bytes.
+    /// Line lengths are multiples of this many bytes.
     pub(crate) stride: u32,
 }
 
@@ -66,13 +66,13 @@ impl RawFormats {
         }
     }
 
-    /// Returns the wanted format of a SPEC if it is supported, or the first.
+    /// Returns the format `wanted` by a SPEC if it is supported; without one, the first format.
     pub(crate) fn first(&self, wanted: Option<FourCc>) -> Option<&'static PixelFormat> {
         let mut pixels = self.pixels.iter().copied();
         pixels.find(|pixel| wanted.is_none_or(|wanted| pixel.fourcc == wanted))
     }
 
-    /// Returns a format with another's size and picture colorimetry. Odd sizes are rounded up.
+    /// Returns the format `fourcc` with the size and picture colorimetry of `like`. Odd sizes are rounded up.
     pub(crate) fn like(&self, fourcc: FourCc, like: &Format) -> Option<Format> {
         let even = |value: u32| value.saturating_add(value % 2);
         let wanted = Format {
@@ -89,7 +89,7 @@ impl RawFormats {
         Some(format)
     }
 
-    /// Adjusts a format. Any colorimetry is kept.
+    /// Adjusts a format, but keeps its colorimetry.
     pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
         let format = Format::negotiate(wanted, &self.pixels, self.sizes, false)?;
         let mut format = align_lines(format, &self.pixels, self.stride)?;
@@ -97,7 +97,7 @@ impl RawFormats {
         Some(format)
     }
 
-    /// Adjusts a format. Size and colorimetry are those of `now`.
+    /// Adjusts a format, with the size and colorimetry of `now`.
     pub(crate) fn negotiate_like(&self, wanted: &Format, now: &Format) -> Option<Format> {
         self.negotiate(&Format {
             width: now.width,

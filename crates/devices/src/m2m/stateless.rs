@@ -1,14 +1,14 @@
-//! Stateless decoders: a picture's slices or frame at OUTPUT, its parameters in the controls of a media
-//! request, the picture at CAPTURE.
+//! Stateless decoders: OUTPUT buffers have a picture's slices or frame, the controls of a media request have
+//! its parameters, and CAPTURE buffers get the picture.
 //!
-//! The program parses the stream and assigns buffers to pictures. The codec library in its
-//! [`Worker`](vb3_codec::Worker) parses streams, too. So it gets each picture with parameter sets made
-//! from the controls, and keeps its own reference pictures, chosen by the headers of slices and frames.
-//! Except for H.264, the CAPTURE buffers that the controls name as references must exist. For AV1, the
-//! controls must also name them in the slots that the library has them in.
+//! The program parses the stream and assigns buffers to pictures. The codec library in the
+//! [`Worker`](vb3_codec::Worker) parses streams, too. The device therefore makes parameter sets from the
+//! controls and passes them with each picture. The library keeps its own reference pictures, chosen by the
+//! headers of slices and frames. Except for H.264, the CAPTURE buffers that the controls name as references
+//! must exist. For AV1, the controls must name the same frame in each slot as the library has there.
 //!
-//! The process copies each complete picture to the CAPTURE buffer of its request. It does not decode in
-//! place, since the program may use the buffer again while the library still reads the picture.
+//! The worker copies each complete picture to the CAPTURE buffer of its request. It does not decode in place,
+//! since the program may use the buffer again while the library still reads the picture.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole
 //! frames, with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a
@@ -41,26 +41,26 @@ use work::{FirstField, Job};
 /// One open file of a stateless decoder.
 pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
 
-/// The stateless decoder's part of a coder.
+/// The state that only a stateless decoder has.
 #[derive(Debug)]
 pub(crate) struct Stateless<C> {
     syntax: &'static Syntax,
     parameters: Parameters,
-    /// The timestamps of pictures in nanoseconds, by the index of their CAPTURE buffer.
+    /// The timestamp of the picture in each CAPTURE buffer, in nanoseconds, by the buffer's index.
     pictures: BTreeMap<u32, u64>,
     /// The request that the worker has.
     job: Option<Job<C>>,
-    /// The tag of the last one.
+    /// The tag of the last request that the worker got.
     tag: u64,
     held: Option<FirstField<C>>,
-    /// Whether the worker accepts loans: it has announced the size of pictures.
+    /// Whether the worker accepts loans. It does so once it has announced the size of pictures.
     is_lending: bool,
-    /// Buffer for reordering samples.
+    /// Memory for reordering samples.
     scratch: Vec<u8>,
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Makes one open file's part of the decoder of a SPEC. The worker starts with the first request.
+    /// Makes the decoder of a SPEC for one open file. The worker starts with the first request.
     ///
     /// # Errors
     /// Fails with a sentence for the user: no available library decodes the stream by requests, or the

@@ -1,8 +1,7 @@
 //! Sony's IMX219.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/imx219.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flags do not say that the flips are grabbed while
-//! it streams.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flags do not say that a streaming sensor refuses flips.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 
@@ -19,7 +18,7 @@ const fn mode(size: (u32, u32), crop: Rect, frame: u32) -> SensorMode {
     }
 }
 
-/// The sensor. Modes: whole array at 15 frames a second, and three at 30.
+/// The sensor. Its modes: the whole array at 15 frames per second, and three modes at 30.
 pub(super) static IMX219: Sensor = Sensor {
     model: "imx219",
     native: (3296, 2480),

@@ -1,7 +1,7 @@
 //! Image sensors behind Qualcomm's camera receiver (CAMSS): topologies, controls and timings.
 //!
-//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: one receiver of each kind; the video
-//! node and the pads have the sensor's format at first.
+//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one receiver of each kind;
+//! initially, the video node and the pads have the sensor's format.
 //!
 //! With libcamera 0.4's software ISP, exposure and gain settle like this (mean sample value, target
 //! 2.5 ± 0.2):
@@ -31,7 +31,7 @@ use vb3_v4l2::{
     LinkSpec, MbusFormat, MediaGraph, PadSpec, Sensor, SensorMode, Topology, cid, sys,
 };
 
-/// Pixel formats and the bus codes that they store, in the order of Linux.
+/// Pixel formats, each with the bus codes that it can store, in Linux's order.
 const PIXELS: &[(FourCc, &[u32])] = &[
     (FourCc::SBGGR8, &[sys::MEDIA_BUS_FMT_SBGGR8_1X8]),
     (FourCc::SGBRG8, &[sys::MEDIA_BUS_FMT_SGBRG8_1X8]),
@@ -43,7 +43,7 @@ const PIXELS: &[(FourCc, &[u32])] = &[
     (FourCc::SRGGB10P, &[sys::MEDIA_BUS_FMT_SRGGB10_1X10]),
 ];
 
-/// Codes that the receiver passes on.
+/// Bus codes that the receiver passes on unchanged.
 const RAW: &[u32] = &{
     let mut codes = [0; PIXELS.len()];
     let mut index = 0;
@@ -74,7 +74,7 @@ const fn link(source: (usize, u16), sink: usize, flags: u32) -> LinkSpec {
     }
 }
 
-/// Declares the topology of a sensor behind the receiver.
+/// Declares the topology that connects a sensor to the receiver.
 macro_rules! behind_receiver {
     ($topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
         static $topology: Topology = {
@@ -153,10 +153,10 @@ behind_receiver!(
     FourCc::SBGGR10P
 );
 
-/// The models, as a SPEC's help names them.
+/// The models of sensors, as the help for a SPEC names them.
 pub(crate) const MODELS: &str = "imx219 or ov5647";
 
-/// Returns the topology of a model; that of the first one for an empty name.
+/// Returns the topology of a model. An empty name stands for the first model.
 pub(crate) fn topology(model: &str) -> Option<&'static Topology> {
     let all = [&BEHIND_IMX219, &BEHIND_OV5647];
     all.into_iter().find(|topology| {
@@ -165,7 +165,7 @@ pub(crate) fn topology(model: &str) -> Option<&'static Topology> {
     })
 }
 
-/// The present state of a sensor.
+/// A sensor in its current mode.
 pub(super) struct Setting {
     entity: usize,
     sensor: &'static Sensor,
@@ -173,13 +173,13 @@ pub(super) struct Setting {
     graph: MediaGraph,
 }
 
-/// Returns the nearest 32-bit number.
+/// Converts to 32 bits. Values outside the range become the maximum.
 fn narrow(value: i64) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
 impl Setting {
-    /// Returns the state of an entity; `None` if it is no sensor with modes.
+    /// Returns the setting of an entity; `None` if it is not a sensor with modes.
     pub(super) fn of(graph: &MediaGraph, entity: usize) -> Option<Self> {
         let sensor = graph.entity(entity)?.sensor?;
         let format = *graph.pads(entity)?.formats.first()?;
@@ -195,7 +195,7 @@ impl Setting {
         self.graph.control(self.entity, id).unwrap_or(default)
     }
 
-    /// Returns the blank lines of the initial mode.
+    /// Returns the number of blank lines in the mode's defaults.
     fn first_vblank(&self) -> i64 {
         i64::from(self.mode.frame) - i64::from(self.mode.size.1)
     }
@@ -208,7 +208,7 @@ impl Setting {
         self.value(cid::VBLANK, self.first_vblank())
     }
 
-    /// Returns the pixels of a line with blanking.
+    /// Returns the length of a line with its blanking, in pixels.
     fn line(&self) -> i64 {
         i64::from(self.mode.size.0) + self.value(cid::HBLANK, self.first_hblank())
     }
@@ -224,24 +224,24 @@ impl Setting {
         lines.clamp(self.sensor.exposure.0.into(), self.most_exposure())
     }
 
-    /// Returns the nanoseconds of so many pixels.
+    /// Returns the time that the sensor needs for this many pixels, in nanoseconds.
     fn time_ns(&self, pixels: i64) -> u64 {
         let ns = i128::from(pixels) * 1_000_000_000 / i128::from(self.mode.pixel_rate.max(1));
         u64::try_from(ns).unwrap_or(0)
     }
 
-    /// Returns the nanoseconds of an exposure of so many lines.
+    /// Returns the time of an exposure of this many lines, in nanoseconds.
     fn exposure_ns(&self, lines: i64) -> u64 {
         self.time_ns(lines.saturating_mul(self.line()))
     }
 
-    /// Returns the nanoseconds from one frame to the next.
+    /// Returns the time from one frame to the next in nanoseconds.
     pub(super) fn frame_ns(&self) -> u64 {
         let lines = i64::from(self.mode.size.1) + self.vblank();
         self.time_ns(lines.saturating_mul(self.line())).max(1)
     }
 
-    /// Returns the gain in 1/256, analogue and digital.
+    /// Returns the product of analogue and digital gain in units of 1/256.
     fn gain(&self) -> u64 {
         let code = self.value(cid::ANALOGUE_GAIN, self.sensor.gain_codes.2.into());
         let digital = self.value(cid::DIGITAL_GAIN, 256);
@@ -249,7 +249,7 @@ impl Setting {
         analogue.saturating_mul(u64::try_from(digital).unwrap_or(256)) / 256
     }
 
-    /// Returns the controls whose ranges follow from the mode and other controls, with their values.
+    /// Returns the controls whose ranges depend on the mode and on other controls, with their values.
     fn ranges(&self) -> Vec<(ControlSpec, i64)> {
         let mode = self.mode;
         let (width, height) = (i64::from(mode.size.0), i64::from(mode.size.1));
@@ -326,7 +326,7 @@ impl Setting {
         ]
     }
 
-    /// Returns all controls.
+    /// Returns all controls with their current ranges.
     pub(super) fn controls(&self) -> Vec<ControlSpec> {
         let (least, most, first) = self.sensor.gain_codes;
         let mut all: Vec<_> = self.ranges().into_iter().map(|(spec, _)| spec).collect();
@@ -361,15 +361,15 @@ impl Setting {
         all
     }
 
-    /// Sets the initial values. Returns the mode.
+    /// Sets the controls' initial values. Returns the current mode.
     pub(super) fn reset(&self) -> &'static SensorMode {
         self.take_ranges(self.mode);
         self.mode
     }
 
-    /// Returns the changed controls after a call that may have set another mode than `last`.
+    /// Updates the controls after a call that may have changed the mode from `last`, and returns them.
     ///
-    /// A new mode resets blanking; the exposure stays if it fits.
+    /// A new mode resets blanking. The exposure stays as far as it fits.
     pub(super) fn take_ranges(&self, last: &'static SensorMode) -> Vec<(ControlSpec, i64)> {
         let set = |id, value| self.graph.set_control(self.entity, id, value);
         if last != self.mode {

@@ -1,7 +1,7 @@
 //! OmniVision's OV5647.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/ov5647.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: no flips; no automatic modes.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flips and automatic modes are missing.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 

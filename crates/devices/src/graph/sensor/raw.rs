@@ -1,4 +1,4 @@
-//! Raw frames of a sensor: light, exposure, gain, noise and black level, as a mosaic.
+//! Raw frames of a sensor: a mosaic with light, exposure, gain, noise and black level.
 
 use super::Setting;
 use crate::picture::Size;
@@ -7,13 +7,13 @@ use std::ops::Range;
 use vb3_v4l2::pixfmt::Sample;
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 
-/// Nanoseconds after which white saturates green with gain 1.
+/// Exposure in nanoseconds at which white saturates green with gain 1.
 const WHITE_NS: f64 = 10e6;
 /// How the sensor responds to white light: red, green, blue. Green is strongest, as with most sensors.
 const RESPONSE: [f64; 3] = [0.6, 1.0, 0.75];
-/// Exponent from a picture's samples to light.
+/// Exponent that converts a picture's samples to light.
 const GAMMA: f64 = 2.2;
-/// Largest sample with ten bits.
+/// Largest sample of ten bits.
 const FULL: u16 = 1023;
 /// Colours of test pattern 1, from left to right.
 const BARS: [[u8; 3]; 8] = [
@@ -27,31 +27,31 @@ const BARS: [[u8; 3]; 8] = [
     [0, 0, 0],
 ];
 
-/// How a video node stores samples of ten bits.
+/// How a video node stores samples that have ten bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storage {
-    /// The upper eight bits.
+    /// One byte with the upper eight bits.
     Eight,
     /// Four samples in five bytes.
     Packed,
 }
 
-/// A sensor that streams.
+/// A sensor that streams raw frames.
 #[derive(Debug)]
 pub(crate) struct Raw {
     sensor: &'static Sensor,
     entity: usize,
     size: Size,
-    /// Colours of the array.
+    /// The arrangement of colours on the sensor's array.
     cell: &'static [&'static [Sample]],
     flips: Flips,
     storage: Storage,
     pattern: Pattern,
-    /// Light by sample of the pattern, 1 for white.
+    /// The light for each sample value of the pattern, where white is 1.
     light: [f64; 256],
-    /// Raw values by sample of the pattern, for red, green and blue.
+    /// Raw values for each sample value of the pattern: red, green and blue.
     levels: [[u16; 256]; 3],
-    /// The exposure that was set when the last frame began, in lines. It works in the next frame.
+    /// The exposure that was set when the last frame began, in lines. It takes effect in the next frame.
     exposure: Option<i64>,
     bars: bool,
     sequence: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Raw {
     pub(crate) frame_ns: u64,
 }
 
-/// Returns the raw value of so much light, without noise.
+/// Returns the raw value for an amount of light, without noise. White is 1.
 fn level(light: f64, black: u16) -> u16 {
     let range = f64::from(FULL - black);
     // CAST: between 0 and 1023.
@@ -67,15 +67,15 @@ fn level(light: f64, black: u16) -> u16 {
     black + above
 }
 
-/// Returns noise from -3 to 3, and advances the generator.
+/// Returns noise from -3 to 3, and advances the random generator.
 const fn noise(state: &mut u32) -> i32 {
     *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-    // CAST: two bits each.
+    // CAST: both values have two bits.
     (*state >> 30) as i32 + ((*state >> 28) & 3) as i32 - 3
 }
 
 impl Raw {
-    /// Returns the sensor at the start of a path; `None` if there is none.
+    /// Makes the sensor at the start of a path; `None` if the path has none.
     pub(crate) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
         let (&entity, &video) = (path.first()?, path.last()?);
         let setting = Setting::of(graph, entity)?;
@@ -107,14 +107,14 @@ impl Raw {
         })
     }
 
-    /// Begins frame `sequence`. A new gain works in it, a new exposure in the next one.
+    /// Begins frame `sequence`. A new gain affects this frame, a new exposure affects the next one.
     pub(crate) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
         let Some(setting) = Setting::of(graph, self.entity) else {
             return;
         };
         let next = setting.exposure();
         let lines = self.exposure.replace(next).unwrap_or(next);
-        // CAST: an exposure is far below 2^52 ns.
+        // CAST: exposures are far below 2^52 ns.
         let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
         for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
             for (to, light) in levels.iter_mut().zip(self.light) {
@@ -131,9 +131,9 @@ impl Raw {
         }
     }
 
-    /// Returns the raw sample of a pixel of the array.
+    /// Returns the raw sample at a pixel of the array, with noise.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
-        // CAST: one bit each, and widening.
+        // CAST: `x & 1` and `y & 1` are one bit each; the others widen.
         let line = self.cell.get((y & 1) as usize).copied().unwrap_or_default();
         let channel = match line.get((x & 1) as usize) {
             Some(Sample::R) => 0,
@@ -151,11 +151,11 @@ impl Raw {
         // Noise grows with light.
         let grain = noise(state) * (256 + i32::from(value - self.sensor.black.min(value))) / 256;
         let noisy = i32::from(value) + grain;
-        // CAST: it is clamped.
+        // CAST: `clamp` keeps it within ten bits.
         noisy.clamp(0, FULL.into()) as u16
     }
 
-    /// Reads a line of the frame from the array, and replaces `line` by it.
+    /// Reads a line of the frame from the array into `line`, flipped if the sensor flips.
     fn read_line(&self, y: u32, line: &mut Vec<u16>) {
         let last = self.size.height().saturating_sub(1);
         let y = match self.flips.vertical {
@@ -170,7 +170,7 @@ impl Raw {
         }
     }
 
-    /// Appends lines of the frame to `out`.
+    /// Renders lines of the frame and appends their bytes to `out`.
     pub(crate) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         let mut line = Vec::new();
         for y in lines {

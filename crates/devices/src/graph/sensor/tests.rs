@@ -1,4 +1,4 @@
-//! Sensors behind a receiver: timings, ranges, and the light in raw samples.
+//! Tests sensors behind a receiver: timings, ranges, and the light in raw samples.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use vb3_v4l2::{Format, pixfmt};
 const VIDEO: usize = 3;
 const SENSOR: usize = 4;
 
-/// Returns a graph whose pads have a mode of the sensor, with all links enabled.
+/// Returns a graph with all links enabled, and a mode of the sensor on all pads.
 fn linked(topology: &'static Topology, (width, height): (u32, u32)) -> MediaGraph {
     let graph = MediaGraph::new(topology);
     for link in [0, 1] {
@@ -39,7 +39,7 @@ fn streaming(graph: &MediaGraph) -> Raw {
     Raw::new(graph, &path).expect("a sensor")
 }
 
-/// Returns the samples of packed lines.
+/// Unpacks the samples of these lines.
 fn frame(raw: &Raw, lines: Range<u32>) -> Vec<u16> {
     let mut out = Vec::new();
     raw.render(lines, &mut out);
@@ -135,7 +135,7 @@ fn another_mode_resets_blanking() {
     assert_eq!(values, wanted);
 }
 
-/// Returns the mean of a colour's samples in the first bar, which is light grey, of 40 lines.
+/// Returns the mean of a colour's samples in 40 lines of the first bar, which is light grey.
 fn mean(samples: &[u16], (x, y): (usize, usize)) -> f64 {
     let lines = (0..20).map(|pair| &samples[(2 * pair + y) * 640..][..640]);
     let of_line = lines.flat_map(|line| line[8..64].iter().skip(x).step_by(2));
@@ -156,7 +156,7 @@ fn light_follows_exposure_and_gain_above_black() {
         mean(&frame(&raw, 300..340), green) - 64.0
     };
     let first = above(0);
-    // Light grey of 191 is 0.53 of white, and 200 lines are 3.78 ms of 10.
+    // Light grey of 191 is 0.53 of white's light, and 200 lines are 3.78 ms of the 10 ms for white.
     assert!((first - 0.53 * 0.378 * 959.0).abs() < 4.0, "{first}");
     graph.set_control(SENSOR, cid::EXPOSURE, 400);
     assert!((above(1) / first - 1.0).abs() < 0.01, "not yet");
@@ -177,7 +177,7 @@ fn light_follows_exposure_and_gain_above_black() {
 
 #[test]
 fn colours_stand_in_the_order_of_the_mosaic() {
-    // By sensor: the places of red, of a green and of blue.
+    // For each sensor: the positions of red and of blue in a cell.
     for (topology, red, blue) in [
         (&BEHIND_IMX219, (0, 0), (1, 1)),
         (&BEHIND_OV5647, (1, 1), (0, 0)),
@@ -213,7 +213,7 @@ fn frames_have_noise_that_a_sequence_repeats() {
 }
 
 proptest! {
-    /// No values of controls panic, and frames end.
+    /// No control values cause a panic, and all frames end.
     #[test]
     fn any_values_give_frames(values in proptest::collection::vec(any::<i64>(), 6), sequence: u32) {
         let graph = linked(&BEHIND_OV5647, (640, 480));
@@ -236,7 +236,7 @@ proptest! {
     }
 }
 
-/// Sets the flips, and the pads' formats for them.
+/// Sets the flips, and sets the formats of the pads accordingly.
 fn flip(graph: &MediaGraph, horizontal: bool, vertical: bool) {
     graph.set_control(SENSOR, cid::HFLIP, horizontal.into());
     graph.set_control(SENSOR, cid::VFLIP, vertical.into());
@@ -301,7 +301,7 @@ fn flips_change_the_codes_that_a_sensor_offers() {
     };
     let initial = graph.initial(SENSOR).expect("a sensor").formats[0].code;
     assert_eq!(initial, sys::MEDIA_BUS_FMT_SGRBG10_1X10);
-    // The width is as wanted, and the order follows from the flips.
+    // The width is the wanted one, and the flips determine the order of colours.
     let eight = Some(sys::MEDIA_BUS_FMT_SGRBG8_1X8);
     assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_SBGGR8_1X8), eight);
     assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_RGB888_1X24), Some(initial));

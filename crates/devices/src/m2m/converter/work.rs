@@ -1,4 +1,4 @@
-//! The converter's work: one picture at a time, a large one in pieces over ticks and on a thread.
+//! The converter's work: one picture at a time. A large one takes several ticks and a thread.
 
 use super::{FrameConverter, color_of};
 use crate::convert::{self, Job, View, ViewMut};
@@ -9,14 +9,14 @@ use crate::surface::{PictureCursor, Surface, Trouble};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
-/// The parameters of a conversion, with the used part of the source.
+/// The parameters of a conversion, and the part of the source that it reads.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     conversion: Conversion,
     crop: Rect,
 }
 
-/// A picture that is being converted in pieces over ticks and on a thread.
+/// A picture whose conversion takes several ticks and a thread.
 #[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
@@ -25,14 +25,14 @@ pub(super) struct UnderWay<C> {
     stage: Stage,
 }
 
-/// The current step of a picture.
+/// The step that a picture's conversion has reached.
 #[derive(Debug)]
 enum Stage {
-    /// The picture is being read.
+    /// Ticks read the picture from its buffer.
     Reading(PictureCursor),
     /// The thread converts the picture.
     Converting,
-    /// The converted picture is written.
+    /// Ticks write the converted picture to its buffer.
     Writing(Converted),
 }
 
@@ -90,8 +90,8 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Continues with a large picture: moves at most `left` bytes. Buffers of an ended stream are not
-    /// written.
+    /// Continues with a large picture: moves at most `left` bytes. Does not write to buffers of an ended
+    /// stream.
     fn resume(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let Some(mut at) = self.own.under_way.take() else {
             return;
@@ -132,7 +132,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Returns both buffers with the result.
+    /// Returns both buffers with the result, or keeps the one that the device still has.
     fn give_back(
         &mut self,
         source: Active<C>,
@@ -141,7 +141,7 @@ impl<C> FrameConverter<C> {
         progress: &mut Progress<C>,
     ) {
         let Some((outcome, payloads)) = self.outcome(made) else {
-            // The device has lost one of the two. The other waits for its next partner.
+            // The device has lost one of the two buffers. The other waits for its next partner.
             self.output.put_back(source);
             return self.capture.put_back(target);
         };
@@ -179,7 +179,7 @@ impl<C> FrameConverter<C> {
         Ok(Plan { conversion, crop })
     }
 
-    /// Converts a picture within this call.
+    /// Converts a picture within this call, without the thread.
     fn convert(
         &mut self,
         plan: &Plan,
@@ -203,7 +203,7 @@ impl<C> FrameConverter<C> {
     }
 }
 
-/// Converts without a copy. Returns whether it succeeded; `None` if memory is not accessible in place.
+/// Converts without a copy. Returns whether it succeeded; `None` if the memory is not accessible in place.
 fn in_place<C>(
     engine: &mut convert::Converter,
     conversion: &Conversion,

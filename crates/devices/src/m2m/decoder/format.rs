@@ -4,13 +4,13 @@ use crate::m2m::raw;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
-/// Sizes of streams, from one macroblock. Cropped pictures may be as small as one pair of pixels.
+/// Sizes of pictures in pixels. Cropped pictures may be as small as one pair of pixels.
 pub(super) const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };
 
-/// Returns the format of a stream of this size.
+/// Returns a decoder's stream format at this size.
 pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {
     let mut format = Format::new(coded.first()?, width, height)?;
     format.color = default_color(format.fourcc);
@@ -27,13 +27,13 @@ const fn default_color(fourcc: FourCc) -> Colorimetry {
 
 /// Adjusts a format for OUTPUT.
 ///
-/// Colorimetry is kept, also of JPEG files, although their pictures have only one kind. GStreamer
-/// requests BT.601 for them and fails otherwise.
+/// Keeps any colorimetry, even for JPEG, whose pictures have only one kind. GStreamer requests BT.601 for
+/// JPEG files and fails if it gets another.
 pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &Format) -> Format {
     let Some(mut format) = Format::negotiate(wanted, coded, SIZES, true) else {
         return *now;
     };
-    // Not less than the largest frame needs. ffmpeg requests half of it, and truncates longer frames.
+    // Buffers hold the largest frame. ffmpeg requests half of that, and truncates longer frames.
     if let (Some(pixel), Some(plane)) = (coded.first(), format.planes.first_mut()) {
         let whole = pixel.compressed_layout(format.width, format.height, 0);
         plane.sizeimage = plane.sizeimage.max(whole.sizeimage);

@@ -1,19 +1,19 @@
 //! CAPTURE buffers that the codec process writes directly.
 //!
-//! If a process can map a buffer's memory (`Bus::host_spans`), the codec process writes its picture
-//! there once, or its library decodes there. All buffers are lent, oldest first. They are returned in
-//! the display order of their pictures. A buffer that the process cannot map is lent by number only,
-//! and its picture is copied by the bus. A buffer that is queued again while later pictures refer to
-//! its picture is also lent, and the process waits to use it.
+//! If the codec process can map a buffer's memory (`Bus::host_spans`), it writes the picture there once, or
+//! its library decodes there. All buffers are lent, oldest first. They are returned in the display order of
+//! their pictures. A buffer that the process cannot map is lent by number only, and the bus copies its
+//! picture. A buffer that is queued again while later pictures refer to its picture is also lent, but the
+//! process waits to use it.
 //!
-//! libavcodec decodes directly into a loan if the line lengths agree. Otherwise the process copies the
-//! picture once, counted as `bytes_copied_by_codec`: interlaced pictures, sizes whose lines do not agree,
-//! AV1, 10-bit pictures, and the first picture of a format. If the library refers to all lent buffers, it
-//! continues with a copy of one picture.
+//! libavcodec decodes directly into a lent buffer if the line lengths agree. Otherwise the process copies the
+//! picture once, and counts this in `bytes_copied_by_codec`. That concerns interlaced pictures, sizes whose
+//! lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the library refers to all
+//! lent buffers, it continues with a copy of one picture.
 //!
-//! STREAMOFF takes unclaimed loans back. It waits while one picture is copied, or until the library has
-//! finished its current packet and copied its references. No other call waits for a codec process. Nothing
-//! is written after STREAMOFF has returned.
+//! STREAMOFF takes unused lent buffers back. It waits while one picture is copied, or until the library has
+//! finished its current packet and copied its references. No other call waits for a codec process. After
+//! STREAMOFF has returned, the process writes nothing.
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::loan;
@@ -22,10 +22,10 @@ use vb3_codec::{MAX_LOANS, Refused};
 use vb3_queue::Active;
 use vb3_v4l2::Bus;
 
-/// Buffers that the codec process has.
+/// Buffers that are lent to the codec process.
 #[derive(Debug)]
 pub(super) struct Lending<C> {
-    /// Whether the process waits for buffers.
+    /// Whether the process accepts loans now.
     pub(super) is_on: bool,
     /// Buffers by the numbers of their loans, oldest first.
     tokens: VecDeque<(u64, Active<C>)>,
@@ -48,7 +48,7 @@ impl<C> Lending<C> {
         self.tokens.clear();
     }
 
-    /// Returns the buffer of a used loan.
+    /// Ends a loan that has been used, and returns its buffer.
     pub(super) fn take(&mut self, loan: u64) -> Option<Active<C>> {
         let at = self.tokens.iter().position(|(number, _)| *number == loan)?;
         self.tokens.remove(at).map(|(_, token)| token)
@@ -56,7 +56,7 @@ impl<C> Lending<C> {
 }
 
 impl<C> Decoder<C> {
-    /// Returns whether there are buffers to lend.
+    /// Returns whether a buffer may be lent now.
     pub(super) fn can_lend(&self) -> bool {
         self.own.lent.is_on
             && self.capture.is_ready()
@@ -65,7 +65,7 @@ impl<C> Decoder<C> {
             && self.drain != Drain::Ready
     }
 
-    /// Lends the available buffers to the process.
+    /// Lends all available buffers to the process.
     pub(super) fn lend(&mut self, bus: &mut dyn Bus<C>) {
         while self.can_lend() {
             let Some(token) = self.capture.take() else {
@@ -88,7 +88,7 @@ impl<C> Decoder<C> {
         worker.lend(None)
     }
 
-    /// Takes all buffers back. The process does not write to them any more.
+    /// Takes all lent buffers back. The process does not write to them any more.
     pub(super) fn take_back(&mut self) {
         if self.own.lent.is_empty() {
             return;
@@ -99,7 +99,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Drops decoded pictures. Their buffers return to the queue.
+    /// Drops decoded pictures, and returns their buffers to the queue.
     pub(super) fn forget_decoded(&mut self) {
         while let Some(decoded) = self.own.decoded.pop_back() {
             if let Some(token) = decoded.token {

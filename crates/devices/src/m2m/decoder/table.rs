@@ -1,4 +1,4 @@
-//! The decoders, one row each.
+//! A table of the decoders, one row each.
 
 use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
@@ -15,18 +15,18 @@ const LEAST_BUFFERS: ControlSpec = ControlSpec::integer(
 )
 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
 
-/// The content of an OUTPUT buffer.
+/// The contents of an OUTPUT buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// A piece of a stream, with any end.
+    /// A piece of a stream, which may end anywhere.
     Stream,
-    /// A frame, or several that belong together.
+    /// One frame, or several frames that belong together.
     Frames,
     /// A file with one picture.
     File,
 }
 
-/// A decoder.
+/// A row of the table: one decoder.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
@@ -34,7 +34,7 @@ pub(crate) struct Row {
     pub(crate) card: &'static str,
     pub(crate) fourcc: FourCc,
     pub(crate) input: Input,
-    /// The controls for profiles, levels and parameters.
+    /// The controls for profile, level and parameters.
     pub(crate) controls: &'static [ControlSpec],
 }
 
@@ -54,7 +54,7 @@ const fn row(
     }
 }
 
-/// Items of menus. An unsupported one is empty.
+/// Names of menu items. The name of an unsupported item is empty.
 pub(crate) const H264_PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
 pub(crate) const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
 pub(crate) const HEVC_TIERS: &[&str] = &["Main", "High"];
@@ -66,12 +66,12 @@ pub(crate) const H264_PROFILE: ControlSpec = ControlSpec::menu(
     H264_PROFILES,
     4,
 );
-/// For VP9 and later codecs.
+/// Level names of VP9 and later codecs.
 const LEVELS_TO_6_2: &[&str] = &[
     "1", "1.1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
-/// All decoders. Numbers and names of controls are the kernel's.
+/// All decoders. Their controls have the kernel's numbers and names.
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 /// `v4l2_ctrl_get_menu`.

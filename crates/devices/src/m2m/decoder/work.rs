@@ -9,20 +9,20 @@ use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
 
-/// Largest number of refused pictures that wait for a buffer. Further ones are dropped.
+/// Maximum number of refused pictures that wait for a buffer. Further refused pictures are dropped.
 const MAX_REFUSED: usize = 64;
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
-    /// Returns whether a picture can be put into a buffer.
+    /// Returns whether there is a buffer for a picture, or the next picture has one.
     pub(super) fn has_buffer(&self) -> bool {
         let is_held = |decoded: &Decoded<C>| decoded.token.is_some();
         let has_own = !self.own.lent.is_empty() || self.own.decoded.front().is_some_and(is_held);
         self.capture.is_ready() || self.capture.streaming && has_own
     }
 
-    /// STREAMOFF at OUTPUT: the program seeks or ends.
+    /// Handles STREAMOFF at OUTPUT, by which the program seeks or ends.
     pub(super) fn notice_stop(&mut self) {
         if !std::mem::take(&mut self.output.stopped) {
             return;
@@ -35,7 +35,7 @@ impl<C> Decoder<C> {
         self.drain = Drain::Idle;
         match self.worker.submit(Job::Flush) {
             Ok(()) => self.own.flushing += 1,
-            // The next worker starts with the new stream.
+            // The worker does not run, so the next one starts with the new stream.
             Err(_) => self.restart(),
         }
     }
@@ -47,7 +47,7 @@ impl<C> Decoder<C> {
         self.own.flushing = 0;
     }
 
-    /// STREAMON at CAPTURE: the program has made buffers for the announced format.
+    /// Handles STREAMON at CAPTURE: the program has made buffers for the announced format.
     pub(super) fn notice_start(&mut self) {
         if !std::mem::take(&mut self.capture.started) {
             return;
@@ -70,7 +70,7 @@ impl<C> Decoder<C> {
         let is_file = self.own.row.input == Input::File;
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
-            // Files are decoded without loans: a file without a picture also returns a buffer.
+            // Files are decoded without loans, since a file without a picture also returns a buffer.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
@@ -100,7 +100,7 @@ impl<C> Decoder<C> {
                 damaged,
                 ..
             } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
-            // Every file has its buffer, also one without a picture.
+            // Every file uses a buffer, even if it has no picture.
             Event::Consumed { tag } if self.is_unanswered(tag) => {
                 self.decoded(tag, Content::None, None, true);
             }
@@ -144,8 +144,8 @@ impl<C> Decoder<C> {
         });
     }
 
-    /// Handles an undecodable picture. A buffer is returned with the error flag, as on a board that
-    /// cannot decode it; none if the stream's format was never announced.
+    /// Handles an undecodable picture. Its buffer is returned with the error flag, as on a board that cannot
+    /// decode it. Before the stream's format is announced, there is no buffer.
     fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
         self.count_dropped();
         self.worker.report(sentence);
@@ -167,7 +167,7 @@ impl<C> Decoder<C> {
             let fed = match self.output.take() {
                 Some(token) => self.feed_one(token, bus, progress),
                 None => match &mut self.drain {
-                    // Some of the buffers to drain were taken back.
+                    // The program took back some of the buffers to drain.
                     Drain::Feeding(left) => {
                         *left = 0;
                         continue;
@@ -188,12 +188,12 @@ impl<C> Decoder<C> {
         self.drain = match self.worker.submit(Job::Drain) {
             Ok(()) => Drain::Asked,
             Err(Refused::Dead) => Drain::Ready,
-            // The worker is asked again when it has room.
+            // The worker has no room. The drain is requested again later.
             Err(_) => Drain::Feeding(0),
         };
     }
 
-    /// Passes a buffer to the worker. Returns whether it was used up.
+    /// Passes a buffer to the worker. Returns whether the buffer is no longer the next one.
     fn feed_one(
         &mut self,
         token: Active<C>,
@@ -207,7 +207,7 @@ impl<C> Decoder<C> {
         let payload = plane.payload_bytes.min(plane.length_bytes);
         let bytes = payload.saturating_sub(plane.data_offset);
         if bytes == 0 && is_stream {
-            // An empty buffer is the older way to request a drain.
+            // An empty buffer is an older way to request a drain.
             self.output.consume(token, DoneState::Done, progress);
             if self.drain == Drain::Idle {
                 self.drain = Drain::Feeding(0);
@@ -239,8 +239,7 @@ impl<C> Decoder<C> {
         true
     }
 
-    /// Returns the buffer of stream bytes that the worker has, or keeps it while CAPTURE does not
-    /// stream.
+    /// Returns the stream buffer that the worker has read. Keeps it while CAPTURE does not stream.
     fn release_or_keep(&mut self, tag: u64, progress: &mut Progress<C>) {
         if self.capture.streaming {
             return self.output.release(tag, DoneState::Done, progress);
@@ -249,7 +248,7 @@ impl<C> Decoder<C> {
         self.own.kept = Some(tag);
     }
 
-    /// Returns the kept stream buffer once there are buffers for pictures.
+    /// Returns the kept stream buffer once CAPTURE streams.
     pub(super) fn release_kept_if_streaming(&mut self, progress: &mut Progress<C>) {
         if self.capture.streaming {
             self.release_kept(progress);
@@ -262,7 +261,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Returns the buffer for a picture without a loan. Only a process that ignores loans has such
+    /// Returns the buffer for a picture without a loan. Only a process that ignores loans delivers such
     /// pictures while all buffers are lent.
     fn next_buffer(&mut self) -> Option<Active<C>> {
         if self.capture.tokens.is_empty() {
@@ -323,7 +322,7 @@ impl<C> Decoder<C> {
         self.own.row.input == Input::File && self.own.answered != tag && self.own.flushing == 0
     }
 
-    /// Notifies the program of the stream's format, once all pictures of the previous one are returned.
+    /// Notifies the program of the stream's format, once all pictures of the previous format are returned.
     pub(super) fn announce_format(&mut self, progress: &mut Progress<C>) {
         let Pending::Found(format) = self.own.pending else {
             return;
@@ -352,7 +351,7 @@ impl<C> Decoder<C> {
         if let Some(made) = self.raw.like(now.fourcc, &like) {
             let is_same =
                 (made.fourcc, made.width, made.height) == (now.fourcc, now.width, now.height);
-            // The program may have chosen the stride before it knew the size.
+            // The program may have chosen the stride before it knew the size. Lines of the same size stay.
             self.capture.format = match is_same {
                 true => Format {
                     color: made.color,
@@ -368,7 +367,7 @@ impl<C> Decoder<C> {
         self.own.pending = Pending::Told(format);
     }
 
-    /// Returns the colorimetry of the stream, or else the program's.
+    /// Returns the stream's colorimetry, with the program's values where the stream has none.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
         match self.own.row.input {
             Input::File => raw::JPEG_PICTURE,
@@ -390,7 +389,7 @@ impl<C> Decoder<C> {
         };
     }
 
-    /// Returns the last buffer and raises the end event, once all output is returned.
+    /// Returns the last buffer and raises the end event, once all pictures are returned.
     pub(super) fn finish_drain(&mut self, progress: &mut Progress<C>) {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
@@ -403,8 +402,8 @@ impl<C> Decoder<C> {
 }
 
 impl<C> Decoded<C> {
-    /// Handles the loss of the buffers. Returns whether the picture is kept for new ones. A picture in
-    /// a lent buffer is lost.
+    /// Handles the loss of the buffers. Returns whether the picture is kept for new buffers. A picture that
+    /// was decoded into a lent buffer is lost.
     pub(super) fn leave_buffer(&mut self) -> bool {
         let outlives = self.token.is_none() || !self.was_lent;
         self.token = None;
@@ -412,7 +411,7 @@ impl<C> Decoded<C> {
     }
 }
 
-/// Returns `V4L2_FIELD_*` of a picture with both fields, line by line.
+/// Returns the `V4L2_FIELD_*` value of a picture that has both fields, line by line.
 const fn field_of(field: Field) -> u32 {
     match field {
         Field::Progressive => FIELD_NONE,

@@ -6,7 +6,7 @@ use crate::mode;
 use crate::picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
-/// Maximum number of pictures a second.
+/// Maximum number of pictures per second.
 const MAX_FPS: u32 = 60;
 /// Intervals of a stream's pictures.
 pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
@@ -39,8 +39,8 @@ pub(super) fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Op
     Some(format)
 }
 
-/// Returns the CAPTURE format for pictures of a format with the encoded part `crop`. Its size is in
-/// whole macroblocks. `wanted_bytes` is a result of [`wish`].
+/// Returns the CAPTURE format for pictures of a format and the encoded part `crop`. Its size is in whole
+/// blocks of the codec. `wanted_bytes` is a result of [`wish`].
 pub(super) fn coded_for(
     row: &Row,
     formats: &[&'static PixelFormat],
@@ -81,7 +81,7 @@ pub(super) fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
     if offered == Some(bytes) { 0 } else { bytes }
 }
 
-/// Returns the nearest supported interval. Neither part is 0.
+/// Returns the supported interval nearest to `wanted`. Neither part of the result is 0.
 pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
     mode::nearest_interval(wanted, MAX_FPS)
 }

@@ -1,4 +1,4 @@
-//! Limits of levels, and the lowest level for a stream.
+//! Limits of H.264's and HEVC's levels, and the lowest level that allows a stream.
 
 /// Names of H.264's levels, in the kernel's order.
 pub(in crate::m2m) const H264: &[&str] = &[
@@ -15,14 +15,14 @@ pub(in crate::m2m) const HEVC: &[&str] = &[
 pub(super) struct Stream {
     /// Width and height in pixels.
     pub(super) size: (u32, u32),
-    /// Pictures and seconds.
+    /// Pictures, and the seconds that they take.
     pub(super) rate: (u32, u32),
-    /// Bits a second.
+    /// Bits per second.
     pub(super) bitrate: u32,
 }
 
 impl Stream {
-    /// Returns units per second, for pictures of `area` units.
+    /// Returns units per second for pictures of `area` units.
     fn units(&self, area: u64) -> u64 {
         let (frames, seconds) = self.rate;
         area * u64::from(frames) / u64::from(seconds.max(1))
@@ -32,7 +32,7 @@ impl Stream {
 /// Limits of a level of H.264 (ITU-T H.264, table A-1).
 struct Limits {
     level_idc: u8,
-    /// Macroblocks per second, macroblocks of a picture, and kbit/s.
+    /// The maximum of macroblocks per second. The next two: macroblocks of a picture, and kbit/s.
     rate: u64,
     picture: u64,
     kilobits: u64,
@@ -47,7 +47,7 @@ const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits
     }
 }
 
-/// For each of [`H264`].
+/// The limits of each level in [`H264`].
 const H264_LIMITS: [Limits; 17] = [
     limits(10, 1485, 99, 64),
     limits(9, 1485, 99, 128),
@@ -89,12 +89,12 @@ pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
 
 /// Limits of a level of HEVC (ITU-T H.265, tables A.8 and A.9).
 struct HevcLimits {
-    /// Times 10.
+    /// The level times 10.
     level: u8,
-    /// Luma samples of a picture, and per second.
+    /// The maximum of luma samples of a picture. The next one is per second.
     picture: u64,
     rate: u64,
-    /// Bitrates of tiers Main and High in kbit/s. They are equal if the level has no High tier.
+    /// Maximum bitrates of the tiers Main and High in kbit/s. They are equal if the level has no High tier.
     kilobits: [u32; 2],
 }
 
@@ -107,7 +107,7 @@ const fn hevc_limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> 
     }
 }
 
-/// For each of [`HEVC`].
+/// The limits of each level in [`HEVC`].
 const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(10, 36_864, 552_960, [128; 2]),
     hevc_limits(20, 122_880, 3_686_400, [1500; 2]),
@@ -124,8 +124,8 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
 ];
 
-/// Returns HEVC's level, times 10, and its largest bitrate in the tier, in kbit/s. It is the wanted
-/// level, or the lowest above it that allows the stream.
+/// Returns a level of HEVC times 10, and its maximum bitrate in the tier in kbit/s. The level is the wanted
+/// one, or the lowest above it that allows the stream.
 pub(super) fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
     let picture = wide * high;
@@ -181,7 +181,7 @@ mod tests {
             ((1920, 1080), 60, 12_000_000, 41),
             ((3840, 2160), 30, 20_000_000, 50),
             ((4096, 2304), 30, 20_000_000, 60),
-            // As wide as three pictures of its area.
+            // The width determines this level, since the area would allow a lower one.
             ((4096, 16), 1, 100_000, 40),
         ];
         for (size, frames, bitrate, level) in cases {

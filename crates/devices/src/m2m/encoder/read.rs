@@ -5,8 +5,8 @@ use vb3_codec::PlanesMut;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Rect, pixfmt};
 
-/// Continues to read the part `crop` of a picture, at most `left` bytes. Returns whether all is read.
-/// `scratch` is for splitting chroma pairs.
+/// Continues to read the part `crop` of a picture, at most `left` bytes. Returns whether everything is read.
+/// `scratch` is memory for splitting chroma pairs.
 pub(super) fn resume_read<C>(
     (format, crop): (&Format, Rect),
     token: &Active<C>,
@@ -38,7 +38,7 @@ pub(super) fn resume_read<C>(
     })
 }
 
-/// Splits bytes of UV pairs, from byte `at` of them on. `None` if they exceed the planes.
+/// Splits UV pairs into planes, from byte `at` of the pairs on. `None` if they exceed the planes.
 fn take_apart(bytes: &[u8], at: usize, (u, v): (&mut [u8], &mut [u8])) -> Option<()> {
     let (head, pairs) = bytes.split_at_checked(at % 2)?;
     if let [second] = head {

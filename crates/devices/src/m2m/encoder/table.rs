@@ -1,4 +1,4 @@
-//! The encoders, one row each.
+//! A table of the encoders, one row each.
 
 use super::controls::Controls;
 use super::levels::{self, Stream};
@@ -14,16 +14,16 @@ pub(super) const MIN_BUFFERS: u32 = 2;
 /// Columns and lines of a macroblock.
 const MACROBLOCK: u32 = 16;
 
-/// An encoder.
+/// A row of the table: one encoder.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) kind: Kind,
     /// The name of the card.
     pub(super) card: &'static str,
     pub(super) fourcc: FourCc,
-    /// Smallest width and height.
+    /// Smallest width and height of pictures.
     pub(super) least: u32,
-    /// Columns and lines of the blocks of coded pictures.
+    /// Side of the blocks of coded pictures, in pixels.
     pub(super) block: u32,
     pub(super) controls: &'static [ControlSpec],
     /// Returns the worker's set-up for a stream.
@@ -47,14 +47,14 @@ const BITRATE: ControlSpec = ControlSpec::integer(
 );
 const FORCE_KEY_FRAME: ControlSpec =
     ControlSpec::button(cid::MPEG_VIDEO_FORCE_KEY_FRAME, "Force Key Frame");
-/// In the kernel's order; libvpx and x265 have both.
+/// Bitrate modes in the kernel's order. libvpx and x265 have both.
 const BITRATE_MODES: ControlSpec = ControlSpec::menu(
     cid::MPEG_VIDEO_BITRATE_MODE,
     "Video Bitrate Mode",
     &["Variable Bitrate", "Constant Bitrate"],
     0,
 );
-/// Parameter sets are in the buffer of their picture.
+/// Where parameter sets are: in the buffer of their picture.
 const HEADER_MODE: ControlSpec = ControlSpec::menu(
     cid::MPEG_VIDEO_HEADER_MODE,
     "Sequence Header Mode",
@@ -76,7 +76,7 @@ static ROWS: [Row; 4] = [
         controls: &[
             LEAST_BUFFERS,
             GOP_SIZE,
-            // The library varies the bits of pictures.
+            // The library varies the bitrate within the stream.
             ControlSpec::menu(
                 cid::MPEG_VIDEO_BITRATE_MODE,
                 "Video Bitrate Mode",
@@ -118,7 +118,7 @@ static ROWS: [Row; 4] = [
         kind: Kind::HevcEncoder,
         card: "HEVC Encoder",
         fourcc: FourCc::HEVC,
-        // x265 encodes this at every level.
+        // x265 encodes this size at every level.
         least: 32,
         block: MACROBLOCK,
         controls: &[
@@ -228,7 +228,7 @@ pub(super) fn row_of(kind: Kind) -> Option<&'static Row> {
 }
 
 impl Row {
-    /// Returns the sizes of pictures.
+    /// Returns the supported sizes of pictures.
     pub(super) const fn sizes(&self) -> FrameSizes<'static> {
         FrameSizes::Stepwise {
             width: (self.least, WIDTH_MAX, SIZE_MIN),
@@ -236,7 +236,7 @@ impl Row {
         }
     }
 
-    /// Returns whether pictures have timing; files have none.
+    /// Returns whether the encoder makes a stream, whose pictures have timing, and not files.
     pub(super) fn is_stream(&self) -> bool {
         self.fourcc != FourCc::JPEG
     }

@@ -7,11 +7,11 @@ use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
-/// Largest number of pictures and packets in progress: enough that the library never waits.
+/// Maximum number of pictures and packets in progress, so that the library never has to wait.
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
-    /// Handles STREAMOFF at CAPTURE since the last call.
+    /// Handles a STREAMOFF at CAPTURE since the last call.
     pub(super) fn notice_capture(&mut self) {
         if std::mem::take(&mut self.capture.stopped) {
             self.reset();
@@ -26,7 +26,7 @@ impl<C> Encoder<C> {
             return;
         }
         self.drain = match self.drain {
-            // The worker's pictures are still returned.
+            // Packets of the worker's pictures are still returned.
             Drain::Feeding(_) if has_stopped => Drain::Feeding(0),
             Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
             other => other,
@@ -36,7 +36,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// CAPTURE was stopped: a new stream follows.
+    /// Starts a new stream, because CAPTURE was stopped.
     fn reset(&mut self) {
         self.drain = Drain::Idle;
         self.own.packets.clear();
@@ -44,15 +44,15 @@ impl<C> Encoder<C> {
         self.take_back();
         self.own.is_full = false;
         let is_flushed = self.worker.submit(Job::Flush).is_ok();
-        // A codec with a single set-up would continue the previous stream.
+        // A codec that is set up only once would continue the previous stream.
         let is_new = self.worker.kind().is_set_up_once();
         if is_new || !is_flushed {
-            // A new one begins afresh.
+            // The next worker begins with a new stream.
             self.stop_codec();
         }
     }
 
-    /// Returns the pictures in the worker, and the one being read, to the queue.
+    /// Returns to the queue the pictures in the worker, and the picture that is being read.
     fn take_back(&mut self) {
         if let Some(reading) = self.own.reading.take() {
             self.output.tokens.push_front(reading.token);
@@ -65,7 +65,7 @@ impl<C> Encoder<C> {
         self.own.configured = None;
     }
 
-    /// Handles an event of the worker, which has room again.
+    /// Handles an event of the worker. After it, the worker has room.
     pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
         self.own.is_full = false;
         match event {
@@ -77,7 +77,7 @@ impl<C> Encoder<C> {
             Event::Corrupt { tag, .. } => {
                 self.count_dropped();
                 self.own.controls.force_key = true;
-                // Once for each picture, even if a worker repeats it.
+                // Each picture counts once, even if a worker repeats the event.
                 let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
                 if self.frames.has(tag) && !is_told {
                     self.own.packets.push_back(Coded {
@@ -104,7 +104,7 @@ impl<C> Encoder<C> {
             Drain::Feeding(left) => left > 0,
             Drain::Asked | Drain::Ready | Drain::Stopped => false,
         };
-        // A picture is not taken before there is a buffer for its packet.
+        // The device takes a picture only if there is a buffer for its packet.
         let ahead = MAX_AHEAD.min(self.capture.tokens.len());
         wanted
             && self.output.is_ready()
@@ -135,12 +135,12 @@ impl<C> Encoder<C> {
             }
         }
         if let Drain::Feeding(left) = &mut self.drain {
-            // Some of them may have been taken back.
+            // The program may have taken some of the buffers back.
             *left = (*left).min(self.output.tokens.len());
         }
     }
 
-    /// Ends a codec whose single set-up is outdated, once it has no picture any more; false until then.
+    /// Stops an idle codec whose only set-up is outdated. Returns false while it still has pictures.
     fn make_way(&mut self, config: Config) -> bool {
         let is_other = self.own.configured.is_some_and(|before| before != config);
         if !is_other || !self.worker.kind().is_set_up_once() {
@@ -153,8 +153,8 @@ impl<C> Encoder<C> {
         is_idle
     }
 
-    /// Begins to read a picture into the worker's memory. Returns whether there is room; if not, the
-    /// picture waits.
+    /// Begins to read a picture into the worker's memory. Returns whether further pictures may begin. Without
+    /// room in the worker, the picture waits.
     fn begin(&mut self, token: Active<C>, progress: &mut Progress<C>) -> bool {
         let config = self.config();
         if !self.make_way(config) {
@@ -189,7 +189,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Continues to read a picture, and submits it once all is read. Returns whether another one may
+    /// Continues to read a picture, and submits it once all is read. Returns whether another picture may
     /// begin.
     fn resume_read(
         &mut self,
@@ -220,7 +220,7 @@ impl<C> Encoder<C> {
     }
 
     /// Handles the worker's answer to a picture: keeps, returns or requeues its buffer. Returns whether
-    /// another one may begin.
+    /// another picture may begin.
     fn handle_answer(
         &mut self,
         token: Active<C>,
@@ -232,7 +232,7 @@ impl<C> Encoder<C> {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {
-                // An event of pending work follows, or the worker's end.
+                // The worker will send an event of pending work, or of its end.
                 self.own.is_full = true;
                 if let Drain::Feeding(left) = &mut self.drain {
                     *left += 1;
@@ -268,7 +268,7 @@ impl<C> Encoder<C> {
                 }
             };
             let Some(meta) = self.frames.take(coded.tag) else {
-                // Not a picture of this stream.
+                // The packet's picture belongs to an earlier stream.
                 self.capture.tokens.push_front(token);
                 continue;
             };
@@ -296,13 +296,13 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Returns whether all output of a drain has been returned.
+    /// Returns whether all packets of a drain have been returned.
     pub(super) fn is_drained(&self) -> bool {
         let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
         self.drain == Drain::Feeding(0) && self.frames.len() == 0 && is_idle
     }
 
-    /// Ends a drain after its last buffer.
+    /// Ends a drain after its last buffer. If OUTPUT was restarted since the drain began, encoding continues.
     pub(super) fn stop(&mut self, progress: &mut Progress<C>) {
         let began_again = self.output.starts != self.drained_start;
         let then = match began_again {

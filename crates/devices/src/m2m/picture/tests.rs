@@ -1,4 +1,4 @@
-//! Pieces of a picture, cut anywhere, equal the whole picture.
+//! Tests that pieces of a picture, cut anywhere, equal the whole picture.
 
 use super::*;
 

@@ -9,7 +9,7 @@ pub(super) use slots::{Slots, Update};
 use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
 use vb3_v4l2::cid;
 
-/// Checks the value of a control. The initial value has 0 bits, and can be set.
+/// Checks the value of a control. Programs can set its initial value, which has 0 bits per sample.
 ///
 /// # Errors
 /// A sentence about unsupported samples.
@@ -124,10 +124,10 @@ const fn is_hidden_key(frame: &FrameHeader) -> bool {
     frame.frame_type == frame_type::KEY && frame.flags & frame_flag::SHOW_FRAME == 0
 }
 
-/// Makes a frame one that the library returns at once: a shown one. Returns the slots that it refreshes.
+/// Changes a frame to a shown one, which the library returns at once. Returns the slots that it refreshes.
 ///
-/// Only key frames differ when they are shown: they refresh all slots. An intra-only frame is decoded
-/// like a key frame, and refreshes some.
+/// Of all frames, only a key frame changes its effect when it is shown: it then refreshes all slots. A hidden
+/// key frame that refreshes some slots becomes an intra-only frame, which is decoded alike.
 fn show(frame: &mut FrameHeader) -> u8 {
     let is_partial = is_hidden_key(frame) && frame.refresh_frame_flags != 0xff;
     frame.flags |= frame_flag::SHOW_FRAME;
@@ -139,7 +139,7 @@ fn show(frame: &mut FrameHeader) -> u8 {
     frame.refresh_frame_flags
 }
 
-/// Returns the bytes of each tile.
+/// Returns the bytes of each tile, or a sentence about a wrong tile.
 fn tiles<'a>(
     (columns, rows): (u8, u8),
     entries: &[[u32; 4]],

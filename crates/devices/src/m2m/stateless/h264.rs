@@ -1,4 +1,4 @@
-//! H.264: parameter sets from the controls precede a picture's slices.
+//! H.264: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
 use super::syntax::{Input, Parameters, expect_samples, expect_size};
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
@@ -19,7 +19,7 @@ pub(super) fn describe(
     Ok(Input::new(bytes, Vec::new()))
 }
 
-/// Returns the parameter sets of the next picture, whose size must be the format's.
+/// Returns the next picture's parameter sets. Fails if their size is not the format's.
 fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), String> {
     let sps = parameters.need(
         cid::STATELESS_H264_SPS,
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use vb3_v4l2::CompoundType;
 
-    /// Changes one byte of parameters for 64x32 pixels. Returns why they are refused, if they are.
+    /// Returns why parameters of 64x32 pixels are refused if one byte is changed, or `None`.
     fn refused(id: u32, at: usize, value: u8, size: (u32, u32)) -> Option<String> {
         let mut sps = vec![0; CompoundType::H264Sps.size()];
         sps[core::mem::offset_of!(sys::v4l2_ctrl_h264_sps, chroma_format_idc)] = 1;

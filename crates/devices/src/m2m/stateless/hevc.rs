@@ -1,4 +1,4 @@
-//! HEVC: parameter sets from the controls precede a picture's slices.
+//! HEVC: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
 use super::syntax::{Input, Parameters, expect_samples, expect_size};
 use vb3_codec::parameter_sets::hevc::{
@@ -6,7 +6,7 @@ use vb3_codec::parameter_sets::hevc::{
 };
 use vb3_v4l2::{HevcDecodeParams, HevcPps, HevcScalingMatrix, HevcSps, cid};
 
-/// Side of the smallest block of a picture.
+/// Side of the smallest coding block of a picture, in pixels.
 pub(super) const SMALLEST_BLOCK: u32 = 8;
 
 /// Checks the value of a control.
@@ -67,7 +67,7 @@ pub(super) fn describe(
     let pps = parameters.get(cid::STATELESS_HEVC_PPS, HevcPps::read);
     let pps = picture_set(&pps.unwrap_or_default(), scaling)?;
     let params = parameters.get(cid::STATELESS_HEVC_DECODE_PARAMS, HevcDecodeParams::read);
-    // Initially there are no references.
+    // Without this control, the picture has no references.
     let params = params.unwrap_or_default();
     let entries = params.references.iter();
     let short_term = entries.clone().filter(|entry| !entry.is_long_term);
@@ -83,7 +83,7 @@ pub(super) fn describe(
     Ok(Input::new(bytes, references))
 }
 
-/// Copies fields of the same names.
+/// Copies fields that have the same names in two structures.
 macro_rules! copied {
     ($to:ident from $from:ident: $($field:ident),*; $($rest:tt)*) => {
         $to { $($field: $from.$field,)* $($rest)* }

@@ -1,4 +1,4 @@
-//! The stateless decoders, one row each.
+//! A table of the stateless decoders, one row each.
 
 use super::{av1, h264, hevc, vp8, vp9};
 use crate::m2m::decoder::table::{H264_LEVEL, H264_PROFILE};
@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use vb3_codec::Kind;
 use vb3_v4l2::{CompoundType, ControlSpec, FourCc, FrameSizes, cid};
 
-/// A decoder.
+/// A row of the table: one decoder.
 #[derive(Debug)]
 pub(super) struct Syntax {
     pub(super) kind: Kind,
     /// The name of the card.
     pub(super) card: &'static str,
     pub(super) fourcc: FourCc,
-    /// The controls for profiles, levels and parameters.
+    /// The controls for profile, level and parameters.
     pub(super) controls: &'static [ControlSpec],
-    /// Columns and lines of a buffer are multiples of this number.
+    /// Width and height of a buffer are multiples of this number.
     pub(super) step: u32,
     /// Checks the value of a control. Fails with a sentence about an unsupported value.
     pub(super) check: fn(u32, &[u8]) -> Result<(), String>,
@@ -28,12 +28,12 @@ pub(super) struct Syntax {
 
 type Describe = fn(&Parameters, (u32, u32), Vec<u8>) -> Result<Input, String>;
 
-/// A picture for the library.
+/// A picture as the library gets it.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) bytes: Vec<u8>,
-    /// Timestamps of the CAPTURE buffers with its reference pictures, in nanoseconds. Empty for
-    /// H.264, where a reference may be missing on purpose (`frame_num` gaps).
+    /// Timestamps of the CAPTURE buffers with the picture's references, in nanoseconds. Empty for H.264,
+    /// where a reference may be missing on purpose (`frame_num` gaps).
     pub(super) references: Vec<u64>,
     /// The picture's effect on AV1's reference slots.
     pub(super) update: Option<av1::Update>,
@@ -50,7 +50,7 @@ impl Input {
         Self::new(frame, references)
     }
 
-    /// Makes the input of a codec whose library finds references by itself.
+    /// Makes the input of other codecs, with the timestamps of the references to check.
     pub(super) const fn new(bytes: Vec<u8>, references: Vec<u64>) -> Self {
         Self {
             bytes,
@@ -63,7 +63,7 @@ impl Input {
 /// Side of a macroblock.
 const MACROBLOCK: u32 = 16;
 
-/// All stateless decoders. Numbers and names of controls are the kernel's.
+/// All stateless decoders. Their controls have the kernel's numbers and names.
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 /// `v4l2_ctrl_get_menu`, drivers/media/platform/verisilicon.
@@ -228,13 +228,13 @@ static ROWS: [Syntax; 5] = [
     },
 ];
 
-/// Returns whether a codec gets the parameters of pictures by media requests.
+/// Returns whether a codec gets its pictures' parameters by media requests.
 pub(crate) fn is_stateless(kind: Kind) -> bool {
     Syntax::of(kind).is_some()
 }
 
 impl Syntax {
-    /// Returns the row of a codec.
+    /// Returns a codec's row in the table.
     pub(super) fn of(kind: Kind) -> Option<&'static Self> {
         ROWS.iter().find(|row| row.kind == kind)
     }
@@ -246,18 +246,18 @@ impl Syntax {
         }
     }
 
-    /// Returns the size in pixels, rounded up to whole steps.
+    /// Returns a size in pixels, rounded up to whole steps.
     pub(super) fn round_up(&self, (width, height): (u32, u32)) -> (u32, u32) {
         let round = |length: u32, most| length.min(most).next_multiple_of(self.step);
         (round(width, WIDTH_MAX), round(height, HEIGHT_MAX))
     }
 }
 
-/// What a decoder knows when it gets a picture.
+/// The parameters that a decoder has received before a picture.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
-    /// The values of the controls that are structures, by id. A control with its initial value is
-    /// missing: drivers get only changed values.
+    /// The values of controls that are structures, by id. Controls that still have their initial value are
+    /// missing, since drivers get only changed values.
     controls: BTreeMap<u32, Vec<u8>>,
     /// AV1's reference slots.
     pub(super) slots: av1::Slots,
@@ -277,7 +277,7 @@ impl Parameters {
     /// Returns the value of a control that must have been set.
     ///
     /// # Errors
-    /// A sentence if the control was never set.
+    /// Fails with a sentence if the control was never set.
     pub(super) fn need<T>(
         &self,
         id: u32,
@@ -301,7 +301,7 @@ pub(super) fn expect_samples(chroma_format_idc: u8, depths_minus8: [u8; 2]) -> R
     ))
 }
 
-/// Checks that pictures have the size of their buffers, once odd sides are rounded up.
+/// Checks that the controls' picture size, rounded up to even numbers, is the size of the buffers.
 pub(super) fn expect_size(
     (wide, high): (u32, u32),
     (width, height): (u32, u32),

@@ -18,10 +18,10 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Checks a frame against its control.
+/// Checks a frame against its control, and makes the library's input.
 ///
 /// # Errors
-/// A sentence about a difference, or a missing part.
+/// A sentence about a difference or a missing part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
@@ -146,7 +146,7 @@ mod tests {
             input.unwrap().references
         };
         assert_eq!(other(0), [0, 0, 9]);
-        // An intra-only frame.
+        // The header of an intra-only frame.
         assert_eq!(other(8), [0; 0]);
     }
 

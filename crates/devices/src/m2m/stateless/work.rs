@@ -12,16 +12,16 @@ use vb3_v4l2::{Bus, Flow, Progress, sys};
 
 const FAILED: Outcome = (DoneState::Error, [0; MAX_PLANES]);
 
-/// A request that the worker has.
+/// A request that the worker works on.
 #[derive(Debug)]
 pub(super) struct Job<C> {
     tag: u64,
     source: Active<C>,
-    /// `None` once CAPTURE has stopped.
+    /// The CAPTURE buffer; `None` once CAPTURE has stopped.
     target: Option<Active<C>>,
     /// The number under which the target is lent to the worker.
     loan: Option<u64>,
-    /// The picture that is being written to the target, and whether it is damaged.
+    /// The decoded picture while it is written to the target, and whether the picture is damaged.
     writing: Option<(Content, bool)>,
     /// Whether the worker has consumed the request's input.
     is_consumed: bool,
@@ -44,11 +44,11 @@ pub(super) struct FirstField<C> {
     completion: Completion,
 }
 
-/// The reason why a picture is not passed to the worker.
+/// Why a picture is not passed to the worker.
 enum Unfit {
     /// The bus access failed.
     Fault,
-    /// The decoder refuses it, for this reason.
+    /// The decoder refuses the picture for this reason.
     Refused(String),
 }
 
@@ -59,8 +59,8 @@ impl<C> StatelessDecoder<C> {
         job.is_some_and(|job| job.writing.is_some())
     }
 
-    /// Returns whether a worker must be started. It starts with the stream, since GStreamer gives up a
-    /// request that takes a second.
+    /// Returns whether a worker must be started now. It starts with the stream and not with a request, since
+    /// GStreamer gives up a request that takes a second.
     pub(super) fn wants_worker(&self) -> bool {
         self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down()
     }
@@ -70,7 +70,7 @@ impl<C> StatelessDecoder<C> {
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
-    /// Handles STREAMOFF at either queue: reference pictures are dropped.
+    /// Handles STREAMOFF at either queue: returns the buffers and drops all reference pictures.
     pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let of_output = std::mem::take(&mut self.output.stopped);
         let of_capture = std::mem::take(&mut self.capture.stopped);
@@ -140,7 +140,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Accepts the worker's format. Fails the request if its pictures do not fit the CAPTURE
+    /// Accepts the worker's format. Fails the request if pictures of this format do not fit the CAPTURE
     /// buffers.
     fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let buffers = self.capture.format;
@@ -157,7 +157,7 @@ impl<C> StatelessDecoder<C> {
         self.lend(bus);
     }
 
-    /// Lends the request's buffer to the worker.
+    /// Lends the request's CAPTURE buffer to the worker, once.
     fn lend(&mut self, bus: &mut dyn Bus<C>) {
         let Some(job) = self.own.job.as_mut().filter(|_| self.own.is_lending) else {
             return;
@@ -165,12 +165,12 @@ impl<C> StatelessDecoder<C> {
         if let Some(worker) = self.worker.running()
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
-            // If the worker has ended, an event says so.
+            // If the worker has ended, an event reports it.
             job.loan = loan::lend(worker, &self.capture.format, target, bus).ok();
         }
     }
 
-    /// Receives a picture, to copy it to its request's buffer unless the worker has done that.
+    /// Receives a decoded picture, which is still to be written to the request's buffer.
     fn receive(&mut self, tag: u64, content: Content, damaged: bool) {
         if let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) {
             job.loan = None;
@@ -178,8 +178,8 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Continues to write a picture to its request's buffer, a piece in each tick. The result is kept
-    /// until the worker has consumed the request.
+    /// Continues to write a picture to its request's buffer, one piece in each tick. If the worker has not
+    /// consumed the request yet, keeps the result.
     pub(super) fn resume_write(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
         let Some(mut job) = self.own.job.take_if(|job| job.writing.is_some()) else {
@@ -204,7 +204,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Handles a consumed request, whose picture may not be completely written yet.
+    /// Handles a consumed request. Its picture may not be completely written yet.
     fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
         let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) else {
             return;
@@ -218,7 +218,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Returns a request's buffers with an error.
+    /// Completes both buffers of a request with an error.
     fn fail_job(&mut self, progress: &mut Progress<C>) {
         if let Some(mut job) = self.own.job.take() {
             job.written = FAILED;
@@ -246,7 +246,7 @@ impl<C> StatelessDecoder<C> {
         let meta = Meta::of(&source);
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
-        // `give` sets the sequence number, once the picture is complete.
+        // `give` sets the sequence number once the picture has both fields.
         let completion = Completion {
             field,
             ..meta.completion(outcome, payloads, 0, false)
@@ -271,7 +271,7 @@ impl<C> StatelessDecoder<C> {
         progress.finish(Flow::Capture, held.target, completion);
     }
 
-    /// Returns the CAPTURE buffer for a request: the one with its first field, or the next.
+    /// Returns a request's CAPTURE buffer: the one with the picture's first field, or the next one.
     fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
         if let Some(held) = self.own.held.take() {
             if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
@@ -282,7 +282,7 @@ impl<C> StatelessDecoder<C> {
         self.capture.take()
     }
 
-    /// Begins a request. Returns whether another may begin.
+    /// Passes a request to the worker. Returns whether another request may begin.
     pub(super) fn begin(
         &mut self,
         source: Active<C>,
@@ -315,7 +315,7 @@ impl<C> StatelessDecoder<C> {
         let unfit = match given {
             Ok(Ok(())) => None,
             Err(unfit) => Some(unfit),
-            // The worker is full, or has ended. In that case an event says how.
+            // The worker has no room or has ended. In the second case, an event reports the end.
             Ok(Err(Refused::Full(_) | Refused::Dead)) => {
                 self.output.tokens.push_front(source);
                 self.capture.tokens.push_front(target);

@@ -1,5 +1,5 @@
-//! A test bench for devices with two queues. Memory is plain, and the worker runs in a thread; the bench
-//! waits for its answers.
+//! A test bench for devices with two queues. Its memory is plain, and the worker runs in a thread whose
+//! answers the bench waits for.
 
 use crate::bench::BenchMemory;
 use crate::device::Outside;
@@ -35,7 +35,7 @@ pub(crate) fn device<D>(
 /// One queue and its planes.
 struct Side {
     queue: Queue<BenchMemory>,
-    /// Number of the first plane.
+    /// Memory number of the queue's first plane.
     base: u32,
     planes: u32,
 }
@@ -46,14 +46,14 @@ pub(crate) struct Bench<D> {
     capture: Side,
     output: Side,
     pub(crate) memory: BenchMemory,
-    /// Events since the last take.
+    /// Events since the test last took them.
     pub(crate) events: Vec<DriverEvent>,
     /// The time, in nanoseconds.
     pub(crate) now_ns: u64,
 }
 
 impl<D: Outside<Cookie = u32>> Bench<D> {
-    /// A device without buffers.
+    /// Makes a bench for a device without buffers.
     pub(crate) fn new(device: D) -> Self {
         let side = |flow: Flow, kind| {
             let policy = device.queue_policy(flow);
@@ -88,7 +88,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         (side, &mut self.device, &mut self.memory)
     }
 
-    /// Sets a format as S_FMT does, and returns it.
+    /// Sets a format as S_FMT does. Returns the format that the device chose.
     pub(crate) fn set_format(&mut self, flow: Flow, wanted: &Format) -> Format {
         let format = self.device.try_format(flow, wanted);
         let busy = match flow {
@@ -135,7 +135,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
             .expect("streaming ends");
     }
 
-    /// Makes buffers for both queues, starts them and queues all of CAPTURE.
+    /// Makes buffers for both queues, starts the queues and queues all CAPTURE buffers.
     pub(crate) fn begin(&mut self, outputs: u32, captures: u32) {
         self.make(Flow::Output, outputs);
         let captures = self.make(Flow::Capture, captures);
@@ -151,19 +151,19 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         memory.planes.get_mut().get_mut(&cookie).expect("a plane")
     }
 
-    /// Returns the number of the memory of a buffer's first plane.
+    /// Returns the memory number of a buffer's first plane.
     pub(crate) fn cookie(&mut self, flow: Flow, index: u32) -> u32 {
         let (side, ..) = self.side(flow);
         side.base + index * side.planes
     }
 
-    /// Returns the numbers of all planes of a queue's buffers.
+    /// Returns the memory numbers of all planes of a queue's buffers.
     pub(crate) fn cookies(&mut self, flow: Flow) -> std::ops::Range<u32> {
         let (side, ..) = self.side(flow);
         side.base..side.base + side.queue.num_buffers() * side.planes
     }
 
-    /// Queues a buffer by its description, with these payloads in bytes.
+    /// Queues a buffer that has this description and these payloads in bytes.
     pub(crate) fn queue(
         &mut self,
         flow: Flow,
@@ -202,14 +202,14 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         .expect("the buffer can be queued");
     }
 
-    /// Takes a buffer that is done.
+    /// Dequeues a finished buffer.
     pub(crate) fn try_take(&mut self, flow: Flow) -> Result<BufferInfo, Error> {
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
         side.queue.session(memory, &mut *driver).dqbuf(8)
     }
 
-    /// Waits for the next finished buffer and takes it.
+    /// Waits for the next finished buffer and dequeues it.
     pub(crate) fn take(&mut self, flow: Flow) -> BufferInfo {
         let mut taken = None;
         self.until("a buffer", |bench| match bench.try_take(flow) {
@@ -222,7 +222,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         taken.expect("until saw it").expect("a buffer")
     }
 
-    /// Returns the next CAPTURE buffer of one plane with its bytes.
+    /// Waits for the next CAPTURE buffer, which has one plane. Returns it with its bytes.
     pub(crate) fn receive(&mut self) -> (BufferInfo, Vec<u8>) {
         let info = self.take(Flow::Capture);
         let used = info.planes[0].expect("a plane").payload_bytes;
@@ -276,7 +276,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         }
     }
 
-    /// Runs the device, and waits for the worker, until `done`.
+    /// Runs the device and waits for the worker until `done` returns true.
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = Instant::now() + WORKER_TIMEOUT;
         loop {

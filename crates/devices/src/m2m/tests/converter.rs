@@ -1,4 +1,4 @@
-//! The converter on memory that is accessible in place, and on memory that it must copy.
+//! Tests the converter on memory that it accesses in place, and on memory that it must copy.
 
 use super::bench::{Bench, device};
 use crate::bench::FILLER;
@@ -16,23 +16,23 @@ use vb3_v4l2::{
     cid, pixfmt,
 };
 
-/// Plane, offset, length.
+/// A memory access: plane, offset, length.
 type Access = (u32, u64, usize);
 
-/// A format's pixels, width and height.
+/// A pixel format, with width and height.
 type Size = (FourCc, u32, u32);
 
-/// One conversion: formats, sizes, and the used part of the source.
+/// One conversion: both formats and sizes, and the part of the source that is used.
 struct Case {
     from: Size,
     to: Size,
     crop: Option<Rect>,
     spec: &'static str,
-    /// Accesses that it takes.
+    /// Expected number of memory accesses.
     accesses: usize,
 }
 
-/// Converts the whole source, without gaps between lines.
+/// Makes a case that converts the whole source, whose lines have no gaps between them.
 fn whole(from: Size, to: Size, accesses: usize) -> Case {
     Case {
         from,
@@ -48,7 +48,7 @@ fn format((fourcc, width, height): Size) -> Format {
     Format::new(pixel, width, height).expect("a size")
 }
 
-/// Converts a picture. Returns all planes, and the kinds of memory access; in place if it `shows`.
+/// Converts a picture, in place if memory `shows` itself. Returns all planes and the memory accesses.
 fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.shows = shows;
@@ -126,13 +126,13 @@ fn a_plane_that_is_not_mapped_gives_an_error() {
 /// A size that the thread converts.
 const LARGE: Size = (FourCc::NV12, 1280, 720);
 
-/// A converter of large pictures that waits with each one for the returned sender.
+/// Makes a converter of large pictures whose thread waits for a message before each picture.
 fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
     let (go, may_go) = channel();
     let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
     let mut engine = Converter::new();
     let beside = Beside::start(move |task| {
-        // Without a sender, it continues at once.
+        // After the sender is dropped, the thread no longer waits.
         may_go.recv().ok();
         task.run(&mut engine);
     });
@@ -148,7 +148,7 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     let (mut bench, go, bytes) = held();
     bench.begin(2, 2);
     bench.send(0, &[&bytes], 1);
-    // The tick returns although nothing is converted.
+    // The tick returns although the thread has converted nothing.
     bench.work();
     assert_eq!(bench.try_take(Flow::Capture).err(), Some(Error::WouldBlock));
     assert!(bench.device.next_tick().is_none() && bench.device.wake_fd().is_some());
@@ -167,8 +167,8 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     assert!(bench.device.wake_fd().is_none());
 }
 
-/// Converts a large picture; the thread reads the source itself if it `maps`. Returns the result, and
-/// the bytes that the device read, and only counted.
+/// Converts a large picture; the thread reads the source itself if memory `maps`. Returns the result, the
+/// number of bytes that the device read, and the number of bytes that it only counted.
 fn convert_large(case: &Case, hflip: bool, maps: bool) -> (Vec<u8>, usize, usize) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.maps = maps;
@@ -256,7 +256,7 @@ fn streamoff_discards_running_conversion() {
         if ended == Flow::Capture {
             bench.queue_empty(0);
         }
-        // The picture itself is still queued unless its queue was stopped.
+        // The picture is still queued, unless its own queue was stopped.
         if ended == Flow::Output {
             bench.send(0, &[&bytes], 2);
         }

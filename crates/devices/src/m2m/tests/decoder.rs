@@ -37,7 +37,7 @@ fn separate_planes_come_first() {
     assert_eq!(decoder().device.format(Flow::Capture).fourcc, FourCc::NV12M);
 }
 
-/// A decoder that has announced the format of `stream`, with CAPTURE buffers that are not queued.
+/// Makes a decoder that has announced the format of `stream`, with CAPTURE buffers that are not queued.
 fn told(stream: &[Vec<u8>], fourcc: FourCc, captures: u32) -> Bench<Decoder<u32>> {
     let mut bench = decoder();
     bench.make(Flow::Output, 8);
@@ -53,7 +53,7 @@ fn told(stream: &[Vec<u8>], fourcc: FourCc, captures: u32) -> Bench<Decoder<u32>
     bench
 }
 
-/// Decodes a stream's pictures, and checks the number of bus accesses.
+/// Decodes a stream, and checks the number of bus accesses. Returns the planes of each picture.
 fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     let stream = encoder::stream(4);
     let mut bench = told(&stream, fourcc, 2);
@@ -78,7 +78,7 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     });
     let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
-    // libavcodec uses its own memory for such small pictures, and all is copied from there.
+    // For pictures as small as these, libavcodec uses its own memory, from which everything is copied.
     let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
     let copied = bench.device.statistics().codec_bytes_copied;
     assert_eq!(copied, bytes as u64, "by the codec");

@@ -1,4 +1,4 @@
-//! The H.264 encoder: its output and the order of it.
+//! Tests the H.264 encoder's output and its order.
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded, library};
@@ -18,7 +18,7 @@ fn encoder(options: &str) -> Bench<Encoder<u32>> {
     Bench::new(device(&spec, library(), Encoder::new))
 }
 
-/// A small one with buffers, streaming.
+/// Makes a streaming encoder of small pictures, with buffers.
 fn small(options: &str) -> Bench<Encoder<u32>> {
     let mut bench = encoder(&format!(",size=64x48{options}"));
     bench.begin(4, 4);
@@ -32,7 +32,7 @@ impl Bench<Encoder<u32>> {
         self.send(index, &planes, timestamp_ns);
     }
 
-    /// Encodes pictures one after the other. Returns packets, flags and timestamps.
+    /// Encodes pictures one after the other. Returns each packet with its flags and timestamp.
     fn encode(&mut self, scenes: &[Scene]) -> Vec<(Vec<u8>, u32, u64)> {
         let mut packets = Vec::new();
         for (number, scene) in scenes.iter().enumerate() {
@@ -205,7 +205,7 @@ fn drain_ends_with_an_empty_last_buffer() {
     bench.command(Command::Stop).unwrap();
     assert_eq!(bench.command(Command::Stop), Err(16), "while draining");
     assert_eq!(bench.command(Command::Start), Err(16), "while draining");
-    // Not part of the drain.
+    // This picture is not part of the drain.
     bench.send_scene(3, &scenes[0], 3);
     for number in 0..3 {
         let (info, bytes) = bench.receive();
@@ -238,7 +238,7 @@ fn a_drain_of_nothing_ends_with_an_empty_buffer() {
     let (info, bytes) = bench.receive();
     assert!(info.last && bytes.is_empty() && !info.error);
     assert_eq!(bench.events, [DriverEvent::Eos]);
-    // Stopping again does nothing, and restarting OUTPUT starts it.
+    // A second stop does nothing. Restarting OUTPUT resumes the encoder.
     bench.command(Command::Stop).unwrap();
     bench.stop(Flow::Output);
     bench.start(Flow::Output);
@@ -288,7 +288,7 @@ fn restarting_capture_begins_a_new_stream() {
     bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
     let scenes = scenes(64, 48, 4);
     let first = bytes_of(bench.encode(&scenes));
-    // One is in progress, and one waits.
+    // One picture is being encoded, and one waits.
     bench.send_scene(0, &scenes[3], 7);
     bench.stop(Flow::Capture);
     bench.start(Flow::Capture);
@@ -423,7 +423,7 @@ fn the_program_changes_the_size() {
     assert!(seen[3].psnr(&Scene::moving(80, 64, 1)) > 35.0);
 }
 
-/// Returns a decoder's colorimetry of a stream.
+/// Returns the colorimetry that a decoder reports for a stream.
 fn colours_of(packets: &[Vec<u8>]) -> Colorimetry {
     let mut bench = Bench::new(device("h264dec", library(), Decoder::<u32>::new));
     bench.make(Flow::Output, 2);
@@ -498,7 +498,7 @@ fn capture_follows_output() {
     let capture = bench.device.format(Flow::Capture);
     assert_eq!((capture.width, capture.height), (1920, 1088));
     assert_eq!(capture.color, output.color);
-    // The program cannot set CAPTURE's picture size, but can set its buffers' length.
+    // The program cannot set the picture size at CAPTURE, but it can set the buffers' length.
     let mut other = capture;
     (other.width, other.height) = (320, 240);
     other.planes[0].sizeimage = 4_000_000;
@@ -640,7 +640,7 @@ fn profile_and_level_are_in_the_stream() {
         (0, 8, (66, 30)),
         (1, 11, (66, 40)),
         (2, 14, (77, 50)),
-        // Too low for 2 Mbit/s.
+        // The wanted level is too low for 2 Mbit/s.
         (1, 1, (66, 20)),
         (4, 9, (100, 31)),
     ] {

@@ -1,4 +1,4 @@
-//! Faults of memory-to-memory devices' frames: timestamps and pairs are kept.
+//! Tests faults of memory-to-memory devices' frames: timestamps and buffer pairs stay right.
 
 use super::bench::{Bench, device};
 use crate::device::Outside;
@@ -13,11 +13,11 @@ impl Outside for Device<u32> {
     }
 }
 
-/// Buffers of each queue.
+/// Number of buffers of each queue.
 const BUFFERS: u32 = 4;
 const BYTES: usize = 64 * 48 * 3 / 2;
 
-/// A converter from NV12 to NV12 whose frames have these faults.
+/// Makes a converter from NV12 to NV12 with these faults at these frames.
 fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
     let schedule = FaultSchedule::default();
     for (step, (first, fault)) in (0..).zip(faults) {
@@ -40,7 +40,7 @@ fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule
     (bench, schedule)
 }
 
-/// Sends a picture of one value, which identifies it.
+/// Sends a picture whose bytes all have one value, which identifies it.
 fn send(bench: &mut Bench<Device<u32>>, index: u32, value: u8) {
     bench.send(index, &[&[value; BYTES]], stamp(value));
 }

@@ -1,4 +1,4 @@
-//! JPEG both ways.
+//! Tests JPEG in both directions.
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
@@ -96,7 +96,7 @@ impl Bench<Decoder<u32>> {
         (0..count).for_each(|index| self.queue_empty(index));
     }
 
-    /// Checks that the next picture equals the library's result.
+    /// Checks that the next decoded picture equals the library's result for `file`.
     fn expect_picture(&mut self, file: &[u8], timestamp_ns: u64) -> u32 {
         let format = self.device.format(Flow::Capture);
         self.expect_picture_as(&format, file, timestamp_ns)
@@ -204,7 +204,7 @@ fn the_size_changes_from_file_to_file() {
 
 #[test]
 fn pictures_of_odd_sizes_have_one_more_line() {
-    // Made by another encoder, since ours takes only even sizes.
+    // Another encoder makes this file, since the device's takes only even sizes.
     let file = odd(35, 21);
     for options in ["", ",format=YUV420", ",format=NV12M,stride=64"] {
         let mut bench = decoder(options);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use vb3_codec::{Chroma, Event, Job, Kind, Launch, Worker};
 use vb3_v4l2::{Format, pixfmt};
 
-/// Padding between the lines of a picture, which must not be read.
+/// Value of the bytes between the lines of a picture, which must not be read.
 const PADDING: u8 = 0xee;
 
 /// An I420 picture.
@@ -43,7 +43,7 @@ impl Scene {
         }
     }
 
-    /// Slopes that move with `number`.
+    /// Makes slopes that move with `number`.
     fn moving(width: u32, height: u32, number: u32) -> Self {
         Self::by(width, height, |plane, x, y| {
             let slope = match plane {
@@ -55,7 +55,7 @@ impl Scene {
         })
     }
 
-    /// Makes a picture that codecs cannot compress well; less, the louder it is.
+    /// Makes a picture that codecs compress badly. The louder it is, the worse it compresses.
     fn noise(width: u32, height: u32, loudness: u8) -> Self {
         Self::by(width, height, |plane, x, y| {
             let mut bits = (plane as u32 + 1).wrapping_mul(0x9e37_79b9)
@@ -115,7 +115,7 @@ impl Scene {
         planes
     }
 
-    /// Returns the similarity of two pictures, in decibels of luma and chroma together.
+    /// Returns the similarity of two pictures, luma and chroma together, in decibels.
     fn psnr(&self, other: &Self) -> f64 {
         assert_eq!((self.width, self.height), (other.width, other.height));
         let pairs = self
@@ -132,7 +132,7 @@ impl Scene {
     }
 }
 
-/// libavcodec in a thread. Tests fail without it.
+/// Launches libavcodec in a thread. Tests fail without the library.
 fn library() -> Launch {
     let kinds = vb3_avcodec::library().map(|library| library.kinds);
     let mut kinds = kinds.unwrap_or_default().into_iter();

@@ -12,10 +12,10 @@ use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, VideoDriver as _};
 
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 1024;
-/// Bytes of such a picture.
+/// Bytes of a large NV12 picture.
 const BYTES: usize = (WIDTH * HEIGHT) as usize * 3 / 2;
 
-/// Files, or the pictures in them.
+/// JPEG files, or the pictures in them.
 type Files = Vec<Vec<u8>>;
 
 /// Returns how many bytes of a picture each tick moves.
@@ -29,8 +29,8 @@ fn scene(number: u32) -> Scene {
 }
 
 impl<D: Outside<Cookie = u32>> Bench<D> {
-    /// Runs the device once, after waiting for the worker if there is nothing else to do. Returns how
-    /// many bytes of the queue's buffers it moved.
+    /// Runs the device once, after waiting for the worker if there is nothing else to do. Returns how many
+    /// bytes of this queue's buffers the device moved.
     fn moved(&mut self, flow: Flow) -> usize {
         if self.device.next_tick().is_none() {
             let fd = self.device.wake_fd().expect("something is under way");
@@ -49,7 +49,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         accesses.iter().filter(of).map(|access| access.2).sum()
     }
 
-    /// Runs the device until the queue's buffers are moved.
+    /// Runs the device until it moves bytes of this queue's buffers. Returns their number.
     fn until_moved(&mut self, flow: Flow) -> usize {
         loop {
             match self.moved(flow) {
@@ -60,7 +60,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     }
 }
 
-/// The pictures, as JPEG files.
+/// Makes JPEG files of the pictures with these numbers.
 fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     let spec = format!("jpegenc,size={WIDTH}x{HEIGHT}");
     let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
@@ -76,7 +76,7 @@ fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     files.collect()
 }
 
-/// Returns the expected content of an NV12 buffer for a file.
+/// Returns the bytes of an NV12 buffer that are expected for a file.
 fn picture(file: &[u8], format: &Format) -> Vec<u8> {
     let [scene] = &decoded(Kind::JpegDecoder, &[file.to_vec()])[..] else {
         panic!("one picture");
@@ -84,8 +84,8 @@ fn picture(file: &[u8], format: &Format) -> Vec<u8> {
     scene.laid_out(format).remove(0)
 }
 
-/// A decoder that has announced large pictures, with two CAPTURE buffers queued, and files for it. It
-/// has got the first.
+/// Makes a decoder of large pictures that has got the first file and announced the format. Two CAPTURE
+/// buffers are queued. Returns the files and the expected pictures, too.
 fn decoder() -> (Bench<Decoder<u32>>, Files, Files) {
     let files = files(0..2);
     let spec = "jpegdec,format=NV12";
@@ -184,7 +184,7 @@ fn where_time_stands_still_a_picture_takes_one_tick() {
     assert!(bench.receive().1 == pictures[0]);
 }
 
-/// An encoder of JPEG files with two buffers in each queue, and pictures for it.
+/// Makes an encoder of JPEG files with two buffers in each queue. Returns it with pictures for it.
 fn encoder() -> (Bench<Encoder<u32>>, Files) {
     let spec = format!("jpegenc,size={WIDTH}x{HEIGHT},format=NV12");
     let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
@@ -217,7 +217,7 @@ fn a_picture_being_read_is_part_of_a_drain() {
     bench.send(0, &[&pictures[0]], 1);
     assert_eq!(bench.moved(Flow::Output), PIECE);
     assert_eq!(bench.command(Command::Stop), Ok(()));
-    // This one is after the drain.
+    // This picture comes after the drain.
     bench.send(1, &[&pictures[1]], 2);
     let (info, seen) = bench.receive();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Values of the controls, as headers have them.
+//! Converts the values of AV1's controls to headers.
 
 use core::mem::offset_of;
 use vb3_codec::av1::{
@@ -7,14 +7,14 @@ use vb3_codec::av1::{
 };
 use vb3_v4l2::sys;
 
-/// Offset of a field of a frame.
+/// Returns the offset of a field in the frame control.
 macro_rules! at {
     ($($name:ident).+) => {
         offset_of!(sys::v4l2_ctrl_av1_frame, $($name).+)
     };
 }
 
-/// The bytes of a control.
+/// The bytes of a control's value.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -39,7 +39,7 @@ impl Bytes<'_> {
         u32::from_ne_bytes(self.get(at))
     }
 
-    /// Returns the values from an offset on, each of which has `size` bytes.
+    /// Reads an array at an offset. Each of its values has `size` bytes.
     fn list<T, const N: usize>(&self, at: usize, size: usize, one: impl Fn(usize) -> T) -> [T; N] {
         std::array::from_fn(|index| one(at + index * size))
     }
@@ -53,7 +53,7 @@ impl Bytes<'_> {
     }
 }
 
-/// A sequence, and its samples.
+/// A sequence header, and the format of its samples.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SequenceControl {
     pub(super) header: Sequence,
@@ -79,18 +79,18 @@ impl SequenceControl {
     }
 }
 
-/// Returns the place of each tile: its offset and size in bytes, its row and its column.
+/// Returns each tile's entry: offset and size in bytes, row, column.
 pub(super) fn tile_entries(bytes: &[u8]) -> Option<Vec<[u32; 4]>> {
     let entries = bytes.chunks_exact(size_of::<sys::v4l2_ctrl_av1_tile_group_entry>());
     Some(entries.map(|entry| Bytes(entry).u32s(0)).collect())
 }
 
-/// A frame, and what its header does not have.
+/// The frame control: a frame header, and values that the header lacks.
 #[derive(Clone, Debug)]
 pub(super) struct FrameControl {
-    /// Without film grain.
+    /// The header without film grain.
     pub(super) header: FrameHeader,
-    /// Numbers of tiles, across and down.
+    /// Number of tile columns and of tile rows.
     pub(super) tile_counts: (u8, u8),
     /// The timestamps of the frames in the reference slots, in nanoseconds.
     pub(super) slots: [u64; 8],
@@ -144,7 +144,7 @@ impl FrameControl {
 }
 
 fn tiles(control: &Bytes<'_>) -> Tiles {
-    // More than 64 are refused later, when their sum is wrong.
+    // Counts above 64 are refused later, because the sum of the sizes is wrong.
     let sizes = |at, count: u8| {
         let sizes: [u32; 64] = control.u32s(at);
         let sizes = sizes.into_iter().map(|less_one| less_one.saturating_add(1));
@@ -206,7 +206,7 @@ fn motion(control: &Bytes<'_>) -> Motion {
     }
 }
 
-/// Returns a frame's film grain.
+/// Returns the film grain of a frame from its control.
 pub(super) fn film_grain(bytes: &[u8]) -> Option<FilmGrain> {
     use sys::v4l2_ctrl_av1_film_grain as Control;
     let control = (bytes.len() == size_of::<Control>()).then_some(Bytes(bytes))?;

@@ -1,15 +1,15 @@
-//! The library's reference slots.
+//! AV1's reference slots in the library.
 //!
-//! A program names the frame in each slot by its timestamp. The library fills its slots by the headers
-//! of earlier frames. Both agree unless the program makes a mistake, or shows a key frame again, which
-//! it does alone: that fills all slots.
+//! A program names the frame in each slot by its timestamp. The library fills its slots by the headers of
+//! earlier frames. The two agree unless the program makes a mistake, or shows a hidden key frame again.
+//! Programs do that without the device, and it fills all slots.
 
 use vb3_codec::av1::{Known, Motion, SLOTS, Sequence};
 
-/// A decoded frame.
+/// The decoded frame in a slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
-    /// The timestamp of its CAPTURE buffer in nanoseconds.
+    /// The timestamp of the frame's CAPTURE buffer in nanoseconds.
     timestamp_ns: u64,
     order_hint: u32,
     motion: Motion,
@@ -18,19 +18,19 @@ pub(super) struct Slot {
 /// A frame's effect on the slots.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Update {
-    /// The slots that receive the frame, as bits.
+    /// The slots that receive the frame, one bit each.
     pub(super) refreshed: u8,
     pub(super) order_hint: u32,
     pub(super) motion: Motion,
     /// The sequence that the frame belongs to.
     pub(super) sequence: Sequence,
-    /// For a hidden key frame, input that decodes it into all slots.
+    /// For a hidden key frame: the input that decodes it into all slots.
     pub(super) again: Option<Vec<u8>>,
-    /// Whether the last hidden key frame was decoded into all slots before.
+    /// Whether the last hidden key frame was decoded into all slots before this frame.
     pub(super) has_repeated: bool,
 }
 
-/// All slots.
+/// The state of all slots.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Slots {
     sequence: Sequence,
@@ -40,7 +40,7 @@ pub(in super::super) struct Slots {
 }
 
 impl Slots {
-    /// Returns the slots before a frame of a sequence: another sequence begins with empty ones.
+    /// Returns the slots before a frame of a sequence. They are empty if the frame begins another sequence.
     pub(super) fn of(&self, sequence: &Sequence) -> [Option<Slot>; SLOTS] {
         match self.sequence == *sequence {
             true => self.slots,
@@ -48,7 +48,7 @@ impl Slots {
         }
     }
 
-    /// Returns the key frame that the program has shown again: the slots it names all have that frame.
+    /// Returns the hidden key frame if the program names it in all slots, and so has shown it again.
     pub(super) fn shown_again(
         &self,
         sequence: &Sequence,
@@ -62,7 +62,7 @@ impl Slots {
             .then_some((*key, input))
     }
 
-    /// Changes the slots as a decoded frame does.
+    /// Updates the slots after a decoded frame.
     pub(in super::super) fn advance(&mut self, update: Update, timestamp_ns: u64) {
         if self.sequence != update.sequence {
             *self = Self {
@@ -88,7 +88,7 @@ impl Slots {
         }
     }
 
-    /// Empties the slots of a frame that could not be decoded.
+    /// Empties the slots that hold a frame, because it could not be decoded.
     pub(in super::super) fn forget(&mut self, timestamp_ns: u64) {
         let is_it = |slot: &Slot| slot.timestamp_ns == timestamp_ns;
         self.slots.iter_mut().for_each(|slot| {
@@ -98,7 +98,7 @@ impl Slots {
     }
 }
 
-/// Checks that slots have the frames that a program names.
+/// Checks that the slots in use have the frames that a program names.
 ///
 /// # Errors
 /// A sentence about the first difference.
@@ -135,7 +135,7 @@ pub(super) fn expect(
     Ok(())
 }
 
-/// Returns what a header needs to know of the slots. `primary` is the one with the frame's parameters.
+/// Returns what headers need to know of the slots. `primary` is the slot with the frame's parameters.
 pub(super) fn known(slots: &[Option<Slot>; SLOTS], primary: Option<u8>) -> Known {
     let primary = primary.and_then(|index| slots.get(usize::from(index)));
     Known {

@@ -50,7 +50,7 @@ impl Controls {
         }
     }
 
-    /// Makes it an inter frame whose slots all have the frame with this timestamp.
+    /// Makes the controls of an inter frame. All slots have the frame with this timestamp.
     fn after(slots: Slots, timestamp_ns: u8) -> Self {
         let mut controls = Self::new();
         controls.slots = slots;
@@ -71,7 +71,7 @@ impl Controls {
         describe(&parameters, (64, 32), self.content.clone())
     }
 
-    /// Returns the slots after this frame, whose timestamp is given.
+    /// Returns the slots after this frame, which has the given timestamp.
     fn decoded(&self, timestamp_ns: u64) -> Slots {
         let input = self.described().unwrap();
         let mut slots = self.slots.clone();
@@ -134,7 +134,7 @@ fn av1_slots_follow_decoded_frames() {
     let mut next = Controls::after(slots, 5);
     next.frame[at!(ref_frame_idx) + 6] = 4;
     assert_eq!(next.described().unwrap().references, [5; 7]);
-    // It refreshes one slot.
+    // The frame refreshes one slot.
     next.frame[at!(refresh_frame_flags)] = 1 << 4;
     let slots = next.decoded(6);
     let mut last = Controls::after(slots.clone(), 5);
@@ -155,7 +155,7 @@ fn av1_slots_follow_decoded_frames() {
             .unwrap_err()
             .contains("slot 4 has no frame")
     );
-    // Another sequence begins without references.
+    // A frame of another sequence has no references.
     last.slots = slots;
     last.sequence[0] = 1;
     assert!(
@@ -165,7 +165,7 @@ fn av1_slots_follow_decoded_frames() {
     );
 }
 
-/// The program shows it again alone. Only the next frame's references tell that.
+/// The program shows a hidden key frame again without the device. Only the next frame's references reveal it.
 #[test]
 fn av1_key_frame_shown_again_fills_all_slots() {
     let slots = Controls::new().decoded(5);
@@ -176,7 +176,7 @@ fn av1_key_frame_shown_again_fills_all_slots() {
     let slots = hidden.decoded(6);
     let next = Controls::after(slots.clone(), 6);
     let input = next.described().unwrap();
-    // The key frame precedes it.
+    // The input begins with the key frame.
     let delimiters = input
         .bytes
         .windows(3)
@@ -185,7 +185,7 @@ fn av1_key_frame_shown_again_fills_all_slots() {
     let slots = next.decoded(7);
     let after = Controls::after(slots, 7).described().unwrap();
     assert_eq!(after.references, [7; 7]);
-    // Without that, it is in its one slot.
+    // If it is not shown again, the key frame is only in its own slot.
     let mut other = Controls::after(hidden.decoded(6), 5);
     other.frame[at!(reference_frame_ts)] = 6;
     assert_eq!(other.described().unwrap().references, [6; 7]);
@@ -203,7 +203,7 @@ fn other_av1_samples_cannot_be_set() {
 }
 
 proptest::proptest! {
-    /// Random changes of good controls cause no panic, and values that Linux refuses neither.
+    /// Random changes of good controls cause no panic, even if Linux would refuse the values.
     #[test]
     fn random_av1_controls_do_no_harm(
         changes in proptest::collection::vec((0..2000_usize, proptest::num::u8::ANY), 0..20),
