@@ -27,8 +27,8 @@ use vb3_v4l2::{
     pixfmt,
 };
 
-/// Maximum number of pictures of a clip that one late tick skips, and of events that it makes. Later
-/// ticks skip the rest. If the clock stands still while pictures are skipped, one tick skips them all.
+/// Maximum number of pictures of a clip that one late tick skips, and of frame events that it makes. Later
+/// ticks skip the rest. In virtual time, one tick skips them all.
 const SKIP_MAX: u64 = 64;
 
 /// The part of the test pattern that the sensor of a camera with a scaler sees.
@@ -36,26 +36,26 @@ const PATTERN: (u32, u32) = (1280, 720);
 
 /// A camera.
 ///
-/// At each frame time, it fills the oldest buffer. A frame without a buffer waits for one until the
-/// next frame is due, as in a sensor's line buffer. Then it is dropped and counted, and leaves a gap in
-/// the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones.
-/// Frame 0 is taken when the first buffer is there. If a clip's decoder is late, its pictures are shown
-/// later and none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each
-/// buffer gets a frame at once, and none is dropped.
+/// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
+/// next frame is due, as in a sensor's line buffer. Then it is dropped and counted, and leaves a gap in the
+/// sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones. Frame 0
+/// is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown later and
+/// none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer gets a
+/// frame at once, and no frame is dropped.
 ///
-/// A codec process makes JPEG files while the camera continues. Their buffers finish when the files are
+/// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.
 ///
-/// At the end of a clip, the camera acts as [`ClipEnd`] says. A stream ends only after the program has
-/// taken the last frame and waits for another, so a slow program loses no frame. Then the queue has an
-/// error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip again.
+/// At the end of a clip, the camera acts as its [`ClipEnd`] says. With `Stop`, the stream ends only after the
+/// program has taken the last frame and waits for another, so a slow program loses no frame. Then the queue
+/// has an error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip again.
 ///
 /// Source: Linux 7.2 drivers/staging/media/imx/imx-media-capture.c `imx_media_capture_device_error`,
 /// which calls `vb2_queue_error` when the sensor sends no frame any more; buffers are returned with the
 /// error flag at STREAMOFF.
 pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 
-/// Returns the card of a camera without a name; `None` for other devices.
+/// Returns the default card of a camera; `None` for other devices.
 pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
     match kind {
         DeviceKind::Camera { source, input, .. } => Some(match (input, source) {
@@ -71,30 +71,30 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
 /// Plays a source into buffers.
 #[derive(Debug)]
 pub(crate) struct Player<C> {
-    /// The scaler between sensor and buffer, if any.
+    /// The scaler between sensor and buffer, if the camera has one.
     scaler: Option<Scaler>,
-    /// The HDMI input, if it has one instead of a sensor.
+    /// The HDMI input, if the camera has one instead of a sensor.
     hdmi: Option<Hdmi>,
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
-    /// Orders of the host: the next source, or a pause.
+    /// The host's orders for the source: another one, or a pause.
     program: Program,
     jpeg: JpegEncoder<C>,
-    /// The rhythm of a real camera.
+    /// The rhythm of the real camera, if the description has one.
     rhythm: Option<Rhythm>,
     controls: Controls,
     metadata: Option<MetadataLink>,
     state: State,
     /// Number of pictures to skip before the next one is shown.
     owed: u64,
-    /// Whether a late tick may skip any number of pictures.
+    /// Whether a late tick may skip any number of pictures, as in virtual time.
     at_once: bool,
-    /// Its behaviour at the end of the clip, and the clip's name.
+    /// The behaviour at the end of the clip, and the clip's name.
     end: (ClipEnd, String),
-    /// A program has taken all frames and waits for another.
+    /// Whether a program has taken all frames and waits for another.
     is_awaited: bool,
-    /// The clip has ended and unplugs the device.
+    /// Whether the clip has ended and the device must be unplugged.
     wants_unplug: bool,
 }
 
@@ -102,11 +102,11 @@ pub(crate) struct Player<C> {
 enum State {
     #[default]
     Running,
-    /// The source has no picture yet.
+    /// The source has no picture yet, but will have one.
     AwaitsSource,
-    /// The clip has ended, and the program may still have to take frames.
+    /// The clip has ended. The program may not have taken all frames yet.
     AtEnd,
-    /// Nothing follows.
+    /// The stream has ended or failed, and no frame follows.
     Ended,
 }
 
@@ -162,23 +162,23 @@ impl<C> Camera<C> {
 }
 
 impl<C> Player<C> {
-    /// Returns whether a buffer is available for a frame.
+    /// Returns whether a frame can be put into a buffer now.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
         !stream.tokens.is_empty() && self.jpeg.has_room() && self.moving.is_none()
     }
 
-    /// Returns whether the source has a signal of the set mode.
+    /// Returns whether the source sends a signal that has the mode which the program has set.
     fn has_signal(&self) -> bool {
         self.hdmi.as_ref().is_none_or(Hdmi::is_locked)
     }
 
-    /// Returns whether frames are being moved to buffers.
+    /// Returns whether a frame is being moved or encoded.
     fn has_under_way(&self) -> bool {
         self.moving.is_some() || self.jpeg.wake_fd().is_some()
     }
 
-    /// Skips the frames whose time is over, and returns the time of the newest. `before` is the state
-    /// at the start of this tick.
+    /// Skips the frames whose time is over. Returns the time of the newest frame. `before` is the state at
+    /// the start of this tick.
     fn catch_up(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -191,11 +191,11 @@ impl<C> Player<C> {
         }
         let was_waiting = before == State::AwaitsSource;
         if was_waiting && stream.sequence == 0 {
-            // The clock begins with the first picture.
+            // The frames' times begin with the first picture.
             return now_ns;
         }
         let (missed, time_ns) = stream.newest_due(now_ns, due_ns);
-        // Sequence numbers wrap.
+        // CAST: sequence numbers wrap.
         let first = stream.sequence;
         stream.sequence = first.wrapping_add(missed as u32);
         stream.due_ns = Some(time_ns);
@@ -205,7 +205,7 @@ impl<C> Player<C> {
             progress.events.push(DriverEvent::FrameSync { sequence });
         }
         self.owed += match (was_waiting, self.at_once) {
-            // A late decoder would never catch up if its pictures were also skipped.
+            // If the pictures of missed frames were skipped, too, a late decoder would never catch up.
             (true, false) => 0,
             (_, true) => missed,
             (false, false) => missed.min(SKIP_MAX),
@@ -213,7 +213,7 @@ impl<C> Player<C> {
         time_ns
     }
 
-    /// Returns the source's state after the pictures to skip.
+    /// Skips the pictures that are owed. Returns the source's state after them.
     fn next_picture(&mut self) -> Ready {
         loop {
             let ready = self.source.ready();
@@ -225,8 +225,8 @@ impl<C> Player<C> {
         }
     }
 
-    /// Begins to write the source's picture to the camera's oldest buffer. Returns whether there was
-    /// one.
+    /// Begins to write the source's picture to the oldest buffer. Returns false if there is no picture or no
+    /// buffer, or if the encoder fails.
     fn give(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -257,7 +257,7 @@ impl<C> Player<C> {
         true
     }
 
-    /// Sets the time of the next frame, and counts those that a real camera loses before it.
+    /// Plans the next frame, and counts the frames that a real camera loses before it.
     fn plan_next(&mut self, stream: &mut Stream<Mode, C>, time_ns: u64) {
         let interval = stream.formats.interval;
         let next = self
@@ -272,13 +272,13 @@ impl<C> Player<C> {
         self.owed += u64::from(lost).min(SKIP_MAX);
     }
 
-    /// Advances from the current picture, which is completely taken.
+    /// Goes on to the next picture, once the current one is completely copied.
     fn leave_picture(&mut self) {
         self.advance_source();
         self.controls.count_frames(1);
     }
 
-    /// Ends the stream after the clip, in the way that the user chose.
+    /// Ends the stream after the clip: unplugs the device, or fails the stream, as the user chose.
     fn end_stream(&mut self, stream: &mut Stream<Mode, C>, progress: &mut Progress<C>) {
         self.state = State::Ended;
         let (end, name) = &self.end;
@@ -308,7 +308,7 @@ impl<C> Engine<C> for Player<C> {
     fn start(&mut self, stream: &mut Stream<Mode, C>) -> Result<(), DriverError> {
         let mode = &stream.formats;
         let format = match mode.pixel() {
-            // The JPEG encoder's input format.
+            // The JPEG encoder reads this format.
             pixel if pixel.is_compressed() => &pixfmt::YUYV,
             pixel => pixel,
         };
@@ -354,11 +354,11 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
             }
         }
-        // A waiting program first has a frame to take.
+        // A program that waits has a frame to take first.
         self.is_awaited &= progress.finished.is_empty();
     }
 
-    /// Takes the next frame.
+    /// Takes the next frame if it is due. Returns whether to continue.
     fn step(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -373,7 +373,7 @@ impl<C> Engine<C> for Player<C> {
             self.switch();
         }
         if !self.has_signal() {
-            // The frames' times start again with the signal.
+            // The frames' times start again when the signal returns.
             stream.due_ns = None;
             return false;
         }
@@ -408,7 +408,7 @@ impl<C> Engine<C> for Player<C> {
             }
         }
         if !has_buffer {
-            // The newest frame waits for a buffer.
+            // The newest frame is kept until there is a buffer for it.
             return false;
         }
         let sequence = stream.next_sequence();

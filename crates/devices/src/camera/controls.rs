@@ -11,7 +11,7 @@ use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, ControlValue, Port, cid};
 /// The first free control id for drivers in the user class.
 const FRAMES: u32 = cid::DRIVERS_OWN;
 
-/// The menu of test patterns for a camera that plays a clip. The first item shows the clip; the others
+/// The menu of test patterns of a camera that plays a clip. The first item shows the clip. The other items
 /// are those of [`Background::MENU`].
 const CLIP_MENU: &[&str] = &[
     "Disabled",
@@ -21,7 +21,7 @@ const CLIP_MENU: &[&str] = &[
     "Solid Grey",
 ];
 
-/// Items of the menu of a webcam's exposure modes. Few webcams offer the others.
+/// The menu of a webcam's exposure modes. Few webcams offer the modes without a name here.
 const EXPOSURE_MENU: &[&str] = &["", "Manual Mode", "", "Aperture Priority Mode"];
 /// `V4L2_EXPOSURE_MANUAL`.
 const MANUAL: i64 = 1;
@@ -30,21 +30,21 @@ const APERTURE_PRIORITY: u32 = 3;
 /// The exposure time that does not change the picture, in units of 100 µs.
 const EXPOSURE: i32 = 156;
 
-/// Values of a camera's controls.
+/// The current values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
     picture: Picture,
-    /// The value of the gain control. The gain in `picture` is this value times the exposure.
+    /// The value of the gain control. `picture` has the product of this gain and the exposure.
     gain: u8,
     /// The exposure time that was set, in units of 100 µs; `None` for automatic exposure.
     exposure: Option<i32>,
-    /// The exposure time for manual exposure.
+    /// The exposure time that manual exposure uses, in units of 100 µs.
     manual: i32,
     pattern: i64,
     has_clip: bool,
     is_webcam: bool,
     frames: u64,
-    /// The real camera that it plays.
+    /// The description of the real camera that this camera plays, if any.
     like: Option<Arc<Description>>,
 }
 
@@ -64,21 +64,21 @@ impl Controls {
         };
         for control in controls.declare() {
             if let Some(value) = control.initial {
-                // Values that do not change the picture are no error here.
+                // An error only means that the value does not change the picture.
                 let _ = controls.set(control.id, value);
             }
         }
         controls
     }
 
-    /// Returns the inputs of a real camera; `None` for the usual one.
+    /// Returns the real camera's inputs; `None` if the camera has the usual input.
     pub(super) fn ports(&self) -> Option<&[Port]> {
         let ports = self.like.as_ref().map(|like| like.ports());
         ports.filter(|ports| !ports.is_empty())
     }
 
-    /// Applies a value of a real camera's control. Its range is scaled to the picture's, with the
-    /// default as neutral value.
+    /// Applies a value of a real camera's control to the picture. The control's range is scaled to that of
+    /// the picture, with the control's default as the neutral value.
     fn set_described(&mut self, like: &Description, id: u32, value: i64) {
         let Some(control) = like.control(id) else {
             return;
@@ -116,14 +116,14 @@ impl Controls {
         self.is_webcam
     }
 
-    /// Multiplies gain by exposure.
+    /// Sets the picture's gain to the product of gain and exposure.
     fn expose(&mut self) {
         let time = self.exposure.unwrap_or(EXPOSURE);
         let gain = i32::from(self.gain).saturating_mul(time) / EXPOSURE;
         self.picture.gain = u8::try_from(gain).unwrap_or(u8::MAX);
     }
 
-    /// Returns the controls that only webcams have. White balance does not change the picture.
+    /// Returns the controls that only webcams have. White balance does not affect the picture.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, for names.
     fn of_webcam() -> [ControlSpec; 4] {
@@ -157,7 +157,7 @@ impl Controls {
         &self.picture
     }
 
-    /// Returns the test pattern to show; `None` for the clip. `is_clip` says whether a clip plays now.
+    /// Returns the test pattern to show; `None` to show the clip. `is_clip` is true if a clip plays now.
     pub(super) const fn background(&self, is_clip: bool) -> Option<Background> {
         match (self.has_clip, self.pattern) {
             (false, _) if is_clip => None,
@@ -167,7 +167,7 @@ impl Controls {
         }
     }
 
-    /// Counts produced frames, with or without a buffer.
+    /// Counts the frames that were produced, whether or not they had a buffer.
     pub(super) const fn count_frames(&mut self, count: u64) {
         self.frames = self.frames.saturating_add(count);
     }

@@ -11,31 +11,31 @@ use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsamplin
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
-/// Maximum number of pictures being encoded.
+/// Maximum number of pictures that are being encoded at one time.
 const MAX_AHEAD: usize = 3;
-/// Largest number of events handled at once. The rest makes the descriptor readable again.
+/// Maximum number of events handled at one time. Further events keep the descriptor readable.
 const MAX_EVENTS: usize = 64;
-/// Quality of the files, as webcams have it.
+/// JPEG quality, as webcams have it.
 const QUALITY: u8 = 85;
 
-/// A picture being encoded, with the buffer for its file.
+/// A picture that is being encoded, with the buffer for its file.
 #[derive(Debug)]
 struct Coding<C> {
     stamp: Stamp,
     token: Active<C>,
-    /// Bytes of the file of a real camera.
+    /// The length to which the file is padded, as a real camera's; `None` for no padding.
     bytes: Option<usize>,
 }
 
-/// The encoder of a stream.
+/// The JPEG encoder of a camera's stream.
 #[derive(Debug)]
 pub(super) struct JpegEncoder<C> {
     launch: Launch,
     worker: Option<Worker>,
     coding: VecDeque<Coding<C>>,
-    /// Sizes of a real camera's files.
+    /// Sizes of a real camera's files, if a description has them.
     sizes: Option<FileSizes>,
-    /// The size of the picture being filled.
+    /// The size of the picture that is being copied to the encoder.
     size: Option<Size>,
 }
 
@@ -50,7 +50,7 @@ impl<C> JpegEncoder<C> {
         }
     }
 
-    /// Returns whether it accepts another picture now.
+    /// Returns whether the encoder accepts another picture now.
     pub(super) fn has_room(&self) -> bool {
         self.coding.len() < MAX_AHEAD
     }
@@ -61,7 +61,7 @@ impl<C> JpegEncoder<C> {
         worker.map(Worker::wake_fd)
     }
 
-    /// Drops the pictures being encoded. Their buffers are returned with errors.
+    /// Drops the pictures that are being encoded. Returns their buffers with errors.
     pub(super) fn stop(&mut self) {
         self.coding.clear();
         self.worker = None;
@@ -81,8 +81,8 @@ impl<C> JpegEncoder<C> {
         worker.begin_picture().map_err(refusal)
     }
 
-    /// Continues to copy a picture's samples, at most `left` of them. `filled` have been copied.
-    /// Returns whether all are.
+    /// Continues to copy a picture's samples, at most `left`. `filled` is the number of samples copied.
+    /// Returns whether all samples are copied.
     pub(super) fn fill_on(
         &mut self,
         frame: &Frame,
@@ -118,7 +118,7 @@ impl<C> JpegEncoder<C> {
             width: frame.size().width(),
             height: frame.size().height(),
             quality: QUALITY,
-            // As with UVC webcams, which programs rely on.
+            // Programs rely on the sampling of UVC webcams.
             sampling: Subsampling::Yuv422,
         };
         worker
@@ -127,7 +127,7 @@ impl<C> JpegEncoder<C> {
         Ok(worker)
     }
 
-    /// Returns the buffers whose files are ready. The error says how the encoder ended.
+    /// Returns the buffers whose files are ready. An error says how the encoder ended.
     pub(super) fn finish(
         &mut self,
         bus: &mut dyn Bus<C>,
@@ -187,9 +187,9 @@ fn refusal(refused: Refused) -> Failure {
 
 /// Continues to copy a picture's samples, from limited range to the full range of JPEG files.
 ///
-/// At most `left` samples are copied, from `filled` on. Returns whether all are copied.
+/// At most `left` samples are copied, beginning with number `filled`. Returns whether all are copied.
 fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usize) -> bool {
-    // Offset and distance of Y, U and V in Y0 U Y1 V.
+    // For Y, U and V: offset and distance of their samples in Y0 U Y1 V.
     const PLACES: [(usize, usize); 3] = [(0, 2), (1, 4), (3, 4)];
     let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
         let mut table = [0; 256];
@@ -223,7 +223,7 @@ fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usiz
     true
 }
 
-/// Writes a file to its buffer, padded to the bytes of a real camera's file.
+/// Writes a file to its buffer, padded to the length of a real camera's file.
 fn write<C>(
     (file, padded_bytes): (&[u8], Option<usize>),
     token: &Active<C>,

@@ -17,7 +17,7 @@ pub(super) struct Moving<C> {
     stage: Stage,
 }
 
-/// The current step of a frame.
+/// The step that a frame has reached.
 #[derive(Debug)]
 enum Stage {
     /// The JPEG encoder copies the source's picture. The number counts the samples copied so far.
@@ -26,7 +26,7 @@ enum Stage {
     Writing(PictureCursor),
     /// The scaler copies the source's picture. The number counts the bytes copied so far.
     TakingIn(Conversion, usize),
-    /// A thread scales it.
+    /// A thread scales the picture.
     Scaling,
     /// The scaled picture is written to the buffer.
     WritingScaled(Converted),
@@ -70,7 +70,7 @@ impl<C> Player<C> {
         self.resume(stream, bus, progress);
     }
 
-    /// Moves the next piece within this tick's limit, and returns the buffer once it has its frame.
+    /// Moves the next piece, within this tick's limit. Completes the buffer once it has its frame.
     pub(super) fn resume(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -98,7 +98,7 @@ impl<C> Player<C> {
         finish(stream, (moving.stamp, moving.token), step, progress);
     }
 
-    /// Continues to pass a picture to the JPEG encoder, which has `filled` samples of it.
+    /// Continues to copy a picture to the JPEG encoder, which has `filled` samples of it already.
     fn fill_on(
         &mut self,
         moving: Moving<C>,
@@ -134,7 +134,7 @@ impl<C> Player<C> {
         let frame = || self.source.picture_again().ok_or(Trouble::Stale);
         let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
-            // Does not write to a buffer: see `fill_on`.
+            // The encoder's picture is not written to a buffer here: see `fill_on`.
             Stage::Filling(_) => Ok(None),
             Stage::Writing(cursor) => {
                 let going = (cursor, &mut stream.left);
@@ -165,7 +165,7 @@ impl<C> Player<C> {
         }
     }
 
-    /// Returns whether the source's picture is not completely taken yet.
+    /// Returns whether a frame still needs the source's current picture.
     pub(super) fn needs_picture(&self) -> bool {
         self.moving.as_ref().is_some_and(Moving::needs_picture)
     }
@@ -178,7 +178,7 @@ impl<C> Player<C> {
             .is_some_and(|moving| !is_scaling(moving))
     }
 
-    /// Handles the end of streaming. A picture that is being scaled is dropped when ready.
+    /// Stops moving, because streaming ends. A picture that a thread scales is dropped when it is ready.
     pub(super) fn stop_moving(&mut self) {
         match self.moving.take() {
             Some(moving) if matches!(moving.stage, Stage::Scaling) => self.moving = Some(moving),
@@ -204,7 +204,7 @@ impl<C> Moving<C> {
     }
 }
 
-/// Returns a buffer with the result of its frame.
+/// Completes a buffer with the result of its frame's last step.
 fn finish<C>(
     stream: &mut Stream<Mode, C>,
     (stamp, token): (Stamp, Active<C>),

@@ -1,4 +1,4 @@
-//! Orders that change a running camera: another source, or a pause.
+//! Orders that change a running camera: to play another source, or to pause.
 
 use super::{Player, State};
 use crate::mode::Mode;
@@ -8,14 +8,14 @@ use crate::{Failure, PlayError};
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::Fraction;
 
-/// Orders that a camera follows at its next frames.
+/// The host's orders, which a camera follows at its next frames.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     next: Option<NextSource>,
-    /// Whether the next source has not had a picture yet.
+    /// Whether the next source still has to deliver its first picture.
     awaits_picture: bool,
     is_paused: bool,
-    /// The number that a paused test pattern shows, once it has shown one.
+    /// The frame number that a paused test pattern shows; `None` until it has shown a frame.
     still: Option<u32>,
 }
 
@@ -27,7 +27,7 @@ impl Program {
         }
     }
 
-    /// Returns the number that a test pattern shows in frame `sequence`.
+    /// Returns the number that a test pattern shows in frame `sequence`. A paused one shows the same.
     pub(super) fn number(&mut self, sequence: u32) -> u32 {
         match self.is_paused {
             true => *self.still.get_or_insert(sequence),
@@ -35,7 +35,7 @@ impl Program {
         }
     }
 
-    /// Starts the next source with the present one, so that its pictures are there in time.
+    /// Starts the next source together with the current one, so that its pictures are ready in time.
     pub(super) fn start(&mut self, like: &Source, interval: Fraction) -> Result<(), Failure> {
         match &mut self.next {
             Some(next) => next.source.start_like(like, interval),
@@ -43,7 +43,7 @@ impl Program {
         }
     }
 
-    /// Returns whether the next source has a picture, or never will.
+    /// Returns whether the host need not wait for the next source: it has a picture, or never will have one.
     pub(super) fn is_ready(&mut self) -> bool {
         let next = self.next.as_mut();
         self.awaits_picture &= next.is_some_and(|next| next.source.ready() == Ready::Later);
@@ -72,10 +72,10 @@ impl Program {
 }
 
 impl<C> Player<C> {
-    /// Takes the order to play another source.
+    /// Accepts the order to play another source.
     ///
     /// # Errors
-    /// [`PlayError::Passed`], or the system lacks a thread or descriptor for a clip.
+    /// [`PlayError::Passed`] if the frame is over, or a failure if the system lacks a thread or descriptor.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -99,12 +99,12 @@ impl<C> Player<C> {
         Ok(())
     }
 
-    /// Returns whether the present source has ended and another one follows now.
+    /// Returns whether the current source has ended and the next one can begin now.
     pub(super) fn program_follows(&self) -> bool {
         self.state == State::AtEnd && self.program.next.is_some() && !self.needs_picture()
     }
 
-    /// Changes the source before a stream, unless the next one waits for a later frame.
+    /// Changes to the next source before a stream begins, unless that source waits for a later frame.
     pub(super) fn take_program_before_start(&mut self) {
         let next = self.program.next.as_ref();
         if next.is_some_and(|next| next.at.is_none_or(|at| at == 0)) {
@@ -112,7 +112,7 @@ impl<C> Player<C> {
         }
     }
 
-    /// Changes the source before a frame is taken, if the frame is the next source's first.
+    /// Changes to the next source if the frame to take is its first.
     pub(super) fn follow_program(&mut self, stream: &mut Stream<Mode, C>) {
         let Some(next) = &mut self.program.next else {
             return;
@@ -147,7 +147,7 @@ impl<C> Player<C> {
         }
     }
 
-    /// Advances the source to its next picture, unless it is paused.
+    /// Advances the source to its next picture, unless the camera is paused.
     pub(super) fn advance_source(&mut self) {
         if !self.program.is_paused {
             self.source.advance();

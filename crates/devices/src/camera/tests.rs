@@ -25,7 +25,7 @@ fn camera(spec: &str) -> Camera<u32> {
     Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
 }
 
-/// A camera of 16x8 pictures at 100 frames per second.
+/// Makes a bench with a camera of 16x8 pictures at 100 frames per second.
 fn bench(options: &str, buffers: u32) -> Bench<Camera<u32>> {
     Bench::new(
         camera(&format!("camera,size=16x8,fps=100{options}")),
@@ -99,7 +99,7 @@ fn frames_without_buffer_leave_a_gap() {
     assert_eq!(bench.events.len(), 4, "each frame begins, buffer or not");
 }
 
-/// 600 frames at 100 a second take 6 seconds, however late the ticks.
+/// 600 frames at 100 per second take 6 seconds, however late the ticks are.
 #[test]
 fn late_tick_delivers_only_the_newest_frame() {
     let mut bench = bench("", 3);
@@ -190,7 +190,7 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
 
 #[test]
 fn a_webcam_says_itself_how_long_its_lines_are() {
-    // As programs ask that fill a larger format's structure with another size.
+    // Programs ask this way if they change only the size in the structure of a larger format.
     for (profile, want) in [("webcam", 640), ("sensor", 1280)] {
         let camera = camera(&format!("camera,profile={profile}"));
         let mut wanted = camera.format(Flow::Capture);
@@ -375,7 +375,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
             .map(|pixel| pixel.fourcc)
             .collect()
     };
-    // A webcam's usual formats, and an explicit choice.
+    // The usual formats of a webcam, and one that the SPEC names.
     let usual = vec![FourCc::YUYV, FourCc::MJPEG];
     assert_eq!(codes("camera"), usual);
     assert_eq!(codes("camera,mplane=on"), usual);
@@ -394,7 +394,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
         codes("camera,profile=sensor,mplane=on"),
         raw.iter().map(|format| format.fourcc).collect::<Vec<_>>()
     );
-    // A scaler supports only some formats.
+    // A scaler supports fewer formats.
     let scaled = ["YUYV", "NV12", "RGB24", "YUV420", "XBGR32"];
     let scaled = scaled.map(|name| pixfmt::by_name(name).unwrap().fourcc);
     assert_eq!(codes("capture-convert"), scaled);
@@ -461,7 +461,7 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
         rates("camera"),
         [(30, 1), (25, 1), (24, 1), (20, 1), (15, 1), (10, 1), (5, 1)]
     );
-    // A single size or rate is the only one offered.
+    // If the SPEC has a single size or rate, the camera offers no other.
     assert_eq!(sizes("camera,size=16x8"), [(16, 8)]);
     assert_eq!(rates("camera,fps=30000/1001"), [(30_000, 1001)]);
     assert_eq!(
@@ -492,7 +492,7 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
     }
 }
 
-/// ffmpeg decodes the files of a camera to the pattern, each with its own number.
+/// ffmpeg decodes a camera's JPEG files to the pattern. Each picture has its own number.
 #[test]
 fn motion_jpeg_is_the_pattern_in_files() {
     let size = Size::nearest(320, 240);
@@ -534,7 +534,7 @@ fn motion_jpeg_is_the_pattern_in_files() {
     }
 }
 
-/// Decodes a JPEG file with ffmpeg to RGB24; `None`, with the reason printed, without ffmpeg.
+/// Decodes a JPEG file with ffmpeg to RGB24. Without ffmpeg, prints the reason and returns `None`.
 fn decoded(file: &[u8]) -> Option<Vec<u8>> {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
@@ -698,7 +698,7 @@ fn an_unplugging_clip_asks_once() {
     assert!(!bench.device.take_unplug());
 }
 
-/// However late the ticks are, frame n is picture n modulo the clip's length.
+/// However late the ticks are, frame n shows picture n modulo the clip's length.
 #[test]
 fn a_looping_clip_is_exact_where_time_stands_still() {
     let directory = tempfile::TempDir::new().expect("a directory");
@@ -767,7 +767,7 @@ fn the_number_is_in_the_memory_of_every_format() {
     }
 }
 
-/// Makes a clip of three pictures; `None`, with the reason printed, without ffmpeg.
+/// Makes a clip of three pictures. Without ffmpeg, prints the reason and returns `None`.
 fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
     let path = directory.path().join("clip.nut");
     let made = std::process::Command::new("ffmpeg")

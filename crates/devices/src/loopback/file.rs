@@ -1,4 +1,4 @@
-//! Plays a placeholder's file. One reader does so for all.
+//! Plays the placeholder's file. One reader plays it for all readers.
 
 use super::fill::playable;
 use super::link::{Shared, has_same_layout};
@@ -8,22 +8,22 @@ use crate::source::{Picture, Ready, Source};
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::Format;
 
-/// A reader's part: nothing unless it is the one that plays.
+/// A reader's player of the placeholder's file. It is empty unless this reader plays the file.
 #[derive(Debug, Default)]
 pub(super) struct FilePlayer(Option<Playing>);
 
-/// The file, playing.
+/// The file while a reader plays it.
 #[derive(Debug)]
 struct Playing {
     source: Source,
-    /// The format of its pictures.
+    /// The format in which the file's pictures are decoded.
     format: Format,
-    /// Whether its next picture is due and not ready.
+    /// Whether the next picture is due and not ready.
     waits: bool,
 }
 
 impl FilePlayer {
-    /// Leaves the file to the next reader.
+    /// Stops playing, so that another reader can take the file.
     pub(super) fn put_back(&mut self, shared: &mut Shared) {
         if let Some(mut playing) = self.0.take() {
             playing.source.stop();
@@ -31,7 +31,7 @@ impl FilePlayer {
         }
     }
 
-    /// Takes the file, unless another reader plays it.
+    /// Takes the file and starts playing it, unless another reader has the file.
     fn start(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         let format = shared.format;
         let Some((pixel, size)) = playable(&format) else {
@@ -49,7 +49,7 @@ impl FilePlayer {
         Ok(())
     }
 
-    /// Takes the next picture of the file, if it is due.
+    /// Shows the file's next picture if the picture is due.
     ///
     /// # Errors
     /// Fails if the file cannot be played further, with a sentence for the user.
@@ -80,7 +80,7 @@ impl FilePlayer {
                 }
             }
             Ready::Later => playing.waits = true,
-            // No reader plays it any more.
+            // From now on, no reader plays the file.
             Ready::End => self.0 = None,
             Ready::Failed(failure) => {
                 self.0 = None;
@@ -90,7 +90,7 @@ impl FilePlayer {
         Ok(())
     }
 
-    /// Returns the time of the next [`play`](Self::play).
+    /// Returns when [`play`](Self::play) must be called next, or `None` if nothing is planned.
     pub(super) fn next(&self, shared: &Shared) -> Option<u64> {
         let waits = match &self.0 {
             Some(playing) => playing.waits,
@@ -99,7 +99,7 @@ impl FilePlayer {
         shared.next_of_file().filter(|_| !waits)
     }
 
-    /// Ends a wait for the picture. A reader with buffers plays on, and may wait again.
+    /// Ends a wait for the next picture. A reader with buffers then tries again, and may wait again.
     pub(super) fn end_wait(&mut self) {
         if let Some(playing) = &mut self.0 {
             playing.waits = false;

@@ -1,4 +1,4 @@
-//! Frames that readers get without a writer's call: a placeholder's, repeated ones, and v4l2loopback's
+//! Frames that the loopback itself adds for readers: a placeholder's, repeated ones, and v4l2loopback's
 //! timeout image.
 
 use super::link::{Body, Shared, has_same_layout};
@@ -13,36 +13,36 @@ use vb3_v4l2::{Format, PixelFormat};
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// The state of these frames.
+/// The state of the frames that the loopback adds.
 #[derive(Debug, Default)]
 pub(super) struct Fill {
     placeholder: Option<Placeholder>,
-    /// The picture that is shown next, and its format.
+    /// The picture to show next, and its format.
     picture: Option<(Format, Arc<[u8]>)>,
     /// The placeholder's file, unless a reader plays it.
     pub(super) file: Option<Source>,
-    /// Time of the placeholder's next frame.
+    /// The time of the placeholder's next frame.
     due_ns: u64,
-    /// Time of the last frame of a writer, or of the last timeout image.
+    /// The time of the last frame of a writer, or of the last picture that the loopback added.
     heard_ns: u64,
-    /// Time of the last frame of a writer, or of its last repetition.
+    /// The time of a writer's last frame, or of that frame's last repetition.
     shown_ns: u64,
-    /// Whether that frame was a repeated one.
+    /// Whether the frame was repeated since the writer wrote it.
     is_repeated: bool,
 }
 
-/// The kind of the next frame.
+/// The kind of the next added frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A picture of the placeholder or the timeout image.
+    /// A picture in memory: the placeholder's or the timeout image.
     Picture,
-    /// The placeholder's file has to provide it.
+    /// A picture that a reader must take from the placeholder's file.
     File,
-    /// The newest frame again.
+    /// A repetition of the newest frame.
     Repeated,
 }
 
-/// Returns the format and size if a file can be shown in them.
+/// Returns the pixel format and size of a format in which a file can be shown; otherwise `None`.
 pub(super) fn playable(format: &Format) -> Option<(&'static PixelFormat, Size)> {
     Some((
         drawable(format.fourcc)?,
@@ -51,7 +51,7 @@ pub(super) fn playable(format: &Format) -> Option<(&'static PixelFormat, Size)> 
 }
 
 impl Fill {
-    /// Opens the placeholder's file, if it has one. It may wait for ffprobe, for at most 30 seconds.
+    /// Opens the placeholder's file, if there is one. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
     /// Fails for a file that cannot be played, with a sentence for the user.
@@ -70,29 +70,29 @@ impl Fill {
         })
     }
 
-    /// Returns whether readers get frames without a writer.
+    /// Returns whether readers get a placeholder's frames while no writer streams.
     pub(super) fn has_placeholder(&self) -> bool {
         self.placeholder.is_some()
     }
 
-    /// Repeats a writer's last frame from now on, with `placeholder=hold`.
+    /// Keeps a writer's last frame, to repeat it from now on. Only `placeholder=hold` does this.
     pub(super) fn keep(&mut self, format: Format, bytes: Vec<u8>) {
         if self.keeps_frames() {
             self.set_picture(format, bytes);
         }
     }
 
-    /// Sets the picture for timeouts.
+    /// Sets the picture that is shown next, such as the timeout image.
     pub(super) fn set_picture(&mut self, format: Format, bytes: Vec<u8>) {
         self.picture = Some((format, bytes.into()));
     }
 
-    /// Returns whether writers' frames are copied, since the last one is shown later.
+    /// Returns whether writers' frames must be copied, because the last one is shown after the writer's end.
     pub(super) fn keeps_frames(&self) -> bool {
         self.placeholder == Some(Placeholder::Hold)
     }
 
-    /// Records the time of a writer's frame.
+    /// Records that a writer's frame arrived.
     pub(super) fn note_written(&mut self, now_ns: u64) {
         (self.heard_ns, self.shown_ns) = (now_ns, now_ns);
         self.is_repeated = false;
@@ -103,7 +103,7 @@ impl Fill {
         picture.is_some_and(|(of, _)| has_same_layout(of, format))
     }
 
-    /// Returns the picture; a black one if there is none in this format.
+    /// Returns the picture to show, or a black one if there is none with this format's layout.
     fn picture(&mut self, format: &Format) -> Option<Arc<[u8]>> {
         if !self.fits(format) {
             self.picture = Some((*format, black(format)?.into()));
@@ -117,7 +117,7 @@ impl Shared {
         self.interval.as_nanos().unwrap_or(1).max(1)
     }
 
-    /// Returns the next of these frames, and its time.
+    /// Returns the time and the kind of the next frame that the loopback adds.
     fn next_fill(&self) -> Option<(u64, Kind)> {
         let fill = &self.fill;
         let settings = self.settings.unwrap_or_default();
@@ -144,25 +144,25 @@ impl Shared {
         all.min_by_key(|(due_ns, _)| *due_ns)
     }
 
-    /// Returns the time of the next frame that the loopback adds by itself.
+    /// Returns when the loopback next adds a frame without a reader's help.
     pub(super) fn next_added(&self) -> Option<u64> {
         let (due_ns, kind) = self.next_fill()?;
         (kind != Kind::File).then_some(due_ns)
     }
 
-    /// Returns the time of the next picture that a reader has to take from the placeholder's file.
+    /// Returns when a reader must next take a picture from the placeholder's file.
     pub(super) fn next_of_file(&self) -> Option<u64> {
         let (due_ns, kind) = self.next_fill()?;
         (kind == Kind::File).then_some(due_ns)
     }
 
-    /// Sets the timeout image, in the present format.
+    /// Sets the timeout image. It must have the current format.
     pub(super) fn set_image(&mut self, bytes: Vec<u8>) {
         let format = self.format;
         self.fill.set_picture(format, bytes);
     }
 
-    /// Adds a frame if one is due.
+    /// Adds a picture or a repetition if one is due.
     pub(super) fn add_fill(&mut self, now_ns: u64) {
         match self.next_fill() {
             Some((due_ns, Kind::Repeated)) if due_ns <= now_ns => {
@@ -178,7 +178,7 @@ impl Shared {
         }
     }
 
-    /// Adds a picture, and plans the next one.
+    /// Adds a picture for readers, and plans the placeholder's next frame.
     pub(super) fn show(&mut self, picture: Arc<[u8]>, now_ns: u64) {
         let interval_ns = self.interval_ns();
         let next_ns = self.fill.due_ns.saturating_add(interval_ns);

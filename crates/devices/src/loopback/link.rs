@@ -15,20 +15,20 @@ const FRAMES_MAX: usize = 4;
 /// Maximum number of open files of a node of v4l2loopback, unless a program sets another number.
 const MAX_OPENERS: u32 = 10;
 
-/// A buffer of the writer with a frame, which the loopback keeps temporarily.
+/// A writer's buffer with a frame, while the loopback keeps it for readers.
 pub(super) struct Loan<C> {
     pub(super) token: Active<C>,
-    /// The writer's node, as the readers' nodes name it.
+    /// The writer's node, in the form that readers' nodes use to reach its memory.
     pub(super) peer: Peer,
     /// Offset of the frame in the buffer, in bytes.
     pub(super) offset: u64,
     pub(super) len: u64,
-    /// The result for the writer when it gets the buffer back.
+    /// The stamp with which the buffer is returned to the writer.
     pub(super) stamp: Stamp,
 }
 
 impl<C> Loan<C> {
-    /// Returns the frame's bytes; `None` once the device has lost the buffer.
+    /// Returns the location of the frame's bytes; `None` once the writer's device has lost the buffer.
     pub(super) fn span(&self) -> Option<Span<'_, C>> {
         let plane = self.token.plane(0).ok()??;
         Some(Span {
@@ -39,7 +39,7 @@ impl<C> Loan<C> {
     }
 }
 
-/// A [`Loan`] for any cookie type, which is the same for all nodes of a loopback.
+/// A [`Loan`] without its cookie type. All nodes of a loopback have the same cookie type.
 type AnyLoan = Box<dyn Any + Send>;
 
 /// The location of a frame.
@@ -53,12 +53,12 @@ pub(super) enum Body {
     Lent(AnyLoan),
 }
 
-/// A frame as it was written.
+/// A frame that readers can get.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Counts from 0, over all writers. A repeated frame gets another one.
+    /// Number of the frame, from 0 over all writers. A repeated frame gets a new number.
     pub(super) number: u64,
-    /// As the writer gave it, or the time of writing if it gave no timestamp.
+    /// The writer's stamp. Without a timestamp from the writer, it has the time of writing.
     pub(super) stamp: Stamp,
     pub(super) body: Body,
 }
@@ -81,7 +81,7 @@ impl Frame {
     }
 }
 
-/// Returns whether two formats differ in their colours alone.
+/// Returns whether two formats are equal except for their colorimetry.
 pub(super) fn has_same_layout(a: &Format, b: &Format) -> bool {
     Format {
         color: a.color,
@@ -89,66 +89,66 @@ pub(super) fn has_same_layout(a: &Format, b: &Format) -> bool {
     } == *a
 }
 
-/// A buffer of the writer that a reader has got, since it is also the reader's.
+/// A writer's buffer that was passed to a reader, which has a buffer of the same memory.
 #[derive(Debug)]
 struct Given {
     loan: AnyLoan,
-    /// The reader that has it; `None` once it has finished with it.
+    /// The reader that uses the buffer; `None` once this reader has finished with it.
     reader: Option<u32>,
 }
 
-/// The shared state.
+/// The state that all nodes of a loopback share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The current format of frames.
+    /// The format of the current frames.
     pub(super) format: Format,
-    /// Seconds per frame, set by the writer.
+    /// Seconds per frame, as the writer set it.
     pub(super) interval: Fraction,
     /// Frames that do not come from a writer.
     pub(super) fill: Fill,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// The file that has buffers for writing, and their number.
+    /// The writer or file that has buffers for writing, and their number.
     writer: Option<(u32, u32)>,
-    /// Writers and readers that have set a format and are open.
+    /// Writers and readers whose files are open and have set a format.
     formatted: BTreeSet<u32>,
     /// Whether a writer has set the format since the first open.
     pub(super) has_format: bool,
-    /// Settings of the identity v4l2loopback; `None` for two nodes.
+    /// The controls' values of the identity v4l2loopback; `None` for separate nodes.
     pub(super) settings: Option<Settings>,
-    /// Number of open files with that identity, and the limit.
+    /// Number of open files of the identity v4l2loopback, and its limit.
     pub(super) openers: (u32, u32),
-    /// For each reader with buffers, their number, and the format that they were made for.
+    /// For each reader with buffers: their number, and the format for which they were made.
     held: BTreeMap<u32, (u32, Format)>,
-    /// Oldest first.
+    /// The frames kept for readers, oldest first.
     frames: VecDeque<Frame>,
-    /// Number of the next frame.
+    /// Number that the next frame gets.
     next: u64,
     /// Number of frames that writers have written, modulo 2^32.
     written: u32,
-    /// For each streaming reader, the number of the frame to get next.
+    /// For each streaming reader: the number of the frame that it gets next.
     readers: BTreeMap<u32, u64>,
-    /// For each reader that copies in pieces, the number of its frame.
+    /// For each reader that is copying a frame: the number of that frame.
     copying: BTreeMap<u32, u64>,
-    /// Number of writers and readers so far.
+    /// Number of writers and readers so far, which also names the newest one.
     parties: u32,
-    /// Oldest first.
+    /// Writer's buffers that readers use directly, oldest first.
     given: VecDeque<Given>,
-    /// Buffers to return to the writer, with their states.
+    /// Buffers that the writer gets back, with their states.
     back: Vec<(AnyLoan, DoneState)>,
     /// Memory of earlier frames, for reuse.
     spare: Vec<u8>,
 }
 
 impl Shared {
-    /// Counts a new buffer of a reader. Its first one fixes the reader's format.
+    /// Counts a new buffer of a reader. A reader's first buffer fixes its format.
     pub(super) fn hold(&mut self, reader: u32) -> Option<()> {
         let (count, _) = self.held.entry(reader).or_insert((0, self.format));
         *count = count.checked_add(1)?;
         Some(())
     }
 
-    /// Uncounts a buffer of a reader.
+    /// Counts a buffer of a reader as freed.
     pub(super) fn unhold(&mut self, reader: u32) {
         if let Some((count, _)) = self.held.get_mut(&reader) {
             *count = count.saturating_sub(1);
@@ -156,7 +156,7 @@ impl Shared {
         self.held.retain(|_, (count, _)| *count > 0);
     }
 
-    /// Returns the format of a reader's buffers, if the writer's frames do not fit it any more.
+    /// Returns the format of a reader's buffers if the current frames no longer have its layout.
     pub(super) fn outdated(&self, reader: u32) -> Option<Format> {
         let (_, format) = self.held.get(&reader)?;
         (!has_same_layout(format, &self.format)).then_some(*format)
@@ -174,7 +174,7 @@ impl Shared {
         self.written.saturating_sub(1)
     }
 
-    /// Repeats the newest frame, unless a reader copies it now.
+    /// Repeats the newest frame under a new number, unless a reader is copying it.
     pub(super) fn repeat(&mut self) {
         let copying = &self.copying;
         let is_idle = |frame: &&mut Frame| copying.values().all(|copied| *copied != frame.number);
@@ -184,8 +184,8 @@ impl Shared {
         }
     }
 
-    /// Keeps a frame for readers, and drops the oldest that no reader copies. If the writer is faster
-    /// than copying, readers still get some frames.
+    /// Keeps a frame for readers. Beyond the limit, drops the oldest frame that no reader is copying, so that
+    /// readers get some frames even if the writer is faster than copying.
     pub(super) fn push(&mut self, body: Body, stamp: Stamp) {
         while self.frames.len() >= FRAMES_MAX {
             let is_idle =
@@ -201,7 +201,7 @@ impl Shared {
         self.next = self.next.saturating_add(1);
     }
 
-    /// Forgets a frame.
+    /// Drops a frame. If it is in a writer's buffer, the writer gets that back with this state.
     pub(super) fn remove(&mut self, at: usize, outcome: DoneState) {
         match self.frames.remove(at).map(|frame| frame.body) {
             Some(Body::Own(bytes)) => self.spare = bytes,
@@ -218,23 +218,23 @@ impl Shared {
         bytes
     }
 
-    /// The frames that are kept.
+    /// Returns the frames that are kept, oldest first.
     pub(super) fn frames(&self) -> &VecDeque<Frame> {
         &self.frames
     }
 
-    /// Returns the index of the oldest frame with this number or a later one.
+    /// Returns the index of the oldest kept frame that has at least this number.
     pub(super) fn from(&self, number: u64) -> Option<usize> {
         self.frames.iter().position(|frame| frame.number >= number)
     }
 
-    /// Returns a name for a writer or reader.
+    /// Returns an unused name for a writer or reader.
     pub(super) fn new_party(&mut self) -> u32 {
         self.parties = self.parties.saturating_add(1);
         self.parties
     }
 
-    /// Returns whether another file than this writer has buffers for writing.
+    /// Returns whether another writer than this one has buffers.
     pub(super) fn is_taken(&self, writer: u32) -> bool {
         self.writer.is_some_and(|(owner, _)| owner != writer)
     }
@@ -244,14 +244,14 @@ impl Shared {
         self.writer.is_some_and(|(owner, _)| owner == writer)
     }
 
-    /// Counts a new buffer of a writer; `None` if another file has buffers.
+    /// Counts a new buffer of a writer; `None` if another writer has buffers.
     pub(super) fn claim(&mut self, writer: u32) -> Option<()> {
         let (owner, count) = self.writer.get_or_insert((writer, 0));
         *count = count.checked_add(1).filter(|_| *owner == writer)?;
         Some(())
     }
 
-    /// Uncounts a buffer of a writer.
+    /// Counts a buffer of a writer as freed.
     pub(super) fn unclaim(&mut self, writer: u32) {
         if let Some((_, count)) = self.writer.as_mut().filter(|(owner, _)| *owner == writer) {
             *count = count.saturating_sub(1);
@@ -264,7 +264,7 @@ impl Shared {
         !self.held.is_empty()
     }
 
-    /// Returns whether a reader has buffers.
+    /// Returns whether this reader has buffers.
     pub(super) fn is_holder(&self, reader: u32) -> bool {
         self.held.contains_key(&reader)
     }
@@ -279,45 +279,45 @@ impl Shared {
         self.formatted.remove(&party);
     }
 
-    /// Returns whether a file has buffers or has set the format.
+    /// Returns whether any file has buffers or has set the format.
     pub(super) fn is_used(&self) -> bool {
         self.is_used_beside([])
     }
 
-    /// Returns whether anyone but these writers and readers has buffers or has set the format.
+    /// Returns whether a writer or reader that is not in `own` has buffers or has set the format.
     pub(super) fn is_used_beside<const N: usize>(&self, own: [u32; N]) -> bool {
         let writer = self.writer.iter().map(|(writer, _)| writer);
         let mut all = writer.chain(self.held.keys()).chain(&self.formatted);
         all.any(|party| !own.contains(party))
     }
 
-    /// Returns the number of buffers of the file that has most.
+    /// Returns the number of buffers of the file that has the most.
     pub(super) fn buffer_count(&self) -> u32 {
         let held = self.held.values().map(|(count, _)| *count);
         let written = self.writer.map(|(_, count)| count);
         held.chain(written).max().unwrap_or(0)
     }
 
-    /// Returns whether the format is fixed: a program has set one, and `keep_format`.
+    /// Returns whether the format is fixed, because a program has set one and `keep_format` is on.
     ///
-    /// Debian 12's v4l2loopback-ctl sets `keep_format` before the format, later ones after it.
+    /// v4l2loopback-ctl of Debian 12 sets `keep_format` before the format, later versions after it.
     pub(super) fn keeps_format(&self) -> bool {
         self.has_format && self.settings.is_some_and(|settings| settings.keep_format)
     }
 
-    /// Adds a streaming reader. Returns the number of the newest frame kept, or of the next one.
+    /// Adds a streaming reader. Returns the number of its first frame: the newest one kept, or the next.
     pub(super) fn join(&mut self, reader: u32) -> u64 {
         let newest = self.frames.back().map_or(self.next, |frame| frame.number);
         self.readers.insert(reader, newest);
         newest
     }
 
-    /// A reader needs no frames before this number any more.
+    /// Records that a reader needs no frames with lower numbers than `next`.
     pub(super) fn follow(&mut self, reader: u32, next: u64) {
         self.readers.insert(reader, next);
     }
 
-    /// A reader streams no longer.
+    /// Removes a reader that has stopped streaming.
     pub(super) fn leave(&mut self, reader: u32) {
         self.readers.remove(&reader);
         self.copying.remove(&reader);
@@ -326,7 +326,7 @@ impl Shared {
         }
     }
 
-    /// Sets the frame that a reader copies now, or none.
+    /// Records which frame a reader is copying now; `None` if it is copying none.
     pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
         match number {
             Some(number) => self.copying.insert(reader, number),
@@ -334,7 +334,7 @@ impl Shared {
         };
     }
 
-    /// Returns whether a reader has copied a part of a frame.
+    /// Returns whether any reader has copied part of a frame.
     pub(super) fn is_copied(&self) -> bool {
         !self.copying.is_empty()
     }
@@ -345,7 +345,7 @@ impl Shared {
         others.any(|(_, next)| *next <= number)
     }
 
-    /// Gives the writer's own buffer to a reader. Other readers get the frame from `copy`, if any.
+    /// Passes the writer's buffer of a frame to a reader. Other readers get the frame from `copy`, if any.
     pub(super) fn give(&mut self, at: usize, reader: u32, copy: Option<Vec<u8>>) {
         let Some(frame) = self.frames.get_mut(at) else {
             return;
@@ -357,7 +357,7 @@ impl Shared {
         }
     }
 
-    /// Ends a reader's use of the writer's buffers that it has queued again, according to `is_back`.
+    /// Ends a reader's use of writer's buffers. `is_back` returns whether the reader has queued one again.
     pub(super) fn reclaim<C: 'static>(
         &mut self,
         reader: u32,
@@ -371,14 +371,14 @@ impl Shared {
         }
     }
 
-    /// Returns whether there are buffers of the writer here.
+    /// Returns whether the loopback has any buffer of the writer.
     pub(super) fn has_loans(&self) -> bool {
         let is_lent = |frame: &Frame| matches!(frame.body, Body::Lent(_));
         !self.given.is_empty() || !self.back.is_empty() || self.frames.iter().any(is_lent)
     }
 
-    /// Releases frames that all readers have got and that have a newer one after them, and buffers that
-    /// readers have finished with.
+    /// Releases buffers that readers have finished with, and frames that all readers have got. Keeps the
+    /// newest frame.
     fn release_delivered(&mut self) {
         let next = self.readers.values().min().copied().unwrap_or(u64::MAX);
         while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
@@ -393,15 +393,14 @@ impl Shared {
         }
     }
 
-    /// Takes the buffers to return to the writer now, with their states.
+    /// Returns the buffers that the writer gets back now, with their states.
     pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, DoneState)> {
         self.release_delivered();
         std::mem::take(&mut self.back)
     }
 
-    /// Returns a buffer that is still needed, since the writer has none.
-    ///
-    /// It is one that a reader has, or the oldest one. `read` then copies its frame to new memory.
+    /// Takes a buffer that is still needed: one that a reader uses, or else the one with the oldest frame.
+    /// `read` copies that frame to new memory.
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,
@@ -423,13 +422,13 @@ impl Shared {
         }
     }
 
-    /// A writer begins. Later readers do not see the placeholder's frames.
+    /// Records that a writer begins. Readers that come later do not see the placeholder's frames.
     pub(super) fn begin(&mut self) {
         self.is_written = true;
         self.frames.clear();
     }
 
-    /// The writer has ended. Later readers do not see its frames.
+    /// Records that the writer has ended. Readers that come later do not see its frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
         let last = self.frames.pop_back();
@@ -443,12 +442,12 @@ impl Shared {
     }
 }
 
-/// A loopback's shared state, held by each of its nodes.
+/// A loopback's shared state. Each node has a reference to it.
 #[derive(Clone, Debug)]
 pub struct Link(Arc<Mutex<Shared>>);
 
 impl Link {
-    /// Makes a loopback without frames, in its initial format.
+    /// Makes the state of a loopback in its initial format, without frames.
     pub(super) fn new(
         format: Format,
         interval: Fraction,
@@ -479,12 +478,12 @@ impl Link {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
-        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
+        // No code panics in the middle of a change, so even a poisoned lock guards consistent state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Links are equal if they are the same one.
+/// Compares references: links are equal if they lead to the same state.
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,23 +1,23 @@
 //! A loopback: one program writes frames to its OUTPUT node, and others read them from its CAPTURE
 //! nodes, as with the kernel module v4l2loopback.
 //!
-//! Frames are passed on unchanged, in any pixel format, also compressed ones. The loopback keeps the
-//! writer's buffer with the frame, and copies it directly to a buffer of each reader. The writer gets
-//! its buffer back when there is a newer frame and all streaming readers have got this one. If the
-//! writer looks for a buffer and has none, it gets one after the readers' next tick, and the loopback
-//! makes its own copy. A writer waits for copies that have begun, but never for readers. A reader never
-//! sees half a frame. A copy moves a piece in each tick. If the writer's buffer is lost meanwhile, for
-//! example by STREAMOFF, the next frame is copied to the same reader's buffer.
+//! Frames are passed on unchanged, in any pixel format, even compressed ones. The loopback keeps the writer's
+//! buffer with a frame, and copies the frame directly to a buffer of each reader. The writer gets the buffer
+//! back when there is a newer frame and all streaming readers have got this one. If the writer looks for a
+//! buffer and has none, it gets one after the readers' next tick, and the loopback copies that buffer's frame
+//! to its own memory. A writer waits for copies that have begun, but never for readers. A reader never sees
+//! half a frame. A copy moves one piece in each tick. If the writer's buffer is lost during a copy, for
+//! example by STREAMOFF, the next frame is copied to the reader's buffer instead.
 //!
-//! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and both
-//! sides get their buffers. The exporter does not matter, since the devices' addresses show whether
-//! memory is the same. Then only that reader has the frame: others that still need it get a copy, and a
-//! later reader begins with the next frame. The writer gets its buffer back when the reader has queued
-//! its own again, or when the writer looks for one and has none. Programs that share memory need as
-//! many buffers as are in use at a time, so that neither side writes what the other reads.
+//! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and both sides
+//! get their buffers. It does not matter which device exports the memory: the devices' addresses show whether
+//! it is the same. Then only that reader has the frame. Other readers that still need the frame get a copy,
+//! and a later reader begins with the next frame. The writer gets its buffer back when the reader has queued
+//! its own again, or when the writer looks for one and has none. Programs that share memory need as many
+//! buffers as are in use at a time, so that neither side writes what the other reads.
 //!
-//! With the identity v4l2loopback, there is one node. Each open file has a writer's and a reader's part of
-//! the same kinds, on the same shared state.
+//! With the identity v4l2loopback, there is one node. Each of its open files has a writer and a reader of the
+//! same kinds as above, and all files use the same shared state.
 //!
 //! Copies of a frame's bytes in the report:
 //!
@@ -29,9 +29,9 @@
 //! | any | user pointers | as above | 2 |
 //! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
 //!
-//! There is one more copy at the OUTPUT node with `placeholder=hold`, or if a writer waits for the buffer
-//! with the newest frame, or polls for it. A writer with a single buffer does so. The same holds if the
-//! devices do not reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
+//! There is one more copy at the OUTPUT node with `placeholder=hold`, or if a writer waits or polls for the
+//! buffer with the newest frame. A writer with a single buffer does so. The same holds if the devices do not
+//! reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod file;
 mod fill;
@@ -64,7 +64,7 @@ const PORTS: &[Port] = &[Port {
     kind: 2,
 }];
 
-/// sRGB, as cameras report it.
+/// sRGB, the colorimetry that cameras report.
 const COLOR: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 0,
@@ -72,21 +72,21 @@ const COLOR: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-/// Returns the supported formats: all of one memory plane.
+/// Returns the supported formats: all formats that have one memory plane.
 pub(crate) fn formats() -> Vec<&'static PixelFormat> {
     pixfmt::all()
         .filter(|format| format.memory_planes == 1)
         .collect()
 }
 
-/// Returns the list of one of the formats.
+/// Returns the part of a list that has only this format.
 fn only<'a>(pixels: &'a [&'static PixelFormat], fourcc: FourCc) -> &'a [&'static PixelFormat] {
     let at = pixels.iter().position(|pixel| pixel.fourcc == fourcc);
     at.and_then(|at| pixels.get(at..=at)).unwrap_or_default()
 }
 
 impl DeviceSpec {
-    /// Returns the nodes of a device: itself, an OUTPUT node and CAPTURE nodes, or those of a graph.
+    /// Returns a device's nodes: itself, a loopback's OUTPUT and CAPTURE nodes, or a graph's nodes.
     ///
     /// # Errors
     /// Fails for an unsupported format, with a sentence for the user.

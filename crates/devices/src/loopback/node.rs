@@ -1,4 +1,4 @@
-//! The node of v4l2loopback: writer and readers open the same one.
+//! The node of v4l2loopback, which writers and readers share.
 
 use super::link::Shared;
 use super::settings::Settings;
@@ -18,26 +18,26 @@ use vb3_v4l2::{
 /// `V4L2_IN_ST_NO_SIGNAL`.
 const NO_SIGNAL: u32 = 2;
 
-/// One open file's part of the node: a writer and a reader of the loopback.
+/// The part of the node that one open file has: a writer and a reader of the loopback.
 ///
-/// The first file with buffers for writing is the writer, and all files with buffers for reading are
-/// readers. The controls belong to the loopback.
+/// The first file with buffers for writing is the writer. All files with buffers for reading are readers. The
+/// controls belong to the loopback, not to a file.
 #[derive(Debug)]
 pub(crate) struct LoopbackNode<C> {
     writer: LoopbackOutput<C>,
     reader: LoopbackCapture<C>,
     link: Link,
-    /// Whether programs see one direction at a time.
+    /// Whether the node shows programs only one direction at a time.
     exclusive: bool,
-    /// The values of the controls that programs with this file know of.
+    /// The values of controls that this file's program knows, initially or by its last event.
     announced: Settings,
 }
 
 impl<C: Send + 'static> LoopbackNode<C> {
-    /// Makes the part of a new file.
+    /// Makes the part of the node for a new file.
     ///
     /// # Errors
-    /// EBUSY if the node is open too often, and failures for another device.
+    /// EBUSY if the node has too many open files. Other failures if the SPEC is for another device.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::LoopbackNode { link, exclusive } = &spec.kind else {
             return Err(Failure::new("this is no node of v4l2loopback"));
@@ -78,7 +78,7 @@ impl<C: Send + 'static> LoopbackNode<C> {
         self.link.lock().settings.is_some_and(changed)
     }
 
-    /// Returns whether the size cannot be chosen: `keep_format` or another file's use of the node.
+    /// Returns whether the size is fixed, by `keep_format` or by another file that uses the node.
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_enum_framesizes`.
     fn is_fixed(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The node that a program writes to.
+//! The OUTPUT node, to which a program writes.
 
 use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
@@ -17,30 +17,30 @@ use vb3_v4l2::{
 /// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
 pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 
-/// Keeps the writer's buffers for readers, and returns them.
+/// Keeps the writer's buffers for readers, and later returns them.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
-    /// Its name among the loopback's writers.
+    /// Its name among the loopback's writers and readers.
     id: u32,
-    /// Whether it writes the timeout image instead of frames.
+    /// Whether it provides the timeout image instead of frames.
     is_image: bool,
 }
 
-/// Whether the writing program has looked for a buffer and found none.
+/// Whether the writing program waits for a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waits {
     #[default]
     Nobody,
-    /// It has looked once and continued, and may queue another buffer before it looks again.
+    /// The program found no buffer, but continued. It may queue another buffer before it looks again.
     Perhaps,
-    /// Since the last tick.
+    /// The program has waited since the last tick.
     Anew,
-    /// Readers have had a tick since.
+    /// The program waits, and readers have had a tick since.
     ForATick,
 }
 
-/// The loopback's format, set by its writer.
+/// The loopback's format, as the writer sees and sets it.
 #[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
@@ -49,7 +49,7 @@ pub(crate) struct WriterFormats {
     /// As [`Writer::is_image`].
     is_image: bool,
     pixels: Vec<&'static PixelFormat>,
-    /// Lines are multiples of this many bytes.
+    /// Line lengths are multiples of this many bytes.
     stride: u32,
     default_interval: Fraction,
 }
@@ -91,7 +91,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     }
 }
 
-/// Returns the plane of a buffer's frame, and the frame's length in bytes.
+/// Returns the plane that has a buffer's frame, and the frame's length in bytes.
 fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
     let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
     let plane = plane.ok_or(Trouble::TooSmall)?;
@@ -100,13 +100,13 @@ fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
     Ok((plane, len.ok_or(Trouble::TooSmall)?))
 }
 
-/// A frame taken from a buffer: its location there, or its bytes.
+/// A frame taken from a buffer: its location in the buffer, or its bytes.
 enum Taken {
     Lent { peer: Peer, offset: u64, len: u64 },
     Read(Vec<u8>),
 }
 
-/// Takes the frame of a buffer. It stays there if readers can reach it, unless it `is_read`.
+/// Takes the frame of a buffer. Leaves it there if readers can reach it, unless `is_read` is set.
 fn take<C>(
     token: &Active<C>,
     shared: &mut Shared,
@@ -130,13 +130,13 @@ fn take<C>(
 }
 
 impl Writer {
-    /// Returns its name among the loopback's writers.
+    /// Returns its name among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }
 
-    /// Returns unneeded buffers to the writer. If it has no buffer, and readers have had a tick, it
-    /// also returns a needed one.
+    /// Returns to the writer the buffers that readers do not need. If there are none, the writer waits and
+    /// readers have had a tick, also returns a needed buffer.
     fn give_back<C: 'static>(
         &mut self,
         stream: &mut Stream<WriterFormats, C>,
@@ -149,7 +149,7 @@ impl Writer {
         match self.waits {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
-            // Readers are still copying, and their frame would be copied twice.
+            // Readers are still copying. A copy made now would copy their frame a second time.
             _ if shared.is_copied() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
@@ -172,7 +172,7 @@ impl Writer {
     }
 }
 
-/// Copies a frame from the writer's buffer. Returns whether it was reachable.
+/// Copies a frame from the writer's buffer to `bytes`. Returns whether the buffer was readable.
 fn copy<C>(
     stream: &mut Stream<WriterFormats, C>,
     loan: &Loan<C>,
@@ -313,15 +313,15 @@ impl<C: Send + 'static> Engine<C> for Writer {
 }
 
 impl WriterFormats {
-    /// Returns whether only the present format can be set. Readers of v4l2loopback keep theirs.
+    /// Returns whether only the current format can be set. Readers of v4l2loopback fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
         self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
     }
 
-    /// Removes a line length that a program took over from G_FMT and that is another picture's.
+    /// Removes the line length of another picture, which a program took over from G_FMT.
     ///
-    /// ffmpeg changes only the format and size of G_FMT's answer, and writes lines without padding.
+    /// ffmpeg changes only the pixel format and size in G_FMT's answer, and writes lines without padding.
     fn forget_lines(&self, wanted: &mut Format) {
         let current = self.format();
         let is_other = (wanted.width, wanted.fourcc) != (current.width, current.fourcc);
@@ -372,7 +372,7 @@ impl Formats for WriterFormats {
         made.unwrap_or_else(|| self.format())
     }
 
-    /// Readers that have buffers of another format get an event, and no frames until they follow.
+    /// Sets the format. Readers with buffers of another format get an event, and no frames until they follow.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
         let mut shared = self.link.lock();
         if shared.is_taken(self.id) && !self.is_image {

@@ -1,22 +1,22 @@
-//! Pictures for readers that no writer has written.
+//! Makes the pictures that readers get while no writer streams.
 
 use crate::picture::Frame;
 use std::path::PathBuf;
 use vb3_v4l2::pixfmt::{self, Sample};
 use vb3_v4l2::{Format, FourCc, PixelFormat};
 
-/// The picture that readers get while no writer streams.
+/// The pictures that readers get while no writer streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placeholder {
-    /// Black.
+    /// A black picture.
     Black,
-    /// The last writer's last frame, and black before the first writer.
+    /// The last writer's last frame. Before the first writer, a black picture.
     Hold,
     /// The pictures of a file that ffmpeg decodes, scaled to the format.
     File(PathBuf),
 }
 
-/// Returns the format if pictures of it can be made.
+/// Returns the pixel format if the loopback can make pictures of it.
 pub(super) fn drawable(fourcc: FourCc) -> Option<&'static PixelFormat> {
     let pixel = pixfmt::lookup(fourcc)?;
     let packs_chroma = matches!(fourcc, FourCc::YUV444 | FourCc::YUV555 | FourCc::YUV565);
@@ -39,7 +39,7 @@ pub(super) fn black(format: &Format) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the bytes of a picture, with the format's line lengths.
+/// Returns the bytes of a frame with the line lengths of this format.
 pub(super) fn padded(format: &Format, frame: &Frame) -> Option<Vec<u8>> {
     draw(format, |index, line, to| {
         let from = frame.component(index).chunks(to.len().max(1)).nth(line)?;
@@ -48,7 +48,7 @@ pub(super) fn padded(format: &Format, frame: &Frame) -> Option<Vec<u8>> {
     })
 }
 
-/// Makes a picture. `line` fills a line of a component.
+/// Makes a picture of a format. `line` fills one line of a component.
 fn draw(format: &Format, line: impl Fn(usize, usize, &mut [u8]) -> Option<()>) -> Option<Vec<u8>> {
     let pixel = drawable(format.fourcc)?;
     let layouts = format.layouts();
@@ -65,7 +65,7 @@ fn draw(format: &Format, line: impl Fn(usize, usize, &mut [u8]) -> Option<()>) -
     Some(bytes)
 }
 
-/// Returns the bytes of a sample of black. The upper 8 bits are the last byte.
+/// Returns the bytes of one sample of black. The last byte has the upper 8 bits.
 fn black_sample(pixel: &PixelFormat, sample: Sample) -> impl Iterator<Item = u8> + use<> {
     let value = match sample {
         Sample::Y => 16,

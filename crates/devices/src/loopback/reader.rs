@@ -1,4 +1,4 @@
-//! The node that a program reads from.
+//! The CAPTURE node, from which programs read.
 
 use super::file::FilePlayer;
 use super::link::{Frame, Loan, Shared, has_same_layout};
@@ -19,48 +19,48 @@ use vb3_v4l2::{
 
 /// A CAPTURE node of a loopback.
 ///
-/// It has only the writer's format. A reader starts with the newest frame and gets all later ones. A
-/// slow reader misses frames, which are counted and leave a gap in the sequence. After the writer's
-/// end, readers wait for the next one. If that sets another format, each reader gets
-/// `V4L2_EVENT_SOURCE_CHANGE`, and no frames until it has freed its buffers. With `exclusive-caps=on`, there is no format and no streaming
-/// (EIO) without a writer, so that programs skip the node.
+/// It offers only the writer's format. A reader starts with the newest frame and gets all later ones. A slow
+/// reader misses frames, which are counted and leave a gap in the sequence. After the writer's end, readers
+/// wait for the next writer. If that sets another format, each reader gets `V4L2_EVENT_SOURCE_CHANGE`, and no
+/// frames until it has freed its buffers. With `exclusive-caps=on`, there is no format and no streaming (EIO)
+/// without a writer, so that programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
-/// Moves frames to buffers.
+/// Moves frames to a reader's buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
-    /// Its name among the loopback's readers.
+    /// Its name among the loopback's writers and readers.
     id: u32,
-    /// Number of the frame with sequence 0; `None` before it.
+    /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
     /// Number of the frame to take next.
     next: u64,
-    /// The format that programs know of, initially or by the last event.
+    /// The format that this reader's program knows, initially or by its last event.
     announced: Format,
     copying: Option<Copying<C>>,
     file: FilePlayer,
 }
 
-/// A frame that is copied to a buffer, a piece in each tick. The writer's buffer is kept meanwhile. If
-/// it is lost nevertheless, the next frame begins in its place.
+/// A frame that is being copied to a buffer, one piece in each tick. The loopback keeps the writer's buffer
+/// meanwhile. If that is lost nevertheless, the next frame is copied to the reader's buffer instead.
 #[derive(Debug)]
 struct Copying<C> {
     number: u64,
     token: Active<C>,
-    /// Bytes that are there.
+    /// Number of the frame's bytes in the buffer.
     done: u64,
-    /// Bytes that were moved for them.
+    /// Number of bytes that were moved for this.
     copied: u64,
 }
 
-/// The loopback's format, set by its writer.
+/// The loopback's format, as readers see it.
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
     /// As [`Reader::id`].
     reader: u32,
     pixels: Vec<&'static PixelFormat>,
-    /// Whether there is no format without a writer.
+    /// Whether there is no format while no writer streams.
     exclusive: bool,
 }
 
@@ -95,7 +95,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     }
 }
 
-/// Returns whether a reader's buffer is the writer's.
+/// Returns whether a reader's buffer has the same memory as the writer's.
 fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     let (Some(frame), Ok(Some(plane))) = (loan.span(), token.plane(0)) else {
         return false;
@@ -108,18 +108,18 @@ fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     bus.is_same_memory(loan.peer, &whole, &plane.cookie)
 }
 
-/// How a frame is passed to a reader.
+/// How a frame reaches a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivery {
-    /// The buffer at this index of the queue is the writer's.
+    /// The reader's buffer at this index of its queue has the writer's memory.
     Reference(usize),
-    /// Copy to the buffer at this index of the queue.
+    /// The frame must be copied to the reader's buffer at this index of its queue.
     Copy(usize),
-    /// Every buffer has a frame that is to be passed on later.
+    /// No buffer is free: each has the memory of a frame that is to be passed on later.
     None,
 }
 
-/// Finds a frame's way. Copies go only to memory without a frame of the loopback.
+/// Determines how a frame reaches a reader. Copies go only to memory without a frame of the loopback.
 fn delivery<C: 'static>(
     shared: &Shared,
     at: usize,
@@ -127,7 +127,7 @@ fn delivery<C: 'static>(
     bus: &mut dyn Bus<C>,
 ) -> Delivery {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
-    // A reader compares from its buffer's start.
+    // A reader sees memory from its buffer's start, so the frame must begin there, too.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
         let mut tokens = tokens.iter();
         tokens.position(|token| is_same(loan, token, bus))
@@ -141,22 +141,22 @@ fn delivery<C: 'static>(
         .map_or(Delivery::None, Delivery::Copy)
 }
 
-/// Returns whether the loopback has no frame in the memory of a reader's buffer.
+/// Returns whether a reader's buffer has memory in which the loopback keeps no frame.
 fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     let mut loans = shared.frames().iter().filter_map(Frame::loan);
     !loans.any(|loan| is_same(loan, token, bus))
 }
 
-/// The writer's buffer no longer has the frame.
+/// The error that the writer's buffer no longer has the frame.
 struct Lost;
 
-/// The bytes of a passed frame, and how many were moved for it.
+/// The bytes of a delivered frame, and the number of bytes moved for it.
 struct Arrived {
     len: u64,
     copied: u64,
 }
 
-/// Returns the length of a frame that fits in a buffer.
+/// Returns the length of a frame if it fits in a buffer.
 fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Trouble>, Lost> {
     let plane = match token.plane(0) {
         Ok(Some(plane)) => plane,
@@ -172,7 +172,7 @@ fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Tr
     Ok(fits.then_some(len).ok_or(Trouble::TooSmall))
 }
 
-/// Continues to copy a frame to a buffer, at most `left` bytes. Returns the result once it is complete.
+/// Continues to copy a frame, at most `left` bytes. Returns the result once the copy is complete.
 fn copy_on<C: 'static>(
     frame: &Frame,
     to: &mut Copying<C>,
@@ -186,7 +186,7 @@ fn copy_on<C: 'static>(
     let Ok(Some(plane)) = to.token.plane(0) else {
         return Ok(Err(Trouble::Stale));
     };
-    // CAST: widening, and no more than `left`.
+    // CAST: the first widens; the part is not longer than `left`.
     let part = len.saturating_sub(to.done).min(*left as u64);
     let copied = match (frame.own(), frame.loan::<C>()) {
         (Some(bytes), _) => {
@@ -221,7 +221,7 @@ fn copy_on<C: 'static>(
 }
 
 impl<C: Send + 'static> Reader<C> {
-    /// Skips a frame that cannot be read.
+    /// Skips the reader's next frame, which cannot be read.
     fn pass_over(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
         stream.count_dropped(u64::from(self.first.is_some()));
         let at = shared.from(self.next);
@@ -230,7 +230,7 @@ impl<C: Send + 'static> Reader<C> {
         shared.follow(self.id, self.next);
     }
 
-    /// Continues to copy a frame within this tick's limit.
+    /// Continues to copy the frame that was begun, within this tick's limit.
     fn resume(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
@@ -266,7 +266,7 @@ impl<C: Send + 'static> Reader<C> {
         }
     }
 
-    /// Returns a buffer with its frame, number and the writer's stamp.
+    /// Completes a buffer with its frame, the frame's number and the writer's stamp.
     fn deliver(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
@@ -290,7 +290,7 @@ impl<C: Send + 'static> Reader<C> {
         }
         let counted = (number - first) & u64::from(u32::MAX);
         let stamp = Stamp {
-            // A sequence wraps, as V4L2's does.
+            // The sequence wraps at 32 bits, as V4L2's does.
             sequence: match shared.settings {
                 Some(_) => stamp.sequence,
                 None => u32::try_from(counted).unwrap_or_default(),
@@ -300,7 +300,7 @@ impl<C: Send + 'static> Reader<C> {
         stamp.finish(Flow::Capture, token, outcome, payloads, progress);
     }
 
-    /// Gives the frame at an index to the reader. Others that need it get a copy.
+    /// Passes the writer's buffer with a frame to this reader. Copies the frame if other readers need it.
     fn give(
         &self,
         shared: &mut Shared,
@@ -329,7 +329,7 @@ impl<C: Send + 'static> Reader<C> {
 }
 
 impl<C> Reader<C> {
-    /// Returns its name among the loopback's readers.
+    /// Returns its name among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }
@@ -481,7 +481,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 }
 
 impl ReaderFormats {
-    /// Returns whether programs see a camera.
+    /// Returns whether the node looks like a camera to programs.
     fn is_there(&self) -> bool {
         self.is_there_in(&self.link.lock())
     }
@@ -491,7 +491,7 @@ impl ReaderFormats {
         !self.exclusive || shared.is_written || shared.keeps_format() || holds
     }
 
-    /// Returns whether a reader can start: v4l2loopback refuses readers that come before the writer.
+    /// Returns whether a reader can start. v4l2loopback refuses readers that come before the writer.
     ///
     /// Source: v4l2loopback 0.13.2 `vidioc_streamon`.
     fn may_start(&self) -> bool {

@@ -12,21 +12,21 @@ const TIMEOUT: u32 = BASE + 2;
 const TIMEOUT_IMAGE_IO: u32 = BASE + 3;
 const MAX_TIMEOUT_MS: i32 = 100_000;
 
-/// The values of the controls.
+/// The values of the controls of v4l2loopback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// Writers cannot change the format, and readers may start before a writer.
+    /// Whether writers cannot change the format, and readers may start before a writer.
     pub(super) keep_format: bool,
-    /// The newest frame is repeated if the writer is late.
+    /// Whether the newest frame is repeated if the writer is late.
     pub(super) sustain_framerate: bool,
-    /// Time without a frame after which readers get the timeout image; 0 for never.
+    /// Time without a frame after which readers get the timeout image, in ms; 0 for never.
     pub(super) timeout_ms: u32,
-    /// The next file that writes provides the timeout image.
+    /// Whether the next opened file provides the timeout image.
     pub(super) timeout_image_io: bool,
 }
 
 impl Settings {
-    /// Returns the values of the controls that can be read.
+    /// Returns the values of the controls that programs can read.
     fn values(self) -> [(u32, i64); 3] {
         [
             (KEEP_FORMAT, self.keep_format.into()),
@@ -35,7 +35,7 @@ impl Settings {
         ]
     }
 
-    /// Returns the controls with their present values.
+    /// Returns the controls with their current values.
     pub(super) fn controls(self) -> Vec<ControlSpec> {
         let control = |id, name, kind, initial| ControlSpec {
             id,
@@ -64,7 +64,7 @@ impl Settings {
             .collect()
     }
 
-    /// Sets a control to a value in its range.
+    /// Sets a control. The value must be in its range.
     pub(super) fn set(&mut self, id: u32, value: i64) {
         match id {
             KEEP_FORMAT => self.keep_format = value != 0,
@@ -75,7 +75,7 @@ impl Settings {
         }
     }
 
-    /// Returns the controls whose values are not those of `before`.
+    /// Returns the controls whose values differ from `before`, with their new values.
     pub(super) fn changes(self, before: Self) -> impl Iterator<Item = (u32, i64)> {
         let pairs = self.values().into_iter().zip(before.values());
         pairs.filter_map(|(now, before)| (now != before).then_some(now))

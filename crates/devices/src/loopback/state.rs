@@ -1,4 +1,4 @@
-//! What v4l2loopback shows in sysfs: format, buffers, limit of open files, and state.
+//! The state that v4l2loopback shows in sysfs: format, buffers, limit of open files, and direction.
 //!
 //! Source: v4l2loopback 0.13.2 `attr_show_format` and the functions after it.
 
@@ -11,19 +11,19 @@ const EINVAL: i32 = 22;
 /// A file in the sysfs directory of a node of v4l2loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopbackAttribute {
-    /// `format`: `FOURCC:WIDTHxHEIGHT@RATE`, empty while no file has buffers
-    /// or has set the format. `@RATE` can be written.
+    /// `format`: `FOURCC:WIDTHxHEIGHT@RATE`, or empty while no file has buffers or has set the format.
+    /// Accepts `@RATE`.
     Format,
-    /// `buffers`: number of buffers of the file that has most.
+    /// `buffers`: the number of buffers of the file that has the most.
     Buffers,
-    /// `max_openers`: the limit of open files, which can be written.
+    /// `max_openers`: the limit of open files, which users can write.
     MaxOpeners,
-    /// `state`: `capture` with a writer, else `output`.
+    /// `state`: `capture` while a writer streams, else `output`.
     State,
 }
 
 impl LoopbackAttribute {
-    /// All of them.
+    /// All files in the directory.
     pub const ALL: [Self; 4] = [Self::Format, Self::Buffers, Self::MaxOpeners, Self::State];
 
     /// Returns the file's name.
@@ -38,7 +38,7 @@ impl LoopbackAttribute {
     }
 }
 
-/// Parses `@NUMERATOR/DENOMINATOR` frames per second; the denominator is 1 if it is left out.
+/// Parses `@FRAMES/SECONDS`, a frame rate, and returns seconds per frame. `/SECONDS` may be missing.
 fn parse_rate(text: &str) -> Option<Fraction> {
     let (frames, seconds) = match text.strip_prefix('@')?.split_once('/') {
         Some((frames, seconds)) => (frames, seconds),
@@ -51,7 +51,7 @@ fn parse_rate(text: &str) -> Option<Fraction> {
 }
 
 impl Shared {
-    /// Counts a new file, and returns the controls' values; `None` beyond the limit.
+    /// Counts a newly opened file. Returns the controls' values, or `None` beyond the limit.
     pub(super) fn open(&mut self) -> Option<Settings> {
         let (count, most) = self.openers;
         if count >= most {
@@ -61,7 +61,7 @@ impl Shared {
         Some(self.settings.unwrap_or_default())
     }
 
-    /// Uncounts a file.
+    /// Counts a file as closed.
     pub(super) fn close(&mut self) {
         self.openers.0 = self.openers.0.saturating_sub(1);
         self.has_format &= self.openers.0 > 0 || self.keeps_format();
@@ -85,7 +85,7 @@ impl Shared {
 }
 
 impl Link {
-    /// Returns the text of a file in sysfs.
+    /// Returns the contents of a file in sysfs.
     #[must_use]
     pub fn attribute(&self, of: LoopbackAttribute) -> String {
         let shared = self.lock();
@@ -103,7 +103,7 @@ impl Link {
     /// Writes to a file in sysfs.
     ///
     /// # Errors
-    /// EINVAL for a text that is no rate or no possible limit; EIO for the other files.
+    /// EINVAL for a text that is not a rate or a possible limit; EIO for files that are read-only.
     pub fn set_attribute(&self, of: LoopbackAttribute, text: &str) -> Result<(), i32> {
         let text = text.trim_end();
         let mut shared = self.lock();

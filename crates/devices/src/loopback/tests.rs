@@ -36,11 +36,11 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
     spec.nodes().expect("nodes")
 }
 
-/// A loopback whose nodes are on one machine, like the devices of a host.
+/// A loopback whose nodes are on one machine, as on a host.
 struct Pair {
     writer: Writer,
     readers: Vec<Reader>,
-    /// Planes of the first reader that are planes of the writer.
+    /// Pairs of planes of the first reader and of the writer that have the same memory.
     same: Vec<(u32, u32)>,
 }
 
@@ -59,7 +59,7 @@ impl Pair {
         }
     }
 
-    /// Starts all nodes, with all buffers of readers queued.
+    /// Makes a pair whose nodes stream, with all readers' buffers queued.
     fn started(options: &str, (written, read): (u32, u32)) -> Self {
         let mut pair = Self::new(options, (written, read));
         pair.writer.start();
@@ -70,7 +70,7 @@ impl Pair {
         pair
     }
 
-    /// Fills a buffer of the writer with equal bytes and queues it.
+    /// Fills a writer's buffer with bytes of one value and queues it.
     fn fill(&mut self, index: u32, value: u8) {
         self.writer.plane(index, 0).fill(value);
         self.writer.queue(index);
@@ -102,7 +102,7 @@ impl Pair {
         panic!("the writer hangs");
     }
 
-    /// Takes the next frame of a reader: buffer, sequence, first byte.
+    /// Dequeues a reader's next frame. Returns buffer, sequence and first byte.
     fn got(&mut self, reader: usize) -> Option<(u32, u32, u8)> {
         let reader = &mut self.readers[reader];
         let info = reader.take().ok()?;
@@ -112,7 +112,7 @@ impl Pair {
         Some((info.index, info.sequence, bytes[0]))
     }
 
-    /// Returns the bytes that the writer's node and the readers' have copied.
+    /// Returns how many bytes the writer's node has copied, and how many the readers' nodes.
     fn copied(&self) -> (u64, u64) {
         let readers = self.readers.iter();
         let read = readers.map(|reader| reader.device.statistics().bytes_copied);
@@ -129,7 +129,7 @@ fn pair(options: &str, buffers: u32) -> (Writer, Reader) {
     (writer, readers.remove(0))
 }
 
-/// Writes a frame of equal bytes from buffer 0.
+/// Writes a frame with bytes of one value from buffer 0.
 fn write(writer: &mut Writer, value: u8, now_ns: u64) {
     writer.plane(0, 0).fill(value);
     writer.queue(0);
@@ -161,7 +161,7 @@ fn readers_get_each_frame_as_it_was_written() {
                 .all(|byte| *byte == value)
         );
     }
-    // If nodes do not reach each other's memory, one copy in and one out are reported.
+    // The nodes do not reach each other's memory, so each frame is copied in and out.
     assert_eq!(writer.device.statistics().bytes_copied, 3 * 256);
     assert_eq!(reader.device.statistics().bytes_copied, 3 * 256);
 }
@@ -193,7 +193,7 @@ fn readers_with_buffers_keep_their_format() {
     wanted.fourcc = pixfmt::MJPEG.fourcc;
     (wanted.width, wanted.height) = (32, 16);
     let wanted = writer.device.try_format(Flow::Output, &wanted);
-    // The bench's reader has buffers that its queue has announced to the driver, or none yet.
+    // The bench's reader has buffers that its queue has announced to the driver, or has none yet.
     let mut other_colors = format;
     other_colors.color.colorspace = 3;
     writer
@@ -230,7 +230,7 @@ fn a_reader_outlives_its_writer() {
     assert_eq!(reader.plane(info.index, 0)[0], 2);
 }
 
-/// The reader gets an event and no frames, until it has buffers of the next writer's size.
+/// The reader gets an event, and no frames until it has buffers of the next writer's size.
 #[test]
 fn a_reader_follows_a_writer_of_another_size() {
     let (mut writer, mut reader) = pair("", 2);
@@ -302,7 +302,7 @@ fn exclusive_nodes_have_no_format_while_nobody_writes() {
     }
 }
 
-/// With two buffers and a fast reader, each frame is copied directly from one to the other.
+/// The writer has two buffers and the reader is fast, so each frame is copied directly between buffers.
 #[test]
 fn a_frame_is_copied_once() {
     let mut pair = Pair::started("", (2, 4));
@@ -332,7 +332,7 @@ fn a_frame_is_copied_once() {
     assert_eq!(pair.copied(), (0, 10 * FRAME));
 }
 
-/// A writer that looks for a buffer gets one, whatever readers do. Its frame is copied.
+/// A writer that looks for a buffer gets one, whatever readers do. The loopback copies that buffer's frame.
 #[test]
 fn a_writer_waits_for_nobody() {
     for buffers in [1, 2] {
@@ -355,18 +355,18 @@ fn a_writer_waits_for_nobody() {
             }
             let (written, read) = pair.copied();
             match (buffers, reads) {
-                // The only buffer is needed before there is a newer frame.
+                // The writer needs its only buffer before there is a newer frame.
                 (1, true) => assert_eq!((written, read), (19 * FRAME, 20 * FRAME)),
                 (_, true) => assert_eq!((written, read), (0, 20 * FRAME)),
-                // Two frames were copied directly to the reader's buffers, and one or both are kept at
-                // the end.
+                // Two frames were copied directly to the reader's buffers. One frame, or two, is kept at the
+                // end.
                 (buffers, false) => {
                     assert_eq!(read, 2 * FRAME);
                     let kept = u64::from(buffers);
                     assert!(written >= (18 - kept) * FRAME && written <= 19 * FRAME);
                 }
             }
-            // Unread frames are still there, up to four.
+            // Up to four unread frames are still there.
             if !reads {
                 let indexes: Vec<_> = (0..2).map(|_| pair.got(0).expect("the first")).collect();
                 assert_eq!([indexes[0].2, indexes[1].2], [1, 2]);
@@ -382,7 +382,7 @@ fn a_writer_waits_for_nobody() {
     }
 }
 
-/// A waiting writer gets a buffer without a copy if readers only need a tick for it.
+/// A waiting writer gets a buffer without a copy if readers only need one tick to read the frame.
 #[test]
 fn readers_have_their_turn_before_anything_is_copied() {
     let mut pair = Pair::started("", (2, 4));
@@ -398,7 +398,7 @@ fn readers_have_their_turn_before_anything_is_copied() {
     assert_eq!(pair.writer.take().map(|info| info.index), Ok(0));
 }
 
-/// Looking once per buffer, as GStreamer's sink does, is no wait. Looking twice for the same one is.
+/// A program that looks once per buffer, as GStreamer's sink does, does not wait. One that looks twice does.
 #[test]
 fn who_looks_and_goes_on_is_no_waiter() {
     let mut pair = Pair::started("", (2, 4));
@@ -432,7 +432,7 @@ fn late_readers_share_or_copy_newest_frame() {
         pair.tick(START);
         if asks {
             assert_eq!(pair.wait(START), (2, 0));
-            // Later changes of the buffer have no effect.
+            // The reader does not see later changes of the writer's buffer.
             pair.writer.plane(0, 0).fill(99);
         }
         pair.readers[0].queue(0);
@@ -454,7 +454,7 @@ fn a_stop_takes_the_writers_buffers_back() {
     pair.writer.stop();
     pair.tick(START);
     assert_eq!(stale(&pair), 0);
-    // Written frames are dropped, and the next stream begins empty.
+    // The stop dropped the written frames, and the next stream begins without frames.
     pair.writer.start();
     assert_eq!(pair.tick(START), 0);
     pair.fill(0, 7);
@@ -462,8 +462,8 @@ fn a_stop_takes_the_writers_buffers_back() {
     assert_eq!(pair.wait(START), (2, 0));
 }
 
-/// The reader finds that a buffer is not readable. The writer gets it back with an error, and the
-/// reader's stays for the next frame.
+/// The reader cannot read the writer's buffer. The writer gets it back with an error, and the reader's buffer
+/// stays for the next frame.
 #[test]
 fn a_frame_that_is_lost_is_the_writers_fault() {
     let mut pair = Pair::new("", (2, 1));
@@ -481,7 +481,7 @@ fn a_frame_that_is_lost_is_the_writers_fault() {
     pair.fill(1, 2);
     pair.tick(START);
     assert_eq!(pair.got(0), Some((0, 0, 2)));
-    // The fault is found when the frame is taken.
+    // This time the fault shows when the loopback takes the frame.
     pair.writer.memory.unmapped = vec![1];
     pair.fill(0, 3);
     assert_eq!(pair.tick(START), 1, "the one that is lost");
@@ -496,7 +496,7 @@ fn shared_memory_is_passed_on() {
     pair.same = (1..=3).map(|plane| (plane, plane)).collect();
     for round in 0..4u32 {
         for index in [1, 0, 2] {
-            // Two views of one memory.
+            // The writer and the reader see one memory.
             let value = u8::try_from(1 + round * 3 + index).expect("a small number");
             pair.readers[0].plane(index, 0).fill(value);
             pair.fill(index, value);
@@ -516,7 +516,7 @@ fn shared_memory_is_passed_on() {
     assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
 }
 
-/// A frame at another offset than the reader's is copied, although the memory is the same.
+/// A frame that begins at another offset than the reader's is copied, although the memory is the same.
 #[test]
 fn a_frame_behind_an_offset_is_not_passed_on() {
     let mut pair = Pair::started("", (1, 1));
@@ -531,7 +531,7 @@ fn a_frame_behind_an_offset_is_not_passed_on() {
     assert_eq!(pair.wait(START), (2, 0));
 }
 
-/// A writer that shares its memory can get it back from a reader.
+/// A writer that shares its memory gets it back from a reader if it waits, and when the reader stops.
 #[test]
 fn reader_returns_loans_on_demand_or_stop() {
     let mut pair = Pair::started("", (1, 1));
@@ -548,8 +548,8 @@ fn reader_returns_loans_on_demand_or_stop() {
     assert_eq!(pair.copied(), (0, 0));
 }
 
-/// The first of two readers shares the writer's buffers. The other gets each frame as it was written,
-/// even if the buffer changes.
+/// The first of two readers shares the writer's buffers. The other reader gets each frame as it was written,
+/// even if the first reader changes the buffer.
 #[test]
 fn one_readers_memory_is_not_the_others() {
     let mut pair = Pair::started(",readers=2", (2, 1));
@@ -560,22 +560,22 @@ fn one_readers_memory_is_not_the_others() {
         pair.fill(index, value);
         pair.tick(START);
         assert_eq!(pair.got(0), Some((0, number, value)));
-        // The reader may write to it.
+        // The first reader may write to the buffer.
         pair.readers[0].plane(0, 0).fill(0);
         pair.writer.plane(index, 0).fill(0);
         assert_eq!(pair.got(1), Some((0, number, value)));
         (0..2).for_each(|reader| pair.readers[reader].queue(0));
         assert_eq!(pair.wait(START).1, index);
     }
-    // One copy for the second reader, and one to its buffer.
+    // Each frame is copied once for the second reader, and once to its buffer.
     assert_eq!(pair.copied(), (0, 6 * 2 * FRAME));
 }
 
-/// A frame is never copied over another that is still to be passed on.
+/// A copy never overwrites a frame that is still to be passed on.
 #[test]
 fn a_frame_to_pass_on_is_not_written_over() {
     let mut pair = Pair::started("", (3, 2));
-    // The reader has planes 2 and 3 of the writer; plane 1 is the writer's own.
+    // The reader has planes 2 and 3 of the writer. Plane 1 belongs to the writer alone.
     pair.same = vec![(1, 2), (2, 3)];
     pair.fill(0, 1);
     for (index, value) in [(1, 2), (2, 3)] {

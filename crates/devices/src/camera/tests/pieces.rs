@@ -1,4 +1,4 @@
-//! Large frames are moved in pieces, one in each tick.
+//! Tests that large frames are moved in pieces, one in each tick.
 
 use super::*;
 use crate::surface::PIECE;
@@ -22,7 +22,7 @@ fn pieces() -> Vec<usize> {
     pieces.map(|at| PIECE.min(bytes - at)).collect()
 }
 
-/// Runs a tick. Returns the bytes that it moved, and the number of finished buffers.
+/// Runs a tick. Returns how many bytes it moved and how many buffers it finished.
 fn moved(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> (usize, usize) {
     let before = bench.memory.accesses.len();
     let done = bench.tick(now_ns);
@@ -89,7 +89,7 @@ fn frames_that_are_due_meanwhile_leave_a_gap() {
     }
     assert_eq!(bench.tick(START + 35 * MS), 1, "one, whole");
     assert_eq!(bench.take().map(|info| info.sequence), Ok(0));
-    // It continues with the newest frame.
+    // The camera continues with the newest frame.
     assert_eq!(rest(&mut bench, START + 35 * MS), 1);
     let info = bench.take().expect("a frame");
     assert_eq!((info.sequence, info.timestamp_ns), (3, START + 30 * MS));
@@ -131,7 +131,7 @@ fn where_time_stands_still_a_frame_takes_one_tick() {
     assert!(*bench.plane(0, 0) == picture(0).bytes());
 }
 
-/// Returns a file of the large picture, and the number of ticks for copying its samples.
+/// Returns a JPEG file of the large picture, and the number of ticks in which its samples are copied.
 fn file(at_once: bool) -> (Vec<u8>, usize) {
     let spec = "camera,size=1920x1080,fps=100,format=MJPG";
     let mut bench = Bench::new(camera(spec), 1);
@@ -162,7 +162,7 @@ fn file(at_once: bool) -> (Vec<u8>, usize) {
 #[test]
 fn tick_hands_one_piece_to_the_file_maker() {
     let ((whole, once), (in_pieces, ticks)) = (file(true), file(false));
-    // Samples of 4:2:2.
+    // The number of samples of 4:2:2.
     assert_eq!((once, ticks), (1, (1920 * 1080 * 2_usize).div_ceil(PIECE)));
     assert!(whole == in_pieces, "the same file");
 }

@@ -5,7 +5,7 @@ use crate::surface::PIECE;
 
 const SIZE: &str = ",size=1280x1024,format=YUYV";
 const BYTES: usize = 1280 * 1024 * 2;
-/// Ticks that a frame takes.
+/// Number of ticks in which a frame is copied.
 const TICKS: usize = BYTES / PIECE;
 
 /// Runs all nodes once. Returns the bytes that the first reader's node moved.
@@ -58,7 +58,7 @@ fn fast_writer_takes_no_frame_from_a_reader() {
     let mut pair = Pair::started(SIZE, (8, 2));
     pair.fill(0, 1);
     assert_eq!(moved(&mut pair), PIECE);
-    // More frames than are kept, all during one copy.
+    // The writer writes more frames than are kept, all during one copy.
     (1..8).for_each(|index| pair.fill(index, 1 + u8::try_from(index).expect("few")));
     for _ in 1..TICKS {
         assert_eq!(moved(&mut pair), PIECE);

@@ -1,9 +1,9 @@
-//! What a writer says of a frame reaches the readers.
+//! Tests that a writer's timestamp, field and timecode reach the readers.
 
 use super::*;
 use vb3_queue::{Memory, PlaneRequest, QueueBuffer};
 
-/// Queues the writer's buffer 0 with this timestamp, field order and timecode.
+/// Queues the writer's buffer 0 with this timestamp and field order.
 fn queue_stamped(writer: &mut Writer, timestamp_ns: u64, field: u32) {
     let mut request = QueueBuffer::new(0, Memory::Mmap);
     let plane = request.push_plane(PlaneRequest::mmap(FRAME));
@@ -23,7 +23,7 @@ fn readers_get_the_writers_stamp() {
     const ANY: (u64, u32) = (0, 0);
     const PROGRESSIVE: u32 = 1;
     const INTERLACED: u32 = 4;
-    // Without a timestamp, the frame has the time of writing.
+    // A frame without a timestamp gets the time of writing.
     let rows = [
         (ANY, (START, PROGRESSIVE)),
         ((77 * MS, INTERLACED), (77 * MS, INTERLACED)),

@@ -1,4 +1,4 @@
-//! The identity v4l2loopback: sequence numbers, controls, and files in sysfs.
+//! Tests the identity v4l2loopback: sequence numbers, controls, and files in sysfs.
 
 use super::*;
 use crate::loopback::settings::Settings;
@@ -6,7 +6,7 @@ use vb3_queue::DriverError;
 
 const BUSY: DriverError = DriverError(16);
 
-/// Returns a writer and a reader of a node with a file each, and its state.
+/// Opens a node twice. Returns a writer, a reader and the node's state.
 fn files(options: &str) -> (Writer, Reader, Link) {
     let nodes = nodes(&format!(",identity=v4l2loopback{options}"));
     let [node] = &nodes[..] else {
@@ -20,7 +20,7 @@ fn files(options: &str) -> (Writer, Reader, Link) {
     (Bench::new(output, 2), Bench::new(capture, 2), link.clone())
 }
 
-/// Takes the reader's next frame: sequence and first byte.
+/// Dequeues the reader's next frame. Returns sequence and first byte.
 fn next(reader: &mut Reader, now_ns: u64) -> Option<(u32, u8)> {
     reader.tick(now_ns);
     let info = reader.take().ok()?;
