@@ -1,4 +1,4 @@
-//! A test bench: a queue with plain memory, a bus that can fail, and a clock set by the test.
+//! A test bench: a queue with plain memory, a bus that can fail, and a clock that the test sets.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::cell::{Cell, RefCell};
@@ -19,23 +19,23 @@ use vb3_v4l2::{
 /// The value of untouched bytes.
 pub(crate) const FILLER: u8 = 0xa5;
 
-/// Planes by number, and counters of their accesses.
+/// Planes by their numbers, with records of how they are accessed.
 #[derive(Debug, Default)]
 pub(crate) struct BenchMemory {
     pub(crate) planes: RefCell<BTreeMap<u32, Vec<u8>>>,
     next: Cell<u32>,
     /// Planes without a mapping for the device.
     pub(crate) unmapped: Vec<u32>,
-    /// Whether devices may work on planes in place.
+    /// Whether devices may access planes in place.
     pub(crate) shows: bool,
-    /// How often one did.
+    /// How often a device accessed a plane in place.
     pub(crate) in_place: u32,
-    /// Whether other processes may write to planes. Their writes go to these files.
+    /// Whether other processes may write to planes. Their writes go to `files`.
     pub(crate) maps: bool,
     pub(crate) files: BTreeMap<u32, File>,
-    /// Bytes that were only counted as read.
+    /// Number of bytes that devices only counted as read.
     pub(crate) unseen: usize,
-    /// Every access: plane, offset, length.
+    /// All accesses: plane, offset, length.
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
 
@@ -70,7 +70,7 @@ impl BenchMemory {
     }
 }
 
-/// Returns offset and length of each access: each line, or all lines if they have no gaps.
+/// Returns offset and length of each access. Lines without gaps between them are one access.
 fn runs(lines: &Lines<'_, u32>) -> impl Iterator<Item = (u64, usize)> {
     let (count, len) = match lines.pitch == lines.line_bytes {
         true => (1, lines.line_bytes * lines.count),
@@ -300,7 +300,7 @@ impl MemOps for BenchMemory {
     }
 }
 
-/// Another device's memory, and pairs of planes that are the same: ours and the other's.
+/// Another device's memory, and pairs of planes that share memory: one of this device, one of the other.
 pub(crate) struct Beside<'a> {
     pub(crate) other: &'a mut BenchMemory,
     pub(crate) same: &'a [(u32, u32)],
@@ -358,12 +358,12 @@ pub(crate) struct Bench<D> {
     flow: Flow,
     pub(crate) queue: Queue<BenchMemory>,
     pub(crate) memory: BenchMemory,
-    /// Events since the last take.
+    /// Events since the test last took them.
     pub(crate) events: Vec<DriverEvent>,
 }
 
 impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
-    /// Makes a device with `buffers` buffers, not queued.
+    /// Makes a bench with `buffers` buffers, which are not queued.
     pub(crate) fn new(device: D, buffers: u32) -> Self {
         let (flow, kind) = match device.role() {
             Role::Capture => (Flow::Capture, QueueType::Capture),
@@ -394,7 +394,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             .expect("memory enough");
     }
 
-    /// Queues a buffer with these payloads in bytes (OUTPUT).
+    /// Queues an OUTPUT buffer with these payloads in bytes.
     pub(crate) fn try_queue(&mut self, index: u32, payloads: &[u64]) -> Result<(), Error> {
         let mut request = QueueBuffer::new(index, Model::Mmap);
         for payload in payloads {
@@ -469,7 +469,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         self.complete_finished(progress)
     }
 
-    /// Runs a tick of a device that also reaches another's memory.
+    /// Runs a tick of a device that also reaches another device's memory.
     pub(crate) fn tick_beside(&mut self, now_ns: u64, beside: Beside<'_>) -> usize {
         let mut progress = Progress::default();
         let mut bus = Joined {
@@ -499,12 +499,12 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         finished
     }
 
-    /// Takes a buffer that is done.
+    /// Dequeues a finished buffer.
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
         self.queue.session(&self.memory, &mut self.device).dqbuf(8)
     }
 
-    /// Returns the memory of a buffer's plane. Buffers are made one after the other.
+    /// Returns the memory of a buffer's plane. Planes have consecutive numbers, buffer by buffer.
     pub(crate) fn plane(&mut self, index: u32, plane: u32) -> &mut Vec<u8> {
         let planes = u32::try_from(self.device.format(self.flow).num_planes).expect("a few planes");
         let cookie = index * planes + plane + 1;

@@ -1,4 +1,4 @@
-//! Conversions on a separate thread, one picture at a time, so that no program's call waits for them.
+//! Converts pictures on a separate thread, one at a time, so that no program's call waits for it.
 
 use crate::Failure;
 use crate::convert::{Converter, Job, View, ViewMut, plane};
@@ -9,29 +9,28 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
-/// The thread converts pictures from this size on, source and target together, in bytes. Smaller ones
-/// take half a millisecond.
+/// Smallest picture for the thread, source and target together, in bytes. Smaller pictures take half a
+/// millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
-/// Bytes of source and target that the thread converts at once if it can: few enough for a core's
-/// cache.
+/// Bytes of source and target that the thread converts at once where possible. They fit into a core's cache.
 const STRIPE: usize = 256 << 10;
 
 /// A picture to convert: source and target bytes, lines without padding.
 pub(crate) struct Task {
     pub(crate) job: Job,
-    /// Format and size of the source, and of the target.
+    /// Format and size of the source, then of the target.
     pub(crate) shapes: [(&'static PixelFormat, Size); 2],
-    /// The source's components in their buffer; empty if `source` has the bytes already.
+    /// The source's components in their buffer; empty if `source` has the bytes.
     pub(crate) lent: Vec<LentLines>,
     pub(crate) source: Vec<u8>,
     pub(crate) target: Vec<u8>,
-    /// Whether it was converted.
+    /// Whether the picture was converted.
     pub(crate) done: bool,
 }
 
 impl Task {
-    /// Converts the picture.
+    /// Converts the picture and sets `done`; leaves it unset on failure.
     pub(crate) fn run(&mut self, engine: &mut Converter) {
         self.done = self.convert(engine).is_some();
         self.lent.clear();
@@ -64,7 +63,7 @@ impl Task {
         let [(from, size), (to, to_size)] = self.shapes;
         let is_by_lines = size == to_size && self.job.keeps_places();
         if self.lent.is_empty() || !is_by_lines {
-            // The scaling library rounds its weights by all of them, so it gets all lines at once.
+            // The scaling library rounds its weights by all weights, so it must get all lines at once.
             return size.height();
         }
         let lines = [from, to].into_iter().flat_map(|format| {
@@ -72,12 +71,12 @@ impl Task {
             (0..count).filter_map(|index| format.component_bytes(index, size.width(), 16))
         });
         let stripes = STRIPE / lines.sum::<usize>().max(1);
-        // CAST: at most `STRIPE`.
+        // CAST: the number of stripes is at most `STRIPE`.
         (stripes.max(1) as u32 * 16).min(size.height())
     }
 }
 
-/// Reads the lines of a part of a picture, from line `first` on. `None` if that is impossible.
+/// Reads some lines of a picture from line `first` on; `None` if they are not readable.
 fn read(
     lent: &[LentLines],
     (format, part): (&PixelFormat, Size),
@@ -103,14 +102,14 @@ impl std::fmt::Debug for Task {
     }
 }
 
-/// State shared by owner and thread.
+/// The state that the thread and its owner share.
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the thread has a picture: from [`Beside::give`] to [`Beside::take`].
+    /// Whether the thread is busy: from [`Beside::give`] to [`Beside::take`].
     has_picture: bool,
     todo: Option<Task>,
     done: Option<Task>,
-    /// The owner's descriptor. It is closed with the owner, even while the thread still converts.
+    /// The owner's descriptor, which closes with the owner, even while the thread still converts.
     wake: Weak<OwnedFd>,
 }
 
@@ -126,7 +125,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next picture; `None` when the owner has ended.
+    /// Waits for the next picture. Returns `None` once the owner has gone.
     fn next(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
@@ -143,7 +142,7 @@ impl Shared {
 
     fn finish(&self, task: Task) {
         let mut state = self.lock();
-        // Written under the lock, so that the owner's end waits only for this.
+        // The write is under the lock, so that the owner's end has to wait only for this write.
         if let Some(wake) = state.wake.upgrade() {
             state.done = Some(task);
             // A counter of one is never full.
@@ -152,8 +151,8 @@ impl Shared {
     }
 }
 
-/// The owner's handle of the thread. The thread has at most one picture, and ends after it once the
-/// owner has ended. It is never joined.
+/// The owner's handle of the thread. The thread has at most one picture. When the owner drops the handle, the
+/// thread finishes its picture and ends. Nothing joins it.
 #[derive(Debug)]
 pub(crate) struct Beside {
     shared: Arc<Shared>,
@@ -193,7 +192,7 @@ impl Beside {
         Ok(Self { shared, wake })
     }
 
-    /// Passes a picture to the thread; returns it if the thread has one already.
+    /// Passes a picture to the thread. Returns the picture if the thread is busy.
     pub(crate) fn give(&self, task: Task) -> Result<(), Box<Task>> {
         let mut state = self.shared.lock();
         if state.has_picture {
@@ -205,13 +204,13 @@ impl Beside {
         Ok(())
     }
 
-    /// Returns the finished picture, if any.
+    /// Returns the picture if the thread has converted it.
     pub(crate) fn take(&self) -> Option<Task> {
         let mut state = self.shared.lock();
         let task = state.done.take()?;
         state.has_picture = false;
         if let Some(wake) = &self.wake {
-            // Written as the picture was done.
+            // The thread wrote to the descriptor when the picture was done.
             let _ = rustix::io::read(&**wake, &mut [0; 8]);
         }
         Some(task)

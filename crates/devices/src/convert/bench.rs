@@ -1,5 +1,5 @@
-//! Measures conversions against copies of the same bytes: `cargo test --release -p vb3-devices --
-//! --ignored --nocapture convert::bench`.
+//! Compares the speed of conversions with copies of the same bytes. To run: `cargo test --release -p
+//! vb3-devices -- --ignored --nocapture convert::bench`.
 
 use super::plane;
 use super::{Color, Converter, Job, Rotate, View, ViewMut};
@@ -10,7 +10,7 @@ use vb3_v4l2::{PixelFormat, pixfmt};
 
 const ROUNDS: usize = 40;
 
-/// Returns the median of a few runs in milliseconds, after a warm-up.
+/// Returns the median duration of several runs after a warm-up, in milliseconds.
 fn median(mut work: impl FnMut()) -> f64 {
     work();
     let mut times: Vec<Duration> = (0..ROUNDS)

@@ -9,13 +9,13 @@ use yuv::{
     YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
 
-/// Range of Y'CbCr values.
+/// The range of Y'CbCr values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Range {
     /// Y from 16 to 235, chroma from 16 to 240.
     #[default]
     Limited,
-    /// All from 0 to 255.
+    /// All components from 0 to 255.
     Full,
 }
 
@@ -28,7 +28,7 @@ pub struct Color {
     pub range: Range,
 }
 
-/// Lines that are converted at once through memory of our own: few enough for a cache.
+/// Number of lines that are converted at once through intermediate memory. They fit into a cache.
 const BAND: usize = 16;
 
 /// Converts pictures between forms of the same size.
@@ -39,7 +39,7 @@ pub(super) struct Colors {
 }
 
 impl Colors {
-    /// Converts `from` to the form of `to`.
+    /// Converts `from` to the form and size of `to`.
     pub(super) fn relay(
         &mut self,
         from: &Picture<'_>,
@@ -57,7 +57,7 @@ impl Colors {
         } else if is_whole(from) && is_whole(&to.as_picture()) {
             height
         } else {
-            // The lines before the last are whole.
+            // All lines but the last two have their full stride.
             height.saturating_sub(2)
         };
         if direct > 0 {
@@ -71,10 +71,10 @@ impl Colors {
         Ok(())
     }
 
-    /// Converts through copies for the library.
+    /// Converts through copies, which the library can handle.
     ///
-    /// It skips a last line if the plane ends before the line's stride does. Its YUYV is also off by
-    /// two steps, so YUYV is unpacked.
+    /// The library skips a last line if the plane ends before the line's stride does. For YUYV, its result is
+    /// off by two steps, so YUYV is unpacked first.
     fn by_copies(
         &mut self,
         from: &Picture<'_>,
@@ -95,7 +95,7 @@ impl Colors {
     }
 }
 
-/// Converts between forms with the same samples.
+/// Converts between forms that have the same colour model, without the library.
 fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     if from.form == to.form {
         copy(from, to);
@@ -106,7 +106,7 @@ fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
 
 const REFUSED: ConvertError = ConvertError::Refused(Step::Color);
 
-/// Returns some lines of two pictures.
+/// Returns the same lines of two pictures.
 fn band<'a, 'b>(
     from: &Picture<'a>,
     to: &'b mut PictureMut<'_>,
@@ -130,7 +130,7 @@ fn copy(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Returns whether every line has its full stride.
+/// Returns whether every line of a picture has its full stride.
 fn is_whole(picture: &Picture<'_>) -> bool {
     picture
         .planes
@@ -146,7 +146,7 @@ fn stride(stride: usize) -> Result<u32, YuvError> {
     u32::try_from(stride).map_err(|_| YuvError::PointerOverflow)
 }
 
-/// Converts with the library; all lines must be whole.
+/// Converts with the library. All lines must have their full stride.
 fn convert(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
     match (from.form.is_yuv(), to.form.is_yuv()) {
         (true, false) => to_rgb(from, to, color),
@@ -170,7 +170,7 @@ const fn meant(color: Color) -> (YuvRange, YuvStandardMatrix) {
 
 const MODE: YuvConversionMode = YuvConversionMode::Balanced;
 
-/// Converts width and height to the library's types.
+/// Converts width and height to `u32`.
 fn measures(width: usize, height: usize) -> Result<(u32, u32), YuvError> {
     Ok((stride(width)?, stride(height)?))
 }

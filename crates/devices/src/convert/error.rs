@@ -3,26 +3,26 @@
 use crate::picture::Rect;
 use vb3_v4l2::FourCc;
 
-/// Reason why a picture cannot be converted.
+/// The reason why a picture cannot be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {
     /// The pixel format is not supported.
     Format(FourCc),
-    /// The number of planes is wrong for the format.
+    /// The format has another number of planes.
     Planes {
-        /// Planes of the format.
+        /// Number of planes of the format.
         wanted: usize,
-        /// Planes given.
+        /// Number of planes given.
         found: usize,
     },
-    /// Lines of a plane overlap, or their stride exceeds the longest line.
+    /// A stride is shorter than a line or longer than the limit.
     Stride {
         /// Plane index.
         plane: usize,
         /// Bytes of a line's samples.
         wanted: usize,
-        /// Bytes from line to line.
+        /// Stride given, in bytes.
         found: usize,
     },
     /// A plane is too short for its lines.
@@ -38,16 +38,16 @@ pub enum ConvertError {
     Crop(Rect),
     /// The compose rectangle is odd, empty, or not inside the target.
     Compose(Rect),
-    /// No memory for an intermediate picture.
+    /// There is no memory for an intermediate picture.
     NoMemory {
         /// Bytes requested.
         bytes: usize,
     },
-    /// A library refused checked input.
+    /// A library refused input that passed all checks.
     Refused(Step),
 }
 
-/// The step that a library refused.
+/// The step in which a library refused its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Scaling.
@@ -57,7 +57,7 @@ pub enum Step {
 }
 
 impl ConvertError {
-    /// Returns the Linux errno for the program, positive.
+    /// Returns the positive Linux errno for the program.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {

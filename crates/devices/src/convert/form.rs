@@ -1,4 +1,4 @@
-//! Pictures during a conversion: cells in planes.
+//! Pictures during a conversion: planes that consist of cells.
 
 use super::error::ConvertError;
 use crate::picture::Rect;
@@ -8,22 +8,22 @@ use vb3_v4l2::pixfmt::Sample::{B, G, R, U, V, X, Y};
 /// The layout of a picture during a conversion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Y, and UV pairs for 2x2 pixels.
+    /// Two planes: Y, and UV pairs for 2x2 pixels each.
     #[default]
     Semi420,
-    /// Y, and UV pairs for 2x1 pixels.
+    /// Two planes: Y, and UV pairs for 2x1 pixels each.
     Semi422,
-    /// Y, U and V, with chroma for 2x2 pixels.
+    /// Three planes: Y, U and V, with a chroma sample for 2x2 pixels.
     Planar420,
-    /// Y0 U Y1 V.
+    /// One plane of Y0 U Y1 V.
     Yuyv,
-    /// R, G, B.
+    /// One plane of R, G, B.
     Rgb24,
-    /// B, G, R, 255.
+    /// One plane of B, G, R, 255.
     Xbgr32,
 }
 
-/// A plane's dimensions: bytes of a cell, cells of a line, lines.
+/// A plane's dimensions: bytes of a cell, cells in a line, and lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) cell: usize,
@@ -79,7 +79,7 @@ impl Form {
     }
 }
 
-/// Returns the form for moving a source's planes: its own if cells are pixels.
+/// Returns the form in which a source is moved. This is its own form if each cell is one pixel.
 pub(super) const fn to_move(source: Form, target: Form) -> Form {
     match (source, target) {
         (Form::Yuyv, _) | (Form::Rgb24 | Form::Xbgr32, Form::Yuyv) => Form::Semi422,
@@ -89,8 +89,8 @@ pub(super) const fn to_move(source: Form, target: Form) -> Form {
     }
 }
 
-/// Returns the form of the planes after moving: the target's if its planes have the same content in any
-/// size.
+/// Returns the form that a picture has after it was moved. This is the target's if each target plane can be
+/// made by moving a plane to another size.
 pub(super) const fn after_move(form: Form, target: Form) -> Form {
     match (form, target) {
         (Form::Semi422, Form::Semi420 | Form::Planar420) => Form::Semi420,
@@ -99,7 +99,7 @@ pub(super) const fn after_move(form: Form, target: Form) -> Form {
     }
 }
 
-/// Returns whether two forms have the same Y and differently ordered chroma.
+/// Returns whether two forms differ only in the arrangement of chroma.
 pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
     matches!(
         (a, b),
@@ -110,16 +110,16 @@ pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
 /// A plane to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Plane<'a> {
-    /// From the beginning of a line of memory.
+    /// The plane's memory, from the beginning of a line.
     pub(super) data: &'a [u8],
-    /// Bytes of a line before its first cell.
+    /// Bytes of a line before the plane's first cell.
     pub(super) left: usize,
     pub(super) stride: usize,
     pub(super) shape: Shape,
 }
 
-/// Returns the position of a window of `inner` cells in a plane. It has the start of its lines, the end
-/// of its last line with padding, and the bytes of a line before it.
+/// Locates a window of `inner` cells in a plane. Returns the start of its lines, the end of its last line
+/// with padding, and the bytes of each line before the window.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width
@@ -142,20 +142,20 @@ impl<'a> Plane<'a> {
         }
     }
 
-    /// From the first cell on.
+    /// Returns the memory from the plane's first cell on.
     pub(super) fn cells(self) -> &'a [u8] {
         self.data.get(self.left..).unwrap_or(&[])
     }
 
-    /// Returns all of its lines of memory; `None` if the last one is cut off after its last cell.
+    /// Returns all complete lines of memory; `None` if the memory ends before the last line's padding does.
     pub(super) fn whole(self) -> Option<&'a [u8]> {
         self.data.get(..self.stride.checked_mul(self.shape.lines)?)
     }
 
-    /// Returns its lines without padding.
+    /// Returns the plane's lines without padding.
     pub(super) fn lines(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
         let columns = self.left..self.left + self.shape.line_bytes();
-        // The stride is at least the line length, and the plane may end with the last line's cells.
+        // The stride is at least the line length, but memory may end with the last line's cells.
         self.data
             .chunks(self.stride.max(1))
             .take(self.shape.lines)
@@ -176,9 +176,9 @@ impl<'a> Plane<'a> {
 /// A plane to write.
 #[derive(Debug, Default)]
 pub(super) struct PlaneMut<'a> {
-    /// From the beginning of a line of memory.
+    /// The plane's memory, from the beginning of a line.
     pub(super) data: &'a mut [u8],
-    /// Bytes of a line before its first cell.
+    /// Bytes of a line before the plane's first cell.
     pub(super) left: usize,
     pub(super) stride: usize,
     pub(super) shape: Shape,
@@ -194,18 +194,18 @@ impl<'a> PlaneMut<'a> {
         }
     }
 
-    /// As [`Plane::cells`].
+    /// Returns the memory from the first cell on, as [`Plane::cells`].
     pub(super) fn cells(&mut self) -> &mut [u8] {
         self.data.get_mut(self.left..).unwrap_or(&mut [])
     }
 
-    /// As [`Plane::whole`].
+    /// Returns all complete lines of memory, as [`Plane::whole`].
     pub(super) fn whole(&mut self) -> Option<&mut [u8]> {
         self.data
             .get_mut(..self.stride.checked_mul(self.shape.lines)?)
     }
 
-    /// As [`Plane::lines`].
+    /// Returns the lines without padding, as [`Plane::lines`].
     pub(super) fn lines(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = &mut [u8]> + ExactSizeIterator {
@@ -236,19 +236,19 @@ impl<'a> PlaneMut<'a> {
     }
 }
 
-/// A picture to read, or a part of one.
+/// A picture to read, or a window of one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Picture<'a> {
     pub(super) form: Form,
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Unused ones are empty.
+    /// The planes of the form. Others are empty.
     pub(super) planes: [Plane<'a>; 3],
 }
 
-/// Returns start and shape of `rect` in a plane of this form.
+/// Returns the position and the shape that `rect` has in a plane of this form.
 fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)> {
-    // The corner's position equals the size of a picture that ends there.
+    // A corner's position in cells is the size of the picture left of it and above it.
     let at = form.plane(rect.x as usize, rect.y as usize, index)?;
     let inner = form.plane(rect.width as usize, rect.height as usize, index)?;
     Some(((at.width, at.lines), inner))
@@ -269,7 +269,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Returns the part inside an even rectangle; `None` if it exceeds the picture.
+    /// Returns an even window of the picture; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Self> {
         let mut planes = [Plane::default(); 3];
         for (index, (plane, to)) in self.planes.iter().zip(&mut planes).enumerate() {
@@ -283,13 +283,13 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// A picture to write, or a part of one.
+/// A picture to write, or a window of one.
 #[derive(Debug, Default)]
 pub(super) struct PictureMut<'a> {
     pub(super) form: Form,
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Unused ones are empty.
+    /// The planes of the form. Others are empty.
     pub(super) planes: [PlaneMut<'a>; 3],
 }
 
@@ -308,7 +308,7 @@ impl<'a> PictureMut<'a> {
         }
     }
 
-    /// As [`Picture::window`].
+    /// Returns an even window of the picture, as [`Picture::window`].
     pub(super) fn window(&mut self, rect: Rect) -> Option<PictureMut<'_>> {
         let mut planes: [PlaneMut<'_>; 3] = Default::default();
         for (index, (plane, to)) in self.planes.iter_mut().zip(&mut planes).enumerate() {
@@ -328,12 +328,12 @@ impl<'a> PictureMut<'a> {
     }
 }
 
-/// Memory for an intermediate picture, kept for reuse.
+/// Memory for an intermediate picture, which is kept for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
-    /// Returns at least this many bytes of unspecified content.
+    /// Returns at least this many bytes, with unspecified contents.
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<&mut [u8], ConvertError> {
         if let Some(more) = bytes.checked_sub(self.0.len()) {
             self.0
@@ -346,7 +346,7 @@ impl Buffer {
             .ok_or(ConvertError::NoMemory { bytes })
     }
 
-    /// A picture with its lines packed.
+    /// Returns a picture in this memory whose lines have no padding.
     pub(super) fn picture(
         &mut self,
         form: Form,

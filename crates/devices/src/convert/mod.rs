@@ -1,9 +1,9 @@
 //! Pixel conversion: crop, scale, place, mirror, rotate, and change of layout or colour.
 //!
-//! Pure arithmetic on memory: [`Converter::run`] reads one picture and writes another. It knows neither
-//! devices nor addresses. The `fast_image_resize` crate scales (bilinear; a reduction weighs
-//! all source pixels), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at
-//! run time. Code that only moves bytes is ours.
+//! It is pure arithmetic on memory: [`Converter::run`] reads one picture and writes another. It knows neither
+//! devices nor addresses. The `fast_image_resize` crate scales (bilinear; a reduction weighs all source
+//! pixels), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at run time. This
+//! crate itself only moves bytes.
 //!
 //! Planes are scaled separately: Y'CbCr is not converted to R'G'B' unless its matrix or range changes.
 
@@ -37,11 +37,11 @@ use turn::Turn;
 /// Parameters of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// The part of the source to use, in whole 2x2 blocks.
+    /// The part of the source that is used, in whole 2x2 blocks.
     pub crop: Rect,
-    /// The part of the target to write, in whole 2x2 blocks. The rest is unchanged.
+    /// The part of the target that is written, in whole 2x2 blocks. The rest stays unchanged.
     pub compose: Rect,
-    /// Clockwise rotation, after mirroring.
+    /// Clockwise rotation, which follows mirroring.
     pub rotate: Rotate,
     /// Whether left and right are exchanged.
     pub hflip: bool,
@@ -54,7 +54,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Converts the whole source to the whole target, in the same colours.
+    /// Makes a job that converts the whole source to the whole target without a change of colours.
     #[must_use]
     pub const fn whole(from: Size, to: Size, color: Color) -> Self {
         Self {
@@ -68,12 +68,12 @@ impl Job {
         }
     }
 
-    /// Returns whether each pixel keeps its place.
+    /// Returns whether each pixel keeps its position.
     pub(crate) const fn keeps_places(&self) -> bool {
         matches!(self.rotate, Rotate::None) && !self.hflip && !self.vflip
     }
 
-    /// Returns the job for a part of the source, of whole lines from `first` on.
+    /// Returns the job for a part of the source that has whole lines, from line `first` on.
     pub(crate) const fn part(self, first: u32, part: Size) -> Self {
         let crop = all(part);
         let compose = Rect { y: first, ..crop };
@@ -94,30 +94,30 @@ const fn all(size: Size) -> Rect {
     }
 }
 
-/// Runs jobs and keeps memory for reuse.
+/// Runs jobs, and keeps memory for reuse.
 ///
-/// It keeps at most four pictures and a few lines, and one plane in the scaling library (37.75 MB each
-/// at most).
+/// This memory is at most four pictures, a few lines, and one plane in the scaling library (at most 37.75 MB
+/// each).
 #[derive(Debug, Default)]
 pub struct Converter {
-    /// The source with its samples in separate planes, before scaling and turning.
+    /// The source in a form that can be scaled and turned.
     loaded: Buffer,
-    /// The picture in its new shape, before conversion to the target's layout.
+    /// The scaled and turned picture, before its conversion to the target's layout.
     moved: Buffer,
-    /// R'G'B' between two kinds of Y'CbCr.
+    /// The R'G'B' picture between two kinds of Y'CbCr.
     between: Buffer,
     scaler: Scaler,
     colors: Colors,
 }
 
 impl Converter {
-    /// Makes a converter without memory.
+    /// Makes a converter, which allocates its memory later.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does `job` with pictures whose lines have no padding. Each is given by format, size and bytes.
+    /// Runs `job` on pictures without padding. Each picture is given by format, size and bytes.
     ///
     /// # Errors
     /// As [`View::contiguous`] and [`run`](Self::run).
@@ -133,7 +133,7 @@ impl Converter {
         self.run(job, &view, &mut made)
     }
 
-    /// Does `job`. After an error, the compose rectangle may be partly written.
+    /// Runs `job`. After an error, the compose rectangle may be partly written.
     ///
     /// # Errors
     /// [`ConvertError`]: EINVAL for a rectangle that is odd, empty or not inside its picture;
@@ -161,7 +161,7 @@ impl Converter {
         }
     }
 
-    /// Converts from one kind of Y'CbCr to another.
+    /// Converts between two kinds of Y'CbCr through R'G'B'.
     fn by_rgb(
         &mut self,
         job: &Job,
@@ -175,8 +175,8 @@ impl Converter {
         self.stages(rgb.as_picture(), Turn::NONE, target, job.target_color)
     }
 
-    /// Converts the source to a movable form, moves its planes, and converts them to the target's form.
-    /// Unneeded steps are skipped.
+    /// Converts the source to a form that can be moved, moves its planes, and converts them to the target's
+    /// form. Skips steps that are not needed.
     fn stages(
         &mut self,
         source: Picture<'_>,

@@ -1,9 +1,9 @@
-//! Converts Y'CbCr between layouts of the same size. Bytes move, and at most two lines of chroma become
-//! one.
+//! Converts between layouts of Y'CbCr at the same size. The code moves bytes, and at most averages two lines
+//! of chroma.
 
 use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
 
-/// Copies a plane. Planes of different size are copied as far as both extend.
+/// Copies a plane. If the sizes differ, copies the part that both planes have.
 pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     for (to, from) in to.lines().zip(from.lines()) {
         let bytes = to.len().min(from.len());
@@ -13,8 +13,8 @@ pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     }
 }
 
-/// Converts Y'CbCr between forms. Unsupported pairs leave the target unchanged; callers do not use
-/// them.
+/// Converts between forms of Y'CbCr. A pair that is not supported leaves the target unchanged; callers use no
+/// such pair.
 pub(super) fn relay(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     use Form::{Planar420, Semi420, Semi422, Yuyv};
     match (from.form, to.form) {
@@ -32,7 +32,7 @@ pub(super) fn relay(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Interleaves chroma, or takes it apart.
+/// Converts between chroma pairs and separate chroma planes.
 pub(super) fn chroma(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     let [_, from_u, from_v] = &from.planes;
     let [_, to_u, to_v] = &mut to.planes;
@@ -53,14 +53,14 @@ pub(super) fn chroma(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Samples of a block. The compiler vectorises loops over blocks of constant length.
+/// Number of samples in a block. The compiler vectorises loops over blocks of constant length.
 const BLOCK: usize = 16;
-/// Bytes of a block of two interleaved lines.
+/// Number of bytes in a block of two interleaved lines.
 const TWO: usize = 2 * BLOCK;
-/// Samples of a block of chroma at half the width.
+/// Number of samples in a block of chroma at half the width.
 const HALF: usize = BLOCK / 2;
 
-/// Interleaves the bytes of two lines.
+/// Interleaves the bytes of `a` and `b`.
 fn join(a: &[u8], b: &[u8], out: &mut [u8]) {
     let (blocks, rest) = out.as_chunks_mut::<TWO>();
     let (a_blocks, a) = a.as_chunks::<BLOCK>();
@@ -75,8 +75,8 @@ fn join(a: &[u8], b: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Returns the bytes of a block in pairs, the first of each in the low half. The compiler turns
-/// [`narrow`] of them into packing instructions.
+/// Returns a block's bytes as pairs, with the first byte of each pair in the low half. With [`narrow`], the
+/// compiler turns this into packing instructions.
 fn pairs_of(block: &[u8; TWO]) -> [u16; BLOCK] {
     let mut pairs = [0; BLOCK];
     for (pair, bytes) in pairs.iter_mut().zip(block.as_chunks().0) {
@@ -86,11 +86,11 @@ fn pairs_of(block: &[u8; TWO]) -> [u16; BLOCK] {
 }
 
 fn narrow(sample: u16) -> u8 {
-    // CAST: at most 255.
+    // CAST: the value is at most 255.
     sample.min(255) as u8
 }
 
-/// Undoes [`join`].
+/// Separates bytes that [`join`] has interleaved.
 fn part(from: &[u8], a: &mut [u8], b: &mut [u8]) {
     let (blocks, rest) = from.as_chunks::<TWO>();
     let (a_blocks, a) = a.as_chunks_mut::<BLOCK>();
@@ -105,7 +105,7 @@ fn part(from: &[u8], a: &mut [u8], b: &mut [u8]) {
     }
 }
 
-/// Interleaves Y and UV to lines of YUYV. Each line of chroma serves `times` lines.
+/// Interleaves Y and UV to lines of YUYV. Uses each line of chroma for `times` lines.
 fn pack_semi(from: &Picture<'_>, to: &mut PictureMut<'_>, times: usize) {
     let [y, uv, _] = &from.planes;
     let chroma = uv.lines().flat_map(|line| std::iter::repeat_n(line, times));

@@ -1,4 +1,4 @@
-//! Scales planes to other sizes.
+//! Scales and turns planes.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};
@@ -10,18 +10,18 @@ use fast_image_resize::images::{
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-/// Moves planes.
+/// Scales and turns planes, and keeps memory for this.
 #[derive(Debug, Default)]
 pub(super) struct Scaler {
     resizer: Resizer,
-    /// A plane before it is turned.
+    /// A scaled plane, before it is turned.
     turned: Buffer,
-    /// Planes repacked for the library, which cannot address the wanted part.
+    /// Copies of planes in which the library cannot address the wanted part.
     packed_from: Buffer,
     packed_to: Buffer,
 }
 
-/// The planes of a picture to move.
+/// The planes of a picture that are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     All,
@@ -30,7 +30,7 @@ pub(super) enum Which {
 }
 
 impl Scaler {
-    /// Scales and turns planes of a picture to those of another with the same form.
+    /// Scales and turns a picture's planes to those of another picture that has the same form.
     pub(super) fn move_planes(
         &mut self,
         turn: Turn,
@@ -118,7 +118,7 @@ fn packed_plane(buffer: &mut Buffer, shape: Shape) -> Result<PlaneMut<'_>, Conve
     Ok(PlaneMut::new(bytes, shape.line_bytes(), shape))
 }
 
-/// Returns whether the library can use the plane: complete lines of whole cells.
+/// Returns whether the library can use the plane as it is: its lines are complete and have whole cells.
 fn is_whole(plane: &Plane<'_>) -> bool {
     let cell = plane.shape.cell.max(1);
     plane.stride.is_multiple_of(cell) && plane.left.is_multiple_of(cell) && plane.whole().is_some()
@@ -139,7 +139,7 @@ fn resize(
     resized.ok_or(ConvertError::Refused(Step::Scale))
 }
 
-/// Returns the sizes for the library: of the memory, then of the part.
+/// Returns the sizes for the library in cells: stride and left edge, then width and lines of the part.
 fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
     let cell = shape.cell.max(1);
     let measure = |measure: usize| u32::try_from(measure).ok();
@@ -151,7 +151,7 @@ fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
     ])
 }
 
-/// `None` if the library refuses.
+/// Scales a plane whose cells have the type `P`; `None` if the library refuses.
 fn resize_cells<P: PixelTrait>(
     resizer: &mut Resizer,
     from: Plane<'_>,

@@ -6,7 +6,7 @@ use super::form::{Plane, PlaneMut};
 /// A clockwise rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rotate {
-    /// None.
+    /// No rotation.
     #[default]
     None,
     /// By 90 degrees: the left edge becomes the top.
@@ -37,7 +37,7 @@ impl Rotate {
     }
 }
 
-/// One of the eight orientations of a rectangle: rows optionally become columns, then the result is
+/// One of the eight orientations of a rectangle: rows may become columns, and then the result may be
 /// mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
@@ -53,7 +53,7 @@ impl Turn {
         upside_down: false,
     };
 
-    /// Combines the mirrors, which come first, and the rotation.
+    /// Combines a job's mirrors, which come first, with its rotation.
     pub(super) const fn of(job: &Job) -> Self {
         let (h, v) = (job.hflip, job.vflip);
         let (transpose, mirror, upside_down) = match job.rotate {
@@ -74,7 +74,7 @@ impl Turn {
         !(self.transpose || self.mirror || self.upside_down)
     }
 
-    /// Converts between the sizes before and after the turn.
+    /// Converts a size before the turn to the size after it, and back.
     pub(super) const fn swap(self, (width, height): (usize, usize)) -> (usize, usize) {
         if self.transpose {
             (height, width)
@@ -84,7 +84,7 @@ impl Turn {
     }
 }
 
-/// Copies a plane, turned. Planes of mismatched size are copied as far as both extend.
+/// Copies a plane and turns it. If the sizes differ, copies the part that both planes have.
 pub(super) fn turn(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>) {
     match from.shape.cell {
         1 => turn_cells::<1>(turn, from, to),
@@ -124,7 +124,7 @@ fn turn_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>
     }
 }
 
-/// Source lines that become columns at once, so that as many cache lines stay in use.
+/// Number of source lines that become columns at once: as many cache lines stay in use.
 const BAND: usize = 16;
 
 fn transpose_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>) {
@@ -138,7 +138,7 @@ fn transpose_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMu
         let Some(band) = band.get_mut(..count) else {
             return;
         };
-        // The first column of the band in a line of the target.
+        // The first column of the band in each line of the target.
         let left = if turn.mirror {
             band.reverse();
             lines - first - count

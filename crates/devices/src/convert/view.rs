@@ -1,27 +1,27 @@
-//! A caller's pictures: bytes in planes, with strides.
+//! Pictures of callers: bytes in planes, with strides.
 
 use super::error::ConvertError;
 use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
 use crate::picture::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
-/// Maximum number of bytes from line to line.
+/// Maximum stride in bytes.
 const MAX_STRIDE: usize = 1 << 24;
 
-/// Returns whether pictures of a format are supported, in one memory plane or several.
+/// Returns whether a converter supports a format. The number of memory planes does not matter.
 #[must_use]
 pub fn converts(format: &PixelFormat) -> bool {
     Form::of(format).is_some()
 }
 
-/// Returns the bytes of a line and the lines of plane `index`; `None` if there is no such plane.
+/// Returns the bytes per line and the number of lines of plane `index`; `None` if there is no such plane.
 pub(crate) fn plane(format: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
     let line = format.line_bytes(index, size.width())?;
     // CAST: widening, on every target there is.
     Some((line as usize, format.lines(index, size.height()) as usize))
 }
 
-/// Returns the stride of plane `index` if all planes share one memory.
+/// Returns the stride of plane `index` if all planes are in one memory.
 fn stride_in_one(format: &'static PixelFormat, stride: usize, index: usize) -> usize {
     let first = u32::try_from(stride).unwrap_or(u32::MAX);
     // CAST: widening, on every target there is.
@@ -40,8 +40,8 @@ impl<'a> View<'a> {
     /// Makes a picture of planes, each with its stride in bytes.
     ///
     /// # Errors
-    /// An unsupported format ([`converts`]); a wrong number of planes; a stride smaller than a line or
-    /// above 16 MiB; a plane that ends before its last line.
+    /// An unsupported format ([`converts`]); a wrong number of planes; a stride that is shorter than a line
+    /// or exceeds 16 MiB; a plane that ends before its last line.
     pub fn new(
         format: &'static PixelFormat,
         size: Size,
@@ -67,9 +67,10 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Makes a picture of consecutive planes in one memory, as in V4L2's formats of one memory plane.
+    /// Makes a picture of planes that follow each other in one memory, as in V4L2's formats of one memory
+    /// plane.
     ///
-    /// `stride` is that of the first plane; chroma of YUV420 has half of it.
+    /// `stride` is the first plane's. The chroma planes of YUV420 have half of it.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -94,19 +95,19 @@ impl<'a> View<'a> {
         )
     }
 
-    /// How samples are laid out.
+    /// Returns the pixel format.
     #[must_use]
     pub const fn format(&self) -> &'static PixelFormat {
         self.format
     }
 
-    /// Width and height.
+    /// Returns the size of the picture.
     #[must_use]
     pub const fn size(&self) -> Size {
         self.size
     }
 
-    /// The part inside `rect`.
+    /// Returns the part inside `rect`; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Picture<'a>> {
         inside(rect, self.size)?;
         self.picture.window(rect)
@@ -122,7 +123,7 @@ pub struct ViewMut<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    /// As [`View::new`].
+    /// Makes a picture of planes, as [`View::new`].
     ///
     /// # Errors
     /// As [`View::new`].
@@ -151,7 +152,7 @@ impl<'a> ViewMut<'a> {
         })
     }
 
-    /// As [`View::contiguous`].
+    /// Makes a picture of planes in one memory, as [`View::contiguous`].
     ///
     /// # Errors
     /// As [`View::new`].
@@ -176,26 +177,26 @@ impl<'a> ViewMut<'a> {
         )
     }
 
-    /// How samples are laid out.
+    /// Returns the pixel format.
     #[must_use]
     pub const fn format(&self) -> &'static PixelFormat {
         self.format
     }
 
-    /// Width and height.
+    /// Returns the size of the picture.
     #[must_use]
     pub const fn size(&self) -> Size {
         self.size
     }
 
-    /// The part inside `rect`.
+    /// Returns the part inside `rect`; `None` if it exceeds the picture.
     pub(super) fn window(&mut self, rect: Rect) -> Option<PictureMut<'_>> {
         inside(rect, self.size)?;
         self.picture.window(rect)
     }
 }
 
-/// Returns the bytes of a plane before the next one in the same memory, at most the largest address.
+/// Returns the distance from a plane to the next one in the same memory, in bytes. Saturates.
 fn plane_bytes(format: &'static PixelFormat, size: Size, index: usize, stride: usize) -> usize {
     let lines = plane(format, size, index).map_or(0, |(_, lines)| lines);
     stride_in_one(format, stride, index).saturating_mul(lines)
@@ -227,7 +228,7 @@ fn check(
             found: stride,
         });
     }
-    // At most 2304 lines of 16 MiB: no overflow with 64 bits.
+    // CAST, overflow: 2304 lines of 16 MiB fit in 64 bits.
     let wanted = stride
         .saturating_mul(shape.lines.saturating_sub(1))
         .saturating_add(line);
@@ -252,7 +253,7 @@ const fn complete(format: &'static PixelFormat, found: usize) -> Result<(), Conv
     }
 }
 
-/// Checks that `rect` is at least one whole 2x2 block inside a picture.
+/// Checks that `rect` has at least one 2x2 block and whole blocks only, inside a picture.
 fn inside(rect: Rect, size: Size) -> Option<()> {
     let even = (rect.x | rect.y | rect.width | rect.height) & 1 == 0;
     let right = rect.x.checked_add(rect.width)?;

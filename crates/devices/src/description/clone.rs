@@ -1,4 +1,4 @@
-//! Asks a real device for its description.
+//! Asks a real device for the facts of its description.
 
 use super::check::controls::MAX_ITEMS;
 use super::check::{MAX_FRAMES, MAX_LOST};
@@ -13,10 +13,10 @@ use toml::Spanned;
 use vb3_v4l2::client::{Client, ControlRange, OneOrRange};
 use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, pixfmt, sys};
 
-/// Buffers of the measured stream.
+/// Number of buffers of the measured stream.
 const BUFFERS: u32 = 4;
 
-/// Controls that an automatic mode makes inactive: the control, the mode, and its manual value.
+/// Controls that an automatic mode makes inactive: the control, the mode's control, and its value for manual.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, `master_id`.
 const MASTERS: &[(u32, u32, i64)] = &[
@@ -27,7 +27,7 @@ const MASTERS: &[(u32, u32, i64)] = &[
     (cid::FOCUS_ABSOLUTE, cid::FOCUS_AUTO, 0),
 ];
 
-/// The files of a USB device in sysfs.
+/// The contents of a USB device's files in sysfs.
 #[derive(Clone, Debug, Default)]
 pub struct Usb {
     /// `idVendor:idProduct`.
@@ -38,7 +38,7 @@ pub struct Usb {
     pub manufacturer: Option<String>,
     /// `product`.
     pub product: Option<String>,
-    /// `serial`, if the user wants it in the description.
+    /// `serial`, if the user wants the description to have it.
     pub serial: Option<String>,
 }
 
@@ -46,7 +46,7 @@ fn plain<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// Replaces characters that a description refuses.
+/// Replaces the characters that a description does not allow.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
@@ -61,10 +61,10 @@ fn code_of(fourcc: FourCc) -> Option<Code> {
     is_text.then_some(Code(fourcc))
 }
 
-/// Asks a device for all but its stream.
+/// Asks a device for all facts except those of its stream.
 ///
 /// # Errors
-/// A sentence for the user: the device is no single-planar capture device, or a call fails.
+/// Fails with a sentence for the user: the device is no single-planar capture device, or a call fails.
 pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, String> {
     let able = client
         .capability()
@@ -116,7 +116,7 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
     })
 }
 
-/// Returns what a failed call is in a sentence.
+/// Returns a function that turns the errno of this call into a sentence.
 fn failed(call: &'static str) -> impl Fn(Errno) -> String {
     move |errno| {
         let why = std::io::Error::from_raw_os_error(errno.0);
@@ -124,7 +124,7 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> String {
     }
 }
 
-/// Describes the pixel formats of a device that now has the format `now`.
+/// Describes the pixel formats of a device whose current format is `now`.
 fn formats(
     client: &mut Client<'_>,
     now: &Format,
@@ -144,7 +144,7 @@ fn formats(
             colors: None,
             sizes: Vec::new(),
         };
-        // Devices without ENUM_FRAMESIZES have at least their present size.
+        // A device without ENUM_FRAMESIZES has at least its current size.
         let present = [OneOrRange::One((now.width, now.height))];
         let sizes = if sizes.is_empty() {
             &present[..]
@@ -173,7 +173,7 @@ fn usb_table(usb: Usb) -> Option<UsbTable> {
     })
 }
 
-/// Describes a size, and the colours of its format.
+/// Describes a size, and the colours of its format if they are not known yet.
 fn size_table(
     client: &mut Client<'_>,
     (table, now): (&mut FormatTable, &Format),
@@ -203,7 +203,7 @@ fn size_table(
         let own = pixfmt::lookup(fourcc).and_then(|pixel| smallest(pixel, (width, height)));
         let layout = format.layouts().first().copied().unwrap_or_default();
         let is_range = entry.range.is_some();
-        // A format without padding follows from its size.
+        // The layout of a format without padding follows from its size and is left out.
         if !is_range && own.is_none_or(|own| own != layout) {
             entry.line_bytes = Some(layout.bytesperline).filter(|bytes| *bytes > 0);
             entry.image_bytes = Some(layout.sizeimage);
@@ -220,7 +220,7 @@ fn size_table(
         }
     }
     if entry.intervals.is_empty() && entry.interval_range.is_empty() {
-        // The device has no list of intervals.
+        // This device has no list of intervals.
         entry
             .intervals
             .push(Seconds(interval.unwrap_or(Fraction::new(1, 30))));
@@ -246,7 +246,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             sys::V4L2_CTRL_TYPE_BITMASK => ControlType::Bitmask,
             sys::V4L2_CTRL_TYPE_BUTTON => ControlType::Button,
             sys::V4L2_CTRL_TYPE_INTEGER64 => ControlType::Integer64,
-            // Classes follow from their controls. Texts and structures need pointers.
+            // Classes follow from their controls. Values that are texts or structures need pointers.
             _ => continue,
         };
         all.push(control(client, range, kind));
@@ -266,7 +266,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             continue;
         };
         let is_inactive = control.flags.contains(&Flag::Inactive);
-        // The table holds for this device if the present value agrees with it.
+        // The table is right for this device if the control's current state agrees with it.
         if value_of(master).is_some_and(|value| (value != manual) == is_inactive) {
             control.flags.retain(|flag| *flag != Flag::Inactive);
             control.active_if = Some(ActiveIf {
@@ -333,7 +333,7 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
     table
 }
 
-/// Returns the words of flags, without those that the kind implies.
+/// Returns a control's flags, without those that its kind implies.
 fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
     let implied = match kind {
         ControlType::Button => ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE,
@@ -344,12 +344,12 @@ fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
     set.map(|(word, _)| *word).collect()
 }
 
-/// Measures the stream of a described device in its present format, and adds it to the file.
+/// Measures the stream of a described device in its current format, and adds the results to the file.
 ///
-/// `wait` waits for a frame and returns whether there is one, `now_ns` is the monotonic clock.
+/// `wait` waits for a frame and returns whether one came. `now_ns` is the monotonic clock.
 ///
 /// # Errors
-/// A sentence for the user: a call fails, or no frame arrives.
+/// Fails with a sentence for the user: a call fails, or no frame comes.
 pub fn measure(
     file: &mut File,
     seconds: u32,
@@ -395,7 +395,7 @@ pub fn measure(
             Some((sequence, time_ns)) => {
                 let lost = frame.sequence.wrapping_sub(sequence).wrapping_sub(1);
                 let index = u32::try_from(table.intervals_us.len()).unwrap_or(u32::MAX);
-                // A camera that restarts its numbers has lost none.
+                // A camera that starts its numbers again has lost no frame.
                 if (1..=MAX_LOST).contains(&lost) {
                     table.lost.push([index, lost]);
                 }
@@ -421,7 +421,7 @@ pub fn measure(
     Ok(())
 }
 
-/// Writes a description with its comments.
+/// Prints a description as TOML with comments.
 #[must_use]
 pub fn print(file: &File, device: &str) -> String {
     const COMMENTS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! The text of a description: TOML, by serde.
+//! The file format of a description: TOML, parsed by serde.
 
 use crate::picture::Size;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use vb3_v4l2::{Colorimetry, FourCc, Fraction};
 /// Version of this crate's descriptions.
 pub(super) const VERSION: i64 = 1;
 
-/// A description, as its file has it.
+/// The contents of a description's file, not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Version of the description's structure: 1.
+    /// Version of the file format: 1.
     pub(crate) version: Spanned<i64>,
-    /// Origin of the facts, for readers.
+    /// Where the facts come from, for readers.
     pub(crate) source: Option<String>,
     pub(crate) device: Spanned<DeviceTable>,
     pub(crate) usb: Option<Spanned<UsbTable>>,
@@ -29,18 +29,18 @@ pub struct File {
     pub(crate) controls: Vec<Spanned<ControlTable>>,
 }
 
-/// The answer of QUERYCAP.
+/// The device's answer to QUERYCAP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceTable {
     pub(crate) driver: String,
     pub(crate) card: String,
-    /// Whether it has read().
+    /// Whether the device supports read().
     #[serde(default)]
     pub(crate) read: bool,
 }
 
-/// Identity on USB.
+/// The device's identity on USB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UsbTable {
@@ -53,7 +53,7 @@ pub(crate) struct UsbTable {
     pub(crate) serial: Option<String>,
 }
 
-/// A format and rate.
+/// The initial format and rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModeTable {
@@ -61,11 +61,11 @@ pub(crate) struct ModeTable {
     pub(crate) size: Pixels,
     /// Seconds per frame.
     pub(crate) interval: Seconds,
-    /// Bytes of a buffer, if a program has asked for more than usual.
+    /// Size of a buffer in bytes, if a program asked for more than the format needs.
     pub(crate) image_bytes: Option<u32>,
 }
 
-/// An input.
+/// An input of the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InputTable {
@@ -79,14 +79,14 @@ pub(crate) struct InputTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FormatTable {
     pub(crate) code: Code,
-    /// Its description in ENUM_FMT.
+    /// The format's description in ENUM_FMT.
     pub(crate) description: String,
     pub(crate) colors: Option<Colors>,
     #[serde(rename = "size")]
     pub(crate) sizes: Vec<Spanned<SizeTable>>,
 }
 
-/// `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
+/// Numbers of `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Colors {
@@ -123,14 +123,14 @@ impl From<Colors> for Colorimetry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SizeTable {
     pub(crate) size: Option<Pixels>,
-    /// Smallest, largest and step, for a range.
+    /// Smallest size, largest size and step of a range.
     pub(crate) range: Option<[Pixels; 3]>,
     pub(crate) line_bytes: Option<u32>,
     pub(crate) image_bytes: Option<u32>,
-    /// Seconds per frame.
+    /// Intervals in seconds per frame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) intervals: Vec<Seconds>,
-    /// Shortest and longest, and the step if there is one, for a range.
+    /// Shortest interval, longest interval and, if there is one, the step of a range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) interval_range: Vec<Seconds>,
 }
@@ -148,7 +148,7 @@ pub(crate) enum ControlType {
     Integer64,
 }
 
-/// A control.
+/// A control with its range and flags.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlTable {
@@ -167,17 +167,17 @@ pub(crate) struct ControlTable {
     pub(crate) value: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) flags: Vec<Flag>,
-    /// Names of a menu; an empty name is a gap.
+    /// Names of menu items. An index without an item has an empty name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) items: Vec<String>,
-    /// Numbers of an integer menu.
+    /// Numbers of the items of an integer menu.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) numbers: Vec<i64>,
-    /// The control and value that make this one active.
+    /// The control, and its value, that make this control active.
     pub(crate) active_if: Option<ActiveIf>,
 }
 
-/// A control and the value that makes another one active.
+/// Another control, and its value that makes a control active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActiveIf {
@@ -186,7 +186,7 @@ pub(crate) struct ActiveIf {
     pub(crate) value: i64,
 }
 
-/// Defines the words for `V4L2_CTRL_FLAG_*`.
+/// Defines the words for `V4L2_CTRL_FLAG_*` in a file.
 macro_rules! flags {
     ($($name:ident = $flag:ident;)*) => {
         /// A flag of a control.
@@ -215,18 +215,18 @@ flags! {
     ModifyLayout = MODIFY_LAYOUT;
 }
 
-/// Measurements of a stream.
+/// Measurements of the device's stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamTable {
     pub(crate) size: Pixels,
-    /// Seconds per frame by G_PARM.
+    /// Seconds per frame, as G_PARM returned them.
     pub(crate) interval: Seconds,
-    /// From STREAMON to the first frame.
+    /// Time from STREAMON to the first frame.
     pub(crate) first_frame_us: u64,
-    /// From each frame to the next one that arrived.
+    /// Times from each frame that arrived to the next one that arrived.
     pub(crate) intervals_us: Vec<u64>,
-    /// Frames that were lost before the next one, by index in `intervals_us`.
+    /// Pairs of an index in `intervals_us` and the number of frames lost in that interval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) lost: Vec<[u32; 2]>,
     /// Bytes of each compressed picture.
@@ -234,7 +234,7 @@ pub(crate) struct StreamTable {
     pub(crate) image_bytes: Vec<u32>,
 }
 
-/// Defines a value that a file has as a text.
+/// Defines a type for values that are texts in a file.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident($of:ty), $example:literal, $parse:expr, $print:expr) => {
         $(#[$doc])*
@@ -281,14 +281,14 @@ word!(
 );
 
 impl Pixels {
-    /// Returns the size, if a camera can have it.
+    /// Returns the size; `None` if no camera can have it.
     pub(super) const fn size(self) -> Option<Size> {
         Size::new(self.0.0, self.0.1)
     }
 }
 
 word!(
-    /// A fraction of seconds.
+    /// Seconds as a fraction.
     Seconds(Fraction),
     "\"1/30\", which is seconds for each frame",
     |text| {

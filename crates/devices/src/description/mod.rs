@@ -1,7 +1,7 @@
-//! Descriptions of real cameras: the answers of a device and the rhythm of its stream, as a file.
+//! Descriptions of real cameras: a file has a device's answers and the rhythm of its stream.
 //!
-//! [`File`] is the text, [`Description`] its checked form that a camera plays, and [`describe`] asks a
-//! real device for it.
+//! [`File`] is a file's contents. [`Description`] is the checked form, which a camera plays. [`describe`]
+//! asks a real device for the facts.
 
 mod check;
 mod clone;
@@ -26,7 +26,7 @@ use vb3_v4l2::{
 /// Longest description in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Name and text of each description that ships.
+/// Name and text of each description that ships with this crate.
 pub const SHIPPED: &[(&str, &str)] = &[(
     "logitech-c920",
     include_str!("../../cameras/logitech-c920.toml"),
@@ -42,25 +42,25 @@ pub struct Description {
     notes: Vec<String>,
 }
 
-/// A pixel format with its sizes.
+/// A pixel format that the camera offers, with its sizes.
 #[derive(Debug, PartialEq, Eq)]
 struct Offered {
     pixel: &'static PixelFormat,
     color: Colorimetry,
-    /// Discrete sizes, each with a row; empty for a range.
+    /// Discrete sizes, each with a row in `rows`; empty for a range.
     sizes: Vec<(u32, u32)>,
     /// The range of widths and of heights: smallest, largest, step.
     range: Option<[(u32, u32, u32); 2]>,
     rows: Vec<Row>,
 }
 
-/// A size or range of sizes.
+/// The properties of a size or of a range of sizes.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     line_bytes: u32,
     image_bytes: u32,
     intervals: Vec<Fraction>,
-    /// Shortest, longest, and the step.
+    /// Shortest interval, longest interval and step, if intervals are a range.
     range: Option<(Fraction, Fraction, Option<Fraction>)>,
 }
 
@@ -80,10 +80,10 @@ impl Row {
 }
 
 impl Description {
-    /// Loads a description that ships, by name, or a file.
+    /// Loads a description from a file, or by its name if it ships with this crate.
     ///
     /// # Errors
-    /// A sentence that names the file and the line.
+    /// Fails with a sentence that names the file and the line.
     pub fn load(name: &str) -> Result<Arc<Self>, String> {
         if let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) {
             return Self::named(&format!("{name}.toml"), text);
@@ -111,12 +111,12 @@ impl Description {
     /// Parses and checks a description.
     ///
     /// # Errors
-    /// The line, and what is allowed there.
+    /// Fails with the line and the values that are allowed there.
     pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
         check::parse(text).map(Arc::new)
     }
 
-    /// Returns what the description has and a camera of this crate cannot do, each with its line.
+    /// Returns notes on parts of the description that this crate's cameras cannot play, each with its line.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -128,7 +128,7 @@ impl Description {
         &self.file.device.get_ref().card
     }
 
-    /// Returns the description as its file has it.
+    /// Returns the contents of the description's file.
     pub(crate) const fn file(&self) -> &File {
         &self.file
     }
@@ -154,7 +154,7 @@ impl Description {
         self.controls.iter().find(|control| control.id == id)
     }
 
-    /// Returns a format; the first one for an unknown code.
+    /// Returns a format that the camera offers; the first one for an unknown code.
     fn offered(&self, fourcc: FourCc) -> Option<&Offered> {
         let known = |format: &&Offered| format.pixel.fourcc == fourcc;
         self.formats.iter().find(known).or(self.formats.first())
@@ -222,13 +222,13 @@ impl Description {
         mode.map(|mode| mode.get_ref().interval.0)
     }
 
-    /// Returns the offered interval that is nearest to the wanted one.
+    /// Returns the offered interval nearest to the wanted one.
     pub(crate) fn nearest_interval(&self, format: &Format, wanted: Fraction) -> Option<Fraction> {
         let row = self.row(format.fourcc, (format.width, format.height))?;
         row.nearest_interval(wanted)
     }
 
-    /// Returns the format that the device would set for the wanted one.
+    /// Returns the format that the device would set for `wanted`.
     pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
         let offered = self.offered(wanted.fourcc)?;
         let (pixel, fourcc) = (offered.pixel, offered.pixel.fourcc);
@@ -255,7 +255,7 @@ impl Description {
 
 fn read(path: &Path) -> std::io::Result<String> {
     let invalid = |why: String| std::io::Error::other(why);
-    // A FIFO would wait for its writer.
+    // Opening a FIFO would wait for its writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(invalid("it is no regular file".to_owned()));
     }

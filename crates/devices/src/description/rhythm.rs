@@ -5,7 +5,7 @@ use crate::picture::Size;
 use std::sync::Arc;
 use vb3_v4l2::Fraction;
 
-/// Plays a description's intervals again and again.
+/// Repeats a description's measured intervals.
 #[derive(Clone, Debug)]
 pub(crate) struct Rhythm {
     like: Arc<Description>,
@@ -14,7 +14,7 @@ pub(crate) struct Rhythm {
 }
 
 impl Rhythm {
-    /// Returns the rhythm of a description; `None` if it has no stream.
+    /// Makes the rhythm of a description; `None` if the description has no stream.
     pub(crate) fn new(like: &Arc<Description>) -> Option<Self> {
         like.stream()?;
         Some(Self {
@@ -23,20 +23,20 @@ impl Rhythm {
         })
     }
 
-    /// Begins a stream. Returns nanoseconds until its first frame.
+    /// Returns the time from the stream's start to its first frame in nanoseconds.
     pub(crate) fn first_ns(&self) -> u64 {
         let stream = self.like.stream();
         stream.map_or(0, |stream| stream.first_frame_us) * 1000
     }
 
-    /// Begins again.
+    /// Starts with the first interval again.
     pub(crate) const fn reset(&mut self) {
         self.at = 0;
     }
 
-    /// Returns nanoseconds until the next frame, and how many frames are lost before it.
+    /// Returns the nanoseconds until the next frame, and how many frames are lost before it.
     ///
-    /// The measured intervals are scaled to the camera's present `interval`.
+    /// The measured intervals are scaled to `interval`, the camera's current one.
     pub(crate) fn next(&mut self, interval: Fraction) -> Option<(u64, u32)> {
         let stream = self.like.stream()?;
         let at = self.at.checked_rem(stream.intervals_us.len())?;
@@ -67,12 +67,12 @@ impl FileSizes {
         Self { like, at: 0 }
     }
 
-    /// Begins again.
+    /// Starts with the first size again.
     pub(crate) const fn reset(&mut self) {
         self.at = 0;
     }
 
-    /// Returns the bytes of the next compressed picture, scaled to its size.
+    /// Returns the length of the next compressed picture in bytes, scaled to its size in pixels.
     pub(crate) fn next(&mut self, size: Size) -> Option<usize> {
         let stream = self.like.stream()?;
         let at = self.at.checked_rem(stream.image_bytes.len())?;
@@ -84,16 +84,16 @@ impl FileSizes {
     }
 }
 
-/// Pads a JPEG file with comments after its first marker, up to a length.
+/// Pads a JPEG file to a length, with comments after its first marker.
 ///
-/// A comment has at least four bytes, so the file can remain up to three bytes shorter.
+/// A comment takes at least four bytes, so the file may be up to three bytes shorter than `len`.
 pub(crate) fn pad(file: &[u8], len: usize) -> Vec<u8> {
     const COMMENT: [u8; 2] = [0xff, 0xfe];
     let (start, rest) = file.split_at(file.len().min(2));
     let mut padded = start.to_vec();
     let mut left = len.saturating_sub(file.len());
     while left >= 4 {
-        // The length counts its own two bytes.
+        // A comment's length field counts its own two bytes.
         let part = left.min(usize::from(u16::MAX) + 2);
         let length = u16::try_from(part - 2).unwrap_or(u16::MAX);
         padded.extend(COMMENT);

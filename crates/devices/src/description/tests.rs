@@ -1,4 +1,4 @@
-//! Tests of descriptions, without devices.
+//! Tests descriptions without real devices.
 
 use super::rhythm::{Rhythm, pad};
 use super::{Description, SHIPPED};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vb3_v4l2::pixfmt::{MJPEG, YUYV};
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, FrameSizes};
 
-/// A small description; line 24 begins the formats and line 37 the controls.
+/// A small description. Its formats begin in line 24, its controls in line 37.
 const TEXT: &str = r#"version = 1
 
 [device]
@@ -210,7 +210,7 @@ fn rhythm_repeats_and_follows_the_rate() {
         next.iter().map(|(_, lost)| *lost).collect::<Vec<_>>(),
         [0, 1, 0, 0]
     );
-    // 2/30 s for each frame is twice as long; a quarter of the area, a quarter of the bytes.
+    // 2/30 s per frame doubles the intervals. A quarter of the area has a quarter of the bytes.
     assert_eq!(rhythm.next(Fraction::new(1, 15)), Some((134_000_000, 1)));
     let mut sizes = super::FileSizes::new(like);
     assert_eq!(sizes.next(Size::nearest(320, 240)), Some(4000));

@@ -1,4 +1,4 @@
-//! Refused input, and bounds of writes.
+//! Tests that wrong input is refused, and that writes stay in bounds.
 
 use super::*;
 use crate::convert::{ConvertError, Converter, Rotate};
@@ -86,7 +86,7 @@ fn planes_that_do_not_hold_the_picture_are_refused() {
     }
 }
 
-/// Planes that share one memory are laid out as in V4L2.
+/// Planes that share one memory have the layout of V4L2's formats.
 #[test]
 fn one_memory_is_divided_as_v4l2_does() {
     let mut next = noise(8);
@@ -135,7 +135,7 @@ fn one_memory_is_divided_as_v4l2_does() {
     }
 }
 
-/// The largest pictures and the steepest scales.
+/// The largest pictures and the largest ratios of scaling are possible.
 #[test]
 fn extremes_can_be_done() {
     let (small, large) = (size(2, 2), size(4096, 2304));
@@ -172,7 +172,7 @@ fn even(most: u32) -> impl Strategy<Value = u32> {
     (1..=most / 2).prop_map(|half| half * 2)
 }
 
-/// A picture's size and a rectangle in it.
+/// Makes a picture's size, and a rectangle inside it.
 fn window() -> impl Strategy<Value = (Size, Rect)> {
     (even(90), even(70)).prop_flat_map(|(w, h)| {
         (even(w), even(h)).prop_flat_map(move |(rw, rh)| {
@@ -215,7 +215,7 @@ fn job() -> impl Strategy<Value = (Size, Size, Job)> {
 }
 
 proptest! {
-    /// Any job writes all of its rectangle and nothing else, and reads only its crop.
+    /// Any job writes its whole compose rectangle and nothing else, and reads only its crop rectangle.
     #[test]
     fn jobs_stay_inside(
         (a, b, job) in job(),
@@ -224,7 +224,7 @@ proptest! {
         seed in 1..u64::MAX,
     ) {
         let from = Owned::noisy(source, a, pads.0, seed);
-        // The same bytes inside the crop, other bytes outside.
+        // Inside the crop rectangle, the bytes are the same; outside, they differ.
         let other = Owned::noisy(source, a, pads.0, !seed).with_window_of(&from, job.crop);
         let mut to = Owned::filled(target, b, pads.1, 0x5a);
         let before = to.clone();
@@ -232,7 +232,7 @@ proptest! {
         converter.run(&job, &from.view(), &mut to.view_mut()).expect("a valid job");
         prop_assert!(to.with_window_of(&before, job.compose) == before, "wrote outside");
 
-        // A used converter gives the same result, also over other bytes.
+        // A converter that was used before gives the same result, whatever the target's bytes were.
         let mut again = Owned::filled(target, b, pads.1, 0xc3);
         let before = again.clone();
         converter.run(&job, &other.view(), &mut again.view_mut()).expect("a valid job");

@@ -1,4 +1,4 @@
-//! Conversions that only move bytes move all of them, to the right places.
+//! Tests that conversions that only move bytes move all of them to the right places.
 
 use super::*;
 use crate::convert::Rotate;
@@ -26,7 +26,7 @@ fn a_copy_has_every_pixel_and_leaves_the_rest() {
     }
 }
 
-/// Another layout of Y'CbCr has the same luma and the chroma that covers each pixel. Two lines of
+/// Another layout of Y'CbCr has the same luma, and the chroma sample that covers each pixel. Two lines of
 /// chroma become their mean.
 #[test]
 fn layouts_of_the_same_colours_are_exact() {
@@ -78,8 +78,8 @@ fn orders_of_rgb_are_exact() {
     }
 }
 
-/// Returns the source of a turned picture's pixel, as the controls define it: mirrors first, then
-/// clockwise.
+/// Returns the source pixel of a pixel in a turned picture, as the controls define it: mirrors come first,
+/// then clockwise rotation.
 fn origin(job: &Job, (width, height): (u32, u32), x: u32, y: u32) -> (u32, u32) {
     let (x, y) = match job.rotate {
         Rotate::None => (x, y),
@@ -105,7 +105,7 @@ fn turned_pictures_have_every_pixel() {
     let crop = rect(2, 6, 54, 38);
     for layout in FORMATS {
         for (rotate, hflip, vflip) in turns() {
-            // 4:2:2 lines that become columns have different chroma.
+            // If lines of 4:2:2 become columns, the chroma changes.
             let luma_only = layout == &pixfmt::YUYV && rotate.swaps();
             let (width, height) = if rotate.swaps() { (38, 54) } else { (54, 38) };
             let compose = rect(10, 4, width, height);
@@ -188,7 +188,7 @@ fn near(found: [u8; 3], wanted: [u8; 3], by: u8) -> bool {
     found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= by)
 }
 
-/// The formula of the recommendations, in floating point.
+/// Computes the formula of the ITU recommendations in floating point.
 fn formula(color: Color, [y, u, v]: [u8; 3]) -> [u8; 3] {
     let (kr, kb) = match color.matrix {
         Matrix::Bt601 => (0.299, 0.114),
@@ -207,7 +207,7 @@ fn formula(color: Color, [y, u, v]: [u8; 3]) -> [u8; 3] {
     let r = y + 2.0 * (1.0 - kr) * v;
     let b = y + 2.0 * (1.0 - kb) * u;
     let g = (y - kr * r - kb * b) / (1.0 - kr - kb);
-    // CAST: `as` clamps to a byte.
+    // CAST: `as` clamps to 0 to 255.
     [r, g, b].map(|c| (c * 255.0).round() as u8)
 }
 
@@ -218,7 +218,7 @@ fn colors() -> impl Iterator<Item = Color> {
         .flat_map(|matrix| [Range::Limited, Range::Full].map(|range| Color { matrix, range }))
 }
 
-/// Each matrix and range gives the recommendations' colours, to one step in 255.
+/// Each matrix and range gives the colours of the ITU recommendations, within one step of 255.
 #[test]
 fn flat_colours_follow_matrix_and_range() {
     for color in colors() {
@@ -243,7 +243,7 @@ fn flat_colours_follow_matrix_and_range() {
                     }
                     let mut back = flat(a, size(66, 6), [1, 1, 1]);
                     run(&Job::whole(to.size, back.size, color), &to, &mut back);
-                    // Colours outside R'G'B' cannot be restored.
+                    // Colours that R'G'B' cannot represent are not restored.
                     if wanted.iter().all(|c| (2..254).contains(c)) {
                         let found = back.at(40, 5);
                         assert!(
@@ -257,7 +257,7 @@ fn flat_colours_follow_matrix_and_range() {
     }
 }
 
-/// The display's colour conversion agrees.
+/// The display's colour conversion gives the same colours.
 #[test]
 fn the_display_sees_the_same_colours() {
     for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
@@ -271,7 +271,7 @@ fn the_display_sees_the_same_colours() {
     }
 }
 
-/// Converting between kinds of Y'CbCr keeps the colour and changes the samples.
+/// A conversion between kinds of Y'CbCr keeps the colour and changes the samples.
 #[test]
 fn colours_are_carried_between_matrices() {
     let (a, b) = (
@@ -299,8 +299,8 @@ fn colours_are_carried_between_matrices() {
     }
 }
 
-/// A crop is converted to a window like a whole picture. Nothing outside is read or written. The last
-/// line is complete even at the end of the memory.
+/// A crop is converted to a window as a whole picture is. Nothing outside is read or written. The last line
+/// is complete even at the end of the memory.
 #[test]
 fn a_window_is_a_picture() {
     for a in FORMATS {
@@ -340,8 +340,8 @@ fn a_window_is_a_picture() {
     }
 }
 
-/// Returns the weights of a line's samples for each sample of another: a triangle as wide as two
-/// samples of the coarser line.
+/// Returns the weights of one line's samples for each sample of another line: a triangle that is two samples
+/// of the coarser line wide.
 fn triangle(from: u32, to: u32) -> Vec<Vec<(usize, f64)>> {
     let ratio = f64::from(from) / f64::from(to);
     let reach = ratio.max(1.0);

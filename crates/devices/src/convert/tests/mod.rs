@@ -1,4 +1,4 @@
-//! Test pictures, with separate arithmetic for reading them.
+//! Test pictures, and separate arithmetic that reads them.
 
 mod bounds;
 mod exact;
@@ -8,7 +8,7 @@ use super::{Color, Job, Range, View, ViewMut, plane};
 use crate::picture::{Matrix, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
-/// Every supported format, in one memory plane.
+/// All supported formats that have one memory plane.
 const FORMATS: [&PixelFormat; 5] = [
     &pixfmt::YUYV,
     &pixfmt::NV12,
@@ -21,7 +21,7 @@ fn is_yuv(format: &PixelFormat) -> bool {
     format.model() == pixfmt::ColorModel::Yuv
 }
 
-/// Limited range, BT.601.
+/// BT.601 in limited range.
 const SD: Color = Color {
     matrix: Matrix::Bt601,
     range: Range::Limited,
@@ -40,19 +40,19 @@ fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
     }
 }
 
-/// Returns pseudo-random numbers, the same for the same seed.
+/// Returns pseudo-random numbers, which depend only on the seed.
 fn noise(seed: u64) -> impl FnMut() -> u8 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        // CAST: the lowest byte.
+        // CAST: only the lowest byte is used.
         (state >> 24) as u8
     }
 }
 
-/// A picture with separate planes, which end with the last line.
+/// A picture with separate planes. Each plane ends with its last line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
     layout: &'static PixelFormat,
@@ -61,7 +61,7 @@ struct Owned {
 }
 
 impl Owned {
-    /// Makes a picture of one byte value, with `pad` bytes of padding in each line.
+    /// Makes a picture whose bytes all have one value, with `pad` bytes of padding in each line.
     fn filled(layout: &'static PixelFormat, size: Size, pad: usize, byte: u8) -> Self {
         let planes = (0..layout.components.len())
             .map(|index| {
@@ -99,7 +99,7 @@ impl Owned {
         ViewMut::new(self.layout, self.size, planes).expect("valid planes")
     }
 
-    /// Returns plane and offset of a pixel's three samples: Y, U, V or R, G, B.
+    /// Returns plane and offset of a pixel's three samples: Y, U and V, or R, G and B.
     fn places(&self, x: u32, y: u32) -> [(usize, usize); 3] {
         let (x, y) = (x as usize, y as usize);
         let at = |plane: usize, column: usize, line: usize| {
@@ -135,7 +135,7 @@ impl Owned {
         }
     }
 
-    /// Returns a copy with the bytes of `rect` from `other`.
+    /// Returns a copy that has the bytes of `rect` from `other`.
     fn with_window_of(&self, other: &Self, rect: Rect) -> Self {
         let mut out = self.clone();
         for y in rect.y..rect.y + rect.height {
@@ -150,7 +150,7 @@ impl Owned {
         out
     }
 
-    /// Returns the part inside `rect` as a picture with packed lines.
+    /// Returns the part inside `rect` as a picture without padding.
     fn part(&self, rect: Rect) -> Self {
         let mut out = Self::filled(self.layout, size(rect.width, rect.height), 0, 255);
         for y in 0..rect.height {
@@ -161,7 +161,7 @@ impl Owned {
         out
     }
 
-    /// All bytes, lines packed.
+    /// Returns all bytes without padding.
     fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (index, (data, stride)) in self.planes.iter().enumerate() {
@@ -173,7 +173,7 @@ impl Owned {
         out
     }
 
-    /// Undoes [`bytes`](Self::bytes).
+    /// Makes a picture from the result of [`bytes`](Self::bytes).
     fn from_bytes(layout: &'static PixelFormat, size: Size, bytes: &[u8]) -> Self {
         let mut picture = Self::filled(layout, size, 0, 0);
         let mut rest = bytes;

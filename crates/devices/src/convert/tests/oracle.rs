@@ -1,4 +1,4 @@
-//! Compares with ffmpeg's conversions of the same pictures.
+//! Compares conversions with ffmpeg's conversions of the same pictures.
 
 use super::*;
 use crate::convert::Rotate;
@@ -9,7 +9,7 @@ fn name(layout: &'static PixelFormat) -> &'static str {
     layout.ffmpeg.expect("ffmpeg writes it")
 }
 
-/// Runs ffmpeg and returns its output; `None`, with the reason printed, without ffmpeg.
+/// Runs ffmpeg and returns its output. Without ffmpeg, prints the reason and returns `None`.
 fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let started = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin"])
@@ -64,7 +64,7 @@ fn filtered(from: &Owned, filter: &str, layout: &'static PixelFormat, size: Size
     Some(Owned::from_bytes(layout, size, &bytes))
 }
 
-/// Returns the signal-to-noise ratio in decibels over all samples.
+/// Returns the signal-to-noise ratio of all samples, in decibels.
 fn psnr(a: &Owned, b: &Owned) -> f64 {
     let (a, b) = (a.bytes(), b.bytes());
     assert_eq!(a.len(), b.len());
@@ -80,7 +80,7 @@ fn psnr(a: &Owned, b: &Owned) -> f64 {
 
 const BILINEAR: &str = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp";
 
-/// To 55 dB.
+/// Scaled pictures agree with ffmpeg's to 55 dB.
 #[test]
 fn scales_are_close_to_those_of_ffmpeg() {
     let cases = [
@@ -107,12 +107,12 @@ fn scales_are_close_to_those_of_ffmpeg() {
     }
 }
 
-/// One chroma sample for all pixels that it covers, as here.
+/// Makes ffmpeg use one chroma sample for all pixels that it covers, as this crate does.
 const COVERING: &str = "flags=neighbor+accurate_rnd+full_chroma_int";
-/// The mean of the pixels that a chroma sample covers, as here.
+/// Makes ffmpeg use the mean of the pixels that a chroma sample covers, as this crate does.
 const MEAN: &str = "flags=area+accurate_rnd+full_chroma_inp";
 
-/// Y'CbCr and R'G'B' agree to 50 dB, and layouts of the same kind byte for byte.
+/// Y'CbCr and R'G'B' agree with ffmpeg's to 50 dB. Layouts of the same kind agree byte for byte.
 #[test]
 fn conversions_are_close_to_those_of_ffmpeg() {
     let matrices = [
@@ -146,7 +146,7 @@ fn conversions_are_close_to_those_of_ffmpeg() {
                 } else {
                     assert!(to == wanted, "{which}");
                 }
-                // All matrices and ranges for one pair of layouts in each direction.
+                // For one pair of layouts in each direction, the test covers all matrices and ranges.
                 let pair = [a.fourcc, b.fourcc];
                 if !(pair.contains(&FourCc::NV12) && pair.contains(&FourCc::RGB24)) {
                     break;

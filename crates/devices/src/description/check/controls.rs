@@ -1,4 +1,4 @@
-//! Controls with their ranges and menus.
+//! Checks the controls of a description, with their ranges and menus.
 
 use super::{Result, Source, is_plain, keep};
 use crate::description::file::{ControlTable, ControlType, FLAGS};
@@ -20,7 +20,7 @@ pub(super) fn controls(
             let message = format!("a description has at most {MAX_CONTROLS} [[control]]");
             return source.error(span, message);
         }
-        // Without class, or a class itself, or above the bits of an id.
+        // The id has no class, is that of a class itself, or exceeds the bits of an id.
         if id.0 & 0x0fff_0000 == 0 || id.0 & 0xffff == 1 || id.0 > 0x0fff_ffff {
             return source.error(span, format!("id = \"{id}\" is no control's id"));
         }
@@ -57,7 +57,7 @@ pub(super) fn controls(
     Ok(all)
 }
 
-/// The numbers of a control's table.
+/// The numbers in a control's table, with defaults for missing ones.
 struct Numbers {
     min: i64,
     max: i64,
@@ -77,7 +77,7 @@ impl Numbers {
         }
     }
 
-    /// Returns a control of a range of numbers, or what is wrong.
+    /// Returns a control with a range of numbers, or a message about what is wrong.
     fn range(&self, is_long: bool) -> std::result::Result<ControlKind, String> {
         let Self {
             min,
@@ -111,8 +111,8 @@ impl Numbers {
         short().ok_or_else(|| "an integer's range has 32 bits; use integer64".to_owned())
     }
 
-    /// Returns the first index of a menu of `len` items, and the default one; `None` if a number is
-    /// no index of it.
+    /// Returns the first and the default index of a menu of `len` items; `None` if a number is not the index
+    /// of an item.
     fn menu(&self, len: usize) -> Option<(u32, u32)> {
         let end = i64::try_from(len).ok()?.checked_add(self.min)?;
         let is_item = |index: &i64| (self.min..end).contains(index);
@@ -124,7 +124,7 @@ impl Numbers {
         ))
     }
 
-    /// Says what the numbers of a menu must be.
+    /// Returns the rule for the numbers of a menu, for a message.
     fn menu_rule(&self) -> String {
         format!(
             "from index min = {} on; default = {} and value = {} are indexes of items",
@@ -141,7 +141,7 @@ impl Numbers {
     }
 }
 
-/// Returns the kind of a control, and checks its values.
+/// Checks a control's values, and returns its kind.
 fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKind> {
     let control = table.get_ref();
     let numbers = Numbers::of(control);

@@ -1,4 +1,4 @@
-//! Pixel formats with their sizes and intervals.
+//! Checks the pixel formats of a description, with their sizes and intervals.
 
 use super::{INTERVALS_NS, Result, Source, is_plain, keep};
 use crate::description::file::{File, FormatTable, Pixels, Seconds, SizeTable};
@@ -11,7 +11,7 @@ use vb3_v4l2::{Fraction, PixelFormat};
 const MAX_FORMATS: usize = 256;
 const MAX_SIZES: usize = 256;
 const MAX_INTERVALS: usize = 256;
-/// Largest sides of a range, which a camera reduces to its own.
+/// Largest side in a range of sizes. A camera reduces the range to its own limits.
 const MAX_SIDE: u32 = 1 << 16;
 /// Longest line in bytes.
 const MAX_LINE: u32 = 1 << 16;
@@ -62,7 +62,7 @@ pub(super) fn formats(source: &mut Source<'_>, file: &File) -> Result<Vec<Offere
     Ok(all)
 }
 
-/// Returns a format with the device's own description.
+/// Returns a copy of a format that has the device's own description.
 fn described(pixel: &'static PixelFormat, description: &str) -> &'static PixelFormat {
     match pixel.description == description {
         true => pixel,
@@ -73,7 +73,7 @@ fn described(pixel: &'static PixelFormat, description: &str) -> &'static PixelFo
     }
 }
 
-/// Returns a format with its sizes; `None` if no camera can have any of them.
+/// Checks a format's sizes. Returns `None` if no camera can have any of them.
 fn sizes(
     source: &mut Source<'_>,
     table: &Spanned<FormatTable>,
@@ -109,7 +109,7 @@ fn sizes(
     Ok((!offered.rows.is_empty()).then_some(offered))
 }
 
-/// Adds a size, if a camera can have it.
+/// Adds a size, or a note if no camera can have it.
 fn add_size(
     source: &mut Source<'_>,
     entry: &Spanned<SizeTable>,
@@ -133,7 +133,7 @@ fn add_size(
     Ok(())
 }
 
-/// Sets the range of sizes, reduced to those that a camera can have.
+/// Sets the range of sizes, reduced to the sizes that a camera can have.
 fn set_range(
     source: &mut Source<'_>,
     entry: &Spanned<SizeTable>,
@@ -152,7 +152,7 @@ fn set_range(
     Ok(())
 }
 
-/// Reduces a range of widths or heights to one that a camera can make.
+/// Reduces a range of widths or heights to values that a camera can have.
 fn side(
     source: &Source<'_>,
     entry: &Spanned<SizeTable>,
@@ -175,7 +175,7 @@ fn side(
     Ok(fitting)
 }
 
-/// Checks the bytes and intervals of a size.
+/// Checks the lengths in bytes and the intervals of a size.
 fn row(
     source: &Source<'_>,
     entry: &Spanned<SizeTable>,

@@ -16,11 +16,11 @@ use vb3_v4l2::pixfmt::MAX_COMPRESSED_BYTES;
 
 const MAX_INPUTS: usize = 32;
 pub(super) const MAX_FRAMES: usize = 1200;
-/// Shortest and longest interval.
+/// Shortest to longest interval between frames.
 const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
 /// Longest measured time: one minute.
 const MAX_US: u64 = 60_000_000;
-/// Maximum number of frames that are lost at once.
+/// Maximum number of consecutive frames that are lost.
 pub(super) const MAX_LOST: u32 = 1000;
 
 /// An error in a description.
@@ -41,7 +41,7 @@ impl std::error::Error for DescriptionError {}
 
 type Result<T> = std::result::Result<T, DescriptionError>;
 
-/// The text, for lines of errors and notes.
+/// The text of a description, which finds the lines of errors and notes.
 struct Source<'a> {
     text: &'a str,
     notes: Vec<String>,
@@ -73,12 +73,12 @@ impl Source<'_> {
     }
 }
 
-/// Keeps a text for the rest of the process. Descriptions are read once, at the start of a run.
+/// Keeps a text until the process ends. Descriptions are only read at the start of a run.
 fn keep(text: &str) -> &'static str {
     Box::leak(text.to_owned().into_boxed_str())
 }
 
-/// The version alone, so that a newer file gets the right error.
+/// Only the version is parsed first, so that a newer file gets the right error.
 #[derive(Deserialize)]
 struct VersionOnly {
     version: Spanned<i64>,
@@ -122,7 +122,7 @@ pub(super) fn parse(text: &str) -> Result<Description> {
     })
 }
 
-/// Returns whether a text can be shown as it is and has at most `max` bytes.
+/// Returns whether a text has only printable characters and at most `max` bytes.
 fn is_plain(text: &str, max: usize) -> bool {
     text.len() <= max && !text.chars().any(char::is_control)
 }
@@ -150,7 +150,7 @@ fn identity(source: &Source<'_>, file: &File) -> Result<()> {
 fn check_usb(source: &Source<'_>, table: &Spanned<UsbTable>) -> Result<()> {
     let usb = table.get_ref();
     let texts = [&usb.manufacturer, &usb.product, &usb.serial];
-    // Strings of a USB device have at most 126 characters.
+    // A USB device's strings have at most 126 characters.
     let mut texts = texts.into_iter().flatten();
     if let Some(text) = texts.find(|text| !is_plain(text, 126)) {
         let message = format!("{text:?}: allowed are 126 printable bytes");
