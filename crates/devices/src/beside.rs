@@ -30,7 +30,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Converts the picture and sets `done`; leaves it unset on failure.
+    /// Converts the picture. `done` then tells whether this succeeded.
     pub(crate) fn run(&mut self, engine: &mut Converter) {
         self.done = self.convert(engine).is_some();
         self.lent.clear();

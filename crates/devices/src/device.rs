@@ -1,4 +1,4 @@
-//! A device of any kind, for hosts that keep all devices in one table.
+//! A device of any kind, so that hosts can keep all devices in one table.
 
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::hdmi::Signal;
@@ -19,28 +19,28 @@ use vb3_v4l2::{
     Timings, VideoDriver, Waiter,
 };
 
-/// The interface of a device to its host besides its driver.
+/// The interface between a device and its host, apart from its V4L2 driver.
 pub(crate) trait Outside: VideoDriver {
-    /// Finishes the device's recording, and returns its failure, if any.
+    /// Finishes the device's recording. Returns the failure if the recording failed.
     fn finish(&mut self) -> Option<Failure> {
         None
     }
 
-    /// Keeps thumbnails of the pictures that it is shown from now on.
+    /// Keeps thumbnails of the pictures that the device is shown from now on.
     fn keep_thumbnails(&mut self) {}
 
-    /// Returns thumbnails of at most `count` pictures that it was shown.
+    /// Returns thumbnails of at most `count` pictures that the device was shown.
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
         Vec::new()
     }
 
-    /// As [`Device::last_shown`].
+    /// Returns the picture shown last, as [`Device::last_shown`] does.
     fn last_shown(&mut self) -> Option<LastShown> {
         None
     }
 
-    /// As [`Device::read_shown`].
+    /// Reads a shown picture from its buffer, as [`Device::read_shown`] does.
     fn read_shown(
         &self,
         planes: &BufferPlanes<Self::Cookie>,
@@ -50,33 +50,33 @@ pub(crate) trait Outside: VideoDriver {
         None
     }
 
-    /// Makes it do all its work within a tick from now on, except work of other processes.
+    /// Makes the device work only within ticks from now on, except for the work of other processes.
     fn work_at_once(&mut self) {}
 
-    /// Returns the last external failure.
+    /// Returns the last failure of something outside the device, such as a file.
     fn failure(&self) -> Option<&Failure>;
 
-    /// Returns whether it waits for its own process or thread: ffmpeg, a codec, a conversion, a
+    /// Returns whether the device waits for its own process or thread: ffmpeg, a codec, a conversion, a
     /// recording.
     ///
-    /// [`wake_fd`](VideoDriver::wake_fd) then becomes readable. A device that waits for the program is
-    /// not preparing.
+    /// If so, [`wake_fd`](VideoDriver::wake_fd) becomes readable later. A device that waits for the program
+    /// is not preparing.
     fn is_preparing(&self) -> bool {
         false
     }
 
-    /// Returns whether the device unplugs itself now. True once.
+    /// Returns whether the device must be unplugged now. Returns true only once.
     fn take_unplug(&mut self) -> bool {
         false
     }
 
-    /// Plays another source, from the frame that it names.
+    /// Plays another source, from the frame that `next` names.
     fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         let _ = next;
         Err(PlayError::NoCamera)
     }
 
-    /// As [`Device::is_next_ready`].
+    /// Returns whether the next source is ready, as [`Device::is_next_ready`] does.
     fn is_next_ready(&mut self) -> bool {
         true
     }
@@ -87,25 +87,25 @@ pub(crate) trait Outside: VideoDriver {
         false
     }
 
-    /// Changes the signal of an HDMI input. Returns whether it is another; `None` without such an
-    /// input.
+    /// Changes the signal of an HDMI input. Returns whether the signal differs from before; `None` for other
+    /// inputs.
     fn set_signal(&mut self, signal: Signal) -> Option<bool> {
         let _ = signal;
         None
     }
 }
 
-/// A device, with the faults that a program may request.
+/// A device of any kind, with the faults that programs and hosts request.
 pub struct Device<C> {
     pub(crate) inner: Box<dyn Outside<Cookie = C> + Send>,
     inject: Inject,
-    /// The host's planned disturbances; `None` without any.
+    /// The disturbances that the host has planned; `None` if there are none.
     pub(crate) plan: Option<Plan<C>>,
-    /// Thumbnails of its delivered frames, if requested.
+    /// Thumbnails of the frames that the device delivers, if the host wants them.
     pub(crate) shots: Option<Collection>,
     /// Notes for the host, if it watches the device.
     pub(crate) notes: Option<Vec<Note>>,
-    /// The last reported failure.
+    /// The failure that `take_failure` returned last.
     told: Option<Failure>,
 }
 
@@ -118,7 +118,7 @@ impl<C> std::fmt::Debug for Device<C> {
 }
 
 impl<C: Send + 'static> Device<C> {
-    /// Makes the device of a SPEC, or one open file's part of a memory-to-memory device.
+    /// Makes the device of a SPEC. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
     /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
@@ -136,55 +136,54 @@ impl<C: Send + 'static> Device<C> {
         })
     }
 
-    /// Makes it do all its work within a tick from now on, except work of other processes.
+    /// Makes the device work only within ticks from now on, except for the work of other processes.
     ///
-    /// This is for a clock that stands still meanwhile, so that no caller is delayed. Otherwise a
-    /// thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when one
-    /// is ready.
+    /// This is for a clock that stands still meanwhile, so that no caller is late. Without it, a thread
+    /// converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when one is ready.
     pub fn work_at_once(&mut self) {
         self.inner.work_at_once();
     }
 
-    /// Finishes the device's recording and waits until it is written. Returns its failure, if any. Call
-    /// it once, at the end of a run.
+    /// Finishes the device's recording and waits until it is written. Returns the failure if the recording
+    /// failed. Call it once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
         self.inner.finish()
     }
 
-    /// Returns whether it waits for its own process or thread. A virtual clock stands still meanwhile.
+    /// Returns whether the device waits for its own process or thread. A virtual clock then stands still.
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         self.inner.is_preparing()
     }
 
-    /// Returns whether the device unplugs itself now, at the end of a clip. True once.
+    /// Returns whether the device must be unplugged now, at the end of a clip. Returns true only once.
     pub fn take_unplug(&mut self) -> bool {
         self.inner.take_unplug()
     }
 
-    /// Plays another source: from the frame that it names, else from its first picture on. A camera
-    /// that does not stream plays it from its next stream's first frame.
+    /// Plays another source, from the frame that `next` names, or else as soon as the source has a picture. A
+    /// camera that does not stream plays it from the first frame of its next stream.
     ///
     /// # Errors
-    /// [`PlayError`] says why.
+    /// Fails with a [`PlayError`] that says why the source is not played.
     pub fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         self.inner.play(next)
     }
 
-    /// Returns whether the next source has a picture, or there is none to wait for. Until then,
-    /// [`wake_fd`](VideoDriver::wake_fd) becomes readable when it may have one.
+    /// Returns whether the next source has a picture, or no source is awaited. Until then,
+    /// [`wake_fd`](VideoDriver::wake_fd) becomes readable when the source may have a picture.
     pub fn is_next_ready(&mut self) -> bool {
         self.inner.is_next_ready()
     }
 
-    /// Stops the source at its present picture, which all further frames show, or continues it.
-    /// Returns whether the device has a source.
+    /// Stops the source at its current picture, which all further frames show, or continues it. Returns
+    /// whether the device has a source.
     pub fn pause(&mut self, paused: bool) -> bool {
         self.inner.pause(paused)
     }
 
-    /// Returns the external failure since the last call: the reason why streaming did not start, or
-    /// failed.
+    /// Returns a failure that is new since the last call. It is the external reason why streaming did not
+    /// start or ended.
     pub fn take_failure(&mut self) -> Option<Failure> {
         let failure = self.inner.failure();
         if failure == self.told.as_ref() {
@@ -195,7 +194,7 @@ impl<C: Send + 'static> Device<C> {
     }
 }
 
-/// A queue's driver with requested failures. It reports streams to the plan and the host.
+/// The driver of a queue with requested faults. It also reports streams to the plan and the host.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,
@@ -248,7 +247,7 @@ impl<C> Driver for Faulty<'_, C> {
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
         let asked = self.inject.check(Fault::Start);
         if let Err(e) = asked.and_then(|()| self.inject.check(Fault::Absent)) {
-            // Gives its tokens back.
+            // The device must return its tokens.
             self.inner.stop_streaming();
             return Err(e);
         }
@@ -477,7 +476,7 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        // A frame that a fault delayed is still to come.
+        // The frame is still to come if a fault has delayed it.
         if self.next_late_frame().is_none() {
             self.inner.note_waiter(flow, waiter);
         }

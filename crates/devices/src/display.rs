@@ -22,34 +22,34 @@ const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 
 /// A display.
 ///
-/// At each refresh, it reads the oldest buffer, passes the picture to its sink and returns the buffer.
-/// Without a buffer, it repeats the last picture, which is counted and not recorded. While the sink has
-/// no room, the display keeps its buffers, so a recording lacks no frame. With [`Pace::Free`], it shows
-/// buffers as they arrive.
+/// At each refresh, a display reads the oldest buffer, passes the picture to its sink and returns the buffer.
+/// Without a buffer, it repeats the last picture. A repetition is counted, but not recorded. While the sink
+/// has no room, the display keeps its buffers, so a recording lacks no frame. With [`Pace::Free`], the
+/// display shows buffers as they arrive.
 pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
 
 /// A picture that is being read.
 #[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
-    /// None if the picture is not needed.
+    /// The picture read so far; `None` if nothing needs the picture.
     frame: Option<Frame>,
     cursor: PictureCursor,
     time_ns: u64,
 }
 
-/// The last picture that was shown.
+/// The picture that was shown last.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     sequence: u32,
     place: PicturePlace,
 }
 
-/// Where the last picture is.
+/// Where the picture shown last is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PicturePlace {
     Sink,
-    /// In the buffer of this index.
+    /// In the buffer with this index, not read.
     Buffer(u32),
     /// In a buffer that the program queued again before the stream ended.
     Lost,
@@ -61,11 +61,11 @@ pub(crate) struct Screen<C> {
     sink: Sink,
     reading: Option<Reading<C>>,
     last: Option<Last>,
-    /// Whether the last tick left no buffer.
+    /// Whether no buffer was left at the last tick.
     starved: bool,
-    /// Whether the sink had no room.
+    /// Whether the sink had no room at the last tick.
     held: bool,
-    /// Number of refreshes without a new picture.
+    /// Number of refreshes that showed no new picture.
     repeated: u64,
 }
 
@@ -92,7 +92,7 @@ impl<C> Display<C> {
 }
 
 impl<C> Screen<C> {
-    /// Begins to read the oldest buffer, for display at `time_ns`.
+    /// Begins to read the oldest buffer, whose picture is shown at `time_ns`.
     fn show(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -117,7 +117,7 @@ impl<C> Screen<C> {
         self.resume(stream, bus, progress);
     }
 
-    /// Continues to read, and shows a completed picture.
+    /// Continues to read a picture, and shows it when it is complete.
     fn resume(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -225,7 +225,7 @@ impl<C> Engine<C> for Screen<C> {
         self.resume(stream, bus, progress);
     }
 
-    /// Shows the next picture.
+    /// Begins to show the next picture if it is due. Returns whether to continue.
     fn step(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -242,7 +242,7 @@ impl<C> Engine<C> for Screen<C> {
         }
         let mut due_ns = stream.due_ns.unwrap_or(now_ns);
         if self.starved && now_ns > due_ns {
-            // Counts refreshes that passed without a new picture.
+            // These refreshes passed without a new picture.
             let (missed, newest_ns) = stream.newest_due(now_ns, due_ns);
             self.repeated = self.repeated.saturating_add(missed);
             due_ns = newest_ns;
@@ -281,13 +281,12 @@ impl<C> Engine<C> for Screen<C> {
         self.reading.is_some()
     }
 
-    /// Returns a descriptor that is readable when the sink has room again; `None` while it has
-    /// room.
+    /// Returns a descriptor that becomes readable when the sink has room again; `None` if it has room.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }
 
-    /// Returns whether the sink has no room. A virtual clock stands still while the sink writes.
+    /// Returns whether the sink has no room. A virtual clock then stands still until the sink has written.
     fn is_preparing(&self) -> bool {
         self.held
     }

@@ -1,4 +1,4 @@
-//! Disturbances of a device by its host.
+//! Disturbances of a device that its host plans.
 
 use crate::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
@@ -8,12 +8,12 @@ use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, Role, VideoDriver, pixf
 /// The planned disturbances of a device and its frames.
 pub(crate) struct Plan<C> {
     pub(crate) frames: FaultPlan<C>,
-    /// The new size of the source.
+    /// The new size of the source, if it has changed.
     pub(crate) source: Option<(u32, u32)>,
     pub(crate) is_streaming: bool,
-    /// Events not reported yet.
+    /// Events that are not reported yet.
     pub(crate) events: Vec<DriverEvent>,
-    /// Events that follow late frames.
+    /// Events that must wait for frames that are late.
     behind: Vec<DriverEvent>,
 }
 
@@ -30,12 +30,12 @@ impl<C> Plan<C> {
         });
     }
 
-    /// Returns whether an event can be reported at once.
+    /// Returns whether there is an event that need not wait for a late frame.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.behind.is_empty() && self.frames.next_tick().is_none()
     }
 
-    /// Keeps events about a stream's end or next format until the frames before have been delivered.
+    /// Holds back events on a stream's end or next format until earlier frames have been delivered.
     fn hold_events(&mut self, events: &mut Vec<DriverEvent>) {
         let is_behind = |event: &DriverEvent| {
             matches!(event, DriverEvent::Eos | DriverEvent::SourceChange { .. })
@@ -54,8 +54,8 @@ impl<C> Plan<C> {
 impl<C: 'static> Device<C> {
     /// Lets a host disturb the device from now on.
     ///
-    /// A device with a source gets `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts frames, and all
-    /// files of the same device share it.
+    /// A device with a source gets `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts the device's frames. All
+    /// its open files share the schedule.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
         self.plan.get_or_insert_with(|| Plan {
@@ -73,8 +73,8 @@ impl<C: 'static> Device<C> {
         self.plan.as_ref()?.frames.next_tick()
     }
 
-    /// Sets the source's signal. ENUMINPUT reports it, and programs get a source-change event. Without
-    /// a signal, and while an HDMI source has another mode than the program, there are no frames.
+    /// Sets the source's signal. ENUMINPUT reports it, and programs get a source-change event. There are no
+    /// frames without a signal, or while an HDMI source has another mode than the program has set.
     pub fn set_signal(&mut self, signal: Signal) {
         let Some(plan) = &mut self.plan else {
             return;
@@ -91,7 +91,7 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// Returns whether it has an HDMI input.
+    /// Returns whether the device has an HDMI input.
     #[must_use]
     pub fn is_hdmi(&self) -> bool {
         self.inner.receiver().is_some()
@@ -120,20 +120,20 @@ impl<C: 'static> Device<C> {
         (found.width, found.height) == (width, height)
     }
 
-    /// Returns whether a stream still has the source's previous format.
+    /// Returns whether the device's format still has the source's previous size.
     fn is_outdated(&self) -> bool {
         let wanted = self.plan.as_ref().and_then(|plan| plan.source);
         let format = self.inner.format(Flow::Capture);
         wanted.is_some_and(|size| size != (format.width, format.height))
     }
 
-    /// Returns whether the device has not taken over the source's new format yet.
+    /// Returns whether no stream uses the source's previous format, and the new format is not set yet.
     pub(crate) fn is_between_sources(&self) -> bool {
         let streams = self.plan.as_ref().is_some_and(|plan| plan.is_streaming);
         !streams && self.is_outdated()
     }
 
-    /// Returns the format of the source, with the default stride.
+    /// Returns the format that the source has now, with the default stride.
     pub(crate) fn source_format(&self) -> Format {
         let format = self.inner.format(Flow::Capture);
         let source = self.plan.as_ref().and_then(|plan| plan.source);
@@ -143,16 +143,16 @@ impl<C: 'static> Device<C> {
         self.try_format(Flow::Capture, &fresh.unwrap_or(format))
     }
 
-    /// Takes over the source's format, once no stream uses the previous one.
+    /// Sets the source's new format, once no stream uses the previous one.
     pub(crate) fn follow_source(&mut self) {
         if self.is_between_sources() {
             let format = self.source_format();
-            // Its support was checked before.
+            // The new size was checked before, so this succeeds.
             let _ = self.inner.set_format(Flow::Capture, &format, false);
         }
     }
 
-    /// Applies the plan to the frames of a tick.
+    /// Applies the planned faults to the frames of a tick.
     pub(crate) fn disturb_frames(
         &mut self,
         now_ns: u64,

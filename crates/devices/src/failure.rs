@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A failure of a file, a program or the system behind a source or sink: the failed action, the cause,
-/// and a remedy.
+/// A failure of a file, a program or the system behind a source or sink. Its sentence has the failed action,
+/// the cause and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     sentence: String,
@@ -26,13 +26,13 @@ impl Failure {
         self
     }
 
-    /// Returns the errno of the call that failed: EIO unless another one is more precise.
+    /// Returns the errno of the call that failed. This is EIO unless a more precise one is set.
     #[must_use]
     pub fn errno(&self) -> i32 {
         self.errno.unwrap_or(5)
     }
 
-    /// Returns an end that the user requested, such as `end=stop`.
+    /// Makes a failure for a stream that ends as the user requested, such as by `end=stop`.
     pub(crate) fn asked_for(sentence: impl Into<String>) -> Self {
         Self {
             sentence: sentence.into(),
@@ -41,13 +41,13 @@ impl Failure {
         }
     }
 
-    /// Returns whether the user requested it: it is reported, but is no error.
+    /// Returns whether the user requested this end, which is reported but not an error.
     #[must_use]
     pub const fn is_asked_for(&self) -> bool {
         self.asked_for
     }
 
-    /// The sentence.
+    /// Returns the sentence for the user.
     #[must_use]
     pub fn sentence(&self) -> &str {
         &self.sentence
@@ -62,17 +62,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The reason why a device does not play another source.
+/// Why a device does not play another source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlayError {
-    /// It is no camera.
+    /// The device is not a camera.
     NoCamera,
-    /// The frame is over.
+    /// The stream has passed the frame from which to play.
     Passed {
         /// The number of the stream's next frame.
         next: u32,
     },
-    /// The system lacks a thread or descriptor.
+    /// The system lacks a thread or a descriptor.
     Failed(Failure),
 }
 

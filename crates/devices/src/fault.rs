@@ -1,59 +1,59 @@
-//! Faults of frames between a device and the program, by the host's plan.
+//! Faults of frames, which the host plans. They occur between the device and the program.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
-/// Largest number of bytes that [`FrameFault::Corrupt`] changes in a frame.
+/// Maximum number of bytes that [`FrameFault::Corrupt`] changes in a frame.
 pub const MAX_CORRUPT: u64 = 4096;
-/// Largest number of faults kept until the host takes them.
+/// Maximum number of hits that are kept until the host takes them.
 const MAX_HITS: usize = 4096;
 
 /// A fault of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
-    /// It is delayed by this time. Later frames wait for it, and so does its OUTPUT buffer.
+    /// The frame is late by this time. Later frames wait for it, and so does its OUTPUT buffer.
     Late {
-        /// Nanoseconds.
+        /// Delay in nanoseconds.
         by_ns: u64,
     },
-    /// It is repeated in the next buffer, with its number and time, in place of the next frame.
+    /// The next buffer repeats the frame, with the same number and time, in place of the next frame.
     ///
-    /// On a memory-to-memory device, only the content repeats. Number, timestamp and other data from
-    /// the OUTPUT buffer are those of the replaced frame.
+    /// On a memory-to-memory device, only the content repeats. Number, timestamp and other data from the
+    /// OUTPUT buffer are those of the frame that is replaced.
     Twice,
-    /// The second half of each plane is from the previous frame, or zeroes without one.
+    /// The second half of each plane is from the previous frame, or zero if there is none.
     Torn,
-    /// It is returned with `V4L2_BUF_FLAG_ERROR`.
+    /// The frame is returned with `V4L2_BUF_FLAG_ERROR`.
     Flagged,
-    /// Every plane reports at most this many bytes (`bytesused`).
+    /// Every plane of the frame reports at most this many bytes (`bytesused`).
     Short {
-        /// Bytes.
+        /// Maximum number of bytes.
         len: u64,
     },
-    /// It is lost, and its number is missing in the sequence.
+    /// The frame is lost, and its number is missing in the sequence.
     Lost,
-    /// Bytes spread over its first plane are inverted.
+    /// Bytes spread over the frame's first plane are inverted.
     Corrupt {
-        /// How many, at most [`MAX_CORRUPT`].
+        /// Number of inverted bytes, at most [`MAX_CORRUPT`].
         len: u64,
     },
 }
 
-/// A fault and its frames. Frames are counted from 0 for the device's lifetime, whether the program got
-/// them or not, but not those without a buffer.
+/// A fault, and the frames that have it. Frames count from 0 over the device's lifetime. Frames without a
+/// buffer do not count; frames that the program did not get do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameFaults {
-    /// The host's name for it.
+    /// The host's number for the planned fault.
     pub step: u32,
     /// The fault.
     pub fault: FrameFault,
-    /// The first frame that has it.
+    /// Number of the first frame that has the fault.
     pub first: u64,
-    /// Distance of affected frames; not 0.
+    /// Distance from one frame with the fault to the next; not 0.
     pub every: u64,
-    /// How many frames have it.
+    /// Number of frames that have the fault.
     pub count: u64,
 }
 
@@ -71,23 +71,23 @@ impl FrameFaults {
     }
 }
 
-/// A fault that a frame had.
+/// A fault that a frame has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultHit {
     /// [`FrameFaults::step`].
     pub step: u32,
-    /// The frame.
+    /// Number of the frame.
     pub frame: u64,
 }
 
-/// The faults of one device's CAPTURE frames, shared by all of its open files.
+/// The planned faults of a device's CAPTURE frames. All open files of the device share them.
 #[derive(Clone, Debug, Default)]
 pub struct FaultSchedule(Arc<Mutex<Scheduled>>);
 
 #[derive(Debug, Default)]
 struct Scheduled {
     faults: Vec<FrameFaults>,
-    /// Frames so far.
+    /// Number of frames so far.
     frames: u64,
     hits: Vec<FaultHit>,
 }
@@ -97,25 +97,25 @@ impl FaultSchedule {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a fault for frames by their numbers.
+    /// Adds a planned fault.
     pub fn add(&self, faults: FrameFaults) {
         self.lock().faults.push(faults);
     }
 
-    /// Returns the number of CAPTURE frames that the device has finished, whether the program got them
-    /// or not.
+    /// Returns the number of CAPTURE frames that the device has finished, even if the program did not get
+    /// them.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.lock().frames
     }
 
-    /// Returns the faults since the last call, at most 4096.
+    /// Returns the faults that have occurred since the last call, at most 4096.
     #[must_use]
     pub fn take_hits(&self) -> Vec<FaultHit> {
         std::mem::take(&mut self.lock().hits)
     }
 
-    /// Counts a frame. Returns its number, its faults, and whether the next one is torn.
+    /// Counts a frame. Returns its number, its faults, and whether the next frame is torn.
     fn count(&self) -> (u64, Vec<FrameFaults>, bool) {
         let mut scheduled = self.lock();
         let number = scheduled.frames;
@@ -136,20 +136,20 @@ impl FaultSchedule {
     }
 }
 
-/// The bytes of a frame, by plane.
+/// The bytes of a frame's planes.
 type Bytes = [Vec<u8>; MAX_PLANES];
 
-/// The faults of the frames of one stream.
+/// Applies a schedule's faults to the frames of one open file.
 #[derive(Debug)]
 pub(crate) struct FaultPlan<C> {
     schedule: FaultSchedule,
-    /// Whether frames are made of OUTPUT buffers, whose timestamps they have.
+    /// Whether frames are made from OUTPUT buffers, and have their timestamps.
     is_m2m: bool,
-    /// Late frames and those after them, each with its delivery time.
+    /// Late frames and the frames that wait behind them, each with its delivery time.
     held: VecDeque<(u64, Finished<C>)>,
-    /// The previous frame's bytes, if the next one is torn.
+    /// The bytes of the previous frame, if the next frame is torn.
     before: Option<Bytes>,
-    /// The content to repeat.
+    /// The frame that the next buffer repeats.
     again: Option<(Bytes, Completion)>,
     has_signal: bool,
 }
@@ -166,22 +166,22 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// Returns whether the source has a signal. Without one, frames are lost.
+    /// Returns whether the source has a signal. Without a signal, frames are lost.
     pub(crate) const fn has_signal(&self) -> bool {
         self.has_signal
     }
 
-    /// Sets whether the source has a signal. Returns whether that is new.
+    /// Sets whether the source has a signal. Returns whether this changes anything.
     pub(crate) const fn set_signal(&mut self, has_signal: bool) -> bool {
         std::mem::replace(&mut self.has_signal, has_signal) != has_signal
     }
 
-    /// Returns the delivery time of the next late frame.
+    /// Returns the delivery time of the first late frame.
     pub(crate) fn next_tick(&self) -> Option<u64> {
         self.held.front().map(|(due_ns, _)| *due_ns)
     }
 
-    /// Drops late buffers of a stopped queue.
+    /// Drops late frames of a queue that was stopped.
     pub(crate) fn stop(&mut self, flow: Flow) {
         self.held.retain(|(_, frame)| frame.flow != flow);
         if flow == Flow::Capture {
@@ -190,11 +190,11 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// Applies the plan to frames that the device has finished. Buffers of lost frames are put in
+    /// Applies the faults to frames that the device has finished. Puts the buffers of lost frames into
     /// `back`.
     ///
-    /// OUTPUT buffers are unchanged, but those of a late frame are late with it, as a driver finishes
-    /// both with the job.
+    /// Faults do not change OUTPUT buffers. The OUTPUT buffer of a late frame is late with it, as a driver
+    /// finishes both when the job ends.
     pub(crate) fn apply(
         &mut self,
         now_ns: u64,
@@ -221,14 +221,14 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// Keeps a frame, in order: no frame overtakes a late one.
+    /// Holds a frame until its time. Frames stay in order: none overtakes a late one.
     fn hold(&mut self, due_ns: u64, frame: Finished<C>) {
         let last = self.held.back();
         let due_ns = last.map_or(due_ns, |(last, _)| due_ns.max(*last));
         self.held.push_back((due_ns, frame));
     }
 
-    /// Returns a frame's delivery time, and the frame unless it is lost.
+    /// Applies its faults to a frame. Returns its delivery time, and the frame unless it is lost.
     fn frame(
         &mut self,
         now_ns: u64,
@@ -238,7 +238,7 @@ impl<C> FaultPlan<C> {
     ) -> (u64, Option<Finished<C>>) {
         let ends = frame.completion.last;
         if self.is_m2m && ends && is_empty(&frame.completion) {
-            // The end of a drain or of a resolution, without a picture.
+            // This buffer ends a drain or a resolution and has no picture.
             return (now_ns, Some(frame));
         }
         let (number, faults, tears_next) = self.schedule.count();
@@ -272,7 +272,7 @@ impl<C> FaultPlan<C> {
                 FrameFault::Short { len } => {
                     payloads.iter_mut().for_each(|used| *used = len.min(*used));
                 }
-                // The end of a clip must be reported.
+                // A lost frame must not hide the end of a clip.
                 FrameFault::Lost if ends => continue,
                 FrameFault::Lost => is_lost = true,
                 FrameFault::Corrupt { len } => corrupt(bus, &frame, number, len),
@@ -292,8 +292,8 @@ fn is_empty(completion: &Completion) -> bool {
     payloads.iter().all(|used| *used == 0)
 }
 
-/// Returns the completion of a frame with an earlier one's content. Sizes and kind are the earlier
-/// one's, and data copied from the OUTPUT buffer its own.
+/// Returns the completion of a frame that gets an earlier frame's content. It has the earlier frame's sizes
+/// and kind, and its own data from the OUTPUT buffer.
 fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
     let own = frame.completion;
     let kinds = FrameFlags::all().bits();
@@ -311,7 +311,7 @@ fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
     }
 }
 
-/// Returns the planes of a frame with the bytes used in each.
+/// Returns a frame's planes with the bytes used in each.
 fn planes<C>(frame: &Finished<C>) -> impl Iterator<Item = (&C, u64)> {
     let used = frame.completion.payloads.unwrap_or([0; MAX_PLANES]);
     let planes = frame.token.planes().into_iter().flatten();
@@ -320,7 +320,7 @@ fn planes<C>(frame: &Finished<C>) -> impl Iterator<Item = (&C, u64)> {
         .map(|(plane, used)| (&plane.cookie, used.min(plane.length_bytes)))
 }
 
-/// Returns the device's written bytes, and zeroes where they are not readable.
+/// Returns the bytes that the device wrote to a frame. Bytes that are not readable are zero.
 fn read<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>) -> Bytes {
     let mut bytes = Bytes::default();
     for (bytes, (cookie, used)) in bytes.iter_mut().zip(planes(frame)) {
@@ -330,7 +330,7 @@ fn read<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>) -> Bytes {
     bytes
 }
 
-/// Writes a frame as far as it fits. The bus has counted a faulting access.
+/// Writes bytes to a frame as far as they fit. The bus counts an access that faults.
 fn write<C>(bus: &mut dyn Bus<C>, token: &Active<C>, bytes: &Bytes) {
     for (plane, bytes) in token.planes().into_iter().flatten().zip(bytes) {
         let room = usize::try_from(plane.length_bytes).unwrap_or(0);
@@ -353,7 +353,7 @@ fn corrupt<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>, number: u64, len: u64) 
     let Some((cookie, used)) = planes(frame).next().filter(|(_, used)| *used > 0) else {
         return;
     };
-    // One byte of each part, so that no byte is inverted twice.
+    // Each inverted byte is in a part of its own, so that no byte is inverted twice.
     let count = len.clamp(1, MAX_CORRUPT).min(used);
     let part = used / count;
     for at in 0..count {
@@ -364,7 +364,7 @@ fn corrupt<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>, number: u64, len: u64) 
     }
 }
 
-/// Returns a pseudo-random number, the same for the same seed.
+/// Returns a pseudo-random number, which depends only on the seed.
 const fn scatter(seed: u64) -> u64 {
     // Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
     let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! An HDMI input: the modes of its receiver, the signal of its source, and its EDID.
+//! An HDMI input: the modes that its receiver supports, its source's signal, and its EDID.
 
 use crate::spec::{CameraInput, DeviceSpec, SpecError};
 use std::fmt;
@@ -19,7 +19,7 @@ const V: u32 = 1;
 /// `V4L2_DV_HSYNC_POS_POL`.
 const H: u32 = 2;
 
-/// Returns a mode of VESA's list.
+/// Returns a mode of VESA's DMT list.
 const fn dmt(
     (width, height, polarities): (u32, u32, u32),
     pixelclock: u64,
@@ -42,7 +42,7 @@ const fn dmt(
     }
 }
 
-/// Returns a mode of CEA-861, with its number there.
+/// Returns a mode of CEA-861 with its number in that list.
 const fn cea(
     size: (u32, u32, u32),
     pixelclock: u64,
@@ -59,7 +59,7 @@ const fn cea(
     }
 }
 
-/// Returns a mode of 480 or 576 lines, which has a picture of 4:3.
+/// Returns a mode of 480 or 576 lines, whose picture is 4:3.
 const fn sd(
     size: (u32, u32, u32),
     horizontal: [u32; 3],
@@ -79,7 +79,7 @@ const fn sd(
     }
 }
 
-/// Returns a mode of 2160 lines. HDMI has its own number for some.
+/// Returns a mode of 2160 lines. Some of these modes have a number in HDMI's own list.
 const fn uhd(
     width: u32,
     pixelclock: u64,
@@ -106,11 +106,11 @@ const fn uhd(
 
 const FULL_HD: (u32, u32, u32) = (1920, 1080, H | V);
 const HD: (u32, u32, u32) = (1280, 720, H | V);
-/// Can have 1000/1001 of its rate.
+/// Flags of a mode that may run at 1000/1001 of its rate.
 const NTSC: u32 = CE_VIDEO | CAN_REDUCE_FPS;
 const RB: (u32, u32) = (CVT, REDUCED);
 
-/// The progressive modes of CEA-861 and the usual ones of VESA, in the order of Linux.
+/// The progressive modes of CEA-861 and the usual modes of VESA, in Linux's order.
 ///
 /// Source: Linux 7.2 include/uapi/linux/v4l2-dv-timings.h.
 #[rustfmt::skip]
@@ -153,8 +153,8 @@ static MODES: [Timings; 36] = [
     uhd(4096, 297_000_000, [88, 88, 128], CAN_REDUCE_FPS, (100, 0)),
 ];
 
-/// The initial EDID: a sink "HDMI capture" at the physical address 1.0.0.0, in blocks without their
-/// padding and checksums.
+/// The initial EDID of a sink "HDMI capture" at the physical address 1.0.0.0. The blocks lack padding and
+/// checksums.
 #[rustfmt::skip]
 const EDID: [&[u8]; 2] = [&[
     0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x31, 0xd8, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -196,7 +196,7 @@ impl fmt::Display for ModeName<'_> {
     }
 }
 
-/// Finds a mode by its name. The rate may be rounded to a whole number.
+/// Returns the mode with this name. The name's rate may be rounded to a whole number.
 fn mode_named(name: &str) -> Option<&'static Timings> {
     MODES.iter().find(|mode| {
         let rate = (mode.centihertz() + 50) / 100;
@@ -205,7 +205,7 @@ fn mode_named(name: &str) -> Option<&'static Timings> {
     })
 }
 
-/// Returns the modes of a size, such as `1280x720`, or the sizes if it has none.
+/// Lists the modes of a size such as `1280x720`. If the size has none, lists the sizes.
 fn modes_of(size: &str) -> String {
     let names = MODES.iter().map(|mode| ModeName(mode).to_string());
     let fit: Vec<String> = names
@@ -222,23 +222,23 @@ fn modes_of(size: &str) -> String {
     format!("one of {}", sizes.join(", "))
 }
 
-/// The signal of a camera's source.
+/// The signal that a camera's source sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// There is none.
+    /// The source sends no signal.
     Lost,
-    /// It is as it was before it was lost.
+    /// The source sends the signal that it sent before.
     Back,
-    /// The receiver of an HDMI input cannot lock to it.
+    /// The source sends a signal to which the HDMI receiver cannot lock.
     NoLock,
-    /// Its timings are beyond those of an HDMI input.
+    /// The signal's timings are beyond the limits of an HDMI input.
     OutOfRange,
-    /// It has a mode of an HDMI input.
+    /// The signal has this mode of an HDMI input.
     Mode(Timings),
 }
 
 impl Signal {
-    /// Returns whether only HDMI inputs have it.
+    /// Returns whether only HDMI inputs can have this signal.
     #[must_use]
     pub const fn is_of_hdmi(self) -> bool {
         !matches!(self, Self::Lost | Self::Back)
@@ -257,7 +257,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The error is what is allowed.
+/// Parses a signal's name. The error lists the allowed names.
 impl FromStr for Signal {
     type Err = String;
 
@@ -279,13 +279,13 @@ impl FromStr for Signal {
     }
 }
 
-/// The receiver and its source.
+/// An HDMI receiver and the source at its cable.
 #[derive(Debug)]
 pub(crate) struct Hdmi {
     receiver: Receiver,
-    /// The source's mode.
+    /// The mode that the source sends.
     source: Timings,
-    /// Why the receiver does not see it.
+    /// Why the receiver does not detect the source's mode, if it does not.
     fault: Option<NoTimings>,
 }
 
@@ -308,7 +308,7 @@ impl Hdmi {
         &self.receiver
     }
 
-    /// Returns whether the source has the mode that the program has set.
+    /// Returns whether the detected mode is the one that the program has set.
     pub(crate) fn is_locked(&self) -> bool {
         self.receiver.found == Ok(self.receiver.timings)
     }
@@ -322,7 +322,7 @@ impl Hdmi {
         self.look();
     }
 
-    /// Changes the signal. Returns whether it is another.
+    /// Changes the signal. Returns whether it differs from before.
     pub(crate) fn set_signal(&mut self, signal: Signal) -> bool {
         let before = (self.source, self.fault);
         self.fault = match signal {
@@ -338,7 +338,7 @@ impl Hdmi {
         before != (self.source, self.fault)
     }
 
-    /// Looks for the source. It sends nothing to a sink without an EDID.
+    /// Detects the source's signal again. The source sends nothing to a sink without an EDID.
     fn look(&mut self) {
         let fault = match self.receiver.edid.is_empty() {
             true => Some(NoTimings::NoSignal),
@@ -347,7 +347,7 @@ impl Hdmi {
         self.receiver.found = fault.map_or(Ok(self.source), Err);
     }
 
-    /// Returns the event of a receiver whose source has this signal: its cable carries 5 V, or not.
+    /// Returns the event for whether the cable carries 5 V, after the source has changed to this signal.
     pub(crate) fn power_event(signal: Signal) -> DriverEvent {
         DriverEvent::Control {
             id: cid::DV_RX_POWER_PRESENT,
@@ -374,8 +374,8 @@ impl Hdmi {
 }
 
 impl DeviceSpec {
-    /// Returns the initial mode of an HDMI source, by `size=` and `fps=`. Without a rate, it is the
-    /// fastest up to 60 frames a second.
+    /// Returns the initial mode of an HDMI source for `size=` and `fps=`. Without a rate, returns the fastest
+    /// mode up to 60 frames per second.
     pub(crate) fn hdmi_mode(&self) -> Option<&'static Timings> {
         let size = self
             .size
@@ -393,7 +393,7 @@ impl DeviceSpec {
         }
     }
 
-    /// Checks that an HDMI source has a mode of this size and rate.
+    /// Checks that an HDMI source can have this size and rate.
     pub(crate) fn check_hdmi_mode(&self) -> Result<(), SpecError> {
         if self.kind.input() != Some(CameraInput::Hdmi) || self.hdmi_mode().is_some() {
             return Ok(());

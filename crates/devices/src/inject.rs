@@ -1,7 +1,7 @@
-//! Faults that a program can request by buttons, to test its handling of them.
+//! Faults that programs request by buttons, to test how they handle them.
 //!
-//! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: only with
-//! `inject=on` in the SPEC.
+//! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: a device has them only
+//! with `inject=on` in its SPEC.
 
 use crate::surface::EINVAL;
 use vb3_queue::DriverError;
@@ -9,22 +9,22 @@ use vb3_v4l2::{ControlSpec, cid};
 
 const ENXIO: DriverError = DriverError(6);
 
-/// A call that fails once, or a failing queue.
+/// A fault that makes one call fail, or the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// `queue_setup`: REQBUFS or CREATE_BUFS.
+    /// REQBUFS or CREATE_BUFS fails in `queue_setup`.
     Setup,
-    /// `buf_prepare`: QBUF or PREPARE_BUF.
+    /// QBUF or PREPARE_BUF fails in `buf_prepare`.
     Prepare,
-    /// `start_streaming`: STREAMON, or the QBUF that starts.
+    /// STREAMON, or the QBUF that starts the stream, fails in `start_streaming`.
     Start,
-    /// A fatal queue error, until STREAMOFF.
+    /// The queue has a fatal error until STREAMOFF.
     Queue,
-    /// `start_streaming` without the hardware: ENXIO.
+    /// `start_streaming` fails with ENXIO, as if the hardware were missing.
     Absent,
 }
 
-/// In the user class, after the free control ids and those used here.
+/// First id of the buttons, above the user-class ids that devices of this crate use.
 const FIRST: u32 = cid::DRIVERS_OWN + 0x10;
 
 const FAULTS: [(Fault, &str); 5] = [
@@ -35,7 +35,7 @@ const FAULTS: [(Fault, &str); 5] = [
     (Fault::Absent, "Inject Absent Hardware"),
 ];
 
-/// Requested faults that have not occurred yet.
+/// Requested faults, which have not occurred yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inject {
     offered: bool,
@@ -50,7 +50,7 @@ impl Inject {
         }
     }
 
-    /// Whether there are buttons.
+    /// Returns whether the device has the buttons.
     pub(crate) const fn is_on(&self) -> bool {
         self.offered
     }
@@ -61,7 +61,7 @@ impl Inject {
             .map(|(id, (fault, name))| (id, fault, name))
     }
 
-    /// The buttons.
+    /// Returns the controls of the buttons.
     pub(crate) fn controls(&self) -> Vec<ControlSpec> {
         Self::numbered()
             .filter(|_| self.offered)
@@ -69,7 +69,7 @@ impl Inject {
             .collect()
     }
 
-    /// Presses a button. Returns whether `id` is one.
+    /// Requests the fault of a button. Returns whether `id` is the id of a button.
     pub(crate) fn press(&mut self, id: u32) -> bool {
         let found = Self::numbered().find(|(known, ..)| self.offered && *known == id);
         let Some((_, fault, _)) = found else {
@@ -84,12 +84,12 @@ impl Inject {
         self.pending[fault as usize]
     }
 
-    /// Returns whether a fault was requested, and clears the request.
+    /// Returns whether a fault is requested, and clears the request.
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         core::mem::take(&mut self.pending[fault as usize])
     }
 
-    /// Fails once if requested.
+    /// Fails if the fault is requested, and clears the request.
     ///
     /// # Errors
     /// EINVAL; ENXIO for missing hardware.

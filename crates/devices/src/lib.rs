@@ -1,9 +1,9 @@
 //! Cameras, codecs, converters, displays and loopbacks: drivers that move pixels by DMA address.
 //!
-//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), the text by which a user requests
-//! one. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its
-//! buffers and passes the pictures to a [`sink`]. All devices reach memory only through the host's
-//! [`Bus`](vb3_v4l2::Bus), by the address in the buffer.
+//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), the parsed text by which a user requests
+//! one. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its buffers
+//! and passes the pictures to a [`sink`]. All devices reach memory only through the host's
+//! [`Bus`](vb3_v4l2::Bus), by the addresses in their buffers.
 #![forbid(unsafe_code)]
 
 pub mod convert;

@@ -1,4 +1,4 @@
-//! The metadata node of a webcam: the headers of its USB payloads, one buffer for each frame.
+//! The metadata node of a webcam. Each of its buffers has the USB payload header of one frame.
 //!
 //! Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c, uvc_video.c `uvc_video_decode_meta`.
 //! Differs: each frame has one payload; a real webcam's has many.
@@ -19,9 +19,9 @@ use vb3_v4l2::{
 
 /// Bytes of a buffer (`UVC_METADATA_BUF_SIZE`).
 const BUFFER_BYTES: u32 = 10_240;
-/// Largest number of frames whose headers wait for the node's next tick.
+/// Maximum number of frames whose headers wait for the node's next tick.
 const PENDING_MAX: usize = 64;
-/// Bytes of a payload header with both times.
+/// Bytes of a payload header that has both times.
 const HEADER: u8 = 12;
 /// Ticks of the webcam's clock in a microsecond (`dwClockFrequency` is 48 MHz).
 const TICKS_PER_US: u64 = 48;
@@ -31,7 +31,7 @@ const TICKS_PER_US: u64 = 48;
 struct Frames {
     /// Whether the metadata node streams.
     is_on: bool,
-    /// Oldest first.
+    /// The frames' stamps, oldest first.
     pending: VecDeque<Stamp>,
 }
 
@@ -39,7 +39,7 @@ struct Frames {
 #[derive(Clone, Debug, Default)]
 pub struct MetadataLink(Arc<Mutex<Frames>>);
 
-/// Links are equal if they are the same one.
+/// Compares references: links are equal if they lead to the same state.
 impl PartialEq for MetadataLink {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -54,7 +54,7 @@ impl MetadataLink {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes on a frame that the camera has begun to write.
+    /// Passes on the stamp of a frame that the camera has begun to write.
     pub(crate) fn push(&self, stamp: Stamp) {
         let mut frames = self.lock();
         if frames.is_on {
@@ -67,7 +67,7 @@ impl MetadataLink {
 }
 
 impl DeviceSpec {
-    /// Links a USB webcam with a metadata node. Returns the node; `None` for other devices.
+    /// Adds a metadata node to a USB webcam. Returns the node's SPEC; `None` for other devices.
     #[must_use]
     pub fn metadata_node(&mut self) -> Option<Self> {
         let usb = self.usb_id()?;
@@ -88,14 +88,14 @@ impl DeviceSpec {
     }
 }
 
-/// The metadata node. A frame without a buffer is dropped and counted.
+/// The metadata node. Drops and counts a frame if there is no buffer for its header.
 pub(crate) type Metadata<C> = StreamingDevice<Headers, MetadataFormats, C>;
 
 /// Writes headers to buffers.
 #[derive(Debug)]
 pub(crate) struct Headers {
     link: MetadataLink,
-    /// The bit of the header that changes with each frame.
+    /// The bit of the header that toggles with each frame.
     frame_id: u8,
 }
 
@@ -119,11 +119,11 @@ impl<C> Metadata<C> {
     }
 }
 
-/// Returns the contents of a buffer: `struct uvc_meta_buf` with a header.
+/// Returns the contents of a buffer: a `struct uvc_meta_buf` with one header.
 fn contents(stamp: Stamp, frame_id: u8) -> Vec<u8> {
     /// Flags: end of header, source clock, presentation time, end of frame.
     const FLAGS: u8 = 0x80 | 8 | 4 | 2;
-    // CAST: the webcam's counters wrap.
+    // CAST: the webcam's counters wrap at 32 bits.
     let ticks = ((stamp.time_ns / 1000).wrapping_mul(TICKS_PER_US) as u32).to_le_bytes();
     let usb_frame = (stamp.time_ns / 1_000_000 % 2048) as u16;
     let mut bytes = stamp.time_ns.to_ne_bytes().to_vec();
@@ -213,7 +213,7 @@ impl Formats for MetadataFormats {
         Ok(())
     }
 
-    /// Not offered to programs.
+    /// Metadata has no interval that programs can set.
     fn interval(&self) -> Fraction {
         Fraction::new(1, 30)
     }

@@ -14,8 +14,8 @@ use vb3_v4l2::{
     Planarity, Timings, pixfmt,
 };
 
-/// The devices' colorimetry: sRGB primaries. For Y'CbCr, that implies BT.601 in limited range, as
-/// [`crate::picture`] computes it.
+/// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
+/// [`crate::picture`] uses.
 const COLOR: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 0,
@@ -23,19 +23,19 @@ const COLOR: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-/// All supported sizes.
+/// The sizes that all devices support.
 pub(crate) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (SIZE_MIN, WIDTH_MAX, SIZE_MIN),
     height: (SIZE_MIN, HEIGHT_MAX, SIZE_MIN),
 };
 
-/// All supported intervals.
+/// The intervals that all devices support.
 pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
 };
 
-/// Returns the nearest interval of 1 to `most` frames per second. Neither part of it is 0.
+/// Returns the nearest interval from 1 to `most` frames per second. Neither of its parts is 0.
 pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
     let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
     if seconds >= frames {
@@ -52,7 +52,7 @@ fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
 }
 
-/// Returns a camera's colorimetry. JPEG files have BT.601 in full range.
+/// Returns the colorimetry of a camera's pictures. JPEG files have BT.601 in full range.
 pub(crate) fn captured(pixel: &PixelFormat) -> Colorimetry {
     const ENC_601: u32 = 1;
     const FULL_RANGE: u32 = 1;
@@ -70,7 +70,7 @@ const fn upside_down(rate: Fraction) -> Fraction {
     Fraction::new(rate.denominator, rate.numerator)
 }
 
-/// Usual sizes of webcams, largest first.
+/// Usual sizes of webcams, the largest first.
 const USUAL_SIZES: [(u32, u32); 9] = [
     (1920, 1080),
     (1280, 720),
@@ -82,10 +82,10 @@ const USUAL_SIZES: [(u32, u32); 9] = [
     (320, 180),
     (160, 120),
 ];
-/// Usual frames per second of webcams, largest first.
+/// Usual rates of webcams in frames per second, the highest first.
 const USUAL_RATES: [u32; 9] = [60, 50, 30, 25, 24, 20, 15, 10, 5];
 
-/// Discrete sizes and intervals. The first of each is the default.
+/// The discrete sizes and intervals that a camera offers. The first of each is the default.
 #[derive(Debug)]
 struct Offer {
     sizes: Vec<(u32, u32)>,
@@ -93,8 +93,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// Returns the sizes and rates that a SPEC names. If it names none, returns the clip's own first, then
-    /// usual ones up to the clip's.
+    /// Returns the sizes and rates that a SPEC names. If it names none, returns those of the source first,
+    /// then the usual ones that do not exceed the source's.
     fn new(
         spec: &DeviceSpec,
         size: Size,
@@ -138,7 +138,7 @@ impl Offer {
     }
 }
 
-/// How Y'CbCr becomes R'G'B'.
+/// Returns the matrix that converts Y'CbCr of this colorimetry to R'G'B'.
 pub(crate) const fn matrix_of(color: &Colorimetry) -> Matrix {
     const REC709: u32 = 3;
     const REC2020: u32 = 10;
@@ -153,7 +153,7 @@ pub(crate) const fn matrix_of(color: &Colorimetry) -> Matrix {
     }
 }
 
-/// The format and rate of a device.
+/// The current format and rate of a device, and those that it supports.
 #[derive(Debug)]
 pub(crate) struct Mode {
     pub(crate) planarity: Planarity,
@@ -161,13 +161,13 @@ pub(crate) struct Mode {
     pub(crate) format: Format,
     pub(crate) interval: Fraction,
     default_interval: Fraction,
-    /// Whether it sets the colorimetry of its pictures itself.
+    /// Whether the device is a camera, which sets the colorimetry itself.
     captures: bool,
-    /// Discrete sizes and rates; `None` for all.
+    /// Discrete sizes and rates that are offered; `None` if all are offered.
     offer: Option<Offer>,
-    /// The real camera that it plays.
+    /// The description of the real camera that this device plays, if any.
     like: Option<Arc<Description>>,
-    /// Lines are multiples of this many bytes.
+    /// Line lengths are multiples of this many bytes.
     stride: u32,
 }
 
@@ -190,7 +190,7 @@ pub(crate) fn formats(
 }
 
 impl Mode {
-    /// Returns the mode of a SPEC, with the source's defaults. `None` for an unsupported format.
+    /// Makes the mode of a SPEC, with the source's defaults. `None` for an unsupported format.
     pub(crate) fn new(
         spec: &DeviceSpec,
         captures: bool,
@@ -239,7 +239,7 @@ impl Mode {
         })
     }
 
-    /// Returns the mode of a description.
+    /// Makes the mode of a real camera's description.
     fn described(like: &Arc<Description>, formats: Vec<&'static PixelFormat>) -> Option<Self> {
         let format = like.first_format()?;
         let wanted = like.first_interval().unwrap_or(Fraction::new(1, 30));
@@ -257,22 +257,22 @@ impl Mode {
         })
     }
 
-    /// The pixel format now.
+    /// Returns the current pixel format.
     pub(crate) fn pixel(&self) -> &'static PixelFormat {
         pixfmt::lookup(self.format.fourcc).unwrap_or(&pixfmt::YUYV)
     }
 
-    /// The size now.
+    /// Returns the current size.
     pub(crate) fn size(&self) -> Size {
         Size::nearest(self.format.width, self.format.height)
     }
 
-    /// How Y'CbCr becomes R'G'B' now.
+    /// Returns the matrix that converts the current format's Y'CbCr to R'G'B'.
     pub(crate) const fn matrix(&self) -> Matrix {
         matrix_of(&self.format.color)
     }
 
-    /// Returns the layout of a buffer of the format.
+    /// Returns the layout of buffers of the current format.
     const fn surface(&self) -> Surface<'_> {
         Surface(&self.format)
     }
@@ -282,7 +282,7 @@ impl Mode {
         self.surface().payloads()
     }
 
-    /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether all is written.
+    /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether everything is written.
     /// `bytes_of` is as in [`Surface::resume_write`].
     pub(crate) fn resume_write<'p, C>(
         &self,
@@ -294,7 +294,7 @@ impl Mode {
         self.surface().resume_write(buffer, going, bus, bytes_of)
     }
 
-    /// Reads the picture in a buffer that the device has returned. Nothing is counted.
+    /// Reads the picture in a buffer that the device has already returned. Counts no access.
     pub(crate) fn inspect<C>(
         &self,
         planes: &BufferPlanes<C>,
@@ -315,8 +315,8 @@ impl Mode {
         Some(frame)
     }
 
-    /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, reads are
-    /// only counted. Returns whether all is read.
+    /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, only counts the
+    /// bytes as read. Returns whether everything is read.
     pub(crate) fn resume_read<C>(
         &self,
         mut frame: Option<&mut Frame>,
@@ -382,8 +382,8 @@ impl Formats for Mode {
         let keep_color = !self.captures;
         let mut asked = *wanted;
         if self.offer.is_some() {
-            // A webcam sets the length of its lines itself and ignores the structure's. Source: Linux
-            // 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            // A webcam sets its line length itself and ignores the program's. Source: Linux 7.2
+            // drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
             asked
                 .planes
                 .iter_mut()
@@ -413,7 +413,7 @@ impl Formats for Mode {
         }
         self.format = *format;
         if let Some(like) = &self.like {
-            // Each size has its own intervals.
+            // Each size has intervals of its own.
             let nearest = like.nearest_interval(format, self.interval);
             self.interval = nearest.unwrap_or(self.interval);
         }

@@ -1,29 +1,29 @@
-//! Notes of a device's streams and frames, for a host that watches the device.
+//! Notes on a device's streams and frames, for a host that watches the device.
 
 use crate::Device;
 use vb3_queue::DoneState;
 use vb3_v4l2::{Flow, Progress};
 
-/// An action of a device.
+/// An event of a device that a host can watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// It started a stream.
+    /// The device started a stream in this direction.
     Start(Flow),
-    /// It finished a frame without an error.
+    /// The device finished a frame without an error.
     Frame {
         /// The frame's queue.
         flow: Flow,
-        /// The number of the frame in its stream.
+        /// The frame's number in its stream.
         sequence: u32,
-        /// The time that the device gave the frame, in nanoseconds of the host's clock; `None` if the
-        /// frame keeps the program's time.
+        /// The time that the device gave the frame, in nanoseconds of the host's clock; `None` if the frame
+        /// keeps the program's timestamp.
         time_ns: Option<u64>,
     },
 }
 
 impl<C> Device<C> {
-    /// Begins or ends to take notes. A host that lets the device take notes must
-    /// [take](Self::take_notes) them after each tick and call.
+    /// Begins or stops taking notes. A host that lets a device take notes must [take](Self::take_notes) them
+    /// after each tick and call.
     pub fn take_note(&mut self, begins: bool) {
         match begins {
             true => drop(self.notes.get_or_insert_default()),
@@ -37,7 +37,7 @@ impl<C> Device<C> {
         notes.map(std::mem::take).unwrap_or_default()
     }
 
-    /// Notes the frames of a tick.
+    /// Takes notes of the frames that a tick finished.
     pub(crate) fn note_frames(&mut self, progress: &Progress<C>) {
         let Some(notes) = &mut self.notes else {
             return;

@@ -175,8 +175,8 @@ impl Converter {
         self.stages(rgb.as_picture(), Turn::NONE, target, job.target_color)
     }
 
-    /// Converts the source to a form that can be moved, moves its planes, and converts them to the target's
-    /// form. Skips steps that are not needed.
+    /// Converts the source to a form that can be moved, moves its planes, and converts the result. Skips
+    /// steps that are not needed.
     fn stages(
         &mut self,
         source: Picture<'_>,

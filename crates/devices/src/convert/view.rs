@@ -67,8 +67,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Makes a picture of planes that follow each other in one memory, as in V4L2's formats of one memory
-    /// plane.
+    /// Makes a picture whose planes follow each other in one memory.
     ///
     /// `stride` is the first plane's. The chroma planes of YUV420 have half of it.
     ///
@@ -228,7 +227,7 @@ fn check(
             found: stride,
         });
     }
-    // CAST, overflow: 2304 lines of 16 MiB fit in 64 bits.
+    // At most 2304 lines of 16 MiB, which cannot overflow 64 bits.
     let wanted = stride
         .saturating_mul(shape.lines.saturating_sub(1))
         .saturating_add(line);

@@ -16,7 +16,7 @@ fn display(spec: &str) -> Display<u32> {
     display
 }
 
-/// A display that nothing observes.
+/// Makes a display whose pictures nothing reads.
 fn unwatched(spec: &str) -> Display<u32> {
     let place = HostSettings {
         bus_info: "platform:vb3-001".into(),
@@ -107,7 +107,7 @@ fn what_nobody_wants_is_read_but_not_looked_at() {
     assert_eq!(bench.memory.accesses.len(), 101);
     assert!(bench.device.sink().checksums().is_empty());
     assert!(bench.device.sink().thumbnails(usize::MAX).is_empty());
-    // A failed read is still noticed.
+    // The display still notices that a read failed.
     bench.memory.unmapped.push(1);
     queue_picture(&mut bench, 0, 101);
     assert_eq!(bench.tick(START), 1);
@@ -120,7 +120,7 @@ fn only_the_pictures_of_a_contact_sheet_are_looked_at() {
     display.keep_thumbnails();
     let mut bench = Bench::new(display, 1);
     show_101(&mut bench);
-    // All of the first 32, then every second, then every fourth.
+    // The first 32 pictures, then every second one, then every fourth.
     let seen = 32 + 32 / 2 + (101_usize - 64).div_ceil(4);
     assert_eq!(bench.memory.unseen, (101 - seen) * 256);
     assert_eq!(bench.memory.accesses.len(), 101);
@@ -193,7 +193,7 @@ fn lines_are_read_where_bytesperline_says() {
             let mut bench = Bench::new(device, 2);
             let mut frame = picture(layout, 5);
             if layout != &pixfmt::RGB24 {
-                // The default for programs that set no colour.
+                // The default for a program that sets no colorimetry.
                 frame.set_matrix(Matrix::Bt709);
             }
             let mut bytes = frame.bytes().iter();
@@ -340,7 +340,7 @@ fn a_y4m_display_offers_what_y4m_holds() {
         .iter()
         .map(|pixel| pixel.fourcc)
         .collect();
-    // No R'G'B', no mosaic, nothing compressed.
+    // Without R'G'B', mosaics and compressed formats.
     assert_eq!(
         codes,
         [
@@ -464,7 +464,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
         let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
         assert_eq!(woken, Ok(1), "no wake-up within a minute");
     };
-    // Ticks without room change nothing. Then display resumes at the regular pace.
+    // Ticks without room change nothing. Later the display continues at the regular pace.
     let released = now;
     gate.allow(u32::MAX / 2);
     while bench.device.sink().record().shown < 32 {

@@ -17,7 +17,7 @@ fn place() -> HostSettings {
     }
 }
 
-/// Opens an HDMI input of 800x600.
+/// Makes a bench with an HDMI input of 800x600.
 fn bench(buffers: u32) -> Bench<Camera<u32>> {
     let spec = "hdmi,size=800x600".parse().expect("a SPEC");
     let mut camera = Camera::new(&spec, &place()).expect("a device");
@@ -26,7 +26,7 @@ fn bench(buffers: u32) -> Bench<Camera<u32>> {
     Bench::new(camera, buffers)
 }
 
-/// Opens a device that a host can disturb.
+/// Makes a device that a host can disturb.
 fn disturbed(spec: &str) -> Device<u32> {
     let spec = spec.parse().expect("a SPEC");
     let mut device = Device::new(&spec, &place()).expect("a device");
@@ -34,7 +34,7 @@ fn disturbed(spec: &str) -> Device<u32> {
     device
 }
 
-/// Changes the signal and returns its events.
+/// Changes the signal. Returns the events that result.
 fn change(device: &mut Device<u32>, name: &str) -> Vec<DriverEvent> {
     device.set_signal(signal(name));
     let mut progress = Progress::default();
@@ -115,7 +115,7 @@ fn first_edid_has_checksums_and_an_address() {
         let sum = block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         assert_eq!(sum, 0);
     }
-    // HDMI's data block, and the modes by their numbers.
+    // HDMI's data block, and the modes' numbers.
     assert!(
         edid.windows(6)
             .any(|found| found == [0x67, 3, 0x0c, 0, 0x10, 0])

@@ -15,7 +15,7 @@ fn place() -> HostSettings {
     }
 }
 
-/// A camera of 100 frames per second and its metadata node.
+/// Makes benches with a camera of 100 frames per second and with its metadata node.
 fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
     let spec = "camera,size=16x8,fps=100,format=NV12,name=Cam".parse();
     let mut spec: DeviceSpec = spec.expect("a SPEC");

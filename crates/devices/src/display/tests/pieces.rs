@@ -1,4 +1,4 @@
-//! Large pictures are read in pieces, one in each tick.
+//! Tests that large pictures are read in pieces, one in each tick.
 
 use super::*;
 use crate::surface::PIECE;
@@ -13,7 +13,7 @@ fn picture() -> Frame {
 
 #[test]
 fn a_tick_reads_a_piece_of_a_large_picture() {
-    // Also if nothing observes the pictures.
+    // The same holds if nothing reads the pictures.
     for device in [display(LARGE), unwatched(LARGE)] {
         let mut bench = Bench::new(device, 2);
         for index in 0..2 {
