@@ -102,8 +102,7 @@ impl FaultSchedule {
         self.lock().faults.push(faults);
     }
 
-    /// Returns the number of CAPTURE frames that the device has finished, even if the program did not get
-    /// them.
+    /// Returns the number of CAPTURE frames that the device has finished, received or not.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.lock().frames

@@ -12,14 +12,14 @@ pub(crate) use color::byte;
 pub use color::{Matrix, Rgb, Yuv};
 pub use paint::Rect;
 
-/// Smallest width and height of a picture, and the step of both, in pixels.
+/// Minimum width and height of a picture, and the step of both, in pixels.
 pub const SIZE_MIN: u32 = 2;
-/// Widest picture, in pixels.
+/// Maximum width of a picture, in pixels.
 pub const WIDTH_MAX: u32 = 4096;
-/// Highest picture, in pixels.
+/// Maximum height of a picture, in lines.
 pub const HEIGHT_MAX: u32 = 2304;
 
-/// Width and height of a picture: even, from 2x2 to 4096x2304.
+/// Width and height of a picture: even numbers, from 2x2 to 4096x2304.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
     width: u32,
@@ -27,7 +27,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Returns a size; `None` if it is odd, too small or too large.
+    /// Makes a size; `None` if a side is odd, too small or too large.
     #[must_use]
     pub const fn new(width: u32, height: u32) -> Option<Self> {
         let even = width.is_multiple_of(SIZE_MIN) && height.is_multiple_of(SIZE_MIN);
@@ -43,7 +43,7 @@ impl Size {
         }
     }
 
-    /// Returns the nearest supported size, not larger if possible.
+    /// Returns the nearest supported size. It is not larger than requested, if possible.
     #[must_use]
     pub fn nearest(width: u32, height: u32) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl Size {
         }
     }
 
-    /// Pixels in a line.
+    /// Returns the width in pixels.
     #[must_use]
     pub const fn width(self) -> u32 {
         self.width
     }
 
-    /// Lines.
+    /// Returns the height in lines.
     #[must_use]
     pub const fn height(self) -> u32 {
         self.height
@@ -71,7 +71,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// Returns the bytes of a picture without padding, at most 36 MiB; zero for a compressed format.
+/// Returns the bytes of a picture without padding, at most 36 MiB; 0 for a compressed format.
 #[must_use]
 pub fn bytes(format: &PixelFormat, size: Size) -> usize {
     let planes = 0..format.components.len();
@@ -86,10 +86,10 @@ fn component_bytes(format: &PixelFormat, size: Size, index: usize) -> usize {
     bytes.unwrap_or_default()
 }
 
-/// A picture with packed lines, component after component.
+/// A picture in memory: all components one after the other, without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// A format of one memory plane.
+    /// The pixel format, which has one memory plane.
     format: &'static PixelFormat,
     size: Size,
     matrix: Matrix,
@@ -97,7 +97,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Makes a picture of zero bytes.
+    /// Makes a picture whose bytes are all zero.
     #[must_use]
     pub fn new(format: &'static PixelFormat, size: Size) -> Self {
         let format = format.in_one_plane();
@@ -109,7 +109,7 @@ impl Frame {
         }
     }
 
-    /// Wraps bytes; `None` if their number is wrong.
+    /// Makes a picture of these bytes; `None` if their number is wrong.
     #[must_use]
     pub fn from_bytes(format: &'static PixelFormat, size: Size, data: Vec<u8>) -> Option<Self> {
         let format = format.in_one_plane();
@@ -121,14 +121,14 @@ impl Frame {
         })
     }
 
-    /// Changes the picture's shape and keeps the memory. Contents are unspecified.
+    /// Changes the picture's format and size, but keeps its memory. The contents are then unspecified.
     pub fn reshape(&mut self, format: &'static PixelFormat, size: Size) {
         self.format = format.in_one_plane();
         self.data.resize(bytes(self.format, size), 0);
         self.size = size;
     }
 
-    /// Copies another picture, keeping the memory.
+    /// Copies another picture into this one, whose memory is reused.
     pub fn copy_from(&mut self, other: &Self) {
         self.format = other.format;
         self.size = other.size;
@@ -137,41 +137,41 @@ impl Frame {
         self.data.extend_from_slice(&other.data);
     }
 
-    /// Sets the matrix for the conversion to R'G'B'. The default is BT.601.
+    /// Sets the matrix of the conversion to R'G'B'. The default is BT.601.
     pub const fn set_matrix(&mut self, matrix: Matrix) {
         self.matrix = matrix;
     }
 
-    /// Returns the sample layout: a format of one memory plane.
+    /// Returns the pixel format, which has one memory plane.
     #[must_use]
     pub const fn format(&self) -> &'static PixelFormat {
         self.format
     }
 
-    /// Width and height.
+    /// Returns the width and height.
     #[must_use]
     pub const fn size(&self) -> Size {
         self.size
     }
 
-    /// All bytes.
+    /// Returns all bytes of the picture.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.data
     }
 
-    /// All bytes, to change.
+    /// Returns all bytes of the picture for changes.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.data
     }
 
-    /// Returns the packed lines of component `index`; empty if there is no such component.
+    /// Returns the lines of component `index` without padding; empty if there is no such component.
     #[must_use]
     pub fn component(&self, index: usize) -> &[u8] {
         self.data.get(self.range(index)).unwrap_or(&[])
     }
 
-    /// As [`component`](Self::component), to change.
+    /// Returns the lines of component `index` for changes.
     pub fn component_mut(&mut self, index: usize) -> &mut [u8] {
         let range = self.range(index);
         self.data.get_mut(range).unwrap_or(&mut [])
@@ -185,7 +185,7 @@ impl Frame {
         start..start + component_bytes(self.format, self.size, index)
     }
 
-    /// Returns the bytes of a line of component `index`.
+    /// Returns the bytes in a line of component `index`.
     fn line_bytes(&self, index: usize) -> usize {
         // CAST: widening, on every target there is.
         self.format
@@ -193,28 +193,28 @@ impl Frame {
             .unwrap_or_default() as usize
     }
 
-    /// Returns the CRC-32 (IEEE) of all bytes, like `ffmpeg -f framehash -hash crc32`.
+    /// Returns the CRC-32 (IEEE) of all bytes, as `ffmpeg -f framehash -hash crc32` does.
     #[must_use]
     pub fn checksum(&self) -> u32 {
         crc32fast::hash(&self.data)
     }
 
-    /// Returns the colour of a pixel with the chroma sample that covers it; black outside.
+    /// Returns a pixel's colour, with the chroma sample that covers the pixel. Black outside the picture.
     #[must_use]
     pub fn rgb_at(&self, x: u32, y: u32) -> Rgb {
         Reader::new(self).rgb(x, y)
     }
 
-    /// Returns the luma of a pixel: the Y sample, or computed from RGB.
+    /// Returns a pixel's luma: the Y sample, or a value computed from R'G'B'.
     #[must_use]
     pub fn luma_at(&self, x: u32, y: u32) -> u8 {
         Reader::new(self).luma(x, y)
     }
 
-    /// Returns the whole picture as R, G, B bytes.
+    /// Returns the whole picture as RGB24 bytes.
     ///
-    /// Exact for RGB24. Y'CbCr uses limited range and the set matrix. Each pixel has the samples of its
-    /// cell (no interpolation).
+    /// The result is exact for RGB24. For Y'CbCr, it uses limited range and the picture's matrix. Each pixel
+    /// has the samples of its own cell, without interpolation.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         if *self.format == pixfmt::RGB24 {

@@ -1,4 +1,4 @@
-//! Converts pictures on their way to a buffer: within a call, or large ones on a thread.
+//! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
 use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{Converter, Job};
@@ -8,19 +8,19 @@ use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, PixelFormat, Rect};
 
-/// The parameters of a conversion, fixed at its start.
+/// The parameters of a conversion, which are fixed when it begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conversion {
     pub(crate) job: Job,
-    /// Format and size of the source and target parts.
+    /// Format and size of the source part, then of the target part.
     pub(crate) shapes: [(&'static PixelFormat, Size); 2],
-    /// Bytes of both parts, lines without padding.
+    /// Bytes of the source part, then of the target part, without padding.
     pub(crate) bytes: [usize; 2],
-    /// The target part's place in its buffer.
+    /// The rectangle of the target part in its buffer.
     pub(crate) compose: Rect,
 }
 
-/// A converted picture, and how far it has been written to its buffer.
+/// A converted picture, and how much of it is written to its buffer.
 #[derive(Debug)]
 pub(crate) struct Converted {
     task: Task,
@@ -29,8 +29,8 @@ pub(crate) struct Converted {
 }
 
 impl Converted {
-    /// Continues to write it, at most `left` bytes. Fails if the device no longer owns the buffer.
-    /// Returns the bytes used in each plane once the picture is complete.
+    /// Continues to write the picture, at most `left` bytes. Returns the bytes used in each plane once the
+    /// picture is complete. Fails if the device no longer owns the buffer, or if the conversion failed.
     pub(crate) fn resume_write<C>(
         &mut self,
         format: &Format,
@@ -53,18 +53,18 @@ impl Converted {
     }
 }
 
-/// Converts one picture at a time.
+/// Converts pictures, one at a time.
 pub(crate) struct PictureConverter {
     pub(crate) engine: Converter,
-    /// The source part, lines without padding. The thread has it while it converts.
+    /// The source part without padding. While the thread converts, it has this memory.
     pub(crate) source: Vec<u8>,
-    /// The converted part, lines without padding.
+    /// The converted part without padding.
     target: Vec<u8>,
-    /// The thread for large pictures, started with the first one.
+    /// The thread for large pictures. It starts with the first one.
     thread: Option<Beside>,
-    /// Where the picture that the thread has is placed.
+    /// The target rectangle of the picture that the thread is converting.
     under_way: Option<Rect>,
-    /// Whether all pictures are converted within calls.
+    /// Whether all pictures are converted within calls, none by the thread.
     pub(crate) at_once: bool,
 }
 
@@ -89,26 +89,26 @@ impl PictureConverter {
         }
     }
 
-    /// Makes `thread` convert large pictures.
+    /// Sets the thread that converts large pictures.
     #[cfg(test)]
     pub(crate) fn convert_by(&mut self, thread: Beside) {
         self.thread = Some(thread);
     }
 
-    /// Returns whether the thread is converting a picture and accepts no other.
+    /// Returns whether the thread has a picture, so that it accepts no other.
     pub(crate) const fn is_busy(&self) -> bool {
         self.under_way.is_some()
     }
 
-    /// Returns a descriptor that is readable when the picture being converted is ready; `None` while
-    /// there is none.
+    /// Returns a descriptor that becomes readable when the thread has converted its picture; `None` if it has
+    /// no picture.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.thread.as_ref().filter(|_| self.is_busy());
         thread.and_then(Beside::wake_fd)
     }
 
-    /// Returns whether a picture with this many bytes, source and target together, is large enough for
-    /// the thread, and the thread can begin now. Without a thread, calls convert all pictures.
+    /// Returns whether the thread must convert a picture with this many bytes, source and target together. If
+    /// no thread can be started, calls convert all pictures.
     pub(crate) fn wants_thread(&mut self, bytes: usize) -> bool {
         if bytes < LARGE || self.at_once || self.is_busy() {
             return false;
@@ -119,8 +119,8 @@ impl PictureConverter {
         self.thread.is_some()
     }
 
-    /// Passes a picture to the thread: the `lent` lines, or else `source`. Returns the converted
-    /// picture if the thread refuses it.
+    /// Passes a picture to the thread: the `lent` lines, or `source` if there are none. If the thread refuses
+    /// the picture, returns it converted.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
@@ -146,7 +146,7 @@ impl PictureConverter {
         self.converted(*task)
     }
 
-    /// Returns the picture that the thread has converted, if it is ready.
+    /// Returns the picture that the thread has converted, once it is ready.
     pub(crate) fn take(&mut self) -> Option<Converted> {
         let task = self.thread.as_ref().and_then(Beside::take)?;
         self.converted(task)
@@ -160,12 +160,12 @@ impl PictureConverter {
         })
     }
 
-    /// Returns a picture's memory for reuse.
+    /// Takes back the memory of a converted picture for reuse.
     pub(crate) fn put_back(&mut self, converted: Converted) {
         (self.source, self.target) = (converted.task.source, converted.task.target);
     }
 
-    /// Converts `source`, or else the own one, into a buffer within this call.
+    /// Converts `source`, or the converter's own source, into a buffer within this call.
     pub(crate) fn write<C>(
         &mut self,
         conversion: &Conversion,

@@ -1,21 +1,21 @@
-//! The host's settings for a device.
+//! The host's settings for devices.
 
 use crate::spec::DeviceSpec;
 use vb3_codec::Codecs;
 use vb3_v4l2::{Identity, QueuePolicy};
 
-/// The host's settings for a device: its location, and memory options.
+/// The host's settings for a device: its bus, memory options and codecs.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
     /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
     pub bus_info: String,
-    /// Whether USERPTR is offered if the SPEC leaves it open.
+    /// Whether the device offers USERPTR if its SPEC leaves this open.
     pub userptr: bool,
-    /// The available codecs.
+    /// The codecs that devices may use.
     pub codecs: Codecs,
 }
 
-/// Returns a device's identity. `card` is its name if the SPEC has none.
+/// Returns a device's identity. `card` is the card's name unless the SPEC has one.
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
     let driver = match (like, spec.usb_id(), spec.graph()) {
@@ -32,7 +32,7 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
     }
 }
 
-/// Returns the settings of a device's queue.
+/// Returns the policy of a device's queue, from its SPEC and the host.
 pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {

@@ -1,5 +1,5 @@
-//! The kinds of devices: their names in a SPEC, their options and constructors. A new kind needs its
-//! own module and an entry here.
+//! The kinds of devices: their names in a SPEC, their options and their constructors. A new kind needs a
+//! module of its own and an entry here.
 
 use crate::camera::Camera;
 use crate::device::Outside;
@@ -16,10 +16,10 @@ use crate::{
 use vb3_codec::Kind;
 use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
 
-/// The input of a camera.
+/// The part of a camera from which its pictures come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CameraInput {
-    /// A sensor.
+    /// A sensor that delivers the pictures in the format's size.
     Sensor,
     /// A sensor with a scaler between it and the buffer.
     Scaler,
@@ -30,62 +30,62 @@ pub enum CameraInput {
 /// The kind of a device, with the kind's own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// A CAPTURE device.
+    /// A CAPTURE device, which plays a source.
     Camera {
-        /// Its source.
+        /// The source of its pictures.
         source: SourceSpec,
         /// Its behaviour at the end of its clip.
         end: ClipEnd,
-        /// Where its pictures come from.
+        /// The part from which its pictures come.
         input: CameraInput,
     },
-    /// An OUTPUT device.
+    /// An OUTPUT device, which shows pictures.
     Display {
-        /// Its sink.
+        /// The destination of its recording.
         sink: SinkSpec,
     },
-    /// An OUTPUT node and CAPTURE nodes, which pass on the frames written to the OUTPUT node.
+    /// An OUTPUT node and CAPTURE nodes. Frames that are written to the OUTPUT node appear at the others.
     Loopback {
-        /// CAPTURE nodes, 1 to 8.
+        /// Number of CAPTURE nodes, 1 to 8.
         readers: u32,
-        /// Whether CAPTURE nodes have no format without a writer.
+        /// Whether CAPTURE nodes have no format while no writer streams.
         exclusive: bool,
-        /// The picture that readers get without a writer, if any.
+        /// The pictures that readers get while no writer streams, if any.
         placeholder: Option<Placeholder>,
     },
     /// The OUTPUT node of a loopback; see [`DeviceSpec::nodes`].
     LoopbackOutput {
-        /// State shared by its nodes.
+        /// The state that the loopback's nodes share.
         link: Link,
     },
     /// A CAPTURE node of a loopback.
     LoopbackCapture {
-        /// State shared by its nodes.
+        /// The state that the loopback's nodes share.
         link: Link,
-        /// Whether it has no format without a writer.
+        /// Whether the node has no format while no writer streams.
         exclusive: bool,
     },
     /// The node of a loopback with the identity v4l2loopback; see [`DeviceSpec::nodes`].
     LoopbackNode {
-        /// State shared by its open files.
+        /// The state that the node's open files share.
         link: Link,
-        /// Whether it is either an OUTPUT or a CAPTURE device.
+        /// Whether the node shows programs only one direction at a time.
         exclusive: bool,
     },
     /// The metadata node of a webcam; see [`DeviceSpec::metadata_node`].
     Metadata {
-        /// The camera's frames.
+        /// The camera's frames, for which the node writes metadata.
         link: MetadataLink,
     },
     /// Decodes or encodes a stream or files, memory to memory.
     Codec(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
     Converter,
-    /// Several nodes of one media graph.
+    /// A device with several nodes, which share a media graph.
     Graph(&'static Topology),
     /// A node of a media graph; see [`DeviceSpec::nodes`].
     GraphNode {
-        /// The graph that its nodes share.
+        /// The graph that the device's nodes share.
         graph: MediaGraph,
         /// Index of the node's entity.
         entity: usize,
@@ -95,11 +95,11 @@ pub enum DeviceKind {
 /// A kind of device, for a help text.
 #[derive(Clone, Copy, Debug)]
 pub struct KindHelp {
-    /// Its name.
+    /// The kind's name in a SPEC.
     pub name: &'static str,
-    /// The values after the `=`; empty if there are none.
+    /// The values that may follow `=`; empty if there are none.
     pub values: &'static str,
-    /// Its description.
+    /// The description of the kind.
     pub meaning: &'static str,
 }
 
@@ -113,17 +113,17 @@ const fn help(name: &'static str, values: &'static str, meaning: &'static str) -
 
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
-/// The first word of a SPEC.
+/// The table's entry for the first word of a SPEC.
 pub(crate) struct Row {
     pub(crate) help: KindHelp,
-    /// Whether the device has the multi-planar API unless `mplane=` says otherwise.
+    /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
     parse: Parse,
 }
 
-/// How the value after the `=` is parsed.
+/// How the value after `=` is parsed.
 enum Parse {
-    /// A codec has no value.
+    /// A codec, which has no value.
     Codec(Kind),
     By(fn(&str) -> Result<DeviceKind, Option<&'static str>>),
 }
@@ -141,7 +141,7 @@ const fn row(
 }
 
 impl Row {
-    /// Parses the value after the `=`. The error is a message, if the list of kinds does not suffice.
+    /// Parses the value after `=`. An error has a message if the list of kinds does not explain it.
     pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
         match &self.parse {
             Parse::Codec(kind) => bare(value, DeviceKind::Codec(*kind)),
@@ -152,7 +152,7 @@ impl Row {
 
 const SOURCES: &str = "pattern or FILE";
 
-/// In the order of help texts.
+/// All kinds, in the order of help texts.
 pub(crate) const ROWS: &[Row] = &[
     row(
         help(
@@ -324,7 +324,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
 ];
 
-/// Returns a codec's row. Codecs are multi-planar, as most of the kernel's.
+/// Makes a codec's entry. Codecs are multi-planar, as most of the kernel's codecs are.
 const fn codec(name: &'static str, kind: Kind, meaning: &'static str) -> Row {
     Row {
         help: help(name, "", meaning),
@@ -333,7 +333,7 @@ const fn codec(name: &'static str, kind: Kind, meaning: &'static str) -> Row {
     }
 }
 
-/// The kinds of devices, with their values.
+/// All kinds of devices, with their values, for help texts.
 pub const KINDS: &[KindHelp] = &{
     let mut kinds = [help("", "", ""); ROWS.len()];
     let mut index = 0;
@@ -357,7 +357,7 @@ fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Display { sink })
 }
 
-/// Checks that a kind has no value.
+/// Returns `kind` if it has no value. Otherwise fails.
 fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str>> {
     match value.is_empty() {
         true => Ok(kind),
@@ -366,7 +366,7 @@ fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str
 }
 
 impl DeviceKind {
-    /// Its name in a SPEC.
+    /// Returns the kind's name in a SPEC.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -387,7 +387,7 @@ impl DeviceKind {
         }
     }
 
-    /// Returns the kind of a codec.
+    /// Returns the codec's own kind; `None` for other devices.
     pub(crate) const fn codec(&self) -> Option<Kind> {
         match self {
             Self::Codec(kind) => Some(*kind),
@@ -395,7 +395,7 @@ impl DeviceKind {
         }
     }
 
-    /// Returns the input of a camera.
+    /// Returns a camera's input; `None` for other devices.
     pub(crate) const fn input(&self) -> Option<CameraInput> {
         match self {
             Self::Camera { input, .. } => Some(*input),
@@ -403,7 +403,7 @@ impl DeviceKind {
         }
     }
 
-    /// Returns whether it has a queue of each direction, separately for each open file.
+    /// Returns whether the device has both queues, with separate ones for each open file.
     #[must_use]
     pub const fn is_mem2mem(&self) -> bool {
         matches!(self, Self::Codec(_) | Self::Converter)
@@ -411,7 +411,7 @@ impl DeviceKind {
 }
 
 impl DeviceSpec {
-    /// Returns its pixel formats.
+    /// Returns the pixel formats that devices of this kind support.
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
             DeviceKind::Camera { input, .. } => match (input, &self.like) {
@@ -437,7 +437,7 @@ impl DeviceSpec {
         }
     }
 
-    /// Makes the device, or one open file's part of a memory-to-memory device.
+    /// Makes the device. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
     /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
@@ -479,7 +479,7 @@ mod tests {
             let spec: DeviceSpec = name.parse().expect(name);
             assert_eq!((spec.kind.name(), spec.mplane), (name, row.mplane));
             assert!(!spec.pixel_formats().is_empty(), "{name}");
-            // Only kinds with documented values accept one.
+            // Only kinds whose values are documented accept a value.
             let value = match name {
                 "sensor" => "ov5647",
                 _ => "pattern.y4m",

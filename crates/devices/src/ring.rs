@@ -1,4 +1,4 @@
-//! A bounded queue between the devices' thread, which never waits, and a helper thread, which does.
+//! A bounded queue between the devices' thread, which never waits, and a helper thread, which may wait.
 
 use crate::Failure;
 use rustix::event::{EventfdFlags, eventfd};
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The queue. The devices' thread makes the `try_` calls, and the helper thread the `_wait` calls.
+/// The queue. The devices' thread uses the `try_` methods, and the helper thread the `_wait` methods.
 #[derive(Debug)]
 pub(crate) struct Ring<T> {
     state: Mutex<State<T>>,
@@ -19,7 +19,7 @@ struct State<T> {
     items: VecDeque<T>,
     capacity: usize,
     closed: bool,
-    /// A `try_` call failed and needs a wake-up when it would succeed.
+    /// Whether a `try_` call has failed and needs a wake-up when it would succeed.
     wanted: bool,
 }
 
@@ -57,20 +57,20 @@ impl<T> Ring<T> {
         drop(state);
         self.changed.notify_all();
         if wake {
-            // A full counter is readable, too.
+            // If the counter is full, the descriptor is readable anyway.
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// Sets the largest number of waiting items.
+    /// Sets the maximum number of items in the queue.
     pub(crate) fn set_capacity(&self, capacity: usize) {
         let mut state = self.lock();
         state.capacity = capacity;
         self.notify(state);
     }
 
-    /// Adds an item. Without room, it returns the item, and [`wake_fd`](Self::wake_fd) becomes readable
-    /// when there is room.
+    /// Adds an item. If there is no room, returns the item, and [`wake_fd`](Self::wake_fd) becomes readable
+    /// when there is.
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         if state.closed {
@@ -86,7 +86,7 @@ impl<T> Ring<T> {
         Ok(())
     }
 
-    /// Returns whether an item can be added; if not, as [`try_push`](Self::try_push).
+    /// Returns whether an item can be added. If not, requests a wake-up as [`try_push`](Self::try_push) does.
     pub(crate) fn has_room(&self) -> bool {
         let mut state = self.lock();
         let room = state.closed || state.items.len() < state.capacity;
@@ -94,8 +94,8 @@ impl<T> Ring<T> {
         room
     }
 
-    /// Takes an item. `Err(true)` after the last one. `Err(false)` if there is none yet;
-    /// [`wake_fd`](Self::wake_fd) becomes readable when there is.
+    /// Takes an item. `Err(true)` means that the queue is closed and empty. `Err(false)` means that it has no
+    /// item yet: [`wake_fd`](Self::wake_fd) then becomes readable when it has one.
     pub(crate) fn try_pop(&self) -> Result<T, bool> {
         let mut state = self.lock();
         match state.items.pop_front() {
@@ -111,7 +111,7 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Adds an item, waiting for room. Returns it if the queue was closed.
+    /// Adds an item, and waits for room if necessary. Returns the item if the queue was closed.
     pub(crate) fn push_wait(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         while state.items.len() >= state.capacity && !state.closed {
@@ -125,7 +125,7 @@ impl<T> Ring<T> {
         Ok(())
     }
 
-    /// Takes an item, waiting for one; `None` once the queue is closed and empty.
+    /// Takes an item, and waits for one if necessary. Returns `None` once the queue is closed and empty.
     pub(crate) fn pop_wait(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -140,15 +140,15 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Accepts no more items. Earlier items can still be taken.
+    /// Closes the queue: it accepts no more items, but earlier items can still be taken.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         self.notify(state);
     }
 
-    /// Returns a descriptor that is readable when a failed `try_` call would now succeed, until
-    /// [`acknowledge`](Self::acknowledge).
+    /// Returns a descriptor that becomes readable when a failed `try_` call would succeed. It stays readable
+    /// until [`acknowledge`](Self::acknowledge).
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
@@ -156,7 +156,7 @@ impl<T> Ring<T> {
     /// Makes [`wake_fd`](Self::wake_fd) unreadable again.
     pub(crate) fn acknowledge(&self) {
         let mut count = [0; 8];
-        // EAGAIN means that there was no wake-up.
+        // EAGAIN means that there was no wake-up to take.
         let _ = rustix::io::read(&self.wake, &mut count);
     }
 }

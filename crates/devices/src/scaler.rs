@@ -1,5 +1,5 @@
 //! The scaler behind a camera's sensor. It crops the sensor's picture, scales it, and places it in the
-//! buffer. Its model is the capture side of fimc.
+//! buffer. Its model is the capture side of s5p-fimc.
 
 use crate::convert::{Color, Job, Range};
 use crate::mode::matrix_of;
@@ -13,17 +13,17 @@ use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 /// A scaler with its settings.
 #[derive(Debug)]
 pub(crate) struct Scaler {
-    /// The sensor's picture.
+    /// The size of the sensor's picture.
     sensor: Size,
-    /// The used part of the sensor's picture.
+    /// The part of the sensor's picture that is used.
     crop: Rect,
-    /// Its place in the buffer.
+    /// The part of the buffer that receives the scaled picture.
     compose: Rect,
     pub(crate) converter: PictureConverter,
 }
 
 impl Scaler {
-    /// Scales the sensor's whole picture to the whole buffer.
+    /// Makes a scaler from the sensor's whole picture to the whole buffer.
     pub(crate) fn new(sensor: Size, format: &Format) -> Self {
         Self {
             sensor,
@@ -33,12 +33,12 @@ impl Scaler {
         }
     }
 
-    /// Returns the size of the pictures for [`write`](Self::write).
+    /// Returns the size that the sensor's pictures must have.
     pub(crate) const fn sensor(&self) -> Size {
         self.sensor
     }
 
-    /// Handles a new format: the whole buffer is used again.
+    /// Uses the whole buffer again, because its format has changed.
     pub(crate) fn fill(&mut self, format: &Format) {
         self.compose = Rect::whole(format.width, format.height);
     }
@@ -72,7 +72,8 @@ impl Scaler {
         Ok(*slot)
     }
 
-    /// Returns the parameters for a picture of the sensor's size with the current settings.
+    /// Returns the parameters of a conversion with the current settings. Fails if the picture's size is
+    /// wrong.
     pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Conversion, Trouble> {
         let bytes = Surface(format).rect_bytes(self.compose);
         let bytes = bytes.ok_or(Trouble::TooSmall)?;
@@ -111,7 +112,7 @@ impl Scaler {
         self.converter.write(plan, source, format, buffer, bus)
     }
 
-    /// Returns whether the thread must scale a picture and can begin now.
+    /// Returns whether the thread must scale this picture, and is free to begin.
     pub(crate) fn wants_thread(&mut self, plan: &Conversion, frame: &Frame) -> bool {
         let (width, height) = (self.crop.width, self.crop.height);
         let used = Format::new(frame.format(), width, height)
@@ -121,8 +122,8 @@ impl Scaler {
         self.converter.wants_thread(bytes)
     }
 
-    /// Continues to copy a picture for the thread, at most `left` bytes, after the first `taken` bytes.
-    /// Updates both numbers. Returns whether the whole picture has been copied.
+    /// Continues to copy a picture for the thread, at most `left` bytes. The first `taken` bytes are copied
+    /// already. Updates both numbers. Returns whether the whole picture is copied.
     pub(crate) fn take_in(&mut self, frame: &Frame, taken: &mut usize, left: &mut usize) -> bool {
         let source = &mut self.converter.source;
         source.truncate(*taken);
@@ -134,7 +135,7 @@ impl Scaler {
         some.len() == rest.len()
     }
 
-    /// Passes the copied picture to the thread. Returns the scaled picture if the thread refuses it.
+    /// Passes the copied picture to the thread. If the thread refuses it, returns it scaled.
     pub(crate) fn begin(&mut self, plan: &Conversion) -> Option<Converted> {
         self.converter.begin(plan, Vec::new())
     }

@@ -1,20 +1,20 @@
-//! Crop and compose rectangles that programs set.
+//! Fits the crop and compose rectangles that programs set.
 
 use crate::picture::Size;
 use crate::surface::ERANGE;
 use vb3_queue::DriverError;
 use vb3_v4l2::{Rect, SelectionFlags};
 
-/// Chroma is shared by pairs of columns and lines.
+/// Step of positions and lengths: a pair of columns or lines shares its chroma.
 pub(crate) const STEP: u32 = 2;
 
-/// Returns the size of a rectangle that [`fit`] made.
+/// Returns the size of a rectangle that [`fit`] has made; `None` for a size that is not supported.
 pub(crate) fn settable(rect: Rect) -> Option<Size> {
     Size::new(rect.width, rect.height)
 }
 
-/// Returns the nearest rectangle of whole pairs inside a picture. Its sides are not smaller than
-/// `least`, which is even.
+/// Returns the nearest rectangle inside a picture that has even edges. Its sides are at least `least`, which
+/// is even.
 ///
 /// Source: Linux Documentation/userspace-api/media/v4l/vidioc-g-selection.rst.
 pub(crate) fn fit(
@@ -35,7 +35,7 @@ pub(crate) fn fit(
     })
 }
 
-/// Returns an even length from `least` to `most`, which are even. ERANGE if the flags forbid it.
+/// Returns the nearest even length between two even limits. Fails with ERANGE if the flags forbid it.
 fn side(wanted: u32, (least, most): (u32, u32), flags: SelectionFlags) -> Result<u32, DriverError> {
     let up = flags.contains(SelectionFlags::GE);
     let clamped = wanted.clamp(least, most.max(least));
@@ -53,7 +53,7 @@ fn side(wanted: u32, (least, most): (u32, u32), flags: SelectionFlags) -> Result
     }
 }
 
-/// Returns an even position up to `most`, which is even.
+/// Returns the nearest even position from 0 to `most`, which is even.
 fn place(wanted: i32, most: u32) -> i32 {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let clamped = wanted.clamp(0, most);

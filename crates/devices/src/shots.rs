@@ -1,4 +1,4 @@
-//! Thumbnails of the frames of a run, for a contact sheet.
+//! Thumbnails of a run's frames, for a contact sheet.
 
 use crate::Device;
 use crate::mode::matrix_of;
@@ -9,7 +9,7 @@ use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
 impl<C: 'static> Device<C> {
-    /// Keeps thumbnails of frames that it delivers or is shown from now on.
+    /// Keeps thumbnails of the frames that the device delivers or shows from now on.
     pub fn keep_thumbnails(&mut self) {
         self.inner.keep_thumbnails();
         if self.inner.role() == Role::Capture {
@@ -19,7 +19,7 @@ impl<C: 'static> Device<C> {
 
     /// Returns thumbnails of at most `count` frames.
     ///
-    /// They are evenly spread over all that a display was shown, or that a camera has delivered, since
+    /// They are evenly spread over all frames that a display has shown, or a camera has delivered, since
     /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
@@ -29,7 +29,7 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// Collects thumbnails of finished frames.
+    /// Collects thumbnails of the frames that a tick has finished.
     pub(crate) fn look_at_frames(&mut self, bus: &mut dyn Bus<C>, progress: &Progress<C>) {
         let Some(shots) = &mut self.shots else {
             return;
@@ -43,8 +43,8 @@ impl<C: 'static> Device<C> {
     }
 }
 
-/// Reads only the lines of a buffer's picture that a thumbnail needs, since a tick waits for it. None
-/// for a compressed or opaque format, or a picture that does not fill its buffer.
+/// Reads only the lines that a thumbnail needs from a buffer, since a tick waits for this. Returns `None` for
+/// a compressed or opaque format, and for a picture that does not fill its buffer.
 fn read<C>(format: &Format, finished: &Finished<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
     let pixel = pixfmt::lookup(format.fourcc)
         .filter(|pixel| !pixel.is_compressed() && !pixel.is_opaque())?;

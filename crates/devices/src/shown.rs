@@ -1,4 +1,4 @@
-//! The picture that a display showed last, for a host that asks for it.
+//! The picture that a display showed last, for hosts that ask for it.
 
 use crate::Device;
 use crate::picture::Frame;
@@ -9,40 +9,41 @@ use vb3_v4l2::Bus;
 /// The planes of a buffer.
 pub type BufferPlanes<C> = [Option<PlaneView<C>>; MAX_PLANES];
 
-/// The picture that a display showed last.
+/// Where the picture that a display showed last is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastShown {
-    /// It has shown none.
+    /// The display has shown no picture.
     Nothing,
-    /// The display has read it.
+    /// The display has read the picture.
     Picture {
-        /// Its number in the stream.
+        /// The picture's number in the stream.
         sequence: u32,
         /// The picture.
         frame: Arc<Frame>,
     },
-    /// The display has not read it. It was in this buffer, which the program may use again.
+    /// The display has not read the picture. It was in this buffer, which the program may use again.
     Buffer {
-        /// Its number in the stream.
+        /// The picture's number in the stream.
         sequence: u32,
         /// The buffer's index.
         index: u32,
     },
-    /// The display has not read it, and the program has queued its buffer again since.
+    /// The display has not read the picture, and the program has queued its buffer again.
     Lost,
 }
 
 impl<C> Device<C> {
-    /// Returns the picture that a display showed last; `None` for another device.
+    /// Returns the picture that a display showed last; `None` for other devices.
     ///
     /// From the first call on, the display reads each picture that it shows.
     pub fn last_shown(&mut self) -> Option<LastShown> {
         self.inner.last_shown()
     }
 
-    /// Reads the picture in the planes of a [`LastShown::Buffer`]. This is no access of the device.
+    /// Reads the picture in the planes of a [`LastShown::Buffer`]. This does not count as the device's
+    /// access.
     ///
-    /// Returns `None` if the device is no display, or the memory is gone.
+    /// Returns `None` if the device is not a display, or the memory is gone.
     pub fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
         self.inner.read_shown(planes, bus)
     }

@@ -1,17 +1,17 @@
-//! Cells of a picture: the meaning of each byte, from the format's row in the table of formats.
+//! The meaning of each byte in a picture's cells, from the format's entry in the table of formats.
 
 use super::{Frame, Rgb, Yuv};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::{Component, Sample};
 
-/// Offset in a sample of the byte with its upper 8 bits.
+/// Returns the offset of the byte that has a sample's upper 8 bits.
 const fn upper(format: &PixelFormat) -> usize {
-    // CAST: 0 or 1.
+    // CAST: the offset is 0 or 1.
     format.sample_bytes() as usize - 1
 }
 
-/// Returns the positions of all samples of kind `sample` in a component's cell. A position is a line of
-/// the cell and the byte in that line.
+/// Returns the positions of all samples of kind `sample` in a component's cell. A position is a line of the
+/// cell and a byte in this line.
 pub(crate) fn places(
     format: &PixelFormat,
     component: &Component,
@@ -26,22 +26,22 @@ pub(crate) fn places(
         .collect()
 }
 
-/// A picture's samples of one kind, and their positions.
+/// A picture's samples of one kind (Y, U, V, R, G or B), and their positions in a cell.
 #[derive(Clone, Copy, Debug)]
 struct Taps<'a> {
     data: &'a [u8],
     line_bytes: usize,
     cell_bytes: usize,
-    /// Lines of memory for a cell.
+    /// Lines of memory that a cell has.
     lines: usize,
     across: usize,
     down: usize,
-    /// For each half of a cell, the two samples to average: line and byte.
+    /// The two samples to average, as line and byte, for each half of a cell.
     at: [[(usize, usize); 2]; 2],
 }
 
 impl<'a> Taps<'a> {
-    /// Returns the positions; `None` if the picture has no such samples.
+    /// Finds the samples of one kind; `None` if the picture has none.
     fn new(frame: &'a Frame, sample: Sample) -> Option<Self> {
         let format = frame.format;
         let mut planes = format.components.iter().enumerate();
@@ -49,7 +49,7 @@ impl<'a> Taps<'a> {
         let found = places(format, component, sample);
         let (first, last) = (*found.first()?, *found.last()?);
         let across = component.across as usize;
-        // Each column has its own sample, or all share the available ones.
+        // Either each column has its own sample, or all columns share the cell's samples.
         let own = found.len() == across && component.cell.len() == 1;
         Some(Self {
             data: frame.component(index),
@@ -84,7 +84,7 @@ impl<'a> Taps<'a> {
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     frame: &'a Frame,
-    /// Y, U, V or R, G, B.
+    /// The samples of Y, U and V, or of R, G and B.
     taps: [Option<Taps<'a>>; 3],
     is_rgb: bool,
 }
@@ -104,7 +104,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the three samples of a pixel. Missing chroma is neutral. `None` outside.
+    /// Returns the three samples of a pixel, with neutral values for missing chroma; `None` outside the
+    /// picture.
     fn samples(&self, x: u32, y: u32) -> Option<[u8; 3]> {
         if x >= self.frame.size.width || y >= self.frame.size.height {
             return None;
@@ -118,7 +119,7 @@ impl<'a> Reader<'a> {
         Some(out)
     }
 
-    /// Returns the colour of a pixel; black outside.
+    /// Returns a pixel's colour. Black outside the picture.
     pub(crate) fn rgb(&self, x: u32, y: u32) -> Rgb {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b),
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the luma of a pixel: the Y sample, or computed from RGB.
+    /// Returns a pixel's luma: the Y sample, or a value computed from R'G'B'.
     pub(crate) fn luma(&self, x: u32, y: u32) -> u8 {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b).to_yuv().y,

@@ -1,4 +1,4 @@
-//! Colours and their conversions in integers: BT.601, BT.709 or BT.2020, limited range.
+//! Colours, and their conversion in integers: BT.601, BT.709 or BT.2020, in limited range.
 
 /// A colour in R'G'B', full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +22,21 @@ pub struct Yuv {
     pub v: u8,
 }
 
-/// The coefficients between R'G'B' and Y'CbCr.
+/// The matrix that converts between R'G'B' and Y'CbCr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Matrix {
-    /// Standard definition. The test pattern and the controls use it.
+    /// For standard definition (BT.601). The test pattern and the picture controls use it.
     #[default]
     Bt601,
-    /// High definition.
+    /// For high definition (BT.709).
     Bt709,
-    /// Ultra-high definition, non-constant luminance.
+    /// For ultra-high definition (BT.2020) with non-constant luminance.
     Bt2020,
 }
 
-/// Clamps to a byte.
+/// Clamps a value to 0 to 255.
 pub(crate) fn byte(value: i32) -> u8 {
-    // CAST: clamped to a byte's range.
+    // CAST: the value is clamped to a byte's range.
     value.clamp(0, 255) as u8
 }
 
@@ -47,7 +47,7 @@ impl Rgb {
         Self { r, g, b }
     }
 
-    /// Returns the bytes in memory order of RGB24.
+    /// Returns the bytes in RGB24's memory order.
     #[must_use]
     pub const fn bytes(self) -> [u8; 3] {
         [self.r, self.g, self.b]
@@ -67,7 +67,7 @@ impl Rgb {
 }
 
 impl Yuv {
-    /// Returns black, grey or white of the given luma.
+    /// Makes the grey that has this luma: from 16 (black) to 235 (white).
     #[must_use]
     pub const fn grey(y: u8) -> Self {
         Self { y, u: 128, v: 128 }
@@ -79,13 +79,13 @@ impl Yuv {
         Self { y, u, v }
     }
 
-    /// Converts to R'G'B' by BT.601.
+    /// Converts to R'G'B' by the matrix of BT.601.
     #[must_use]
     pub fn to_rgb(self) -> Rgb {
         self.to_rgb_by(Matrix::Bt601)
     }
 
-    /// Converts to R'G'B', with coefficients in 1/65536, rounded to nearest, clamped.
+    /// Converts to R'G'B'. Coefficients are in 1/65536; results are rounded to nearest and clamped.
     #[must_use]
     pub fn to_rgb_by(self, matrix: Matrix) -> Rgb {
         let (red_v, green_u, green_v, blue_u) = match matrix {

@@ -1,11 +1,11 @@
-//! Painting: rectangles and mirrors.
+//! Painting in pictures: rectangles, repeated lines and mirrors.
 
 use super::{Frame, Size, Yuv, places};
 use std::ops::Range;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
 
-/// A rectangle of whole 2x2 blocks, in pixels.
+/// A rectangle in pixels. Users need whole 2x2 blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
     /// Left edge.
@@ -19,7 +19,8 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// Returns the part inside `size`, with all edges rounded down to even numbers; `None` if empty.
+    /// Returns the part inside `size`, with all edges rounded down to even numbers; `None` if nothing is
+    /// left.
     fn inside(self, size: Size) -> Option<Self> {
         let right = self.x.saturating_add(self.width).min(size.width) & !1;
         let bottom = self.y.saturating_add(self.height).min(size.height) & !1;
@@ -35,7 +36,7 @@ impl Rect {
 }
 
 impl Frame {
-    /// Fills a rectangle with one colour. Edges are rounded down to even pixels.
+    /// Fills a rectangle with one colour. Rounds its edges down to even numbers.
     pub fn fill(&mut self, rect: Rect, color: Yuv) {
         let Some(rect) = rect.inside(self.size) else {
             return;
@@ -58,7 +59,7 @@ impl Frame {
                 let bytes = area.cell_bytes.min(CELL_MAX);
                 let step = (bytes / samples.len().max(1)).max(1);
                 for (to, sample) in cell.chunks_exact_mut(step).zip(*samples) {
-                    // The upper 8 bits are the last byte.
+                    // The last byte of a sample has its upper 8 bits.
                     if let Some(upper) = to.last_mut() {
                         *upper = value(*sample);
                     }
@@ -69,7 +70,7 @@ impl Frame {
         }
     }
 
-    /// Fills every `lines.1`th line of an area, from `lines.0` on, with copies of `cell`.
+    /// Fills lines of an area with copies of `cell`: from line `lines.0` on, every `lines.1`th line.
     fn fill_lines(&mut self, component: usize, area: &Area, lines: (usize, usize), cell: &[u8]) {
         let line_bytes = self.line_bytes(component).max(1);
         let every = self.component_mut(component).chunks_exact_mut(line_bytes);
@@ -84,7 +85,7 @@ impl Frame {
         }
     }
 
-    /// Returns the upper `lines`, or all if there are fewer.
+    /// Returns the upper lines of the picture, at most `lines`.
     pub(crate) fn top(&self, lines: u32) -> Self {
         let size = Size::nearest(self.size.width, self.size.height.min(lines));
         let mut top = Self::new(self.format, size);
@@ -97,8 +98,9 @@ impl Frame {
         top
     }
 
-    /// Copies a rectangle from a picture of the same format and width, whose lines repeat if it is lower;
-    /// does nothing for another shape.
+    /// Copies a rectangle from another picture of the same format and width.
+    ///
+    /// If the other picture is lower, its lines repeat. Does nothing if format or width differ.
     pub fn restore(&mut self, from: &Self, rect: Rect) {
         if (self.format, self.size.width) != (from.format, from.size.width) {
             return;
@@ -123,8 +125,8 @@ impl Frame {
         }
     }
 
-    /// Repeats the lines of a picture of the same format and width, from the first down or from the
-    /// bottom up. Cells of several lines (a sensor's mosaic) stay whole.
+    /// Fills the picture with the lines of a strip of the same format and width, again and again. They begin
+    /// at the top, or end at the bottom if `from_below`. Cells of several lines (a mosaic) stay whole.
     pub(crate) fn repeat(&mut self, strip: &Self, from_below: bool) {
         let format = self.format;
         if (format, self.size.width) != (strip.format, strip.size.width) {
@@ -144,8 +146,8 @@ impl Frame {
         }
     }
 
-    /// Mirrors the picture horizontally or vertically. Cells of several lines (a sensor's mosaic) move
-    /// as a whole.
+    /// Mirrors the picture horizontally or vertically. Cells of several lines (a sensor's mosaic) move as a
+    /// whole.
     pub fn flip(&mut self, horizontal: bool, vertical: bool) {
         let format = self.format;
         for (index, component) in format.components.iter().enumerate() {
@@ -179,10 +181,10 @@ impl Frame {
         }
     }
 
-    /// Copies the samples of another picture of the same size, RGB24 or YUYV.
+    /// Takes over the samples of an RGB24 or YUYV picture of the same size.
     ///
-    /// It supports formats without vertical chroma subsampling, among them all that ffmpeg does not
-    /// write.
+    /// It supports formats without vertical chroma subsampling. These include all formats that ffmpeg does
+    /// not write.
     pub(crate) fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {
@@ -196,10 +198,10 @@ impl Frame {
         };
         for (index, component) in format.components.iter().enumerate() {
             let across = component.across as usize;
-            // For each sample, the byte after that of a cell's first pixel.
+            // For each byte of a cell: its sample's offset from that of the cell's first pixel in the source.
             let offsets = component.cell.iter().map(|samples| {
                 let column = |at: usize, sample| match sample {
-                    // Shared by all pixels of the cell.
+                    // All pixels of the cell share these samples.
                     Sample::U | Sample::V => 0,
                     _ => at * across / samples.len(),
                 };
@@ -224,10 +226,10 @@ impl Frame {
     }
 }
 
-/// Maximum number of bytes of a line of a cell.
+/// Maximum number of bytes in a line of a cell.
 const CELL_MAX: usize = 8;
 
-/// A rectangle in a component: bytes of its lines, and lines.
+/// A rectangle in a component's memory: bytes of each line, and lines.
 struct Area {
     columns: Range<usize>,
     lines: Range<usize>,
@@ -247,8 +249,8 @@ impl Area {
     }
 }
 
-/// Returns for each byte of a cell's line the byte that replaces it when columns are mirrored. Samples
-/// are exchanged if each column has its own.
+/// Returns, for each byte of a cell's line, the byte that replaces it when columns are mirrored. Samples are
+/// exchanged if each column has its own sample.
 fn mirrored(format: &PixelFormat, samples: &[Sample]) -> Vec<usize> {
     // CAST: widening, on every target there is.
     let step = format.sample_bytes() as usize;

@@ -4,18 +4,18 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use vb3_v4l2::pixfmt::Sample;
 
-/// Returns every format with samples, in one memory plane.
+/// Returns all formats that have samples, with one memory plane each.
 fn formats() -> impl Iterator<Item = &'static PixelFormat> {
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
     pixfmt::TABLE.iter().copied().filter(single)
 }
 
-/// Returns whether cells are those of a sensor.
+/// Returns whether a format's cells are those of a sensor's mosaic.
 fn is_mosaic(format: &PixelFormat) -> bool {
     format.components.iter().any(|plane| plane.cell.len() > 1)
 }
 
-/// Makes a picture whose neighbouring bytes always differ.
+/// Makes a picture in which neighbouring bytes always differ.
 fn scrambled(layout: &'static PixelFormat, size: Size) -> Frame {
     let bytes = (0..crate::picture::bytes(layout, size))
         .map(|i| (i * 37 % 251) as u8)
@@ -35,7 +35,7 @@ fn sizes_are_even_and_bounded() {
 
 #[test]
 fn colors_match_the_reference_within_one() {
-    // BT.601 limited range, from the standard's table of colour bars.
+    // BT.601 in limited range, from the recommendation's table of colour bars.
     let table = [
         ((0, 0, 0), (16, 128, 128)),
         ((255, 255, 255), (235, 128, 128)),
@@ -204,7 +204,7 @@ fn wrong_numbers_of_bytes_are_no_picture() {
 
 #[test]
 fn high_definition_has_its_own_matrix() {
-    // Red, green and blue of BT.709 in limited range.
+    // Red, green and blue in BT.709, limited range.
     let table = [
         (Yuv::new(63, 102, 240), [255, 0, 0]),
         (Yuv::new(173, 42, 26), [0, 255, 0]),
@@ -230,11 +230,11 @@ fn high_definition_has_its_own_matrix() {
     }
 }
 
-/// Cells of a mosaic move as a whole, so each sample keeps its colour.
+/// A mosaic's cells move as a whole, so each sample keeps its colour.
 #[test]
 fn flips_keep_the_order_of_a_mosaic() {
     let size = Size::nearest(4, 4);
-    // Cells A B / C D, of lines 1 2 and 3 4.
+    // The cells A and B above C and D. Each has the lines 1 and 2.
     let bytes = b"A1B1A2B2C1D1C2D2".to_vec();
     let mut frame = Frame::from_bytes(&pixfmt::SBGGR8, size, bytes).expect("16 bytes");
     frame.flip(true, false);
@@ -243,7 +243,7 @@ fn flips_keep_the_order_of_a_mosaic() {
     assert_eq!(frame.bytes(), b"D1C1D2C2B1A1B2A2");
 }
 
-/// Converts raw bytes with ffmpeg; `None`, with the reason printed, without ffmpeg.
+/// Converts raw bytes with ffmpeg. Without ffmpeg, prints the reason and returns `None`.
 fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8>> {
     let started = Command::new("ffmpeg")
         .args([
@@ -281,8 +281,8 @@ fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8
 
 /// ffmpeg decodes the pattern in each format to the RGB24 picture.
 ///
-/// Luma and primaries agree to three levels of 8 bits in each pixel. For a mosaic, this holds where
-/// neighbouring cells are alike.
+/// Luma and primaries agree to three of 256 levels in each pixel. For a mosaic, this holds where neighbouring
+/// cells are alike.
 #[test]
 fn ffmpeg_sees_the_same_picture_in_every_format() {
     let size = Size::nearest(320, 240);
@@ -295,7 +295,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
                        flags=neighbor+accurate_rnd+full_chroma_int,format=rgb24";
         let name = match format.fourcc {
             vb3_v4l2::FourCc::GREY => {
-                // Grey is the Y plane of the same picture, extracted by ffmpeg.
+                // For grey, ffmpeg extracts the Y plane of the same picture.
                 let filter = "extractplanes=y";
                 let Some(luma) = ffmpeg(draw(&pixfmt::NV12).bytes(), "nv12", size, filter) else {
                     return;
@@ -304,7 +304,8 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
                 continue;
             }
             vb3_v4l2::FourCc::NV16 => {
-                // swscale does not read it. Its planes are those of yuv422p, with chroma in pairs.
+                // swscale does not read this format. Its planes equal those of yuv422p, but with chroma in
+                // pairs.
                 let yuyv = draw(&pixfmt::YUYV);
                 let Some(planes) = ffmpeg(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
                     return;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use vb3_queue::Error;
 use vb3_v4l2::{Flow, VideoDriver as _, pixfmt};
 
-/// A camera that scales within its ticks.
+/// Makes a camera that scales within its ticks.
 fn camera() -> Camera<u32> {
     let mut camera = made("size=64x48,format=YUYV");
     camera.work_at_once();
@@ -37,7 +37,7 @@ fn crop_is_composed_into_part_of_the_buffer() {
         let set = camera.set_selection(Flow::Capture, target, wanted, none);
         assert_eq!(set, Ok(wanted));
     };
-    // With equal sizes, the bytes are unchanged.
+    // If both sizes are equal, the bytes do not change.
     set(SelectionTarget::Crop, Rect::new(600, 300, 32, 16));
     set(SelectionTarget::Compose, Rect::new(8, 4, 32, 16));
     let mut bench = Bench::new(camera, 2);
@@ -98,16 +98,16 @@ fn a_new_format_is_filled_and_the_sensor_stays() {
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
-/// Pictures of a size that the thread scales.
+/// A format of pictures so large that the thread scales them.
 const LARGE: &str = "size=640x360,format=NV12,fps=100";
 
-/// A camera that waits with each scaling for the returned sender.
+/// Makes a camera whose thread waits for a message before it scales each picture.
 fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
     let (go, may_go) = channel();
     let mut camera = made(LARGE);
     let mut engine = Converter::new();
     let beside = Beside::start(move |task| {
-        // Without a sender, it continues at once.
+        // After the sender is dropped, the thread no longer waits.
         may_go.recv().ok();
         task.run(&mut engine);
     });
@@ -137,7 +137,7 @@ fn tick(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     done
 }
 
-/// Returns the first pictures of a camera that scales within its ticks.
+/// Returns the first `count` pictures of a camera that scales within its ticks.
 fn at_once(count: u32) -> Vec<Vec<u8>> {
     let mut camera = made(LARGE);
     camera.work_at_once();
@@ -160,7 +160,7 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
     let wanted = at_once(2);
-    // The ticks return although nothing is scaled. The next frame waits for the scaler.
+    // The ticks return although the thread has scaled nothing. The next frame waits for the scaler.
     assert_eq!(tick(&mut bench, START), 0);
     assert_eq!(bench.device.next_tick(), Some(START + 20 * MS));
     assert_eq!(tick(&mut bench, START + 10 * MS), 0);
@@ -173,7 +173,7 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
             (info.index, info.sequence, info.error),
             (sequence, sequence, false)
         );
-        // The duration of scaling does not affect a frame's time.
+        // A frame's time does not depend on how long scaling takes.
         assert_eq!(info.timestamp_ns, START + u64::from(sequence) * 10 * MS);
         assert!(*bench.plane(info.index, 0) == wanted, "the same picture");
     }

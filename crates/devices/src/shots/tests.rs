@@ -1,4 +1,4 @@
-//! Thumbnails of large frames.
+//! Tests thumbnails of large frames.
 
 use super::*;
 use crate::m2m::tests::bench::{Bench, device};
@@ -28,7 +28,7 @@ fn thumbnail_reads_only_the_lines_it_shows() {
         assert_eq!(bench.device.thumbnails(1), [Thumbnail::of(&frame, 0)]);
         let moved: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
         let read = moved - frame.bytes().len();
-        // Every sixth line: two of a mosaic, and one for two lines' chroma.
+        // A thumbnail needs every sixth line. That is two lines of a mosaic, and one of chroma for two lines.
         assert!(read * 3 <= frame.bytes().len(), "{read} bytes of {options}");
     }
 }

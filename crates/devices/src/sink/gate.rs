@@ -1,4 +1,4 @@
-//! A recorder for tests that writes nothing, and waits for permission.
+//! A recorder for tests, which writes nothing and waits for permission to finish each picture.
 
 use super::{Recorder, Shape, Sink, Writer};
 use crate::Failure;
@@ -10,12 +10,12 @@ use std::time::Duration;
 /// Maximum time to wait for permission.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many pictures may still pass.
+/// The number of pictures that may still pass.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<(Mutex<u32>, Condvar)>);
 
 impl Gate {
-    /// Lets that many more pass.
+    /// Lets `count` more pictures pass.
     pub(crate) fn allow(&self, count: u32) {
         *self.0.0.lock().expect("no panic") += count;
         self.0.1.notify_all();
@@ -30,7 +30,7 @@ impl Recorder for Gate {
     fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
         let (allowed, changed) = &*self.0;
         let allowed = allowed.lock().expect("no panic");
-        // After a failed test, there is no more permission, and its thread must still end.
+        // After a failed test, no more permission comes, but the thread must still end.
         let (mut allowed, timeout) = changed
             .wait_timeout_while(allowed, LIMIT, |allowed| *allowed == 0)
             .expect("no panic");

@@ -1,9 +1,9 @@
-//! A display's recording, exactly as shown.
+//! Records what a display shows, exactly as shown.
 //!
 //! A [`Sink`] passes pictures to a thread that writes them. On request, it keeps a few thumbnails for a
 //! contact sheet ([`Sink::keep_thumbnails`]), or checksums and the last picture ([`Sink::remember`]). It
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
-//! Unneeded pictures are not read ([`Sink::take_next`]).
+//! The display does not read a picture that nothing needs ([`Sink::take_next`]).
 
 #[cfg(test)]
 mod gate;
@@ -28,13 +28,13 @@ use std::sync::Arc;
 use vb3_v4l2::{Fraction, PixelFormat};
 use writer::Writer;
 
-/// Largest number of checksums kept: those of the first frames.
+/// Maximum number of checksums kept: those of the first pictures.
 pub const CHECKSUMS_MAX: usize = 1 << 16;
 
-/// Shape and rate of the following pictures.
+/// The shape and rate of the next pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// How samples are laid out.
+    /// The pixel format.
     pub format: &'static PixelFormat,
     /// Width and height.
     pub size: Size,
@@ -42,16 +42,16 @@ pub struct Shape {
     pub interval: Fraction,
 }
 
-/// Counters of a recording.
+/// Counters of a recording so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Pictures shown.
+    /// Number of pictures shown.
     pub shown: u64,
-    /// Number of pictures written; of all shown, if nothing is recorded.
+    /// Number of pictures written. Without a recording, this is the number shown.
     pub written: u64,
-    /// Pictures that could not be written.
+    /// Number of pictures that could not be written.
     pub lost: u64,
-    /// The reason for the first loss.
+    /// The reason why the first picture was lost.
     pub failure: Option<Failure>,
 }
 
@@ -61,19 +61,19 @@ pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
     remembers: bool,
-    /// Whether every picture is read.
+    /// Whether every picture must be read, even if nothing keeps it.
     reads_all: bool,
     last: Option<Arc<Frame>>,
-    /// Memory for the next picture.
+    /// Memory that the next picture can use.
     spare: Option<Frame>,
     checksums: Vec<u32>,
-    /// Thumbnails, if requested.
+    /// Thumbnails, if they are requested.
     thumbs: Option<Collection>,
     shown: u64,
 }
 
 impl Sink {
-    /// Opens the destination of a SPEC. Files are created now, also the directory of numbered pictures.
+    /// Opens the destination of a SPEC, and creates its files and the directory of numbered pictures.
     ///
     /// # Errors
     /// Fails for a path that cannot be written, with a sentence for the user.
@@ -103,25 +103,24 @@ impl Sink {
         self.kind.accepts(format)
     }
 
-    /// Keeps checksums of the following pictures, and the last of them.
+    /// Keeps checksums of the next pictures, and the last picture.
     pub const fn remember(&mut self) {
         self.remembers = true;
     }
 
-    /// Has every following picture read, so that [`last_shared`](Self::last_shared) is the last shown.
+    /// Makes every next picture be read, so that [`last_shared`](Self::last_shared) is the last one shown.
     pub const fn read_all(&mut self) {
         self.reads_all = true;
     }
 
-    /// Keeps thumbnails of the following pictures.
+    /// Keeps thumbnails of the next pictures.
     pub fn keep_thumbnails(&mut self) {
         self.thumbs.get_or_insert_default();
     }
 
-    /// Sets the shape of the following pictures.
+    /// Sets the shape of the next pictures.
     ///
-    /// If a file can have only one shape, another shape begins another file (`out.y4m`, `out.2.y4m`,
-    /// …).
+    /// If a file can have only one shape, another shape begins another file (`out.y4m`, `out.2.y4m`, …).
     ///
     /// # Errors
     /// Fails for an unsupported format, with a sentence for the user.
@@ -137,15 +136,15 @@ impl Sink {
         Ok(())
     }
 
-    /// Returns whether a picture can be shown now. If not, [`wake_fd`](Self::wake_fd) becomes readable
-    /// later.
+    /// Returns whether a picture can be shown now. If not, [`wake_fd`](Self::wake_fd) becomes readable when
+    /// it can.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.writer.as_ref().is_none_or(Writer::has_room)
     }
 
-    /// As [`take_frame`](Self::take_frame) for the next picture; `None` if nothing of it would be kept,
-    /// and [`show_unseen`](Self::show_unseen) suffices.
+    /// Returns memory for the next picture, as [`take_frame`](Self::take_frame) does. Returns `None` if
+    /// nothing would keep this picture, so that [`show_unseen`](Self::show_unseen) suffices.
     #[must_use]
     pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
@@ -153,7 +152,7 @@ impl Sink {
         is_seen.then(|| self.take_frame(format, size))
     }
 
-    /// Returns a picture to fill and [`show`](Self::show). Its contents are unspecified.
+    /// Returns memory for a picture to fill and [`show`](Self::show). Its contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
         let writer = self.writer.as_mut();
@@ -170,7 +169,7 @@ impl Sink {
         }
     }
 
-    /// Shows a picture. It is written, or counted as lost if there is no room. So call
+    /// Shows a picture. It is written, or counted as lost if there is no room: call
     /// [`has_room`](Self::has_room) first.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
@@ -192,7 +191,7 @@ impl Sink {
         }
     }
 
-    /// Counts a picture that need not be read.
+    /// Counts a shown picture that was not read.
     pub fn show_unseen(&mut self) {
         self.shown = self.shown.saturating_add(1);
         if let Some(thumbs) = &mut self.thumbs {
@@ -200,40 +199,40 @@ impl Sink {
         }
     }
 
-    /// Returns an unused picture's memory.
+    /// Takes back the memory of a picture that was not shown.
     pub fn put_back(&mut self, frame: Frame) {
         self.spare = Some(frame);
     }
 
-    /// Returns the last shown picture that was read.
+    /// Returns the last picture that was shown and read.
     #[must_use]
     pub fn last(&self) -> Option<&Frame> {
         self.last.as_deref()
     }
 
-    /// As [`last`](Self::last), for another thread.
+    /// Returns the same as [`last`](Self::last), in a form that another thread can use.
     #[must_use]
     pub fn last_shared(&self) -> Option<Arc<Frame>> {
         self.last.clone()
     }
 
-    /// Returns the CRC-32 of each picture since [`remember`](Self::remember), of the first
-    /// [`CHECKSUMS_MAX`].
+    /// Returns the CRC-32 of each picture since [`remember`](Self::remember), at most [`CHECKSUMS_MAX`] of
+    /// them.
     #[must_use]
     pub fn checksums(&self) -> &[u32] {
         &self.checksums
     }
 
-    /// Returns thumbnails of at most `count` pictures, evenly spread over all that were shown; no more
-    /// than [`THUMBNAILS_MAX`]. None before [`keep_thumbnails`](Self::keep_thumbnails).
+    /// Returns thumbnails of at most `count` pictures, evenly spread over all that were shown since
+    /// [`keep_thumbnails`](Self::keep_thumbnails). There are at most [`THUMBNAILS_MAX`].
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let thumbs = self.thumbs.as_ref();
         thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
-    /// Returns a descriptor that is readable when [`has_room`](Self::has_room) returned false and would
-    /// return true.
+    /// Returns a descriptor that becomes readable when [`has_room`](Self::has_room) has returned false and
+    /// would return true.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.writer.as_ref().map(Writer::wake_fd)
@@ -261,7 +260,7 @@ impl Sink {
         record
     }
 
-    /// Waits until everything is written, and returns the counters. Pictures shown afterwards are lost.
+    /// Waits until everything is written. Returns the counters. Pictures shown later are lost.
     pub fn finish(&mut self) -> Record {
         if let Some(writer) = &mut self.writer {
             writer.finish();
@@ -270,16 +269,16 @@ impl Sink {
     }
 }
 
-/// Returns whether a y4m file can contain pictures of a format.
+/// Returns whether a y4m file can have pictures of this format.
 pub(crate) fn y4m_holds(format: &PixelFormat) -> bool {
     y4m::chroma(format).is_some()
 }
 
-/// Writes pictures on a separate thread.
+/// Writes pictures to files. A separate thread calls it.
 trait Recorder: Send {
-    /// Sets the shape of the following pictures.
+    /// Sets the shape of the next pictures.
     fn begin(&mut self, shape: Shape) -> Result<(), Failure>;
-    /// Writes a picture. A failed picture leaves the file as before.
+    /// Writes a picture. If this fails, the file is as before.
     fn write(&mut self, frame: &Frame) -> Result<(), Failure>;
 }
 

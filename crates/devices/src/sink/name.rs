@@ -1,4 +1,4 @@
-//! File names: numbered ones, and those after the first.
+//! File names of recordings: with numbers, and of further files.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ pub struct NumberedName {
 }
 
 impl NumberedName {
-    /// Parses a name with exactly one `%d` or `%0Nd` (`N` from 1 to 9), and no other `%`; `None` for
-    /// others.
+    /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`; `None` for other
+    /// names.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let (before, rest) = name.split_once('%')?;
@@ -31,7 +31,7 @@ impl NumberedName {
         })
     }
 
-    /// Returns the name with this number.
+    /// Returns the name that has this number.
     #[must_use]
     pub fn with(&self, number: u64) -> PathBuf {
         let (before, width, after) = (&self.before, self.width, &self.after);

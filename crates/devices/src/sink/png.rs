@@ -1,4 +1,4 @@
-//! Writes one PNG file per picture. RGB24 is unchanged. Y'CbCr is converted by [`Frame::to_rgb`], with
+//! Writes one PNG file per picture. RGB24 is written as it is. Y'CbCr is converted by [`Frame::to_rgb`], with
 //! the matrix of the program's format.
 
 use super::{NumberedName, Recorder, Shape};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// Numbered PNG files, from 0.
+/// Numbered PNG files. The first number is 0.
 #[derive(Debug)]
 pub(super) struct Png {
     name: NumberedName,

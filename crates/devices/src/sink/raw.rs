@@ -1,4 +1,4 @@
-//! Raw bytes, and file handling for all recordings in one file.
+//! Records raw bytes, and handles the files of all recordings that append to one.
 
 use super::{Recorder, Shape, name};
 use crate::Failure;
@@ -15,7 +15,7 @@ pub(super) struct Files {
     count: u32,
     current: PathBuf,
     file: File,
-    /// Bytes of complete pictures.
+    /// Bytes of the complete pictures in the current file.
     len: u64,
 }
 
@@ -44,7 +44,7 @@ impl Files {
         })
     }
 
-    /// Continues in another file.
+    /// Goes on to the next file.
     pub(super) fn next(&mut self) -> Result<(), Failure> {
         let count = self.count.saturating_add(1);
         let path = name::nth(&self.path, count);
@@ -53,12 +53,12 @@ impl Files {
         Ok(())
     }
 
-    /// Returns whether nothing was written to the current file.
+    /// Returns whether the current file is still empty.
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Writes all of `data`; a failure leaves nothing behind.
+    /// Appends `data`. If this fails, removes what was written of it.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
         match self.file.write_all(data) {
             Ok(()) => {
@@ -76,7 +76,7 @@ impl Files {
     }
 }
 
-/// Writes the pictures' bytes, one after the other.
+/// A recording of pictures' bytes, one picture after the other.
 #[derive(Debug)]
 pub(super) struct Raw {
     files: Files,

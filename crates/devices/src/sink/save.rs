@@ -1,4 +1,4 @@
-//! Writes one picture to a file, for a host that asks for it.
+//! Writes one picture to a file, for hosts that ask for it.
 
 use super::png::write_png;
 use crate::Failure;
@@ -11,16 +11,16 @@ use std::path::Path;
 /// The format of a file with one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// PNG, as a display's `png` recording has it.
+    /// PNG, as in a display's `png` recording.
     Png,
-    /// The picture's bytes, line after line without padding, component after component.
+    /// The picture's bytes without padding, component after component.
     Raw,
 }
 
-/// Writes a picture to a regular file, which is created or replaced.
+/// Writes a picture to a regular file. Creates or replaces the file.
 ///
 /// # Errors
-/// A sentence: the file cannot be written, or is a device, pipe or directory.
+/// Fails with a sentence: the file cannot be written, or the path is a device, pipe or directory.
 pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failure> {
     let cannot = |e: &dyn std::fmt::Display| {
         Failure::new(format!(
@@ -28,7 +28,7 @@ pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failur
             path.display()
         ))
     };
-    // A pipe would make the open call wait without NONBLOCK.
+    // Without NONBLOCK, opening a pipe would wait.
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::from_raw_mode(0o666)).map_err(|e| cannot(&e))?;

@@ -24,10 +24,10 @@ fn picture(shape: Shape, number: u32) -> Frame {
         Background::Bars,
         &Picture::default(),
     );
-    // Samples differ from their neighbours, so that confusions are noticed.
+    // Each sample differs from its neighbours, so that exchanged samples are noticed.
     for (at, byte) in frame.bytes_mut().iter_mut().enumerate().skip(64) {
         *byte = byte.wrapping_add((at * 37 % 251) as u8);
-        // The lower 6 of 16 bits contain no sample.
+        // The lower 6 of 16 bits are not part of the sample.
         if shape.format.bits > 8 && at % 2 == 0 {
             *byte &= 0xc0;
         }
@@ -35,7 +35,7 @@ fn picture(shape: Shape, number: u32) -> Frame {
     frame
 }
 
-/// Shows a picture as a display does, after waiting for room.
+/// Shows a picture as a display does: waits for room first.
 fn show(sink: &mut Sink, frame: Frame) {
     loop {
         sink.acknowledge();
@@ -92,7 +92,7 @@ fn decode(path: &Path, pixel: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// NV16 with its chroma in planes.
+/// Returns the bytes of an NV16 picture with separate planes of U and V.
 fn planes_of(frame: &Frame) -> Vec<u8> {
     let chroma = frame.component(1).chunks_exact(2);
     let luma = frame.component(0).iter().copied();
@@ -129,7 +129,7 @@ fn y4m_comes_back_byte_for_byte() {
         };
         let shown: Vec<u8> = (0..20)
             .flat_map(|n| match layout.fourcc {
-                // swscale does not write it.
+                // swscale does not write this format.
                 FourCc::NV16 => planes_of(&picture(shape(layout), n)),
                 _ => picture(shape(layout), n).bytes().to_vec(),
             })
@@ -372,7 +372,7 @@ fn a_slow_recorder_pushes_back_and_loses_nothing() {
         };
         poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit))
     };
-    // The thread may have taken one since the last check. Then the descriptor is readable.
+    // The thread may have taken a picture since the last check. Then the descriptor is readable.
     let taken = readable(&sink, 0) == Ok(1);
     assert!(!taken || sink.has_room());
     gate.allow(1);

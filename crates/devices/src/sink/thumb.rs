@@ -1,27 +1,27 @@
-//! Thumbnails for a contact sheet. Their number is bounded for any length of a run.
+//! Thumbnails for a contact sheet. However long a run is, their number is limited.
 
 use crate::picture::{Frame, Reader, Size};
 
-/// Maximum number of small pictures kept.
+/// Maximum number of thumbnails kept.
 pub const THUMBNAILS_MAX: usize = 32;
-/// Largest width and height, in pixels.
+/// Maximum width and height of a thumbnail, in pixels.
 const EDGE_MAX: u32 = 320;
 
 /// A small picture in R, G, B bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbnail {
-    /// Which picture it was, from 0.
+    /// The number of the picture, from 0.
     pub number: u64,
-    /// Pixels in a line.
+    /// Width in pixels.
     pub width: u32,
-    /// Lines.
+    /// Height in lines.
     pub height: u32,
-    /// `width * height * 3` bytes.
+    /// The `width * height * 3` bytes of the pixels.
     pub rgb: Vec<u8>,
 }
 
 impl Thumbnail {
-    /// Returns a smaller thumbnail, with sides of at most `edge` pixels.
+    /// Returns a thumbnail that is reduced to sides of at most `edge` pixels.
     #[must_use]
     pub fn within(&self, edge: u32) -> Self {
         let step = self.width.max(self.height).div_ceil(edge.max(1)).max(1);
@@ -37,7 +37,7 @@ impl Thumbnail {
         }
     }
 
-    /// The picture as a PNG file.
+    /// Returns the thumbnail as a PNG file.
     #[must_use]
     pub fn png(&self) -> Vec<u8> {
         let mut file = Vec::new();
@@ -47,19 +47,19 @@ impl Thumbnail {
         let written = encoder
             .write_header()
             .and_then(|mut writer| writer.write_image_data(&self.rgb));
-        // Memory accepts every byte. A picture without pixels gives an empty file.
+        // Writing to memory cannot fail. A picture without pixels gives an empty file.
         if written.is_err() {
             file.clear();
         }
         file
     }
 
-    /// Returns the smallest `n` for which every `n`th pixel of every `n`th line is small enough.
+    /// Returns the smallest `n` for which every `n`th pixel of every `n`th line makes a small enough picture.
     pub(crate) fn step(size: Size) -> u32 {
         size.width().max(size.height()).div_ceil(EDGE_MAX).max(1)
     }
 
-    /// Takes every `n`th pixel of every `n`th line.
+    /// Makes a thumbnail of every `n`th pixel of every `n`th line.
     pub(crate) fn of(frame: &Frame, number: u64) -> Self {
         let (width, height) = (frame.size().width(), frame.size().height());
         let step = Self::step(frame.size());
@@ -80,7 +80,7 @@ impl Thumbnail {
     }
 }
 
-/// Collects every `stride`th picture. The stride doubles when there are too many.
+/// Collects thumbnails of every `stride`th picture. When there are too many, the stride doubles.
 #[derive(Debug)]
 pub(crate) struct Collection {
     kept: Vec<Thumbnail>,
@@ -99,7 +99,7 @@ impl Default for Collection {
 }
 
 impl Collection {
-    /// Returns whether the next picture may be kept.
+    /// Returns whether the next picture may be selected.
     pub(super) const fn keeps_next(&self) -> bool {
         self.offered.is_multiple_of(self.stride)
     }
@@ -109,7 +109,7 @@ impl Collection {
         self.offer_by(|number| Some(Thumbnail::of(frame, number)));
     }
 
-    /// The same for a picture that is read only if selected; `None` if that fails.
+    /// Counts a picture, and reads and keeps it if it is selected. `frame` returns `None` if reading fails.
     pub(crate) fn offer_frame(&mut self, frame: impl FnOnce() -> Option<Frame>) {
         self.offer_by(|number| Some(Thumbnail::of(&frame()?, number)));
     }
@@ -131,7 +131,7 @@ impl Collection {
         self.kept.extend(make(number));
     }
 
-    /// Returns at most `count` evenly spread thumbnails, including the first and the last.
+    /// Returns at most `count` thumbnails, evenly spread, with the first and the last.
     pub(crate) fn spread(&self, count: usize) -> Vec<Thumbnail> {
         let kept = self.kept.len();
         if count >= kept {

@@ -1,4 +1,4 @@
-//! The thread that writes pictures.
+//! The thread that writes a recording's pictures.
 
 use super::{Recorder, Shape};
 use crate::Failure;
@@ -8,13 +8,13 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Bounds of the number of pictures queued for the thread, and the bytes that decide between them. So a
-/// program that stops after its last small picture does not wait for the disk.
+/// Limits of the number of pictures that wait for the thread: many small ones, few large ones, and the bytes
+/// that decide. A program that stops after its last small picture then does not wait for the disk.
 const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;
 
-/// The thread's progress.
+/// The results of the thread so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) written: u64,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 struct Job {
-    /// The shape, if it has changed.
+    /// The shape of the picture, if it has changed.
     shape: Option<Shape>,
     frame: Arc<Frame>,
 }

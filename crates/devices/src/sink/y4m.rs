@@ -1,5 +1,4 @@
-//! YUV4MPEG2: planar Y, U, V after a line of text. Samples are only reordered, so the recording is
-//! exact.
+//! YUV4MPEG2: a line of text, then planar Y, U, V. The samples are only reordered, so the recording is exact.
 
 use super::raw::Files;
 use super::{Recorder, Shape};
@@ -14,7 +13,7 @@ use vb3_v4l2::pixfmt::Sample;
 pub(super) struct Y4m {
     files: Files,
     shape: Option<Shape>,
-    /// The picture in the file's layout.
+    /// Memory for a picture in the file's layout.
     out: Vec<u8>,
 }
 
@@ -28,7 +27,7 @@ impl Y4m {
     }
 }
 
-/// Returns the file's first line. Rates are frames per second: the inverse interval.
+/// Returns the file's first line. It has frames per second, the inverse of the interval.
 fn header(shape: &Shape) -> String {
     let chroma = chroma(shape.format).unwrap_or_default();
     let (width, height) = (shape.size.width(), shape.size.height());
@@ -53,7 +52,7 @@ pub(super) fn chroma(format: &PixelFormat) -> Option<&'static str> {
     }
 }
 
-/// Appends the samples of one kind. More than 8 bits are in the lower bits of two bytes.
+/// Appends the samples of one kind. Samples of more than 8 bits are in the lower bits of two bytes.
 fn pick(out: &mut Vec<u8>, frame: &Frame, sample: Sample) {
     let format = frame.format();
     let mut planes = format.components.iter().enumerate();
