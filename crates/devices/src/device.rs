@@ -476,7 +476,7 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        // The frame is still to come if a fault has delayed it.
+        // If a fault delays a frame, the program is still to get that frame, so it does not wait for another.
         if self.next_late_frame().is_none() {
             self.inner.note_waiter(flow, waiter);
         }

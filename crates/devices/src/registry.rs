@@ -19,7 +19,7 @@ use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
 /// The part of a camera from which its pictures come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CameraInput {
-    /// A sensor that delivers the pictures in the format's size.
+    /// A sensor without a scaler.
     Sensor,
     /// A sensor with a scaler between it and the buffer.
     Scaler,

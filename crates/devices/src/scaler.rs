@@ -72,8 +72,7 @@ impl Scaler {
         Ok(*slot)
     }
 
-    /// Returns the parameters of a conversion with the current settings. Fails if the picture's size is
-    /// wrong.
+    /// Returns the parameters of a conversion by the current settings. Fails for rectangles that do not fit.
     pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Conversion, Trouble> {
         let bytes = Surface(format).rect_bytes(self.compose);
         let bytes = bytes.ok_or(Trouble::TooSmall)?;

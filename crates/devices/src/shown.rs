@@ -40,8 +40,7 @@ impl<C> Device<C> {
         self.inner.last_shown()
     }
 
-    /// Reads the picture in the planes of a [`LastShown::Buffer`]. This does not count as the device's
-    /// access.
+    /// Reads the picture in the planes of a [`LastShown::Buffer`]. The device's counters do not change.
     ///
     /// Returns `None` if the device is not a display, or the memory is gone.
     pub fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {

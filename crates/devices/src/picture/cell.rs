@@ -104,8 +104,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the three samples of a pixel, with neutral values for missing chroma; `None` outside the
-    /// picture.
+    /// Returns a pixel's three samples, neutral for missing chroma; `None` outside the picture.
     fn samples(&self, x: u32, y: u32) -> Option<[u8; 3]> {
         if x >= self.frame.size.width || y >= self.frame.size.height {
             return None;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
 
-/// A rectangle in pixels. Users need whole 2x2 blocks.
+/// A rectangle in pixels, used in whole 2x2 blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
     /// Left edge.
@@ -19,8 +19,7 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// Returns the part inside `size`, with all edges rounded down to even numbers; `None` if nothing is
-    /// left.
+    /// Returns the part inside `size`. Rounds all edges down to even numbers; `None` if nothing is left.
     fn inside(self, size: Size) -> Option<Self> {
         let right = self.x.saturating_add(self.width).min(size.width) & !1;
         let bottom = self.y.saturating_add(self.height).min(size.height) & !1;
@@ -98,9 +97,8 @@ impl Frame {
         top
     }
 
-    /// Copies a rectangle from another picture of the same format and width.
-    ///
-    /// If the other picture is lower, its lines repeat. Does nothing if format or width differ.
+    /// Copies a rectangle from a picture of the same format and width; does nothing for another picture.
+    /// Lines of a lower picture repeat.
     pub fn restore(&mut self, from: &Self, rect: Rect) {
         if (self.format, self.size.width) != (from.format, from.size.width) {
             return;
@@ -125,8 +123,8 @@ impl Frame {
         }
     }
 
-    /// Fills the picture with the lines of a strip of the same format and width, again and again. They begin
-    /// at the top, or end at the bottom if `from_below`. Cells of several lines (a mosaic) stay whole.
+    /// Fills the picture with a strip of the same format and width, again and again, from the top down or
+    /// from the bottom up. Cells of several lines (a sensor's mosaic) stay whole.
     pub(crate) fn repeat(&mut self, strip: &Self, from_below: bool) {
         let format = self.format;
         if (format, self.size.width) != (strip.format, strip.size.width) {

@@ -304,8 +304,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
                 continue;
             }
             vb3_v4l2::FourCc::NV16 => {
-                // swscale does not read this format. Its planes equal those of yuv422p, but with chroma in
-                // pairs.
+                // swscale does not read this format. Its planes are yuv422p's, with chroma in pairs.
                 let yuyv = draw(&pixfmt::YUYV);
                 let Some(planes) = ffmpeg(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
                     return;

@@ -1,7 +1,7 @@
-//! A clip: any file that the installed ffmpeg decodes.
+//! A clip: a video or picture file that the installed ffmpeg decodes.
 //!
-//! A thread starts ffmpeg, cuts its output into pictures and prepares a few of them. The camera takes
-//! them without waiting.
+//! A thread starts ffmpeg, cuts its output into pictures and keeps a few of them ready. The camera takes
+//! pictures from the thread without waiting.
 
 mod player;
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vb3_v4l2::{Fraction, PixelFormat};
 
-/// A clip, playing or not.
+/// A clip, whether it plays or not.
 #[derive(Debug)]
 pub struct Clip {
     path: PathBuf,
@@ -32,16 +32,16 @@ pub struct Clip {
 pub enum Next {
     /// The next picture.
     Frame(Frame),
-    /// Not decoded yet; [`Clip::wake_fd`] tells when.
+    /// The next picture is not decoded yet; [`Clip::wake_fd`] becomes readable when it is.
     Later,
-    /// All pictures were taken, or the clip does not play.
+    /// No picture is left, or the clip does not play.
     End,
     /// Decoding failed before the end.
     Failed(Failure),
 }
 
 impl Clip {
-    /// Checks a file, and stores its size and rate. It may wait for ffprobe, for at most 30 seconds.
+    /// Checks a file, and stores its size and rate. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
     /// Fails for a missing file, one without pictures, or missing ffmpeg, with a sentence for the user.
@@ -57,13 +57,13 @@ impl Clip {
         })
     }
 
-    /// Returns size and rate of the file.
+    /// Returns the size and rate of the file.
     #[must_use]
     pub const fn info(&self) -> ClipInfo {
         self.info
     }
 
-    /// Plays from the beginning, in this shape and at `interval` seconds per frame.
+    /// Plays the clip from its beginning, in this format and size, at `interval` seconds per frame.
     ///
     /// # Errors
     /// Fails if no thread or descriptor is available, with a sentence for the user.
@@ -88,12 +88,12 @@ impl Clip {
         Ok(())
     }
 
-    /// Stops, and kills ffmpeg. It does not wait for ffmpeg's end.
+    /// Stops playing and kills ffmpeg, without waiting for ffmpeg's end.
     pub fn stop(&mut self) {
         self.player = None;
     }
 
-    /// Takes the next picture.
+    /// Takes the next picture, or returns why there is none.
     pub fn take(&mut self) -> Next {
         let Some(player) = &self.player else {
             return Next::End;
@@ -105,8 +105,8 @@ impl Clip {
         }
     }
 
-    /// Returns a descriptor that is readable when [`take`](Self::take) returned `Later` and would not
-    /// any more; `None` while the clip does not play.
+    /// Returns a descriptor that becomes readable when [`take`](Self::take) has returned `Later` and would
+    /// return something else; `None` while the clip does not play.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.player.as_ref().map(|player| player.ring().wake_fd())

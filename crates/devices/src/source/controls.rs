@@ -1,12 +1,12 @@
-//! The picture controls: the effect of brightness, contrast, saturation, hue, gain and flips on
-//! samples. All arithmetic is in integers, so equal values give equal bytes.
+//! The picture controls: how brightness, contrast, saturation, hue, gain and flips change samples. All
+//! arithmetic is in integers, so equal values give equal bytes.
 
 use crate::picture::{Frame, Rgb, Yuv, places};
 use vb3_v4l2::pixfmt::{ColorModel, Sample};
 
 /// Values of the picture controls. The default changes no byte.
 ///
-/// They change luma `y` and chroma `u`, `v` in this order. All divisions round down.
+/// The controls change luma `y` and chroma `u`, `v` in this order. All divisions round down.
 ///
 /// - gain `g`: `y = 16 + (y - 16) * g / 64`;
 /// - contrast `c`: `y = 126 + (y - 126) * c / 128` (126 is middle grey);
@@ -15,7 +15,7 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 ///   and gain `g` scale it, by `s / 128` and `g / 64`;
 /// - each result is clamped to a byte.
 ///
-/// RGB24 pictures go through [`Rgb::to_yuv`] and back when any of these is off its default.
+/// RGB24 pictures are converted by [`Rgb::to_yuv`] and back if any of these is not the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Picture {
     /// 0 to 255, neutral at 128.
@@ -48,12 +48,12 @@ impl Default for Picture {
     }
 }
 
-/// 1.0 in the fixed-point format of sines and chroma factors.
+/// The value 1.0 in the fixed-point format of sines and of factors for chroma.
 const ONE: i32 = 1 << 14;
 
 /// Returns the sine of `step * 180 / 128` degrees for steps of half a turn (0 to 128).
 ///
-/// It is Bhaskara's approximation: exact at 0, 30, 90, 150 and 180 degrees, within 0.0017 elsewhere.
+/// This is Bhaskara's approximation: exact at 0, 30, 90, 150 and 180 degrees, and within 0.0017 elsewhere.
 fn half_sine(step: i32) -> i32 {
     let x = step * (128 - step);
     // `x` is at most 2^12, so the product is at most 2^28 before the last factor of 4.
@@ -74,7 +74,7 @@ fn turn(hue: i8) -> (i32, i32) {
     (sine(hue), sine(hue + 64))
 }
 
-/// The arithmetic of a [`Picture`], prepared for many samples.
+/// The arithmetic of a [`Picture`]'s values, prepared for many samples.
 #[derive(Clone, Debug)]
 pub struct Adjust {
     luma: [u8; 256],
@@ -84,7 +84,7 @@ pub struct Adjust {
 }
 
 impl Picture {
-    /// Returns whether colours are unchanged.
+    /// Returns whether the values leave all colours unchanged.
     #[must_use]
     pub fn keeps_colors(&self) -> bool {
         Self {
@@ -94,7 +94,7 @@ impl Picture {
         } == Self::default()
     }
 
-    /// Prepares the arithmetic.
+    /// Prepares the arithmetic of these values.
     #[must_use]
     pub fn adjust(&self) -> Adjust {
         let (gain, contrast) = (i32::from(self.gain), i32::from(self.contrast));
@@ -113,7 +113,7 @@ impl Picture {
         }
     }
 
-    /// Applies the controls to a whole picture.
+    /// Applies all controls, including flips, to a whole picture.
     pub fn apply(&self, frame: &mut Frame) {
         if !self.keeps_colors() {
             self.adjust().apply(frame);
@@ -123,13 +123,13 @@ impl Picture {
 }
 
 impl Adjust {
-    /// Returns the adjusted luma sample.
+    /// Returns a luma sample as the controls change it.
     #[must_use]
     pub fn luma(&self, y: u8) -> u8 {
         self.luma.get(usize::from(y)).copied().unwrap_or(y)
     }
 
-    /// Returns the adjusted pair of chroma samples.
+    /// Returns a pair of chroma samples as the controls change it.
     #[must_use]
     pub fn chroma(&self, u: u8, v: u8) -> (u8, u8) {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
@@ -140,7 +140,7 @@ impl Adjust {
         (scale(turned_u), scale(turned_v))
     }
 
-    /// Returns the adjusted colour.
+    /// Returns a colour as the controls change it.
     #[must_use]
     pub fn color(&self, color: Yuv) -> Yuv {
         let (u, v) = self.chroma(color.u, color.v);
@@ -196,7 +196,7 @@ impl Adjust {
         }
     }
 
-    /// Adjusts R'G'B' cell by cell. Cells of a mosaic are 2x2 pixels of one colour.
+    /// Changes R'G'B' samples cell by cell. A cell of a mosaic counts as 2x2 pixels of one colour.
     fn apply_to_primaries(&self, frame: &mut Frame) {
         let format = frame.format();
         let Some(component) = format.components.first() else {

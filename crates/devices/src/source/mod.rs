@@ -1,4 +1,4 @@
-//! A camera's source.
+//! A camera's source: a test pattern or a clip.
 
 mod clip;
 mod controls;
@@ -18,18 +18,18 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
-/// A source that a host gives a running camera.
+/// The source that a running camera plays next.
 #[derive(Debug)]
 pub struct NextSource {
     pub(crate) source: Source,
     pub(crate) name: String,
-    /// The frame of a stream, by its sequence number, that is the first of it. Without a number, it is
-    /// the first frame for which the source has a picture.
+    /// The sequence number of the frame that shows the source's first picture. Without a number, this is the
+    /// first frame for which the source has a picture.
     pub(crate) at: Option<u32>,
 }
 
 impl NextSource {
-    /// Opens the source. It may wait for ffprobe, for at most 30 seconds.
+    /// Opens the source. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
     /// As [`Source::open`].
@@ -43,12 +43,12 @@ impl NextSource {
     }
 }
 
-/// A test pattern or a clip, one picture after the other.
+/// A test pattern or a clip, which gives one picture after the other.
 #[derive(Debug)]
 pub struct Source {
     clip: Option<Playing>,
     pattern: Pattern,
-    /// The last picture was the pattern's.
+    /// Whether the last picture was the test pattern.
     shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
 }
@@ -57,7 +57,7 @@ pub struct Source {
 struct Playing {
     clip: Clip,
     current: Option<Frame>,
-    /// The controls were applied to `current`.
+    /// Whether the picture controls were applied to `current`.
     adjusted: bool,
 }
 
@@ -66,11 +66,11 @@ struct Playing {
 pub enum Ready {
     /// A picture is available.
     Frame,
-    /// Not yet; the source's descriptor becomes readable.
+    /// There is no picture yet; the source's descriptor becomes readable.
     Later,
-    /// There is none any more.
+    /// There is no picture any more.
     End,
-    /// No more pictures, for this reason. Returned once, then `End`.
+    /// There are no more pictures, for this reason. Returned once, then `End`.
     Failed(Failure),
 }
 
@@ -100,13 +100,13 @@ impl Source {
         })
     }
 
-    /// Returns a clip's own size and interval.
+    /// Returns the size and interval of a clip's file; `None` for the test pattern.
     #[must_use]
     pub fn native(&self) -> Option<ClipInfo> {
         self.clip.as_ref().map(|playing| playing.clip.info())
     }
 
-    /// Begins with the first picture.
+    /// Starts with the first picture.
     ///
     /// # Errors
     /// Fails if the system lacks a thread or descriptor for a clip, with a sentence for the user.
@@ -124,7 +124,7 @@ impl Source {
         playing.clip.start(format, size, interval)
     }
 
-    /// Begins with the first picture, in the shape of another source.
+    /// Starts with the first picture, in the format and size of another source.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -133,13 +133,13 @@ impl Source {
         self.start(format, size, interval)
     }
 
-    /// Returns whether it plays a clip.
+    /// Returns whether the source is a clip.
     #[must_use]
     pub const fn is_clip(&self) -> bool {
         self.clip.is_some()
     }
 
-    /// Ends; a clip's decoder is stopped.
+    /// Stops the source, and a clip's decoder.
     pub fn stop(&mut self) {
         if let Some(playing) = &mut self.clip {
             playing.current = None;
@@ -147,7 +147,7 @@ impl Source {
         }
     }
 
-    /// Returns whether there is a picture now, without waiting.
+    /// Returns whether there is a picture now. Does not wait.
     pub fn ready(&mut self) -> Ready {
         let Some(playing) = &mut self.clip else {
             return Ready::Frame;
@@ -166,11 +166,11 @@ impl Source {
         }
     }
 
-    /// Returns the current picture with the picture controls applied. `None` unless
-    /// [`ready`](Self::ready) returned `Frame`.
+    /// Returns the current picture with the picture controls applied. `None` unless [`ready`](Self::ready)
+    /// returned `Frame`.
     ///
-    /// It is a test pattern that shows `sequence` if one is selected or there is no clip; else the
-    /// clip's picture.
+    /// This is the test pattern with number `sequence` if `background` selects one or there is no clip.
+    /// Otherwise it is the clip's picture.
     pub fn picture(
         &mut self,
         sequence: u32,
@@ -203,8 +203,9 @@ impl Source {
         }
     }
 
-    /// Returns bytes of a component of [`picture_again`](Self::picture_again): the first ones of `wanted`,
-    /// at least one. `None` if there is no picture, or outside it.
+    /// Returns the first bytes of the range `wanted` in a component of
+    /// [`picture_again`](Self::picture_again), at least one. `None` outside the picture, or if there is no
+    /// picture.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => {
@@ -222,7 +223,7 @@ impl Source {
         }
     }
 
-    /// Returns a descriptor that is readable when [`ready`](Self::ready) returned `Later` and would
+    /// Returns a descriptor that becomes readable when [`ready`](Self::ready) has returned `Later` and would
     /// return something else.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -1,9 +1,8 @@
-//! The test pattern: a picture that depends only on its number, and shows it.
+//! The test pattern: a picture that depends only on its number and shows this number.
 //!
-//! At the back is a background from a menu. In front of it, a box moves to the right by four pixels a
-//! frame along the middle. A strip of black and white blocks at the top left has the frame number. The
-//! picture controls and flips affect the background and the box, but not the strip, so that it stays
-//! readable.
+//! In front of a background from a menu, a box moves along the middle, to the right by four pixels per frame.
+//! A strip of black and white blocks at the top left shows the frame number. The picture controls and flips
+//! affect the background and the box, but not the strip, which stays readable.
 
 use super::controls::Picture;
 use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
@@ -25,7 +24,7 @@ pub enum Background {
 }
 
 impl Background {
-    /// Names in the order of the menu.
+    /// The backgrounds' names, in the order of the menu.
     pub const MENU: &[&str] = &["75% Colorbar", "Grey Ramp", "Checkerboard", "Solid Grey"];
 
     /// Returns the background at an index of the menu; the first for an unknown index.
@@ -55,10 +54,10 @@ const BLACK: Yuv = Yuv::grey(16);
 const WHITE: Yuv = Yuv::grey(235);
 const GREY: Yuv = Yuv::grey(126);
 
-/// Bits of a frame number in the strip, if the picture is large enough.
+/// Number of bits of a frame number in the strip, if the picture is large enough.
 pub const NUMBER_BITS: u32 = 32;
 
-/// Renders frame `sequence`, which depends only on the arguments.
+/// Renders frame `sequence`. The result depends only on the arguments.
 #[must_use]
 pub fn render(
     format: &'static PixelFormat,
@@ -76,11 +75,11 @@ pub fn render(
 
 /// Number of lines after which every background repeats.
 const PERIOD: u32 = 32;
-/// Lines of the ring of background lines: a multiple of [`PERIOD`]. At 1920 pixels in NV12, they stay in
-/// a core's own cache, while a whole picture does not.
+/// Number of background lines in memory, a multiple of [`PERIOD`]. At 1920 pixels in NV12, these lines stay
+/// in a core's own cache, while a whole picture does not.
 const RING: u32 = 64;
 
-/// Draws the still parts. A tick waits for it, so equal lines are painted once and copied.
+/// Draws the background. A tick waits for this, so equal lines are painted once and copied.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     let size = frame.size();
     let few = Size::nearest(size.width(), size.height().min(PERIOD));
@@ -93,7 +92,7 @@ fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     frame.repeat(&strip, picture.vflip);
 }
 
-/// A background, pixel by pixel.
+/// Paints a background into a new picture.
 fn painted(format: &'static PixelFormat, size: Size, background: Background) -> Frame {
     let mut frame = Frame::new(format, size);
     let (width, height) = (size.width(), size.height());
@@ -111,7 +110,7 @@ fn painted(format: &'static PixelFormat, size: Size, background: Background) -> 
                 frame.fill(column(left, right - left), bar.to_yuv());
                 left = right;
             }
-            // Widths below 16 lose bars, but the last column is always painted.
+            // Widths below 16 lack some bars, but the last column is always painted.
             frame.fill(column(left, width - left), BLACK);
         }
         Background::Ramp => {
@@ -149,14 +148,14 @@ fn painted(format: &'static PixelFormat, size: Size, background: Background) -> 
     frame
 }
 
-/// The moving box at its position after the flips.
+/// The rectangle of the moving box, flipped as the controls say.
 struct Wanderer(Rect);
 
 fn box_rect(size: Size, sequence: u32, picture: &Picture) -> Wanderer {
     let side = (size.height() / 8).min(size.width() / 4) & !1;
     let side = side.max(2);
     let steps = (size.width() - side) / 2 + 1;
-    // One step is two pixels. A box moves by 4 pixels and restarts at the left.
+    // One step is two pixels. The box moves by two steps per frame and starts again at the left.
     let step = u32::try_from(u64::from(sequence) * 2 % u64::from(steps)).unwrap_or(0);
     let x = step * 2;
     let y = ((size.height() - side) / 2) & !1;
@@ -192,17 +191,17 @@ impl Wanderer {
     }
 }
 
-/// Blocks of the strip: bit 0 first, line by line from the top left.
+/// The strip of blocks that shows a number. Bit 0 is at the top left, and lines follow each other.
 struct Strip {
     side: u32,
     columns: u32,
     bits: u32,
 }
 
-/// Returns the strip with the largest blocks of 16, 8, 4 or 2 pixels whose 32 bits take at most a
-/// quarter of the picture.
+/// Returns the strip for a size. Its blocks have 16, 8, 4 or 2 pixels: the largest whose 32 bits take at most
+/// a quarter of the picture.
 ///
-/// Blocks of 2 pixels may take all of it, and have fewer bits if necessary.
+/// Blocks of 2 pixels may take the whole picture, and show fewer bits if necessary.
 fn strip(size: Size) -> Strip {
     for side in [16, 8, 4] {
         let columns = size.width() / side;
@@ -252,8 +251,8 @@ fn draw_number(frame: &mut Frame, sequence: u32) {
     }
 }
 
-/// Reads the frame number of a picture. Returns it, and how many of its low bits fit in the picture (32
-/// from 64x2 or 16x8 up).
+/// Reads the frame number in a picture. Returns it, and how many of its low bits the picture has room for: 32
+/// from 64x2 or 16x8 up.
 #[must_use]
 pub fn read_number(frame: &Frame) -> (u32, u32) {
     let strip = strip(frame.size());
@@ -266,12 +265,12 @@ pub fn read_number(frame: &Frame) -> (u32, u32) {
     (number, strip.bits)
 }
 
-/// A source of test pictures, which caches the still parts.
+/// A source of test pictures that keeps the background between frames.
 #[derive(Debug)]
 pub struct Pattern {
     background: Background,
     shape: Option<(&'static PixelFormat, Size, Background, Picture)>,
-    /// The upper lines of the still parts. They repeat down the picture.
+    /// The upper lines of the background, which repeat down the picture.
     ring: Frame,
     shown: Frame,
     dirty: Option<Rect>,
@@ -291,12 +290,12 @@ impl Default for Pattern {
 }
 
 impl Pattern {
-    /// Chooses the background.
+    /// Sets the background of the next pictures.
     pub fn set_background(&mut self, background: Background) {
         self.background = background;
     }
 
-    /// Returns frame `sequence`: the same bytes as [`render`].
+    /// Renders frame `sequence`, with the same bytes as [`render`].
     pub fn frame(
         &mut self,
         format: &'static PixelFormat,
@@ -322,15 +321,15 @@ impl Pattern {
         &self.shown
     }
 
-    /// The picture that [`frame`](Self::frame) gave last.
+    /// Returns the picture that [`frame`](Self::frame) returned last.
     #[must_use]
     pub const fn last(&self) -> &Frame {
         &self.shown
     }
 
-    /// Returns bytes of a component of the last picture: the first ones of `wanted`, at least one.
+    /// Returns the first bytes of the range `wanted` in a component of the last picture, at least one.
     ///
-    /// Still lines come from the ring, so that a copy of the picture reads few lines many times.
+    /// Lines of the background come from `ring`, so that a copy of the picture reads few lines many times.
     pub(crate) fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         let (size, format) = (self.shown.size(), self.shown.format());
         // CAST: widening, on every target there is.

@@ -1,4 +1,4 @@
-//! The properties of a clip before it plays, from ffprobe.
+//! Determines the properties of a clip by ffprobe, before the clip plays.
 
 use super::tool::{PICTURE_TIMEOUT, Stop, Tool, reason};
 use crate::Failure;
@@ -13,10 +13,10 @@ use std::process::Command;
 use std::sync::Arc;
 use vb3_v4l2::Fraction;
 
-/// Size and rate of a clip, as a camera offers them.
+/// The size and rate of a clip, as a camera offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClipInfo {
-    /// Displayed size (after rotation), made even, and halved until it is small enough.
+    /// Displayed size (after rotation), rounded to even numbers, and halved until the camera can have it.
     pub size: Size,
     /// Seconds per frame, from 1/120 to 1; 1/30 for a still picture.
     pub interval: Fraction,
@@ -24,12 +24,12 @@ pub struct ClipInfo {
     pub still: bool,
 }
 
-/// Largest answer of ffprobe, in bytes.
+/// Maximum length of ffprobe's answer, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// Advice for users who gave another kind of file.
+/// Advice for users who name another kind of file.
 const PLAYS: &str = "camera= plays a local video or picture file";
 
-/// Keeps ffmpeg from following a playlist to the network.
+/// Options that keep ffmpeg from following a playlist to the network.
 pub(super) const LOCAL: [&str; 2] = ["-protocol_whitelist", "file"];
 
 /// Asks ffprobe about the first video stream of a file.
@@ -68,18 +68,18 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
     })
 }
 
-/// Returns ffmpeg's name of a local file with any characters.
+/// Returns the name by which ffmpeg opens a local file, whatever characters the path has.
 pub(super) fn input(path: &Path) -> OsString {
     let mut input = OsString::from("file:");
     input.push(path);
     input
 }
 
-/// Refuses anything but a readable file with content, before a tool opens it.
+/// Refuses anything but a readable file with contents, before a tool opens it.
 fn check_file(path: &Path) -> Result<(), Failure> {
     let name = path.display();
     let refuse = |what: &str| Err(Failure::new(format!("{name} {what}; {PLAYS}")));
-    // Checked before opening, since opening a named pipe would wait for its writer.
+    // This comes before opening: opening a named pipe would wait for its writer.
     let readable = std::fs::metadata(path).and_then(|metadata| {
         if metadata.is_file() {
             File::open(path)?;
@@ -118,7 +118,7 @@ fn check_file(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Returns whether a name begins with a scheme, as in `https://host/clip.mp4`.
+/// Returns whether a name begins with a scheme, such as `https://`.
 fn is_address(path: &Path) -> bool {
     let name = path.as_os_str().to_string_lossy();
     let scheme = name.split_once("://").map(|(scheme, _)| scheme);
@@ -133,10 +133,10 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
     let stream = value.get("streams")?.get(0)?;
     let format = value.pointer("/format/format_name").and_then(Value::as_str);
     if format == Some("tty") {
-        // Text, which ffmpeg would render as a terminal does.
+        // The file is text, which ffmpeg would render as a terminal does.
         return None;
     }
-    // Each picture format has its own demuxer: "png_pipe", "jpeg_pipe".
+    // Each picture format has a demuxer of its own, such as "png_pipe".
     let still = format.is_some_and(|name| name == "image2" || name.ends_with("_pipe"));
     let measure = |key: &str| {
         stream
@@ -171,7 +171,7 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
     })
 }
 
-/// Parses a rate such as `30000/1001` to seconds per frame, clamped to the cameras' range.
+/// Parses a rate such as `30000/1001`. Returns seconds per frame, within the cameras' limits.
 fn parse_rate(text: &str) -> Option<Fraction> {
     let (frames, seconds) = text.split_once('/')?;
     let (frames, seconds): (u32, u32) = (frames.parse().ok()?, seconds.parse().ok()?);

@@ -1,4 +1,4 @@
-//! ffmpeg and ffprobe: child processes with bounded waits, ended by a signal.
+//! Runs ffmpeg and ffprobe as child processes. All waits are limited, and a signal ends the tools.
 
 use crate::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,19 +13,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Longest wait for one picture, or for ffprobe's answer. It uses the system's clock, since the
-/// devices' clock may stand still meanwhile.
+/// Maximum time to wait for one picture, or for ffprobe's answer. It is the system's time, since the devices'
+/// clock may stand still meanwhile.
 pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of the pipe for a tool's output. Both sides sleep about once per pipe of bytes, and a picture
+/// Size of the pipe for a tool's output, in bytes. Both sides sleep about once per filled pipe, and a picture
 /// has several megabytes. A user without privileges has 64 MiB for all pipes.
 const PIPE_BYTES: usize = 512 << 10;
-/// Bytes kept of a tool's messages.
+/// Maximum bytes of a tool's messages that are kept.
 const MESSAGES_MAX: u64 = 4096;
 
 /// Why reading from a tool stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The owner wants no more.
+    /// The owner wants no more output.
     Quit,
     /// The tool failed.
     Failed(Failure),
@@ -37,7 +37,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// The tool that a thread runs at present. Its owner may kill it, and all that follow, without waiting.
+/// Kills the tool that a thread runs now, and all tools that follow, without waiting.
 #[derive(Debug, Default)]
 pub(super) struct Killer(Mutex<Running>);
 
@@ -45,9 +45,9 @@ pub(super) struct Killer(Mutex<Running>);
 enum Running {
     #[default]
     None,
-    /// A process group whose leader was not waited for, so the number is still its own.
+    /// The tool's process group. Its leader is not waited for yet, so its number is not reused.
     Group(Pid),
-    /// Tools are killed as soon as they start.
+    /// Each tool is killed as soon as it starts.
     Killed,
 }
 
@@ -71,7 +71,7 @@ impl Killer {
         }
     }
 
-    /// The tool is about to be waited for.
+    /// Stops killing the current tool, because its end is about to be waited for.
     fn forget(&self) {
         let mut running = self.running();
         if matches!(*running, Running::Group(_)) {
@@ -80,7 +80,7 @@ impl Killer {
     }
 }
 
-/// A running ffmpeg or ffprobe. Dropping it kills it and waits for its end.
+/// A running ffmpeg or ffprobe. Dropping it kills the tool and waits for its end.
 #[derive(Debug)]
 pub(super) struct Tool {
     name: &'static str,
@@ -92,7 +92,7 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// Starts a tool in its own process group, so that a ^C at the terminal reaches only the program.
+    /// Starts a tool in a process group of its own, so that ^C at the terminal reaches only the program.
     ///
     /// # Errors
     /// Fails if the tool is not installed or the system lacks a process or thread, with a sentence for
@@ -115,11 +115,11 @@ impl Tool {
             .stdout
             .take()
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
-        // Without it, the pipe has 64 KiB.
+        // If this fails, the pipe has 64 KiB.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
         killer.started(Pid::from_child(&child));
         let stderr = child.stderr.take();
-        // Made first, so that the child is killed if no thread can be started.
+        // The tool is made before the thread, so that the child is killed if no thread can be started.
         let mut tool = Self {
             name,
             child,
@@ -134,7 +134,7 @@ impl Tool {
         Ok(tool)
     }
 
-    /// Reads until `data` is full or the output ends. Returns the number of bytes. Stops early when
+    /// Reads until `data` is full or the output ends. Returns the number of bytes read. Stops early when
     /// `quit` becomes readable or closes.
     pub(super) fn fill(
         &mut self,
@@ -177,10 +177,10 @@ impl Tool {
         ))
     }
 
-    /// Waits for the tool's end after the end of its output. Returns its status and its messages.
+    /// Waits for the tool's end, after its output has ended. Returns its status and its messages.
     ///
     /// # Errors
-    /// Fails for a tool that does not end in time, with a sentence for the user.
+    /// Fails if the tool does not end in time, with a sentence for the user.
     pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
@@ -209,8 +209,7 @@ impl Drop for Tool {
         self.killer.forget();
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
-            // The child has not been waited for, so the number is still its own. Its children are
-            // killed, too.
+            // The child is not waited for yet, so its number is not reused. Its children are killed, too.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
@@ -218,7 +217,7 @@ impl Drop for Tool {
     }
 }
 
-/// The time left until a deadline.
+/// Returns the time that is left until a deadline.
 fn left(deadline: Instant) -> Timespec {
     let left = deadline.saturating_duration_since(Instant::now());
     Timespec::try_from(left).unwrap_or(Timespec {
@@ -227,7 +226,7 @@ fn left(deadline: Instant) -> Timespec {
     })
 }
 
-/// Reads a tool's messages to their end, since it must never block on a full pipe.
+/// Reads a tool's messages until they end. The tool must never block on a full pipe.
 fn messages(mut stderr: ChildStderr) -> String {
     let mut kept = Vec::new();
     let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
@@ -235,7 +234,7 @@ fn messages(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Returns the message for a tool that did not start.
+/// Returns the failure of a tool that did not start.
 pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::NotFound {
         Failure::new(format!(
@@ -247,14 +246,14 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-/// Returns a tool's reason for a failure: its last two messages without addresses, or its status if
-/// there are none.
+/// Returns the reason that a tool gave for its failure. This is its last two messages without addresses, or
+/// its status if there are no messages.
 pub(super) fn reason(said: &str, status: &ExitStatus) -> String {
     let lines: Vec<&str> = said
         .lines()
         .map(|line| {
             let line = line.trim();
-            // "[mov,mp4 @ 0x55d0c0ffee00] moov atom not found"
+            // A message such as "[mov,mp4 @ 0x55d0c0ffee00] moov atom not found".
             let inner = line
                 .strip_prefix('[')
                 .and_then(|rest| rest.split_once("] "));
@@ -288,7 +287,7 @@ mod tests {
             panic!("it said nothing");
         };
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
-        // Joins the reader of its messages. The children have its pipe open.
+        // This joins the thread that reads messages, although the children have its pipe open.
         drop(tool);
     }
 

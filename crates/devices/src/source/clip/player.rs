@@ -17,14 +17,14 @@ use std::time::Duration;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
 
-/// Pictures kept ready.
+/// Number of pictures that are kept ready.
 const READY: usize = 4;
-/// Bytes kept of a looping clip's first pictures, which play while ffmpeg starts again.
+/// Maximum bytes of a looping clip's first pictures, which are kept to play while ffmpeg starts again.
 const HEAD_BYTES: usize = 64 << 20;
-/// Smallest number of kept pictures, of any size.
+/// Minimum number of first pictures that are kept, whatever their size.
 const HEAD_MIN: usize = 4;
 
-/// A file to play, and how.
+/// A file to play, and how to play it.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) path: PathBuf,
@@ -32,17 +32,17 @@ pub(super) struct Job {
     pub(super) size: Size,
     pub(super) interval: Fraction,
     pub(super) end: ClipEnd,
-    /// Whether it is a single picture.
+    /// Whether the file is a single picture.
     pub(super) still: bool,
     /// Maximum time to wait for one picture.
     pub(super) patience: Duration,
-    /// The program that decodes it.
+    /// The program that decodes the file.
     pub(super) program: PathBuf,
 }
 
 impl Job {
-    /// Returns the format that ffmpeg writes, and ffmpeg's name of it: the wanted one, or one with its
-    /// samples if ffmpeg cannot write it.
+    /// Returns the format that ffmpeg writes, and ffmpeg's name of it. This is the wanted format, or one with
+    /// the same samples if ffmpeg cannot write the wanted one.
     fn decoded(&self) -> (&'static PixelFormat, &'static str) {
         let format = self.format.in_one_plane();
         match (format.ffmpeg, format.model()) {
@@ -52,7 +52,7 @@ impl Job {
         }
     }
 
-    /// Converts ffmpeg's picture to the wanted format.
+    /// Makes a picture of the wanted format from the bytes that ffmpeg wrote.
     fn picture(&self, data: Vec<u8>) -> Option<Frame> {
         let (decoded, _) = self.decoded();
         let frame = Frame::from_bytes(decoded, self.size, data)?;
@@ -64,10 +64,10 @@ impl Job {
         Some(wanted)
     }
 
-    /// Returns the ffmpeg command that writes the clip's pictures to its standard output, without the
-    /// first `skipped`.
+    /// Returns the ffmpeg command that writes the clip's pictures to its standard output. It leaves out the
+    /// first `skipped` pictures.
     fn command(&self, skipped: usize, still: bool) -> Command {
-        // The inverse interval is the rate.
+        // The rate is the inverse of the interval.
         let rate = format!("{}/{}", self.interval.denominator, self.interval.numerator);
         let mut filters = match still {
             true => String::new(),
@@ -87,7 +87,7 @@ impl Job {
         command
             .args(["-nostdin", "-v", "error"])
             .args(LOCAL)
-            // Filters continue counting when a stream changes its size.
+            // Without this, filters would count anew when a stream changes its size.
             .args(["-reinit_filter", "0", "-i"])
             .arg(input(&self.path))
             .args(["-map", "0:v:0", "-vf", &filters]);
@@ -99,13 +99,13 @@ impl Job {
     }
 }
 
-/// Maximum number of clips that play or are being ended. A file system that hangs may keep ffmpeg from its end.
+/// Maximum number of clips that play or are ending. If a file system hangs, ffmpeg may not end.
 const MAX_PLAYERS: usize = 1024;
 
-/// Clips that play or are being ended.
+/// Number of clips that play or are ending.
 static PLAYERS: AtomicUsize = AtomicUsize::new(0);
 
-/// One of [`PLAYERS`].
+/// Counts one clip in [`PLAYERS`] until it is dropped.
 struct Counted;
 
 impl Counted {
@@ -122,13 +122,13 @@ impl Drop for Counted {
     }
 }
 
-/// A clip that plays. Dropping it kills ffmpeg and waits for nothing: its thread takes ffmpeg's end,
-/// which a file system that hangs may delay.
+/// A clip that plays. Dropping it kills ffmpeg without waiting. Its thread waits for ffmpeg's end, which a
+/// file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
     ring: Arc<Ring<Next>>,
     killer: Arc<Killer>,
-    /// Closed to end the thread.
+    /// Is closed to end the thread.
     _quit: PipeWriter,
 }
 
@@ -166,7 +166,7 @@ impl Player {
         })
     }
 
-    /// The pictures that are ready.
+    /// Returns the queue of pictures that are ready.
     pub(super) fn ring(&self) -> &Ring<Next> {
         &self.ring
     }
@@ -179,7 +179,7 @@ impl Drop for Player {
     }
 }
 
-/// The thread's work.
+/// The state of a clip's thread.
 struct Play<'a> {
     job: &'a Job,
     ring: &'a Ring<Next>,
@@ -188,7 +188,7 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    /// Plays until the clip's end, or until the owner stops it.
+    /// Plays until the clip ends, or until the owner stops it.
     fn run(&mut self) -> Result<(), Stop> {
         let (mut head, mut head_bytes) = (Vec::new(), 0);
         let mut last = None;
@@ -203,7 +203,7 @@ impl Play<'_> {
             keep(&mut last, frame, ends == ClipEnd::Hold);
         })?;
         if count == 0 && !self.job.still {
-            // Shorter than half an interval of a slow camera.
+            // The clip is shorter than half of a slow camera's interval, so it is played as a single picture.
             count = self.lap(0, true, |_, frame| {
                 keep(&mut last, frame, ends == ClipEnd::Hold);
                 if ends == ClipEnd::Loop {
@@ -230,8 +230,8 @@ impl Play<'_> {
         }
     }
 
-    /// Plays a clip of `count` pictures again: its first part from memory, while ffmpeg decodes up to
-    /// the rest.
+    /// Plays a clip of `count` pictures again. Its first pictures come from memory, while ffmpeg decodes the
+    /// rest.
     fn lap_again(&self, head: &[Frame], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
             true => Some(Decoder::start(self.job, head.len(), false, &self.killer)?),
@@ -249,7 +249,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Decodes the clip once, and calls `look` with each picture and its number. Returns their count.
+    /// Decodes the clip once. Calls `look` with each picture and its number. Returns the number of pictures.
     fn lap(
         &self,
         skipped: usize,
@@ -273,7 +273,7 @@ impl Play<'_> {
     }
 }
 
-/// Keeps a copy of a picture, if wanted.
+/// Keeps a copy of a picture in `last` if `wanted` is true.
 fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
     match last {
         _ if !wanted => {}
@@ -305,7 +305,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Returns the next picture; `None` at the end.
+    /// Returns the next picture; `None` at the clip's end.
     fn next(&mut self, quit: &PipeReader) -> Result<Option<Frame>, Stop> {
         let mut data = vec![0; self.len];
         let filled = self.tool.fill(&mut data, Some(quit.as_fd()));
@@ -316,7 +316,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Waits for ffmpeg's end.
+    /// Waits until ffmpeg has ended.
     ///
     /// # Errors
     /// Fails if ffmpeg failed before the clip's end, with a sentence for the user.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use vb3_v4l2::pixfmt;
 
-/// Makes a lossless clip of test pictures; `None`, with the reason printed, without ffmpeg.
+/// Makes a lossless clip of test pictures. Without ffmpeg, prints the reason and returns `None`.
 fn make_clip(directory: &TempDir, size: Size, frames: u32, rate: &str) -> Option<PathBuf> {
     let path = directory.path().join("clip, one.nut");
     let started = Command::new("ffmpeg")
@@ -84,7 +84,7 @@ fn every_picture_arrives_once() {
     let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
     assert_eq!(clip.info().size, small());
     assert_eq!(clip.info().interval, Fraction::new(1, 25));
-    // Twice: a clip restarts at its beginning.
+    // The second time, the clip starts again at its beginning.
     for _ in 0..2 {
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
             .expect("it plays");
@@ -99,7 +99,7 @@ fn every_picture_arrives_once() {
     }
 }
 
-/// Plays a clip and reads the numbers of `count` pictures.
+/// Plays a clip. Returns the frame numbers in its first `count` pictures.
 fn numbers(clip: &mut Clip, size: Size, count: u32) -> Vec<u32> {
     clip.start(&pixfmt::NV12, size, Fraction::new(1, 25))
         .expect("it plays");
@@ -119,7 +119,7 @@ fn a_looping_clip_goes_on_without_a_gap() {
     let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
     let wanted: Vec<u32> = (0..10).map(|number| number % 3).collect();
     assert_eq!(numbers(&mut clip, small(), 10), wanted);
-    // All its pictures are kept, so the file is not needed any more.
+    // The clip's pictures are all in memory, so its file is not needed any more.
     std::fs::remove_file(&path).expect("the clip");
     for number in 10..40 {
         let Next::Frame(picture) = take(&mut clip) else {
@@ -132,7 +132,7 @@ fn a_looping_clip_goes_on_without_a_gap() {
 #[test]
 fn a_clip_longer_than_its_head_loops_exactly() {
     let directory = TempDir::new().expect("a directory");
-    // 4 MiB each: ffmpeg starts again for those beyond 64 MiB.
+    // A picture has 4 MiB. ffmpeg starts again for the pictures beyond 64 MiB.
     let (large, count) = (Size::nearest(2048, 1364), 20);
     let Some(path) = make_clip(&directory, large, count, "25") else {
         return;
@@ -167,7 +167,7 @@ fn slow_camera_sees_first_picture_of_short_clip() {
     }
 }
 
-/// Runs ffmpeg; false, with the reason printed, without ffmpeg.
+/// Runs ffmpeg. Without ffmpeg, prints the reason and returns false.
 fn ffmpeg(directory: &TempDir, words: &str) -> bool {
     let mut command = Command::new("ffmpeg");
     let command = command.current_dir(directory.path());
@@ -195,7 +195,7 @@ fn a_still_picture_never_ends() {
         let path = directory.path().join(name);
         let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a picture");
         assert_eq!(clip.info().interval, Fraction::new(1, 30), "{name}");
-        // At this rate, ffmpeg would round its duration to zero.
+        // At this rate, ffmpeg would round the duration to zero.
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 5))
             .expect("it plays");
         let Next::Frame(first) = take(&mut clip) else {
@@ -211,7 +211,7 @@ fn a_still_picture_never_ends() {
 #[test]
 fn pictures_of_varying_size_all_come_in_each_lap() {
     let directory = TempDir::new().expect("a directory");
-    // 9 MiB each, so that the second lap begins after the kept part.
+    // A picture has 9 MiB, so the second lap also needs ffmpeg.
     let (wanted, count) = (Size::nearest(4096, 1536), 12);
     let mut stream = Vec::new();
     for number in 0..count {
@@ -279,7 +279,7 @@ fn size_format_and_rate_are_made_to_order() {
         let mut count = 0;
         while let Next::Frame(picture) = take(&mut clip) {
             assert_eq!((picture.format(), picture.size()), (layout, size));
-            // Below the strip and next to the box: the yellow bar.
+            // This pixel below the strip and beside the box is in the yellow bar.
             let seen = picture.rgb_at(9, 28);
             let yellow = if layout.has(pixfmt::Sample::R) || layout.has(pixfmt::Sample::U) {
                 [191, 191, 0]
@@ -321,7 +321,7 @@ fn stopping_waits_for_no_process() {
         let made = Command::new("mkfifo").arg(pipe).status();
         assert!(made.expect("mkfifo").success());
     }
-    // A process outside of its group keeps the pipe of its messages open, and no kill reaches it.
+    // A process outside of ffmpeg's group keeps the messages' pipe open, and no kill reaches this process.
     let [waits, tells] = [&pipe, &started].map(|pipe| pipe.display());
     let waiting = format!("setsid sh -c \"echo >'{tells}'; exec cat '{waits}' >/dev/null\"");
     let script = format!("#!/bin/sh\n{waiting} &\nexec sleep 1000\n");
@@ -335,7 +335,7 @@ fn stopping_waits_for_no_process() {
     std::fs::read(&started).expect("it has started");
     clip.stop();
     assert!(matches!(clip.take(), Next::End));
-    // Ends that process.
+    // This ends the process.
     drop(std::fs::File::create(&pipe).expect("the pipe"));
 }
 
