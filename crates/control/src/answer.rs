@@ -1,9 +1,9 @@
-//! Answers to orders.
+//! Answers of a run to orders.
 
 use crate::Error;
 use serde_json::Value;
 
-/// The state of a run.
+/// The answer to the order `state`: the time and the devices of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct State {
@@ -11,33 +11,33 @@ pub struct State {
     pub version: u64,
     /// The devices' time in nanoseconds.
     pub time_ns: u64,
-    /// The devices.
+    /// The devices of the run.
     pub devices: Vec<Device>,
 }
 
-/// A device of a run.
+/// A device of a run, as an answer lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Device {
-    /// Its path, such as `/dev/video0`.
+    /// The device's path, such as `/dev/video0`.
     pub path: String,
-    /// Its kind, such as `camera`.
+    /// The device's kind, such as `camera`.
     pub kind: String,
-    /// Whether it is plugged in.
+    /// Whether the device is plugged in.
     pub is_plugged: bool,
-    /// How many frames it has finished.
+    /// Number of frames that the device has finished.
     pub frames: u64,
 }
 
-/// The picture that a display showed last.
+/// A description of the picture that a display showed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shown {
-    /// Its number in the stream.
+    /// The picture's number in its stream.
     pub sequence: u32,
-    /// Pixels in a line.
+    /// Width in pixels.
     pub width: u32,
-    /// Lines.
+    /// Height in lines.
     pub height: u32,
     /// The pixel format, as four characters.
     pub format: String,

@@ -10,27 +10,27 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait for an answer, unless [`Order::waits`].
+/// How long to wait for the answer to an order, unless [`Order::waits`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of events kept while the client waits for an answer. Further ones count as lost.
+/// Maximum number of events kept while the client waits for an answer. Further events count as lost.
 const MAX_EVENTS: usize = 4096;
 
-/// A connection to a run. Every method waits for the run's answer, which comes when programs see the
-/// order's effect.
+/// A connection to a run. Every method sends an order and waits for the run's answer, which comes when
+/// programs see the order's effect.
 ///
 /// # Errors
-/// Every order can fail with [`Error::Refused`] (the wrong field, and what is allowed), [`Error::Ended`]
-/// (the run has ended), [`Error::Socket`] or [`Error::Answer`]. After the last three, use a new client.
+/// Every order can fail with [`Error::Refused`] (the wrong field, and what is allowed), [`Error::Ended`] (the
+/// run has ended), [`Error::Socket`] or [`Error::Answer`]. After the last three errors, use a new client.
 #[derive(Debug)]
 pub struct Client {
     lines: BufReader<UnixStream>,
-    /// Events that came before an answer.
+    /// Events that came while the client waited for an answer.
     events: VecDeque<Value>,
     lost: u64,
 }
 
 impl Client {
-    /// Connects to the run around this process.
+    /// Connects to the run inside which this process runs.
     ///
     /// # Errors
     /// [`Error::Start`] outside a run; [`Error::Socket`] if the socket cannot be reached.
@@ -56,10 +56,10 @@ impl Client {
         })
     }
 
-    /// Sends an order and returns the whole answer, even if it is a refusal.
+    /// Sends an order. Returns the whole answer, even if the run refuses the order.
     ///
     /// # Errors
-    /// See [`Client`]; a refusal is no error here.
+    /// See [`Client`]; a refusal is not an error here.
     pub fn exchange(&mut self, order: &Order) -> Result<Value, Error> {
         let timeout = (!order.waits()).then_some(ANSWER_TIMEOUT);
         let stream = self.lines.get_mut();
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// Sends an order and returns its answer's fields.
+    /// Sends an order. Returns the answer's fields.
     ///
     /// # Errors
     /// See [`Client`].
@@ -113,7 +113,7 @@ impl Client {
         self.ask(order).map(drop)
     }
 
-    /// Returns the run's time and devices.
+    /// Returns the run's time and its devices.
     ///
     /// # Errors
     /// See [`Client`].
@@ -145,8 +145,8 @@ impl Client {
         self.done(&Order::unplug(device))
     }
 
-    /// Unplugs a device and revokes the buffers that it exported. Without `mappings`, they behave as
-    /// `vb3 run --mappings` says.
+    /// Unplugs a device and revokes the buffers that it exported. Without `mappings`, programs' mappings of
+    /// them behave as `vb3 run --mappings` says.
     ///
     /// # Errors
     /// See [`Client`].
@@ -158,7 +158,7 @@ impl Client {
         self.done(&Order::unplug_and_revoke(device, mappings))
     }
 
-    /// Revokes a buffer, by its number in [`buffers`](Self::buffers).
+    /// Revokes a buffer, by its number in the text of [`buffers`](Self::buffers).
     ///
     /// # Errors
     /// See [`Client`].
@@ -166,7 +166,7 @@ impl Client {
         self.done(&Order::revoke(buffer, mappings))
     }
 
-    /// Lets a camera play a video or picture file, from the file's first picture.
+    /// Makes a camera play a video or picture file, from the file's first picture on.
     ///
     /// # Errors
     /// See [`Client`].
@@ -175,7 +175,7 @@ impl Client {
         self.done(&Order::play(device, &file))
     }
 
-    /// Lets a camera play a file, starting at the stream's frame number `sequence`.
+    /// Makes a camera play a file. Frame number `sequence` of the stream shows the file's first picture.
     ///
     /// # Errors
     /// See [`Client`].
@@ -189,7 +189,7 @@ impl Client {
         self.done(&Order::play_at(device, &file, sequence))
     }
 
-    /// Lets a camera play the test pattern.
+    /// Makes a camera play the test pattern.
     ///
     /// # Errors
     /// See [`Client`].
@@ -197,7 +197,7 @@ impl Client {
         self.done(&Order::play(device, "pattern"))
     }
 
-    /// Freezes a camera's picture; frames still arrive.
+    /// Freezes a camera's picture. Frames still arrive.
     ///
     /// # Errors
     /// See [`Client`].
@@ -205,7 +205,7 @@ impl Client {
         self.done(&Order::pause(device))
     }
 
-    /// Lets a camera's picture move again.
+    /// Lets a camera's picture move again after a pause.
     ///
     /// # Errors
     /// See [`Client`].
@@ -213,7 +213,7 @@ impl Client {
         self.done(&Order::resume(device))
     }
 
-    /// Changes a camera's signal, as [`Order::signal`].
+    /// Changes a camera's signal. [`Order::signal`] lists the signals.
     ///
     /// # Errors
     /// See [`Client`].
@@ -221,7 +221,7 @@ impl Client {
         self.done(&Order::signal(device, signal))
     }
 
-    /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    /// Makes the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
     ///
     /// # Errors
     /// See [`Client`].
@@ -229,7 +229,7 @@ impl Client {
         self.done(&Order::fail(device, call, errno, times))
     }
 
-    /// Sets a control. Returns its value after rounding.
+    /// Sets a control of a device. Returns the control's value after rounding.
     ///
     /// # Errors
     /// See [`Client`].
@@ -239,8 +239,8 @@ impl Client {
         value.ok_or_else(|| Error::Answer(answer.to_string()))
     }
 
-    /// Waits until a device has finished a frame of the run, counted from 0. Returns how many it has
-    /// finished.
+    /// Waits until a device has finished frame number `frame` of the run, counted from 0. Returns how many
+    /// frames it has finished.
     ///
     /// # Errors
     /// See [`Client`].
@@ -248,7 +248,7 @@ impl Client {
         number(&self.ask(&Order::wait(device, frame))?, "frames")
     }
 
-    /// Lets a virtual clock pass. Returns its time in nanoseconds.
+    /// Lets a virtual clock advance by `time`. Returns the clock's new time in nanoseconds.
     ///
     /// # Errors
     /// See [`Client`].
@@ -278,7 +278,7 @@ impl Client {
         Shown::read(&self.ask(&Order::save_shown(device, &file, format))?)
     }
 
-    /// Subscribes to events of these kinds, of one device or all. Replaces earlier subscriptions.
+    /// Subscribes to events of these kinds, from one device or all devices. Replaces earlier subscriptions.
     ///
     /// # Errors
     /// See [`Client`].
@@ -289,15 +289,15 @@ impl Client {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// See [`Client`]; a refusal is no error here.
+    /// See [`Client`]; a refusal is not an error here.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         Event::read(&self.next_event_line()?)
     }
 
-    /// Waits for the next event, as the run sends it.
+    /// Waits for the next event. Returns it as the run sent it.
     ///
     /// # Errors
-    /// See [`Client`]; a refusal is no error here.
+    /// See [`Client`]; a refusal is not an error here.
     pub fn next_event_line(&mut self) -> Result<Value, Error> {
         if let Some(event) = self.events.pop_front() {
             return Ok(event);

@@ -9,19 +9,19 @@ use std::io;
 pub enum Error {
     /// The run refused the order.
     Refused {
-        /// The wrong field; empty if the line is no order.
+        /// The wrong field; empty if the line is not an order.
         field: String,
-        /// A sentence: the fault and the allowed values.
+        /// A sentence with what is wrong and the allowed values.
         message: String,
     },
     /// The run has ended.
     Ended,
-    /// The run's answer is not one of this protocol.
+    /// The answer does not follow the protocol.
     Answer(String),
     /// The program or `vb3` cannot be started. The message says why.
     Start(String),
-    /// The socket failed; [`TimedOut`](io::ErrorKind::TimedOut) or
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if no answer came in time.
+    /// The socket failed. If no answer came in time, the error is [`TimedOut`](io::ErrorKind::TimedOut) or
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
     Socket(io::Error),
 }
 

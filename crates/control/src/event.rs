@@ -1,4 +1,4 @@
-//! Events of a run.
+//! Events that a run reports.
 
 use crate::Error;
 use crate::answer::{number, text};
@@ -21,7 +21,7 @@ impl EventKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Frame, Self::Open, Self::Start, Self::Refusal];
 
-    /// Returns the name in the protocol.
+    /// Returns the kind's name in the protocol.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,14 +32,14 @@ impl EventKind {
         }
     }
 
-    /// Returns the kind with this name.
+    /// Returns the kind with this name in the protocol.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// An event. Times are nanoseconds of the devices' clock.
+/// An event of a run. Times are in nanoseconds of the devices' clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -47,20 +47,20 @@ pub enum Event {
     Frame {
         /// The device's path.
         device: String,
-        /// The number of the frame in the run, counted from 0.
+        /// The frame's number in the run, counted from 0.
         frame: u64,
-        /// Its number in the stream.
+        /// The frame's number in its stream.
         sequence: u32,
-        /// The device's timestamp of the frame, or the time of the event if the frame keeps the program's.
+        /// The device's timestamp of the frame. If the frame keeps the program's, the time of the event.
         time_ns: u64,
     },
     /// A program opened a device.
     Open {
         /// The device's path.
         device: String,
-        /// The process.
+        /// The process id of the program.
         pid: u32,
-        /// When.
+        /// The time of the call.
         time_ns: u64,
     },
     /// A stream started.
@@ -69,7 +69,7 @@ pub enum Event {
         device: String,
         /// `capture` or `output`.
         queue: String,
-        /// When.
+        /// The time of the start.
         time_ns: u64,
     },
     /// A call was refused.
@@ -78,18 +78,18 @@ pub enum Event {
         device: String,
         /// The call, such as `QBUF`.
         call: String,
-        /// The name of the errno, such as `EINVAL`.
+        /// The errno's name, such as `EINVAL`.
         errno: String,
-        /// The constraint, as in the report; empty if none is known.
+        /// The constraint that was not met, as in the report; empty if none is known.
         constraint: String,
         /// The value that the call needed.
         wanted: u64,
         /// The value that was available.
         found: u64,
-        /// When.
+        /// The time of the call.
         time_ns: u64,
     },
-    /// The client read too slowly: this many events were not sent.
+    /// The client read too slowly, so that the run could not send some events.
     Lost {
         /// Number of events that were not sent.
         count: u64,
@@ -97,7 +97,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads an event.
+    /// Parses an event of the protocol.
     pub(crate) fn read(event: &Value) -> Result<Self, Error> {
         let device = || text(event, "device");
         let time_ns = || number(event, "time_ns");

@@ -1,8 +1,8 @@
 //! Controls a run of `vb3` from a test, in Rust.
 //!
-//! A [`Run`] starts a program on simulated devices. Its [`Client`] sends orders to the run's socket:
-//! another picture for a camera, an unplugged device, a failing call, the last picture of a display.
-//! A program inside a run [attaches](Client::attach) to it. The protocol is in docs/control.md.
+//! A [`Run`] starts a program on simulated devices. Its [`Client`] sends orders to the run's socket. Orders
+//! give a camera another picture, unplug a device, let a call fail, or return the last picture of a display.
+//! A program inside a run can [attach](Client::attach) to the run. docs/control.md describes the protocol.
 //!
 //! ```no_run
 //! use vb3_control::Run;
@@ -29,5 +29,5 @@ pub use event::{Event, EventKind};
 pub use order::{FileFormat, Mappings, Order};
 pub use run::{Run, Running};
 
-/// Environment variable with the path of the run's socket, for programs inside the run.
+/// Name of the environment variable with the path of the run's socket, for programs inside the run.
 pub const VARIABLE: &str = "VB3_CONTROL";

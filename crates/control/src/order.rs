@@ -1,4 +1,4 @@
-//! Orders, as lines of JSON.
+//! Orders to a run, as lines of JSON.
 
 use crate::EventKind;
 use serde_json::{Map, Value};
@@ -6,12 +6,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How mappings of a revoked buffer behave.
+/// How programs' mappings of a revoked buffer behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mappings {
-    /// They read as zeroes.
+    /// They read zeroes.
     Zero,
-    /// They fault (SIGBUS).
+    /// An access faults (SIGBUS).
     Fault,
 }
 
@@ -24,16 +24,16 @@ impl Mappings {
     }
 }
 
-/// The format of a file with a display's picture.
+/// The format of the file that gets a display's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// PNG.
     Png,
-    /// The picture's bytes, without padding.
+    /// The picture's bytes, line after line without padding.
     Raw,
 }
 
-/// An order. A device is `/dev/videoN`, `videoN` or N.
+/// An order to a run. Orders name a device as `/dev/videoN`, `videoN` or N.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order(Map<String, Value>);
 
@@ -46,7 +46,7 @@ impl Order {
         Self::new(verb).with("device", device)
     }
 
-    /// Adds a field.
+    /// Adds a field to the order.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.0.insert(field.to_owned(), value.into());
@@ -60,7 +60,7 @@ impl Order {
         }
     }
 
-    /// Asks for the protocol's version, the run's time, and its devices.
+    /// Asks for the protocol's version, the run's time and the run's devices.
     #[must_use]
     pub fn state() -> Self {
         Self::new("state")
@@ -100,25 +100,25 @@ impl Order {
             .with_mappings(mappings)
     }
 
-    /// Lets a camera play `pattern` or a file, by its absolute path.
+    /// Makes a camera play a file, by its absolute path, or `pattern`.
     #[must_use]
     pub fn play(device: &str, source: &str) -> Self {
         Self::on("play", device).with("source", source)
     }
 
-    /// Lets a camera play it from this frame of the stream on.
+    /// Makes a camera play a source from frame number `sequence` of the stream on.
     #[must_use]
     pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
         Self::play(device, source).with("sequence", sequence)
     }
 
-    /// Freezes a camera's picture.
+    /// Freezes a camera's picture. Frames still arrive.
     #[must_use]
     pub fn pause(device: &str) -> Self {
         Self::on("pause", device)
     }
 
-    /// Lets a camera's picture move again.
+    /// Lets a camera's picture move again after a pause.
     #[must_use]
     pub fn resume(device: &str) -> Self {
         Self::on("resume", device)
@@ -130,27 +130,27 @@ impl Order {
         Self::on("signal", device).with("signal", signal)
     }
 
-    /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    /// Makes the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
     #[must_use]
     pub fn fail(device: &str, call: &str, errno: &str, times: u64) -> Self {
         let order = Self::on("fail", device).with("call", call);
         order.with("errno", errno).with("times", times)
     }
 
-    /// Sets a control.
+    /// Sets a control of a device.
     #[must_use]
     pub fn set(device: &str, control: &str, value: i64) -> Self {
         let order = Self::on("set", device).with("control", control);
         order.with("value", value)
     }
 
-    /// Waits until a device has finished a frame of the run, counted from 0.
+    /// Waits until a device has finished frame number `frame` of the run, counted from 0.
     #[must_use]
     pub fn wait(device: &str, frame: u64) -> Self {
         Self::on("wait", device).with("frame", frame)
     }
 
-    /// Lets a virtual clock pass.
+    /// Lets a virtual clock advance by `time`.
     #[must_use]
     pub fn advance(time: Duration) -> Self {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -163,7 +163,7 @@ impl Order {
         Self::on("shown", device)
     }
 
-    /// Describes this picture, and writes it to a file, by its absolute path.
+    /// Describes the picture that a display showed last, and writes it to a file, by its absolute path.
     #[must_use]
     pub fn save_shown(device: &str, path: &str, format: FileFormat) -> Self {
         let format = match format {
@@ -175,7 +175,7 @@ impl Order {
             .with("format", format)
     }
 
-    /// Sends events of these kinds from now on, of one device or all.
+    /// Subscribes to events of these kinds, from one device or all devices.
     #[must_use]
     pub fn subscribe(kinds: &[EventKind], device: Option<&str>) -> Self {
         let kinds: Vec<Value> = kinds.iter().map(|kind| kind.name().into()).collect();
@@ -186,7 +186,7 @@ impl Order {
         }
     }
 
-    /// Returns whether the answer may take any length of time.
+    /// Returns whether the run may take any length of time to answer.
     pub(crate) fn waits(&self) -> bool {
         let verb = self.0.get("do").and_then(Value::as_str);
         matches!(verb, Some("wait" | "advance" | "shown"))
@@ -200,7 +200,7 @@ impl fmt::Display for Order {
     }
 }
 
-/// Returns a file's absolute path, for an order.
+/// Returns the absolute path of a file, as orders need it.
 pub(crate) fn absolute(path: &Path) -> Result<String, crate::Error> {
     let path = std::path::absolute(path)?;
     let text = path.to_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Starts runs.
+//! Starts programs in runs of `vb3`.
 
 use crate::{Client, Error};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,13 +12,13 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// How long `vb3` may take to listen.
+/// How long to wait until `vb3` listens.
 const START_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
 
-/// A program to run on simulated devices.
+/// A program to run on simulated devices, and how to run it.
 #[derive(Clone, Debug)]
 pub struct Run {
     vb3: OsString,
@@ -28,10 +28,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Prepares a run of a program with arguments.
+    /// Prepares a run of a program with its arguments.
     ///
-    /// The environment variable `VB3` names the command `vb3`. Without it, a workspace that builds `vb3`
-    /// uses its own; all others use the one in `PATH`.
+    /// The environment variable `VB3` names the command `vb3`. If it is not set, a workspace that builds
+    /// `vb3` uses its own `vb3`, and others use the `vb3` in `PATH`.
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(program: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -45,13 +45,13 @@ impl Run {
         }
     }
 
-    /// Adds a device, such as `camera=clip.mp4` or `display=null`. Without one, the run has a camera.
+    /// Adds a device, such as `camera=clip.mp4`. Without one, the run has the default devices of `vb3 run`.
     #[must_use]
     pub fn device(self, spec: impl AsRef<OsStr>) -> Self {
         self.options([OsStr::new("--device"), spec.as_ref()])
     }
 
-    /// Adds options of `vb3 run`, such as `--clock virtual`.
+    /// Adds options for `vb3 run`, such as `--clock virtual`.
     #[must_use]
     pub fn options<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
@@ -59,18 +59,18 @@ impl Run {
         self
     }
 
-    /// Holds the program until [`Running::go`], so that orders can come before its first call. The
-    /// program has no standard input then.
+    /// Holds the program until [`Running::go`], so that orders can come before its first call. The program
+    /// then has no standard input.
     #[must_use]
     pub fn hold(mut self) -> Self {
         self.is_held = true;
         self
     }
 
-    /// Starts `vb3 run` and connects to it.
+    /// Starts `vb3 run` and connects to its socket.
     ///
     /// # Errors
-    /// [`Error::Start`]: `vb3` or the program cannot be started, or the run ends before it listens.
+    /// [`Error::Start`] if `vb3` or the program cannot be started, or if the run ends before it listens.
     pub fn start(self) -> Result<Running, Error> {
         let dir = tempfile::tempdir().map_err(Error::Socket)?;
         let ready = dir.path().join("ready");
@@ -100,13 +100,13 @@ impl Run {
     }
 }
 
-/// Returns the `vb3` to start: that of the variable `VB3`, the workspace's own, or the name to look up in
-/// `PATH`.
+/// Returns the command `vb3`: the value of the variable `VB3`, the workspace's own `vb3`, or the name to look
+/// up in `PATH`.
 fn vb3() -> OsString {
     if let Some(path) = std::env::var_os("VB3") {
         return path;
     }
-    // A test is in target/debug/deps, and a program in target/debug.
+    // A test is in target/debug/deps, and a program is in target/debug.
     let own = std::env::current_exe().unwrap_or_default();
     let built = own
         .parent()
@@ -135,7 +135,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ];
     while poll(&mut fds, Some(&START_TIMEOUT)) == Err(rustix::io::Errno::INTR) {}
     let mut line = Vec::new();
-    // A run that has ended may have written the path before, so this reads in any case.
+    // This reads even if the run has ended, since the run may have written the path before.
     if let Err(e) = fifo.read_to_end(&mut line)
         && e.kind() != io::ErrorKind::WouldBlock
     {
@@ -152,7 +152,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ))
 }
 
-/// A run, and a [`Client`] of it. Dropping it ends the program.
+/// A run that was started, and a [`Client`] of it. Dropping this ends the program.
 #[derive(Debug)]
 pub struct Running {
     client: Client,
@@ -172,7 +172,7 @@ impl Running {
         }
     }
 
-    /// Opens another connection, for example for events.
+    /// Opens another connection to the run, for example for events.
     ///
     /// # Errors
     /// [`Error::Socket`] if the run has ended.
@@ -180,11 +180,11 @@ impl Running {
         Client::connect(&self.socket)
     }
 
-    /// Waits for the program's end. Returns the exit status of `vb3 run`: the program's, or 125 if
+    /// Waits until the program has ended. Returns the exit status of `vb3 run`: the program's, or 125 if
     /// `vb3` itself fails.
     ///
     /// # Errors
-    /// [`Error::Ended`] if a held program's run has ended; [`Error::Socket`] if the wait fails.
+    /// [`Error::Ended`] if the run of a held program has ended; [`Error::Socket`] if waiting fails.
     pub fn finish(mut self) -> Result<ExitStatus, Error> {
         self.go()?;
         self.child.0.wait().map_err(Error::Socket)
@@ -205,13 +205,13 @@ impl DerefMut for Running {
     }
 }
 
-/// A process that ends when it is dropped.
+/// A child process, which is killed when this is dropped.
 #[derive(Debug)]
 struct OwnedChild(Child);
 
 impl Drop for OwnedChild {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

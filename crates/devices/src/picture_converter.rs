@@ -107,8 +107,8 @@ impl PictureConverter {
         thread.and_then(Beside::wake_fd)
     }
 
-    /// Returns whether the thread must convert a picture with this many bytes, source and target together,
-    /// and can begin now. If no thread can be started, calls convert all pictures.
+    /// Returns whether the thread must convert a picture and can begin now. `bytes` counts source and target
+    /// together. If no thread can be started, calls convert all pictures.
     pub(crate) fn wants_thread(&mut self, bytes: usize) -> bool {
         if bytes < LARGE || self.at_once || self.is_busy() {
             return false;

@@ -38,87 +38,87 @@ use std::sync::Arc;
 use vb3_dma::Protected;
 use vb3_v4l2::{FourCc, Fraction};
 
-/// Largest number of devices of one run. It exceeds the highest `node=videoN` by one.
+/// Maximum number of devices of a run. It is one more than the highest N of `node=videoN`.
 pub const MAX_DEVICES: u32 = 64;
-/// Largest number of frames per second; the smallest is one.
+/// Maximum number of frames per second; the minimum is one.
 pub const MAX_FPS: u32 = 120;
 
-/// One device to offer.
+/// The parsed text that requests one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSpec {
     /// Its kind.
     pub kind: DeviceKind,
-    /// Whether it speaks the multi-planar API.
+    /// Whether the device has the multi-planar API.
     pub mplane: bool,
-    /// The only size of a camera, or the initial size of other devices; `None` for the source's own, or
+    /// The only size of a camera, or the initial size of another device; `None` for the source's size, or
     /// 640x480.
     pub size: Option<Size>,
-    /// The only rate of a camera in frames per second; `None` for the source's own, or 30.
+    /// The only rate of a camera in frames per second; `None` for the source's rate, or 30.
     pub fps: Option<Fraction>,
     /// Initial pixel format; `None` for YUYV.
     pub format: Option<FourCc>,
-    /// Whether a camera offers lists of sizes and rates, or ranges; `None` for its kind's default.
+    /// Whether a camera offers lists or ranges of sizes and rates; `None` for its kind's default.
     pub profile: Option<Profile>,
-    /// Sizes that a camera offers; empty for the usual ones.
+    /// Sizes that a camera offers; empty for the usual sizes.
     pub sizes: Vec<Size>,
-    /// Frames per second that a camera offers; empty for the usual ones.
+    /// Frames per second that a camera offers; empty for the usual rates.
     pub rates: Vec<Fraction>,
-    /// Pixel formats that a camera offers; empty for those of its profile.
+    /// Pixel formats that a camera offers; empty for its profile's formats.
     pub formats: Vec<FourCc>,
-    /// The pace of its frames.
+    /// The pace of the device's frames.
     pub pace: Pace,
-    /// The allocator of its planes.
+    /// The allocator of the device's planes.
     pub allocator: Allocator,
-    /// Whether its own buffers are placed at a device's first use, to suit all devices that share them
-    /// by then. They move if another device needs that.
+    /// Whether the device's own buffers are placed at their first use, to suit all devices that share them
+    /// then. They move later if another device needs this.
     pub lazy: bool,
     /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,
-    /// Whether it offers USERPTR; `None` leaves it to the host.
+    /// Whether the device offers USERPTR; `None` leaves this to the host.
     pub userptr: Option<bool>,
-    /// Whether it takes cache hints.
+    /// Whether the device accepts cache hints.
     pub hints: bool,
-    /// Whether it has buttons that make calls fail.
+    /// Whether the device has buttons that make calls fail.
     pub inject: bool,
-    /// Largest number of buffers, 32 to 32768; `None` for 64.
+    /// Maximum number of buffers, 32 to 32768; `None` for 64.
     pub max_buffers: Option<u32>,
     /// Number of buffers that the device needs before it starts, 0 to 8.
     pub min_queued: u32,
-    /// Identity of a camera or a loopback; `None` for a USB webcam if it can be one, else a plain device.
+    /// The identity of a camera or a loopback; `None` for a USB webcam if possible, else a plain device.
     pub identity: Option<DeviceIdentity>,
-    /// The ids of a USB webcam; `None` for the usual ones.
+    /// The ids of a USB webcam; `None` for the usual ids.
     pub usb: Option<UsbId>,
-    /// The real camera that a camera plays.
+    /// The description of the real camera that a camera plays.
     pub like: Option<Arc<Description>>,
     /// The link to a webcam's metadata node, if the host has made one.
     pub metadata: Option<crate::MetadataLink>,
-    /// Card name; `None` for one made from the kind.
+    /// The card's name; `None` for a name made from the kind.
     pub name: Option<String>,
-    /// Highest address that the device can drive, at least 2^20 - 1; `None` for the machine's.
+    /// The device's DMA mask, at least 2^20 - 1; `None` for the machine's.
     pub mask: Option<u64>,
-    /// Whether its memory must be physically contiguous. It is not behind an IOMMU then.
+    /// Whether the device's memory must be physically contiguous. The device is then not behind an IOMMU.
     pub contiguous: bool,
-    /// The machine's further IOMMU that it is behind; `None` for the default one.
+    /// The name of the device's IOMMU; `None` for the machine's common one.
     pub iommu: Option<String>,
-    /// Bytes of its own coherent memory, the only one that it allocates from; `None` for the machine's.
+    /// Bytes of the device's own coherent memory, from which alone it allocates; `None` for the machine's.
     pub sram: Option<u64>,
-    /// Its view of memory: first and last byte, and the bus address of the first; `None` for all of it
-    /// at unchanged addresses.
+    /// The device's window onto memory: first byte, last byte, and the first byte's bus address. `None` if
+    /// the device sees all memory at unchanged addresses.
     pub window: Option<(u64, u64, u64)>,
-    /// Alignment of plane addresses in bytes, a power of two; `None` for any.
+    /// Alignment of plane addresses in bytes, a power of two; `None` for no alignment.
     pub align: Option<u64>,
-    /// Largest plane in bytes, which is one run of addresses; `None` for the machine's.
+    /// Maximum bytes of a plane, which is one run of addresses; `None` for the machine's.
     pub max_segment: Option<u64>,
     /// DMA boundary in bytes, a power of two: no plane crosses a multiple of it. `None` for the
     /// machine's.
     pub boundary: Option<u64>,
-    /// Alignment of picture lines in bytes, a power of two; `None` for any.
+    /// Alignment of picture lines in bytes, a power of two; `None` for no alignment.
     pub stride: Option<u32>,
-    /// Further demands on its memory.
+    /// Further demands on the device's memory.
     pub demands: Demands,
-    /// Number of its node; `None` for the first free one.
+    /// Number of the device's node; `None` for the first free number.
     pub node: Option<u32>,
-    /// When it appears and disappears by itself.
+    /// When the device appears and disappears by itself.
     pub presence: Presence,
 }
 
@@ -131,49 +131,49 @@ pub enum SourceSpec {
     Clip(PathBuf),
 }
 
-/// A camera's behaviour at the end of its clip.
+/// A camera's behaviour when its clip ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClipEnd {
-    /// Plays it again: frame n is picture n modulo the clip's length.
+    /// Plays the clip again: frame n is picture n modulo the clip's length.
     #[default]
     Loop,
     /// Repeats the last picture.
     Hold,
     /// Ends the stream with an error, like a driver whose source failed.
     Stop,
-    /// Unplugs itself.
+    /// Unplugs the camera.
     Unplug,
 }
 
-/// The destination of a display's recording.
+/// The destination of a display's pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkSpec {
-    /// Nowhere.
+    /// No destination: nothing is recorded.
     Null,
     /// A YUV4MPEG2 file.
     Y4m(PathBuf),
     /// A file of raw bytes.
     Raw(PathBuf),
-    /// One PNG file per frame. The name has one `%d` or `%0Nd`.
+    /// One PNG file per frame. The name has one `%d` or `%0Nd` for the frame's number.
     Png(String),
 }
 
-/// The kind of sizes and rates that a camera offers.
+/// How a camera offers its sizes and rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Discrete ones, like a webcam.
+    /// As lists, like a webcam.
     Webcam,
-    /// Ranges, like a sensor's driver.
+    /// As ranges, like a sensor's driver.
     Sensor,
 }
 
-/// The pace of a device.
+/// What determines the time of a device's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
     /// The monotonic clock, at the frame rate.
     #[default]
     Real,
-    /// As fast as buffers arrive: one frame for each.
+    /// The buffers: each buffer gets a frame as soon as it arrives.
     Free,
 }
 
@@ -189,7 +189,7 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// An error in a SPEC: the fault, the allowed values, and the nearest name.
+/// An error in a SPEC: what is wrong, the allowed values, and the most similar name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError(String);
 
@@ -209,7 +209,7 @@ impl fmt::Display for SpecError {
 impl std::error::Error for SpecError {}
 
 impl DeviceSpec {
-    /// Returns a device of a kind with default options.
+    /// Makes a device of a kind with default options.
     #[must_use]
     pub const fn new(kind: DeviceKind, mplane: bool) -> Self {
         Self {
@@ -257,7 +257,7 @@ impl DeviceSpec {
     }
 }
 
-/// SPECs of a run without any: a camera with the pattern, and a display that records nothing.
+/// The SPECs of a run that names none: a camera with the pattern, and a display that records nothing.
 pub const DEFAULTS: [&str; 2] = ["camera=pattern", "display=null"];
 
 impl FromStr for DeviceSpec {
@@ -304,7 +304,7 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Takes one word after the device's name. Returns its option and value.
+    /// Parses and sets one option. Returns its name and its value.
     fn take_word<'a>(
         &mut self,
         word: &'a str,
@@ -339,7 +339,7 @@ impl DeviceSpec {
         Ok((option, value))
     }
 
-    /// Sets one option. The error is a message, if the list of values does not suffice.
+    /// Sets one option. An error has a message if the option's list of values does not explain it.
     fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "size" => self.size = Some(parse_size(value).ok_or(None)?),
@@ -459,7 +459,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that lazily placed memory is one run of addresses.
+    /// Checks that only memory with one run of addresses is placed lazily.
     fn check_place(&self) -> Result<(), SpecError> {
         if !self.lazy || self.allocator == Allocator::Contig {
             return Ok(());
@@ -468,7 +468,7 @@ impl DeviceSpec {
         Err(SpecError::value("place", "lazy", allowed))
     }
 
-    /// Checks that a device with media requests starts without buffers. Linux refuses others, too.
+    /// Checks that a device with media requests can start without buffers. Linux requires the same.
     fn check_requests(&self) -> Result<(), SpecError> {
         let has_requests = matches!(self.kind, DeviceKind::Codec(kind) if is_stateless(kind));
         if self.min_queued == 0 || !has_requests {
@@ -479,7 +479,7 @@ impl DeviceSpec {
         Err(SpecError::value("min-queued", &value, allowed))
     }
 
-    /// Checks that address options belong to a device with addresses.
+    /// Checks that options for addresses belong to a device that uses addresses.
     fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
         const OF_ADDRESSES: &[&str] = &[
             "mask",

@@ -1,8 +1,8 @@
-//! A device with one queue: the common part of cameras, displays and loopback nodes.
+//! A device with one queue: the part that cameras, displays and loopback nodes share.
 //!
-//! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters. It implements
-//! the calls that all such devices answer alike. An [`Engine`] moves the pictures, and has everything
-//! that belongs to one kind of device.
+//! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters. It implements the
+//! calls that all these devices answer alike. An [`Engine`] moves the pictures, and has everything that
+//! belongs to one kind.
 
 use crate::device::Outside;
 use crate::hdmi::{Hdmi, Signal};
@@ -27,20 +27,20 @@ use vb3_v4l2::{
     Waiter,
 };
 
-/// Largest number of frames in one tick, so that ticks end.
+/// Maximum number of frames in one tick, so that each tick ends.
 const FRAMES_PER_TICK: u32 = 8;
 
-/// The formats and rates of a device, offered and current.
+/// The current format and rate of a device, and those that it offers.
 pub(crate) trait Formats {
     fn planarity(&self) -> Planarity;
 
-    /// Returns pixel formats, in the order of ENUM_FMT.
+    /// Returns the offered pixel formats, in the order of ENUM_FMT.
     fn pixels(&self) -> &[&'static PixelFormat];
 
-    /// Returns the sizes offered for a pixel format.
+    /// Returns the sizes that are offered for a pixel format.
     fn sizes(&self, pixel: FourCc) -> FrameSizes<'_>;
 
-    /// Returns the intervals (seconds per frame) offered for a pixel format and size.
+    /// Returns the intervals (seconds per frame) that are offered for a pixel format and size.
     fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_>;
 
     fn format(&self) -> Format;
@@ -50,15 +50,15 @@ pub(crate) trait Formats {
 
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError>;
 
-    /// Seconds per frame now.
+    /// Returns the current interval, in seconds per frame.
     fn interval(&self) -> Fraction;
 
-    /// Sets the nearest offered interval; the default if either part is zero.
+    /// Sets the offered interval that is nearest. Sets the default if either part of `wanted` is zero.
     fn set_interval(&mut self, wanted: Fraction) {
         let _ = wanted;
     }
 
-    /// Follows the mode of an HDMI source, which leaves one size and one interval.
+    /// Takes over the mode of an HDMI source, which leaves one size and one interval.
     fn set_timings(&mut self, mode: &Timings) {
         let _ = mode;
     }
@@ -68,15 +68,15 @@ pub(crate) trait Formats {
 pub(crate) trait Engine<C> {
     type Formats: Formats;
 
-    /// The device's queue.
+    /// The direction of the device's queue.
     const FLOW: Flow;
-    /// Its input or output.
+    /// The device's input or output.
     const PORTS: &'static [Port];
     /// Whether programs may read and set its frame interval.
     const TIMED: bool = true;
     /// Whether OUTPUT buffers keep the field order that the program named.
     const KEEPS_FIELD: bool = false;
-    /// Events besides those of controls.
+    /// Events that the device has besides those of controls.
     const EVENTS: EventKinds = EventKinds::empty();
 
     /// Returns the device's role.
@@ -87,34 +87,34 @@ pub(crate) trait Engine<C> {
         }
     }
 
-    /// Returns its input or output.
+    /// Returns the device's input or output, which may depend on its SPEC.
     fn ports(&self) -> &[Port] {
         Self::PORTS
     }
 
-    /// As [`VideoDriver::stored_as`].
+    /// Converts a bus code to the pixel format that stores it, as [`VideoDriver::stored_as`].
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         let _ = code;
         None
     }
 
-    /// As [`VideoDriver::take_ranges`].
+    /// Returns controls whose ranges have changed, as [`VideoDriver::take_ranges`].
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
         Vec::new()
     }
 
-    /// As [`VideoDriver::subdevice`].
+    /// Returns the entity of a subdevice, as [`VideoDriver::subdevice`].
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         None
     }
 
-    /// Starts streaming. The error is the program's errno; [`Stream::failure`] has the reason.
+    /// Starts streaming. An error is the program's errno; the reason is in [`Stream::failure`].
     fn start(&mut self, stream: &mut Stream<Self::Formats, C>) -> Result<(), DriverError>;
 
-    /// Stops streaming, also if [`start`](Self::start) was not called.
+    /// Stops streaming. The device may call this without [`start`](Self::start).
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
-    /// Begins a tick, before its frames, streaming or not.
+    /// Begins a tick, streaming or not. Comes before the tick's frames.
     fn begin_tick(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -124,7 +124,7 @@ pub(crate) trait Engine<C> {
         let _ = (stream, bus, progress);
     }
 
-    /// Moves the next picture of a stream, if there is one and it is due. Returns whether to continue.
+    /// Moves the stream's next picture if it is due. Returns whether to call this again in the same tick.
     fn step(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -133,7 +133,7 @@ pub(crate) trait Engine<C> {
         progress: &mut Progress<C>,
     ) -> bool;
 
-    /// Returns the time of the next [`step`](Self::step), in nanoseconds of the host's clock.
+    /// Returns when [`step`](Self::step) has work next, in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
     /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, streaming or not.
@@ -142,17 +142,17 @@ pub(crate) trait Engine<C> {
         false
     }
 
-    /// Returns whether [`begin_tick`](Self::begin_tick) has more of a picture to move.
+    /// Returns whether [`begin_tick`](Self::begin_tick) has a further piece of a picture to move.
     fn has_begun(&self) -> bool {
         false
     }
 
-    /// Handles a caller that found no finished buffer.
+    /// Notes that a caller has found no finished buffer.
     fn note_waiter(&mut self, waiter: Waiter) {
         let _ = waiter;
     }
 
-    /// Returns a descriptor that is readable when an awaited external event has occurred.
+    /// Returns a descriptor that is readable when an external event has occurred that the device awaits.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -160,24 +160,24 @@ pub(crate) trait Engine<C> {
     /// Returns whether buffers may be allocated now.
     ///
     /// # Errors
-    /// Passed to the caller: EBUSY if another file of the device has buffers that exclude these.
+    /// EBUSY for the caller, if another file of the device has buffers that exclude these.
     fn may_allocate(&self, formats: &Self::Formats) -> Result<(), DriverError> {
         let _ = formats;
         Ok(())
     }
 
-    /// Handles the allocation of a buffer.
+    /// Notes that a buffer was allocated.
     fn buf_init(&mut self, formats: &Self::Formats) -> Result<(), DriverError> {
         let _ = formats;
         Ok(())
     }
 
-    /// Handles the release of a buffer.
+    /// Notes that a buffer was freed.
     fn buf_cleanup(&mut self, formats: &Self::Formats) {
         let _ = formats;
     }
 
-    /// Returns the scaler between pictures and buffers.
+    /// Returns the scaler between pictures and buffers, if the device has one.
     fn scaler(&self) -> Option<&Scaler> {
         None
     }
@@ -186,7 +186,7 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Returns its HDMI input.
+    /// Returns the HDMI input, if the device has one.
     fn hdmi(&self) -> Option<&Hdmi> {
         None
     }
@@ -195,7 +195,7 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Returns whether it is a USB webcam, which shows the bounds of its picture and crops nothing.
+    /// Returns whether the device is a USB webcam, which shows the bounds of its picture and cannot crop.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_g_selection`.
     fn is_webcam(&self) -> bool {
@@ -216,12 +216,12 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// As [`Outside::last_shown`].
+    /// Returns the picture that was shown last, as [`Outside::last_shown`].
     fn last_shown(&mut self) -> Option<LastShown> {
         None
     }
 
-    /// As [`Outside::read_shown`].
+    /// Reads a shown picture from its buffer, as [`Outside::read_shown`].
     fn read_shown(
         &self,
         formats: &Self::Formats,
@@ -232,34 +232,34 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// As [`Outside::work_at_once`].
+    /// Makes the device work only within ticks, as [`Outside::work_at_once`].
     fn work_at_once(&mut self) {}
 
-    /// As [`Outside::finish`].
+    /// Finishes the device's recording, as [`Outside::finish`].
     fn finish(&mut self) -> Option<Failure> {
         None
     }
 
-    /// As [`Outside::keep_thumbnails`].
+    /// Keeps thumbnails from now on, as [`Outside::keep_thumbnails`].
     fn keep_thumbnails(&mut self) {}
 
-    /// As [`Outside::thumbnails`].
+    /// Returns thumbnails, as [`Outside::thumbnails`].
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
         Vec::new()
     }
 
-    /// As [`Outside::is_preparing`].
+    /// Returns whether the device waits for its own process or thread, as [`Outside::is_preparing`].
     fn is_preparing(&self) -> bool {
         false
     }
 
-    /// As [`Outside::take_unplug`].
+    /// Returns whether the device must be unplugged now, as [`Outside::take_unplug`].
     fn take_unplug(&mut self) -> bool {
         false
     }
 
-    /// As [`Outside::play`].
+    /// Plays another source, as [`Outside::play`].
     fn play(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -269,52 +269,52 @@ pub(crate) trait Engine<C> {
         Err(PlayError::NoCamera)
     }
 
-    /// As [`Outside::is_next_ready`].
+    /// Returns whether the next source is ready, as [`Outside::is_next_ready`].
     fn is_next_ready(&mut self) -> bool {
         true
     }
 
-    /// As [`Outside::pause`].
+    /// Pauses or continues the source, as [`Outside::pause`].
     fn pause(&mut self, paused: bool) -> bool {
         let _ = paused;
         false
     }
 }
 
-/// The queue's side of a device, for its engine.
+/// The stream of a device, as its engine sees it.
 #[derive(Debug)]
 pub(crate) struct Stream<F, C> {
     pub(crate) formats: F,
     pub(crate) pace: Pace,
     /// The device's buffers, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
-    /// Between STREAMON and STREAMOFF.
+    /// Whether the stream is between STREAMON and STREAMOFF.
     is_on: bool,
     /// Number of the next frame.
     pub(crate) sequence: u32,
-    /// Its time, in nanoseconds of the host's clock; `None` before the first.
+    /// Time of the next frame, in nanoseconds of the host's clock; `None` before the first frame.
     pub(crate) due_ns: Option<u64>,
     pub(crate) statistics: Statistics,
-    /// The external failure.
+    /// The last failure of something outside the device.
     pub(crate) failure: Option<Failure>,
-    /// Largest number of picture bytes that one tick moves.
+    /// Maximum number of picture bytes that one tick moves.
     piece: usize,
-    /// The rest of them in this tick.
+    /// Number of picture bytes that this tick may still move.
     pub(crate) left: usize,
 }
 
 impl<F: Formats, C> Stream<F, C> {
-    /// Returns whether it runs: between STREAMON and STREAMOFF.
+    /// Returns whether the stream is between STREAMON and STREAMOFF.
     pub(crate) const fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// Nanoseconds per frame.
+    /// Returns the current interval in nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
     }
 
-    /// Returns how many whole intervals have passed since `due_ns`, and the end of the last.
+    /// Returns how many whole intervals have passed since `due_ns`, and the time when the last of them ended.
     pub(crate) fn newest_due(&self, now_ns: u64, due_ns: u64) -> (u64, u64) {
         let interval_ns = self.interval_ns();
         let missed = now_ns.saturating_sub(due_ns) / interval_ns;
@@ -324,7 +324,7 @@ impl<F: Formats, C> Stream<F, C> {
         )
     }
 
-    /// Returns the number of the next frame, and advances it.
+    /// Returns the number of the next frame, and counts on.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
@@ -337,8 +337,8 @@ impl<F: Formats, C> Stream<F, C> {
         progress.broken = true;
     }
 
-    /// Returns the state of a buffer after its picture was moved; `None` if the device has lost it.
-    /// Faults are counted.
+    /// Returns the state of a buffer after its picture was moved; `None` if the device has lost the buffer.
+    /// Counts faults.
     pub(crate) fn outcome<T>(
         &mut self,
         moved: Result<T, Trouble>,
@@ -369,17 +369,17 @@ impl<F: Formats, C> Stream<F, C> {
     }
 }
 
-/// The number and time of a buffer's frame.
+/// The number, time and flags of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub(crate) sequence: u32,
     pub(crate) time_ns: u64,
-    /// None follows.
+    /// Whether no frame follows in this stream.
     pub(crate) last: bool,
-    /// `V4L2_FIELD_*`.
+    /// The frame's `V4L2_FIELD_*`.
     pub(crate) field: u32,
     pub(crate) timecode: Option<Timecode>,
-    /// `V4L2_BUF_FLAG_*` of the frame; `None` keeps the buffer's.
+    /// The frame's `V4L2_BUF_FLAG_*`; `None` keeps the buffer's flags.
     pub(crate) frame_flags: Option<u32>,
 }
 
@@ -396,8 +396,8 @@ impl Stamp {
         }
     }
 
-    /// Returns the frame's buffer. `payloads` are the bytes used in each plane of a CAPTURE buffer.
-    /// Those of an OUTPUT buffer are unchanged.
+    /// Completes the frame's buffer. `payloads` are the bytes used in each plane of a CAPTURE buffer. An
+    /// OUTPUT buffer keeps its own.
     pub(crate) fn finish<C>(
         self,
         flow: Flow,
@@ -434,7 +434,7 @@ pub(crate) struct StreamingDevice<E, F, C> {
 }
 
 impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
-    /// Makes the device of a SPEC; `card` is its name if the SPEC has none.
+    /// Makes the device of a SPEC. `card` is the card's name unless the SPEC has one.
     pub(crate) fn with_engine(
         spec: &DeviceSpec,
         place: &HostSettings,

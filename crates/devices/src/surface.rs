@@ -1,11 +1,11 @@
-//! A picture in the planes of a buffer, raw or compressed: sizes, checks, and copying through the bus.
+//! Pictures in the planes of buffers, raw or compressed: their sizes, checks, and copies through the bus.
 
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::pixfmt::ComponentLayout;
 use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt};
 
-/// `V4L2_FIELD_ANY`: the program named none.
+/// `V4L2_FIELD_ANY`: the program did not name a field order.
 pub(crate) const FIELD_ANY: u32 = 0;
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
@@ -15,55 +15,55 @@ pub(crate) const EBUSY: DriverError = DriverError(16);
 pub(crate) const EINVAL: DriverError = DriverError(22);
 pub(crate) const ERANGE: DriverError = DriverError(34);
 
-/// The reason why a picture was not moved to or from a buffer.
+/// Why a picture was not moved to or from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// The device has lost the buffer.
     Stale,
     /// The buffer lacks a plane or is too small for the picture.
     TooSmall,
-    /// The bus access failed.
+    /// A bus access failed.
     Fault,
 }
 
-/// Picture bytes that one step of the devices moves at most, since every call of a program may wait for
-/// a step. A larger picture takes several steps.
+/// Maximum number of picture bytes in one step of the devices. A larger picture takes several steps. Every
+/// call of a program may wait for a step.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// How far a picture has been moved to or from a buffer.
+/// How much of a picture has been moved to or from a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PictureCursor {
-    /// Index of the next plane of samples.
+    /// Index of the component that is moved next.
     component: usize,
-    /// Bytes of it that have been moved, counted without padding.
+    /// Bytes of this component that have been moved, without padding.
     moved: usize,
-    /// Bytes of the components before it, without padding.
+    /// Bytes of all components before it, without padding.
     before: usize,
 }
 
-/// Picture bytes that are contiguous in a buffer and in their packed component.
+/// Picture bytes that are contiguous both in a buffer and in a component without padding.
 pub(crate) struct Run<'a, C> {
-    /// The memory plane.
+    /// The cookie of the memory plane that has the bytes.
     pub(crate) cookie: &'a C,
-    /// Bytes from its start.
+    /// Offset of the bytes in the memory plane.
     pub(crate) offset: u64,
-    /// Index of the plane of samples.
+    /// Index of the component that has the bytes.
     pub(crate) component: usize,
-    /// Their range in the component, counted without padding.
+    /// Range of the bytes in the component without padding.
     pub(crate) packed: Range<usize>,
-    /// Bytes of the components before it, without padding.
+    /// Bytes of all components before this one, without padding.
     before: usize,
 }
 
 impl<C> Run<'_, C> {
-    /// Returns their range in the picture with all components packed.
+    /// Returns the range of the bytes in a picture whose components have no padding.
     pub(crate) const fn in_all(&self) -> Range<usize> {
         self.before + self.packed.start..self.before + self.packed.end
     }
 }
 
-/// Calls `copy` with contiguous runs of the buffer, from `way` on, for at most `left` bytes. Subtracts
-/// the moved bytes from `left`. Returns whether that was the last run.
+/// Calls `copy` with contiguous runs of a buffer, from `cursor` on, for at most `left` bytes. Subtracts the
+/// moved bytes from `left`. Returns whether the picture is complete.
 pub(crate) fn resume<'b, C>(
     all: &[Lines<'b, C>],
     cursor: &mut PictureCursor,
@@ -102,7 +102,7 @@ pub(crate) fn resume<'b, C>(
     Ok(true)
 }
 
-/// Lines of a component in a buffer, for another thread to read.
+/// Lines of a component in a buffer, which another thread can read.
 pub(crate) struct LentLines {
     reader: SpanReader,
     line_bytes: usize,
@@ -110,7 +110,7 @@ pub(crate) struct LentLines {
 }
 
 impl LentLines {
-    /// Reads lines from `first` on to `out`, without padding. Returns false beyond the last line.
+    /// Reads lines without padding to `out`, from line `first` on. Returns false beyond the last line.
     pub(crate) fn read(&self, first: usize, out: &mut [u8]) -> bool {
         let start = first * self.pitch;
         if self.pitch == self.line_bytes {
@@ -122,27 +122,27 @@ impl LentLines {
     }
 }
 
-/// A plane of samples in a buffer.
+/// A component's location in a buffer.
 struct Part<'a, C> {
     plane: &'a PlaneView<C>,
-    /// Bytes from the start of the memory plane.
+    /// Offset of the component in the memory plane.
     first: u64,
     bytesperline: u32,
     layout: ComponentLayout,
 }
 
-/// The layout of a buffer of a format.
+/// The layout of buffers of a format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surface<'a>(pub(crate) &'a Format);
 
 impl Surface<'_> {
-    /// Returns whether it has bytes of a codec, or metadata, instead of lines.
+    /// Returns whether a buffer has a codec's bytes or metadata instead of lines.
     fn is_compressed(self) -> bool {
         pixfmt::lookup(self.0.fourcc).is_none_or(vb3_v4l2::PixelFormat::is_compressed)
     }
 
-    /// Returns the bytes of a picture in memory plane `index`, including line padding, but not a larger
-    /// size that the program requested.
+    /// Returns the bytes that a picture needs in memory plane `index`, including line padding. The program
+    /// may have requested larger planes.
     pub(crate) fn picture_bytes(self, index: usize) -> Option<u64> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let line = self.0.layouts().get(index)?.bytesperline;
@@ -173,8 +173,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Checks that a buffer is large enough for a picture. On CAPTURE, sets the payloads; on OUTPUT,
-    /// checks them. A compressed picture may have any length.
+    /// Checks that a buffer is large enough for a picture. Sets the payloads of a CAPTURE buffer, and checks
+    /// those of an OUTPUT buffer. A compressed picture may have any length.
     pub(crate) fn prepare(self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
         *buffer.field = FIELD_NONE;
         let compressed = self.is_compressed();
@@ -203,8 +203,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Extends a short payload to a whole picture, as the kernel's converters do. A program that has
-    /// only part of the picture cropped need not set the rest.
+    /// Extends a payload that is too short to a whole picture, as the kernel's converters do. A program that
+    /// crops the picture need not fill the rest.
     pub(crate) fn extend_payloads(self, buffer: &mut Prepare<'_>) {
         if self.is_compressed() {
             return;
@@ -214,10 +214,10 @@ impl Surface<'_> {
         }
     }
 
-    /// Continues to write a picture from the packed lines of its components, at most `left` bytes.
-    /// Returns whether all is written. Padding is not touched.
+    /// Continues to write a picture, at most `left` bytes. Returns whether everything is written. Does not
+    /// touch padding.
     ///
-    /// `bytes_of` returns bytes of a component: the first ones of a range, at least one.
+    /// `bytes_of` returns bytes of a component without padding: the first ones of a range, at least one.
     pub(crate) fn resume_write<'p, C>(
         self,
         buffer: &Active<C>,
@@ -242,7 +242,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the bytes that a picture uses in each plane.
+    /// Returns the bytes that a picture uses in each plane of a buffer.
     pub(crate) fn payloads(self) -> Result<[u64; MAX_PLANES], Trouble> {
         let mut payloads = [0; MAX_PLANES];
         for (index, payload) in payloads.iter_mut().enumerate().take(self.0.num_planes) {
@@ -251,7 +251,7 @@ impl Surface<'_> {
         Ok(payloads)
     }
 
-    /// Calls `copy` with each contiguous run of bytes in the buffer.
+    /// Calls `copy` with each contiguous run of the picture's bytes in the buffer.
     pub(crate) fn each_run<C>(
         self,
         buffer: &Active<C>,
@@ -263,7 +263,7 @@ impl Surface<'_> {
         resume(&all, &mut cursor, &mut left, copy).map(drop)
     }
 
-    /// Returns the lines of each component.
+    /// Returns the location of each component's lines in a buffer.
     pub(crate) fn lines<C>(
         self,
         buffer: &Active<C>,
@@ -272,7 +272,7 @@ impl Surface<'_> {
         self.lines_in(planes_of(buffer), flow)
     }
 
-    /// As [`lines`](Self::lines), with a function that finds a plane of the buffer.
+    /// Returns the same as [`lines`](Self::lines). `plane_of` finds a plane of the buffer.
     pub(crate) fn lines_in<'b, C: 'b>(
         self,
         plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
@@ -292,8 +292,7 @@ impl Surface<'_> {
         lines.collect()
     }
 
-    /// Returns the spans of the components in a CAPTURE buffer, including line padding, with their
-    /// strides.
+    /// Returns each component's span in a CAPTURE buffer, including line padding, and its stride.
     pub(crate) fn component_spans<C>(
         self,
         buffer: &Active<C>,
@@ -313,7 +312,7 @@ impl Surface<'_> {
         spans.collect()
     }
 
-    /// Returns a component's location in a buffer with the whole picture.
+    /// Returns a component's location in a buffer, which must have room for the whole picture.
     fn part<'b, C>(
         self,
         pixel: &PixelFormat,
@@ -346,7 +345,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the bytes of the packed lines of all components inside a rectangle of whole pairs.
+    /// Returns the bytes of all components inside a rectangle of whole pairs, without padding.
     pub(crate) fn rect_bytes(self, rect: Rect) -> Option<usize> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let mut sum = 0_usize;
@@ -356,8 +355,8 @@ impl Surface<'_> {
         Some(sum)
     }
 
-    /// Continues to read a rectangle of whole pairs, at most `left` bytes. Returns whether all is read.
-    /// `to` then has its components one after the other, lines without padding.
+    /// Continues to read a rectangle of whole pairs, at most `left` bytes. Returns whether everything is
+    /// read. `to` then has the components one after the other, without padding.
     pub(crate) fn read_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
@@ -374,8 +373,8 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the lines of each component inside a rectangle for a thread, and counts them as read.
-    /// `None` if no thread can read them in place of the device.
+    /// Returns each component's lines inside a rectangle, for a thread to read, and counts them as read.
+    /// `None` if no thread can read them.
     pub(crate) fn lend_rect<C>(
         self,
         buffer: &Active<C>,
@@ -412,8 +411,8 @@ impl Surface<'_> {
         Ok(Some(lent.collect()))
     }
 
-    /// Continues to write a rectangle, laid out as by [`read_rect_on`](Self::read_rect_on). Returns
-    /// whether all is written.
+    /// Continues to write a rectangle that is laid out as by [`read_rect_on`](Self::read_rect_on). Returns
+    /// whether everything is written.
     pub(crate) fn write_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
@@ -429,7 +428,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the lines of each component inside a rectangle of whole pairs.
+    /// Returns the location of each component's lines inside a rectangle of whole pairs.
     pub(crate) fn rect_lines<'b, C>(
         self,
         buffer: &'b Active<C>,
@@ -462,14 +461,14 @@ impl Surface<'_> {
     }
 }
 
-/// Returns a function that finds a plane of a buffer.
+/// Returns a function that finds a plane of a buffer by its index.
 fn planes_of<'b, C>(
     buffer: &'b Active<C>,
 ) -> impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble> {
     move |index| buffer.plane(index).map_err(|_| Trouble::Stale)
 }
 
-/// Writes bytes to a buffer of one plane. Returns the bytes used in each plane.
+/// Writes bytes to a buffer that has one plane. Returns the bytes used in each plane.
 pub(crate) fn write_bytes<C>(
     token: &Active<C>,
     bytes: &[u8],
@@ -489,7 +488,7 @@ pub(crate) fn write_bytes<C>(
     Ok(payloads)
 }
 
-/// Returns a format with lines that are multiples of `stride` bytes; `None` if they would be too long.
+/// Returns a format whose line lengths are multiples of `stride` bytes; `None` if they become too long.
 pub(crate) fn align_lines(
     format: Format,
     formats: &[&'static PixelFormat],

@@ -11,7 +11,7 @@ pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EINVAL: i32 = 22;
 
-/// V4L2_BUF_FLAG_QUEUED, _DONE, _ERROR.
+/// V4L2_BUF_FLAG_QUEUED; the next two are _DONE and _ERROR.
 pub(crate) const QUEUED: u32 = 2;
 pub(crate) const DONE: u32 = 4;
 pub(crate) const ERROR: u32 = 0x40;
@@ -24,7 +24,7 @@ pub(crate) enum Model {
     DmaBuf = 4,
 }
 
-/// A kind of queue: V4L2_BUF_TYPE_*.
+/// A kind of queue, which is a value of V4L2_BUF_TYPE_*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) output: bool,
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// A structure of the API.
+/// A structure of the API, stored as bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Arg(pub(crate) Vec<u8>);
 
@@ -72,7 +72,7 @@ impl Arg {
     }
 }
 
-/// Where a buffer's memory comes from, in QBUF.
+/// Where the memory of a buffer comes from, as QBUF names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Own,
@@ -85,7 +85,7 @@ impl Source {
         match self {
             Self::Own => (0, 0),
             Self::User(addr, len) => (addr, len),
-            // CAST: the bits of a descriptor's number.
+            // CAST: only the descriptor's bits count.
             Self::Fd(fd) => (u64::from(fd as u32), 0),
         }
     }
@@ -128,7 +128,7 @@ pub(crate) fn buffer(
     (arg, Some(plane))
 }
 
-/// Sets a buffer's time, in seconds.
+/// Sets the timestamp of a buffer, in seconds.
 pub(crate) fn put_time(buffer: &mut Arg, seconds: i64) {
     buffer.put(offset_of!(v4l2_buffer, timestamp), &seconds.to_ne_bytes());
 }
@@ -140,7 +140,7 @@ pub(crate) fn put_request(buffer: &mut Arg, fd: i32) {
     buffer.put(offset_of!(v4l2_buffer, __bindgen_anon_1), &fd.to_ne_bytes());
 }
 
-/// The fields of a buffer that a call returns.
+/// The fields of a buffer as a call returned them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told {
     pub(crate) index: u32,
@@ -197,7 +197,7 @@ pub(crate) fn granted(arg: &Arg) -> u32 {
     arg.u32(offset_of!(v4l2_requestbuffers, count))
 }
 
-/// CREATE_BUFS of the format that G_FMT gave.
+/// Returns CREATE_BUFS's argument for the format that G_FMT returned.
 pub(crate) fn create(model: Model, count: u32, cached: bool, format: &Arg) -> Arg {
     let flags = if cached { NON_COHERENT } else { 0 };
     let mut arg = Arg::new(
@@ -212,7 +212,7 @@ pub(crate) fn create(model: Model, count: u32, cached: bool, format: &Arg) -> Ar
     arg
 }
 
-/// First index and count of what CREATE_BUFS made.
+/// Returns the first index and the number of buffers that CREATE_BUFS made.
 pub(crate) fn created(arg: &Arg) -> (u32, u32) {
     (
         arg.u32(offset_of!(v4l2_create_buffers, index)),
@@ -244,7 +244,7 @@ pub(crate) fn export(kind: Kind, index: u32) -> Arg {
 }
 
 pub(crate) fn exported(arg: &Arg) -> i32 {
-    // CAST: the bits of a descriptor's number.
+    // CAST: only the descriptor's bits count.
     arg.u32(offset_of!(v4l2_exportbuffer, fd)) as i32
 }
 
@@ -254,7 +254,7 @@ pub(crate) fn format(kind: Kind) -> Arg {
 
 const WIDTH: usize = offset_of!(v4l2_format, fmt);
 
-/// Width, height, pixel format, and bytes of a picture.
+/// Returns a format's width, height, pixel format, and bytes of a picture.
 pub(crate) fn picture_of(format: &Arg) -> (u32, u32, u32, u32) {
     // `v4l2_pix_format`: width, height, pixelformat, field, bytesperline, sizeimage.
     // `v4l2_pix_format_mplane`: width, height, pixelformat, field, colorspace, planes' sizeimage.

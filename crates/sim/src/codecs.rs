@@ -1,7 +1,7 @@
-//! Memory-to-memory devices: what programs give them, and what must come out.
+//! Memory-to-memory devices: the inputs that programs give them, and the results that must come.
 //!
-//! A program numbers its OUTPUT buffers by their timestamps, which these devices copy. So the timestamp
-//! of a CAPTURE buffer names the input that it must come from.
+//! A program numbers its OUTPUT buffers by their timestamps, which these devices copy. The timestamp of a
+//! CAPTURE buffer therefore names the input whose result it has.
 
 use crate::api::{ERROR, Told};
 use crate::model::{Buffer, Content, Input, Node};
@@ -13,24 +13,24 @@ use crate::steps::At;
 /// The pixel format of JPEG files.
 const JPEG: u32 = u32::from_le_bytes(*b"JPEG");
 
-/// Returns a JPEG file of one grey picture, whose sides are multiples of 16. Its only coefficient is
-/// the first block's DC, and the number gives its scale.
+/// Returns a JPEG file of one grey picture, whose sides are multiples of 16. Its only coefficient is the DC
+/// of the first block. `number` determines the scale of this coefficient.
 pub(crate) fn jpeg(width: u32, height: u32, number: u32) -> Vec<u8> {
     // CAST: the simulation's pictures are small.
     let [[high, h], [wide, w]] = [height, width].map(|side| (side as u16).to_be_bytes());
     let scale = 8 * (1 + (number % 16) as u8);
     let mut file = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0, scale];
     file.extend([1; 63]);
-    // The frame: 4:2:0 in three components.
+    // The frame header: three components in 4:2:0.
     file.extend([0xff, 0xc0, 0, 17, 8, high, h, wide, w, 3]);
     file.extend([1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0]);
-    // Codes of DC: 0 for no difference, 10 for one bit. Of AC: 0 for the end of a block.
+    // Codes of DC: 0 for no difference, 10 for one bit. The only code of AC: 0 for the end of a block.
     file.extend([0xff, 0xc4, 0, 21, 0x00, 1, 1]);
     file.extend([0; 14]);
     file.extend([0, 1, 0xff, 0xc4, 0, 20, 0x10, 1]);
     file.extend([0; 16]);
     file.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0]);
-    // The first block is 10 1 0, each other one 0 0. Ones fill the last byte.
+    // The first block has the bits 10 1 0, and each other block has 0 0. Ones fill the last byte.
     let blocks = 6 * (width / 16) * (height / 16);
     let bits = 2 + 2 * blocks;
     file.push(0b1010_0000);
@@ -57,7 +57,7 @@ impl Sim<'_> {
         self.node_of(at).is_some_and(Node::is_stateless)
     }
 
-    /// Notes a queued OUTPUT buffer. Its content counts if it is what the queue's format has.
+    /// Notes a queued OUTPUT buffer as an input. Its content counts only if it suits the queue's format.
     pub(crate) fn note_input(
         &mut self,
         at: At,
@@ -73,7 +73,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Compares a CAPTURE buffer with the input that its timestamp names.
+    /// Compares a CAPTURE buffer with the result of the input that its timestamp names.
     pub(crate) fn check_result(&mut self, at: At, buffer: &Buffer, told: Told) -> Check {
         let is_error = told.flags & ERROR != 0;
         let is_last = told.used == 0 && !is_error;
@@ -117,11 +117,11 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Returns the bytes that a program writes to an OUTPUT buffer; `None` for a format that it does
-    /// not know. Notes the result, where it is known before.
+    /// Returns the bytes that a program writes to an OUTPUT buffer; `None` for formats that it cannot write.
+    /// Notes the result if this is known in advance.
     pub(crate) fn painting(&mut self, at: At, number: u32) -> Check<Option<Vec<u8>>> {
         let (width, height, pixel, _) = self.queue(at)?.picture;
-        // Few inputs: each comes several times.
+        // There are few different inputs, so each comes several times.
         let few = 1 + number % 8;
         Ok(match pixel {
             JPEG => Some(jpeg(width, height, few)),
@@ -142,7 +142,7 @@ impl Sim<'_> {
             YUYV => {
                 let size = (width, height);
                 let mut bytes = crate::pixels::picture(pixel, size, number % 512, <[u8]>::to_vec);
-                // No two pictures are the same.
+                // The number makes every picture different.
                 let unique = number.to_ne_bytes();
                 bytes
                     .iter_mut()

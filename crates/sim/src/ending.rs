@@ -1,4 +1,4 @@
-//! The end of a simulation: no more faults, frames from every device, and then nothing is held.
+//! The end of a simulation: faults stop, every device must give frames, and then nothing may be held.
 
 use crate::api::Model;
 use crate::model::BufferHolder;
@@ -9,11 +9,11 @@ use vb3_host::Backend as _;
 use vb3_machine::Faults;
 use vb3_world::LeftOver;
 
-/// Buffers that each queue must give.
+/// Number of buffers that each queue must return.
 const ENOUGH: u32 = 3;
-/// Ticks within which it must.
+/// Number of ticks within which the buffers must be returned.
 const MOST_TICKS: u32 = 400;
-/// Longest step of a given clock.
+/// Longest time by which a given clock moves at once.
 const STEP_NS: u64 = 40_000_000;
 
 impl Sim<'_> {
@@ -31,7 +31,7 @@ impl Sim<'_> {
         self.close_everything()
     }
 
-    /// Streams that nothing has disturbed go on by themselves.
+    /// Checks that streams which nothing has disturbed continue by themselves.
     fn progress(&mut self) -> Check {
         let mut dice = Dice::new(self.plan.seed, 2);
         for file in 0..self.files.len() {
@@ -62,7 +62,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Every device but a loopback works for a program that begins now.
+    /// Checks that every device but a loopback works for a program that starts now.
     fn start_anew(&mut self) -> Check {
         let programs: Vec<u32> = self.programs.keys().copied().collect();
         for program in programs {
@@ -110,7 +110,7 @@ impl Sim<'_> {
                 self.dequeue(at, &mut dice)?;
                 self.run_due_work()?;
                 self.fill(at, &mut dice)?;
-                // A decoder's stream ends where its format is found.
+                // A decoder's stream ends where the decoder finds the format.
                 if !self.queue(at)?.streaming {
                     self.stream(at, true)?;
                 }
@@ -123,7 +123,7 @@ impl Sim<'_> {
         ))
     }
 
-    /// Queues all that the program has.
+    /// Queues all buffers that the program holds. Returns whether the queue has buffers.
     fn fill(&mut self, at: At, dice: &mut Dice) -> Check<bool> {
         for _ in 0..8 {
             if !self
@@ -139,13 +139,13 @@ impl Sim<'_> {
         Ok(self.queue(at)?.queued() > 0)
     }
 
-    /// Conservation: once all is closed, nothing is held.
+    /// Checks that nothing is held once everything is closed.
     fn close_everything(&mut self) -> Check {
         let programs: Vec<u32> = self.programs.keys().copied().collect();
         for program in programs {
             self.kill(program)?;
         }
-        // Lazy flushes and delayed frees have their turn.
+        // These ticks give lazy flushes and delayed frees time.
         for _ in 0..4 {
             self.world.tick();
         }

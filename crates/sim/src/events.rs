@@ -1,4 +1,4 @@
-//! Events that programs subscribe to.
+//! Events to which programs subscribe.
 
 use crate::api::Arg;
 use crate::run::{Check, Sim};
@@ -8,7 +8,7 @@ use vb3_v4l2::sys::*;
 const ENOENT: i32 = 2;
 
 impl Sim<'_> {
-    /// Subscribes a new file to a control and asks for its value: one event comes, and no second.
+    /// Subscribes a new file to a control, and asks for the control's value. Exactly one event must come.
     pub(crate) fn hear(&mut self, file: usize) -> Check {
         let mut topic = Arg::new(
             size_of::<v4l2_event_subscription>(),
@@ -23,7 +23,7 @@ impl Sim<'_> {
         );
         let subscribed = self.ioctl(file, VIDIOC_SUBSCRIBE_EVENT, (&mut topic, None), None)?;
         if subscribed.is_err() {
-            // It has no such control.
+            // The device does not have this control.
             return Ok(());
         }
         let mut event = Arg::new(size_of::<v4l2_event>(), &[]);

@@ -1,4 +1,4 @@
-//! dma-heaps: buffers of programs that no queue made.
+//! dma-heaps, from which programs allocate buffers that belong to no queue.
 
 use crate::api::Arg;
 use crate::plan::Dice;
@@ -7,7 +7,7 @@ use crate::steps::ENOMEM;
 use rustix::io::pread;
 use vb3_host::Backend as _;
 
-/// DMA_HEAP_IOCTL_ALLOC, and the offsets of its argument: len, fd, fd_flags.
+/// DMA_HEAP_IOCTL_ALLOC, then the offsets of len, fd and fd_flags in its argument.
 const ALLOC: u32 = 0xc018_4800;
 const LEN: usize = 0;
 const FD: usize = 8;
@@ -17,7 +17,7 @@ const RDWR: u32 = 2;
 const EMFILE: i32 = 24;
 
 impl Sim<'_> {
-    /// A program allocates a buffer from a heap. Its bytes are zero.
+    /// Lets a program allocate a buffer from a heap. The buffer's bytes are zero.
     pub(crate) fn allocate(&mut self, program: u32, dice: &mut Dice) -> Check {
         let heap = dice.pick(&self.heaps).copied();
         let (Some(heap), Some(process)) = (heap, self.programs.get(&program)) else {
@@ -30,7 +30,7 @@ impl Sim<'_> {
         let done = self.call((file, program), ALLOC, (&mut arg, None), None)?;
         self.world.release(file);
         self.note(|| format!("program {program} allocates {len} bytes at {heap:?}: {done:?}"));
-        // The first heap has all memory, the others a part of it.
+        // The first heap has all memory, and each of the others has a part of it.
         let is_small = self.heaps.first() != Some(&heap);
         match done {
             Ok(_) => {}
@@ -38,7 +38,7 @@ impl Sim<'_> {
             Err(ENOMEM) if self.disturbed || is_small => return Ok(()),
             Err(errno) => return Err(format!("DMA_HEAP_IOCTL_ALLOC: errno {errno}")),
         }
-        // CAST: the bits of a descriptor's number.
+        // CAST: only the descriptor's bits count.
         let fd = arg.u32(FD) as i32;
         let memory = self.number();
         let process = self.programs.get(&program);

@@ -1,9 +1,9 @@
-//! The whole stack by seed: `world` and all below it in one thread, without a front end.
+//! Simulates the whole stack from a seed, in one thread and without a front end: `world` and all below it.
 //!
-//! A seed gives a machine, devices, programs and faults ([`Plan`]), and a list of steps. Each step is
-//! one call of a program, or an event that programs do not cause. After each step, [`simulate`] compares
-//! the result with a reference model. At the end it stops all faults, expects frames from every device,
-//! closes everything, and expects that nothing is held.
+//! A seed determines a machine, devices, programs and faults ([`Plan`]), and a list of steps. Each step is
+//! one call of a program, or an event that no program causes. After each step, [`simulate`] compares the
+//! result with a reference model. At the end it stops all faults, expects frames from every device, closes
+//! everything, and expects that nothing is held.
 //!
 //! ```
 //! let plan = vb3_sim::Plan::of(7);

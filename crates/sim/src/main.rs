@@ -1,4 +1,4 @@
-//! `vb3-sim`: runs seeds.
+//! `vb3-sim`: runs the simulation of one seed or of many seeds.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
@@ -25,7 +25,7 @@ struct Args {
     brief: bool,
 }
 
-/// Maximum number of failing seeds that are shown.
+/// Maximum number of failing seeds that are printed.
 const MOST_SHOWN: usize = 5;
 
 fn seed(text: &str) -> Result<u64, String> {
@@ -35,7 +35,7 @@ fn seed(text: &str) -> Result<u64, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // A panic is a failure of its seed, with its message.
+    // The panic's message is reported as the failure of its seed.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
         Some(seed) => one(seed),
@@ -56,8 +56,8 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-/// Prints. What cannot be written, because a disk is full, goes to standard error. A closed pipe ends
-/// nothing.
+/// Prints a text to standard output. If this fails, as on a full disk, prints it to standard error. Ignores a
+/// closed pipe.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let done = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -70,7 +70,7 @@ fn say(text: &str) {
     }
 }
 
-/// Prints a failing plan, made small.
+/// Makes a failing plan as small as possible, and prints it with its trace.
 fn show(plan: &Plan) {
     let least = shrink(plan);
     let outcome = simulate(&least, true);

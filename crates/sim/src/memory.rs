@@ -1,4 +1,4 @@
-//! The memory of a simulated process: bytes at made-up addresses.
+//! The memory of a simulated process: bytes at invented addresses.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// Where arguments of calls are.
+/// Address of the arguments of calls.
 pub(crate) const ARG: u64 = 0x1_0000;
-/// Where planes of buffers are.
+/// Address of the planes in arguments.
 pub(crate) const PLANES: u64 = ARG + 0x1000;
-/// Where buffers of the program's own begin.
+/// Address of the first slot, which is a buffer of the program's own memory.
 const SLOTS_AT: u64 = 0x2_0000;
-/// Bytes from one to the next: the largest page.
+/// Bytes from one slot to the next: the size of the largest page.
 pub(crate) const SLOT_BYTES: u64 = 0x1_0000;
-/// How many there are.
+/// Number of slots.
 pub(crate) const SLOTS: u32 = 6;
-/// Bytes of one piece that is allocated.
+/// Bytes that are allocated together.
 const PAGE: usize = 4096;
 const END: u64 = SLOTS_AT + SLOT_BYTES * SLOTS as u64;
 
-/// Where a buffer of the program's own is.
+/// Returns the address of a slot.
 pub(crate) fn slot_at(slot: u32) -> u64 {
     SLOTS_AT + SLOT_BYTES * u64::from(slot)
 }
@@ -29,7 +29,7 @@ pub(crate) fn slot_at(slot: u32) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Space {
     pid: u32,
-    /// Pages with bytes, by their number. All others are zero: most programs use few.
+    /// Pages that were written, by their number. All other pages are zero.
     pages: Mutex<BTreeMap<usize, Box<[u8; PAGE]>>>,
     alive: AtomicBool,
 }
@@ -43,7 +43,7 @@ impl Space {
         })
     }
 
-    /// The process ends: nothing reaches its memory any more.
+    /// Ends the process, so that nothing reaches its memory any more.
     pub(crate) fn end(&self) {
         self.alive.store(false, Ordering::Relaxed);
     }
@@ -58,7 +58,7 @@ impl Space {
     }
 }
 
-/// Splits bytes at an address into pieces: each with its page, and its place there.
+/// Splits a range of addresses at pages. Returns page, range in the page, and range in the data.
 fn pieces(addr: u64, len: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
     let start = usize::try_from(addr).unwrap_or(usize::MAX);
     let mut done = 0;

@@ -1,46 +1,46 @@
-//! The reference model: expected files, queues and buffers.
+//! The reference model: the files, queues and buffers that are expected.
 
 use crate::api::{Kind, Model};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use vb3_host::{CallId, FileId, NodeId, Tag};
 
-/// A node, as the simulation found it at the start.
+/// A node of the world, found at the start, and what was written to it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) number: u32,
     pub(crate) name: String,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) present: bool,
-    /// Checksums of what was written to it; a loopback's reader delivers only these.
+    /// Checksums of the pictures that were written to the node; a loopback's reader delivers only these.
     pub(crate) written: BTreeSet<u32>,
-    /// Something was written whose bytes the model does not know.
+    /// Whether a picture was written whose bytes the model does not know.
     pub(crate) unknown: bool,
-    /// The node whose writes this one delivers.
+    /// For a loopback's reader: the node whose pictures it delivers.
     pub(crate) writer: Option<usize>,
-    /// Its media device, for requests.
+    /// The media device for the node's requests.
     pub(crate) media: Option<NodeId>,
 }
 
 impl Node {
-    /// Whether each of its files has queues of both directions.
+    /// Returns whether each of the node's files has queues of both directions.
     pub(crate) fn is_mem2mem(&self) -> bool {
         let has = |output| self.kinds.iter().any(|kind| kind.output == output);
         has(false) && has(true)
     }
 
-    /// Whether it may refuse what a program gives it.
+    /// Returns whether the device may refuse the contents of its OUTPUT buffers.
     pub(crate) fn is_decoder(&self) -> bool {
         self.name.contains("dec")
     }
 
-    /// Whether its OUTPUT buffers need media requests.
+    /// Returns whether the node's OUTPUT buffers need media requests.
     pub(crate) fn is_stateless(&self) -> bool {
         self.name.ends_with("stateless")
     }
 }
 
-/// The holder of a buffer.
+/// The party that has a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BufferHolder {
     Program,
@@ -52,37 +52,37 @@ pub(crate) enum BufferHolder {
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     pub(crate) place: BufferHolder,
-    /// The model's number of its memory; zero if it has none yet.
+    /// The model's number of the buffer's memory; zero if it has no memory yet.
     pub(crate) memory: u64,
-    /// The memory's generation when it was queued.
+    /// The memory's generation when the buffer was queued.
     pub(crate) generation: u64,
-    /// Bytes that the program said it had written when it handed the buffer over.
+    /// `bytesused` that the program gave when it queued the buffer.
     pub(crate) used: u32,
-    /// The queued dma-buf's descriptor; -1 for none.
+    /// The descriptor of the queued dma-buf; -1 for none.
     pub(crate) fd: i32,
-    /// The slot of the queued user memory; zero for none.
+    /// The slot with the queued user memory; zero for none.
     pub(crate) slot: u32,
-    /// Its timestamp, by which a memory-to-memory device's result names its input.
+    /// The buffer's timestamp. A memory-to-memory device copies it, so that a result names its input.
     pub(crate) time_us: i64,
-    /// Descriptor of the request that it was queued by; zero for none.
+    /// The descriptor of the request with which the buffer was queued; zero for none.
     pub(crate) request: i32,
 }
 
-/// The known bytes at the beginning of a memory.
+/// The bytes at the beginning of a memory, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) sum: u32,
     pub(crate) len: u32,
-    /// The pixel format that it was written in.
+    /// The pixel format in which the bytes were written.
     pub(crate) pixel: u32,
 }
 
-/// An OUTPUT buffer of a memory-to-memory file, until its CAPTURE buffer is dequeued.
+/// An input of a memory-to-memory device: an OUTPUT buffer, until its CAPTURE buffer is dequeued.
 #[derive(Debug)]
 pub(crate) struct Input {
     /// The memory that the device may still read; zero once the program has it back.
     pub(crate) memory: u64,
-    /// Its bytes, where the model knows them.
+    /// The input's bytes, if the model knows them.
     pub(crate) content: Option<Content>,
 }
 
@@ -97,13 +97,13 @@ pub(crate) struct Queue {
     pub(crate) cached: bool,
     pub(crate) buffers: BTreeMap<u32, Buffer>,
     pub(crate) streaming: bool,
-    /// When it began to stream.
+    /// When the queue began to stream.
     pub(crate) began_ns: u64,
     pub(crate) last: Option<(u32, i64)>,
     pub(crate) picture: Picture,
-    /// A program found nothing there, and has not been woken since.
+    /// Whether a program found nothing in the queue and has not been woken since.
     pub(crate) waits: bool,
-    /// A thread waits in DQBUF.
+    /// The call of a thread that waits in DQBUF.
     pub(crate) blocked: Option<CallId>,
     /// Number of buffers that DQBUF has returned.
     pub(crate) taken: u32,
@@ -132,7 +132,7 @@ impl Queue {
             .count()
     }
 
-    /// The stream has stopped: the program has all buffers.
+    /// Records that the stream has stopped, so that the program has all buffers.
     pub(crate) fn stop(&mut self) {
         for buffer in self.buffers.values_mut() {
             buffer.place = BufferHolder::Program;
@@ -154,10 +154,10 @@ pub(crate) struct File {
     pub(crate) id: FileId,
     pub(crate) node: usize,
     pub(crate) program: u32,
-    /// Its device has gone since.
+    /// Whether the file's device was unplugged.
     pub(crate) dead: bool,
     pub(crate) queues: Vec<Queue>,
-    /// Inputs of a memory-to-memory device without a result yet, by their time.
+    /// Inputs of a memory-to-memory device that have no result yet, by their timestamps.
     pub(crate) inputs: BTreeMap<i64, Input>,
 }
 
@@ -174,15 +174,15 @@ pub(crate) struct Mapping {
 /// The expected state of a memory.
 #[derive(Debug, Default)]
 pub(crate) struct ModelMemory {
-    /// Grows with each writer.
+    /// Number of writers so far.
     pub(crate) generation: u64,
-    /// Its first bytes, where the model knows them.
+    /// The memory's first bytes, if the model knows them.
     pub(crate) content: Option<Content>,
-    /// Queues that may write to it now.
+    /// Number of queues that may write to the memory now.
     pub(crate) writers: u32,
-    /// Whether a device ever wrote to it. If a program then writes the same bytes as before, its cache
-    /// lines look clean: a simulated machine finds dirty lines by their bytes.
+    /// Whether a device has ever written to the memory. A simulated machine finds dirty cache lines by their
+    /// bytes. If a program then writes the same bytes as before, their lines look clean.
     pub(crate) is_device_written: bool,
-    /// Output nodes that have it queued.
+    /// OUTPUT nodes that have the memory queued.
     pub(crate) readers: BTreeSet<usize>,
 }

@@ -1,4 +1,4 @@
-//! Programs queue and dequeue buffers, and the model compares the bytes.
+//! Programs queue and dequeue buffers, and the model compares the buffers' bytes.
 
 use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
 use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use vb3_host::{Backend as _, CallId, ProcessMemory as _};
 use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
 
-/// DMA_BUF_IOCTL_SYNC, and its flags.
+/// DMA_BUF_IOCTL_SYNC. The next one is its flag for the end of an access.
 const SYNC: u32 = 0x4008_6200;
 const END: u64 = 4;
 
 const EPIPE: i32 = 32;
 
-/// Converts the result of [`Sim::queue_by_request`] to the request's descriptor, or zero.
+/// Converts the result of [`Sim::queue_by_request`] to the request's descriptor; zero for none.
 fn request_of(value: Option<i64>) -> i32 {
     value.and_then(|fd| i32::try_from(fd).ok()).unwrap_or(0)
 }
@@ -37,7 +37,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Takes a buffer back from the device.
+    /// Takes one buffer back from the device.
     pub(crate) fn take_back(&mut self, (file, queue): At, index: u32) {
         let node = self.files.get(file).map_or(0, |file| file.node);
         let Ok(of) = self.queue((file, queue)) else {
@@ -58,7 +58,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Notes a write to a memory. Devices that read it now get unknown bytes.
+    /// Notes a write to a memory. For devices that read the memory now, its bytes count as unknown.
     fn written(&mut self, memory: u64) {
         let inputs = self
             .files
@@ -79,7 +79,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Chooses a buffer's memory. Returns the memory, its number in the model, and the buffer.
+    /// Chooses the memory of a buffer. Returns it with its number in the model, and the changed buffer.
     fn source(
         &mut self,
         at: At,
@@ -111,7 +111,7 @@ impl Sim<'_> {
                     true => buffer.slot,
                     false => 1 + dice.below(SLOTS - 1),
                 };
-                // The numbers of user memories lie far above all others.
+                // The numbers of user memories are far above all other numbers.
                 let memory = (u64::from(pid) << 32) + u64::from(slot);
                 self.memories.entry(memory).or_default();
                 let len = size.max(1).min(u32::try_from(SLOT_BYTES).unwrap_or(0));
@@ -169,9 +169,9 @@ impl Sim<'_> {
                     _ if only_prepare && place == Some(BufferHolder::Prepared) => &[EINVAL],
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
-                    // A JPEG of another size has changed the format, and the buffer is too small.
+                    // A JPEG file of another size has changed the format, for which the buffer is too small.
                     Model::Mmap if !kind.output && self.is_decoder(at) => &[EINVAL],
-                    // `expect` allows the errnos of a fault that prevents lazy placement.
+                    // `expect` allows the errnos of faults, which may prevent lazy placement.
                     Model::Mmap => &[],
                     Model::UserPtr => &[EINVAL, 14],
                     Model::DmaBuf => &[EINVAL, 14, 9, ENOMEM, ENODEV],
@@ -179,7 +179,7 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            // The program dropped the buffer's request, and has the buffer again.
+            // The program dropped the buffer's request, which returned the buffer to it.
             (Ok(None), _) => Ok(()),
             (Ok(value), Some(BufferHolder::Program)) => {
                 buffer.request = request_of(value);
@@ -197,7 +197,7 @@ impl Sim<'_> {
         let node = self.files.get(at.0).map_or(0, |file| file.node);
         let queue = self.queue(at)?;
         let output = queue.kind.output;
-        // PREPARE_BUF hands the memory over. A later QBUF keeps that memory, whatever it names.
+        // PREPARE_BUF passes the memory on. A later QBUF keeps this memory, whatever memory it names.
         let was = queue
             .buffers
             .get(&index)
@@ -221,7 +221,7 @@ impl Sim<'_> {
         if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
-            // A buffer of another length lacks bytes of the picture, or has more after it.
+            // With another length, the buffer lacks bytes of the picture, or has bytes after it.
             let content = of
                 .content
                 .filter(|c| of.writers == 0 && c.len == buffer.used);
@@ -252,8 +252,8 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Hands a memory to a device. Returns its generation, or `u64::MAX` if another device may write to
-    /// it at the same time: then the model cannot predict its bytes.
+    /// Passes a memory to a device. Returns the memory's generation, or `u64::MAX` if another device may
+    /// write at the same time. The model then cannot predict the bytes.
     fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
         let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
         if !output {
@@ -298,7 +298,7 @@ impl Sim<'_> {
             Ok(None) => Ok(()),
             Ok(Some(_)) => self.dequeued(at, told),
             Err(EAGAIN) if waits.is_none() && streaming => Ok(()),
-            // After a stream's last buffer, a program begins anew.
+            // After the last buffer of a stream, the program starts a new one.
             Err(EPIPE) if streaming => self.stream(at, false).map(drop),
             Err(errno) if streaming => self.expect(at, "DQBUF", errno, &[EBUSY]),
             Err(errno) if known && has_buffers => self.expect(at, "DQBUF", errno, &[EINVAL]),
@@ -321,7 +321,7 @@ impl Sim<'_> {
         let is_error = told.flags & ERROR != 0;
         let is_mem2mem = self.is_mem2mem(at);
         let output = queue.kind.output;
-        // The last buffer of a stream has no picture.
+        // The last buffer of a stream may have no picture.
         let is_last = is_mem2mem && told.used == 0;
         if is_error && !self.disturbed && !self.is_decoder(at) {
             return Err(format!(
@@ -363,7 +363,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Checks that a stream of the first camera, which has a rate, is not ahead of its rate.
+    /// Checks that a stream of the first camera does not run ahead of the camera's rate.
     fn check_sequence(&self, at: At, told: Told) -> Check {
         /// The shortest interval of cameras.
         const INTERVAL_NS: u64 = 1_000_000_000 / 60;
@@ -379,7 +379,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Compares a captured picture with what it must be.
+    /// Compares a captured picture with the picture that the model expects.
     fn compare(&mut self, (file, queue): At, buffer: &Buffer, told: Told) -> Check {
         let (width, height, pixel, _) = self.queue((file, queue))?.picture;
         let Some(file) = self.files.get(file) else {
@@ -427,7 +427,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Notes the bytes that a device has written, after they were compared.
+    /// Notes the bytes that a device has written, once they have been compared.
     pub(crate) fn note_content(&mut self, memory: u64, content: Content) {
         self.counts.pictures += 1;
         if let Some(memory) = self.memories.get_mut(&memory) {
@@ -435,7 +435,7 @@ impl Sim<'_> {
         }
     }
 
-    /// As [`Self::bytes`], but also `None` if another device or program may have written them.
+    /// Returns the bytes as [`Self::bytes`] does; `None` if another device or program may have written them.
     pub(crate) fn bytes_alone(
         &mut self,
         program: u32,
@@ -477,7 +477,7 @@ impl Sim<'_> {
         Ok((read == Ok(bytes.len())).then_some(bytes))
     }
 
-    /// Begins or ends a program's access to a dma-buf. Returns whether that succeeded.
+    /// Begins or ends a program's access to a dma-buf. Returns whether the call succeeded.
     fn sync(&mut self, program: u32, fd: i32, flags: u64) -> Check<bool> {
         use crate::memory::ARG;
         let Some(process) = self.programs.get(&program) else {
@@ -493,7 +493,7 @@ impl Sim<'_> {
         Ok(matches!(done, vb3_host::CallOutcome::Done(_)))
     }
 
-    /// Lets a program write a picture, if it has access. Returns its length if all was written.
+    /// Lets a program write a picture if it has access. Returns the length if all bytes were written.
     fn paint(&mut self, at: At, source: Source, memory: u64) -> Check<Option<u32>> {
         let pixel = self.queue(at)?.picture.2;
         let program = self.files.get(at.0).map_or(0, |file| file.program);
@@ -525,7 +525,7 @@ impl Sim<'_> {
                 }
             }
         };
-        // A dma-buf smaller than the picture takes the beginning of it.
+        // A dma-buf that is smaller than the picture gets only the picture's beginning.
         if written > 0 {
             self.written(memory);
         }
@@ -545,7 +545,7 @@ impl Sim<'_> {
         Ok(Some(len))
     }
 
-    /// Returns the holder of each buffer in the model, by index.
+    /// Returns the holder of each buffer in the model, by the buffer's index.
     pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, BufferHolder> {
         let queue = self.queue(at).ok();
         let all = queue.into_iter().flat_map(|queue| &queue.buffers);

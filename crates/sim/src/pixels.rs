@@ -1,4 +1,4 @@
-//! What pictures must be.
+//! The pictures that cameras must deliver.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,14 +6,14 @@ use vb3_devices::picture::Size;
 use vb3_devices::source::{Background, Picture, render};
 use vb3_v4l2::pixfmt;
 
-/// Maximum number of pictures remembered.
+/// Maximum number of rendered pictures that are kept.
 const MAX_PICTURES: usize = 4096;
 
 thread_local! {
     static KNOWN: RefCell<HashMap<[u32; 4], Vec<u8>>> = RefCell::default();
 }
 
-/// Lets `with` see the bytes of a camera's picture in YUYV or NV12.
+/// Calls `with` with the bytes of a camera's picture in YUYV or NV12.
 pub(crate) fn picture<R>(
     pixel: u32,
     (width, height): (u32, u32),
@@ -41,6 +41,6 @@ pub(crate) fn picture<R>(
     })
 }
 
-/// The pixel formats of pictures.
+/// The pixel formats that pictures may have.
 pub(crate) const YUYV: u32 = u32::from_le_bytes(*b"YUYV");
 pub(crate) const NV12: u32 = u32::from_le_bytes(*b"NV12");

@@ -1,4 +1,4 @@
-//! What a simulation does, made from its seed: machine, devices, programs and steps.
+//! The plan of a simulation, made from its seed: machine, devices, programs and steps.
 
 use rand_core::Rng as _;
 use rand_pcg::Pcg32;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use vb3_machine::profile::BUILTINS;
 
-/// Random numbers for one purpose.
+/// A generator of random numbers for one purpose.
 #[derive(Debug)]
 pub(crate) struct Dice(Pcg32);
 
@@ -15,7 +15,7 @@ impl Dice {
         Self(Pcg32::new(seed, purpose))
     }
 
-    /// A number below `n`; zero for `n` of zero.
+    /// Returns a number below `n`, or zero if `n` is zero.
     pub(crate) fn below(&mut self, n: u32) -> u32 {
         self.0.next_u32() % n.max(1)
     }
@@ -32,25 +32,25 @@ impl Dice {
 /// How time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// The world's virtual clock.
+    /// On the world's virtual clock.
     Virtual,
-    /// A clock that the simulation moves.
+    /// On a clock that the simulation moves.
     Given,
 }
 
-/// The plan of a seed. Steps are numbered. Each step has its own random numbers, so dropping one
-/// step leaves the others unchanged.
+/// The plan of a seed. Steps have numbers. Each step has its own random numbers, so the others stay the same
+/// if one step is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The seed.
+    /// The seed from which the plan was made.
     pub seed: u64,
-    /// The machine's profile.
+    /// The name of the machine's profile.
     pub machine: &'static str,
-    /// The devices, as `--device` has them.
+    /// The SPECs of the devices, as in `--device`.
     pub devices: Vec<String>,
-    /// The programs, by number; shrinking removes some.
+    /// The numbers of the programs. Shrinking a plan removes some.
     pub programs: BTreeSet<u32>,
-    /// The steps, by number; shrinking removes some.
+    /// The numbers of the steps. Shrinking a plan removes some.
     pub steps: Vec<u32>,
     /// Whether platform calls fail, devices come and go, and buffers are revoked.
     pub faults: bool,
@@ -82,14 +82,14 @@ fn device(dice: &mut Dice, machine: &str) -> String {
     spec + &memory(dice, machine)
 }
 
-/// A device between two queues: its codec runs in a thread, and each picture is one OUTPUT buffer.
+/// Returns the SPEC of a memory-to-memory device. Each of its pictures is one OUTPUT buffer.
 fn codec(dice: &mut Dice, machine: &str) -> String {
     let size = SIZES[dice.below(3) as usize];
     let kind = ["jpegdec", "jpegenc", STATELESS, "convert"][dice.below(4) as usize];
     let format = if kind == "convert" { "YUYV" } else { "NV12" };
     let mut spec = format!("{kind},size={size},format={format}");
     for option in memory(dice, machine).split(',').skip(1) {
-        // A device with media requests starts without buffers.
+        // A device with media requests must be able to start without buffers.
         if kind != STATELESS || !option.starts_with("min-queued") {
             spec += &format!(",{option}");
         }
@@ -97,7 +97,7 @@ fn codec(dice: &mut Dice, machine: &str) -> String {
     spec
 }
 
-/// Options about a device's memory.
+/// Returns options about a device's memory.
 fn memory(dice: &mut Dice, machine: &str) -> String {
     let mut spec = String::new();
     let alloc = dice.below(5) as usize;
@@ -119,7 +119,7 @@ fn memory(dice: &mut Dice, machine: &str) -> String {
 }
 
 impl Plan {
-    /// Expands a seed. Half of all seeds also have heaps and codecs.
+    /// Makes the plan of a seed. Half of all plans also have heaps and codecs.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut plan = Self::basic(seed);
@@ -127,14 +127,14 @@ impl Plan {
         if dice.percent(50) {
             let codecs = (0..1 + dice.below(2)).map(|_| codec(&mut dice, plan.machine));
             plan.devices.extend(codecs.collect::<Vec<_>>());
-            // Codecs work in threads. Only a clock of the world's own waits for them.
+            // Codecs work in threads, and only the world's own clock waits for them.
             plan.pace = Pace::Virtual;
             plan.codecs = true;
         }
         plan
     }
 
-    /// Expands a seed to cameras, displays, loopbacks and converters only.
+    /// Makes the plan of a seed that has only cameras, displays, loopbacks and converters.
     #[must_use]
     pub fn basic(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 1);
@@ -156,7 +156,7 @@ impl Plan {
         }
     }
 
-    /// The random numbers of a step.
+    /// Returns the random numbers of a step.
     pub(crate) fn dice(&self, step: u32) -> Dice {
         Dice::new(self.seed, 1000 + u64::from(step))
     }

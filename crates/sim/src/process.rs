@@ -10,27 +10,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// A dma-buf's open file, which descriptors of several processes name.
+/// The open file of a dma-buf, which descriptors of several processes may share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) fd: OwnedFd,
     pub(crate) id: FdIdentity,
     pub(crate) tag: Tag,
-    /// Which memory it shows, in the simulation's count; set once its number is known.
+    /// The number of the file's memory in the model; set once it is known.
     pub(crate) memory: Cell<u64>,
 }
 
 /// Maximum number of descriptors of a process.
 const MAX_FDS: usize = 24;
 
-/// A process, during its calls.
+/// A simulated process, which makes calls.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) call: Cell<CallId>,
     pub(crate) space: Arc<Space>,
     pub(crate) fds: RefCell<BTreeMap<i32, Rc<Shared>>>,
-    /// Media requests. Their numbers lie above all others, and none comes twice.
+    /// Media requests by descriptor. Their numbers are above all others, and each number occurs once.
     pub(crate) requests: RefCell<BTreeMap<i32, FileId>>,
 }
 
@@ -45,12 +45,12 @@ impl Process {
         }
     }
 
-    /// Returns the file of a request's descriptor.
+    /// Returns the file behind a request's descriptor.
     pub(crate) fn request(&self, fd: i32) -> Option<FileId> {
         self.requests.borrow().get(&fd).copied()
     }
 
-    /// Takes the lowest free number for a file.
+    /// Gives a file the lowest free descriptor.
     pub(crate) fn adopt(&self, shared: Rc<Shared>) -> Result<i32, Errno> {
         const EMFILE: Errno = Errno(24);
         let mut fds = self.fds.borrow_mut();
@@ -66,14 +66,14 @@ impl Process {
         self.fds.borrow().get(&fd).cloned()
     }
 
-    /// Closes a descriptor; gives the tag if it was the last of its file.
+    /// Closes a descriptor. Returns the file's tag if this was its last descriptor.
     pub(crate) fn close(&self, fd: i32) -> Option<Tag> {
         let shared = self.fds.borrow_mut().remove(&fd)?;
         Rc::into_inner(shared).map(|last| last.tag)
     }
 }
 
-/// The identity of a request's file: no other file is on this device.
+/// Returns the identity of a request's file. No other files have this device number.
 const fn identity_of(file: FileId) -> FdIdentity {
     let (dev, ino) = (u64::MAX, file.0);
     FdIdentity { dev, ino }

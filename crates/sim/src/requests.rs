@@ -1,4 +1,4 @@
-//! Media requests, which stateless decoders want for each OUTPUT buffer.
+//! Media requests, which stateless decoders need for each OUTPUT buffer.
 
 use crate::api::{self, Arg};
 use crate::model::BufferHolder;
@@ -12,17 +12,17 @@ use vb3_v4l2::sys::{
     VIDIOC_S_EXT_CTRLS,
 };
 
-/// POLLPRI: a request is complete.
+/// POLLPRI: the request is complete.
 const COMPLETE: i16 = 2;
-/// Maximum number of requests that a program keeps.
+/// Maximum number of requests that a program keeps open.
 const MOST_KEPT: usize = 8;
 
-/// As [`Sim::ioctl`] returns it.
+/// The result of a call, as [`Sim::ioctl`] returns it.
 type Done = Result<Option<i64>, i32>;
 
 impl Sim<'_> {
-    /// Queues an OUTPUT buffer by a new request, and returns the request's descriptor. `None` if the
-    /// program dropped the request before it queued it.
+    /// Queues an OUTPUT buffer by a new request. Returns the request's descriptor, or `None` if the program
+    /// dropped the request instead of queueing it.
     pub(crate) fn queue_by_request(
         &mut self,
         at: At,
@@ -59,7 +59,7 @@ impl Sim<'_> {
         Ok(done)
     }
 
-    /// Sets the parameters of a request's picture, and puts its buffer into the request.
+    /// Sets the parameters of a request's picture, and puts the picture's buffer into the request.
     fn fill_request(
         &mut self,
         at: At,
@@ -77,7 +77,7 @@ impl Sim<'_> {
         self.ioctl(at.0, VIDIOC_QBUF, (arg, plane), None)
     }
 
-    /// Allocates a request at the media device of a file's node.
+    /// Allocates a request from the media device of a file's node.
     fn new_request(&mut self, at: At, program: u32) -> Check<Result<(i32, FileId), i32>> {
         let node = self.files.get(at.0).and_then(|f| self.nodes.get(f.node));
         let media = node.and_then(|node| node.media);
@@ -120,7 +120,7 @@ impl Sim<'_> {
         }
     }
 
-    /// A program has an OUTPUT buffer back: its request is complete, and can be used again.
+    /// Checks that a request is complete and reusable, because the program has its OUTPUT buffer back.
     pub(crate) fn check_complete(&mut self, program: u32, fd: i32) -> Check {
         let process = self.programs.get(&program);
         let Some(file) = process.and_then(|process| process.request(fd)) else {

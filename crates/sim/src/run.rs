@@ -1,4 +1,4 @@
-//! One seed from its start to its end.
+//! Runs the plan of one seed from its start to its end.
 
 use crate::api::{self, Arg, Kind};
 use crate::memory::{ARG, PLANES};
@@ -21,33 +21,33 @@ use vb3_machine::{Profile, Staleness};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 use vb3_world::{Outside, World};
 
-/// Counts of one or more runs.
+/// Counters of one or more runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls of programs.
     pub calls: u64,
     /// Buffers that were queued and dequeued again.
     pub cycles: u64,
-    /// Pictures whose bytes were compared.
+    /// Pictures whose bytes were compared with the model.
     pub pictures: u64,
-    /// Platform calls that were made to fail.
+    /// Platform calls that faults made fail.
     pub faults: u64,
-    /// Simulated nanoseconds.
+    /// Simulated time in nanoseconds.
     pub time_ns: u64,
 }
 
-/// The end of a simulation.
+/// The result of a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimOutcome {
-    /// The failure; `None` if there is none.
+    /// What went wrong; `None` if nothing did.
     pub failure: Option<String>,
-    /// One line for each call and event; empty unless it was asked for.
+    /// One line for each call and event; empty unless the caller asked for it.
     pub trace: String,
     /// Counts of calls, buffers and faults.
     pub counts: Counts,
 }
 
-/// What went wrong.
+/// The result of a check. An error says what went wrong.
 pub(crate) type Check<T = ()> = Result<T, String>;
 
 /// The start of a given clock, in nanoseconds.
@@ -63,21 +63,21 @@ pub(crate) struct Sim<'a> {
     pub(crate) files: Vec<File>,
     pub(crate) mappings: Vec<Mapping>,
     pub(crate) memories: BTreeMap<u64, ModelMemory>,
-    /// Results of a device's inputs, by the node and the inputs' checksum.
+    /// Checksums of the results of inputs, by the node and the input's checksum.
     pub(crate) results: BTreeMap<(usize, u32), u32>,
     pub(crate) next_memory: u64,
     pub(crate) next_call: u64,
     pub(crate) next_pid: u32,
     pub(crate) next_picture: u32,
-    /// A fault has happened, or a device went, or a buffer was revoked.
+    /// Whether a fault has happened, a device was unplugged, or a buffer was revoked.
     pub(crate) disturbed: bool,
-    /// A buffer was revoked: its bytes are not known.
+    /// Whether a buffer was revoked, so that its bytes are not known.
     pub(crate) revoked: bool,
     pub(crate) counts: Counts,
     pub(crate) log: Option<String>,
 }
 
-/// Runs a plan; never panics itself.
+/// Runs a plan. A panic in the stack becomes the outcome's failure.
 #[must_use]
 pub fn simulate(plan: &Plan, with_trace: bool) -> SimOutcome {
     let mut sim = match Sim::new(plan, with_trace) {
@@ -109,13 +109,13 @@ pub fn simulate(plan: &Plan, with_trace: bool) -> SimOutcome {
         .as_ref()
         .is_some_and(|why| why.starts_with("panic"))
     {
-        // What panicked may panic again where it is dropped.
+        // A value that panicked may panic again when it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(sim)));
     }
     outcome
 }
 
-/// The machine of a profile, smaller than it is: large enough for these pictures.
+/// Returns a profile with less memory than the machine has. It suffices for these small pictures.
 fn profile(name: &str) -> Check<Profile> {
     let mut profile = Profile::builtin(name).ok_or_else(|| format!("no machine {name}"))?;
     profile.ram = profile.ram.min(64 << 20);
@@ -141,7 +141,7 @@ impl<'a> Sim<'a> {
             world.set_pace(vb3_world::Pace::Virtual);
         }
         if plan.seed % 2 == 1 {
-            // As hardware does: a new page in the place of a removed one is not seen before the flush.
+            // This is as in hardware: devices see a new page in place of a removed one only after a flush.
             let machine = world.machine_mut();
             for device in (0..)
                 .map_while(|nth| machine.device_at(nth))
@@ -180,7 +180,7 @@ impl<'a> Sim<'a> {
         Ok(sim)
     }
 
-    /// Starts a new program with this number.
+    /// Starts a new program that has this number.
     pub(crate) fn start(&mut self, number: u32) {
         self.programs.insert(number, Process::new(self.next_pid));
         self.next_pid += 1;
@@ -221,7 +221,7 @@ impl<'a> Sim<'a> {
         Ok(())
     }
 
-    /// The queues of a node: those whose format can be asked for.
+    /// Returns the kinds of a node's queues: those for which G_FMT succeeds.
     fn kinds_of(&mut self, number: u32) -> Check<Vec<Kind>> {
         let process = Process::new(1);
         let file = self.world.open(NodeId(number), 2, &process);
@@ -260,20 +260,20 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// The time for devices and programs.
+    /// Returns the current time of the devices and programs.
     pub(crate) fn now_ns(&self) -> u64 {
         let own = self.world.own_time().map(|own| own.now_ns);
         own.unwrap_or_else(|| self.clock.load(Ordering::Relaxed))
     }
 
-    /// The machine's events end the trace.
+    /// Appends the machine's events to the trace.
     fn note_machine(&mut self) {
         if let Some(log) = &mut self.log {
             let _ = write!(log, "{}", self.world.machine().trace());
         }
     }
 
-    /// Makes an ioctl for a program; `Ok(None)` where it has to wait.
+    /// Makes an ioctl for a program. Returns `Ok(None)` if the call has to wait.
     pub(crate) fn ioctl(
         &mut self,
         file: usize,
@@ -287,7 +287,7 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// As [`Self::ioctl`], on any file of a program.
+    /// Makes an ioctl as [`Self::ioctl`] does, but on any file of a program.
     pub(crate) fn call(
         &mut self,
         (id, program): (FileId, u32),
@@ -323,7 +323,7 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// Does due device work after a step, and checks that waiting programs were woken.
+    /// Does the device work that is due after a step, and checks that waiting programs were woken.
     pub(crate) fn run_due_work(&mut self) -> Check {
         for _ in 0..64 {
             self.wake()?;
@@ -335,8 +335,8 @@ impl<'a> Sim<'a> {
         self.wake()
     }
 
-    /// Waits for codecs, which work in threads, so that each run finds the same. Returns whether one
-    /// has something.
+    /// Waits until a codec has a result, so that each run finds the same. Codecs work in threads. Returns
+    /// false if no codec works.
     fn await_codecs(&self) -> Check<bool> {
         const LONGEST: Timespec = Timespec {
             tv_sec: 60,
@@ -356,7 +356,7 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// Lets time pass until the next device work, or for `ns`.
+    /// Lets time pass until the next device work is due, but at most `ns`.
     pub(crate) fn pass(&mut self, ns: u64) -> Check {
         if self.plan.pace == Pace::Given {
             let due = self.world.next_tick();
@@ -369,7 +369,7 @@ impl<'a> Sim<'a> {
         self.run_due_work()
     }
 
-    /// Whoever waits for what holds now must have been told.
+    /// Checks that a program was woken if the condition holds for which it waits.
     fn wake(&mut self) -> Check {
         let changed = self.world.take_changed();
         self.world.take_buffers_changed();

@@ -1,19 +1,19 @@
-//! Makes a failing plan smaller.
+//! Makes a failing plan as small as possible.
 
 use crate::plan::Plan;
 use crate::run::simulate;
 
-/// Maximum number of times that a plan is run to make it smaller.
+/// Maximum number of runs to make a plan smaller.
 const MOST_RUNS: u32 = 400;
 
-/// Returns the kind of a failure: its words without numbers. Numbers differ in a smaller plan.
+/// Returns the kind of a failure: its words without numbers, which differ in a smaller plan.
 fn kind(why: &str) -> String {
     let words = why.split_once(": ").map_or(why, |(_, words)| words);
     let words: String = words.chars().filter(|c| !c.is_ascii_digit()).collect();
     words.chars().take(24).collect()
 }
 
-/// Drops programs, then steps, as long as the plan fails in the same way.
+/// Drops programs, then steps, as long as the smaller plan fails in the same way.
 #[must_use]
 pub fn shrink(plan: &Plan) -> Plan {
     let Some(why) = simulate(plan, false).failure else {

@@ -1,7 +1,7 @@
-//! A made-up format of slices for the stateless decoder, and the codec that decodes it.
+//! An invented format of slices for the stateless decoder, and the codec that decodes these slices.
 //!
-//! A slice begins as one of H.264 does, since the device reads its header. Three bytes follow: the
-//! picture's width and height in macroblocks, and its number.
+//! A slice begins like one of H.264, since the device reads its header. Three bytes follow: the picture's
+//! width and height in macroblocks, and the picture's number.
 
 use crate::api::Arg;
 use crate::memory::PLANES;
@@ -19,7 +19,7 @@ pub(crate) const S264: u32 = u32::from_le_bytes(*b"S264");
 /// Start code, the NAL unit's type, and a slice header: macroblock 0, type 7, parameter set 0.
 const HEAD: [u8; 6] = [0, 0, 1, 0x65, 0x88, 0x80];
 
-/// Returns a slice.
+/// Returns the slice of the picture with this size and number.
 pub(crate) fn slice(width: u32, height: u32, number: u8) -> Vec<u8> {
     // CAST: the simulation's pictures are small.
     let mut bytes = HEAD.to_vec();
@@ -27,7 +27,7 @@ pub(crate) fn slice(width: u32, height: u32, number: u8) -> Vec<u8> {
     bytes
 }
 
-/// The planes of a picture: no two samples next to each other are the same.
+/// Returns the planes of a picture. Samples next to each other always differ.
 fn planes(width: u32, height: u32, number: u8) -> [Vec<u8>; 3] {
     [width * height, width * height / 4, width * height / 4].map(|len| {
         let all = (0..len).map(|at| (at as u8).wrapping_mul(7).wrapping_add(number));
@@ -35,14 +35,14 @@ fn planes(width: u32, height: u32, number: u8) -> [Vec<u8>; 3] {
     })
 }
 
-/// Returns a slice's picture in NV12.
+/// Returns the picture of a slice in NV12.
 pub(crate) fn nv12(width: u32, height: u32, number: u8) -> Vec<u8> {
     let [luma, u, v] = planes(width, height, number);
     let pairs = u.into_iter().zip(v).flat_map(|(u, v)| [u, v]);
     luma.into_iter().chain(pairs).collect()
 }
 
-/// Makes a codec of a device: JPEG's real ones, and one for slices.
+/// Makes the codec of a device: the built-in one, or the one for slices.
 pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     match kind {
         Kind::H264StatelessDecoder => Some(Box::new(Slices(None))),
@@ -50,7 +50,7 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     }
 }
 
-/// Decodes slices; has the size that the parent knows.
+/// Decodes slices. Has the size of pictures that the device knows.
 struct Slices(Option<(u32, u32)>);
 
 impl Codec for Slices {
@@ -99,7 +99,7 @@ impl Codec for Slices {
     fn flush(&mut self, _: &mut Out) {}
 }
 
-/// The arguments of S_EXT_CTRLS: sets the sequence parameters of pictures with a request.
+/// Returns S_EXT_CTRLS's arguments, which set the sequence parameters of pictures with a request.
 pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
     const CONTROL: usize = size_of::<v4l2_ext_control>();
     const SPS: usize = size_of::<v4l2_ctrl_h264_sps>();
@@ -108,7 +108,7 @@ pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
         &[
             (0, V4L2_CTRL_WHICH_REQUEST_VAL),
             (offset_of!(v4l2_ext_controls, count), 1),
-            // CAST: the bits of a descriptor's number.
+            // CAST: only the descriptor's bits count.
             (offset_of!(v4l2_ext_controls, request_fd), request as u32),
         ],
     );
@@ -120,7 +120,7 @@ pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
         CONTROL + SPS,
         &[
             (offset_of!(v4l2_ext_control, id), cid::STATELESS_H264_SPS),
-            // CAST: about a thousand bytes.
+            // CAST: the structure has about a thousand bytes.
             (offset_of!(v4l2_ext_control, size), SPS as u32),
             (
                 CONTROL + offset_of!(v4l2_ctrl_h264_sps, flags),

@@ -1,4 +1,4 @@
-//! A step: one call of a program, or an event; and its expected result.
+//! A step, which is one call of a program or an event, with its expected result.
 
 use crate::api::{self, Arg, DONE, EINVAL, ENODEV, Model, QUEUED, Source};
 use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
@@ -10,7 +10,7 @@ use vb3_host::{Backend as _, Mmap, NodeId};
 use vb3_machine::Faults;
 use vb3_v4l2::sys::*;
 
-/// A queue: the file's place, and the queue's place in it.
+/// A queue: the index of its file, and its own index in this file.
 pub(crate) type At = (usize, usize);
 
 pub(crate) const EIO: i32 = 5;
@@ -47,7 +47,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Sets faults, revokes a buffer, or plugs a device in or out.
+    /// Sets faults, revokes a buffer, or plugs or unplugs a device.
     fn event(&mut self, dice: &mut Dice) -> Check {
         match dice.below(7) {
             0..3 => {
@@ -83,7 +83,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Plugs a device in or out. Files of an unplugged device stay dead.
+    /// Plugs or unplugs a device. The files of an unplugged device stay dead.
     pub(crate) fn plug(&mut self, at: usize, comes: bool) -> Check {
         let Some(node) = self.nodes.get_mut(at) else {
             return Ok(());
@@ -108,7 +108,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Takes all buffers of a file back from the device, and empties its queues.
+    /// Takes all buffers of a file back from the device, and forgets the file's buffers.
     fn forget_queues(&mut self, file: usize) {
         for queue in 0..self.files.get(file).map_or(0, |file| file.queues.len()) {
             self.stop((file, queue));
@@ -169,7 +169,7 @@ impl Sim<'_> {
         self.world.release(file.id);
     }
 
-    /// A program ends at once: its files, descriptors and mappings close, in the kernel's order.
+    /// Ends a program at once. Its files, descriptors and mappings close in the kernel's order.
     pub(crate) fn kill(&mut self, program: u32) -> Check {
         self.note(|| format!("program {program} is killed"));
         if let Some(process) = self.programs.get(&program) {
@@ -218,7 +218,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A program gets a descriptor from another.
+    /// Gives a program a descriptor of another program.
     fn receive(&mut self, program: u32, dice: &mut Dice) -> Check {
         let others: Vec<Rc<_>> = (self.programs.values())
             .flat_map(|process| process.fds.borrow().values().cloned().collect::<Vec<_>>())
@@ -247,12 +247,12 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Makes a call on a file: mostly one that suits the state of its queues.
+    /// Makes a call on a file. Mostly, the call suits the state of the file's queues.
     fn on_file(&mut self, file: usize, dice: &mut Dice) -> Check {
         let count = self.files.get(file).map_or(0, |file| file.queues.len());
         let mut at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
         if self.plan.codecs && count > 1 && dice.percent(50) {
-            // A codec does nothing until both queues stream.
+            // A codec does nothing until both of its queues stream.
             let stops = |nth: &usize| self.queue((file, *nth)).is_ok_and(|q| !q.streaming);
             at.1 = (0..count).find(stops).unwrap_or(at.1);
         }
@@ -296,12 +296,12 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Whether an errno is one that stock kernels give in this place.
+    /// Checks that an errno is one that stock kernels return for this call.
     pub(crate) fn expect(&self, at: At, call: &str, errno: i32, allowed: &[i32]) -> Check {
         let is_dead = self.files.get(at.0).is_some_and(|file| file.dead);
         let is_right = match errno {
             ENODEV if is_dead => true,
-            // Of memory that was revoked.
+            // The memory may have been revoked.
             ENODEV => self.revoked,
             _ if is_dead => false,
             EIO | ENOMEM if self.disturbed => true,
@@ -337,7 +337,7 @@ impl Sim<'_> {
         self.note(|| format!("{at:?} REQBUFS {model:?} {count} cached {cached}: {done:?}"));
         if let Err(errno) = done {
             self.expect(at, "REQBUFS", errno, &[EINVAL, EBUSY, ENOMEM])?;
-            // The old buffers may be gone: as in Linux, REQBUFS frees before it allocates.
+            // The old buffers may be gone, since REQBUFS frees before it allocates, as in Linux.
             if errno == ENOMEM {
                 self.empty(at);
             }
@@ -494,7 +494,7 @@ impl Sim<'_> {
                 Ok(())
             }
             Ok(_) => Err("EXPBUF of a buffer that is not the queue's own".to_owned()),
-            // EMFILE
+            // 24 is EMFILE.
             Err(errno) if is_own && !self.revoked => self.expect(at, "EXPBUF", errno, &[24]),
             Err(errno) => self.expect(at, "EXPBUF", errno, &[24, EINVAL, ENODEV]),
         }
@@ -547,7 +547,7 @@ impl Sim<'_> {
 
     pub(crate) fn stream(&mut self, at: At, on: bool) -> Check<bool> {
         let queue = self.queue(at)?;
-        // A queue that streams already accepts STREAMON, even without buffers.
+        // A queue that is streaming accepts STREAMON even without buffers.
         let is_empty = queue.buffers.is_empty() && !queue.streaming;
         let request = if on {
             VIDIOC_STREAMON
@@ -564,7 +564,7 @@ impl Sim<'_> {
             }
             Err(errno) => {
                 let allowed = [EBUSY, EINVAL, EIO];
-                // A loopback's reader and a converter want their other side first.
+                // A loopback's reader and a converter require their other side to stream first.
                 self.expect(at, "STREAM", errno, &allowed)?;
                 Ok(false)
             }

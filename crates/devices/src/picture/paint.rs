@@ -123,8 +123,8 @@ impl Frame {
         }
     }
 
-    /// Fills the picture with a strip of the same format and width, again and again, from the top down or
-    /// from the bottom up. Cells of several lines (a sensor's mosaic) stay whole.
+    /// Repeats a strip of the same format and width, down from the top or up from the bottom. Cells of
+    /// several lines (a sensor's mosaic) stay whole.
     pub(crate) fn repeat(&mut self, strip: &Self, from_below: bool) {
         let format = self.format;
         if (format, self.size.width) != (strip.format, strip.size.width) {

@@ -216,8 +216,7 @@ impl Sink {
         self.last.clone()
     }
 
-    /// Returns the CRC-32 of each picture since [`remember`](Self::remember), at most [`CHECKSUMS_MAX`] of
-    /// them.
+    /// Returns the CRC-32 of the first pictures since [`remember`](Self::remember), up to [`CHECKSUMS_MAX`].
     #[must_use]
     pub fn checksums(&self) -> &[u32] {
         &self.checksums

@@ -1,23 +1,23 @@
-//! A device's demands on memory at any address.
+//! A device's demands on memory, apart from those on its address.
 
 use super::parse::parse_switch;
 use vb3_dma::Protected;
 
-/// The demands of a device and its driver on memory at any address.
+/// What a device and its driver demand of memory, whatever its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// Whether it sees the CPU's caches; `None` for the machine's default.
+    /// Whether the device sees the CPU's caches; `None` for the machine's default.
     pub coherent: Option<bool>,
-    /// Whether its driver never syncs, so device and CPU must see the same bytes without syncs.
+    /// Whether the driver makes no cache syncs, so that the memory must not need them.
     pub unsynced: bool,
-    /// Whether its driver needs memory with struct pages.
+    /// Whether the driver needs memory with struct pages.
     pub pages: bool,
-    /// Whether it uses protected memory.
+    /// Whether the device uses protected memory.
     pub protected: Protected,
 }
 
 impl Demands {
-    /// Sets one option; `None` for an invalid value.
+    /// Sets one of these options; `None` for an invalid value.
     pub(super) fn set(&mut self, option: &str, value: &str) -> Option<()> {
         match option {
             "coherent" => self.coherent = Some(parse_switch(value)?),

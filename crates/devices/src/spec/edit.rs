@@ -1,10 +1,10 @@
-//! Changes to an existing SPEC, such as a board's.
+//! Changes the text of an existing SPEC, such as a board's.
 
 use super::parse::split;
 
-/// Sets one option of a SPEC. An empty option stands for the value after the device's name.
+/// Sets one option in a SPEC's text. An empty name stands for the value after the device's kind.
 ///
-/// The result may be invalid; parsing it reports that.
+/// The result may be an invalid SPEC, which parsing it reports.
 #[must_use]
 pub fn with_option(spec: &str, option: &str, value: &str) -> String {
     let mut words = split(spec);

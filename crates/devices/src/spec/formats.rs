@@ -7,7 +7,7 @@ use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
 use vb3_v4l2::{FourCc, PixelFormat, Planarity};
 
 impl DeviceSpec {
-    /// Returns whether its buffer types are single- or multi-planar.
+    /// Returns whether the device has the single-planar or the multi-planar API.
     pub(crate) const fn planarity(&self) -> Planarity {
         match self.mplane {
             true => Planarity::Multi,
@@ -15,7 +15,7 @@ impl DeviceSpec {
         }
     }
 
-    /// Returns the message for a requested format that the device does not offer.
+    /// Returns the failure for a requested format that the device does not offer.
     pub(crate) fn no_such_format(&self) -> Failure {
         let offered = self.offered();
         match self.format {
@@ -29,8 +29,8 @@ impl DeviceSpec {
 
     /// Returns the formats that the device offers to programs.
     ///
-    /// A webcam has two. Programs that take the first suitable format would choose others, such as
-    /// GREY.
+    /// A webcam offers only two by default. Programs that take the first suitable format would choose another
+    /// one, such as GREY.
     pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
         let mut formats = self.pixel_formats();
@@ -53,7 +53,7 @@ impl DeviceSpec {
         format!("{} offers {}", self.kind.name(), names.join(", "))
     }
 
-    /// Checks the formats against what the device offers.
+    /// Checks that the device offers the formats that the SPEC names.
     pub(super) fn check_format(&self) -> Result<(), SpecError> {
         let found = self.pixel_formats();
         let missing = |format: &&FourCc| !found.iter().any(|one| one.fourcc == **format);
@@ -88,14 +88,14 @@ impl DeviceSpec {
     }
 }
 
-/// Returns the user's name of a format.
+/// Returns a format's name as users write it.
 fn name(format: FourCc) -> String {
     pixfmt::lookup(format).map_or_else(|| format.to_string(), |pixel| pixel.name.to_owned())
 }
 
 impl SinkSpec {
-    /// Returns whether pictures of this format can be recorded exactly: no compressed ones, no sensor's
-    /// mosaic, and in y4m no R'G'B'.
+    /// Returns whether this format can be recorded exactly. Compressed formats and mosaics cannot, nor R'G'B'
+    /// in y4m.
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         let mosaic = |format: &PixelFormat| {

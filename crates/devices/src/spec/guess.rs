@@ -1,14 +1,14 @@
-//! Suggestions for unknown devices, options and values.
+//! Suggests names for unknown devices, options and values.
 
 use super::options::{DeviceOption, OPTIONS};
 use super::{KINDS, SpecError};
 use crate::registry::DeviceKind;
 use std::fmt::Write as _;
 
-/// Smallest similarity for a suggestion; 1 means equal.
+/// Minimum similarity of a name that is suggested; 1 means equal.
 const ALIKE: f64 = 0.75;
 
-/// Returns the name that is most like a word, if one is similar.
+/// Returns the name that is most similar to a word; `None` if no name is similar enough.
 fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
     names
@@ -57,7 +57,7 @@ fn is_recording(name: &str) -> bool {
         .any(|end| lower.ends_with(end))
 }
 
-/// Returns the error for an unknown option of the device.
+/// Returns the error for an option that the device does not have.
 pub(super) fn unknown_option(kind: &DeviceKind, option: &str) -> SpecError {
     let device = kind.name();
     if option.is_empty() {
@@ -75,7 +75,7 @@ pub(super) fn unknown_option(kind: &DeviceKind, option: &str) -> SpecError {
     SpecError(said)
 }
 
-/// Returns whether a word is one of the values that an option names.
+/// Returns whether a word is one of the values that an option lists.
 fn takes(option: &DeviceOption, word: &str) -> bool {
     let mut words = option.values.split([' ', ',']);
     option.is_word_list() && words.any(|value| value == word)

@@ -1,16 +1,16 @@
-//! The device that a device claims to be: a camera a USB webcam, a loopback one of v4l2loopback.
+//! The identity that a device shows: a camera may be a USB webcam, and a loopback one of v4l2loopback.
 
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
 use std::fmt;
 
-/// The device that a camera or a loopback claims to be.
+/// The identity that a camera or a loopback shows to programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceIdentity {
-    /// A USB webcam of the driver uvcvideo.
+    /// A USB webcam, with the driver uvcvideo.
     Uvc,
-    /// A platform device of the driver videobuf3.
+    /// A platform device, with the driver videobuf3.
     Plain,
-    /// A loopback of the driver v4l2loopback: one node for writer and readers.
+    /// A loopback with the driver v4l2loopback: one node for the writer and the readers.
     V4l2loopback,
 }
 
@@ -26,13 +26,13 @@ pub struct UsbId {
 /// Strings of a USB device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsbNames {
-    /// `manufacturer`; `None` for a device without.
+    /// `manufacturer`; `None` for a device without this string.
     pub manufacturer: Option<String>,
-    /// `product`; `None` for the card.
+    /// `product`; `None` for the card's name.
     pub product: Option<String>,
     /// `bcdDevice`.
     pub revision: String,
-    /// `serial`; `None` for one made from the node.
+    /// `serial`; `None` for a serial number that is made from the node.
     pub serial: Option<String>,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for UsbId {
 }
 
 impl DeviceSpec {
-    /// Returns the ids of a USB webcam; `None` for a device that is not on USB.
+    /// Returns a USB webcam's ids; `None` for devices that are not on USB.
     #[must_use]
     pub fn usb_id(&self) -> Option<UsbId> {
         let is_webcam = self.kind.input() == Some(CameraInput::Sensor)
@@ -87,7 +87,7 @@ impl DeviceSpec {
         is_uvc.then(|| self.usb.unwrap_or(UsbId::WEBCAM))
     }
 
-    /// Returns whether it is a loopback of the driver v4l2loopback.
+    /// Returns whether the device is a loopback with the driver v4l2loopback.
     #[must_use]
     pub fn is_v4l2loopback(&self) -> bool {
         self.identity == Some(DeviceIdentity::V4l2loopback)
@@ -109,7 +109,7 @@ impl DeviceSpec {
         Some(())
     }
 
-    /// Checks that the options of a device's identity agree.
+    /// Checks that the options which concern identity agree with each other.
     pub(super) fn check_identity(&self) -> Result<(), SpecError> {
         if let DeviceKind::Loopback { readers: 2.., .. } = self.kind
             && self.is_v4l2loopback()

@@ -1,16 +1,16 @@
-//! The option `like=`: a camera that plays the description of a real one.
+//! The option `like=`: a camera plays the description of a real camera.
 
 use super::{CameraInput, DeviceIdentity, DeviceSpec, SpecError, UsbNames};
 use crate::description::Description;
 
-/// Options whose values the description has.
+/// Options that `like=` excludes, since the description has their values.
 const DESCRIBED: &[&str] = &[
     "size", "fps", "format", "sizes", "rates", "formats", "profile", "mplane", "stride",
     "identity", "usb",
 ];
 
 impl DeviceSpec {
-    /// Loads the description of a camera.
+    /// Loads the description that `like=` names.
     pub(super) fn load(&mut self, option: &str, value: &str) -> Result<(), SpecError> {
         if self.kind.input() != Some(CameraInput::Sensor) {
             let allowed = "only a camera without scaler plays a description";
@@ -20,7 +20,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Takes over name and identity of the description.
+    /// Takes over the name and the identity from the description.
     pub(super) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
         let Some(like) = self.like.clone() else {
             return Ok(());
@@ -46,7 +46,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Returns the names of a USB webcam that its description has.
+    /// Returns the strings of a USB webcam, from its description if it has one.
     #[must_use]
     pub fn usb_names(&self) -> UsbNames {
         let usb = self.like.as_ref().and_then(|like| like.file().usb.clone());

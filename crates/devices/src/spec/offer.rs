@@ -5,10 +5,10 @@ use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use crate::picture::Size;
 use vb3_v4l2::Fraction;
 
-/// Largest number of entries in a list.
+/// Maximum number of entries in a list.
 const LIST_MAX: usize = 64;
 
-/// Parses a list with colons between its entries. No entry may repeat.
+/// Parses a list whose entries are separated by colons. No entry may repeat.
 fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut found = Vec::new();
     for word in value.split(':') {
@@ -22,7 +22,7 @@ fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<
 }
 
 impl DeviceSpec {
-    /// Returns the profile of its kind or of `profile=`.
+    /// Returns the profile of `profile=`, or the default of the device's kind.
     pub(crate) fn profile(&self) -> Profile {
         self.profile.unwrap_or(match self.kind.input() {
             Some(CameraInput::Sensor) => Profile::Webcam,
@@ -30,8 +30,8 @@ impl DeviceSpec {
         })
     }
 
-    /// Sets one of the options of a camera's offer. The error is a message, if the list of values does
-    /// not suffice.
+    /// Sets an option for what a camera offers. An error has a message if the option's list of values does
+    /// not explain it.
     pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "profile" => {
@@ -57,7 +57,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that the options of a camera's offer agree.
+    /// Checks that the options for what a camera offers agree with each other.
     pub(super) fn check_offer(&self) -> Result<(), SpecError> {
         let refuse = |option: &str, value: String, allowed: String| {
             Err(SpecError::value(option, &value, allowed))

@@ -1,4 +1,4 @@
-//! The options of a device: names, values, meanings, and kinds that have them.
+//! The table of all options: their names, values and meanings, and the kinds of devices that have them.
 
 use super::presence;
 use crate::registry::{CameraInput, DeviceKind};
@@ -7,13 +7,13 @@ use vb3_v4l2::pixfmt;
 /// The group of an option. `vb3 devices KIND` shows its options by these groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// The node: its number, name and presence.
+    /// The node's number, name and presence.
     Node,
-    /// Its pictures.
+    /// The pictures.
     Picture,
     /// The time of frames, and the number of buffers.
     Timing,
-    /// Its memory.
+    /// The memory.
     Memory,
     /// Failures on request.
     Faults,
@@ -29,7 +29,7 @@ impl Group {
         Self::Faults,
     ];
 
-    /// Returns the heading of a list.
+    /// Returns the group's heading in a help text.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -42,35 +42,35 @@ impl Group {
     }
 }
 
-/// The kinds of device that have an option.
+/// The kinds of devices that have an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinds {
     All,
     Cameras,
-    /// Cameras other than HDMI.
+    /// Cameras other than HDMI inputs.
     Sensors,
     CamerasAndDisplays,
     Loopbacks,
-    /// Devices that can claim to be another driver's.
+    /// Devices that can show the identity of another driver's device.
     Identified,
 }
 
 /// An option of a device.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceOption {
-    /// Its name.
+    /// The option's name.
     pub name: &'static str,
-    /// Its allowed values.
+    /// The option's allowed values.
     pub values: &'static str,
-    /// Its effect.
+    /// The option's effect.
     pub meaning: &'static str,
-    /// Its group.
+    /// The option's group in help texts.
     pub group: Group,
     kinds: Kinds,
 }
 
 impl DeviceOption {
-    /// Returns whether devices of a kind have it.
+    /// Returns whether devices of a kind have the option.
     #[must_use]
     pub const fn is_of(&self, kind: &DeviceKind) -> bool {
         match self.kinds {
@@ -95,7 +95,7 @@ impl DeviceOption {
         }
     }
 
-    /// Returns whether its values are words to choose from, as in "real or free".
+    /// Returns whether the option's values are words to choose from, as in "real or free".
     pub(super) fn is_word_list(&self) -> bool {
         self.values.contains(" or ")
             && !self.values.contains(|c: char| c.is_ascii_uppercase())
@@ -104,7 +104,7 @@ impl DeviceOption {
             && self.values != SWITCH
     }
 
-    /// Describes the kinds that have it.
+    /// Returns the kinds that have the option, for a message.
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",
@@ -140,7 +140,7 @@ const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 
 const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
 const SWITCH: &str = "on or off";
 
-/// The options of a device.
+/// All options of devices.
 pub const OPTIONS: &[DeviceOption] = &[
     option(
         Group::Picture,

@@ -6,7 +6,7 @@ use crate::sink::NumberedName;
 use std::path::PathBuf;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
-/// Splits at commas. `\,` is a comma and `\\` a backslash.
+/// Splits a SPEC at its commas. `\,` stands for a comma and `\\` for a backslash.
 pub(super) fn split(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut chars = text.chars();
@@ -70,7 +70,7 @@ pub(super) fn parse_switch(value: &str) -> Option<bool> {
     }
 }
 
-/// Parses a plain number: digits only, within bounds.
+/// Parses a number of digits only, within limits.
 pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
     if !value.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -81,7 +81,7 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
         .filter(|number| (min..=max).contains(number))
 }
 
-/// Parses a DMA mask: its bits, 20 to 64, or the highest address in hexadecimal.
+/// Parses a DMA mask: its number of bits, 20 to 64, or the highest address in hexadecimal.
 pub(super) fn parse_mask(value: &str) -> Option<u64> {
     const MIN_BITS: u32 = 20;
     if let Some(digits) = value.strip_prefix("0x") {
@@ -93,7 +93,7 @@ pub(super) fn parse_mask(value: &str) -> Option<u64> {
     u64::MAX.checked_shr(64 - bits)
 }
 
-/// Parses bytes, plain or in KiB, MiB or GiB, within bounds.
+/// Parses a number of bytes within limits, plain or in KiB, MiB or GiB.
 pub(super) fn parse_bytes(value: &str, min: u64, max: u64) -> Option<u64> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let (digits, unit) = UNITS
@@ -125,8 +125,8 @@ pub(super) fn parse_format(value: &str) -> Option<FourCc> {
     pixfmt::by_name(value).map(|pixel| pixel.fourcc)
 }
 
-/// Parses a bus window of whole pages, such as `0x0-0x3fffffff@0xc0000000`: first byte, last byte, bus
-/// address.
+/// Parses a bus window of whole pages, such as `0x0-0x3fffffff@0xc0000000`. Returns first byte, last byte and
+/// bus address.
 pub(super) fn parse_window(value: &str) -> Option<(u64, u64, u64)> {
     const PAGE: u64 = 4096;
     let number = |text: &str| {

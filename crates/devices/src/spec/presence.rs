@@ -17,13 +17,13 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Present from the start to the end.
+    /// The device is present from the start of the run to its end.
     pub const ALWAYS: Self = Self {
         plug_ns: None,
         unplug_ns: None,
     };
 
-    /// Returns whether it is present at the start.
+    /// Returns whether the device is present at the start of the run.
     #[must_use]
     pub const fn at_start(self) -> bool {
         match (self.plug_ns, self.unplug_ns) {
@@ -34,7 +34,7 @@ impl Presence {
     }
 }
 
-/// Parses a time with its unit to nanoseconds.
+/// Parses a time with its unit. Returns nanoseconds.
 pub(super) fn parse(value: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 3] = [
         ("ms", 1_000_000),

@@ -7,7 +7,7 @@ fn place() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
-        // No codec is used, so each kind counts as available.
+        // The tests run no codec, so every kind counts as available.
         codecs: vb3_codec::Launch::handed(drop).into(),
     }
 }
@@ -150,7 +150,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             assert_eq!(refusal(&order), sentence);
         }
     }
-    // A mask is the highest address, with or without all bits set.
+    // A mask is the highest address, whether or not all its bits are set.
     for (said, last) in [
         ("20", 0xf_ffff),
         ("64", u64::MAX),
@@ -159,7 +159,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
     ] {
         assert_eq!(parse(&format!("convert,mask={said}")).mask, Some(last));
     }
-    // Scatter lists are addresses too.
+    // Addresses in scatter lists are addresses, too.
     assert_eq!(
         parse("convert,alloc=sg,mask=32"),
         DeviceSpec {
@@ -168,7 +168,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             ..plain.clone()
         }
     );
-    // This is the default.
+    // This value is the default.
     assert_eq!(
         parse("convert,alloc=vmalloc,contiguous=off"),
         DeviceSpec {
@@ -213,7 +213,7 @@ fn codecs_are_multiplanar_and_take_picture_options() {
     }
 }
 
-/// In the order of the list.
+/// The offered formats of devices, in the order of the list.
 const OFFERED: [(&str, &[&str]); 11] = [
     (
         "camera",
@@ -290,7 +290,7 @@ fn unknown_format_is_refused_with_offered_ones() {
                 offered.join(", ")
             );
             assert!(said.starts_with(&all), "{said}");
-            // A SPEC made in another way is checked, too.
+            // A SPEC that was not made by parsing is checked, too.
             let mut spec = parse(&device);
             spec.format = Some(parse_format(format).unwrap());
             let made: Result<Device<u64>, _> = Device::new(&spec, &place());
