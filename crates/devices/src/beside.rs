@@ -163,7 +163,7 @@ impl Beside {
     /// Starts a thread that converts each picture.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub(crate) fn converting() -> Result<Self, Failure> {
         let mut engine = Converter::new();
         Self::start(move |task| task.run(&mut engine))

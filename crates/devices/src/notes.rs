@@ -15,8 +15,8 @@ pub enum Note {
         flow: Flow,
         /// The frame's number in its stream.
         sequence: u32,
-        /// The time that the device gave the frame, in nanoseconds of the host's clock; `None` if the frame
-        /// keeps the program's timestamp.
+        /// The device's time of the frame, in nanoseconds of the host's clock. `None` if the frame keeps the
+        /// program's timestamp.
         time_ns: Option<u64>,
     },
 }

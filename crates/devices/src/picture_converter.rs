@@ -100,7 +100,7 @@ impl PictureConverter {
         self.under_way.is_some()
     }
 
-    /// Returns a descriptor that becomes readable when the thread has converted its picture; `None` if it has
+    /// Returns a descriptor that becomes readable when the thread has converted its picture. `None` if it has
     /// no picture.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.thread.as_ref().filter(|_| self.is_busy());

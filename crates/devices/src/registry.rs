@@ -34,7 +34,7 @@ pub enum DeviceKind {
     Camera {
         /// The source of its pictures.
         source: SourceSpec,
-        /// Its behaviour at the end of its clip.
+        /// What the camera does at the end of its clip.
         end: ClipEnd,
         /// The part from which its pictures come.
         input: CameraInput,

@@ -46,11 +46,11 @@ pub const MAX_FPS: u32 = 120;
 /// The parsed text that requests one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSpec {
-    /// Its kind.
+    /// The device's kind, with the kind's own settings.
     pub kind: DeviceKind,
     /// Whether the device has the multi-planar API.
     pub mplane: bool,
-    /// The only size of a camera, or the initial size of another device; `None` for the source's size, or
+    /// The only size of a camera, or the initial size of another device. `None` for the source's size, or
     /// 640x480.
     pub size: Option<Size>,
     /// The only rate of a camera in frames per second; `None` for the source's rate, or 30.
@@ -69,8 +69,8 @@ pub struct DeviceSpec {
     pub pace: Pace,
     /// The allocator of the device's planes.
     pub allocator: Allocator,
-    /// Whether the device's own buffers are placed at their first use, to suit all devices that share them
-    /// then. They move later if another device needs this.
+    /// Whether the device's own buffers are placed at their first use. They then suit all devices that share
+    /// them by that time, and move later if another device needs this.
     pub lazy: bool,
     /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,

@@ -321,7 +321,7 @@ impl Sim<'_> {
         let is_error = told.flags & ERROR != 0;
         let is_mem2mem = self.is_mem2mem(at);
         let output = queue.kind.output;
-        // The last buffer of a stream may have no picture.
+        // The last buffer of a stream has no bytes.
         let is_last = is_mem2mem && told.used == 0;
         if is_error && !self.disturbed && !self.is_decoder(at) {
             return Err(format!(

@@ -308,7 +308,7 @@ impl Client {
     /// Sends an event's line, or counts it as lost.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// Fails as [`flush`](Self::flush) does.
     fn send_event(&mut self, line: &str) -> io::Result<()> {
         self.flush()?;
         if !self.unsent.is_empty() {

@@ -173,7 +173,7 @@ mod tests {
         let told = deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 5);
         assert_eq!(told, all[..4]);
         assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 6), []);
-        // A deadlock that ended in between must last for the full time again.
+        // A deadlock that ended and came back must last for the full time again.
         assert_eq!(deadlocks.take_new(Vec::new(), REPORT_AFTER_NS + 7), []);
         assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 8), []);
         let again = deadlocks.take_new(all.clone(), 2 * REPORT_AFTER_NS + 8);

@@ -10,11 +10,11 @@ pub(super) const MAX_MAPPERS: usize = 64;
 /// How a process holds memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HeldBy {
-    /// The process has mapped it.
+    /// The process with this id has mapped the memory.
     Mapping(u32),
-    /// The process received a descriptor.
+    /// The process with this id received a descriptor.
     Descriptor(u32),
-    /// A device has pinned pages of the process.
+    /// This device has pinned pages of the process with this id.
     Pages(u32, Device),
 }
 

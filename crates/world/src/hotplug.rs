@@ -1,8 +1,8 @@
 //! Devices that are plugged and unplugged while programs run.
 //!
-//! An unplugged device closes all its files, as a driver does on disconnect: streams stop and buffers
-//! are freed. Programs keep their descriptors, mappings, dma-bufs and imports until they close them.
-//! Every call on such a descriptor fails with ENODEV.
+//! An unplugged device closes all its files, as a driver does on disconnect: streams stop and buffers are
+//! freed. Programs keep their descriptors, mappings, dma-bufs and imports until they close them. Every call
+//! on a descriptor of the device's files fails with ENODEV.
 //!
 //! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
 //! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`. Differs: a

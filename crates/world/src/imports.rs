@@ -48,7 +48,7 @@ struct Import {
     buf: BufRef,
     /// A program's mapping, as far as the host knows.
     mapped: Option<Vma>,
-    /// The processes that have mapped it.
+    /// The processes that have mapped the buffer.
     mapped_by: BTreeSet<u32>,
     pending: Option<Pending>,
 }

@@ -218,7 +218,7 @@ impl World {
     /// Builds a world as [`new`](Self::new) does, but with the caller's clock and codecs.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn with(
         profile: Profile,
         specs: &[DeviceSpec],

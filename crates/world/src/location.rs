@@ -7,7 +7,7 @@ use vb3_host::BusDevice;
 /// A device on the platform bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Platform {
-    /// Its name on the bus.
+    /// The device's name on the bus.
     pub(super) name: String,
     /// `bus_info` of QUERYCAP.
     bus_info: String,

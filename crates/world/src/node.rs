@@ -421,7 +421,7 @@ impl Node {
     /// Opens the device.
     ///
     /// # Errors
-    /// As [`VideoDevice::open`].
+    /// Fails as [`VideoDevice::open`] does.
     pub(super) fn open(&mut self, memory: &WorldMemory) -> std::result::Result<FileHandle, Error> {
         let handle = self.video.open(memory)?;
         if self.faults.is_some() {

@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// Counts it for the device with this index among the nodes.
+    /// Counts a failed call on the device with this index, if the report does not have the refusal yet.
     pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
         if let Some(node) = self.nodes.get(at) {
             let device = node.path.display().to_string();

@@ -48,7 +48,7 @@ impl FromStr for Mappings {
 /// The revoked buffers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
-    /// What programs find unless the command says so itself.
+    /// What programs find if the command does not say it.
     mappings: Mappings,
     /// Number of buffers that read as zeroes in programs.
     pub(super) zeroed: u64,

@@ -75,8 +75,8 @@ pub(super) trait Exporter: Debug {
     /// Makes a dma-buf of a memfd's first `len` bytes, or returns `None` if that is impossible.
     fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd>;
 
-    /// Returns how many descriptors and mappings a dma-buf has, including the host's, or `None` if the file
-    /// is not a dma-buf.
+    /// Returns how many descriptors and mappings a dma-buf has, including the host's. `None` if the file is
+    /// not a dma-buf.
     fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64>;
 }
 
@@ -143,7 +143,7 @@ impl Shares {
         self.look_at(memory, usize::MAX)
     }
 
-    /// Does the same for a limited number of dma-bufs. The next call continues with the others.
+    /// Checks only some of the dma-bufs for this. The next call continues with the others.
     pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
         self.look_at(memory, LOOKED_AT);
     }

@@ -100,7 +100,7 @@ pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// Returns udev's database record of a device. The record does not change during the run.
+/// Returns udev's database record of a device, as it is once udev has processed the device.
 fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {

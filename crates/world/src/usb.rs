@@ -297,7 +297,7 @@ impl Webcam {
         .collect()
     }
 
-    /// Returns the text files in sysfs of the webcam and of all devices above it.
+    /// Returns the text files in sysfs of controller, root hub, device and interfaces.
     pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
         let paths = self.devices().into_iter().map(|device| device.path);
         let paths: Vec<String> = paths.collect();

@@ -120,7 +120,7 @@ impl Converter {
     /// Runs `job` on pictures without padding. Each picture is given by format, size and bytes.
     ///
     /// # Errors
-    /// As [`View::contiguous`] and [`run`](Self::run).
+    /// Fails as [`View::contiguous`] and [`run`](Self::run) do.
     pub(crate) fn run_unpadded(
         &mut self,
         job: &Job,

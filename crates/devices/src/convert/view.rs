@@ -72,7 +72,7 @@ impl<'a> View<'a> {
     /// `stride` is the first plane's. The chroma planes of YUV420 have half of it.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn contiguous(
         format: &'static PixelFormat,
         size: Size,
@@ -125,7 +125,7 @@ impl<'a> ViewMut<'a> {
     /// Makes a picture of planes, as [`View::new`].
     ///
     /// # Errors
-    /// As [`View::new`].
+    /// Fails as [`View::new`] does.
     pub fn new(
         format: &'static PixelFormat,
         size: Size,
@@ -154,7 +154,7 @@ impl<'a> ViewMut<'a> {
     /// Makes a picture of planes in one memory, as [`View::contiguous`].
     ///
     /// # Errors
-    /// As [`View::new`].
+    /// Fails as [`View::new`] does.
     pub fn contiguous(
         format: &'static PixelFormat,
         size: Size,

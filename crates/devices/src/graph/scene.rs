@@ -29,7 +29,7 @@ impl Scene {
         }
     }
 
-    /// Returns how many of the sensor's samples a unit of rendering reads.
+    /// Returns how many of the sensor's samples a line reads; 1 for raw frames, which one tick renders.
     pub(super) fn samples(&self) -> u32 {
         match self {
             Self::Developed(chain) => chain.samples(),

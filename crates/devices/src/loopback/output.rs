@@ -21,9 +21,9 @@ pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
-    /// Its name among the loopback's writers and readers.
+    /// The writer's name among the loopback's writers and readers.
     id: u32,
-    /// Whether it provides the timeout image instead of frames.
+    /// Whether the writer provides the timeout image instead of frames.
     is_image: bool,
 }
 
@@ -44,9 +44,9 @@ enum Waits {
 #[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
-    /// As [`Writer::id`].
+    /// The same as [`Writer::id`].
     id: u32,
-    /// As [`Writer::is_image`].
+    /// The same as [`Writer::is_image`].
     is_image: bool,
     pixels: Vec<&'static PixelFormat>,
     /// Line lengths are multiples of this many bytes.
@@ -130,7 +130,7 @@ fn take<C>(
 }
 
 impl Writer {
-    /// Returns its name among the loopback's writers and readers.
+    /// Returns the writer's name among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }

@@ -29,7 +29,7 @@ pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C
 /// Moves frames to a reader's buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
-    /// Its name among the loopback's writers and readers.
+    /// The reader's name among the loopback's writers and readers.
     id: u32,
     /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
@@ -57,7 +57,7 @@ struct Copying<C> {
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
-    /// As [`Reader::id`].
+    /// The same as [`Reader::id`].
     reader: u32,
     pixels: Vec<&'static PixelFormat>,
     /// Whether there is no format while no writer streams.
@@ -329,7 +329,7 @@ impl<C: Send + 'static> Reader<C> {
 }
 
 impl<C> Reader<C> {
-    /// Returns its name among the loopback's writers and readers.
+    /// Returns the reader's name among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }

@@ -39,7 +39,7 @@ use vb3_v4l2::{
 #[derive(Debug)]
 struct Coded {
     tag: u64,
-    /// `None` if the library could not encode it.
+    /// `None` if the library could not encode the picture.
     packet: Option<Packet>,
     key: bool,
 }

@@ -222,16 +222,16 @@ impl Sink {
         &self.checksums
     }
 
-    /// Returns thumbnails of at most `count` pictures, evenly spread over all that were shown since
-    /// [`keep_thumbnails`](Self::keep_thumbnails). There are at most [`THUMBNAILS_MAX`].
+    /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since
+    /// [`keep_thumbnails`](Self::keep_thumbnails), and are at most [`THUMBNAILS_MAX`].
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let thumbs = self.thumbs.as_ref();
         thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
-    /// Returns a descriptor that becomes readable when [`has_room`](Self::has_room) has returned false and
-    /// would return true.
+    /// Returns a descriptor that becomes readable when there is room again. It is for a display to which
+    /// [`has_room`](Self::has_room) has returned false.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.writer.as_ref().map(Writer::wake_fd)

@@ -12,7 +12,7 @@ pub struct NumberedName {
 }
 
 impl NumberedName {
-    /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`; `None` for other
+    /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`. `None` for other
     /// names.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {

@@ -8,8 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Limits of the number of pictures that wait for the thread: many small ones, few large ones, and the bytes
-/// that decide. A program that stops after its last small picture then does not wait for the disk.
+/// Minimum and maximum of the pictures that may wait for the thread, and the bytes that decide between them.
+/// A program that stops after its last small picture then does not wait for the disk.
 const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;

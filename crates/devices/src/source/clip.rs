@@ -105,8 +105,8 @@ impl Clip {
         }
     }
 
-    /// Returns a descriptor that becomes readable when [`take`](Self::take) has returned `Later` and would
-    /// return something else; `None` while the clip does not play.
+    /// Returns a descriptor that is readable once [`take`](Self::take) no longer returns `Later`. `None`
+    /// while the clip does not play.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.player.as_ref().map(|player| player.ring().wake_fd())

@@ -32,7 +32,7 @@ impl NextSource {
     /// Opens the source. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// As [`Source::open`].
+    /// Fails as [`Source::open`] does.
     pub fn open(spec: &SourceSpec, end: ClipEnd, at: Option<u32>) -> Result<Self, Failure> {
         let name = match spec {
             SourceSpec::Pattern => String::new(),
@@ -127,7 +127,7 @@ impl Source {
     /// Starts with the first picture, in the format and size of another source.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn start_like(&mut self, other: &Self, interval: Fraction) -> Result<(), Failure> {
         let (format, size) = other.shape;
         self.start(format, size, interval)
@@ -203,9 +203,8 @@ impl Source {
         }
     }
 
-    /// Returns the first bytes of the range `wanted` in a component of
-    /// [`picture_again`](Self::picture_again), at least one. `None` outside the picture, or if there is no
-    /// picture.
+    /// Returns the first bytes of the range `wanted` in a component of the picture, at least one. The picture
+    /// is that of [`picture_again`](Self::picture_again). `None` outside it, or if there is none.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => {
@@ -223,8 +222,7 @@ impl Source {
         }
     }
 
-    /// Returns a descriptor that becomes readable when [`ready`](Self::ready) has returned `Later` and would
-    /// return something else.
+    /// Returns a descriptor that is readable once [`ready`](Self::ready) no longer returns `Later`.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.clip

@@ -76,7 +76,7 @@ fn device(dice: &mut Dice) -> String {
     format!("{kind}{sizes}{size}{rest}{admission}")
 }
 
-/// Returns how many usable buffers a program gets that requests `count` buffers for each node and then uses
+/// Returns how many usable buffers a program gets. It requests `count` buffers for each node and then uses
 /// all of them.
 fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> Vec<u32> {
     let mut bench = Bench {

@@ -111,7 +111,7 @@ impl Numbers {
         short().ok_or_else(|| "an integer's range has 32 bits; use integer64".to_owned())
     }
 
-    /// Returns the first and the default index of a menu of `len` items; `None` if a number is not the index
+    /// Returns the first and the default index of a menu of `len` items. `None` if a number is not the index
     /// of an item.
     fn menu(&self, len: usize) -> Option<(u32, u32)> {
         let end = i64::try_from(len).ok()?.checked_add(self.min)?;
