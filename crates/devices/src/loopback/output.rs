@@ -313,7 +313,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
 }
 
 impl WriterFormats {
-    /// Returns whether only the current format can be set. Readers of v4l2loopback fix it.
+    /// Returns whether only the current format can be set. With v4l2loopback, readers' buffers fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
         self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())

@@ -1,9 +1,9 @@
 //! A converter crops, scales, turns and converts each OUTPUT picture, and places it in a CAPTURE picture. Its
 //! model is s5p-fimc.
 //!
-//! Each open file has a thread, which converts a picture if source and target together have 512 KiB or more.
-//! It reads the buffer itself if it can; otherwise ticks copy the picture for it. In virtual time, ticks
-//! convert.
+//! Each open file has a thread, which converts pictures if source and target together have 512 KiB or more.
+//! The thread reads the buffer itself if it can; otherwise ticks copy the picture for it. In virtual time,
+//! ticks convert all pictures.
 
 mod work;
 

@@ -458,7 +458,7 @@ where
     /// A decoder's drain that is requested before CAPTURE streams waits until it does. Linux does not specify
     /// this.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        // A stream that began after the drain is not drained by it.
+        // If OUTPUT was restarted since an earlier drain, that drain is over.
         self.notice();
         match (command, self.drain) {
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
