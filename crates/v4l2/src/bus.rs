@@ -20,7 +20,7 @@ pub enum BusFault {
         /// Bytes asked for.
         len: u64,
     },
-    /// The memory's owner has ended or revoked it.
+    /// The owner of the memory has freed or revoked it.
     Revoked,
 }
 
@@ -65,8 +65,9 @@ pub struct Lines<'a, C> {
 }
 
 impl<C> Lines<'_, C> {
-    /// Returns the bytes from the start of the first line to the end of the last; `None` beyond 64
-    /// bits.
+    /// Returns the bytes from the start of the first line to the end of the last.
+    ///
+    /// `None` if the number does not fit in 64 bits.
     #[must_use]
     pub fn extent(&self) -> Option<u64> {
         let before = self.count.checked_sub(1)?.checked_mul(self.pitch)?;
@@ -91,13 +92,13 @@ pub struct HostSpan<'a> {
     pub len: u64,
 }
 
-/// Reads a span's bytes from an offset. Returns false beyond its end.
+/// Reads a span's bytes from an offset. Returns false if the read would pass the span's end.
 pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
-/// Works on memory in place.
+/// Works directly on memory.
 ///
-/// The arguments are the bytes to read and the bytes to write, in the order of the request. Returns
-/// whether it did the work.
+/// Gets the bytes to read and the bytes to write, in the order of the request. Returns whether it did the
+/// work.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// The name of a device for other devices of the same machine.
@@ -126,8 +127,8 @@ impl core::error::Error for CopyFault {}
 
 /// A device's reads and writes of plane memory.
 ///
-/// As in hardware, accesses go by the device's address, and the machine translates, bounces or refuses
-/// them. `C` identifies the plane (`MemOps::Cookie`).
+/// As in hardware, a device accesses memory by its own addresses. The machine translates, bounces or refuses
+/// each access. `C` identifies the plane (`MemOps::Cookie`).
 ///
 /// # Context
 /// No method waits.
@@ -144,8 +145,9 @@ pub trait Bus<C> {
     /// As [`read`](Self::read).
     fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
 
-    /// Reads the bytes as if the device were allowed to read. Nothing is counted, since it is no access
-    /// of the device.
+    /// Reads the bytes as if the device had read permission.
+    ///
+    /// The read is not counted, since it stands for no access of the device.
     ///
     /// # Errors
     /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
@@ -159,15 +161,14 @@ pub trait Bus<C> {
     /// [`BusFault`]; part of `data` may have arrived.
     fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
 
-    /// Runs `act` directly on the memory: on the lines of `from` to read and the lines of `to` to
-    /// write. Returns the result of `act`.
+    /// Runs `act` directly on the lines of `from`, to read, and of `to`, to write. Returns `act`'s result.
     ///
-    /// The lines of `from` count as read and, if `act` returns true, those of `to` as written. `act`
-    /// gets all bytes from the first line to the last, and must not change bytes between lines.
+    /// The lines of `from` count as read and, if `act` returns true, those of `to` as written. `act` gets all
+    /// bytes from the first line to the last, and must not change bytes between lines.
     ///
-    /// Returns `None`, without effect, if this is impossible. Then the memory is not contiguous or not
-    /// visible to this process, lines to write overlap others, or an access would fault (between lines,
-    /// too). Then use [`read`](Self::read) and [`write`](Self::write).
+    /// Returns `None` and does nothing if the memory is not contiguous or not visible to this process, if
+    /// lines to write overlap others, or if an access would fault (also between lines). Use
+    /// [`read`](Self::read) and [`write`](Self::write) then.
     ///
     /// Bytes to read may change while `act` runs, since a program may write them at any time.
     fn in_place(
@@ -180,31 +181,31 @@ pub trait Bus<C> {
         None
     }
 
-    /// Finds the location of writable spans for another process, by the device's own addresses.
+    /// Finds the memory of writable spans, so that another process can write them in place of the device.
     ///
-    /// That process may write there in place of the device; then call
+    /// The spans have the device's own addresses. After the writes, call
     /// [`note_written`](Self::note_written).
     ///
-    /// Returns `None` if a write would fault, if the device does not write directly to a plane's own
-    /// memory, or if no process can map it. Examples are bounced or scattered memory, memory of a
-    /// program or another driver, and memory that the CPU does not see coherently.
+    /// Returns `None` if a write would fault, or if no process can map the memory that the device would
+    /// write. Examples are bounced or scattered memory, memory of a program or another driver, and memory
+    /// that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
         let _ = spans;
         None
     }
 
-    /// Returns readers of spans for another thread, by the device's own addresses.
+    /// Returns readers of spans, so that another thread can read them in place of the device.
     ///
-    /// That thread may read in place of the device, which calls [`note_read`](Self::note_read).
+    /// The spans have the device's own addresses. The device counts the reads by
+    /// [`note_read`](Self::note_read).
     ///
-    /// Returns `None` if a read would fault, or as [`host_spans`](Self::host_spans).
+    /// Returns `None` if a read would fault, or for memory that [`host_spans`](Self::host_spans) refuses.
     fn readers(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<SpanReader>> {
         let _ = spans;
         None
     }
 
-    /// Counts bytes that another process wrote to a location of [`host_spans`](Self::host_spans), as
-    /// [`write`](Self::write) does.
+    /// Counts bytes that another process wrote to a location of [`host_spans`](Self::host_spans).
     ///
     /// # Errors
     /// [`BusFault`] if the device could not write them now.
@@ -218,10 +219,11 @@ pub trait Bus<C> {
         None
     }
 
-    /// Copies bytes from another device's plane to byte `offset` of one of ours. It counts as a write.
+    /// Copies bytes from another device's plane to byte `offset` of one of ours. The copy counts as a write.
     ///
-    /// The other device has counted its read ([`note_read`](Self::note_read), by its own bus). Returns
-    /// how many bytes were moved in memory. If a path needs several copies, the bytes of each count.
+    /// The other device has counted its read ([`note_read`](Self::note_read), by its own bus). Returns how
+    /// many bytes were moved in memory. If the path needs several copies, the result is the sum of their
+    /// bytes.
     ///
     /// # Errors
     /// [`CopyFault`]; part of the bytes may have arrived.
@@ -239,8 +241,9 @@ pub trait Bus<C> {
         }))
     }
 
-    /// Returns whether the start of our writable plane is the same memory that another device reads at
-    /// `from`. This is no access.
+    /// Returns whether our writable plane starts in the same memory that another device reads at `from`.
+    ///
+    /// The check does not count as an access.
     fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
         let _ = (peer, from, to);
         false

@@ -24,7 +24,7 @@ pub(crate) enum Answer {
     Done,
     /// It failed; the structure is copied out nevertheless.
     Failed(Error),
-    /// It must wait.
+    /// It cannot finish yet, and must be repeated.
     Wait,
 }
 

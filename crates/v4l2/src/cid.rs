@@ -1,9 +1,9 @@
-//! Control ids (`V4L2_CID_*`) of the simulated devices, and those that camera programs query.
+//! Control ids (`V4L2_CID_*`) of the simulated devices, and other ids that camera programs query.
 
 use crate::sys;
 
 /// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE`, `V4L2_CID_DV_CLASS_BASE` and
-/// `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`. The bindings omit them, since they are sums.
+/// `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`. bindgen omits such macros with sums.
 const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
 const STATELESS: u32 = sys::V4L2_CTRL_CLASS_CODEC_STATELESS | 0x900;
 const DV: u32 = sys::V4L2_CTRL_CLASS_DV | 0x900;

@@ -1,16 +1,16 @@
-//! A program's side of the API: asks a capture device and reads its answers.
+//! A client of a capture device: makes the ioctls of a program, and reads the device's answers.
 //!
-//! No structure of these calls has a pointer, so the caller's ioctl needs no other memory.
+//! No structure of these ioctls contains a pointer, so the ioctl's implementation accesses no other memory.
 
 use crate::bytes::{Image, field};
 use crate::calls::format::{read_format, write_format};
 use crate::{ControlFlags, Errno, Format, FourCc, Fraction, Planarity, sys};
 
-/// Largest number of entries that a client reads of one list.
+/// Maximum number of entries that a client reads of one list.
 const MAX_ENTRIES: u32 = 1024;
 const CAPTURE: u32 = sys::V4L2_BUF_TYPE_VIDEO_CAPTURE;
 
-/// An ioctl: its number and structure.
+/// Makes an ioctl, given its number and its structure.
 pub type Ioctl<'a> = dyn FnMut(u32, &mut [u8]) -> Result<(), Errno> + 'a;
 
 /// A client of one single-planar capture device.
@@ -25,11 +25,11 @@ impl core::fmt::Debug for Client<'_> {
 /// The answer of QUERYCAP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capability {
-    /// The driver.
+    /// Name of the driver.
     pub driver: String,
-    /// The card.
+    /// Name of the device.
     pub card: String,
-    /// The place on its bus.
+    /// Location of the device on its bus.
     pub bus_info: String,
     /// `V4L2_CAP_*` of this node.
     pub device_caps: u32,
@@ -46,7 +46,7 @@ pub struct Input {
     pub standards: u64,
 }
 
-/// A pixel format in the words of a device.
+/// A pixel format, as the device describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormatName {
     /// Its code.
@@ -58,9 +58,9 @@ pub struct FormatName {
 /// One value, or a range with steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OneOrRange<T> {
-    /// This value.
+    /// A single value.
     One(T),
-    /// Smallest, largest, and the step; `None` for any value between.
+    /// Smallest value, largest value, and step. Without a step, any value between is possible.
     Range(T, T, Option<T>),
 }
 
@@ -73,11 +73,11 @@ pub struct ControlRange {
     pub kind: u32,
     /// Its name.
     pub name: String,
-    /// Smallest.
+    /// Smallest value.
     pub min: i64,
-    /// Largest.
+    /// Largest value.
     pub max: i64,
-    /// Step.
+    /// Difference of neighbouring values.
     pub step: u64,
     /// Default value.
     pub default: i64,
@@ -306,7 +306,7 @@ impl Client<'_> {
             };
             let fill = |image: &mut Image<'_>| image.set_u32(0, next);
             let control = client.call(sys::VIDIOC_QUERY_EXT_CTRL, fill, read)?;
-            // A device that returns the same control again would never end.
+            // Stops at a device that returns the same control again, which would never end.
             let is_new = control.id > last;
             last = control.id;
             is_new.then_some(control).ok_or(Errno::EINVAL)

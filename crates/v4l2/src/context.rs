@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Driver, Queue};
 
-/// The driver of one queue, with the queue.
+/// A queue, and the driver's interface for this queue.
 pub(crate) type Parts<'a, M> = (
     &'a mut Stream<M>,
     Box<dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a>,
@@ -32,10 +32,10 @@ pub struct Context<M: MemOps, D> {
     pub(crate) gate: Gate<M::Cookie>,
     pub(crate) controls: Handler,
     pub(crate) files: BTreeMap<FileHandle, File>,
-    /// The highest priority of files in other contexts.
+    /// The highest priority among the files of other contexts.
     pub(crate) other_priority: u32,
     refusals: Refusals,
-    /// Whether an event may end a caller's wait.
+    /// Whether something happened that may end a caller's wait.
     pub(crate) wake: bool,
 }
 
@@ -215,11 +215,11 @@ where
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
             Err(error) => {
-                // The error already carries the reason.
+                // `error` contains the reason already.
                 shortfalls.for_each(drop);
                 self.record(request.name, error);
             }
-            // Success, perhaps with fewer buffers than requested.
+            // A success may still have made fewer buffers than requested.
             Ok(_) => {
                 shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
             }

@@ -1,7 +1,7 @@
 //! The contexts of a device, and sums over them.
 //!
-//! Only contexts that were borrowed mutably are examined again. So the cost of a call does not grow
-//! with the number of open files, except with linked contexts.
+//! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
+//! does not grow with the number of open files. With linked contexts, it does.
 
 use crate::context::Context;
 use crate::file::FileHandle;
@@ -28,11 +28,11 @@ pub struct FlowProgress {
 struct Part {
     done: [u64; 2],
     streaming: [bool; 2],
-    /// The highest priority of its files.
+    /// The highest priority of the context's files.
     priority: u32,
-    /// Its driver has scheduled work, or waits for an external event.
+    /// Whether the driver has scheduled work, or waits for an external event.
     at_work: bool,
-    /// A queue has buffers that its driver has not got yet.
+    /// Whether a queue has buffers that were not passed to the driver yet.
     holds_back: bool,
 }
 
@@ -52,20 +52,20 @@ pub(crate) struct Contexts<M: MemOps, D> {
     priorities: BTreeMap<u32, usize>,
     /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,
-    /// Contexts with buffers that drivers have not got yet.
+    /// Contexts with buffers that were not passed to the driver yet.
     holding_back: BTreeSet<u64>,
     /// Contexts that changed since the last [`ask_changed`](Self::ask_changed).
     unasked: BTreeSet<u64>,
     /// Files whose poll states or waiting calls may have changed.
     woken: BTreeSet<FileHandle>,
     refusals: Vec<Refusal>,
-    /// Whether a call of one context can give work to others, as with a duplex device.
+    /// Whether a call of one context can cause work in others, as with a duplex device.
     pub(crate) are_linked: bool,
 }
 
 const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
 
-/// Returns the index of a direction in arrays.
+/// Returns the array index of a direction.
 pub(crate) const fn place(flow: Flow) -> usize {
     match flow {
         Flow::Capture => 0,
@@ -148,12 +148,12 @@ where
         contexts.filter(|context| is_at_work(&context.driver))
     }
 
-    /// Returns the numbers of contexts at work, including those that may have become so.
+    /// Returns the numbers of contexts at work, and of those that may have begun to work.
     pub(crate) fn to_tick(&self) -> Vec<u64> {
         self.at_work.union(&self.lent).copied().collect()
     }
 
-    /// Returns the numbers of contexts with buffers that drivers have not got yet.
+    /// Returns the numbers of contexts with buffers that were not passed to the driver yet.
     pub(crate) fn holding_back(&mut self) -> Vec<u64> {
         self.update_sums();
         self.holding_back.iter().copied().collect()
@@ -205,7 +205,7 @@ where
 
     /// Updates the sums for contexts that were borrowed mutably.
     fn update_sums(&mut self) {
-        // Often there are none, and several callers ask after each call of a program.
+        // Often no context was borrowed, and several callers ask after each call of a program.
         if self.lent.is_empty() {
             return;
         }

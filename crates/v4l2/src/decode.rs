@@ -1,6 +1,6 @@
 //! Decodes ioctls for traces: names, arguments and results from the bytes of a structure.
 //!
-//! Decoding does not validate: any bytes are decoded, also those of a refused call.
+//! Decoding does not validate. Any bytes can be decoded, including those of a refused call.
 
 mod arrays;
 #[cfg(test)]
@@ -22,7 +22,7 @@ pub enum Value {
     Number(i64),
     /// An unsigned number.
     Unsigned(u64),
-    /// A name, flags joined by `|`, a pixel format, a text, a fraction, an area.
+    /// A name, flags joined by `|`, a pixel format, a text, a fraction or an area.
     Word(String),
     /// Elements of an array.
     List(Vec<Value>),
@@ -115,7 +115,7 @@ fn fields(fields: &[Field], bytes: &[u8]) -> Fields {
         .collect()
 }
 
-/// `fmt.pix.width` is called width, `type_` type.
+/// Returns a field's name for output: `fmt.pix.width` becomes `width`, and `type_` becomes `type`.
 fn label(path: &'static str) -> &'static str {
     let last = path.rsplit('.').next().unwrap_or(path);
     last.trim().trim_end_matches('_')

@@ -22,9 +22,9 @@ pub(crate) const MAX_FILES: usize = 1 << 16;
 /// Counters of a device's queue and its driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatistics {
-    /// The queue's.
+    /// Counters of the queue.
     pub queue: vb3_queue::Statistics,
-    /// The driver's.
+    /// Counters of the driver.
     pub driver: Statistics,
 }
 
@@ -47,14 +47,14 @@ pub struct VideoDevice<M: MemOps, D> {
     planarity: Planarity,
     /// The device whose memory constraints apply to the planes.
     memory: M::Device,
-    /// `None`: all files share one driver.
+    /// Makes a driver for each open file. `None` if all files share one driver.
     opener: Option<Opener<D>>,
-    /// By number: the shared context, or one for each open file.
+    /// The contexts by number: the shared one (0), or one for each open file.
     pub(crate) contexts: Contexts<M, D>,
     /// Which context each file has.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
-    /// The next tick begins with this context, or the first one after it.
+    /// The first context of the next tick. If it is gone, the tick begins with the context after it.
     next_turn: u64,
     pub(crate) requests: Requests,
     pub(crate) offers_requests: bool,
@@ -84,7 +84,7 @@ pub struct Woken {
 }
 
 impl Woken {
-    /// Returns whether any file or request may have changed.
+    /// Returns whether there is such a file or request.
     #[must_use]
     pub fn is_anyone(&self) -> bool {
         self.requests || !self.files.is_empty()
@@ -105,7 +105,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Makes a device whose files share one driver. The planes obey `device`'s memory constraints.
+    /// Makes a device whose files share one driver. `device` gives the memory constraints of the planes.
     ///
     /// # Errors
     /// EINVAL for an invalid queue policy, ENOMEM.
@@ -168,7 +168,7 @@ where
         self.planarity
     }
 
-    /// Opens the device.
+    /// Opens the device, and returns the new file.
     ///
     /// # Errors
     /// EMFILE when 65,536 files are open; the opener's errors for a memory-to-memory device.
@@ -235,14 +235,16 @@ where
         self.contexts.iter_mut().map(|(_, context)| context)
     }
 
-    /// Iterates over the [`contexts`](Self::contexts) whose drivers have scheduled work or wait for an
-    /// external event. The cost does not grow with idle contexts.
+    /// Iterates over the contexts whose drivers have scheduled work or wait for an external event.
+    ///
+    /// The cost does not grow with idle contexts.
     pub fn contexts_at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.at_work()
     }
 
-    /// Calls `each` with every driver that may have changed since the last call. A driver that all
-    /// files share is always included. `each` must not change the drivers.
+    /// Calls `each` with every driver that may have changed since the last call.
+    ///
+    /// A driver that all files share is always included. `each` must not change the drivers.
     pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
         if self.opener.is_none() {
             self.contexts.get_mut(0);
@@ -289,7 +291,7 @@ where
         self.context_and_scope(file).map(|(context, _)| context)
     }
 
-    /// Returns the context of a file, and the requests that it may use.
+    /// Returns the context of a file, and access to the device's requests.
     fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
         let of = *self.files.get(&file)?;
         let other_priority = self.contexts.other_priority(of);
@@ -301,7 +303,7 @@ where
 
     /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// The queues must stream with their own memory (`V4L2_MEMORY_MMAP`). So another file's close
+    /// The queues must stream with memory of the device (`V4L2_MEMORY_MMAP`). Then closing another file
     /// cannot change the result of a successful call.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
@@ -365,16 +367,15 @@ where
         context.mmap(mem, offset, len_bytes, access)
     }
 
-    /// Returns which of POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM, POLLPRI and POLLERR hold, for a caller
-    /// interested in `events`. POLLERR is reported without being requested.
+    /// Returns which poll events hold, for a caller interested in `events`.
+    /// They are POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI if requested, and POLLERR in any case.
     ///
     /// Without buffers, polling for data starts read() or write(), and the file then owns the queue.
     pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
         self.poll_by(mem, file, events, PollLook::Program)
     }
 
-    /// Returns what [`poll`](Self::poll) would, but starts neither read() nor write(). For the host's
-    /// own use.
+    /// Returns the result of [`poll`](Self::poll) without starting read() or write(), for the host's own use.
     pub fn peek(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
         self.poll_by(mem, file, events, PollLook::Host)
     }
@@ -386,8 +387,7 @@ where
         }
     }
 
-    /// Records that a program waits for `events` of a file, after [`poll`](Self::poll) reported
-    /// none.
+    /// Records that a program waits for `events` of a file, after [`poll`](Self::poll) found none pending.
     pub fn poll_waits(&mut self, file: FileHandle, events: i16) {
         if let Some(context) = self.context_mut(file) {
             context.poll_waits(events);
@@ -426,8 +426,9 @@ where
         }
     }
 
-    /// Continues the read() or write() (`cx.call`) that returned [`V4l2Outcome::Part`], at `addr` in the
-    /// program.
+    /// Continues the read() or write() `cx.call` after [`V4l2Outcome::Part`].
+    ///
+    /// `addr` is the address of its next byte in the program.
     pub fn resume(
         &mut self,
         mem: &mut M,
@@ -459,9 +460,9 @@ where
 
     /// Runs [`tick`](Self::tick) for a host that makes a [`Bus`] for each context.
     ///
-    /// Calls `with_bus` for each context that is due. It makes a bus and passes it to the given
-    /// closure. Before each context but the first, calls `has_time`. Without time left, the next tick
-    /// begins with that context. Returns whether all contexts have run.
+    /// Calls `with_bus` for each context that is due. `with_bus` makes a bus and passes it to the given
+    /// closure. `has_time` is called before each context except the first. If it returns false, the call
+    /// ends, and the next tick begins with that context. Returns whether all contexts have run.
     pub fn tick_through(
         &mut self,
         mem: &mut M,
@@ -469,7 +470,7 @@ where
         has_time: &dyn Fn() -> bool,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) -> bool {
-        // A shared context may have work that it does not announce.
+        // The driver of a shared context may have work that it did not announce.
         let shared = self.opener.is_none().then_some(0);
         let mut to_tick = match shared {
             Some(of) => vec![of],
@@ -491,7 +492,7 @@ where
         true
     }
 
-    /// Passes the buffers whose fences have signalled to the drivers.
+    /// Passes each buffer whose fences have signalled to its driver.
     pub fn settle_queues(&mut self, mem: &mut M) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {
@@ -500,8 +501,8 @@ where
         }
     }
 
-    /// Marks the queues selected by `has_failed` as broken. All callers waiting for them get an error,
-    /// until the program stops streaming.
+    /// Marks the queues selected by `has_failed` as broken.
+    /// Callers that wait for such a queue get an error, until the program stops streaming.
     ///
     /// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `vb2_queue_error`.
     pub fn fail_queues(
@@ -514,7 +515,7 @@ where
         }
     }
 
-    /// As [`next_tick`](Self::next_tick), but ignores drivers that only have unfinished work.
+    /// Returns the time of the next tick (ns), except for drivers that would only continue unfinished work.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {
         self.contexts_at_work()
@@ -523,7 +524,7 @@ where
             .min()
     }
 
-    /// Returns whether a [`tick`](Self::tick) would continue work that another has begun.
+    /// Returns whether a [`tick`](Self::tick) would continue work that an earlier tick has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.contexts_at_work()
@@ -545,7 +546,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Returns the shared context, or the oldest.
+    /// Returns the shared context, or the one of the oldest open file.
     pub(crate) fn context(&self) -> &Context<M, D> {
         self.contexts.values().next().unwrap()
     }

@@ -17,10 +17,10 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Runs an ioctl. `None`: the call must be repeated.
+    /// Runs an ioctl. `None` if the call must be repeated.
     ///
-    /// The structure is read once and, after everything else, written once. The bytes after
-    /// `request.keep` are output only, so the program's are not read.
+    /// The structure is read once at first, and written once at the end. The bytes after `request.keep` are
+    /// only output, so they are not read from the program.
     ///
     /// Source: Linux `video_usercopy`, `__video_do_ioctl`.
     pub(crate) fn run(
@@ -38,7 +38,7 @@ where
             read_user(program, arg, whole)?;
         }
         if request.call == Call::ExportBuf {
-            // Checked first: a descriptor must not be made if its number cannot be written.
+            // Tests the write first: if a descriptor's number could not be written, it must not be made.
             write_user(program, arg, whole)?;
         }
         Image(whole).clear_from(request.keep);
@@ -78,7 +78,7 @@ where
         }
     }
 
-    /// ENOTTY for a call that this device does not support.
+    /// Checks that this device supports a call. ENOTTY if it does not.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c `uvc_meta_ioctl_ops`, for metadata.
     fn check_offered(&self, call: Call) -> Result<(), Error> {

@@ -28,13 +28,13 @@ pub enum Role {
     Capture,
     /// One OUTPUT queue.
     Output,
-    /// Both: OUTPUT buffers are processed into CAPTURE buffers. Each open file has its own queues,
-    /// formats and controls.
+    /// Both queues: OUTPUT buffers are processed into CAPTURE buffers.
+    /// Each open file has its own queues, formats and controls.
     MemToMem,
-    /// Both, independent of each other: frames from one file's OUTPUT queue reach the CAPTURE queues
-    /// of other files. Each open file has its own queues.
+    /// Both queues: frames from one file's OUTPUT queue reach the CAPTURE queues of other files.
+    /// Each open file has its own queues.
     Duplex,
-    /// None: an entity with a node and pads, without buffers.
+    /// No queue: an entity of a media graph, with a node and pads.
     Subdevice,
 }
 
@@ -76,17 +76,17 @@ bitflags! {
 /// A device's settings for a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// Offer user pointers, if the memory supports them.
+    /// Offer user pointers, if the program's memory supports them.
     pub userptr: bool,
     /// Offer dma-buf import.
     pub dmabuf: bool,
     /// Offer read() or write(), if the format has one plane.
     pub file_io: bool,
-    /// Take cache hints (`allow_cache_hints`).
+    /// Obey cache hints (`allow_cache_hints`).
     pub cache_hints: bool,
     /// Maximum number of buffers, 32 to 32768.
     pub max_buffers: u32,
-    /// Fewest buffers REQBUFS allocates.
+    /// Minimum number of buffers that REQBUFS allocates.
     pub min_reqbufs: u32,
     /// Number of buffers that must be queued before streaming starts.
     pub min_queued: u32,
@@ -95,21 +95,20 @@ pub struct QueuePolicy {
     /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
-    /// OUTPUT: a payload of zero bytes is valid and does not stand for the whole buffer.
+    /// OUTPUT: a payload of zero bytes means an empty frame. Without this, it means a full buffer.
     pub allow_zero_bytesused: bool,
-    /// OUTPUT: STREAMON without buffers succeeds without effect, for a program that calls write() next.
+    /// OUTPUT: STREAMON without buffers succeeds and does nothing, for a program that calls write() next.
     ///
     /// Source: v4l2loopback up to 0.13.
     pub starts_empty: bool,
     /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests with controls.
     ///
-    /// The driver gets one buffer at a time: after the previous one has finished, with a CAPTURE buffer
-    /// available and the controls set. Not allowed together with `min_queued`.
+    /// The driver gets one buffer at a time: after the previous one has finished, when a CAPTURE buffer is
+    /// available and the controls are set. `min_queued` must be 0.
     pub requests: Requests,
-    /// OUTPUT of a memory-to-memory device: whether a program may let the device hold the CAPTURE
-    /// buffer.
+    /// OUTPUT of a memory-to-memory device: whether a program may tell the device to hold its CAPTURE buffer.
     ///
-    /// The device then fills it further from the next OUTPUT buffer with the same timestamp
+    /// The device then adds the next OUTPUT buffer with the same timestamp to the same CAPTURE buffer
     /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
     pub holds_capture: bool,
     /// REQBUFS and CREATE_BUFS make all buffers or none (ENOMEM), instead of as many as fit in memory.
@@ -137,20 +136,20 @@ impl Default for QueuePolicy {
     }
 }
 
-/// The behaviour of a caller that finds no finished buffer.
+/// What a caller does that found no finished buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiter {
     /// It continues, and may try again: O_NONBLOCK, poll() without a timeout, QUERYBUF.
     GoesOn,
-    /// It waits until there is one.
+    /// It waits until a buffer is finished.
     Waits,
 }
 
 /// A video device's driver, or one open file's part of a memory-to-memory driver.
 ///
-/// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides
-/// whether they may be set now (buffers exist, another file has priority). It passes only a `flow` that
-/// [`role`](Self::role) includes.
+/// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides whether
+/// they may be set now: not while buffers exist or another file has priority. A `flow` argument is always one
+/// of [`role`](Self::role).
 pub trait VideoDriver {
     /// The location of a plane's memory for the device (`MemOps::Cookie`).
     type Cookie;
@@ -161,8 +160,9 @@ pub trait VideoDriver {
     /// Returns the device's role.
     fn role(&self) -> Role;
 
-    /// Returns whether programs see a queue of [`role`](Self::role) now: its capability, buffer type and
-    /// ports. A queue with buffers must stay visible.
+    /// Returns whether programs see a queue of [`role`](Self::role) now.
+    ///
+    /// A hidden queue has no capability, buffer type and ports. A queue with buffers must stay visible.
     fn announces(&self, flow: Flow) -> bool {
         let _ = flow;
         true
@@ -186,8 +186,7 @@ pub trait VideoDriver {
     /// Returns the sizes offered for a format of [`formats`](Self::formats).
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_>;
 
-    /// Returns the intervals offered for a format and size; `None` if frames have no timing of their
-    /// own.
+    /// Returns the intervals offered for a format and size; `None` if the device does not time its frames.
     fn frame_intervals(
         &self,
         pixel: &PixelFormat,
@@ -195,7 +194,7 @@ pub trait VideoDriver {
         height: u32,
     ) -> Option<FrameIntervals<'_>>;
 
-    /// The format now.
+    /// Returns the current format.
     fn format(&self, flow: Flow) -> Format;
 
     /// Returns the format that would be set for `wanted`. It never fails; [`Format::negotiate`] does
@@ -223,15 +222,15 @@ pub trait VideoDriver {
         let _ = (flow, wanted);
     }
 
-    /// Returns the pixel format that stores a bus code, if a media graph controls the device
-    /// (`V4L2_CAP_IO_MC`); `None` without a graph.
+    /// Returns the pixel format that stores a bus code (`V4L2_CAP_IO_MC`); `None` without a media graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         let _ = code;
         None
     }
 
-    /// Takes the controls whose ranges or values changed with a format or another control, with their
-    /// values.
+    /// Takes the controls whose ranges or values followed a change of the format or another control.
+    ///
+    /// Each comes with its value.
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
         Vec::new()
     }
@@ -270,8 +269,9 @@ pub trait VideoDriver {
         None
     }
 
-    /// Sets one of the receiver's modes, and the format that follows from it. Never called while the
-    /// queue has buffers.
+    /// Sets one of the receiver's modes, and changes the format accordingly.
+    ///
+    /// Never called while the queue has buffers.
     fn set_timings(&mut self, mode: &Timings) {
         let _ = mode;
     }
@@ -286,7 +286,7 @@ pub trait VideoDriver {
         false
     }
 
-    /// Whether those of them that set a rectangle are offered too.
+    /// Whether the selection calls that set a rectangle are offered, too.
     fn sets_selection(&self) -> bool {
         self.has_selection()
     }
@@ -297,7 +297,7 @@ pub trait VideoDriver {
         None
     }
 
-    /// Sets a rectangle, moved and sized to the nearest possible one.
+    /// Sets a rectangle, after moving and resizing it to the nearest possible one.
     ///
     /// # Errors
     /// Passed to the caller: EINVAL for a read-only target, EBUSY while it cannot change, ERANGE if
@@ -313,7 +313,7 @@ pub trait VideoDriver {
         Err(DriverError(22))
     }
 
-    /// Returns the codec commands that it supports.
+    /// Returns the codec commands that the device supports.
     fn commands(&self) -> Option<CommandSet> {
         None
     }
@@ -358,7 +358,7 @@ pub trait VideoDriver {
         None
     }
 
-    /// Returns the events that it raises besides control events.
+    /// Returns the events that the device raises, besides control events.
     fn events(&self) -> EventKinds {
         EventKinds::empty()
     }
@@ -371,8 +371,8 @@ pub trait VideoDriver {
 
     /// Moves pixels through `bus`, and reports finished buffers and events.
     ///
-    /// `now_ns` is the monotonic clock. Work that is not due stays for later. A frame without a buffer
-    /// at its time is dropped and counted.
+    /// `now_ns` is the monotonic clock. Work that is not due yet stays for a later tick. If no buffer is
+    /// queued at a frame's time, the frame is dropped and counted.
     fn tick(
         &mut self,
         now_ns: u64,
@@ -380,34 +380,36 @@ pub trait VideoDriver {
         progress: &mut Progress<Self::Cookie>,
     );
 
-    /// A caller found no finished buffer in a queue.
+    /// Notes that a caller found no finished buffer in a queue.
     ///
-    /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or a waiter for the
-    /// release of a buffer's memory. This is for devices that keep buffers longer than necessary. They
-    /// respond in a [`tick`](Self::tick).
+    /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or it waits for the release of
+    /// a buffer's memory. A device that keeps buffers longer than necessary can respond in a
+    /// [`tick`](Self::tick).
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
         let _ = (flow, waiter);
     }
 
     /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
     ///
-    /// For a memory-to-memory device, it changes only in calls of other methods. A duplex device's
-    /// changes in calls of its other files too.
+    /// For a memory-to-memory device, the time changes only in calls of other methods. For a duplex device,
+    /// it also changes in calls for its other files.
     fn next_tick(&self) -> Option<u64>;
 
-    /// Returns whether the next tick only continues work that another has begun, such as moving a large
-    /// picture in pieces. Calls need not wait for it.
+    /// Returns whether the next tick only continues work that an earlier one has begun.
+    ///
+    /// An example is a large picture that is moved in pieces. Calls need not wait for such a tick.
     fn has_begun(&self) -> bool {
         false
     }
 
-    /// Returns a descriptor that becomes readable when an awaited external event has occurred. It then
-    /// needs a [`tick`](Self::tick). `None` if the driver awaits none.
+    /// Returns a descriptor that becomes readable when an awaited external event has occurred.
+    ///
+    /// The driver then needs a [`tick`](Self::tick). `None` if it awaits no event.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Returns its counters.
+    /// Returns the device's counters.
     fn statistics(&self) -> Statistics {
         Statistics::default()
     }

@@ -63,11 +63,11 @@ pub enum Error {
     TooManyFiles,
     /// EBADF: no such file.
     NoFile,
-    /// An error of the queue.
+    /// The queue refused the call.
     Queue(vb3_queue::Error),
-    /// An error of the driver.
+    /// The driver refused the call.
     Driver(DriverError),
-    /// An error of the host.
+    /// A service of the host failed.
     Host(Errno),
 }
 

@@ -3,7 +3,7 @@
 use crate::Error;
 use std::collections::VecDeque;
 
-/// Largest number of subscriptions of one file.
+/// Maximum number of subscriptions of one file.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 512;
 
 /// Bytes of the payload (`u`) of a `v4l2_event`.
@@ -25,13 +25,13 @@ struct Subscription {
     feedback: bool,
     /// Maximum number of events kept.
     depth: usize,
-    /// Events kept now.
+    /// Number of events kept now.
     kept: usize,
-    /// Whether the first 32 bits of the payload are accumulating flags.
+    /// Whether the payload's first 32 bits are flags that add up over events.
     merges: bool,
 }
 
-/// An event that waits.
+/// A pending event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) topic: Topic,
@@ -42,8 +42,8 @@ pub(crate) struct Event {
 
 /// Subscriptions and pending events of one file.
 ///
-/// Each subscription keeps a bounded number of events. A new event replaces the oldest of a full one.
-/// If its payload contains change flags, they are merged into the next event, so none is lost.
+/// Each subscription keeps a bounded number of events. If it is full, a new event replaces the oldest. Change
+/// flags in the oldest event's payload are added to the next event, so none is lost.
 ///
 /// Source: Linux `v4l2-event.c`.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl EventQueue {
         Ok(true)
     }
 
-    /// Ends a subscription and drops its events.
+    /// Ends a subscription and drops its pending events.
     pub(crate) fn unsubscribe(&mut self, topic: Topic) {
         self.subscriptions.retain(|s| s.topic != topic);
         self.pending.retain(|e| e.topic != topic);
@@ -94,7 +94,7 @@ impl EventQueue {
         self.pending.clear();
     }
 
-    /// Raises an event, if it is subscribed to. Returns whether it was queued.
+    /// Raises an event for this file, if it has subscribed. Returns whether the event was queued.
     ///
     /// An event that the file itself caused (`own`) is queued only with feedback.
     pub(crate) fn raise(&mut self, topic: Topic, payload: Payload, now_ns: u64, own: bool) -> bool {
@@ -124,7 +124,7 @@ impl EventQueue {
         true
     }
 
-    /// Takes the oldest event, and returns how many remain.
+    /// Takes the oldest event, and returns it with the number of remaining events.
     pub(crate) fn take(&mut self) -> Option<(Event, u32)> {
         let event = self.pending.pop_front()?;
         if let Some(sub) = self
@@ -143,7 +143,7 @@ impl EventQueue {
     }
 }
 
-/// Adds the bits of the older payload's first word to the event's.
+/// Adds the bits in the first word of an older payload to an event.
 fn merge(event: &mut Event, older: &Payload) {
     let first = |p: &Payload| p.first_chunk::<4>().map_or(0, |b| u32::from_ne_bytes(*b));
     let bits = first(&event.payload) | first(older);

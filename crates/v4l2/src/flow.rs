@@ -10,7 +10,7 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// The other way.
+    /// Returns the opposite direction.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {

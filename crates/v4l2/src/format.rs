@@ -15,12 +15,11 @@ pub enum Planarity {
     Single,
     /// `V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE` or `_OUTPUT_MPLANE`.
     Multi,
-    /// `V4L2_BUF_TYPE_META_CAPTURE` or `_OUTPUT`. Of a format, only code and buffer size count.
+    /// `V4L2_BUF_TYPE_META_CAPTURE` or `_OUTPUT`. Only the format's code and buffer size have a meaning.
     Meta,
 }
 
-/// Colorimetry: `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
-/// Zero is the default of each.
+/// Colorimetry: colour space, transfer function, encoding and range. Zero means the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Colorimetry {
     /// `V4L2_COLORSPACE_*`.
@@ -34,7 +33,7 @@ pub struct Colorimetry {
 }
 
 impl Colorimetry {
-    /// Rec. 709 for luma and chroma, sRGB for primaries.
+    /// Returns the colorimetry of a colour model: Rec. 709 for luma and chroma, sRGB for RGB.
     #[must_use]
     pub const fn for_model(model: ColorModel) -> Self {
         let colorspace = match model {
@@ -112,7 +111,7 @@ impl Format {
         Some(format)
     }
 
-    /// Returns a format of metadata in buffers of so many bytes.
+    /// Returns a format of metadata, with a buffer size of `len_bytes`.
     #[must_use]
     pub fn meta(fourcc: FourCc, len_bytes: u32) -> Self {
         let mut planes = [PlaneLayout::default(); MAX_PLANES];
@@ -138,13 +137,13 @@ impl Format {
 
     /// Adjusts a program's `wanted` format to a supported one.
     ///
-    /// The pixel format is from `formats` (else the first), the size from `sizes`, and the field order
-    /// progressive. Longer lines are granted within bounds. The size of a plane follows; only
-    /// CREATE_BUFS makes larger ones.
+    /// The pixel format is one of `formats` (by default the first), the size one of `sizes`, and the field
+    /// order progressive. A longer line than necessary is granted, up to a limit. The sizes of the planes
+    /// follow from these; only CREATE_BUFS makes larger planes.
     ///
     /// Colorimetry is kept with `keep_color` (for OUTPUT devices); else it is the pixel format's.
     ///
-    /// Returns `None` only if the driver offers no format or one too large for 32 bits.
+    /// Returns `None` only if the driver offers no format, or one with a size beyond 32 bits.
     #[must_use]
     pub fn negotiate(
         wanted: &Self,
@@ -185,13 +184,13 @@ pub enum FrameSizes<'a> {
     /// Discrete (width, height) pairs, in the order of enumeration. At least one; multiples of the
     /// pixel formats' alignments.
     Discrete(&'a [(u32, u32)]),
-    /// This one, width and height.
+    /// A single width and height.
     One(u32, u32),
     /// A range with steps.
     Stepwise {
-        /// Smallest width in pixels, largest, and step.
+        /// Smallest width, largest width and step, in pixels.
         width: (u32, u32, u32),
-        /// Smallest height in lines, largest, and step.
+        /// Smallest height, largest height and step, in lines.
         height: (u32, u32, u32),
     },
 }
@@ -199,8 +198,8 @@ pub enum FrameSizes<'a> {
 impl FrameSizes<'_> {
     /// Returns the nearest offered size.
     ///
-    /// Among discrete sizes, it has the smallest summed difference of width and height. Otherwise it is
-    /// the largest size up to `wanted` that is on the steps and a multiple of `align`.
+    /// Of discrete sizes, the nearest has the smallest sum of the differences in width and height. Of a
+    /// range, it is the largest size up to `wanted` that is on the steps and a multiple of `align`.
     ///
     /// Source: Linux `v4l2_find_nearest_size`.
     #[must_use]
@@ -243,9 +242,9 @@ fn nearest(wanted: u32, (min, max, step): (u32, u32, u32), align: u32) -> u32 {
 /// A fraction, e.g. seconds per frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fraction {
-    /// Upper number.
+    /// The number above the line.
     pub numerator: u32,
-    /// Lower number, not zero.
+    /// The number below the line; not zero.
     pub denominator: u32,
 }
 
@@ -271,24 +270,24 @@ impl Fraction {
 /// Frame intervals in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameIntervals<'a> {
-    /// These and no others.
+    /// One of these intervals.
     Discrete(&'a [Fraction]),
-    /// This one.
+    /// A single interval.
     One(Fraction),
     /// A range with steps.
     Stepwise {
-        /// Shortest.
+        /// Shortest interval.
         min: Fraction,
-        /// Longest.
+        /// Longest interval.
         max: Fraction,
-        /// Step.
+        /// Difference of neighbouring intervals.
         step: Fraction,
     },
     /// Any interval from a shortest to a longest.
     Continuous {
-        /// Shortest.
+        /// Shortest interval.
         min: Fraction,
-        /// Longest.
+        /// Longest interval.
         max: Fraction,
     },
 }

@@ -1,8 +1,8 @@
 //! The waiting line for OUTPUT buffers of media requests.
 //!
-//! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time:
-//! after the previous one has finished, with a CAPTURE buffer available and the controls set. Drivers
-//! need no support for this. Buffers queued without a request pass at once.
+//! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time: after
+//! the previous one has finished, when a CAPTURE buffer is available and the controls are set. Drivers need
+//! no code for this. Buffers queued without a request pass at once.
 
 use crate::context::Context;
 use crate::requests::Requests;
@@ -12,14 +12,14 @@ use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
 
-/// Waiting buffers, oldest first; at most as many as the queue has.
+/// Buffers of requests that wait for the driver, oldest first; at most as many as the queue has.
 #[derive(Debug)]
 pub(crate) struct Gate<C> {
     held: VecDeque<Active<C>>,
-    /// Whose buffer the driver has.
+    /// The request whose buffer the driver has now.
     out: Option<RequestId>,
-    /// Buffers that have left their request, until the requests are updated; at most as many as the
-    /// queue has.
+    /// Buffers that have left their requests, until the requests are updated.
+    /// At most as many as the queue has.
     left: Vec<(u32, RequestId)>,
 }
 
@@ -108,8 +108,9 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Removes finished buffers from their requests, and passes on the next one. Called after every
-    /// call and tick. `of` is this context's number.
+    /// Removes finished buffers from their requests, and passes the next buffer to the driver.
+    ///
+    /// Called after every call and tick. `of` is this context's number.
     pub(crate) fn advance_requests(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {
             return;
@@ -125,7 +126,7 @@ where
         self.hand_on(of, requests, now_ns);
     }
 
-    /// Gives the driver the next buffer of a request, if it has none.
+    /// Gives the driver the next buffer of a request, if it has no such buffer.
     fn hand_on(&mut self, of: u64, requests: &Requests, now_ns: u64) {
         let capture = self.capture.as_ref().map(|s| &s.queue);
         let is_job = capture.is_some_and(|q| q.is_started() && q.active_count() != 0);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Largest number of controls of one device, including classes.
 pub(crate) const MAX_CONTROLS: usize = 256;
 
-/// One control and its value. A class has no kind.
+/// One control and its value. `kind` is `None` for a class.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     pub(crate) id: u32,
@@ -58,7 +58,7 @@ fn last_index(first: u32, len: usize) -> i64 {
     i64::from(first).saturating_add(len)
 }
 
-/// Returns the item of a menu with an index.
+/// Returns the menu item with an index, if the first item has the index `first`.
 pub(crate) fn item<T>(items: &[T], first: u32, index: i64) -> Option<&T> {
     let at = index.checked_sub(first.into())?;
     items.get(usize::try_from(at).ok()?)
@@ -126,14 +126,14 @@ impl Control {
         }
     }
 
-    /// The initial value.
+    /// Returns the default value; 0 for a class.
     pub(crate) fn default_value(&self) -> ControlValue {
         self.kind
             .as_ref()
             .map_or(ControlValue::Number(0), default_of)
     }
 
-    /// Returns whether G_CTRL and S_CTRL support it: its value is a 32-bit number.
+    /// Returns whether G_CTRL and S_CTRL support the control: its value is a 32-bit number.
     pub(crate) fn is_simple(&self) -> bool {
         !matches!(
             self.kind,
@@ -156,7 +156,7 @@ impl Control {
         }
     }
 
-    /// Returns the default value. A dynamic array's has as many elements as the current value.
+    /// Returns the default value. For a dynamic array, it has as many elements as the current value.
     pub(crate) fn default_like_current(&self) -> ControlValue {
         match (self.default_value(), &self.value) {
             (ControlValue::Compound(mut bytes), ControlValue::Compound(now)) => {
@@ -167,7 +167,7 @@ impl Control {
         }
     }
 
-    /// Checks whether it is readable now.
+    /// Checks whether programs may read the control now.
     ///
     /// # Errors
     /// EACCES for write-only controls.
@@ -178,7 +178,7 @@ impl Control {
         Ok(())
     }
 
-    /// Returns the value that is set for `wanted`.
+    /// Returns the value that the control gets if a program sets `wanted`.
     ///
     /// # Errors
     /// EACCES for read-only controls. ERANGE and EINVAL for values that cannot be rounded into the
@@ -275,7 +275,7 @@ impl Control {
     }
 }
 
-/// The low 32 bits.
+/// Returns the low 32 bits.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the cast keeps the low 32 bits on purpose"
@@ -385,7 +385,7 @@ pub(crate) struct Handler {
 impl Handler {
     /// Takes a driver's declarations and adds the classes.
     ///
-    /// The first of two declarations with one id counts. Controls beyond [`MAX_CONTROLS`], and those
+    /// If several declarations have one id, the first counts. Controls beyond [`MAX_CONTROLS`], and those
     /// with a text longer than [`MAX_TEXT`], are omitted.
     pub(crate) fn new(specs: &[ControlSpec]) -> Self {
         let mut controls: Vec<Control> = Vec::new();
@@ -408,7 +408,7 @@ impl Handler {
         handler
     }
 
-    /// Updates the flags of the controls that `id` governs. Returns those that changed.
+    /// Updates the flags of the controls that `id` governs. Returns the ids of the changed ones.
     ///
     /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `__uvc_query_v4l2_ctrl`. Differs: inactive
     /// controls can be set, as with other drivers.
@@ -435,8 +435,8 @@ impl Handler {
         self.controls.is_empty()
     }
 
-    /// Finds a control by id. Ids from `V4L2_CID_PRIVATE_BASE` on number the driver's own user
-    /// controls, for old programs.
+    /// Finds a control by id. Ids from `V4L2_CID_PRIVATE_BASE` on count a driver's own controls (old
+    /// programs).
     pub(crate) fn find(&self, id: u32) -> Option<&Control> {
         self.position(id).and_then(|at| self.controls.get(at))
     }
@@ -457,7 +457,7 @@ impl Handler {
             .ok()
     }
 
-    /// Returns the first `wanted` control after `id`.
+    /// Returns the first control after `id` for which `wanted` is true.
     pub(crate) fn after(&self, id: u32, wanted: impl Fn(&Control) -> bool) -> Option<&Control> {
         self.controls
             .get(self.controls.partition_point(|control| control.id <= id)..)?
@@ -474,7 +474,7 @@ impl Handler {
         self.find(class | 1).is_some()
     }
 
-    /// Returns the current value. The driver is asked for a volatile one.
+    /// Returns the current value. Asks the driver if the control is volatile.
     pub(crate) fn value<D: VideoDriver>(&self, control: &Control, driver: &D) -> ControlValue {
         if control.flags.contains(ControlFlags::VOLATILE)
             && let Some(value) = driver.volatile_control(control.id)
@@ -484,7 +484,7 @@ impl Handler {
         control.value.clone()
     }
 
-    /// All values that can be read.
+    /// Returns all values that can be read.
     pub(crate) fn values<D: VideoDriver>(&self, driver: &D) -> BTreeMap<u32, ControlValue> {
         let readable = self.controls.iter().filter(|c| c.readable().is_ok());
         readable.map(|c| (c.id, self.value(c, driver))).collect()
@@ -514,8 +514,8 @@ impl Handler {
         Ok(changed)
     }
 
-    /// Changes the range of a control, and its value. Returns whether the value has changed; `None` if
-    /// neither has, or without such a control.
+    /// Changes a control's range and value. Returns whether the value has changed.
+    /// `None` if neither has changed, or if there is no such control.
     ///
     /// Source: Linux 7.2 `__v4l2_ctrl_modify_range`.
     pub(crate) fn change_range(&mut self, spec: &ControlSpec, value: i64) -> Option<bool> {
@@ -531,7 +531,7 @@ impl Handler {
         Some(is_new)
     }
 
-    /// Stores a value that the driver changed by itself. Returns the control if the value is new.
+    /// Stores a value that the driver changed by itself. Returns the control, or `None` if nothing changed.
     pub(crate) fn update(&mut self, id: u32, value: ControlValue) -> Option<&Control> {
         let at = self.position(id)?;
         let control = self.controls.get_mut(at)?;

@@ -1,6 +1,6 @@
 //! Media devices, with their entities, pads and links.
 //!
-//! Programs find out from it whether a device decodes, encodes or scales, and libcamera finds webcams.
+//! A program learns from a media device whether it decodes, encodes or scales. libcamera finds webcams by it.
 
 mod calls;
 mod graph;
@@ -8,20 +8,20 @@ mod graph;
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, Name};
 
-/// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
+/// The major number of media devices. Linux assigns such numbers dynamically; 384 would be its last choice.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
 
-/// Maximum number of bytes of an entity's name before its suffix, so that truncated names still differ.
+/// Maximum number of bytes of an entity's name before its suffix. So truncated names still differ.
 const MAX_STEM: usize = 24;
 
 /// The function of a device that has a media device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaFunction {
-    /// Compressed to pictures.
+    /// Compressed data to pictures.
     Decoder,
-    /// Pictures to compressed.
+    /// Pictures to compressed data.
     Encoder,
     /// Pictures to pictures.
     Scaler,
@@ -30,7 +30,7 @@ pub enum MediaFunction {
 }
 
 impl MediaFunction {
-    /// Returns the function of a memory-to-memory device's driver, from its input and output formats.
+    /// Returns the function of a memory-to-memory device, judged by its driver's input and output formats.
     #[must_use]
     pub fn of<D: VideoDriver + ?Sized>(driver: &D) -> Self {
         let compressed = |flow| {
@@ -63,23 +63,24 @@ impl MediaFunction {
     }
 }
 
-/// The media device of one or several nodes.
+/// The media device that one or several nodes belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaDevice {
     identity: Identity,
-    /// The function of a processor.
+    /// The function of the processor entity.
     function: u32,
-    /// The minor numbers of its interfaces, in their order.
+    /// The minor numbers of the interfaces, in their order.
     minors: Vec<u32>,
     stem: String,
     graph: Graph,
-    /// The state of a graph that can change.
+    /// The state of a graph that programs can change; `None` for a fixed graph.
     state: Option<MediaGraph>,
 }
 
 impl MediaDevice {
-    /// Returns the media device of the video device with this identity and the minor numbers of its
-    /// nodes: for a webcam, those for pictures and for metadata.
+    /// Returns the media device of a video device with this identity.
+    ///
+    /// `minors` are those of its nodes. A webcam has one for pictures, then one for metadata.
     #[must_use]
     pub fn new(identity: &Identity, function: MediaFunction, minors: Vec<u32>) -> Self {
         let mut end = identity.card.len().min(MAX_STEM);
@@ -115,7 +116,7 @@ impl MediaDevice {
         }
     }
 
-    /// Returns the identity of its video device. The model is the card.
+    /// Returns the identity of the video device. The media device's model is the card.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity

@@ -10,7 +10,7 @@ pub struct MbusFormat {
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// `MEDIA_BUS_FMT_*`; the pixel format at a video node.
+    /// `MEDIA_BUS_FMT_*`; at a video node, the pixel format.
     pub code: u32,
     /// Colours.
     pub color: Colorimetry,
@@ -27,7 +27,7 @@ impl MbusFormat {
 /// The formats of an entity's pads, and its crop rectangle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pads {
-    /// By pad.
+    /// The format of each pad, by index.
     pub formats: Vec<MbusFormat>,
     /// The part of pad 0's picture that the entity uses.
     pub crop: Rect,

@@ -52,7 +52,7 @@ pub const MIN_COMPRESSED_BYTES: u32 = 64 << 10;
 /// Largest buffer for a compressed picture, in bytes.
 pub const MAX_COMPRESSED_BYTES: u32 = 32 << 20;
 
-/// Whether a format stores luma and chroma or RGB.
+/// Whether samples are luma and chroma, or RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorModel {
     /// Luma and chroma.
@@ -76,11 +76,11 @@ pub enum Sample {
     G,
     /// Blue.
     B,
-    /// Padding: 255 if a device writes it.
+    /// Padding. A device that writes it writes 255.
     X,
 }
 
-/// One plane of samples: rows of equal cells.
+/// One plane of samples, in rows of equal cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Component {
     /// The samples of a cell in memory order, line by line.
@@ -92,24 +92,24 @@ pub struct Component {
 }
 
 impl Component {
-    /// Samples in a line of a cell.
+    /// Returns the number of samples in a line of a cell.
     const fn width(&self) -> u32 {
-        // CAST: a handful.
+        // CAST: a cell has a handful of samples.
         match self.cell.first() {
             Some(line) => line.len() as u32,
             None => 0,
         }
     }
 
-    /// Returns whether a cell has such a sample.
+    /// Returns whether a cell contains such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {
         self.cell.iter().any(|line| line.contains(&sample))
     }
 }
 
-/// A pixel format: a row of [`TABLE`]. Sizes, strides, painting, conversion and recording derive from
-/// it.
+/// A pixel format: a row of [`TABLE`].
+/// Sizes, strides, painting, conversion and recording all derive from this row.
 #[derive(Clone, Copy)]
 pub struct PixelFormat {
     /// Its name without `V4L2_PIX_FMT_`.
@@ -120,8 +120,8 @@ pub struct PixelFormat {
     pub description: &'static str,
     /// Its name in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
     pub ffmpeg: Option<&'static str>,
-    /// Bits of a sample: 8, or more in 16, little endian. A mosaic's are the lower bits, others the
-    /// upper ones.
+    /// Bits of a sample: 8, or more, which are stored in 16 bits, little endian.
+    /// A mosaic uses the lower of the 16 bits, other formats the upper ones.
     pub bits: u32,
     /// Number of memory planes: 1, or one per component.
     pub memory_planes: usize,
@@ -155,7 +155,7 @@ impl fmt::Display for PixelFormat {
     }
 }
 
-/// The metadata of a webcam: headers of USB payloads. Not a format of pictures, so not in [`TABLE`].
+/// The metadata of a webcam: headers of USB payloads. It is no picture format, so [`TABLE`] lacks it.
 pub static UVC_METADATA: PixelFormat = PixelFormat {
     name: "UVC",
     fourcc: FourCc::new(*b"UVCH"),
@@ -178,7 +178,7 @@ pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
     all().find(|format| format.fourcc == fourcc)
 }
 
-/// Finds a format by its name or its code. Case is ignored, unless codes differ only in it.
+/// Finds a format by its name or code. Upper and lower case count only where two codes differ only in case.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
     let exact = all().find(|format| format.fourcc.to_string() == name);
@@ -208,13 +208,13 @@ pub struct ComponentLayout {
 }
 
 impl PixelFormat {
-    /// Returns whether it is compressed, without lines of samples.
+    /// Returns whether the format is compressed, so that it has no lines of samples.
     #[must_use]
     pub const fn is_compressed(&self) -> bool {
         self.components.is_empty()
     }
 
-    /// Returns whether it stores luma (and chroma) or RGB.
+    /// Returns whether the format stores luma (and chroma) or RGB.
     #[must_use]
     pub fn model(&self) -> ColorModel {
         if self.components.iter().any(|plane| plane.has(Sample::R)) {
@@ -224,19 +224,19 @@ impl PixelFormat {
         }
     }
 
-    /// Returns whether it consists of pixels that only programs interpret.
+    /// Returns whether only programs interpret the format's pixels.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
     }
 
-    /// Returns whether some plane has such a sample.
+    /// Returns whether some plane contains such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {
         self.components.iter().any(|plane| plane.has(sample))
     }
 
-    /// Returns the format with the same samples in one memory plane: itself or its twin.
+    /// Returns the format with the same samples in one memory plane: this one or its twin.
     #[must_use]
     pub fn in_one_plane(&'static self) -> &'static Self {
         let twin = TWINS
@@ -247,7 +247,7 @@ impl PixelFormat {
         twin.map_or(self, |(_, single)| *single)
     }
 
-    /// Returns the alignment of width and height.
+    /// Returns the numbers that width and height must be multiples of.
     #[must_use]
     pub fn align(&self) -> (u32, u32) {
         if self.is_compressed() {
@@ -300,12 +300,12 @@ impl PixelFormat {
         usize::try_from(bytes).ok()
     }
 
-    /// Returns the plane layout of a compressed format: no lines, and `wanted` bytes within limits.
+    /// Returns the plane layout of a compressed format: lines of 0 bytes, and `wanted` bytes within limits.
     ///
     /// The lower limit depends on the picture size; the upper one is [`MAX_COMPRESSED_BYTES`].
     #[must_use]
     pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
-        // An incompressible picture in 4:2:0 fits, with room for headers.
+        // An incompressible picture in 4:2:0 must fit, with room for headers.
         let picture = width.saturating_mul(height).saturating_mul(3) / 2;
         let least = MIN_COMPRESSED_BYTES.max(picture / 4);
         let sizeimage = match wanted {
@@ -338,7 +338,7 @@ impl PixelFormat {
             return Some(self.compressed_layout(width, height, 0));
         }
         let shortest = self.line_bytes(index, width)?;
-        // Whole macropixels and whole chroma lines.
+        // A line must have whole macropixels and whole chroma lines.
         let align = self.line_alignment(index);
         let longest = max_bytesperline - max_bytesperline % align;
         let wanted = bytesperline.min(longest).checked_next_multiple_of(align)?;
@@ -361,8 +361,8 @@ impl PixelFormat {
         })
     }
 
-    /// Returns the location of component `index` in a picture of `width` x `height`, whose memory
-    /// planes have `layouts`. `None` if the component does not exist or exceeds the layouts.
+    /// Returns the location of component `index` in a picture of `width` x `height`.
+    /// `layouts` are those of the memory planes. `None` if there is no such component or it exceeds them.
     #[must_use]
     pub fn component_layout(
         &self,
@@ -391,8 +391,8 @@ impl PixelFormat {
         })
     }
 
-    /// Returns the line stride of component `index`. `bytesperline` is the stride of the first
-    /// component in the same memory plane.
+    /// Returns the line stride of component `index`.
+    /// `bytesperline` is the stride of the first component in the same memory plane.
     #[must_use]
     pub fn component_line(&self, index: usize, bytesperline: u32) -> u32 {
         let (Some(first), Some(here)) = (self.components.first(), self.components.get(index))
@@ -402,14 +402,14 @@ impl PixelFormat {
         if self.memory_planes != 1 || index == 0 {
             return bytesperline;
         }
-        // As many cells as the first component, if they cover as many pixels.
+        // A line has as many cells as one of the first component, if the cells cover equally many pixels.
         let (upper, lower) = (here.width() * first.across, first.width() * here.across);
         let line = u64::from(bytesperline) * u64::from(upper) / u64::from(lower.max(1));
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
-    /// Returns the rounding of line lengths: whole cells, aligned like the picture's width. Lines of
-    /// three-byte pixels are not rounded.
+    /// Returns the number of bytes that line lengths are rounded up to: whole cells, for an aligned width.
+    /// Lines of three-byte pixels are not rounded.
     fn line_alignment(&self, index: usize) -> u32 {
         let Some(component) = self.components.get(index) else {
             return 1;

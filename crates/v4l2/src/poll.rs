@@ -9,11 +9,11 @@ pub const POLL_PRI: i16 = 0x002;
 /// POLLERR.
 pub const POLL_ERR: i16 = 0x008;
 
-/// The reason for a look at a file's readiness.
+/// Who polls a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollLook {
-    /// A program's poll, which may start read() or write().
+    /// A program, whose poll may start read() or write().
     Program,
-    /// The host's own look, which starts nothing.
+    /// The host for its own use, which starts nothing.
     Host,
 }

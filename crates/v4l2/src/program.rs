@@ -9,17 +9,16 @@ use vb3_queue::RequestId;
 ///
 /// The memory can change at any time. So each byte is read once and then checked.
 pub trait Program<M: MemOps> {
-    /// Copies from the program's memory. A partial copy does not count.
+    /// Copies from the program's memory. On an error, `out` may be partly written, and is not used.
     ///
     /// # Errors
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
-    /// Announces reads in pieces within `len_bytes` from `addr`. A program with slow memory can read
-    /// all at once.
+    /// Announces reads in pieces within `len_bytes` from `addr`, so that slow memory can be read at once.
     ///
     /// # Errors
-    /// The memory cannot be read now. The call must end without changes.
+    /// The memory cannot be read now. The call must end without changes, and is repeated.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         let _ = (addr, len_bytes);
         Ok(())
@@ -31,22 +30,24 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// Returns the program's memory, for pinning `len_bytes` at `addr`. Memory of an unreachable
-    /// program faults.
+    /// Returns the program's memory, for pinning `len_bytes` at `addr`.
+    ///
+    /// If the program cannot be reached, accesses to the memory fault.
     ///
     /// # Errors
-    /// Those of [`prepare_read`](Self::prepare_read): the call is repeated.
+    /// As [`prepare_read`](Self::prepare_read).
     fn user(&self, addr: u64, len_bytes: u64) -> Result<M::User, Errno>;
 
     /// Takes a reference to the dma-buf of a program's descriptor.
     ///
     /// # Errors
-    /// EBADF for an unused number, EINVAL for a descriptor that is no dma-buf (the queue answers EINVAL
-    /// to both).
+    /// EBADF for an unused number, EINVAL for a descriptor of something else. The queue answers EINVAL to
+    /// both.
     fn resolve_dmabuf(&self, mem: &mut M, fd: i32) -> Result<M::DmaBuf, Errno>;
 
-    /// Returns the media request of this device that a program's descriptor names; `None` for any
-    /// other.
+    /// Returns the media request of this device that a program's descriptor stands for.
+    ///
+    /// `None` for any other descriptor.
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
         let _ = fd;
         None
@@ -55,7 +56,7 @@ pub trait Program<M: MemOps> {
     /// Installs a descriptor for a dma-buf in the program; the descriptor then owns `buf`.
     ///
     /// # Errors
-    /// EMFILE and the host's errors; `buf` is returned.
+    /// EMFILE and the host's errors. `buf` is returned with the error.
     fn install_dmabuf(
         &self,
         mem: &mut M,
@@ -74,7 +75,7 @@ pub struct CallContext {
     pub nonblocking: bool,
     /// Number of the call. It is unique, and a retry after [`V4l2Outcome::Wait`] has the same one.
     pub call: u64,
-    /// The monotonic clock.
+    /// The time on the monotonic clock.
     pub now_ns: u64,
     /// Maximum number of bytes that one piece of a read() or write() moves ([`V4l2Outcome::Part`]).
     pub piece_bytes: u64,
@@ -83,12 +84,12 @@ pub struct CallContext {
 /// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V4l2Outcome {
-    /// It returns this value, not negative.
+    /// The call returns this value, which is not negative.
     Done(i64),
-    /// It fails.
+    /// The call fails.
     Fail(Error),
-    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) says
-    /// so.
+    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) has its
+    /// file.
     Wait,
     /// This many bytes of a read() or write() have been moved, and more remain.
     ///

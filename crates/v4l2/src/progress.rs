@@ -37,14 +37,14 @@ pub enum DriverEvent {
     Eos,
     /// The source's format has changed.
     SourceChange {
-        /// Which input.
+        /// Index of the input.
         port: u32,
         /// `V4L2_EVENT_SRC_CH_*`.
         changes: u32,
     },
     /// The device itself changed a control.
     Control {
-        /// Which.
+        /// Id of the control.
         id: u32,
         /// The new value.
         value: ControlValue,
@@ -55,11 +55,11 @@ bitflags! {
     /// Flags of the frame in a finished buffer (`V4L2_BUF_FLAG_*`, in `Completion::frame_flags`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct FrameFlags: u32 {
-        /// It can be decoded alone.
+        /// The frame can be decoded without others.
         const KEYFRAME = 0x8;
-        /// Predicted from earlier frames.
+        /// The frame is predicted from earlier frames.
         const PFRAME = 0x10;
-        /// Predicted from earlier and later frames.
+        /// The frame is predicted from earlier and later frames.
         const BFRAME = 0x20;
     }
 }
@@ -67,27 +67,27 @@ bitflags! {
 /// A finished buffer.
 #[derive(Debug)]
 pub struct Finished<C> {
-    /// Its queue.
+    /// The buffer's queue.
     pub flow: Flow,
-    /// The buffer.
+    /// The buffer's token.
     pub token: Active<C>,
-    /// How it went.
+    /// The result of the device's access.
     pub completion: Completion,
 }
 
 /// The results of a tick.
 #[derive(Debug)]
 pub struct Progress<C> {
-    /// Finished buffers, in order.
+    /// Finished buffers, in the order of completion.
     pub finished: Vec<Finished<C>>,
-    /// Events, in order.
+    /// Events, in the order of their occurrence.
     pub events: Vec<DriverEvent>,
-    /// The device has failed: queue error until STREAMOFF (`vb2_queue_error`).
+    /// Whether the device has failed. Its queues then fail until STREAMOFF (`vb2_queue_error`).
     pub broken: bool,
 }
 
 impl<C> Progress<C> {
-    /// A buffer is finished.
+    /// Reports a finished buffer.
     pub fn finish(&mut self, flow: Flow, token: Active<C>, completion: Completion) {
         self.finished.push(Finished {
             flow,
@@ -110,14 +110,13 @@ impl<C> Default for Progress<C> {
 /// Counters of a device since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Frames that found no buffer (CAPTURE) or were not shown (OUTPUT).
+    /// CAPTURE: frames for which no buffer was queued. OUTPUT: frames that were not shown.
     pub dropped: u64,
-    /// Bus faults the device ran into.
+    /// Bus faults of the device's accesses.
     pub bus_faults: u64,
     /// Bytes that the device itself copies in memory, without DMA.
     pub bytes_copied: u64,
-    /// Bytes that a codec process copied to put pictures into buffers. A decoder that writes there
-    /// directly copies none.
+    /// Bytes that a codec process copied into buffers; none if it decodes into the buffers.
     pub codec_bytes_copied: u64,
 }
 

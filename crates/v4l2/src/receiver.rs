@@ -27,16 +27,16 @@ pub struct Timings {
     pub standards: u32,
     /// `V4L2_DV_FL_*`.
     pub flags: u32,
-    /// The picture's width and height in proportion; zeroes for square pixels.
+    /// The picture's aspect ratio; zeroes for square pixels.
     pub aspect: [u32; 2],
-    /// Its number in CEA-861, or 0.
+    /// Number of the mode in CEA-861, or 0.
     pub cea861_vic: u8,
-    /// Its number in HDMI, or 0.
+    /// Number of the mode in HDMI, or 0.
     pub hdmi_vic: u8,
 }
 
 impl Timings {
-    /// Returns the pixels of a frame, with blanking.
+    /// Returns the pixels of a frame, including blanking.
     fn total(&self) -> u64 {
         let whole = |active: u32, blank: [u32; 3]| {
             u64::from(active) + blank.map(u64::from).iter().sum::<u64>()
@@ -44,7 +44,7 @@ impl Timings {
         whole(self.width, self.horizontal).saturating_mul(whole(self.height, self.vertical))
     }
 
-    /// Returns the seconds of a frame.
+    /// Returns the duration of a frame in seconds.
     #[must_use]
     pub fn interval(&self) -> Fraction {
         let (mut a, mut b) = (self.total(), self.pixelclock);
@@ -55,14 +55,14 @@ impl Timings {
         Fraction::new(part(self.total()), part(self.pixelclock))
     }
 
-    /// Returns the frames of a second in hundredths, rounded.
+    /// Returns the frame rate in hundredths of a hertz, rounded.
     #[must_use]
     pub fn centihertz(&self) -> u64 {
         let total = self.total().max(1);
         (self.pixelclock.saturating_mul(100) + total / 2) / total
     }
 
-    /// Returns whether both describe the same mode; flags and numbers of the mode are ignored.
+    /// Returns whether both are the same mode; flags, standards, aspect and numbers of the mode are ignored.
     ///
     /// Source: Linux 7.2 `v4l2_match_dv_timings`.
     #[must_use]
@@ -73,14 +73,14 @@ impl Timings {
     }
 }
 
-/// Why a receiver finds no timings.
+/// Why a receiver has no timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTimings {
     /// ENOLINK: there is no signal.
     NoSignal,
     /// ENOLCK: the receiver cannot lock to the signal.
     NoLock,
-    /// ERANGE: the signal's timings are beyond those of the receiver.
+    /// ERANGE: the receiver does not support the signal's timings.
     OutOfRange,
 }
 
@@ -107,20 +107,20 @@ impl NoTimings {
 /// The state of a receiver.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// The modes that it supports; not empty.
+    /// The supported modes; not empty.
     pub modes: &'static [Timings],
     /// The mode that the program has set.
     pub timings: Timings,
-    /// The mode of the source.
+    /// The mode of the signal from the source, or why there is none.
     pub found: Result<Timings, NoTimings>,
     /// The EDID that the source reads: at most [`MAX_EDID_BLOCKS`] blocks, or empty.
     pub edid: Vec<u8>,
 }
 
-/// Returns whether the source can find its place in the tree of HDMI devices.
+/// Returns whether an EDID has a valid physical address, or none.
 ///
-/// The physical address has four digits. A digit after a zero must be zero. An EDID without an address
-/// is valid. Checksums are not compared.
+/// The address tells the source its place in the tree of HDMI devices. It has four digits; a digit after a
+/// zero must be zero. Checksums are not compared.
 ///
 /// Source: Linux 7.2 `cec_get_edid_phys_addr`, `v4l2_phys_addr_validate`.
 pub(crate) fn has_valid_address(edid: &[u8]) -> bool {
@@ -136,7 +136,7 @@ pub(crate) fn has_valid_address(edid: &[u8]) -> bool {
     digits.windows(2).all(|pair| pair[0] != 0 || pair[1] == 0) || (high, low) == (0xff, 0xff)
 }
 
-/// Returns the physical address in HDMI's data block of a CEA-861 extension.
+/// Returns the physical address in a CEA-861 extension's data block for HDMI.
 fn address(block: &[u8; EDID_BLOCK]) -> Option<[u8; 2]> {
     const VENDOR: u8 = 3;
     const HDMI: [u8; 3] = [0x03, 0x0c, 0x00];

@@ -4,7 +4,7 @@ use crate::Error;
 use std::collections::VecDeque;
 use vb3_plane::Reason;
 
-/// Largest number of refusals kept until they are taken.
+/// Maximum number of refusals kept until the host takes them.
 pub(crate) const MAX_REFUSALS: usize = 256;
 
 /// A call that failed because of a constraint of the machine or device.
@@ -14,9 +14,9 @@ pub struct Refusal {
     pub call: &'static str,
     /// The Linux errno of the failure, positive; zero for a partial success.
     pub errno: i32,
-    /// Why.
+    /// The constraint that the call violated.
     pub reason: Reason,
-    /// Numbers of buffers, if memory was short for some of them.
+    /// Numbers of buffers, if memory was too short for all of them.
     pub shortage: Option<Shortage>,
 }
 
@@ -37,7 +37,7 @@ impl Refusal {
     }
 }
 
-/// Returns the numbers of wanted and possible buffers.
+/// Returns the numbers of wanted and possible buffers, if the error is a shortage.
 const fn shortage(error: Error) -> Option<Shortage> {
     match error {
         Error::Queue(vb3_queue::Error::NoMemory { wanted, found, .. }) => {
@@ -52,7 +52,7 @@ const fn shortage(error: Error) -> Option<Shortage> {
 pub(crate) struct Refusals(VecDeque<Refusal>);
 
 impl Refusals {
-    /// Keeps an error that has a reason. A full list drops its oldest.
+    /// Stores an error that has a reason. If the list is full, the oldest one is dropped.
     pub(crate) fn record(&mut self, call: &'static str, error: Error) {
         let Some(reason) = error.reason() else { return };
         self.push(Refusal {
@@ -63,7 +63,7 @@ impl Refusals {
         });
     }
 
-    /// Keeps the reason for a success with fewer buffers than requested.
+    /// Stores the reason for a success with fewer buffers than requested.
     pub(crate) fn record_shortfall(&mut self, call: &'static str, reason: Reason) {
         self.push(Refusal {
             call,

@@ -89,21 +89,21 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// Returns whether only subdevices have it.
+    /// Returns whether only subdevices support the call.
     pub(crate) const fn is_of_subdevices(self) -> bool {
         self as u32 >= Self::SubdevQueryCap as u32
     }
 }
 
-/// Properties of a call: the copying and display of its structure, and its priority check.
+/// Properties of a call: how its structure is copied and shown, and whether it checks priorities.
 #[derive(Clone, Copy)]
 pub(crate) struct CallSpec {
     pub(crate) call: Call,
     pub(crate) number: u32,
     pub(crate) name: &'static str,
-    /// Bytes that are copied from the program. The rest is zeroed.
+    /// Number of bytes that are copied from the program. The rest is zeroed.
     pub(crate) keep: usize,
-    /// Refused with EBUSY to a file of lower priority than another's.
+    /// Whether a file gets EBUSY while another file has a higher priority.
     pub(crate) prio: bool,
     /// Fields that a trace shows before the call, and after a successful one.
     pub(crate) arguments: &'static [Field],
@@ -127,7 +127,7 @@ impl CallSpec {
     }
 }
 
-/// Offset of the end of a field.
+/// Offset of the first byte after a field.
 macro_rules! through {
     ($ty:ident . $name:ident, $bytes:literal) => {
         core::mem::offset_of!(sys::$ty, $name) + $bytes
@@ -150,7 +150,7 @@ macro_rules! requests {
     };
 }
 
-/// Every ioctl that some device answers with something other than ENOTTY.
+/// Every ioctl that some device supports. Any other gets ENOTTY.
 pub(crate) static REQUESTS: &[CallSpec] = requests! {
     QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;

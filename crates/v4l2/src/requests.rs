@@ -1,10 +1,10 @@
 //! Media requests of a device, and the calls on them.
 //!
-//! A request has at most one OUTPUT buffer of each open file, and controls that apply while the device
-//! processes them.
+//! A request has at most one OUTPUT buffer of each open file. It also has controls, which apply while the
+//! device processes these buffers.
 //!
-//! Buffers stay InRequest until the whole request is queued. This crate then applies the controls and
-//! passes the driver one token at a time, so drivers know nothing about requests.
+//! Buffers stay InRequest until the whole request is queued. This crate then applies the controls and passes
+//! the driver one buffer at a time, so drivers know nothing about requests.
 
 use crate::contexts::Contexts;
 use crate::control::ControlValue;
@@ -13,19 +13,20 @@ use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState};
 
-/// Largest number of simultaneous requests of a device.
+/// Maximum number of requests of a device that exist at a time.
 pub(crate) const MAX_REQUESTS: usize = 4096;
 
 /// Values of controls by id.
 type Values = BTreeMap<u32, ControlValue>;
 
-/// A request with the controls of each open file. Once a file's buffer has finished, they are all its
-/// controls at that time.
+/// A request with the controls of each open file.
+///
+/// When a file's buffer finishes, its controls become all values that the file has at that time.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) request: Request,
     controls: BTreeMap<u64, Values>,
-    /// Its descriptor has been closed. It is removed at completion.
+    /// Whether its descriptor has been closed. The request is then removed when it is complete.
     closed: bool,
 }
 
@@ -35,10 +36,10 @@ impl Entry {
         self.controls.entry(of).or_default().extend(values);
     }
 
-    /// Returns a file's control values at the end of its buffer.
+    /// Returns the values that a file's controls had when its buffer finished.
     ///
     /// # Errors
-    /// EACCES before that. ENOMEM if the file has no part in the request, as on Linux.
+    /// EACCES before the request is complete. ENOMEM if the file has no part in it, as on Linux.
     pub(crate) fn completed(&self, of: u64) -> Result<&Values, Error> {
         if self.request.state() != RequestState::Complete {
             return Err(Error::RequestIncomplete);
@@ -55,7 +56,7 @@ pub(crate) struct Requests {
     wake: bool,
 }
 
-/// The part of a device that a call on a file may use besides its context.
+/// What a call on a file may use of the device besides the file's context.
 pub(crate) struct Scope<'a> {
     pub(crate) requests: &'a mut Requests,
     /// The context's number.
@@ -102,7 +103,7 @@ impl Requests {
         values.into_iter().flatten().map(|(id, value)| (*id, value))
     }
 
-    /// Removes a buffer from its request. `values` are now all controls of its file.
+    /// Removes a finished buffer from its request, and stores `values`: all controls of the buffer's file.
     pub(crate) fn unbind(
         &mut self,
         id: RequestId,
@@ -113,7 +114,7 @@ impl Requests {
             return;
         };
         if entry.request.state() == RequestState::Queued {
-            // Values that the request itself has set take precedence.
+            // Values that the request itself contains take precedence.
             let mut all = values();
             let known = entry.controls.entry(buffer.queue).or_default();
             all.append(known);
@@ -126,7 +127,7 @@ impl Requests {
         self.wake |= complete;
     }
 
-    /// Forgets a closed file, whose buffers have left their requests.
+    /// Removes a closed file's controls. The file's buffers have left their requests already.
     pub(crate) fn forget_file(&mut self, of: u64) {
         for entry in self.all.values_mut() {
             entry.controls.remove(&of);
@@ -134,7 +135,7 @@ impl Requests {
     }
 }
 
-/// The queues of a device, for requests.
+/// Lets requests access the device's queues.
 struct Host<'a, M: MemOps, D> {
     mem: &'a mut M,
     contexts: &'a mut Contexts<M, D>,
@@ -205,7 +206,7 @@ where
     /// Makes a request (`MEDIA_IOC_REQUEST_ALLOC`).
     ///
     /// # Errors
-    /// ENOMEM when there are 4096 on this device.
+    /// ENOMEM if the device has 4096 requests.
     pub fn alloc_request(&mut self) -> Result<RequestId, Error> {
         let requests = &mut self.requests;
         if requests.all.len() >= MAX_REQUESTS {
@@ -241,8 +242,8 @@ where
 
     /// Queues a request (`MEDIA_REQUEST_IOC_QUEUE`).
     ///
-    /// Differs from Linux: a request with a file's controls and no buffer of it fails with ENOENT,
-    /// since it could never complete.
+    /// Differs from Linux: if a request has a file's controls but no buffer of the file, the call fails with
+    /// ENOENT, since the request could never complete.
     fn queue_request(&mut self, mem: &mut M, id: RequestId, now_ns: u64) -> Result<(), Error> {
         let entry = self.requests.get_mut(id).ok_or(Error::NoFile)?;
         entry.request.check_idle()?;
@@ -272,7 +273,7 @@ where
         Ok(())
     }
 
-    /// The last descriptor of a request has been closed. A queued request stays until it is complete.
+    /// Records that a request's last descriptor was closed. A queued request stays until it is complete.
     pub fn close_request(&mut self, mem: &mut M, id: RequestId) {
         if self.empty_request(mem, id).is_ok() {
             self.requests.all.remove(&id);
@@ -281,8 +282,8 @@ where
         }
     }
 
-    /// Returns which of POLLPRI and POLLERR hold for a caller interested in `events`. POLLPRI means
-    /// complete; POLLERR means that completion needs more calls.
+    /// Returns which of POLLPRI and POLLERR hold for a caller interested in `events`.
+    /// POLLPRI: the request is complete. POLLERR: it was not queued, so it cannot complete.
     ///
     /// Source: Linux 7.2 `media_request_poll`.
     #[must_use]

@@ -39,7 +39,7 @@ impl Rect {
     }
 }
 
-/// Which rectangle (`V4L2_SEL_TGT_*`).
+/// A rectangle of a picture that programs can select (`V4L2_SEL_TGT_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SelectionTarget {
     /// The part of the source that is used.
@@ -79,9 +79,9 @@ bitflags! {
     /// Constraints on adjusting a rectangle (`V4L2_SEL_FLAG_*`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct SelectionFlags: u32 {
-        /// No smaller than asked for.
+        /// The result must not be smaller than requested.
         const GE = 1;
-        /// No larger than asked for.
+        /// The result must not be larger than requested.
         const LE = 2;
     }
 }

@@ -12,7 +12,7 @@ use words::{
     FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, STATES, SYNC_FLAGS, TARGETS, TYPES,
 };
 
-/// A program's bytes. Reading past their end gives zero.
+/// A structure's bytes. Reading past their end gives zero.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -34,7 +34,7 @@ impl Bytes<'_> {
     }
 }
 
-/// How a field is read.
+/// How a field is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     U8,
@@ -216,7 +216,7 @@ pub(crate) const FORMAT: &[Field] = fields! { v4l2_format
     fmt.pix_mp.num_planes = U8, if is_pix_mp;
 };
 
-/// A program's request for a format. The device fills the other fields.
+/// The fields that a program sets when it requests a format. The device fills the other fields.
 pub(crate) const FORMAT_WANTED: &[Field] = fields! { v4l2_format
     type_ = Enum(TYPES);
     fmt.pix.width = U32, if is_pix;
@@ -450,7 +450,7 @@ const MEDIA: &[Field] = fields! { media_device_info
     bus_info = Text(32);
 };
 
-/// Shown fields of calls on buffers and media devices. Those of video devices are in `request.rs`.
+/// Shown fields of calls on buffers and media devices. For calls on video devices, see `request.rs`.
 pub(crate) static OTHERS: &[Layout] = layouts! {
     DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;

@@ -13,7 +13,7 @@ use vb3_queue::{
 /// A queue of a device.
 ///
 /// # Invariants
-/// `owner` is an open file. A busy queue has one.
+/// `owner` is an open file. A queue with buffers has an owner.
 pub(crate) struct Stream<M: MemOps> {
     pub(crate) flow: Flow,
     pub(crate) queue: Queue<M>,
@@ -22,16 +22,16 @@ pub(crate) struct Stream<M: MemOps> {
     waiting: Option<(u64, FileHandle, Wait)>,
     /// The queue's event count at the last wake-up.
     seen_events: u64,
-    /// Whether `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF` is heeded.
+    /// Whether the device obeys `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`.
     holds_capture: bool,
     /// Whether STREAMON without buffers succeeds.
     pub(crate) starts_empty: bool,
-    /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
+    /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `V4L2_BUF_FLAG_TSTAMP_SRC_*` of all buffers.
     timestamp_flags: u32,
 }
 
 impl<M: MemOps> Stream<M> {
-    /// Makes the queue. The planes obey `device`'s memory constraints.
+    /// Makes the queue. `device` gives the memory constraints of its planes.
     pub(crate) fn new(
         mem: &M,
         flow: Flow,
@@ -83,7 +83,7 @@ impl<M: MemOps> Stream<M> {
             .intersects(IoModes::READ | IoModes::WRITE)
     }
 
-    /// EBUSY if another file owns the queue.
+    /// Checks that no other file owns the queue. EBUSY if one does.
     pub(crate) fn check_owner(&self, file: FileHandle) -> Result<(), Error> {
         match self.owner {
             Some(owner) if owner != file => Err(Error::Busy),
@@ -91,7 +91,7 @@ impl<M: MemOps> Stream<M> {
         }
     }
 
-    /// Updates the owner after a call that may have made or freed buffers.
+    /// Updates the owner after a call of `file` that may have made or freed buffers.
     ///
     /// Source: Linux `vb2_ioctl_reqbufs` and others, differs: an unused queue never has an owner.
     pub(crate) fn update_owner(&mut self, file: FileHandle) {
@@ -111,17 +111,17 @@ impl<M: MemOps> Stream<M> {
         self.queue.session(mem, driver)
     }
 
-    /// Ends the wait of a call that is repeated.
+    /// Ends the wait of a call, which the caller repeats.
     pub(crate) fn wake_up(&mut self, call: u64) {
         self.waiting.take_if(|(waiting, ..)| *waiting == call);
     }
 
-    /// Ends the wait of a file that closes.
+    /// Ends the wait of the file's call, because the file closes.
     pub(crate) fn end_wait_of(&mut self, file: FileHandle) {
         self.waiting.take_if(|(_, waiting, _)| *waiting == file);
     }
 
-    /// Returns whether an event since the last call may end a wait.
+    /// Returns whether an event since the last use of this function may end a wait.
     pub(crate) fn take_events(&mut self) -> bool {
         let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
         seen != self.seen_events
@@ -132,7 +132,7 @@ impl<M: MemOps> Stream<M> {
         self.queue.config().requests != Requests::None
     }
 
-    /// `V4L2_BUF_CAP_*`.
+    /// Returns the queue's capabilities (`V4L2_BUF_CAP_*`).
     pub(crate) fn buf_caps(&self) -> u32 {
         let config = self.queue.config();
         let mut caps =
@@ -158,7 +158,7 @@ impl<M: MemOps> Stream<M> {
         caps
     }
 
-    /// Makes a failed call wait, if it wants to and waiting can help.
+    /// Makes a failed call wait (`None`) if it lacks a buffer and may block. Otherwise returns the error.
     pub(crate) fn sleep<T>(
         &mut self,
         cx: CallContext,
@@ -175,14 +175,14 @@ impl<M: MemOps> Stream<M> {
         self.flow == Flow::Output
     }
 
-    /// Returns a buffer's flags that belong to the device, not the queue.
+    /// Returns those of a buffer's flags that the device determines, not the queue.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
         let mut kept = info.frame_flags;
         if !self.holds_capture {
             kept &= !sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF;
         }
         let policy = self.timestamp_flags;
-        // With copied timestamps, the program also names their source.
+        // If timestamps are copied, the program also determines their source.
         let src = sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
         let copies =
             policy & sys::V4L2_BUF_FLAG_TIMESTAMP_MASK == sys::V4L2_BUF_FLAG_TIMESTAMP_COPY;

@@ -137,8 +137,8 @@ where
         );
         let mut caps = stream.buf_caps();
         if count == 0 {
-            // Reported only to queries. Programs from before Linux 6.8 see a reserved field, and
-            // v4l2-compliance 1.22 requires it to be zero once buffers exist.
+            // Only queries report this flag. Programs from before Linux 6.8 see a reserved field here, and
+            // v4l2-compliance 1.22 requires the field to be zero once buffers exist.
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
             let max = stream.queue.config().max_num_buffers;
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
@@ -201,7 +201,7 @@ where
         let flow = stream.flow;
         drop(driver);
         if waits {
-            // Programs also poll for a finished buffer by QUERYBUF.
+            // Some programs call QUERYBUF repeatedly until the buffer is finished.
             self.driver.note_waiter(flow, Waiter::GoesOn);
         }
         Ok(info)
@@ -219,7 +219,7 @@ where
         }
     }
 
-    /// PREPARE_BUF; with a scope QBUF.
+    /// PREPARE_BUF; QBUF if `queue` is given.
     fn give_buf(
         &mut self,
         mem: &mut M,
@@ -260,7 +260,7 @@ where
         Ok(info)
     }
 
-    /// DQBUF. `None`: to be tried again.
+    /// DQBUF. `None` if the call must be repeated.
     fn dequeue_buf(
         &mut self,
         mem: &mut M,
@@ -285,8 +285,7 @@ where
         }
     }
 
-    /// Decides whether a failed queue call waits. If nothing has been done yet, the driver is notified
-    /// of the waiter.
+    /// Decides whether a queue call that failed waits. If no buffer was finished, the driver is notified.
     pub(crate) fn wait_for<T>(
         &mut self,
         flow: Flow,

@@ -23,9 +23,9 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Checks a command, and with `run` executes it.
+    /// Checks a command, and executes it if `run` is set.
     ///
-    /// Stateful codecs have START and STOP. Their parameters are for old MPEG cards and must be zero.
+    /// A stateful codec has START and STOP. The parameters of both are for old MPEG cards and must be zero.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`.
     pub(crate) fn codec_command(&mut self, arg: &mut Image<'_>, run: bool) -> Result<(), Error> {

@@ -16,7 +16,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Returns the control that a query selects, and the id to answer with.
+    /// Returns the control that a query selects, and the id for the answer.
     fn queried(&self, wanted: u32) -> Result<(&Control, u32), Error> {
         let id = wanted & sys::V4L2_CTRL_ID_MASK;
         let found = match wanted & (NEXT_CTRL | NEXT_COMPOUND) {
@@ -126,7 +126,7 @@ where
         self.apply(id, value, file, now_ns)
     }
 
-    /// Sets a validated value. Raises its control event, and those of controls that it governs.
+    /// Sets a validated value. Raises events of this control and of the controls whose state depends on it.
     pub(crate) fn apply(
         &mut self,
         id: u32,
@@ -156,7 +156,7 @@ where
         Ok(())
     }
 
-    /// Takes over ranges and values that the driver changed, and raises their events.
+    /// Applies ranges and values that the driver changed, and raises the controls' events.
     pub(crate) fn change_ranges(&mut self, now_ns: u64) {
         for (spec, value) in self.driver.take_ranges() {
             let Some(changed) = self.controls.change_range(&spec, value) else {
@@ -172,15 +172,15 @@ where
         }
     }
 
-    /// Returns the names of the controls that hold a number, as v4l2-ctl prints them.
+    /// Returns the names of the controls whose value is a number, as v4l2-ctl prints them.
     pub fn control_names(&self) -> Vec<String> {
         let simple = self.controls.iter().filter(|c| has_number(c));
         simple.map(|control| plain_name(control.name)).collect()
     }
 
-    /// Sets a control by [name](Self::control_names), as a program with the file could, and raises its
-    /// event for all files. Returns the value after rounding to the control's range; `None` for an
-    /// unknown name.
+    /// Sets a control by [name](Self::control_names) as a program would, and raises its event for all files.
+    ///
+    /// Returns the value after rounding to the control's range; `None` for an unknown name.
     ///
     /// # Errors
     /// As VIDIOC_S_CTRL: EACCES for a read-only control, EBUSY for a grabbed one, ERANGE or EINVAL for
@@ -204,7 +204,7 @@ where
         }))
     }
 
-    /// Checks whether the device has controls of a class, or any if `which` names no class.
+    /// Checks that the device has controls of the class `which`. If `which` is no class, any control will do.
     pub(crate) fn check_class(&self, which: u32) -> Result<(), Error> {
         match class_of(which) {
             0 => Ok(()),
@@ -216,7 +216,7 @@ where
     }
 }
 
-/// Returns whether a control holds a number. A class has no value.
+/// Returns whether a control's value is a number. A class has no value.
 fn has_number(control: &Control) -> bool {
     control.kind.is_some() && control.is_simple()
 }
@@ -234,7 +234,7 @@ fn plain_name(name: &str) -> String {
     plain.trim_end_matches('_').to_owned()
 }
 
-/// Widens a 32-bit value. Bit masks are unsigned.
+/// Widens a 32-bit value: a bit mask as unsigned, any other value as signed.
 pub(crate) fn widen(control: &Control, value: i32) -> i64 {
     match control.kind {
         Some(ControlKind::Bitmask { .. }) => i64::from(value.cast_unsigned()),

@@ -11,7 +11,7 @@ use crate::progress::{DriverEvent, EventKinds};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-/// Queue length of a subscription to an event that occurs with every frame.
+/// Number of events kept for a subscription to an event that occurs with every frame.
 const DEPTH: usize = 4;
 
 impl<M, D> Context<M, D>
@@ -110,7 +110,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// Raises an event at all files. The causing file `by` gets it only with feedback.
+    /// Raises an event for all files. The file `by` caused the event, and gets it only with feedback.
     pub(crate) fn raise(
         &mut self,
         topic: Topic,
@@ -124,7 +124,7 @@ where
         }
     }
 
-    /// Raises the event of a control with these `V4L2_EVENT_CTRL_CH_*`.
+    /// Raises the event of a control, with its id and `V4L2_EVENT_CTRL_CH_*` flags.
     pub(crate) fn raise_control(
         &mut self,
         (id, changes): (u32, u32),

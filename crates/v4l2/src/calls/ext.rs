@@ -19,7 +19,7 @@ const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
 const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
 const ERROR_IDX: usize = field!(v4l2_ext_controls.error_idx);
 
-/// The operation on the controls.
+/// Which of the three calls runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExtOp {
     Get,
@@ -112,8 +112,7 @@ impl Entry<'_> {
         write_user(program, self.pointer(), &bytes)
     }
 
-    /// Stores the size of a structure to read and checks the program's. Fails with ENOSPC if that is
-    /// too small.
+    /// Stores a structure's size in the entry. ENOSPC if the program's size was smaller.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
     fn fit_read(&mut self, value: &ControlValue) -> Result<(), Error> {
@@ -129,8 +128,9 @@ impl Entry<'_> {
         }
     }
 
-    /// Stores the size of a structure to set, or of a dynamic array's whole elements. Fails with
-    /// EFAULT if the program's is too small, and with ENOSPC for too large an array.
+    /// Stores the size of a structure, or of the whole elements of a dynamic array, in the entry.
+    ///
+    /// EFAULT if the program's size was too small for one element; ENOSPC if a dynamic array was too large.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
     fn fit_write(&mut self, control: &Control) -> Result<(), Error> {
@@ -202,8 +202,8 @@ where
 {
     /// Runs an extended control call.
     ///
-    /// An error in the answer is also written to `arg` (at least `error_idx`) and to the program's
-    /// array. A returned error is not.
+    /// An error inside the answer is also written to `arg` (at least `error_idx`) and to the program's array.
+    /// For a returned error, nothing is written.
     ///
     /// Source: Linux `v4l_g_ext_ctrls`, `v4l2_g_ext_ctrls_common`, `try_set_ext_ctrls_common`.
     pub(crate) fn ext_ctrls(
@@ -284,8 +284,7 @@ where
         }
     }
 
-    /// Reads or sets the controls of a media request: values to set with it, or values at its
-    /// completion.
+    /// Reads or sets controls of a media request: values for its buffer, or results once it is complete.
     ///
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_request`, `try_set_ext_ctrls_request`, differs:
     /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.
@@ -360,7 +359,7 @@ where
         })
     }
 
-    /// Writes values to the program: those of `told`, or the current ones.
+    /// Writes each control's value to the program: from `told`, or the current value if `told` has none.
     fn ext_read(
         &self,
         arg: &mut Image<'_>,
@@ -403,7 +402,7 @@ where
         Ok((control, value))
     }
 
-    /// Reads and validates all values before it sets the first.
+    /// Sets the controls one by one, after reading and validating all values.
     fn ext_set(
         &mut self,
         arg: &mut Image<'_>,

@@ -36,8 +36,7 @@ const fn plane_at(index: usize) -> usize {
     pix_mp!(plane_fmt) + index * size_of::<sys::v4l2_plane_pix_format>()
 }
 
-/// Reads the format at the start of `arg` (a `v4l2_format`). A multi-planar format's number of planes
-/// is not checked.
+/// Reads the `v4l2_format` at the start of `arg`. A multi-planar format's number of planes is not checked.
 pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
     match planarity {
         Planarity::Single => read_single(arg),
@@ -50,7 +49,7 @@ pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
 }
 
 fn read_single(arg: &Image<'_>) -> Format {
-    // Without the magic, the program does not use the fields after `priv`.
+    // Without the magic number in `priv`, a program does not know the fields after `priv`.
     let extended = arg.u32(pix!(priv_)) == sys::V4L2_PIX_FMT_PRIV_MAGIC;
     let ext = |at| if extended { arg.u32(at) } else { 0 };
     let mut planes = [PlaneLayout::default(); MAX_PLANES];
@@ -97,7 +96,7 @@ fn read_multi(arg: &Image<'_>) -> Format {
     }
 }
 
-/// Writes a format to the start of `arg`, with zeroes in all fields that it lacks except the type.
+/// Writes a format to the start of `arg`. Zeroes all fields that `format` does not have, except the type.
 pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
     let start = field!(v4l2_format.type_) + 4;
     arg.clear(start, size_of::<sys::v4l2_format>() - start);
@@ -202,7 +201,7 @@ where
         Ok(())
     }
 
-    /// TRY_FMT; with `set` S_FMT, which fails with EBUSY while buffers exist.
+    /// TRY_FMT. With `set`, S_FMT, which fails with EBUSY while buffers exist.
     pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
@@ -302,7 +301,7 @@ where
         Ok(())
     }
 
-    /// G_PARM; with `set` S_PARM, which first changes the interval.
+    /// G_PARM. With `set`, S_PARM, which changes the interval first.
     pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);

@@ -12,7 +12,7 @@ use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
-/// The program's memory of a read or write.
+/// The program's memory that a read or write moves bytes to or from.
 struct Window<'a, M: MemOps> {
     program: &'a dyn Program<M>,
     addr: u64,
@@ -49,7 +49,7 @@ where
         len_bytes: u64,
         access: MapAccess,
     ) -> Result<M::Mmap, Error> {
-        // Cookies of a device with two queues tell them apart.
+        // A device with two queues marks the offsets of its CAPTURE buffers.
         let flow = match self.driver.role() {
             Role::Capture => Flow::Capture,
             Role::Output => Flow::Output,
@@ -68,8 +68,7 @@ where
         })
     }
 
-    /// Polls a device for a program or for the host (`look`). Returns the pending `events`, and
-    /// `POLL_ERR` on an error.
+    /// Returns the pending ones of `events`, and `POLL_ERR` on an error. `look` says who polls.
     pub(crate) fn poll(
         &mut self,
         mem: &mut M,
@@ -97,8 +96,9 @@ where
         found & (events | POLL_ERR)
     }
 
-    /// Polls the queues that have buffers. Without any, polls those of the requested events, which may
-    /// start read() or write().
+    /// Polls the queues that have buffers.
+    ///
+    /// If none has, polls the queues of the requested events, which may start read() or write().
     fn poll_used(&mut self, mem: &mut M, file: FileHandle, events: i16, look: PollLook) -> i16 {
         let is_idle = !self.streams().any(|stream| stream.queue.is_busy());
         let mut found = 0;
@@ -187,8 +187,9 @@ where
         if useful { found } else { POLL_ERR }
     }
 
-    /// read() of a CAPTURE queue, or write() to an OUTPUT queue. `window` is the address and length in
-    /// the program's memory.
+    /// Runs read() of a CAPTURE queue, or write() to an OUTPUT queue.
+    ///
+    /// `window` is the address and length in the program's memory.
     pub(crate) fn transfer(
         &mut self,
         mem: &mut M,
@@ -216,7 +217,7 @@ where
         };
         let mut flows = self.driver.role().flows().iter();
         let Some(&flow) = flows.find(|flow| is_its(**flow)) else {
-            // No queue has this transfer any more: its buffers were freed meanwhile.
+            // The queue has ended this transfer, because its buffers were freed meanwhile.
             return V4l2Outcome::Fail(Error::Busy);
         };
         let window = &mut Window { program, addr };
@@ -235,7 +236,7 @@ where
             ended |= stream.queue.transfer_under_way() == Some(call);
             stream.queue.end_transfer(call);
         }
-        // Other calls may wait for its end.
+        // Other calls may wait for the end of this call.
         self.wake |= ended;
     }
 
@@ -274,7 +275,7 @@ where
         }
         let under_way = stream.queue.transfer_under_way();
         if under_way.is_some_and(|call| call != cx.call) {
-            // A kernel call waits here for the queue's lock, even if it must not wait for a frame.
+            // Linux waits here for the queue's lock, even in a call that must not wait for a frame.
             return Ok(V4l2Outcome::Wait);
         }
         self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
@@ -308,7 +309,7 @@ where
                 Ok(V4l2Outcome::Done(value(bytes)))
             }
             Err(error) => {
-                // Other calls may have waited for its end.
+                // Other calls may have waited for the end of this call.
                 self.wake |= has_ended;
                 let waits: Option<i64> = self.wait_for(flow, cx, error)?;
                 Ok(Ok(waits).into())

@@ -63,13 +63,13 @@ where
         arg.set_u32(field!(v4l2_capability.device_caps), caps);
     }
 
-    /// Returns whether the device has inputs (CAPTURE) or outputs (OUTPUT) now.
+    /// Returns whether the device has inputs (for CAPTURE) or outputs (for OUTPUT) now.
     pub(crate) fn has_ports(&self, flow: Flow) -> bool {
         let role = self.driver.role();
         role != Role::MemToMem && role.flows().contains(&flow) && self.driver.announces(flow)
     }
 
-    /// EINVAL past the last port.
+    /// Returns a port by index. EINVAL past the last port.
     pub(super) fn port_at(&self, index: u32) -> Result<Port, Error> {
         let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
         self.driver

@@ -25,7 +25,7 @@ macro_rules! bt {
 const HORIZONTAL: [usize; 3] = [bt!(hfrontporch), bt!(hsync), bt!(hbackporch)];
 const VERTICAL: [usize; 3] = [bt!(vfrontporch), bt!(vsync), bt!(vbackporch)];
 
-/// Reads the timings in `arg` (a `v4l2_dv_timings`); `None` for another type or interlaced ones.
+/// Reads the timings in `arg` (a `v4l2_dv_timings`); `None` for interlaced timings or another type.
 fn read_timings(arg: &Image<'_>) -> Option<Timings> {
     let is_progressive = arg.u32(field!(v4l2_dv_timings.type_)) == sys::V4L2_DV_BT_656_1120
         && arg.u32(bt!(interlaced)) == 0;
@@ -70,14 +70,14 @@ fn write_timings(arg: &mut Image<'_>, base: usize, timings: &Timings) {
     }
 }
 
-/// Writes the limits of the receiver's modes. It supports no others.
+/// Writes the limits of the receiver's modes. Only timings of these modes are supported.
 fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
     const CAP: usize = field!(v4l2_dv_timings_cap.__bindgen_anon_1);
     let range = |part: fn(&Timings) -> u64| {
         let values = modes.iter().map(part);
         (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
     };
-    // Sizes come from 32-bit fields.
+    // The values were 32-bit fields before they were widened.
     let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let (width, height) = (
         range(|mode| mode.width.into()),
@@ -101,7 +101,7 @@ fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
     }
 }
 
-/// QUERY_DV_TIMINGS. For timings out of range, only a pixel clock is known.
+/// QUERY_DV_TIMINGS. For timings out of range, the answer contains only a pixel clock.
 ///
 /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vidioc_query_dv_timings`.
 fn query(arg: &mut Image<'_>, receiver: &Receiver) -> Result<(), Error> {
@@ -153,7 +153,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// S_DV_TIMINGS. EINVAL for timings of no mode, EBUSY for another mode while buffers exist.
+    /// S_DV_TIMINGS. EINVAL for timings of no mode; EBUSY if the mode would change while buffers exist.
     ///
     /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vivid_vid_cap_s_dv_timings`.
     fn set_timings(&mut self, arg: &mut Image<'_>) -> Result<(), Error> {
@@ -171,7 +171,7 @@ where
         Ok(())
     }
 
-    /// G_EDID, or S_EDID with `set`. The structure is copied out in any case.
+    /// G_EDID, or S_EDID with `set`. The structure is copied out even if the call fails.
     ///
     /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ioctl.c `check_array_args`.
     pub(crate) fn edid_call(

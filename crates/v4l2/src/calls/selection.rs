@@ -31,7 +31,7 @@ const fn crop_targets(flow: Flow) -> [SelectionTarget; 3] {
             SelectionTarget::CropDefault,
             SelectionTarget::CropBounds,
         ],
-        // On an OUTPUT queue, these calls address the area where the picture is shown.
+        // An OUTPUT queue's crop calls set the part of the display where the picture is shown.
         Flow::Output => [
             SelectionTarget::Compose,
             SelectionTarget::ComposeDefault,

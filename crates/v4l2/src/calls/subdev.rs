@@ -19,7 +19,7 @@ const NATIVE_SIZE: u32 = 3;
 /// The format in a `v4l2_subdev_format`.
 const FORMAT: usize = field!(v4l2_subdev_format.format);
 
-/// The only capability of a file that a subdevice knows. CAST: widening.
+/// The only client capability that subdevices know. CAST: widening.
 const USES_WHICH: u64 = sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH as u64;
 
 macro_rules! bus {
@@ -28,8 +28,9 @@ macro_rules! bus {
     };
 }
 
-/// Returns the offsets of `pad` and `which` in a call's structure. Older frame interval calls have no
-/// `which`.
+/// Returns the offsets of `pad` and `which` in a call's structure.
+///
+/// Older frame interval calls have no `which`.
 const fn places(call: Call) -> (usize, Option<usize>) {
     match call {
         Call::SubdevEnumMbusCode => (0, Some(field!(v4l2_subdev_mbus_code_enum.which))),
@@ -129,7 +130,7 @@ impl Pad<'_> {
         Ok(self.graph.flips(self.entity).mirrored(*code))
     }
 
-    /// EINVAL for a code that the pad does not offer.
+    /// Checks a bus code. EINVAL for a code that the pad does not offer.
     fn check_code(&self, code: u32) -> Result<(), Error> {
         let mut codes = (0..).map_while(|index| self.code(index).ok());
         codes
@@ -193,7 +194,7 @@ impl Pad<'_> {
         write_fraction(arg, at, self.pads.interval);
     }
 
-    /// Sets the nearest offered interval; the first one for an invalid fraction.
+    /// Sets the offered interval nearest to `wanted`, or the first one if `wanted` is invalid.
     fn set_interval(&mut self, wanted: Fraction) {
         let all = self.intervals().iter();
         let nearest = wanted
@@ -205,7 +206,7 @@ impl Pad<'_> {
         }
     }
 
-    /// EINVAL for a pad without crop rectangle and for other targets.
+    /// Returns the rectangle of a target. EINVAL for a pad without crop rectangle and for unknown targets.
     fn rect(&self, target: u32) -> Result<Rect, Error> {
         let bounds = self.pads.formats.first().filter(|_| self.index == 0);
         let bounds = bounds.ok_or(Error::Invalid)?.whole();
@@ -235,7 +236,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Returns whether a subdevice has a call.
+    /// Returns whether the subdevice supports a call.
     pub(crate) fn subdev_offers(&self, call: Call) -> bool {
         let Some((graph, entity)) = self.driver.subdevice() else {
             return false;
@@ -254,7 +255,7 @@ where
         }
     }
 
-    /// Runs a call of a subdevice. TRY states belong to files, and the ACTIVE state to the graph.
+    /// Runs a call of a subdevice. Each file has its own TRY state; the ACTIVE state is in the graph.
     pub(crate) fn subdev_call(
         &mut self,
         file: FileHandle,

@@ -12,8 +12,8 @@ const PLANE: usize = size_of::<sys::v4l2_plane>();
 const M: usize = field!(v4l2_buffer.m);
 const PLANE_M: usize = field!(v4l2_plane.m);
 
-/// Flags of an OUTPUT buffer that are stored and not interpreted: frame kind, timestamp source, and
-/// whether to hold the CAPTURE buffer.
+/// Flags of an OUTPUT buffer that the queue stores without interpreting them.
+/// They are the frame kind, the timestamp source, and whether the device holds the CAPTURE buffer.
 const FRAME_FLAGS: u32 = sys::V4L2_BUF_FLAG_KEYFRAME
     | sys::V4L2_BUF_FLAG_PFRAME
     | sys::V4L2_BUF_FLAG_BFRAME
@@ -51,7 +51,7 @@ struct UserPlane {
     bytesused: u32,
     length: u32,
     data_offset: u32,
-    /// `m`: offset, address or descriptor.
+    /// The union `m`: an offset, an address or a descriptor.
     place: u64,
 }
 
@@ -179,8 +179,7 @@ impl UserBuffer {
         Ok(request)
     }
 
-    /// Writes the queue's buffer information to `arg` and the plane array. The device's `flags` are
-    /// added to the queue's.
+    /// Writes the queue's buffer information, and the device's `flags`, to `arg` and the plane array.
     pub(crate) fn fill(&mut self, arg: &mut Image<'_>, info: &BufferInfo, flags: u32) {
         arg.set_u32(field!(v4l2_buffer.index), info.index);
         arg.set_u32(field!(v4l2_buffer.type_), self.ty);
@@ -280,7 +279,7 @@ fn set_place(image: &mut Image<'_>, at: usize, place: PlaneLocation) {
     }
 }
 
-/// Extracts the descriptor, which is the first 32 bits of the union.
+/// Extracts the descriptor from the union's first 32 bits.
 fn descriptor(place: u64) -> i32 {
     let [a, b, c, d, ..] = place.to_ne_bytes();
     i32::from_ne_bytes([a, b, c, d])

@@ -3,7 +3,7 @@
 use crate::bytes::{Image, field};
 use crate::sys;
 
-/// All flags of a sequence and of a frame. Each is the lowest bits up to the last one defined.
+/// All valid flags of a sequence and of a frame: the lowest bits, up to the last defined flag.
 const SEQUENCE_FLAGS: u32 = (sys::V4L2_AV1_SEQUENCE_FLAG_SEPARATE_UV_DELTA_Q << 1) - 1;
 const FRAME_FLAGS: u32 = (sys::V4L2_AV1_FRAME_FLAG_FRAME_REFS_SHORT_SIGNALING << 1) - 1;
 
@@ -48,7 +48,7 @@ fn has_valid_quantization(frame: &Image<'_>) -> bool {
 }
 
 fn has_valid_segmentation(frame: &Image<'_>) -> bool {
-    /// Limits of the features of a segment; the last three are not negative.
+    /// Limits of the features of a segment. The last three features cannot be negative.
     const LIMITS: [(i16, i16); 8] = [
         (-255, 255),
         (-63, 63),
@@ -200,7 +200,7 @@ mod tests {
             (field!(v4l2_ctrl_av1_frame.cdef.damping_minus_3), 4, false),
             (cdef, 4, true),
             (cdef, 5, false),
-            // Without bits, there is one strength alone.
+            // If `cdef.bits` is 0, only the first strength is used.
             (cdef + 1, 5, true),
             (
                 field!(v4l2_ctrl_av1_frame.loop_restoration.lr_unit_shift),

@@ -1,4 +1,4 @@
-//! Controls that are structures: what stateless decoders get for each picture.
+//! Controls whose values are structures: the headers that stateless decoders get for each picture.
 
 use super::{av1, h264, hevc, vp8, vp9};
 use crate::bytes::{Image, field};
@@ -39,7 +39,7 @@ pub enum CompoundType {
     Av1FilmGrain,
 }
 
-/// Checks a structure and clears its meaningless fields. Returns whether a stream may have it.
+/// Checks a structure and clears its meaningless fields. Returns whether a stream may contain it.
 type Validate = fn(&mut Image<'_>) -> bool;
 
 impl CompoundType {
@@ -137,7 +137,7 @@ impl CompoundType {
         self.row().1
     }
 
-    /// Returns the largest number of structures; `None` if the control is no dynamic array.
+    /// Returns the maximum number of structures in a dynamic array; `None` for any other control.
     #[must_use]
     pub const fn most_elements(self) -> Option<u32> {
         match self {
@@ -243,7 +243,7 @@ pub(super) mod tests {
         CompoundType::Av1FilmGrain,
     ];
 
-    /// Changes the initial value; `None` if it is refused then.
+    /// Applies `change` to the initial value, and returns the result; `None` if it is invalid.
     pub(in crate::control) fn judged(
         of: CompoundType,
         change: impl Fn(&mut Image<'_>),
@@ -268,7 +268,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A valid value stays valid, and a second check changes nothing.
+    /// Validated values stay valid, and a second validation changes nothing.
     #[test]
     fn random_bytes_are_judged_once() {
         let mut state = 1_u64;

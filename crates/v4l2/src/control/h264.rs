@@ -7,7 +7,7 @@ use super::compound::{CompoundType, sized, structure};
 use crate::bytes::{Image, field};
 use crate::sys;
 
-/// Length of the longest list of field references.
+/// Maximum number of entries in a list of field references.
 const MAX_REFERENCES: u8 = 2 * sys::V4L2_H264_NUM_DPB_ENTRIES as u8;
 
 /// Returns whether the profile's parameter sets contain the chroma format.
@@ -77,7 +77,7 @@ pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
     pps.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)) <= 7
         && references.iter().all(|at| pps.u8(*at) < MAX_REFERENCES)
         && pps.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)) <= 2
-        // The lower bound for samples of 14 bits.
+        // The lower bound is that of 14-bit samples.
         && (-62..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)))
         && (-26..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)))
         && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))
@@ -100,7 +100,7 @@ pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
 )]
 pub struct H264Sps {
     pub profile_idc: u8,
-    /// Set 0 in the lowest bit.
+    /// `constraint_set0_flag` is the lowest bit.
     pub constraint_set_flags: u8,
     pub level_idc: u8,
     pub seq_parameter_set_id: u8,
@@ -122,7 +122,7 @@ pub struct H264Sps {
 }
 
 impl H264Sps {
-    /// Parses a control's value; `None` for another control's.
+    /// Parses a control's value; `None` if its size is wrong.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::H264Sps)?;
@@ -185,7 +185,7 @@ pub struct H264ScalingMatrix {
 }
 
 impl H264ScalingMatrix {
-    /// Parses a control's value; `None` for another control's.
+    /// Parses a control's value; `None` if its size is wrong.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::H264ScalingMatrix)?;

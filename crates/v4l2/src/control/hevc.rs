@@ -53,7 +53,7 @@ pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
     true
 }
 
-/// Returns the offset of an entry.
+/// Returns the offset of an entry of the decoded picture buffer.
 fn entry(index: u8) -> usize {
     let entries = field!(v4l2_ctrl_hevc_decode_params.dpb);
     entries + usize::from(index) * size_of::<sys::v4l2_hevc_dpb_entry>()
@@ -127,7 +127,7 @@ structure! {
 pub struct HevcScalingMatrix {
     /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each `matrixId`.
     pub lists: [Vec<Vec<u8>>; 4],
-    /// The first factors of the lists for 16x16 and 32x32.
+    /// The first factor of each list for 16x16 and 32x32.
     pub first: [Vec<u8>; 2],
 }
 
@@ -185,11 +185,11 @@ impl HevcScalingMatrix {
 pub struct HevcReference {
     /// Timestamp of its CAPTURE buffer in nanoseconds.
     pub timestamp_ns: u64,
-    /// Its place in display order.
+    /// The reference's place in display order.
     pub order: i32,
     /// Whether it is a long-term reference.
     pub is_long_term: bool,
-    /// Whether the current picture may refer to it; otherwise only later ones may.
+    /// Whether the current picture may refer to it. If not, only later pictures may.
     pub is_current: bool,
 }
 
@@ -198,7 +198,7 @@ pub struct HevcReference {
 pub struct HevcDecodeParams {
     /// The picture's place in display order.
     pub order: i32,
-    /// `NumDeltaPocs` of the reference picture set from which a slice header predicts its own.
+    /// `NumDeltaPocs` of the sequence's set from which a slice header predicts its own references.
     pub num_delta_pocs_of_ref_rps_idx: u8,
     /// The decoded picture buffer.
     pub references: Vec<HevcReference>,

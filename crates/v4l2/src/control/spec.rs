@@ -10,27 +10,27 @@ bitflags! {
     /// `V4L2_CTRL_FLAG_*`, with their numbers.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct ControlFlags: u32 {
-        /// Never available.
+        /// The control is permanently unavailable.
         const DISABLED = 0x0001;
-        /// Another user has grabbed the control: writes fail with EBUSY.
+        /// Another program or the device has grabbed the control: writes fail with EBUSY.
         const GRABBED = 0x0002;
-        /// Writes are EACCES.
+        /// Writes fail with EACCES.
         const READ_ONLY = 0x0004;
-        /// A change may change others.
+        /// A change of this control may change other controls.
         const UPDATE = 0x0008;
-        /// Without effect now.
+        /// The control has no effect now.
         const INACTIVE = 0x0010;
         /// Shown as a slider.
         const SLIDER = 0x0020;
-        /// Reads are EACCES.
+        /// Reads fail with EACCES.
         const WRITE_ONLY = 0x0040;
-        /// Read from the device each time.
+        /// The value is read from the device each time.
         const VOLATILE = 0x0080;
-        /// Has a payload (strings and structures).
+        /// The value is a string or a structure.
         const HAS_PAYLOAD = 0x0100;
-        /// Writing an unchanged value also reaches the driver.
+        /// A write of the current value reaches the driver, too.
         const EXECUTE_ON_WRITE = 0x0200;
-        /// Changes the format's buffer size.
+        /// A change of the control changes the format's buffer size.
         const MODIFY_LAYOUT = 0x0400;
         /// An array with a variable number of structures.
         const DYNAMIC_ARRAY = 0x0800;
@@ -42,9 +42,9 @@ bitflags! {
 pub enum ControlKind {
     /// A number in steps. Values between steps are rounded, and values out of range are clamped.
     Integer {
-        /// Smallest.
+        /// Smallest value.
         min: i32,
-        /// Largest.
+        /// Largest value.
         max: i32,
         /// Step, at least 1.
         step: u32,
@@ -53,9 +53,9 @@ pub enum ControlKind {
     },
     /// A 64-bit number in steps.
     Integer64 {
-        /// Smallest.
+        /// Smallest value.
         min: i64,
-        /// Largest.
+        /// Largest value.
         max: i64,
         /// Step, at least 1.
         step: u64,
@@ -73,7 +73,7 @@ pub enum ControlKind {
         first: u32,
         /// Names in order. An empty name is a gap that cannot be chosen.
         items: &'static [&'static str],
-        /// Index of the default.
+        /// Index of the default item.
         default: u32,
     },
     /// A menu of numbers.
@@ -82,10 +82,10 @@ pub enum ControlKind {
         first: u32,
         /// Numbers in order.
         items: &'static [i64],
-        /// Index of the default.
+        /// Index of the default item.
         default: u32,
     },
-    /// Bits.
+    /// A set of bits.
     Bitmask {
         /// Bits that may be set.
         mask: u32,
@@ -96,9 +96,9 @@ pub enum ControlKind {
     Button,
     /// A text.
     Text {
-        /// Shortest in bytes.
+        /// Minimum length in bytes.
         min: u32,
-        /// Longest in bytes, at most [`MAX_TEXT`].
+        /// Maximum length in bytes, at most [`MAX_TEXT`].
         max: u32,
         /// Default value.
         default: &'static str,
@@ -114,11 +114,11 @@ pub struct ControlSpec {
     pub id: u32,
     /// Name, at most 31 bytes.
     pub name: &'static str,
-    /// Values.
+    /// Type and allowed values.
     pub kind: ControlKind,
     /// Flags in addition to those of the kind.
     pub flags: ControlFlags,
-    /// The control that can make this one inactive.
+    /// The control whose value decides whether this one is active.
     pub master: Option<Master>,
     /// Initial value, if it differs from the default.
     pub initial: Option<i64>,
@@ -127,9 +127,9 @@ pub struct ControlSpec {
 /// A control that makes others inactive, such as an automatic mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Master {
-    /// Its id.
+    /// Id of the deciding control.
     pub id: u32,
-    /// Its value that makes the others active. With other values, they have no effect.
+    /// The value with which the others are active. With any other value, they have no effect.
     pub manual: i64,
 }
 
@@ -240,7 +240,7 @@ impl ControlSpec {
         }
     }
 
-    /// Returns this declaration, inactive unless the control `id` has the value `manual`.
+    /// Returns this declaration, active only while the control `id` has the value `manual`.
     #[must_use]
     pub const fn governed_by(mut self, id: u32, manual: i64) -> Self {
         self.master = Some(Master { id, manual });
@@ -258,7 +258,7 @@ impl ControlSpec {
 /// The value of a control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
-    /// The value of all kinds except texts and structures. Buttons give 0.
+    /// The value of every control without a text or structure. A button's value is 0.
     Number(i64),
     /// The value of a text.
     Text(String),

@@ -3,7 +3,7 @@
 use super::compound::{CompoundType, structure};
 use crate::bytes::{Image, field};
 
-/// Bytes of the padding at the end of each part.
+/// Offset and length of the padding at the end of each part.
 const PADDING: [(usize, usize); 5] = [
     (field!(v4l2_ctrl_vp8_frame.segment.padding), 1),
     (field!(v4l2_ctrl_vp8_frame.lf.padding), 2),
@@ -53,7 +53,7 @@ mod tests {
             frame.set_u8(field!(v4l2_ctrl_vp8_frame.version), 3);
         });
         let bytes = bytes.unwrap();
-        // The number of partitions and the version.
+        // The only non-zero bytes are the number of partitions and the version.
         assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 2);
         assert_eq!(Vp8FrameHeader::read(&bytes).unwrap().num_dct_parts, 1);
         assert_eq!(Vp8FrameHeader::read(&bytes[1..]), None);

@@ -4,10 +4,10 @@ use super::compound::{CompoundType, structure};
 use crate::bytes::{Image, field};
 use crate::sys;
 
-/// Both directions of 4:2:0.
+/// The flags of 4:2:0, which subsamples in both directions.
 const SUBSAMPLING: u32 =
     sys::V4L2_VP9_FRAME_FLAG_X_SUBSAMPLING | sys::V4L2_VP9_FRAME_FLAG_Y_SUBSAMPLING;
-/// All flags of a frame, and those of its loop filter and segmentation.
+/// All valid flags of a frame, of its loop filter, and of its segmentation.
 const FLAGS: u32 = 0x3ff;
 const FILTER_FLAGS: u8 = 3;
 const SEGMENTATION_FLAGS: u8 = 0x1f;
@@ -92,7 +92,7 @@ fn has_valid_quantisation(frame: &Image<'_>) -> bool {
 fn has_valid_segmentation(frame: &Image<'_>) -> bool {
     let enabled = field!(v4l2_ctrl_vp9_frame.seg.feature_enabled);
     let data = field!(v4l2_ctrl_vp9_frame.seg.feature_data);
-    // For each segment: quantiser, filter level, reference, skipping.
+    // Limits of the features of each segment: quantiser, filter level, reference, skipping.
     let limits = [255, 63, 3, 0].into_iter().cycle();
     let mut data = (0..32).map(|index| frame.u16(data + 2 * index).cast_signed());
     frame.u8(field!(v4l2_ctrl_vp9_frame.seg.flags)) & !SEGMENTATION_FLAGS == 0

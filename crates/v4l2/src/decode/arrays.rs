@@ -6,7 +6,7 @@ use crate::cid;
 use crate::shown::{Bytes, buffer_type, is_mplane, is_output};
 use crate::sys;
 
-/// Largest number of decoded array elements.
+/// Maximum number of array elements that are decoded.
 const MAX_ELEMENTS: u32 = 64;
 
 const CONTROL_BYTES: usize = size_of::<sys::v4l2_ext_control>();
@@ -109,7 +109,7 @@ impl Array {
     }
 }
 
-/// Returns the name of a control, with the flags of a query; a number if the control is unknown.
+/// Returns the name of a control, with the flags of a query. An unknown control gives a number.
 pub(super) fn control(id: u32) -> String {
     const FLAGS: [(u32, &str); 2] = [
         (sys::V4L2_CTRL_FLAG_NEXT_CTRL, "|NEXT_CTRL"),
@@ -130,7 +130,7 @@ fn id(entry: &[u8]) -> String {
     control(Bytes(entry).u32(field!(v4l2_ext_control.id)))
 }
 
-/// Decodes controls with their values, or with the length of a payload.
+/// Decodes controls with their values. A control with a payload gives the payload's length.
 fn values(bytes: &[u8]) -> Fields {
     let values = bytes.chunks_exact(CONTROL_BYTES).map(|entry| {
         let fields = Bytes(entry);

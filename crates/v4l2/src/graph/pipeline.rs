@@ -36,12 +36,12 @@ struct Running {
 
 #[derive(Debug)]
 struct State {
-    /// By link.
+    /// Whether each link is enabled, by index of the link.
     enabled: Vec<bool>,
-    /// By entity.
+    /// Active state of each entity's pads, by index of the entity.
     pads: Vec<Pads>,
     running: Vec<Running>,
-    /// By entity and id.
+    /// Values of controls, by index of the entity and id.
     controls: BTreeMap<(usize, u32), i64>,
 }
 
@@ -52,7 +52,7 @@ pub struct MediaGraph {
     state: Arc<Mutex<State>>,
 }
 
-/// Graphs are equal if they are the same one.
+/// Two handles are equal if they share one state.
 impl PartialEq for MediaGraph {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.state, &other.state)
@@ -96,7 +96,7 @@ pub fn clamp_colors(color: Colorimetry) -> Colorimetry {
 }
 
 impl MediaGraph {
-    /// Returns a graph in its first state.
+    /// Returns a graph in its initial state.
     #[must_use]
     pub fn new(topology: &'static Topology) -> Self {
         let enabled = topology.links.iter();
@@ -115,7 +115,7 @@ impl MediaGraph {
         }
     }
 
-    /// Returns its table.
+    /// Returns the table that describes the graph.
     #[must_use]
     pub const fn topology(&self) -> &'static Topology {
         self.topology
@@ -131,7 +131,7 @@ impl MediaGraph {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the state of an entity's pads when nothing was set.
+    /// Returns the initial state of an entity's pads.
     #[must_use]
     pub fn initial(&self, entity: usize) -> Option<Pads> {
         let mut pads = initial(self.topology, self.entity(entity)?);
@@ -183,7 +183,7 @@ impl MediaGraph {
         self.lock().controls.get(&(entity, id)).copied()
     }
 
-    /// Keeps the value of a control of an entity, for drivers of other nodes.
+    /// Stores the value of an entity's control, for drivers of other nodes.
     pub fn set_control(&self, entity: usize, id: u32, value: i64) {
         self.lock().controls.insert((entity, id), value);
     }
@@ -220,7 +220,7 @@ impl MediaGraph {
         self.flips(entity).mirrored(*code.unwrap_or(&spec.code))
     }
 
-    /// Changes `pads` of an entity to the nearest allowed format, and returns it.
+    /// Changes `pads` of an entity to the allowed format nearest to `wanted`, and returns that format.
     pub fn set_format(
         &self,
         entity: usize,
@@ -278,7 +278,7 @@ impl MediaGraph {
         let fit = |at: i32, len: u32, (least, _): (u32, u32), most: u32| {
             let len = len.max(least).min(most);
             let last = i64::from(most - len);
-            // CAST: it is at most `last`, which is below the largest size.
+            // CAST: the value is at most `last`, which is below the largest size.
             (i64::from(at).clamp(0, last) as i32, len)
         };
         let (left, width) = fit(wanted.left, wanted.width, self.topology.width, bounds.width);
@@ -338,8 +338,9 @@ impl MediaGraph {
         Ok(())
     }
 
-    /// Starts the pipeline of a video node. Returns the entities through which frames pass, the source
-    /// first and the video node last.
+    /// Starts the pipeline of a video node, and returns the entities through which frames pass.
+    ///
+    /// The source is the first of them and the video node the last.
     ///
     /// # Errors
     /// EBUSY if a member of the pipeline streams for another node. EPIPE for a link between pads of
@@ -388,7 +389,7 @@ impl MediaGraph {
     }
 }
 
-/// Returns the pads of an entity when nothing was set.
+/// Returns the initial state of an entity's pads.
 fn initial(topology: &Topology, entity: &EntitySpec) -> Pads {
     let format = |code| MbusFormat {
         code,
@@ -461,7 +462,7 @@ impl State {
         Ok(())
     }
 
-    /// Returns the entities from a source to a video node.
+    /// Returns the entities from a source to a video node; `None` if no source is connected.
     fn path(&self, topology: &'static Topology, video: usize) -> Option<Vec<usize>> {
         let mut path = vec![video];
         let mut here = video;
@@ -482,7 +483,7 @@ impl State {
     }
 }
 
-/// Returns whether formats at both ends of a link may stream.
+/// Returns whether a link with these formats at its ends may stream.
 ///
 /// Source: Linux 7.2 `v4l2_subdev_link_validate_default`, `vimc_vdev_link_validate`.
 fn agree(topology: &Topology, source: &MbusFormat, sink: &MbusFormat) -> bool {

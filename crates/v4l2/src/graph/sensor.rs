@@ -3,7 +3,7 @@
 use crate::selection::Rect;
 use crate::sys;
 
-/// Bus codes of mosaics by width. The orders of colours are BGGR, GBRG, GRBG and RGGB.
+/// Bus codes of mosaics, a row for each number of bits. The order of colours is BGGR, GBRG, GRBG, RGGB.
 const MOSAICS: [[u32; 4]; 2] = [
     [
         sys::MEDIA_BUS_FMT_SBGGR8_1X8,
@@ -22,14 +22,14 @@ const MOSAICS: [[u32; 4]; 2] = [
 /// Whether a sensor mirrors its frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flips {
-    /// Left and right.
+    /// Whether left and right are exchanged.
     pub horizontal: bool,
-    /// Top and bottom.
+    /// Whether top and bottom are exchanged.
     pub vertical: bool,
 }
 
 impl Flips {
-    /// Returns the bus code of a mosaic after these flips. Widths and heights are even.
+    /// Returns the bus code of a mosaic after these flips, for an even width and height.
     #[must_use]
     pub fn mirrored(self, code: u32) -> u32 {
         let change = usize::from(self.horizontal) | usize::from(self.vertical) << 1;
@@ -49,23 +49,23 @@ impl Flips {
     }
 }
 
-/// How a sensor's gain code multiplies.
+/// How a sensor turns its gain code into a gain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gain {
-    /// By `code / unit`.
+    /// The gain is `code / unit`.
     Linear {
         /// The code of gain 1.
         unit: u32,
     },
-    /// By `top / (top - code)`.
+    /// The gain is `top / (top - code)`.
     Inverse {
-        /// One more than the code of infinite gain.
+        /// The code at which the gain would be infinite.
         top: u32,
     },
 }
 
 impl Gain {
-    /// Returns the gain of a code, in 1/256.
+    /// Returns the gain of a code, in units of 1/256.
     #[must_use]
     pub fn of(self, code: i64) -> u64 {
         let code = u64::try_from(code).unwrap_or(0);
@@ -79,55 +79,55 @@ impl Gain {
     }
 }
 
-/// A mode of a sensor: a size, the part of the array that it reads, and its initial timing.
+/// A mode of a sensor: its size, the part of the pixel array that it reads, and its initial timing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SensorMode {
-    /// Pixels and lines.
+    /// Width and height in pixels.
     pub size: (u32, u32),
-    /// The part of the array that it reads.
+    /// The part of the pixel array that the mode reads.
     pub crop: Rect,
     /// Pixels per second.
     pub pixel_rate: i64,
-    /// Pixels of a line with blanking.
+    /// Pixels of a line, including blanking.
     pub line: u32,
-    /// Lines of a frame with blanking.
+    /// Lines of a frame, including blanking.
     pub frame: u32,
-    /// Index of its frequency in [`Sensor::links`].
+    /// Index of the mode's frequency in [`Sensor::links`].
     pub link: u32,
 }
 
 /// An image sensor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sensor {
-    /// Its model.
+    /// Name of the model.
     pub model: &'static str,
-    /// Pixels and lines of the whole array.
+    /// Width and height of the whole pixel array.
     pub native: (u32, u32),
     /// The part of the array that makes pictures.
     pub active: Rect,
-    /// Its modes. The first one is the initial one.
+    /// The sensor's modes. The first one is the initial one.
     pub modes: &'static [SensorMode],
-    /// Maximum number of pixels of a line with blanking; `None` if it is fixed.
+    /// Maximum number of pixels of a line, including blanking; `None` if it cannot change.
     pub longest_line: Option<u32>,
-    /// Fewest blank lines, and most lines of a frame with them.
+    /// Minimum number of blank lines, and maximum number of lines of a frame including them.
     pub lines: (u32, u32),
     /// Shortest exposure in lines, and the initial one.
     pub exposure: (i32, i32),
-    /// Lines of a frame that cannot expose.
+    /// Number of lines of a frame during which it cannot be exposed.
     pub margin: i32,
     /// Smallest and largest code of the analogue gain, and the initial one.
     pub gain_codes: (i32, i32, i32),
-    /// What such a code does.
+    /// The gain of such a code.
     pub gain: Gain,
-    /// Largest code of the digital gain, in 1/256; `None` without one.
+    /// Maximum code of the digital gain, in units of 1/256; `None` without one.
     pub digital: Option<i32>,
-    /// Sample of a dark pixel, with ten bits.
+    /// Value of a dark pixel's sample, with ten bits.
     pub black: u16,
-    /// Frequencies of its link, in Hz.
+    /// Frequencies of the sensor's link, in Hz.
     pub links: &'static [i64],
-    /// Whether it has controls that mirror its frames, and with them the order of colours.
+    /// Whether it has controls that mirror its frames. Mirroring changes the order of colours.
     pub flips: bool,
-    /// Test patterns: off first. An empty name is one that it does not make.
+    /// Names of the test patterns; the first one is no pattern. An empty name is one that it does not make.
     pub patterns: &'static [&'static str],
 }
 
@@ -158,7 +158,7 @@ mod tests {
             [16, 32, 1023].map(|code| linear.of(code)),
             [256, 512, 16368]
         );
-        // No code divides by zero.
+        // A code at or above `top` does not divide by zero.
         assert_eq!((inverse.of(256), inverse.of(i64::MAX)), (65536, 65536));
         assert_eq!(linear.of(-1), 0);
     }

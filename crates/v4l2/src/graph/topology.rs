@@ -14,13 +14,13 @@ pub struct Topology {
     pub model: &'static str,
     /// `bus_info` of the media device and its video nodes.
     pub bus_info: &'static str,
-    /// Name of its device on the platform bus.
+    /// Name of the device on the platform bus.
     pub device: &'static str,
-    /// Entities in the order of registration. Object ids follow from it.
+    /// Entities in the order of registration, which determines the object ids.
     pub entities: &'static [EntitySpec],
     /// Data links, in the order of their creation.
     pub links: &'static [LinkSpec],
-    /// Ancillary links, from entity to entity, by index.
+    /// Ancillary links: indices of the first and of the second entity.
     pub ancillary: &'static [(usize, usize)],
     /// Pixel formats of video nodes, each with the bus codes that it stores.
     pub pixels: &'static [(FourCc, &'static [u32])],
@@ -28,7 +28,7 @@ pub struct Topology {
     pub width: (u32, u32),
     /// Smallest and largest height. All heights are even.
     pub height: (u32, u32),
-    /// The initial format of pads and video nodes, except its code.
+    /// The initial format of pads and video nodes. Its code is not used.
     pub default: MbusFormat,
 }
 
@@ -50,7 +50,7 @@ impl Topology {
     }
 }
 
-/// The node of an entity.
+/// The kind of an entity's device node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityNode {
     /// `/dev/videoN`, a CAPTURE device.
@@ -62,27 +62,28 @@ pub enum EntityNode {
 /// An entity of a [`Topology`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct EntitySpec {
-    /// Its name, at most 31 bytes.
+    /// Name, at most 31 bytes.
     pub name: &'static str,
     /// `MEDIA_ENT_F_*`.
     pub function: u32,
-    /// Its node.
+    /// Its device node.
     pub node: EntityNode,
-    /// Its pads, by index.
+    /// The entity's pads, by index.
     pub pads: &'static [PadSpec],
     /// Whether pad 0 has a crop rectangle.
     pub crop: bool,
-    /// Controls of its node.
+    /// The controls of the entity's node.
     pub controls: &'static [ControlSpec],
-    /// Frame intervals that it offers; empty if it has no calls for them.
+    /// Frame intervals that the entity offers; empty if it has no calls for intervals.
     pub intervals: &'static [Fraction],
-    /// Its modes and timings, if it is an image sensor with such.
+    /// The image sensor's modes and timings; `None` for any other entity.
     pub sensor: Option<&'static Sensor>,
 }
 
 impl EntitySpec {
-    /// Returns an entity with a subdevice: without a crop rectangle, controls, frame intervals and
-    /// sensor.
+    /// Returns an entity with a subdevice node.
+    ///
+    /// It has no crop rectangle, controls, frame intervals and sensor.
     #[must_use]
     pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {
         Self {
@@ -103,11 +104,11 @@ impl EntitySpec {
 pub struct PadSpec {
     /// `MEDIA_PAD_FL_*`.
     pub flags: u32,
-    /// Bus codes that it offers; none for a video node.
+    /// Bus codes that the pad offers; none for a video node.
     pub codes: &'static [u32],
-    /// Its initial code.
+    /// The initial bus code.
     pub code: u32,
-    /// Which parts of its format pad 0 decides.
+    /// Which parts of the pad's format follow pad 0.
     pub follows: Follows,
 }
 
@@ -124,25 +125,25 @@ impl PadSpec {
     }
 }
 
-/// Which parts of a pad's format pad 0 of its entity decides.
+/// Which parts of a pad's format follow pad 0 of its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follows {
-    /// None.
+    /// No part.
     Nothing,
-    /// All but the code, which never changes.
+    /// Everything except the code, which never changes.
     Size,
-    /// All but the size, which pad 0 resets.
+    /// Everything except the size. A change of pad 0 resets the size.
     Code,
-    /// All.
+    /// The whole format.
     Everything,
 }
 
 /// A data link of a [`Topology`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct LinkSpec {
-    /// Index of the entity, and index of its source pad.
+    /// Index of the source entity, and index of its pad.
     pub source: (usize, u16),
-    /// Index of the entity, and index of its sink pad.
+    /// Index of the sink entity, and index of its pad.
     pub sink: (usize, u16),
     /// The initial `MEDIA_LNK_FL_*`.
     pub flags: u32,

@@ -9,10 +9,10 @@ use vb3_plane::MemOps;
 const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
 const LINK_DESC: usize = size_of::<sys::media_link_desc>();
 
-/// The flags of links that never change.
+/// The flags of a link that never changes.
 const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// A program's array; `None` if it requested none.
+/// An array in the program, to write elements to.
 struct Array<'a, M: MemOps> {
     program: &'a dyn Program<M>,
     next: u64,
@@ -28,7 +28,7 @@ impl<'a, M: MemOps> Array<'a, M> {
         })
     }
 
-    /// Writes the next element. ENOSPC without room for it.
+    /// Writes the next element. ENOSPC if the array is full.
     fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if let Some(room) = &mut self.room {
             let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -40,7 +40,7 @@ impl<'a, M: MemOps> Array<'a, M> {
     }
 }
 
-/// Writes a whole list if the program requested it.
+/// Writes a whole list, if the program passed an array for it.
 fn write_list<M: MemOps, const N: usize, T>(
     array: Option<Array<'_, M>>,
     all: impl IntoIterator<Item = T>,
@@ -66,7 +66,7 @@ fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End<'_>) {
 }
 
 impl MediaDevice {
-    /// Returns the entity with an id, or the next one after it.
+    /// Returns the entity with an id; with `MEDIA_ENT_ID_FLAG_NEXT`, the next entity after the id.
     fn find(&self, id: u32) -> Result<&Entity, Error> {
         let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
         let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
@@ -143,7 +143,7 @@ impl MediaDevice {
         out.clear_from(0);
         out.set_u32(field!(media_entity_desc.id), entity.id);
         out.set_text(field!(media_entity_desc.name), 32, &self.name_of(entity));
-        // Functions newer than this call are reported as unknown ones, as on Linux.
+        // Functions newer than this call are reported as `MEDIA_ENT_F_UNKNOWN`, as on Linux.
         let old = match entity.kind {
             Kind::Node => sys::MEDIA_ENT_F_IO_V4L,
             Kind::Processor => sys::MEDIA_ENT_T_DEVNODE_UNKNOWN,
@@ -234,7 +234,7 @@ impl MediaDevice {
         const LINK: usize = size_of::<sys::media_v2_link>();
         let graph = &self.graph;
         let array = |out: &Image<'_>, at: usize| {
-            // The count, four reserved bytes, the pointer.
+            // At `at`: the count, four reserved bytes, the pointer.
             Array::new(program, out.u64(at + 8), Some(out.u32(at)))
         };
         let counts = [

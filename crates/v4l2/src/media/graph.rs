@@ -6,7 +6,7 @@
 use crate::graph::{EntityNode, Topology};
 use crate::sys;
 
-/// Types of objects, in the upper bits of their ids.
+/// Types of objects. They are in the upper bits of the objects' ids.
 const PAD: u32 = 1 << 24;
 const LINK: u32 = 2 << 24;
 const INTERFACE: u32 = 3 << 24;
@@ -20,23 +20,23 @@ pub(super) struct Graph {
     pub(super) entities: Vec<Entity>,
     pub(super) links: Vec<Link>,
     pub(super) interfaces: Vec<Interface>,
-    /// Ancillary links: id and the ids of both entities.
+    /// Ancillary links: id of the link, and ids of both entities.
     pub(super) ancillary: Vec<(u32, u32, u32)>,
-    /// Number of assigned ids.
+    /// Number of ids assigned so far.
     pub(super) version: u32,
 }
 
-/// A node.
+/// The device node of one or several entities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interface {
     pub(super) id: u32,
     /// `MEDIA_INTF_T_*`.
     pub(super) kind: u32,
-    /// Its links: ids of link and entity.
+    /// Interface links: id of the link, and id of the entity.
     pub(super) links: Vec<(u32, u32)>,
 }
 
-/// A part.
+/// An entity with an id and a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) id: u32,
@@ -46,14 +46,14 @@ pub(super) struct Entity {
     pub(super) pads: Vec<Pad>,
 }
 
-/// An entity's name.
+/// How an entity's name is formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// The device's.
+    /// The name of the device.
     Card,
-    /// The device's, with this ending.
+    /// The name of the device with this suffix.
     Ending(&'static str),
-    /// This one.
+    /// Exactly this name.
     Whole(&'static str),
 }
 
@@ -64,11 +64,11 @@ pub(super) enum Kind {
     Node,
     /// The processor of a memory-to-memory device.
     Processor,
-    /// A subdevice without a node, of this function.
+    /// A subdevice without a node, with this `MEDIA_ENT_F_*`.
     Subdevice(u32),
 }
 
-/// An end of links.
+/// A pad of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pad {
     pub(super) id: u32,
@@ -76,7 +76,7 @@ pub(super) struct Pad {
     pub(super) flags: u32,
 }
 
-/// A data link between two pads, by their indices.
+/// A data link between two pads. The ends are indices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) id: u32,
@@ -84,11 +84,11 @@ pub(super) struct Link {
     pub(super) sink: (usize, usize),
 }
 
-/// An end of a link.
+/// An end of a data link: an entity and its pad.
 pub(super) type End<'a> = (&'a Entity, &'a Pad);
 
 impl Graph {
-    /// Returns the entity and pad at an index of its links.
+    /// Returns the entity and pad at an end of a link, given their indices.
     pub(super) fn at(&self, (entity, pad): (usize, usize)) -> Option<End<'_>> {
         let entity = self.entities.get(entity)?;
         Some((entity, entity.pads.get(pad)?))
@@ -111,7 +111,7 @@ impl Graph {
         self.interfaces.iter().position(is_it)
     }
 
-    /// Returns the next number. All objects are numbered in the order of registration, as by Linux.
+    /// Returns the next id. Like Linux, objects get ids in the order of registration.
     const fn number(&mut self) -> u32 {
         self.version += 1;
         self.version
@@ -141,7 +141,7 @@ impl Graph {
         }
     }
 
-    /// Adds a data link. Its backlink has a number, too.
+    /// Adds a data link. The link and its backlink each get an id.
     fn link(&mut self, source: (usize, usize), sink: (usize, usize)) {
         let id = LINK | self.number();
         self.number();

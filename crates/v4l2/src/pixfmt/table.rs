@@ -8,8 +8,8 @@ const fn plane(across: u32, down: u32, cell: &'static [&'static [Sample]]) -> Co
     Component { cell, across, down }
 }
 
-/// Defines for each row a `static`, a name in [`FourCc`], and an entry of a table. A row's twin has the
-/// same planes in separate memory planes.
+/// Defines for each row a `static`, a name in [`FourCc`], and an entry of a table.
+/// A row's twin has the same planes of samples, each in its own memory plane.
 macro_rules! formats {
     (
         $(#[$table_doc:meta])*
@@ -60,7 +60,7 @@ macro_rules! formats {
         $(#[$table_doc])*
         pub static $table: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
 
-        /// Formats of several memory planes, each with its single-plane counterpart.
+        /// Formats with several memory planes, each with its counterpart in one memory plane.
         pub(super) static $twins: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
 
         /// The names of the table's formats, for a help text.
@@ -69,9 +69,9 @@ macro_rules! formats {
     };
 }
 
-// Descriptions are the kernel's (`v4l_fill_fmtdesc`); v4l2-compliance compares them.
+// The descriptions are those of the kernel (`v4l_fill_fmtdesc`); v4l2-compliance compares them.
 formats! {
-    /// All formats of ordinary devices, in the order in which they offer them.
+    /// All formats of ordinary devices, in the order of enumeration.
     TABLE, TWINS, NAMES;
     /// Packed Y'CbCr 4:2:2: Y0 U Y1 V.
     YUYV b"YUYV" "YUYV 4:2:2", ffmpeg Some("yuyv422"), bits 8,
@@ -79,7 +79,7 @@ formats! {
     /// Motion JPEG: each picture is a complete JPEG.
     MJPEG b"MJPG" "Motion-JPEG", ffmpeg None, bits 8, &[];
     /// A plane of Y, then one of UV pairs for 2x2 pixels.
-    // The description of kernels before 6.2, which every v4l2-compliance accepts.
+    // This is the description of kernels before 6.2, which every v4l2-compliance accepts.
     NV12 b"NV12" "Y/CbCr 4:2:0", ffmpeg Some("nv12"), bits 8,
         &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])],
         twin NV12M b"NM12" "Y/CbCr 4:2:0 (N-C)";
@@ -98,7 +98,7 @@ formats! {
     /// A plane of Y, then one of UV pairs for 2x1 pixels.
     NV16 b"NV16" "Y/CbCr 4:2:2", ffmpeg None, bits 8,
         &[plane(1, 1, &[&[Y]]), plane(2, 1, &[&[U, V]])];
-    /// NV12 with 10 bits a sample, in the upper bits of 16.
+    /// As NV12, with samples of 10 bits in the upper bits of 16.
     P010 b"P010" "10-bit Y/UV 4:2:0", ffmpeg Some("p010le"), bits 10,
         &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])];
     /// Y alone.
@@ -220,12 +220,12 @@ formats! {
         &[plane(2, 2, &[&[R, G], &[G, B]])];
 }
 
-/// Pixels of so many bytes that only programs interpret, such as 5-6-5 bits of R'G'B'.
+/// Pixels of one, two and four bytes that only programs interpret, such as 5-6-5 bits of R'G'B'.
 const ONE: &[Component] = &[plane(1, 1, &[&[X]])];
 const TWO: &[Component] = &[plane(1, 1, &[&[X, X]])];
 const FOUR: &[Component] = &[plane(1, 1, &[&[X, X, X, X]])];
 
-// v4l2loopback's formats that the tables above lack. Linux's documentation gives the bytes of a pixel.
+// Those formats of v4l2loopback that the tables above lack. Linux's documentation gives the bytes of a pixel.
 formats! {
     /// Further formats of loopbacks, which only copy bytes.
     LOOPBACK_TABLE, LOOPBACK_TWINS, LOOPBACK_NAMES;
@@ -299,7 +299,7 @@ formats! {
     /// Packed Y'CbCr 4:1:1: 12 bytes for 8 pixels.
     Y41P b"Y41P" "YUV 4:1:1 (Packed)", ffmpeg None, bits 8,
         &[plane(8, 1, &[&[U, Y, V, Y, U, Y, V, Y, Y, Y, Y, Y]])];
-    /// DV.
+    /// DV video.
     DV b"dvsd" "1394", ffmpeg None, bits 8, &[];
     /// MPEG-1, -2 or -4 multiplexed with other streams.
     MPEG b"MPEG" "MPEG-1/2/4", ffmpeg None, bits 8, &[];
@@ -307,11 +307,11 @@ formats! {
     H264_NO_SC b"AVC1" "H.264 (No Start Codes)", ffmpeg None, bits 8, &[];
     /// H.264 with several views.
     H264_MVC b"M264" "H.264 MVC", ffmpeg None, bits 8, &[];
-    /// H.263.
+    /// H.263 video.
     H263 b"H263" "H.263", ffmpeg None, bits 8, &[];
     /// MPEG-1 video stream.
     MPEG1 b"MPG1" "MPEG-1 ES", ffmpeg None, bits 8, &[];
-    /// Xvid.
+    /// Xvid video.
     XVID b"XVID" "Xvid", ffmpeg None, bits 8, &[];
     /// VC-1, SMPTE 421M annex G.
     VC1_ANNEX_G b"VC1G" "VC-1 (SMPTE 412M Annex G)", ffmpeg None, bits 8, &[];

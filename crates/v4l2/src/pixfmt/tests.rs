@@ -79,7 +79,7 @@ fn every_format_has_its_own_name_and_code() {
     }
 }
 
-/// Source: v4l2loopback 0.15 v4l2loopback_formats.h, in its order.
+/// Source: v4l2loopback 0.15 v4l2loopback_formats.h, in the same order.
 #[test]
 fn v4l2loopback_formats_are_known() {
     let codes = b"BGR4RGB4BGR3RGB3AR24XR24AB24RGB1R444RGBORGBPRGBQRGBRBGRHYUYVUYVYYVYUVYUYYYUVYUV4\
@@ -104,7 +104,7 @@ fn every_row_is_complete() {
             );
             assert!([1, 2].contains(&component.across) && [1, 2].contains(&component.down));
         }
-        // Formats that ffmpeg does not write are assembled from samples line by line.
+        // If ffmpeg does not write a format, its bytes are assembled from samples, line by line.
         let by_line = |component: &Component| component.cell.len() == component.down as usize;
         assert!(
             format.ffmpeg.is_some() || format.components.iter().all(by_line),
@@ -153,7 +153,7 @@ fn sizes_are_those_of_linux() {
             "{fourcc}"
         );
     }
-    // Chroma of NV16 has as many and as long lines as luma.
+    // NV16 has as many lines of chroma as of luma, with as many bytes each.
     let chroma = NV16.component_layout(
         1,
         64,

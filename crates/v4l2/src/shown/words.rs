@@ -1,4 +1,4 @@
-//! Names of numbers, without their common prefix.
+//! Names of constants for traces, without their common prefix.
 
 use crate::sys;
 
@@ -13,7 +13,7 @@ macro_rules! calls {
     ($($name:ident),* $(,)?) => { &[$((sys::$name, stringify!($name))),*] };
 }
 
-/// Ioctls that no device answers.
+/// Ioctls that no device supports.
 pub(crate) static OTHER_CALLS: &[(u32, &str)] = calls! {
     VIDIOC_G_FBUF, VIDIOC_S_FBUF, VIDIOC_OVERLAY, VIDIOC_G_STD, VIDIOC_S_STD, VIDIOC_ENUMSTD,
     VIDIOC_G_TUNER, VIDIOC_S_TUNER, VIDIOC_G_AUDIO, VIDIOC_S_AUDIO,

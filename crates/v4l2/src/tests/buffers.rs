@@ -1,4 +1,4 @@
-//! Buffer structures of QBUF, DQBUF and QUERYBUF, byte by byte.
+//! The buffer structures of QBUF, DQBUF and QUERYBUF, byte by byte.
 
 use super::*;
 use crate::bytes::field;

@@ -174,7 +174,7 @@ fn unknown_calls_change_nothing() {
         );
     }
     assert_eq!((b.program.reads.get(), b.program.writes.get()), (0, 0));
-    // Calls that only other devices support are read, as in Linux.
+    // As in Linux, the structure is read even if only other devices support the call.
     for request in [
         sys::VIDIOC_CROPCAP,
         sys::VIDIOC_G_SELECTION,

@@ -32,7 +32,7 @@ pub(crate) struct TestDriver {
     port: u32,
     pub(crate) held: VecDeque<Active<u64>>,
     pub(crate) sequence: u32,
-    /// buf_init less buf_cleanup.
+    /// Calls of buf_init minus calls of buf_cleanup.
     pub(crate) balance: i32,
     pub(crate) start_errno: i32,
     pub(crate) prepare_errno: i32,
@@ -45,11 +45,11 @@ pub(crate) struct TestDriver {
     /// Payload length and first byte of each shown OUTPUT buffer.
     pub(crate) shown: Vec<(u64, u8)>,
     pub(crate) exposure: i64,
-    /// Callers that found no finished buffer: those that continued, and those that wait.
+    /// Number of callers that found no finished buffer and continued, and number of those that wait.
     pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
     pub(crate) receiver: Option<Receiver>,
-    /// The graph of a subdevice, and its entity.
+    /// The graph of a subdevice, and the index of its entity.
     pub(crate) subdevice: Option<(MediaGraph, usize)>,
 }
 

@@ -1,5 +1,4 @@
-//! The errno of each failing call: as observed on running kernels, or the correct one where those are
-//! wrong.
+//! The errno of each failing call, as observed on running kernels. Where a kernel is wrong: the correct one.
 
 use super::*;
 use crate::bytes::field;
@@ -276,7 +275,7 @@ fn closing_a_waiting_file_frees_the_queue() {
     b.close();
 }
 
-/// The file has no buffers any more, so that the queue is not its own.
+/// After the waiter's close the file has no buffers, so another file can use the queue.
 #[test]
 fn closing_a_stopped_waiter_frees_the_queue() {
     let mut b = Bench::capture();

@@ -70,7 +70,7 @@ fn reads_wait_for_an_unfinished_read() {
     b.tick();
     b.tick();
     assert_eq!(read_some(&mut b, 700, None, 1500), V4l2Outcome::Part(1000));
-    // Even a non-blocking call waits, since a kernel holds the queue's lock meanwhile.
+    // Even a non-blocking call waits here: in a kernel, the first call would hold the queue's lock.
     assert_eq!(read_some(&mut b, 701, None, 1500), V4l2Outcome::Wait);
     assert_eq!(
         read_some(&mut b, 700, Some(1000), 0),
@@ -81,7 +81,7 @@ fn reads_wait_for_an_unfinished_read() {
     assert_eq!(read_some(&mut b, 700, Some(1500), 0), V4l2Outcome::Done(0));
     assert_eq!(b.device.take_woken().files, [b.file].into());
     assert_eq!(read_some(&mut b, 701, None, 1000), V4l2Outcome::Done(1000));
-    // After a cancelled call, the others continue from where it began.
+    // After a call is cancelled, the next one continues where the cancelled one began.
     assert_eq!(read_some(&mut b, 702, None, 1500), V4l2Outcome::Part(1000));
     assert_eq!(read_some(&mut b, 703, None, 1596), V4l2Outcome::Wait);
     b.device.take_woken();
@@ -258,7 +258,7 @@ fn polling() {
     b.close();
 }
 
-/// A driver that keeps a buffer hears of every caller that finds no buffer, and of no other.
+/// The driver hears of every caller that finds no finished buffer, and of no other caller.
 #[test]
 fn drivers_are_notified_of_waiters() {
     let mut b = Bench::output();

@@ -1,6 +1,6 @@
 //! Random calls with random structures.
 //!
-//! In the end, nothing is held, no memory but the program's own has been touched, and no failed call
+//! At the end of a run, no memory is held, no memory but the program's own was touched, and no failed call
 //! has changed visible state.
 
 use super::*;
@@ -27,7 +27,7 @@ impl Random {
         of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 
-    /// Returns a number that is typical of structures: small numbers, limits, flags, and random ones.
+    /// Returns a number that structures often contain: a small number, a limit, flags, or a random one.
     fn word(&mut self) -> u32 {
         match self.below(8) {
             0..=3 => u32::try_from(self.below(12)).unwrap(),
@@ -65,7 +65,7 @@ impl Random {
     }
 }
 
-/// Returns the externally visible state of a device.
+/// Returns the device's state as a program sees it.
 fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
     let ty = b.ty();
     let mut all = Vec::new();
@@ -106,8 +106,8 @@ fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
 
 /// Returns whether a failed call may change state.
 ///
-/// REQBUFS frees before it allocates, controls are set one by one, and a blocking call begins to wait.
-/// After EFAULT on copying out, the work is done already.
+/// REQBUFS frees before it allocates, controls are set one by one, and a blocking call begins to wait. If
+/// copying out fails with EFAULT, the work has been done already.
 fn may_leave_traces(request: u32, errno: i32) -> bool {
     let several = [sys::VIDIOC_REQBUFS, sys::VIDIOC_S_EXT_CTRLS];
     errno == WAIT || errno == EFAULT || several.contains(&request)
@@ -121,7 +121,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
     }
     let ty = b.ty();
     if random.below(4) != 0 {
-        // A pointer at the usual offset, and a likely type.
+        // Sets a pointer at the usual offset, and a likely type.
         for at in [0, 4, 8] {
             if random.below(3) == 0 && arg.len() >= at + 4 {
                 Image(&mut arg).set_u32(at, ty);

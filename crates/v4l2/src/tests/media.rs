@@ -211,7 +211,7 @@ fn function_follows_from_formats() {
     assert_eq!(MediaFunction::of(&driver), MediaFunction::Scaler);
 }
 
-/// libcamera takes the entity with the default flag, and the node by the interface's link to it.
+/// As libcamera does, takes the entity with the default flag, and the node that links to the entity.
 #[test]
 fn a_webcams_camera_leads_to_its_video_node() {
     const ENTITY: usize = size_of::<sys::media_v2_entity>();

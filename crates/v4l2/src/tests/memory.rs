@@ -9,7 +9,7 @@ use vb3_plane::{
     AllocArgs, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
 };
 
-/// Bytes from some place on.
+/// Bytes of a plane, from some offset on.
 #[derive(Clone, Debug)]
 struct Run {
     bytes: Bytes,
@@ -50,7 +50,7 @@ impl Default for TestMemory {
 }
 
 impl TestMemory {
-    /// Planes and dma-buf references that exist.
+    /// Returns the number of planes and of dma-buf references that exist.
     pub(crate) fn held(&self) -> (usize, usize) {
         (self.planes.get(), self.bufs.get())
     }

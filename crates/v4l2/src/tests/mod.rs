@@ -30,9 +30,9 @@ pub(crate) use program::TestProgram;
 use std::cell::Cell;
 use vb3_queue::MapAccess;
 
-/// Address of the test's structure in the program.
+/// Address of the argument structure in the program.
 const ARG: u64 = program::BASE;
-/// Address of its array of planes or controls.
+/// Address of that structure's array of planes or controls.
 const ARRAY: u64 = program::BASE + 0x1000;
 
 /// The result of a call: 0, a positive errno, or [`WAIT`].
@@ -197,7 +197,7 @@ fn record<const N: usize>(fields: &[(usize, u32)]) -> [u8; N] {
     bytes
 }
 
-/// A field of a structure.
+/// Returns a 32-bit field of a structure.
 fn get(bytes: &[u8], at: usize) -> u32 {
     Image(&mut bytes.to_vec()).u32(at)
 }

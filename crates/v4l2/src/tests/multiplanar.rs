@@ -26,7 +26,7 @@ fn call(b: &mut Bench, request: u32, index: u32, count: u32, addr: u64) -> i32 {
     b.call(request, &mut buf)
 }
 
-/// A field of plane `index` in the program's array.
+/// Returns a field of plane `index` in the program's array.
 fn plane(b: &Bench, index: u64, at: usize) -> u32 {
     let mut bytes = [0; 4];
     b.program

@@ -10,9 +10,9 @@ use vb3_queue::RequestId;
 
 /// First address of the program's memory.
 pub(crate) const BASE: u64 = 0x1_0000;
-/// Its length in bytes.
+/// Length of the program's memory in bytes.
 pub(crate) const SIZE: u64 = 0x40_0000;
-/// From here on it is read-only.
+/// First address of the part that is read-only.
 pub(crate) const READ_ONLY: u64 = BASE + 0x20_0000;
 
 /// The program's bytes, shared with the planes that use them.
@@ -23,7 +23,7 @@ pub(crate) struct TestProgram {
     fds: RefCell<BTreeMap<i32, TestBuf>>,
     /// Descriptors of media requests.
     pub(crate) requests: RefCell<BTreeMap<i32, RequestId>>,
-    /// Descriptors that can still be made.
+    /// Number of descriptors that can still be made.
     pub(crate) fd_room: Cell<usize>,
     /// Counters of reads and writes, for tests of memory accesses.
     pub(crate) reads: Cell<usize>,
@@ -59,7 +59,7 @@ impl TestProgram {
         out.copy_from_slice(&self.bytes.borrow()[place(addr, out.len()).unwrap()]);
     }
 
-    /// Returns the complete state, to compare before and after.
+    /// Returns a copy of the program's whole state, to compare before and after a call.
     pub(crate) fn image(&self) -> Vec<u8> {
         self.bytes.borrow().clone()
     }

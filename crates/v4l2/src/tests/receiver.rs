@@ -91,7 +91,7 @@ fn timings_have_the_bytes_of_linux() {
 fn only_modes_can_be_set_and_none_while_busy() {
     let mut b = bench();
     let mut other = timings(&MODES[1]);
-    // Programs need not say flags and standards.
+    // The fields after the vertical timings, flags and standards among them, are not compared.
     other[64..].fill(0xff);
     assert_eq!(b.call(sys::VIDIOC_S_DV_TIMINGS, &mut other), 0);
     assert_eq!(other, timings(&MODES[1]));
@@ -190,7 +190,7 @@ fn edid_is_checked_as_linux_checks_it() {
         edid[134..140].copy_from_slice(&[0x65, 3, 12, 0, address[0], address[1]]);
         edid
     };
-    // Only the address is checked, not the checksums.
+    // S_EDID checks only the physical address, not the checksums.
     for (address, errno) in [
         ([0x10, 0x00], 0),
         ([0x12, 0x34], 0),

@@ -19,10 +19,10 @@ const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EBADF: i32 = 9;
 
-/// A dynamic array.
+/// The control with a dynamic array.
 const TILES: u32 = crate::cid::STATELESS_AV1_TILE_GROUP_ENTRY;
 
-/// The log of the devices' work.
+/// A log of the devices' work.
 type Story = Arc<Mutex<Vec<String>>>;
 
 /// Processes one buffer in every tick.
@@ -391,14 +391,14 @@ fn closed_queued_requests_end_at_completion() {
     b.tick();
     assert_eq!(b.told(), ["set 9", "work 1 of 1"]);
     assert_eq!(b.device.num_requests(), 0);
-    // Another request returns its buffer before it is queued.
+    // A request that is closed before it is queued returns its buffer.
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
     b.close(request);
     assert_eq!(b.device.num_requests(), 0);
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
-    // STREAMOFF returns the remaining queued buffers.
+    // STREAMOFF returns the buffers that are still queued.
     assert_eq!(b.go(request.0), 0);
     b.close(request);
     b.stream(file, Flow::Output, false);
@@ -623,7 +623,7 @@ fn idle_files_are_not_polled_in_each_call() {
         bench.stream(file, flow, true);
         assert_eq!(bench.qbuf(file, flow, 0, None), 0);
     }
-    // Changed contexts are examined once.
+    // Examines the contexts that have changed so far, so that they count as unchanged.
     bench.device.take_woken();
     let asked = |bench: &Bench| bench.asked.swap(0, Ordering::Relaxed);
     asked(&bench);
@@ -638,7 +638,7 @@ fn idle_files_are_not_polled_in_each_call() {
     let mut drivers = 0;
     bench.device.ask_drivers(|_| drivers += 1);
     bench.device.ask_drivers(|_| drivers += 1);
-    // All drivers changed since the beginning, each once.
+    // Every driver has changed since the beginning, and is visited once.
     assert_eq!((asked(&bench), drivers), (0, 102));
     for flow in [Flow::Output, Flow::Capture] {
         bench.stream(file, flow, false);

@@ -27,7 +27,7 @@ const fn entity(name: &'static str, node: EntityNode, pads: &'static [PadSpec]) 
     }
 }
 
-/// A sensor and a scaler with a fixed link, and a video node with a link of each other kind.
+/// A sensor and a scaler with a fixed link, and a video node with a link of each of the other kinds.
 static CHAIN: Topology = Topology {
     driver: "test",
     model: "Test graph",
@@ -328,7 +328,7 @@ fn a_sensor_has_modes_and_fixed_rectangles() {
     assert_eq!(size(1), (0, [1000, 1000, 800, 800]));
     assert_eq!(size(2).0, EINVAL);
     assert_eq!(b.crop(ACTIVE, 0, None), Ok([2, 4, 1000, 800]));
-    // 640 + 480 are as near to 820 x 640 as 1000 + 800; the first mode wins.
+    // 1000 + 800 and 640 + 480 differ equally from 820 + 640; the first mode wins.
     for (asked, given, left) in [
         ((820, 640), (640, 480), 2),
         ((822, 640), (1000, 800), 16),
@@ -355,7 +355,7 @@ fn a_sensor_has_modes_and_fixed_rectangles() {
     receiver.close();
 }
 
-/// Calls SETUP_LINK from entity to entity, by id.
+/// Calls SETUP_LINK for a source (entity, pad) and a sink entity, by ids.
 fn setup_link(device: &MediaDevice, source: (u32, u32), sink: u32, flags: u32) -> i32 {
     let program = TestProgram::default();
     let mut link: [u8; size_of::<sys::media_link_desc>()] =
@@ -370,7 +370,7 @@ fn setup_link(device: &MediaDevice, source: (u32, u32), sink: u32, flags: u32) -
     code(device.ioctl::<TestMemory>(sys::MEDIA_IOC_SETUP_LINK, ARG, &program))
 }
 
-/// Ids of the entities of [`CHAIN`]. Between them are pads, and interfaces of video nodes.
+/// Ids of the entities of [`CHAIN`]. Pads and the interfaces of video nodes have the ids between.
 const IDS: [u32; 4] = [1, 3, 6, 10];
 
 #[test]
