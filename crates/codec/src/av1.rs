@@ -1,8 +1,8 @@
 //! Writes AV1 sequence and frame headers from their values, in front of a frame's tiles.
 //!
-//! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. The headers differ
-//! from the stream's in what no value passes: there are no frame numbers, decoder models, timing
-//! information or operating points. Each frame is shown, so that the library returns it at once.
+//! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. The headers lack parts of
+//! the stream's headers for which a program passes no values: frame numbers, decoder models, timing
+//! information and operating points. Each frame is shown, so that the library returns it at once.
 
 mod bits;
 mod frame;
@@ -91,7 +91,7 @@ pub struct Sequence {
 pub struct FrameHeader {
     /// Bits of [`frame_flag`].
     pub flags: u32,
-    /// One of [`frame_type`].
+    /// One of the numbers in [`frame_type`].
     pub frame_type: u32,
     pub order_hint: u32,
     pub primary_ref_frame: u8,
@@ -109,16 +109,16 @@ pub struct FrameHeader {
     pub cdef: Cdef,
     pub restoration: Restoration,
     pub motion: Motion,
-    /// `None` if the frame has none.
+    /// The film grain; `None` if the frame has none.
     pub film_grain: Option<FilmGrain>,
 }
 
 /// Sizes of a frame's tiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tiles {
-    /// Whether all have one size, but those at the right and at the bottom.
+    /// Whether all tiles have one size, except those at the right and bottom edges.
     pub is_uniform: bool,
-    /// The tile whose probabilities are kept.
+    /// The tile whose probabilities later frames can use.
     pub context_update_tile_id: u8,
     /// The width of each column in superblocks.
     pub columns: Vec<u32>,
@@ -126,7 +126,7 @@ pub struct Tiles {
     pub rows: Vec<u32>,
 }
 
-/// Quantisers. Flags are 1: different ones for U and V, 2: matrices, 4: differences in blocks.
+/// Quantisers. Flags are 1: different ones for U and V, 2: matrices, 4: differences for each block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.12")]
 pub struct Quantization {
@@ -152,7 +152,7 @@ pub struct Segmentation {
     pub feature_data: [[i16; 8]; 8],
 }
 
-/// The loop filter. Flags are 1: differences by reference and mode, 4: in blocks, 8: several of them.
+/// Loop filter. Flags are 1: differences by reference and mode, 4: for each block, 8: several per block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.11")]
 pub struct LoopFilter {
@@ -179,9 +179,9 @@ pub struct Cdef {
 /// Loop restoration of Y, U and V.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restoration {
-    /// 0: none, 1: Wiener, 2: self-guided, 3: either.
+    /// Type of each plane: 0: none, 1: Wiener, 2: self-guided, 3: either.
     pub types: [u32; 3],
-    /// Sides of the units in samples: 64, 128 or 256.
+    /// Side of each plane's units in samples: 64, 128 or 256.
     pub sizes: [u32; 3],
 }
 
@@ -206,13 +206,13 @@ pub struct FilmGrain {
     pub cr_mult: (u8, u8, u16),
 }
 
-/// The function from a sample to the strength of grain.
+/// Points of the function from a sample's value to the strength of grain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrainPoints {
     /// Number of points.
     pub count: u8,
-    /// Values of samples.
+    /// Sample values of the points.
     pub values: [u8; 16],
-    /// Strengths.
+    /// Strengths of the points.
     pub scalings: [u8; 16],
 }

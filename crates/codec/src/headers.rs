@@ -1,11 +1,11 @@
-//! Headers of VP8 and VP9 frames, to compare with what a program says of them.
+//! Parses headers of VP8 and VP9 frames, to compare them with a program's description.
 
-/// The beginning of a VP8 frame (RFC 6386, 9.1).
+/// The header of a VP8 frame (RFC 6386, 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Header {
     /// Columns and lines of a key frame; `None` for other frames.
     pub key_size: Option<(u16, u16)>,
-    /// Bytes of the header; the first partition follows.
+    /// Bytes of the header. The first partition follows it.
     pub len: u32,
     /// Bytes of the first partition.
     pub first_part_size: u32,
@@ -20,7 +20,7 @@ impl Vp8Header {
         let key_size = match (tag & 1, rest) {
             (1, _) => None,
             (_, [0x9d, 1, 0x2a, left, right, top, bottom, ..]) => {
-                // The upper two bits are for scaling.
+                // The upper two bits are the scaling.
                 let side = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
                 Some((side(*left, *right), side(*top, *bottom)))
             }
@@ -34,10 +34,10 @@ impl Vp8Header {
     }
 }
 
-/// The beginning of a VP9 frame (bitstream specification, 6.2).
+/// The first fields of a VP9 frame (bitstream specification, 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vp9Header {
-    /// No frame, but the number of one to show again.
+    /// No frame, but the number of an earlier frame to show again.
     ShowExisting,
     /// A frame.
     Frame {
@@ -45,7 +45,7 @@ pub enum Vp9Header {
         profile: u8,
         /// Whether it is independent.
         is_key: bool,
-        /// Columns and lines of a key frame of profile 0; `None` for others, or if cut off.
+        /// Columns and lines of a key frame of profile 0; `None` for other or incomplete frames.
         key_size: Option<(u32, u32)>,
     },
 }
@@ -57,7 +57,7 @@ impl Vp9Header {
         let first = *frame.first()?;
         let bit = |at: u8| first >> (7 - at) & 1;
         let profile = bit(2) | bit(3) << 1;
-        // The last profile has a reserved bit.
+        // A reserved bit follows profile 3.
         let at = if profile == 3 { 5 } else { 4 };
         (first >> 6 == 2).then(|| match bit(at) {
             1 => Self::ShowExisting,

@@ -13,13 +13,13 @@ pub enum Kind {
     H264StatelessDecoder,
     /// As [`H264StatelessDecoder`](Self::H264StatelessDecoder) for HEVC.
     HevcStatelessDecoder,
-    /// VP8 frames to pictures in decoding order, one for each, shown or not.
+    /// VP8 frames to pictures in decoding order. Each frame gives a picture, even if it is hidden.
     Vp8StatelessDecoder,
-    /// VP9 frames to pictures in decoding order, one for each, shown or not.
+    /// VP9 frames to pictures in decoding order. Each frame gives a picture, even if it is hidden.
     Vp9StatelessDecoder,
-    /// AV1 frames with their headers to pictures in decoding order, one for each piece.
+    /// AV1 frames with their headers to pictures in decoding order. Each piece of input gives a picture.
     ///
-    /// A piece has a frame that is shown. Hidden ones may precede it.
+    /// A piece contains one shown frame. Hidden frames may precede it.
     Av1StatelessDecoder,
     /// HEVC byte stream (annex B) to pictures.
     HevcDecoder,
@@ -35,8 +35,8 @@ pub enum Kind {
     Mpeg4Decoder,
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
-    /// Pictures to an HEVC byte stream (annex B). Its library starts threads at set-up, so it is set up
-    /// once.
+    /// Pictures to an HEVC byte stream (annex B).
+    /// It can be set up only once, since its library then starts threads.
     HevcEncoder,
     /// Pictures to VP8 frames.
     Vp8Encoder,
@@ -44,10 +44,10 @@ pub enum Kind {
     JpegDecoder,
     /// Pictures to JPEG files.
     JpegEncoder,
-    /// Returns every input, and misbehaves on request; see `serve::harm`.
+    /// Returns every input unchanged, and misbehaves on request; see `serve::harm`.
     #[doc(hidden)]
     Harm,
-    /// As `Harm`, in a thread that its set-up starts.
+    /// As `Harm`, in a thread that is started at set-up.
     #[doc(hidden)]
     HarmInThread,
 }
@@ -98,7 +98,7 @@ impl Kind {
         Self::TABLE.into_iter().map(|(kind, ..)| kind)
     }
 
-    /// Returns one word for it, e.g. `h264dec`.
+    /// Returns the kind as one word, e.g. `h264dec`.
     #[must_use]
     pub fn word(self) -> &'static str {
         let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
@@ -112,14 +112,14 @@ impl Kind {
         row.map(|(kind, ..)| *kind)
     }
 
-    /// Returns a description of its work, such as `decoding H.264`.
+    /// Returns a description of the kind's work, such as `decoding H.264`.
     #[must_use]
     pub fn name(self) -> &'static str {
         let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
         row.map_or("", |(.., name)| name)
     }
 
-    /// Returns whether it needs a library that this crate does not have.
+    /// Returns whether the kind needs a library that this crate does not have.
     pub(crate) const fn needs_library(self) -> bool {
         let is_own = matches!(
             self,
@@ -128,16 +128,16 @@ impl Kind {
         !is_own
     }
 
-    /// Returns whether its library starts threads at set-up.
+    /// Returns whether the kind's library starts threads at set-up.
     ///
-    /// Its process can start no threads after its one set-up. Another configuration, or a new stream,
-    /// needs another worker.
+    /// The process can start no threads after its one set-up. For another configuration or a new stream,
+    /// start another worker.
     #[must_use]
     pub const fn is_set_up_once(self) -> bool {
         matches!(self, Self::HevcEncoder | Self::HarmInThread)
     }
 
-    /// Whether it takes pictures.
+    /// Returns whether the kind encodes pictures.
     #[must_use]
     pub const fn encodes(self) -> bool {
         matches!(
@@ -150,10 +150,10 @@ impl Kind {
 /// A job. Jobs run in order.
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
-    /// Sets up the codec. An encoder needs it before its first picture; for a decoder it is optional.
+    /// Sets up the codec. An encoder needs this before its first picture; for a decoder it is optional.
     ///
-    /// An encoder that is set up again starts a new stream at the next picture. Exception: an H.264
-    /// encoder with only another bitrate continues its stream. An HEVC encoder is set up once.
+    /// An encoder that is set up again starts a new stream at the next picture. An H.264 encoder of which
+    /// only the bitrate changes continues its stream. An HEVC encoder can be set up only once.
     Configure(Config),
     /// Decodes a piece of a stream.
     ///
@@ -172,25 +172,25 @@ pub enum Job<'a> {
         tag: u64,
         /// I420 of the configured size, with chroma as configured.
         picture: Planes<'a>,
-        /// Encodes an independent picture; in H.264 an IDR picture.
+        /// Whether to encode an independent picture; in H.264, an IDR picture.
         force_key: bool,
     },
     /// Returns all pending output. The stream may continue after it. The answer is [`Event::Drained`].
     Drain,
     /// Drops all pending output for a seek, but keeps parameter sets. The answer is [`Event::Flushed`].
     ///
-    /// No picture, format or fault of earlier input follows; its [`Event::Consumed`] arrives before
-    /// `Flushed`. An announced format without a `Proceed` is withdrawn, and announced again when it
-    /// recurs. Decoding resumes at the next independent picture.
+    /// Earlier input then gives no more pictures, formats or faults; its [`Event::Consumed`] arrives before
+    /// `Flushed`. If an announced format has not got its `Proceed`, it is withdrawn, and announced again when
+    /// it recurs. Decoding resumes at the next independent picture.
     Flush,
     /// The host accepts pictures of the last announced format, with this chroma.
     Proceed(Chroma),
-    /// As `Proceed`, with pictures written to memory from [`Worker::lend`](crate::Worker::lend). Loans
-    /// are used in any order. Pictures that still arrive in slots have this chroma, too.
+    /// As `Proceed`, but pictures are written to memory from [`Worker::lend`](crate::Worker::lend).
+    /// Loans are used in any order. Pictures that still arrive in slots have this chroma, too.
     ProceedByLoan(Chroma),
 }
 
-/// How a codec is to work.
+/// The settings of a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Config {
     /// For [`Kind::H264Decoder`].
@@ -227,9 +227,9 @@ pub enum Subsampling {
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Detected from the pieces. They are read as a [`Stream`](Self::Stream) at first. If the piece
-    /// after one with a slice begins an access unit, they are read as
-    /// [`AccessUnits`](Self::AccessUnits). Once a piece begins elsewhere, they remain a `Stream`.
+    /// Detected from the pieces. At first, they are read as a [`Stream`](Self::Stream). If the piece that
+    /// follows a slice begins an access unit, the pieces are read as [`AccessUnits`](Self::AccessUnits). Once
+    /// a piece begins elsewhere, they are read as a `Stream` for good.
     #[default]
     Auto,
     /// Every piece is one or more access units, so pictures are decoded at once.
@@ -255,7 +255,7 @@ pub struct H264Settings {
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
-    /// Colour description in the stream; none if unknown.
+    /// Colour description in the stream. If it is unknown, the stream has none.
     pub colour: Colour,
 }
 
@@ -276,12 +276,12 @@ pub struct HevcSettings {
     pub gop: u32,
     /// Level, times 10: 10 to 62.
     pub level: u8,
-    /// Largest bitrate that the level allows, in kbit/s. If only the high tier allows it, the stream
-    /// has that tier.
+    /// Largest bitrate that the level allows, in kbit/s.
+    /// If only the level's high tier allows it, the stream has the high tier.
     pub most_kilobits: u32,
     /// Smallest and largest quantizer, 0 to 51.
     pub qp: (u8, u8),
-    /// Colour description in the stream; none if unknown.
+    /// Colour description in the stream. If it is unknown, the stream has none.
     pub colour: Colour,
 }
 
@@ -309,21 +309,21 @@ pub struct Vp8Settings {
 /// Profile of an H.264 encoder. It never makes B pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum H264Profile {
-    /// CAVLC.
+    /// Codes with CAVLC.
     #[default]
     ConstrainedBaseline,
-    /// CABAC.
+    /// Codes with CABAC.
     Main,
-    /// CABAC and 8x8 transforms.
+    /// Codes with CABAC, and may use 8x8 transforms.
     High,
 }
 
 /// Part of a picture, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rect {
-    /// From the left.
+    /// Distance from the picture's left edge.
     pub left: u32,
-    /// From the top.
+    /// Distance from the picture's top.
     pub top: u32,
     /// Columns.
     pub width: u32,
@@ -331,10 +331,10 @@ pub struct Rect {
     pub height: u32,
 }
 
-/// The order in which a picture's lines were taken.
+/// The order in which a picture's lines were captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field {
-    /// All at once.
+    /// All lines at once.
     #[default]
     Progressive,
     /// Top field before bottom field.
@@ -388,8 +388,8 @@ pub struct StreamFormat {
     pub visible: Rect,
     /// Colour description.
     pub colour: Colour,
-    /// Largest number of pictures that the decoder reorders, at most 16. They occupy the worker's
-    /// memory, not the host's buffers.
+    /// Largest number of pictures that the decoder holds back for reordering, at most 16.
+    /// They occupy the worker's memory, not the host's buffers.
     pub held_back: u32,
     /// Bits of a sample, 8 or 10.
     pub bits: u8,
@@ -401,8 +401,8 @@ pub struct StreamFormat {
 
 /// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
 ///
-/// A sample is one byte, or two (little endian) for 10 bits. The library uses the lower bits of these,
-/// a [`Picture`] the upper ones, as P010 does.
+/// A sample is one byte, or two bytes (little endian) for 10 bits. In a library's pictures, the 10 bits are
+/// the lower ones; in a [`Picture`], they are the upper ones, as in P010.
 #[derive(Clone, Copy)]
 pub struct Planes<'a> {
     /// Columns of luma.
@@ -443,7 +443,7 @@ pub struct PlanesMut<'a> {
 pub enum Event {
     /// The piece of input has been consumed.
     Consumed {
-        /// As it was submitted.
+        /// Tag of the piece, as submitted.
         tag: u64,
     },
     /// Pictures of this format follow once the host submits [`Job::Proceed`]. All pictures of the
@@ -455,23 +455,23 @@ pub enum Event {
         tag: u64,
         /// Its pixels.
         picture: Picture,
-        /// The loan that it did not use, if any.
+        /// The loan that the picture did not use, if any.
         loan: Option<u64>,
-        /// Whether parts are concealed because the stream was damaged.
+        /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
     },
     /// A decoded picture is in the memory that was lent for it.
     Filled {
         /// Tag of the piece with the start of its first slice.
         tag: u64,
-        /// As [`Worker::lend`](crate::Worker::lend) gave it.
+        /// Number of the loan, from [`Worker::lend`](crate::Worker::lend).
         loan: u64,
-        /// The order in which its lines were taken.
+        /// The order in which the picture's lines were captured.
         field: Field,
-        /// Whether parts are concealed because the stream was damaged.
+        /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
-        /// Bytes that the worker reports as copied there: the whole picture if its library decoded
-        /// elsewhere.
+        /// Bytes that the worker reports as copied into the memory.
+        /// If its library decoded elsewhere, the worker copied the whole picture.
         copied: u64,
     },
     /// An encoded picture.
@@ -481,7 +481,7 @@ pub enum Event {
         /// An Annex B access unit (with parameter sets before an IDR picture), a VP8 frame, or a
         /// JPEG file.
         data: Packet,
-        /// Whether it is decodable without others.
+        /// Whether it is decodable without other packets.
         key: bool,
     },
     /// All pending output has been returned.
@@ -502,14 +502,14 @@ pub enum Event {
     Unsupported {
         /// Tag of the input.
         tag: u64,
-        /// The loan that it did not use, if any.
+        /// The loan that the picture did not use, if any.
         loan: Option<u64>,
         /// The reason with its numbers, and a remedy.
         sentence: String,
     },
     /// The process has ended and lost its state. Sent once, as the last event.
     Died {
-        /// How it ended.
+        /// How the process ended.
         sentence: String,
     },
 }
@@ -523,9 +523,9 @@ pub enum Refused {
     /// Input is too long.
     #[error("{found} bytes of input where {limit} are allowed")]
     TooLong {
-        /// Bytes.
+        /// Length of the refused input in bytes.
         found: usize,
-        /// Maximum number of bytes.
+        /// Maximum length in bytes.
         limit: usize,
     },
     /// The job does not fit the worker or its state.

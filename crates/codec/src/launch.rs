@@ -24,10 +24,10 @@ pub enum Failure {
         /// Name of the codec, for messages.
         codec: &'static str,
     },
-    /// No process, thread, socket or memory.
+    /// The system has no process, thread, socket or memory left for the worker.
     #[error("a codec process cannot be started: {what}: errno {errno}")]
     System {
-        /// The step that failed.
+        /// Name of the step that failed.
         what: &'static str,
         /// Linux's errno.
         errno: i32,
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// Returns ENODEV without the codec, else the system's errno.
+    /// Returns the errno: ENODEV without the codec, else the system's.
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
@@ -56,7 +56,7 @@ impl Failure {
 #[derive(Clone, Debug)]
 pub struct Launch {
     how: How,
-    /// Whether the codecs belong to another library than this crate.
+    /// Whether the codecs are those of another library, not of this crate.
     other: bool,
 }
 
@@ -70,8 +70,8 @@ enum How {
 impl Launch {
     /// Runs `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin).
     ///
-    /// Its standard output is closed, and its standard error is the caller's. The process is killed
-    /// when this one ends, no matter which thread started it.
+    /// The program's standard output is closed, and its standard error is the caller's. The program is killed
+    /// when this process ends, no matter which thread started it.
     pub fn program<A: Into<OsString>>(
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
@@ -82,7 +82,7 @@ impl Launch {
         ))
     }
 
-    /// As [`program`](Self::program), for a program that has codecs of another library.
+    /// As [`program`](Self::program), for a program with the codecs of another library.
     pub fn other_program(program: impl Into<PathBuf>) -> Self {
         let how = How::Program(program.into(), Vec::new());
         Self { how, other: true }
@@ -92,21 +92,21 @@ impl Launch {
         Self { how, other: false }
     }
 
-    /// Checks whether this crate has the codec, if this crate is to be started.
+    /// Checks that this crate has the codec, unless another library's program is started.
     pub(crate) fn check(&self, kind: Kind) -> Result<(), Failure> {
         let codec = kind.name();
         let is_there = self.other || !kind.needs_library();
         is_there.then_some(()).ok_or(Failure::NoLibrary { codec })
     }
 
-    /// Runs the worker in a thread of this process, with the same messages: for tests and debuggers. A
-    /// codec's crash ends the process, and no limits apply.
+    /// Runs the worker in a thread of this process, with the same messages, for tests and debuggers.
+    /// A crash of the codec ends the process, and no limits apply.
     #[must_use]
     pub const fn in_thread() -> Self {
         Self::by(How::Thread(serve::built_in))
     }
 
-    /// As [`in_thread`](Self::in_thread), with codecs of another library.
+    /// As [`in_thread`](Self::in_thread), with the codecs of another library.
     #[must_use]
     pub const fn in_thread_with(make: MakeCodec) -> Self {
         let how = How::Thread(make);
@@ -116,8 +116,8 @@ impl Launch {
     /// Passes the worker's end of the socket to `take`, which must serve it as
     /// [`serve`](crate::serve) does.
     ///
-    /// The server does not end with the [`Worker`], but finds the socket closed. Every kind can be
-    /// started, since only the server knows its codecs.
+    /// The server does not end with the [`Worker`]. It finds its socket closed then. Workers of every kind
+    /// can be started this way, since only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]
@@ -126,7 +126,7 @@ impl Launch {
         Self { how, other: true }
     }
 
-    /// Returns a description of the started program.
+    /// Returns a description of the program that is started.
     pub(crate) fn name(&self) -> String {
         match &self.how {
             How::Program(program, _) => program.display().to_string(),
@@ -134,7 +134,7 @@ impl Launch {
         }
     }
 
-    /// Starts it; the socket is ours.
+    /// Starts the worker, and returns this process's end of the socket.
     pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
         let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
         let running = match &self.how {

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The program with libavcodec's decoders.
+/// The program with codecs of libavcodec.
 const PROGRAM: &str = "vb3-codec";
-/// The environment variable that names another program, or `none` for no program.
+/// The environment variable that names another program, or is `none` to use no program.
 const VARIABLE: &str = "VB3_CODEC";
 /// Longest wait for the program's list of codecs. On a busy machine, loading a hundred shared libraries
 /// takes many seconds.
@@ -27,9 +27,9 @@ pub struct Library {
     pub program: PathBuf,
     /// The library and its version, e.g. `libavcodec 59.37.100`.
     pub name: String,
-    /// The licence it was built under.
+    /// The licence that the library was built under.
     pub license: String,
-    /// Its supported kinds, each with the library's name of the codec.
+    /// Kinds that the library supports, each with the library's name of the codec.
     pub kinds: Vec<(Kind, String)>,
 }
 
@@ -58,7 +58,7 @@ impl Library {
             .spawn()
             .map_err(|e| named(e.to_string()))?;
         let text = read(&mut child, timeout);
-        // Killed before waiting, since it may hang.
+        // The program is killed before the wait, since it may hang.
         let _ = child.kill();
         let _ = child.wait();
         let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
@@ -188,10 +188,10 @@ impl Codecs {
         }
     }
 
-    /// Describes the library for a kind, and its licence.
+    /// Describes the library that handles a kind, and the library's licence.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: no available library supports it, with a remedy.
+    /// Fails with a sentence for the user if no available library supports the kind. It contains a remedy.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
             return Ok(match kind {
@@ -232,8 +232,8 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
     first_library(beside.into_iter().chain(in_path), ANSWER_TIMEOUT)
 }
 
-/// Returns the first library of these programs. A program without a library counts as missing. A
-/// program that does not answer ends the search, to bound its time.
+/// Returns the first library of these programs. A program without a library counts as missing.
+/// A program that does not answer ends the search, which would otherwise take too long.
 fn first_library(
     places: impl Iterator<Item = PathBuf>,
     timeout: Duration,
@@ -274,13 +274,14 @@ mod tests {
     fn hanging_and_missing_programs_are_named() {
         let missing = Library::ask(Path::new("/nowhere/vb3-codec")).unwrap_err();
         assert!(missing.contains("/nowhere/vb3-codec"), "{missing}");
-        // It has no option `--list` and prints nothing.
+        // The program does not know `--list`, and prints nothing.
         let silent = Library::ask(Path::new("/bin/false")).unwrap_err();
         assert!(silent.contains("no codec"), "{silent}");
     }
 
-    /// Writes a shell script from a child process. If this process wrote it, another test's child could
-    /// inherit the open file, and the kernel does not execute a file that is open for writing.
+    /// Writes a shell script from a child process.
+    /// If this process wrote it, another test's child could inherit the open file. The kernel does not
+    /// execute a file that is open for writing.
     fn script(program: &Path, body: &str) {
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
         let mut sh = Command::new("sh");

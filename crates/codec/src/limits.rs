@@ -1,8 +1,8 @@
 //! Resource limits of a worker process.
 //!
-//! Before it reads any input, a worker loses all system calls except the few that a library needs. x265
-//! starts threads when it opens. Its worker is therefore set up first, from checked numbers, and then
-//! confined together with its threads (`Kind::is_set_up_once`).
+//! Before a worker reads input, it loses all system calls except the few that a library needs. x265 starts
+//! threads when it opens. So a worker with x265 is first set up, from checked numbers, and then confined
+//! together with its threads (`Kind::is_set_up_once`).
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -12,7 +12,7 @@ use seccompiler::{
     SeccompRule, apply_filter_all_threads,
 };
 
-/// Largest address space, in bytes: 16 pictures of the largest size, several times over.
+/// Largest address space, in bytes: several times the 16 largest pictures.
 const ADDRESS_SPACE: u64 = 2 << 30;
 /// Largest CPU time of one job, in seconds.
 const JOB_SECONDS: u64 = 20;
@@ -30,28 +30,27 @@ fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     )
 }
 
-/// Limits this process permanently: it dies with its parent, writes no core file and gains no
-/// privileges.
+/// Limits this process permanently: it dies with its parent, writes no core file, gains no privileges.
 pub(crate) fn apply() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     lower(Resource::Core, 0)?;
     lower(Resource::As, ADDRESS_SPACE)?;
-    // File sizes are not limited: the process can open no files, and standard error may be a file.
+    // The size of files is not limited: the process can open no files, but standard error may be a file.
     Ok(())
 }
 
 /// Confines all threads of this process permanently. They can open no files, start no processes or
 /// threads, and use no network. Call it before reading untrusted input.
 pub(crate) fn confine() -> Result<(), Errno> {
-    // On architectures that seccompiler does not support, there is no filter.
+    // seccompiler does not support all architectures. On the others, there is no filter.
     match filter() {
         Some(program) => apply_filter_all_threads(&program).map_err(|_| Errno::PERM),
         None => Ok(()),
     }
 }
 
-/// The allowed system calls: memory, its socket, its own time and exit.
+/// The allowed system calls: on memory, its socket, its own time, and exit.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -75,7 +74,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
-    // For a thread that is still starting: without it, glibc ends the process.
+    // A thread that is still starting makes this call. If the call failed, glibc would end the process.
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -90,7 +89,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// Returns the filter. Other calls fail with EPERM, and so do allowed calls on other processes.
+/// Returns the filter. Calls outside the list, and allowed calls on other processes, fail with EPERM.
 fn filter() -> Option<BpfProgram> {
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().map(|call| (*call, Vec::new())).collect();
@@ -106,7 +105,7 @@ fn filter() -> Option<BpfProgram> {
     filter.try_into().ok()
 }
 
-/// Starts the CPU time of the next job. SIGXCPU ends the process when it is used up.
+/// Starts the CPU time of the next job. When the time is used up, SIGXCPU ends the process.
 pub(crate) fn begin_job() {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let used = u64::try_from(now.tv_sec).unwrap_or(0);

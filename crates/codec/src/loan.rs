@@ -1,13 +1,14 @@
 //! Memory that is lent to a worker for one picture, and the protocol for its ownership.
 //!
-//! Each loan has a number and a word in shared memory. The worker claims the word before its first
-//! byte, and releases it after its last. The parent revokes a loan by changing an unclaimed word, or
-//! waits for its release. So the parent need not wait for the worker to read its socket, which may take
-//! as long as decoding a picture.
+//! Each loan has a number and a word in shared memory. The worker claims the loan by its word before it
+//! writes the first byte, and releases the loan after the last. To revoke a loan, the parent changes an
+//! unclaimed word, or waits for the release. So the parent need not wait until the worker reads its socket,
+//! which may take as long as decoding a picture.
 //!
-//! A library that decodes directly into loans has several at a time. It reads references long after
-//! their release. A word says whether it has any ([`set_holding`]). The parent then demands all of them
-//! ([`demand`]), and waits until the worker has given its library copies instead ([`answer_demand`]).
+//! A library that decodes directly into loans has several at a time. It reads reference pictures long after
+//! the release of their loans. A word says whether the library has any loans' memory ([`set_holding`]). If
+//! so, the parent demands all of it ([`demand`]), and waits until the library has copies instead
+//! ([`answer_demand`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -20,17 +21,17 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Marks a loan without memory. It replaces the picture's layout, and the picture uses a slot.
+/// Marks a loan without memory, in place of the chroma layout. Its picture uses a slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
-/// Number of loans' words. It exceeds the number of loans, so that a word is not reused soon.
+/// Number of loans' words. It is larger than the number of loans, so that no word is reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets: whether the worker's library has lent memory; count of demands; count of answers.
+/// Offsets of three words: whether the worker's library has lent memory; number of demands; of answers.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
-/// Bytes of the input's memory, including these words.
+/// Bytes of the memory for input, including the words.
 pub(crate) const INPUT_LEN: usize = ANSWERED + size_of::<u32>();
 
 const LENT: u32 = 0;
@@ -38,17 +39,17 @@ const WRITING: u32 = 1;
 const WRITTEN: u32 = 2;
 const BACK: u32 = 3;
 
-/// Longest time to finish writing one picture after its memory was demanded. It is many times what a
-/// busy machine needs.
+/// Longest time until the worker finishes writing a picture whose memory was demanded.
+/// It is many times what a busy machine needs.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
-/// The same if the library must first finish a piece of a stream.
+/// As [`WRITE_TIMEOUT`], if the library must first finish a piece of a stream.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Interval of checks that the worker still exists.
+/// Interval at which the parent checks that the worker still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Returns the value of a loan's word for a state. Values repeat after 2^30 loans.
 const fn word(number: u64, state: u32) -> u32 {
-    // CAST: the lower bits are meant.
+    // CAST: the lower bits are intended.
     (number as u32) << 2 | state
 }
 
@@ -64,13 +65,13 @@ pub(crate) fn lend(input: &Shared, number: u64) {
     }
 }
 
-/// Returns whether an unclaimed loan is still claimable.
+/// Returns whether the worker can still claim a loan.
 pub(crate) fn is_lent(input: &Shared, number: u64) -> bool {
     let found = of(input, number).map(|state| state.load(Ordering::Acquire));
     found == Some(word(number, LENT))
 }
 
-/// Worker: claims a loan before the first byte. False if the loan was revoked.
+/// Worker: claims a loan before writing to it. Returns false if the loan was revoked.
 pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, WRITING));
     of(input, number).is_some_and(|state| {
@@ -79,16 +80,16 @@ pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// Worker: releases a loan after the last byte.
+/// Worker: releases a loan after writing the last byte.
 pub(crate) fn release(input: &Shared, number: u64) {
     if let Some(state) = of(input, number) {
         state.store(word(number, WRITTEN), Ordering::Release);
-        // Nobody waits, mostly.
+        // Usually, no process waits.
         let _ = futex::wake(state, futex::Flags::empty(), 1);
     }
 }
 
-/// Worker: undoes an unused [`claim`]. The loan is claimable again. False if it was revoked.
+/// Worker: undoes an unused [`claim`], so that the loan can be claimed again. Returns false if that fails.
 pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, WRITING), word(number, LENT));
     of(input, number).is_some_and(|state| {
@@ -97,7 +98,7 @@ pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// Parent: revokes an unclaimed loan. False if it was claimed before.
+/// Parent: revokes an unclaimed loan. Returns false if the worker has claimed it.
 pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, BACK));
     of(input, number).is_some_and(|state| {
@@ -106,8 +107,8 @@ pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// Parent: ends the worker's writes to a loan, unless its library has it. False if the worker does not
-/// release it.
+/// Parent: revokes a loan, or waits until the worker has released it. Returns false on timeout.
+/// The worker's library may still read a released loan.
 pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool) -> bool {
     let Some(state) = of(input, number) else {
         return false;
@@ -119,7 +120,7 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
         })
 }
 
-/// Waits until a word satisfies the condition; false on timeout.
+/// Waits until a word satisfies the condition. Returns false on timeout, or if the worker is gone.
 fn wait(
     word: &AtomicU32,
     timeout: Duration,
@@ -140,20 +141,20 @@ fn wait(
     }
 }
 
-/// Worker: sets the flag before its library gets lent memory, and clears it once the library has none.
+/// Worker: stores whether its library has lent memory. Set before the library gets the first.
 pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
     if let Some(word) = input.word(HOLDING) {
         word.store(is_holding.into(), Ordering::SeqCst);
     }
 }
 
-/// Parent, after revoking all loans: returns whether the worker's library may still have memory.
+/// Parent: returns whether the worker's library may still have lent memory, after all loans were revoked.
 pub(crate) fn is_holding(input: &Shared) -> bool {
     let found = input.word(HOLDING);
     found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
 }
 
-/// Parent: demands all memory. Returns the value to wait for.
+/// Parent: demands all lent memory. Returns the number of the demand, for [`await_answer`].
 pub(crate) fn demand(input: &Shared) -> u32 {
     let word = input.word(DEMANDED);
     word.map_or(0, |word| {
@@ -161,21 +162,21 @@ pub(crate) fn demand(input: &Shared) -> u32 {
     })
 }
 
-/// Parent: waits for the answer to [`demand`]. After it, the worker's library neither reads nor writes
-/// memory lent before. False on timeout.
+/// Parent: waits for the answer to [`demand`]. Returns false on timeout.
+/// After the answer, the worker's library neither reads nor writes memory lent before.
 pub(crate) fn await_answer(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
     let word = input.word(ANSWERED);
     word.is_some_and(|word| wait(word, LIBRARY_TIMEOUT, is_gone, |found| found == demand))
 }
 
-/// Worker: returns a demand that it has not answered.
+/// Worker: returns the number of a demand that it has not answered.
 pub(crate) fn demanded(input: &Shared) -> Option<u32> {
     let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
     let given = input.word(ANSWERED)?.load(Ordering::Relaxed);
     (demand != given).then_some(demand)
 }
 
-/// Worker: answers a demand after returning all memory.
+/// Worker: answers a demand, after its library has got copies of all lent memory.
 pub(crate) fn answer_demand(input: &Shared, demand: u32) {
     if let Some(word) = input.word(ANSWERED) {
         word.store(demand, Ordering::SeqCst);
@@ -223,7 +224,7 @@ pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u6
     (stride >= last).then_some(before.checked_mul(stride)?.checked_add(last)?)
 }
 
-/// The destination of a plane in the worker's mapping.
+/// Where a plane of a picture is written, in the worker's mapping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'a> {
     pub(crate) memory: &'a Shared,
@@ -231,7 +232,7 @@ pub(crate) struct Spot<'a> {
     pub(crate) stride: usize,
 }
 
-/// Writes a picture row by row; false if it does not fit.
+/// Writes a picture row by row. Returns false if it does not fit.
 pub(crate) fn write(
     layout: &Layout,
     from: &crate::Planes<'_>,
@@ -257,7 +258,7 @@ pub(crate) fn write(
     }
 }
 
-/// Returns whether a picture has as many planes as there are spots, and none is too wide.
+/// Returns whether a picture has as many planes as there are spots, and each of its rows fits the stride.
 pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
     let shapes = shapes(layout, chroma);
     let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
@@ -267,7 +268,7 @@ pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool 
     spots.len() == shapes.len() && spots.iter().zip(&shapes).all(fits)
 }
 
-/// Writes a picture's chroma as pairs; false if it does not fit.
+/// Writes a picture's chroma as pairs. Returns false if it does not fit.
 pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
     let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
         return false;

@@ -1,7 +1,7 @@
 //! Writes H.264 parameter sets, and those of [HEVC](hevc).
 //!
-//! They precede the slices of each picture of a stateless decoder, so that a library for streams can
-//! decode it.
+//! They precede the slices of each picture of a stateless decoder. So a library that expects a stream can
+//! decode the picture.
 
 pub(crate) mod bits;
 pub mod hevc;
@@ -10,7 +10,7 @@ use bits::{BitWriter, Bits, nal_units, unescape, upward_diagonals};
 
 /// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
 ///
-/// It has no cropping, since pictures are complete, and no colour description. Scaling lists are in a
+/// There is no cropping, since pictures are complete, and no colour description. Scaling lists are in a
 /// [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
@@ -38,18 +38,18 @@ pub struct Sps {
     pub direct_8x8_inference: bool,
 }
 
-/// The coding of the display order (`pic_order_cnt_type`).
+/// How the display order is coded (`pic_order_cnt_type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
     reason = "fields are syntax elements of ITU-T H.264, 7.3.2"
 )]
 pub enum PictureOrder {
-    /// Type 0: each slice contains the low bits of its order.
+    /// Type 0: each slice contains the low bits of its picture's order.
     Lsb {
         log2_max_pic_order_cnt_lsb_minus4: u8,
     },
-    /// 1: differences to expected values.
+    /// Type 1: each slice contains the difference to an expected order.
     Expected {
         delta_pic_order_always_zero: bool,
         offset_for_non_ref_pic: i32,
@@ -57,7 +57,7 @@ pub enum PictureOrder {
         /// At most 255.
         offset_for_ref_frame: Vec<i32>,
     },
-    /// 2: as they are decoded.
+    /// Type 2: the display order is the decoding order.
     Decoding,
 }
 
@@ -138,16 +138,16 @@ impl Sps {
             bits.flag(self.mb_adaptive_frame_field);
         }
         bits.flag(self.direct_8x8_inference);
-        // No cropping; VUI parameters follow.
+        // No cropping; VUI parameters are present.
         bits.put(0b01, 2);
         self.write_vui(&mut bits);
         bits.nal_unit(&[0x67])
     }
 
-    /// Writes only the limit of reordering.
+    /// Writes VUI parameters that contain only the limit of reordering.
     fn write_vui(&self, bits: &mut BitWriter) {
         // No aspect ratio, overscan, signal type, chroma location, timing, HRD parameters or picture
-        // structure. Bitstream restrictions follow; vectors may cross edges.
+        // structure. Bitstream restrictions are present; motion vectors may cross the picture's edges.
         bits.put(0b00_0000_0011, 10);
         let most_vector_bits = 16;
         let restrictions = [0, 0, most_vector_bits, most_vector_bits];
@@ -235,7 +235,7 @@ impl Pps {
     }
 }
 
-/// Writes a square list in zig-zag order, each value as the difference to the previous one.
+/// Writes a square list in zig-zag order. Each value is written as the difference from the previous one.
 fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), String> {
     bits.flag(true);
     let mut last = 8_u8;
@@ -252,7 +252,7 @@ fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), Stri
     Ok(())
 }
 
-/// Iterates over a square of `side` rows from the top left along its diagonals, in turns up and down.
+/// Iterates over a square of `side` rows along its diagonals, from the top left, alternately up and down.
 fn zigzag(side: usize) -> impl Iterator<Item = usize> {
     upward_diagonals(side)
         .enumerate()
@@ -264,7 +264,7 @@ fn zigzag(side: usize) -> impl Iterator<Item = usize> {
         })
 }
 
-/// Bytes that the first three numbers of a slice header need at most, with its type.
+/// Maximum number of bytes of the first three numbers in a slice header, with the NAL unit's type.
 const MAX_HEAD: usize = 32;
 
 /// Checks that a byte stream contains only the slices of one picture or field, with this picture
@@ -279,7 +279,7 @@ pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
         let kind = nal.first().map_or(0, |header| header & 0x1f);
         match kind {
             1 | 5 => {}
-            // SEI, delimiters, ends of sequences and streams, filler.
+            // SEI, delimiters, ends of sequences and streams, and filler.
             6 | 9..=12 => continue,
             _ => {
                 return Err(format!(

@@ -1,6 +1,6 @@
 //! A worker's process.
 //!
-//! A dedicated thread starts it and waits for its end, so no caller waits for a slow disk.
+//! A thread of its own starts the process and waits for its end, so callers never wait for a slow disk.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -9,22 +9,22 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest time for a killed process to end, on a machine with much other work.
+/// Longest wait for a killed process to end, for a machine with much other work.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval of checks whether the process hangs in the kernel, for example in a dead file system.
+/// Interval of checks whether the process hangs in the kernel, for example in a file system that is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// Number of checks in a row after which a process that hangs in the kernel is given up.
+/// Number of such checks in a row after which the wait for the process ends.
 const MAX_HELD: u32 = 5;
 
-/// Name of the threads, and of their children until exec.
+/// Name of these threads, and of their children until exec.
 const KEEPER: &str = "codec-keeper";
 
-/// Workers among the children of this process.
+/// Which children of this process are workers.
 #[derive(Debug)]
 struct Workers {
-    /// Number of workers that may already exist without a known process id.
+    /// Number of workers that may exist already, but whose process ids are not known yet.
     starting: usize,
-    /// Process ids of workers that were not waited for yet.
+    /// Process ids of workers whose end has not been waited for yet.
     pids: Vec<u32>,
 }
 
@@ -37,23 +37,22 @@ fn workers() -> MutexGuard<'static, Workers> {
     WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns whether a child of this process is a worker. Its [`Worker`](crate::Worker) waits for it, so
-/// code that reaps other children must ignore it. While a worker starts, an ended child may be that
-/// worker.
+/// Returns whether a child of this process is a worker, or may be one that is just starting.
+/// The worker's [`Worker`](crate::Worker) waits for it. So code that reaps other children must ignore it.
 #[must_use]
 pub fn is_worker(pid: u32) -> bool {
     let workers = workers();
     workers.pids.contains(&pid) || (workers.starting > 0 && may_be_starting(pid))
 }
 
-/// Returns whether a process has ended, or has not reached exec yet.
+/// Returns whether a process has ended, or has not reached exec.
 fn may_be_starting(pid: u32) -> bool {
     stat(pid).is_none_or(|(name, state)| {
         name.ends_with(&format!("({KEEPER}")) || matches!(state, 'Z' | 'X')
     })
 }
 
-/// Returns number and name of a process, and its state.
+/// Returns a process's id and name as one text, and its state.
 fn stat(pid: u32) -> Option<(String, char)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may contain any character, including parentheses.
@@ -64,11 +63,11 @@ fn stat(pid: u32) -> Option<(String, char)> {
 #[derive(Debug)]
 enum Stage {
     Starting,
-    /// Its owner does not need it any more.
+    /// Its owner no longer needs it.
     Unwanted,
-    /// Its process id, and a handle that stays valid even after another caller's wait.
+    /// Its process id, and a handle that stays valid even if another caller has waited for it.
     Runs(u32, Option<OwnedFd>),
-    /// How it ended, or why it did not start.
+    /// How it ended, or why it was not started.
     Ended(String),
 }
 
@@ -107,11 +106,11 @@ impl Shared {
                 self.started(&mut child);
                 drop(command);
                 let status = child.wait();
-                // From now on, another process may have its number.
+                // From now on, another process may get this process id.
                 workers().pids.retain(|known| Some(*known) != pid);
                 self.end(status.map_or_else(|_| "the codec process ended".to_owned(), describe));
             }
-            // The reason is stored before the command's socket closes.
+            // The reason is stored before dropping the command closes its socket.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
     }
@@ -119,7 +118,7 @@ impl Shared {
     fn started(&self, child: &mut Child) {
         let mut stage = self.stage();
         if matches!(*stage, Stage::Unwanted) {
-            // It has not been waited for, so the handle is still this child's.
+            // The process has not been waited for, so its id cannot belong to another process.
             let _ = child.kill();
         }
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -128,7 +127,7 @@ impl Shared {
     }
 }
 
-/// A worker's process. `None` for a worker that is a thread, or was passed as a socket.
+/// A worker's process. `None` for a worker that is a thread, or whose socket was passed on.
 #[derive(Debug)]
 pub(crate) struct Running(Option<Arc<Shared>>);
 
@@ -138,7 +137,7 @@ impl Running {
         Self(None)
     }
 
-    /// Begins to start a process, without waiting for it. A failure to start appears as its end.
+    /// Begins to start a process, without waiting for it. A failed start counts as the process's end.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -148,7 +147,7 @@ impl Running {
             changed: Condvar::new(),
         });
         let there = Arc::clone(&shared);
-        // The process is counted before it can be seen.
+        // The process must be counted before other code can see it.
         workers().starting += 1;
         std::thread::Builder::new()
             .name(KEEPER.to_owned())
@@ -157,7 +156,7 @@ impl Running {
         Ok(Self(Some(shared)))
     }
 
-    /// Its number, while it runs.
+    /// Returns the process id, while the process runs.
     pub(crate) fn id(&self) -> Option<u32> {
         match *self.0.as_ref()?.stage() {
             Stage::Runs(pid, _) => Some(pid),
@@ -165,19 +164,18 @@ impl Running {
         }
     }
 
-    /// Ends the process, and returns how it ended. A process that has not started yet ends at its
-    /// start.
+    /// Ends the process, and returns how it ended. A process that is still starting ends when it has started.
     pub(crate) fn end(&mut self) -> String {
         let Some(shared) = self.0.take() else {
             return "the codec ended".to_owned();
         };
         let mut stage = shared.stage();
         match &*stage {
-            // A process that has begun to exit keeps its status.
+            // If the process has begun to exit, the signal does not change its status.
             Stage::Runs(_, Some(handle)) => {
                 let _ = pidfd_send_signal(handle, Signal::KILL);
             }
-            // The worker ends itself once its socket is closed.
+            // Without a handle, the worker ends by itself once its socket is closed.
             Stage::Runs(_, None) | Stage::Ended(_) => {}
             Stage::Starting | Stage::Unwanted => {
                 *stage = Stage::Unwanted;
@@ -194,7 +192,7 @@ impl Running {
             };
             let waited = shared.changed.wait_timeout(stage, CHECK_INTERVAL);
             stage = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // A killed process that the kernel holds touches no memory any more.
+            // The kernel holds this killed process. It touches no memory any more.
             let is_held = pid.and_then(stat).is_some_and(|(_, state)| state == 'D');
             held = if is_held { held + 1 } else { 0 };
         }
@@ -204,7 +202,7 @@ impl Running {
         }
     }
 
-    /// Whether a signal or a debugger has stopped it: it does nothing, and may never do anything again.
+    /// Returns whether a signal or a debugger has stopped the process, perhaps for good.
     pub(crate) fn is_stopped(&self) -> bool {
         let state = self.id().and_then(stat);
         state.is_some_and(|(_, state)| matches!(state, 'T' | 't'))

@@ -31,7 +31,7 @@ const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
 /// Why a codec must stop in the middle of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The parent wants everything forgotten.
+    /// The parent wants all pending output dropped.
     Flush,
     /// The parent has ended, or violates the protocol.
     Gone,
@@ -39,7 +39,7 @@ pub enum Stop {
 
 /// A codec. It reports everything to `out`, in order.
 pub trait Codec {
-    /// Sets up the codec; the parent has checked the values.
+    /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config);
     /// Decodes a piece of a stream.
     ///
@@ -68,7 +68,7 @@ pub trait Codec {
     /// # Errors
     /// Only those that `out` returned.
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
-    /// Forgets all that is held.
+    /// Drops all pending output.
     fn flush(&mut self, out: &mut Out);
 }
 
@@ -77,8 +77,8 @@ pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
 
 /// Serves one parent on standard input until it ends, with the codecs of this crate.
 ///
-/// The program should then exit with the returned code. Call it from the main function of the program
-/// of [`Launch::program`](crate::Launch::program).
+/// Call it in the main function of the program for [`Launch::program`](crate::Launch::program). The program
+/// should then exit with the returned code.
 #[must_use]
 pub fn serve_stdin() -> ExitCode {
     serve_stdin_with(built_in)
@@ -93,8 +93,8 @@ pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     }
 }
 
-/// As [`serve_stdin`], on another socket. Limits this process permanently: its memory, its files, and
-/// the CPU time of each job. It dies with its parent.
+/// As [`serve_stdin`], on another socket. Limits this process permanently.
+/// The limits are on its memory, its files and each job's CPU time. It dies with its parent.
 #[must_use]
 pub fn serve(socket: OwnedFd) -> ExitCode {
     serve_with(socket, built_in)
@@ -107,7 +107,7 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     run(Socket::new(socket), true, make)
 }
 
-/// As `serve`, in a process with other tasks.
+/// As `serve`, in a process that also does other work, and so gets no limits.
 pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
     run(Socket::new(socket), false, make);
 }
@@ -121,7 +121,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    // A library that starts threads does so at set-up, which is the next job.
+    // A library that starts threads does so at set-up, which must be the next job.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
     if limited && !is_open && limits::confine().is_err() {
         return ExitCode::from(2);
@@ -157,7 +157,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Sends the version of this program's messages. Returns whether the parent's is the same.
+/// Sends the version of this program's messages. Returns whether the parent has the same version.
 fn check_version(socket: &Socket, hello: &Message) -> bool {
     let own = env!("CARGO_PKG_VERSION");
     let [_, found, ..] = hello.words;
@@ -193,15 +193,15 @@ struct Server {
     codec: Box<dyn Codec>,
     /// Size of the pictures to encode.
     layout: Option<Layout>,
-    /// Whether the process has limits of its own.
+    /// Whether this process got limits at the start.
     limited: bool,
-    /// Whether it may still start threads.
+    /// Whether the process may still start threads.
     is_open: bool,
     out: Out,
 }
 
 impl Server {
-    /// Confines the process at the first job other than set-up. It can then start no threads.
+    /// Confines the process at the first job that is no set-up. It can then start no threads.
     fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::confine().map_err(|_| Stop::Gone)?;
@@ -265,7 +265,7 @@ impl Server {
         }
     }
 
-    /// Returns an input slot, whether its bytes were used or dropped.
+    /// Returns an input slot to the parent, no matter whether its bytes were used or dropped.
     fn consumed(&mut self, done: Result<(), Stop>, tag: u64, slot: u64) -> Result<(), Stop> {
         if done == Err(Stop::Gone) {
             return done;
@@ -317,11 +317,11 @@ struct Ring {
     generation: u64,
     slot_len: usize,
     chroma: Chroma,
-    /// Whether each picture waits for a loan.
+    /// Whether each picture uses a loan, so that it must wait for one.
     by_loan: bool,
 }
 
-/// The way to the parent.
+/// The codec's output to the parent.
 #[derive(Debug)]
 pub struct Out {
     socket: Socket,
@@ -330,16 +330,16 @@ pub struct Out {
     ring: Option<Ring>,
     /// Slots that may be written.
     free: u32,
-    /// Bits of a sample in the last announced format.
+    /// Bits of a sample in the format announced last.
     bits: u8,
-    /// Contains the words of loans.
+    /// The input's memory, which also contains the words of loans.
     input: Arc<Shared>,
     loans: Loans,
     frames: Frames,
 }
 
 impl Out {
-    /// The next job, in order.
+    /// Returns the next job, in order.
     fn next(&mut self) -> Result<(Message, Option<OwnedFd>), Stop> {
         loop {
             if let Some(next) = self.waiting.pop_front() {
@@ -349,7 +349,7 @@ impl Out {
         }
     }
 
-    /// Waits for a message. Handles a release, a proceed, memory or a loan, and keeps others for later.
+    /// Waits for a message. Handles it if it is about output memory or loans. Keeps a job for later.
     fn receive(&mut self) -> Result<(), Stop> {
         match self.socket.receive(true) {
             Received::Message(message, fd) => self.handle(message, fd),
@@ -357,7 +357,7 @@ impl Out {
         }
     }
 
-    /// As [`receive`](Self::receive), without waiting: false if there is no message.
+    /// As [`receive`](Self::receive), but does not wait. Returns false if there is no message.
     fn receive_now(&mut self) -> Result<bool, Stop> {
         match self.socket.receive(false) {
             Received::Message(message, fd) => self.handle(message, fd).map(|()| true),
@@ -392,9 +392,9 @@ impl Out {
         self.return_demanded()
     }
 
-    /// Returns the memory that the parent demands.
+    /// Returns lent memory if the parent demands it; the library continues with copies.
     ///
-    /// The parent waits for it. So call it after each use of a library that has memory of
+    /// The parent waits for this. So call it after each use of a library that has memory of
     /// [`frame`](Self::frame).
     ///
     /// # Errors
@@ -410,9 +410,9 @@ impl Out {
 
     /// Returns lent memory for a picture, for a library to decode into.
     ///
-    /// The library may read it without limit. It must report the end of its use
-    /// ([`release_frame`](Self::release_frame)). `None` if no available memory is suitable: the picture
-    /// is copied then.
+    /// The library may read it for any time, and must report the end of its use
+    /// ([`release_frame`](Self::release_frame)). `None` if no available memory is suitable. The picture is
+    /// then copied.
     ///
     /// # Errors
     /// The codec must stop.
@@ -420,19 +420,20 @@ impl Out {
         if !self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
             return Ok(None);
         }
-        // Takes loans that arrived since the last call.
+        // Handles the loans that have arrived since the last call.
         while self.receive_now()? {}
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 
-    /// Returns whether a frame is for a future picture. Otherwise it was revoked or used elsewhere, and
-    /// belongs to the library.
+    /// Returns whether a frame still has its loan, for a picture to come.
+    ///
+    /// Otherwise the loan was revoked or used elsewhere, and only the library uses the frame.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)
     }
 
-    /// The library does not need a frame any more.
+    /// Releases a frame that the library does not need any more.
     pub fn release_frame(&mut self, frame: u64) {
         if let Some(loan) = self.frames.release(frame, &self.input) {
             self.loans.waiting.push_front(loan);
@@ -441,7 +442,7 @@ impl Out {
 
     /// Returns a picture that the library decoded into a frame and will not change any more.
     ///
-    /// False if the frame was revoked or has another size. Return the picture by
+    /// False if the frame's loan was revoked or has another size. Use [`picture`](Self::picture) then.
     /// [`picture`](Self::picture) then.
     ///
     /// # Errors
@@ -486,7 +487,7 @@ impl Out {
         Ok(())
     }
 
-    /// Returns whether the current results will be dropped.
+    /// Returns whether a flush is pending, so that current results will be dropped.
     fn flushing(&self) -> bool {
         self.waiting
             .iter()
@@ -507,7 +508,7 @@ impl Out {
         self.send(&Message::new(Op::Corrupt, &[tag]).with_text(sentence))
     }
 
-    /// Reports a picture of an unsupported kind.
+    /// Reports a picture that the codec cannot decode.
     ///
     /// # Errors
     /// The codec must stop.
@@ -534,10 +535,10 @@ impl Out {
         Ok(())
     }
 
-    /// Waits for a loan, if pictures need one.
+    /// Claims a loan if pictures use loans, and waits for it.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // A loan that arrives after the flush is for later pictures.
+            // A loan that arrives after a flush is for the pictures after it.
             if self.flushing() {
                 return Err(Stop::Flush);
             }
@@ -556,7 +557,7 @@ impl Out {
         Ok(None)
     }
 
-    /// Releases a loan after the last write, and returns its number.
+    /// Releases a loan after the last write, and returns the loan's number.
     fn release_loan(&self, loan: Loan) -> u64 {
         loan::release(&self.input, loan.number);
         loan.number
@@ -573,7 +574,7 @@ impl Out {
         Ok(self.free.trailing_zeros())
     }
 
-    /// Returns a picture. Its size must be that of the last announced format.
+    /// Returns a picture of the format announced last. It is written to a loan or a slot.
     ///
     /// # Errors
     /// The codec must stop.
@@ -611,7 +612,7 @@ impl Out {
         self.send(&Message::new(Op::Picture, &words(generation, slot, 0)))
     }
 
-    /// Returns a packet made of several parts.
+    /// Returns a packet that consists of several parts.
     ///
     /// # Errors
     /// The codec must stop.

@@ -42,10 +42,10 @@ impl Shared {
         Self::map(file.into(), len)
     }
 
-    /// Maps the other process's memory.
+    /// Maps memory of the other process.
     ///
     /// # Errors
-    /// EINVAL if its size is less than `len`, or not fixed.
+    /// EINVAL if the memory is shorter than `len`, or its size is not fixed.
     pub(crate) fn open(file: OwnedFd, len: usize) -> Result<Self, Errno> {
         let file = File::from(file);
         let found = file.metadata().map_err(|_| Errno::INVAL)?.len();
@@ -55,10 +55,10 @@ impl Shared {
         Self::map(file, len)
     }
 
-    /// Maps all of the other process's memory.
+    /// Maps all of a memory of the other process.
     ///
     /// # Errors
-    /// EINVAL if its size is not fixed.
+    /// EINVAL if the memory's size is not fixed.
     pub(crate) fn open_whole(file: OwnedFd) -> Result<Self, Errno> {
         let file = File::from(file);
         let found = file.metadata().map_err(|_| Errno::INVAL)?.len();
@@ -95,19 +95,19 @@ impl Shared {
         self.file.as_fd()
     }
 
-    /// `len` bytes at `offset`; `None` outside.
+    /// Returns `len` bytes at `offset`; `None` outside the memory.
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<&[u8]> {
         if offset.checked_add(len)? > self.len {
             return None;
         }
-        // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its
-        // pages. The other process writes a picture's slot only while it is free. If it breaks this rule,
-        // bytes change while we read them. Every value is valid, and no decision needs two reads to
-        // agree.
+        // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its pages. The
+        // other process writes a picture's slot only while the slot is free. If the process breaks this rule,
+        // bytes change while we read them. Every value is valid, and no decision needs two reads to give the
+        // same value.
         Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(offset), len) })
     }
 
-    /// Copies `data` to `offset`, even while others read and write; false outside.
+    /// Copies `data` to `offset`, even while others read and write. Returns false outside the memory.
     pub(crate) fn put(&self, offset: usize, data: &[u8]) -> bool {
         let end = offset.checked_add(data.len());
         if end.is_none_or(|end| end > self.len) {
@@ -123,7 +123,7 @@ impl Shared {
         true
     }
 
-    /// Returns the word at byte `offset`; `None` if it is outside or unaligned.
+    /// Returns the word at byte `offset`; `None` if it is unaligned or outside the memory.
     pub(crate) fn word(&self, offset: usize) -> Option<&AtomicU32> {
         if offset.checked_add(size_of::<u32>())? > self.len || !offset.is_multiple_of(4) {
             return None;
@@ -133,7 +133,7 @@ impl Shared {
         Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) })
     }
 
-    /// Returns `len` writable bytes at `offset`; `None` outside.
+    /// Returns `len` writable bytes at `offset`; `None` outside the memory.
     pub(crate) fn bytes_mut(&mut self, offset: usize, len: usize) -> Option<&mut [u8]> {
         if offset.checked_add(len)? > self.len {
             return None;

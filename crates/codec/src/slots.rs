@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Largest number of slots whose release waits for room in the socket.
+/// Maximum number of slots whose release waits for room in the socket.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
-/// Stands in place of a slot: the picture is in lent memory.
+/// Stands for a slot in a message about a picture in lent memory.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// The parent's end of the socket, shared by the worker's handle and its output.
@@ -39,7 +39,7 @@ impl Link {
         self.send_backlog(&mut backlog);
     }
 
-    /// Sends messages that the socket had no room for.
+    /// Sends messages for which the socket had no room before.
     pub(crate) fn catch_up(&self) {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         self.send_backlog(&mut backlog);
@@ -79,7 +79,7 @@ impl Ring {
         })
     }
 
-    /// Takes a slot that the worker reports as filled; `None` if that is impossible.
+    /// Takes a slot that the worker reports as filled. `None` if the report cannot be true.
     pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<HeldSlot> {
         let slot = u32::try_from(slot).ok()?;
         let len = usize::try_from(len).ok()?;
@@ -95,7 +95,7 @@ impl Ring {
     }
 }
 
-/// A slot that stays in use until this is dropped.
+/// A slot of a [`Ring`], in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldSlot {
     ring: Arc<Ring>,
@@ -106,7 +106,7 @@ pub(crate) struct HeldSlot {
 impl HeldSlot {
     fn bytes(&self) -> &[u8] {
         let offset = self.slot as usize * self.ring.slot_len;
-        // The slot and length were checked when the slot was taken.
+        // Slot and length were checked when the slot was taken.
         self.ring.memory.bytes(offset, self.len).unwrap_or_default()
     }
 }
@@ -125,7 +125,7 @@ impl Drop for HeldSlot {
 pub struct Packet(pub(crate) HeldSlot);
 
 impl Packet {
-    /// Its bytes.
+    /// Returns the encoded bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
@@ -142,7 +142,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Returns the order of its two fields, whose lines are interleaved; or that it is progressive.
+    /// Returns the order of its two fields, whose lines are interleaved, or [`Field::Progressive`].
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
@@ -160,7 +160,7 @@ impl Picture {
         if self.layout.sample == 1 { 8 } else { 10 }
     }
 
-    /// Returns its planes: Y, U and V; or Y, interleaved UV, and an empty plane.
+    /// Returns the planes: Y, U and V, or Y, interleaved UV, and an empty plane.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
         let bytes = self.held.bytes();
@@ -204,7 +204,7 @@ impl Layout {
         Self::with_bits(width, height, 8)
     }
 
-    /// The same for samples of 8 or 10 bits.
+    /// As [`new`](Self::new), for samples of 8 or 10 bits.
     pub(crate) fn with_bits(width: u32, height: u32, bits: u8) -> Option<Self> {
         let fits = (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height);
         let sample = match bits {
@@ -223,7 +223,7 @@ impl Layout {
         })
     }
 
-    /// The same for samples of 8 bits with this chroma subsampling.
+    /// As [`new`](Self::new), with this chroma subsampling.
     pub(crate) fn sampled(width: u32, height: u32, sampling: Subsampling) -> Option<Self> {
         let half = Self::new(width, height)?;
         Some(match sampling {
@@ -255,7 +255,7 @@ impl Layout {
         (self.sample * width as usize, height as usize)
     }
 
-    /// Converts a library's row to the output format. Samples of 10 bits use the buffer `line`.
+    /// Converts a library's row to the output format. A row of 10-bit samples is written to `line`.
     pub(crate) fn row<'a>(&self, from: &'a [u8], line: &'a mut Vec<u8>) -> &'a [u8] {
         if self.sample == 1 {
             return from;
@@ -265,7 +265,7 @@ impl Layout {
         line
     }
 
-    /// Joins a library's two chroma rows to pairs.
+    /// Interleaves a library's rows of U and V.
     pub(crate) fn join(&self, u: &[u8], v: &[u8], to: &mut [u8]) {
         match self.sample {
             1 => join(u, v, to),
@@ -302,7 +302,7 @@ pub(crate) fn rows<'a>(
     fits.then(|| lines.map(move |line| line.get(..columns).unwrap_or_default()))
 }
 
-/// Copies a plane without gaps; false if either side is too small for `layout`.
+/// Copies a plane without gaps. Returns false if either side is too small for `layout`.
 fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -> bool {
     let (columns, count) = layout.plane(plane);
     let Some(rows) = rows(layout, from, plane).filter(|_| to.len() >= columns * count) else {
@@ -317,13 +317,13 @@ fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -
     true
 }
 
-/// Copies a picture without gaps; false if either side is too small for `layout`.
+/// Copies a picture without gaps. Returns false if either side is too small for `layout`.
 pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
     let mut planes = to.into_iter().enumerate();
     planes.all(|(plane, to)| copy_plane(layout, from, plane, to))
 }
 
-/// As [`copy`], with the requested chroma layout.
+/// As [`copy`], but with the chroma layout that was requested.
 pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut [u8]) -> bool {
     if chroma == Chroma::Planar {
         return layout
@@ -346,10 +346,10 @@ pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut 
     true
 }
 
-/// Samples of a block. The compiler vectorises loops over blocks of constant length.
+/// Number of samples in a block. The compiler vectorises loops over blocks of constant length.
 const BLOCK: usize = 16;
 
-/// Moves samples of 10 bits from the lower bits of two bytes to the upper.
+/// Moves 10-bit samples from the lower to the upper bits of two bytes.
 fn raise(from: &[u8], to: &mut [u8]) {
     let (from, _) = from.as_chunks::<2>();
     let (to, _) = to.as_chunks_mut::<2>();
@@ -358,7 +358,7 @@ fn raise(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// As [`raise`], interleaving two rows.
+/// As [`raise`], and interleaves two rows.
 fn join_raised(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (u, _) = u.as_chunks::<2>();
     let (v, _) = v.as_chunks::<2>();

@@ -14,11 +14,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) enum Received {
     Message(Message, Option<OwnedFd>),
-    /// No message yet, in a call that does not wait.
+    /// There is no message yet. Only a call that does not wait returns this.
     Nothing,
-    /// The other side is gone.
+    /// The other side has closed its socket.
     Closed,
-    /// Something that is no message.
+    /// The other side sent bytes that are no message.
     Nonsense,
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum Received {
 pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
-    /// Both ends.
+    /// Returns two connected sockets.
     pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
         socketpair(
             AddressFamily::UNIX,
@@ -44,10 +44,10 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Sends a message; waits for room only with `wait`.
+    /// Sends a message. If the socket has no room, waits for it only with `wait`.
     ///
     /// # Errors
-    /// EAGAIN without room; EPIPE or ECONNRESET when the other side has closed.
+    /// EAGAIN if there is no room; EPIPE or ECONNRESET if the other side has closed.
     pub(crate) fn send(
         &self,
         message: &Message,
@@ -80,7 +80,7 @@ impl Socket {
         }
     }
 
-    /// Receives the next message; waits for one only with `wait`.
+    /// Receives the next message. If there is none, waits for it only with `wait`.
     pub(crate) fn receive(&self, wait: bool) -> Received {
         let mut bytes = [0; MAX_LEN + 1];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -100,7 +100,7 @@ impl Socket {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         });
-        // Messages are never empty, so an empty read is the end.
+        // No message is empty, so an empty read means that the other side has closed.
         match bytes.get(..len) {
             Some([]) | None => Received::Closed,
             Some(bytes) => match Message::from_bytes(bytes) {

@@ -1,5 +1,4 @@
-//! Cuts byte streams into access units: H.264 (7.4.1.2.3 and annex B), and other codecs with start
-//! codes.
+//! Cuts byte streams into access units: H.264 (7.4.1.2.3 and annex B) and others with start codes.
 
 mod frames;
 mod h264;
@@ -15,10 +14,10 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 
 /// The rules for cutting a codec's stream.
 ///
-/// The bytes after a start code are called a NAL unit here for every codec. A NAL unit with (a part of)
-/// a picture is called a slice.
+/// For every codec, the bytes after a start code are called a NAL unit here. A NAL unit that contains a
+/// picture or a part of one is called a slice.
 pub trait Syntax: Default {
-    /// Distinguishes slices of one picture from those of the next.
+    /// What slices of one picture have in common, and the next picture's slices do not.
     type SliceId: PartialEq + Debug;
 
     /// Whether zero bytes before a start code belong to no NAL unit.
@@ -33,31 +32,31 @@ pub trait Syntax: Default {
     /// Returns a slice's picture id; `None` if it is unreadable.
     fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId>;
 
-    /// Returns whether a NAL unit with this beginning starts an access unit, after a slice with the id
-    /// `first`.
+    /// Returns whether a NAL unit with this beginning starts an access unit after a slice with id `first`.
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
-    /// Returns whether a NAL unit with this beginning may start an access unit: it does not continue a
-    /// picture.
+    /// Returns whether a NAL unit with this beginning may start an access unit.
+    ///
+    /// It cannot if it continues a picture.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
     /// Processes a complete NAL unit, without start code.
     ///
     /// # Errors
-    /// A sentence about its fault.
+    /// A sentence about a fault of the NAL unit.
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         let _ = nal;
         Ok(())
     }
 }
 
-/// Cuts pieces of a stream into access units, by [`Framing`].
+/// Cuts pieces of a stream into access units. [`Framing`] says where pieces may end.
 #[derive(Debug)]
 pub struct Cutter<S: Syntax> {
     syntax: S,
     units: Units<S>,
     framing: Framing,
-    /// With [`Framing::Auto`]: whether all pieces so far were access units; `None` until this is known.
+    /// Whether all pieces so far were access units ([`Framing::Auto`]); `None` until this is known.
     aligned: Option<bool>,
 }
 
@@ -85,18 +84,18 @@ impl<S: Syntax> Cutter<S> {
         self.units.push(tag, data);
     }
 
-    /// Returns the next complete access unit. With `all`, the rest counts as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
     pub fn next(&mut self, all: bool) -> Option<Unit> {
         let all = all || self.pieces_are_units();
         self.units.next(&mut self.syntax, all)
     }
 
-    /// Returns the next fault: the piece's tag and a sentence.
+    /// Returns the next fault: the tag of its piece, and a sentence.
     pub fn fault(&mut self) -> Option<(u64, String)> {
         self.units.fault()
     }
 
-    /// Returns the bytes of the incomplete unit, once its first slice has begun.
+    /// Returns the bytes of the incomplete access unit, once its first slice has begun.
     #[must_use]
     pub fn pending_bytes(&self) -> Option<Vec<u8>> {
         let units = &self.units;
@@ -118,7 +117,7 @@ impl<S: Syntax> Cutter<S> {
         self.units.clear();
     }
 
-    /// Detects from a piece's beginning whether pieces are access units.
+    /// Detects from the beginning of a piece whether pieces are access units.
     fn detect_framing(&mut self, data: &[u8]) {
         if data.is_empty() || self.aligned == Some(false) {
             return;
@@ -143,11 +142,11 @@ impl<S: Syntax> Cutter<S> {
 
 /// Longest access unit, in bytes.
 const MAX_UNIT: usize = 16 << 20;
-/// Largest number of bytes of parameter sets and the like before a slice.
+/// Maximum number of bytes before a slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
 /// The id of a slice lies within this many bytes.
 const PEEK: usize = 48;
-/// Bytes of a start code. If one begins within a slice's first [`PEEK`] bytes, the slice ends there.
+/// Bytes of a start code. The id of a slice is read only up to the next start code.
 const START: usize = 3;
 
 /// An access unit with at least one slice.
@@ -172,27 +171,27 @@ struct First<I> {
 /// Collects pieces of a stream.
 #[derive(Debug)]
 struct Units<S: Syntax> {
-    /// Complete NAL units without a slice. They belong to the next slice's unit.
+    /// Complete NAL units before the next slice. They belong to its access unit.
     lead: Vec<u8>,
-    /// Received bytes. Those from `start` on have not been returned.
+    /// Received bytes. Those before `start` have been returned.
     bytes: Vec<u8>,
     start: usize,
-    /// Offsets of the pieces in `bytes`, and their tags.
+    /// Offset in `bytes` and tag of each piece.
     pieces: VecDeque<(usize, u64)>,
     /// Number of bytes already searched for start codes.
     searched: usize,
-    /// Offset of the last NAL unit, after its start code.
+    /// Offset of the last NAL unit's first byte after the start code.
     nal: Option<usize>,
     /// Whether that NAL unit's kind has been examined.
     seen: bool,
     first: Option<First<S::SliceId>>,
-    /// Faults, with the tags of their pieces.
+    /// Faults, each with the tag of its piece.
     faults: VecDeque<(u64, String)>,
     /// Tag of the piece with the last fault.
     last_fault: Option<u64>,
 }
 
-/// Returns the offset of the NAL unit if the bytes begin with a start code.
+/// If the bytes begin with a start code, returns the offset of the NAL unit after it.
 fn start_code(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [0, 0, 1, ..] => Some(3),
@@ -207,7 +206,7 @@ fn without_zeros(bytes: &[u8]) -> &[u8] {
     bytes.get(..last.map_or(0, |at| at + 1)).unwrap_or_default()
 }
 
-/// Returns the tag of the last piece.
+/// Returns the tag of the piece that came last.
 fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
     pieces.back().map_or(0, |(_, tag)| *tag)
 }
@@ -255,7 +254,7 @@ impl<S: Syntax> Units<S> {
         self.first.is_some() && nal.is_some_and(|nal| self.begins(nal, syntax))
     }
 
-    /// Returns the next complete access unit. With `all`, the rest counts as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
     fn next(&mut self, syntax: &mut S, all: bool) -> Option<Unit> {
         loop {
             let next = self.find();
@@ -312,13 +311,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Returns whether a NAL unit with this beginning starts an access unit, if a slice came before.
+    /// Returns whether a NAL unit with this beginning starts an access unit after the slices so far.
     fn begins(&self, nal: &[u8], syntax: &S) -> bool {
         let first = self.first.as_ref().and_then(|first| first.id.as_ref());
         syntax.begins(first, nal)
     }
 
-    /// Stores the first slice of a unit.
+    /// If the NAL unit is the first slice of the access unit, stores its properties.
     fn note(&mut self, nal: usize, end: usize, syntax: &S) {
         let head = self.bytes.get(nal..end).unwrap_or_default();
         if self.first.is_none() && syntax.is_slice(head) {
@@ -344,7 +343,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Reports a fault once per piece, since a piece may have millions.
+    /// Reports at most one fault of each piece, since a piece may have millions.
     fn report_fault(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);
@@ -352,13 +351,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Removes the unit that ends at `end`. Without a slice, its bytes stay for the next unit.
+    /// Removes the access unit that ends at `end`. If it has no slice, its bytes stay for the next unit.
     fn cut(&mut self, end: usize) -> Option<Unit> {
         let first = self.first.take()?;
         let mut bytes = std::mem::take(&mut self.lead);
         bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
         self.start = end;
-        // Moving the rest for each of very many units would be slow.
+        // If each of very many units moved the remaining bytes, cutting would be slow.
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
@@ -379,7 +378,7 @@ impl<S: Syntax> Units<S> {
         self.moved(by);
     }
 
-    /// Keeps complete NAL units for the next slice.
+    /// Keeps complete NAL units for the access unit of the next slice.
     fn set_aside(&mut self) {
         self.forget_given();
         let end = self.bytes.len();
@@ -392,16 +391,16 @@ impl<S: Syntax> Units<S> {
         self.moved(end);
     }
 
-    /// Skips bytes outside NAL units, up to a start code.
+    /// Skips bytes outside NAL units, up to the start code at `at`.
     fn skip_to(&mut self, at: usize) {
         let tag = self.tag_at(self.start);
         self.noise(tag, self.start..at);
         let noise = self.bytes.get(self.start..at).unwrap_or_default();
-        // A start code of four bytes begins with an extra zero, which is no noise.
+        // A start code of four bytes begins with a further zero, which counts as no noise.
         self.start = at - usize::from(noise.last() == Some(&0));
     }
 
-    /// Reports bytes outside NAL units.
+    /// Reports bytes that are outside NAL units.
     fn noise(&mut self, tag: u64, place: Range<usize>) {
         let bytes = self.bytes.get(place).unwrap_or_default();
         if bytes.iter().any(|byte| *byte != 0) {
@@ -413,7 +412,7 @@ impl<S: Syntax> Units<S> {
     fn moved(&mut self, by: usize) {
         self.searched = self.searched.saturating_sub(by);
         self.nal = self.nal.map(|nal| nal.saturating_sub(by));
-        // The last piece that began earlier now continues at 0.
+        // The last piece that began earlier now begins at 0.
         while self.pieces.get(1).is_some_and(|(start, _)| *start <= by) {
             self.pieces.pop_front();
         }

@@ -1,13 +1,13 @@
 //! Maps one plane of a picture that the device lent to this process, so that a codec library can
 //! decode into it.
 //!
-//! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
-//! after the last. In the buffer, these bytes may belong to another plane. So everything after the
-//! plane's last whole page is private memory of this process. [`Window::copy_last_page`] copies the
-//! picture's end from there to the buffer.
+//! A library writes more lines than the visible ones (whole macroblocks), and may access some bytes after
+//! them. In the buffer, these bytes may belong to another plane. So the mapping after the plane's last whole
+//! page is private memory of this process. [`Window::copy_last_page`] copies the end of the picture from
+//! there to the buffer.
 //!
-//! [`Window::detach`] replaces the shared pages by private copies at the same addresses. The
-//! library can still read the picture there, and what it writes does not reach the buffer.
+//! [`Window::detach`] replaces the shared pages by private copies at the same addresses. The library can
+//! still read the picture there. Its writes no longer reach the buffer.
 #![expect(unsafe_code, reason = "maps memory over other memory")]
 
 use crate::shm::Shared;
@@ -16,7 +16,7 @@ use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// Memory around a plane: shared in the plane's whole pages, private after them.
+/// Mapped memory around a plane. The plane's whole pages are shared, the rest is private.
 #[derive(Debug)]
 pub(crate) struct Window {
     base: NonNull<u8>,
@@ -28,12 +28,12 @@ pub(crate) struct Window {
     skip: usize,
     /// Bytes of the plane's visible rows, including their padding.
     extent: usize,
-    /// Bytes from the base that are shared.
+    /// Bytes from the base on that are shared with the buffer.
     shared: Cell<usize>,
 }
 
 impl Window {
-    /// Maps `extent` bytes at `offset` of a memory, and makes room for `room` bytes in total.
+    /// Maps `extent` bytes from `offset` of a memory, with at least `room` bytes to access from there.
     ///
     /// # Errors
     /// EINVAL if the plane exceeds the memory; else the system's error.
@@ -50,7 +50,7 @@ impl Window {
         }
         let first = offset - offset % page;
         let skip = offset - first;
-        // The page in which the plane ends contains other bytes, too.
+        // The page in which the plane ends contains other bytes after it.
         let shared = (end - end % page).saturating_sub(first);
         let len = skip
             .checked_add(room.max(extent))
@@ -79,19 +79,19 @@ impl Window {
 
     /// Returns the address of the plane's first byte.
     ///
-    /// [`room`](Self::room) bytes may be read and written from there while this lives. Others may read
-    /// them at the same time.
+    /// While this window lives, [`room`](Self::room) bytes from there may be read and written. Others may
+    /// read them at the same time.
     pub(crate) const fn start(&self) -> *mut u8 {
         // SAFETY: `skip` is less than `len`.
         unsafe { self.base.as_ptr().add(self.skip) }
     }
 
-    /// Returns the bytes from the plane's first to the end of the mapping.
+    /// Returns the number of bytes from the plane's first one to the end of the mapping.
     pub(crate) const fn room(&self) -> usize {
         self.len - self.skip
     }
 
-    /// Copies the picture's end, after its last whole page, to the buffer. Returns its length in bytes;
+    /// Copies the end of the picture, after the last shared page, to the buffer. Returns its length in bytes.
     /// `None` if the buffer has no room. Must not be called after [`detach`](Self::detach).
     pub(crate) fn copy_last_page(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;
@@ -104,10 +104,10 @@ impl Window {
         memory.put(to, bytes).then_some(len)
     }
 
-    /// Replaces the shared memory by a copy. Later writes do not reach the memory any more.
+    /// Replaces the shared memory by a copy. Later writes do not reach the buffer.
     ///
     /// # Errors
-    /// The system's error; later writes then still reach the memory.
+    /// The system's error. Later writes then still reach the buffer.
     pub(crate) fn detach(&self) -> Result<(), Errno> {
         let shared = self.shared.get();
         if shared == 0 {

@@ -1,7 +1,7 @@
-//! Messages between the two processes: an operation, some numbers, a sentence.
+//! Messages between a parent and its worker: an operation, some numbers, a sentence.
 
-/// Version of these messages; raised with every change of their meaning. Programs older than this field
-/// send 0 or nothing.
+/// Version of these messages, raised with every change of their meaning.
+/// Programs from before versions send 0 or nothing.
 pub(crate) const VERSION: u64 = 6;
 /// Numbers in a message.
 pub(crate) const WORDS: usize = 16;
@@ -10,11 +10,11 @@ pub(crate) const MAX_TEXT: usize = 300;
 /// Longest message, in bytes.
 pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 
-/// The operation of a message. Its words are in brackets.
+/// The operation of a message. The brackets below list the numbers in the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
-    /// To the worker, first, with the input's memory: (kind, version of these messages).
+    /// To the worker, first, with the memory for input: (kind, version of these messages).
     Hello = 1,
     /// (type, settings...); for an encoder also memory for packets, described as in `Proceed`.
     Configure,
@@ -24,7 +24,7 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (its generation, which each new memory raises, bytes of a slot, chroma
+    /// With memory for pictures: (its generation, which grows with each new memory, bytes of a slot, chroma
     /// layout, whether pictures wait for a loan).
     Proceed,
     /// (generation, slot).
@@ -43,16 +43,16 @@ pub(crate) enum Op {
     Corrupt,
     /// (tag, number of the loan), and a sentence.
     Unsupported,
-    /// To the worker, with memory to map: (its number).
+    /// To the worker, with memory to map: (number of the memory).
     Map,
-    /// To the worker: unmap everything.
+    /// To the worker: unmap all memory except that of loans.
     Unmap,
     /// To the worker: (number of the loan, chroma layout, width, height, and for each of three planes
     /// number of the memory, offset, stride).
     Lend,
     /// To the parent, first: (version of these messages), and the program's version.
     Version,
-    /// To the worker: look in the shared memory whether the parent demands all lent memory back.
+    /// To the worker: read in the shared memory whether the parent demands all lent memory.
     Demand,
 }
 

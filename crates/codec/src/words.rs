@@ -51,7 +51,7 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
     }
 }
 
-/// Numbers of a [`Config`]. Generation and slot length of an encoder's memory follow.
+/// Number of words of a [`Config`]. An encoder's words for its output memory follow them.
 pub(crate) const CONFIG_WORDS: usize = 13;
 
 fn colour_to_word(c: Colour) -> u64 {
@@ -68,18 +68,18 @@ const fn colour_from_word(word: u32) -> Colour {
     }
 }
 
-/// x265 3.5 crashes when it writes level 5 or above for smaller pictures.
+/// Smallest width and height for HEVC. For less, x265 3.5 crashes when it writes level 5 or above.
 const HEVC_LEAST: u32 = 32;
 
-/// Returns whether both sides of a picture are even and at least `least` pixels.
+/// Returns whether width and height are even and at least `least`.
 const fn is_even(width: u32, height: u32, least: u32) -> bool {
     width.is_multiple_of(2) && height.is_multiple_of(2) && width >= least && height >= least
 }
 
-/// A configuration as numbers, and the layout of an encoder's pictures.
+/// A configuration as words, and the layout of the pictures for an encoder.
 type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 
-/// Converts a valid configuration; otherwise returns its fault.
+/// Converts a configuration to words. If it is invalid, returns a sentence about the fault.
 pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'static str> {
     let mut words = [0; CONFIG_WORDS];
     let mut set = |given: &[u64]| {

@@ -1,9 +1,8 @@
-//! The parent's side of a worker. It trusts no message of the worker, and waits only to take memory
-//! back.
+//! The parent's side of a worker. It trusts no message of the worker, and waits only for lent memory.
 //!
-//! A worker that crashes, hangs or breaks the protocol is ended, and its owner learns how it died.
-//! After the owner demands a loan back, it ends the worker in two cases: the worker holds the loan
-//! for half a second, or its library works for two seconds.
+//! A worker that crashes, hangs or breaks the protocol is ended, and its owner gets the reason. If the owner
+//! demands lent memory back, a worker is also ended if it holds a loan for half a second, or if its library
+//! works for two seconds.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
@@ -21,57 +20,57 @@ use std::sync::Arc;
 
 mod loans;
 
-/// Largest number of unanswered jobs without data: more than any reasonable host submits.
+/// Maximum number of unanswered jobs without data. No reasonable host submits more.
 const MAX_CONTROL: usize = 32;
-/// Maximum number of messages that one poll reads in search of an event, so that the owner never
-/// waits long.
+/// Maximum number of messages without an event that one poll reads, so that it never takes long.
 const MAX_SILENT: usize = 64;
-/// Maximum number of output memories. Each set-up of an encoder adds one, and the first packet
-/// after a set-up removes the older ones.
+/// Maximum number of output memories.
+/// Each set-up of an encoder adds one. The first packet after a set-up removes the older ones.
 const MAX_RINGS: usize = 4;
 
-/// A codec in a separate process. Dropping it ends the process.
+/// A codec in a process of its own. Dropping the worker ends the process.
 #[derive(Debug)]
 pub struct Worker {
     kind: Kind,
     link: Arc<Link>,
     running: Running,
     input: Shared,
-    /// Tags of the input's slots in use.
+    /// The tag of each input slot that is in use.
     in_flight: [Option<u64>; MAX_IN_FLIGHT],
-    /// Output memory. An encoder that was set up again may still use the previous one.
+    /// Output memory. After a new set-up, an encoder may still use its previous memory.
     rings: Vec<Arc<Ring>>,
     generation: u64,
-    /// The format that the worker has announced, until the host submits [`Job::Proceed`].
+    /// The format announced by the worker, until the host submits [`Job::Proceed`].
     announced: Option<StreamFormat>,
     /// Size of the pictures.
     layout: Option<Layout>,
-    /// The input slot with a picture that is not submitted yet.
+    /// The input slot of a picture that was begun and not submitted yet.
     filling: Option<usize>,
     drains: usize,
     flushes: usize,
     is_set_up: bool,
     loans: loans::Loans,
     state: State,
-    /// The started program, for messages.
+    /// Name of the started program, for messages.
     program: String,
-    /// Whether it has sent its version, and the version equals ours.
+    /// Whether the worker has sent its version, and this version equals ours.
     agrees: bool,
-    /// Why its version is not ours.
+    /// A sentence about the versions, if they differ.
     mismatch: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// Ended; poll has not reported it yet.
+    /// The worker was ended for this reason; poll has not reported it yet.
     Dying(&'static str),
     Dead,
 }
 
 impl Worker {
-    /// Begins to start a worker. Jobs wait for the start. A program that cannot be started gives an
-    /// [`Event::Died`].
+    /// Begins to start a worker. Jobs wait for its start.
+    ///
+    /// If the program cannot be started, the worker reports [`Event::Died`].
     ///
     /// # Errors
     /// ENODEV if the codec was not built in; else the system's error.
@@ -80,7 +79,7 @@ impl Worker {
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
         let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
-        // If it has already ended, the first poll notices.
+        // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(e) => return Err(Failure::system("sendmsg", e)),
@@ -107,14 +106,14 @@ impl Worker {
         })
     }
 
-    /// Returns the process id, for messages; `None` in a thread, before the start and after the end.
+    /// Returns the process id, for messages; `None` for a thread, and before the start or after the end.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running.id()
     }
 
-    /// Returns a descriptor that is readable when [`poll`](Self::poll) has an event, and after the
-    /// process's end.
+    /// Returns a descriptor that is readable when [`poll`](Self::poll) has an event.
+    /// It is also readable when the process has ended.
     #[must_use]
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.link.socket.fd()
@@ -126,7 +125,7 @@ impl Worker {
         self.in_flight.iter().filter(|slot| slot.is_none()).count()
     }
 
-    /// Submits a job; data is copied.
+    /// Submits a job. Its data is copied.
     ///
     /// # Errors
     /// The job was refused; the reason says whether to try again.
@@ -175,9 +174,9 @@ impl Worker {
         }
     }
 
-    /// As [`Job::Decode`], with `len` bytes that `fill` writes in place, to save a copy.
+    /// As [`Job::Decode`], but `fill` writes the `len` bytes of data in place, which saves a copy.
     ///
-    /// If `fill` fails, nothing is submitted and its error is returned.
+    /// If `fill` fails, no job is submitted, and its error is returned.
     ///
     /// # Errors
     /// The job was refused, before or after `fill` was called.
@@ -205,10 +204,9 @@ impl Worker {
         self.launch_input(slot, tag, &message).map(Ok)
     }
 
-    /// As [`Job::Encode`], with a picture that `fill` writes in place: I420 of the configured size
-    /// without gaps.
+    /// As [`Job::Encode`], but `fill` writes the picture in place: I420 of the configured size, without gaps.
     ///
-    /// If `fill` fails, nothing is submitted and its error is returned.
+    /// If `fill` fails, no job is submitted, and its error is returned.
     ///
     /// # Errors
     /// The job was refused, before or after `fill` was called.
@@ -229,14 +227,14 @@ impl Worker {
         self.encode_picture(tag, force_key).map(Ok)
     }
 
-    /// Reserves memory for a picture. The caller writes it by [`picture`](Self::picture), in one or
-    /// more steps, and submits it by [`encode_picture`](Self::encode_picture).
+    /// Reserves memory for one picture to encode.
     ///
-    /// There is one such picture at a time. Beginning another one, or setting up the encoder again,
-    /// drops it.
+    /// The caller writes the picture by [`picture`](Self::picture), in one or more steps, and submits it by
+    /// [`encode_picture`](Self::encode_picture). There is one such picture at a time: it is dropped when
+    /// another one is begun, or when the encoder is set up again.
     ///
     /// # Errors
-    /// There is no room; the reason says whether to try again.
+    /// There is no room now; the reason says whether to try again.
     pub fn begin_picture(&mut self) -> Result<(), Refused> {
         match (self.kind.encodes(), self.layout) {
             (false, _) => Err(Refused::Wrong("a decoder takes streams")),
@@ -248,8 +246,9 @@ impl Worker {
         }
     }
 
-    /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far: I420 of
-    /// the configured size without gaps. `None` if none was begun.
+    /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far.
+    ///
+    /// It is I420 of the configured size without gaps. `None` if no picture was begun.
     pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
         let (slot, layout) = (self.filling?, self.layout?);
         let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
@@ -350,7 +349,7 @@ impl Worker {
         match self.link.socket.send(message, fd, false) {
             Ok(()) => Ok(()),
             Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
-            // Poll can still read its last messages, and then reports its end.
+            // Poll can still read the worker's last messages, and reports its end after them.
             Err(_) => Err(Refused::Dead),
         }
     }
@@ -390,7 +389,7 @@ impl Worker {
         Event::Died { sentence }
     }
 
-    /// Processes the first message, which contains the worker's version.
+    /// Processes the worker's first message, which contains its version.
     fn compare(&mut self, message: &Message) -> Result<(), &'static str> {
         let found = match (message.op, message.words.first()) {
             (Op::Version, Some(&VERSION)) => {
@@ -410,13 +409,13 @@ impl Worker {
         Err("is of another version")
     }
 
-    /// Interprets a message. An error is the worker's fault.
+    /// Interprets a message. An error means that the worker is faulty.
     fn event(&mut self, message: &Message) -> Result<Option<Event>, &'static str> {
         if !self.agrees {
             return self.compare(message).map(|()| None);
         }
         let [a, b, c, d, e, f, g, ..] = message.words;
-        // Messages sent before a flush has ended are not for the host.
+        // Until the pending flushes have ended, messages are not for the host.
         let stale = self.flushes > 0;
         let event = match message.op {
             Op::Consumed => {
@@ -457,7 +456,7 @@ impl Worker {
                 }
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                // A picture for revoked memory does not belong to other memory.
+                // A picture whose loan was taken back is dropped.
                 (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
                     loan: is_lent.then_some(f),
@@ -506,8 +505,7 @@ impl Worker {
         Ok(event)
     }
 
-    /// Returns the output memory of this generation, and drops older memory: the worker no longer
-    /// uses it.
+    /// Returns the output memory of a generation. Drops older memory, which the worker no longer uses.
     fn current(&mut self, generation: u64) -> Result<&Arc<Ring>, &'static str> {
         let mut rings = self.rings.iter();
         let used = rings.position(|ring| ring.generation == generation);

@@ -435,8 +435,7 @@ impl Handler {
         self.controls.is_empty()
     }
 
-    /// Finds a control by id. Ids from `V4L2_CID_PRIVATE_BASE` on count a driver's own controls (old
-    /// programs).
+    /// Finds a control by id. `V4L2_CID_PRIVATE_BASE` is the old id of the driver's first own control.
     pub(crate) fn find(&self, id: u32) -> Option<&Control> {
         self.position(id).and_then(|at| self.controls.get(at))
     }

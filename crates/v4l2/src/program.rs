@@ -88,8 +88,7 @@ pub enum V4l2Outcome {
     Done(i64),
     /// The call fails.
     Fail(Error),
-    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) has its
-    /// file.
+    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) names it.
     Wait,
     /// This many bytes of a read() or write() have been moved, and more remain.
     ///

@@ -1,4 +1,4 @@
-//! Codes of AV1 headers, and their units (OBUs).
+//! Codes of AV1 headers, and open bitstream units (OBUs), which contain them.
 
 use crate::parameter_sets::bits::BitWriter;
 
@@ -6,19 +6,19 @@ use crate::parameter_sets::bits::BitWriter;
 pub(super) const DELIMITER: [u8; 2] = [2 << 3 | 2, 0];
 /// `OBU_SEQUENCE_HEADER`.
 pub(super) const SEQUENCE: u8 = 1;
-/// `OBU_FRAME`: a header and tiles.
+/// `OBU_FRAME`: a frame header and tiles.
 pub(super) const FRAME: u8 = 6;
 
 /// Writes a signed number of `count` bits.
 pub(super) fn put_signed(bits: &mut BitWriter, value: i32, count: u32) {
-    // The upper bits are not written.
+    // `put` writes only the lowest `count` bits.
     bits.put(u64::from(value.cast_unsigned()), count);
 }
 
 /// Writes a number below `limit` with as few bits as possible (AV1, 4.10.7).
 pub(super) fn put_below(bits: &mut BitWriter, value: u32, limit: u32) {
     let count = limit.max(1).ilog2() + 1;
-    // CAST: at most 2 to the power of 32.
+    // CAST: the difference is at most 2 to the power of 32.
     let short = ((1_u64 << count) - u64::from(limit)) as u32;
     if value < short {
         bits.put(value.into(), count - 1);
@@ -29,7 +29,7 @@ pub(super) fn put_below(bits: &mut BitWriter, value: u32, limit: u32) {
     }
 }
 
-/// Returns a unit of this type, with its length.
+/// Returns an OBU of this type, with its length.
 pub(super) fn unit(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut unit = vec![kind << 3 | 2];
     let mut rest = content.len();

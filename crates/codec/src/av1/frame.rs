@@ -10,10 +10,10 @@ use crate::parameter_sets::bits::BitWriter;
 
 /// `PRIMARY_REF_NONE`.
 const NO_REFERENCE: u8 = 7;
-/// The least denominator of a width that is scaled up.
+/// Smallest denominator of a width that is scaled up.
 const LEAST_DENOMINATOR: u8 = 9;
 
-/// What the library has from earlier frames.
+/// What the library knows from earlier frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known {
     /// The order hint of the frame in each slot; 0 in an empty one.
@@ -23,7 +23,7 @@ pub struct Known {
 }
 
 impl FrameHeader {
-    /// Returns whether it has no references.
+    /// Returns whether the frame has no references.
     #[must_use]
     pub const fn is_intra(&self) -> bool {
         matches!(self.frame_type, frame_type::KEY | frame_type::INTRA_ONLY)
@@ -33,7 +33,7 @@ impl FrameHeader {
         self.flags & flag != 0
     }
 
-    /// Returns whether it always replaces all reference slots.
+    /// Returns whether the frame always replaces all reference slots.
     const fn replaces_all(&self) -> bool {
         match self.frame_type {
             frame_type::KEY => self.has(frame_flag::SHOW_FRAME),
@@ -41,18 +41,18 @@ impl FrameHeader {
         }
     }
 
-    /// Returns whether it can be decoded after the loss of others.
+    /// Returns whether the frame can be decoded after others were lost.
     const fn is_resilient(&self) -> bool {
         self.replaces_all() || self.has(frame_flag::ERROR_RESILIENT_MODE)
     }
 
-    /// Returns whether its parameters begin with the defaults instead of those of a reference.
+    /// Returns whether the frame's parameters start from the defaults, not from those of a reference.
     #[must_use]
     pub const fn has_no_primary(&self) -> bool {
         self.is_intra() || self.is_resilient() || self.primary_ref_frame == NO_REFERENCE
     }
 
-    /// Returns its width before it is scaled up.
+    /// Returns the frame's width before it is scaled up.
     const fn coded_width(&self) -> u32 {
         // CAST: widening.
         let denominator = self.superres_denom as u32;
@@ -66,7 +66,7 @@ impl FrameHeader {
         }
     }
 
-    /// Returns whether no segment loses anything.
+    /// Returns whether all segments are lossless.
     fn is_lossless(&self) -> bool {
         let q = &self.quantization;
         let index = |segment: usize| {
@@ -106,7 +106,7 @@ impl Sequence {
         bits.put(0xff, 8);
         bits.put(self.max_frame_width_minus_1.into(), 16);
         bits.put(self.max_frame_height_minus_1.into(), 16);
-        // No numbers of frames.
+        // No frame numbers.
         bits.put(0, 1);
         for flag in [
             sequence_flag::USE_128X128_SUPERBLOCK,
@@ -124,7 +124,7 @@ impl Sequence {
             bits.flag(self.has(sequence_flag::ENABLE_JNT_COMP));
             bits.flag(self.has(sequence_flag::ENABLE_REF_FRAME_MVS));
         }
-        // Each frame says whether it has tools for screen content and whole motion vectors.
+        // Each frame says whether it uses tools for screen content and whole motion vectors.
         bits.put(0b11, 2);
         if self.has(sequence_flag::ENABLE_ORDER_HINT) {
             bits.put(self.order_hint_bits.saturating_sub(1).into(), 3);
@@ -132,7 +132,7 @@ impl Sequence {
         bits.flag(self.has(sequence_flag::ENABLE_SUPERRES));
         bits.flag(self.has(sequence_flag::ENABLE_CDEF));
         bits.flag(self.has(sequence_flag::ENABLE_RESTORATION));
-        // 8 bits, colour, without description; chroma's place is unknown.
+        // 8 bits, with colour, no colour description. The position of chroma is unknown.
         bits.put(0, 3);
         bits.flag(self.has(sequence_flag::COLOR_RANGE));
         bits.put(0, 2);
@@ -143,7 +143,7 @@ impl Sequence {
     }
 }
 
-/// Writes a sequence header, a frame's header and its tiles, which are in raster order.
+/// Writes a sequence header, then a frame's header and its tiles in raster order.
 ///
 /// # Errors
 /// A sentence about values that no header can have.
@@ -162,7 +162,7 @@ pub fn frame(
     .put(&mut bits)?;
     let mut content = bits.into_bytes();
     if tiles.len() > 1 {
-        // All tiles of the frame.
+        // One tile group with all tiles of the frame.
         content.push(0);
     }
     for (at, tile) in tiles.iter().enumerate() {
@@ -188,12 +188,12 @@ struct Header<'a> {
 impl Header<'_> {
     fn put(&self, bits: &mut BitWriter) -> Result<(), String> {
         let (sequence, frame) = (self.sequence, self.frame);
-        // No earlier frame.
+        // The frame is not an earlier one shown again.
         bits.put(0, 1);
         bits.put(frame.frame_type.into(), 2);
         bits.flag(frame.has(frame_flag::SHOW_FRAME));
         if !frame.has(frame_flag::SHOW_FRAME) {
-            // It may be shown later.
+            // The frame may be shown later.
             bits.flag(true);
         }
         if !frame.replaces_all() {
@@ -265,7 +265,7 @@ impl Header<'_> {
         }
     }
 
-    /// Writes the size of a frame, which is also the size to show it in.
+    /// Writes the size of a frame, which is also its size for display.
     fn put_size(&self, bits: &mut BitWriter, is_other_size: bool) -> Result<(), String> {
         let frame = self.frame;
         let (width, height) = (frame.upscaled_width, frame.frame_height);
@@ -304,7 +304,7 @@ impl Header<'_> {
             bits.put(index.into(), 3);
         }
         if is_other_size && !frame.is_resilient() {
-            // No reference has the size.
+            // The size is not that of a reference.
             bits.put(0, 7);
         }
         self.put_size(bits, is_other_size)?;
@@ -332,7 +332,7 @@ impl Header<'_> {
     fn put_tiles(&self, bits: &mut BitWriter) -> Result<(), String> {
         let is_large = self.sequence.has(sequence_flag::USE_128X128_SUPERBLOCK);
         let shift = 6 + u32::from(is_large);
-        // Frames have whole blocks of 8x8.
+        // The size is rounded up to whole blocks of 8x8.
         let count = |length: u32| length.next_multiple_of(8).div_ceil(1 << shift);
         let size = (
             count(self.frame.coded_width()),
@@ -373,9 +373,9 @@ impl Header<'_> {
         }
     }
 
-    /// Writes segments with all their features, even if they are those of a reference.
+    /// Writes segments with all features, even those that are equal to a reference's.
     fn put_segmentation(&self, bits: &mut BitWriter) {
-        /// Bits of each feature, and whether it has a sign.
+        /// Number of bits of each feature, and whether the feature has a sign.
         const BITS: [(u32, bool); 8] = [
             (8, true),
             (6, true),
@@ -433,7 +433,7 @@ impl Header<'_> {
         }
     }
 
-    /// Writes the filters after reconstruction. A lossless frame has none.
+    /// Writes the filters that run after reconstruction. A lossless frame has no such filters.
     fn put_filters(&self, bits: &mut BitWriter) -> Result<(), String> {
         let frame = self.frame;
         if frame.has_block_copies() {
@@ -452,7 +452,7 @@ impl Header<'_> {
             let has_deltas = filter.flags & 1 != 0;
             bits.flag(has_deltas);
             if has_deltas {
-                // All of them, even if they are those of a reference.
+                // Writes all differences, even those that are equal to a reference's.
                 bits.flag(true);
                 for delta in filter.ref_deltas.iter().chain(&filter.mode_deltas) {
                     bits.flag(true);
@@ -480,7 +480,7 @@ impl Header<'_> {
                 (cdef.uv_pri_strength[at], cdef.uv_sec_strength[at]),
             ] {
                 bits.put(primary.into(), 4);
-                // There is no 3.
+                // A strength of 4 is coded as 3.
                 bits.put(secondary.min(3).into(), 2);
             }
         }
@@ -519,7 +519,7 @@ impl Header<'_> {
     fn put_modes(&self, bits: &mut BitWriter) {
         let frame = self.frame;
         if !frame.is_lossless() {
-            // Either one size of transforms in each block, or the largest.
+            // Whether each block selects its transform size. Otherwise, the size is the largest.
             bits.flag(frame.tx_mode == 2);
         }
         if !frame.is_intra() {
@@ -539,7 +539,7 @@ impl Header<'_> {
 }
 
 impl FrameHeader {
-    /// Returns whether blocks may be copies of others in the frame, which excludes filters.
+    /// Returns whether blocks may be copies of other blocks in the frame. Such frames are not filtered.
     const fn has_block_copies(&self) -> bool {
         self.is_intra()
             && self.has(frame_flag::ALLOW_SCREEN_CONTENT_TOOLS)
@@ -556,10 +556,10 @@ impl FrameHeader {
     }
 }
 
-/// Loop restoration as the header has it.
+/// Loop restoration as the header codes it.
 struct Restored {
     types: [u64; 3],
-    /// Sides of the units of luma and chroma.
+    /// Sides of the units of luma and of chroma.
     sizes: [u32; 2],
 }
 
@@ -572,7 +572,7 @@ impl Restored {
         let types = types
             .ok_or_else(|| format!("loop restoration has types {:?}; 3 is the last", of.types))?;
         let luma = of.sizes[0];
-        // U and V have units of one size, which only the restored ones may tell.
+        // U and V have units of one size. If U is not restored, only V has the valid size.
         let chroma = if types[1] == 0 {
             of.sizes[2]
         } else {

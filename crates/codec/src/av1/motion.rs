@@ -9,9 +9,9 @@ const PRECISION: u32 = 16;
 /// The motion of a frame relative to each reference. Entry 0 is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Motion {
-    /// 0: none, 1: translation, 2: rotation and zoom, 3: affine.
+    /// Type of each motion: 0: none, 1: translation, 2: rotation and zoom, 3: affine.
     pub types: [u32; 8],
-    /// The parameters.
+    /// The parameters of each motion.
     pub params: [[i32; 6]; 8],
 }
 
@@ -25,7 +25,7 @@ impl Default for Motion {
     }
 }
 
-/// Writes a frame's motion, as differences from an earlier frame's.
+/// Writes a frame's motion as differences from the motion of an earlier frame.
 ///
 /// # Errors
 /// A sentence about a type or parameter that no header can have.
@@ -74,9 +74,9 @@ pub(super) fn put(
 struct Code {
     /// Bits of its absolute value.
     limit: u32,
-    /// Bits after the binary point.
+    /// Number of bits after the binary point.
     precision: u32,
-    /// Whether it is 1 without motion.
+    /// Whether the parameter is 1 without motion.
     is_scale: bool,
 }
 
@@ -95,7 +95,7 @@ impl Code {
         }
     }
 
-    /// Writes a parameter near its earlier value.
+    /// Writes a parameter as its difference from `previous`.
     fn put(&self, bits: &mut BitWriter, value: i32, previous: i32) -> Result<(), String> {
         let shift = PRECISION - self.precision;
         let one = if self.is_scale { 1 << PRECISION } else { 0 };
@@ -113,7 +113,7 @@ impl Code {
     }
 }
 
-/// Writes a number below `limit` near another (`decode_unsigned_subexp_with_ref`).
+/// Writes a number below `limit` with few bits if it is near `near` (`decode_unsigned_subexp_with_ref`).
 fn put_near(bits: &mut BitWriter, value: i64, near: i64, limit: i64) {
     let code = if near << 1 <= limit {
         recentred(near, value)
@@ -123,7 +123,7 @@ fn put_near(bits: &mut BitWriter, value: i64, near: i64, limit: i64) {
     put_subexp(bits, code, limit);
 }
 
-/// Numbers values by their distance from another.
+/// Returns a number for a value: the nearer the value is to `near`, the smaller the number.
 const fn recentred(near: i64, value: i64) -> i64 {
     if value > 2 * near {
         value
@@ -134,13 +134,13 @@ const fn recentred(near: i64, value: i64) -> i64 {
     }
 }
 
-/// Writes a number below `limit`, small ones with few bits (`decode_subexp`).
+/// Writes a number below `limit`, with few bits if it is small (`decode_subexp`).
 fn put_subexp(bits: &mut BitWriter, value: i64, limit: i64) {
     let (mut least, mut count) = (0, 3);
     let mut is_first = true;
     loop {
         let room = 1_i64 << count;
-        // CAST: all are from 0 to 8193.
+        // CAST: both numbers are from 0 to 8193.
         if limit <= least + 3 * room {
             return put_below(bits, (value - least) as u32, (limit - least) as u32);
         }

@@ -2,15 +2,15 @@
 
 use super::{FrameHeader, Sequence, frame_flag, sequence_flag};
 
-/// Returns how far `a` is after `b`, which is negative if it is before.
+/// Returns by how much `a` is later than `b`. The result is negative if `a` is earlier.
 fn distance(a: u32, b: u32, bits: u8) -> i64 {
     let half = 1_i64 << bits.clamp(1, 8).saturating_sub(1);
     let apart = i64::from(a) - i64::from(b);
     (apart & (half - 1)) - (apart & half)
 }
 
-/// Returns whether a frame may have `skip_mode`: there is a reference before it and one after it, or
-/// two before it. `hints` are those of its seven references.
+/// Returns whether a frame may have `skip_mode`. `hints` are the order hints of its seven references.
+/// It may if there is a reference before it and one after it, or if there are two before it.
 #[must_use]
 pub fn is_skip_mode_allowed(sequence: &Sequence, frame: &FrameHeader, hints: &[u32; 7]) -> bool {
     if frame.is_intra()

@@ -22,7 +22,7 @@ fn uniform(total: u32, log2: u32) -> Vec<u32> {
     starts.map(|start| each.min(total - start)).collect()
 }
 
-/// Writes the sizes of a frame's tiles; the frame has this many superblocks, of `1 << shift` columns.
+/// Writes the sizes of a frame's tiles. The frame has `across` x `down` superblocks of `1 << shift` pixels.
 ///
 /// # Errors
 /// A sentence about sizes that no header can have.
@@ -67,7 +67,7 @@ pub(super) fn put(
     };
     if columns + rows > 0 {
         bits.put(tiles.context_update_tile_id.into(), columns + rows);
-        // Sizes of tiles have 4 bytes.
+        // The size field of each tile has 4 bytes.
         bits.put(3, 2);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The decoder: one file in each piece of input.
+//! The JPEG decoder. Each piece of input is one file.
 
 use crate::job::{Colour, Config, Field, Planes, Rect, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
@@ -43,7 +43,7 @@ impl Codec for Decoder {
             Ok(image) => (image, false),
             Err(sentence) => {
                 out.corrupt(tag, &sentence)?;
-                // A partial picture is better than none.
+                // A partial picture is better than no picture.
                 match read(data, false) {
                     Ok(image) => (image, true),
                     Err(_) => return Ok(()),
@@ -169,7 +169,7 @@ fn separate(image: &Image, layout: &Layout, planes: &mut [&mut [u8]; 3]) {
                     + u32::from(above[right])
                     + u32::from(below[at])
                     + u32::from(below[right]);
-                // At most 255: the mean of four bytes.
+                // CAST: the mean of four bytes is at most 255.
                 ((sum + 2) / 4) as u8
             };
             *cb = mean(1);

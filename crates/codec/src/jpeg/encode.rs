@@ -19,10 +19,10 @@ impl Encoder {
     }
 }
 
-/// Passes a picture to the library row by row, with one chroma sample for each pixel.
+/// Passes a picture to the library row by row, with a chroma sample for each pixel.
 ///
-/// The picture's chroma is repeated for this. The library then uses the chroma of one pixel in each
-/// block, so it encodes exactly the picture's samples.
+/// For this, each of the picture's chroma samples is repeated. The library then uses the chroma of one pixel
+/// in each block, so it encodes exactly the picture's samples.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
     sampling: Subsampling,

@@ -1,12 +1,12 @@
-//! Bits of NAL units.
+//! Writing and reading of bits in NAL units.
 
 use std::ops::Range;
 
-/// Collects bits, the highest first.
+/// Collects bits, highest first.
 #[derive(Debug, Default)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits of an incomplete byte, and their number.
+    /// Bits of the incomplete last byte, and their number.
     rest: (u8, u32),
 }
 
@@ -14,7 +14,7 @@ impl BitWriter {
     /// Writes the lowest `count` bits of a value, at most 64.
     pub(crate) fn put(&mut self, value: u64, count: u32) {
         for at in (0..count).rev() {
-            // CAST: one bit.
+            // CAST: the value is one bit.
             let bit = (value >> at & 1) as u8;
             self.rest = (self.rest.0 << 1 | bit, self.rest.1 + 1);
             if self.rest.1 == 8 {
@@ -28,7 +28,7 @@ impl BitWriter {
         self.put(value.into(), 1);
     }
 
-    /// Exp-Golomb code, ITU-T H.264 9.1.
+    /// Writes an Exp-Golomb code, ITU-T H.264 9.1.
     pub(super) fn ue(&mut self, value: u64) {
         let code = value + 1;
         let len = code.ilog2();
@@ -36,7 +36,7 @@ impl BitWriter {
         self.put(code, len + 1);
     }
 
-    /// The same with a sign, 9.1.1.
+    /// Writes a signed Exp-Golomb code, ITU-T H.264 9.1.1.
     pub(super) fn se(&mut self, value: i32) {
         let twice = 2 * u64::from(value.unsigned_abs());
         self.ue(if value > 0 { twice - 1 } else { twice });
@@ -44,11 +44,11 @@ impl BitWriter {
 
     /// Returns the number of bits.
     pub(crate) fn len(&self) -> usize {
-        // CAST: widening, on every target there is.
+        // CAST: widening, on all existing targets.
         8 * self.bytes.len() + self.rest.1 as usize
     }
 
-    /// Writes the bits of another one.
+    /// Appends the bits of another writer.
     pub(super) fn append(&mut self, other: &Self) {
         other
             .bytes
@@ -57,14 +57,14 @@ impl BitWriter {
         self.put(other.rest.0.into(), other.rest.1);
     }
 
-    /// Copies some bits of a payload.
+    /// Appends some bits of a payload.
     pub(super) fn copy(&mut self, payload: &[u8], bits: Range<usize>) {
         for at in bits {
             self.flag(bit_of(payload, at).unwrap_or_default());
         }
     }
 
-    /// Copies a payload from a bit on, whose place in its byte is that of the next written bit.
+    /// Appends a payload's bits from `from` on, which is at the same bit of its byte as the next one written.
     pub(super) fn copy_rest(&mut self, payload: &[u8], from: usize) {
         let whole = from.next_multiple_of(8);
         self.copy(payload, from..whole);
@@ -72,7 +72,7 @@ impl BitWriter {
             .extend(payload.get(whole / 8..).unwrap_or_default());
     }
 
-    /// Returns the bytes; the last one is filled with zeros.
+    /// Returns the bytes. Zeros fill the last byte.
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         while self.rest.1 != 0 {
             self.flag(false);
@@ -80,7 +80,7 @@ impl BitWriter {
         self.bytes
     }
 
-    /// Ends the payload, and makes a NAL unit with a start code.
+    /// Ends the payload with a stop bit, and returns a NAL unit with a start code.
     pub(super) fn nal_unit(mut self, header: &[u8]) -> Vec<u8> {
         self.flag(true);
         while self.rest.1 != 0 {
@@ -89,13 +89,13 @@ impl BitWriter {
         self.complete(header)
     }
 
-    /// Makes a NAL unit of complete bytes, with a start code.
+    /// Returns a NAL unit of complete bytes, with a start code.
     pub(super) fn complete(self, header: &[u8]) -> Vec<u8> {
         let mut nal = vec![0, 0, 0, 1];
         nal.extend(header);
         let mut zeros = 0;
         for byte in self.bytes {
-            // Emulation prevention.
+            // Inserts a byte for emulation prevention.
             if zeros >= 2 && byte <= 3 {
                 nal.push(3);
                 zeros = 0;
@@ -119,7 +119,7 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// Reads a payload without emulation prevention.
+    /// Makes a reader of a payload from which emulation prevention was removed.
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -135,9 +135,9 @@ impl<'a> Bits<'a> {
         Some(bit)
     }
 
-    /// Skips bits. The next one read must exist.
+    /// Skips bits. The bit after them must exist.
     pub(super) fn skip(&mut self, count: u32) {
-        // CAST: widening, on every target there is.
+        // CAST: widening, on all existing targets.
         self.at = self.at.saturating_add(count as usize);
     }
 
@@ -190,7 +190,7 @@ pub(super) fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Iterates over the diagonals of a square of `side` rows from the top left. Each begins at its bottom.
+/// Iterates over the diagonals of a square of `side` rows, from the top left. Each runs upwards.
 pub(super) fn upward_diagonals(side: usize) -> impl Iterator<Item = Vec<usize>> {
     (0..2 * side).map(move |sum| {
         let columns = (0..=sum).filter(|column| *column < side && sum - column < side);

@@ -1,8 +1,8 @@
-//! Writes HEVC parameter sets, and slices that need no sets of references from them.
+//! Writes HEVC parameter sets, and slices that need no sets of references from the parameter sets.
 //!
 //! A program that parses a stream passes the references of each picture. It does not pass the sets of
-//! references in the sequence parameter set, to which slice headers refer by number. So a slice header
-//! of such a sequence is written again with the picture's own set.
+//! references in the sequence parameter set, which slice headers name by number. So in a sequence with such
+//! sets, each slice header is written anew, with the picture's own set.
 
 mod slices;
 
@@ -74,9 +74,9 @@ pub struct PictureSet {
     pub diff_cu_qp_delta_depth: u8,
     pub pps_cb_qp_offset: i8,
     pub pps_cr_qp_offset: i8,
-    /// The widths of all tiles but the last column.
+    /// The widths of all tile columns except the last.
     pub column_width_minus1: Vec<u8>,
-    /// The heights of all tiles but the last row.
+    /// The heights of all tile rows except the last.
     pub row_height_minus1: Vec<u8>,
     pub pps_beta_offset_div2: i8,
     pub pps_tc_offset_div2: i8,
@@ -120,7 +120,7 @@ pub mod pps_flag {
 pub struct ScalingFactors {
     /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each kind of block.
     pub lists: [Vec<Vec<u8>>; 4],
-    /// The first factors of the lists for 16x16 and 32x32.
+    /// The first factor of each list for 16x16 and 32x32.
     pub first: [Vec<u8>; 2],
 }
 
@@ -129,9 +129,9 @@ pub struct ScalingFactors {
 pub struct References {
     /// The picture's place in display order.
     pub order: i32,
-    /// The places of its references, and whether this picture may refer to them.
+    /// The display order of each reference, and whether this picture may refer to it.
     pub short_term: Vec<(i32, bool)>,
-    /// `NumDeltaPocs` of the set from which slice headers predict theirs.
+    /// `NumDeltaPocs` of the sequence's set from which slice headers predict their own.
     pub num_delta_pocs_of_ref_rps_idx: u8,
 }
 
@@ -144,7 +144,7 @@ impl SequenceSet {
     fn write_video_set(&self) -> Vec<u8> {
         let mut bits = BitWriter::default();
         bits.put(self.video_parameter_set_id.into(), 4);
-        // The base layer is in the stream, and the only one.
+        // The stream contains the base layer, and no other layer.
         bits.put(0b11, 2);
         bits.put(0, 6);
         self.write_layers(&mut bits, |bits| bits.put(0xffff, 16));
@@ -157,8 +157,8 @@ impl SequenceSet {
         bits.nal_unit(&[32 << 1, 1])
     }
 
-    /// Writes the number of temporal layers, profile and level. The controls have neither; those
-    /// written allow everything that can be decoded.
+    /// Writes the number of temporal layers, a profile and a level.
+    /// Programs pass no profile and no level. The written ones allow everything that can be decoded.
     fn write_layers(&self, bits: &mut BitWriter, reserved: impl Fn(&mut BitWriter)) {
         let layers = u32::from(self.sps_max_sub_layers_minus1 & 7);
         bits.put(layers.into(), 3);
@@ -170,7 +170,7 @@ impl SequenceSet {
         bits.put(0, 48);
         bits.put(level, 8);
         if layers > 0 {
-            // Neither profile nor level of each; pairs of bits for 8.
+            // Two bits for each of 8 temporal layers: none has a profile or level of its own.
             bits.put(0, 16);
         }
     }
@@ -208,7 +208,7 @@ impl SequenceSet {
         }
         bits.flag(self.has(sps_flag::SCALING_LIST_ENABLED));
         if self.has(sps_flag::SCALING_LIST_ENABLED) {
-            // The picture parameter set has the lists.
+            // The scaling lists are in the picture parameter set.
             bits.flag(false);
         }
         bits.flag(self.has(sps_flag::AMP_ENABLED));
@@ -293,7 +293,7 @@ impl PictureSet {
         let has = |flag: u64| self.flags & flag != 0;
         let sides = [&self.column_width_minus1, &self.row_height_minus1];
         for side in sides {
-            // CAST: widening, on every target there is.
+            // CAST: widening, on all existing targets.
             bits.ue(side.len() as u64);
         }
         bits.flag(has(pps_flag::UNIFORM_SPACING));
@@ -313,7 +313,7 @@ impl ScalingFactors {
             let side = if size == 0 { 4 } else { 8 };
             let first = size.checked_sub(2).and_then(|large| self.first.get(large));
             for (kind, list) in lists.iter().enumerate() {
-                // The list follows, rather than the number of an earlier one.
+                // The list itself follows, not the number of an earlier list.
                 bits.flag(true);
                 let mut last = 8;
                 if let Some(value) = first.and_then(|first| first.get(kind)) {

@@ -5,7 +5,7 @@ use h264_reader::nal::{Nal as _, RefNal};
 use rand_core::Rng as _;
 use rand_pcg::Pcg32;
 
-/// Numbers to write.
+/// Draws random numbers to write.
 struct Draw(Pcg32);
 
 impl Draw {
@@ -33,7 +33,7 @@ impl Draw {
     fn sps(&mut self) -> Sps {
         let profile_idc = [66, 77, 88, 100][self.below(4) as usize];
         let frame_mbs_only = self.flag();
-        // The other parser refuses sizes beyond the level's memory.
+        // The other parser refuses sizes that the level does not allow.
         let is_large = self.flag();
         let (level_idc, most) = match is_large {
             true => (52, (255, 143, 2)),
@@ -100,7 +100,7 @@ impl Draw {
     }
 }
 
-/// Parses a NAL unit without its start code with another parser.
+/// Returns another parser's view of a NAL unit without start code.
 fn reading(nal: &[u8]) -> RefNal<'_> {
     assert_eq!(nal[..4], [0, 0, 0, 1]);
     let body = &nal[4..];
@@ -271,7 +271,7 @@ fn invalid_scaling_lists_are_refused() {
         scaling: Some(lists.clone()),
         ..Pps::default()
     };
-    // Lists for 8x8 blocks are ignored without their transform.
+    // Lists for 8x8 blocks are ignored if there are no 8x8 transforms.
     assert!(pps(&lists, false).write().is_ok());
     assert!(pps(&lists, true).write().unwrap_err().contains("8x8"));
     lists.lists_4x4[5][15] = 0;
@@ -284,7 +284,7 @@ fn only_slices_of_one_picture_are_accepted() {
         pic_parameter_set_id: 2,
         ..Pps::default()
     };
-    // First macroblock 0 or 1, type P, parameter set 2: codes 1 or 010, 1, 011.
+    // First macroblock 0 (code 1) or 1 (code 010), type P (code 1), parameter set 2 (code 011).
     let first = [0, 0, 1, 0x41, 0b1101_1000];
     let second = [0, 0, 0, 1, 0x41, 0b0101_0110];
     let other = [0, 0, 1, 0x41, 0b1101_0000];

@@ -9,21 +9,21 @@ use crate::slots::Layout;
 use crate::window::Window;
 use std::rc::Rc;
 
-/// Largest number of pictures that a library may hold at once.
+/// Maximum number of pictures whose memory a library may hold at once.
 const MAX_HELD: usize = 40;
-/// Pictures that are copied after the library held all loans, so that one picture found none.
+/// Number of pictures that are copied after the library held all loans and one picture found none.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
 
-/// A library's layout of its pictures: Y, U and V.
+/// The layout of a library's pictures: planes Y, U and V.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameShape {
-    /// Visible columns and lines, from the start of the planes.
+    /// Visible columns and lines. They begin at the planes' first samples.
     pub visible: (u32, u32),
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
-    /// Bytes that the library may access from the first sample of each plane.
+    /// For each plane, the bytes after the first sample that the library may access.
     pub rooms: [usize; 3],
 }
 
@@ -41,14 +41,14 @@ pub struct FramePlane {
 pub struct Frame {
     /// Identifies the memory; never 0.
     pub id: u64,
-    /// Y, U and V. The library uses its own memory for planes that are `None`.
+    /// Y, U and V. For a plane that is `None`, the library uses its own memory.
     pub planes: [Option<FramePlane>; 3],
 }
 
 /// A buffer's planes, mapped for a library.
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// For each plane: the number of its memory, and the plane's offset there in bytes.
+    /// For each plane, the number of its memory, and the plane's offset there in bytes.
     key: Vec<(u64, usize)>,
     rooms: Vec<usize>,
     planes: Vec<Window>,
@@ -74,7 +74,7 @@ impl Windows {
     }
 }
 
-/// Returns how many planes a library can decode into: only Y if the buffer has interleaved chroma.
+/// Returns how many planes a library can decode into: only Y if the loan has interleaved chroma.
 fn wanted(loan: &Loan) -> usize {
     match loan.chroma {
         Chroma::Planar => 3,
@@ -94,7 +94,7 @@ pub(super) struct HeldFrame {
     windows: Rc<Windows>,
     /// For each plane, the number of its memory.
     memory: Vec<u64>,
-    /// The claimed loan, until the picture is returned or the loan is used elsewhere.
+    /// The claimed loan, until its picture is returned or another picture uses it.
     loan: Option<Loan>,
     /// Whether the windows still show the lent memory.
     is_shared: bool,
@@ -104,22 +104,22 @@ pub(super) struct HeldFrame {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     held: Vec<HeldFrame>,
-    /// Mappings of buffers, for reuse.
+    /// Mappings of the host's buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
-    /// Number of next pictures that get no loan ([`PAUSE`]).
+    /// How many of the next pictures get no loan ([`PAUSE`]).
     pause: u32,
 }
 
 impl Frames {
-    /// Returns whether the library holds memory of a loan, as a reference or to write.
+    /// Returns whether the library holds memory of a loan, to write it or as a reference picture.
     pub(super) fn has(&self, loan: &Loan) -> bool {
         let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
         let mut shared = self.held.iter().filter(|held| held.is_shared);
         shared.any(|held| held.memory.iter().any(is_one))
     }
 
-    /// Returns whether memory `id` has a loan, so that the library may write it.
+    /// Returns whether frame `id` still has its loan, so that the library may write there.
     pub(super) fn is_lent(&self, id: u64) -> bool {
         let held = self.held.iter().find(|held| held.id == id);
         held.is_some_and(|held| held.loan.is_some())
@@ -179,8 +179,9 @@ impl Frames {
         Some(made)
     }
 
-    /// Releases memory that the library no longer needs. Returns its loan for reuse if no picture was
-    /// finished there.
+    /// Releases memory that the library no longer needs.
+    ///
+    /// If no picture was finished there, returns the loan for reuse.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.swap_remove(at);
@@ -194,8 +195,8 @@ impl Frames {
         loan::set_holding(input, is_holding);
     }
 
-    /// Finishes a picture in its loan. Returns the loan and the number of copied bytes; `None` if the
-    /// picture is not in a loan, does not have the loan's layout, or could not be copied.
+    /// Finishes a picture in its loan. Returns the loan and the number of bytes copied for this.
+    /// `None` if the frame has no loan, the loan has another layout, or the copy failed.
     pub(super) fn finish(
         &mut self,
         id: u64,
@@ -220,8 +221,8 @@ impl Frames {
         }
     }
 
-    /// Frees a loan for a picture when the library holds all loans. The library continues with a copy of
-    /// that loan's memory.
+    /// Frees one loan for a picture, when the library holds all loans.
+    /// The library then uses a copy of the loan's memory.
     pub(super) fn copy_one(
         &mut self,
         loans: &mut Loans,
@@ -263,7 +264,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Unmaps buffers that no picture uses.
+    /// Unmaps those buffers that no picture uses.
     pub(super) fn unmap(&mut self) {
         self.mapped.clear();
     }

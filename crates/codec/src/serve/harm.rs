@@ -6,12 +6,12 @@ use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
-/// A codec that reads its fault from the input: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`,
-/// `escape`, `format` or `hold`.
+/// A codec that reads from the input which fault to show.
+/// The faults are `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `format` and `hold`.
 pub(super) struct Harm;
 
-/// Tries to leave the sandbox in five ways. The exit status has a leading 1, then one bit for each way
-/// that worked.
+/// Tries to leave the sandbox in five ways.
+/// The exit status has a leading 1, then one bit for each way that worked.
 fn escape() -> ! {
     let parent = rustix::process::getppid();
     let freed = [
@@ -27,8 +27,8 @@ fn escape() -> ! {
     std::process::exit(code)
 }
 
-/// A codec that starts a thread at set-up. The thread tries to leave the sandbox at the first input. If
-/// no thread could be started, inputs are reported as corrupt.
+/// A codec that starts a thread at set-up, which tries to leave the sandbox at the first input.
+/// If no thread could be started, inputs are reported as corrupt.
 #[derive(Default)]
 pub(super) struct InThread(Option<Sender<()>>);
 
@@ -45,7 +45,7 @@ impl Codec for InThread {
 
     fn decode(&mut self, tag: u64, _: &[u8], out: &mut Out) -> Result<(), Stop> {
         match self.0.as_ref().map(|thread| thread.send(())) {
-            // The thread ends the process.
+            // The other thread ends the process.
             Some(Ok(())) => loop {
                 std::thread::yield_now();
             },

@@ -20,17 +20,17 @@ pub(super) struct Plane {
     pub(super) stride: usize,
 }
 
-/// One loan: the destination of the next picture.
+/// A loan: memory or a slot for the next picture.
 #[derive(Debug)]
 pub(super) struct Loan {
     pub(super) number: u64,
     pub(super) chroma: Chroma,
     pub(super) size: (u32, u32),
-    /// The planes in the lent memory; empty if the picture uses a slot instead.
+    /// The planes in the lent memory. There are none if the picture uses a slot instead.
     pub(super) planes: Vec<Plane>,
 }
 
-/// Unused loans.
+/// Loans that no picture uses yet.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
     mapped: BTreeMap<u64, Rc<Shared>>,
@@ -45,13 +45,13 @@ impl Loans {
         Ok(())
     }
 
-    /// Unmaps all memory that no loan needs.
+    /// Unmaps all memory except that of loans.
     pub(super) fn unmap(&mut self, input: &Shared) {
         self.forget(input);
         self.mapped.clear();
     }
 
-    /// Removes revoked loans.
+    /// Drops the loans that the parent has revoked.
     pub(super) fn forget(&mut self, input: &Shared) {
         self.waiting
             .retain(|loan| loan::is_lent(input, loan.number));
@@ -94,7 +94,7 @@ impl Loans {
         Ok(())
     }
 
-    /// Claims the oldest loan that was not revoked and that the library does not use yet.
+    /// Claims the oldest loan that was not revoked and whose memory the library does not hold.
     pub(super) fn claim(&mut self, frames: &Frames, input: &Shared) -> Option<Loan> {
         loop {
             let at = self.waiting.iter().position(|loan| !frames.has(loan))?;
@@ -107,12 +107,12 @@ impl Loans {
 }
 
 impl Loan {
-    /// Writes a picture; false if it has another size or does not fit.
+    /// Writes a picture. Returns false if it has another size or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
         self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
     }
 
-    /// Writes a picture's chroma as pairs. Returns the number of bytes, or `None` if they do not fit.
+    /// Writes a picture's chroma as pairs. Returns the number of bytes, or `None` if it does not fit.
     pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
         let spots = self.spots();
         let fits = loan::fits(layout, self.chroma, &spots);
@@ -120,7 +120,7 @@ impl Loan {
         loan::write_pairs(layout, picture, uv).then_some(2 * layout.chroma)
     }
 
-    /// Returns whether it is for pictures of this size.
+    /// Returns whether the loan is for pictures of this size.
     pub(super) fn is_for(&self, layout: &Layout) -> bool {
         self.size == (layout.width, layout.height)
     }

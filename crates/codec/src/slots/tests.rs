@@ -67,7 +67,7 @@ fn pictures_are_copied_without_gaps() {
 
 #[test]
 fn chroma_joins_incomplete_blocks() {
-    // One block of the loop and one more sample, in rows with gaps.
+    // One block of the vectorised loop and one more sample, in rows with gaps.
     let layout = Layout::new(33, 3).unwrap();
     let y = vec![1; layout.luma];
     let plane = |first: u8| -> Vec<u8> { (0..2 * 20).map(|i| first + i).collect() };

@@ -2,13 +2,13 @@
 
 use crate::headers::Vp9Header;
 
-/// The detection of a codec's independent pictures.
+/// Detects a codec's independent frames.
 pub trait Key: Default {
     /// Returns whether a frame, or the first of several in one piece, is independent.
     fn is_key(frame: &[u8]) -> bool;
 }
 
-/// RFC 6386, 9.1.
+/// VP8: RFC 6386, 9.1.
 #[derive(Debug, Default)]
 pub struct Vp8;
 
@@ -18,7 +18,7 @@ impl Key for Vp8 {
     }
 }
 
-/// VP9 bitstream specification, 6.2.
+/// VP9: bitstream specification, 6.2.
 #[derive(Debug, Default)]
 pub struct Vp9;
 
@@ -31,25 +31,25 @@ impl Key for Vp9 {
     }
 }
 
-/// AV1 bitstream specification, 5.3: a sequence header precedes each key frame.
+/// AV1: bitstream specification, 5.3. A sequence header precedes each key frame.
 #[derive(Debug, Default)]
 pub struct Av1;
 
-/// Types of an OBU.
+/// Types of OBUs.
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
 
 impl Key for Av1 {
     fn is_key(unit: &[u8]) -> bool {
         let mut rest = unit;
-        // The header is the first OBU or follows the delimiter.
+        // The sequence header is the first OBU, or follows the temporal delimiter.
         for _ in 0..2 {
             let Some((&header, after)) = rest.split_first() else {
                 return false;
             };
             match header >> 3 & 0xf {
                 SEQUENCE_HEADER => return true,
-                // An optional extension byte, and an optional size, which is 0.
+                // The delimiter may have an extension byte, and a size, which is 0.
                 TEMPORAL_DELIMITER => {
                     let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
                     rest = after.get(skipped..).unwrap_or_default();
@@ -70,7 +70,7 @@ mod tests {
         assert!(Vp8::is_key(&[0x10, 2, 0, 0x9d]));
         assert!(!Vp8::is_key(&[0x11, 2, 0]));
         assert!(Vp9::is_key(&[0b1000_0010]) && Vp9::is_key(&[0b1011_0001]));
-        // These show a frame again, depend on another, or are no frame.
+        // A frame to show again, one that depends on another, and something that is no frame.
         let others = [[0b1000_1000], [0b1000_0110], [0b0100_0000]];
         assert!(others.iter().all(|frame| !Vp9::is_key(frame)));
         assert!(Av1::is_key(&[0x12, 0, 0x0a, 11]) && Av1::is_key(&[0x0a, 11]));

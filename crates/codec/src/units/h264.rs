@@ -7,17 +7,17 @@ use h264_reader::nal::slice::{PicOrderCountLsb, SliceHeader};
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal as _, NalHeader, RefNal, UnitType};
 
-/// Length of the longest stored parameter set, in bytes.
+/// Length of the longest parameter set that is stored, in bytes.
 const MAX_SET: usize = 4096;
 
-/// The parameter sets that the stream has sent, which tell where a picture ends. Their ids allow at
-/// most 32 sequence and 256 picture parameter sets.
+/// The stream's parameter sets, which are needed to find the end of a picture.
+/// Their ids allow at most 32 sequence and 256 picture parameter sets.
 #[derive(Debug, Default)]
 pub struct H264 {
     parsed: Context,
 }
 
-/// Distinguishes slices of one picture from those of the next (H.264 7.4.1.2.4).
+/// What slices of one picture have in common, and the next picture's slices do not (H.264 7.4.1.2.4).
 #[derive(Debug, PartialEq)]
 pub struct SliceId {
     frame_num: u16,
@@ -48,7 +48,7 @@ impl Syntax for H264 {
         match nal.first().map_or(0, |header| header & 0x1f) {
             1 | 5 => match (first, self.slice(nal)) {
                 (Some(id), Some(other)) => *id != other,
-                // `first_mb_in_slice` is 0, so the slice is the first of its picture.
+                // A set bit is `first_mb_in_slice` 0, so the slice is the first of its picture.
                 _ => nal.get(1).is_some_and(|byte| byte & 0x80 != 0),
             },
             6..=9 | 15..=18 => true,
@@ -86,8 +86,9 @@ impl Syntax for H264 {
 }
 
 impl H264 {
-    /// Returns a slice's picture id from its first bytes; `None` if it is unreadable or belongs to a
-    /// redundant picture.
+    /// Returns a slice's picture id from the slice's first bytes.
+    ///
+    /// `None` if it is unreadable, or the picture is redundant.
     fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;
         let part = RefNal::new(nal, &[], true);

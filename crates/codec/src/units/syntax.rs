@@ -1,6 +1,6 @@
 //! Rules for cutting byte streams of HEVC, MPEG-2 and MPEG-4 part 2.
 //!
-//! The bytes after a start code are called a NAL unit, as in H.264.
+//! As in H.264, the bytes after a start code are called a NAL unit.
 
 use super::Syntax;
 
@@ -13,7 +13,7 @@ fn hevc_type(nal: &[u8]) -> u8 {
     nal.first().map_or(0xff, |header| header >> 1 & 0x3f)
 }
 
-/// Returns whether a slice is the first of its picture.
+/// Returns whether a slice segment is the first of its picture.
 fn is_first_segment(nal: &[u8]) -> bool {
     nal.get(2).is_some_and(|byte| byte & 0x80 != 0)
 }
@@ -50,13 +50,13 @@ impl Syntax for Hevc {
 /// MPEG-1 and MPEG-2 video (ISO/IEC 13818-2 6.2.2).
 #[derive(Debug, Default)]
 pub struct Mpeg2 {
-    /// Whether a sequence header has come since the last picture.
+    /// Whether there was a sequence header since the last picture.
     has_header: bool,
-    /// Whether the latest picture is an intra picture, and the first after a sequence header.
+    /// Whether the latest picture is an intra picture and follows a sequence header.
     is_key: bool,
 }
 
-/// Start codes.
+/// Values of start codes.
 const PICTURE: u8 = 0x00;
 const USER_DATA: u8 = 0xb2;
 const SEQUENCE_HEADER: u8 = 0xb3;
@@ -92,7 +92,7 @@ impl Syntax for Mpeg2 {
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         match nal {
             [SEQUENCE_HEADER, ..] => self.has_header = true,
-            // Ten bits of time, three of type: 1 is intra.
+            // The header has ten bits of time, then three of type. Type 1 is intra.
             [PICTURE, _, second, ..] => {
                 self.is_key = std::mem::take(&mut self.has_header) && second >> 3 & 7 == 1;
             }

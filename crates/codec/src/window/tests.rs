@@ -6,7 +6,7 @@ const PAGE: usize = 4096;
 
 fn fill(window: &Window, len: usize, value: u8) {
     assert!(len <= window.room());
-    // SAFETY: so many bytes may be written there, and no reference to them exists.
+    // SAFETY: `len` bytes may be written there, and no reference to them exists.
     unsafe { core::ptr::write_bytes(window.start(), value, len) };
 }
 
@@ -41,7 +41,7 @@ fn planes_that_end_at_a_page_are_not_copied() {
     );
 }
 
-/// The library finds the picture at the same address, and its writes there are private.
+/// After a detach, the library finds the picture at the same address, and writes privately.
 #[test]
 fn detached_windows_are_private() {
     let memory = Shared::new(3 * PAGE).unwrap();
@@ -50,7 +50,7 @@ fn detached_windows_are_private() {
     window.detach().unwrap();
     let zeroes = vec![0; 3 * PAGE];
     assert!(memory.put(0, &zeroes));
-    // SAFETY: so many bytes are mapped from there on, and nothing writes them now.
+    // SAFETY: the mapping has so many bytes after its start, and nothing writes them now.
     let kept = unsafe { core::slice::from_raw_parts(window.start(), 3 * PAGE) };
     assert!(kept.iter().all(|byte| *byte == 7));
     fill(&window, 3 * PAGE, 9);

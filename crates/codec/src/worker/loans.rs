@@ -7,23 +7,23 @@ use crate::wire::{Message, Op};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Limits of a worker's mappings: files and bytes. Beyond them, all are unmapped.
+/// Limits of a worker's mappings: number of files, and bytes. Beyond them, all memory is unmapped.
 const MAX_MAPPED: usize = 512;
 const MAX_MAPPED_BYTES: u64 = 512 << 20;
 
 /// Lent memory of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of its loans, oldest first, and whether they have memory.
+    /// Numbers of the loans in use, oldest first, and whether each has memory.
     out: VecDeque<(u64, bool)>,
     last: u64,
-    /// Its mappings: number of the memory, and bytes.
+    /// Number and length in bytes of each memory that the worker has mapped.
     mapped: BTreeMap<u64, u64>,
 }
 
 impl Loans {
-    /// Processes the worker's report that it has used a loan: with its memory (`is_filled`) or
-    /// without. Returns `false` for a loan that was taken back.
+    /// Processes the worker's report that it has used a loan, with its memory (`is_filled`) or without.
+    /// Returns false for a loan that was taken back, and fails for an impossible report.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");
@@ -44,13 +44,13 @@ impl Loans {
 }
 
 impl Worker {
-    /// Lends memory for the next picture that has none. Returns the loan's number, which the
-    /// picture's event repeats.
+    /// Lends memory for the next picture without a loan. Returns the loan's number.
     ///
-    /// After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan. A
-    /// picture that fits is written once, to the lent memory. With `None`, the picture uses a slot.
-    /// Loans may be returned in any order. The host may lend memory again while later pictures
-    /// still refer to the picture in it; the worker then waits until they no longer do.
+    /// The event of the picture repeats this number. After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan),
+    /// each picture waits for a loan. A picture that fits is written once, to the lent memory. With `None`,
+    /// the picture uses a slot. Loans may be returned in any order. The host may lend memory again while
+    /// later pictures still refer to the picture in it. The worker then uses other loans first, or a copy of
+    /// that picture.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether to try again.
@@ -90,7 +90,7 @@ impl Worker {
         Ok(number)
     }
 
-    /// Makes the worker map memory that it has not mapped yet.
+    /// Makes the worker map those memories that it has not mapped yet.
     fn map(&mut self, planes: &[LentPlane<'_>]) -> Result<(), Refused> {
         let is_new =
             |loans: &Loans, plane: &LentPlane<'_>| !loans.mapped.contains_key(&plane.number);
@@ -116,15 +116,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes all loans back. After this, the worker neither reads nor writes memory that was lent
-    /// before.
+    /// Takes all loans back. After this, the worker neither reads nor writes memory lent before.
     ///
-    /// It waits while the worker copies a picture or, if its library decodes in place, decodes one
-    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed.
-    /// Unreported pictures are lost.
+    /// The call waits while the worker copies a picture or, if its library decodes into loans, decodes a
+    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed. Pictures not
+    /// reported yet are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // A worker that is about to be killed may still exist.
+        // A worker that is about to be killed may still run.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
         let claimed: Vec<u64> = out
@@ -133,7 +132,8 @@ impl Worker {
             .collect();
         if loan::is_holding(input) {
             let demand = loan::demand(input);
-            // A worker without room for the message is busy, and checks when it has finished.
+            // If there is no room for the message, the worker is busy, and looks for demands when it has
+            // finished.
             let _ = self.send(&Message::new(Op::Demand, &[]), None);
             is_over &= loan::await_answer(&self.input, demand, || self.is_gone());
         } else {
@@ -149,7 +149,7 @@ impl Worker {
         }
     }
 
-    /// Returns whether the process has ended, or is stopped and cannot answer.
+    /// Returns whether the process has ended, or is stopped and so cannot answer.
     pub(super) fn is_gone(&self) -> bool {
         let fd = self.link.socket.fd();
         let now = Timespec::default();
@@ -157,10 +157,10 @@ impl Worker {
         ready != Ok(0) || self.running.is_stopped()
     }
 
-    /// Takes all loans back and makes the worker unmap the memory.
+    /// As [`take_back`](Self::take_back), and makes the worker unmap the memory.
     pub fn take_all_back(&mut self) {
         self.take_back();
-        // An ended worker maps nothing. Without room for the message, the next call repeats it.
+        // If there is no room for the message, the next call repeats it. An ended worker maps nothing.
         let _ = self.unmap();
     }
 }

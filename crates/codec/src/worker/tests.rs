@@ -1,4 +1,4 @@
-//! Owners of workers that violate the protocol.
+//! Tests of parents whose workers violate the protocol.
 
 use super::*;
 use crate::loan::{self, Lent, LentPlane};
@@ -10,14 +10,14 @@ thread_local! {
     static END: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 
-/// A worker that the test plays, before its first message.
+/// A worker whose part the test plays, before its first message.
 fn unknown(kind: Kind) -> (Worker, Socket) {
     let launch = Launch::handed(|end| END.set(Some(end)));
     let worker = Worker::spawn(kind, &launch).unwrap();
     (worker, Socket::new(END.take().unwrap()))
 }
 
-/// A worker that the test plays.
+/// A worker whose part the test plays.
 fn played(kind: Kind) -> (Worker, Socket) {
     let (worker, end) = unknown(kind);
     say(&end, Op::Version, &[VERSION]);
@@ -52,8 +52,8 @@ fn lend(worker: &mut Worker, memory: &Shared) -> u64 {
     worker.lend(Some(&lent)).unwrap()
 }
 
-/// A decoder that the test plays, with lent memory for a picture of 512x512, and the test's view of
-/// both.
+/// A decoder whose part the test plays, with lent memory for a picture of 512x512.
+/// Also returns the test's end of the socket, and its mappings of input and lent memory.
 fn lent() -> (Worker, Socket, Shared, Shared) {
     let (mut worker, end) = played(Kind::H264Decoder);
     let hear = |wanted| loop {
@@ -110,20 +110,20 @@ fn revoked_loans_cannot_be_claimed() {
     let (mut worker, end, input, _seen) = lent();
     worker.take_back();
     assert!(!loan::claim(&input, 1), "it may not write");
-    // The next loan has its own word, and the old one is unchanged.
+    // The next loan has its own word; the old loan's word is unchanged.
     let file = Shared::new(512 * 768).unwrap();
     let next = lend(&mut worker, &file);
     assert!(!loan::claim(&input, 1));
     assert!(loan::claim(&input, next));
     loan::release(&input, next);
-    // Its report on the old loan is too late; the one on the new loan is valid.
+    // The report on the old loan is too late. The report on the new loan is valid.
     say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, 1]);
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
     let Some(Event::Filled { tag, loan, .. }) = worker.poll() else {
         panic!("the picture comes");
     };
     assert_eq!((tag, loan), (6, next));
-    // A loan is not returned twice, and reporting an unknown loan ends the worker.
+    // A loan cannot be used twice, and a report on an unknown loan ends the worker.
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
     say(&end, Op::Picture, &[7, 0, NO_SLOT.into(), 0, 0, next + 1]);
     let sentence = "the codec process used a loan that it was not given and was ended";
@@ -150,7 +150,7 @@ fn loans_of_dead_workers_return_at_once() {
     died(&mut worker);
 }
 
-/// Its memory is waited for until it runs again, which may be never.
+/// Without this, its owner would wait until the worker runs again, which may be never.
 #[test]
 fn stopped_workers_are_killed_without_a_wait() {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -166,7 +166,7 @@ fn stopped_workers_are_killed_without_a_wait() {
     };
     assert!(!worker.is_gone());
     kill_process(pid, Signal::STOP).unwrap();
-    // Waits until it has stopped. Its keeper waits for its end.
+    // Waits until the worker has stopped. The keeper thread waits for its end.
     waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
     assert!(worker.is_gone());
     assert!(loan::claim(&input, 1));
@@ -215,7 +215,7 @@ fn floods_of_messages_do_not_delay_the_owner() {
         sent += 1;
     }
     assert!(sent > MAX_SILENT, "the socket takes {sent}");
-    // The rest is left for the next poll.
+    // A poll leaves the remaining messages for the next one.
     let mut polls = 0;
     while sent > 0 {
         assert!(worker.poll().is_none());

@@ -1,17 +1,17 @@
-//! Slices behind parameter sets.
+//! Writes slices to follow the written parameter sets.
 
 use super::{PictureSet, References, SequenceSet, pps_flag};
 use crate::parameter_sets::bits::{BitWriter, Bits, nal_units, unescape};
 
-/// Types of NAL units (ITU-T H.265, table 7-1): IDR pictures, and pictures without earlier ones.
+/// Types of NAL units (ITU-T H.265, table 7-1): IDR pictures, and pictures that depend on no earlier one.
 const IDR: std::ops::RangeInclusive<u8> = 19..=20;
 const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
 
 /// Returns a picture as a byte stream: parameter sets, then the slices of a byte stream.
 ///
 /// # Errors
-/// Fails with a sentence for the user: the stream contains something else than slices of one picture
-/// with this picture parameter set, or a parameter has an impossible value.
+/// Fails with a sentence for the user if the stream contains anything but slices of one picture with this
+/// picture parameter set, or if a parameter has an impossible value.
 pub fn picture(
     sps: &SequenceSet,
     pps: &PictureSet,
@@ -46,14 +46,14 @@ pub fn picture(
 struct SliceWriter<'a> {
     sps: &'a SequenceSet,
     pps: &'a PictureSet,
-    /// The set of references, as slice headers contain it.
+    /// The picture's set of references, as slice headers contain it.
     set: BitWriter,
     references: &'a References,
-    /// Bits of the number of a slice's first block.
+    /// Number of bits of a slice's address, which names its first block.
     address_bits: u32,
     slices: Vec<u8>,
     first_segments: u32,
-    /// Reserved bits in each written header, which align the changed ones.
+    /// Number of reserved bits in each written header. They give changed headers whole bytes.
     extra_bits: Option<u8>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> SliceWriter<'a> {
         let kind = nal.first().map_or(0x3f, |header| header >> 1 & 0x3f);
         match kind {
             0..=9 | 16..=21 => {}
-            // Delimiters, ends of sequences and streams, filler, SEI.
+            // Delimiters, ends of sequences and streams, filler, and SEI.
             35..=40 => return Ok(()),
             _ => {
                 return Err(format!(
@@ -142,10 +142,10 @@ impl<'a> SliceWriter<'a> {
     fn change(&mut self, header: &[u8], payload: &[u8], set: &Set) -> Result<Vec<u8>, String> {
         let old = u32::from(self.pps.num_extra_slice_header_bits);
         let removed = set.bits.len();
-        // The rest of the slice keeps its place within bytes.
+        // The rest of the slice keeps its position within bytes.
         let added = self.set.len() + 8 - removed % 8;
         let extra_bits = (old as usize + 8 - added % 8) % 8;
-        // CAST: below 8.
+        // CAST: the value is below 8.
         let extra_bits = extra_bits as u8;
         if *self.extra_bits.get_or_insert(extra_bits) != extra_bits {
             return Err(
@@ -212,7 +212,7 @@ impl<'a> SliceWriter<'a> {
             bits.bit()?;
             bits.ue()?;
             for _ in 0..=self.references.num_delta_pocs_of_ref_rps_idx {
-                // Pictures that are not used for reference have a second flag.
+                // A picture that is not used for reference has a second flag.
                 if !bits.bit()? {
                     bits.bit()?;
                 }
@@ -237,7 +237,7 @@ struct Head {
 
 /// The place of a slice header's set of short-term references.
 struct Set {
-    /// The first extra bit.
+    /// Offset of the first extra bit.
     extra: usize,
     bits: std::ops::Range<usize>,
 }
@@ -262,7 +262,7 @@ impl References {
         let mut bits = BitWriter::default();
         bits.flag(false);
         for list in [&before, &after] {
-            // CAST: widening, on every target there is.
+            // CAST: widening, on all existing targets.
             bits.ue(list.len() as u64);
         }
         for list in [before, after] {

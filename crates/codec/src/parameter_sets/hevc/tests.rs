@@ -17,7 +17,7 @@ impl Draw {
     }
 }
 
-/// Exp-Golomb code.
+/// Returns an Exp-Golomb code as a string of bits.
 fn ue(value: u32) -> String {
     let code = format!("{:b}", value + 1);
     "0".repeat(code.len() - 1) + &code
@@ -62,15 +62,15 @@ fn slices(bytes: &[u8]) -> Vec<(u8, String)> {
     units.into_iter().skip(3).collect()
 }
 
-/// Whichever way a slice header codes its references, it gets those of the picture, and the rest of
-/// the slice stays.
+/// A slice header gets its picture's references, no matter how it codes its own.
+/// The rest of the slice does not change.
 #[test]
 fn slices_get_the_pictures_references() {
     let mut draw = Draw(Pcg32::new(5, 5));
     for round in 0..2000 {
         let sets = draw.below(65) as u8;
         let order = draw.below(1000).cast_signed() - 500;
-        // Places before, then after the picture, with the nearest first.
+        // Display orders before and then after the picture, the nearest first.
         let lists = [draw.below(4), draw.below(4)].map(|count| {
             let mut last = 0;
             let steps = (0..count).map(|_| (draw.below(40), draw.below(2) == 1));
@@ -122,7 +122,7 @@ fn slices_get_the_pictures_references() {
         let (id, kind) = (ue(3), draw.below(10) as u8);
         let middle = ue(draw.below(3)) + &draw.bits(u32::from(output)) + &draw.bits(8);
         let head = format!("1{id}{}{middle}", draw.bits(extra.into()));
-        // Zeros need emulation prevention.
+        // Zeros make emulation prevention necessary.
         let rest = if draw.below(2) == 0 {
             "0".repeat(64)
         } else {
@@ -165,7 +165,7 @@ fn slices_without_references_stay() {
     let (first, second) = ("10110101".to_owned(), "01111101".to_owned());
     let stream = [nal(35, "1"), nal(19, &first), nal(19, &second)].concat();
     let bytes = picture(&sps(4), &pps, &References::default(), &stream).unwrap();
-    // A zero of the second start code counts as the first slice's end.
+    // The first slice ends with the second start code's leading zero.
     let mut slices = slices(&bytes);
     slices[0].1.truncate(first.len());
     assert_eq!(slices, [(19, first), (19, second)]);

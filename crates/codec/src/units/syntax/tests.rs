@@ -14,7 +14,7 @@ fn cut<S: Syntax>(pieces: &[&[u8]], framing: Framing) -> Vec<(u64, bool, Vec<u8>
     units.into_iter().map(|u| (u.tag, u.key, u.bytes)).collect()
 }
 
-/// Checks that a stream of units is cut there, for any ends of pieces.
+/// Checks that a stream is cut into these units, no matter where its pieces end.
 fn expect_units<S: Syntax>(units: &[(bool, Vec<u8>)]) {
     let stream: Vec<u8> = units.iter().flat_map(|(_, unit)| unit.clone()).collect();
     for at in 1..stream.len() {
