@@ -7,25 +7,25 @@ use vb3_codec::{
     Config, Field, FrameShape, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Rect, Stop, StreamFormat,
 };
 
-/// Largest number of units whose pictures are pending: far more than a decoder may reorder.
+/// Maximum number of units whose pictures are pending. A decoder reorders far fewer.
 const MAX_STAMPS: usize = 64;
-/// Largest number of bytes of units kept for decoding again after a drain.
+/// Maximum number of bytes of units that are kept, to decode them again after a drain.
 const MAX_KEPT: usize = 32 << 20;
 
-/// How pieces become access units.
+/// How a codec's pieces of input become access units.
 pub(crate) trait Cut: Default {
     fn set_framing(&mut self, framing: Framing);
     fn push(&mut self, tag: u64, data: &[u8]);
-    /// Returns the next complete access unit. With `all`, the rest counts as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
     fn next(&mut self, all: bool) -> Option<Unit>;
-    /// Returns the next fault: the piece's tag and a sentence.
+    /// Returns the next fault: the tag of its piece, and a sentence.
     fn fault(&mut self) -> Option<(u64, String)>;
     fn clear(&mut self);
     /// Returns the number of bytes not yet returned.
     fn waiting(&self) -> usize {
         0
     }
-    /// Returns the bytes of the incomplete unit, once its first slice has begun.
+    /// Returns the bytes of the incomplete access unit, once its first slice has begun.
     fn pending(&self) -> Option<Vec<u8>> {
         None
     }
@@ -68,30 +68,30 @@ struct Stamp {
     damaged: bool,
 }
 
-/// A decoder.
+/// Decodes a stream whose pictures the library orders for display.
 pub(crate) struct Decoder<C> {
     cut: C,
     codec: Codec,
     library: Library,
     stamps: VecDeque<Stamp>,
-    /// Number of units so far.
+    /// Number of units passed to the library so far.
     count: u64,
     /// The format that the host has accepted.
     format: Option<StreamFormat>,
     history: History,
     /// Number of the last unit whose pictures a drain has returned.
     drained: u64,
-    /// A drain has ended, and no unit has come since. The library has no reference pictures.
+    /// Whether no unit has come since the last drain. The library then has no reference pictures.
     is_cold: bool,
-    /// Bytes of a unit that did not suffice to detect the format.
+    /// Number of bytes in which the last probe found no format.
     probed: usize,
-    /// The stream has pictures of two fields. The library may return the first field before it has the
-    /// second, and then still writes to the picture.
+    /// Whether the stream has pictures of two fields.
+    /// The library may return the first field before the second, and then still writes to the picture.
     has_fields: bool,
 }
 
 impl<C: Cut> Decoder<C> {
-    /// Makes a decoder; `None` if the library has none, or on lack of memory.
+    /// Makes a decoder; `None` if the library has none for the codec, or if memory is short.
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Self {
             cut: C::default(),
@@ -126,8 +126,9 @@ impl<C: Cut> Decoder<C> {
 
     /// Detects the format from the beginning of the first unit.
     ///
-    /// The unit's end is known only when the next one begins, but a host may wait for the format before
-    /// it sends more. A second decoder reads the bytes so far, and again each time they have doubled.
+    /// The end of the unit is known only when the next one begins, but a host may wait for the format before
+    /// it sends more. So a second decoder reads the bytes so far. It does so again each time they have
+    /// doubled.
     fn probe(&mut self, out: &mut Out) -> Result<(), Stop> {
         if self.cut.waiting() < 2 * self.probed {
             return Ok(());
@@ -139,7 +140,7 @@ impl<C: Cut> Decoder<C> {
         let Some(mut other) = Library::open(self.codec) else {
             return Ok(());
         };
-        // Its end is missing, which is no fault yet.
+        // The end of the unit is missing, so an error here is no fault yet.
         let _ = other.send(&pending, 0);
         match other.coming() {
             Some((format, true)) if check_size(&format).is_ok() => self.announce(&format, out),
@@ -165,7 +166,7 @@ impl<C: Cut> Decoder<C> {
             && let Some((format, true)) = self.library.coming()
             && check_size(&format).is_ok()
         {
-            // Announced before the picture is decoded, so the host can prepare meanwhile.
+            // The format is announced before the picture is decoded, so that the host can prepare meanwhile.
             self.announce(&format, out)?;
         }
         if let Err(error) = sent {
@@ -178,7 +179,7 @@ impl<C: Cut> Decoder<C> {
         self.take(out)
     }
 
-    /// After a drain, decodes units again that the next pictures may refer to.
+    /// After a drain, decodes those units again that the next pictures may refer to.
     fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
         if !std::mem::take(&mut self.is_cold) || is_key {
             return Ok(());
@@ -189,7 +190,7 @@ impl<C: Cut> Decoder<C> {
         }
         self.withdraw(out);
         for (number, bytes) in &self.history.units {
-            // Its faults have been reported already.
+            // The unit's faults have been reported already.
             let _ = self.library.send(bytes, *number);
             while let Ok(Some(_)) = self.library.receive() {}
         }
@@ -232,7 +233,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Drops all pictures of the library.
+    /// Drops all pictures of the library, and the offered memory.
     fn forget(&mut self, out: &mut Out) {
         self.withdraw(out);
         self.library.flush();
@@ -242,7 +243,7 @@ impl<C: Cut> Decoder<C> {
         }
     }
 
-    /// Nothing is on offer any more.
+    /// Withdraws the memory that is on offer, if any.
     fn withdraw(&mut self, out: &mut Out) {
         if let Some(frame) = self.library.offered() {
             self.library.withdraw();
@@ -257,7 +258,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Gives the pictures that are ready.
+    /// Passes on the pictures that are ready.
     fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
         loop {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
@@ -387,8 +388,8 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
     }
 }
 
-/// Units since the second to last key picture. A drained decoder continues with them, since pictures
-/// after a key picture may refer to some before it.
+/// Units since the last key picture but one. A drained decoder continues with them.
+/// Pictures after a key picture may refer to some before it.
 #[derive(Default)]
 struct History {
     units: VecDeque<(u64, Vec<u8>)>,
@@ -410,7 +411,7 @@ impl History {
                 self.bytes -= bytes.len();
             }
         }
-        // A stream begins with a key picture, and decoding can resume only from complete units.
+        // Decoding can begin only with a key picture, and resume only from complete units.
         if !unit.key && self.units.is_empty() {
             return;
         }

@@ -1,32 +1,32 @@
-//! Encodes pictures to a stream, one packet for each. A new set-up begins a new stream.
+//! Encodes pictures to a stream, one packet for each picture. A new set-up begins a new stream.
 
 use crate::encoders::{Codec, Encoder as Library, Settings};
 use vb3_codec::{Config, Out, Planes, Stop};
 
 /// Settings of one kind of stream.
 pub(crate) trait Coding: Copy + PartialEq {
-    /// The encoder that makes such a stream.
+    /// The library's encoder for such a stream.
     const CODEC: Codec;
     /// The encoder's name, for messages.
     const LIBRARY: &str;
     /// Whether the library starts a thread when it is opened.
     ///
-    /// The process may do that only at set-up. So one library instance lives as long as the process,
-    /// and a new stream begins with a key picture.
+    /// The process may start threads only at set-up. So the library is opened once for the life of the
+    /// process, and a new stream begins with a key picture.
     const OPENS_AT_SET_UP: bool = false;
 
-    /// Returns the settings of a set-up; `None` if it is for another kind of stream.
+    /// Returns the settings from a set-up; `None` if the set-up is for another kind of stream.
     fn of(config: Config) -> Option<Self>;
 
     /// Converts these settings to the library's form.
     fn settings(&self) -> Settings;
 
-    /// Returns the parts of a stream's first packet to pass on. By default, that is all of it.
+    /// Returns those parts of a stream's first packet that are passed on. By default, that is all of it.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         vec![packet]
     }
 
-    /// Returns the bitrate, if nothing else differs and the library can change it within a stream.
+    /// Returns the new bitrate, if nothing else differs and the library can change it within a stream.
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
         let _ = before;
         None
@@ -36,16 +36,16 @@ pub(crate) trait Coding: Copy + PartialEq {
 /// An encoder.
 pub(crate) struct Encoder<S> {
     settings: Option<S>,
-    /// Made at the first picture, or at set-up.
+    /// The library's encoder, opened at the first picture or at set-up.
     library: Option<Library>,
-    /// Pictures since the library was opened.
+    /// Number of pictures since the library was opened.
     count: u64,
-    /// Whether the next picture begins a new stream of the same library instance.
+    /// Whether the next picture begins a new stream, although the library stays open.
     restarts: bool,
 }
 
 impl<S: Coding> Encoder<S> {
-    /// Makes an encoder; `None` if the library has none.
+    /// Makes an encoder; `None` if the library has none for such a stream.
     pub(crate) fn new() -> Option<Self> {
         S::CODEC.name()?;
         Some(Self {

@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     /// Number of pictures in `seconds` seconds.
     pub(crate) frames: u32,
     pub(crate) seconds: u32,
-    /// Bits a second.
+    /// Bits per second.
     pub(crate) bitrate: u32,
     /// 1 for a constant bitrate.
     pub(crate) constant: u32,
@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-/// Converts a distance of key frames to the library's number. 0 stands for no limit.
+/// Converts a distance of key frames, in which 0 stands for no limit, to the library's number.
 pub(crate) const fn most_pictures(gop: u32) -> u32 {
     match gop {
         0 => i32::MAX.unsigned_abs(),
@@ -98,7 +98,7 @@ pub(crate) const fn most_pictures(gop: u32) -> u32 {
     }
 }
 
-/// As `struct vb3_av_packet`.
+/// Has the layout of `struct vb3_av_packet`.
 #[repr(C)]
 struct RawPacket {
     data: *const u8,
@@ -106,7 +106,7 @@ struct RawPacket {
     key: u32,
 }
 
-/// As `struct vb3_av_encoder`, which is opaque.
+/// Stands for `struct vb3_av_encoder`, which is opaque.
 #[repr(C)]
 struct RawEncoder {
     _private: [u8; 0],
@@ -134,7 +134,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Opens an encoder; `None` without encoder or memory, or for unsupported settings.
+    /// Opens an encoder; `None` if the library has none, lacks memory, or does not support the settings.
     pub(crate) fn open(settings: &Settings) -> Option<Self> {
         // SAFETY: the settings have the C layout, and are read before the call returns.
         let raw = NonNull::new(unsafe { vb3_av_encoder_open(settings) })?;
@@ -144,12 +144,12 @@ impl Encoder {
 
     /// Sets the bitrate (bit/s) from the next picture on. Only for H.264.
     pub(crate) fn set_bitrate(&mut self, bitrate: u32) {
-        // SAFETY: the encoder is ours.
+        // SAFETY: the encoder belongs to `self`.
         unsafe { vb3_av_set_bitrate(self.raw.as_ptr(), bitrate) };
     }
 
-    /// Encodes a picture. Returns the packet, if any, and whether it is independent. `number` increases
-    /// by 1 from picture to picture.
+    /// Encodes a picture. Returns the packet, if any, and whether it is decodable without others.
+    /// `number` increases by 1 from picture to picture.
     pub(crate) fn encode(
         &mut self,
         picture: &Planes<'_>,
@@ -164,8 +164,8 @@ impl Encoder {
         }
         let planes = picture.data.map(<[u8]>::as_ptr);
         let number = i64::try_from(number).unwrap_or(i64::MAX);
-        // SAFETY: the encoder is ours. Each plane has the rows of the configured size, as `has` says,
-        // and the call copies them.
+        // SAFETY: the encoder belongs to `self`. `has` has checked that each plane has the rows of the
+        // configured size, and the call copies them.
         let failed = unsafe {
             let (planes, strides) = (planes.as_ptr(), picture.strides.as_ptr());
             vb3_av_encode(self.raw.as_ptr(), planes, strides, number, force_key.into())
@@ -178,7 +178,7 @@ impl Encoder {
             len: 0,
             key: 0,
         };
-        // SAFETY: the encoder is ours, and the call fills `packet`.
+        // SAFETY: the encoder belongs to `self`, and the call fills `packet`.
         let found = unsafe { vb3_av_packet(self.raw.as_ptr(), &raw mut packet) };
         if found < 0 {
             return Err(error(found));
@@ -210,7 +210,7 @@ impl Encoder {
 
 impl Drop for Encoder {
     fn drop(&mut self) {
-        // SAFETY: the encoder is ours and not used again.
+        // SAFETY: the encoder belongs to `self` and is not used again.
         unsafe { vb3_av_encoder_close(self.raw.as_ptr()) };
     }
 }

@@ -1,5 +1,4 @@
-//! Codecs whose streams have no start codes. A piece of input is one picture, or several that belong
-//! together.
+//! Codecs whose streams have no start codes. A piece of input is one frame, or several that belong together.
 
 use crate::decoder::Cut;
 use std::collections::VecDeque;

@@ -15,8 +15,8 @@ fn kind(unit: &[u8]) -> u8 {
     header.map_or(0, |header| header & 0x1f)
 }
 
-/// Splits a packet into NAL units with their start codes. The first slice and everything after it stay
-/// together as the last part.
+/// Splits a packet into NAL units with their start codes.
+/// The last part is the first slice with everything after it.
 fn units(packet: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = packet;
@@ -26,7 +26,7 @@ fn units(packet: &[u8]) -> Vec<&[u8]> {
         let Some((code, _)) = codes.next() else {
             break;
         };
-        // A long start code has one more zero in front.
+        // A long start code begins with one more zero.
         let zero = code.checked_sub(1).and_then(|before| rest.get(before));
         let (unit, after) = rest.split_at(code - usize::from(zero == Some(&0)));
         parts.push(unit);
@@ -69,7 +69,7 @@ impl Coding for H264Settings {
         }
     }
 
-    /// Omits x264's description of itself, since a device's stream has none.
+    /// Omits x264's description of itself, which a device's stream does not have.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         let mut parts = units(packet);
         parts.retain(|unit| kind(unit) != SEI);
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_first_packet_has_no_description() {
         let (set, sei): (&[u8], &[u8]) = (&[0, 0, 0, 1, 0x67, 9], &[0, 0, 1, 6, 5, 0x80]);
-        // Emulated start codes are after the slice's beginning and are not searched.
+        // Only the beginning of a slice is searched, and an emulated start code comes after it.
         let slice: &[u8] = &[0, 0, 0, 1, 0x65, 0, 0, 1, 6];
         let whole = [set, sei, slice].concat();
         assert_eq!(units(&whole), [set, sei, slice]);

@@ -1,8 +1,8 @@
 //! Codec processes with libavcodec as their library.
 //!
-//! The program `vb3-codec` consists of [`main`]. It is a separate program, so that `vb3` links with no
-//! codec library. `vb3` starts it with a socket as its standard input. `vb3-codec --list` prints its
-//! codecs. Without libavcodec's headers, this crate still builds, but has no codec.
+//! The program `vb3-codec` consists of [`main`]. It is separate from `vb3`, which therefore links with no
+//! codec library. `vb3` starts it with a socket as its standard input. `vb3-codec --list` prints its codecs.
+//! Without libavcodec's headers, this crate can be built, but has no codec.
 #![deny(unsafe_code)]
 
 #[cfg(libavcodec)]
@@ -32,7 +32,7 @@ mod vp8;
 use std::process::ExitCode;
 use vb3_codec::{Codec, Kind, Library};
 
-/// The message for users without a codec.
+/// The message if this crate was built without codecs.
 const MISSING: &str = "vb3-codec was built without libavcodec and has no codec. On Debian: apt-get \
                        install libavcodec-dev pkg-config, then install vb3 again by cargo; or install \
                        the package vb3-codec.";
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Makes the codec for a kind of worker; `None` if the library has none.
+/// Makes the codec for a kind of worker; `None` if the library does not have it.
 #[must_use]
 pub fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     codecs::make(kind)

@@ -37,7 +37,7 @@ impl Codec {
         }
     }
 
-    /// Returns the kinds of workers that use it.
+    /// Returns the kinds of workers that use the codec.
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
@@ -51,7 +51,7 @@ impl Codec {
     }
 }
 
-/// As `struct vb3_av_format`.
+/// Has the layout of `struct vb3_av_format`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct RawFormat {
@@ -71,7 +71,7 @@ struct RawFormat {
     held_back: u32,
 }
 
-/// As `struct vb3_av_picture`.
+/// Has the layout of `struct vb3_av_picture`.
 #[repr(C)]
 struct RawPicture {
     format: RawFormat,
@@ -110,7 +110,7 @@ impl RawPicture {
     };
 }
 
-/// As `struct vb3_av_shape`.
+/// A picture layout of the library, as `struct vb3_av_shape`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Shape {
@@ -123,7 +123,7 @@ pub(crate) struct Shape {
     pub(crate) rooms: [usize; 3],
 }
 
-/// As `struct vb3_av`, which is opaque.
+/// Stands for `struct vb3_av`, which is opaque.
 #[repr(C)]
 struct RawDecoder {
     _private: [u8; 0],
@@ -168,7 +168,7 @@ pub(crate) fn text(of: *const c_char) -> Option<String> {
 
 /// Returns the library's version; `None` if this was built without it.
 pub(crate) fn version() -> Option<String> {
-    // SAFETY: no arguments, no state.
+    // SAFETY: the call takes no arguments and changes nothing.
     let version = unsafe { vb3_av_version() };
     let (major, minor, micro) = (version >> 16, version >> 8 & 0xff, version & 0xff);
     (version != 0).then(|| format!("{major}.{minor}.{micro}"))
@@ -176,7 +176,7 @@ pub(crate) fn version() -> Option<String> {
 
 /// Returns the licence of the library's build.
 pub(crate) fn license() -> String {
-    // SAFETY: no arguments, no state.
+    // SAFETY: the call takes no arguments and changes nothing.
     text(unsafe { vb3_av_license() }).unwrap_or_default()
 }
 
@@ -190,7 +190,7 @@ pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) sentence: String,
-    /// Whether the library does not support the stream, rather than the stream being damaged.
+    /// Whether the library does not support the stream. Otherwise the stream is damaged.
     pub(crate) unsupported: bool,
 }
 
@@ -214,13 +214,13 @@ pub(crate) struct Library(NonNull<RawDecoder>);
 /// A picture in the library's memory, valid until the next call.
 pub(crate) struct Picture<'a> {
     pub(crate) format: StreamFormat,
-    /// Number of its packet.
+    /// Number of the packet that contained the picture.
     pub(crate) number: Option<u64>,
-    /// `None` if the device does not support its format.
+    /// `None` if the device does not support the picture's format.
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
     pub(crate) field: Field,
-    /// The offered frame that contains it, if any.
+    /// The offered frame that contains the picture, if any.
     pub(crate) frame: Option<u64>,
 }
 
@@ -231,7 +231,7 @@ impl Library {
         NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
     }
 
-    /// As [`open`](Self::open), but also makes [`current`](Self::current) available.
+    /// As [`open`](Self::open), and makes [`current`](Self::current) available.
     pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
         let library = Self::open(codec)?;
         // SAFETY: the decoder is ours.
@@ -244,7 +244,8 @@ impl Library {
         self.call(unit.as_ptr(), unit.len(), number)
     }
 
-    /// Requests all pending pictures. [`flush`](Self::flush) must follow.
+    /// Tells the library that the input has ended, so that it returns all pending pictures.
+    /// Then call [`flush`](Self::flush).
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.call(std::ptr::null(), 0, 0)
     }
@@ -274,8 +275,8 @@ impl Library {
         Ok(Some(picture(&raw)))
     }
 
-    /// Returns the picture of the last packet, even if the library has not returned it. Needs
-    /// [`open_keeping`](Self::open_keeping).
+    /// Returns the picture of the last packet, even before the library would return it.
+    /// Needs [`open_keeping`](Self::open_keeping).
     pub(crate) fn current(&mut self) -> Option<Picture<'_>> {
         let mut raw = RawPicture::EMPTY;
         // SAFETY: the decoder is ours, and the call fills `raw`.
@@ -289,8 +290,8 @@ impl Library {
         unsafe { vb3_av_done(self.0.as_ptr()) };
     }
 
-    /// Returns the library's picture layout; `None` before the first picture, and for other formats
-    /// than 8-bit 4:2:0.
+    /// Returns the layout of the library's pictures.
+    /// `None` before the first picture, and for other formats than 8-bit 4:2:0.
     pub(crate) fn shape(&self) -> Option<Shape> {
         let mut shape = Shape::default();
         // SAFETY: the decoder is ours, and the call fills `shape`.
@@ -298,7 +299,7 @@ impl Library {
         is_known.then_some(shape)
     }
 
-    /// Offers memory for the next picture with this shape. Returns false if it is unsuitable.
+    /// Offers memory for the next picture with this shape. Returns false if the memory is unsuitable.
     pub(crate) fn offer(&mut self, frame: &Frame, shape: &Shape) -> bool {
         let rooms = frame.planes.iter().zip(shape.rooms);
         let is_large = |plane: &Option<FramePlane>, room| plane.is_none_or(|p| p.room >= room);
@@ -307,25 +308,25 @@ impl Library {
         }
         let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
         let planes = frame.planes.map(starts);
-        // SAFETY: the decoder is ours. Each plane has as many bytes as the shape says. They stay until
-        // `Decoder` releases the frame, after the library has released it.
+        // SAFETY: the decoder belongs to `self`. Each plane has as many bytes as the shape says. They stay
+        // until `Decoder` releases the frame, which it does after the library has released it.
         unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
     }
 
-    /// Returns the frame that was offered and not taken.
+    /// Returns the frame that was offered and that the library has not taken yet.
     pub(crate) fn offered(&self) -> Option<u64> {
         // SAFETY: the decoder is ours.
         let frame = unsafe { vb3_av_offered(self.0.as_ptr()) };
         (frame != 0).then_some(frame)
     }
 
-    /// Withdraws the open offer.
+    /// Withdraws the offered frame.
     pub(crate) fn withdraw(&mut self) {
         // SAFETY: the decoder is ours.
         unsafe { vb3_av_withdraw(self.0.as_ptr()) };
     }
 
-    /// Returns a frame that the library took and has released. Each is returned once.
+    /// Returns a frame that the library took and has released. Each frame is returned once.
     pub(crate) fn released(&mut self) -> Option<u64> {
         // SAFETY: the decoder is ours.
         let frame = unsafe { vb3_av_released(self.0.as_ptr()) };

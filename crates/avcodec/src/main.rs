@@ -1,4 +1,4 @@
-//! The worker program for this crate's tests. Users have it as `vb3-codec`.
+//! The worker program for this crate's tests. Users get it as `vb3-codec`.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

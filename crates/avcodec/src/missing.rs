@@ -1,4 +1,4 @@
-//! Replaces the codecs if libavcodec's headers are missing.
+//! Stands in for the codecs if libavcodec's headers are missing.
 
 use vb3_codec::{Codec, Kind, Library};
 

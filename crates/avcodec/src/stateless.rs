@@ -1,8 +1,8 @@
 //! Decodes complete single pictures and returns them in the same order.
 //!
-//! The library would reorder pictures for display, and drop late ones. Here the host orders them. Each
-//! piece's picture is returned as soon as it is complete. The library learns the references between
-//! pictures from the slice headers.
+//! The library would reorder pictures for display, and drop late ones. Here the host does the ordering, so
+//! each piece's picture is returned as soon as it is complete. The library learns from the slice headers
+//! which pictures refer to which.
 
 use crate::decoder::check_size;
 use crate::library::{Codec, Error, Library};
@@ -11,14 +11,14 @@ use vb3_codec::{Config, Field, Out, Stop, StreamFormat};
 /// A decoder of pictures in decoding order.
 pub(crate) struct Stateless {
     library: Library,
-    /// Number of pieces so far.
+    /// Number of pieces decoded so far.
     count: u64,
     /// The format that the host has accepted.
     format: Option<StreamFormat>,
 }
 
 impl Stateless {
-    /// Makes a decoder; `None` if the library has none, or on lack of memory.
+    /// Makes a decoder; `None` if the library has none for the codec, or if memory is short.
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Self {
             library: Library::open_keeping(codec)?,
@@ -27,7 +27,7 @@ impl Stateless {
         })
     }
 
-    /// Returns the picture of the last piece.
+    /// Passes on the picture of the last piece, or reports why there is none.
     fn give(&mut self, tag: u64, failed: Option<&Error>, out: &mut Out) -> Result<(), Stop> {
         let pixels = self.library.pixels();
         let Some(picture) = self.library.current() else {
@@ -68,8 +68,8 @@ impl vb3_codec::Codec for Stateless {
         }
         self.count += 1;
         let sent = self.library.send(data, self.count);
-        // The library's own output is in display order. It is ignored: pictures are taken when they
-        // are complete. An error of one packet is reported once.
+        // The library's own output, in display order, is ignored: each picture was taken when it was
+        // complete. So an error of a packet is reported once.
         while let Ok(Some(_)) = self.library.receive() {
             self.library.done();
         }

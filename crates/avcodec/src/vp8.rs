@@ -4,7 +4,7 @@ use crate::encoder::Coding;
 use crate::encoders::{Codec, Settings, most_pictures};
 use vb3_codec::{Config, Vp8Settings};
 
-/// The stream's quantizer index for each libvpx quantizer.
+/// Converts a libvpx quantizer (the index here) to the stream's quantizer index.
 ///
 /// Source: libvpx `vp8/encoder/onyx_if.c` `q_trans`.
 const QUANTIZERS: [u8; 64] = [
@@ -13,8 +13,8 @@ const QUANTIZERS: [u8; 64] = [
     88, 91, 94, 97, 100, 103, 106, 109, 112, 115, 118, 121, 124, 127,
 ];
 
-/// Converts a range of the stream's quantizer indices to the library's smallest and largest
-/// quantizer. If the range contains no quantizer of the library, both are the next larger one.
+/// Converts a range of the stream's quantizer indices to libvpx's smallest and largest quantizer.
+/// If libvpx has no quantizer in the range, both are its next larger one.
 fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
     let below = |limit: u8| QUANTIZERS.partition_point(|index| *index < limit);
     let first = below(least).min(QUANTIZERS.len() - 1);

@@ -2,31 +2,32 @@
 
 use crate::{Board, Reserved, ReservedKind};
 
-/// Limits: areas of a profile, letters of a name, bytes of on-chip memory.
+/// Maximum number of areas in a profile, of bytes in a name, and of bytes of on-chip memory.
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
-/// Bytes of RAM below the addresses that belong to devices; the first MiB does not count.
+/// Maximum number of bytes of RAM below the addresses of devices. The first MiB does not count.
 const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
-/// An area for a profile.
+/// A memory area in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Area {
-    /// The last part of its path, used as the heap's name.
+    /// Name of the area's heap: the last part of the node's path.
     pub(crate) name: String,
-    /// Path of the node that defines it.
+    /// Path of the node that defines the area.
     pub(crate) path: String,
     /// Bytes; a multiple of the machine's page size.
     pub(crate) bytes: u64,
-    /// Whether it is RAM with struct pages.
+    /// Whether the area is RAM with struct pages.
     pub(crate) pages: bool,
 }
 
 impl Board {
-    /// Selects the memory areas of the machine: device pools (`shared-dma-pool`), `no-map` ranges that
-    /// a video device names, and on-chip memory. Other `no-map` memory belongs to firmware.
+    /// Selects the memory areas of the machine.
     ///
-    /// The areas take at most half of the RAM that `cma` leaves. Each is a multiple of `page` bytes.
+    /// They are device pools (`shared-dma-pool`), `no-map` ranges that a video device names, and on-chip
+    /// memory. Other `no-map` memory belongs to firmware. Pools take at most half of the RAM that `cma`
+    /// leaves. The size of each area is a multiple of `page` bytes.
     pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
         let (mut room, mut chip) = (ram.min(LOW_RAM).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {
@@ -61,7 +62,7 @@ impl Board {
         areas
     }
 
-    /// Returns whether a video device allocates from it.
+    /// Returns whether a video device allocates from this reserved memory.
     fn is_used(&self, reserved: &Reserved) -> bool {
         let mut devices = self.devices.iter();
         devices.any(|device| device.memory_regions.contains(&reserved.path))

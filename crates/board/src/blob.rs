@@ -15,8 +15,8 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Maximum length of a name, in bytes. It limits memory: a node's name is copied into the path of
-/// every node below it, and a name stored once is copied for each property that uses it.
+/// Maximum length of a name, in bytes. It limits the memory for a tree.
+/// Each node's path repeats the names above it, and each property has its own copy of a shared name.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.
@@ -37,11 +37,11 @@ pub(crate) enum Token<'a> {
 pub(crate) struct Reader<'a> {
     dtb: &'a [u8],
     strings: &'a [u8],
-    /// Offset of the most recent token, in bytes from the start.
+    /// Offset of the most recent token from the start of the file, in bytes.
     start: usize,
-    /// Offset of the next token.
+    /// Offset of the next token from the start of the file, in bytes.
     at: usize,
-    /// End of the structure block.
+    /// Offset of the end of the structure block, in bytes.
     end: usize,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.damaged(Damage::NoEnd))
     }
 
-    /// Skips this many bytes and aligns to four; `None` beyond the block's end.
+    /// Skips this many bytes, and padding to four; `None` beyond the block's end.
     fn skip(&mut self, bytes: usize) -> Option<()> {
         let next = self.at.checked_add(bytes)?.checked_next_multiple_of(4)?;
         self.at = Some(next).filter(|&next| next <= self.end)?;
@@ -146,7 +146,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(word))
 }
 
-/// Returns the name up to the first zero byte.
+/// Returns the name that ends at the first zero byte; `None` if it is no valid name.
 fn name(bytes: &[u8]) -> Option<&str> {
     let len = bytes
         .iter()

@@ -5,11 +5,11 @@
 pub struct Shipped {
     /// The name of its machine.
     pub name: &'static str,
-    /// The end of its tree's path in Debian's `linux-image` packages.
+    /// The end of the path of its tree in Debian's `linux-image` packages.
     pub tree: &'static str,
-    /// Bytes of memory of the board as sold, if the boot loader fills them in and the tree does not.
+    /// Bytes of memory of the board as sold, if the tree leaves this to the boot loader.
     pub ram: Option<u64>,
-    /// Page size of its usual kernel in bytes, and that kernel's name; `None` for 4 KiB.
+    /// Page size in bytes and name of the board's usual kernel; `None` for pages of 4 KiB.
     pub pages: Option<(u64, &'static str)>,
     /// The profile of its machine, with its devices.
     pub profile: &'static str,
@@ -30,9 +30,10 @@ macro_rules! board {
     };
 }
 
-/// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them. The Raspberry Pi 5
-/// comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`): 6.12 has no video devices
-/// for it.
+/// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them.
+///
+/// The Raspberry Pi 5 comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`). In 6.12, its
+/// tree has no video devices.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
     board!(

@@ -11,11 +11,11 @@ const MAX_WINDOWS: usize = 64;
 pub struct Window {
     /// First address that the device puts on its bus.
     pub bus: u64,
-    /// The memory behind it.
+    /// The memory that the window shows.
     pub memory: Range,
 }
 
-/// Returns the bus that a device's memory accesses take: its `dma-mem` interconnect, or the node above.
+/// Returns the bus for a device's memory accesses: its `dma-mem` interconnect, or the node above.
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `__of_get_dma_parent`.
 fn parent(tree: &Tree, id: Id) -> Option<Id> {
@@ -37,8 +37,8 @@ fn parent(tree: &Tree, id: Id) -> Option<Id> {
     named.or_else(|| tree.parent(id))
 }
 
-/// Returns the windows of a bus; `None` without `dma-ranges`. An empty `dma-ranges` gives an empty
-/// list: addresses pass unchanged.
+/// Returns the windows of a bus; `None` without `dma-ranges`.
+/// An empty list stands for an empty `dma-ranges`, with which addresses pass unchanged.
 fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     tree.property(bus, "dma-ranges")?;
     let (child, size) = tree.widths(bus);
@@ -58,15 +58,15 @@ fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     Some(out)
 }
 
-/// Returns the windows through which a device sees memory. The list is empty if the device sees all
-/// memory at its physical addresses. Windows of outer buses are applied, too.
+/// Returns the windows through which a device sees memory, after those of outer buses were applied.
+/// The list is empty if the device sees all memory at its physical addresses.
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`; differs: the result may
 /// have several windows.
 pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     let mut seen: Option<Vec<Window>> = None;
     let mut at = device;
-    // At most as many steps as tree levels. A cycle of interconnects ends here, too.
+    // There are at most as many steps as tree levels. The limit also ends cycles of interconnects.
     for _ in 0..64 {
         let Some(bus) = parent(tree, at) else { break };
         if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {

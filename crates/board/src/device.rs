@@ -4,60 +4,59 @@ use crate::bus::{self, Window};
 use crate::drivers::{self, Allocator, Codec, Kind, SensorDriver, Sourced};
 use crate::tree::{Id, Tree};
 
-/// Largest number of devices that are read.
+/// Maximum number of devices that are read.
 const MAX_DEVICES: usize = 64;
-/// Largest number of remarks about nodes that were not understood.
+/// Maximum number of remarks about nodes that were not understood.
 const MAX_REMARKS: usize = 64;
 
 /// The IOMMU in front of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Iommu {
-    /// Full path of its node.
+    /// Full path of the IOMMU's node.
     pub path: String,
-    /// Its most specific `compatible`.
+    /// The IOMMU's most specific `compatible`.
     pub compatible: String,
 }
 
 /// An image sensor that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sensor {
-    /// Full path of its node.
+    /// Full path of the sensor's node.
     pub path: String,
-    /// The row of its driver.
+    /// The row of the sensor's driver.
     pub driver: &'static SensorDriver,
 }
 
 /// A video device that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Full path of its node.
+    /// Full path of the device's node.
     pub path: String,
-    /// The `compatible` that selects its driver.
+    /// The `compatible` string that selects the device's driver.
     pub compatible: String,
-    /// Device kinds that its driver provides.
+    /// Kinds of devices that the driver provides.
     pub kinds: Vec<Kind>,
-    /// The allocator of its picture buffers.
+    /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
-    /// Whether its codec is stateful or stateless; `None` if it has no codec.
+    /// Whether the codec is stateful or stateless; `None` for a device without a codec.
     pub codec: Option<Sourced<Codec>>,
-    /// Highest address that it can drive.
+    /// Highest address that the device can drive.
     pub last_address: u64,
     /// Source of `last_address`.
     pub source: String,
-    /// Windows through which it reaches memory; empty if it reaches all memory at physical
-    /// addresses.
+    /// Windows through which the device reaches memory; empty if it reaches all memory at physical addresses.
     pub windows: Vec<Window>,
-    /// The IOMMU in front of it.
+    /// The IOMMU in front of the device.
     pub iommu: Option<Iommu>,
-    /// Whether it sees the CPU's caches.
+    /// Whether the device sees the CPU's caches.
     pub coherent: bool,
-    /// Paths of the nodes in `/reserved-memory` that it allocates from.
+    /// Paths of the nodes in `/reserved-memory` that the device allocates from.
     pub memory_regions: Vec<String>,
-    /// The sensor whose frames it receives, if that is simulated.
+    /// The sensor whose frames the device receives, if that sensor is simulated.
     pub sensor: Option<Sensor>,
 }
 
-/// Node names that trees give to video devices.
+/// Names that trees give to the nodes of video devices.
 const NAMES: &[&str] = &[
     "camera",
     "csi",
@@ -73,7 +72,7 @@ const NAMES: &[&str] = &[
     "vpu",
 ];
 
-/// Finds the video devices whose driver is known. Adds others that look like one to `not_taken`.
+/// Finds the video devices whose drivers are known. Adds other nodes that look like one to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let (mut out, mut sensors) = (Vec::new(), Vec::new());
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
@@ -93,7 +92,7 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     out
 }
 
-/// Attaches the first sensor to the first receiver. A run has at most one sensor.
+/// Attaches the first sensor to the first receiver, since a run has at most one sensor.
 fn attach(sensors: Vec<Sensor>, devices: &mut [Device], not_taken: &mut Vec<String>) {
     let is_receiver = |device: &&mut Device| device.kinds.contains(&Kind::Camera);
     let receiver = devices.iter_mut().find(is_receiver);
@@ -117,7 +116,7 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
     if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
         return;
     }
-    // Parts of a known device, and buses, do not count as devices.
+    // Buses and the parts of a known device do not count as devices.
     let parts = tree.ancestors(id).skip(1);
     let is_part = parts
         .into_iter()
@@ -189,13 +188,13 @@ fn one(
 }
 
 impl Device {
-    /// Lists its simulated kinds, by their names in SPECs.
+    /// Lists the simulated kinds of the device, by their names in SPECs.
     pub(crate) fn simulated(&self) -> impl Iterator<Item = &'static str> + '_ {
         let codec = self.codec.as_ref().map(|codec| codec.is);
         self.kinds.iter().filter_map(move |kind| kind.spec(codec))
     }
 
-    /// Names its kinds that are not simulated, if any.
+    /// Names the kinds of the device that are not simulated; `None` if all are.
     fn not_simulated(&self) -> Option<String> {
         let codec = self.codec.as_ref()?.is;
         let kinds = self.kinds.iter();

@@ -36,8 +36,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind's name in `vb3 run --device NAME`. `codec` says how the driver's codecs
-    /// work. `None` for a kind that is not simulated, such as stateless decoders for MPEG-2.
+    /// Returns the kind's name in `vb3 run --device NAME`; `codec` says how the driver's codecs work.
+    /// `None` for a kind that is not simulated, such as stateless decoders for MPEG-2.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
         let stateless = matches!(codec, Some(Codec::Stateless));
@@ -64,7 +64,7 @@ impl Kind {
         })
     }
 
-    /// Returns the name of its stream format; `None` for kinds without streams and for JPEG codecs.
+    /// Returns the name of the kind's stream format; `None` for kinds without streams and for JPEG codecs.
     #[must_use]
     pub const fn stream(self) -> Option<&'static str> {
         Some(match self {
@@ -85,14 +85,14 @@ impl Kind {
 pub enum Allocator {
     /// videobuf2-dma-contig: one run of DMA addresses.
     Contig,
-    /// videobuf2-dma-sg: pages anywhere.
+    /// videobuf2-dma-sg: scattered pages.
     Sg,
     /// videobuf2-vmalloc: the CPU copies, and the device does no DMA.
     Vmalloc,
 }
 
 impl Allocator {
-    /// Returns its name in a SPEC.
+    /// Returns the allocator's name in a SPEC.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -114,7 +114,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Its name.
+    /// Returns the name: `stateful` or `stateless`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -124,40 +124,40 @@ impl Codec {
     }
 }
 
-/// A property of a driver, with its source.
+/// A property of a driver, and where the kernel's source shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sourced<T> {
-    /// The property.
+    /// The value of the property.
     pub is: T,
-    /// A file below the kernel's source.
+    /// A file, as a path in the kernel's source.
     pub file: String,
     /// The text in that file that shows the property.
     pub says: String,
 }
 
-/// A row of the table: one driver, and devices that it handles alike.
+/// A row of the table: one driver, and devices that this driver handles alike.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Driver {
-    /// The `compatible` strings that it matches.
+    /// The `compatible` strings that the driver matches.
     pub compatible: Vec<String>,
-    /// Device kinds that it provides.
+    /// Kinds of devices that the driver provides.
     pub kinds: Vec<Kind>,
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
-    /// The kernel that has this driver, if [`KERNEL`] does not.
+    /// The kernel that was compared, if it is not [`KERNEL`], which lacks this driver.
     pub kernel: Option<String>,
-    /// The file with its match table, below the kernel's source.
+    /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,
-    /// The expression that sets its DMA mask, if it sets one.
+    /// The expression that sets the DMA mask, if the driver sets one.
     pub mask: Option<String>,
     /// The file that sets the mask, if it is not `source`.
     pub mask_source: Option<String>,
-    /// The allocator of its picture buffers.
+    /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
-    /// How its codecs work; `None` for a driver without streams.
+    /// How the driver's codecs work; `None` for a driver without streams.
     pub codec: Option<Sourced<Codec>>,
 }
 
@@ -184,15 +184,15 @@ impl Driver {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensorDriver {
-    /// The `compatible` string that its driver matches.
+    /// The `compatible` string that the driver matches.
     pub compatible: String,
-    /// Its name in a SPEC: `sensor=MODEL`.
+    /// The sensor's name in a SPEC: `sensor=MODEL`.
     pub model: String,
-    /// The file with the driver's match table, below the kernel's source.
+    /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,
 }
 
-/// The kernel that rows were compared with unless they name another.
+/// The kernel that a row was compared with, if the row does not name another.
 pub const KERNEL: &str = "Linux 6.12";
 const OF_PLATFORM: &str = "drivers/of/platform.c";
 
@@ -213,26 +213,26 @@ struct Table {
 static TABLE: LazyLock<Table> =
     LazyLock::new(|| toml::from_str(include_str!("drivers.toml")).unwrap_or_default());
 
-/// All rows.
+/// Returns all rows of the table.
 #[must_use]
 pub fn drivers() -> &'static [Driver] {
     &TABLE.driver
 }
 
-/// All sensors that are simulated.
+/// Returns all sensors that are simulated.
 #[must_use]
 pub fn sensors() -> &'static [SensorDriver] {
     &TABLE.sensor
 }
 
-/// Finds the sensor with one of these strings.
+/// Finds the sensor that matches one of these strings.
 pub(crate) fn sensor_of<'a>(
     mut compatible: impl Iterator<Item = &'a str>,
 ) -> Option<&'static SensorDriver> {
     compatible.find_map(|wanted| sensors().iter().find(|row| row.compatible == wanted))
 }
 
-/// Finds the row for the most specific of these strings that the table has.
+/// Finds the row of a driver by the first of these strings that the table has; the most specific is first.
 pub(crate) fn of<'a>(compatible: impl Iterator<Item = &'a str>) -> Option<&'static Driver> {
     compatible
         .filter_map(|wanted| {

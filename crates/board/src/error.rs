@@ -8,26 +8,26 @@ use core::fmt;
 pub enum Error {
     /// More bytes than [`MAX_BYTES`](crate::MAX_BYTES).
     TooLarge {
-        /// Bytes given.
+        /// Length of the given file in bytes.
         bytes: usize,
     },
     /// The file does not begin with a flattened device tree's magic number.
     NoTree {
-        /// Its first four bytes, as a big-endian number.
+        /// The file's first four bytes, as a big-endian number.
         found: u32,
     },
     /// The file ends before its header or its tree does.
     CutOff {
-        /// Bytes given.
+        /// Length of the given file in bytes.
         bytes: usize,
-        /// Bytes that the tree needs.
+        /// Length of the tree in bytes.
         wanted: usize,
     },
     /// A part of the tree is damaged.
     Damaged {
-        /// Its offset from the start of the file, in bytes.
+        /// Offset of the damage from the start of the file, in bytes.
         offset: usize,
-        /// The part.
+        /// What is damaged.
         damage: Damage,
     },
     /// Nodes are nested too deeply.
@@ -71,7 +71,7 @@ pub enum Damage {
     Nesting,
 }
 
-/// What to do about a damaged file.
+/// The remedy for a damaged file.
 const ADVICE: &str =
     "copy the file again, or compile its source: `dtc -O dtb -o board.dtb board.dts`";
 

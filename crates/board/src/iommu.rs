@@ -2,13 +2,13 @@
 
 /// The properties of an IOMMU that a machine's profile needs.
 pub(crate) struct Row {
-    /// Prefix of its `compatible`.
+    /// Prefix of the IOMMU's `compatible`.
     begins: &'static str,
-    /// Text that its `compatible` contains.
+    /// Text that the IOMMU's `compatible` contains.
     contains: &'static str,
-    /// Its page sizes that the simulated formats of page tables have, too.
+    /// Those of its page sizes that the simulated page tables support, too.
     pub(crate) page_sizes: &'static [&'static str],
-    /// Width of the addresses that it translates, in bits.
+    /// Width in bits of the addresses that the IOMMU translates.
     pub(crate) aperture: u32,
     /// Source of these values.
     pub(crate) source: &'static str,

@@ -1,12 +1,12 @@
 //! Reads a board's memory, buses and video devices from its device tree.
 //!
 //! [`Board::read`] takes a flattened device tree (`.dtb`). [`Board::profile`] writes the profile of a
-//! machine, and each line names its node and property. [`Board::specs`] lists the devices that `vb3
-//! run` can offer in place of the board's, with their limits. [`Board::not_taken`] lists the parts of
-//! the tree that neither can express.
+//! machine, and each line names its node and property. [`Board::specs`] lists the devices that `vb3 run` can
+//! offer in place of the board's, with their limits. [`Board::not_taken`] lists the parts of the tree that
+//! neither the profile nor the devices can express.
 //!
-//! A tree does not contain everything: DMA masks are set by drivers. `drivers.toml` has them, each row
-//! with its source.
+//! A tree does not contain everything: drivers set the DMA masks. `drivers.toml` has the masks, each with its
+//! source.
 //!
 //! Trees are untrusted input: sizes, depths and counts are bounded, and arithmetic is checked. Invalid
 //! and circular references are ignored.

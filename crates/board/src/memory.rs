@@ -2,7 +2,7 @@
 
 use crate::tree::{Id, Tree, take};
 
-/// Largest number of entries that are read from one property.
+/// Maximum number of entries that are read from one property.
 const MAX_RANGES: usize = 256;
 
 /// A range of addresses. It is never empty and ends at 2^64 at most.
@@ -15,14 +15,14 @@ pub struct Range {
 }
 
 impl Range {
-    /// Returns a range; `None` if it is empty or ends beyond 2^64.
+    /// Returns a range; `None` if it would be empty or end beyond 2^64.
     #[must_use]
     pub fn new(start: u64, bytes: u64) -> Option<Self> {
         start.checked_add(bytes.checked_sub(1)?)?;
         Some(Self { start, bytes })
     }
 
-    /// The last address.
+    /// Returns the last address.
     #[must_use]
     pub const fn last(self) -> u64 {
         self.start.saturating_add(self.bytes.saturating_sub(1))
@@ -32,14 +32,15 @@ impl Range {
 /// The purpose of a reserved range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedKind {
-    /// `shared-dma-pool` with `reusable`: contiguous memory (CMA) that movable pages may use meanwhile.
+    /// `shared-dma-pool` with `reusable`: contiguous memory (CMA).
+    /// Movable pages may use it until it is needed.
     Cma {
         /// `linux,cma-default`: serves every device that names no other pool.
         is_default: bool,
     },
-    /// `shared-dma-pool` otherwise: coherent memory for the devices that name it.
+    /// Any other `shared-dma-pool`: coherent memory for the devices that name it.
     Pool,
-    /// `no-map`: the kernel does not map it, and it has no struct pages.
+    /// `no-map`: the kernel does not map the range, which has no struct pages.
     NoMap,
     /// Anything else.
     Other,
@@ -50,11 +51,11 @@ pub enum ReservedKind {
 pub struct Reserved {
     /// Full path of the node.
     pub path: String,
-    /// Its purpose.
+    /// Purpose of the range.
     pub kind: ReservedKind,
-    /// Bytes.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Its range, or the range that it must be placed in; `None` for anywhere.
+    /// The reserved range, or the range in which the kernel may reserve it; `None` for anywhere.
     pub place: Option<Range>,
 }
 
@@ -63,7 +64,7 @@ pub struct Reserved {
 pub struct Sram {
     /// Full path of the node.
     pub path: String,
-    /// Bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -74,7 +75,7 @@ fn pairs(tree: &Tree, id: Id, name: &str, (address, size): (usize, usize)) -> Ve
     while out.len() < MAX_RANGES
         && let (Some(start), Some(bytes)) = (take(&mut cells, address), take(&mut cells, size))
     {
-        // Two widths of zero would make the loop endless.
+        // If both widths were zero, the loop would not end.
         if address + size == 0 {
             break;
         }
@@ -83,7 +84,7 @@ fn pairs(tree: &Tree, id: Id, name: &str, (address, size): (usize, usize)) -> Ve
     out
 }
 
-/// The memory that the tree names.
+/// Returns the ranges of memory in the tree.
 pub(crate) fn ram(tree: &Tree) -> Vec<Range> {
     let widths = tree.widths(Tree::ROOT);
     tree.children(Tree::ROOT)

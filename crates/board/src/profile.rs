@@ -3,7 +3,7 @@
 use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, iommu};
 use std::fmt::Write as _;
 
-/// Bytes that a kernel sets aside for CMA unless the tree names a size.
+/// Number of bytes that a kernel sets aside for CMA if the tree names no size.
 ///
 /// Source: Debian's arm64 and armhf kernels, `CONFIG_CMA_SIZE_MBYTES`.
 const DEFAULT_CMA: u64 = 64 << 20;
@@ -39,8 +39,9 @@ impl Board {
         }
     }
 
-    /// Returns the size of the tree's memory in bytes, rounded down to pages of 64 KiB, the largest of
-    /// any kernel. `None` if the tree names too little.
+    /// Returns the size of the tree's memory in bytes; `None` if the tree names too little.
+    ///
+    /// It is rounded down to pages of 64 KiB, the largest of any kernel.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
         let sum = self
@@ -50,8 +51,8 @@ impl Board {
         (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / LARGEST_PAGE * LARGEST_PAGE)
     }
 
-    /// Returns the board's first RAM address. If the tree gives none, this is the lowest memory address
-    /// that a bus translates for its devices.
+    /// Returns the board's first RAM address.
+    /// If the tree gives none, returns the lowest memory address that a bus translates for its devices.
     ///
     /// The simulated machine's RAM begins at 0.
     #[must_use]
@@ -84,7 +85,7 @@ impl Board {
         }
     }
 
-    /// Returns the profile of a machine, as TOML. `ram` (bytes) overrides the tree's value.
+    /// Returns the profile of a machine, as TOML. `ram` (bytes) overrides the tree's size of memory.
     #[must_use]
     pub fn profile(&self, ram: Option<u64>) -> String {
         self.profile_as(&self.name(), ram, None)
@@ -92,8 +93,8 @@ impl Board {
 
     /// Returns [`profile`](Self::profile) under another name (letters, digits and `-`).
     ///
-    /// `pages` is the page size in bytes (4, 16 or 64 KiB) and its source, since a tree does not name
-    /// one.
+    /// `pages` is the page size in bytes (4, 16 or 64 KiB) and the source of this value, since a tree does
+    /// not name a page size.
     #[must_use]
     pub fn profile_as(&self, name: &str, ram: Option<u64>, pages: Option<(u64, &str)>) -> String {
         let (ram, ram_from) = match (ram, self.ram()) {
@@ -141,8 +142,8 @@ impl Board {
         line(format_args!(
             "bounce = \"none\"\nscattered = true\nallocator = \"contig\""
         ));
-        // Programs' memory may begin at any address. Caches that need cleaning do not support that, and
-        // neither do scattered pages without an IOMMU. A SPEC can still enable it by userptr=on.
+        // A program's memory may begin at any address. Caches that need cleaning do not support that, and
+        // neither do scattered pages without an IOMMU. A SPEC can still enable this by userptr=on.
         line(format_args!("userptr = {}", coherent && !iommus.is_empty()));
         let specs = self.specs();
         if !specs.is_empty() {
@@ -194,7 +195,7 @@ impl Board {
         devices.flat_map(|device| device.specs(start)).collect()
     }
 
-    /// Lists the IOMMUs in front of the devices, each once.
+    /// Lists the IOMMUs in front of the devices. Each is listed once.
     fn iommus(&self) -> Vec<&Iommu> {
         let mut found: Vec<&Iommu> = Vec::new();
         for iommu in self
@@ -211,7 +212,7 @@ impl Board {
 }
 
 impl Iommu {
-    /// Returns its name for profiles and SPECs: its path, with other characters replaced by dashes.
+    /// Returns the IOMMU's name in profiles and SPECs: its path, in which dashes replace other characters.
     fn name(&self) -> String {
         let is_plain =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '-' | '.' | '_');
@@ -221,12 +222,12 @@ impl Iommu {
 }
 
 impl Device {
-    /// Returns the highest address that it reaches, limited by its mask and its buses' windows.
+    /// Returns the highest address that the device reaches, limited by its mask and its buses' windows.
     ///
     /// `ram_start` is the board's first RAM address. The result is for a machine whose RAM begins at 0.
     #[must_use]
     pub fn reaches(&self, ram_start: u64) -> u64 {
-        // Behind an IOMMU, the windows limit the IOMMU, not the device.
+        // The windows of a device behind an IOMMU limit the IOMMU, not the device.
         let windows = self.windows.iter().filter(|_| self.iommu.is_none());
         windows
             .map(|window| rebase_window(*window, ram_start).memory.last())
@@ -235,8 +236,8 @@ impl Device {
             .max(MIN_MASK)
     }
 
-    /// Returns the window that translates the device's addresses, for `window=` of a SPEC. `None` if
-    /// there is no window or several, or if it is not whole pages below the mask.
+    /// Returns the window that translates the device's addresses, for `window=` of a SPEC.
+    /// `None` unless there is exactly one, of whole pages below the mask.
     fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;
@@ -256,7 +257,7 @@ impl Device {
             name => format!(",name={}", card(name)),
         };
         let memory = self.memory_options(ram_start);
-        // A board's own camera is no USB webcam.
+        // The camera of a board is no USB webcam.
         let kind = |kind: &str| match (kind, &self.sensor) {
             ("camera", Some(sensor)) => format!("sensor={}", sensor.driver.model),
             ("camera", None) => "camera,identity=plain".to_owned(),
@@ -267,7 +268,7 @@ impl Device {
             .collect()
     }
 
-    /// Returns its allocator and its reachable addresses, as options of a SPEC.
+    /// Returns the device's allocator and reachable addresses, as options of a SPEC.
     fn memory_options(&self, ram_start: u64) -> String {
         let mut spec = String::new();
         if self.alloc.is != Allocator::Contig {
@@ -278,7 +279,7 @@ impl Device {
         }
         let window = self.window(ram_start);
         let last = match window {
-            // The mask limits bus addresses.
+            // With a window, the mask limits bus addresses.
             Some(_) => self.last_address,
             None => self.reaches(ram_start),
         };
@@ -346,8 +347,8 @@ impl Device {
     }
 }
 
-/// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`. A window that does not
-/// translate addresses stays unchanged. From any other window, the part below RAM is dropped.
+/// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`.
+/// Drops the part below RAM. A window that does not translate addresses stays unchanged.
 fn rebase_window(window: Window, ram_start: u64) -> Window {
     let Window { bus, memory } = window;
     if bus == memory.start {
@@ -369,7 +370,7 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Makes a card name of a node's name: at most 31 bytes, no commas.
+/// Makes a card's name from a node's name: at most 31 bytes, without commas.
 fn card(name: &str) -> String {
     name.chars()
         .map(|c| {

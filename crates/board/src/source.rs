@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A source contains `/dts-v1/` within this many bytes.
+/// Number of bytes at the beginning of a source within which `/dts-v1/` must be.
 const TAG_WITHIN: usize = 4096;
-/// Longest time that the compiler takes.
+/// Longest time that the compiler may take.
 const DTC_TIMEOUT: Duration = Duration::from_secs(20);
-/// Limits: bytes read of the compiler's messages, and letters shown of them.
+/// Maximum number of bytes of the compiler's messages that are read, and of letters that are shown.
 const MAX_MESSAGES: u64 = 16 << 10;
 const MAX_SHOWN: usize = 200;
 
@@ -22,12 +22,13 @@ pub fn is_source(bytes: &[u8]) -> bool {
     windows.any(|window| window == b"/dts-v1/")
 }
 
-/// Compiles a source with `dtc`, for [`Board::read`](crate::Board::read). `dtc` looks for included
-/// files in the directory of the source. May take seconds.
+/// Compiles a source with `dtc`, for [`Board::read`](crate::Board::read). May take seconds.
+///
+/// `dtc` looks for included files in the directory of the source.
 ///
 /// # Errors
-/// Fails with a sentence for the user: `dtc` is not installed, the source needs the C preprocessor
-/// first, or the message of `dtc`.
+/// Fails with a sentence for the user: `dtc` is missing or refuses the source, or it needs the C
+/// preprocessor.
 pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
     compile_by(Command::new("dtc"), source, DTC_TIMEOUT)
 }
@@ -51,7 +52,7 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
         _ => format!("{name}: dtc did not start: {e}"),
     })?;
     let output = wait_for_end(&mut child, timeout);
-    // An ended compiler is not killed. The output of a running one is no longer needed.
+    // A compiler that has ended is not affected. The output of a running one is no longer needed.
     let _ = child.kill();
     let status = child.wait().map_err(|e| format!("{name}: dtc: {e}"))?;
     let (dtb, messages) = output.ok_or_else(|| {
@@ -77,26 +78,26 @@ fn wait_for_end(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8
     let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
     let messages = read(messages, MAX_MESSAGES);
     let dtb = dtb.recv_timeout(timeout).ok()?;
-    // The output exceeds the bound, and the process would wait for a reader.
+    // The output exceeds its bound, so the process would wait for a reader.
     if dtb.len() > MAX_BYTES {
         return Some((dtb, Vec::new()));
     }
     Some((dtb, messages.recv_timeout(timeout).ok()?))
 }
 
-/// Reads at most so many bytes on another thread.
+/// Reads at most `most` bytes on another thread.
 fn read(from: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<Vec<u8>> {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // An error ends the output.
+        // An error counts as the end of the output.
         let _ = from.take(most).read_to_end(&mut bytes);
         let _ = send.send(bytes);
     });
     receive
 }
 
-/// Quotes the compiler's reason for refusing a source.
+/// Quotes the compiler's message about a refused source.
 fn refusal(source: &Path, messages: &[u8]) -> String {
     let name = source.display();
     let text = std::fs::File::open(source).map(|file| {
@@ -134,7 +135,7 @@ mod tests {
 
     const SOURCE: &str = "/dts-v1/;\n/ { model = \"A Board\"; compatible = \"maker,a-board\"; };\n";
 
-    /// A directory with a source.
+    /// Returns a directory, and the path of a source with this text in it.
     fn source(text: &str) -> (TempDir, PathBuf) {
         let dir = TempDir::new().expect("a directory");
         let dts = dir.path().join("board.dts");
@@ -142,7 +143,7 @@ mod tests {
         (dir, dts)
     }
 
-    /// Compiles with a shell script in place of dtc.
+    /// Compiles a source with a shell script in place of dtc.
     fn by(script: &str, text: &str, timeout: Duration) -> Result<Vec<u8>, String> {
         let (_dir, dts) = source(text);
         let mut shell = Command::new("sh");
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn hanging_compiler_is_stopped() {
-        // It writes nothing and keeps its output open.
+        // The script writes nothing and keeps its output open.
         let said = by("exec sleep 1000", SOURCE, Duration::ZERO).expect_err("stopped");
         assert!(said.contains("dtc took longer than 0 s"), "{said}");
         let said = by("exec cat /dev/zero", SOURCE, DTC_TIMEOUT).expect_err("stopped");

@@ -87,7 +87,7 @@ fn table_parses_without_duplicate_strings() {
             row.source.starts_with("drivers/") && !row.kinds.is_empty(),
             "{row:?}"
         );
-        // Each row names its allocator and the kind of its codecs, with the source.
+        // Each row names its allocator and the kind of its codecs, each with its source.
         let has_streams = row.kinds.iter().any(|kind| kind.stream().is_some());
         assert_eq!(has_streams, row.codec.is_some(), "{row:?}");
         let codec = row.codec.iter().map(|said| (&said.file, &said.says));
@@ -116,7 +116,7 @@ fn allocators_match_drivers() {
         board.specs(),
         [
             "convert,name=rga@1,alloc=sg,window=0x0-0x3fffffff@0xc0000000",
-            // The CPU copies, so its bus and mask do not count.
+            // The CPU copies the pictures, so the device's bus and mask do not count.
             "camera,identity=plain,name=mailbox@2,alloc=vmalloc",
             "convert,name=isp@3,mask=36,window=0x0-0x3fffffff@0xc0000000",
         ]
@@ -204,8 +204,7 @@ fn stateless_codecs_stay_stateless_or_are_omitted() {
     is_taken(&board);
 }
 
-/// No shipped board has a stateful device for a stateless codec, or another allocator than its
-/// driver's.
+/// No shipped board has a stateful device for a stateless codec. Each device has its driver's allocator.
 #[test]
 fn shipped_boards_have_allocators_and_codecs() {
     let devices = |name: &str| {
@@ -298,7 +297,7 @@ fn memory_and_reservations_match_the_tree() {
             ),
             pool("vpu@a000000", 0xa00_0000, 0x80_0000),
             pool("cam,fw", 0xb00_0000, 0x1000),
-            // One page more than half of the rest.
+            // This pool is one page larger than half of the rest.
             pool("too-large", 0xc00_0000, 0x3c00_0000),
             node("empty", &[], vec![]),
         ],
@@ -349,7 +348,7 @@ fn memory_and_reservations_match_the_tree() {
     );
     let profile = is_taken(&board);
     assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
-    // Pools are areas. Firmware memory and ranges of less than a page are not.
+    // Pools become areas. Firmware memory and ranges of less than a page do not.
     let areas = profile.areas.iter();
     let areas: Vec<_> = areas
         .map(|area| (&*area.name, area.bytes, area.pages))
@@ -398,7 +397,7 @@ fn areas_are_whole_pages() {
 
 #[test]
 fn bus_window_of_one_gigabyte_limits_devices() {
-    // As on a Raspberry Pi 4: bus address 0xc0000000 is the lowest gigabyte of memory.
+    // As on a Raspberry Pi 4, the lowest gigabyte of memory has the bus address 0xc0000000.
     let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
     let board = board(vec![bus(&[("dma-ranges", ranges)], vec![csi(&[])])]);
     let [device] = board.devices.as_slice() else {
@@ -423,8 +422,8 @@ fn bus_window_of_one_gigabyte_limits_devices() {
     is_taken(&board);
 }
 
-/// As on many Allwinner boards: memory begins at 0x40000000, and the bus shows it from 0 on. On a
-/// machine, memory begins at 0.
+/// As on many Allwinner boards, memory begins at 0x40000000, and the bus shows it from 0 on.
+/// The machine's memory begins at 0.
 #[test]
 fn bus_window_follows_ram_start_of_machine() {
     let shows = |ranges: &[u32], memory: Option<u32>| {
@@ -444,7 +443,7 @@ fn bus_window_follows_ram_start_of_machine() {
             "camera,identity=plain,name=csi@1000,mask=0xbfffffff"
         );
     }
-    // Windows that start below memory, cover half of it, and start above its base.
+    // A window that starts below memory, one over half of memory, and one that starts above its base.
     assert_eq!(
         shows(&[0, 0, 0x2000_0000, 0x4000_0000], Some(0x4000_0000)),
         "camera,identity=plain,name=csi@1000,window=0x0-0x1fffffff@0x20000000"
@@ -704,7 +703,7 @@ fn too_large_and_too_deep_trees_are_refused() {
 
 #[test]
 fn names_that_exhaust_memory_are_refused() {
-    // Each path would repeat the long name of the parent.
+    // Each path would repeat the long name of the node above.
     let mut dtb = tree(
         &[],
         vec![node("short", &[], vec![node("inner", &[], vec![])])],
@@ -715,7 +714,7 @@ fn names_that_exhaust_memory_are_refused() {
         .expect("there");
     let long = [b'x'; 300];
     dtb.splice(at..at, long);
-    // The structure block is longer now.
+    // The name makes the structure block longer.
     let len = u32::from_be_bytes(dtb[36..40].try_into().expect("four")) + 300;
     dtb[36..40].copy_from_slice(&len.to_be_bytes());
     for field in [4, 12] {

@@ -1,12 +1,12 @@
-//! The tree in memory: nodes with their parents, found by phandle.
+//! The tree in memory: nodes with their parents, and an index of phandles.
 
 use crate::blob::{Reader, Token};
 use crate::{Damage, Error};
 use std::collections::BTreeMap;
 
-/// Deepest allowed level of a node. The deepest in Linux has 9.
+/// Maximum level of a node. The deepest node in Linux's trees has level 9.
 const MAX_DEPTH: usize = 32;
-/// Largest allowed number of nodes. The largest tree in Linux has about 3,000.
+/// Maximum number of nodes. The largest tree in Linux has about 3,000.
 const MAX_NODES: usize = 65_536;
 
 /// Index of a node of one tree.
@@ -60,7 +60,7 @@ impl Tree {
                         return Err(Error::TooManyNodes { limit: MAX_NODES });
                     }
                     let parent = open.last().copied();
-                    // One root.
+                    // A tree has only one root.
                     if parent.is_none() && !self.nodes.is_empty() {
                         return Err(reader.damaged(Damage::SecondRoot));
                     }
@@ -164,7 +164,7 @@ impl Tree {
         self.texts(id, name).next().map(str::to_owned)
     }
 
-    /// Returns the cells of an address and of a size in `reg` and `ranges` of this node's children.
+    /// Returns how many cells an address and a size have in `reg` and `ranges` of this node's children.
     pub(crate) fn widths(&self, id: Id) -> (usize, usize) {
         let width = |name, default| {
             let cells = self.number(id, name).unwrap_or(default);
@@ -182,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Reads a number of `width` cells. Cells above the lowest two hold flags and are ignored.
+/// Reads a number of `width` cells. Only the lowest two cells count; the cells above them hold flags.
 pub(crate) fn take(cells: &mut impl Iterator<Item = u32>, width: usize) -> Option<u64> {
     if width > 4 {
         return None;

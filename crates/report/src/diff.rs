@@ -11,7 +11,7 @@ use std::path::Path;
 /// Formats a counter's value.
 type Show = fn(u64) -> String;
 
-/// A counter of a report: its name, its field, its format.
+/// A counter of a report: its name, a function that reads it, and one that formats it.
 type Counter<T> = (&'static str, fn(&T) -> u64, Show);
 
 fn plain(count: u64) -> String {
@@ -68,7 +68,7 @@ pub fn print(before: &Path, after: &Path, out: &mut dyn Write) -> Result<u8> {
     Ok(u8::from(!said.is_empty()))
 }
 
-/// Returns a sentence for each difference, possible causes before their effects.
+/// Returns a sentence for each difference. Possible causes come before their effects.
 fn differences(before: &Report, after: &Report) -> Vec<String> {
     let mut said = setup(before, after);
     said.extend(counters("the run", RUN, before, after));
@@ -161,7 +161,7 @@ fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
     said.extend(changed(&name("kind"), &before.kind, &after.kind));
     let allocators = (&before.allocator, &after.allocator);
     said.extend(changed(&name("allocator"), allocators.0, allocators.1));
-    // Queues are listed by kind. A codec's contexts follow one another.
+    // Queues are compared by kind, in order. So the contexts of a codec follow one another.
     let none = QueueReport::default();
     let count = before.queues.len().max(after.queues.len());
     for at in 0..count {
@@ -183,7 +183,7 @@ fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
     said
 }
 
-/// Compares the problems and notes of two runs; how often each occurred does not count.
+/// Compares the problems and notes of two runs. How often each occurred is not compared.
 fn problems_and_notes(before: &Report, after: &Report) -> Vec<String> {
     let (old, new) = (sentences(before), sentences(after));
     let gone = old

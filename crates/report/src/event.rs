@@ -38,7 +38,7 @@ pub(crate) enum Answer {
     Value(i64),
     /// The call failed with this errno.
     Errno(i32),
-    /// The call was abandoned: a signal arrived, its thread ended, or its file was closed.
+    /// The call never ended: a signal arrived, its thread ended, or its file was closed.
     GivenUp,
 }
 
@@ -49,8 +49,7 @@ pub(crate) struct Event {
     pub(crate) at: Duration,
     /// Duration from the call's start to its answer.
     pub(crate) took: Duration,
-    /// Process and thread; `None` for the last close of a file, whose caller the kernel does not
-    /// report.
+    /// Process and thread. `None` for the last close of a file, whose caller the kernel does not report.
     pub(crate) thread: Option<(u32, u32)>,
     /// Path of the node; empty for a dma-buf or a media request.
     pub(crate) device: String,
@@ -60,7 +59,7 @@ pub(crate) struct Event {
     pub(crate) call: String,
     /// Arguments from the program.
     pub(crate) arguments: Fields,
-    /// How it ended.
+    /// Result of the call.
     pub(crate) outcome: Answer,
     /// Results that the device returned.
     pub(crate) results: Fields,

@@ -12,7 +12,7 @@ mod tests;
 /// Where debugfs is mounted.
 pub const DEBUGFS: &str = "/sys/kernel/debug";
 
-/// Bytes that are read: the module keeps 256 lines.
+/// Maximum number of bytes that are read of a file. The module keeps only 256 lines.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One line of the module:
@@ -32,7 +32,7 @@ struct Refusal<'a> {
 /// Prints the refusals below `debugfs`, oldest first, and who holds which buffer.
 ///
 /// # Errors
-/// The module is not loaded, or its files cannot be read; the message says what to do. Output fails.
+/// The module is not loaded, its files cannot be read, or output fails. The message says what to do.
 pub fn print(debugfs: &Path, out: &mut dyn Write) -> Result<()> {
     let read = |name| lines(debugfs, name).context("the kernel's refusals are unavailable");
     let refusals = read("refusals")?;
@@ -91,7 +91,7 @@ fn unreadable(error: io::Error, debugfs: &Path, path: &Path) -> Error {
     }
 }
 
-/// Reads a line from its end: the program's name may contain separators.
+/// Parses a line from its end, because the program's name may contain separators.
 fn parse(line: &str) -> Option<Refusal<'_>> {
     let (line, errno) = line.rsplit_once(", errno ")?;
     let (line, found) = line.rsplit_once(", found ")?;
@@ -133,7 +133,7 @@ fn explain(r: &Refusal<'_>, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Returns what the device needs, and what to do.
+/// Returns what the device needs, and the remedy.
 fn reason(r: &Refusal<'_>) -> (String, &'static str) {
     let Refusal { wanted, found, .. } = r;
     let of_device = "a buffer that this device allocates";

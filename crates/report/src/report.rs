@@ -43,7 +43,7 @@ pub const MAX_SCRIPT_EVENTS: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// [`FORMAT`].
+    /// Version of the format: [`FORMAT`].
     pub format: u32,
     /// Name of the machine's profile.
     pub machine: String,
@@ -179,16 +179,16 @@ pub struct QueueReport {
     pub frames: u64,
     /// Frames that the device dropped because no buffer was queued.
     pub dropped: u64,
-    /// Frames that a program missed although no script caused it: dropped between two delivered
-    /// frames, or returned with an error. Frames dropped after the last delivered frame do not
-    /// count. A memory-to-memory device counts them at its CAPTURE queue.
+    /// Frames that a program missed although no script caused it.
+    /// They were dropped between two delivered ones, or returned with an error. Frames dropped after the last
+    /// delivered one do not count. For a memory-to-memory device, they count at its CAPTURE queue.
     pub lost: u64,
-    /// Bytes that the CPU copied into or out of a buffer: for read() and write(), in shadow
-    /// buffers, and for devices on vmalloc memory. A device's DMA does not count as a copy.
+    /// Bytes that the CPU copied into or out of a buffer.
+    /// It copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,
-    /// Bytes that a decoder's library copied in the codec process: interleaved chroma, and pictures
-    /// not decoded directly into a buffer. They count at the device's first queue. A hardware
-    /// decoder writes its buffers itself, so these are not copies of the video stack.
+    /// Bytes that a decoder's library copied in the codec process.
+    /// It copies interleaved chroma, and pictures that it did not decode directly into a buffer. They count
+    /// at the device's first queue. A hardware decoder needs no such copies, so they are not copies of the stack.
     pub bytes_copied_by_codec: u64,
     /// Bytes copied to or from a bounce pool.
     pub bytes_bounced: u64,
@@ -219,7 +219,7 @@ pub struct MemoryReport {
     pub peak_contiguous_bytes: u64,
 }
 
-/// A refused call, and the constraint behind it.
+/// A refused call, and the constraint that refused it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Refusal {
@@ -236,7 +236,7 @@ pub struct Refusal {
     pub wanted: u64,
     /// The value that was available, in the same unit.
     pub found: u64,
-    /// How often.
+    /// How often the same refusal occurred.
     pub times: u64,
     /// If a device could not use a shared buffer: memory that suits all devices that share it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -280,11 +280,11 @@ pub struct Remedy {
     pub pinned_by: Vec<String>,
     /// Number of buffers needed: one for each plane of the queue.
     pub buffers: u32,
-    /// Bytes of a buffer.
+    /// Size of each buffer in bytes.
     pub size_bytes: u64,
     /// Bytes from one line of the picture to the next; zero if unknown.
     pub stride_bytes: u64,
-    /// If no memory of the machine suits: the smallest set of demands that cannot all be met.
+    /// If no memory of the machine suits: the smallest set of demands that exclude each other.
     /// Empty if suitable memory exists but is too small.
     pub conflict: Vec<Demand>,
 }
@@ -307,8 +307,8 @@ pub struct Demand {
     pub constraint: String,
     /// The value, in the constraint's unit.
     pub value: u64,
-    /// The value that would suffice if all other demands stayed the same; zero if the demand has no
-    /// numeric value.
+    /// The value that would suffice while all other demands stay the same.
+    /// Zero for a demand without a numeric value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enough: Option<u64>,
 }
@@ -327,12 +327,12 @@ pub struct MissingSync {
     pub plane: u32,
     /// `for-cpu` or `for-device`.
     pub sync: String,
-    /// How often.
+    /// How often the same sync was missing.
     pub times: u64,
 }
 
-/// An access to a buffer while a device still used it. The accessing party did not wait for that
-/// device's fence.
+/// An access to a buffer while a device still used it.
+/// The accessing party did not wait for that device's fence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EarlyAccess {
@@ -352,11 +352,11 @@ pub struct EarlyAccess {
     pub by: String,
     /// The program's process; zero for a device.
     pub process: u32,
-    /// The early access: `read` or `write`.
+    /// Kind of the early access: `read` or `write`.
     pub access: String,
     /// The call: `QBUF`, `DMA_BUF_IOCTL_SYNC`.
     pub call: String,
-    /// How often.
+    /// How often the same access occurred.
     pub times: u64,
 }
 
@@ -370,7 +370,7 @@ pub struct DeviceFailure {
     pub sentence: String,
     /// Whether a recording is incomplete. The run has then failed, even if the program succeeded.
     pub recording: bool,
-    /// How often.
+    /// How often the same failure occurred.
     pub times: u64,
 }
 
@@ -406,7 +406,7 @@ impl Held {
     }
 }
 
-/// A list entry that stands for several equal events, with a count.
+/// A list entry that stands for several equal events and counts them.
 trait Repeated: Clone + PartialEq {
     fn times(&mut self) -> &mut u64;
 
@@ -423,8 +423,8 @@ impl Repeated for Refusal {
         &mut self.times
     }
 
-    /// Remedy and room depend on the memory free at the time. The first refusal's values stand for
-    /// all equal ones.
+    /// Remedy and room depend on the memory that is free at the time, so they are not compared.
+    /// The first refusal's values stay.
     fn is_same(&self, other: &Self) -> bool {
         let key = |refusal: &Self| Self {
             times: 0,
@@ -454,8 +454,8 @@ impl Repeated for DeviceFailure {
     }
 }
 
-/// Adds an item to a list of at most `max` entries. An equal item raises that entry's count; an
-/// item beyond `max` raises `left_out`.
+/// Adds an item to a list of at most `max` entries.
+/// If an equal item is listed, raises that entry's count. If the list is full, raises `left_out`.
 fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut item: T) {
     let times = (*item.times()).max(1);
     *item.times() = times;
@@ -516,8 +516,8 @@ impl Report {
         }
     }
 
-    /// Replaces process IDs by numbers from 1, in the order of their appearance. Equal runs then
-    /// give equal reports.
+    /// Replaces process IDs by numbers from 1, in the order of their appearance.
+    /// Then equal runs give equal reports.
     pub fn number_processes(&mut self) {
         let mut numbers = HashMap::new();
         self.buffers

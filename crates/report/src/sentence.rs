@@ -1,5 +1,5 @@
-//! Explains a report's entries in sentences: the failed call, its device, the unmet constraint, by
-//! how much it failed, and a remedy.
+//! Explains a report's entries in sentences, each with a remedy.
+//! A sentence names the failed call, its device, and the constraint with its values.
 
 mod programs;
 mod run;
@@ -122,7 +122,7 @@ fn times(n: u64) -> String {
     }
 }
 
-/// Explains why a call was refused. The hint names options of `programs`.
+/// Explains why a call was refused. The hint names options of those `programs` that are known.
 #[must_use]
 pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
@@ -186,7 +186,7 @@ fn room(room: &Room, why: &str) -> String {
     )
 }
 
-/// Names the devices that prevent the buffer from moving.
+/// Names the devices that prevent the buffer from moving to other memory.
 fn pinned(found: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
     let or = match found.is_found() {
         true => format!("; or {}", remedy(found, refused, programs)),
@@ -310,7 +310,7 @@ fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
     )
 }
 
-/// Explains an unmet constraint and names a remedy. `None` for an unknown constraint.
+/// Explains an unmet constraint, and returns a remedy, too. `None` for an unknown constraint.
 pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)> {
     let (w, f) = (bytes(wanted), bytes(found));
     let (why, hint) = match constraint {

@@ -12,12 +12,12 @@ const MAX_PLUGS: usize = 1000;
 /// Maximum number of queues.
 const MAX_STREAMS: usize = 64;
 
-/// The time that the device owns a buffer, from QBUF to DQBUF.
+/// A period in which the device owns a buffer, from QBUF to DQBUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stay {
     /// Index of the buffer.
     pub index: u64,
-    /// Time of QBUF, since the run began.
+    /// Time of QBUF, from the start of the run.
     pub from: Duration,
     /// Time of DQBUF, or of the end of streaming.
     pub to: Duration,
@@ -25,7 +25,7 @@ pub struct Stay {
     pub is_done: bool,
 }
 
-/// One queue of a device. On a memory-to-memory device, each open file has its own.
+/// One queue of a device. On a memory-to-memory device, each open file has its own queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// `/dev/videoN`.
@@ -35,7 +35,7 @@ pub struct Stream {
     file: u64,
     /// Stays of buffers, in the order of their ends.
     pub stays: Vec<Stay>,
-    /// When each frame reached the program or left it, by DQBUF, read() or write().
+    /// Times at which frames reached or left the program, by DQBUF, read() or write().
     pub frames: Vec<Duration>,
     queued: HashMap<u64, Duration>,
 }
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Returns the number of buffers that the device owns, at each change.
+    /// Returns the number of buffers that the device owns, after each change.
     #[must_use]
     pub fn depth(&self) -> Vec<(Duration, u64)> {
         let mut changes: Vec<(Duration, i64)> = self
@@ -85,7 +85,7 @@ pub struct Plug {
     pub device: String,
     /// Time from the run's start until programs could see the change.
     pub at: Duration,
-    /// Whether the device was plugged in.
+    /// Whether the device was plugged in. Otherwise it was unplugged.
     pub comes: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct Plug {
 pub struct Timeline {
     /// Queues, in the order of their first use.
     pub streams: Vec<Stream>,
-    /// Plug and unplug events, in order.
+    /// Plug and unplug events, in order of time.
     pub plugs: Vec<Plug>,
     /// Number of calls beyond the limits.
     pub left_out: u64,
@@ -153,7 +153,7 @@ impl Timeline {
         }
     }
 
-    /// Ends all stays at the end of the run.
+    /// Ends all remaining stays, at the end of the run.
     pub fn finish(&mut self, at: Duration) {
         self.end_where(at, |_| true);
     }

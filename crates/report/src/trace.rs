@@ -100,7 +100,7 @@ impl Numbers {
 /// A call that has begun and not ended.
 #[derive(Debug)]
 struct PendingCall {
-    /// Returns the time since the run began.
+    /// Time from the start of the run to the start of the call.
     at: Duration,
     file: Option<FileId>,
     name: String,
@@ -116,7 +116,7 @@ pub struct Traced<'a, B> {
     sinks: &'a mut [Sink],
     timeline: Option<&'a mut Timeline>,
     start: Instant,
-    /// Returns the devices' own time, if it is not the system's.
+    /// Reads the devices' own time; `None` if they use the system's clock.
     time: fn(&B) -> Option<OwnTime>,
     processes: Numbers,
     threads: Numbers,
@@ -127,9 +127,10 @@ pub struct Traced<'a, B> {
 }
 
 impl<'a, B: Backend> Traced<'a, B> {
-    /// Records calls on these devices, with the time since `start`. If `time` returns the devices'
-    /// own time, times are by that clock, and processes and threads are numbered from 1. Equal runs
-    /// then give equal traces.
+    /// Records calls on these devices, with the time since `start`.
+    ///
+    /// If `time` returns the devices' own time, calls get times of that clock, and processes and threads get
+    /// numbers from 1. Equal runs then give equal traces.
     pub fn new(
         devices: &'a mut B,
         sinks: &'a mut [Sink],
@@ -159,7 +160,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
     }
 
-    /// Process and thread of a call.
+    /// Returns the process and thread of a call, as numbers from 1 if the devices have their own time.
     fn thread(&mut self, caller: &dyn Caller) -> Option<(u32, u32)> {
         let (pid, tid) = (caller.pid(), caller.tid());
         Some(match (self.time)(self.devices) {
@@ -182,7 +183,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         }
     }
 
-    /// Records the start of a call, or returns the pending call if this is a retry.
+    /// Records the start of a call. If the call is a retry, returns the pending call instead.
     fn begin(
         &mut self,
         caller: &dyn Caller,
@@ -202,8 +203,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         })
     }
 
-    /// Records the end of a call, or keeps the call pending if it waits or has transferred only
-    /// part.
+    /// Records the end of a call. A call that waits or has transferred only a part stays pending.
     fn end(
         &mut self,
         caller: &dyn Caller,
@@ -348,7 +348,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let devices = &mut self.devices;
         let done = devices.ioctl(file, request, arg, nonblocking, &watched);
         if watched.lacks() {
-            // The call will be repeated, and is recorded then.
+            // The call will be repeated, and will be recorded then.
             return done;
         }
         let results = Self::answered(request, &done, &watched);

@@ -36,10 +36,10 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
     replace(&half, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Replaces a file by another at once, so no reader sees half of it.
+/// Replaces a file by another in one step, so no reader sees half of it.
 ///
-/// It exchanges the two and deletes the old one. ext4 and btrfs write a file's data to the disk before a
-/// plain rename replaces another file. That takes milliseconds at the end of each run.
+/// It exchanges the two files and deletes the old one. With a plain rename, ext4 and btrfs would first write
+/// the new file's data to the disk. That would take milliseconds at the end of each run.
 fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     if renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
@@ -107,7 +107,7 @@ fn parse(bytes: &[u8]) -> Result<Report> {
     serde_json::from_value(value).map_err(|e| anyhow!("a field is wrong: {e}; {WRITES}"))
 }
 
-/// Returns a suggestion if a file of that name with the ending `.json` exists.
+/// If there is a file of that name with the ending `.json`, returns a suggestion to use it.
 fn guess(path: &Path) -> String {
     let other = path.with_extension("json");
     match other != path && other.is_file() {
@@ -201,7 +201,7 @@ fn table(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Prints how many entries exceeded the report's limit.
+/// Prints how many entries are missing because of the report's limit.
 fn left_out(count: u64, what: &str, out: &mut dyn Write) -> std::io::Result<()> {
     match count {
         0 => Ok(()),

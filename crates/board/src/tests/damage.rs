@@ -17,7 +17,7 @@ fn field(dtb: &[u8], index: usize) -> usize {
 
 fn parts() -> Parts {
     let dtb = tree(&[], vec![node("soc", &[("reg", cells(&[7]))], vec![])]);
-    // The root has an empty name: a token and a word.
+    // The root's name is empty, so the root takes a token and a word.
     let node = field(&dtb, 2) + 8;
     Parts {
         node,
@@ -67,7 +67,7 @@ fn damage_is_reported_with_its_byte() {
         );
         let byte = place.strip_prefix("the device tree is damaged at byte ");
         let byte: usize = byte.and_then(|byte| byte.parse().ok()).expect("a byte");
-        // The damage shows at the damaged word, in its token, or behind it.
+        // The message names the damaged word, the token that contains the word, or the word after it.
         let shown = match at {
             at if at == property + 4 || at == property + 8 => property,
             32 => 12,

@@ -47,7 +47,7 @@ fn no_refusal_is_said() {
     assert!(printed("", "").contains("refused no buffer"));
 }
 
-/// Returns the message for a debugfs with these entries, or for none.
+/// Returns the message for a debugfs with these entries; with `None`, for a missing debugfs.
 fn message(entries: Option<&[&str]>) -> String {
     let dir = tempfile::tempdir().unwrap();
     let debugfs = dir.path().join("debug");

@@ -24,8 +24,8 @@ impl Hop<'_> {
     }
 }
 
-/// Returns the queues to draw: those with frames. Without frames, the first queue stands for the
-/// device's refusals and faults.
+/// Returns the queues to draw: those with frames.
+/// If none has frames, the first queue is drawn to show the device's refusals and faults.
 fn drawn(device: &DeviceReport, is_hit: bool) -> Vec<&QueueReport> {
     let used = |queue: &&QueueReport| queue.frames > 0 || queue.lost > 0;
     let queues: Vec<&QueueReport> = device.queues.iter().filter(used).collect();
@@ -51,7 +51,7 @@ fn hops(report: &Report) -> Vec<Hop<'_>> {
                 node: &device.node,
                 kind: &device.kind,
                 queue: Some(queue),
-                // The first queue shows all refusals and faults of the device.
+                // The first queue shows all of the device's refusals and faults.
                 refusals: std::mem::take(&mut refusals),
                 faults: std::mem::take(&mut faults),
             });

@@ -17,11 +17,11 @@ pub(super) struct Mark {
     pub(super) is_plug: bool,
 }
 
-/// Returns the marks of a device in order of time: the script's events on the device and the
-/// machine, plugs and unplugs.
+/// Returns the marks of a device in order of time.
+/// They are its plugs and unplugs, and the script's events on this device and on the machine.
 pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<Mark> {
-    // The script's plug events are left out: the time line has each at the moment when programs see
-    // it.
+    // The script's plug events are left out, because the time line has each of them, with the moment at which
+    // programs saw it.
     let faults = report.script.iter().filter(|event| {
         let is_here = event.device.is_empty() || event.device == device;
         is_here && !matches!(&*event.action, "plug" | "unplug")
@@ -47,7 +47,7 @@ pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<M
     all
 }
 
-/// Explains the lines on the plots.
+/// Returns an explanation of the lines on the plots.
 pub(super) fn legend(marks: &[Mark]) -> Markup {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for mark in marks {

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Width of a plot, and height of a plot with axes, in SVG units. The page scales them.
 const WIDTH: u32 = 1160;
 const HEIGHT: u32 = 200;
-/// Margins: left of the axis, above it for labels, and right of it.
+/// Margins: to the left of the axis, above it for labels, and to the right of it.
 const LEFT: u32 = 64;
 const TOP: u32 = 22;
 const RIGHT: u32 = 8;
@@ -20,9 +20,9 @@ const RIGHT: u32 = 8;
 const BELOW: u32 = 28;
 /// Width of one letter of a mark's label, in SVG units.
 const LETTER: f64 = 8.0;
-/// Maximum number of points of a plot. The highest point of each group stands for the group.
+/// Maximum number of points of a plot. Beyond it, neighbours are grouped; a group's highest point is drawn.
 const MAX_POINTS: usize = 1800;
-/// Maximum number of bars drawn (a bar is one stay of a buffer at the device), and of their rows.
+/// Maximum number of bars, each of which is one stay of a buffer at the device, and of their rows.
 const MAX_STAYS: usize = 1500;
 const MAX_ROWS: usize = 32;
 
@@ -157,14 +157,14 @@ fn draw(
     area.present().map_err(|e| said(&e))
 }
 
-/// Labels the marks, plug and unplug events first. Labels that would overlap others are left out.
+/// Labels the marks, plugs and unplugs first. Leaves out labels that would overlap others.
 fn labels(marks: &[Mark], across: &Range<f64>) -> Markup {
     let mut taken: Vec<(f64, f64)> = Vec::new();
     let (plugs, faults): (Vec<&Mark>, Vec<&Mark>) = marks.iter().partition(|mark| mark.is_plug);
     let mut shown = Vec::new();
     for mark in plugs.into_iter().chain(faults) {
         let width = mark.label.chars().count() as f64 * LETTER;
-        // A label at the right edge moves left of its line.
+        // A label at the right edge is moved to the left of its line.
         let from = x(mark.at, across).min(f64::from(WIDTH) - width);
         if taken
             .iter()
@@ -228,7 +228,7 @@ fn bar(stay: &Stay, y: usize, across: &Range<f64>) -> Markup {
     } else {
         "the end of the stream"
     };
-    // Buffers that DQBUF did not return are outlined; colour alone would not suffice.
+    // Buffers that DQBUF did not return are outlined, since colour alone would not be seen by all.
     let (fill, stroke) = if stay.is_done {
         ("#1450a0", "none")
     } else {

@@ -1,4 +1,4 @@
-//! The table of queues, without empty columns; idle queues are folded.
+//! The table of queues. Empty columns are left out, and idle queues are folded.
 
 use crate::report::{DeviceReport, QueueReport};
 use crate::sentence::bytes;

@@ -113,7 +113,7 @@ fn long_runs_stay_small_and_keep_their_peaks() {
     let page = shown(&report(), &timeline);
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
     assert!(page.contains("longest 978.00 ms"));
-    // This axis includes the late frame; the other axes end at 4 and 181.
+    // This plot's axis includes the late frame. The axes of the other plots end at 4 and 181.
     let numbers = page
         .lines()
         .filter_map(|line| line.trim().parse::<f64>().ok());

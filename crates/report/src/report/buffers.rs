@@ -27,13 +27,13 @@ pub struct BufferReport {
     /// Start address in the process that passed its own memory. Zero for other memory, and if the
     /// devices' clock is not the system's.
     pub address: u64,
-    /// The queue released the buffer while another holder kept it.
+    /// Whether the queue released the buffer while another holder kept it.
     pub orphaned: bool,
-    /// The memory was revoked while it was held.
+    /// Whether the memory was revoked while it was held.
     pub revoked: bool,
     /// Holders, in the order of their first use.
     pub holders: Vec<HolderReport>,
-    /// Number of holders that found no place in the list.
+    /// Number of holders beyond the limit of the list.
     pub holders_left_out: u64,
 }
 
@@ -44,11 +44,11 @@ pub struct HolderReport {
     /// `queue`, `descriptor`, `mapping`, `attachment`, `cpu-mapping` of a driver, `fence`, or
     /// `user-pages` of a process that passed its own memory.
     pub kind: String,
-    /// The device node: for an attachment, a fence, or pinned pages of a dma-buf.
+    /// The device node, for an attachment, a fence, or pinned pages of a dma-buf.
     pub device: String,
     /// The process that received the descriptor, made the mapping or owns the pages; else zero.
     pub process: u32,
-    /// That process's name.
+    /// Name of that process.
     pub name: String,
     /// Longest uninterrupted hold, in nanoseconds of the devices' clock.
     pub longest_ns: u64,

@@ -15,7 +15,7 @@ pub struct Row {
     pub lost: u64,
     /// Refused calls, except those that a script caused.
     pub refused: u64,
-    /// Bytes copied, bounced and moved.
+    /// Number of bytes copied, bounced and moved.
     pub copied_bytes: u64,
     /// Missing cache syncs.
     pub unsynced: u64,
@@ -83,7 +83,7 @@ impl Report {
             && self.not_listed() == 0
     }
 
-    /// Returns the number of problems beyond the limits of the lists.
+    /// Returns the number of problems that the lists had no room for.
     #[must_use]
     pub const fn not_listed(&self) -> u64 {
         self.refusals_left_out

@@ -1,8 +1,8 @@
-//! Options of known programs that apply a remedy.
+//! Options of known programs by which users apply a remedy.
 
 use crate::report::Remedy;
 
-/// Kind of a device's queue, which chooses a program's option.
+/// Kind of a device's queue. It decides which option of a program applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// A camera.
@@ -15,7 +15,7 @@ enum End {
     Picture,
 }
 
-/// A program's options for one use of memory, indexed by [`End`].
+/// A program's option for each kind of queue, indexed by [`End`].
 type Options = [&'static str; 4];
 
 /// A program whose options are known.
@@ -29,7 +29,7 @@ pub struct Program {
     imports: Option<Options>,
     /// Options for devices that allocate buffers while the program copies pictures.
     copies: Option<Options>,
-    /// Options for the number of buffers, which follows them.
+    /// Options that set the number of buffers, which is their value.
     counts: &'static [&'static str],
 }
 
@@ -140,7 +140,7 @@ pub(super) fn counting(programs: &[&Program], count: u64) -> String {
     })
 }
 
-/// Joins each program's part, in brackets. Empty if no program has one.
+/// Joins each program's part, in brackets. Empty if `say` returns `None` for all.
 fn each(programs: &[&Program], say: impl Fn(&Program) -> Option<String>) -> String {
     let said = programs
         .iter()

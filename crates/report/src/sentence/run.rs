@@ -6,14 +6,14 @@ use crate::report::{Report, Row};
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Nothing went wrong, no script injected a fault, and the program succeeded.
+    /// Whether nothing went wrong, no script injected a fault, and the program succeeded.
     pub is_good: bool,
     /// One or two sentences.
     pub text: String,
 }
 
-/// Lists the problems that no script caused: one clause for each device, then missed steps and
-/// resources still held. `None` if there are none.
+/// Lists the problems that no script caused; `None` if there are none.
+/// It has one clause for each device, then missed steps and resources still held.
 ///
 /// The list includes failures outside the devices. [`failure`](super::failure) explains those.
 #[must_use]
@@ -75,7 +75,8 @@ pub fn verdict(report: &Report) -> Verdict {
     }
     let is_good = said.is_empty() && problems.is_none();
     said.push(match problems {
-        // Only "step", "still" and "something" begin with s and get a capital; no device's name does.
+        // Only "step", "still" and "something" begin with s, and get a capital. No device's name begins with
+        // s.
         Some(problems) => match problems.strip_prefix('s') {
             Some(rest) => format!("S{rest}"),
             None => problems,

@@ -3,8 +3,8 @@
 use super::all_of;
 use crate::report::{MissedStep, ScriptEvent};
 
-/// Returns a step's place in the form that editors understand: `FILE:LINE`. Line 0 stands for an order
-/// of `vb3 ctl`.
+/// Returns a step's location in the form that editors understand: `FILE:LINE`.
+/// Line 0 stands for a command of `vb3 ctl`.
 fn place(file: &str, line: u64) -> String {
     if line == 0 {
         return "vb3 ctl".to_owned();
@@ -14,7 +14,7 @@ fn place(file: &str, line: u64) -> String {
     format!("{name}:{line}")
 }
 
-/// Says which step never happened, and which event it waited for. `file` is the script's.
+/// Says which step never happened, and for which event it waited. `file` is the script's name.
 #[must_use]
 pub fn missed_step(file: &str, missed: &MissedStep) -> String {
     let MissedStep {
@@ -27,7 +27,7 @@ pub fn missed_step(file: &str, missed: &MissedStep) -> String {
     format!("{place}: step {step} ({action}) never happened: {why}")
 }
 
-/// Returns a sentence for each step that acted. `file` is the script's.
+/// Returns a sentence for each step that acted. `file` is the script's name.
 #[must_use]
 pub fn script(file: &str, events: &[ScriptEvent]) -> Vec<String> {
     /// Maximum number of frames or calls that a sentence names.

@@ -297,7 +297,7 @@ fn refused_admission_says_how_many_fit() {
     );
     let start = "ask for no more than 3; or, only in vb3, leave out admission=on; or let the device allocate";
     assert!(said.hint.starts_with(start), "{}", said.hint);
-    // If not even one buffer fits, the hint does not suggest fewer, and free bytes are not given.
+    // If not even one buffer fits, the hint suggests no smaller number, and free bytes are not mentioned.
     refused.room = Some(Room {
         fits: 0,
         runs: 0,

@@ -1,5 +1,5 @@
-//! Writers of traces. A bounded queue leads to a thread that writes. Calls that find the queue full
-//! are only counted; the trace shows the count, and so does the end of the run.
+//! Writers of traces: a bounded queue, and a thread that writes its calls.
+//! Calls that find the queue full are only counted. The trace and the end of the run show the count.
 
 use crate::event::{Event, Format};
 use anyhow::{Context as _, Result};
@@ -37,7 +37,7 @@ pub struct Gaps {
 }
 
 impl Sink {
-    /// Writes to a file, replacing its content. A FIFO is opened once a reader opens it.
+    /// Writes to a file, replacing its content. A FIFO is opened as soon as it has a reader.
     ///
     /// # Errors
     /// The file cannot be written, or the thread cannot be started.
@@ -59,7 +59,7 @@ impl Sink {
     /// # Errors
     /// The system has no free descriptor or thread.
     fn stderr() -> Result<Self> {
-        // A separate File, so that other messages do not wait for the writer's lock.
+        // A `File` of its own, so that other messages do not wait for the writer's lock.
         let fd = io::stderr().as_fd().try_clone_to_owned();
         let file = File::from(fd.context("cannot write to the terminal")?);
         Self::start("the terminal".to_owned(), Format::Text, move || Ok(file))
@@ -76,7 +76,7 @@ impl Sink {
         let lost = Arc::clone(&dropped);
         let work = move || {
             let written = open().and_then(|file| write_all(file, format, &events, &lost));
-            // The send fails if `finish` has timed out.
+            // The send fails if `finish` no longer waits.
             let _ = tell.send(written);
         };
         std::thread::Builder::new()
@@ -91,7 +91,7 @@ impl Sink {
         })
     }
 
-    /// Passes a call to the writer, or counts it if the queue is full; never waits.
+    /// Passes a call to the writer, or counts the call if the queue is full. Never waits.
     pub(super) fn write(&self, event: &Arc<Event>) {
         match self.queue.try_send(Arc::clone(event)) {
             // `finish` reports the error of a failed writer.
@@ -102,7 +102,7 @@ impl Sink {
         }
     }
 
-    /// Ends the trace; waits for the writer for a limited time.
+    /// Ends the trace. Waits for the writer at most two seconds.
     #[must_use]
     pub fn finish(self) -> Gaps {
         let Self {
@@ -143,7 +143,7 @@ impl Lines {
     fn put(&mut self, line: &str) -> io::Result<()> {
         let (before, after) = match (self.format, self.written) {
             (Format::Text | Format::Json, _) => ("", "\n"),
-            // A JSON array. Readers accept it without its end.
+            // The lines form a JSON array. Readers accept it without its end.
             (Format::Perfetto, 0) => ("[\n", ""),
             (Format::Perfetto, _) => (",\n", ""),
         };

@@ -1,5 +1,5 @@
-//! A [`Caller`] that copies the structures of ioctls. A front end may write a device's answer to
-//! the program only after the call, so the trace cannot read it from there.
+//! A [`Caller`] that copies the structures of ioctls.
+//! A front end may write a device's answer to the program only after the call, too late for the trace.
 
 use super::{Fields, decode};
 use std::cell::{Cell, RefCell};
@@ -16,10 +16,10 @@ struct Part {
 }
 
 impl Part {
-    /// Reads the program's memory; zeros and `false` if it cannot be read.
+    /// Reads the program's memory. If it cannot be read, returns zeros and `false`.
     ///
     /// # Errors
-    /// `NOT_GATHERED`.
+    /// `NOT_GATHERED`: the call must be repeated.
     fn read(caller: &dyn Caller, addr: u64, len: usize) -> Result<(Self, bool), Errno> {
         let mut bytes = vec![0; len];
         let is_there = match caller.read(addr, &mut bytes) {
@@ -48,7 +48,7 @@ struct Parts {
     array: Option<(Array, Part)>,
 }
 
-/// Passes every call on, and copies what the device writes to the structure and array of one ioctl.
+/// Passes on every access, and copies what the device writes to the structure and array of one ioctl.
 pub(super) struct Watched<'a> {
     caller: &'a dyn Caller,
     request: u32,
@@ -58,7 +58,7 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// Watches the structure at `addr`. Reads the program's structure if the request does.
+    /// Watches the structure at `addr`. Reads the program's bytes if the device would.
     ///
     /// # Errors
     /// `NOT_GATHERED`: the call must be repeated, and must not reach the devices before that.
@@ -85,7 +85,7 @@ impl<'a> Watched<'a> {
         })
     }
 
-    /// Watches a call without a structure.
+    /// Makes a caller that watches nothing, for a call without a structure.
     pub(super) fn plain(caller: &'a dyn Caller) -> Self {
         let structure = Part {
             addr: 0,

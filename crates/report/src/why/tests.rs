@@ -81,7 +81,7 @@ fn load_says_which_file_is_wrong() {
             "{said}"
         );
     }
-    // The message suggests the JSON file of the same name.
+    // The message suggests the JSON file with the same name.
     for (name, text) in [("x.html", "<!DOCTYPE html>"), ("x.txt", "{")] {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
