@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Shared by the files of the shim. The file that exports symbols does not include this one: its list of
- * includes is fixed.
+ * Declarations for all files of the shim except exports.c, whose list of includes is fixed.
  */
 #ifndef VB3_BUFFER_H
 #define VB3_BUFFER_H
@@ -30,23 +29,23 @@ struct vm_area_struct;
 #error "VB3_NAME is not set"
 #endif
 
-/* What importer and exporter of a dma-buf tell each other, if both are of this module: in the exporter's
- * attachment. Use in src/device.rs. */
+/* What importer and exporter of a dma-buf tell each other, if both belong to this module. It is part of
+ * the exporter's attachment. Use in src/device.rs. */
 struct vb3_use {
 	u32 in_use;		/* by the importer's device, between prepare and finish */
 	u32 bounces;		/* the exporter mapped a bounced copy for it */
 };
 
-/* Users of allocated memory of one kind, and when the oldest began in seconds since boot. For debug.c. */
+/* Users of one kind of allocated memory, and when the oldest began, in seconds since boot. For debug.c. */
 struct vb3_users {
 	atomic_t count;
 	u32 since;
 };
 
-/* Kinds of users. */
+/* Kinds of users of allocated memory. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT, VB3_KINDS };
 
-/* mem_priv: the fields that the kernel reads, and the Rust object behind them. */
+/* mem_priv: fields that the kernel or the shim reads, and after them the Rust object. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
 	struct sg_table *sgt;	/* the cookie of dma-sg */
@@ -67,7 +66,7 @@ struct vb3_buf {
 	u64 rust[];
 };
 
-/* No warnings and no OOM killer, because the caller handles a refusal. */
+/* No warnings and no OOM killer, because the caller handles a failed allocation. */
 #define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 #define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
 
@@ -82,7 +81,7 @@ struct vb3_facts {
 	struct dma_buf *import;
 };
 
-/* A constant text of the Rust object, without a final zero. */
+/* A constant text of the Rust object; no zero ends it. */
 struct vb3_text {
 	const char *at;
 	int len;
@@ -97,7 +96,7 @@ struct vb3_refusal {
 	bool has_addresses;	/* wanted and found are physical: not for the log */
 };
 
-/* A plane to make in an empty payload; Request in src/entry.rs. */
+/* A plane that the Rust object makes in an empty payload; Request in src/entry.rs. */
 struct vb3_request {
 	void *to;
 	struct device *dev;
@@ -120,7 +119,7 @@ struct vb3_memory {
 	u8 direction, kind;
 };
 
-/* On both sides, as src/ has them. */
+/* These sizes and offsets are those of the structures in src/. */
 static_assert(sizeof(struct vb3_use) == 8);
 static_assert(sizeof(struct vb3_memory) == 40 && offsetof(struct vb3_memory, direction) == 36);
 static_assert(sizeof(struct vb3_request) == 64 && offsetof(struct vb3_request, at) == 40);
@@ -133,8 +132,8 @@ static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, w
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
 
 /*
- * The Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds returns
- * whether prepare and finish can have work for the object.
+ * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
+ * returns whether prepare and finish can have work for the object.
  */
 size_t vb3_rs_bytes(void);
 int vb3_rs_alloc(const struct vb3_request *request, u64 *addr);
@@ -167,10 +166,10 @@ void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_count_user(struct vb3_buf *buf, int kind);	/* if `users` has it already */
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
-/* Makes a buffer without a payload, or an error pointer. The caller sets the class of its mutex. In
- * memops.c. */
+/* Makes a buffer without a payload, or returns an error pointer. The caller sets the class of the
+ * buffer's mutex. In memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
-/* Completes a new buffer from the Rust object's return value. */
+/* Completes a new buffer, given the Rust object's return value. */
 void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
 
 /* Whether the next step that can fail must fail, for tests. In shim.c. */
@@ -183,7 +182,7 @@ static inline bool vb3_fails(void)
 }
 #endif
 
-/* Whether this module exported it. In dmabuf.c. */
+/* Returns whether this module exported the attachment's dma-buf. In dmabuf.c. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment);
 
 /* The list of all buffers, in debug.c. */

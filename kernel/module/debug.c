@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * State for users, in /sys/kernel/debug/VB3_NAME: buffers and their holders (buffers), operations
- * (counters), and refusals with reasons (refusals, also in the log).
+ * Information for users, in /sys/kernel/debug/VB3_NAME: buffers with their holders (buffers), counters of
+ * operations (counters), and refusals with reasons (refusals, also in the log).
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
@@ -14,7 +14,7 @@
 
 #include "buffer.h"
 
-/* Taken before a buffer's mutex, never by a holder of one. */
+/* Taken before a buffer's mutex, and never while that is held. */
 static DEFINE_MUTEX(list_lock);
 static LIST_HEAD(list);
 static u64 last_number;
@@ -22,10 +22,10 @@ static u64 last_number;
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 {
 	buf->dma_addr = addr;
-	/* debugfs shows its name, even after the device is unplugged. */
+	/* debugfs shows the device's name, even after the device is unplugged. */
 	buf->dev = get_device(dev);
 	buf->pid = task_tgid_nr(current);
-	/* Display only: if a name changes at this moment, it may be half old and half new. */
+	/* For display only: a name that changes now may be half old and half new. */
 	memcpy(buf->comm, current->comm, sizeof(buf->comm));
 	mutex_lock(&list_lock);
 	buf->number = ++last_number;
@@ -33,7 +33,7 @@ void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 	mutex_unlock(&list_lock);
 }
 
-/* Unlisted before it is taken apart, so that readers of the list find it complete. */
+/* Unlists the buffer before it is taken apart, so that readers of the list find it complete. */
 void vb3_unlist(struct vb3_buf *buf)
 {
 	mutex_lock(&list_lock);
@@ -58,7 +58,7 @@ static const char *name_in(const char *const *names, unsigned int count, unsigne
 
 #define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
 
-/* Queues with memory for the CPU only need no device. */
+/* Queues whose memory only the CPU uses need no device. */
 static const char *name_of(struct device *dev)
 {
 	return dev ? dev_name(dev) : "no device";
@@ -71,7 +71,7 @@ static u64 seconds_since(u64 since_ns)
 	return now > since_ns ? div_u64(now - since_ns, NSEC_PER_SEC) : 0;
 }
 
-/* Also called by vb3_rs_holders for each device and the kernel; in src/show.rs. */
+/* vb3_rs_holders in src/show.rs calls this, too: for each device, and for the kernel's mapping. */
 void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 count,
 		     struct device *dev, int direction, u64 since_ns)
 {
@@ -147,7 +147,7 @@ static int counters_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
-/* The last refusals. The texts are constants of the Rust object; the device may have gone. */
+/* The last refusals. Their texts are constants of the Rust object. The device may be gone. */
 #define REFUSALS 32
 #define WHY "%.*s: wanted %llu, found %llu"
 #define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found
@@ -163,11 +163,11 @@ struct refusal {
 };
 
 static DEFINE_SPINLOCK(refusals_lock);
-/* Room for that many, allocated at the first one: most modules never refuse anything. */
+/* The array of refusals is allocated for the first one: most modules never refuse anything. */
 static struct refusal *refusals;
 static u64 refusals_made;
 
-/* Keeps a refusal for debugfs, if there is memory for it. */
+/* Stores a refusal for debugfs, if there is memory for the array. */
 static void keep_refusal(const struct refusal *made)
 {
 	struct refusal *first = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* dma-bufs: foreign ones for the Rust object, and the module's own for importers. */
+/* dma-bufs of other exporters, for the Rust object, and those of this module, for importers. */
 #include <linux/dma-buf.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -9,7 +9,7 @@
 #include "buffer.h"
 #include "vb3.h"
 
-/* Foreign dma-bufs. */
+/* dma-bufs of other exporters. */
 
 u64 vb3_buf_size(struct dma_buf *buf)
 {
@@ -33,7 +33,7 @@ void vb3_buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt, 
 	dma_buf_unmap_attachment_unlocked(attachment, sgt, direction);
 }
 
-/* The exporter must learn again whether it mapped I/O memory, because that decides how to unmap it. */
+/* Tells the exporter again whether it mapped I/O memory, because that decides how to unmap it. */
 static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
 {
 	struct iosys_map map;
@@ -45,7 +45,7 @@ static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
 	dma_buf_vunmap_unlocked(buf, &map);
 }
 
-/* Drivers access the result like memory. Only x86 allows that for I/O memory. */
+/* Drivers use the result like memory. For I/O memory, only x86 allows that. */
 void *vb3_buf_vmap(struct dma_buf *buf, bool *is_iomem)
 {
 	struct iosys_map map;
@@ -65,9 +65,9 @@ void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 	vunmap_buf(buf, vaddr, is_iomem);
 }
 
-/* The module's dma-bufs. */
+/* The module's own dma-bufs. */
 
-/* A device's attachment to one of them. */
+/* A device's attachment to a dma-buf of this module. */
 struct attached {
 	struct vb3_use use;
 	size_t key;
@@ -87,7 +87,7 @@ static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachmen
 		return ret;
 	}
 	attachment->priv = attached;
-	/* debugfs shows its name. */
+	/* debugfs shows the device's name. */
 	get_device(attachment->dev);
 	return 0;
 }
@@ -168,13 +168,13 @@ static const struct dma_buf_ops vb3_buf_ops = {
 	.release = buf_release,
 };
 
-/* Returns whether this module exported it. Then the log already has the refusal. */
+/* Returns whether this module exported the dma-buf. If so, the log has the reason of a refusal already. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
 {
 	return attachment->dmabuf->ops == &vb3_buf_ops;
 }
 
-/* The exporter keeps the record of the device's use. Only an importer of the same module knows it. */
+/* The record of the device's use is in the exporter's attachment. Only importers of this module know it. */
 struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *dbuf, struct device *dev,
 					  const void *payload)
 {

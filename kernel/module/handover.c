@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Hand-overs between CPU and device, for memory of devices. May run in interrupt context. */
+/* Hand-overs of device memory between CPU and device. May run in interrupt context. */
 #include <media/videobuf2-core.h>
 
 #include "buffer.h"
@@ -9,7 +9,7 @@ static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
 {
 	int done;
 
-	/* No hint omits a copy. */
+	/* A cache hint cannot omit the sync of a bounced copy. */
 	if (buf->use && READ_ONCE(buf->use->bounces)) {
 		vb3_rs_sync_import(RUST(buf), to_device);
 		atomic_inc(&buf->synced);

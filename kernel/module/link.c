@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Links a mapping that is scattered behind an IOMMU into one range of addresses, on kernels that let
- * drivers lay out such ranges. Other kernels have none.
+ * Lays one range of addresses over a mapping that is scattered behind an IOMMU. Only some kernels let
+ * drivers do this; on others, there are no links.
  *
- * The IOMMU's translation of the mapping gives the memory, not its pages, so any exporter's memory
- * works. The device reaches the same memory again, now in one range. The mapping stays, and does all
+ * The IOMMU's translation of the mapping gives the physical addresses, so any exporter's memory works.
+ * The device reaches the same memory a second time, in one range. The mapping stays, and does all
  * cache maintenance.
  */
 #include <linux/dma-buf.h>
@@ -34,12 +34,12 @@ struct vb3_link {
 	struct dma_iova_state state;
 	size_t linked;
 	enum dma_data_direction direction;
-	/* A stretch of memory that is not linked yet. */
+	/* The last run of memory, which is not linked yet. */
 	phys_addr_t run;
 	size_t run_bytes;
 };
 
-/* Kernels without this attribute would map other memory as RAM. */
+/* Without this attribute, a kernel would map other memory as if it were RAM. */
 #ifdef DMA_ATTR_MMIO
 #define ATTR_MMIO DMA_ATTR_MMIO
 #else
@@ -53,7 +53,7 @@ static bool is_ram(phys_addr_t phys)
 	return pfn_valid(pfn) && !is_zone_device_page(pfn_to_page(pfn));
 }
 
-/* Links the gathered memory. */
+/* Links the last run of memory. */
 static int link_run(struct vb3_link *link)
 {
 	unsigned long attrs = DMA_ATTR_SKIP_CPU_SYNC;
@@ -92,8 +92,8 @@ static int add_piece(struct vb3_link *link, phys_addr_t phys, size_t bytes)
 	return ret;
 }
 
-/* Goes through the pages of the device's view. Only the first page may begin with a gap and only the
- * last may end with one, else one range is impossible. */
+/* Goes through the pages of the device's view. One range is possible only if no page but the first
+ * begins with a gap, and none but the last ends with one. */
 static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg_table *sgt,
 		   size_t bytes, size_t granule)
 {
@@ -126,18 +126,17 @@ static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg
 }
 
 /*
- * Returns whether the kernel would use a bounce slot. If a device must not see other data in the
- * memory's pages, and the run begins or ends within a page, the kernel copies to a bounce slot. The
- * mapping below has done so already, and its syncs reach only its own slots: no sync would fill or read
- * a second slot.
+ * Returns whether the kernel would use a bounce slot for the range. It copies a run that begins or ends
+ * within a page if the device must not see other data in that page. The mapping below has its own slots,
+ * and its syncs reach only those: no sync would fill or read a second slot.
  */
 static bool has_bounced(const struct vb3_link *link)
 {
 	return link->state.__size & DMA_IOVA_USE_SWIOTLB;
 }
 
-/* Unlinks the memory and frees the whole reservation: dma_iova_destroy() would free only the linked
- * addresses. */
+/* Unlinks the memory and frees the whole reservation. dma_iova_destroy() would free only the linked
+ * part. */
 void vb3_unlink(struct vb3_link *link)
 {
 	if (link->linked)
@@ -167,7 +166,7 @@ struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachm
 		return NULL;
 	link->dev = dev;
 	link->direction = direction;
-	/* Refused if this interface's rules do not translate the addresses. */
+	/* Fails if the addresses are not translated by this interface's rules. */
 	if (!dma_iova_try_alloc(dev, &link->state, first, bytes)) {
 		kfree(link);
 		return NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations common to all kinds of memory, and the module itself. */
+/* Memory operations that all kinds of memory share, and the module's init and exit. */
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -13,8 +13,9 @@
 #include "vb3.h"
 
 /*
- * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is double. A free
- * buffer has an unlocked mutex. Kernels that clear allocated memory skip caches with a constructor.
+ * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is twice as large. A
+ * free buffer has an unlocked mutex. On kernels that clear allocated memory, caches with a constructor
+ * are exempt.
  */
 static struct kmem_cache *buffers __ro_after_init;
 
@@ -25,9 +26,9 @@ static void construct(void *buf)
 
 #ifdef CONFIG_KASAN
 /*
- * Every field but the mutex is written before it is read. A kernel with checkers verifies that:
- * unwritten fields, payload included, have this value. (Slab's own poison does not work for objects
- * with a constructor.)
+ * Every field except the mutex must be written before it is read. A kernel with KASAN checks that: fields
+ * not written yet, payload included, have this value. (Slab's own poison does not work for objects with
+ * a constructor.)
  */
 #define POISON 0xa5
 
@@ -39,7 +40,7 @@ static void poison(struct vb3_buf *buf)
 	memset((u8 *)buf + rest, POISON, kmem_cache_size(buffers) - rest);
 }
 
-/* The fields leave no gap of four bytes. A valid pointer or number rarely equals this. */
+/* Fields have no gap of four bytes between them. A valid pointer or number rarely equals the pattern. */
 static void check_written(const struct vb3_buf *buf)
 {
 	size_t at;
@@ -63,8 +64,8 @@ static void check_written(const struct vb3_buf *buf)
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	/* All other fields are written before they are read: the payload by its maker, the rest by
-	 * vb3_list. */
+	/* All other fields are written before they are read: by vb3_made, vb3_list, and the payload's
+	 * maker. */
 	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
 
 	if (!buf)
@@ -93,7 +94,7 @@ void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 	return buf;
 }
 
-/* Ends a buffer, which may need the device until its payload has ended. */
+/* Ends a buffer. The payload may need the device until it has ended, so the device is released last. */
 static void end_buf(struct vb3_buf *buf)
 {
 	vb3_unlist(buf);
@@ -116,7 +117,7 @@ void vb3_count_user(struct vb3_buf *buf, int kind)
 		WRITE_ONCE(users->since, ktime_get_seconds());
 }
 
-/* `users` decides; the counts by kind are for debugfs. */
+/* The count in `users` decides when to free. The counts by kind are for debugfs. */
 void vb3_drop_user(struct vb3_buf *buf, int kind)
 {
 	atomic_dec(&buf->kinds[kind].count);
@@ -194,7 +195,7 @@ static int __init vb3_init(void)
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 
-/* The first counters must be zero, or something leaked. */
+/* If one of the first counters is not zero, something leaked. */
 static void __exit vb3_exit(void)
 {
 	s64 held[4], all = 0;

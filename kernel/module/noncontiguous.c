@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Cached memory in one range of addresses for its device. dma-sg has its own, sg/pages.c. */
+/* Cached memory in one range of addresses for its device. dma-sg uses sg/pages.c instead. */
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/scatterlist.h>
 
 #include "buffer.h"
 
-/* Zone flags make this call warn and fail; the device's mask has the same effect. */
+/* The kernel's function warns about zone flags and fails. The device's mask has the same effect. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations that differ by kind of memory; each kind.h has the differences. */
+/* Memory operations that differ by kind of memory. The differences are in each kind.h. */
 #include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/slab.h>
@@ -10,7 +10,7 @@
 #include "vb3.h"
 #include "kind.h"
 
-/* Importers' mutexes have a separate lock class, since exporters' are taken below them. */
+/* The mutexes of importers have a lock class of their own: a thread that holds one may take an exporter's. */
 static struct lock_class_key exporters, importers;
 
 static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev, unsigned long size,
@@ -68,7 +68,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 
 	if (IS_ERR(buf))
 		return buf;
-	/* User memory has no lock. */
+	/* A buffer with user memory never uses its mutex, so this sets no class. */
 	ret = kind_get_userptr(buf, &request, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accessors for the Rust object, for everything that a kernel may inline or lay out differently. They
- * decide nothing.
+ * Functions for the Rust object, for everything that kernels may inline or lay out differently. They make
+ * no decisions.
  */
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
@@ -22,7 +22,7 @@
 #include "buffer.h"
 
 #ifdef VB3_FAILS
-/* Deliberate failures, for the lab's modules: each Nth call that can fail does. */
+/* Deliberate failures in the lab's modules: every Nth step that can fail does. */
 static unsigned int fail_every;
 module_param(fail_every, uint, 0600);
 MODULE_PARM_DESC(fail_every, "debug: let each Nth step that can fail do so (0: none)");
@@ -44,7 +44,7 @@ bool vb3_fails(void)
 }
 #endif
 
-/* What src/ repeats. */
+/* Numbers that src/ repeats. */
 static_assert(DMA_BIDIRECTIONAL == 0 && DMA_TO_DEVICE == 1 && DMA_FROM_DEVICE == 2);
 static_assert(DMA_ATTR_WRITE_COMBINE == BIT(2) && DMA_ATTR_NO_KERNEL_MAPPING == BIT(4));
 static_assert(DMA_ATTR_FORCE_CONTIGUOUS == BIT(6) && DMA_ATTR_ALLOC_SINGLE_PAGES == BIT(7));
@@ -90,7 +90,7 @@ unsigned int vb3_cache_alignment(void)
 	return dma_get_cache_alignment();
 }
 
-/* Whether the CPU caches a device's coherent memory. Other memory may have no mapping that caches. */
+/* Returns whether the CPU caches a device's coherent memory. If not, there may be no cached mapping of it. */
 bool vb3_caches_coherent(struct device *dev)
 {
 #ifdef CONFIG_DMA_DECLARE_COHERENT
@@ -100,7 +100,7 @@ bool vb3_caches_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 
-/* Larger allocations are not tried: they would only take all memory from others. */
+/* Returns the length above which allocations are not tried: they would take all memory from others. */
 u64 vb3_size_limit(struct device *dev)
 {
 	long anon, swappable;
@@ -143,8 +143,8 @@ int vb3_mmap_coherent(const struct vb3_memory *m, struct vm_area_struct *vma)
 	return dma_mmap_attrs(m->dev, vma, m->at, m->addr, m->bytes, m->attrs);
 }
 
-/* Returns whether all of a table's entries have real pages. Other entries have a computed page
- * pointer. */
+/* Returns whether all entries of a table have real pages. In other entries, the page pointer is only
+ * computed. */
 static bool has_pages(struct sg_table *sgt)
 {
 	struct scatterlist *at;
@@ -157,8 +157,8 @@ static bool has_pages(struct sg_table *sgt)
 }
 
 /*
- * Converts a table with one entry and an invalid page into a table without pages, if its content and
- * the device's address agree on the memory's place. Returns U64_MAX if they do not.
+ * Converts a table with one entry and an invalid page into a table without pages, if the entry and the
+ * device's address stand for the same physical address. Returns that address, or U64_MAX.
  */
 static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, size_t bytes)
 {
@@ -170,7 +170,7 @@ static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, siz
 	return phys;
 }
 
-/* Leaves *phys for memory with pages, and sets it to the address of memory without pages. */
+/* If the memory has no pages, sets *phys to its physical address. Otherwise leaves *phys unchanged. */
 struct sg_table *vb3_get_sgtable(const struct vb3_memory *m, u64 *phys)
 {
 	struct sg_table *sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
@@ -190,7 +190,7 @@ free:
 	return NULL;
 }
 
-/* Returns the length of a kernel mapping of the table. Most kernels do not need it. */
+/* Returns the length of a table's kernel mapping. Most kernels do not need it. */
 static size_t mapped_bytes(struct sg_table *sgt)
 {
 	size_t bytes = 0;
@@ -204,7 +204,7 @@ static size_t mapped_bytes(struct sg_table *sgt)
 	return bytes;
 }
 
-/* Hands memory over, with its possible alias in a kernel mapping. */
+/* Syncs a table for a hand-over, with the kernel mapping of the same memory at vaddr, if any. */
 void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr)
 {
 	if (for_cpu) {
@@ -309,7 +309,7 @@ void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool
 	dma_unmap_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
 }
 
-/* Whether a device uses bounced copies of a mapped table's memory. Whole pages behind an IOMMU have none. */
+/* Returns whether a device uses a bounced copy of the memory. Behind an IOMMU, whole pages never bounce. */
 bool vb3_sgt_bounces(struct device *dev, struct sg_table *sgt)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
@@ -325,8 +325,8 @@ bool vb3_sgt_bounces(struct device *dev, struct sg_table *sgt)
 }
 
 /*
- * Maps a table of one entry without a page. Without address translation, this refuses an address that
- * the device does not reach. The kernel would refuse it, too, with a warning.
+ * Maps a table with one entry that has no page. Without address translation, this refuses an address that
+ * the device does not reach. The kernel would refuse it, too, but with a warning.
  */
 int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int direction)
 {
@@ -349,7 +349,7 @@ void vb3_unmap_resource(struct device *dev, struct sg_table *sgt, int direction)
 	dma_unmap_resource(dev, sg_dma_address(sgt->sgl), sg_dma_len(sgt->sgl), direction, 0);
 }
 
-/* Goes to entry `index` of a mapped table, from *at, the one before; returns false past the last one. */
+/* Moves *at from the entry before `index` of a mapped table to entry `index`. Returns false past the end. */
 bool vb3_sgt_next(struct sg_table *sgt, size_t index, struct scatterlist **at, u64 *addr,
 		  unsigned int *bytes)
 {

@@ -2,15 +2,15 @@
 /*
  * The memory operations that a module exports.
  *
- * No includes: the file that exports symbols includes this one, and one definition more in its
- * sight would change their CRCs.
+ * This file includes nothing, because exports.c includes it: a further definition in sight would change the
+ * CRCs of the exported symbols.
  */
 #ifndef VB3_H
 #define VB3_H
 
 struct vb3_buf;
 
-/* Memory operations: ops.c has those that differ by kind of memory, memops.c the others. */
+/* Memory operations. Those that differ by kind of memory are in ops.c, the others in memops.c. */
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
 void vb3_op_put(void *priv);
 struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);
@@ -29,7 +29,7 @@ void *vb3_op_cookie(struct vb2_buffer *vb, void *priv);
 unsigned int vb3_op_num_users(void *priv);
 int vb3_op_mmap(void *priv, struct vm_area_struct *vma);
 
-/* Operations of every module, and those of modules with memory for devices. */
+/* The operations of every module, and those that modules with memory for devices have besides. */
 #define VB3_MEM_OPS \
 	.alloc = vb3_op_alloc, \
 	.put = vb3_op_put, \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory that only the CPU uses: from vmalloc, and a program's. Sizes are in pages. */
+/* Memory that only the CPU uses: from vmalloc, or pinned memory of a program. Sizes are whole pages. */
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -9,7 +9,7 @@
 
 #include "buffer.h"
 
-/* Cleared, and mappable by programs. */
+/* Allocates memory that is zeroed, and that programs may map. */
 void *vb3_virtual_alloc(size_t bytes)
 {
 	return vb3_fails() ? NULL : vmalloc_user(bytes);
@@ -20,7 +20,7 @@ void vb3_virtual_free(void *at)
 	vfree(at);
 }
 
-/* Begins at the page that the VMA asks for. */
+/* The VMA's offset is that of the first page. */
 int vb3_virtual_mmap(struct vm_area_struct *vma, void *at)
 {
 	return remap_vmalloc_range(vma, at, vma->vm_pgoff);
@@ -39,7 +39,7 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	for (i = 0; i < count; i++)
 		pages[i] = vmalloc_to_page(at + ((size_t)i << PAGE_SHIFT));
 	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
-	/* No longer entries: a device may take only short ones, and none above 256 KiB can bounce. */
+	/* Each entry has one page: a device may accept only short ones, and none above 256 KiB can bounce. */
 	if (sgt && sg_alloc_table_from_pages_segment(sgt, pages, count, 0, bytes, PAGE_SIZE,
 						     GFP_KERNEL)) {
 		kfree(sgt);
@@ -49,7 +49,7 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	return sgt;
 }
 
-/* A program's memory, at the CPU's address of its first byte. */
+/* Maps a program's memory for the kernel. Returns the address of its first byte. */
 void *vb3_pinned_map(struct frame_vector *pinned, struct sg_table *sgt)
 {
 	void *at = NULL;

@@ -3,8 +3,9 @@
 use crate::kernel::KBox;
 use vb3_dmabuf::Store;
 
-/// Identifies an entry by its address. Each attachment of the kernel ends once, with its entry. C may
-/// keep one; the list decides whether an entry has it.
+/// Identifies an attachment's entry by the entry's address.
+/// C may keep a key. The list decides whether it has such an entry. Each attachment ends once, with its
+/// entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Key(usize);
@@ -20,7 +21,7 @@ impl<T> KBox<Node<T>> {
     }
 }
 
-/// A bounded list, newest first.
+/// A bounded list, with the newest entry first.
 pub struct List<T>(Option<KBox<Node<T>>>);
 
 impl<T> List<T> {

@@ -25,7 +25,7 @@ pub const fn direction_from_c(raw: c_int) -> Option<Direction> {
     }
 }
 
-/// The `DMA_ATTR_*` bits, which module/shim.c checks.
+/// The `DMA_ATTR_*` bits. module/shim.c checks their numbers.
 const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
     (Attrs::WRITE_COMBINE, 1 << 2),
     (Attrs::NO_KERNEL_MAPPING, 1 << 4),
@@ -34,7 +34,7 @@ const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
     (Attrs::NO_WARN, 1 << 8),
 ];
 
-/// Converts the `DMA_ATTR_*` bits that [`Attrs`] supports.
+/// Converts those `DMA_ATTR_*` bits that [`Attrs`] supports.
 pub fn attrs_from_c(raw: c_ulong) -> Attrs {
     let mut attrs = Attrs::empty();
     for (attr, bit) in ATTR_TABLE {
@@ -60,7 +60,7 @@ pub(crate) fn without_known(raw: c_ulong) -> c_ulong {
     raw & !attrs_to_c(Attrs::all())
 }
 
-/// `struct vb3_use` of module/buffer.h.
+/// A device's use of a dma-buf of this module: `struct vb3_use` of module/buffer.h.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Use {
@@ -76,19 +76,19 @@ impl Use {
         self.in_use.load(Ordering::Acquire) == 0
     }
 
-    /// Sets whether the device is given a bounced copy, which the importer must then sync.
+    /// Records whether the device has a bounced copy, which the importer must then sync.
     pub(crate) fn set_bounces(&self, bounces: bool) {
         self.bounces.store(u32::from(bounces), Ordering::Relaxed);
     }
 }
 
-/// A device; NULL for a queue without one, whose memory only the CPU uses.
+/// A device. It is NULL for a queue without a device, whose memory only the CPU uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Dev(*mut sys::Device);
 
 impl Dev {
-    /// Wraps a device. Nothing may be allocated or mapped for NULL.
+    /// Wraps a device. With NULL, nothing may be allocated or mapped for it.
     ///
     /// # Safety
     /// The device must outlive all values made with this one.

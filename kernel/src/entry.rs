@@ -1,8 +1,9 @@
-//! Functions that the shim calls.
+//! Functions that the C shim calls.
 // UNSAFETY: pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! C passes valid references, and a [`Payload`] only while it has an object. A function with a request
-//! has put an object into its payload if it succeeds; then it returns 1 if hand-overs may need a sync.
+//! C passes valid references, and a [`Payload`] only while it has an object. A function that gets a request
+//! puts an object into the request's payload. On success, it returns 1 if hand-overs of the object may need a
+//! sync, else 0.
 
 use crate::attachments::Key;
 use crate::device::Use;
@@ -20,10 +21,10 @@ use vb3_dma::{Attrs, Coherency, Direction, SyncFor};
 use vb3_dmabuf::Spec;
 use vb3_plane::{AllocArgs, Due, contig, vmalloc};
 
-// A C buffer takes 320 bytes at most.
+// A C buffer, with its payload, takes at most 320 bytes.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
 
-/// The payload of a C buffer, which has an object. Only C and [`Request`] make one.
+/// The payload of a C buffer that contains an object. Only C and [`Request`] make payloads.
 #[repr(transparent)]
 pub struct Payload(NonNull<c_void>);
 
@@ -49,18 +50,18 @@ impl Payload {
     }
 }
 
-/// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload. Device and dma-buf
-/// outlive the object. Memory that only the CPU uses may have no device (NULL).
+/// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload.
+/// Device and dma-buf outlive the object. The device may be NULL for memory that only the CPU uses.
 #[repr(C)]
 pub struct Request {
     to: NonNull<c_void>,
     dev: Dev,
     bytes: u64,
     direction: c_int,
-    /// Of an allocation.
+    /// GFP flags of an allocation.
     gfp: c_uint,
     attrs: c_ulong,
-    /// A program's address.
+    /// Address of user memory in the program.
     at: u64,
     buf: *mut DmaBuf,
     non_coherent: bool,
@@ -81,7 +82,7 @@ impl Request {
         })
     }
 
-    /// Allocates memory. Returns the address and table for its device.
+    /// Allocates memory. Returns its address and table for the device.
     fn alloc(&self, spec: Spec<Dev>) -> Result<(Payload, (u64, *mut SgTable)), Errno> {
         let ops = Linux {
             gfp: self.gfp,
@@ -93,7 +94,7 @@ impl Request {
         Ok((Payload(self.to), (addr.map_or(0, |addr| addr.get()), sgt)))
     }
 
-    /// Imports the dma-buf.
+    /// Imports the request's dma-buf.
     fn import(&self, reach: Reach) -> Result<(Payload, ()), Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
         let asked = (self.bytes, self.direction()?);
@@ -104,13 +105,13 @@ impl Request {
 
     /// Puts an object into the payload.
     fn put(&self, object: Object) -> Payload {
-        // SAFETY: empty, large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+        // SAFETY: the payload is empty, large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
         unsafe { self.to.cast().write(object) };
         Payload(self.to)
     }
 }
 
-/// Answers a request with the payload that was made, and puts its value into `out`.
+/// Returns the result of a request to C, and writes the value of a payload that was made to `out`.
 #[inline(always)]
 fn answer<T>(out: &mut MaybeUninit<T>, made: Result<(Payload, T), Errno>) -> c_int {
     match made {
@@ -122,7 +123,7 @@ fn answer<T>(out: &mut MaybeUninit<T>, made: Result<(Payload, T), Errno>) -> c_i
     }
 }
 
-/// As [`answer`], without a value.
+/// As [`answer`], for a request without a value.
 #[inline(always)]
 fn answer_only(made: Result<(Payload, ()), Errno>) -> c_int {
     answer(&mut MaybeUninit::uninit(), made)
@@ -161,7 +162,7 @@ pub extern "C" fn vb3_rs_alloc(request: &Request, addr: &mut MaybeUninit<u64>) -
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_alloc_sg(request: &Request, sgt: &mut MaybeUninit<*mut SgTable>) -> c_int {
     let make = || {
-        // The shim's non-coherent memory is scattered there, and needs the same syncs.
+        // dma-sg's non-coherent memory comes from the shim in pieces, and needs the same syncs.
         let args = request.args(Coherency::NonCoherent)?;
         let spec = contig::spec(request.dev, args, Attrs::empty());
         let (payload, (_, sgt)) = request.alloc(spec)?;
@@ -227,10 +228,10 @@ pub extern "C" fn vb3_rs_import_virtual(request: &Request) -> c_int {
     answer_only(request.import(Reach::Cpu))
 }
 
-/// Ends the object: frees, unpins or detaches the memory. Its last user calls this once.
+/// Ends the object: frees, unpins or detaches its memory. The last user of the object calls this once.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_end(rust: Payload) {
-    // SAFETY: no other code uses it any more, nor the moved-out value.
+    // SAFETY: the last user has ended, so no other code uses the object, and nothing uses it after the move.
     unsafe {
         match rust.0.cast().as_mut() {
             Object::Allocated(a) => a.end(),
@@ -246,7 +247,7 @@ pub extern "C" fn vb3_rs_export(rust: Payload, flags: c_ulong) -> *mut DmaBuf {
     let Some(Ok(bytes)) = rust.allocated().map(Allocated::export) else {
         return ptr::null_mut();
     };
-    // SAFETY: it is the payload of allocated memory, which the caller holds.
+    // SAFETY: the payload belongs to allocated memory, which the caller holds.
     unsafe { sys::vb3_export(rust.0.as_ptr(), bytes, flags) }
 }
 
@@ -260,8 +261,8 @@ pub extern "C" fn vb3_rs_vaddr(rust: Payload) -> *mut c_void {
     }
 }
 
-/// Implements `prepare` and `finish`. Does not sleep. Returns 1 after a sync, -1 if a cache hint
-/// omitted it, else 0.
+/// Implements `prepare` and `finish`. Does not sleep.
+/// Returns 1 after a sync, -1 if a cache hint omitted the sync, else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_hand_over(rust: Payload, to_device: bool, skip: bool) -> c_int {
     match rust.object().hand_over(sync_for(to_device), skip) {
@@ -271,7 +272,7 @@ pub extern "C" fn vb3_rs_hand_over(rust: Payload, to_device: bool, skip: bool) -
     }
 }
 
-/// Syncs an import whose device is given a bounced copy. Does not sleep.
+/// Syncs an import whose device has a bounced copy. Does not sleep.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_sync_import(rust: Payload, to_device: bool) {
     if let Some(i) = rust.import() {
@@ -289,14 +290,14 @@ pub extern "C" fn vb3_rs_mmap(
 ) -> c_int {
     let allocated = rust.allocated().ok_or(Errno::INVALID);
     match allocated.and_then(|a| a.mmap(offset, bytes)) {
-        // SAFETY: the caller maps the VMA, and holds the memory, so it exists.
+        // SAFETY: the kernel is mapping the VMA, and the caller holds the memory, so it exists.
         Ok(alloc) => unsafe { alloc.mmap(vma.as_ptr()) },
         Err(e) => e.to_c(),
     }
 }
 
-/// Implements `map_dmabuf`: writes the device's first address and table. A second call writes the
-/// same.
+/// Implements `map_dmabuf`: writes the memory's first address and its table for the device.
+/// While the memory is mapped, another call writes the same values.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_import_map(
     rust: Payload,
@@ -323,7 +324,7 @@ pub extern "C" fn vb3_rs_import_unmap(rust: Payload) {
     }
 }
 
-/// Attaches a device to a dma-buf of this module.
+/// Attaches a device to a dma-buf that this module exported.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, key: &mut MaybeUninit<Key>) -> c_int {
     match rust
@@ -347,7 +348,7 @@ pub extern "C" fn vb3_rs_detach(rust: Payload, key: Key) {
     }
 }
 
-/// Maps the memory for an attached device. `told` outlives the attachment.
+/// Maps the memory for an attached device. `told`, the record of the device's use, outlives the attachment.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_map(
     rust: Payload,
@@ -358,11 +359,11 @@ pub extern "C" fn vb3_rs_map(
     let (Some(a), Some(direction)) = (rust.allocated(), direction_from_c(direction)) else {
         return error_pointer(Errno::INVALID);
     };
-    // SAFETY: as above.
+    // SAFETY: `told` outlives the attachment.
     unsafe { a.map(key, told, direction) }.unwrap_or_else(error_pointer)
 }
 
-/// Undoes one map.
+/// Undoes one map for an attached device.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
     if let Some(a) = rust.allocated() {
@@ -370,7 +371,7 @@ pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
     }
 }
 
-/// Begins or ends an access by the CPU. Returns how many devices were synced.
+/// Begins or ends an access by the CPU. Returns the number of devices for which memory was synced.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
     match (rust.allocated(), direction_from_c(direction)) {

@@ -15,27 +15,27 @@ use vb3_plane::{PlaneError, contig};
 /// How the queue's driver reaches the memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Its device, in one run.
+    /// By its device, which needs contiguous addresses.
     Contiguous,
-    /// Its device, in pieces.
+    /// By its device, which accepts scattered memory.
     Pieces,
-    /// The CPU.
+    /// By the CPU.
     Cpu,
 }
 
 /// A dma-buf to which the queue holds a reference.
 pub struct Import {
     pub(crate) buf: NonNull<DmaBuf>,
-    /// NULL if only the CPU uses the memory.
+    /// The device's attachment; NULL if only the CPU uses the memory.
     attachment: *mut DmaBufAttachment,
     dev: Dev,
     pub(crate) len_bytes: u64,
-    /// The layout of the mapping, while there is one. Only for `map`, `unmap` and `detach`, which
-    /// the queue's lock serialises.
+    /// The layout of the mapping, while there is one.
+    /// Used only in `map`, `unmap` and `detach`, which the queue's lock serialises.
     laid: Serial<Option<Laid>>,
-    /// The table, while it is mapped; hand-overs sync it.
+    /// The table of the mapping, while there is one. Hand-overs sync it.
     table: AtomicPtr<SgTable>,
-    /// The kernel's mapping, made under the lock, and whether it is I/O memory.
+    /// The kernel's mapping, which is made under the lock, and whether it is I/O memory.
     vaddr: AtomicPtr<c_void>,
     is_iomem: Locked<bool>,
     pub(crate) reach: Reach,
@@ -43,13 +43,13 @@ pub struct Import {
 }
 
 impl Import {
-    /// Imports a dma-buf, and attaches the device if that is to reach it.
+    /// Imports a dma-buf, and attaches the device if the device is to reach the memory.
     ///
     /// # Errors
     /// Returns EFAULT for a dma-buf that is too small, EINVAL for length zero, or the exporter's error.
     ///
     /// # Safety
-    /// Payload, dma-buf and device must outlive the value, which must be stored in that payload.
+    /// Payload, dma-buf and device must outlive the import, which must be stored in that payload.
     pub unsafe fn new(
         payload: NonNull<c_void>,
         dev: Dev,
@@ -77,15 +77,15 @@ impl Import {
             laid: Serial::new(None),
             table: AtomicPtr::new(ptr::null_mut()),
             vaddr: AtomicPtr::new(ptr::null_mut()),
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller stores the import in the payload.
             is_iomem: unsafe { Locked::new(payload, false) },
             reach,
             direction,
         })
     }
 
-    /// Maps the memory for the device. Returns its table and layout; those of the existing mapping,
-    /// if there is one.
+    /// Maps the memory for the device. Returns the device's table and first address.
+    /// If the memory is mapped already, returns those of the existing mapping.
     ///
     /// # Errors
     /// Returns EINVAL if mapping fails, and EFAULT for pieces that the device does not accept.
@@ -107,7 +107,7 @@ impl Import {
             Reach::Pieces => 0,
             Reach::Contiguous | Reach::Cpu => self.len_bytes,
         };
-        // SAFETY: mapped above, and unmapped after the value is dropped.
+        // SAFETY: the table was mapped above, and is unmapped only after the layout is dropped.
         let made = unsafe { Laid::new(self.dev, attachment, sgt, wanted, self.direction) };
         let first = made.first();
         Count::Mappings.add(1);
@@ -128,16 +128,17 @@ impl Import {
         };
         drop(laid);
         let sgt = self.table.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: mapped by `map_into` with these values, and ends here.
+        // SAFETY: `map_into` mapped the table with these values, and its mapping ends here.
         unsafe { sys::vb3_buf_unmap(self.attachment, sgt, direction_to_c(self.direction)) };
         Count::Mappings.add(-1);
     }
 
-    /// Maps the memory. Returns the device's table and first address. For the CPU, maps it for the
-    /// CPU and returns neither.
+    /// Maps the memory for the device, and returns the device's table and first address.
+    ///
+    /// If only the CPU uses the memory, maps it for the CPU. The results are then a null pointer and 0.
     ///
     /// # Errors
-    /// Returns EINVAL if mapping fails, and EFAULT if it is scattered or the CPU cannot map it.
+    /// Returns EINVAL if mapping fails, and EFAULT if the memory is scattered or the CPU cannot map it.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -145,22 +146,22 @@ impl Import {
         let mapped = match self.reach {
             Reach::Cpu if self.vaddr().is_null() => Err(PlaneError::Fault(None)),
             Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller is serialised with all other users of `laid`.
             _ => unsafe { self.laid.with(|laid| self.map_into(laid)) },
         };
         mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
     }
 
-    /// Syncs the table while it is mapped.
+    /// Syncs the table for a hand-over, if it is mapped.
     pub(crate) fn sync(&self, sync: SyncFor) {
         if let Some(sgt) = NonNull::new(self.table.load(Ordering::Acquire)) {
-            // SAFETY: the core does not unmap a buffer while it hands it over.
+            // SAFETY: videobuf2's core does not unmap a buffer during a hand-over.
             unsafe { sync_table(self.dev, sgt, self.direction, sync, ptr::null_mut()) };
             Count::Syncs.add(1);
         }
     }
 
-    /// Returns the device, and whether it, or the CPU in its place, has the dma-buf mapped.
+    /// Returns the device, and whether the dma-buf is mapped: for the device, or for the CPU without one.
     pub fn mapped(&self) -> (Dev, bool) {
         let at = match self.reach {
             Reach::Cpu => self.vaddr.load(Ordering::Relaxed).cast(),
@@ -169,7 +170,7 @@ impl Import {
         (self.dev, !at.is_null())
     }
 
-    /// Unmaps the memory for kernel and device.
+    /// Unmaps the memory for the kernel and for the device.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -178,31 +179,31 @@ impl Import {
             self.is_iomem.with(|is_iomem| {
                 let at = self.vaddr.swap(ptr::null_mut(), Ordering::Relaxed);
                 if !at.is_null() {
-                    // SAFETY: mapped by `vaddr`, and ends here.
+                    // SAFETY: `vaddr` made this mapping, which ends here.
                     unsafe { sys::vb3_buf_vunmap(self.buf.as_ptr(), at, *is_iomem) };
                 }
             });
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller is serialised with all other users of `laid`.
         unsafe { self.laid.with(|laid| self.unmap_from(laid)) };
     }
 
-    /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
+    /// Returns the kernel's mapping, or NULL. The first call makes it.
     pub fn vaddr(&self) -> *mut c_void {
         // SAFETY: the dma-buf exists, and `is_iomem` can be written.
         let make = |is_iomem: &mut bool| unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), is_iomem) };
         self.is_iomem.mapped_once(&self.vaddr, make)
     }
 
-    /// Unmaps and detaches. Called once.
+    /// Unmaps the memory and detaches the device. Called once.
     ///
     /// # Safety
     /// As [`Serial::with`].
     pub unsafe fn detach(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller is serialised with all other users of `laid`.
         unsafe { self.unmap() };
         if !self.attachment.is_null() {
-            // SAFETY: attached by `new`, and ends here.
+            // SAFETY: `new` made this attachment, which ends here.
             unsafe { sys::vb3_buf_detach(self.attachment) };
             Count::Attachments.add(-1);
         }

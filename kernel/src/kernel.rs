@@ -64,11 +64,11 @@ pub fn error_pointer<T>(errno: Errno) -> *mut T {
     core::ptr::without_provenance_mut(raw.wrapping_neg())
 }
 
-/// One kernel allocation that contains a value.
+/// A value in a kernel allocation of its own.
 pub struct KBox<T>(NonNull<T>);
 
 impl<T> KBox<T> {
-    /// Alignment of all allocations (`ARCH_KMALLOC_MINALIGN` is at least this).
+    /// Alignment of all allocations. `ARCH_KMALLOC_MINALIGN` is never less.
     const ALIGN: usize = 8;
 
     /// Allocates memory for a value.
@@ -77,12 +77,12 @@ impl<T> KBox<T> {
     /// Returns the value if there is no memory.
     pub fn new(value: T) -> Result<Self, T> {
         const { assert!(align_of::<T>() <= Self::ALIGN && size_of::<T>() > 0) };
-        // SAFETY: no condition.
+        // SAFETY: the call has no condition.
         let at = unsafe { sys::vb3_alloc(size_of::<T>()) };
         match NonNull::new(at.cast::<T>()) {
             None => Err(value),
             Some(at) => {
-                // SAFETY: as large and as aligned as T, and no other code has it.
+                // SAFETY: the memory is as large and as aligned as T, and no other code has it.
                 unsafe { at.write(value) };
                 Ok(Self(at))
             }
@@ -92,9 +92,9 @@ impl<T> KBox<T> {
     /// Returns the value and frees the memory.
     pub fn into_inner(self) -> T {
         let this = ManuallyDrop::new(self);
-        // SAFETY: the value exists, and is not used in place again: `this` is not dropped.
+        // SAFETY: the value exists. `this` is not dropped, so nothing uses the value in place again.
         let value = unsafe { this.0.read() };
-        // SAFETY: allocated by `new`, and not used again.
+        // SAFETY: `new` allocated the memory, and nothing uses it again.
         unsafe { sys::vb3_free(this.0.as_ptr().cast()) };
         value
     }
@@ -104,7 +104,7 @@ impl<T> Drop for KBox<T> {
     fn drop(&mut self) {
         // SAFETY: the value exists and ends here.
         unsafe { self.0.drop_in_place() };
-        // SAFETY: allocated by `new`, and not used again.
+        // SAFETY: `new` allocated the memory, and nothing uses it again.
         unsafe { sys::vb3_free(self.0.as_ptr().cast()) };
     }
 }
@@ -113,14 +113,14 @@ impl<T> Deref for KBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value exists as long as the box.
+        // SAFETY: the value exists as long as this box.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for KBox<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the value exists as long as the box, which is exclusively borrowed.
+        // SAFETY: the value exists as long as this box, which is borrowed exclusively.
         unsafe { self.0.as_mut() }
     }
 }
@@ -133,10 +133,10 @@ pub struct Locked<T> {
 }
 
 impl<T> Locked<T> {
-    /// Wraps a value with the mutex of the buffer with this payload.
+    /// Wraps a value, which the mutex of the buffer with this payload will protect.
     ///
     /// # Safety
-    /// The value must be stored in that payload, as the only one with this mutex.
+    /// The value must be stored in that payload, as the only value with this mutex.
     pub const unsafe fn new(payload: NonNull<c_void>, value: T) -> Self {
         Self {
             payload,
@@ -144,20 +144,21 @@ impl<T> Locked<T> {
         }
     }
 
-    /// Locks the value and passes it to `f`. May sleep; `f` must not lock it again.
+    /// Locks the mutex and passes the value to `f`. May sleep. `f` must not lock it again.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the buffer exists, since it contains the value.
         unsafe { sys::vb3_lock(self.payload.as_ptr()) };
         // SAFETY: no other thread is between lock and unlock.
         let value = unsafe { &mut *self.value.get() };
         let result = f(value);
-        // SAFETY: locked above.
+        // SAFETY: this thread locked it above.
         unsafe { sys::vb3_unlock(self.payload.as_ptr()) };
         result
     }
 
-    /// Returns the kernel mapping at `at`. If there is none yet, `make` makes it under the lock, or
-    /// returns NULL.
+    /// Returns the kernel mapping in `at`. If there is none, `make` makes one under the lock.
+    ///
+    /// `make` returns NULL if it fails.
     pub fn mapped_once(
         &self,
         at: &AtomicPtr<c_void>,
@@ -177,18 +178,18 @@ impl<T> Locked<T> {
         })
     }
 
-    /// Returns the value in place. No other code may have the buffer.
+    /// Returns the value in place, without the mutex. No other code may use the buffer.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// Returns the value. No other code may have the buffer.
+    /// Returns the value itself. No other code may use the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
-/// A value that only those calls use which videobuf2's core serialises.
+/// A value for those calls only that videobuf2's core serialises.
 pub struct Serial<T>(UnsafeCell<T>);
 
 impl<T> Serial<T> {
@@ -197,18 +198,18 @@ impl<T> Serial<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Passes the value to `f`, which must not use it again.
+    /// Passes the value to `f`, which must not access it by another path.
     ///
     /// # Safety
-    /// The caller must be one of those serialised calls.
+    /// The call must be one that videobuf2's core serialises for this buffer.
     pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the caller's promise: no other code uses it now.
+        // SAFETY: the caller is serialised, so no other code uses the value now.
         f(unsafe { &mut *self.0.get() })
     }
 }
 
 /// Returns the time in nanoseconds since boot.
 pub fn now_ns() -> u64 {
-    // SAFETY: no condition.
+    // SAFETY: the call has no condition.
     unsafe { sys::vb3_now_ns() }
 }

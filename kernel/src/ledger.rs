@@ -6,14 +6,14 @@ use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;
 use vb3_dmabuf::Observer;
 
-/// A running count, in the order of debugfs.
+/// Counters, in the order in which debugfs shows them.
 #[derive(Clone, Copy)]
 pub enum Count {
     /// Bytes allocated.
     Bytes,
     /// Allocations, pinned ranges and imports.
     Objects,
-    /// Devices attached to this module's memory, and its attachments to other drivers' memory.
+    /// Attachments of devices to this module's memory, and of this module to other drivers' memory.
     Attachments,
     /// Tables mapped for a device.
     Mappings,
@@ -30,7 +30,7 @@ pub enum Count {
 static COUNTS: [AtomicI64; 8] = [const { AtomicI64::new(0) }; 8];
 
 impl Count {
-    /// Adds a number, which may be negative.
+    /// Adds a number to the counter; the number may be negative.
     pub fn add(self, by: i64) {
         if let Some(count) = COUNTS.get(self as usize) {
             count.fetch_add(by, Relaxed);
@@ -38,15 +38,15 @@ impl Count {
     }
 }
 
-/// Returns the count at a position of debugfs, or 0 past the last one.
+/// Returns the counter at a position in debugfs, or 0 past the last one.
 pub fn count(index: usize) -> i64 {
     COUNTS.get(index).map_or(0, |count| count.load(Relaxed))
 }
 
-/// Counts for one call.
+/// The counters of one call.
 #[derive(Default)]
 pub struct Ledger {
-    /// Syncs made with this ledger.
+    /// Number of syncs in this call.
     pub syncs: Cell<u32>,
 }
 

@@ -1,8 +1,8 @@
 //! videobuf2's allocators for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
 //!
-//! One object file serves all kernels of an architecture. It has kernel structures only as opaque
-//! pointers, and accesses them with the functions of `module/shim.c`. It has no heap, no formatting
-//! and no panics: the build fails if `core::panicking` is reachable.
+//! One object file serves all kernels of an architecture. Kernel structures are opaque pointers to it; the
+//! functions of `module/shim.c` access them. It has no heap, no formatting and no panics: the build fails if
+//! `core::panicking` is reachable.
 #![no_std]
 
 mod attachments;

@@ -1,5 +1,5 @@
-//! Checks whether a mapping is contiguous. Lays one range over scattered pieces if the kernel lets
-//! drivers do so.
+//! Checks whether a mapping is contiguous for the device.
+//! If it is not, lays one range of addresses over it, where the kernel lets drivers do so.
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::ledger::Count;
@@ -9,8 +9,7 @@ use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
 use vb3_plane::contig;
 
-/// Returns the contiguous bytes at the beginning of a mapped table, at least `enough` if there are as
-/// many.
+/// Returns the contiguous bytes at the beginning of a mapped table. Counting stops at `enough` bytes or more.
 ///
 /// # Safety
 /// The table must be mapped.
@@ -18,7 +17,7 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaS
     let mut at = ptr::null_mut();
     let next = |index| {
         let (mut addr, mut len) = (0, 0);
-        // SAFETY: the table exists, `at` is the entry of the index before, and the rest can be written.
+        // SAFETY: the table exists, `at` is the entry before `index`, and the results can be written.
         let found = unsafe {
             sys::vb3_sgt_next(
                 sgt.as_ptr(),
@@ -36,8 +35,8 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaS
     contig::run_of(next, enough).map(|(addr, len)| DmaSegment { addr, len })
 }
 
-/// The layout of a mapped table in the device's addresses: its first run, or one range that was laid
-/// over scattered pieces. Dropping it removes that range; the mapping stays.
+/// The layout of a mapped table: its first contiguous run, or one range laid over scattered pieces.
+/// Dropping the layout removes that range. The mapping stays.
 pub struct Laid {
     first: DmaSegment,
     link: *mut sys::Link,
@@ -56,14 +55,15 @@ impl Default for Laid {
 }
 
 impl Laid {
-    /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are
-    /// scattered. They stay scattered without an IOMMU, on kernels that do not let drivers do this,
-    /// if a piece ends within a page, and in other drivers' dma-bufs (unless the parameter
-    /// `link_foreign` allows them).
+    /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are scattered.
+    ///
+    /// They stay scattered if there is no IOMMU, if the kernel does not let drivers do this, if a piece ends
+    /// within a page, or if another driver exported the dma-buf (unless the parameter `link_foreign` allows
+    /// it).
     ///
     /// # Safety
-    /// `sgt` must be mapped for `dev` in this direction until the value is dropped: by `attachment`,
-    /// if that is not null.
+    /// `sgt` must be mapped for `dev` in this direction until the layout is dropped. If `attachment` is not
+    /// null, the mapping must be one by that attachment.
     pub unsafe fn new(
         dev: Dev,
         attachment: *mut sys::DmaBufAttachment,
@@ -80,7 +80,7 @@ impl Laid {
             return laid;
         }
         let mut addr = 0;
-        // SAFETY: device, attachment and table are there, `addr` can be written.
+        // SAFETY: device, attachment and table exist, and `addr` can be written.
         laid.link = unsafe {
             sys::vb3_link(
                 dev.raw(),
@@ -101,7 +101,7 @@ impl Laid {
         laid
     }
 
-    /// Returns the first contiguous bytes.
+    /// Returns the contiguous bytes at the beginning.
     pub const fn first(&self) -> DmaSegment {
         self.first
     }
@@ -111,7 +111,7 @@ impl Drop for Laid {
     fn drop(&mut self) {
         if !self.link.is_null() {
             Count::Links.add(-1);
-            // SAFETY: made by `new`, and ends here.
+            // SAFETY: `new` made this range, which ends here.
             unsafe { sys::vb3_unlink(self.link) };
         }
     }

@@ -17,7 +17,7 @@ use vb3_dma::{
     SyncFor,
 };
 
-/// Linux's DMA API, with what one request adds to it.
+/// Linux's DMA API, with the parameters that one request adds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linux {
     /// `gfp_flags` of the queue.
@@ -26,12 +26,12 @@ pub struct Linux {
     pub(crate) attrs: c_ulong,
     /// Whether the device accepts scattered memory, so that nothing must be contiguous.
     pub(crate) in_pieces: bool,
-    /// What the importer tells about its device's use, if it is of this module.
+    /// Record of the importing device's use, if the importer belongs to this module.
     pub(crate) told: Option<NonNull<Use>>,
 }
 
 impl Linux {
-    /// No request.
+    /// The DMA API without a request.
     pub const PLAIN: Self = Self {
         gfp: 0,
         attrs: 0,
@@ -55,7 +55,7 @@ pub(crate) unsafe fn sync_table(
     vaddr: *mut c_void,
 ) {
     let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller has the table mapped for this device and direction.
     unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, vaddr) };
 }
 
@@ -63,11 +63,11 @@ pub(crate) unsafe fn sync_table(
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum AllocatedAs {
-    /// `dma_alloc_attrs`.
+    /// By `dma_alloc_attrs`.
     Coherent,
-    /// `dma_alloc_noncontiguous`, or in pieces.
+    /// By `dma_alloc_noncontiguous`, or in pieces.
     NonCoherent,
-    /// `vmalloc_user`, for the CPU.
+    /// By `vmalloc_user`, for the CPU.
     Virtual,
 }
 
@@ -77,10 +77,10 @@ pub enum AllocatedAs {
 pub struct Alloc {
     dev: Dev,
     len: usize,
-    /// Its address for the kernel; the table, if it is non-coherent.
+    /// The memory's address for the kernel. For non-coherent memory, the address of its table.
     at: NonNull<c_void>,
     addr: u64,
-    /// All of `DMA_ATTR_*` fit.
+    /// The `DMA_ATTR_*` flags, which fit in 32 bits.
     attrs: u32,
     direction: u8,
     kind: AllocatedAs,
@@ -89,7 +89,7 @@ pub struct Alloc {
 const _: () = assert!(size_of::<Alloc>() == 40 && offset_of!(Alloc, direction) == 36);
 
 impl Alloc {
-    /// Returns how it was allocated.
+    /// Returns how the memory was allocated.
     pub const fn kind(&self) -> AllocatedAs {
         self.kind
     }
@@ -102,7 +102,7 @@ impl Alloc {
         }
     }
 
-    /// Returns the address at which the kernel always has the memory; NULL for non-coherent memory.
+    /// Returns the kernel's address of the memory; NULL for non-coherent memory, which has no permanent one.
     pub const fn vaddr(&self) -> *mut c_void {
         match self.kind {
             AllocatedAs::NonCoherent => ptr::null_mut(),
@@ -110,7 +110,7 @@ impl Alloc {
         }
     }
 
-    /// Maps it for the kernel, if it is non-coherent.
+    /// Maps non-coherent memory for the kernel. Returns NULL on failure, or for other memory.
     pub fn vmap(&self) -> *mut c_void {
         match self.kind {
             // SAFETY: the allocation exists.
@@ -122,23 +122,23 @@ impl Alloc {
     /// Removes a mapping for the kernel.
     ///
     /// # Safety
-    /// It must be one that [`vmap`](Self::vmap) made, and that no other code uses any more.
+    /// [`vmap`](Self::vmap) must have made the mapping, and no other code may use it any more.
     pub unsafe fn vunmap(&self, vaddr: *mut c_void) {
         if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `vmap` made this mapping, and no code uses it any more.
             unsafe { sys::vb3_vunmap_noncontiguous(self.dev.raw(), vaddr) };
         }
     }
 
-    /// Maps it into a program, starting at the VMA's offset.
+    /// Maps the memory into a program. The VMA's offset is that of the first byte.
     ///
     /// # Errors
-    /// Returns the DMA layer's error, and ENXIO out of range.
+    /// Returns the DMA layer's error, or ENXIO for a range beyond the memory.
     ///
     /// # Safety
-    /// The caller is mapping `vma`; the allocation must exist.
+    /// The kernel must be mapping `vma`, and the allocation must exist.
     pub unsafe fn mmap(&self, vma: *mut sys::Vma) -> c_int {
-        // SAFETY: the caller's promise.
+        // SAFETY: the kernel is mapping `vma`, and the allocation exists.
         unsafe {
             match self.kind {
                 AllocatedAs::Coherent => sys::vb3_mmap_coherent(self, vma),
@@ -153,7 +153,7 @@ impl Alloc {
     }
 }
 
-/// A scatter table for the CPU.
+/// A scatter table that is not mapped for a device.
 pub struct Table {
     sgt: NonNull<sys::SgTable>,
     len: u64,
@@ -161,15 +161,15 @@ pub struct Table {
 }
 
 enum TableKind {
-    /// Made for this table.
+    /// The table was made for this value.
     Owned,
-    /// Made for this table, of memory that the CPU does not cache.
+    /// The table was made for this value. The CPU does not cache its memory.
     Uncached,
-    /// The table of a non-coherent allocation.
+    /// The table belongs to a non-coherent allocation.
     Borrowed,
-    /// Pinned user memory. The first mapping uses the table itself.
+    /// The table has pinned user memory. The first mapping uses the table itself, not a copy.
     Pinned(NonNull<sys::FrameVector>, Cell<bool>),
-    /// A physical range without struct pages: the table has the length, but no page.
+    /// The table has the length of a physical range without struct pages, and no page.
     PageLess(u64),
 }
 
@@ -179,7 +179,7 @@ pub struct Mapping {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
     kind: MappingKind,
-    /// Whether the device is given a bounced copy.
+    /// Whether the device has a bounced copy.
     bounces: bool,
     /// Whether no sync has an effect. The memory may not be in the kernel's own mapping, through
     /// which a sync of a non-coherent device cleans caches.
@@ -224,30 +224,30 @@ impl Mapping {
         self.sgt.as_ptr()
     }
 
-    /// Tells the importer whether its device has a bounced copy.
+    /// Records for the importer whether its device has a bounced copy.
     fn tell(&self, bounces: bool) {
         if let Some(told) = self.told {
-            // SAFETY: it outlives the importer's attachment, and so this mapping.
+            // SAFETY: the record outlives the importer's attachment, and so this mapping.
             unsafe { told.as_ref() }.set_bounces(bounces);
         }
     }
 
-    /// Returns whether the importer has synced the bounced copy since its device used it. The memory
-    /// may be newer.
+    /// Returns whether the importer has synced the bounced copy since its device used it.
+    /// The memory itself may be newer than the copy.
     fn is_up_to_date(&self) -> bool {
-        // SAFETY: it outlives the importer's attachment, and so this mapping.
+        // SAFETY: the record outlives the importer's attachment, and so this mapping.
         self.bounces && self.told.is_some_and(|at| unsafe { at.as_ref() }.is_idle())
     }
 }
 
-/// The kernel's mapping of an allocation, whose owner ends it, or of pinned memory.
+/// A kernel mapping: of an allocation, whose owner ends the mapping, or of pinned memory.
 pub struct Vmap {
     at: NonNull<c_void>,
     pinned: Option<NonNull<sys::FrameVector>>,
 }
 
 impl Vmap {
-    /// Returns its address.
+    /// Returns the address of the mapping.
     pub const fn get(&self) -> NonNull<c_void> {
         self.at
     }
@@ -257,10 +257,10 @@ const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
     Error::NoMemory(Reason::new(constraint, wanted, found))
 }
 
-/// Largest length in bytes that is tried without a check of the available memory.
+/// Largest length in bytes for which the available memory is not checked first.
 const SMALL_BYTES: u64 = 16 << 20;
 
-/// Converts a length for the kernel.
+/// Checks and converts a length for the kernel.
 fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     if len_bytes == 0 {
         return Err(Error::Invalid);
@@ -268,7 +268,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     let limit = if len_bytes <= SMALL_BYTES {
         SMALL_BYTES
     } else {
-        // SAFETY: the device exists.
+        // SAFETY: the device exists, or is NULL.
         unsafe { sys::vb3_size_limit(dev.raw()) }
     };
     match usize::try_from(len_bytes) {
@@ -279,7 +279,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
 
 impl DmaOps for Linux {
     type Device = Dev;
-    /// Only the current program's memory can be pinned.
+    /// There is no choice: only the current program's memory can be pinned.
     type User = ();
     type Alloc = Alloc;
     type Table = Table;
@@ -288,23 +288,23 @@ impl DmaOps for Linux {
     type Mmap = Alloc;
 
     fn page_size(&self) -> u64 {
-        // SAFETY: no condition.
+        // SAFETY: the call has no condition.
         u64::from(unsafe { sys::vb3_page_size() })
     }
 
     fn cache_alignment(&self, _dev: Dev) -> u64 {
-        // SAFETY: no condition.
+        // SAFETY: the call has no condition.
         u64::from(unsafe { sys::vb3_cache_alignment() })
     }
 
     fn coherency(&self, _dev: Dev) -> Coherency {
-        // The kernel decides at each sync whether it has an effect.
+        // The kernel decides at each sync whether there is something to do.
         Coherency::NonCoherent
     }
 
     fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
-        // Without a kernel mapping, the memory would not be cleared.
+        // Without a kernel mapping, the DMA layer could not clear the memory.
         let kept = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING));
         let attrs = kept | without_known(self.attrs);
         let mut addr = 0;
@@ -329,7 +329,7 @@ impl DmaOps for Linux {
         attrs: Attrs,
     ) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
-        // The call accepts only this attribute and warns about all others.
+        // `dma_alloc_noncontiguous` accepts only this attribute, and warns about all others.
         let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
         let raw = direction_to_c(direction);
         // SAFETY: the device exists; the length is not zero.
@@ -365,7 +365,7 @@ impl DmaOps for Linux {
     }
 
     fn free(&self, alloc: Alloc) {
-        // SAFETY: the allocation ends here.
+        // SAFETY: this is the end of the allocation.
         unsafe {
             match alloc.kind {
                 AllocatedAs::Coherent => sys::vb3_free_coherent(&raw const alloc),
@@ -436,7 +436,7 @@ impl DmaOps for Linux {
     ) -> Result<Table, Error> {
         let bad = Reason::new(Constraint::UserPages, len_bytes, 0);
         let mut sgt = ptr::null_mut();
-        // SAFETY: pinning checks the range; `sgt` is written on success.
+        // SAFETY: the call checks the range, and writes `sgt` on success.
         let pinned =
             unsafe { sys::vb3_pin(addr, len_bytes, direction.device_writes(), &raw mut sgt) };
         let pinned = match pointer(pinned) {
@@ -458,12 +458,12 @@ impl DmaOps for Linux {
 
     fn free_table(&self, table: Table, device_wrote: bool) {
         match table.kind {
-            // SAFETY: the table was made by `table_of`, and ends here.
+            // SAFETY: `table_of` made the table, which ends here.
             TableKind::Owned | TableKind::Uncached | TableKind::PageLess(_) => unsafe {
                 sys::vb3_sgt_free(table.sgt.as_ptr());
             },
             TableKind::Borrowed => {}
-            // SAFETY: both were made by `pin_user`, and end here.
+            // SAFETY: `pin_user` made both, and they end here.
             TableKind::Pinned(pinned, _) => unsafe {
                 sys::vb3_unpin(pinned.as_ptr(), table.sgt.as_ptr(), device_wrote);
             },
@@ -481,7 +481,7 @@ impl DmaOps for Linux {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping, Error> {
-        // A table stores the addresses of one mapping only.
+        // A table can store the addresses of only one mapping.
         let kind = match &table.kind {
             TableKind::Pinned(_, mapped) if !mapped.replace(true) => MappingKind::Own,
             TableKind::PageLess(_) => MappingKind::PageLess,
@@ -518,17 +518,17 @@ impl DmaOps for Linux {
             _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
         };
         if ret == 0 {
-            // SAFETY: mapped above, and all of the table has struct pages.
+            // SAFETY: the table was mapped above, and all of it has struct pages.
             mapping.bounces = kind != MappingKind::PageLess
                 && unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) };
             mapping.tell(mapping.bounces);
             match table.kind {
                 TableKind::Pinned(..) if !self.in_pieces => {
-                    // SAFETY: mapped above, and unmapped after this value is dropped.
+                    // SAFETY: the table was mapped above, and is unmapped only after the layout is dropped.
                     mapping.laid =
                         unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
                 }
-                // A bounced copy needs syncs.
+                // Uncached memory needs no syncs, but a bounced copy does.
                 TableKind::Uncached if mapping.bounces => {
                     mapping.needs_no_sync = false;
                     self.sync(&mapping, direction, SyncFor::Device);
@@ -539,7 +539,7 @@ impl DmaOps for Linux {
         }
         let reason = unmappable(dev, table);
         if kind != MappingKind::Own {
-            // SAFETY: the copy made above; it is not mapped.
+            // SAFETY: the table is the copy made above, and is not mapped.
             unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
         }
         Err(match Errno::from_c(ret) {
@@ -558,13 +558,13 @@ impl DmaOps for Linux {
         drop(mapping.laid);
         let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
         match mapping.kind {
-            // SAFETY: mapped by `map` with these values, and ends here.
+            // SAFETY: `map` mapped the table with these values, and the mapping ends here.
             MappingKind::PageLess => unsafe { sys::vb3_unmap_resource(dev, sgt, direction) },
-            // SAFETY: as above.
+            // SAFETY: as for the call above.
             _ => unsafe { sys::vb3_sgt_unmap(dev, sgt, direction, skip) },
         }
         if mapping.kind != MappingKind::Own {
-            // SAFETY: the copy made by `map`, which no other code uses any more.
+            // SAFETY: the table is the copy that `map` made, and no other code uses it any more.
             unsafe { sys::vb3_sgt_free(sgt) };
         }
     }
@@ -583,7 +583,7 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
-        // Only the first run matters: tables in pieces go to their users whole.
+        // Only the first run is asked for. If a device accepts pieces, it gets the whole table.
         (index == 0).then_some(mapping.laid.first())
     }
 
@@ -599,7 +599,7 @@ impl DmaOps for Linux {
         let TableKind::Pinned(pinned, _) = table.kind else {
             return Err(Error::Unsupported);
         };
-        // SAFETY: both were made by `pin_user`.
+        // SAFETY: `pin_user` made both.
         let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
         Ok(Vmap {
             at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, table.len, 0))?,
@@ -609,7 +609,7 @@ impl DmaOps for Linux {
 
     fn vunmap(&self, vmap: Vmap) {
         if let Some(pinned) = vmap.pinned {
-            // SAFETY: mapped by `vmap_table`, and ends here, before the memory is unpinned.
+            // SAFETY: `vmap_table` made this mapping, which ends here, before the memory is unpinned.
             unsafe { sys::vb3_pinned_unmap(pinned.as_ptr(), vmap.at.as_ptr()) };
         }
     }
@@ -619,7 +619,7 @@ impl DmaOps for Linux {
     }
 }
 
-/// Returns the likely reason why a table could not be mapped.
+/// Returns the likely reason for a table that could not be mapped.
 fn unmappable(dev: Dev, table: &Table) -> Reason {
     // SAFETY: the device exists.
     let mask = unsafe { sys::vb3_dma_mask(dev.raw()) };

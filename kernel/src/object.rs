@@ -1,4 +1,4 @@
-//! The memory of a plane: allocated, a program's, or imported.
+//! The memory of a plane: allocated memory, a program's memory, or an imported dma-buf.
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::attachments::{Key, List};
@@ -16,7 +16,7 @@ use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
 use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store};
 use vb3_plane::{Due, HintSkip, MemoryKind, contig, due};
 
-/// Memory with the devices attached to it.
+/// Allocated memory, with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Calls `f` with the context for calls of `dma`, `dmabuf` and `plane`.
@@ -24,7 +24,7 @@ pub(crate) fn with_cx<R>(f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R) -> R {
     with_request(&Linux::PLAIN, 0, f)
 }
 
-/// As [`with_cx`], with a request's additions to the DMA API and the time.
+/// As [`with_cx`], with the parameters of a request, and with the time.
 pub(crate) fn with_request<R>(
     ops: &Linux,
     now_ns: u64,
@@ -39,20 +39,19 @@ pub(crate) fn with_request<R>(
 
 /// The memory of one plane.
 pub enum Object {
-    /// MMAP.
+    /// Allocated by this module (MMAP).
     Allocated(Allocated),
-    /// USERPTR.
+    /// A program's memory (USERPTR).
     User(User),
-    /// DMABUF.
+    /// A dma-buf (DMABUF).
     Import(Import),
 }
 
-/// Allocated memory, and its users.
+/// Allocated memory, with everything that its users need.
 pub struct Allocated {
     shared: Locked<Exporter>,
     dev: Dev,
-    /// The table of non-coherent memory, for hand-overs, which must not take the lock since they must
-    /// not sleep.
+    /// The table of non-coherent memory, for hand-overs, which must not sleep and so cannot take the lock.
     sgt: *mut SgTable,
     vaddr: AtomicPtr<c_void>,
     /// Whether a driver asked for memory without a kernel mapping.
@@ -62,11 +61,13 @@ pub struct Allocated {
 }
 
 impl Allocated {
-    /// Makes an object in its payload. It is large, so it is written once, in place. Returns the
-    /// memory's address and table for its device; none for the CPU's.
+    /// Makes an object in its payload, in place, because the object is large.
+    ///
+    /// Returns the memory's address for the device (`None` for the CPU's memory) and the table of
+    /// non-coherent memory.
     ///
     /// # Errors
-    /// Returns ENOMEM for any cause but length zero (EINVAL). The payload stays empty.
+    /// Returns EINVAL for length zero, else ENOMEM. The payload stays empty.
     ///
     /// # Safety
     /// `payload` must be an empty payload that no other code has yet.
@@ -92,7 +93,7 @@ impl Allocated {
         };
         let object = Object::Allocated(Self {
             dev,
-            // SAFETY: the caller's promise.
+            // SAFETY: the object is stored in the payload, which no other code has yet.
             shared: unsafe { Locked::new(payload, shared) },
             sgt,
             vaddr: AtomicPtr::new(vaddr),
@@ -100,18 +101,18 @@ impl Allocated {
             kind: alloc.kind(),
             direction: spec.direction,
         });
-        // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
+        // SAFETY: the payload is large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
         unsafe { payload.cast::<Object>().write(object) };
         Count::Objects.add(1);
         Ok((Linux::PLAIN.alloc_dma_addr(&alloc), sgt))
     }
 
-    /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
+    /// Returns the kernel's mapping, or NULL. For non-coherent memory, the first call makes it.
     pub fn vaddr(&self) -> *mut c_void {
         if self.no_vaddr {
             return ptr::null_mut();
         }
-        // Only non-coherent memory has none yet.
+        // Only non-coherent memory gets here: other memory is always mapped.
         let make = |shared: &mut Exporter| shared.alloc().vmap();
         self.shared.mapped_once(&self.vaddr, make)
     }
@@ -119,7 +120,7 @@ impl Allocated {
     /// Prepares an export. Returns the length in bytes.
     ///
     /// # Errors
-    /// Fails for memory that cannot be described to other devices.
+    /// Fails for memory that has no description for other devices.
     pub fn export(&self) -> Result<u64, Errno> {
         let done = self.shared.with(|shared| {
             with_cx(|cx| shared.prepare_export(cx))?;
@@ -131,7 +132,7 @@ impl Allocated {
     /// Returns the memory to map into a program.
     ///
     /// # Errors
-    /// Returns ENXIO out of range.
+    /// Returns ENXIO for a range beyond the memory.
     pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Alloc, Errno> {
         self.shared
             .with(|shared| shared.mmap(&Linux::PLAIN, offset, len_bytes))
@@ -160,11 +161,12 @@ impl Allocated {
         }
     }
 
-    /// Maps the memory for an attached device, whose importer may tell of its use. Returns the table
-    /// for the importer.
+    /// Maps the memory for an attached device. Returns the table for the importer.
+    ///
+    /// An importer of this module records its device's use in `told`.
     ///
     /// # Errors
-    /// Returns EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
+    /// Returns EBUSY while the memory is mapped in a direction that excludes this one; ENOMEM; EIO.
     ///
     /// # Safety
     /// `told` must outlive the attachment.
@@ -191,14 +193,14 @@ impl Allocated {
         mapped.map_err(|e| dev.refused("a shared buffer", e.reason(), e.errno()))
     }
 
-    /// Undoes one map.
+    /// Undoes one map for an attached device.
     pub fn unmap(&self, key: Key) {
         self.shared
             .with(|shared| with_cx(|cx| shared.unmap(cx, key)));
     }
 
-    /// Begins or ends an access by the CPU: syncs for the owner and all mapped devices. Returns how
-    /// many.
+    /// Begins or ends an access by the CPU. Returns the number of syncs.
+    /// Syncs for the owner and for all devices that have mapped the memory.
     pub fn cpu_access(&self, direction: Direction, begin: bool) -> u32 {
         self.shared.with(|shared| {
             with_cx(|cx| {
@@ -230,15 +232,15 @@ impl Allocated {
     /// Detaches all devices and frees the memory in place, since the object is large.
     ///
     /// # Safety
-    /// No code may use the object afterwards, including the caller.
+    /// No code, the caller included, may use the object afterwards.
     pub unsafe fn end(&mut self) {
         with_cx(|cx| {
             let vaddr = *self.vaddr.get_mut();
             let shared = self.shared.get_mut();
             let closed = shared.close(cx);
-            // SAFETY: mapped by `vaddr`, and ends here.
+            // SAFETY: `vaddr` made this mapping, which ends here.
             unsafe { shared.alloc().vunmap(vaddr) };
-            // SAFETY: no code uses the moved-out value.
+            // SAFETY: nothing uses the object after the move.
             let gone = unsafe { ptr::read(self) };
             gone.shared.into_inner().free(cx, closed);
         });
@@ -261,7 +263,7 @@ impl Object {
             Self::User(u) => (MemoryKind::User, u.direction),
             Self::Import(i) => match i.reach {
                 Reach::Cpu => (MemoryKind::Virtual, i.direction),
-                // As the C module does: the exporter may not sync anything itself.
+                // As in the kernel's own module: the exporter may sync nothing itself.
                 Reach::Pieces => (MemoryKind::Scattered, i.direction),
                 Reach::Contiguous => (MemoryKind::Imported, i.direction),
             },
@@ -275,7 +277,7 @@ impl Object {
         prepare == Due::Sync || finish == Due::Sync
     }
 
-    /// Hands the memory to the device or back, with the necessary sync. Returns the result.
+    /// Hands the memory to the device or back, with the sync that this needs. Returns what was done.
     ///
     /// # Context
     /// Does not sleep.

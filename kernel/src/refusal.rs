@@ -1,5 +1,4 @@
-//! Log messages about refusals: which device, what it asked for, why it failed, and what would
-//! work.
+//! Log messages about refusals: the device, its request, the reason, and the remedy.
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::Errno;
@@ -10,7 +9,7 @@ use core::ffi::c_int;
 use core::mem::offset_of;
 use vb3_dma::{Constraint, Reason};
 
-/// `struct vb3_text` of module/buffer.h: a constant without a final zero.
+/// `struct vb3_text` of module/buffer.h: a constant text, not ended by a zero.
 #[repr(C)]
 pub struct Text {
     at: *const u8,
@@ -29,13 +28,13 @@ impl Text {
 /// `struct vb3_refusal` of module/buffer.h.
 #[repr(C)]
 pub struct Refusal {
-    /// What the device asked for.
+    /// The request of the device.
     what: Text,
     /// The constraint, with the required value and the value found.
     constraint: Text,
     wanted: u64,
     found: u64,
-    /// What would work instead.
+    /// A request that would succeed.
     remedy: Text,
     /// Whether the two values are physical addresses, which the log must not show.
     has_addresses: bool,
@@ -47,8 +46,8 @@ const _: () = {
     assert!(offset_of!(Refusal, remedy) == 48 && offset_of!(Refusal, has_addresses) == 64);
 };
 
-/// Returns what would work instead of the refused request, in general words: this module knows no
-/// heaps and no other devices.
+/// Returns what would work instead of the refused request.
+/// The words are general, since this module knows no heaps and no other devices.
 const fn remedy(constraint: Constraint) -> &'static str {
     match constraint {
         Constraint::Contiguous => {
@@ -71,7 +70,7 @@ const fn remedy(constraint: Constraint) -> &'static str {
         Constraint::PagesBehind | Constraint::CpuMapping => {
             "memory with pages that the CPU can map"
         }
-        // The kernel's own calls do not find these.
+        // The kernel's calls never report the remaining constraints.
         _ => "a buffer that this device allocates",
     }
 }
@@ -92,8 +91,8 @@ impl Dev {
         Errno::new(errno)
     }
 
-    /// Logs that another driver's dma-buf was not mapped for this device. Only its exporter knows
-    /// why.
+    /// Logs that another driver refused to map its dma-buf for this device.
+    /// Only that driver knows the reason.
     pub fn refused_by_exporter(self, errno: Errno) {
         self.tell(&Refusal {
             what: Text::new("a dma-buf"),
@@ -107,7 +106,7 @@ impl Dev {
 
     fn tell(self, refusal: &Refusal) {
         Count::Refusals.add(1);
-        // SAFETY: the device exists (`new`); the texts are constants with these lengths.
+        // SAFETY: the device exists, as `new` requires. The texts are constants with these lengths.
         unsafe { sys::vb3_refused(self.raw(), refusal) };
     }
 }

@@ -11,7 +11,7 @@ use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaOps};
 use vb3_dmabuf::HolderKind;
 
-/// `struct vb3_facts` of module/buffer.h.
+/// The description of a buffer: `struct vb3_facts` of module/buffer.h.
 #[repr(C)]
 pub struct Facts {
     bytes: u64,
@@ -53,7 +53,7 @@ pub extern "C" fn vb3_rs_describe(rust: Payload, to: &mut MaybeUninit<Facts>) {
     to.write(facts(rust.object()));
 }
 
-/// Calls `vb3_show_holder` for each device that holds a buffer, and the kernel. May sleep.
+/// Calls `vb3_show_holder` for each device that holds a buffer, and for the kernel's mapping. May sleep.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_holders(rust: Payload, file: NonNull<sys::SeqFile>) {
     match rust.object() {
@@ -81,7 +81,7 @@ pub extern "C" fn vb3_rs_holders(rust: Payload, file: NonNull<sys::SeqFile>) {
     }
 }
 
-/// Prints a holder to a file that is being shown.
+/// Prints a line about a holder to a file of debugfs.
 fn line(
     file: NonNull<sys::SeqFile>,
     name: &'static str,
@@ -89,7 +89,7 @@ fn line(
     direction: Option<Direction>,
     since_ns: u64,
 ) {
-    // SAFETY: the file is being shown, the device is a holder's, and the text has this length.
+    // SAFETY: the file is being read, the device belongs to a holder, and the text has this length.
     unsafe {
         sys::vb3_show_holder(
             file.as_ptr(),

@@ -1,7 +1,7 @@
 //! The shim's C functions, with kernel structures as opaque pointers.
 //!
-//! The declarations follow the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and
-//! `debug.c`, which name the wrapped functions.
+//! The declarations follow the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and `debug.c`. In
+//! those files, each function shows which kernel function it wraps.
 
 use crate::linux::Alloc;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};

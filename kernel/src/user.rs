@@ -15,13 +15,13 @@ use vb3_plane::{PlaneError, UserMemory};
 pub struct User {
     pub(crate) memory: UserMemory<Linux>,
     pub(crate) direction: Direction,
-    /// The kernel's mapping of scattered memory, made at the first call of `vaddr`.
+    /// The kernel's mapping of scattered memory. The first call of `vaddr` makes it.
     view: AtomicPtr<c_void>,
     in_pieces: bool,
 }
 
 impl User {
-    /// Pins the memory and maps it for a device as one segment.
+    /// Pins the memory and maps it for a device, as one segment.
     ///
     /// # Errors
     /// Returns EINVAL for a wrong alignment or length zero; EFAULT for memory that is missing,
@@ -38,10 +38,10 @@ impl User {
         Ok((this, addr))
     }
 
-    /// Pins the memory and maps it for a device as scattered memory. Returns the table.
+    /// Pins the memory and maps it for a device, in pieces. Returns the table.
     ///
     /// # Errors
-    /// Returns ENOMEM for any cause.
+    /// Returns ENOMEM, whatever the cause.
     pub fn sg(
         dev: Dev,
         at: u64,
@@ -57,7 +57,7 @@ impl User {
         });
         let mut this = Self::of(dev, direction, made)?;
         this.in_pieces = true;
-        // The first mapping is in the table itself.
+        // The first mapping uses the pinned table itself.
         let sgt = this.memory.table().sgt();
         Ok((this, sgt))
     }
@@ -86,7 +86,7 @@ impl User {
         })
     }
 
-    /// Returns the kernel's mapping, or NULL if there is none, as for memory in one segment.
+    /// Returns the kernel's mapping, or NULL. Memory that is mapped as one segment has none.
     pub fn vaddr(&self) -> *mut c_void {
         if let Some(vmap) = self.memory.vmap() {
             return vmap.get().as_ptr();
@@ -107,7 +107,7 @@ impl User {
         {
             Ok(_) => at,
             Err(first) => {
-                // Another caller has made one at the same time.
+                // Another caller has made a mapping in the meantime, which is used instead.
                 DmaOps::vunmap(&Linux::PLAIN, made);
                 first
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Records why stock videobuf2 refused memory, and who holds its buffers. Probes are armed while the
- * module is loaded. Handlers change nothing outside this module.
+ * Records why stock videobuf2 refused memory, and which devices hold its buffers. The probes are armed
+ * while the module is loaded. Their handlers change nothing outside this module.
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
@@ -14,7 +14,7 @@
 
 #define RECORDS 256
 
-/* The probed functions. Operations (up to MAP) can fail with a refusal. */
+/* Kinds of probed functions. Those up to MAP are operations, which can be refused. */
 enum kind {
 	ALLOC, USERPTR, ATTACH, MAP,
 	EXPORT, PUT, END, DMA_MAP, DMABUF_MAP, DMABUF_ATTACH, DMABUF_DETACH, VM_OPEN, DONE,
@@ -37,24 +37,24 @@ struct record {
 	pid_t pid;
 	char comm[TASK_COMM_LEN], device[32], exporter[24];
 	u64 size, inode;
-	/* Of a buffer. */
+	/* If this is a buffer. */
 	int references;
-	/* Of a call inside an operation. */
+	/* If this is a call inside an operation. */
 	void *arg[2];
 	struct record *op;
-	/* Of an operation: its arguments; the last device, also of calls inside. */
+	/* If this is an operation: its arguments, and the last device, perhaps that of a call inside. */
 	struct hlist_node node;
 	struct task_struct *task;
 	bool is_contig;
 	unsigned long vaddr;
 	struct dma_buf *dmabuf;
 	struct device *dev;
-	/* Of dma_map_sgtable() and dma_buf_map_attachment() inside: errors, last scatter table. */
+	/* Calls of dma_map_sgtable() and dma_buf_map_attachment() inside: errors and last scatter table. */
 	int dma_error, dmabuf_error;
 	bool is_mapped;
 	unsigned int segments;
 	u64 contiguous, longest, last_address;
-	/* Of a refusal. */
+	/* If this is a refusal. */
 	const char *constraint;
 	int error;
 	u64 wanted, found, at_ns;
@@ -63,11 +63,11 @@ struct record {
 #define CREATE_TRACE_POINTS
 #include "events.h"
 
-/* Protects all that follow. Handlers hold it. */
+/* Protects everything below it. Handlers hold it. */
 static DEFINE_RAW_SPINLOCK(lock);
 static HLIST_HEAD(active);
 static struct record refusals[RECORDS], buffers[RECORDS];
-/* The buffers and attachments. Never dereferenced, because a probe may have missed the end. */
+/* Addresses of buffers and attachments. Never dereferenced: a probe may have missed that one ended. */
 static void *keys[RECORDS];
 static u64 refusals_made;
 static unsigned int left_out;
@@ -98,10 +98,10 @@ static bool is_translated(struct device *dev)
 	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
 }
 
-/* Reads a scatter table after an attempt to map it: its DMA addresses after success, else its pages. */
+/* Reads a scatter table after its mapping: the DMA addresses if that succeeded, otherwise the pages. */
 static void look(struct record *op, struct sg_table *sgt, int error)
 {
-	/* Not all of a long table, because handlers run with preemption disabled. */
+	/* The end of a long table is left out, because handlers run with preemption disabled. */
 	unsigned int i, count = min(error ? sgt->orig_nents : sgt->nents, 65536u);
 	struct scatterlist *sg;
 	dma_addr_t next = 0;
@@ -124,12 +124,12 @@ static void look(struct record *op, struct sg_table *sgt, int error)
 
 #define SAY(c, w, f) (op->constraint = (c), op->wanted = (w), op->found = (f))
 
-/* Explains an operation's error. The first constraint that does not hold is the reason. */
+/* Explains an operation's error by the first constraint that the operation violates. */
 static void explain(struct record *op)
 {
 	bool is_user = op->kind == USERPTR;
 	unsigned int align = dma_get_cache_alignment();
-	/* The free CMA, or the page allocator's largest block. */
+	/* The free CMA memory, or the largest block of the page allocator if that is more. */
 	u64 room = (u64)max(global_zone_page_state(NR_FREE_CMA_PAGES),
 			    1ul << (ARRAY_SIZE(((struct zone *)NULL)->free_area) - 1)) << PAGE_SHIFT;
 
@@ -157,7 +157,7 @@ static void explain(struct record *op)
 		SAY("ram", op->size, (u64)si_mem_available() << PAGE_SHIFT);
 }
 
-/* Returns the buffer with a key, but a free record for NULL. */
+/* Returns the record of the buffer with a key. For NULL, returns a free record. */
 static struct record *find(void *key)
 {
 	unsigned int i;
@@ -191,7 +191,7 @@ static void change(void *key, int by)
 		keys[buffer - buffers] = NULL;
 }
 
-/* Adds a completed frame's buffers if they are older than the probes. */
+/* When a frame is completed, adds its queue's buffers if they are older than the probes. */
 static void add_older(struct record *r, struct vb2_buffer *vb)
 {
 	enum kind kind = vb->memory == VB2_MEMORY_MMAP ? ALLOC :
@@ -209,7 +209,7 @@ static void add_older(struct record *r, struct vb2_buffer *vb)
 	}
 }
 
-/* Returns this task's operation. Only the task changes or ends it. */
+/* Returns the operation that this task is in. Only the task itself changes or ends it. */
 static struct record *own_op(void)
 {
 	struct record *op;
@@ -248,7 +248,7 @@ static void end_op(struct record *op, void *value, int error)
 	}
 }
 
-/* Handles the entry of a probed function; returns 1 to skip its return. */
+/* Handles the entry of a probed function. Returns 1 if its return need not be handled. */
 static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	struct kretprobe *rp = get_kretprobe(ri);
@@ -276,7 +276,7 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 		add_older(call, first);
 		break;
 	case DMABUF_ATTACH:
-		/* videobuf2's exporters put the buffer there. */
+		/* In videobuf2's dma-bufs, priv is the buffer. */
 		second = first ? ((struct dma_buf *)first)->priv : NULL;
 		fallthrough;
 	case EXPORT:
@@ -312,7 +312,7 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	if (!rp)
 		return 0;
 	raw_spin_lock_irqsave(&lock, flags);
-	/* These return int, the others a pointer. */
+	/* These functions return int; the others return a pointer. */
 	if (p->kind == MAP || p->kind == DMA_MAP)
 		error = (int)(long)value;
 	switch (p->kind) {
@@ -366,7 +366,7 @@ static struct probe probes[] = {
 };
 static DEFINE_MUTEX(arming);
 
-/* Arms each probe whose function is there. A probe is gone with its module. */
+/* Arms the probes of all functions that exist. If a function's module goes, its probe goes with it. */
 static void arm_all(void)
 {
 	unsigned int i;
@@ -419,7 +419,7 @@ static int records_show(struct seq_file *file, void *unused)
 			seq_printf(file, "references %d, inode %llu%s%s\n", r.references, r.inode,
 				   r.exporter[0] ? " of " : "", r.exporter);
 	}
-	/* A probe misses calls beyond 32 at a time. */
+	/* Each probe misses the calls beyond 32 at a time. */
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		missed += probes[i].rp.nmissed;
 	if (left_out || missed)
@@ -445,7 +445,7 @@ static void __exit why_exit(void)
 
 	debugfs_remove(dir);
 	unregister_module_notifier(&modules);
-	/* At once, so that the kernel waits for running handlers only once. */
+	/* All probes end in one call, so that the kernel waits for running handlers only once. */
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		if (probes[i].rp.kp.addr)
 			armed[count++] = &probes[i].rp;

@@ -188,7 +188,7 @@ pub struct QueueReport {
     pub bytes_copied: u64,
     /// Bytes that a decoder's library copied in the codec process.
     /// It copies interleaved chroma, and pictures that it did not decode directly into a buffer. They count
-    /// at the device's first queue. A hardware decoder needs no such copies, so they are not copies of the stack.
+    /// at the device's first queue. Hardware makes no such copies, so they are not the stack's.
     pub bytes_copied_by_codec: u64,
     /// Bytes copied to or from a bounce pool.
     pub bytes_bounced: u64,

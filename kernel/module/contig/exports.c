@@ -2,8 +2,8 @@
 /*
  * The exported symbols of videobuf2-dma-contig.
  *
- * The list of includes is that of the kernel's own file, and must stay so: with MODVERSIONS the
- * CRC of an exported symbol covers every definition in sight of its type.
+ * The includes must be those of the kernel's own file: with MODVERSIONS, the CRC of an exported symbol
+ * covers every visible definition of the types that it uses.
  */
 #include <linux/dma-buf.h>
 #include <linux/module.h>
@@ -26,7 +26,7 @@ const struct vb2_mem_ops vb2_dma_contig_memops = {
 };
 EXPORT_SYMBOL_GPL(vb2_dma_contig_memops);
 
-/* Raises the longest segment the DMA layer may build for a device; never lowers it. */
+/* Raises the longest segment that the DMA layer may build for a device. Never lowers it. */
 int vb2_dma_contig_set_max_seg_size(struct device *dev, unsigned int size)
 {
 	if (!dev->dma_parms) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* For dma-contig. The cookie points at the device's address of the memory. */
+/* For dma-contig. The cookie points at the memory's address for the device. */
 #define VB3_NEEDS_DEVICE true
 #define VB3_COOKIE(buf) (&(buf)->dma_addr)
 

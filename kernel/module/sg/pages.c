@@ -30,7 +30,7 @@ static void free_pages_of(struct pages *pages)
 	kvfree(pages);
 }
 
-/* Allocates a piece of at most `most` pages; falls back to single pages. */
+/* Allocates a piece of at most `most` pages. A single page is the fallback. */
 static struct page *piece_of(unsigned int most, gfp_t gfp, unsigned int *order)
 {
 	struct page *page;
@@ -58,7 +58,7 @@ static bool fill(struct pages *pages, unsigned int count, gfp_t gfp)
 	return true;
 }
 
-/* Skips cache maintenance, which each hand-over does. */
+/* The mapping skips cache maintenance, because each hand-over does it. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {
@@ -90,7 +90,7 @@ void vb3_free_noncontiguous(const struct vb3_memory *m)
 	free_pages_of(pages_of(m->at));
 }
 
-/* Begins at the page that the VMA asks for. */
+/* The VMA's offset is that of the first page. */
 int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
 	struct pages *pages = pages_of(m->at);

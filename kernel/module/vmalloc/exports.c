@@ -2,8 +2,8 @@
 /*
  * The exported symbol of videobuf2-vmalloc.
  *
- * The list of includes is that of the kernel's own file, and must stay so: with MODVERSIONS the
- * CRC of an exported symbol covers every definition in sight of its type.
+ * The includes must be those of the kernel's own file: with MODVERSIONS, the CRC of an exported symbol
+ * covers every visible definition of the types that it uses.
  */
 #include <linux/io.h>
 #include <linux/module.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* For vmalloc. There may be no device, and there is no cookie: only the CPU uses the memory. */
+/* For vmalloc. Only the CPU uses the memory, so there may be no device, and there is no cookie. */
 #define VB3_NEEDS_DEVICE false
 
 static inline int kind_alloc(struct vb3_buf *buf, const struct vb3_request *request, u64 *addr)
