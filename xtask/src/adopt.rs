@@ -1,4 +1,4 @@
-//! Other people's drivers, and one over our queue, on a bare machine in QEMU (see `adopt/`).
+//! Boots other projects' drivers, and one over our queue, on a bare machine in QEMU (see `adopt/`).
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -8,18 +8,18 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-none";
 const QEMU: &str = "qemu-system-x86_64";
 
-/// Longest boot, in seconds; they take one.
+/// Longest time of a boot, in seconds. A boot takes one second.
 const LIMIT: &str = "60";
 
-/// QEMU's exit status when the program says that all went well.
+/// QEMU's exit status if the program reports success.
 const GOOD: i32 = 33;
 
 /// Bytes of each half of the disk.
 const HALF: usize = 2 << 20;
 
-/// A boot: its name, the program's actions, and the machine's arguments.
+/// A boot: its name, the program's actions, and arguments for the machine's devices.
 ///
-/// `disk` and `nvme` copy the first half of the disk to the second and invert it; `iommu` needs one.
+/// `disk` and `nvme` copy the disk's first half, inverted, to the second. `iommu` needs an IOMMU.
 type Boot = (&'static str, &'static str, &'static str);
 
 const BOOTS: &[Boot] = &[
@@ -43,7 +43,7 @@ const VIRTIO_TRANSLATED: &str = "\
 
 const NVME: &str = "-device nvme,drive=disk,serial=adopt";
 
-/// The device needs 100 ms for each piece, while the processor sleeps.
+/// Each piece takes the device 100 ms, in which the processor sleeps.
 const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
@@ -51,7 +51,7 @@ const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable
 /// Builds the program, boots it in each way, and compares the disks.
 ///
 /// # Errors
-/// It does not build, a boot fails or takes too long, a disk is not as it should be.
+/// The program cannot be built, a boot fails or takes too long, or a disk has wrong content.
 pub(crate) fn run() -> Result<()> {
     if let Some(missing) = missing() {
         eprintln!("adopt: skipped: {missing}");
@@ -59,7 +59,7 @@ pub(crate) fn run() -> Result<()> {
     }
     let target = sh::target().join("adopt");
     let mut cargo = sh::cargo();
-    // Where its own settings for the bare target are.
+    // cargo finds the settings for the bare target in this directory.
     cargo.current_dir(sh::root().join("adopt"));
     cargo.args(["build", "--release", "--target-dir"]);
     sh::run(cargo.arg(&target))?;
@@ -71,7 +71,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// What this machine lacks, if anything.
+/// Returns what this machine lacks for the boots, if anything.
 fn missing() -> Option<String> {
     if !sh::has(QEMU) {
         return Some(format!("{QEMU} is not installed"));
@@ -92,7 +92,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     if has("iommu") {
-        // Before the devices that it is to translate for.
+        // The IOMMU must come before the devices for which it translates.
         qemu.args(["-device", "intel-iommu,aw-bits=48"]);
     }
     qemu.arg("-drive");
@@ -111,7 +111,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
         println!("adopt: {name}: {line}");
     }
     let (status, complaints) = (ended.status, String::from_utf8_lossy(&ended.stderr));
-    // timeout ends with 124 if the machine still runs.
+    // If the machine still runs at the limit, timeout's exit status is 124.
     ensure!(
         status.code() == Some(GOOD),
         "the machine ended with {status}. {QEMU} says: {complaints}"
@@ -123,7 +123,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     Ok(())
 }
 
-/// Returns the bytes of the disk's first half, in which no two sectors are equal.
+/// Returns bytes for the disk's first half, in which no two sectors are equal.
 fn noise() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
@@ -135,8 +135,9 @@ fn noise() -> Vec<u8> {
     (0..HALF / 8).flat_map(|_| next()).collect()
 }
 
-/// Checks that the disk holds the `written` bytes, then the same bytes inverted. Returns its number
-/// of sectors.
+/// Checks that the disk holds the `written` bytes, then the same bytes inverted.
+///
+/// Returns the number of sectors.
 fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
     let inverted = written.iter().map(|byte| !byte);
     let expected = written.iter().copied().chain(inverted);

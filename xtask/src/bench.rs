@@ -1,5 +1,5 @@
-//! Measurements. Each figure is a ratio of two timings that were taken in the same run, so that
-//! the machine it runs on matters little.
+//! Measurements.
+//! Each figure is a ratio of two timings from the same run, so the speed of the machine matters little.
 
 mod beside;
 mod camera;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A ratio that exceeds its aim by this factor is a loss.
+/// A ratio that is larger than its aim by this factor misses the aim.
 const MAX_OVER_AIM: f64 = 1.05;
 
 /// Parts of the mapping layer that can be measured alone.
@@ -86,13 +86,13 @@ impl Run {
             .with_context(|| format!("{} gave no {key}", self.command))
     }
 
-    /// A time that the client gave, for a reader.
+    /// Returns a time that the client reported, formatted for a reader.
     fn time(&self, key: &str) -> Result<String> {
         self.value(key).map(time)
     }
 }
 
-/// Measures and prints the table.
+/// Measures, and prints the table.
 ///
 /// # Errors
 /// A part cannot be built or run, or the table cannot be stored.
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Ratios of [`calls`].
+/// Names of the ratios that [`calls`] measures.
 const CALLS: [&str; 9] = [
     "a call that touches no memory / shortest notification",
     "QBUF / shortest notification",
@@ -191,7 +191,7 @@ fn calls(args: &Args) -> Result<Table> {
     Ok((vec!["ratio of", "ratio", "this", "over", "aim"], rows))
 }
 
-/// An aim, and whether a ratio clearly misses it.
+/// Returns a ratio's aim, and whether the ratio clearly misses it.
 fn verdict(ratio: f64, aim: Option<f64>) -> String {
     let loss = |aim| {
         if ratio > aim * MAX_OVER_AIM {
@@ -217,7 +217,7 @@ fn dma(parts: &[String]) -> Result<()> {
     parts.iter().try_for_each(|part| example(Some(part)))
 }
 
-/// Counts the instructions of map and unmap of one segment: those of more rounds, less those of few.
+/// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
 fn count_dma() -> Result<()> {
     const ROUNDS: u64 = 1000;
     let mut cargo = sh::cargo();
@@ -246,7 +246,7 @@ fn count_dma() -> Result<()> {
     Ok(())
 }
 
-/// Compiles a client, statically.
+/// Compiles a client, linked statically.
 fn build_client(name: &str) -> Result<PathBuf> {
     let dir = sh::target().join("bench");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -277,7 +277,7 @@ fn measure(command: &mut Command) -> Result<Run> {
     })
 }
 
-/// Median times of two commands, turn by turn.
+/// Runs two commands alternately, and returns the median time of each.
 fn alternating(one: &mut Command, other: &mut Command) -> Result<(u64, u64)> {
     let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for _ in 0..21 {

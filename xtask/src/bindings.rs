@@ -1,4 +1,4 @@
-//! The V4L2 bindings: made again from the system's headers and compared.
+//! Generates the V4L2 bindings from the system's headers, and compares them with the stored ones.
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
-/// The header that bindgen is given.
+/// The header that bindgen gets.
 const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
                       #include <linux/media.h>\n#include <linux/v4l2-subdev.h>\n";
 
-/// Makes the bindings again and compares them with the ones checked in. Says why where it cannot.
+/// Generates the bindings and compares them with the stored ones. If it cannot, prints the reason.
 pub(crate) fn run() -> Result<()> {
     let dir = sh::root().join("crates/v4l2/src/sys");
     let checked_in = dir.join("bindings.rs");
@@ -64,7 +64,7 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The lines of an arguments file that are arguments.
+/// Returns the lines of an arguments file that are no comments.
 fn arguments(path: &Path) -> Result<Vec<String>> {
     let text = read(path)?;
     Ok(text
@@ -75,8 +75,8 @@ fn arguments(path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Items of `ours` that `theirs` lacks. Newer headers only add, so that what
-/// `theirs` has beyond is no difference.
+/// Returns the items of `ours` that `theirs` lacks.
+/// Newer headers only add items, so further items of `theirs` do not count.
 fn missing_items(ours: &str, theirs: &str) -> Result<Vec<String>> {
     let theirs = HashSet::<String>::from_iter(items(theirs)?);
     let mut missing = items(ours)?;
@@ -84,10 +84,10 @@ fn missing_items(ours: &str, theirs: &str) -> Result<Vec<String>> {
     Ok(missing)
 }
 
-/// The items of a file with their attributes, as tokens: formatting is no difference.
+/// Returns the items of a file, with attributes, as tokens, so that formatting makes no difference.
 fn items(text: &str) -> Result<Vec<String>> {
     let file = syn::parse_file(text).context("bindings that are not Rust")?;
-    // A trailing comma depends on how a list is broken into lines.
+    // The number of commas depends on the line breaks in a list.
     let text = |item: syn::Item| {
         let tokens = item.into_token_stream().to_string();
         tokens

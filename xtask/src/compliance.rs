@@ -1,5 +1,5 @@
-//! `cargo xtask compliance`: the tests that run v4l2-compliance or libcamera, by other versions of them
-//! than this system's, taken from Debian's releases and unpacked; and libcamera's own tests.
+//! `cargo xtask compliance`: runs our tests of v4l2-compliance and libcamera with other versions of them.
+//! The versions are those of other Debian releases. Also runs libcamera's own tests.
 
 mod libcamera;
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Longest time for the packages of one release, about 100 MB.
+/// Longest time to get the packages of one release, about 100 MB.
 const UNPACK: Duration = Duration::from_secs(600);
 
 /// Parts of the names of all tests that run v4l2-compliance, libcamera or a newer GStreamer.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 /// Runs the tests once with the programs of each release.
 ///
 /// # Errors
-/// A release cannot be had, or a test fails.
+/// The packages of a release cannot be downloaded, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("programs are taken for x86-64, which this machine is not");
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The directory that has the release's programs, made where it is not kept.
+/// Returns the directory with the release's programs. Makes it if it is not kept.
 fn unpacked(suite: &str) -> Result<PathBuf> {
     const SCRIPT: &str = "make-video-programs.sh";
     let cache = sh::cache()?.join("lab");
@@ -96,7 +96,7 @@ fn version(programs: &Path) -> Result<String> {
     Ok(version.to_owned())
 }
 
-/// The search path with this directory in front.
+/// Returns the search path with this directory in front.
 fn before_others(programs: &Path) -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));

@@ -13,9 +13,9 @@ use std::process::Command;
 
 /// Width of the converter's pictures: half of the demo clip's.
 const CONVERTED_WIDTH: u32 = 640;
-/// Fewest decibels between a frame and its model. Two good scalers differ by less.
+/// Smallest PSNR in decibels between a frame and its reference. Two good scalers differ by less.
 const MIN_PSNR_DB: f64 = 40.0;
-/// Longest a machine may take beyond the clip's own time.
+/// Longest time that a machine may take in addition to the clip's length.
 const EXTRA_SECONDS: f64 = 120.0;
 
 /// The table's columns.
@@ -56,11 +56,11 @@ pub(crate) struct Args {
 struct Run<'a> {
     pipeline: &'static str,
     machine: &'a str,
-    /// Where the display records.
+    /// File that the display records to.
     recorded: PathBuf,
 }
 
-/// The runs so far.
+/// The settings of the demo, and its runs so far.
 struct Demo<'a> {
     vb3: PathBuf,
     dir: PathBuf,
@@ -73,7 +73,7 @@ struct Demo<'a> {
 /// Runs the demo.
 ///
 /// # Errors
-/// Something is missing, or the display did not show what it should.
+/// A package or the clip is missing, or the display showed wrong frames.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::DEMO)?;
     let path = match &args.clip {
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl<'a> Demo<'a> {
-    /// Camera to display: the frames that a camera plays are shown bit by bit.
+    /// Streams from a camera to a display, which must show the clip's frames bit by bit.
     fn camera(&mut self, machine: &'a str, frames: u32) -> Result<()> {
         let Clip {
             width,
@@ -122,8 +122,8 @@ impl<'a> Demo<'a> {
             ),
             format!("display={},format=NV12,fps={n}/{d}", in_spec(&run.recorded)),
         ];
-        // Without show-preroll-frame=false the sink shows the first frame twice: once in the pause
-        // before playing.
+        // Without show-preroll-frame=false, the sink shows the first frame twice: already in the pause before
+        // playing.
         let program = format!(
             "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={frames} \
              ! video/x-raw,format=NV12,width={width},height={height},framerate={n}/{d} \
@@ -154,8 +154,8 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Decoder to converter to display, every hop by dma-buf. ffmpeg decodes and scales the same
-    /// stream.
+    /// Streams from a decoder through a converter to a display, by dma-bufs.
+    /// ffmpeg decodes and scales the same stream.
     fn decoder(&mut self, machine: &'a str, h264: &Path) -> Result<()> {
         let width = CONVERTED_WIDTH;
         let height = (self.clip.height * width / self.clip.width).max(2) & !1;
@@ -196,7 +196,7 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// Runs gst-launch-1.0 with devices for a clip of so many seconds, and gives the report.
+    /// Runs gst-launch-1.0 with these devices, for a clip of so many seconds. Returns the report.
     fn go(&self, run: &Run<'_>, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
         let report = run.recorded.with_extension("json");
         let limit = (seconds + EXTRA_SECONDS).ceil().to_string();
@@ -220,8 +220,8 @@ impl<'a> Demo<'a> {
         self.faults.push(fault);
     }
 
-    /// Adds a row to the table, and the faults of a report: copies, no dma-buf at the display,
-    /// something held.
+    /// Adds a row to the table, and the report's faults to the list.
+    /// They are copies, no dma-buf at the display, and resources still held.
     fn add(&mut self, run: Run<'a>, report: &Value, frames: usize, verdict: String) {
         let sums = Sums::of(report);
         if sums.copied != 0 {
@@ -241,7 +241,7 @@ impl<'a> Demo<'a> {
         self.runs.push(run);
     }
 
-    /// Prints the table, draws the contact sheet, and says what was wrong.
+    /// Prints the table, draws the contact sheet, and reports the faults.
     fn conclude(self, keep: bool) -> Result<()> {
         let sheet = self.dir.join("contact-sheet.png");
         let label = |run: &Run<'_>| format!("{} - {}", run.machine, run.pipeline);
@@ -266,7 +266,7 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// A report, summed over its queues.
+/// Counters of a report, summed over its queues.
 struct Sums {
     copied: u64,
     bounced: u64,
@@ -275,7 +275,7 @@ struct Sums {
     peak: Option<u64>,
     /// The display's time from its first frame to its last.
     span_ns: u64,
-    /// The display's frames came as dma-bufs.
+    /// Whether the display's frames came as dma-bufs.
     is_shared: bool,
     is_held: bool,
 }
@@ -291,7 +291,7 @@ impl Sums {
             let name = queue["queue"].as_str();
             name.is_some_and(|name| name.contains("output"))
         };
-        // The display is the last device.
+        // The display is the last device, so its queue is the last OUTPUT queue.
         let display = queues.iter().rfind(is_output);
         let refusals = report["refusals"].as_array().into_iter().flatten();
         let refusals: u64 = refusals.map(|refusal| number(refusal, "times")).sum();
@@ -323,7 +323,7 @@ impl Sums {
     }
 }
 
-/// A file's name in a SPEC: commas and backslashes are escaped.
+/// Returns a file's name for a SPEC, with escaped commas and backslashes.
 fn in_spec(path: &Path) -> String {
     let name = path.to_string_lossy();
     name.replace('\\', r"\\").replace(',', r"\,")

@@ -1,5 +1,5 @@
-//! What users install: a static binary in a tarball, a Debian package and a Python wheel, and the codecs
-//! in another package.
+//! Builds what users install: packages of a static binary, and a package with the codecs.
+//! The binary's packages are a tarball, a Debian package and a Python wheel.
 
 mod codec;
 mod licences;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     trial: bool,
 }
 
-/// A processor that is built for.
+/// A processor architecture to build for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Arch {
     #[value(name = "x86-64")]
@@ -35,7 +35,7 @@ enum Arch {
 }
 
 impl Arch {
-    /// Rust's target, Debian's name, and the processor's own.
+    /// Returns the names of Rust's target, of Debian's architecture, and of the processor.
     const fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::X86_64 => ("x86_64-unknown-linux-gnu", "amd64", "x86_64"),
@@ -59,7 +59,7 @@ impl Arch {
         std::env::consts::ARCH == self.machine()
     }
 
-    /// A tool of the C compiler for it.
+    /// Returns the name of a program of the C compiler for this architecture.
     fn tool(self, name: &str) -> String {
         if self.is_here() {
             name.to_owned()
@@ -83,7 +83,7 @@ impl Arch {
             return Some(format!("{tool} is not installed"));
         }
         let mut gcc = Command::new(&tool);
-        // A compiler without the library prints the name alone.
+        // If the compiler lacks the library, it prints only the name.
         let library = sh::quietly(gcc.arg("--print-file-name=libc.a")).unwrap_or_default();
         if !library.starts_with(b"/") {
             return Some(format!("{tool} has no static C library, libc.a"));
@@ -109,7 +109,7 @@ impl Release {
     }
 }
 
-/// Makes the packages, and tries them where asked to.
+/// Makes the packages, and tries them if asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let release = Release::new()?;
     let all = [Arch::X86_64, Arch::Arm64];
@@ -186,7 +186,7 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds the binary, linked statically.
+/// Builds the statically linked binary.
 fn build(arch: Arch) -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--release", "--package", "vb3", "--bin", "vb3"]);
@@ -196,7 +196,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
     Ok(sh::target().join(arch.target()).join("release/vb3"))
 }
 
-/// Puts `vb3-codec` of arm64's Debian 13 at a path, where its root can be made.
+/// Builds `vb3-codec` for Debian 13 on arm64, if a root of it can be made, and puts it at a path.
 pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
     if let Some(why) = codec::missing() {
         println!("vb3-codec for arm64: not made, {why}");
@@ -205,7 +205,7 @@ pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
     codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
 }
 
-/// Lets cargo build for another processor by the tools whose names begin with `prefix`.
+/// Lets cargo build for another processor with the tools whose names begin with `prefix`.
 pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
     let lower = target.replace('-', "_");
     let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
@@ -216,7 +216,7 @@ pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
 /// Describes the files that the binary needs from a system.
 ///
 /// # Errors
-/// It needs a file: it is not linked statically.
+/// The binary needs a file, so it is not linked statically.
 fn needs(arch: Arch, binary: &Path) -> Result<&'static str> {
     let mut readelf = Command::new(arch.tool("readelf"));
     let text = sh::quietly(readelf.args(["-dlW"]).arg(binary))?;
@@ -230,7 +230,7 @@ fn needs(arch: Arch, binary: &Path) -> Result<&'static str> {
     Ok("needs no file of the system")
 }
 
-/// The version of the package.
+/// Returns the version of the packages.
 fn version() -> Result<String> {
     let packages = sh::packages()?;
     let vb3 = packages.iter().find(|package| package["name"] == "vb3");

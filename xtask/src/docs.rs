@@ -16,12 +16,12 @@ use std::path::Path;
 const BEGIN: &str = "<!-- generated: ";
 const END: &str = "<!-- end -->";
 
-/// The clients that tests run, below the root.
+/// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
 /// Longest command that the page shows, in characters. The page links to the others.
 const MAX_COMMAND: usize = 120;
 
-/// Maximum number of lines that a difference shows of either side.
+/// Maximum number of lines that a difference shows of each text.
 const MAX_SHOWN: usize = 3;
 
 /// Arguments of `docs`.
@@ -90,7 +90,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).context(shown)
 }
 
-/// Programs that tests run in `vb3 run`.
+/// The programs that tests run in `vb3 run`.
 #[derive(Default, Deserialize)]
 struct Clients {
     #[serde(default)]
@@ -151,7 +151,7 @@ fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<S
     Ok(new)
 }
 
-/// Returns the lines of two texts from where they differ.
+/// Returns the lines of two texts from the first difference on.
 fn difference(old: &str, new: &str) -> String {
     let pairs = old.lines().zip(new.lines());
     let same = pairs.take_while(|(old, new)| old == new).count();
@@ -186,7 +186,7 @@ fn dead_links(path: &Path, text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The anchor of a heading, as GitHub makes it.
+/// Returns the anchor that GitHub makes for a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let text = text.replace(' ', "-");

@@ -1,5 +1,4 @@
-//! `cargo xtask fluster`: conformance streams through the decoders by fluster, which knows the checksum
-//! of each stream's pictures.
+//! `cargo xtask fluster`: decodes conformance streams. fluster compares the checksums of the pictures.
 
 use crate::{clip, setup, sh};
 use anyhow::{Context as _, Result, ensure};
@@ -8,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The package, whose streams' checksums belong to its version.
+/// The package of fluster. The checksums of the streams belong to this version.
 const PACKAGE: &str = "fluster-conformance==0.8.0";
-/// Where the package has its lists of streams.
+/// The directory of the lists of streams, in the package.
 const SUITES: &str = "share/fluster/test_suites";
 /// Runs fluster as its package's command does.
 const MAIN: &str = "from fluster.main import fluster_main; fluster_main()";
-/// Longest time that one stream may take, in seconds: of a machine that has other work, too.
+/// Longest time for one stream, in seconds, also on a machine that does other work.
 const TIMEOUT: &str = "120";
 
 /// Lists of streams: fluster's name and directory, the device that decodes them, fluster's codec.
@@ -41,10 +40,10 @@ pub(crate) struct Args {
     machine: String,
 }
 
-/// Runs the streams that there are.
+/// Runs those streams whose files exist.
 ///
 /// # Errors
-/// A stream's pictures are others than fluster knows; fluster cannot be had; there are no streams.
+/// A stream's pictures have a wrong checksum, fluster cannot be installed, or there are no streams.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let known = KNOWN.iter().find(|[name, ..]| *name == args.suite);
     let [name, directory, device, codec] = known.with_context(|| {
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         vb3.arg("--output").arg(work.join("pictures"));
         vb3.args(["run", "--testsuites", name, "--jobs", "1"]);
         vb3.args(["--timeout", TIMEOUT, "--decoders", decoder]);
-        // With a threshold, fluster fails if fewer streams are right, or none ran.
+        // With a threshold, fluster fails if fewer streams are right, or if none has run.
         vb3.args(["--threshold", &found.len().to_string()]);
         vb3.arg("--testvectors").args(&found);
         vb3.env("PYTHONPATH", &fluster);
@@ -101,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The streams of a list: their names, and where each has its file.
+/// Returns the names of a list's streams, and the path of each stream's file.
 fn streams(list: &Value) -> Result<BTreeMap<String, PathBuf>> {
     let vectors = list["test_vectors"].as_array();
     let vectors = vectors.context("the list has no test_vectors")?.iter();
@@ -114,7 +113,7 @@ fn streams(list: &Value) -> Result<BTreeMap<String, PathBuf>> {
         .collect()
 }
 
-/// Puts the files that there are where fluster looks for them; gives the streams' names.
+/// Puts the existing files where fluster looks for them. Returns the names of their streams.
 fn lay_out(
     wanted: &BTreeMap<String, PathBuf>,
     vectors: &Path,

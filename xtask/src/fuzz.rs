@@ -1,4 +1,4 @@
-//! Fuzzing where the tools are there; the kept inputs once each where they are not.
+//! Fuzzes if the tools are installed. Otherwise, runs each stored input once.
 
 use crate::sh;
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Every target of `fuzz/`.
+/// All targets of `fuzz/`.
 const TARGETS: &[&str] = &[
     "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl", "board",
     "script",
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     targets: Vec<String>,
 }
 
-/// Fuzzes, or runs the kept inputs.
+/// Fuzzes, or runs the stored inputs.
 ///
 /// # Errors
-/// A target does not build, or an input makes it fail.
+/// A target cannot be built, or fails with an input.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
     let targets: Vec<&str> = TARGETS
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
-    // The codec process is the normal program, without the target's instrumentation.
+    // The codec process is the ordinary program, without the instrumentation of the target.
     if targets.contains(&"decoder") {
         let mut cargo = sh::cargo();
         cargo.args(["build", "--quiet", "--release", "--package", "vb3"]);
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     fuzz_all(&dir, &targets, seconds, jobs)
 }
 
-/// Fuzzes targets, so many at a time. After a failure no further one begins.
+/// Fuzzes targets, `jobs` at a time. After a failure, no further target begins.
 fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<()> {
     let rest = Mutex::new(targets.iter());
     let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -80,7 +80,7 @@ fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<(
     })
 }
 
-/// What keeps this machine from fuzzing. Nothing is downloaded to find out.
+/// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.
 fn obstacle(dir: &Path) -> Option<String> {
     let works = |args: &[&str]| {
         let mut cargo = Command::new("cargo");
@@ -97,7 +97,7 @@ fn obstacle(dir: &Path) -> Option<String> {
     if !sh::has("c++") {
         return Some("there is no C++ compiler".to_owned());
     }
-    // Another day's nightly may not build what today's does.
+    // The nightly compiler that is installed may be unable to build the targets.
     let built = sh::run(&mut cargo_fuzz(dir, "build"));
     built
         .err()
@@ -112,7 +112,7 @@ fn cargo_fuzz(dir: &Path, what: &str) -> Command {
     cargo
 }
 
-/// Bytes of the longest input: streams are not short.
+/// Returns the length of the longest input in bytes. Streams need long inputs.
 fn longest(target: &str) -> u32 {
     match target {
         "stream" | "decoder" => 8192,
@@ -120,7 +120,7 @@ fn longest(target: &str) -> u32 {
     }
 }
 
-/// The program that decodes for the target `decoder`.
+/// Returns the path of the program that decodes for the target `decoder`.
 fn codec() -> std::path::PathBuf {
     sh::target().join("release/vb3-codec")
 }
@@ -134,7 +134,7 @@ fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
     cargo.arg(format!("-max_len={}", longest(target)));
     cargo.env("VB3_CODEC", codec());
-    // Long inputs from the start: a driver's story takes some steps.
+    // Inputs are long from the start, because a driver's use takes many steps.
     sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");
     Ok(())
@@ -145,7 +145,7 @@ fn replay(dir: &Path, target: &str) -> Result<()> {
     let kept = std::fs::read_dir(&seeds).is_ok_and(|mut list| list.next().is_some());
     ensure!(kept, "{} has no inputs", seeds.display());
     let mut cargo = sh::cargo();
-    // Unoptimized, and with what the tests build: the inputs are few.
+    // Unoptimized, and with the artifacts that the tests have built: there are few inputs.
     cargo.args(["run", "--quiet", "--no-default-features"]);
     cargo.arg("--manifest-path").arg(dir.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(sh::target());

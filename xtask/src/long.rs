@@ -45,7 +45,7 @@ pub(crate) struct ExactArgs {
 /// Runs the tests of `crates/vb3/tests/e2e/storms.rs` for longer.
 ///
 /// # Errors
-/// Something hung, was held at the end, or was lost; what the tests need cannot be installed.
+/// A program hung, a resource was held at the end or lost, or a package cannot be installed.
 pub(crate) fn storm(args: &StormArgs) -> Result<()> {
     let numbers = [
         ("VB3_STORM_KILLS", args.kills),
@@ -61,14 +61,14 @@ pub(crate) fn storm(args: &StormArgs) -> Result<()> {
 /// Runs the tests of `crates/vb3/tests/e2e/exact.rs` with more streams.
 ///
 /// # Errors
-/// A picture differs; what the tests need cannot be installed.
+/// A picture differs, or a package that the tests need cannot be installed.
 pub(crate) fn exact(args: &ExactArgs) -> Result<()> {
     let (streams, seed) = (args.streams, chosen(args.seed));
     let numbers = [("VB3_EXACT_STREAMS", streams), ("VB3_EXACT_SEED", seed)];
     ci::one_by_one("exact::", numbers)
 }
 
-/// Returns a seed, drawn if none is given, and prints it.
+/// Returns the given seed, or draws one and prints it.
 fn chosen(seed: Option<u32>) -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seed = seed.unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));

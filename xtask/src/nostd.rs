@@ -1,4 +1,4 @@
-//! The `no_std` crates without std, on machines of other kinds, and on the oldest compiler.
+//! Checks the `no_std` crates without std, on other targets, and with the oldest supported compiler.
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -7,13 +7,13 @@ use std::process::Command;
 
 const CRATES: &[&str] = &["vb3-dma", "vb3-dmabuf", "vb3-plane", "vb3-queue"];
 
-/// The oldest compiler they build with.
+/// The oldest compiler that builds the crates.
 const FLOOR: &str = "1.85";
 
-/// The machine for the crates' tests. Its own tests run with the same compiler.
+/// The crate that simulates a machine for the crates' tests. Its own tests run with the same compiler.
 const MACHINE: &str = "vb3-machine";
 
-/// Targets that are type-checked if their core is installed, and what each stands for.
+/// Targets that are checked if their core library is installed, and the kind that each stands for.
 const TARGETS: &[(&str, &str)] = &[
     ("i686-unknown-linux-gnu", "32 bits"),
     ("s390x-unknown-linux-gnu", "big endian"),
@@ -22,19 +22,19 @@ const TARGETS: &[(&str, &str)] = &[
     (BARE, "no std at all"),
 ];
 
-/// A machine without an operating system, which the sample host builds for, too.
+/// A target without an operating system. The sample host is built for it, too.
 const BARE: &str = "x86_64-unknown-none";
 
-/// Without 64-bit atomics there is no queue.
+/// Targets without 64-bit atomics, which the queue needs.
 const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
 
-/// Where the front end must build besides, with std.
+/// The second target for which the front end must build, with std.
 const OTHER: &str = "aarch64-unknown-linux-gnu";
 
-/// Builds the library without std, runs it from C, and checks what other targets there are.
+/// Builds the library without std, runs it from C, and checks other targets that are installed.
 ///
 /// # Errors
-/// Something does not build, or std links where it must not.
+/// A build fails, or std is linked although it must not be.
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
@@ -97,7 +97,7 @@ fn link(target: &Path) -> Result<()> {
         cargo
     };
     sh::run(&mut build())?;
-    // The control must fail, and for the right reason.
+    // The control program must fail, and for the right reason.
     let mut control = build();
     let output = control.args(["--features", "control"]).output();
     let output = output.context("cargo does not start")?;

@@ -1,10 +1,10 @@
-//! The system packages that demo and tests need, from apt.
+//! The system packages that demo and tests need, installed by apt.
 
 use crate::sh;
 use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
 
-/// A package, and what for.
+/// The name of a package, and what it is needed for.
 pub(crate) type Package = (&'static str, &'static str);
 
 /// Packages that the demo needs: the first of [`ALL`].
@@ -61,7 +61,7 @@ pub(crate) const VM: &[Package] = &[
     ("kmod", "finds the modules that an initial RAM disk needs"),
 ];
 
-/// What arm64's virtual machines need, and building for them.
+/// Packages that arm64's virtual machines, and builds for them, need.
 pub(crate) const ARM64: &[Package] = &[
     ("qemu-system-arm", "runs stock kernels of arm64"),
     ("gcc-aarch64-linux-gnu", "compiles and links for arm64"),
@@ -73,16 +73,16 @@ pub(crate) const ARM64: &[Package] = &[
     ("device-tree-compiler", "adds to the machines' device trees"),
 ];
 
-/// Returns the packages with these names, of [`ALL`].
+/// Returns those packages of [`ALL`] that have these names.
 pub(crate) fn some(names: &[&str]) -> Vec<Package> {
     let named = ALL.iter().filter(|(name, _)| names.contains(name));
     named.copied().collect()
 }
 
-/// Installs what is missing, saying what and why.
+/// Installs the packages that are missing. Prints their names and purposes.
 ///
 /// # Errors
-/// A package is missing and cannot be installed here; the text says what to install.
+/// A package is missing and cannot be installed here. The message says what to install.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {
     let missing = packages.iter().copied().filter(|p| !is_installed(p));
     let missing: Vec<Package> = missing.collect();

@@ -1,4 +1,4 @@
-//! Running other programs, and the places of this project.
+//! Running other programs, and the directories of this project.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -6,14 +6,14 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The root of the tree.
+/// Returns the root of the tree.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Where cargo puts what it builds.
+/// Returns the directory in which cargo builds.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
@@ -21,7 +21,7 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// Where downloads are kept: outside the tree, so that they outlive it.
+/// Returns the directory for downloads. It is outside the tree, so that it outlives the tree.
 ///
 /// # Errors
 /// Neither XDG_CACHE_HOME nor HOME is set.
@@ -33,7 +33,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("videobuf3"))
 }
 
-/// A command as one would type it.
+/// Returns a command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let quote = |word: &OsStr| {
         let word = word.to_string_lossy();
@@ -51,10 +51,10 @@ pub(crate) fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// Runs a command, saying so; its output is shown.
+/// Prints a command, and runs it. Its output is shown.
 ///
 /// # Errors
-/// It cannot be started, or fails.
+/// The command cannot be started, or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let text = shown(command);
     eprintln!("+ {text}");
@@ -67,10 +67,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in silence; what it prints is shown only if it fails.
+/// Runs a command without output. If it fails, its output is part of the error.
 ///
 /// # Errors
-/// It cannot be started, or fails.
+/// The command cannot be started, or fails.
 pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
     let text = shown(command);
     let out = command
@@ -84,37 +84,37 @@ pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
     Ok(out.stdout)
 }
 
-/// Runs a command in silence; gives its trimmed output.
+/// Runs a command without output. Returns what it printed, trimmed.
 ///
 /// # Errors
-/// As [`quietly`]; or the output is not UTF-8.
+/// As [`quietly`]; or what it printed is not UTF-8.
 pub(crate) fn text(command: &mut Command) -> Result<String> {
     let text = String::from_utf8(quietly(command)?);
     let text = text.with_context(|| format!("{} printed no UTF-8", shown(command)))?;
     Ok(text.trim().to_owned())
 }
 
-/// Cargo, in the root of the tree.
+/// Returns a command that runs cargo in the root of the tree.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo
 }
 
-/// Whether a program is on the PATH.
+/// Returns whether a program is in the search path.
 pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// Whether rustc has the libraries of a target.
+/// Returns whether rustc has the libraries of a target.
 pub(crate) fn has_target(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]);
     text(&mut rustc).is_ok_and(|dir| Path::new(&dir).is_dir())
 }
 
-/// The packages of the workspace, as cargo describes them.
+/// Returns the packages of the workspace, as cargo describes them.
 ///
 /// # Errors
 /// Cargo fails.
@@ -124,10 +124,10 @@ pub(crate) fn packages() -> Result<Vec<Value>> {
     Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
 }
 
-/// Empties a directory, or makes it.
+/// Makes a directory, or empties it if it exists.
 ///
 /// # Errors
-/// It cannot be removed or made.
+/// The directory cannot be removed or made.
 pub(crate) fn fresh(dir: &Path) -> Result<()> {
     if dir.exists() {
         std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
@@ -135,7 +135,7 @@ pub(crate) fn fresh(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
-/// Builds vb3 and vb3-codec with optimisation; gives its path.
+/// Builds vb3 and vb3-codec with optimisation. Returns the path of vb3.
 ///
 /// # Errors
 /// The build fails.

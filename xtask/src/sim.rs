@@ -20,16 +20,16 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// Seeds that run on each patch. The first that fails ends the run.
+/// Number of seeds that are run with each patch. The first failing seed ends the run.
 const SEEDS: &str = "10000";
 
-/// Maximum length of what the table says of a failure.
+/// Maximum length of a failure's description in the table.
 const MAX_CHARS: usize = 100;
 
-/// Runs seeds, or the planted errors.
+/// Runs seeds, or the patches with planted errors.
 ///
 /// # Errors
-/// A seed fails; a planted error is not found; something cannot be built.
+/// A seed fails, a planted error is not found, or a build fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.planted {
         return planted(&args.rest);
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     sh::run(command.args(&args.rest))
 }
 
-/// A git worktree that goes when this is dropped.
+/// A git worktree that is removed when this is dropped.
 struct Tree(PathBuf);
 
 impl Tree {
@@ -53,7 +53,7 @@ impl Tree {
     }
 
     fn remove(&self) {
-        // It may not exist.
+        // This fails if the worktree does not exist.
         let mut remove = git(&sh::root());
         remove.args(["worktree", "remove", "--force"]).arg(&self.0);
         let _ = remove.stderr(Stdio::null()).status();
@@ -72,7 +72,7 @@ fn git(tree: &Path) -> Command {
     git
 }
 
-/// Returns the patches whose names are given, or all.
+/// Returns the patches with the given names, or all patches.
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
     let dir = sh::root().join("crates/sim/planted");
     let mut all = Vec::new();
@@ -95,7 +95,7 @@ fn stem(path: &Path) -> String {
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Applies each patch to the last commit's tree, and runs seeds.
+/// Applies each patch to the last commit's tree, and runs seeds with it.
 fn planted(names: &[String]) -> Result<()> {
     let patches = patches(names)?;
     let tree = Tree::new(sh::target().join("sim-planted"))?;
@@ -125,8 +125,8 @@ fn planted(names: &[String]) -> Result<()> {
 
 /// Builds a tree's simulation, and returns the program's path.
 ///
-/// Everything is built in the tree. Cargo gives the packages of all trees the same names: in one
-/// directory, it would take a library with a planted error for the sound one.
+/// Everything is built inside the tree. Cargo gives the packages of all trees the same names: in a shared
+/// directory, it would use a library with a planted error for the sound one.
 fn build(tree: &Path) -> Result<PathBuf> {
     let target = tree.join("target");
     let mut build = sh::cargo();
@@ -136,7 +136,7 @@ fn build(tree: &Path) -> Result<PathBuf> {
     Ok(target.join("debug/vb3-sim"))
 }
 
-/// Runs seeds, and returns what the first failing one says.
+/// Runs seeds, and returns the message of the first failing one.
 fn failure(program: &Path, args: &[&str]) -> Result<Option<String>> {
     let mut command = Command::new(program);
     let out = command.args(args).arg("--brief").stdin(Stdio::null());
@@ -149,7 +149,7 @@ fn failure(program: &Path, args: &[&str]) -> Result<Option<String>> {
     }
 }
 
-/// Expects that the seed of a failure passes without the planted error.
+/// Checks that the seed of a failure passes without the planted error.
 fn expect_sound(program: &Path, line: &str) -> Result<()> {
     let seed = line.split(' ').nth(1).unwrap_or_default();
     match failure(program, &["--seeds", "1", "--from", seed])? {

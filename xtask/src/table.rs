@@ -3,7 +3,7 @@
 /// The header and the rows of a table.
 pub(crate) type Table = (Vec<&'static str>, Vec<Vec<String>>);
 
-/// Formats rows under a header: the first column to the left, numbers to the right.
+/// Formats rows under a header. The first column is left-aligned, numbers are right-aligned.
 pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
@@ -42,7 +42,7 @@ pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// The same as markdown, all columns to the left.
+/// Formats rows under a header as Markdown. All columns are left-aligned.
 pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     let mut text = format!("| {} |\n|", header.join(" | "));

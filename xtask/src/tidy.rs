@@ -1,5 +1,4 @@
-//! House rules that a machine can check: layers, rooms, circles of imports, file lengths, where unsafe
-//! stands, documentation, words.
+//! Checks house rules: layers, rooms, imports, lengths of files, places of unsafe code, docs and words.
 
 mod circles;
 mod docs;
@@ -13,8 +12,8 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A crate, the crates it may depend on, and whether it may have unsafe code. Lower rooms come
-/// first; tests may use any room below their own.
+/// A crate, the crates it may depend on, and whether it may have unsafe code.
+/// Lower rooms come first. Tests may use any room below their own.
 struct Room {
     name: &'static str,
     may_use: &'static [&'static str],
@@ -37,23 +36,23 @@ const ROOMS: &[Room] = &[
     room("vb3-plane", &["vb3-dma", "vb3-dmabuf"], false),
     room("vb3-queue", &["vb3-dma", "vb3-plane"], false),
     room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], false),
-    // Knows elementary streams and pictures in plain memory; depends on nothing of ours.
+    // Works on elementary streams and pictures in plain memory. Depends on no other crate of ours.
     room("vb3-codec", &[], true),
-    // libavcodec as such a codec. Only the program vb3-codec refers to it.
+    // Codecs of libavcodec for vb3-codec. Only the program vb3-codec uses this crate.
     room("vb3-avcodec", &["vb3-codec"], true),
     room(
         "vb3-devices",
         &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
         false,
     ),
-    // The interface between a host of devices and a front end; depends on no other crate of ours.
+    // The interface between a host of devices and a front end. Depends on no other crate of ours.
     room("vb3-host", &[], false),
-    // Reports and traces of a run; knows no devices.
+    // Reports and traces of a run. Does not know how devices work.
     room("vb3-report", &["vb3-host", "vb3-v4l2"], false),
     room("vb3-intercept", &["vb3-host"], true),
-    // A client of a run's socket, for tests of other projects; depends on nothing of ours.
+    // A client of a run's socket, for tests of other projects. Depends on no other crate of ours.
     room("vb3-control", &[], false),
-    // Assembles a run; knows no seccomp and no command line.
+    // Assembles a run. Has no code for seccomp or the command line.
     room(
         "vb3-world",
         &[
@@ -70,7 +69,7 @@ const ROOMS: &[Room] = &[
         ],
         false,
     ),
-    // Simulates programs on a world by seed; nothing depends on it.
+    // Simulates programs on a world by seed. No crate depends on it.
     room(
         "vb3-sim",
         &[
@@ -83,7 +82,7 @@ const ROOMS: &[Room] = &[
         ],
         false,
     ),
-    // Knows device trees; depends on nothing of ours.
+    // Reads device trees. Depends on no other crate of ours.
     room("vb3-board", &[], false),
     room(
         "vb3",
@@ -105,8 +104,9 @@ const ROOMS: &[Room] = &[
     room("xtask", &[], false),
 ];
 
-/// Libraries for others to build on. Those that are marked true teach: their README has a program that is run as a test, and their documentation names each errno and
-/// unit. The others are small, or serve the process home.
+/// Libraries for others to build on, and whether each teaches.
+/// A README of a library that teaches has a program, which is tested. Its documentation names each errno and
+/// unit.
 const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-dma", true),
     ("vb3-dmabuf", true),
@@ -119,18 +119,19 @@ const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-control", false),
 ];
 
-/// Packages whose modules still import in circles. In all others, [`CIRCLES`] lists those that stay.
+/// Packages whose modules still import in circles. In other packages, only [`CIRCLES`] are allowed.
 const TANGLED: &[&str] = &["vb3-codec", "vb3-devices", "vb3-intercept", "xtask"];
 
-/// Circles of imports that stay. Each is named whole: one more module in it is a fault, and so is one
-/// that is gone.
+/// Circles of imports that may stay.
+/// Each lists all its modules: a further module in the circle is a fault, and so is a listed one that is not
+/// in it.
 const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
     package: "vb3-v4l2",
     modules: &["context", "contexts", "device", "gate", "requests"],
     reason: "a device has contexts, whose buffers wait at the gate for requests, which name contexts",
 }];
 
-/// Modules whose own files import each other without circles, too: package and directory.
+/// Directories whose files must not import each other in circles, either: package and directory.
 const INSIDE: &[(&str, &str)] = &[("vb3-dma", "iopt"), ("vb3-dma", "mapper")];
 
 /// Lints that require documentation of every public item and its errors.
@@ -142,13 +143,13 @@ const THREADS: &str = "fn types_say_which_threads_they_may_visit";
 /// Maximum number of lines of `vb3-dma`'s smallest host, which its README shows and runs.
 const MAX_HOST_LINES: usize = 60;
 
-/// Maximum number of lines of a source file; tests and generated files aside.
+/// Maximum number of lines of a source file, except for tests and generated files.
 const MAX_LINES: usize = 800;
 
-/// Checks the tree; prints every fault.
+/// Checks the tree, and prints every fault.
 ///
 /// # Errors
-/// There is a fault.
+/// The tree has a fault, or cannot be read.
 pub(crate) fn run() -> Result<()> {
     let packages = sh::packages()?;
     let mut faults = layer_faults(&packages);
@@ -187,7 +188,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// Dependencies that point upwards or sideways.
+/// Returns the dependencies of crates that point upwards or sideways.
 fn layer_faults(packages: &[Value]) -> Vec<String> {
     let rank = |name: &str| ROOMS.iter().position(|room| room.name == name);
     let mut faults = Vec::new();
@@ -203,7 +204,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
             let on = text(dependency, "name");
             let Some(other) = rank(on) else { continue };
             let allowed = match text(dependency, "kind") {
-                // Its own features, for its tests.
+                // A crate's tests may depend on the crate itself, with other features.
                 "dev" => other <= own,
                 _ => room.may_use.contains(&on),
             };
@@ -217,7 +218,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Faults of one crate's files.
+/// Returns the faults of one crate's files.
 fn crate_faults(dir: &Path, may_unsafe: bool) -> Vec<String> {
     let mut faults = Vec::new();
     if !may_unsafe {
@@ -263,7 +264,7 @@ fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
     files.filter_map(read).collect()
 }
 
-/// Whether a file has an unsafe block, function or implementation.
+/// Returns whether a file has an unsafe block, function or implementation.
 fn has_unsafe(file: &Path) -> bool {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let code = text
@@ -274,7 +275,7 @@ fn has_unsafe(file: &Path) -> bool {
         .any(|line| words.iter().any(|word| line.contains(word)))
 }
 
-/// Imports between the rooms of a crate that has some.
+/// Returns the faulty imports between the rooms of a crate.
 fn room_faults(dir: &Path) -> Vec<String> {
     let src = dir.join("src");
     let files = sources(dir);
@@ -284,7 +285,7 @@ fn room_faults(dir: &Path) -> Vec<String> {
     rooms::faults(&files)
 }
 
-/// Circles between the modules of a crate; of a library that teaches, also gaps in its documentation.
+/// Returns circles between a crate's modules. For a library that teaches, also gaps in its documentation.
 fn module_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
     let src = dir.join("src");
     let root = std::fs::read_to_string(src.join("lib.rs")).unwrap_or_default();
@@ -339,7 +340,7 @@ fn module_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
     faults
 }
 
-/// Whether the lints that demand documentation hold in every crate.
+/// Returns faults of the settings for documentation, such as a lint that is not enabled.
 fn doc_faults() -> Vec<String> {
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     let workspace = read(sh::root().join("Cargo.toml"));
@@ -382,7 +383,7 @@ fn doc_faults() -> Vec<String> {
     faults
 }
 
-/// Faults of the Python module's files.
+/// Returns the faults of the Python module's files.
 fn python_faults() -> Vec<String> {
     let list = |dir: &str| std::fs::read_dir(sh::root().join("python").join(dir));
     let files = ["src/vb3", "tests"]
@@ -396,14 +397,14 @@ fn python_faults() -> Vec<String> {
     faults.collect()
 }
 
-/// Lines of the first program of a README up to its `main`, blank ones aside.
+/// Returns how many lines a README's first program has before its `main`, without blank lines.
 fn host_lines(readme: &str) -> usize {
     let program = readme.split("\n```rust\n").nth(1).unwrap_or_default();
     let host = program.split("\nfn main").next().unwrap_or_default();
     host.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
-/// A path below the root.
+/// Returns a path relative to the root.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(sh::root())
         .unwrap_or(path)
@@ -439,7 +440,7 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     files(dir, "rs")
 }
 
-/// Files below a directory by their ending, sorted; without hidden ones and cargo's output.
+/// Returns the files below a directory with an ending, sorted. Skips hidden files and cargo's output.
 pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];

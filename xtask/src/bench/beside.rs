@@ -6,12 +6,12 @@ use crate::{setup, sh};
 use anyhow::Result;
 use std::process::Command;
 
-/// Sizes of the other device's frames, NV12 at 30 a second.
+/// Sizes of the other device's frames, which are NV12, 30 per second.
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
 
 const CAMERA: &str = "camera=pattern,format=NV12,fps=30";
 
-/// How another device moves frames: in words, its SPEC without the size, and the command.
+/// How another device moves frames: a description, its SPEC without the size, and the command.
 const WORKLOADS: [(&str, &str, &str); 6] = [
     ("nothing", CAMERA, "true"),
     (
@@ -43,7 +43,7 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Seconds of calls for each; the frames last as long.
+/// Seconds of calls for each workload. The frames of the workload last as long.
 const SECONDS: &str = "3";
 
 /// Measures a row for each workload.

@@ -1,4 +1,4 @@
-//! What one more camera costs: CPU time and memory, beside ffmpeg that writes frames to a pipe.
+//! Measures CPU time and memory of one more camera, compared with ffmpeg that writes frames to a pipe.
 
 use super::{Run, build_client, measure};
 use crate::table::Table;
@@ -6,15 +6,15 @@ use crate::{setup, sh};
 use anyhow::Result;
 use std::process::Command;
 
-/// Numbers of cameras that are compared. The difference excludes the start and the machine.
+/// Numbers of cameras to compare. Their difference excludes the costs of the start and of the machine.
 const COUNTS: [u32; 2] = [1, 5];
-/// Frames of each: five seconds.
+/// Number of frames of each camera: five seconds.
 const FRAMES: u32 = 150;
 
 /// The source that ffmpeg plays: bars that it paints once.
 const BARS: &str = "smptebars=size=1920x1080:rate=30";
 
-/// CPU time as a part of the run's time, and memory.
+/// CPU time as a fraction of the run's time, and memory.
 #[derive(Clone, Copy)]
 struct Cost {
     program: f64,
@@ -46,7 +46,7 @@ impl Cost {
     }
 }
 
-/// Measures a row for each way.
+/// Measures a row for each way to provide a camera.
 ///
 /// # Errors
 /// A part cannot be built or run.

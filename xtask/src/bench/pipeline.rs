@@ -13,11 +13,11 @@ use std::time::Instant;
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
-/// Buffers of the decoder whose mappings are kept, and so many that none is: an importer keeps 64
-/// that it has no use for.
+/// Numbers of the decoder's buffers: so few that all mappings are kept, and so many that none is kept.
+/// An importer keeps up to 64 mappings that it does not use at the time.
 const KEPT: u32 = 48;
 const REMAPPED: u32 = 128;
-/// Length of a tick of the CPU times in /proc, in nanoseconds: 100 a second for every program.
+/// Length of a tick of the CPU times in /proc, in nanoseconds. Every program sees 100 ticks per second.
 const TICK_NS: u64 = 10_000_000;
 
 /// Arguments of `bench pipeline`.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     runs: u16,
 }
 
-/// A stream to show: in a container for GStreamer, and bare.
+/// A stream to show, as a file in a container for GStreamer, and as a bare stream.
 struct Stream {
     size: &'static str,
     mp4: PathBuf,
@@ -47,14 +47,14 @@ struct Tools {
     machine: String,
 }
 
-/// CPU time of a run with all its processes, and what the clock on the wall said.
+/// CPU time of a run with all its processes, and the elapsed time.
 #[derive(Clone, Copy)]
 struct Cost {
     cpu_ns: u64,
     wall_ns: u64,
 }
 
-/// Two commands that run alternately, and the meaning of their ratio.
+/// Two commands that run alternately, and the meaning of the ratio of their costs.
 struct Pair {
     what: String,
     by_wall: bool,
@@ -96,8 +96,8 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     Ok(table(args, &pairs))
 }
 
-/// Builds `vb3` with the codec program, and the program that calls the libraries directly: both
-/// decode by the libavcodec that is installed. Gives their folder.
+/// Builds `vb3` with the codec program, and the program that calls the libraries directly.
+/// Both decode with the installed libavcodec. Returns the directory of the programs.
 fn build() -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--release", "--quiet", "-p", "vb3", "-p"]);
@@ -106,7 +106,7 @@ fn build() -> Result<PathBuf> {
     Ok(sh::target().join("release"))
 }
 
-/// The clip in a size, again and again so that starting matters little; made once and kept.
+/// Returns the clip in a size, repeated so that starting matters little. It is made once and kept.
 fn stream(size: &'static str, again: u32) -> Result<Stream> {
     let cache = sh::cache()?;
     let stream = Stream {
@@ -130,7 +130,7 @@ fn stream(size: &'static str, again: u32) -> Result<Stream> {
     Ok(stream)
 }
 
-/// Has ffmpeg make a file, unless it is there.
+/// Lets ffmpeg make a file, unless the file exists.
 fn make(path: &Path, format: &str, how: impl FnOnce(&mut Command)) -> Result<()> {
     if path.exists() {
         return Ok(());
@@ -141,12 +141,12 @@ fn make(path: &Path, format: &str, how: impl FnOnce(&mut Command)) -> Result<()>
     ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
     how(&mut ffmpeg);
     sh::quietly(ffmpeg.args(["-f", format]).arg(&part))?;
-    // Same file system: a reader sees the whole file or none.
+    // Both paths are in one file system, so a reader sees the whole file or none.
     std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Tools {
-    /// `vb3 run`, up to the program: a decoder with a number of buffers, a converter, a display.
+    /// Returns `vb3 run` without the program: a decoder with a number of buffers, a converter, a display.
     fn devices(&self, sink: &str) -> Vec<String> {
         let decoder = format!("h264dec,max-buffers={REMAPPED}");
         let display = format!("display={sink},mplane=on,pace=free");
@@ -160,7 +160,7 @@ impl Tools {
         words
     }
 
-    /// The small program.
+    /// Returns the command of the small client program.
     fn client(&self, stream: &Stream, sink: &str, buffers: u32, sizes: &[&str]) -> Vec<String> {
         let mut words = self.devices(sink);
         words.push(self.client.display().to_string());
@@ -190,7 +190,7 @@ impl Tools {
         vec![program, stream.bare.display().to_string(), sizes.join(",")]
     }
 
-    /// Proves that both ways show the same pictures.
+    /// Checks that both ways show the same pictures.
     fn compare_pictures(&self, stream: &Stream) -> Result<()> {
         let file = |name: &str| sh::target().join("bench").join(name);
         let (devices, libraries) = (file("devices.raw"), file("libraries.raw"));
@@ -210,12 +210,12 @@ impl Tools {
         Ok(())
     }
 
-    /// Runs a command and tells what it cost.
+    /// Runs a command and returns its cost.
     fn measure(&self, words: &[String]) -> Result<Cost> {
         let (program, rest) = words.split_first().context("no command")?;
         let (cpu, start) = (children_ns()?, Instant::now());
         let mut command = Command::new(program);
-        // Decodes by the library that the other program calls.
+        // `vb3` must decode by the library that the other program calls.
         command.env("VB3_CODEC", &self.codec);
         let out = command.args(rest).stdin(Stdio::null()).output()?;
         let wall = start.elapsed();
@@ -223,7 +223,7 @@ impl Tools {
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
             bail!("{} failed: {}\n{said}", sh::shown(&command), out.status);
         }
-        // A program that timed itself knows better: without starting and ending.
+        // If the program reports its own time, that is better: it excludes the program's start and end.
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         let value = |key| {
             said.lines()
@@ -295,7 +295,7 @@ impl Tools {
     }
 }
 
-/// CPU time of all processes that this one has waited for, and that those have.
+/// Returns the CPU time of all ended processes below this one.
 fn children_ns() -> Result<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -306,7 +306,7 @@ fn children_ns() -> Result<u64> {
     Ok(ticks.iter().sum::<u64>() * TICK_NS)
 }
 
-/// Least, middle and most.
+/// Returns the smallest value, the middle one, and the largest.
 fn spread<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> [T; 3] {
     values.sort_by(order);
     let at = |index: usize| values[index.min(values.len() - 1)];
@@ -326,7 +326,7 @@ impl Pair {
         middle
     }
 
-    /// Of the ratios of runs side by side.
+    /// Returns the spread of the ratios of runs side by side.
     fn ratios(&self) -> [f64; 3] {
         let ratio = |(this, over): &(Cost, Cost)| match self.by_wall {
             true => this.wall_ns as f64 / over.wall_ns.max(1) as f64,
@@ -382,7 +382,7 @@ mod tests {
             aim: None,
             this: Vec::new(),
             over: Vec::new(),
-            // The machine became half as fast between the two runs.
+            // In this pair of runs, the machine was half as fast.
             costs: vec![(cost(11), cost(10)), (cost(22), cost(20))],
         };
         assert_eq!(pair.ratios(), [1.1; 3]);

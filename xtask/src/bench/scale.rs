@@ -18,10 +18,10 @@ pub(crate) struct Args {
     what: Vec<String>,
 }
 
-/// Something that there may be many of.
+/// A kind of object, of which there may be many.
 struct Kind {
     name: &'static str,
-    /// In words.
+    /// Description for messages.
     says: &'static str,
     most: u32,
 }
@@ -39,10 +39,10 @@ const KINDS: &[Kind] = &[
     kind("processes", "300 waiting processes, one file each", 300),
 ];
 
-/// Each kind is measured with an eighth of the most that there may be, then with all.
+/// Each kind is measured twice: with its largest number of objects, and with this fraction of it.
 const PART: u32 = 8;
 
-/// Measures a row for each kind; a cell has the values of both counts.
+/// Measures a row for each kind. A cell has the values of both numbers of objects.
 ///
 /// # Errors
 /// A part cannot be built or run.
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
             measure(command.arg(&client).arg(kind.name).arg(count.to_string()))
         };
         let (few, all) = (measure(kind.most / PART)?, measure(kind.most)?);
-        // Of a poll, a call is one entry.
+        // For a poll, one object is an entry of the call.
         let cost = if kind.name == "pollfds" {
             "call_ns"
         } else {

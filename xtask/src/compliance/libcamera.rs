@@ -1,4 +1,4 @@
-//! libcamera's own tests, built from source: without a camera, and in `vb3 run`.
+//! Builds libcamera's own tests from source, and runs them without a camera and in `vb3 run`.
 
 use crate::vm::{lab, step};
 use crate::{setup, sh, table};
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 /// Longest time for the build.
 const BUILD: Duration = Duration::from_secs(1800);
-/// Longest time of a test, in seconds. One streams in all formats of a webcam, for two minutes.
+/// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
 /// Exit status of a test that does not find its device.
 const SKIPPED: i32 = 77;
 
-/// What the build and the tests need.
+/// Packages that the build and the tests need.
 const PACKAGES: &[setup::Package] = &[
     ("dpkg-dev", "unpacks the source"),
     ("meson", "builds it"),
@@ -36,7 +36,7 @@ const PACKAGES: &[setup::Package] = &[
     ("gstreamer1.0-tools", "gst-inspect-1.0"),
 ];
 
-/// Where the tests run, and the devices there.
+/// Where the tests run: a name, and the simulated device, if any.
 const PLACES: [(&str, Option<&str>); 3] = [
     ("no camera", None),
     ("vimc", Some("vimc")),
@@ -53,14 +53,14 @@ struct Test {
 }
 
 impl Test {
-    /// Returns its name after that of its directory.
+    /// Returns the test's path: the name of its directory, then its own name.
     fn path(&self) -> String {
         let suite = self.suite.last().map_or("", String::as_str);
         let directory = suite.rsplit(':').next().unwrap_or(suite);
         format!("{directory}/{}", self.name)
     }
 
-    /// Runs it, and returns its result in a word.
+    /// Runs the test, and returns its result in a word.
     fn run(&self, built: &Path, device: Option<&str>, vb3: &Path) -> Result<&'static str> {
         let mut command = Command::new("timeout");
         command.arg(LIMIT);
@@ -87,24 +87,24 @@ impl Test {
     }
 }
 
-/// Sets Debian's Python, and a list of GStreamer's plugins that is kept.
+/// Selects Debian's Python, and a list of GStreamer's plugins that is kept.
 fn at_home(command: &mut Command, built: &Path) {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("/usr/bin:{path}"));
     command.env("GST_REGISTRY", built.join("registry.bin"));
 }
 
-/// Runs each test in each place, and prints those that do not pass everywhere.
+/// Runs each test in each place. Prints the tests that do not pass everywhere.
 ///
 /// # Errors
-/// A test fails, or passes without a camera only; the build fails.
+/// A test fails, or passes only without a camera; or the build fails.
 pub(super) fn run() -> Result<()> {
     setup::install(PACKAGES)?;
     let built = built()?;
     let vb3 = sh::release_vb3()?;
     let text = std::fs::read_to_string(built.join("tests.json")).context("cannot read tests")?;
     let tests: Vec<Test> = serde_json::from_str(&text)?;
-    // A test that loads the installed plugin to list it cannot load its own.
+    // Makes the list first: a test that lists the installed plugin cannot load its own one.
     let mut list = Command::new("gst-inspect-1.0");
     at_home(list.arg("fakesink"), &built);
     sh::quietly(&mut list)?;
@@ -128,7 +128,7 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a test failed, or passed without a camera only.
+/// Returns whether a test failed, or passed only without a camera.
 fn is_wrong(row: &[String]) -> bool {
     let results = row.get(1..).unwrap_or_default();
     let native = results.first().is_some_and(|result| result == "pass");
@@ -136,7 +136,7 @@ fn is_wrong(row: &[String]) -> bool {
         || native && results.iter().any(|result| result != "pass")
 }
 
-/// Returns the directory of the build, made where it is not kept.
+/// Returns the directory of the build. Makes it if it is not kept.
 fn built() -> Result<PathBuf> {
     const SCRIPT: &str = "make-libcamera-tests.sh";
     let suite =

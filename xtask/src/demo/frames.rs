@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Frames in a row of the contact sheet.
+/// Number of frames in a row of the contact sheet.
 const SHOTS: usize = 6;
 /// Maximum number of frames of the clip that may be missing in one place.
 const MAX_GAP: usize = 50;
@@ -16,7 +16,7 @@ pub(super) struct Clip {
     pub(super) path: PathBuf,
     pub(super) width: u32,
     pub(super) height: u32,
-    /// Frames, and the seconds they take.
+    /// Number of frames, and the seconds that they take.
     pub(super) rate: (u32, u32),
     /// A hash of every frame, in order.
     pub(super) hashes: Vec<String>,
@@ -24,7 +24,7 @@ pub(super) struct Clip {
 }
 
 impl Clip {
-    /// Learns the clip's size and rate, and decodes it once to know what must be shown.
+    /// Reads the clip's size and rate, and decodes it once to get the hashes of the frames.
     pub(super) fn read(path: PathBuf, frames: u32) -> Result<Self> {
         let mut probe = Command::new("ffprobe");
         probe.args(["-v", "error", "-select_streams", "v:0", "-of", "json"]);
@@ -47,7 +47,7 @@ impl Clip {
         );
         let rate = stream["avg_frame_rate"].as_str().and_then(rate);
         let rate = rate.unwrap_or((30, 1));
-        // As the camera does it: the colours that V4L2 takes for granted.
+        // As the camera does, converts to the colours that V4L2 assumes.
         let filter = format!(
             "fps={}/{},scale={width}:{height}:out_color_matrix=bt601:out_range=tv",
             rate.0, rate.1
@@ -95,7 +95,7 @@ fn ffmpeg(input: &Path) -> Command {
     ffmpeg
 }
 
-/// Returns a hash of each frame of a file as NV12, behind a filter.
+/// Filters a file's frames, converts them to NV12, and returns a hash of each.
 pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec<String>> {
     let mut ffmpeg = ffmpeg(path);
     ffmpeg.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", filter]);
@@ -115,8 +115,8 @@ pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec
     Ok(lines.map(hash).collect())
 }
 
-/// Compares shown frames with a clip's, which restarts at its end. Returns how many are not the clip's
-/// next ones, and how many of the clip's are missing between them.
+/// Compares shown frames with a clip's frames, which begin again after the last one.
+/// Returns how many shown frames are out of order, and how many of the clip's frames are missing.
 pub(super) fn compare(clip: &[String], shown: &[String]) -> (usize, usize) {
     let (mut next, mut wrong, mut skipped) = (0, 0, 0);
     for hash in shown {
@@ -132,7 +132,7 @@ pub(super) fn compare(clip: &[String], shown: &[String]) -> (usize, usize) {
     (wrong, skipped)
 }
 
-/// Returns how near the worst recorded frame is to the model's, in decibels. The model is scaled.
+/// Returns the lowest PSNR of the recorded frames in decibels, compared with the scaled `model`.
 pub(super) fn lowest_psnr(
     recorded: &Path,
     model: &Path,
@@ -153,7 +153,7 @@ pub(super) fn lowest_psnr(
     worst.context("ffmpeg compared no frames")
 }
 
-/// Draws a row of frames of each recording, with its label.
+/// Draws a row of frames for each recording, with its label.
 pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Path)>) -> Result<()> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-y"]);

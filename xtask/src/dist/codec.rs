@@ -1,5 +1,5 @@
-//! A separate package of `vb3-codec` for each Debian release, because it is linked with that
-//! release's libavcodec. It is built in a root of that release, with this system's Rust.
+//! Makes a package of `vb3-codec` for each Debian release, since it is linked with that release's libavcodec.
+//! It is built in a root of that release, with this system's Rust.
 
 use super::{Arch, Release, licences, root, stage};
 use crate::sh;
@@ -8,20 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the build lies in the root.
+/// Directory of the build in the root.
 const BUILD: &str = "build";
-/// The program of vb3-avcodec, which the package calls vb3-codec.
+/// The program of vb3-avcodec. The package installs it as vb3-codec.
 const PROGRAM: &str = "avcodec-worker";
 
-/// Why no package can be made here.
+/// Returns the reason why no package can be made here, if any.
 pub(super) fn missing() -> Option<String> {
     let programs = ["mmdebstrap", "unshare"];
     let lacking = programs.into_iter().find(|program| !sh::has(program))?;
     Some(format!("{lacking} is not installed"))
 }
 
-/// Returns the packages of the root: build tools, and a compiler and libraries if the processor is
-/// another.
+/// Returns the packages of the root: build tools, and a compiler and libraries for another processor.
 fn packages(arch: Arch) -> String {
     let mut packages = "gcc,libc6-dev,pkg-config,dpkg-dev".to_owned();
     if arch.is_here() {
@@ -35,7 +34,7 @@ fn packages(arch: Arch) -> String {
     packages
 }
 
-/// A root to build in for a processor.
+/// Makes a root to build in, for a processor.
 fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
     let mut options = vec![
         "--variant=apt".to_owned(),
@@ -53,7 +52,7 @@ fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
     )
 }
 
-/// Builds the program in a root of Debian; gives the program and its dependencies.
+/// Builds the program in a root of Debian. Returns the program's path and the package's dependencies.
 fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let target = arch.target();
     sh::run(sh::cargo().args(["fetch", "--locked", "--target", target]))?;
@@ -97,7 +96,7 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     words.extend(build.split(' ').chain([PROGRAM, "--target", target]));
     run("cd \"$0\"; shift; exec \"$@\"", &words)?;
     let program = format!("{BUILD}/{target}/release/{PROGRAM}");
-    // dpkg-shlibdeps wants a source package around it.
+    // dpkg-shlibdeps needs a source package around the program.
     let text = run(
         "mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps\n\
          printf 'Source: vb3\\n\\nPackage: vb3-codec\\nArchitecture: any\\n' > debian/control\n\
@@ -112,11 +111,11 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     }
 }
 
-/// Builds the program for a Debian and puts it at a path.
+/// Builds the program for a Debian release and puts it at a path.
 pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<()> {
     let root = build_root(release, arch, suite)?;
     let (program, _) = build(&root, arch)?;
-    // Another name of the file may be in use.
+    // The file is replaced, not written to, because a process may still use it.
     if to.exists() {
         fs::remove_file(to)?;
     }
@@ -125,7 +124,7 @@ pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Resu
     Ok(())
 }
 
-/// Builds the program for a Debian and packs it.
+/// Builds the program for a Debian release and packs it.
 pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
     let root = build_root(release, arch, suite)?;
     let (program, depends) = build(&root, arch)?;

@@ -1,4 +1,4 @@
-//! The licences of what is linked into the binary.
+//! The licences of all crates that are linked into the binary.
 
 use crate::sh;
 use anyhow::{Context as _, Result};
@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
-/// How deep below a crate its licences are looked for: crates carry sources of others.
+/// How many levels below a crate its licences are searched: crates contain sources of others.
 const DEPTH: usize = 3;
 
-/// Every crate that a package's binary is made of, with its licence; then every text once, with the crates
-/// that it stands for.
+/// Returns every crate of a package's binary with its licence, then every licence text once with its crates.
 pub(super) fn text(package: &str, target: &str) -> Result<String> {
     let mut cargo = sh::cargo();
     cargo.args(["metadata", "--format-version=1", "--filter-platform"]);
@@ -56,7 +55,7 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
     Ok(list)
 }
 
-/// The crates that are linked, `name vVERSION`.
+/// Returns the crates that are linked, each as `name vVERSION`.
 fn linked(package: &str, target: &str) -> Result<Vec<String>> {
     let mut cargo = sh::cargo();
     cargo.args(["tree", "--package", package, "--target", target]);

@@ -1,4 +1,4 @@
-//! Roots of Debian, made by mmdebstrap once and kept, and commands in them.
+//! Makes roots of Debian by mmdebstrap, keeps them, and runs commands in them.
 
 use super::Release;
 use crate::sh;
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's releases that packages are made for and tried on.
+/// Debian's releases for which packages are made and tried: version and name.
 pub(super) const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
 
-/// A fresh root of a Debian by mmdebstrap's options; `kind` names what it is for.
+/// Makes a fresh root of a Debian release with mmdebstrap's `options`. `kind` is part of its name.
 pub(super) fn fresh(
     release: &Release,
     suite: &str,
@@ -49,7 +49,7 @@ pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<
     }
     script.push_str("exec chroot \"$0\" \"$@\"");
     let mut unshare = Command::new("unshare");
-    // Without root rights, the command runs as root of a new user namespace.
+    // Without root rights, the command runs as the root user of a new user namespace.
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--map-root-user", "--map-auto"]);
     }

@@ -1,5 +1,5 @@
-//! Trying the recipes for CI services: the lines of action.yml and of docs/ci.md's GitLab and Docker
-//! blocks, in fresh roots of Debian.
+//! Tries the recipes for CI services, in fresh roots of Debian.
+//! They are the lines of action.yml, and the GitLab and Docker blocks in docs/ci.md.
 
 use super::trial::{PAGE, block, debian, share_network};
 use super::{Release, root};
@@ -8,14 +8,14 @@ use std::fs;
 use std::path::Path;
 
 const ACTION: &str = include_str!("../../../action.yml");
-/// The user's tests in the recipes, and their clip.
+/// The test that a user of the recipes would have, and its clip.
 const TESTS: &str = "
 printf '#!/bin/sh\\nexec dd if=/dev/video0 of=frame.yuv bs=153600 count=1 iflag=fullblock\\n' > run-my-tests
 chmod +x run-my-tests
 make_clip() { ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=1 -pix_fmt yuv420p clip.mp4; }
 ";
 
-/// The script of action.yml's step.
+/// Returns the script in action.yml's step.
 fn action() -> Result<String> {
     let (_, lines) = ACTION
         .split_once("run: |\n")
@@ -29,7 +29,7 @@ fn action() -> Result<String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The commands of the GitLab job.
+/// Returns the commands of the GitLab job.
 fn gitlab() -> Result<Vec<&'static str>> {
     let job = block(PAGE, "yaml skip=run-by-dist-as-gitlab")?;
     let (_, lines) = job
@@ -41,7 +41,7 @@ fn gitlab() -> Result<Vec<&'static str>> {
         .collect())
 }
 
-/// The Docker file as a script. Its program is the user's tests.
+/// Returns the Docker file as a script, which ends with the user's test.
 fn docker() -> Result<String> {
     let mut script = String::new();
     for line in block(PAGE, "dockerfile skip=run-by-dist-as-docker")?.lines() {
@@ -59,7 +59,7 @@ fn docker() -> Result<String> {
     Ok(script)
 }
 
-/// Tries each recipe on Debian 13, and the action on 12, too.
+/// Tries each recipe on Debian 13, and the action also on Debian 12.
 pub(super) fn everywhere(release: &Release, package: &Path, tarball: &Path) -> Result<()> {
     let version = &release.version;
     let action = format!(

@@ -1,4 +1,4 @@
-//! The files of a release, and the archives they go into.
+//! The files of a release, and the archives that contain them.
 
 use super::{Arch, Release, licences};
 use crate::sh;
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Completions: the shell, the file's name, and where Debian has it.
+/// Completions: the shell, the file's name, and its directory in Debian.
 const COMPLETIONS: [(&str, &str, &str); 3] = [
     (
         "bash",
@@ -25,7 +25,7 @@ const COMPLETIONS: [(&str, &str, &str); 3] = [
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 pub(super) const THIRD_PARTY: &str = "THIRD-PARTY-LICENSES.txt";
 
-/// What every package's control file has.
+/// Fields that every package's control file has.
 pub(super) const FIELDS: &str = "Maintainer: the videobuf3 project <https://github.com/videobuf3/videobuf3>\n\
      Section: video\n\
      Priority: optional\n\
@@ -40,8 +40,8 @@ pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Puts the files of a release into a directory. Completions and manual pages come from a binary
-/// that runs here: the one that was built, or, for another processor, this machine's.
+/// Puts the files of a release into a directory.
+/// For another processor, this machine's binary writes the completions and manual pages.
 pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
     let dir = release
         .dir
@@ -70,7 +70,7 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     Ok(dir)
 }
 
-/// Packs the directory. The same files make the same archive.
+/// Packs the directory reproducibly: equal files make equal archives.
 pub(super) fn tarball(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
     let name = format!("vb3-{}-{}-linux.tar.gz", release.version, arch.machine());
     let archive = release.dir.join(name);
@@ -84,7 +84,7 @@ pub(super) fn tarball(release: &Release, arch: Arch, stage: &Path) -> Result<Pat
     Ok(archive)
 }
 
-/// Makes Debian's package.
+/// Makes the Debian package.
 pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
     let root = release.dir.join(format!("deb-{}", arch.debian()));
     sh::fresh(&root)?;
@@ -116,7 +116,7 @@ pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<Path
     pack(&root, &package)
 }
 
-/// How large the files below a directory are, in KiB.
+/// Returns the size in KiB of the files below a directory.
 pub(super) fn kib(root: &Path) -> Result<String> {
     let mut du = Command::new("du");
     let du = du.args(["--summarize", "--block-size=1024"]).arg(root);
@@ -127,10 +127,10 @@ pub(super) fn kib(root: &Path) -> Result<String> {
         .to_owned())
 }
 
-/// Packs a package's files; gives the package.
+/// Packs a package's files. Returns the package's path.
 pub(super) fn pack(root: &Path, package: &Path) -> Result<PathBuf> {
     let mut dpkg = Command::new("dpkg-deb");
-    // xz is what dpkg of both Debian 12 and older ones reads.
+    // dpkg of Debian 12, and older ones, can read xz.
     dpkg.args(["--root-owner-group", "-Zxz", "--build"])
         .arg(root)
         .arg(package);

@@ -1,4 +1,4 @@
-//! Trying what was made where nothing is installed that it could lean on.
+//! Tries the packages in roots in which nothing else is installed that they could depend on.
 
 use super::{Release, root};
 use crate::guest::{self, Guest};
@@ -8,20 +8,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The page whose lines are run.
+/// The page whose commands are run.
 pub(super) const PAGE: &str = include_str!("../../../docs/ci.md");
 
 /// The page that a newcomer follows.
 const README: &str = include_str!("../../../README.md");
 
-/// What README's examples use besides `vb3`, and the clip that they play.
+/// What README's examples need besides `vb3`, and the clip that they play.
 const NEWCOMER: &str = "
 apt-get install --quiet --yes --no-install-recommends ffmpeg v4l-utils gstreamer1.0-tools \\
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=3 -c:v libx264 clip.mp4
 ";
 
-/// Checks in a root of Debian after the page's commands.
+/// Checks in a root of Debian, after the page's commands.
 const CHECKS: &str = "
 test \"$(stat --format %s frame.yuv)\" = 153600
 test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
@@ -40,7 +40,7 @@ apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends ./vb3_*.deb ./vb3-codec_*.deb
 ";
 
-/// Checks that the decoder uses libavcodec, and is missing after the package's removal.
+/// Checks that the decoder uses libavcodec, and that it is gone after the package's removal.
 const CODEC_CHECKS: &str = "
 vb3 devices | grep --quiet 'libavcodec.*hevc'
 vb3 doctor | grep --quiet 'ok  vb3-codec .*libavcodec'
@@ -49,7 +49,7 @@ vb3 doctor | grep --quiet -e '--  vb3-codec'
 vb3 doctor | grep --quiet 'install the package vb3-codec'
 ";
 
-/// Installs the wheel where nothing but Python is. The module, the plugin's entry and the program are there.
+/// Installs the wheel in a root with only Python, and checks module, plugin entry and program.
 const WHEEL_ALONE: &str = "
 python3 -m venv alone
 alone/bin/pip install --quiet --no-index ./vb3-*.whl
@@ -57,8 +57,8 @@ alone/bin/python -c 'import vb3; assert vb3.binary().startswith(\"/work/alone/\"
 alone/bin/vb3 run -- alone/bin/vb3 --version
 ";
 
-/// Runs the module's tests twice in an environment with pytest: as they are, and one without its swap of
-/// the picture, which must fail.
+/// Runs the module's tests in an environment with pytest.
+/// Runs one again without its swap of the picture: it must then fail.
 const WHEEL_TESTS: &str = "
 tests/bin/python -m pytest --durations=0 -p no:cacheprovider test_*.py
 sed 's/run.video0.play(red)/pass/' test_swap.py > broken.py
@@ -71,12 +71,12 @@ grep 'vb3 run 0: stderr' broken.txt
 /// Packages that the wheel's tests use.
 const WHEEL_PACKAGES: &str = "ffmpeg,python3-pytest,python3-venv";
 
-/// Runs the plugin's tests. Orders of test_swap.py wait 60 s at most, which emulation exceeded.
+/// Runs the plugin's tests, except test_swap.py: its calls wait 60 s at most, too short for emulation.
 const GUEST_WHEEL_TESTS: &str = "
 tests/bin/python -m pytest -p no:cacheprovider test_vb3.py
 ";
 
-/// Longest time in a guest, whose processor is translated.
+/// Longest time of a trial in a guest, whose processor is emulated.
 const GUEST_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Checks of the binary in a guest.
@@ -90,7 +90,7 @@ test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
 test \"$(/out/vb3 run -- /out/vb3 --version)\" = \"$(/out/vb3 --version)\"
 ";
 
-/// The commands of a page's blocks that are marked `console run`, each whole.
+/// Returns the commands in a page's blocks marked `console run`, each with its continuation lines.
 fn commands(page: &str) -> Vec<String> {
     let blocks = page.split("```console run\n").skip(1);
     let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
@@ -102,14 +102,14 @@ fn commands(page: &str) -> Vec<String> {
                 command.push('\n');
                 command.push_str(line);
             }
-            // A line of a command's output.
+            // This line is the output of a command.
             _ => {}
         }
     }
     commands
 }
 
-/// The lines of a page's block that begins with this info string.
+/// Returns the lines of a page's block whose info string begins like this.
 pub(super) fn block<'a>(page: &'a str, info: &str) -> Result<&'a str> {
     let after = page.split_once(&format!("```{info}\n"));
     let lines = after.and_then(|(_, after)| after.split_once("```"));
@@ -160,7 +160,7 @@ pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) ->
     Ok(())
 }
 
-/// Lets apt in a root reach its mirror as this system does.
+/// Gives apt in a root the same access to its mirror as this system has.
 pub(super) fn share_network(root: &Path) -> Result<()> {
     for file in ["resolv.conf", "hosts"] {
         let from = Path::new("/etc").join(file);
@@ -251,7 +251,7 @@ fn alone(release: &Release, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A fresh root of Debian, of one of mmdebstrap's variants, with the packages in it.
+/// Makes a fresh root of Debian, of a variant of mmdebstrap, and puts the packages into it.
 pub(super) fn debian(
     release: &Release,
     suite: &str,

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The wheels' builder, from PyPI.
+/// The program from PyPI that builds wheels.
 const MATURIN: &str = "maturin>=1.8,<2";
-/// Oldest systems that pip installs the wheel on. The binary needs no file of theirs.
+/// Oldest systems on which pip installs the wheel. The binary needs none of their files.
 const PLATFORM: &str = "manylinux2014";
 
-/// Why no wheel can be made here.
+/// Returns the reason why no wheel can be made here, if any.
 pub(super) fn missing() -> Option<String> {
     (!sh::has("python3")).then(|| "python3 is not installed".to_owned())
 }
@@ -36,7 +36,7 @@ names = [name for name in wheel.namelist() if name.endswith('/scripts/vb3')]
 assert [wheel.read(name) for name in names] == [open(sys.argv[2], 'rb').read()], names
 ";
 
-/// Makes the wheel for a processor. It contains the binary that was built, which is tried by itself.
+/// Makes the wheel for a processor. It contains exactly the binary that is tried alone.
 pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
     let python = sh::root().join("python");
     let text = licences::text("vb3", arch.target())?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::process::Command;
 
-/// The directory, below the root.
+/// The directory of the tables, below the root.
 pub(super) const DIR: &str = "docs/data";
 
 /// The option of commands that measure.
@@ -25,7 +25,7 @@ impl Save {
     /// Measures and prints a table, and stores it if asked to.
     ///
     /// # Errors
-    /// It cannot be measured or stored, or the tree differs from its commit.
+    /// The table cannot be measured or stored, or the tree differs from its commit.
     pub(crate) fn table(&self, name: &str, measure: impl FnOnce() -> Result<Table>) -> Result<()> {
         let run = self.save.then(Run::here).transpose()?;
         let (header, rows) = measure()?;
@@ -51,7 +51,7 @@ pub(super) struct Measured {
     run: Vec<Run>,
 }
 
-/// Rows that were measured together.
+/// Rows that one run measured.
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Run {
@@ -66,7 +66,7 @@ struct Run {
 }
 
 impl Run {
-    /// A run of this command on this machine, still without rows.
+    /// Returns a run of this command on this machine, without rows yet.
     fn here() -> Result<Self> {
         refuse_changes(&sh::root())?;
         let said = |script| {
@@ -92,7 +92,7 @@ const MACHINE: &str = r#"
     echo "$(nproc) processors (${model:-$(uname -m)}), Linux ${kernel%%-*}, $((kib / 1048576 + 1)) GiB"
 "#;
 
-/// Refuses a tree that differs from its commit: the figures would name the wrong one.
+/// Fails if the tree differs from its commit, because the figures would name the wrong commit.
 fn refuse_changes(root: &Path) -> Result<()> {
     let mut git = Command::new("git");
     git.args(["status", "--porcelain", "--", ".", ":!docs"]);
@@ -117,7 +117,7 @@ impl Measured {
         Ok(table)
     }
 
-    /// Adds a run. It replaces older rows of the same names, or all rows if the columns differ.
+    /// Adds a run. Its rows replace older rows of the same names, or all rows if the columns differ.
     fn add(&mut self, header: &[&str], run: Run) {
         if self.header != header {
             self.run.clear();
@@ -131,7 +131,7 @@ impl Measured {
         self.run.insert(0, run);
     }
 
-    /// The file's text: a line for each row.
+    /// Returns the text of the file, with one line for each row.
     fn text(&self) -> String {
         let mut text = format!("header = {}\n", serde_json::json!(self.header));
         for run in &self.run {
@@ -151,7 +151,7 @@ impl Measured {
         text
     }
 
-    /// The table and its origin, as a page shows them. With several runs, rows name their commits.
+    /// Returns the table and its origin, for a page. If there are several runs, rows name their commits.
     pub(super) fn markdown(&self) -> String {
         let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let commit = |run: &Run| (self.run.len() > 1).then(|| format!("`{}`", run.commit));
@@ -169,7 +169,7 @@ impl Measured {
     }
 }
 
-/// The name of a row: its first cell, without the version of a kernel.
+/// Returns the name of a row: its first cell, without the version of a kernel.
 fn name(row: &[String]) -> Option<&str> {
     row.first()?.split(" (Linux").next()
 }

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How often a guest is looked at.
+/// Interval at which a guest's output is read.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Megabytes of memory: what the guest writes stays there.
+/// Memory of a guest in megabytes. It also holds what the guest writes.
 const MEMORY: &str = "3072";
 
 /// A guest: a kernel, a processor and a root.
@@ -25,7 +25,7 @@ pub(crate) struct Kind {
     suite: &'static str,
     image: &'static str,
     pub(crate) arm64: bool,
-    /// Too old for `vb3 run`, which is to say so.
+    /// Whether the kernel is too old for `vb3 run`, which must then say so.
     pub(crate) refused: bool,
 }
 
@@ -80,7 +80,7 @@ impl Guest {
         })
     }
 
-    /// The kernel's version.
+    /// Returns the kernel's version.
     pub(crate) fn version(&self) -> String {
         std::fs::read_to_string(self.kernel.join("version"))
             .map(|text| text.trim().to_owned())
@@ -92,7 +92,7 @@ impl Guest {
     /// gets the script's output.
     ///
     /// # Errors
-    /// It does not boot, or has not ended after `limit`; the text has the end of what it said.
+    /// The guest does not boot, or has not ended after `limit`. The message has the end of its output.
     pub(crate) fn run(&self, out: &Path, limit: Duration) -> Result<()> {
         let log = out.join("console");
         std::fs::write(out.join("tree"), sh::root().display().to_string())?;
@@ -136,7 +136,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Shows what the script has said since; gives how much that was in all.
+    /// Shows the new output of the script. Returns the length in bytes of all output shown so far.
     fn show(&self, out: &Path, shown: usize) -> usize {
         let text = std::fs::read(out.join("said")).unwrap_or_default();
         let new = text.get(shown..).unwrap_or_default();
@@ -152,8 +152,8 @@ impl Guest {
 
     fn machine(&self, out: &Path) -> Command {
         let mut qemu = Command::new("nice");
-        // Pointers are signed by a cheap function: emulated, the architecture's own one takes most
-        // of a kernel's time.
+        // A cheap function signs pointers: emulated, the architecture's own one takes most of a kernel's
+        // time.
         let (program, machine, cpu, console) = if self.kind.arm64 {
             let cpu = "max,pauth-impdef=on";
             ("qemu-system-aarch64", "virt,gic-version=3", cpu, "ttyAMA0")
@@ -189,8 +189,10 @@ impl Guest {
     }
 }
 
-/// Builds `vb3` with optimisation for the guest's processor, linked statically for another than
-/// this machine's, and where asked for the tests with real programs; gives their paths.
+/// Builds optimised programs for a guest, and returns their paths.
+///
+/// They are `vb3`, linked statically if the guest has another processor, and with `tests` the tests with real
+/// programs.
 ///
 /// # Errors
 /// The build fails, or its tools are missing.

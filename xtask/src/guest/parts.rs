@@ -1,4 +1,4 @@
-//! Parts of a guest: kernel, root and programs, kept in the cache or in `target`.
+//! Parts of a guest: kernel, root and programs. They are kept in the cache or in `target`.
 
 use super::Kind;
 use crate::sh;
@@ -21,7 +21,7 @@ fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// The kernel with its initial RAM disk.
+/// Returns the kernel with its initial RAM disk.
 pub(super) fn kernel(kind: Kind) -> Result<PathBuf> {
     let keys = (lab::key("make-kernel.sh")?, lab::key("guest-init")?);
     let out = cache()?.join(format!("{}-{}-{}", kind.name, keys.0, keys.1));
@@ -49,7 +49,7 @@ pub(super) fn kernel(kind: Kind) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// The root of an arm64 guest.
+/// Returns the root of an arm64 guest.
 pub(super) fn root() -> Result<PathBuf> {
     let out = cache()?.join(format!("arm64-root-{}", lab::key("make-arm64-root.sh")?));
     if out.exists() {
@@ -69,7 +69,7 @@ pub(super) fn root() -> Result<PathBuf> {
     Ok(out)
 }
 
-/// `vb3` and, where asked for, the tests with real programs.
+/// Builds `vb3` and, with `tests`, the tests with real programs.
 pub(super) fn programs(kind: Kind, tests: bool) -> Result<(PathBuf, Option<PathBuf>)> {
     let mut cargo = sh::cargo();
     if tests {
@@ -101,7 +101,7 @@ pub(super) fn programs(kind: Kind, tests: bool) -> Result<(PathBuf, Option<PathB
     };
     let vb3 = built("vb3").context("cargo built no vb3")?;
     if kind.arm64 {
-        // What cargo made without libavcodec has no codecs.
+        // cargo's build had no libavcodec, so its program has no codecs.
         crate::dist::arm64_codec(&vb3.with_file_name("vb3-codec"))?;
     }
     if !tests {

@@ -1,4 +1,4 @@
-//! What works on other kernels and another processor, in virtual machines.
+//! Tries uses and tests on other kernels and another processor, in virtual machines.
 
 use super::matrix::{USES, WAITS};
 use super::same;
@@ -9,36 +9,37 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest time for one use: instructions are translated.
+/// Longest time for one use. The guest's instructions are translated.
 const USE: Duration = Duration::from_secs(300);
 
 /// Longest time for tests.
 const TESTS: Duration = Duration::from_secs(3 * 3600);
 
-/// Tests at a time: some have time limits, which translated processors keep only alone.
+/// Number of tests at a time. Some have time limits that a translated processor meets only with one.
 const THREADS: &str = "1";
-/// By how much a program may take longer there.
+/// Factor by which programs may take longer in a guest.
 const SLOWNESS: &str = "10";
 
-/// How many files programs may open, as where systemd starts them: the kernel's own limit, 4,096, is
-/// less than some tests need.
+/// Maximum number of open files, as systemd sets it.
+/// The kernel's own limit, 4,096, is too low for some tests.
 const FILES: u32 = 524_288;
 
-/// What every script begins with.
+/// The beginning of every script.
 const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n";
 
-/// An empty directory for what a guest is given and what it says.
+/// Makes an empty directory for a guest's input and output.
 fn out(kind: Kind) -> Result<PathBuf> {
     let out = sh::target().join("reach").join(kind.name);
     sh::fresh(&out)?;
     Ok(out)
 }
 
-/// Tries every use of the table in a guest; gives the row's name and what was found. A run on a
-/// virtual clock is to be the same there as here.
+/// Tries every use of the table in a guest. Returns the row's name and the results.
+///
+/// A run on a virtual clock must be the same in the guest as here.
 ///
 /// # Errors
-/// `vb3` cannot be built for it, or it does not boot or ends early; that run is another one.
+/// `vb3` cannot be built for the guest, the guest does not boot or ends early, or that run differs.
 pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<bool>)> {
     let kind = guest.kind;
     let (vb3, _) = guest::programs(kind, false)?;
@@ -62,10 +63,10 @@ pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<bool>)> {
     Ok((format!("{} (Linux {})", kind.name, guest.version()), found))
 }
 
-/// Tries to run a program on a kernel that is too old for it; gives the row's name.
+/// Tries to run a program on a kernel that is too old for `vb3 run`. Returns the row's name.
 ///
 /// # Errors
-/// As [`uses`]; or the program ran, or the reason was not said in one sentence.
+/// As [`uses`]; or the program ran, or the reason was not reported in one sentence.
 pub(super) fn refusal(guest: &Guest) -> Result<String> {
     let kind = guest.kind;
     let (vb3, _) = guest::programs(kind, false)?;
@@ -103,7 +104,7 @@ pub(super) fn refusal(guest: &Guest) -> Result<String> {
     Ok(format!("{} (Linux {})", kind.name, guest.version()))
 }
 
-/// The guest's script: each use under `vb3 run`.
+/// Returns the guest's script, which tries each use under `vb3 run`.
 fn script(vb3: &Path) -> String {
     let mut text = String::from(BEGIN);
     text.push_str("export WAITS=\"$(cat /out/waits.py)\"\n");
@@ -122,7 +123,7 @@ fn script(vb3: &Path) -> String {
     text
 }
 
-/// Takes one line for each use, in their order.
+/// Parses the results: one line for each use, in the order of the uses.
 fn judge(said: &str) -> Result<Vec<bool>> {
     let mut lines = said.lines();
     USES.iter()
@@ -165,13 +166,13 @@ pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs tests in a guest; gives the names of those that failed.
+/// Runs tests in a guest. Returns the names of the failed tests.
 fn tests_in(guest: &Guest, filters: &[&str]) -> Result<Vec<String>> {
     let kind = guest.kind;
     let (_, e2e) = guest::programs(kind, true)?;
     let e2e = e2e.context("no tests were built")?;
     let out = out(kind)?;
-    // Tests write to a directory next to `release/deps`, one for each processor.
+    // Tests write to a directory next to `release/deps`. There is one for each processor.
     let temporary = e2e.ancestors().nth(3).context("no target directory")?;
     let temporary = temporary.join("tmp");
     let script = format!(

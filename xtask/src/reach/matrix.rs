@@ -1,4 +1,4 @@
-//! What works where: containers in rows, ways of using a device in columns.
+//! The table of what works: containers in rows, ways to use a device in columns.
 
 use super::{machine, profile};
 use crate::{docs, guest, sh};
@@ -10,12 +10,12 @@ use std::time::Instant;
 /// Longest time for one cell, in seconds.
 const LIMIT: &str = "120";
 
-/// Waits as programs wait, in a language that has no wrappers around them.
+/// Waits as programs do, in a language that calls the system directly.
 pub(super) const WAITS: &str = include_str!("waits.py");
 
-/// A way to use a device: its name and a shell command that fails unless it works.
+/// A way to use a device: its name, and a shell command that succeeds only if the use works.
 pub(super) const USES: &[(&str, &str)] = &[
-    // v4l2-ctl always ends with status 0, so its frames are counted.
+    // v4l2-ctl always ends with status 0, so the check is the length of its frames.
     (
         "mmap",
         "test $(v4l2-ctl -d0 --stream-mmap --stream-count=5 --stream-to=- | wc -c) -gt 100000",
@@ -45,11 +45,11 @@ pub(super) const USES: &[(&str, &str)] = &[
     ),
 ];
 
-/// A root that a container may write to: the machine's own below, nothing of it changed.
+/// A root that a container may write to: an overlay of the machine's own root, which stays unchanged.
 const ROOT: &str = "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/root \
      && mount -t overlay none -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root";
 
-/// One hierarchy of control groups, which engines expect; only in our own name space.
+/// One hierarchy of control groups, as engines expect it, only in our own namespace.
 const GROUPS: &str = "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
 /// Further set-up of a rootless engine: a user, and its range of subordinate users.
@@ -62,8 +62,8 @@ const ROOTLESS: &str = "mkdir /mnt/home /mnt/run && chmod 700 /mnt/run \
 /// Starts an engine and a container in it.
 const DOCKER: &str = include_str!("docker.sh");
 
-/// A container: its name, the programs it needs, and a script that runs `"$@"` in it. `$BIN` is
-/// the directory with `vb3`.
+/// A container: its name, the programs that it needs, and a script that runs `"$@"` in it.
+/// `$BIN` is the directory with `vb3`.
 const CONTAINERS: &[(&str, &str, &str)] = &[
     ("none", "sh", "exec \"$@\""),
     (
@@ -106,11 +106,11 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Makes the table.
+/// Tries all uses and makes the table.
 ///
 /// # Errors
-/// `vb3` cannot be built. What does not work somewhere is no error, but what does not work
-/// without a container, or under a profile that is to lose nothing.
+/// `vb3` cannot be built, or a use fails without a container or under a profile that is `complete`. Other
+/// failures are results, not errors.
 pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     let mut lost = Vec::new();
     save.table("reach", || {
@@ -130,7 +130,7 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     Ok(())
 }
 
-/// Tries every use in each place; adds to `lost` what was to work.
+/// Tries every use in each place. Adds those that fail but must work to `lost`.
 fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
     let mut rows = Vec::new();
     let names = places().into_iter().map(|place| place.name);
@@ -179,7 +179,7 @@ fn verdict(works: bool) -> &'static str {
     if works { "ok" } else { "lost" }
 }
 
-/// Whether a place is asked for: by its name, or by a part of it that is no other's name.
+/// Returns whether a place was asked for: by its name, or by a part of it that is no place's name.
 fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
     only.is_empty()
         || only.iter().any(|word| {
@@ -188,13 +188,13 @@ fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
         })
 }
 
-/// Where programs run.
+/// A place where programs run.
 struct Environment {
     name: String,
     /// Programs that it needs installed.
     needs: &'static str,
     script: String,
-    /// Everything is to work there.
+    /// Whether every use must work there.
     complete: bool,
 }
 
@@ -227,7 +227,7 @@ impl Environment {
         }
     }
 
-    /// Tries every use in it.
+    /// Tries every use in this place.
     fn uses(&self, bin: &Path) -> Result<Vec<bool>> {
         let mut all = Vec::new();
         for (name, command) in USES {
@@ -245,7 +245,7 @@ impl Environment {
         Ok(all)
     }
 
-    /// Runs a command in it, under `vb3 run`; the inner error is the end of what was said.
+    /// Runs a command in it, under `vb3 run`. The inner error is the end of the command's output.
     fn run(&self, bin: &Path, command: &str) -> Result<std::result::Result<(), String>> {
         let own: PathBuf = std::env::current_exe().context("own path")?;
         let mut child = Command::new("timeout");
@@ -258,7 +258,7 @@ impl Environment {
             .env("XTASK", own)
             .env("WAITS", WAITS)
             .env("DOCKER", DOCKER)
-            // Not what a person has in front of the system's own.
+            // The default search path, without a user's additions.
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .stdin(Stdio::null());
         let out = child.output().context("timeout does not start")?;

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 /// Makes the table.
 ///
 /// # Errors
-/// Something does not work where everything is to work, or a test fails.
+/// A use fails where every use must work, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.tests.is_empty() {
         matrix::run(&args.only, &args.save)
@@ -49,7 +49,7 @@ pub(crate) struct ConfineArgs {
 /// Runs a command under a profile, in place of this process.
 ///
 /// # Errors
-/// No such profile or command, or the kernel takes no filter.
+/// There is no such profile or command, or the kernel refuses the filter.
 pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
     if args.profile == "list" {
         for profile in profile::ALL {

@@ -10,20 +10,20 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
-/// A profile.
+/// The profile of one or more engines.
 pub(crate) struct Profile {
     pub(crate) name: &'static str,
-    /// Where it is met.
+    /// The engines that have the profile.
     pub(crate) about: &'static str,
-    /// Refused with EPERM.
+    /// System calls that fail with EPERM.
     refused: &'static [&'static [libc::c_long]],
-    /// Makes no name spaces, and takes the capabilities away that engines take away.
+    /// Whether it forbids new namespaces, and removes the capabilities that engines remove.
     contained: bool,
-    /// Nothing is lost under it.
+    /// Whether every use of `vb3` works under the profile.
     pub(crate) complete: bool,
 }
 
-/// Calls that need capabilities which no default container has.
+/// System calls that need capabilities which no container has by default.
 const ADMIN: &[libc::c_long] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -66,7 +66,7 @@ const ADMIN: &[libc::c_long] = &[
     libc::SYS_vhangup,
 ];
 
-/// Calls on other processes that need CAP_SYS_PTRACE in every version.
+/// System calls on other processes that need CAP_SYS_PTRACE in every version.
 const TRACING: &[libc::c_long] = &[
     libc::SYS_kcmp,
     libc::SYS_pidfd_getfd,
@@ -116,10 +116,10 @@ pub(crate) const ALL: &[Profile] = &[
     },
 ];
 
-/// The profile of this name.
+/// Returns the profile with this name.
 ///
 /// # Errors
-/// There is none.
+/// There is no such profile.
 pub(crate) fn find(name: &str) -> Result<&'static Profile> {
     let found = ALL.iter().find(|profile| profile.name == name);
     found.with_context(|| {
@@ -129,7 +129,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Profile> {
 }
 
 impl Profile {
-    /// Applies it to this thread and what it starts from now on.
+    /// Applies the profile to this thread and to everything that the thread starts from now on.
     ///
     /// # Errors
     /// The kernel refuses the filter.
@@ -146,7 +146,7 @@ impl Profile {
                 CapabilitySet::DAC_READ_SEARCH,
                 CapabilitySet::NET_ADMIN,
             ] {
-                // A user who is not root has none of them.
+                // This fails for a user who is not root, and has none of these capabilities.
                 let _ = remove_capability_from_bounding_set(lost);
             }
         }
@@ -161,7 +161,8 @@ impl Profile {
         }
         apply(rules, libc::EPERM)?;
         if self.contained {
-            // Its flags lie in memory: the C library is to take clone instead.
+            // The filter cannot read clone3's flags, which are in memory. With ENOSYS, the C library uses
+            // clone.
             apply(
                 BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
                 libc::ENOSYS,
@@ -171,7 +172,7 @@ impl Profile {
     }
 }
 
-/// A rule for each flag of clone that makes a name space.
+/// Returns a rule for each flag of clone that makes a namespace.
 fn name_spaces() -> Result<Vec<SeccompRule>> {
     let flags = [
         libc::CLONE_NEWNS,

@@ -1,5 +1,5 @@
-//! One run on two machines: on a virtual clock, with a script, report, trace and pictures are the same
-//! byte for byte.
+//! The same run on two machines.
+//! On a virtual clock, with a script, the report, trace and pictures must be equal byte by byte.
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -11,10 +11,10 @@ use std::process::Command;
 const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
 const REPORT: &str = "same.json";
 
-/// Bytes of one of its pictures.
+/// Bytes of one of the run's pictures.
 const FRAME: usize = 64 * 48 * 2;
 
-/// What goes wrong in it.
+/// The faults that the script injects into the run.
 const SCRIPT: &str = "\
 [[step]]
 device = \"/dev/video0\"
@@ -36,14 +36,14 @@ time = \"900ms\"
 signal = \"found\"
 ";
 
-/// Puts what the run needs into a directory.
+/// Puts the files that the run needs into a directory.
 pub(super) fn prepare(dir: &Path) -> Result<()> {
     let script = dir.join("same.toml");
     std::fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))
 }
 
-/// A shell command that makes the run in a directory that was prepared. Its program makes the same calls
-/// in every version: v4l2-ctl of Debian 13 asks for more than that of Debian 12.
+/// Returns a shell command that makes the run in a prepared directory.
+/// It is no v4l2-ctl, which makes more calls in Debian 13 than in 12. The run's calls must be the same.
 pub(super) fn command(vb3: &Path, dir: &str) -> String {
     let [report, trace, pictures] = FILES;
     format!(
@@ -55,10 +55,10 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
     )
 }
 
-/// Makes the same run here, and compares it with what another machine has left in `there`.
+/// Makes the same run here, and compares its files with those of another machine in `there`.
 ///
 /// # Errors
-/// A file differs, or one of the two runs left none.
+/// A file differs, or one of the two runs wrote no files.
 pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let here = there.join("here");
     std::fs::create_dir_all(&here).with_context(|| format!("cannot make {}", here.display()))?;
@@ -81,8 +81,7 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns a report without the run's directory, and without the notes, which depend on the
-/// machine.
+/// Returns a report without the run's directory and the notes, which depend on the machine.
 fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     let mut report: Value = serde_json::from_slice(report).context("the report is not JSON")?;
     let setup = report.get_mut("setup").and_then(Value::as_object_mut);
@@ -93,7 +92,7 @@ fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec_pretty(&report)?)
 }
 
-/// The first line that differs, of text; how many bytes there are, of anything else.
+/// Returns the first line that differs, for text. Otherwise, returns the lengths in bytes.
 fn first_difference(own: &[u8], other: &[u8]) -> String {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let mut lines = text(own).lines().zip(text(other).lines()).enumerate();

@@ -6,30 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::path::Path;
 
-/// Which modules of a crate name which others, each by the first part of its path: directly
-/// (`crate::module::…`), or by a name that the crate's root exports again (`crate::Name`).
+/// For each module of a crate, the modules that it names. A module is the first part of a path.
+/// It is named directly (`crate::module::…`), or by a name that the crate's root exports (`crate::Name`).
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// Where the names that a crate's root exports again come from: name and module.
+/// Each name that a crate's root exports, and the module that the name comes from.
 pub(super) type Exports = BTreeMap<String, String>;
 
-/// A circle that stays: modules of a crate that cannot do without each other.
+/// A circle that may stay: modules of a crate that need each other.
 #[derive(Debug)]
 pub(super) struct Allowed {
     pub(super) package: &'static str,
     pub(super) modules: &'static [&'static str],
-    /// Why they cannot.
+    /// Why the modules need each other.
     pub(super) reason: &'static str,
 }
 
-/// The names that a crate's root exports again. Later code uses the new name of a renamed import.
+/// Returns the names that a crate's root exports. For a renamed import, that is the new name.
 pub(super) fn exports(root: &str) -> Exports {
     let paths = paths_after("use", root).into_iter();
     let export = |mut path: Vec<String>| Some((path.pop()?, path.into_iter().next()?));
     paths.filter_map(export).collect()
 }
 
-/// Adds the imports of one file. `modules` are those of the crate.
+/// Adds the imports of one file. `modules` are all modules of the crate.
 pub(super) fn add(
     imports: &mut Imports,
     modules: &BTreeSet<String>,
@@ -48,7 +48,7 @@ pub(super) fn add(
     }
 }
 
-/// The modules of folders that one file names through the folder: `crate::folder::module::Name`.
+/// Returns the modules in directories that a file names directly: `crate::folder::module::Name`.
 pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
     let behind = |path: Vec<String>| match &path[..] {
         [folder, module, _, ..] if module.starts_with(char::is_lowercase) => {
@@ -62,8 +62,8 @@ pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The paths that follow a word in a file, without the tests at its end: `use a::{b, c::d};` has `a::b`
-/// and `a::c::d` after `use`.
+/// Returns the paths that follow a word in a file, without the tests at the end of the file.
+/// For example, `use a::{b, c::d};` has `a::b` and `a::c::d` after `use`.
 fn paths_after(word: &str, text: &str) -> Vec<Vec<String>> {
     let code = text.split("#[cfg(test)]\nmod tests {").next();
     let tokens = code.unwrap_or_default().parse::<TokenStream>();
@@ -83,7 +83,7 @@ fn search(tokens: TokenStream, word: &str, paths: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Reads a path or a tree of imports. `path` stands before it.
+/// Parses a path or a tree of imports, which follows `path`.
 fn tree(tokens: &mut Peekable<IntoIter>, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) {
     let mut is_joined = true;
     while let Some(token) = tokens.peek() {
@@ -104,7 +104,7 @@ fn tree(tokens: &mut Peekable<IntoIter>, mut path: Vec<String>, paths: &mut Vec<
                 let mut inside = group.stream().into_iter().peekable();
                 while inside.peek().is_some() {
                     tree(&mut inside, path.clone(), paths);
-                    // The comma.
+                    // Skips the comma.
                     inside.next();
                 }
                 path.clear();
@@ -119,7 +119,7 @@ fn tree(tokens: &mut Peekable<IntoIter>, mut path: Vec<String>, paths: &mut Vec<
     }
 }
 
-/// The module that a file below `src` belongs to: the first part of its path.
+/// Returns the module that a file below `src` belongs to: the first part of the file's path.
 pub(super) fn module_of(below_src: &Path) -> Option<String> {
     let first = below_src.iter().next()?.to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
@@ -136,7 +136,7 @@ fn reached<'a>(imports: &'a Imports, start: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// The circles: each the modules that reach one another.
+/// Returns the circles. Each is a set of modules that reach one another.
 pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
     let all: BTreeMap<&str, _> = imports
         .keys()
@@ -152,7 +152,7 @@ pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
         .collect()
 }
 
-/// Circles of a package that are not allowed, and those that are allowed and gone.
+/// Returns the circles of a package that are not allowed, and the allowed ones that no longer exist.
 pub(super) fn faults(package: &str, imports: &Imports, allowed: &[Allowed]) -> Vec<String> {
     let mut circles = circles(imports);
     let mut faults = Vec::new();

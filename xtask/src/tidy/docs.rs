@@ -1,8 +1,8 @@
 //! Checks the documentation of a library's public items: the errno of each error, and the unit of
 //! each size, address and time.
 //!
-//! That there is documentation at all, and a section on errors, is for the lints in the root's
-//! Cargo.toml; they do not read it.
+//! Lints in the root's Cargo.toml check that there is documentation, and a section on errors. They do not
+//! check their content.
 
 use std::path::Path;
 use syn::{
@@ -10,7 +10,7 @@ use syn::{
     TraitItem, Type, Visibility,
 };
 
-/// Words in names of numbers that have a unit.
+/// Words in the names of numbers that need a unit.
 const QUANTITIES: &[&str] = &[
     "addr",
     "address",
@@ -30,12 +30,12 @@ const QUANTITIES: &[&str] = &[
     "timestamp",
 ];
 
-/// Words in names that are the unit, or say that it is a plain count.
+/// Words in names that are a unit, or show that the number is a plain count.
 const UNITS_IN_NAMES: &[&str] = &[
     "bits", "bytes", "count", "index", "ms", "ns", "number", "order", "pages", "pfn", "shift", "us",
 ];
 
-/// Words in documentation that are a unit, or say that a number counts things.
+/// Words in documentation that are a unit, or show that the number counts things.
 const UNITS: &[&str] = &[
     "bit",
     "bits",
@@ -54,10 +54,10 @@ const UNITS: &[&str] = &[
     "units",
 ];
 
-/// Phrases in a section on errors for errors that another side chose and that are passed on.
+/// Phrases in a section on errors that say that another party's errors are passed on.
 const PASSED_ON: &[&str] = &["'s error", " says", "Passed to", "shall fail with"];
 
-/// Faults of one file of a library.
+/// Returns the faults of one file of a library.
 pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     match syn::parse_file(text) {
@@ -71,7 +71,7 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The public structs and enums of a file.
+/// Returns the public structs and enums of a file.
 pub(super) fn public_types(text: &str) -> Vec<String> {
     public(text, |item| match item {
         Item::Struct(item) => Some((item.vis, item.ident)),
@@ -80,7 +80,7 @@ pub(super) fn public_types(text: &str) -> Vec<String> {
     })
 }
 
-/// The public traits and type aliases of a file.
+/// Returns the public traits and type aliases of a file.
 pub(super) fn public_aliases(text: &str) -> Vec<String> {
     public(text, |item| match item {
         Item::Type(item) => Some((item.vis, item.ident)),
@@ -96,7 +96,7 @@ fn public(text: &str, name: impl Fn(Item) -> Option<(Visibility, syn::Ident)>) -
     named.map(|(_, name)| name.to_string()).collect()
 }
 
-/// The words of a text.
+/// Returns the words of a text.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
@@ -145,7 +145,7 @@ fn items(list: &[Item], found: &mut Vec<String>) {
     }
 }
 
-/// The errors of a function, and the units of what it takes and answers.
+/// Checks the errors of a function, and the units of its arguments and result.
 fn function(sig: &Signature, attrs: &[Attribute], owner: &str, found: &mut Vec<String>) {
     let docs = docs(attrs);
     let name = match owner {
@@ -198,14 +198,14 @@ fn fields<'a>(
     }
 }
 
-/// Whether a number is a quantity whose name does not say the unit.
+/// Returns whether a number is a quantity whose name does not say the unit.
 fn wants_unit(name: &str, of: &Type) -> bool {
     let is_number = matches!(type_name(of).as_str(), "u16" | "u32" | "u64" | "usize");
     let has = |words: &[&str]| name.split('_').any(|word| words.contains(&word));
     is_number && has(QUANTITIES) && !has(UNITS_IN_NAMES)
 }
 
-/// Whether there is a unit, or the item that has it.
+/// Returns whether documentation names a unit, or refers to another item that does.
 fn docs_have_unit(docs: &str) -> bool {
     if docs.trim_start().starts_with("As [`") {
         return true;
@@ -233,7 +233,7 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// The last name of a path.
+/// Returns the last name of a path.
 fn type_name(of: &Type) -> String {
     match of {
         Type::Path(path) => path.path.segments.last(),
@@ -243,7 +243,7 @@ fn type_name(of: &Type) -> String {
     .unwrap_or_default()
 }
 
-/// The documentation of an item, as its lines.
+/// Returns the documentation of an item, line by line.
 fn docs(attrs: &[Attribute]) -> String {
     let mut docs = String::new();
     for attribute in attrs {

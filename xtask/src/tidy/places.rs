@@ -1,15 +1,15 @@
-//! Where things are added: CONTRIBUTING.md's table, and whether it is true of the tree.
+//! Checks CONTRIBUTING.md's table of where things are added against the tree.
 
 use std::path::Path;
 
-/// Maximum number of files that one thing takes.
+/// Maximum number of files that one addition may need.
 const MAX_FILES: usize = 3;
 
-/// Below this line the table stands.
+/// The heading above the table.
 const HEADING: &str = "## Where things are added";
 
-/// Faults of the table: a file that is gone, files of two crates, or too many of them. Names with
-/// `NAME` are those that are made.
+/// Returns faults of the table: a file that does not exist, files of two crates, or too many files.
+/// A file whose name contains `NAME` is one that the addition makes.
 pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
     let section = contributing.split(HEADING).nth(1).unwrap_or_default();
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
     faults
 }
 
-/// The crate that a file is of: `crates/dma`, `kernel`.
+/// Returns the crate that a file belongs to: `crates/dma`, `kernel`.
 fn crate_of(file: &str) -> &str {
     let parts = if file.starts_with("crates/") { 2 } else { 1 };
     let end = file.match_indices('/').nth(parts - 1);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Maximum number of lines of a Python file.
 const MAX_LINES: usize = 400;
-/// Words that no file of the module has: leftovers, and sleeps in place of waits.
+/// Words that no file of the module may have: leftovers, and sleeps in place of waits.
 const FORBIDDEN: &[&str] = &["breakpoint(", "import time", "time.sleep", "print("];
 
 /// Returns the faults of a Python file.

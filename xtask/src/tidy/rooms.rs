@@ -1,7 +1,7 @@
-//! The rooms of a large crate: folders of modules, each with one front door, in one order.
+//! Rooms of a large crate: directories of modules, each with one front door, in a fixed order.
 //!
-//! A room is a folder below `src`; its front door is `mod.rs`. A file imports from rooms below its own,
-//! and of another room only what the front door exports: `crate::room::Name`, never
+//! A room is a directory below `src`, and its front door is `mod.rs`. A file may import only from rooms below
+//! its own. It may import only what the front door of another room exports: `crate::room::Name`, never
 //! `crate::room::module::Name`.
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ const ORDER: [&str; 12] = [
     "lib",
 ];
 
-/// The folders among them.
+/// Those entries of [`ORDER`] that are directories.
 const ROOMS: [&str; 7] = [
     "kernel",
     "descriptors",
@@ -42,7 +42,7 @@ const ROOMS: [&str; 7] = [
 /// Maximum number of rooms that import from another room, each pair counted once.
 const MAX_IMPORTS: usize = 20;
 
-/// Faults of the files of that crate, given by their paths below `src` and their texts.
+/// Returns faults of the crate's files, which are given by their paths below `src` and their texts.
 pub(super) fn faults(files: &[(&Path, &str)]) -> Vec<String> {
     let modules: BTreeSet<String> = ORDER.map(str::to_owned).into();
     let rank = |name: &str| ORDER.iter().position(|known| *known == name);

@@ -5,10 +5,10 @@ use super::docs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Names of constants that do not say what they limit.
+/// Vague names of constants, which do not say what the constant limits.
 const VAGUE: [&str; 3] = ["MOST", "LEAST", "PATIENCE"];
 
-/// Maximum length of a function's name. Only names of tests come near it.
+/// Maximum length of a function's name. Only names of tests come close to it.
 const MAX_NAME: usize = 50;
 
 /// Returns the faults of one file.
@@ -70,7 +70,7 @@ fn unfinished_summaries(name: &str, text: &str) -> Vec<String> {
         let found = ["///", "//!"].into_iter().find(|m| line.starts_with(m));
         let words = found.and_then(|m| line.get(m.len()..)).map(str::trim);
         let ended = match (words, &summary) {
-            // A second comment may follow another item's without a blank line.
+            // A comment may follow another item's comment without a blank line.
             (Some(words), Some(_)) => words.is_empty(),
             (Some(_), None) => found == Some(marker),
             (None, _) => true,
@@ -101,7 +101,7 @@ fn unfinished_summaries(name: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Returns whether a summary ends like a sentence, or begins a heading, list, table or example.
+/// Returns whether a summary ends like a sentence, or is a heading, list, table or example.
 fn is_sentence(summary: &str) -> bool {
     let ends = summary.trim_end_matches(['"', '\'', '`', ')', '*', ']']);
     summary.is_empty()

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// Measures a row for each operation.
 ///
 /// # Errors
-/// It cannot be built or booted.
+/// The modules cannot be built, or the machine does not boot.
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
         pairs.push(("bytes when loaded".to_owned(), c, rust));
     }
     let rows = pairs.into_iter().map(|(name, c, rust)| {
-        // Nanoseconds of an operation are far below 2^52.
+        // CAST: an operation takes far less than 2^52 nanoseconds.
         let ratio = format!("{:.2}", rust as f64 / c.max(1) as f64);
         vec![name, c.to_string(), rust.to_string(), ratio]
     });
@@ -76,8 +76,8 @@ fn bytes(steps: &[Value], module: &str) -> Option<u64> {
     steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()
 }
 
-/// Each operation with the fastest of its runs for each module, in order: what else the machine does
-/// only adds to a run.
+/// Returns each operation with its fastest run for each module, in order.
+/// Other work of the machine only makes a run slower.
 fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
     let fastest = |name: &str| -> Option<u64> {
         let runs = steps.iter().filter(|step| step["step"] == name);

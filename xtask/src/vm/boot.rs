@@ -1,4 +1,4 @@
-//! One boot: an initial RAM disk out of parts, QEMU, and the results as they come.
+//! One boot: packs an initial RAM disk from parts, runs QEMU, and reads the results as they come.
 
 use super::arch::Arch;
 use super::lab::Lab;
@@ -13,25 +13,25 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How often a machine is listened to.
+/// Interval at which a machine's output is read.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Longest boot with its scenario, unless that names a number of `seconds`.
+/// Longest time of a boot with its scenario, unless the scenario sets another one (`seconds`).
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Longest time without a result.
+/// Longest time between two results.
 const SILENCE: Duration = Duration::from_secs(300);
 
-/// How many times slower the checked kernel may be.
+/// Factor by which the checked kernel may be slower.
 const CHECKED_FACTOR: u32 = 4;
 
-/// Longest time that a kernel takes to say what it was doing.
+/// Longest time that a kernel takes to print its state.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// Boots a cell; gives the steps its scenario reported.
+/// Boots a cell. Returns the steps that its scenario reported.
 ///
 /// # Errors
-/// It does not boot, or reports nothing for too long; the text has the end of its console.
+/// The machine does not boot, or reports nothing for too long. The message has the end of its console.
 pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     let dir = results().join(cell.name());
     // Removes files of an earlier run.
@@ -42,12 +42,12 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     pack(lab, cell, &dir, &initrd)?;
     let mut heard = boot(lab, cell, args, &dir)?;
     if heard.steps.is_empty() && !has_begun(&dir) {
-        // QEMU's translation can run an instruction that another processor has just replaced, and
-        // the kernel dies of it on its way up. No module of anybody's was loaded.
+        // QEMU's translation can run an instruction that another processor has just replaced. Then the kernel
+        // dies while it starts, before any module is loaded.
         eprintln!("vm: {} died before its scenario began: again", cell.name());
         heard = boot(lab, cell, args, &dir)?;
     }
-    // Nobody needs it again, and it is large.
+    // The file is large, and no longer needed.
     let _gone = std::fs::remove_file(&initrd);
     if !heard.is_complete() {
         bail!(
@@ -60,13 +60,13 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     Ok(heard)
 }
 
-/// Whether the guest came as far as its scenario.
+/// Returns whether the guest reached its scenario.
 fn has_begun(dir: &Path) -> bool {
     let console = std::fs::read(dir.join("console")).unwrap_or_default();
     String::from_utf8_lossy(&console).contains("guest: up")
 }
 
-/// Boots it and listens to the end, or until it is silent before its scenario.
+/// Boots a cell and reads results to the end, or until the machine is silent before its scenario.
 fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let (console, serial) = (dir.join("console"), dir.join("serial"));
     eprintln!("vm: booting {} (log: {})", cell.name(), console.display());
@@ -112,8 +112,8 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     }
 }
 
-/// Lets a machine that is silent tell what it does: the processors' registers go to the emulator's
-/// log, the kernel's tasks and stacks to the console.
+/// Makes a silent machine print its state.
+/// The processors' registers go to QEMU's log, the kernel's tasks and stacks to the console.
 fn last_words(qemu: &mut Running) -> Result<()> {
     qemu.tell("info registers -a");
     qemu.tell("info irq");
@@ -183,7 +183,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Concatenates guest, modules and overlay; the kernel unpacks them in this order.
+/// Concatenates guest, modules and overlay. The kernel unpacks them in this order.
 fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     let overlay = dir.join("overlay.cpio");
     sh::quietly(
@@ -206,22 +206,23 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
         File::open(&part)
             .and_then(|mut file| file.read_to_end(&mut bytes))
             .with_context(|| format!("cannot read {}", part.display()))?;
-        // Archives begin at multiples of four.
+        // Each archive begins at a multiple of four bytes.
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         out.write_all(&bytes)?;
     }
     Ok(())
 }
 
-/// Whether a scenario needs `what`: the drivers that are built from the kernel's source (`peers`),
-/// the module as its package installs it (`package`).
+/// Returns whether a scenario needs `what`.
+/// This is `peers`, drivers built from the kernel's source, or `package`, the module as packaged.
 pub(crate) fn needs(scenario: &str, what: &str) -> bool {
     wishes(scenario, "needs").iter().any(|name| name == what)
 }
 
-/// Returns the values of a scenario's lines `#KEY …`: arguments of the kernel (`append`), MiB of
-/// memory (`memory`), further devices (`device`), drivers (`needs`), files of this tree (`file`), the
-/// longest time (`seconds`), UEFI Secure Boot with the packages' certificate (`firmware`).
+/// Returns the values of a scenario's lines `#KEY …`.
+/// The keys are arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
+/// (`needs`), files of this tree (`file`), the longest time (`seconds`), and UEFI Secure Boot with our
+/// certificate (`firmware`).
 pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();
@@ -230,11 +231,11 @@ pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     wishes.map(str::to_owned).collect()
 }
 
-/// The machine without its initial RAM disk.
+/// Returns the command of the machine, without its initial RAM disk.
 fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     let memory = wishes(&cell.scenario, "memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
-    // Not all hosts' KVM runs a stock guest; translation always does.
+    // KVM of some hosts cannot run a stock guest. Translation always can.
     let (accel, processors) = match (args.kvm, args.count) {
         (true, _) => ("kvm", "2"),
         (false, true) => ("tcg,thread=single", "1"),
@@ -267,7 +268,7 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     Ok(qemu)
 }
 
-/// What came over the second serial port so far.
+/// The results that came over the second serial port so far.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     text: String,
@@ -278,7 +279,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Takes complete lines; true if there was one.
+    /// Reads complete lines. Returns whether there was one.
     fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
         let Ok(bytes) = std::fs::read(serial) else {
             return Ok(false);

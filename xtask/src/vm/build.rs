@@ -1,4 +1,4 @@
-//! Building the kernel module, and what else a guest is given.
+//! Builds the kernel modules, and other programs for the guests.
 
 use super::arch::Arch;
 use super::lab::{Lab, is_checked};
@@ -28,7 +28,7 @@ pub(crate) fn sources(lab: &Lab) -> Result<()> {
     )
 }
 
-/// Builds an architecture's Rust object and its guests' programs, from the sources there.
+/// Builds an architecture's Rust object, and the programs of its guests, from the copied sources.
 pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     object(lab, arch, None)?;
     let name = arch.name();
@@ -40,18 +40,18 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     )
 }
 
-/// Where the programs of an architecture's guests are.
+/// Returns the directory of the programs for an architecture's guests.
 pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
     lab.work().join(format!("programs-{}", arch.name()))
 }
 
-/// Where an architecture's Rust object is built, inside the build root.
+/// Returns the directory of an architecture's Rust object, inside the build root.
 pub(crate) fn object_dir(arch: Arch, checker: Option<&str>) -> String {
     let end = checker.map(|checker| format!("-{checker}"));
     format!("/work/rust-{}{}", arch.name(), end.unwrap_or_default())
 }
 
-/// Builds the Rust object, with a checker of the kernel's (`kasan`) or without.
+/// Builds the Rust object. `checker` is a checker of the kernel (`kasan`), if one is used.
 pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()> {
     let out = object_dir(arch, checker);
     let name = arch.name();
@@ -65,8 +65,8 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
     )
 }
 
-/// Builds `vb3` and the driver over VFIO for the guest: with this system's own compiler, since the
-/// guest is the newer one as a rule.
+/// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
+/// This system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     step::run(
         "building vb3",
@@ -93,12 +93,12 @@ pub(crate) fn process(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Where programs of ours are kept for guests.
+/// Returns the directory in which our programs for guests are kept.
 pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
     lab.work().join("process")
 }
 
-/// The source of the one crate of others that the module links.
+/// Returns the source of the only crate of another project that the module links.
 fn bitflags() -> Result<PathBuf> {
     let manifest = sh::root().join("kernel/Cargo.toml");
     let out = sh::quietly(
@@ -119,7 +119,7 @@ fn bitflags() -> Result<PathBuf> {
         .context("the kernel crate does not use bitflags")
 }
 
-/// Builds the modules for a kernel, and packs the kernel's own.
+/// Builds the modules for a kernel, and packs the modules of the kernel itself.
 pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
     let arch = Arch::of(kernel);

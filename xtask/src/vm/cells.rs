@@ -1,4 +1,4 @@
-//! Cells: one machine each, some of them at a time.
+//! Cells: each is one virtual machine. Several run at a time.
 
 use super::arch::Arch;
 use super::lab::Lab;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// MiB of memory that an emulator needs in addition to its machine's.
 const EMULATOR_MIB: usize = 256;
 
-/// One machine: a kernel, an IOMMU and what runs on it.
+/// One virtual machine: a kernel, an IOMMU, and a scenario that runs on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) kernel: String,
@@ -26,28 +26,28 @@ impl Cell {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
 
-    /// Whether it is about a home in user space, and wants its programs.
+    /// Returns whether the scenario is about user space, so that it needs `vb3` and its programs.
     pub(crate) fn is_of_process(&self) -> bool {
         matches!(self.scenario.as_str(), "process" | "vfio")
     }
 }
 
-/// What became of a cell.
+/// The result of a cell.
 #[derive(Debug)]
 pub(crate) struct CellOutcome {
     pub(crate) cell: Cell,
-    /// Checks passed and made, for each module.
+    /// Checks passed and failed, for each module.
     pub(crate) c: report::Score,
     pub(crate) rust: report::Score,
     pub(crate) faults: Vec<String>,
-    /// Faults of the first boot, if there was a second.
+    /// Faults of the first boot, if there was a second one.
     pub(crate) first: Vec<String>,
     pub(crate) took: Duration,
     /// Processor time of the machine's emulator.
     pub(crate) cpu: Duration,
 }
 
-/// How many machines this one has the memory for.
+/// Returns for how many virtual machines this machine has memory.
 fn room(args: &Args) -> usize {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
         return 1;
@@ -62,7 +62,7 @@ fn room(args: &Args) -> usize {
     (mib / each).max(1)
 }
 
-/// Runs all cells, `args.jobs` at a time where memory allows, and says how far it is.
+/// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -100,7 +100,7 @@ fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> CellOutcome
         results().join(&name),
         results().join(format!("{name}-first")),
     );
-    // The time before last is no matter any more; and there may be nothing to keep.
+    // The files of an earlier run are no longer needed. There may be none to keep now.
     let _ = std::fs::remove_dir_all(&kept);
     let _ = std::fs::rename(&dir, &kept);
     eprintln!(
@@ -160,7 +160,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut CellOutcome
     outcome.rust.join(report::score(&steps, "vb3"));
     outcome.faults = report::faults(&steps);
     if cell.scenario != "conformance" {
-        // No table says what other kinds of memory must give: what the C module gives.
+        // For other kinds of memory, no table lists the right answers, so the C module's answers count.
         let [c, rust] = ["c", "rust"].map(|module| conform::of_module(&steps, module));
         if !c.is_empty() && !rust.is_empty() {
             let found = conform::differences(&c, &rust);
@@ -190,7 +190,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut CellOutcome
     Ok(())
 }
 
-/// Everything in a table: scenario by kernel and IOMMU, checks passed of checks made.
+/// Returns the table of all results: scenarios by kernel and IOMMU, with passed and made checks.
 pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
     let (mut c, mut rust) = (report::Score::default(), report::Score::default());
     let mut cpu = Duration::ZERO;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// What each call must give.
+/// The expected answer to each call.
 #[derive(Debug)]
 pub(crate) struct Expected {
     stock: BTreeMap<String, String>,
@@ -17,7 +17,7 @@ impl Expected {
     /// Reads conformance/expected and conformance/differences.
     ///
     /// # Errors
-    /// One is missing, or a line makes no sense.
+    /// A file is missing, or one of its lines is malformed.
     pub(crate) fn read() -> Result<Self> {
         let read = |name: &str| {
             let path = sh::root().join("conformance").join(name);
@@ -69,7 +69,7 @@ impl Expected {
     }
 }
 
-/// Lines `NAME VALUE`.
+/// Parses lines of the form `NAME VALUE`.
 fn results(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.trim().split_once(' '))
@@ -77,7 +77,7 @@ fn results(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What our module gives other than the C module in the same machine.
+/// Returns where our module's answers differ from those of the C module in the same machine.
 pub(crate) fn differences(
     c: &BTreeMap<String, String>,
     rust: &BTreeMap<String, String>,
@@ -98,7 +98,7 @@ pub(crate) fn differences(
         .collect()
 }
 
-/// The conformance results of one module among the steps of a scenario.
+/// Returns the conformance results of one module among the steps of a scenario.
 pub(crate) fn of_module(steps: &[Value], module: &str) -> BTreeMap<String, String> {
     let prefix = format!("{module}.conform.");
     let named = |step: &Value| {
@@ -131,10 +131,10 @@ const RUNS: &[Run] = &[
     ),
 ];
 
-/// `cargo xtask conformance`: the calls under `vb3 run`.
+/// Runs `cargo xtask conformance`: compares the answers to calls under `vb3 run`.
 ///
 /// # Errors
-/// Something differs that may not.
+/// An answer differs that must not differ.
 pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;

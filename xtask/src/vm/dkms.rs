@@ -1,4 +1,4 @@
-//! `cargo xtask dkms`: each module as a package.
+//! `cargo xtask dkms`: builds a package of each module.
 
 use super::arch::Arch;
 use super::lab::Lab;
@@ -32,17 +32,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The modules: directories of kernel/module, and what of videobuf2 each takes the place of.
+/// The modules: the directory in kernel/module, and the module of videobuf2 that each replaces.
 const MODULES: [(&str, &str); 3] = [
     ("contig", "dma-contig"),
     ("sg", "dma-sg"),
     ("vmalloc", "vmalloc"),
 ];
 
-/// The version that a test upgrades a package to.
+/// The version to which a test upgrades a package.
 const NEXT_VERSION: &str = "99";
 
-/// Builds the packages and the Rust object's source; gives the packages' names in the work directory.
+/// Builds the packages and the archive of the Rust object's source. Returns the packages' names.
 fn packages(lab: &Lab, arch: Arch) -> Result<Vec<String>> {
     let version = version()?;
     let archive = archive(&version);
@@ -62,7 +62,7 @@ fn packages(lab: &Lab, arch: Arch) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The name of the Rust object's source, for all architectures.
+/// Returns the name of the archive of the Rust object's source, for all architectures.
 fn archive(version: &str) -> String {
     format!("videobuf3-kernel_{version}_source.tar.xz")
 }
@@ -84,7 +84,7 @@ fn package(lab: &Lab, arch: Arch, module: &str, kind: &str, version: &str) -> Re
     Ok(name)
 }
 
-/// Copies a file from the work directory to the results.
+/// Copies a file from the work directory to the directory of results.
 fn keep(lab: &Lab, name: &str) -> Result<()> {
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let to = results().join(name);
@@ -93,12 +93,13 @@ fn keep(lab: &Lab, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds the packages, installs them in the build root, looks what each kernel would load, and
-/// removes them, also in each order of upgrades. For another architecture than this machine's, a
-/// cross compiler builds the modules there. Then rebuilds the Rust object from its source.
+/// Tests the packages in the build root, with upgrades in each order.
+///
+/// For another architecture than this machine's, a cross compiler builds the modules. Then rebuilds the Rust
+/// object from its archive.
 ///
 /// # Errors
-/// A step fails; the text has the end of its log.
+/// A step fails. The message has the end of its log.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let names = packages(lab, arch)?;
     let next = package(lab, arch, "vmalloc", "vmalloc", NEXT_VERSION)?;
@@ -122,7 +123,7 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     )
 }
 
-/// The version of the kernel crate.
+/// Returns the version of the kernel crate.
 fn version() -> Result<String> {
     let path = sh::root().join("kernel/Cargo.toml");
     let manifest = std::fs::read_to_string(&path)

@@ -1,4 +1,4 @@
-//! The build root and the guest image: made once, kept in the cache.
+//! The build root and the guest image, which are made once and kept in the cache.
 
 use super::arch::Arch;
 use super::step;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The lab of this machine.
+/// The directories of this machine's lab.
 #[derive(Debug)]
 pub(crate) struct Lab {
     root: PathBuf,
@@ -39,7 +39,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Adds what an architecture other than x86-64 needs, if it is not there.
+    /// Adds what an architecture other than x86-64 needs, if it was not added before.
     ///
     /// # Errors
     /// No mirror is known, or a step fails.
@@ -69,7 +69,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Copies a script to where the build root sees it; gives its name there.
+    /// Copies a script into the build root. Returns the script's name there.
     fn script(&self, name: &str) -> Result<String> {
         let dir = self.work().join("scripts");
         std::fs::create_dir_all(&dir).with_context(|| format!("no {}", dir.display()))?;
@@ -78,7 +78,7 @@ impl Lab {
         Ok(format!("/work/scripts/{name}"))
     }
 
-    /// Where the lab is or will be.
+    /// Returns the lab's directories, which need not exist yet.
     fn find() -> Result<Self> {
         let cache = sh::cache()?.join("lab");
         std::fs::create_dir_all(&cache).context("cannot make the cache")?;
@@ -90,10 +90,10 @@ impl Lab {
         })
     }
 
-    /// Whether this machine has what the lab needs, or can make it.
+    /// Checks that this machine has the lab, or can make it.
     ///
     /// # Errors
-    /// It has not; the text says what is missing.
+    /// The lab cannot be made. The message says what is missing.
     pub(crate) fn possible(mirror: Option<&str>) -> Result<()> {
         sh::quietly(namespace().arg("true")).context("cannot create namespaces")?;
         let lab = Self::find()?;
@@ -107,7 +107,7 @@ impl Lab {
             .arg(format!("{mirror}/dists/trixie-backports/InRelease"))
             .arg(&to);
         sh::quietly(&mut load).context("the Debian mirror cannot be reached")?;
-        // Nobody reads it.
+        // Only the download itself mattered.
         let _gone = std::fs::remove_file(&to);
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Lab {
         step::run(&what, 10 * MINUTE, &self.log("make-guest"), &mut make)
     }
 
-    /// The kernels there are, oldest first; of an architecture that was added.
+    /// Returns the kernels of an architecture that was added, oldest first.
     pub(crate) fn kernels(&self, arch: Arch) -> Result<Vec<String>> {
         let list = self.root.join(match arch {
             Arch::X86_64 => "kernels.list".to_owned(),
@@ -162,7 +162,7 @@ impl Lab {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// The checked kernel; builds it if there is none for this source and configuration.
+    /// Returns the checked kernel. Builds it if there is none for this source and configuration.
     ///
     /// # Errors
     /// No stock kernel has the source, or the build fails.
@@ -204,27 +204,29 @@ impl Lab {
         Ok(name)
     }
 
-    /// A file of a kernel's, in the build root.
+    /// Returns the path of a kernel's file in the build root.
     pub(crate) fn kernel(&self, kernel: &str, file: &str) -> PathBuf {
         self.root.join("kernels").join(kernel).join(file)
     }
 
-    /// The name of the packed modules of a kernel, among its files.
+    /// Returns the name of the archive of a kernel's modules, among the kernel's files.
     pub(crate) fn packed(&self) -> Result<String> {
         Ok(format!("modules-{}.cpio.gz", key("make-modules.sh")?))
     }
 
-    /// Where the drivers are that are built from a kernel's source.
+    /// Returns the directory of the drivers that were built from a kernel's source.
     pub(crate) fn peers(&self, kernel: &str) -> Result<PathBuf> {
         Ok(self.kernel(kernel, &format!("peers-{}", key("peers.sh")?)))
     }
 
-    /// Where this tree is built. Inside the build root it is `/work`; other trees have their own.
+    /// Returns the directory in which this tree is built: `/work` inside the build root.
+    /// Other trees have others.
     pub(crate) fn work(&self) -> PathBuf {
         super::results().join("build")
     }
 
-    /// The rate of this machine's time stamp counter in kHz, where it has one; needs the programs.
+    /// Returns the rate of this machine's time stamp counter in kHz, if it has one.
+    /// Needs the guests' programs.
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
             let said = sh::quietly(&mut Command::new(
@@ -235,19 +237,19 @@ impl Lab {
         })
     }
 
-    /// The image of an architecture's guests.
+    /// Returns the image of an architecture's guests.
     pub(crate) fn guest(&self, arch: Arch) -> Result<PathBuf> {
         let key = key("make-guest.sh")?;
         let name = format!("guest-{}-{key}.cpio.gz", arch.name());
         Ok(self.cache.join(name))
     }
 
-    /// The log of a step.
+    /// Returns the path of a step's log.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
         logs().join(format!("{step}.log"))
     }
 
-    /// Locks the build root against other processes while the value lives. Waits for the lock.
+    /// Locks the build root against other processes while the returned file is open. Waits for the lock.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.cache.join("lock");
         let file = File::create(&path).with_context(|| format!("no {}", path.display()))?;
@@ -258,11 +260,12 @@ impl Lab {
         Ok(file)
     }
 
-    /// Runs a script of lab/ and its arguments inside the build root, with a separate log and a time
-    /// limit in seconds. No argument has a blank.
+    /// Runs a script of lab/ with arguments inside the build root, with a log of its own.
+    ///
+    /// `seconds` is the time limit. No argument may contain a blank.
     ///
     /// # Errors
-    /// It fails; the text names the log.
+    /// The step fails. The message names the log.
     pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, line: &str) -> Result<()> {
         let script = format!("/work/src/lab/{line}");
         let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
@@ -270,10 +273,10 @@ impl Lab {
         step::run(what, limit, &self.log(log), &mut self.inside(&words))
     }
 
-    /// A command inside the build root, as if run there by root.
+    /// Returns a command that runs inside the build root as root.
     pub(crate) fn inside(&self, words: &[&str]) -> Command {
         let mut command = namespace();
-        // The caller's directory for scratch files need not exist inside.
+        // The caller's directory for temporary files need not exist in the build root.
         command
             .env_remove("TMPDIR")
             .args(["sh", "-c"])
@@ -290,15 +293,15 @@ impl Lab {
     }
 }
 
-/// What follows the version in the name of a checked kernel.
+/// The suffix of a checked kernel's version.
 const CHECKED: &str = "-checked";
 
-/// Whether this is the checked kernel.
+/// Returns whether this is the checked kernel.
 pub(crate) fn is_checked(kernel: &str) -> bool {
     kernel.ends_with(CHECKED)
 }
 
-/// What tells versions of a script of lab/ apart.
+/// Returns a key that changes with the content of a script of lab/.
 pub(crate) fn key(script: &str) -> Result<String> {
     let path = sh::root().join("lab").join(script);
     let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
@@ -307,13 +310,13 @@ pub(crate) fn key(script: &str) -> Result<String> {
     Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-/// Where the logs of steps are.
+/// Returns the directory of the steps' logs.
 pub(crate) fn logs() -> PathBuf {
     super::results().join("log")
 }
 
-/// Returns a command that runs its arguments at low priority in new namespaces, so that its mounts
-/// end with it. Without root rights, it also uses a user namespace.
+/// Returns a command that runs its arguments at low priority in new namespaces.
+/// Its mounts end with it. Without root rights, it also uses a user namespace.
 pub(crate) fn namespace() -> Command {
     let mut command = Command::new("nice");
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
@@ -323,12 +326,12 @@ pub(crate) fn namespace() -> Command {
     command
 }
 
-/// The mirror that was named, or this system's own.
+/// Returns the given mirror, or this system's own.
 fn mirror_or_own(mirror: Option<&str>) -> Result<String> {
     mirror.map_or_else(own_mirror, |mirror| Ok(mirror.to_owned()))
 }
 
-/// The Debian mirror in this system's apt sources.
+/// Returns the Debian mirror in this system's apt sources.
 pub(crate) fn own_mirror() -> Result<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(dir) = Path::new("/etc/apt/sources.list.d").read_dir() {
@@ -344,7 +347,7 @@ pub(crate) fn own_mirror() -> Result<String> {
     }
 }
 
-/// The first Debian mirror in an apt source list, of either format.
+/// Returns the first Debian mirror in an apt source list, of either format.
 fn mirror_in(text: &str) -> Option<String> {
     text.lines()
         .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))

@@ -1,7 +1,7 @@
-//! `cargo xtask vm`: stock kernels in virtual machines, with the C module and ours.
+//! `cargo xtask vm`: runs stock kernels in virtual machines, with the C module and ours.
 //!
-//! The lab (`lab/`) makes its build root and guest image by itself and keeps them in the cache.
-//! Each step says what it does, has a time limit and a log, and what it starts is stopped with it.
+//! The lab (`lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
+//! prints what it does, and has a time limit and a log. When it ends, so do all processes that it started.
 
 pub(crate) mod arch;
 pub(crate) mod bench;
@@ -86,12 +86,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The default of every argument.
+    /// Returns the arguments with default values, for these scenarios.
     fn new(scenarios: &[&str]) -> Self {
         Self::parse_from([&["vm"], scenarios].concat())
     }
 
-    /// The architectures, each once.
+    /// Returns the architectures, each once.
     fn archs(&self) -> Vec<Arch> {
         match self.archs.as_slice() {
             [] if self.chosen => Arch::value_variants().to_vec(),
@@ -114,8 +114,8 @@ impl Args {
     }
 }
 
-/// What `--checked` runs unless scenarios are named: the checkers themselves, and what has had no report.
-/// `pool` cannot be: the checker of the DMA API asks for the page of memory that has none.
+/// Scenarios of `--checked`, unless others are named: the checkers themselves, and scenarios without reports.
+/// `pool` is not among them: the checker of the DMA API needs a page, and that memory has none.
 const CHECKED: &[(&str, &[Iommu])] = &[
     ("planted", &[Iommu::None]),
     ("failing", &[Iommu::None]),
@@ -131,7 +131,7 @@ const CHECKED: &[(&str, &[Iommu])] = &[
     ("stress", &[Iommu::None]),
 ];
 
-/// What translates the devices' addresses.
+/// The IOMMU that translates the devices' addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Iommu {
     /// Nothing.
@@ -155,15 +155,15 @@ impl Iommu {
     }
 }
 
-/// Where results are put.
+/// Returns the directory of the results.
 fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
-/// Builds what is missing, runs the cells and judges them.
+/// Builds what is missing, runs the cells, and evaluates the results.
 ///
 /// # Errors
-/// Something is wrong; the text counts the faults.
+/// There are faults. The message counts them.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     match possible(args) {
@@ -212,7 +212,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds what the cells need.
+/// Builds everything that the cells need.
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     build::sources(lab)?;
     for arch in [Arch::X86_64, Arch::Arm64] {
@@ -241,13 +241,13 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a scenario that this kernel runs needs `what`.
+/// Returns whether a scenario on this kernel needs `what`.
 fn needs(cells: &[Cell], kernel: &str, what: &str) -> bool {
     let mut cells = cells.iter().filter(|cell| cell.kernel == kernel);
     cells.any(|cell| boot::needs(&cell.scenario, what))
 }
 
-/// The kernels that the arguments ask for, of each architecture oldest first.
+/// Returns the kernels that the arguments select, for each architecture the oldest first.
 fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     if args.checked {
         return Ok(vec![lab.checked()?]);
@@ -267,7 +267,7 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     Ok(some)
 }
 
-/// The cells that the arguments ask for.
+/// Returns the cells that the arguments select.
 fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
     let archs = args.archs().into_iter();
     archs
@@ -275,7 +275,7 @@ fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
         .collect()
 }
 
-/// Those of one architecture.
+/// Returns the selected cells of one architecture.
 fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Vec<Cell> {
     let named = match args.iommus.as_slice() {
         [] if args.matrix => arch.iommus(),
@@ -309,16 +309,16 @@ fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Vec<Cell> {
     cells
 }
 
-/// The numbers that a release begins with, e.g. 6 and 12 of `6.12.57+deb13-amd64`.
+/// Returns the numbers at the beginning of a release: 6, 12 and 57 of `6.12.57+deb13-amd64`.
 fn version(kernel: &str) -> Vec<u32> {
     let numbers = kernel.split(|c: char| !c.is_ascii_digit());
     numbers.map_while(|n| n.parse().ok()).collect()
 }
 
-/// Whether virtual machines can be had: the tools, namespaces, and something to make guests from.
+/// Checks whether virtual machines can run here: tools, namespaces, and a source for the guests.
 ///
 /// # Errors
-/// They cannot; the text says what is missing.
+/// They cannot. The message says what is missing.
 fn possible(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     for arch in args.archs() {

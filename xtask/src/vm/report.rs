@@ -1,21 +1,21 @@
 //! Evaluates the steps of a scenario.
 //!
-//! A step is `{"step": NAME, …}`. `"ok": false` is a fault. The NAME's prefix names the module:
+//! A step is `{"step": NAME, …}`. `"ok": false` is a fault. The prefix of NAME is the module:
 //!
-//! - `rust.`: our module. A step must do as well as the `c.` step of the same name. It counts
-//!   `total` and `succeeded`, except failures by bad `luck`. It may not refuse (`errno`) what C
-//!   accepts, and leaves no `wrong` bytes or `dirty_pages`. It gives the errno that it `want`s.
-//! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran,
-//!   ours must reach each step that succeeded in C.
+//! - `rust.`: our module. The step must succeed as often as the `c.` step of the same name. It counts `total`
+//!   and `succeeded`; failures by bad `luck` do not count. It may not refuse (`errno`) what C accepts, and
+//!   may leave no `wrong` bytes or `dirty_pages`. Its errno must be the one it `want`s.
+//! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran, ours must
+//!   reach each step that succeeded in C.
 //! - `patched.`: the C module with the patches of docs/upstream. A step must give what it `want`s.
-//! - `vb3.`: the process home. Its steps count with ours.
+//! - `vb3.`: `vb3 run`. Its steps count with those of our module.
 //!
 //! A step named `dmesg` is a complaint of the kernel.
 
 use serde_json::Value;
 use std::fmt;
 
-/// One step for a person.
+/// Formats one step for a reader.
 pub(crate) fn line(step: &Value) -> String {
     let name = step["step"].as_str().unwrap_or("?");
     let facts: Vec<String> = step
@@ -40,7 +40,7 @@ fn must_pass(step: &Value) -> bool {
         .any(|key| step[*key].as_i64().is_some_and(|n| n >= 0))
 }
 
-/// Whether a step that must pass did not, and does not say so by itself.
+/// Returns whether a step that must pass has failed, without `"ok": false`.
 fn is_wrong(step: &Value) -> bool {
     must_pass(step) && passed(step) == Some(false) && step["ok"] != false
 }
@@ -58,7 +58,7 @@ fn not_reached(steps: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// All that is wrong.
+/// Returns all faults among the steps.
 pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     for step in steps {
@@ -105,7 +105,7 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Checks passed of checks made.
+/// Numbers of passed and of all checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score {
     passed: usize,
@@ -119,7 +119,7 @@ impl Score {
         self.made += passed + failed;
     }
 
-    /// Counts those of another.
+    /// Adds the checks of another score.
     pub(crate) fn join(&mut self, other: Self) {
         self.add(other.passed, other.made.saturating_sub(other.passed));
     }
@@ -148,7 +148,7 @@ fn passed(step: &Value) -> Option<bool> {
     }
 }
 
-/// The checks among the steps of one module.
+/// Counts the checks among the steps of one module.
 pub(crate) fn score(steps: &[Value], module: &str) -> Score {
     let mut score = Score::default();
     let own = steps.iter().filter(|step| {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often a running step is looked at.
+/// Interval of looks at a running step.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Milliseconds of a tick in /proc (`USER_HZ` is 100 on all of Linux's current architectures).
@@ -17,7 +17,7 @@ const MS_PER_TICK: u64 = 10;
 /// Lines of a failed step's log that are shown.
 const SHOWN: usize = 30;
 
-/// A child that is stopped when it is dropped, with all it started.
+/// A child process. Dropping it stops the child and all processes that it started.
 pub(crate) struct Running(Child);
 
 impl Running {
@@ -31,23 +31,23 @@ impl Running {
         Ok(Self(child))
     }
 
-    /// Tells it something; what does not listen any more needs to be told nothing.
+    /// Sends a line to the process. If the process no longer reads, nothing happens.
     pub(crate) fn tell(&mut self, line: &str) {
         if let Some(input) = &mut self.0.stdin {
             let _deaf = writeln!(input, "{line}");
         }
     }
 
-    /// Processor time so far; `None` once it has ended.
+    /// Returns the processor time so far; `None` once the process has ended.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).ok()?;
-        // After the name, which may hold anything: utime and stime are the 12th and 13th word.
+        // The name may contain anything. After it, utime and stime are the 12th and 13th word.
         let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let (user, system): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         Some(Duration::from_millis((user + system) * MS_PER_TICK))
     }
 
-    /// Whether it has ended, and well.
+    /// Returns whether the process has succeeded, once it has ended; `None` before.
     pub(crate) fn ended(&mut self) -> Result<Option<bool>> {
         Ok(self.0.try_wait()?.map(|status| status.success()))
     }
@@ -57,7 +57,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
             let group = format!("-{}", self.0.id());
-            // What cannot be stopped has ended meanwhile.
+            // A process that cannot be stopped has ended meanwhile.
             let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
             let _ended = self.0.wait();
         }
@@ -67,7 +67,7 @@ impl Drop for Running {
 /// Runs a step to its end.
 ///
 /// # Errors
-/// It fails, or takes longer than `limit`; the text has the end of its log.
+/// The step fails, or takes longer than `limit`. The message has the end of its log.
 pub(crate) fn run(what: &str, limit: Duration, log: &Path, command: &mut Command) -> Result<()> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     eprintln!(
@@ -97,7 +97,7 @@ pub(crate) fn run(what: &str, limit: Duration, log: &Path, command: &mut Command
     Ok(())
 }
 
-/// The end of a log.
+/// Returns the end of a log.
 pub(crate) fn tail(log: &Path) -> String {
     let Ok(bytes) = std::fs::read(log) else {
         return String::new();

@@ -1,5 +1,5 @@
-//! QEMU's virt machine: SMMUv3 or virtio-iommu, and results over a serial port on PCI, because the
-//! machine has only one.
+//! QEMU's virt machine, with SMMUv3 or virtio-iommu.
+//! Results come over a serial port on PCI, because the machine itself has only one serial port.
 
 use super::{Scenarios, file};
 use crate::sh;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Smmuv3, Iommu::Virtio];
 
-/// Each scenario that is not about parts of x86-64's alone; what takes longest comes first.
+/// Every scenario except those about parts of x86-64 only. The longest scenarios come first.
 pub(super) const EVERYTHING: Scenarios = &[
     ("peers", &[Iommu::None]),
     ("package", &[Iommu::None]),
@@ -31,14 +31,14 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("board", &[Iommu::None]),
 ];
 
-/// What CI runs on the newest kernel: what only these machines show.
+/// Scenarios for CI on the newest kernel: those that only these machines can show.
 pub(super) const CHOSEN: Scenarios = &[
     ("noncoherent", &[Iommu::None]),
     ("reserved", &[Iommu::Smmuv3]),
 ];
 
-/// The machine, and the same with what the scenario adds to its device tree. `size` is memory and
-/// processors.
+/// Returns the machine, and the same machine with the scenario's additions to the device tree.
+/// `size` has the arguments for memory and processors.
 pub(super) fn machine(cell: &Cell, dir: &Path, size: &[String]) -> Result<(Command, String)> {
     let mut qemu = bare(cell, dir);
     let additions = boot::wishes(&cell.scenario, "tree");
@@ -76,10 +76,10 @@ fn bare(cell: &Cell, dir: &Path) -> Command {
         .iter()
         .any(|name| name == "ivshmem")
     {
-        // Its memory is to be where devices of 32 bits reach it.
+        // The memory must be where 32-bit devices reach it.
         virt.push_str(",highmem=off");
     }
-    // Signing by the architecture's own function takes QEMU ten times as long as all else.
+    // The architecture's own function for signing pointers would take QEMU ten times as long as all else.
     qemu.args(["qemu-system-aarch64", "-M", &virt])
         .args(["-cpu", "max,pauth-impdef=on"])
         .args(["-serial", &file(dir, "console")])

@@ -1,6 +1,6 @@
-//! Architectures of the lab's machines: what each runs, and how its machine is put together.
+//! Architectures of the lab's machines: the scenarios of each, and how its machine is built.
 //!
-//! Beside a module here, an architecture has a file of `lab/arch`: how its modules are built.
+//! Besides a module here, an architecture has a file in `lab/arch`, which says how its modules are built.
 
 mod arm64;
 mod x86_64;
@@ -13,10 +13,10 @@ use clap::ValueEnum;
 use std::path::Path;
 use std::process::Command;
 
-/// Scenarios, and the IOMMUs that each is about.
+/// Names of scenarios, each with the IOMMUs that it is about.
 pub(crate) type Scenarios = &'static [(&'static str, &'static [Iommu])];
 
-/// An architecture.
+/// The architecture of a virtual machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arch {
     /// A PC.
@@ -28,7 +28,7 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// Whose kernel this is, by the end of its name.
+    /// Returns the architecture of a kernel, judged by the end of its name.
     pub(crate) fn of(kernel: &str) -> Self {
         if kernel.ends_with("-arm64") {
             Self::Arm64
@@ -37,7 +37,7 @@ impl Arch {
         }
     }
 
-    /// The name of its file in `lab/arch`, and of what is built for it.
+    /// Returns the name of the architecture's file in `lab/arch`, and of its build products.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86-64",
@@ -45,7 +45,7 @@ impl Arch {
         }
     }
 
-    /// Debian's name.
+    /// Returns Debian's name of the architecture.
     pub(crate) fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
@@ -61,7 +61,7 @@ impl Arch {
         }
     }
 
-    /// The IOMMUs that its machines can have, the lack of one among them.
+    /// Returns the IOMMUs that the architecture's machines can have, `None` included.
     pub(crate) fn iommus(self) -> &'static [Iommu] {
         match self {
             Self::X86_64 => x86_64::IOMMUS,
@@ -69,7 +69,7 @@ impl Arch {
         }
     }
 
-    /// All scenarios, with the IOMMUs that they are about.
+    /// Returns all scenarios, each with the IOMMUs that it is about.
     pub(crate) fn everything(self) -> Scenarios {
         match self {
             Self::X86_64 => x86_64::EVERYTHING,
@@ -77,7 +77,7 @@ impl Arch {
         }
     }
 
-    /// What CI runs of it on the newest kernel, and on others.
+    /// Returns the scenarios that CI runs on the newest kernel, or on the other kernels.
     pub(crate) fn chosen(self, newest: bool) -> Scenarios {
         match (self, newest) {
             (Self::X86_64, true) => x86_64::EVERYTHING,
@@ -87,8 +87,9 @@ impl Arch {
         }
     }
 
-    /// The machine of a cell, without its size and what it runs; and arguments of its kernel.
-    /// `size` is that size in QEMU's words, `dir` takes the files `console` and `results`.
+    /// Returns the machine of a cell without its size and programs, and arguments of its kernel.
+    /// `size` has QEMU's arguments for the size. The machine writes the files `console` and `results` to
+    /// `dir`.
     ///
     /// # Errors
     /// A part of the machine cannot be made.
@@ -107,7 +108,7 @@ impl Arch {
     }
 }
 
-/// An argument of QEMU's that puts what a serial port says into a file.
+/// Returns QEMU's argument for a serial port whose output goes to a file.
 fn file(dir: &Path, name: &str) -> String {
     format!("file:{}", dir.join(name).display())
 }

@@ -1,4 +1,4 @@
-//! A PC: VT-d or virtio-iommu, two serial ports.
+//! A PC with VT-d or virtio-iommu, and two serial ports.
 
 use super::{Scenarios, file};
 use crate::vm::lab::Lab;
@@ -9,8 +9,8 @@ use std::process::Command;
 
 pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Intel, Iommu::Virtio];
 
-/// What `cargo xtask test --vm` runs. What takes longest comes first, so that nothing is waited for
-/// alone.
+/// The scenarios of `cargo xtask vm --everything`.
+/// The longest come first, so that none runs alone at the end.
 pub(super) const EVERYTHING: Scenarios = &[
     ("peers", &[Iommu::None]),
     ("package", &[Iommu::None]),
@@ -43,11 +43,11 @@ pub(super) const OLDER: Scenarios = &[
     ("pool", &[Iommu::None]),
 ];
 
-/// Rate of the time stamp counter where each instruction takes a nanosecond.
+/// Rate of the time stamp counter in kHz if each instruction takes a nanosecond.
 const TSC_KHZ_COUNTED: u64 = 1_000_000;
 
-/// Arguments of the kernel: an unexpected NMI prints the stacks of all processors and tasks, timers
-/// and locks, and ends the kernel.
+/// Arguments of the kernel that make an unexpected NMI end it.
+/// It first prints the stacks of all processors and tasks, timers and locks.
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 pub(super) fn machine(
@@ -87,7 +87,7 @@ pub(super) fn machine(
             .context("there is no firmware; the packages' test makes it")?;
         let flash = "if=pflash,format=raw";
         let code = from.join("code");
-        // Only the firmware's own mode may write the variables.
+        // Only code in the firmware's own mode may write the variables.
         qemu.args(["-machine", "smm=on"])
             .args(["-global", "driver=cfi.pflash01,property=secure,value=on"])
             .args(["-global", "ICH9-LPC.disable_s3=1"])
