@@ -134,7 +134,6 @@ impl Import {
     }
 
     /// Maps the memory for the device, and returns the device's table and first address.
-    ///
     /// If only the CPU uses the memory, maps it for the CPU. The results are then a null pointer and 0.
     ///
     /// # Errors

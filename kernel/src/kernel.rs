@@ -157,7 +157,6 @@ impl<T> Locked<T> {
     }
 
     /// Returns the kernel mapping in `at`. If there is none, `make` makes one under the lock.
-    ///
     /// `make` returns NULL if it fails.
     pub fn mapped_once(
         &self,

@@ -56,7 +56,6 @@ impl Default for Laid {
 
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are scattered.
-    ///
     /// They stay scattered if there is no IOMMU, if the kernel does not let drivers do this, if a piece ends
     /// within a page, or if another driver exported the dma-buf (unless the parameter `link_foreign` allows
     /// it).

@@ -162,7 +162,6 @@ impl Allocated {
     }
 
     /// Maps the memory for an attached device. Returns the table for the importer.
-    ///
     /// An importer of this module records its device's use in `told`.
     ///
     /// # Errors

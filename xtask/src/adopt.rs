@@ -136,7 +136,6 @@ fn noise() -> Vec<u8> {
 }
 
 /// Checks that the disk holds the `written` bytes, then the same bytes inverted.
-///
 /// Returns the number of sectors.
 fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
     let inverted = written.iter().map(|byte| !byte);

@@ -39,9 +39,7 @@ impl FromStr for Part {
     }
 }
 
-/// The end-to-end tests.
-/// The command enables the features of the whole workspace, as the other tests do, so that cargo builds
-/// nothing twice.
+/// The end-to-end tests. Like other tests, they are built with the features of the whole workspace.
 pub(crate) const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
 /// Tests of libraries and of model checkers: all except `e2e`, and `program` of `intercept`.
 const UNIT: [&str; 6] = ["test", "--workspace", "--lib", "--bins", "--test", "[!ep]*"];

@@ -31,7 +31,6 @@ macro_rules! board {
 }
 
 /// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them.
-///
 /// The Raspberry Pi 5 comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`). In 6.12, its
 /// tree has no video devices.
 pub const BOARDS: &[Shipped] = &[

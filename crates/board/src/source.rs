@@ -23,7 +23,6 @@ pub fn is_source(bytes: &[u8]) -> bool {
 }
 
 /// Compiles a source with `dtc`, for [`Board::read`](crate::Board::read). May take seconds.
-///
 /// `dtc` looks for included files in the directory of the source.
 ///
 /// # Errors

@@ -42,7 +42,7 @@ const BACK: u32 = 3;
 /// Longest time until the worker finishes writing a picture whose memory was demanded.
 /// It is many times what a busy machine needs.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
-/// As [`WRITE_TIMEOUT`], if the library must first finish a piece of a stream.
+/// As `WRITE_TIMEOUT`, if the library must first finish a piece of a stream.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval at which the parent checks that the worker still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -154,7 +154,7 @@ pub(crate) fn is_holding(input: &Shared) -> bool {
     found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
 }
 
-/// Parent: demands all lent memory. Returns the number of the demand, for [`await_answer`].
+/// Parent: demands all lent memory. Returns the number of the demand, for `await_answer`.
 pub(crate) fn demand(input: &Shared) -> u32 {
     let word = input.word(DEMANDED);
     word.map_or(0, |word| {

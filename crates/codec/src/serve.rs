@@ -426,7 +426,6 @@ impl Out {
     }
 
     /// Returns whether a frame still has its loan, for a picture to come.
-    ///
     /// Otherwise the loan was revoked or used elsewhere, and only the library uses the frame.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {

@@ -95,7 +95,7 @@ impl Ring {
     }
 }
 
-/// A slot of a [`Ring`], in use until this is dropped.
+/// A slot of a ring, in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldSlot {
     ring: Arc<Ring>,
@@ -142,7 +142,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Returns the order of its two fields, whose lines are interleaved, or [`Field::Progressive`].
+    /// Returns the order of its two fields, whose lines are interleaved, or `Field::Progressive`.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
@@ -204,7 +204,7 @@ impl Layout {
         Self::with_bits(width, height, 8)
     }
 
-    /// As [`new`](Self::new), for samples of 8 or 10 bits.
+    /// As `new`, for samples of 8 or 10 bits.
     pub(crate) fn with_bits(width: u32, height: u32, bits: u8) -> Option<Self> {
         let fits = (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height);
         let sample = match bits {
@@ -223,7 +223,7 @@ impl Layout {
         })
     }
 
-    /// As [`new`](Self::new), with this chroma subsampling.
+    /// As `new`, with this chroma subsampling.
     pub(crate) fn sampled(width: u32, height: u32, sampling: Subsampling) -> Option<Self> {
         let half = Self::new(width, height)?;
         Some(match sampling {

@@ -36,7 +36,6 @@ pub trait Syntax: Default {
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
     /// Returns whether a NAL unit with this beginning may start an access unit.
-    ///
     /// It cannot if it continues a picture.
     fn could_begin(&self, nal: &[u8]) -> bool;
 

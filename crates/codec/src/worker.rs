@@ -69,7 +69,6 @@ enum State {
 
 impl Worker {
     /// Begins to start a worker. Jobs wait for its start.
-    ///
     /// If the program cannot be started, the worker reports [`Event::Died`].
     ///
     /// # Errors
@@ -247,7 +246,6 @@ impl Worker {
     }
 
     /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far.
-    ///
     /// It is I420 of the configured size without gaps. `None` if no picture was begun.
     pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
         let (slot, layout) = (self.filling?, self.layout?);

@@ -128,7 +128,6 @@ pub struct Traced<'a, B> {
 
 impl<'a, B: Backend> Traced<'a, B> {
     /// Records calls on these devices, with the time since `start`.
-    ///
     /// If `time` returns the devices' own time, calls get times of that clock, and processes and threads get
     /// numbers from 1. Equal runs then give equal traces.
     pub fn new(

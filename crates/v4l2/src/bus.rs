@@ -66,7 +66,6 @@ pub struct Lines<'a, C> {
 
 impl<C> Lines<'_, C> {
     /// Returns the bytes from the start of the first line to the end of the last.
-    ///
     /// `None` if the number does not fit in 64 bits.
     #[must_use]
     pub fn extent(&self) -> Option<u64> {
@@ -146,7 +145,6 @@ pub trait Bus<C> {
     fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
 
     /// Reads the bytes as if the device had read permission.
-    ///
     /// The read is not counted, since it stands for no access of the device.
     ///
     /// # Errors
@@ -242,7 +240,6 @@ pub trait Bus<C> {
     }
 
     /// Returns whether our writable plane starts in the same memory that another device reads at `from`.
-    ///
     /// The check does not count as an access.
     fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
         let _ = (peer, from, to);

@@ -236,14 +236,12 @@ where
     }
 
     /// Iterates over the contexts whose drivers have scheduled work or wait for an external event.
-    ///
     /// The cost does not grow with idle contexts.
     pub fn contexts_at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.at_work()
     }
 
     /// Calls `each` with every driver that may have changed since the last call.
-    ///
     /// A driver that all files share is always included. `each` must not change the drivers.
     pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
         if self.opener.is_none() {
@@ -427,7 +425,6 @@ where
     }
 
     /// Continues the read() or write() `cx.call` after [`V4l2Outcome::Part`].
-    ///
     /// `addr` is the address of its next byte in the program.
     pub fn resume(
         &mut self,

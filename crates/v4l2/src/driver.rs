@@ -161,7 +161,6 @@ pub trait VideoDriver {
     fn role(&self) -> Role;
 
     /// Returns whether programs see a queue of [`role`](Self::role) now.
-    ///
     /// A hidden queue has no capability, buffer type and ports. A queue with buffers must stay visible.
     fn announces(&self, flow: Flow) -> bool {
         let _ = flow;
@@ -229,7 +228,6 @@ pub trait VideoDriver {
     }
 
     /// Takes the controls whose ranges or values followed a change of the format or another control.
-    ///
     /// Each comes with its value.
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
         Vec::new()
@@ -270,7 +268,6 @@ pub trait VideoDriver {
     }
 
     /// Sets one of the receiver's modes, and changes the format accordingly.
-    ///
     /// Never called while the queue has buffers.
     fn set_timings(&mut self, mode: &Timings) {
         let _ = mode;
@@ -396,14 +393,12 @@ pub trait VideoDriver {
     fn next_tick(&self) -> Option<u64>;
 
     /// Returns whether the next tick only continues work that an earlier one has begun.
-    ///
     /// An example is a large picture that is moved in pieces. Calls need not wait for such a tick.
     fn has_begun(&self) -> bool {
         false
     }
 
     /// Returns a descriptor that becomes readable when an awaited external event has occurred.
-    ///
     /// The driver then needs a [`tick`](Self::tick). `None` if it awaits no event.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -79,7 +79,6 @@ pub struct MediaDevice {
 
 impl MediaDevice {
     /// Returns the media device of a video device with this identity.
-    ///
     /// `minors` are those of its nodes. A webcam has one for pictures, then one for metadata.
     #[must_use]
     pub fn new(identity: &Identity, function: MediaFunction, minors: Vec<u32>) -> Self {

@@ -31,7 +31,6 @@ pub trait Program<M: MemOps> {
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
     /// Returns the program's memory, for pinning `len_bytes` at `addr`.
-    ///
     /// If the program cannot be reached, accesses to the memory fault.
     ///
     /// # Errors
@@ -46,7 +45,6 @@ pub trait Program<M: MemOps> {
     fn resolve_dmabuf(&self, mem: &mut M, fd: i32) -> Result<M::DmaBuf, Errno>;
 
     /// Returns the media request of this device that a program's descriptor stands for.
-    ///
     /// `None` for any other descriptor.
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
         let _ = fd;

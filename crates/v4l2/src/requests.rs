@@ -20,7 +20,6 @@ pub(crate) const MAX_REQUESTS: usize = 4096;
 type Values = BTreeMap<u32, ControlValue>;
 
 /// A request with the controls of each open file.
-///
 /// When a file's buffer finishes, its controls become all values that the file has at that time.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {

@@ -35,7 +35,6 @@ fn out(kind: Kind) -> Result<PathBuf> {
 }
 
 /// Tries every use of the table in a guest. Returns the row's name and the results.
-///
 /// A run on a virtual clock must be the same in the guest as here.
 ///
 /// # Errors

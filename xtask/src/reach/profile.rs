@@ -161,8 +161,7 @@ impl Profile {
         }
         apply(rules, libc::EPERM)?;
         if self.contained {
-            // The filter cannot read clone3's flags, which are in memory. With ENOSYS, the C library uses
-            // clone.
+            // The filter cannot read clone3's flags in memory. With ENOSYS, the C library uses clone.
             apply(
                 BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
                 libc::ENOSYS,

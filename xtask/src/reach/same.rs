@@ -43,7 +43,7 @@ pub(super) fn prepare(dir: &Path) -> Result<()> {
 }
 
 /// Returns a shell command that makes the run in a prepared directory.
-/// It is no v4l2-ctl, which makes more calls in Debian 13 than in 12. The run's calls must be the same.
+/// The program is dd, which makes the same calls in every version. v4l2-ctl does not.
 pub(super) fn command(vb3: &Path, dir: &str) -> String {
     let [report, trace, pictures] = FILES;
     format!(

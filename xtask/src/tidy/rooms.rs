@@ -28,7 +28,7 @@ const ORDER: [&str; 12] = [
     "lib",
 ];
 
-/// Those entries of [`ORDER`] that are directories.
+/// Those entries of `ORDER` that are directories.
 const ROOMS: [&str; 7] = [
     "kernel",
     "descriptors",

@@ -220,9 +220,8 @@ pub(crate) fn needs(scenario: &str, what: &str) -> bool {
 }
 
 /// Returns the values of a scenario's lines `#KEY …`.
-/// The keys are arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
-/// (`needs`), files of this tree (`file`), the longest time (`seconds`), and UEFI Secure Boot with our
-/// certificate (`firmware`).
+/// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
+/// (`needs`), files of this tree (`file`), longest time (`seconds`), UEFI Secure Boot (`firmware`).
 pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();

@@ -94,9 +94,7 @@ fn keep(lab: &Lab, name: &str) -> Result<()> {
 }
 
 /// Tests the packages in the build root, with upgrades in each order.
-///
-/// For another architecture than this machine's, a cross compiler builds the modules. Then rebuilds the Rust
-/// object from its archive.
+/// Installs them, looks which module each kernel would load, and removes them.
 ///
 /// # Errors
 /// A step fails. The message has the end of its log.

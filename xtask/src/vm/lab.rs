@@ -219,14 +219,12 @@ impl Lab {
         Ok(self.kernel(kernel, &format!("peers-{}", key("peers.sh")?)))
     }
 
-    /// Returns the directory in which this tree is built: `/work` inside the build root.
-    /// Other trees have others.
+    /// Returns the directory in which this tree is built, which is `/work` inside the build root.
     pub(crate) fn work(&self) -> PathBuf {
         super::results().join("build")
     }
 
-    /// Returns the rate of this machine's time stamp counter in kHz, if it has one.
-    /// Needs the guests' programs.
+    /// Returns the rate of this machine's time stamp counter in kHz, if it has one. Runs a built program.
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
             let said = sh::quietly(&mut Command::new(
@@ -261,7 +259,6 @@ impl Lab {
     }
 
     /// Runs a script of lab/ with arguments inside the build root, with a log of its own.
-    ///
     /// `seconds` is the time limit. No argument may contain a blank.
     ///
     /// # Errors

@@ -180,7 +180,6 @@ impl Frames {
     }
 
     /// Releases memory that the library no longer needs.
-    ///
     /// If no picture was finished there, returns the loan for reuse.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;

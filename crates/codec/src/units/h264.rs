@@ -87,7 +87,6 @@ impl Syntax for H264 {
 
 impl H264 {
     /// Returns a slice's picture id from the slice's first bytes.
-    ///
     /// `None` if it is unreadable, or the picture is redundant.
     fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;

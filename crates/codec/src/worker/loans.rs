@@ -157,7 +157,7 @@ impl Worker {
         ready != Ok(0) || self.running.is_stopped()
     }
 
-    /// As [`take_back`](Self::take_back), and makes the worker unmap the memory.
+    /// As `take_back`, and makes the worker unmap the memory.
     pub fn take_all_back(&mut self) {
         self.take_back();
         // If there is no room for the message, the next call repeats it. An ended worker maps nothing.

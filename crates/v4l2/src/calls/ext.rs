@@ -129,7 +129,6 @@ impl Entry<'_> {
     }
 
     /// Stores the size of a structure, or of the whole elements of a dynamic array, in the entry.
-    ///
     /// EFAULT if the program's size was too small for one element; ENOSPC if a dynamic array was too large.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.

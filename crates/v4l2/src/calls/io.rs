@@ -97,7 +97,6 @@ where
     }
 
     /// Polls the queues that have buffers.
-    ///
     /// If none has, polls the queues of the requested events, which may start read() or write().
     fn poll_used(&mut self, mem: &mut M, file: FileHandle, events: i16, look: PollLook) -> i16 {
         let is_idle = !self.streams().any(|stream| stream.queue.is_busy());
@@ -188,7 +187,6 @@ where
     }
 
     /// Runs read() of a CAPTURE queue, or write() to an OUTPUT queue.
-    ///
     /// `window` is the address and length in the program's memory.
     pub(crate) fn transfer(
         &mut self,

@@ -29,7 +29,6 @@ macro_rules! bus {
 }
 
 /// Returns the offsets of `pad` and `which` in a call's structure.
-///
 /// Older frame interval calls have no `which`.
 const fn places(call: Call) -> (usize, Option<usize>) {
     match call {

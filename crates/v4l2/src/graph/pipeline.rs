@@ -339,7 +339,6 @@ impl MediaGraph {
     }
 
     /// Starts the pipeline of a video node, and returns the entities through which frames pass.
-    ///
     /// The source is the first of them and the video node the last.
     ///
     /// # Errors

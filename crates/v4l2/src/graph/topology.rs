@@ -82,7 +82,6 @@ pub struct EntitySpec {
 
 impl EntitySpec {
     /// Returns an entity with a subdevice node.
-    ///
     /// It has no crop rectangle, controls, frame intervals and sensor.
     #[must_use]
     pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {

@@ -88,8 +88,7 @@ impl Arch {
     }
 
     /// Returns the machine of a cell without its size and programs, and arguments of its kernel.
-    /// `size` has QEMU's arguments for the size. The machine writes the files `console` and `results` to
-    /// `dir`.
+    /// `size` has QEMU's arguments for the size. The files `console` and `results` go to `dir`.
     ///
     /// # Errors
     /// A part of the machine cannot be made.
