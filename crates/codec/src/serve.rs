@@ -442,7 +442,6 @@ impl Out {
     /// Returns a picture that the library decoded into a frame and will not change any more.
     ///
     /// False if the frame's loan was revoked or has another size. Use [`picture`](Self::picture) then.
-    /// [`picture`](Self::picture) then.
     ///
     /// # Errors
     /// The codec must stop.

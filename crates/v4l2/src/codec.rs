@@ -12,8 +12,8 @@ pub enum CommandSet {
 /// A command to a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Process the queued OUTPUT buffers, and mark the last CAPTURE buffer (`_CMD_STOP`).
+    /// Processes the queued OUTPUT buffers, and marks the last CAPTURE buffer (`_CMD_STOP`).
     Stop,
-    /// Continue after the last buffer (`_CMD_START`).
+    /// Continues after the last buffer (`_CMD_START`).
     Start,
 }
