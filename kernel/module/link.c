@@ -166,7 +166,7 @@ struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachm
 		return NULL;
 	link->dev = dev;
 	link->direction = direction;
-	/* Fails if the addresses are not translated by this interface's rules. */
+	/* Fails if this interface does not do the translation of the device's addresses. */
 	if (!dma_iova_try_alloc(dev, &link->state, first, bytes)) {
 		kfree(link);
 		return NULL;

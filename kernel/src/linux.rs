@@ -181,10 +181,10 @@ pub struct Mapping {
     kind: MappingKind,
     /// Whether the device has a bounced copy.
     bounces: bool,
-    /// Whether no sync has an effect. The memory may not be in the kernel's own mapping, through
-    /// which a sync of a non-coherent device cleans caches.
+    /// Whether syncs are omitted. For a non-coherent device, a sync cleans caches through the kernel's own
+    /// mapping of all memory, in which this memory may be absent.
     needs_no_sync: bool,
-    /// One range over it, if the table is mapped as scattered pieces.
+    /// The layout of the mapping, which may have one range laid over scattered pieces.
     laid: Laid,
     told: Option<NonNull<Use>>,
 }
@@ -192,9 +192,9 @@ pub struct Mapping {
 /// Which table a mapping uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MappingKind {
-    /// The CPU's table itself.
+    /// The table of the CPU itself.
     Own,
-    /// A copy.
+    /// A copy of the CPU's table.
     Copy,
     /// A copy of a table without struct pages, mapped by physical address.
     PageLess,
@@ -583,7 +583,7 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
-        // Only the first run is asked for. If a device accepts pieces, it gets the whole table.
+        // Callers need only the first run. A device that accepts pieces gets the whole table.
         (index == 0).then_some(mapping.laid.first())
     }
 

@@ -147,7 +147,7 @@ pub struct Driver {
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
-    /// The kernel that was compared, if it is not [`KERNEL`], which lacks this driver.
+    /// The kernel that the row was compared with, if [`KERNEL`] does not have the driver.
     pub kernel: Option<String>,
     /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,

@@ -66,7 +66,7 @@ pub struct VideoDevice<M: MemOps, D> {
 /// Counters of the programs' use of a device, including use without streaming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Times it was opened.
+    /// Number of times that the device was opened.
     pub opens: u64,
     /// Calls that enumerate, read or set formats, sizes and rates.
     pub format_calls: u64,
@@ -489,7 +489,7 @@ where
         true
     }
 
-    /// Passes each buffer whose fences have signalled to its driver.
+    /// Passes buffers to their drivers, once the fences of these buffers have signalled.
     pub fn settle_queues(&mut self, mem: &mut M) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {

@@ -54,7 +54,7 @@ impl Colorimetry {
         const fn known(value: u32, last: u32) -> u32 {
             if value <= last { value } else { 0 }
         }
-        // 4 is obsolete (BT.878), and 7 is only for JPEG.
+        // Colour space 4 is obsolete (BT.878), and 7 is only for JPEG.
         let colorspace = match self.colorspace {
             1..=3 | 5 | 6 | 8..=12 => self.colorspace,
             _ => return Self::for_model(model),

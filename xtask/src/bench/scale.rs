@@ -1,5 +1,4 @@
-//! Measures the cost of many objects at once. It grows linearly if each object costs as much as the
-//! first.
+//! Measures the cost of many objects at once, which grows linearly if none costs more than the first.
 
 use super::{build_client, measure, verdict};
 use crate::table::Table;

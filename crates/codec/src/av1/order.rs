@@ -10,7 +10,7 @@ fn distance(a: u32, b: u32, bits: u8) -> i64 {
 }
 
 /// Returns whether a frame may have `skip_mode`. `hints` are the order hints of its seven references.
-/// It may if there is a reference before it and one after it, or if there are two before it.
+/// The frame may if one reference is before it and one after it, or if two are before it.
 #[must_use]
 pub fn is_skip_mode_allowed(sequence: &Sequence, frame: &FrameHeader, hints: &[u32; 7]) -> bool {
     if frame.is_intra()
