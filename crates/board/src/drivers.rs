@@ -103,7 +103,7 @@ impl Allocator {
     }
 }
 
-/// How a driver's codecs work.
+/// Whether the device or the program parses the stream of a driver's codecs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Codec {
@@ -157,7 +157,7 @@ pub struct Driver {
     pub mask_source: Option<String>,
     /// The allocator of the picture buffers.
     pub alloc: Sourced<Allocator>,
-    /// How the driver's codecs work; `None` for a driver without streams.
+    /// Whether the driver's codecs are stateful or stateless; `None` for a driver without streams.
     pub codec: Option<Sourced<Codec>>,
 }
 

@@ -27,7 +27,7 @@ pub enum Error {
     Damaged {
         /// Offset of the damage from the start of the file, in bytes.
         offset: usize,
-        /// What is damaged.
+        /// The kind of damage.
         damage: Damage,
     },
     /// Nodes are nested too deeply.

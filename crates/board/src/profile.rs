@@ -40,7 +40,7 @@ impl Board {
     }
 
     /// Returns the size of the tree's memory in bytes; `None` if the tree names too little.
-    /// It is rounded down to pages of 64 KiB, the largest of any kernel.
+    /// The size is rounded down to pages of 64 KiB, the largest of any kernel.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
         let sum = self

@@ -43,7 +43,7 @@ pub enum Vp9Header {
     Frame {
         /// The profile, 0 to 3.
         profile: u8,
-        /// Whether it is independent.
+        /// Whether the frame is independent.
         is_key: bool,
         /// Columns and lines of a key frame of profile 0; `None` for other or incomplete frames.
         key_size: Option<(u32, u32)>,

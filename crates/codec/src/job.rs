@@ -224,7 +224,7 @@ pub enum Subsampling {
     Yuv422,
 }
 
-/// How input is cut into pieces.
+/// The places at which input is cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Detected from the pieces. At first, they are read as a [`Stream`](Self::Stream). If the piece that
@@ -453,7 +453,7 @@ pub enum Event {
     Picture {
         /// Tag of the piece with the start of its first slice.
         tag: u64,
-        /// Its pixels.
+        /// The picture's pixels.
         picture: Picture,
         /// The loan that the picture did not use, if any.
         loan: Option<u64>,
@@ -481,7 +481,7 @@ pub enum Event {
         /// An Annex B access unit (with parameter sets before an IDR picture), a VP8 frame, or a
         /// JPEG file.
         data: Packet,
-        /// Whether it is decodable without other packets.
+        /// Whether the packet is decodable without others.
         key: bool,
     },
     /// All pending output has been returned.

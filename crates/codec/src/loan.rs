@@ -40,7 +40,7 @@ const WRITTEN: u32 = 2;
 const BACK: u32 = 3;
 
 /// Longest time until the worker finishes writing a picture whose memory was demanded.
-/// It is many times what a busy machine needs.
+/// This is many times what a busy machine needs.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// As `WRITE_TIMEOUT`, if the library must first finish a piece of a stream.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -224,7 +224,7 @@ pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u6
     (stride >= last).then_some(before.checked_mul(stride)?.checked_add(last)?)
 }
 
-/// Where a plane of a picture is written, in the worker's mapping.
+/// The destination of one plane of a picture, in the worker's mapping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'a> {
     pub(crate) memory: &'a Shared,

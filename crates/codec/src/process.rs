@@ -63,11 +63,11 @@ fn stat(pid: u32) -> Option<(String, char)> {
 #[derive(Debug)]
 enum Stage {
     Starting,
-    /// Its owner no longer needs it.
+    /// The owner no longer needs the process.
     Unwanted,
-    /// Its process id, and a handle that stays valid even if another caller has waited for it.
+    /// The process id, and a handle that stays valid even if another caller has waited for the process.
     Runs(u32, Option<OwnedFd>),
-    /// How it ended, or why it was not started.
+    /// How the process ended, or why it was not started.
     Ended(String),
 }
 

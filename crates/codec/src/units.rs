@@ -17,7 +17,7 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 /// For every codec, the bytes after a start code are called a NAL unit here. A NAL unit that contains a
 /// picture or a part of one is called a slice.
 pub trait Syntax: Default {
-    /// What slices of one picture have in common, and the next picture's slices do not.
+    /// Equal for slices of one picture, and different for slices of the next picture.
     type SliceId: PartialEq + Debug;
 
     /// Whether zero bytes before a start code belong to no NAL unit.
@@ -36,7 +36,7 @@ pub trait Syntax: Default {
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
     /// Returns whether a NAL unit with this beginning may start an access unit.
-    /// It cannot if it continues a picture.
+    /// A NAL unit that continues a picture cannot.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
     /// Processes a complete NAL unit, without start code.

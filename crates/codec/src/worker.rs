@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Returns a descriptor that is readable when [`poll`](Self::poll) has an event.
-    /// It is also readable when the process has ended.
+    /// The descriptor is also readable when the process has ended.
     #[must_use]
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.link.socket.fd()
@@ -246,7 +246,7 @@ impl Worker {
     }
 
     /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far.
-    /// It is I420 of the configured size without gaps. `None` if no picture was begun.
+    /// The picture is I420 of the configured size without gaps. `None` if no picture was begun.
     pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
         let (slot, layout) = (self.filling?, self.layout?);
         let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());

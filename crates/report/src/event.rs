@@ -31,7 +31,7 @@ impl FromStr for Format {
     }
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The call returned this value.

@@ -143,9 +143,9 @@ pub struct ScriptEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MissedStep {
-    /// Its number in the script, from 1.
+    /// Number of the step in the script, from 1.
     pub step: u64,
-    /// Its line in the script.
+    /// Line of the step in the script.
     pub line: u64,
     /// The step's action, by its key: `fail`, `late`, ….
     pub action: String,
@@ -184,7 +184,7 @@ pub struct QueueReport {
     /// delivered one do not count. For a memory-to-memory device, they count at its CAPTURE queue.
     pub lost: u64,
     /// Bytes that the CPU copied into or out of a buffer.
-    /// It copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
+    /// The CPU copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,
     /// Bytes that a decoder's library copied in the codec process.
     /// It copies interleaved chroma, and pictures that it did not decode directly into a buffer. They count

@@ -58,7 +58,7 @@ pub struct Lines<'a, C> {
     pub offset: u64,
     /// Bytes of a line.
     pub line_bytes: u64,
-    /// How many lines, at least one.
+    /// Number of lines, at least one.
     pub count: u64,
     /// Bytes from the start of one line to the start of the next.
     pub pitch: u64,

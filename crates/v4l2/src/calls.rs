@@ -17,14 +17,14 @@ pub(crate) use ext::ExtOp;
 
 use crate::Error;
 
-/// How far a call got.
+/// The result of one attempt at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It succeeded; the structure is copied out.
+    /// The call succeeded. The structure is copied out.
     Done,
-    /// It failed; the structure is copied out nevertheless.
+    /// The call failed. The structure is copied out nevertheless.
     Failed(Error),
-    /// It cannot finish yet, and must be repeated.
+    /// The call cannot finish yet, and must be repeated.
     Wait,
 }
 

@@ -38,7 +38,7 @@ pub struct Capability {
 /// An input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Its name.
+    /// Name of the input.
     pub name: String,
     /// `V4L2_INPUT_TYPE_*`.
     pub kind: u32,
@@ -49,9 +49,9 @@ pub struct Input {
 /// A pixel format, as the device describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormatName {
-    /// Its code.
+    /// Four-character code of the format.
     pub fourcc: FourCc,
-    /// Its description.
+    /// The device's description of the format.
     pub description: String,
 }
 
@@ -71,7 +71,7 @@ pub struct ControlRange {
     pub id: u32,
     /// `V4L2_CTRL_TYPE_*`.
     pub kind: u32,
-    /// Its name.
+    /// Name of the control.
     pub name: String,
     /// Smallest value.
     pub min: i64,
@@ -81,14 +81,14 @@ pub struct ControlRange {
     pub step: u64,
     /// Default value.
     pub default: i64,
-    /// Its flags.
+    /// Flags of the control.
     pub flags: ControlFlags,
 }
 
 /// A filled buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filled {
-    /// Its index.
+    /// Index of the buffer.
     pub index: u32,
     /// Bytes of the picture.
     pub bytes: u32,

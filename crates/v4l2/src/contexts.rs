@@ -48,7 +48,7 @@ pub(crate) struct Contexts<M: MemOps, D> {
     /// Contexts that were borrowed mutably since the last update of the sums.
     lent: BTreeSet<u64>,
     progress: [FlowProgress; 2],
-    /// How many contexts have each priority.
+    /// For each priority, the number of contexts with this priority.
     priorities: BTreeMap<u32, usize>,
     /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,

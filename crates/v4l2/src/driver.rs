@@ -136,12 +136,12 @@ impl Default for QueuePolicy {
     }
 }
 
-/// What a caller does that found no finished buffer.
+/// The behaviour of a caller for which no finished buffer was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiter {
-    /// It continues, and may try again: O_NONBLOCK, poll() without a timeout, QUERYBUF.
+    /// The caller continues, and may try again: O_NONBLOCK, poll() without a timeout, QUERYBUF.
     GoesOn,
-    /// It waits until a buffer is finished.
+    /// The caller waits until a buffer is finished.
     Waits,
 }
 

@@ -112,13 +112,13 @@ impl Component {
 /// Sizes, strides, painting, conversion and recording all derive from this row.
 #[derive(Clone, Copy)]
 pub struct PixelFormat {
-    /// Its name without `V4L2_PIX_FMT_`.
+    /// Name of the format without `V4L2_PIX_FMT_`.
     pub name: &'static str,
-    /// Its code.
+    /// Four-character code of the format.
     pub fourcc: FourCc,
     /// Description in ENUM_FMT.
     pub description: &'static str,
-    /// Its name in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
+    /// Name of the format in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
     pub ffmpeg: Option<&'static str>,
     /// Bits of a sample: 8, or more, which are stored in 16 bits, little endian.
     /// A mosaic uses the lower of the 16 bits, other formats the upper ones.

@@ -9,7 +9,7 @@ pub const POLL_PRI: i16 = 0x002;
 /// POLLERR.
 pub const POLL_ERR: i16 = 0x008;
 
-/// Who polls a file.
+/// The party that polls a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollLook {
     /// A program, whose poll may start read() or write().

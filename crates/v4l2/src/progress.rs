@@ -25,7 +25,7 @@ bitflags! {
 pub enum DriverEvent {
     /// A frame begins.
     FrameSync {
-        /// Its sequence number.
+        /// Sequence number of the frame.
         sequence: u32,
     },
     /// A vertical sync.

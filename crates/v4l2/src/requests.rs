@@ -55,7 +55,7 @@ pub(crate) struct Requests {
     wake: bool,
 }
 
-/// What a call on a file may use of the device besides the file's context.
+/// The part of the device that a call on a file may use, besides the file's context.
 pub(crate) struct Scope<'a> {
     pub(crate) requests: &'a mut Requests,
     /// The context's number.

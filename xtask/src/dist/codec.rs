@@ -1,5 +1,5 @@
 //! Makes a package of `vb3-codec` for each Debian release, since it is linked with that release's libavcodec.
-//! It is built in a root of that release, with this system's Rust.
+//! The program is built in a root of that release, with this system's Rust.
 
 use super::{Arch, Release, licences, root, stage};
 use crate::sh;

@@ -17,7 +17,7 @@ pub(crate) struct Profile {
     pub(crate) about: &'static str,
     /// System calls that fail with EPERM.
     refused: &'static [&'static [libc::c_long]],
-    /// Whether it forbids new namespaces, and removes the capabilities that engines remove.
+    /// Whether the profile forbids new namespaces, and removes the capabilities that engines remove.
     contained: bool,
     /// Whether every use of `vb3` works under the profile.
     pub(crate) complete: bool,

@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use std::path::Path;
 
 /// For each module of a crate, the modules that it names. A module is the first part of a path.
-/// It is named directly (`crate::module::…`), or by a name that the crate's root exports (`crate::Name`).
+/// A module is named directly (`crate::module::…`), or by a name that the root exports (`crate::Name`).
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// Each name that a crate's root exports, and the module that the name comes from.

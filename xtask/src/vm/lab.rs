@@ -313,7 +313,7 @@ pub(crate) fn logs() -> PathBuf {
 }
 
 /// Returns a command that runs its arguments at low priority in new namespaces.
-/// Its mounts end with it. Without root rights, it also uses a user namespace.
+/// The command's mounts end with it. Without root rights, it also uses a user namespace.
 pub(crate) fn namespace() -> Command {
     let mut command = Command::new("nice");
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);

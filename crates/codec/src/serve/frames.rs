@@ -107,7 +107,7 @@ pub(super) struct Frames {
     /// Mappings of the host's buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
-    /// How many of the next pictures get no loan ([`PAUSE`]).
+    /// Number of the next pictures that get no loan ([`PAUSE`]).
     pause: u32,
 }
 

@@ -17,7 +17,7 @@ pub struct H264 {
     parsed: Context,
 }
 
-/// What slices of one picture have in common, and the next picture's slices do not (H.264 7.4.1.2.4).
+/// Equal for slices of one picture, and different for slices of the next picture (H.264 7.4.1.2.4).
 #[derive(Debug, PartialEq)]
 pub struct SliceId {
     frame_num: u16,

@@ -13,7 +13,7 @@ pub struct Verdict {
 }
 
 /// Lists the problems that no script caused; `None` if there are none.
-/// It has one clause for each device, then missed steps and resources still held.
+/// The list has one clause for each device, then missed steps and resources still held.
 ///
 /// The list includes failures outside the devices. [`failure`](super::failure) explains those.
 #[must_use]

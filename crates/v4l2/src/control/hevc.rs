@@ -187,7 +187,7 @@ pub struct HevcReference {
     pub timestamp_ns: u64,
     /// The reference's place in display order.
     pub order: i32,
-    /// Whether it is a long-term reference.
+    /// Whether the picture is a long-term reference.
     pub is_long_term: bool,
     /// Whether the current picture may refer to it. If not, only later pictures may.
     pub is_current: bool,

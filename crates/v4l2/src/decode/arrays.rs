@@ -28,7 +28,7 @@ enum Elements {
 /// Location of a call's array in the program's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Array {
-    /// Its address.
+    /// Address of the array.
     pub addr: u64,
     /// Length of the decoded part in bytes.
     pub len_bytes: usize,

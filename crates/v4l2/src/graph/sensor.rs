@@ -125,7 +125,7 @@ pub struct Sensor {
     pub black: u16,
     /// Frequencies of the sensor's link, in Hz.
     pub links: &'static [i64],
-    /// Whether it has controls that mirror its frames. Mirroring changes the order of colours.
+    /// Whether controls can mirror the sensor's frames. Mirroring changes the order of colours.
     pub flips: bool,
     /// Names of the test patterns; the first one is no pattern. An empty name is one that it does not make.
     pub patterns: &'static [&'static str],

@@ -66,7 +66,7 @@ pub struct EntitySpec {
     pub name: &'static str,
     /// `MEDIA_ENT_F_*`.
     pub function: u32,
-    /// Its device node.
+    /// The entity's device node.
     pub node: EntityNode,
     /// The entity's pads, by index.
     pub pads: &'static [PadSpec],
@@ -82,7 +82,7 @@ pub struct EntitySpec {
 
 impl EntitySpec {
     /// Returns an entity with a subdevice node.
-    /// It has no crop rectangle, controls, frame intervals and sensor.
+    /// The entity has no crop rectangle, controls, frame intervals and sensor.
     #[must_use]
     pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {
         Self {

@@ -47,7 +47,7 @@ pub(super) const OLDER: Scenarios = &[
 const TSC_KHZ_COUNTED: u64 = 1_000_000;
 
 /// Arguments of the kernel that make an unexpected NMI end it.
-/// It first prints the stacks of all processors and tasks, timers and locks.
+/// The kernel first prints the stacks of all processors and tasks, timers and locks.
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 pub(super) fn machine(
