@@ -29,7 +29,7 @@ struct vm_area_struct;
 #error "VB3_NAME is not set"
 #endif
 
-/* What importer and exporter of a dma-buf tell each other, if both belong to this module. It is part of
+/* What importer and exporter of a dma-buf tell each other, if both belong to this module. Stored in
  * the exporter's attachment. Use in src/device.rs. */
 struct vb3_use {
 	u32 in_use;		/* by the importer's device, between prepare and finish */

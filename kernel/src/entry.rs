@@ -371,7 +371,7 @@ pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
     }
 }
 
-/// Begins or ends an access by the CPU. Returns the number of devices for which memory was synced.
+/// Begins or ends an access by the CPU. Returns the number of synced devices.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
     match (rust.allocated(), direction_from_c(direction)) {

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;
 use vb3_dmabuf::Observer;
 
-/// Counters, in the order in which debugfs shows them.
+/// Counters, in the order of debugfs.
 #[derive(Clone, Copy)]
 pub enum Count {
     /// Bytes allocated.

@@ -56,9 +56,8 @@ impl Default for Laid {
 
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are scattered.
-    /// They stay scattered if there is no IOMMU, if the kernel does not let drivers do this, if a piece ends
-    /// within a page, or if another driver exported the dma-buf (unless the parameter `link_foreign` allows
-    /// it).
+    /// They stay scattered without an IOMMU, if the kernel does not let drivers do this, or if a piece ends
+    /// within a page. The parameter `link_foreign` decides about other drivers' dma-bufs.
     ///
     /// # Safety
     /// `sgt` must be mapped for `dev` in this direction until the layout is dropped. If `attachment` is not

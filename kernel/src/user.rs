@@ -41,7 +41,7 @@ impl User {
     /// Pins the memory and maps it for a device, in pieces. Returns the table.
     ///
     /// # Errors
-    /// Returns ENOMEM, whatever the cause.
+    /// Returns ENOMEM for every cause.
     pub fn sg(
         dev: Dev,
         at: u64,

@@ -92,7 +92,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     if has("iommu") {
-        // The IOMMU must come before the devices for which it translates.
+        // The IOMMU must come before the devices that it translates for.
         qemu.args(["-device", "intel-iommu,aw-bits=48"]);
     }
     qemu.arg("-drive");

@@ -28,7 +28,7 @@ const BARE: &str = "x86_64-unknown-none";
 /// Targets without 64-bit atomics, which the queue needs.
 const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
 
-/// The second target for which the front end must build, with std.
+/// The second target that the front end must build for, with std.
 const OTHER: &str = "aarch64-unknown-linux-gnu";
 
 /// Builds the library without std, runs it from C, and checks other targets that are installed.

@@ -1,8 +1,8 @@
 //! Decodes complete single pictures and returns them in the same order.
 //!
 //! The library would reorder pictures for display, and drop late ones. Here the host does the ordering, so
-//! each piece's picture is returned as soon as it is complete. The library learns from the slice headers
-//! which pictures refer to which.
+//! each piece's picture is returned as soon as it is complete. The library reads the references between
+//! pictures from the slice headers.
 
 use crate::decoder::check_size;
 use crate::library::{Codec, Error, Library};

@@ -38,7 +38,7 @@ fn parent(tree: &Tree, id: Id) -> Option<Id> {
 }
 
 /// Returns the windows of a bus; `None` without `dma-ranges`.
-/// An empty list stands for an empty `dma-ranges`, with which addresses pass unchanged.
+/// An empty list stands for an empty `dma-ranges`: addresses pass unchanged.
 fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     tree.property(bus, "dma-ranges")?;
     let (child, size) = tree.widths(bus);

@@ -211,7 +211,7 @@ impl Board {
 }
 
 impl Iommu {
-    /// Returns the IOMMU's name in profiles and SPECs: its path, in which dashes replace other characters.
+    /// Returns the IOMMU's name in profiles and SPECs: its path, with dashes for other characters.
     fn name(&self) -> String {
         let is_plain =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '-' | '.' | '_');

@@ -152,8 +152,8 @@ impl Kind {
 pub enum Job<'a> {
     /// Sets up the codec. An encoder needs this before its first picture; for a decoder it is optional.
     ///
-    /// An encoder that is set up again starts a new stream at the next picture. An H.264 encoder of which
-    /// only the bitrate changes continues its stream. An HEVC encoder can be set up only once.
+    /// An encoder that is set up again starts a new stream at the next picture. Exception: an H.264 encoder
+    /// continues its stream if only its bitrate changes. An HEVC encoder can be set up only once.
     Configure(Config),
     /// Decodes a piece of a stream.
     ///
@@ -224,7 +224,7 @@ pub enum Subsampling {
     Yuv422,
 }
 
-/// The places at which input is cut into pieces.
+/// Where input may be cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Detected from the pieces. At first, they are read as a [`Stream`](Self::Stream). If the piece that

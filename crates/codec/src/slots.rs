@@ -39,7 +39,7 @@ impl Link {
         self.send_backlog(&mut backlog);
     }
 
-    /// Sends messages for which the socket had no room before.
+    /// Sends messages that did not fit into the socket before.
     pub(crate) fn catch_up(&self) {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         self.send_backlog(&mut backlog);

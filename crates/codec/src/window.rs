@@ -50,7 +50,7 @@ impl Window {
         }
         let first = offset - offset % page;
         let skip = offset - first;
-        // The page in which the plane ends contains other bytes after it.
+        // The plane's last page contains other bytes after the plane.
         let shared = (end - end % page).saturating_sub(first);
         let len = skip
             .checked_add(room.max(extent))

@@ -454,7 +454,7 @@ impl Worker {
                 }
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                // A picture whose loan was taken back is dropped.
+                // A picture whose loan was revoked is dropped.
                 (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
                     loan: is_lent.then_some(f),

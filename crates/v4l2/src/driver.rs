@@ -136,7 +136,7 @@ impl Default for QueuePolicy {
     }
 }
 
-/// The behaviour of a caller for which no finished buffer was found.
+/// The behaviour of a caller that found no finished buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiter {
     /// The caller continues, and may try again: O_NONBLOCK, poll() without a timeout, QUERYBUF.

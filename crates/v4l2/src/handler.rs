@@ -456,7 +456,7 @@ impl Handler {
             .ok()
     }
 
-    /// Returns the first control after `id` for which `wanted` is true.
+    /// Returns the first control after `id` that `wanted` selects.
     pub(crate) fn after(&self, id: u32, wanted: impl Fn(&Control) -> bool) -> Option<&Control> {
         self.controls
             .get(self.controls.partition_point(|control| control.id <= id)..)?

@@ -110,7 +110,7 @@ impl<C> Default for Progress<C> {
 /// Counters of a device since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// CAPTURE: frames for which no buffer was queued. OUTPUT: frames that were not shown.
+    /// CAPTURE: frames dropped for lack of a queued buffer. OUTPUT: frames that were not shown.
     pub dropped: u64,
     /// Bus faults of the device's accesses.
     pub bus_faults: u64,

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     what: Vec<String>,
 }
 
-/// A kind of object, of which there may be many.
+/// A kind of object that may exist many times.
 struct Kind {
     name: &'static str,
     /// Description for messages.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's releases for which packages are made and tried: version and name.
+/// Version and name of Debian's releases that get packages.
 pub(super) const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
 
 /// Makes a fresh root of a Debian release with mmdebstrap's `options`. `kind` is part of its name.

@@ -1,4 +1,4 @@
-//! Tries the packages in roots in which nothing else is installed that they could depend on.
+//! Tries the packages in fresh roots, without anything that they could depend on by mistake.
 
 use super::{Release, root};
 use crate::guest::{self, Guest};

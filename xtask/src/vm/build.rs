@@ -93,7 +93,7 @@ pub(crate) fn process(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Returns the directory in which our programs for guests are kept.
+/// Returns the directory of our programs for guests.
 pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
     lab.work().join("process")
 }

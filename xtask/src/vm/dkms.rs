@@ -39,7 +39,7 @@ const MODULES: [(&str, &str); 3] = [
     ("vmalloc", "vmalloc"),
 ];
 
-/// The version to which a test upgrades a package.
+/// The version that a test upgrades a package to.
 const NEXT_VERSION: &str = "99";
 
 /// Builds the packages and the archive of the Rust object's source. Returns the packages' names.

@@ -219,7 +219,7 @@ impl Lab {
         Ok(self.kernel(kernel, &format!("peers-{}", key("peers.sh")?)))
     }
 
-    /// Returns the directory in which this tree is built, which is `/work` inside the build root.
+    /// Returns this tree's build directory. Inside the build root, it is `/work`.
     pub(crate) fn work(&self) -> PathBuf {
         super::results().join("build")
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: runs stock kernels in virtual machines, with the C module and ours.
 //!
 //! The lab (`lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
-//! prints what it does, and has a time limit and a log. When it ends, so do all processes that it started.
+//! prints what it does, and has a time limit and a log. Its end stops all processes that it started.
 
 pub(crate) mod arch;
 pub(crate) mod bench;

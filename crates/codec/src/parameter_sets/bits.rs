@@ -119,7 +119,7 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// Makes a reader of a payload from which emulation prevention was removed.
+    /// Makes a reader of a payload without emulation prevention.
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }

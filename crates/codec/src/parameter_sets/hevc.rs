@@ -2,7 +2,7 @@
 //!
 //! A program that parses a stream passes the references of each picture. It does not pass the sets of
 //! references in the sequence parameter set, which slice headers name by number. So in a sequence with such
-//! sets, each slice header is written anew, with the picture's own set.
+//! sets, each slice header is written again, with the picture's own set.
 
 mod slices;
 

@@ -23,7 +23,7 @@ pub(super) struct Loans {
 
 impl Loans {
     /// Processes the worker's report that it has used a loan, with its memory (`is_filled`) or without.
-    /// Returns false for a loan that was taken back, and fails for an impossible report.
+    /// Returns false for a loan that was revoked, and fails for an impossible report.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");

@@ -22,7 +22,7 @@ const BELOW: u32 = 28;
 const LETTER: f64 = 8.0;
 /// Maximum number of points of a plot. Beyond it, neighbours are grouped; a group's highest point is drawn.
 const MAX_POINTS: usize = 1800;
-/// Maximum number of bars, each of which is one stay of a buffer at the device, and of their rows.
+/// Maximum number of bars and of their rows. A bar is one stay of a buffer at the device.
 const MAX_STAYS: usize = 1500;
 const MAX_ROWS: usize = 32;
 

@@ -1,4 +1,4 @@
-//! Options of known programs by which users apply a remedy.
+//! Options of known programs that apply a remedy.
 
 use crate::report::Remedy;
 

@@ -14,7 +14,7 @@ fn place(file: &str, line: u64) -> String {
     format!("{name}:{line}")
 }
 
-/// Says which step never happened, and for which event it waited. `file` is the script's name.
+/// Says which step never happened, and which event the step waited for. `file` is the script's name.
 #[must_use]
 pub fn missed_step(file: &str, missed: &MissedStep) -> String {
     let MissedStep {

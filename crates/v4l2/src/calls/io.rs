@@ -141,7 +141,7 @@ where
         }
     }
 
-    /// Notifies the driver that a caller waits for poll events, none of which is pending.
+    /// Notifies the driver that a caller waits for poll events, and none of them is pending.
     pub(crate) fn poll_waits(&mut self, events: i16) {
         for &flow in self.driver.role().flows() {
             let is_ready = self.queue(flow).is_none_or(vb3_queue::Queue::is_ready);

@@ -129,7 +129,7 @@ pub struct ControlSpec {
 pub struct Master {
     /// Id of the deciding control.
     pub id: u32,
-    /// The value with which the others are active. With any other value, they have no effect.
+    /// The value that makes the others active. With any other value, they have no effect.
     pub manual: i64,
 }
 
