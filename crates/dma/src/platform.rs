@@ -446,7 +446,7 @@ pub trait UserPages {
         None
     }
 
-    /// Returns whether `addr` of `user` still has the pinned memory.
+    /// Returns whether the byte at `addr` of `user` is still the first pinned one.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false

@@ -55,7 +55,13 @@ const UNITS: &[&str] = &[
 ];
 
 /// Phrases in a section on errors that say that another party's errors are passed on.
-const PASSED_ON: &[&str] = &["'s error", " says", "Passed to", "shall fail with"];
+const PASSED_ON: &[&str] = &[
+    "'s error",
+    " says",
+    "Passed to",
+    "returns the error to",
+    "shall fail with",
+];
 
 /// Returns the faults of one file of a library.
 pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {

@@ -16,7 +16,7 @@ pub trait TableMemory {
     /// `NoMemory` (ENOMEM).
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
 
-    /// Frees a table; `len` is the length at its allocation. The table's content may be anything.
+    /// Frees a table of `len` bytes, the length at its allocation. The table's content may be anything.
     fn free_table(&mut self, table: PhysAddr, len: u64);
 
     /// Reads an entry of an allocated table.
