@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 #[derive(Debug)]
 pub(crate) struct Window {
     base: NonNull<u8>,
-    /// Bytes mapped.
+    /// Length of the mapping in bytes.
     len: usize,
     /// Offset of the plane's first byte in the memory.
     offset_in_memory: usize,
@@ -28,12 +28,12 @@ pub(crate) struct Window {
     skip: usize,
     /// Bytes of the plane's visible rows, including their padding.
     extent: usize,
-    /// Bytes from the base on that are shared with the buffer.
+    /// Length in bytes of the part that is shared with the buffer. This part begins at `base`.
     shared: Cell<usize>,
 }
 
 impl Window {
-    /// Maps `extent` bytes from `offset` of a memory, with at least `room` bytes to access from there.
+    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from there are accessible.
     ///
     /// # Errors
     /// EINVAL if the plane exceeds the memory; else the system's error.

@@ -129,7 +129,7 @@ impl Client {
         text(&self.ask(&Order::buffers())?, "buffers")
     }
 
-    /// Plugs a device in.
+    /// Plugs in an unplugged device with all its nodes. The run refuses this for a plugged one.
     ///
     /// # Errors
     /// See [`Client`].
@@ -137,7 +137,7 @@ impl Client {
         self.done(&Order::plug(device))
     }
 
-    /// Unplugs a device.
+    /// Unplugs a device with all its nodes. Later calls on its open files fail with ENODEV.
     ///
     /// # Errors
     /// See [`Client`].
@@ -158,7 +158,7 @@ impl Client {
         self.done(&Order::unplug_and_revoke(device, mappings))
     }
 
-    /// Revokes a buffer, by its number in the text of [`buffers`](Self::buffers).
+    /// Revokes the buffer with this number in the text of [`buffers`](Self::buffers).
     ///
     /// # Errors
     /// See [`Client`].
@@ -221,7 +221,7 @@ impl Client {
         self.done(&Order::signal(device, signal))
     }
 
-    /// Makes the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    /// Makes the next `times` calls of the ioctl `call` fail with `errno`, such as `QBUF` with `EIO`.
     ///
     /// # Errors
     /// See [`Client`].
@@ -229,7 +229,7 @@ impl Client {
         self.done(&Order::fail(device, call, errno, times))
     }
 
-    /// Sets a control of a device. Returns the control's value after rounding.
+    /// Sets the V4L2 control with this name, such as `brightness`. Returns its value after rounding.
     ///
     /// # Errors
     /// See [`Client`].

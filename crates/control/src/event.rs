@@ -51,7 +51,7 @@ pub enum Event {
         frame: u64,
         /// The frame's number in its stream.
         sequence: u32,
-        /// The device's timestamp of the frame. If the frame keeps the program's, the time of the event.
+        /// The device's timestamp of the frame; if the frame keeps the program's timestamp, the event's time.
         time_ns: u64,
     },
     /// A program opened a device.

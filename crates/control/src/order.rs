@@ -27,7 +27,7 @@ impl Mappings {
 /// The format of the file that gets a display's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// PNG.
+    /// A PNG file.
     Png,
     /// The picture's bytes, line after line without padding.
     Raw,
@@ -72,13 +72,13 @@ impl Order {
         Self::new("buffers")
     }
 
-    /// Plugs a device in.
+    /// Plugs in an unplugged device with all its nodes. The run refuses this for a plugged one.
     #[must_use]
     pub fn plug(device: &str) -> Self {
         Self::on("plug", device)
     }
 
-    /// Unplugs a device.
+    /// Unplugs a device with all its nodes. Later calls on its open files fail with ENODEV.
     #[must_use]
     pub fn unplug(device: &str) -> Self {
         Self::on("unplug", device)
@@ -92,7 +92,7 @@ impl Order {
             .with_mappings(mappings)
     }
 
-    /// Revokes a buffer, by its number in the list of buffers.
+    /// Revokes the buffer with this number in the list of buffers. Devices no longer reach its memory.
     #[must_use]
     pub fn revoke(buffer: &str, mappings: Option<Mappings>) -> Self {
         Self::new("revoke")
@@ -100,13 +100,13 @@ impl Order {
             .with_mappings(mappings)
     }
 
-    /// Makes a camera play a file, by its absolute path, or `pattern`.
+    /// Makes a camera play `source`: the absolute path of a file, or `pattern` for the test pattern.
     #[must_use]
     pub fn play(device: &str, source: &str) -> Self {
         Self::on("play", device).with("source", source)
     }
 
-    /// Makes a camera play a source from frame number `sequence` of the stream on.
+    /// Makes a camera play `source` from frame number `sequence` of its stream on, which must not be past.
     #[must_use]
     pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
         Self::play(device, source).with("sequence", sequence)
@@ -130,14 +130,14 @@ impl Order {
         Self::on("signal", device).with("signal", signal)
     }
 
-    /// Makes the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    /// Makes the next `times` calls of the ioctl `call` fail with `errno`, such as `QBUF` with `EIO`.
     #[must_use]
     pub fn fail(device: &str, call: &str, errno: &str, times: u64) -> Self {
         let order = Self::on("fail", device).with("call", call);
         order.with("errno", errno).with("times", times)
     }
 
-    /// Sets a control of a device.
+    /// Sets the V4L2 control with this name, such as `brightness`, to `value`, rounded to an allowed value.
     #[must_use]
     pub fn set(device: &str, control: &str, value: i64) -> Self {
         let order = Self::on("set", device).with("control", control);
@@ -163,7 +163,7 @@ impl Order {
         Self::on("shown", device)
     }
 
-    /// Describes the picture that a display showed last, and writes it to a file, by its absolute path.
+    /// Describes the picture that a display showed last, and writes it to the file at an absolute path.
     #[must_use]
     pub fn save_shown(device: &str, path: &str, format: FileFormat) -> Self {
         let format = match format {

@@ -16,7 +16,7 @@ pub(crate) const QUEUED: u32 = 2;
 pub(crate) const DONE: u32 = 4;
 pub(crate) const ERROR: u32 = 0x40;
 
-/// A memory model.
+/// Where a queue's buffers come from, as a value of `enum v4l2_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     Mmap = 1,

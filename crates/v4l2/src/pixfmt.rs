@@ -7,12 +7,12 @@ use table::{GRAPH_TWINS, LOOPBACK_TWINS, TWINS};
 
 pub use table::*;
 
-/// Bytes of one memory plane.
+/// Line length and size of one memory plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaneLayout {
     /// Bytes from one line to the next.
     pub bytesperline: u32,
-    /// Bytes of the plane.
+    /// Size of the plane in bytes.
     pub sizeimage: u32,
 }
 
@@ -55,9 +55,9 @@ pub const MAX_COMPRESSED_BYTES: u32 = 32 << 20;
 /// Whether samples are luma and chroma, or RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorModel {
-    /// Luma and chroma.
+    /// Luma, with or without chroma.
     Yuv,
-    /// Red, green, blue.
+    /// Red, green and blue samples, also in a Bayer format.
     Rgb,
 }
 
@@ -114,14 +114,14 @@ impl Component {
 pub struct PixelFormat {
     /// Name of the format without `V4L2_PIX_FMT_`.
     pub name: &'static str,
-    /// Four-character code of the format.
+    /// Value of `V4L2_PIX_FMT_*`.
     pub fourcc: FourCc,
     /// Description in ENUM_FMT.
     pub description: &'static str,
     /// Name of the format in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
     pub ffmpeg: Option<&'static str>,
-    /// Bits of a sample: 8, or more, which are stored in 16 bits, little endian.
-    /// A mosaic uses the lower of the 16 bits, other formats the upper ones.
+    /// Bits of a sample. A sample of more than 8 bits is stored in 16 bits, little endian: Bayer formats use
+    /// the lower bits, and other formats the upper ones.
     pub bits: u32,
     /// Number of memory planes: 1, or one per component.
     pub memory_planes: usize,
@@ -178,7 +178,7 @@ pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
     all().find(|format| format.fourcc == fourcc)
 }
 
-/// Finds a format by its name or code. Upper and lower case count only where two codes differ only in case.
+/// Finds a format by its name or code. Prefers a code that is exactly equal, and else ignores case.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
     let exact = all().find(|format| format.fourcc.to_string() == name);
@@ -201,20 +201,20 @@ pub struct ComponentLayout {
     pub offset: u64,
     /// Bytes from one line to the next.
     pub bytesperline: u32,
-    /// Lines.
+    /// Number of lines.
     pub lines: u32,
-    /// Bytes of a line that carry samples.
+    /// Length of a line in bytes, without padding.
     pub line_bytes: u32,
 }
 
 impl PixelFormat {
-    /// Returns whether the format is compressed, so that it has no lines of samples.
+    /// Returns whether the format is compressed. Such a format has no planes of samples.
     #[must_use]
     pub const fn is_compressed(&self) -> bool {
         self.components.is_empty()
     }
 
-    /// Returns whether the format stores luma (and chroma) or RGB.
+    /// Returns `Rgb` if the format has red samples; else `Yuv`, also for compressed and opaque formats.
     #[must_use]
     pub fn model(&self) -> ColorModel {
         if self.components.iter().any(|plane| plane.has(Sample::R)) {
@@ -224,7 +224,7 @@ impl PixelFormat {
         }
     }
 
-    /// Returns whether only programs interpret the format's pixels.
+    /// Returns whether the meaning of the pixels' bits is not described here, as for `RGB565`.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
@@ -259,20 +259,20 @@ impl PixelFormat {
         })
     }
 
-    /// Returns the bytes of a sample.
+    /// Returns the number of bytes in which a sample is stored.
     #[must_use]
     pub const fn sample_bytes(&self) -> u32 {
         self.bits.div_ceil(8)
     }
 
-    /// Returns the bytes of a line of a cell of component `index`; 0 if there is no such component.
+    /// Returns the length in bytes of a cell's line in component `index`; 0 if there is no such component.
     #[must_use]
     pub fn cell_bytes(&self, index: usize) -> u32 {
         let component = self.components.get(index);
         component.map_or(0, |component| component.width() * self.sample_bytes())
     }
 
-    /// Returns the bytes of a line of component `index` without padding; `None` on overflow.
+    /// Returns a line's length in bytes without padding; `None` on overflow or without component `index`.
     #[must_use]
     pub fn line_bytes(&self, index: usize, width: u32) -> Option<u32> {
         let component = self.components.get(index)?;
@@ -280,7 +280,7 @@ impl PixelFormat {
         cells.checked_mul(self.cell_bytes(index))
     }
 
-    /// Returns the lines of component `index`; 0 if there is no such component.
+    /// Returns the number of lines of component `index`; 0 if there is no such component.
     #[must_use]
     pub fn lines(&self, index: usize, height: u32) -> u32 {
         let Some(component) = self.components.get(index) else {
@@ -291,8 +291,8 @@ impl PixelFormat {
         height.div_ceil(component.down.max(1)).saturating_mul(lines)
     }
 
-    /// Returns the bytes of component `index` without padding; `None` if there is no such component, or
-    /// on overflow.
+    /// Returns the size of component `index` in bytes, without padding. `None` if there is no such component,
+    /// or on overflow.
     #[must_use]
     pub fn component_bytes(&self, index: usize, width: u32, height: u32) -> Option<usize> {
         let line = u64::from(self.line_bytes(index, width)?);
@@ -300,9 +300,10 @@ impl PixelFormat {
         usize::try_from(bytes).ok()
     }
 
-    /// Returns the plane layout of a compressed format: lines of 0 bytes, and `wanted` bytes within limits.
+    /// Returns the layout of a compressed format's plane, with `wanted` bytes within limits.
     ///
-    /// The lower limit depends on the picture size; the upper one is [`MAX_COMPRESSED_BYTES`].
+    /// The lower limit depends on the picture size; the upper one is [`MAX_COMPRESSED_BYTES`]. If `wanted` is
+    /// 0, an uncompressed 4:2:0 picture fits, up to the upper limit. `bytesperline` is 0.
     #[must_use]
     pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
         // An incompressible picture in 4:2:0 must fit, with room for headers.
@@ -320,8 +321,8 @@ impl PixelFormat {
 
     /// Returns the layout of memory plane `index`.
     ///
-    /// `bytesperline` is used if it is neither too short nor longer than `max_bytesperline`. Otherwise
-    /// the line is as short as possible. `None` if the plane does not exist or a size exceeds 32 bits.
+    /// The line has `bytesperline` bytes, aligned as the cells need, and at most `max_bytesperline`. A line
+    /// that is too short for the samples is lengthened. `None` if there is no such plane, or on overflow.
     #[must_use]
     pub fn plane_layout(
         &self,
@@ -362,7 +363,7 @@ impl PixelFormat {
     }
 
     /// Returns the location of component `index` in a picture of `width` x `height`.
-    /// `layouts` are those of the memory planes. `None` if there is no such component or it exceeds them.
+    /// `layouts` has an entry for each memory plane. `None` without this component or entry, or on overflow.
     #[must_use]
     pub fn component_layout(
         &self,
@@ -402,14 +403,14 @@ impl PixelFormat {
         if self.memory_planes != 1 || index == 0 {
             return bytesperline;
         }
-        // A line has as many cells as one of the first component, if the cells cover equally many pixels.
+        // Both components' lines cover equally many pixels, so the lengths have the ratio of bytes per pixel.
         let (upper, lower) = (here.width() * first.across, first.width() * here.across);
         let line = u64::from(bytesperline) * u64::from(upper) / u64::from(lower.max(1));
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
-    /// Returns the number of bytes that line lengths are rounded up to: whole cells, for an aligned width.
-    /// Lines of three-byte pixels are not rounded.
+    /// Returns the alignment of line lengths in bytes: the length of the cells that cover the width of
+    /// [`align`](Self::align). It is 1 if that length is not a power of two, as for three-byte pixels.
     fn line_alignment(&self, index: usize) -> u32 {
         let Some(component) = self.components.get(index) else {
             return 1;

@@ -112,7 +112,7 @@ impl Attributes {
         self.open.contains_key(&file)
     }
 
-    /// Returns the number of open files.
+    /// Returns how many of these files programs have open.
     pub(super) fn open_files(&self) -> usize {
         self.open.len()
     }

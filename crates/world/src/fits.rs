@@ -17,9 +17,9 @@ pub struct Fit {
     pub kind: String,
     /// The queue's name in reports.
     pub queue: &'static str,
-    /// How many buffers fit, at most the number asked for.
+    /// Number of buffers that fit, at most the number that the caller asked for.
     pub buffers: u32,
-    /// Bytes of one buffer, all planes together.
+    /// Size of one buffer in bytes, all planes together.
     pub size_bytes: u64,
     /// Why no more buffers fit.
     pub reason: Option<Reason>,
@@ -102,7 +102,7 @@ struct Bounds {
     all: bool,
 }
 
-/// Returns the bytes of each plane and the number of buffers with which a device answers REQBUFS.
+/// Returns the size of each plane in bytes, and the number of buffers with which a device answers REQBUFS.
 fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)> {
     let context = node.video.contexts_mut().next()?;
     let config = context.queue(flow)?.config();

@@ -26,7 +26,7 @@ const MAJOR: u32 = 511;
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// Bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
+/// Size in bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
 const DATA: usize = 24;
 const FD_AT: u64 = 8;
 
@@ -123,7 +123,7 @@ impl Heaps {
         }
     }
 
-    /// Returns the heaps' nodes.
+    /// Returns a node `/dev/dma_heap/NAME` for each heap.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
         (0..).zip(&self.all).map(|(minor, heap)| vb3_host::Node {
             kind: NodeKind::Class {
@@ -134,7 +134,7 @@ impl Heaps {
         })
     }
 
-    /// Opens a file if the node is a heap.
+    /// Opens a file if the node is a heap. Returns whether it is.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
         let Some(number) = number.filter(|&n| n < self.all.len()) else {
@@ -154,7 +154,7 @@ impl Heaps {
         self.files.contains_key(&file)
     }
 
-    /// Returns the number of open files.
+    /// Returns the number of open files of heaps.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }

@@ -175,7 +175,7 @@ pub struct World {
     user_files: BTreeMap<UserId, Option<FdIdentity>>,
     /// Buffers that were revoked.
     revoked: Revoked,
-    /// The socket for commands.
+    /// The socket for orders.
     control: Option<Control>,
     /// Orders that are not answered yet.
     orders: Orders,
@@ -288,7 +288,7 @@ impl World {
         Ok(world)
     }
 
-    /// Accepts commands from this socket from now on.
+    /// Accepts orders from this socket from now on.
     pub fn set_control(&mut self, control: Control) {
         self.control = Some(control);
         self.start_play();

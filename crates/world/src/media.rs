@@ -62,12 +62,12 @@ impl Media {
         }
     }
 
-    /// Returns the number of open files.
+    /// Returns the number of open files of media devices and of requests.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }
 
-    /// Returns the media nodes.
+    /// Returns a node `/dev/mediaN` for each media device.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
         let all = (0..).zip(&self.devices);
         all.map(|(minor, entry)| vb3_host::Node {
@@ -92,20 +92,20 @@ impl Media {
             .map(|(id, _)| NodeId(id))
     }
 
-    /// Returns a media node's number and entry.
+    /// Returns the N of a media node's `/dev/mediaN`, and its entry; `None` for other nodes.
     fn entry(&self, node: NodeId) -> Option<(usize, &Entry)> {
         let number = self.number(node)?;
         Some((number, self.devices.get(number)?))
     }
 
-    /// Returns the driver links of a media node's device, or none for other nodes.
+    /// Returns the links in sysfs between a media node's device and its driver; empty for other nodes.
     pub(super) fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         self.entry(node).map_or_else(Vec::new, |(_, entry)| {
             udev::device_links(&entry.location, entry.device.identity())
         })
     }
 
-    /// Returns a media node's files under /sys and in udev's database, or none for other nodes.
+    /// Returns a media node's files under /sys and in udev's database; empty for other nodes.
     pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
@@ -135,7 +135,7 @@ impl Media {
         self.devices.get(self.number(node)?).map(|entry| entry.at)
     }
 
-    /// Opens a file if the node is a media node.
+    /// Opens a file if the node is a media node. Returns whether it is.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let Some(number) = self.number(node) else {
             return false;

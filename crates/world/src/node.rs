@@ -167,7 +167,7 @@ pub(super) struct Node {
     pub(super) admission: bool,
     /// Alignment of picture lines in bytes.
     pub(super) stride_align: u32,
-    /// Bytes of the device's own memory.
+    /// Size of the device's own memory in bytes.
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,

@@ -2,12 +2,12 @@
 //!
 //! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments
 //! until they release them, and the memory counts as used until the last holder does. Devices'
-//! Devices' mappings end: an access at an old address faults on the machine's bus. Programs with a mapping
+//! mappings end: an access at an old address faults on the machine's bus. Programs with a mapping
 //! read zeroes, and their writes reach no device, as after a graphics device was unplugged. On request they
 //! fault (SIGBUS) instead, as on memory of a device that was passed to a virtual machine.
 //!
 //! Programs read zeroes immediately in both cases, since the pages leave the file that they map.
-//! The front end then makes each process fault (`Backend::take_revoked`). The command is answered
+//! The front end then makes each process fault (`Backend::take_revoked`). The order is answered
 //! after that.
 //!
 //! Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c (attach and map fail with ENODEV), 6.12
@@ -48,7 +48,7 @@ impl FromStr for Mappings {
 /// The revoked buffers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
-    /// What programs find if the command does not say it.
+    /// What programs find if an order does not set it.
     mappings: Mappings,
     /// Number of buffers that read as zeroes in programs.
     pub(super) zeroed: u64,
@@ -79,7 +79,7 @@ impl Revoked {
 }
 
 impl World {
-    /// Sets what programs find in revoked buffers if the command does not say.
+    /// Sets what programs find in revoked buffers if an order does not set it.
     pub fn set_mappings(&mut self, mappings: Mappings) {
         self.revoked.mappings = mappings;
     }

@@ -71,7 +71,7 @@ pub enum When {
     Call {
         /// The number of the call.
         number: u64,
-        /// The ioctl that is counted, or `None` for all ioctls.
+        /// The ioctl that is counted; if `None`, all ioctls are.
         request: Option<u32>,
     },
 }

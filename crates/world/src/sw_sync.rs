@@ -17,7 +17,7 @@ const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
 const CREATE_FENCE: u32 = 0xc028_5700;
 const INC: u32 = 0x4004_5701;
 const GET_DEADLINE: u32 = 0xc010_5702;
-/// Bytes of `struct sw_sync_create_fence_data`, and the descriptor's offset.
+/// Size in bytes of `struct sw_sync_create_fence_data`, and the descriptor's offset in it.
 const CREATE_BYTES: usize = 40;
 const FENCE_AT: u64 = 36;
 
@@ -75,7 +75,7 @@ impl Timelines {
         self.open.contains_key(&file)
     }
 
-    /// Returns the number of open files.
+    /// Returns the number of open timelines.
     pub(super) fn open_files(&self) -> usize {
         self.open.len()
     }

@@ -24,11 +24,11 @@ const SYNC_READ: u32 = 1;
 const SYNC_WRITE: u32 = 2;
 const SYNC_END: u64 = 4;
 
-/// Bytes of `struct sync_merge_data`, `sync_file_info` and `sync_fence_info`.
+/// Sizes in bytes of `struct sync_merge_data`, `sync_file_info` and `sync_fence_info`.
 const MERGE_BYTES: usize = 48;
 const INFO_BYTES: usize = 56;
 const FENCE_BYTES: usize = 80;
-/// Bytes of a name including its NUL.
+/// Length of a name's field in bytes, including the NUL.
 const NAME: usize = 32;
 
 type Info = FenceInfo<Owner<vb3_machine::Device>>;
@@ -57,7 +57,7 @@ impl SyncFiles {
         self.open.contains_key(&file)
     }
 
-    /// Returns the number of open files.
+    /// Returns the number of open sync files.
     pub(super) fn open_files(&self) -> usize {
         self.open.len()
     }

@@ -35,8 +35,7 @@ const FLAGS_CLOEXEC: u32 = 1;
 const MAX_ITEMS: u32 = 1024;
 /// The module's `size_limit_mb`.
 const MAX_BYTES: u64 = 64 << 20;
-/// Bytes of `struct udmabuf_create` and `struct udmabuf_create_item`, which differ only in the
-/// flags.
+/// Size in bytes of `struct udmabuf_create` and `struct udmabuf_create_item`, which differ only in the flags.
 const ITEM: usize = 24;
 
 /// A part of a program's memfd.
@@ -109,7 +108,7 @@ impl Udmabufs {
         self.files.contains(&file)
     }
 
-    /// Returns the number of open files.
+    /// Returns the number of open files of `/dev/udmabuf`.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }

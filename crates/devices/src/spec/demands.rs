@@ -6,7 +6,7 @@ use vb3_dma::Protected;
 /// What a device and its driver demand of memory, whatever its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// Whether the device sees the CPU's caches; `None` for the machine's default.
+    /// Whether the device sees the CPU's caches; if `None`, the machine's default holds.
     pub coherent: Option<bool>,
     /// Whether the driver makes no cache syncs, so that the memory must not need them.
     pub unsynced: bool,

@@ -94,8 +94,8 @@ fn name(format: FourCc) -> String {
 }
 
 impl SinkSpec {
-    /// Returns whether this format can be recorded exactly. Compressed formats and mosaics cannot, nor R'G'B'
-    /// in y4m.
+    /// Returns whether this format can be recorded exactly. Compressed and Bayer formats cannot. R'G'B'
+    /// formats cannot be recorded as y4m.
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         let mosaic = |format: &PixelFormat| {

@@ -1,4 +1,4 @@
-//! The identity that a device shows: a camera may be a USB webcam, and a loopback one of v4l2loopback.
+//! The identity that a device shows. A camera can show a USB webcam's, and a loopback that of v4l2loopback.
 
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
 use std::fmt;
@@ -14,7 +14,7 @@ pub enum DeviceIdentity {
     V4l2loopback,
 }
 
-/// The ids of a USB device.
+/// The vendor and product ids by which programs recognise a USB device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsbId {
     /// `idVendor`.
@@ -26,13 +26,13 @@ pub struct UsbId {
 /// Strings of a USB device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsbNames {
-    /// `manufacturer`; `None` for a device without this string.
+    /// `manufacturer`; if `None`, the device lacks this string.
     pub manufacturer: Option<String>,
-    /// `product`; `None` for the card's name.
+    /// `product`; if `None`, the card's name is used.
     pub product: Option<String>,
     /// `bcdDevice`.
     pub revision: String,
-    /// `serial`; `None` for a serial number that is made from the node.
+    /// `serial`; if `None`, the serial number is made from the node.
     pub serial: Option<String>,
 }
 

@@ -124,7 +124,7 @@ impl Ends {
         }
     }
 
-    /// Returns the bytes outside whole granules.
+    /// Returns the number of bytes outside whole granules.
     const fn bytes(self) -> u64 {
         self.head.saturating_add(self.tail)
     }
@@ -196,7 +196,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Returns the bytes of a segment that bounce because they share a granule with other memory.
+    /// Returns the number of a segment's bytes that bounce because they share a granule with other memory.
     fn bounced_ends(&self, segment: Segment, guard: Option<Guard>) -> Result<u64, Error> {
         let Some(guard) = guard else { return Ok(0) };
         let ends = Ends::of(segment, guard);
@@ -304,7 +304,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Returns the number of first segments that contain no whole granule; 0 if a granule fits a page.
+    /// Returns how many segments at the list's start contain no whole granule; 0 if a granule fits a page.
     /// These segments bounce completely, so they can share a run of slots.
     fn small_segments(
         &self,
@@ -463,7 +463,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return;
         };
         let Slots { first, count } = bounced.slots;
-        // The allocator refuses slots that are not taken, without a change.
+        // If the slots are not taken, this fails and changes nothing.
         let _ = pool.with(|slots| slots.give_back(first, count));
     }
 

@@ -160,7 +160,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn give_to_region(&self, at: At<P::Device>, unit: u64, len: u64) {
         let page = self.platform.page_size();
         self.with_slot(at.slot, |state| {
-            // The allocator refuses a range that is not allocated, without a change.
+            // If the range is not allocated, this fails and changes nothing.
             let region = state.region.as_mut();
             region.map(|region| region.space.give_back(unit, len / page))
         });

@@ -12,7 +12,7 @@ use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
 use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
-/// Maximum number of waiting ranges, which causes a flush.
+/// Number of waiting ranges at which the queue is full and is flushed.
 const QUEUE: usize = 256;
 /// Maximum number of ranges freed under one hold of the lock.
 const BATCH: usize = 16;
@@ -26,7 +26,7 @@ pub(super) struct Queue {
     ranges: VecDeque<IovaRange>,
     /// Number of ranges that have left the queue since it was made.
     flushed: u64,
-    /// Time in nanoseconds at which a range entered the empty queue.
+    /// Time in nanoseconds at which the queue last became non-empty.
     since_ns: u64,
 }
 
@@ -74,7 +74,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
-        // Reserved without the lock. A queue without this capacity is empty, so the swap loses no range.
+        // Reserved without the lock. A queue with less capacity never held a range, so the swap loses none.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
@@ -219,8 +219,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Frees some of the first `until` ranges ever queued; returns whether others of them remain. Frees at most
-/// `BATCH` for each hold of the lock, because interrupts may wait for it.
+/// Frees waiting ranges that were among the first `until` ever queued. Returns whether more of those wait.
+/// Frees at most `BATCH` ranges, because interrupts may wait for the lock that the caller holds.
 fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     for _ in 0..BATCH {
         // Another context may have freed some of these ranges meanwhile.
@@ -242,7 +242,7 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
-        // The allocator refuses a range that is not taken, without a change.
+        // If the range is not allocated, this fails and changes nothing.
         let _ = space.free(Iova::new(range.base), range.len);
     }
 }

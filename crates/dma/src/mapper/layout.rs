@@ -93,7 +93,7 @@ impl Output {
     }
 }
 
-/// Returns the bytes from `at` to the end of its block of `boundary + 1` bytes.
+/// Returns the number of bytes from `at` to the end of its block of `boundary + 1` bytes.
 pub(super) const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
     ((at.get() | boundary) - at.get()).saturating_add(1)
 }
@@ -171,7 +171,7 @@ impl Layouter {
         })
     }
 
-    /// Returns the bytes of the whole range.
+    /// Returns the length of the whole range in bytes.
     pub(super) fn total(&self) -> u64 {
         self.total
     }

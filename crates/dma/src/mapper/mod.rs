@@ -217,7 +217,7 @@ impl<P: Platform> Alloc<P> {
         self.len
     }
 
-    /// Returns the bytes held: the length rounded up to the larger of the CPU's and the IOMMU's page.
+    /// Returns the number of held bytes: the length rounded up to the larger page of CPU and IOMMU.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         round_up(self.len, self.granule).unwrap_or(self.len)
@@ -303,7 +303,7 @@ impl<P: Platform> Mapping<P> {
         &self.output
     }
 
-    /// Returns the bytes that go through the bounce pool.
+    /// Returns the number of bytes that go through the bounce pool.
     #[must_use]
     pub fn bounced_bytes(&self) -> u64 {
         self.bounced
@@ -394,7 +394,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .unwrap_or_default()
     }
 
-    /// Returns the bytes taken in the I/O address space that `dev` uses.
+    /// Returns the number of bytes taken in the I/O address space that `dev` uses.
     #[must_use]
     pub fn iova_bytes(&self, dev: P::Device) -> u64 {
         self.find(self.platform.iommu_group(dev))

@@ -5,14 +5,14 @@
 //! *reservation* lists the fences of one memory's writers and readers. A *sync file* is
 //! a set of fences that a program holds.
 //!
-//! A device's fence is made only when the device gets a buffer. So only the device itself can delay the work
-//! that ends the fence. Fences that a program imports into a reservation are marked: a queue withholds a
-//! buffer from its device for imported fences, and for no others.
+//! A device's fence is made only when the device gets a buffer, after all waits for that buffer. From then
+//! on, only the device itself can delay the fence's end. A queue withholds a buffer from its device only for
+//! pending *imported* fences, which a program or another driver has added to the buffer's reservation.
 //!
-//! Source: Linux 6.12 drivers/dma-buf/dma-fence.c, dma-resv.c, sync_file.c; differs: a reservation
-//! distinguishes imported fences from those of devices, because Linux's V4L2 neither adds fences nor waits
-//! for them; fences are numbered entries of one table, not objects with counted references; no fence signals
-//! itself.
+//! Source: Linux 6.12 drivers/dma-buf/dma-fence.c, dma-resv.c, sync_file.c. Differs: in Linux,
+//! V4L2 devices neither add fences nor wait for them. Here they add fences, and their queues wait only for
+//! imported ones, so a reservation distinguishes the two. Fences are numbered entries of one table, not
+//! separate objects, and end only through calls.
 
 mod kinds;
 #[cfg(feature = "alloc")]

@@ -293,14 +293,14 @@ impl<T: Copy + PartialEq> Fences<T> {
         }
     }
 
-    /// Whether any fence that a program imported is pending.
+    /// Returns whether any fence that a program imported is pending.
     #[must_use]
     pub fn has_imports(&self) -> bool {
         let mut all = self.reservations.all.iter().flat_map(|r| &r.entries);
         all.any(|entry| !entry.of_device && self.is_pending(entry.fence))
     }
 
-    /// Number of memories that have a reservation.
+    /// Returns the number of memories that have a reservation.
     #[must_use]
     pub fn reservations(&self) -> usize {
         self.reservations.all.len()

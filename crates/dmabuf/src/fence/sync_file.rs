@@ -26,13 +26,13 @@ pub struct SyncFile {
 /// The state of a fence in a sync file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FenceInfo<T> {
-    /// The context it belongs to.
+    /// The number of the fence's context.
     pub context: u64,
-    /// Its sequence number in the context.
+    /// The fence's sequence number in the context.
     pub seqno: u64,
-    /// The party that ends it.
+    /// The party that ends the fence.
     pub owner: T,
-    /// Whether it has ended, and how.
+    /// Whether the fence has ended, and how.
     pub status: Status,
 }
 
@@ -41,19 +41,19 @@ impl SyncFile {
         &self.fences
     }
 
-    /// When the sync file was made, by the host's clock.
+    /// Returns the time at which the sync file was made, in nanoseconds of the host's clock.
     #[must_use]
     pub const fn since_ns(&self) -> u64 {
         self.since_ns
     }
 
-    /// Number of its fences.
+    /// Returns the number of fences, including ended ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.fences.len()
     }
 
-    /// Whether it has no fences: no work was pending when it was made.
+    /// Returns whether the sync file has no fences, because no work was pending when it was made.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fences.is_empty()
@@ -176,7 +176,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         ended
     }
 
-    /// The fences of a sync file, in the order of their contexts.
+    /// Returns the state of each fence of a sync file, in the order of their contexts.
     pub fn sync_file_info(&self, file: &SyncFile) -> impl Iterator<Item = FenceInfo<T>> {
         let found = file.fences.iter().filter_map(|f| self.table.get(f.0));
         found.map(|fence| FenceInfo {

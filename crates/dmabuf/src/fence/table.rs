@@ -22,9 +22,9 @@ pub(super) struct Fence<T> {
 /// Numbers of fences begun and ended so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FenceCounts {
-    /// Begun.
+    /// Number of fences that have begun.
     pub begun: u64,
-    /// Ended, with or without an error, or forgotten by the program that made them.
+    /// Number of fences that have ended, with or without an error, or that lost their last reference.
     pub ended: u64,
 }
 
@@ -68,13 +68,13 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// The number of fences, including ended ones that a sync file still refers to.
+    /// Returns the number of fences, including ended ones that a sync file still refers to.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether the table has no fences.
+    /// Returns whether the table has no fences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -116,7 +116,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Ends a fence if it is pending; true if it was.
+    /// Ends a fence if it is pending. Returns whether it was pending.
     pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) -> bool {
         let Some(found) = self.table.get_mut(fence.0) else {
             return false;

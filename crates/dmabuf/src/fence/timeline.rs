@@ -16,7 +16,7 @@ struct Point {
 
 /// A context: fences begin and end on it in the order of their sequence numbers.
 ///
-/// A value, not a number that can be copied: its holder ends its fences.
+/// A timeline cannot be copied, so it cannot be closed twice.
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::fence::{Fences, FenceOutcome, Timeline};
@@ -37,25 +37,25 @@ pub struct Timeline<T> {
 }
 
 impl<T: Copy> Timeline<T> {
-    /// Its context's number, which no other timeline has.
+    /// Returns the number of the timeline's context, which no other timeline has.
     #[must_use]
     pub const fn context(&self) -> u64 {
         self.context
     }
 
-    /// The sequence number up to which all work has ended.
+    /// Returns the sequence number up to which all work has ended.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
     }
 
-    /// The party that ends its fences.
+    /// Returns the party that ends the timeline's fences.
     #[must_use]
     pub const fn owner(&self) -> T {
         self.owner
     }
 
-    /// Number of fences that have not ended.
+    /// Returns the number of fences that have not ended.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.points.len()

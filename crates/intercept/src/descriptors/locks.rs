@@ -53,7 +53,7 @@ pub(crate) enum Wanted {
     },
 }
 
-/// An owner that has locked a node, and its open file of the node's lock file.
+/// An owner of locks on a node, with its own open file of the node's lock file.
 #[derive(Debug)]
 struct Holder {
     owner: Owner,
@@ -114,7 +114,8 @@ impl Locks {
         found.map_or(TableId::default(), |(id, _)| *id)
     }
 
-    /// Returns the table of a task like [`table_of`](Self::table_of), or adds it: it must then lock next.
+    /// Returns the table of a task like [`table_of`](Self::table_of), or adds it. The caller must then set a
+    /// lock for the table, because tables without locks are soon forgotten.
     pub(crate) fn table_for(&mut self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let mut id = self.table_of(task, shares);
         if id == TableId::default() {

@@ -124,7 +124,8 @@ fn start_of(tid: u32) -> Option<u64> {
 pub(crate) const SESSION: usize = 2;
 const START: usize = 18;
 
-/// Parses a field of a stat file as a number; `None` if the thread has ended. Async-signal-safe.
+/// Parses a number in a stat file; `None` if it is missing, or if the state says that the thread has ended.
+/// Async-signal-safe.
 pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
     // The process's name, in parentheses, may itself contain a parenthesis.
     let end = text.iter().rposition(|&byte| byte == b')')?;

@@ -66,17 +66,18 @@ impl Lending {
         all.insert(tid, lent);
     }
 
-    /// Takes the descriptors that the thread sent for this call. Drops descriptors for another call: a signal
-    /// handler made this call first, or a new thread has the id of a thread that ended.
+    /// Takes the descriptors that the thread sent for this call. Drops descriptors that were sent for
+    /// another call. That happens if a signal handler makes a call before the interrupted call is repeated,
+    /// or if a new thread has the id of an ended one.
     pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
         let lent = lock(&self.0).remove(&n.tid)?;
         (lent.nr == n.nr && lent.args == n.args).then_some(lent)
     }
 }
 
-/// Requests descriptors from the calling thread. This answers the thread's call: the thread repeats the
-/// call, or the call fails. `keep` gets the descriptors before the thread continues. `keep` is not called
-/// if the thread ends or a signal arrives first.
+/// Requests descriptors from the calling thread, and answers its call: the thread repeats the call later.
+/// If the message's page cannot be installed, the call fails instead. `keep` gets the descriptors before the
+/// thread continues. `keep` is not called if the call fails, the thread ends, or a signal arrives first.
 ///
 /// # Errors
 /// Returns EPERM if the thread cannot be stopped, or the error of a failed system call of the supervisor. The
@@ -105,7 +106,8 @@ pub(crate) fn ask(
     let (remote_page, remote_socket) = match installed {
         Ok((page, Ok(socket))) => (page, socket),
         Ok((page, Err(e))) => {
-            // The program's descriptor table is full, so the repeated call gets an empty list of descriptors.
+            // Without the socket, as in a full descriptor table, the thread can send no descriptors. The
+            // repeated call then finds an empty list.
             keep(lent(Vec::new(), asked.watch.then_some(Err(e))));
             listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
             return Ok(stopped.close(may, &[page]));

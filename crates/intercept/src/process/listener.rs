@@ -167,7 +167,7 @@ impl Listener {
     /// Answers a call.
     ///
     /// # Errors
-    /// Returns ENOENT if the thread no longer waits for it.
+    /// Returns ENOENT if the thread no longer waits for the answer.
     pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
         let (val, error, flags) = match reply {
             Reply::Value(val) => (val, 0, 0),

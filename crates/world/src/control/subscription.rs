@@ -31,7 +31,7 @@ impl EventKind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subscription {
     pub(crate) kinds: Vec<EventKind>,
-    /// The index of the device whose events are wanted; `None` for all devices.
+    /// The index of the device whose events are wanted; if `None`, those of all devices.
     pub(crate) device: Option<usize>,
 }
 

@@ -7,7 +7,7 @@ use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
-/// Maximum number of pictures and packets in progress, so that the library never has to wait.
+/// Maximum number of pictures whose packets are not delivered yet. Several keep the codec library busy.
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
@@ -52,7 +52,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Returns to the queue the pictures in the worker, and the picture that is being read.
+    /// Requeues the OUTPUT buffers of the picture that is being read and of all pictures in the worker.
     fn take_back(&mut self) {
         if let Some(reading) = self.own.reading.take() {
             self.output.tokens.push_front(reading.token);
@@ -140,7 +140,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Stops an idle codec whose only set-up is outdated. Returns false while it still has pictures.
+    /// Stops the codec if `config` needs a new worker. If the codec still has pictures, only returns false.
     fn make_way(&mut self, config: Config) -> bool {
         let is_other = self.own.configured.is_some_and(|before| before != config);
         if !is_other || !self.worker.kind().is_set_up_once() {
@@ -232,7 +232,7 @@ impl<C> Encoder<C> {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {
-                // The worker will send an event of pending work, or of its end.
+                // The worker's next event, from a picture or from the worker's end, clears this.
                 self.own.is_full = true;
                 if let Drain::Feeding(left) = &mut self.drain {
                     *left += 1;
