@@ -89,7 +89,7 @@ pub enum Event {
         /// The time of the call.
         time_ns: u64,
     },
-    /// The client read too slowly, so that the run could not send some events.
+    /// The run could not send some events, because the client read too slowly.
     Lost {
         /// Number of events that were not sent.
         count: u64,

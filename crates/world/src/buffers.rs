@@ -162,7 +162,7 @@ fn where_it_lies(shared: &Shared, page: u64) -> String {
     }
 }
 
-/// Returns a process's name in brackets, or nothing if the process has ended.
+/// Returns a process's name in brackets, or an empty string if the process has ended.
 fn comm(pid: u32) -> String {
     match process_name(pid) {
         name if name.is_empty() => name,
@@ -170,7 +170,7 @@ fn comm(pid: u32) -> String {
     }
 }
 
-/// Returns a process's name, or nothing if there is no such process.
+/// Returns a process's name, or an empty string if there is no such process.
 pub(super) fn process_name(pid: u32) -> String {
     if pid == 0 {
         return String::new();

@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    /// Answers a call on a media file.
+    /// Answers an ioctl on a file of a media device or of a request.
     pub(super) fn media_ioctl(
         &mut self,
         file: FileId,
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    /// Makes a request and its descriptor in the program.
+    /// Answers `MEDIA_IOC_REQUEST_ALLOC`: makes a request, and writes its descriptor's number to `arg`.
     fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
         let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let at = entry.at;

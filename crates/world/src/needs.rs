@@ -70,7 +70,7 @@ impl Wants {
     }
 }
 
-/// Returns the needs of programs that map memory: the CPU cannot access protected memory.
+/// Returns the needs of programs that map memory. They need memory that is not protected from the CPU.
 pub(super) fn of_programs() -> Needs {
     Needs {
         protection: Protection::Refused,

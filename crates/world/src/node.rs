@@ -49,7 +49,7 @@ fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> 
     }
 }
 
-/// Returns a device's window onto memory. `elsewhere`: the device has an IOMMU or its own memory.
+/// Returns a device's window onto memory. `elsewhere` says that it has an IOMMU or its own memory.
 fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     let Some((first, last, bus)) = spec.window else {
         return Ok(None);
@@ -363,7 +363,7 @@ impl Node {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// Returns the media device that this node brings: only the first node of a device has one.
+    /// Returns the media device that this node brings. Only the first node of a device brings one.
     pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
         let all = nodes.iter().filter(|node| node.shares_device(self));
         let minors: Vec<u32> = all.map(Self::number).collect();

@@ -234,7 +234,7 @@ fn heaps(machine: &Machine) -> Vec<NamedHeap> {
     heaps
 }
 
-/// Returns the memory that each device allocates from, or nothing on a machine whose devices have own memory.
+/// Returns the memory that each device allocates from; empty on a machine with SRAM for devices.
 fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
     nodes

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) struct Standstill(Option<(u64, u64)>);
 
 impl Standstill {
-    /// Returns the rest of the wait.
+    /// Returns how much of the longest wait is left at the time `real_ns`.
     fn left(self, real_ns: u64) -> Duration {
         let since = self.0.map_or(real_ns, |(since, _)| since);
         LONGEST.saturating_sub(Duration::from_nanos(real_ns.saturating_sub(since)))

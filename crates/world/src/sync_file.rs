@@ -80,7 +80,6 @@ impl SyncFiles {
     }
 }
 
-/// Returns a sync file's status.
 fn status(memory: &WorldMemory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
@@ -140,7 +139,6 @@ impl World {
         if ended { POLL_IN & events } else { 0 }
     }
 
-    /// Returns a sync file's status.
     #[cfg(test)]
     pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
         let open = self.sync_files.open.get(&file)?;
@@ -355,7 +353,7 @@ struct Fact {
 }
 
 impl Fact {
-    /// Returns the bytes of `struct sync_fence_info`.
+    /// Converts to `struct sync_fence_info`.
     fn to_bytes(&self) -> [u8; FENCE_BYTES] {
         let mut bytes = [0; FENCE_BYTES];
         bytes[..NAME].copy_from_slice(&name_of(&self.timeline));

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 pub(super) struct Turns<T>(VecDeque<T>);
 
 impl<T> Turns<T> {
-    /// Makes an empty rotation.
     pub(super) const fn new() -> Self {
         Self(VecDeque::new())
     }
@@ -17,7 +16,6 @@ impl<T> Turns<T> {
         self.0.push_back(thing);
     }
 
-    /// Returns the number of items.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

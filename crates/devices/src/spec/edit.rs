@@ -4,7 +4,7 @@ use super::parse::split;
 
 /// Sets one option in a SPEC's text. An empty name stands for the value after the device's kind.
 ///
-/// The result may be an invalid SPEC, which parsing it reports.
+/// The result may be an invalid SPEC. Parsing it then returns an error.
 #[must_use]
 pub fn with_option(spec: &str, option: &str, value: &str) -> String {
     let mut words = split(spec);

@@ -10,9 +10,9 @@ const MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// When a device appears and disappears by itself, in nanoseconds from the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// When the device is plugged in.
+    /// When the device is plugged in; if `None`, it is present from the start.
     pub plug_ns: Option<u64>,
-    /// When the device is unplugged.
+    /// When the device is unplugged; if `None`, it never is.
     pub unplug_ns: Option<u64>,
 }
 

@@ -211,7 +211,7 @@ fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     }
 }
 
-/// Turns `Unmappable` into `NoMemory`: the allocator has no memory that the device can map.
+/// Turns `Unmappable` into `NoMemory`, because the allocator has no memory that the device can map.
 pub(super) fn as_shortage(err: Error) -> Error {
     match err {
         Error::Unmappable(reason) => Error::NoMemory(reason),

@@ -81,7 +81,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Busy);
         }
         let held = alloc.held_bytes();
-        // Reserves list entries first: nothing may fail after the pages have moved.
+        // Reserves list entries first, because nothing may fail after the pages have moved.
         let mut segments = room_for_runs(held / alloc.granule)?;
         let answer = place(&self.platform, pages)?;
         alloc.caching = caching;
@@ -99,7 +99,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         super::alloc::shorten(&mut segments, alloc.len);
-        // Joined runs need fewer entries than reserved: a copy returns the rest to the heap.
+        // Joined runs need fewer entries than reserved. A copy returns the rest to the heap.
         alloc.segments = super::copy_segments(&segments).unwrap_or(segments);
         Ok(answer)
     }

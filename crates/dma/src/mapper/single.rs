@@ -63,7 +63,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps one run that the device accepts unchanged. Returns `None` for any other run:
+    /// Maps one run that the device accepts unchanged. Returns `None` for any other run.
     /// [`map_segments`](Self::map_segments) then maps the run, or refuses it with the reason. `owned` is
     /// the alignment described there.
     ///

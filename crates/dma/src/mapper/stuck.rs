@@ -146,7 +146,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|stuck| segments.iter().any(|segment| stuck.has(segment)))
     }
 
-    /// Quarantines pages: they stay allocated, so no owner can reuse them.
+    /// Quarantines pages. They stay allocated, so no owner can reuse them.
     pub(super) fn keep_pages(&self, pages: P::Pages, len: u64) {
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
@@ -162,8 +162,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Returns whether a program's memory may be unpinned: it is not quarantined, or an earlier pin keeps
-    /// it.
+    /// Returns whether a program's memory may be unpinned. It may if it is not quarantined, or if an
+    /// earlier pin keeps it.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
             let is_kept = |run: &Segment| stuck.pinned.covers(run);
@@ -171,7 +171,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Keeps a program's memory pinned.
+    /// Keeps a program's memory pinned as long as the mapper exists.
     pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
         for &run in segments {

@@ -15,8 +15,8 @@ struct Entry {
     context: u64,
     seqno: u64,
     usage: Usage,
-    /// True if the fence was made as a device got the memory. False if a program imported it; queues wait for
-    /// imported fences.
+    /// True if the fence was made when a device got the memory. False for an imported fence: queues wait for
+    /// imported fences only.
     of_device: bool,
 }
 
@@ -169,7 +169,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
             // An earlier imported fence of the same context ends first, so that no waiter needs it. A
-            // device's fence stays: a program cannot replace it.
+            // device's fence stays, because a program cannot replace it.
             let same = entries.iter_mut().find(|e| {
                 !e.of_device
                     && e.context == context

@@ -33,7 +33,7 @@ pub(crate) const SAYS_NO_FILTER: u8 = 2;
 pub(crate) const SAYS_NO_EXEC: u8 = 3;
 const SAYS_NO_SETUP: u8 = 4;
 
-/// Sends a message to the supervisor. Ignores errors: the child could not report them.
+/// Sends a message to the supervisor. Ignores errors, because the child could not report them.
 fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     let [a, b, c, d] = number.to_ne_bytes();
     let mut text = [kind, a, b, c, d];
@@ -80,8 +80,8 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
         libc::close(listener);
         let mut error = libc::ENOENT;
         for path in &p.paths {
-            // PASS makes the filter allow this execve: the supervisor answers no call before the
-            // program runs.
+            // The supervisor answers no call before the program runs, so PASS makes the filter allow this
+            // execve.
             let pass = u64::from(PASS) << 32;
             let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
             libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp, 0, 0, pass);
@@ -96,7 +96,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Runs the child on which the supervisor tries its powers: makes one notified call (getppid).
+/// Runs the child on which the supervisor tries its powers. The child makes one notified call (getppid).
 pub(crate) fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {

@@ -33,8 +33,8 @@ impl FdRange {
 /// the upper half of an argument that the kernel ignores (mmap's descriptor, a sixth argument of execve).
 pub(crate) const PASS: u32 = 0x7662_3364;
 
-/// Writes of this many bytes or more to standard output are reported: a shell may have redirected
-/// standard output to a device.
+/// Writes of this many bytes or more to standard output are reported, because a shell may have
+/// redirected standard output to a device.
 ///
 /// A shorter write is reported if its length is a multiple of [`FRAME_UNIT`]. Pieces of raw frames have
 /// such lengths, and lines of text rarely do. A filter cannot see whether the descriptor is a device,

@@ -189,7 +189,7 @@ impl Listener {
         self.ioctl(ID_VALID, &mut id).is_ok()
     }
 
-    /// Answers a call like `send`, but ignores errors: the thread may have been killed meanwhile.
+    /// Answers a call like `send`, but ignores errors, because the thread may have been killed.
     pub(crate) fn answer(&self, id: u64, reply: Reply) {
         self.send(id, reply).ok();
     }

@@ -19,7 +19,7 @@ const MAX_LOOKS: u8 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     None,
-    /// The kernel will deliver the signal to this thread: restart codes are safe.
+    /// The kernel will deliver the signal to this thread, so restart codes are safe.
     Certain,
     /// A process-wide signal that no other thread takes.
     Ambiguous,

@@ -5,7 +5,6 @@ use boon::{Compiler, Schemas};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Returns the schema.
 fn schema() -> Value {
     let text = include_str!("../../../../docs/control.schema.json");
     serde_json::from_str(text).unwrap()

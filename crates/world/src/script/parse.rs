@@ -363,7 +363,7 @@ fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
     })
 }
 
-/// Returns the nanoseconds of `1.5s`, `40ms`, `200us` or `2min`. Rejects times that need rounding, so that a
+/// Converts `1.5s`, `40ms`, `200us` or `2min` to nanoseconds. Rejects times that need rounding, so that a
 /// script means the same everywhere.
 #[must_use]
 pub fn time_of(text: &str) -> Option<u64> {
