@@ -101,6 +101,7 @@ use shares::Shares;
 use standstill::Standstill;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use sw_sync::Timelines;
 use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
@@ -422,6 +423,9 @@ impl World {
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         self.memory.ops().platform().wait_until_freed();
+        if open_fds() > self.own_fds {
+            vb3_devices::source::await_ended_clips(CLIP_END_TIMEOUT);
+        }
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         if self.clock.is_virtual() {
             report.number_processes();
@@ -509,6 +513,9 @@ impl World {
         }
     }
 }
+
+/// Maximum time that a report waits for the ffmpeg processes of stopped clips.
+const CLIP_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the number of this process's open descriptors.
 fn open_fds() -> usize {

@@ -10,6 +10,7 @@ use super::tool::PICTURE_TIMEOUT;
 use crate::Failure;
 use crate::picture::{Frame, Size};
 use crate::spec::ClipEnd;
+pub use player::await_ended;
 use player::{Job, Player};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};

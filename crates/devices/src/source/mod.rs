@@ -6,7 +6,7 @@ mod pattern;
 mod probe;
 mod tool;
 
-pub use clip::{Clip, Next};
+pub use clip::{Clip, Next, await_ended as await_ended_clips};
 pub use controls::{Adjust, Picture};
 pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};
 pub use probe::ClipInfo;

@@ -65,6 +65,23 @@ fn the_end_of_a_clip_is_the_users_choice() {
     }
 }
 
+/// The report waits for ffmpeg, which is still running when the program has ended.
+#[test]
+fn a_clip_that_was_playing_holds_nothing() {
+    if lacks("ffmpeg") {
+        return;
+    }
+    for _ in 0..20 {
+        let run = Run::on("pc")
+            .device("camera=clip.mkv")
+            .options(["--clock", "virtual"]);
+        make_clip(run.dir.path(), 20);
+        let outcome = run.program(["head", "-c", "100", "/dev/video0"]).run();
+        outcome.expect_success();
+        outcome.expect_nothing_held();
+    }
+}
+
 #[test]
 fn a_stopped_stream_is_eio_and_one_line() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {

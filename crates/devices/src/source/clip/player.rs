@@ -11,8 +11,7 @@ use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
@@ -103,22 +102,38 @@ impl Job {
 const MAX_PLAYERS: usize = 1024;
 
 /// Number of clips that play or are ending.
-static PLAYERS: AtomicUsize = AtomicUsize::new(0);
+static PLAYERS: Mutex<usize> = Mutex::new(0);
+/// Is notified when a clip has ended.
+static ENDED: Condvar = Condvar::new();
+
+fn players() -> MutexGuard<'static, usize> {
+    PLAYERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until no clip plays or is ending, for at most `timeout`. A stopped clip's thread holds
+/// descriptors until ffmpeg has ended.
+pub fn await_ended(timeout: Duration) {
+    // The timeout may pass: a file system that hangs delays ffmpeg's end.
+    drop(ENDED.wait_timeout_while(players(), timeout, |count| *count > 0));
+}
 
 /// Counts one clip in [`PLAYERS`] until it is dropped.
 struct Counted;
 
 impl Counted {
     fn new() -> Option<Self> {
-        let count = |count| (count < MAX_PLAYERS).then_some(count + 1);
-        let counted = PLAYERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
-        counted.is_ok().then_some(Self)
+        let mut count = players();
+        (*count < MAX_PLAYERS).then(|| {
+            *count += 1;
+            Self
+        })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        PLAYERS.fetch_sub(1, Ordering::Relaxed);
+        *players() -= 1;
+        ENDED.notify_all();
     }
 }
 
@@ -146,7 +161,9 @@ impl Player {
         let (of, kills) = (Arc::clone(&ring), Arc::clone(&killer));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
+            // Is dropped last, after everything that has a descriptor.
             let _counted = counted;
+            let (job, of) = (job, of);
             let mut play = Play {
                 job: &job,
                 ring: &of,
