@@ -360,7 +360,7 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
              needs no bouncing",
         ),
         "no-bounce" => (
-            format!("{w} would have to be bounced, and a shared mapping cannot bounce"),
+            format!("{w} would have to be bounced, and this mapping cannot bounce"),
             "allocate where the device can reach it: export from this device and import at the \
              other",
         ),
