@@ -4,6 +4,9 @@ use crate::common::{Run, RunOutput, lacks};
 use crate::compliance::summary;
 use crate::libcamera::{expect_lc_compliant, lacks_plugin};
 use crate::surroundings::PLUGINS;
+use plotters::prelude::*;
+use std::error::Error;
+use std::path::Path;
 
 /// Runs a shell script with a sensor.
 fn shell(model: &str, script: &str) -> RunOutput {
@@ -330,12 +333,43 @@ fn exposures(said: &str) -> Vec<(f64, u32, f64)> {
     all.collect()
 }
 
+/// Draws mean sample values over frame numbers, and the target that they should reach.
+fn plot_exposure(path: &Path, curves: &[(&'static str, Vec<f64>)]) -> Result<(), Box<dyn Error>> {
+    let area = SVGBackend::new(path, (720, 260)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let frames = curves.iter().map(|(_, means)| means.len()).max();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(44)
+        .build_cartesian_2d(0..frames.unwrap_or(1), 0.0..5.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("frame")
+        .y_desc("mean of the software ISP (target: 2.5)")
+        .draw()?;
+    chart.draw_series([Rectangle::new(
+        [(0, 2.3), (frames.unwrap_or(1), 2.7)],
+        GREEN.mix(0.15).filled(),
+    )])?;
+    for ((name, means), color) in curves.iter().zip([BLUE, RED]) {
+        let points = means.iter().copied().enumerate();
+        chart.draw_series(LineSeries::new(points, color))?;
+        let style = ("sans-serif", 13, &color).into_text_style(&area);
+        let first = means.first().copied();
+        chart.draw_series(first.map(|mean| Text::new(*name, (2, mean + 0.35), style)))?;
+    }
+    Ok(area.present()?)
+}
+
+/// Leaves a plot, `exposure.svg`, in Cargo's directory for tests. It is docs/exposure.svg.
 #[test]
 fn exposure_settles_from_dark_and_from_light() {
     if lacks_software_isp() {
         return;
     }
-    for (lines, code) in [(100, 0), (1759, 232)] {
+    let mut curves = Vec::new();
+    for (name, lines, code) in [("from dark", 100, 0), ("from light", 1759, 232)] {
         let outcome = shell(
             "imx219",
             &format!(
@@ -358,7 +392,10 @@ fn exposure_settles_from_dark_and_from_light() {
             last.iter().all(|now| (now.0 - 2.5).abs() < 0.21),
             "{last:?}"
         );
+        curves.push((name, all.iter().map(|now| now.0).collect()));
     }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exposure.svg");
+    plot_exposure(&path, &curves).unwrap();
 }
 
 #[test]
