@@ -346,7 +346,7 @@ fn plot_exposure(path: &Path, curves: &[(&'static str, Vec<f64>)]) -> Result<(),
     chart
         .configure_mesh()
         .x_desc("frame")
-        .y_desc("mean of the software ISP (target: 2.5)")
+        .y_desc("mean sample (green: target)")
         .draw()?;
     chart.draw_series([Rectangle::new(
         [(0, 2.3), (frames.unwrap_or(1), 2.7)],
@@ -384,10 +384,10 @@ fn exposure_settles_from_dark_and_from_light() {
         assert!(all.len() > 100, "{}", outcome.stdout);
         let (first, last) = (all[0], &all[all.len() - 12..]);
         assert!((first.0 - 2.5).abs() > 0.5, "{first:?}");
-        // One step changes the exposure by a tenth. Two neighbours may both be near enough.
+        // One step changes the exposure by a tenth of the larger value. Two neighbours may both be near enough.
         let lines = last.iter().map(|now| now.1);
         let (least, most) = (lines.clone().min().unwrap(), lines.max().unwrap());
-        assert!(most * 10 <= least * 11 + 10, "{last:?}");
+        assert!(most * 9 <= least * 10 + 10, "{last:?}");
         assert!(
             last.iter().all(|now| (now.0 - 2.5).abs() < 0.21),
             "{last:?}"

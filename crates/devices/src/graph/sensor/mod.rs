@@ -3,18 +3,7 @@
 //! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one receiver of each kind;
 //! initially, the video node and the pads have the sensor's format.
 //!
-//! With libcamera 0.4's software ISP, exposure and gain settle like this (mean sample value, target
-//! 2.5 ± 0.2):
-//!
-//! | frame | from dark | lines, gain | from light | lines, gain |
-//! |---|---|---|---|---|
-//! | 7 | 1.0 | 133, 1.0 | 3.2 | 1759, 7.7 |
-//! | 25 | 1.0 | 233, 1.0 | 3.2 | 1759, 3.8 |
-//! | 43 | 1.6 | 409, 1.0 | 3.2 | 1759, 2.0 |
-//! | 61 | 2.0 | 720, 1.0 | 3.2 | 1759, 1.0 |
-//! | 73 | 2.4 | 792, 1.0 | 3.1 | 1281, 1.0 |
-//! | 85 | 2.4 | 792, 1.0 | 2.7 | 932, 1.0 |
-//! | 115 | 2.5 | 792, 1.0 | 2.7 | 932, 1.0 |
+//! docs/exposure.svg shows how libcamera 0.4's software ISP sets exposure and gain.
 
 mod imx219;
 mod ov5647;
