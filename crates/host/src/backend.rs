@@ -17,19 +17,19 @@ pub enum CallOutcome {
     Done(i64),
     /// The call fails with this errno.
     Fail(Errno),
-    /// The call must wait. The front end repeats the call after [`Backend::tick`] or another call, until
-    /// the result is another one, the file is closed, or a signal ends the wait.
+    /// The call must wait. The front end repeats the call after [`Backend::tick`] or another call, until the
+    /// result differs from `Wait`, the file is closed, or a signal ends the wait.
     Wait,
     /// A read() or write() has moved this many bytes (not 0), and more remain.
     ///
-    /// The front end lets other calls run, then continues with [`Backend::resume`]. The program gets the
-    /// sum of all pieces. If the front end does not continue, it calls [`Backend::abandon`], and none of
-    /// the bytes count. Until either end, other reads and writes of the file return [`Wait`](Self::Wait).
+    /// The front end lets other calls run, then continues with [`Backend::resume`]. The program gets the sum
+    /// of all pieces. The front end may call [`Backend::abandon`] instead; the call has then moved nothing.
+    /// Until one of the two calls, other reads and writes of the file return [`Wait`](Self::Wait).
     Part(i64),
 }
 
-/// Approximate maximum number of bytes that one call of a [`Backend`] copies. A longer copy would delay
-/// other calls. A frame of 640x480 in 4:2:2 is smaller.
+/// Approximate maximum number of bytes that one call of a [`Backend`] copies. A longer copy would delay other
+/// calls. A frame of 640x480 in 4:2:2 (600 KiB) fits into one piece.
 pub const PIECE_BYTES: u64 = 640 << 10;
 
 /// Converts the result of a call that returns 0 on success.
@@ -45,7 +45,7 @@ impl From<Result<(), Errno>> for CallOutcome {
 /// The arguments of an mmap of a device file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mmap {
-    /// Offset in bytes, which names a buffer of the device file.
+    /// Offset in bytes. It selects one of the device file's buffers.
     pub offset: u64,
     /// Length in bytes, as the program requests it.
     pub len: u64,
@@ -63,9 +63,9 @@ pub struct Map {
     pub fd: OwnedFd,
     /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
-    /// Tag that [`Backend::tag_ended`] gets at the mapping's end.
-    ///
-    /// That is the end of all its parts and copies (fork, mremap), or the kernel's refusal of the mapping.
+    /// Tag with which the front end calls [`Backend::tag_ended`] when the mapping ends.
+    /// A mapping ends with the last of its parts and copies (fork, mremap), or if the kernel refuses to make
+    /// it.
     pub tag: Tag,
 }
 
@@ -74,8 +74,8 @@ pub struct Map {
 /// The front end calls methods one at a time, from any thread. A method must not block, since it would
 /// delay all other calls. If a program's call has to wait, the method returns [`CallOutcome::Wait`].
 pub trait Backend: Send {
-    /// Returns all nodes, including nodes that may appear later. Called once, at the start. All nodes count
-    /// as present until [`take_hotplug`](Self::take_hotplug) reports otherwise.
+    /// Returns all nodes, including nodes that may appear later. Called once, at the start. The front end
+    /// treats each node as present until [`take_hotplug`](Self::take_hotplug) reports its disappearance.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the program's descriptor.
@@ -86,18 +86,18 @@ pub trait Backend: Send {
 
     /// Releases a file whose last descriptor and mapping have ended (also after SIGKILL).
     ///
-    /// [`tag_ended`](Self::tag_ended) was called for the file's mappings before. Called once for every
-    /// successful [`open`](Self::open) and [`Caller::install_file`].
+    /// The front end calls this once for every successful [`open`](Self::open) and [`Caller::install_file`],
+    /// after [`tag_ended`](Self::tag_ended) for each mapping of the file.
     fn release(&mut self, file: FileId);
 
     /// Reports that a program's mapping ([`Map`]) or descriptor ([`Caller::install`]) has ended.
     fn tag_ended(&mut self, tag: Tag);
 
-    /// ioctl on a device file, of V4L2 or of media devices.
+    /// Performs an ioctl of V4L2 or of media devices on a device file.
     ///
-    /// After [`Wait`](CallOutcome::Wait) on an O_NONBLOCK file, the front end repeats the call at once with
-    /// `nonblocking`; the result must then not be `Wait`. On other files, the front end repeats the call
-    /// when the file may be ready, with the same [`Caller::call`].
+    /// After [`Wait`](CallOutcome::Wait) on an O_NONBLOCK file, the front end repeats the call immediately,
+    /// with `nonblocking` set; the result must then not be `Wait`. On other files, the front end repeats the
+    /// call when the file may be ready, with the same [`Caller::call`].
     fn ioctl(
         &mut self,
         file: FileId,
@@ -107,8 +107,8 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end
-    /// reports their ends before the call, otherwise soon after.
+    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end reports
+    /// these ends before the call, otherwise soon after it.
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
         let _ = (file, request);
         true
@@ -117,18 +117,18 @@ pub trait Backend: Send {
     /// Cancels a waiting or unfinished call, because of a signal or the end of its thread or file.
     fn abandon(&mut self, file: FileId, call: CallId);
 
-    /// mmap of a device file.
+    /// Returns the memory for a program's mmap of a device file.
     ///
     /// # Errors
     /// EINVAL, and further errors of the device.
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
 
-    /// poll by a program. Returns which of POLLIN, POLLPRI, POLLOUT, POLLERR and POLLHUP hold now, for
-    /// a caller interested in `events`. POLLERR and POLLHUP are reported without being requested.
+    /// Answers a program's poll for `events`. Returns which of POLLIN, POLLPRI, POLLOUT, POLLERR and POLLHUP
+    /// hold now. POLLERR and POLLHUP are reported even if `events` lacks them.
     fn poll(&mut self, file: FileId, events: i16) -> i16;
 
-    /// Returns the same as [`poll`](Self::poll), without side effects: does not start read() streaming on
-    /// a file without buffers. For the front end's own checks.
+    /// Returns the same as [`poll`](Self::poll), for the front end's own checks. A poll for input on a file
+    /// without buffers starts read() streaming; a peek has no such side effect.
     fn peek(&mut self, file: FileId, events: i16) -> i16;
 
     /// Reports that a program waits for `events`. [`poll`](Self::poll) or [`peek`](Self::peek) has just
@@ -137,7 +137,7 @@ pub trait Backend: Send {
         let _ = (file, events);
     }
 
-    /// read() of `len` bytes to `addr`. Devices have no file position.
+    /// Reads at most `len` bytes from a device file to address `addr`. Device files have no position.
     fn read(
         &mut self,
         file: FileId,
@@ -147,7 +147,7 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// write() of `len` bytes from `addr`.
+    /// Writes `len` bytes at address `addr` to a device file.
     fn write(
         &mut self,
         file: FileId,
@@ -157,9 +157,9 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// Continues a read() or write() that returned [`CallOutcome::Part`], at memory address `addr`.
-    ///
-    /// The [`Caller::call`] is the same. An error other than [`Errno::NOT_GATHERED`] ends the call.
+    /// Continues a read() or write() that returned [`CallOutcome::Part`].
+    /// `addr` is the program's address for the first byte not yet moved. The [`Caller::call`] stays the same.
+    /// An error other than [`Errno::NOT_GATHERED`] ends the call.
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
         let _ = (file, addr, caller);
         CallOutcome::Fail(Errno::EINVAL)
@@ -168,7 +168,7 @@ pub trait Backend: Send {
     /// Returns whether a file is one of the backend's exported buffers (dma-bufs).
     fn is_buffer(&self, id: FdIdentity) -> bool;
 
-    /// ioctl on an exported buffer (`DMA_BUF_IOCTL_*`).
+    /// Performs an ioctl (`DMA_BUF_IOCTL_*`) on an exported buffer.
     fn buffer_ioctl(
         &mut self,
         id: FdIdentity,
@@ -177,14 +177,14 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> CallOutcome;
 
-    /// poll on an exported buffer. Returns those of `events` that hold now: POLLIN if no device writes the
-    /// buffer, POLLOUT if no device uses it.
+    /// Answers a poll of an exported buffer. Returns those of `events` that hold now: POLLIN if no device
+    /// writes the buffer, POLLOUT if no device uses it.
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
         let _ = id;
         events & (POLL_IN | POLL_OUT)
     }
 
-    /// Returns whether calls and polls on exported buffers may have a new result since the last query.
+    /// Returns whether results of calls or polls on exported buffers may have changed since the last query.
     fn take_buffers_changed(&mut self) -> bool {
         false
     }
@@ -192,8 +192,8 @@ pub trait Backend: Send {
     /// Returns the size of an exported buffer in bytes.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Reports that process `pid` is about to map an exported buffer by its descriptor.
-    /// [`tag_ended`](Self::tag_ended) is called for this descriptor only after the mapping has ended, too.
+    /// Reports that process `pid` is about to map an exported buffer through its descriptor.
+    /// [`tag_ended`](Self::tag_ended) is called for this descriptor only when the mapping has ended, too.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.
@@ -239,18 +239,18 @@ pub trait Backend: Send {
     /// Reports that programs now see the changes of [`take_hotplug`](Self::take_hotplug).
     fn hotplug_shown(&mut self) {}
 
-    /// Returns files whose memory has been revoked, each once. The front end must make existing mappings of
-    /// them raise SIGBUS. The backend itself refuses later mappings.
+    /// Returns each file whose memory has been revoked, once. The front end must make the file's existing
+    /// mappings raise SIGBUS. The backend itself refuses later mappings.
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
         Vec::new()
     }
 
-    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. In a program
-    /// that waits in a call, they fault after the call. In a program that cannot be stopped, they do not.
+    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault: in a program
+    /// that waits in a call, only after the call; in a program that cannot be stopped, not at all.
     fn revoked_shown(&mut self) {}
 
     /// Returns whether an ioctl allocates memory, which other programs may just have released. If so, the
-    /// front end must report all earlier ends of files and mappings before the call, at any cost.
+    /// front end must first report all earlier ends of files and mappings, at any cost.
     fn takes_memory(&self, request: u32) -> bool {
         let _ = request;
         false
@@ -268,19 +268,19 @@ pub trait Backend: Send {
     /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 
-    /// Returns descriptors that need a [`tick`](Self::tick) when they are readable (frames from a decoder).
+    /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
     ///
     /// Called at the start and after every open, release and tick. If a descriptor's number now belongs to
     /// another file, the front end must register the number again.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Returns whether this child process is the backend's own, which the backend reaps. A front end that
-    /// adopts programs' orphans reaps all other children.
+    /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
+    /// programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {
         let _ = pid;
         false
     }
 
-    /// Returns files whose poll state or pending calls may have changed since the last call.
+    /// Returns files whose poll state or pending calls may have changed since the last query.
     fn take_changed(&mut self) -> Vec<FileId>;
 }

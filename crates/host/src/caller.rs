@@ -31,8 +31,8 @@ pub trait Caller {
     /// # Errors
     /// EFAULT unless all of the range is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
-    /// Announces [`read`](Self::read)s within `len_bytes` from `addr`. If the front end must not wait for
-    /// the program during a call, it gathers all these bytes and then repeats the call.
+    /// Announces [`read`](Self::read)s of parts of the `len_bytes` bytes at `addr`. If the front end must not
+    /// wait for the program during a call, it gathers all these bytes and then repeats the call.
     ///
     /// # Errors
     /// [`Errno::NOT_GATHERED`]: the backend must end the call without changes; the front end repeats it.
@@ -59,8 +59,8 @@ pub trait Caller {
         Err(Errno::EPERM)
     }
 
-    /// Installs a descriptor in the program and returns its number. No later step of the program's call
-    /// may fail.
+    /// Installs a descriptor in the program and returns its number. This must be the last step of the
+    /// program's call that can fail.
     ///
     /// The program gets a new open file description of the memfd `fd`, with `fd`'s access mode. When the
     /// last descriptor and mapping of this description have ended in all processes, the front end calls
@@ -74,9 +74,9 @@ pub trait Caller {
     /// Installs a descriptor of a backend file that was not opened by a path.
     ///
     /// Calls on the descriptor reach the backend as calls on `file`, like those on a device file. The front
-    /// end calls [`Backend::release`](crate::Backend::release) when the file ends. Returns the number and
-    /// the identity that [`identify`](Self::identify) will return. No later step of the program's call may
-    /// fail.
+    /// end calls [`Backend::release`](crate::Backend::release) when the file ends. Returns the number and the
+    /// identity that [`identify`](Self::identify) will return. This must be the last step of the call that
+    /// can fail.
     ///
     /// # Errors
     /// EMFILE; ENOSYS if the front end does not support such files. On an error, nothing is installed.
@@ -89,15 +89,15 @@ pub trait Caller {
         let _ = (file, name, cloexec);
         Err(Errno::ENOSYS)
     }
-    /// Returns a handle to the program's memory that is valid after the call, for user pointers.
+    /// Returns a handle to the program's memory that stays valid after the call, for user pointers (USERPTR).
     ///
     /// # Errors
     /// EFAULT if the front end cannot access the program's memory.
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
     /// Returns a handle to the program's memory, for a device that will use `len_bytes` from `addr`.
     ///
-    /// The front end prepares for [`pin`](ProcessMemory::pin) if it can, and makes the pages present. So
-    /// a device's access does not wait for a page fault that a program resolves.
+    /// The front end prepares for [`pin`](ProcessMemory::pin) if it can, and makes the pages present.
+    /// Otherwise a device's access might wait for a page fault that a program resolves (userfaultfd).
     ///
     /// # Errors
     /// The errors of [`memory`](Self::memory). [`Errno::NOT_GATHERED`]: the backend must end the call
@@ -122,8 +122,8 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
     /// Copies to the program's memory at `addr`, even if the memory is read-only.
     ///
-    /// The caller checks permission beforehand, by [`probe`](Self::probe) with [`Access::Write`]. A kernel,
-    /// too, checks permission only when a device pins memory.
+    /// The caller checks permission beforehand, by [`probe`](Self::probe) with [`Access::Write`]. Linux, too,
+    /// checks permission only once, when it pins the memory for a device.
     ///
     /// # Errors
     /// EFAULT unless all of it is mapped and the program is still the same.
@@ -136,7 +136,7 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// # Errors
     /// EFAULT if the list of the process's mappings cannot be read.
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno>;
-    /// Returns the file that all `len` bytes from `addr` map. `None` if they map several files or none.
+    /// Returns the one file that all `len` bytes from `addr` map, or `None` if there is no such file.
     fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
         let _ = (addr, len);
         None
@@ -145,8 +145,8 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn maps_file(&self, id: FdIdentity) -> bool;
     /// Pins `len` bytes at `addr` while the returned value lives.
     ///
-    /// The returned value accesses these bytes even after the program moves them (mremap). Reads of unmapped
-    /// bytes fail, even if the program maps other memory there. `None` if moves and unmaps cannot be tracked.
+    /// The value accesses these bytes even after the program moves them (mremap). Reads of bytes unmapped
+    /// since then fail, even if other memory is mapped there. `None` if moves and unmaps cannot be tracked.
     fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
         let _ = (addr, len);
         None

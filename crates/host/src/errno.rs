@@ -29,9 +29,9 @@ impl Errno {
     pub const ENOSYS: Self = Self(38);
     /// File descriptor in bad state.
     pub const EBADFD: Self = Self(77);
-    /// A value of the program that the front end has not gathered yet; not a Linux errno.
+    /// The call needs data of the program that the front end has not gathered yet; not a Linux errno.
     ///
     /// If a [`Caller`](crate::Caller) method returns it, the backend must fail the program's call with any
-    /// errno and change nothing. The front end repeats the call once it has the value.
+    /// errno and change nothing. The front end repeats the call when it has the data.
     pub const NOT_GATHERED: Self = Self(4095);
 }

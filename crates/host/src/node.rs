@@ -17,7 +17,7 @@ pub enum NodeKind {
         /// Major number. Linux assigns it dynamically.
         major: u32,
     },
-    /// A node without a device, in a separate class: `/dev/dma_heap/NAME`.
+    /// A node without a device, in a class of its own, such as `/dev/dma_heap/NAME`.
     Class {
         /// Name of the class below `/sys/class`.
         name: &'static str,
@@ -62,7 +62,7 @@ impl BusDevice {
 pub struct Node {
     /// Id by which the backend's methods name the node.
     pub id: NodeId,
-    /// Kind, which includes a major number if it is not fixed.
+    /// The node's kind, with the major number if the kind does not fix it.
     pub kind: NodeKind,
     /// Absolute path, such as `/dev/video0`.
     pub path: PathBuf,
