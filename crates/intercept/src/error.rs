@@ -10,7 +10,7 @@ use vb3_host::Errno;
 pub enum Error {
     /// The program was not found in the search path (exit status 127 in a shell).
     NotFound,
-    /// The program was found and could not be executed (exit status 126 in a shell).
+    /// The program was found but could not be executed (exit status 126 in a shell).
     Exec {
         /// The errno of execve.
         errno: i32,

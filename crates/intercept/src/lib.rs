@@ -5,15 +5,15 @@
 //! its children's calls, until all of them have ended.
 //!
 //! # How it works
-//! The program runs under a filter that reports calls which may concern a device. The kernel
-//! executes all other calls as usual.
+//! The program runs under a seccomp filter that reports calls which may concern a device. The kernel executes
+//! all other calls as usual.
 //!
 //! * **Opens.** The open of a node returns a descriptor of an empty memfd. Its number comes from a
 //!   reserved range (256 numbers below 1024), so that the filter recognises reads and writes of
 //!   devices. Its inode identifies the file after dup, fork, exec or passing it over a socket.
 //! * **Waits.** The supervisor answers poll and select. It borrows the program's other files for such a
-//!   call. An epoll set gets one substitute object per device file, whose mask follows the device's
-//!   state.
+//!  call. An epoll set gets one substitute object per device file. The object's event mask follows the
+//!  device's state.
 //! * **Mappings.** An mmap is rewritten while it runs, so that it maps the buffer's own memfd.
 //! * **Closes.** The filter reports calls that close or copy a reserved number before they run. When the
 //!   last descriptor of a device file is closed, its inode ends. The supervisor notices this, also after
@@ -42,16 +42,16 @@
 //! * chmod, chown and utimensat of a node change nothing: they succeed for root, and fail with EPERM for
 //!   others. inotify reports no events of a node. A node made with mknod opens no device (ENXIO).
 //! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping
-//!   with mremap; the part past the buffer's end has no memory. A kernel refuses both. Seals cannot
-//!   prevent this: the seal against punching also forbids mapping.
+//!   with mremap; the part past the buffer's end has no memory. For real dma-bufs, the kernel refuses
+//!   both. Seals cannot prevent this: the seal against punching also forbids mapping.
 //! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
 //!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
 //!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
 //! * Some memory cannot be tracked in this way: in containers with the default profile, without
 //!   ptrace, in a program with its own filter, for shared mappings of files on a disk, and on arm64
 //!   before Linux 6.10. Memory that replaces it then gets the device's data, and a note says so.
-//! * A device waits for such a page if the program drops it and then serves it (userfaultfd, FUSE). All
-//!   other programs then wait, too.
+//! * A device waits for a page of a user pointer if the program drops the page and serves its faults
+//!   (userfaultfd, FUSE). All other programs then wait, too.
 //! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of
 //!   them, all programs wait for 40 ms.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.

@@ -95,7 +95,7 @@ impl Program {
 pub struct Options<'a> {
     /// Receives notes for the user while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
-    /// Does not catch signals. Otherwise, the run passes SIGINT, SIGTERM, SIGHUP and SIGQUIT on to all of its
+    /// Leaves signals alone. Otherwise, the run passes SIGINT, SIGTERM, SIGHUP and SIGQUIT on to all of its
     /// processes, unless the terminal has sent the signal to them. A second SIGINT or SIGTERM kills all
     /// processes. SIGUSR1, SIGUSR2 and SIGALRM go to the program only.
     pub keep_signals: bool,

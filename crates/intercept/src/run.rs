@@ -174,8 +174,8 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
     }
 }
 
-/// Returns whether the kernel ends a receive when all programs have ended (Linux 6.11). On older kernels,
-/// the receive would block for ever.
+/// Returns whether a receive from the listener ends when all programs have ended (Linux 6.11). On older
+/// kernels, it would block for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "reads /proc once, before the program starts"
@@ -187,7 +187,7 @@ fn receive_ends() -> bool {
     (number(), number()) >= (6, 11)
 }
 
-/// Makes orphans of the program children of this process while it exists.
+/// Makes orphans of the program children of this process, as long as this value exists.
 struct Subreaper(Option<Pid>);
 
 impl Subreaper {

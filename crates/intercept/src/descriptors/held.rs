@@ -1,15 +1,15 @@
 //! Tracks the open file descriptions that programs got, and finds the end of each: the time when its
 //! last descriptor and mapping have gone.
 //!
-//! Each device file has its own inode, which exists while programs have descriptors of it. An inotify
-//! watch reports the end of the inode. A buffer's inode stays, since the backend keeps the memory, and
-//! can have many descriptions. Each description holds an OFD lock on its own byte of the file; the
-//! kernel releases the lock when the description ends. A watch reports closes. The kernel sends this
-//! event just before it releases the lock, and merges several events into one. So this module checks
-//! the file's locks again for a second, at growing intervals.
+//! Each device file has its own inode, which exists while programs have descriptors of it. An inotify watch
+//! reports the end of the inode. A buffer's inode stays, since the backend keeps the memory, and can have
+//! many descriptions. Each description holds an OFD lock on its own byte of the file; the kernel releases the
+//! lock when the description ends. A watch reports closes. The kernel sends this event just before it
+//! releases the lock, and merges several events into one. So after an event, this module checks the file's
+//! locks again and again for a second, at growing intervals.
 //!
-//! The supervisor reads these events before each call and processes at most 128 ends at a time. QBUF and
-//! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::needs_fresh_closes`).
+//! The supervisor reads these events before each call and processes at most 128 ends at a time. For QBUF and
+//! DQBUF of a streaming queue, it does so only if they fail or wait (`Backend::needs_fresh_closes`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::MaybeUninit;
@@ -29,10 +29,10 @@ const RECHECK_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of descriptions of one buffer whose locks are probed one by one.
 const MAX_PROBED: usize = 64;
-/// For buffers with more descriptions, checks are at least this many times their duration apart.
+/// A buffer with more descriptions is checked at most once in this many times the duration of its last check.
 const TIME_SHARE: u32 = 20;
 
-/// The purpose of a description.
+/// The object that a description stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Given {
     /// A device file.
@@ -46,20 +46,20 @@ pub(crate) enum Given {
 /// How the end of descriptions is detected.
 #[derive(Debug)]
 enum EndSignal {
-    /// A watch reports the end of the inode, which ends with its only description.
+    /// A watch reports the end of the inode. The inode has only one description, and ends with it.
     Inode,
-    /// The description's lock is gone. Probed through the supervisor's own description.
+    /// The end of the description's lock, found by a query through this descriptor.
     Locks(OwnedFd),
 }
 
-/// The files whose locks [`Held::collect`] checks. It always collects files whose inode has ended.
+/// Selects the files whose locks [`Held::collect`] checks. It also collects each file whose inode has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckScope {
     /// Files with a recent close whose next check is due.
     Due,
     /// As `Due`, but without reading events, since none is pending.
     Timed,
-    /// As `Due`, and all files with a recent close that were not checked since this time, at any cost.
+    /// As `Due`, and all files with a recent close that were last checked before this time, at any cost.
     Since(Instant),
     /// All files.
     All,
@@ -148,7 +148,7 @@ impl Held {
         }
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
-            // Such a file needs no timeout: the thread that reads the list of locks wakes the clock.
+            // Such a file needs no timeout: the thread that reads the list of locks wakes the clock thread.
             let waits = self.wants_locks() && inode.is_large();
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
@@ -162,7 +162,7 @@ impl Held {
         self.inodes.is_empty()
     }
 
-    /// Forgets all descriptions that programs hold. Returns their purposes, device files last.
+    /// Forgets all descriptions that programs hold. Returns the objects they stood for, device files last.
     pub(crate) fn take_all(&mut self) -> Vec<Given> {
         let all = self.inodes.values().flat_map(|inode| inode.given.values());
         let mut all: Vec<Given> = all.copied().collect();
@@ -295,7 +295,7 @@ impl Held {
         self.inodes.contains_key(&id)
     }
 
-    /// Checks files, and appends the purposes of ended descriptions to `gone`.
+    /// Checks files, and appends to `gone` the object of each description that has ended.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
         let overflow = look != CheckScope::Timed && self.read_events();
         if overflow {
@@ -326,7 +326,7 @@ impl Held {
         };
         let is_old =
             |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
-        // Only large files are worth reading the list: it waits for an RCU grace period of milliseconds.
+        // The list is read only for large files: the read waits for an RCU grace period, some milliseconds.
         let is_large = |id: &FdIdentity| self.inodes.get(id).is_some_and(Inode::is_large);
         let locks = match self.locks.take() {
             None if all && due.iter().any(is_large) => Some(LockTable::read()),
@@ -380,7 +380,7 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // The list may contain locks that ended after its reading began, so the check has this time.
+        // The list may lack unlocks made since its reading began, so the check is dated to that time.
         let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
         let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);
@@ -447,7 +447,7 @@ impl Held {
 /// The OFD locks of all files at one time.
 #[derive(Debug)]
 pub(crate) struct LockTable {
-    /// The first bytes of the locks on each file.
+    /// For each file, the first byte of each lock on it.
     of: HashMap<FdIdentity, HashSet<i64>>,
     /// When the reading of the list began.
     begun: Instant,

@@ -14,8 +14,8 @@ fn numbers(pid: u32) -> Vec<i32> {
     numbers.into_iter().map(u32::cast_signed).collect()
 }
 
-/// Returns whether any program has a descriptor of this device file or buffer. Ignores descriptors for
-/// which `spares` is true, by process and number.
+/// Returns whether any program has a descriptor of this device file or buffer. Ignores descriptors for which
+/// `spares` is true; its arguments are a process and a descriptor number.
 pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
     procs::descendants(|_| true).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {

@@ -45,7 +45,7 @@ pub(crate) struct LockCall {
 pub(crate) enum Wanted {
     /// A flock of the whole file.
     Whole(FlockOperation),
-    /// A lock of a range, owned by the descriptor table of `task`, or by the file if `None`.
+    /// A lock of a range. Its owner is the descriptor table of `task`, or the file if `task` is `None`.
     Record {
         task: Option<u32>,
         pid: u32,
@@ -57,7 +57,7 @@ pub(crate) enum Wanted {
 #[derive(Debug)]
 struct Holder {
     owner: Owner,
-    /// The process that set a lock of this owner last.
+    /// The process that last set a lock for this owner.
     pid: u32,
     locks: OwnedFd,
     /// The device files through which the owner has locked.
@@ -238,8 +238,8 @@ impl Locks {
         Ok((range, blocker))
     }
 
-    /// Releases all locks that a table holds on a node, since the table closes a descriptor of the node.
-    /// Locks taken through other opens of the node end, too. Returns whether the table may have had locks.
+    /// Releases all locks that a table holds on a node, since closing any descriptor of the node does so.
+    /// Locks set through other opens of the node end, too. Returns whether the table may have had locks.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
     }

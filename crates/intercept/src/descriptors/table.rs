@@ -1,20 +1,20 @@
-//! The table of programs' descriptors: which file each reserved number refers to, which calls close
-//! numbers, the device files, and their locks.
+//! The table of programs' descriptors: the file behind each reserved number (see `FdRange`), the calls that
+//! close numbers, the device files, and their locks.
 //!
 //! An entry belongs to one thread and one number. So the table need not know which threads share a
 //! descriptor table, which would cost a system call in each call. Before the supervisor lets a call close
-//! or replace a number, this table drops the number's entries, of all threads. It adds entries for the
-//! number only after the closing thread's next call, because the kernel may not have made the close
-//! before. unshare and clone leave each number's file as it is. An exec counts as a close of all numbers
-//! by its process. A descriptor received from another process gets a number that was free.
+//! or replace a number, this table drops the number's entries, of all threads. It adds entries for the number
+//! only after the closing thread's next call, because until then the kernel may not have performed the close.
+//! unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers by its
+//! process. A descriptor received from another process gets a number that was free.
 //!
 //! Before a close, files that may end with it leave their epoll sets until the close is over.
 //!
-//! A device file has an inode of its own. It exists until its descriptors and mappings have ended.
+//! Each device file has an inode of its own. The file exists until its descriptors and mappings have ended.
 //!
-//! The table makes no system call. One module stays separate: `held` reports when the last descriptor
-//! and mapping have gone. Only the kernel knows that, and callers without the lock of all devices use
-//! the module, so it has a separate lock.
+//! The table makes no system call. The module `held` stays separate. It reports when the last descriptor and
+//! mapping have gone, which only the kernel knows. It has its own lock, because callers without the lock of
+//! all devices use it, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use super::locks::Locks;
 const MAX_ENTRIES: usize = 1 << 16;
 /// Delay of each check of a close, if its thread makes no further call.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
-/// Maximum number of checks of a close that the kernel has not made: the thread may wait for a CPU.
+/// Maximum number of checks of a close that the kernel has not made: its thread may wait for a CPU.
 const MAX_CHECKS: u32 = 100;
 
 /// CLOSE_RANGE_CLOEXEC: close_range only sets FD_CLOEXEC.
@@ -93,7 +93,7 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// A task that uses the descriptor table, while the close may be under way and matters to epoll sets.
+    /// A task with the same descriptor table, while epoll sets wait for the close; `None` once it is over.
     task: Option<u32>,
     /// Files that may end with the call. They have left their epoll sets until it is over.
     files: Vec<Closed>,
@@ -104,7 +104,7 @@ struct Closing {
 }
 
 impl Closing {
-    /// Returns whether the close counts as made: a check is due, and either no number has its former file
+    /// Returns whether the close is taken as over: a check is due, and either no number has its former file
     /// or this was the last check. If the kernel refused the close, only the last check ends it.
     fn is_over(&mut self, is_open: impl Fn(u32, &Closed) -> bool) -> bool {
         if self.since.elapsed() < CHECK_DELAY {
@@ -175,7 +175,7 @@ impl Table {
         self.locks.file_ended(file)
     }
 
-    /// Counts one use less of a device file: a mapping, or all descriptors. Returns whether it is gone.
+    /// Removes one use of a device file: one mapping, or all descriptors. Returns whether the file is gone.
     pub(crate) fn release_file(&mut self, file: FileId) -> bool {
         let Some(of) = self.files.get_mut(&file) else {
             return false;
@@ -323,8 +323,8 @@ impl Table {
         Some(CHECK_DELAY.saturating_sub(first.elapsed()))
     }
 
-    /// Ends closes that are over: those of thread `tid`, which makes a new call, and by checks. Returns
-    /// the files that may return to their epoll sets if they still exist.
+    /// Ends closes that are over: those of thread `tid`, because it makes a new call, and those that a check
+    /// finds over. Returns the files that may return to their epoll sets if they still exist.
     pub(crate) fn over(
         &mut self,
         tid: Option<u32>,
@@ -353,8 +353,8 @@ impl Table {
         }
     }
 
-    /// Records that a thread has ended. Files of its closes stay out of their sets until a check. Returns
-    /// whether locks of its descriptor table were released.
+    /// Records that a thread has ended. Files of its closes stay out of their epoll sets until a check ends
+    /// the close. Returns whether locks of its descriptor table were released.
     pub(crate) fn ended(&mut self, tid: u32) -> bool {
         for close in self.closing.iter_mut().filter(|close| close.tid == tid) {
             close.has_ended = true;

@@ -1,9 +1,9 @@
 //! The right to wait for programs, and the lock under which no thread may wait.
 //!
-//! A program's pages, file systems, threads and descriptors may answer late or never. A step of the
-//! devices must not wait for them, since it holds the lock of all devices. Each thread therefore
-//! owns one [`MayBlock`]. Every helper that can wait borrows it, and the lock borrows it
-//! exclusively. The compiler therefore rejects a helper that waits under the lock:
+//! A program's pages, file systems, threads and descriptors may answer late or never. A step of the devices
+//! must not wait for them, since it holds the lock of all devices. Each thread therefore owns one token, a
+//! [`MayBlock`]. Every helper that can wait borrows the token, and the lock borrows it exclusively. The
+//! compiler therefore rejects a helper that waits under the lock:
 //!
 //! ```compile_fail,E0502
 //! use std::time::Duration;
@@ -98,13 +98,13 @@ impl<T> World<T> {
         }
     }
 
-    /// Runs one step under the lock. The step cannot wait for programs, since the lock borrows the
+    /// Runs one step under the lock. The step cannot wait for programs, since the lock borrows the thread's
     /// token.
     pub fn apply<R>(&self, may: &mut MayBlock, step: impl FnOnce(&mut T) -> R) -> R {
         step(&mut self.lock(may))
     }
 
-    /// Takes the lock in order of arrival, so that a busy clock does not keep calls out.
+    /// Takes the lock in order of arrival, so that a busy clock thread does not keep calls waiting.
     pub(crate) fn lock<'m>(&'m self, _: &'m mut MayBlock) -> Locked<'m, T> {
         let _next = lock(&self.next);
         Locked::new(lock(&self.inner), &self.reaper)

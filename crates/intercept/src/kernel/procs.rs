@@ -14,10 +14,10 @@ use vb3_host::{Errno, FdIdentity};
 
 /// Maximum number of threads remembered. Further threads are looked up for every call.
 const REMEMBERED: usize = 8192;
-/// Remembered threads use at most one in this many of the supervisor's descriptors.
+/// Remembered threads use at most 1/`SHARE` of the supervisor's descriptors.
 const SHARE: usize = 4;
 
-/// How long the supervisor assumes that no reserved number is free, since an exec can close some unnoticed.
+/// How long the supervisor assumes that no reserved number is free. An exec can close some of them unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has made a call.
@@ -34,7 +34,7 @@ pub(crate) struct Thread {
     pub(crate) next_fd: AtomicU32,
     /// The last time when no reserved number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
-    /// Locked from the search for a free number to the installation there. One lock for each process.
+    /// Locked while a free number is searched and a descriptor installed there. One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
 }
 
@@ -118,7 +118,7 @@ impl Threads {
     }
 }
 
-/// The known threads.
+/// The known threads, and how their descriptors are looked up.
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: Mutex<Threads>,

@@ -245,7 +245,7 @@ pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns the names in a directory in /proc that are numbers.
+/// Returns the names in a directory in /proc that are decimal numbers, such as process ids.
 pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
     debug_assert!(path.starts_with("/proc/"), "{path}");
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();

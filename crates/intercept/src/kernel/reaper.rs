@@ -1,4 +1,4 @@
-//! Closes files that were borrowed from programs, without holding the lock.
+//! Closes files that were borrowed from programs, without holding the lock of all devices.
 //!
 //! A close may call the file's file system (FLUSH), which may take long or never answer. A thread
 //! that holds the lock therefore collects the files that it drops. After the release of the lock, the
@@ -21,7 +21,7 @@ thread_local! {
     static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 }
 
-/// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the release.
+/// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the lock's release.
 #[derive(Debug)]
 pub(crate) struct Borrowed(Option<OwnedFd>);
 

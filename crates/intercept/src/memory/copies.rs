@@ -140,8 +140,8 @@ impl CopyMethod {
         }
     }
 
-    /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false
-    /// if the call did not copy all of them. It may then have copied none, some or parts.
+    /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false if
+    /// the call did not copy all of them. Some pieces or parts may then have been copied.
     pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
         let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
             return false;
@@ -204,11 +204,11 @@ fn refusal() -> Errno {
     }
 }
 
-/// A `mem` file, opened for one access only. After an exec, an open file would still refer to the old
-/// memory, which a parent waiting in vfork continues to use.
+/// A `mem` file, opened for one access only: an open file refers to the old memory even after an exec. A
+/// parent that waits in vfork continues to use this memory.
 struct Opened {
     mem: OwnedFd,
-    /// How many bytes from the address the page protections let the program itself read or write.
+    /// How many bytes, from the address on, the page protections let the program itself read or write.
     len: usize,
 }
 

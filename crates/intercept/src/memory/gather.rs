@@ -1,8 +1,8 @@
 //! Copies of a program's memory for one call: read before the call is applied, written after it.
 //!
-//! A copy may block for as long as the program likes, for example on a page that a user-space
-//! handler fills, or on a file system that has stopped. So no copy is made under the world's lock.
-//! A call reads from the copies made for it. If a part is missing, it is recorded, and the call
+//! A copy may block for as long as the program likes, for example on a page that a user-space handler fills,
+//! or on a file system that has stopped. So no copy is made under the lock of all devices. A call reads from
+//! the copies made for it. If a part is missing, it is recorded, and the call
 //! fails without changing anything. The supervisor then copies the missing part and repeats the
 //! call. Written data is stored until the call is answered.
 
@@ -131,8 +131,8 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Returns when the supervisor first processed the call. A file that the program saw end before its
-    /// call has ended by this time.
+    /// Returns when the supervisor first processed the call. If the program saw a file's end before it made
+    /// the call, the file has ended by this time.
     pub(crate) fn came(&self) -> Instant {
         *self.came.get_or_init(Instant::now)
     }
@@ -147,7 +147,7 @@ impl Gathered {
         *lock(&self.ends) = Some(ends);
     }
 
-    /// Takes the files that `keep_ends` stored, once.
+    /// Takes the files that `keep_ends` stored. Returns `None` if there are none, or from the second call on.
     pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
         lock(&self.ends).take()
     }
@@ -188,7 +188,7 @@ impl Gathered {
         inner.to_poll.clear();
     }
 
-    /// Drops all copies, after the call has transferred a piece, and allows as much for the next piece.
+    /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.
     pub(crate) fn forget_parts(&self) {
         let mut inner = lock(&self.inner);
         inner.parts.clear();
@@ -250,7 +250,7 @@ impl Gathered {
         inner.wanted.clear();
     }
 
-    /// Duplicates a descriptor that the thread has sent, or records that it must send it.
+    /// Duplicates a descriptor that the thread has sent, or records that the thread must send it.
     ///
     /// # Errors
     /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
@@ -315,9 +315,9 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Records a range that a device will use, so that its pages are touched first. A missing page
-    /// would block the device and all programs. Returns whether all pages could be read, and true for a
-    /// range that is too large.
+    /// Records a range that a device will use, so that its pages are read first. Otherwise a missing page
+    /// would block the device and all programs. Returns whether all pages could be read, and true for a range
+    /// that is too large.
     ///
     /// # Errors
     /// `MISSING` if the pages were not touched yet.

@@ -96,7 +96,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Runs the child on which the supervisor tries its powers. The child makes one notified call (getppid).
+/// Runs the child on which `probe` tries what the system permits. It makes one notified call (getppid).
 pub(crate) fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {

@@ -251,7 +251,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(NOTIFY),
         ],
     );
-    // close and dup end or copy a device's descriptor. The socket calls may be on a substitute socket.
+    // close and dup end or copy a device's descriptor. The socket calls may be on a monitor socket.
     block(
         &[
             libc::SYS_writev,

@@ -26,8 +26,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest interval between two checks that counts towards the timeout. In a longer one, the
 /// supervisor itself was stopped.
 const STEP: Duration = Duration::from_millis(5);
-/// Time limit of a call that a pending signal should interrupt at once. The limit matters if another
-/// thread has taken the signal.
+/// Time limit of a call that a pending signal should interrupt immediately. The call runs into the limit if
+/// another thread has taken the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
 /// Maximum number of stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.

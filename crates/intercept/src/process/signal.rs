@@ -11,7 +11,7 @@ use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// Number of checks after which a pending process-wide signal counts as the waiting thread's. Another
+/// Number of checks after which a pending process-wide signal is taken for the waiting thread's. Another
 /// thread that could take the signal would do so within microseconds.
 const MAX_LOOKS: u8 = 3;
 
@@ -173,7 +173,7 @@ pub(crate) const CAUGHT: [libc::c_int; 8] = [
     libc::SIGCHLD,
 ];
 
-/// Catches signals sent to the supervisor while it exists.
+/// Catches signals sent to the supervisor, as long as this value exists.
 pub(crate) struct Forward {
     reader: OwnedFd,
     _writer: OwnedFd,
@@ -203,7 +203,7 @@ extern "C" fn on_signal(
 }
 
 impl Forward {
-    /// Starts to catch signals, except ignored ones. Catches none while another instance does.
+    /// Starts to catch signals, except ignored ones. Catches none if another `Forward` does already.
     pub(crate) fn begin() -> Result<Self, Errno> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (reader, writer) = pipe_with(flags).map_err(raw::err)?;

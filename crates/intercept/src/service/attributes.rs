@@ -15,7 +15,7 @@ use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no extended attributes.
+    /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
     pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
@@ -30,8 +30,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them. The
-    /// calls change nothing: they succeed for root and fail with EPERM for others.
+    /// Serves chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them.
+    /// The calls change nothing: they succeed for root and fail with EPERM for others.
     pub(crate) fn change_attributes(
         &self,
         may: &mut MayBlock,
@@ -59,7 +59,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// inotify_add_watch. A node reports no events.
+    /// Serves inotify_add_watch. A node reports no events.
     pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         // CAST: a 32-bit mask in the kernel.
         let mask = n.arg(2) as u32;
@@ -86,8 +86,8 @@ impl Supervisor<'_> {
         Ok(Verdict::value(watch.into()))
     }
 
-    /// Returns a duplicate of the caller's descriptor. `None` if the thread was asked to send one: its call
-    /// is then answered, and repeated.
+    /// Returns a duplicate of the caller's descriptor. Returns `None` if the thread was asked to send one:
+    /// its call has then been answered, and the thread repeats it.
     ///
     /// # Errors
     /// EBADF; EPERM if the supervisor cannot get a duplicate.

@@ -97,7 +97,7 @@ impl Server<'_> {
         Verdict::native()
     }
 
-    /// dup2, dup3.
+    /// Serves dup2 and dup3.
     pub(crate) fn dup_onto(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
@@ -109,7 +109,7 @@ impl Server<'_> {
                 self.host.note(Note::OrdinaryNumber { pid, number: new });
             }
         }
-        // The kernel executes these calls: no copy, wrong flags, or a number that is not reserved.
+        // The kernel executes the rest: equal numbers, wrong flags, or a copy at an unreserved number.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }
@@ -126,7 +126,7 @@ impl Server<'_> {
         ))
     }
 
-    /// dup of a reserved number.
+    /// Serves dup of a reserved number.
     pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
         self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
             self.note_copy(n, 0);
@@ -134,9 +134,9 @@ impl Server<'_> {
         })
     }
 
-    /// Installs a copy of a reserved number at the next free reserved number. So the filter reports all
-    /// calls on the copy. Lower free numbers from `from` on stay free. Returns `None` if no reserved number
-    /// is free, or if a standard descriptor is closed: the copy is probably meant to replace that one.
+    /// Installs a copy of a reserved number at the next free reserved number. So the filter reports all calls
+    /// on the copy. Lower free numbers from `from` on stay free. Returns `None` if no reserved number is
+    /// free, or if a standard descriptor is closed: the copy is probably meant to replace that one.
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
@@ -160,7 +160,7 @@ impl Server<'_> {
         is_device
     }
 
-    /// fcntl of a reserved number, or an fcntl that may return a reserved number.
+    /// Serves fcntl of a reserved number, and fcntls that may return a reserved number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
@@ -259,7 +259,7 @@ impl Server<'_> {
         }
     }
 
-    /// fsync, fdatasync, fallocate, sendfile, splice, copy_file_range. Devices and dma-bufs support
+    /// Serves fsync, fdatasync, fallocate, sendfile, splice and copy_file_range. Devices and dma-bufs support
     /// none of them.
     ///
     /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
@@ -280,7 +280,7 @@ impl Server<'_> {
         Err(Errno(libc::EINVAL))
     }
 
-    /// Refuses io_uring. Programs then use system calls, which the supervisor can answer.
+    /// Refuses io_uring, so that programs use system calls instead, which the supervisor can answer.
     pub(crate) fn io_uring_setup(&mut self) -> Errno {
         if !core::mem::replace(&mut self.said_no_io_uring, true) {
             self.host.note(Note::NoIoUring);

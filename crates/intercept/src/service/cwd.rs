@@ -11,7 +11,7 @@ use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// chdir. The kernel cannot resolve a generated path, so the thread enters an open directory instead.
+    /// Serves chdir. The kernel cannot resolve a generated path, so the thread enters an open directory.
     pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
@@ -53,7 +53,7 @@ impl Supervisor<'_> {
         Verdict::Answered
     }
 
-    /// getcwd. For a generated directory, returns the path that programs know.
+    /// Serves getcwd. For a generated directory, returns the path that programs know.
     pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
         let known = real.ok().and_then(|real| {

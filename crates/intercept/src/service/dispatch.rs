@@ -1,5 +1,5 @@
-//! Selects the handler of each call. Has the handlers that need no separate file: ioctl, lseek,
-//! ftruncate.
+//! Selects the handler of each call. Contains the handlers of ioctl, lseek and ftruncate, which are too short
+//! for a module of their own.
 
 use crate::descriptors::{Target, Watched};
 use crate::kernel::{Borrowed, lock, nr, procs, vma};
@@ -30,7 +30,7 @@ const fn moves_bytes(number: i64) -> bool {
     )
 }
 
-/// Returns whether the call is on a file that is not the supervisor's, as far as its descriptor shows.
+/// Returns whether the call's descriptor shows that its file is not the supervisor's.
 /// This check borrows no file, since closing a borrowed file could take long.
 pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     let by_descriptor = matches!(
@@ -142,7 +142,7 @@ impl Server<'_> {
         };
         let backend = &mut self.backend;
         let mut done = control(*backend, (on, request, arg), &call);
-        // Most ioctls do not wait, so only one that would wait keeps the file open.
+        // Only an ioctl that would wait keeps the file open, since most ioctls do not wait.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
             let look = call.look(fd).inspect_err(|_| {
@@ -167,7 +167,7 @@ impl Server<'_> {
         }))
     }
 
-    /// execve, execveat. The kernel closes the descriptors with FD_CLOEXEC.
+    /// Serves execve and execveat. The kernel closes the descriptors with FD_CLOEXEC.
     fn exec(&mut self, n: &Notif) -> Verdict {
         let process = Call::new(&self.host, n).pid();
         let threads = self.host.procs.threads_of(process);
@@ -175,7 +175,7 @@ impl Server<'_> {
         Verdict::native()
     }
 
-    /// Records the files that the backend has made in this call.
+    /// Adds to the table the files that the backend has made in this call.
     fn adopt(&mut self) {
         let made = core::mem::take(&mut *lock(&self.host.made));
         for (file, inode) in made {
@@ -183,7 +183,7 @@ impl Server<'_> {
         }
     }
 
-    /// lseek. A device has no position; a buffer returns its size, as dma-bufs do.
+    /// Serves lseek. A device has no position; a buffer returns its size, as dma-bufs do.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
     fn lseek(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -259,7 +259,7 @@ pub(crate) fn reply(outcome: CallOutcome) -> Option<Reply> {
     }
 }
 
-/// Converts an outcome to a verdict. `wait` makes the entry of a call that waits or is not finished.
+/// Converts an outcome to a verdict. `wait` makes the table entry of a call that waits or is not finished.
 pub(crate) fn verdict(outcome: CallOutcome, wait: impl FnOnce() -> Waiting) -> Verdict {
     match reply(outcome) {
         Some(reply) => Verdict::Reply(reply),

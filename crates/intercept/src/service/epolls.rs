@@ -1,4 +1,4 @@
-//! epoll_ctl of device files and buffers.
+//! Serves epoll_ctl of device files and buffers.
 
 use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock};
@@ -31,8 +31,8 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Takes the pending changes of epoll sets. Each answer, and call `n`, must wait for the changes in
-    /// sets of its own process. Returns those of `n`, and stores the others in `answers`.
+    /// Takes the pending changes of epoll sets. Each answer, and call `n`, must wait for the changes in sets
+    /// of the answered process. Returns the changes for `n`, and stores the others in `answers`.
     pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
         let caused = self.epolls.take_caused();
         if caused.is_empty() {

@@ -20,12 +20,12 @@ use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// Free numbers that must exist below a reserved number before it is used. A program cannot open as many
-/// files while the supervisor answers one call.
+/// A reserved number is used only if at least this many numbers below it are free. A program cannot open as
+/// many files while the supervisor answers one call.
 const ROOM: u32 = 64;
 
-/// Interval of checks for mappings of ended threads, and maximum number of checks. A thread's mmap waits
-/// for no other party, so it is over soon.
+/// Interval of checks for mappings of ended threads, and maximum number of checks. No other process can delay
+/// a thread's mmap, so it is over soon.
 const MAPPING_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_MAPPING_CHECKS: u32 = 500;
 
@@ -122,7 +122,7 @@ impl Events {
     ) -> Result<bool, Errno> {
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds = [self.0.as_fd(), alarm].map(wanted);
-        // A timeout that a timespec cannot represent counts as infinite.
+        // A timeout that a timespec cannot represent is treated as infinite.
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
@@ -206,7 +206,7 @@ impl Host {
         }
     }
 
-    /// Returns the thread with this id, and lets its end be reported from now on. Fails with ESRCH.
+    /// Returns the thread with this id. From now on, its end is reported. Fails with ESRCH.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {
             self.events
@@ -261,9 +261,9 @@ impl Host {
 
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
-    /// If a given number is in use, the kernel replaces its file. Another thread of the program may open
-    /// a file meanwhile, which gets the lowest free number. So the chosen number has at least [`ROOM`]
-    /// free numbers below it. If no reserved number has, the kernel chooses the number.
+    /// If the chosen number is in use by then, the kernel replaces its file. Meanwhile, another thread may
+    /// open a file, which gets the lowest free number. So the chosen number has at least [`ROOM`] free
+    /// numbers below it. If no reserved number has, the kernel chooses.
     ///
     /// # Errors
     /// EMFILE; EFAULT if the number could not be written back; ENOENT if the thread no longer waits.
@@ -401,8 +401,8 @@ impl<'a> Call<'a> {
     /// Returns a duplicate of a descriptor that the thread has sent, if [`look`](Self::look) has none.
     ///
     /// # Errors
-    /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for
-    /// the necessary calls. Until the thread has sent the descriptor, an error that no program sees.
+    /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for the
+    /// necessary calls. Until the thread has sent the descriptor, an error that stays inside the supervisor.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());
@@ -432,7 +432,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Installs a description that `held` watches for its end. On failure, ends the watch.
+    /// Installs a description whose end `held` reports. If this fails, `held` forgets the description.
     fn install_made(
         &self,
         (made, id, byte): (OwnedFd, FdIdentity, i64),

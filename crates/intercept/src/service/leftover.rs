@@ -26,9 +26,9 @@ pub(crate) struct Ending {
     wish: Leftover,
     /// When the supervisor noticed the program's end.
     since: Option<Instant>,
-    /// When the last process of the session had ended.
+    /// When the last process of the program's session was seen to have ended.
     detached_since: Option<Instant>,
-    /// The treatment that the last notes announced for the processes.
+    /// The treatment that the last notes announced for the leftover processes.
     named: Option<Fate>,
     /// The last signal sent to leftover processes, and the time of sending.
     sent: Option<(i32, Instant)>,

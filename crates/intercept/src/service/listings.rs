@@ -1,4 +1,4 @@
-//! getdents64 of directories that list the supervisor's names.
+//! Serves getdents64 of directories that list the supervisor's names.
 
 use crate::kernel::MayBlock;
 use crate::process::Notif;
@@ -38,7 +38,7 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let begin = out.len();
-        // Reads on if all names so far are hidden: an empty result would mean the directory's end.
+        // Continues to read if all names so far are hidden: an empty result would mean the directory's end.
         while out.len() == begin {
             let theirs = native_entries(may, &fd, room - begin)?;
             if theirs.is_empty() {

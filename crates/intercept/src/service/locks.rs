@@ -61,7 +61,7 @@ impl Server<'_> {
         self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
     }
 
-    /// fcntl with a lock command.
+    /// Serves fcntl with a lock command.
     pub(crate) fn record_lock(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(0)) else {
@@ -95,8 +95,8 @@ impl Server<'_> {
             _ => None,
         };
         let Some((node, file)) = file else {
-            // No other open of a buffer could conflict. The supervisor's own locks on the buffer's memfd
-            // would, so the kernel checks the call on a new memfd.
+            // No other open of a buffer could conflict. But the supervisor itself holds locks on the buffer's
+            // memfd, which would conflict. So the kernel checks the call on a new memfd.
             let nobodys = raw::memfd(c"vb3-locks")?;
             let like = match asks {
                 true => libc::F_OFD_GETLK,
@@ -125,7 +125,7 @@ impl Server<'_> {
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
-            // The lock's owner may have ended, so retries without the locks of ended processes.
+            // The lock's owner may have ended: releases the locks of ended processes, and retries.
             self.forget_ended();
             done = self.try_lock(&lock);
         }

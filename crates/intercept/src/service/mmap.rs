@@ -1,9 +1,9 @@
 //! mmap of a device file: the buffer's own memory is mapped instead.
 //!
-//! Each buffer is a memfd. A program maps the buffer through the device file, at an offset that names
-//! the buffer. So the supervisor rewrites the call. It stops the thread, installs the memfd's
-//! descriptor, and changes the registers of descriptor and offset. After the call it makes the thread
-//! close the descriptor, and restores the registers.
+//! Each buffer is a memfd. A program maps the buffer through the device file, at an offset that selects the
+//! buffer. So the supervisor rewrites the call. It stops the thread, installs the memfd's descriptor in it,
+//! and changes the registers with the call's descriptor and offset. After the call it makes the thread close
+//! the descriptor, and restores the registers.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,8 +17,8 @@ use crate::service::supervisor::Supervisor;
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
 impl Server<'_> {
-    /// Returns the device file that a call maps, and its open flags. `None` if the kernel must execute the
-    /// call unchanged.
+    /// Returns the device file that a call maps, and its open flags. Returns `None` if the kernel must
+    /// execute the call unchanged.
     fn mapped_file(&mut self, n: &Notif, args: &Mmap) -> Result<Option<(FileId, i32)>, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(4)) else {
@@ -26,8 +26,8 @@ impl Server<'_> {
         };
         let flags = look.flags()?;
         let (id, pid) = (look.id, call.pid());
-        // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a
-        // memfd takes no time.
+        // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a memfd
+        // never blocks.
         let target = self.target(id);
         if target != Target::Other {
             drop(look.fd.and_then(Borrowed::into_owned));
@@ -82,8 +82,8 @@ impl Server<'_> {
         Ok((fd, map.offset))
     }
 
-    /// Records the end of a thread that was traced. If it was the main program, the tracer has taken the exit
-    /// status.
+    /// Records the end of a thread that was traced. For the main program, `ended` is the exit status, which
+    /// only the tracer got.
     pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
         if let Some(ended) = ended
             && tid == self.main.0
@@ -165,7 +165,7 @@ impl Supervisor<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Answers a mapping with an error, and releases the seized thread, which stops after the answer.
+    /// Answers a mapping with an error, and releases the seized thread, which stops only after the answer.
     fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
         self.left(may, n.tid, stopped.release(may));

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
-    /// socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
+    /// Serves socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
     pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
@@ -37,7 +37,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Serves a call on a socket. The kernel executes it unless the socket is one of the supervisor's.
+    /// Serves a call on a socket. The kernel executes the call unless the supervisor made the socket.
     pub(crate) fn monitor_call(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(id) = call.identify(n.int(0)) else {

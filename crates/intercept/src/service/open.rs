@@ -1,4 +1,4 @@
-//! open, openat, openat2, creat.
+//! Serves open, openat, openat2, creat, readlink and readlinkat.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -104,7 +104,7 @@ impl Supervisor<'_> {
         Ok(Verdict::value(number.into()))
     }
 
-    /// readlink, readlinkat.
+    /// Serves readlink and readlinkat.
     pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, path, rest) = path_args(n);
         let [out, len, ..] = *rest else {
@@ -166,7 +166,7 @@ impl Server<'_> {
 }
 
 /// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the
-/// program gets a readable descriptor instead: for a link, of its target.
+/// program gets a readable descriptor instead. For a symbolic link, it is one of the link's target.
 fn open_plain(may: &MayBlock, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {

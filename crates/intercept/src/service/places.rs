@@ -50,8 +50,8 @@ pub(crate) fn int(args: &[u64], i: usize) -> i32 {
 }
 
 impl Supervisor<'_> {
-    /// Finds the target of the path at `addr`, relative to `dir`. `Native` if the path cannot be read: the
-    /// kernel then refuses the call.
+    /// Finds the target of the path at `addr`, relative to `dir`. Returns `Native` if the path cannot be
+    /// read: the kernel then refuses the call.
     pub(crate) fn place(
         &self,
         may: &mut MayBlock,
@@ -77,8 +77,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of a path: by its text, or in the program's own view of the file system. Compares
-    /// the program's view with the supervisor's only for links and for paths that may match.
+    /// Finds the target of a path. Compares its text first, and looks into the program's own view of the file
+    /// system only for links, and for paths that may name a node.
     fn place_of(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
         let place = self.place_here(may, named);
         if place == Some(PathTarget::Native) {
@@ -91,8 +91,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Finds the target of a path in the supervisor's view. Returns `None` if the path is a link that must
-    /// be followed, or ends with a node's name in another directory.
+    /// Finds the target of a path in the supervisor's view. Returns `None` if the path is a link that must be
+    /// followed, or if it ends with a node's name but lies, in this view, outside the node's directory.
     fn place_here(&self, may: &mut MayBlock, named: &Named<'_>) -> Option<PathTarget> {
         let &Named {
             call,
@@ -155,7 +155,7 @@ impl Supervisor<'_> {
         place.unwrap_or(PathTarget::Native)
     }
 
-    /// Follows a chain of links to a node or a generated file. `None` if the chain ends elsewhere.
+    /// Follows a chain of links to a node or a generated file. Returns `None` if the chain ends elsewhere.
     fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<PathTarget> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &path).ok()?;

@@ -1,4 +1,4 @@
-//! poll and ppoll, with device files and other files mixed.
+//! Serves poll and ppoll, with device files and other files mixed.
 
 use crate::descriptors::Target;
 use crate::kernel::{Borrowed, MayBlock, nr, raw};
@@ -46,12 +46,12 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
 }
 
 impl Server<'_> {
-    /// poll, ppoll.
+    /// Serves poll and ppoll.
     pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         self.poll_for(n, None)
     }
 
-    /// Polls with the time `left` instead of the call's own; `Some(None)` is infinite.
+    /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
     pub(crate) fn poll_for(
         &mut self,
         n: &Notif,
@@ -278,7 +278,7 @@ pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, E
     time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
 }
 
-/// Reads two 64-bit numbers at `addr`: seconds, and a fraction in units of 1/`parts` second.
+/// Reads two 64-bit numbers at `addr`: seconds, and units of 1/`parts` second; `None` if `addr` is null.
 pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
     if addr == 0 {
         return Ok(None);

@@ -1,7 +1,7 @@
-//! The threads that serve calls: the receiver, the threads that may stall, and their number.
+//! The threads that serve calls: the receiver, the threads whose calls may stall, and their number.
 //!
-//! One thread at a time receives calls and serves them itself, so that a call costs no change of
-//! thread. The clock checks the receiver's progress. If the receiver stalls, it stays with its call,
+//! One thread at a time receives calls and serves them itself, so that a call costs no change of thread. The
+//! clock, a separate thread, checks the receiver's progress. If the receiver stalls, it stays with its call,
 //! and another thread becomes the receiver. Worker threads send the answers that the clock's ticks cause.
 //!
 //! At most [`MAX_THREADS`] threads exist. A process whose calls stall gets at most a quarter of the
@@ -78,7 +78,7 @@ impl Term {
     }
 }
 
-/// The key of a job that a thread other than the receiver does.
+/// The key of a job that a thread other than the receiver does, in `Inner::at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work(u64);
 
@@ -86,7 +86,7 @@ pub(crate) struct Work(u64);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Serve,
-    /// Serve the call, and wake the clock: it must start a thread that becomes the receiver.
+    /// Serve the call, and wake the clock thread: it must start a thread that becomes the receiver.
     ServeShort,
     /// Do not serve the call: too many calls of its process stall, so it waits in the pool.
     HeldBack,
@@ -265,8 +265,8 @@ impl Pool {
         self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// Decides how the receiver may serve a call. If another thread has a job of the same process, this
-    /// call may stall like that job, so another thread becomes the receiver. If the process has too many
+    /// Decides how the receiver may serve a call. If another thread has a job of the same process, this call
+    /// may stall like that job. So another thread becomes the receiver first. If the process has too many
     /// such jobs, the call waits.
     pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
@@ -287,7 +287,7 @@ impl Pool {
         }
     }
 
-    /// Lets another thread become the receiver, unless the present receiver has moved on from `state`.
+    /// Lets another thread become the receiver, unless the receiver's state is no longer `state`.
     fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
@@ -321,8 +321,8 @@ impl Pool {
         }
     }
 
-    /// Replaces the receiver if it has not moved on for too long. The clock calls this. `pid_of` returns
-    /// a thread's process. Returns the time until the next check, and remarks for the user.
+    /// Replaces the receiver if its state has not changed for too long. The clock calls this. `pid_of`
+    /// returns a thread's process. Returns the time until the next check, and remarks for the user.
     pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
         inner.forgive(Instant::now());
@@ -351,7 +351,7 @@ impl Pool {
         (again, remarks)
     }
 
-    /// Records that a remark of the last check could not be queued; the next check repeats it.
+    /// Records that a remark of the last check could not be queued, so that the next check repeats it.
     pub(crate) fn unsaid(&self, remark: &Note) {
         if matches!(remark, Note::NobodyServes { .. }) {
             lock(&self.inner).said_full = false;
@@ -403,7 +403,7 @@ impl Pool {
 }
 
 impl Inner {
-    /// Does not count a long time without checks towards the jobs' stalls.
+    /// Subtracts a long time without checks from the jobs' stalls: the supervisor itself did not run then.
     fn forgive(&mut self, now: Instant) {
         let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
         self.looked = Some(now);
@@ -430,7 +430,7 @@ impl Inner {
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                // Jobs that have just begun do not count, since they may end at once.
+                // Jobs that have just begun are left out, since they may end immediately.
                 let stalled = late.iter().filter(|at| at.pid == pid).count();
                 let calls = stalled + held_back;
                 remarks.push(Note::Stalled { pid, nr, calls });

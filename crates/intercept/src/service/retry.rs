@@ -53,7 +53,7 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        // A thread already copies this call's last piece, or polls its files, and retries the call then.
+        // A thread already copies this call's last piece, or polls its files, and will then retry the call.
         let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
         if is_asked || waiting.is_under_way() {
             return;
@@ -80,7 +80,7 @@ impl Server<'_> {
         let Some(mut waiting) = self.pending.slots.remove(&slot) else {
             return Tried::Over;
         };
-        // A poll takes no frame or lock, so its result may be lost if the thread has ended.
+        // A poll takes no frame or lock, so it may run even if its thread has ended and the result is lost.
         let takes = !matches!(waiting.kind, Kind::Poll(_));
         if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
@@ -187,8 +187,8 @@ impl Server<'_> {
     }
 
     /// Returns the code with which the kernel continues a poll if no handler runs. The timeout of `poll` is
-    /// in a register, so the remaining time cannot be written back. After `poll`, the kernel therefore makes
-    /// the call restart_syscall, which the filter reports.
+    /// in a register, so the remaining time cannot be written back. So the kernel continues a `poll` with the
+    /// call restart_syscall, which the filter reports.
     ///
     /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
     fn restart_of_poll(&mut self, slot: u32) -> i32 {
@@ -205,7 +205,7 @@ impl Server<'_> {
         ERESTART_RESTARTBLOCK
     }
 
-    /// restart_syscall. Continues an interrupted poll until its original deadline.
+    /// Serves restart_syscall: continues an interrupted poll until its original deadline.
     pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
             return Ok(Verdict::native());
@@ -214,7 +214,7 @@ impl Server<'_> {
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let done = self.poll_for(&again, Some(left));
-        // If memory must be gathered first, the supervisor applies the call again and needs this entry.
+        // If memory must be gathered first, the supervisor serves the call again and needs this entry.
         if !n.gathered.lacks() {
             self.pending.suspended.remove(&n.tid);
         }
@@ -271,8 +271,8 @@ impl Server<'_> {
         self.give_up_invalid(self.pending.all());
     }
 
-    /// Drops calls of ended threads whose end is not reported, because such calls keep files open. Queries
-    /// no other call: for each query, the kernel searches all waiting calls.
+    /// Drops calls of ended threads whose end is not reported, because such calls keep files open. Does not
+    /// query the kernel about other calls: for each query, the kernel searches all waiting calls.
     pub(crate) fn give_up_unfollowed(&mut self) {
         self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
     }

@@ -5,8 +5,8 @@
 //! SIGBUS at its address, as in memory that a kernel driver has revoked. The program can protect, move
 //! and unmap the range as before.
 //!
-//! A thread whose call waits for an answer stops only after the answer, and accesses no memory meanwhile.
-//! If all threads of a process wait so, the revocation counts as done, but a thread of the supervisor
+//! A thread whose call waits for an answer stops only after the answer, and accesses no memory meanwhile. If
+//! all threads of a process wait so, the revocation is reported as done, but a thread of the supervisor
 //! remains: it replaces the mappings at the first answer, before the process's own code continues.
 //!
 //! Source: Linux 6.12 mm/memory.c `unmap_mapping_range` as drivers use it to revoke; mm/filemap.c and
@@ -29,7 +29,7 @@ use vb3_host::{Errno, FdIdentity};
 const STACK: usize = 256 << 10;
 /// Time for other threads to stop after the first one.
 const STOP_GRACE: Duration = Duration::from_millis(20);
-/// If no thread has stopped after this time, all threads count as waiting for answers.
+/// If no thread has stopped after this time, all threads are taken to wait for answers.
 const STOP_TIMEOUT: Duration = Duration::from_millis(200);
 /// Time limit for seizing a thread that is traced: by a debugger, or by the supervisor for another purpose.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
@@ -109,7 +109,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Returns true if the call's thread could not be seized because it must stop for a revocation. In that
-    /// case also answers the call: the thread stops, and then repeats its call.
+    /// case this function also answers the call: the thread stops, and then repeats the call.
     pub(crate) fn stops_first(&self, n: &Notif) -> bool {
         let held = lock(&self.revoking.held);
         let stops = held.contains(&n.tid);
@@ -119,8 +119,8 @@ impl<'a> Supervisor<'a> {
         stops
     }
 
-    /// Replaces mappings of the files in all programs. If all threads of a program wait, its mappings are
-    /// replaced later, before it continues.
+    /// Replaces mappings of the files in all programs. If all threads of a program wait in calls, its
+    /// mappings are replaced later, before it continues.
     fn take_mappings<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -292,7 +292,7 @@ impl<'a> Supervisor<'a> {
             if threads.asked.contains(&tid) {
                 continue;
             }
-            // Locked across the seizure: a call that fails to seize the thread must find it in this set.
+            // Locked until the insertion: a call that fails to seize the thread must find it in this set.
             let mut held = lock(&self.revoking.held);
             match rewrite::seize(tid) {
                 Ok(thread) => {

@@ -1,4 +1,4 @@
-//! select and pselect6.
+//! Serves select and pselect6.
 
 use super::polls;
 use crate::kernel::{nr, procs};

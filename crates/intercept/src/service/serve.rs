@@ -76,7 +76,7 @@ impl Verdict {
     }
 }
 
-/// The supervisor of one program.
+/// The state of a run under the lock of all devices.
 pub(crate) struct Server<'a> {
     pub(crate) host: Arc<Host>,
     pub(crate) backend: &'a mut dyn Backend,
@@ -95,7 +95,7 @@ pub(crate) struct Server<'a> {
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Answer>,
-    /// The clock's sleep.
+    /// When the clock thread wakes.
     pub(crate) sleep: Sleep,
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
@@ -205,7 +205,7 @@ impl Server<'_> {
     pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
         n.gathered.begin();
         // A close or a process's end before the call must have its effect when the call is made. This
-        // looks for closes itself: epoll_wait may report none while the clock polls the same set.
+        // function looks for closes itself: epoll_wait may report none while the clock polls the same set.
         // The end of a thread matters if its waiting call keeps a file open.
         if !self.pending.is_empty() {
             self.take_events();

@@ -1,7 +1,7 @@
 //! Shows programs the new and removed nodes.
 //!
-//! The backend names nodes that appeared or disappeared (`Backend::take_hotplug`). The clock changes the
-//! generated tree under /dev, /sys and /run/udev, sends uevents, and answers `vb3 ctl`, in this order.
+//! The backend names nodes that appeared or disappeared (`Backend::take_hotplug`). The clock thread changes
+//! the generated tree under /dev, /sys and /run/udev, sends uevents, and answers `vb3 ctl`, in this order.
 
 use crate::kernel::MayBlock;
 use crate::note::Note;

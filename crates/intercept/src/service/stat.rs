@@ -1,4 +1,4 @@
-//! The stat family, access and statfs.
+//! Serves the stat family, access and statfs.
 
 #![expect(
     clippy::disallowed_methods,
@@ -55,7 +55,7 @@ impl Asked {
 }
 
 impl Supervisor<'_> {
-    /// stat, lstat, fstat, newfstatat, statx.
+    /// Serves stat, lstat, fstat, newfstatat and statx.
     pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
@@ -169,7 +169,7 @@ impl Supervisor<'_> {
         stat
     }
 
-    /// access, faccessat, faccessat2.
+    /// Serves access, faccessat and faccessat2.
     pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, path, rest) = path_args(n);
         let mode = int(rest, 0);
@@ -197,8 +197,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// statfs, fstatfs. A file generated under /sys reports sysfs, which device libraries check. Other
-    /// generated files report the file system of /run.
+    /// Serves statfs and fstatfs. A file generated under /sys reports sysfs, since device libraries check
+    /// this. Other generated files report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
         let Some(tree) = &shown.tree else {

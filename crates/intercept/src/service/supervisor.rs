@@ -1,8 +1,8 @@
 //! The state that all threads of the supervisor share, and the stages of a call: gather, apply, answer.
 //!
-//! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step
-//! of the devices, under the world's lock. *Answer* copies results out and installs descriptors. Only
-//! *apply* holds the lock. The other stages may wait for the program's pages and file systems.
+//! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step of the
+//! devices, under the lock of all devices (`World`). *Answer* copies results out and installs descriptors.
+//! Only *apply* holds the lock. The other stages may wait for the program's pages and file systems.
 //!
 //! The lock is never held for long:
 //!
@@ -11,8 +11,8 @@
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work without such limits.
-//! * Not divided: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at QBUF and
-//!   DQBUF, compressed frames, and a loopback's copy for a writer that waits.
+//! * Not divided into pieces: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at
+//!   QBUF and DQBUF, compressed frames, and a loopback's copy for a writer that waits.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 struct Rest {
     /// Answers to other calls that the step has completed.
     answers: Vec<Answer>,
-    /// Changes of epoll sets that must precede the own call's answer.
+    /// Changes of epoll sets that must precede the answer to the step's own call.
     changed: Changed,
     /// Whether this thread must run a tick. The clock is not woken for this tick.
     tick_is_due: bool,
@@ -80,7 +80,7 @@ pub(crate) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes the world's lock, and returns the state under it.
+    /// Takes the lock of all devices, and returns the state under it.
     pub(crate) fn server<'m>(&'m self, may: &'m mut MayBlock) -> Locked<'m, Server<'a>> {
         self.world.lock(may)
     }
@@ -341,7 +341,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does a job. Returns the job that waited for its end, if any.
+    /// Does a job. Returns the job that waited for the end of this one, if any.
     fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
         match job {
             Job::Answer(Answer {
@@ -671,7 +671,7 @@ impl Drop for EndOnPanic<'_, '_> {
     }
 }
 
-/// Returns the address and length that the call will read, if its arguments alone tell.
+/// Returns the address and length that the call will read, if they follow from its arguments alone.
 fn expected(n: &Notif) -> Option<(u64, usize)> {
     match n.nr {
         libc::SYS_ioctl => {

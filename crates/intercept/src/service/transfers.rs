@@ -1,4 +1,4 @@
-//! read and write of device files.
+//! Serves read and write of device files.
 
 use crate::descriptors::Target;
 use crate::kernel::Borrowed;
@@ -187,7 +187,7 @@ impl Server<'_> {
     }
 }
 
-/// Returns the memory segments (address, length) of a read or write call. EINVAL as the kernel.
+/// Returns the memory segments (address, length) of a read or write call. Fails with EINVAL like the kernel.
 fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     let n = call.notif;
     if matches!(

@@ -125,7 +125,7 @@ fn errno(e: std::io::Error) -> Errno {
 }
 
 impl Tree {
-    /// Plans the tree for these nodes, files and links to nodes, by absolute paths. Its files are written
+    /// Plans the tree for these nodes, and for files and links given by absolute paths. Its files are written
     /// when a program first uses one. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
     #[expect(
         clippy::disallowed_methods,
@@ -203,7 +203,7 @@ impl Tree {
                 this.add(path, Entry::File(bytes.clone()));
             }
         }
-        // Clients of libudev listen only if udev runs.
+        // Clients of libudev listen only if this socket's path shows them that udev runs.
         let is_udev = |path: &String| path.starts_with("/run/udev/data/");
         if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
             this.add(UDEV_SOCKET.to_owned(), Entry::File(Vec::new()));

@@ -102,7 +102,7 @@ pub(crate) fn is_tree(entry: &[u8]) -> bool {
     name.starts_with(folder::PREFIX.as_bytes())
 }
 
-/// Reads the directory's own entries. The program's descriptor has the same position, which advances.
+/// Reads the directory's own entries. This also advances the position of the program's descriptor.
 pub(crate) fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; room];
     // SAFETY: the length is the buffer's.

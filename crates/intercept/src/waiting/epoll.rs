@@ -5,8 +5,8 @@
 //! program's data: a socket that is always readable and writable and has urgent data. The supervisor
 //! sets the entry's mask to those requested conditions that the device currently meets, and the
 //! kernel reports this mask. Each entry reports one event, as in a kernel, and the program's
-//! epoll_wait runs without the supervisor. A mask cannot hide POLLERR, so only while the device is in
-//! error, another object, which is in error, replaces the socket. For POLLHUP there is a third object.
+//! epoll_wait runs without the supervisor. A mask cannot hide POLLERR. So while the device is in error, and
+//! only then, an object that is in error replaces the socket. For POLLHUP there is a third object.
 //!
 //! The mask changes with the device's state. With EPOLLET the mask changes only when the device wakes
 //! its waiters, since each change is an edge. For buffers, EPOLLET has no effect: a dma-buf that polls
@@ -282,7 +282,7 @@ impl Epolls {
         }
     }
 
-    /// Counts one entry less in a set. Drops the set if it has no entry left.
+    /// Decrements a set's count of entries. Drops the set if it has no entry left.
     fn count_down(&mut self, id: SetId) {
         let Some(set) = self.sets.get_mut(&id) else {
             return;

@@ -52,7 +52,7 @@ pub(crate) struct Entry {
     pub(crate) revents: i16,
 }
 
-/// Where a call's results are written.
+/// The form in which a call's results are written.
 #[derive(Debug)]
 pub(crate) enum Form {
     /// To an array of pollfd at this address.
@@ -66,7 +66,7 @@ pub(crate) enum Form {
 pub(crate) struct Polling {
     pub(crate) entries: Vec<Entry>,
     pub(crate) form: Form,
-    /// Where the remaining time is written, and whether in microseconds.
+    /// Address for the remaining time, and whether its fraction is in microseconds (else nanoseconds).
     pub(crate) remaining: Option<(u64, bool)>,
     /// Whether some descriptors are not in the supervisor's epoll set.
     pub(crate) needs_look: bool,

@@ -1,8 +1,8 @@
 //! read and write in all their forms. Devices have no file position, so pread is the same as read.
 //!
-//! A large transfer runs in steps ([`CallOutcome::Part`]): a thread of the pool copies a piece from or
-//! to the program without the lock, and the device then moves it under the lock. Meanwhile the call
-//! counts as waiting, so that it ends with its thread.
+//! A large transfer runs in steps ([`CallOutcome::Part`]): a thread of the pool copies a piece from or to the
+//! program without the lock, and the device then moves it under the lock. Meanwhile the call stays in the
+//! table of waiting calls, so that it ends with its thread.
 
 use vb3_host::{Caller, Errno, FileId, PIECE_BYTES};
 

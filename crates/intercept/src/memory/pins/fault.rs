@@ -11,7 +11,7 @@ pub(crate) const CREATE_FLAGS: u64 = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64
 
 const API: u64 = 0xaa;
 /// `UFFD_FEATURE_`: `EVENT_REMAP`, `EVENT_REMOVE`, `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and
-/// `WP_HUGETLBFS_SHMEM`. Write protection is the only mode without faults unless a page is protected.
+/// `WP_HUGETLBFS_SHMEM`. Only the write-protection mode raises no faults, as long as no page is protected.
 const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;

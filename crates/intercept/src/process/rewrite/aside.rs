@@ -10,7 +10,7 @@ pub(crate) enum Found {
     /// The thread has not stopped yet. It cannot run the program's code before it stops.
     OnItsWay,
     Stopped,
-    /// The thread has ended. The exit status is missing if another thread took it.
+    /// The thread has ended. The exit status is missing if another thread has reaped it.
     Gone(Option<Ended>),
 }
 

@@ -30,7 +30,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack size in bytes of a thread that makes changes.
 const STACK: usize = 256 << 10;
 
-/// An entry of a set: its file, and the program's number for it.
+/// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
 
 /// One change of an entry.
