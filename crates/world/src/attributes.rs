@@ -91,7 +91,7 @@ impl Attributes {
         })
     }
 
-    /// Opens a file if the node is one of these files. Returns whether it is.
+    /// Opens the file of a node. Returns false if the node is none of these files.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let Some((_, attribute)) = self.all.get(&node.0) else {
             return false;

@@ -61,7 +61,7 @@ impl Control {
     /// Makes the socket of this process in a directory that no other user can enter.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the directory cannot be made or is not for this user alone, or the
+    /// Fails with a message for the user: the directory cannot be made or is not for this user alone, or the
     /// socket cannot be made.
     pub fn open() -> Result<Self> {
         let dir = directory();
@@ -76,7 +76,7 @@ impl Control {
     /// that has ended.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: a socket cannot be made there.
+    /// Fails with a message for the user: a socket cannot be made there.
     pub fn open_at(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
         is_alive(&path);
@@ -123,7 +123,7 @@ impl Control {
         &self.path
     }
 
-    /// Closes the socket to further orders.
+    /// Closes and removes the socket, so that no further orders arrive.
     pub(crate) fn close(&mut self) {
         self.clients.clear();
         if self.listener.take().is_some() {
@@ -133,7 +133,7 @@ impl Control {
         }
     }
 
-    /// Returns the descriptors whose readability calls for [`orders`](Self::orders).
+    /// Returns the descriptors that, when readable, require a call of [`orders`](Self::orders).
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let asking = self.clients.iter().filter(|client| client.may_ask());
         let asking = asking.map(|client| client.stream.as_fd());

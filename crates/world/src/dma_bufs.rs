@@ -72,7 +72,7 @@ impl World {
         found
     }
 
-    /// Notes a cache sync of another driver's buffer. That driver answers the call itself.
+    /// Records a cache sync of another driver's buffer. That driver answers the call itself.
     pub(super) fn sync_foreign(
         &mut self,
         id: FdIdentity,

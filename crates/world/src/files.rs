@@ -188,7 +188,7 @@ impl World {
             return CallOutcome::Fail(errno);
         }
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
-            // Programs may have closed exports just now, whose memory can then be reused.
+            // If programs have just closed exports, this frees the exports' memory.
             self.shares.get_mut().look(&mut self.memory);
         }
         if request == VIDIOC_STREAMOFF {
@@ -281,7 +281,7 @@ impl World {
         };
         self.numbers.remove(&(at, handle));
         if let Some(node) = self.nodes.get_mut(at) {
-            // A display first shows what was written and due before the close.
+            // A display first shows the frames that were written and due before the close.
             let writes =
                 |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
             let is_due = node.video.next_tick().is_some_and(|due| due <= now);

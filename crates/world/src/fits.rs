@@ -35,7 +35,7 @@ impl World {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         let devices = self.nodes.iter_mut();
         for node in devices.filter(|node| node.is_listed()) {
-            // A memory-to-memory device has its queues once it is open.
+            // A memory-to-memory device has queues only while it is open.
             let file = node.video.open(&self.memory).ok();
             let flows = node.video.role().flows();
             for &flow in flows {

@@ -134,7 +134,7 @@ impl Heaps {
         })
     }
 
-    /// Opens a file if the node is a heap. Returns whether it is.
+    /// Opens a heap's file. Returns false if the node is not a heap.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
         let Some(number) = number.filter(|&n| n < self.all.len()) else {
@@ -228,7 +228,7 @@ impl World {
         }
         let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
-            // Programs may have closed exports just now. Their memory is free only after this check.
+            // If programs had just closed exports, `look` has freed their memory, so this tries again.
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| {

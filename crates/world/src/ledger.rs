@@ -126,8 +126,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the buffers in the order of their rows, and how many were not recorded. The kernel chooses the
-    /// order in which a process's buffers end.
+    /// Returns the buffers in the order of their rows, and how many were not recorded. The order of the
+    /// buffers' ends would differ between runs, because the kernel chooses it.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
         let live = self.live.values();
         let live = live.map(|row| (row.number, row.tell(now_ns)));

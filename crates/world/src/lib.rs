@@ -148,8 +148,8 @@ pub struct World {
     /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
     report: Report,
-    /// The current call does not count as refused: either the report has its reason already, or the front
-    /// end will repeat the call.
+    /// Whether the report needs no entry if the current call fails: either the report has its reason already,
+    /// or the front end will repeat the call.
     is_accounted: bool,
     play: Play,
     /// Maximum number of bytes of plane memory allocated at one time.
@@ -210,8 +210,8 @@ impl World {
     /// codecs.
     ///
     /// # Errors
-    /// Fails with a sentence if the machine's memory cannot be allocated, two devices want one
-    /// node, a clip cannot be played, or a recording cannot be written.
+    /// Fails with a message if the machine's memory cannot be allocated, two devices want one node, a clip
+    /// cannot be played, or a recording cannot be written.
     pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
         Self::with(profile, specs, seed, Outside::default())
     }

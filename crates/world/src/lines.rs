@@ -1,5 +1,5 @@
-//! Notes a device that needs longer picture lines than another device makes. No call fails, but the
-//! program cannot share buffers between the two.
+//! Reports a device that needs longer picture lines than another device makes. No call fails, but the program
+//! cannot share buffers between the two.
 
 use crate::node::Node;
 use crate::{World, summary};

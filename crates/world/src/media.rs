@@ -135,7 +135,7 @@ impl Media {
         self.devices.get(self.number(node)?).map(|entry| entry.at)
     }
 
-    /// Opens a file if the node is a media node. Returns whether it is.
+    /// Opens a media node's file. Returns false if the node is not a media node.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let Some(number) = self.number(node) else {
             return false;

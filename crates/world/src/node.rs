@@ -49,7 +49,7 @@ fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> 
     }
 }
 
-/// Returns a device's window onto memory. `elsewhere` says that it has an IOMMU or its own memory.
+/// Returns a device's window onto memory. `elsewhere`: the device has an IOMMU or its own memory.
 fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     let Some((first, last, bus)) = spec.window else {
         return Ok(None);
@@ -64,7 +64,7 @@ fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     }))
 }
 
-/// Converts a device's demands on memory for the machine.
+/// Converts a device's demands on memory to the machine's type.
 fn demands(spec: &DeviceSpec) -> Demands {
     Demands {
         pages: spec.demands.pages,
@@ -136,7 +136,7 @@ pub(super) struct News {
 /// The first minor number of subdevices. Linux reserves 128 to 191 for them and others.
 pub(super) const FIRST_SUBDEVICE: u32 = 128;
 
-/// What a node represents of its device.
+/// The part of a device that a node represents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// The device itself. For a webcam this is the node for pictures.
@@ -161,7 +161,7 @@ pub(super) struct Node {
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
-    /// How its planes are allocated.
+    /// How the device's planes are allocated.
     pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
     /// Whether a call that allocates buffers fails unless it gets all of them.
     pub(super) admission: bool,
@@ -188,7 +188,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Puts a node of this number on the machine.
+    /// Adds a device's node with this number to the machine.
     pub(super) fn new(
         memory: &mut WorldMemory,
         profile: &Profile,
@@ -363,7 +363,7 @@ impl Node {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// Returns the media device that this node brings. Only the first node of a device brings one.
+    /// Returns the media device to make for this node: only the first node of a device has one.
     pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
         let all = nodes.iter().filter(|node| node.shares_device(self));
         let minors: Vec<u32> = all.map(Self::number).collect();
@@ -400,7 +400,7 @@ impl Node {
         contexts.any(|context| context.driver().is_preparing())
     }
 
-    /// Prepares the device for a script's faults, on current and future files. Returns the schedule for them.
+    /// Prepares the device for a script's faults, on current and future files. Returns the faults' schedule.
     pub(super) fn disturb(&mut self) -> &FaultSchedule {
         let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
         for context in self.video.contexts_mut() {
@@ -436,7 +436,7 @@ impl Node {
         Ok(handle)
     }
 
-    /// Makes the device take notes of its streams and frames, or stop this.
+    /// Makes the device record notes of its streams and frames, or stop recording.
     pub(super) fn set_watched(&mut self, is_watched: bool) {
         if std::mem::replace(&mut self.is_watched, is_watched) != is_watched {
             self.take_note(is_watched);
@@ -449,7 +449,7 @@ impl Node {
         }
     }
 
-    /// Returns the device's notes since the last call.
+    /// Returns the notes that the device has recorded since the last call.
     pub(super) fn take_notes(&mut self) -> Vec<Note> {
         if !self.is_watched {
             return Vec::new();

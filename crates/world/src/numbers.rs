@@ -12,7 +12,7 @@ const LAST_SUBDEVICE: u32 = 191;
 /// Returns the minor number of each device: the one that its options set, or the first free one.
 ///
 /// # Errors
-/// Fails with a sentence if two devices want one number, or if there are too many devices.
+/// Fails with a message if two devices want one number, or if there are too many devices.
 pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     let mut taken = BTreeSet::new();
     for number in specs.iter().filter_map(|spec| spec.node) {

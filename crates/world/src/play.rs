@@ -224,7 +224,7 @@ impl World {
         Ok(())
     }
 
-    /// Marks the start of the run. Times of events count from here.
+    /// Records the time of the run's start, to which the times of events are relative.
     pub(super) fn start_play(&mut self) {
         if self.play.steps.is_empty() {
             self.play.started_ns = self.clock.now_ns();
@@ -234,8 +234,7 @@ impl World {
     /// Adds a step that begins now.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the device does not support the step, or there are too many
-    /// steps.
+    /// Fails with a message for the user: the device does not support the step, or there are too many steps.
     pub(super) fn add_step(&mut self, step: Step, node: usize) -> Result<(), String> {
         self.play.steps.retain(|playing| !playing.is_done_order());
         if self.play.steps.len() >= MAX_PLAYED {

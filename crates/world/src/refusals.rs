@@ -13,8 +13,8 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
-/// Prefixes of calls that only ask, so that an error is an answer. They ask where a list ends or whether a
-/// control exists, or try a crop that programs do without.
+/// Prefixes of calls that only query something, so that an error is an ordinary answer. They query where a
+/// list ends or whether a control exists, or try a crop that programs do without.
 const QUESTIONS: [&str; 10] = [
     "ENUM",
     "QUERY",
@@ -44,8 +44,8 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
     }
 }
 
-/// Returns the field's offset and the value that make a call only a query. Such a call allocates no buffers,
-/// or exports a buffer that cannot exist.
+/// Returns the offset and the value of the field with which a call is only a query. Such a call allocates no
+/// buffers, or exports a buffer that cannot exist.
 const fn probe(request: u32) -> Option<(u64, u32)> {
     match request {
         VIDIOC_REQBUFS => Some((0, 0)),

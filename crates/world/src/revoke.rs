@@ -23,7 +23,7 @@ use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_host::FdIdentity;
 use vb3_queue::Queue;
 
-/// What programs find in their mappings of a revoked buffer.
+/// The content that programs find in their mappings of a revoked buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mappings {
     /// Zeroes. Writes reach no device.
@@ -48,7 +48,7 @@ impl FromStr for Mappings {
 /// The revoked buffers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
-    /// What programs find if an order does not set it.
+    /// The content that programs find unless an order specifies another.
     mappings: Mappings,
     /// Number of buffers that read as zeroes in programs.
     pub(super) zeroed: u64,
@@ -79,7 +79,7 @@ impl Revoked {
 }
 
 impl World {
-    /// Sets what programs find in revoked buffers if an order does not set it.
+    /// Sets the content that programs find in revoked buffers unless an order specifies another.
     pub fn set_mappings(&mut self, mappings: Mappings) {
         self.revoked.mappings = mappings;
     }
@@ -152,7 +152,7 @@ impl World {
             return false;
         };
         machine.wipe(own);
-        // Devices reach nothing through a mapping that could not be removed.
+        // If a mapping could not be removed, devices' accesses through it fault after `withdraw`.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
         match mappings.unwrap_or(self.revoked.mappings) {

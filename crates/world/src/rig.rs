@@ -55,8 +55,7 @@ impl World {
     /// Plugs or unplugs the device of the node with this number.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the device does not exist, or is plugged or unplugged
-    /// already.
+    /// Fails with a message for the user: the device does not exist, or is plugged or unplugged already.
     pub fn plug_device(&mut self, number: u32, comes: bool) -> Result<(), String> {
         self.plug_by_name(&number.to_string(), comes).map(drop)
     }
@@ -64,7 +63,7 @@ impl World {
     /// Revokes the buffer with this number in the list of buffers.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the buffer does not exist, was revoked, or is a program's.
+    /// Fails with a message for the user: the buffer does not exist, was revoked, or is a program's.
     pub fn revoke_buffer(&mut self, number: &str) -> Result<(), String> {
         self.revoke_by_name(number, None)
     }

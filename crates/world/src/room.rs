@@ -1,4 +1,4 @@
-//! Measures free memory after a device that allocates all buffers of a call or none has refused a call.
+//! Measures free memory after a failed call of a device that allocates all buffers of a call or none.
 
 use crate::memory::WorldMemory;
 use crate::node::Node;

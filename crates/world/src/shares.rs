@@ -143,7 +143,7 @@ impl Shares {
         self.look_at(memory, usize::MAX)
     }
 
-    /// Checks only some of the dma-bufs for this. The next call continues with the others.
+    /// Does the same for only some of the dma-bufs. The next call continues with the others.
     pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
         self.look_at(memory, LOOKED_AT);
     }
@@ -271,7 +271,7 @@ impl Shares {
         }
     }
 
-    /// Records that process `pid` maps an exported file, or a buffer of another driver, itself.
+    /// Records that process `pid` itself maps an exported file or a buffer of another driver.
     ///
     /// The process may access the memory from now on. It stays listed as long as the file exists, since the
     /// kernel does not report the end of the mapping.

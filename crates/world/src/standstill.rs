@@ -6,8 +6,8 @@ use crate::summary;
 use std::time::Duration;
 use vb3_report::DeviceFailure;
 
-/// Longest wait without a frame from any device, by the system's clock. A device that is still
-/// preparing by then has stopped working.
+/// Longest wait without a frame from any device, by the system's clock. A device that is still preparing by
+/// then is taken to have stopped working.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// When virtual time stopped, by the system's clock, and how many buffers were done by then.

@@ -128,7 +128,7 @@ impl World {
         let mut left = u32::from_ne_bytes(value);
         let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;
-        // Increments in steps, because a step of over half the value range would count as backwards.
+        // Increments in steps: a step of over half the value range would be taken for a step backwards.
         while left > 0 {
             let step = left.min(i32::MAX.unsigned_abs());
             left -= step;

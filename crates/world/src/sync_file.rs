@@ -224,7 +224,7 @@ impl World {
         caller.write(arg, &data)
     }
 
-    /// Returns a sync file's fences. A file without any returns one fence that has ended.
+    /// Returns a sync file's fences. For a file without fences, returns one fence that has ended.
     fn facts(&self, file: &SyncFile) -> Vec<Fact> {
         if file.is_empty() {
             return vec![Fact {
@@ -302,7 +302,7 @@ impl World {
     }
 
     /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If it need not
-    /// wait and a device has the memory, notes that the access begins.
+    /// wait and a device has the memory, records the start of the access.
     pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
         // CAST: flags in the upper half are refused later.
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {

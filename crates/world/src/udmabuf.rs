@@ -93,7 +93,7 @@ impl Udmabufs {
         })
     }
 
-    /// Opens a file if `node` is this one. Returns whether it is.
+    /// Opens a file of this node. Returns false for other nodes.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         self.is_offered && node == ID && self.files.insert(file)
     }

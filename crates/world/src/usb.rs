@@ -66,7 +66,7 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
     };
     let (id, name) = (word(0), map.get(4));
     let (control_type, data_type) = (word(56), word(60));
-    // V4L2 has names only for its own controls.
+    // V4L2 has names only for its own controls, so a mapping of another control must have a name.
     let is_drivers_own = id & 0xffff >= 0x1000;
     if data_type > LAST_DATA_TYPE || is_drivers_own && name == Some(&0) {
         return Err(Errno::EINVAL);

@@ -1,4 +1,4 @@
-//! Watches a device's frames.
+//! Records when devices complete frames, for the report.
 
 use crate::memory::WorldMemory;
 use vb3_devices::Device;

@@ -16,7 +16,7 @@ pub(crate) enum EventKind {
 impl EventKind {
     pub(crate) const ALL: [Self; 4] = [Self::Frame, Self::Open, Self::Start, Self::Refusal];
 
-    /// Returns the kind's name in orders and events.
+    /// Returns the kind's name, as the socket's orders and events contain it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Frame => "frame",

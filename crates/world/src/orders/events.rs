@@ -10,7 +10,7 @@ use vb3_report::Refusal;
 use vb3_report::sentence::errno_name;
 use vb3_v4l2::{Flow, Role};
 
-/// Returns the direction whose frames count as the device's frames.
+/// Returns the queue direction whose frames are counted as the device's frames.
 pub(super) const fn main_flow(role: Role) -> Flow {
     match role {
         Role::Output => Flow::Output,
@@ -81,7 +81,7 @@ impl World {
         self.report.refuse(refusal);
     }
 
-    /// Lets devices take notes exactly while a client wants events of their streams.
+    /// Makes devices record their streams and frames exactly while a client wants these events.
     pub(super) fn watch_devices(&mut self) {
         for at in 0..self.nodes.len() {
             let wants = |kind| self.wants_event(kind, Some(at));

@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Sends prepared answers, unless programs have not seen an effect yet.
+    /// Sends prepared answers if programs have seen all effects of orders.
     pub(super) fn answer_control(&mut self) {
         self.answer_shown();
     }

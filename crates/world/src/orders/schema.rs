@@ -1,4 +1,4 @@
-//! Compares docs/control.schema.json with the parser, and answers and events with the schema.
+//! Checks that docs/control.schema.json agrees with the parser, and that answers and events match it.
 
 use super::parse::{COMMON, VERBS, request};
 use boon::{Compiler, Schemas};
@@ -75,7 +75,7 @@ fn schema_and_parser_accept_the_same_orders() {
             let mut without = example.clone();
             without.remove(field);
             orders.push(without);
-            // The parser knows which values are valid here: files, devices, calls and errnos.
+            // Only the parser knows the valid values of these fields: files, devices, calls and errnos.
             let is_free = matches!(field, "id" | "call" | "errno" | "source" | "path");
             for value in odd.iter().filter(|_| !is_free) {
                 let mut other = example.clone();
