@@ -56,7 +56,7 @@ pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     Ok((text, profile))
 }
 
-/// Checks that a board's device tree has devices. `name` is the user's name of the board.
+/// Checks that a board's device tree has devices. `name` is the board as the user named it.
 ///
 /// # Errors
 /// The tree has none. The message lists the video devices without a known driver.

@@ -3,8 +3,8 @@
 use vb3_codec::{Codecs, Launch};
 use vb3_world::Outside;
 
-/// Returns all codecs: those in `vb3`, which starts itself as `vb3 codec`, and those of `vb3-codec`
-/// if it is installed.
+/// Returns all codecs: those built into `vb3`, which run in a child process `vb3 codec`, and those of
+/// `vb3-codec` if it is installed.
 pub(crate) fn all() -> Codecs {
     Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
 }

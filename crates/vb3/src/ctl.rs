@@ -1,4 +1,4 @@
-//! `vb3 ctl`: sends an order to a run's socket and prints the answer.
+//! `vb3 ctl`: sends an order (see docs/control.md) to a run's socket and prints the answer.
 
 use crate::cli::{CtlArgs, CtlOrder};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -140,7 +140,7 @@ fn words(object: &Value, hidden: &[&str]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns an order as the socket's protocol has it.
+/// Converts an order of the command line to an order of the socket's protocol.
 fn order(order: &CtlOrder) -> Result<Order> {
     Ok(match order {
         CtlOrder::List => Order::state(),

@@ -19,7 +19,7 @@ const MAX_SAID: usize = 300;
 /// Maximum size of a profile file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Returns the names and profiles of the machines that ship, boards included.
+/// Returns the names and profiles of the built-in machines and boards.
 fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
     let boards = BOARDS.iter().map(|board| (board.name, board.profile));
     BUILTINS.iter().copied().chain(boards)

@@ -77,7 +77,7 @@ impl Plan {
         self
     }
 
-    /// Adds a script. `name` is the user's name of it.
+    /// Adds a script. `name` is the script as the user named it.
     ///
     /// # Errors
     /// The script is invalid. The message names the line.

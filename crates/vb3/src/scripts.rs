@@ -36,7 +36,7 @@ pub(crate) fn file_name(script: &str) -> String {
     }
 }
 
-/// Parses a script. `name` is the user's name of it.
+/// Parses a script. `name` is the script as the user named it.
 ///
 /// # Errors
 /// The text is invalid. The message names the line.
@@ -47,7 +47,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
     })
 }
 
-/// Prints the scripts that ship, or one of them.
+/// Prints the list of built-in scripts, or the text of one script.
 ///
 /// # Errors
 /// The script is unknown, or `out` cannot be written.
