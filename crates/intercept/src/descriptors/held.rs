@@ -338,8 +338,7 @@ impl Held {
         }
     }
 
-    /// Returns whether [`collect`](Self::collect) must be called again at once, after
-    /// [`take_locks`](Self::take_locks).
+    /// Returns whether to call [`collect`](Self::collect) again right after [`take_locks`](Self::take_locks).
     pub(crate) const fn wants_locks(&self) -> bool {
         self.wants_locks && self.locks.is_none()
     }

@@ -88,7 +88,7 @@ pub(crate) struct Closed {
     pub(crate) id: FdIdentity,
 }
 
-/// A call that closes or changes numbers. The supervisor has let it through, and it may not be over.
+/// A call that closes or changes numbers. The supervisor has let it through; the kernel may still execute it.
 #[derive(Debug)]
 struct Closing {
     tid: u32,

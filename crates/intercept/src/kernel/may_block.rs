@@ -27,9 +27,9 @@
 //! sleep(&may, Duration::ZERO);
 //! ```
 //!
-//! Calls that only the kernel answers need no token: files in /proc (except a program's memory),
-//! the supervisor's memfds, calls that return at once. `clippy.toml` lists the calls that only a
-//! few modules may use.
+//! Calls that only the kernel answers need no token: files in /proc (except a program's memory), the
+//! supervisor's memfds, calls that never block. `clippy.toml` lists the calls that only a few modules may
+//! use.
 
 use std::cell::Cell;
 use std::marker::PhantomData;

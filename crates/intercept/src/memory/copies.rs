@@ -48,8 +48,8 @@ impl CopyMethod {
         self.copy_out(may, pid, addr, &bytes)
     }
 
-    /// Copies from the memory of thread `tid`. Returns EFAULT unless all of it is readable, and
-    /// EPERM if the program may not be read at all.
+    /// Copies from the memory of thread `tid`. Returns EFAULT unless all of it is readable, and EPERM if the
+    /// kernel forbids reads of the program's memory.
     pub(crate) fn copy_in(
         self,
         may: &MayBlock,
@@ -105,8 +105,8 @@ impl CopyMethod {
         at >= end
     }
 
-    /// Copies to the memory of thread `tid`. Returns EFAULT unless all of it is writable, and EPERM
-    /// if the program may not be written to at all.
+    /// Copies to the memory of thread `tid`. Returns EFAULT unless all of it is writable, and EPERM if the
+    /// kernel forbids writes to the program's memory.
     pub(crate) fn copy_out(
         self,
         _: &MayBlock,

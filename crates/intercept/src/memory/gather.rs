@@ -39,8 +39,8 @@ struct Part {
 }
 
 impl Part {
-    /// Copies `len` bytes at `addr`, and bytes around them. Also returns EPERM if the program may not be
-    /// read.
+    /// Copies `len` bytes at `addr`, and bytes around them. Also returns EPERM if the kernel forbids reads of
+    /// the program's memory.
     fn copied(
         may: &MayBlock,
         method: CopyMethod,
@@ -342,7 +342,7 @@ impl Gathered {
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.
     ///
     /// # Errors
-    /// Returns EPERM if the program may not be read at all: the call then treats its memory as
+    /// Returns EPERM if the kernel forbids reads of the program's memory: the call then treats this memory as
     /// missing.
     pub(crate) fn gather(
         &self,

@@ -130,7 +130,7 @@ impl Space {
         })
     }
 
-    /// Returns whether one watched range contains all of these bytes, and they have not moved.
+    /// Returns whether one watched range contains all of these bytes at their original addresses.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);

@@ -43,7 +43,7 @@ fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
     let path = program.env.iter().find(|(name, _)| name == "PATH");
     let usual = OsStr::new("/usr/local/bin:/usr/bin:/bin");
     let path = path.map_or(usual, |(_, value)| value.as_os_str());
-    // Like a shell, skips directories that may not be searched.
+    // Like a shell, skips directories that this process has no permission to search.
     std::env::split_paths(path)
         .map(|dir| dir.join(&program.name))
         .filter(|file| file.is_relative() || file.exists())

@@ -27,9 +27,9 @@ pub(crate) enum Ended {
 
 /// Reaps ended children that ran under the filter, except children for which `spares` is true.
 ///
-/// Most are orphans: some never made a call, others ended while they had another parent. Before Linux
-/// 6.11, an ended process that was not reaped still counts as a possible caller. Children without the
-/// filter are left to the code that started them.
+/// Most are orphans: some never made a call, others ended while they had another parent. Before Linux 6.11,
+/// the kernel treats an ended process that was not reaped as a possible caller. Children without the filter
+/// are left to the code that started them.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
     for pid in procs::children("self") {

@@ -93,7 +93,7 @@ pub(crate) fn ptrace(
 /// Seizes a thread that waits for an answer, and requests a stop.
 ///
 /// # Errors
-/// Returns EPERM if the thread is traced already or may not be traced, and ESRCH if it has ended.
+/// Returns EPERM if the thread is traced already or tracing it is forbidden, and ESRCH if it has ended.
 pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);

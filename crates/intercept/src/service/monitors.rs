@@ -74,7 +74,7 @@ impl Server<'_> {
                 }
                 Ok(Verdict::value(0))
             }
-            // Programs without CAP_NET_ADMIN may not send.
+            // On a real socket, only programs with CAP_NET_ADMIN can send.
             libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
             // A call that does not ask for the sender's address can receive from the socket pair.
             libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),

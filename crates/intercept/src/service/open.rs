@@ -97,7 +97,7 @@ impl Supervisor<'_> {
     }
 
     /// Installs a descriptor at a reserved number: the last step of an open. The supervisor must hold no
-    /// other reference to the file, since the program may close its descriptor at once.
+    /// other reference to the file, since the program may close its descriptor immediately.
     pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;

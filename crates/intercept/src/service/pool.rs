@@ -26,7 +26,7 @@ pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
 /// Duration of a stall that deserves a remark. A busy disk can take a second.
 const REMARK_AFTER: Duration = Duration::from_secs(3);
-/// A longer time between two checks does not count as a stall: the supervisor was stopped, or got no CPU.
+/// A longer time between two checks is no stall of a call: the supervisor was stopped, or got no CPU.
 const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
 /// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);

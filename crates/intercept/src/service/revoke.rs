@@ -35,7 +35,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(200);
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 /// Interval of checks for a stop while all threads of a process wait.
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
-/// Interval of checks whether such a process still has the mappings.
+/// Interval of checks whether a process whose threads all wait still has the mappings.
 const MAPS_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum number of searches for processes that made or inherited a mapping during the revocation.
 const MAX_SEARCHES: u32 = 16;

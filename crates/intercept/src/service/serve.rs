@@ -493,7 +493,7 @@ impl Server<'_> {
     }
 
     /// Updates the epoll set of the backend's wake descriptors. The kernel has removed closed ones, and
-    /// another file may have such a number now.
+    /// another file may have the number of one of them now.
     pub(crate) fn sync_wake_fds(&mut self) {
         let fds = self.backend.wake_fds();
         if fds.is_empty() && self.wake_fds.is_empty() {

@@ -38,7 +38,7 @@ use vb3_host::{Errno, Node};
 const STACK: usize = 512 << 10;
 /// Interval of attempts to release a traced thread that has not stopped, or to start a refused thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// Interval of the receiver's checks after the last caller's end, until the clock notices the end.
+/// Interval of the receiver's retries after the last caller's end, until the clock thread notices it.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Work that remains after a step of the devices, besides the answer to the step's own call.
@@ -71,7 +71,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) lent: Lending,
     /// Memory that is being revoked.
     pub(crate) revoking: Revoking,
-    /// Wakes the clock.
+    /// Wakes the clock thread.
     pub(crate) alarm: OwnedFd,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
@@ -352,7 +352,7 @@ impl<'a> Supervisor<'a> {
                 after.wait(may);
                 let reply = self.copied_out(may, &n, reply);
                 // The part that may stall is over. A program calls again as soon as it has its answer.
-                // If this thread still counted as busy, another thread would have to receive that call.
+                // If this thread were still recorded as busy, another thread would have to receive that call.
                 let next = self.pool.done(work);
                 self.host.listener.answer(n.id, reply);
                 return next;

@@ -1,5 +1,5 @@
-//! The receiver's progress, and whether the clock checks it. The receiver and the clock, which finds
-//! stalls, share this state.
+//! The receiver's progress, and whether the clock thread checks it. These two threads share this state: the
+//! receiver serves calls, and the clock thread finds stalls.
 
 use crate::kernel::{AtomicBool, AtomicU64, Ordering};
 

@@ -59,7 +59,7 @@ enum Entry {
 /// The target of a path that enters the generated part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The target is in the generated part, at this real path, which may not exist.
+    /// The target is in the generated part, at this real path. There may be no file at the path.
     Inside(Vec<u8>),
     /// A link in the generated part leads to this path outside.
     Outside(Vec<u8>),

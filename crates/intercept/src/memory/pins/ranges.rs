@@ -122,7 +122,7 @@ impl Ranges {
         (None, until)
     }
 
-    /// Returns whether some range contains all of these bytes, and they have not moved.
+    /// Returns whether some range contains all of these bytes at their original addresses.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let has = |piece: &Piece| {
             piece.now == piece.was
