@@ -12,7 +12,7 @@ use vb3_dmabuf::{Attachment, HolderKind, MemoryId, UserKind};
 use vb3_machine::Device;
 use vb3_report::sentence::bytes;
 
-/// Longest list in bytes: what a socket accepts at once. Buffers beyond it are only counted.
+/// Longest list in bytes: what a socket accepts in one write. Buffers beyond it are only counted.
 const MAX_LIST: usize = 64 << 10;
 
 impl World {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use vb3_report::trace::OwnTime;
 
-/// Where the clock reads time.
+/// The source from which the clock reads time.
 #[derive(Default)]
 enum Source {
     /// The system's monotonic clock.

@@ -25,7 +25,7 @@ const MAX_CLIENTS: usize = 16;
 /// directory.
 const TRIES: u32 = 4;
 
-/// Names a client of the socket.
+/// Identifies a client of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientId(u64);
 

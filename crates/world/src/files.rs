@@ -246,7 +246,7 @@ impl World {
         self.is_accounted = false;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
-            // MAP_SHARED_VALIDATE also counts as shared.
+            // MAP_SHARED_VALIDATE contains the bit of MAP_SHARED.
             shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
             read: args.prot & PROT_READ != 0,
             write: args.prot & PROT_WRITE != 0,

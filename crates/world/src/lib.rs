@@ -383,7 +383,7 @@ impl World {
         }
         let remarks = node::listed(&self.nodes);
         self.shares.get_mut().look(&mut self.memory);
-        // Mappings that only wait for their flush do not count as held.
+        // Mappings that only wait for their flush are not reported as held.
         for node in &self.nodes {
             self.memory.ops_mut().flush_lazy(node.dma);
         }

@@ -10,7 +10,7 @@ use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
 use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
 
-/// Bytes copied at once when the copy passes through this process.
+/// Bytes copied in one step when the copy passes through this process.
 const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.

@@ -1,4 +1,4 @@
-//! Decides which failed calls count as refused, and adds them to the report.
+//! Decides which failed calls are refusals, and adds them to the report.
 
 use crate::{World, summary, udmabuf};
 use std::path::Path;
@@ -28,10 +28,10 @@ const QUESTIONS: [&str; 10] = [
     "UNSUBSCRIBE_EVENT",
 ];
 
-/// Returns whether a failed call counts as refused. `call` is the call's name without `VIDIOC_`.
+/// Returns whether a failed call is a refusal. `call` is the call's name without `VIDIOC_`.
 ///
-/// These do not count: questions; calls that a device does not support (ENOTTY), that find nothing yet
-/// (EAGAIN), or that come after the device was unplugged (ENODEV). Nor does DQBUF at the end of a stream
+/// These are no refusals: questions; calls that a device does not support (ENOTTY), that find nothing yet
+/// (EAGAIN), or that come after the device was unplugged (ENODEV). Nor is DQBUF at the end of a stream
 /// (EPIPE) or after the stream broke (EIO), since the report has the cause.
 fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {

@@ -1,10 +1,10 @@
 //! Revokes buffers while programs and devices hold them: `vb3 ctl revoke`.
 //!
-//! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments
-//! until they release them, and the memory counts as used until the last holder does. Devices'
-//! mappings end: an access at an old address faults on the machine's bus. Programs with a mapping
-//! read zeroes, and their writes reach no device, as after a graphics device was unplugged. On request they
-//! fault (SIGBUS) instead, as on memory of a device that was passed to a virtual machine.
+//! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments until they
+//! release them, and the memory stays allocated until the last holder does. Devices' mappings end: an access
+//! at an old address faults on the machine's bus. Programs with a mapping read zeroes, and their writes reach
+//! no device, as after a graphics device was unplugged. On request they fault (SIGBUS) instead, as on memory
+//! of a device that was passed to a virtual machine.
 //!
 //! Programs read zeroes immediately in both cases, since the pages leave the file that they map.
 //! The front end then makes each process fault (`Backend::take_revoked`). The order is answered
@@ -56,7 +56,7 @@ pub(super) struct Revoked {
     faulting: u64,
     /// Files whose mappings must still be replaced, so that programs fault.
     pub(super) unseen: Unseen<FdIdentity>,
-    /// Existing memory that programs may not map again.
+    /// Existing memory for which new mappings of programs are refused.
     closed: BTreeSet<MemoryId>,
 }
 

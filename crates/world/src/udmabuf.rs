@@ -20,7 +20,7 @@ use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
 use vb3_report::DeviceFailure;
 
-/// First id above those of heaps.
+/// Id of this node, the first one above the ids of heaps' nodes.
 const ID: NodeId = NodeId(1 << 18);
 pub(super) const PATH: &str = "/dev/udmabuf";
 /// Major number of miscellaneous devices.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use vb3_devices::spec::{UsbId, UsbNames};
 use vb3_host::{BusDevice, Caller, Errno};
 
-/// Ports of a bus.
+/// Number of ports of a bus.
 const PORTS: u32 = 16;
 /// Number of the first bus. The host's real buses have the low numbers.
 const FIRST_BUS: u32 = 60;
