@@ -125,7 +125,7 @@ struct Report {
 
 const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 
-/// The row of the program with codecs.
+/// Name of the row for the program `vb3-codec`.
 const CODEC_PROGRAM: &str = "vb3-codec";
 
 /// Advice for a missing `vb3-codec`.

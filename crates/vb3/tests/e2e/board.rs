@@ -185,8 +185,8 @@ fn devices_of_boards_that_ship_comply() {
     }
 }
 
-/// Displays, converters and encoders. Cameras are left out: a busy machine may miss their frame
-/// rate.
+/// Displays, converters and encoders of each board. Cameras are left out: on a busy machine they may miss
+/// their frame rate.
 const STREAMS: &[(&str, &[usize])] = &[
     ("rpi-4", &[0]),
     ("rpi-5", &[0, 1]),
@@ -198,8 +198,8 @@ const STREAMS: &[(&str, &[usize])] = &[
     ("cubieboard2", &[1]),
 ];
 
-/// The bus reaches only the lowest 4 MiB, as most devices of a Raspberry Pi 4 reach only the lowest
-/// GiB.
+/// The device's bus reaches only the lowest 4 MiB here, as most buses of a Raspberry Pi 4 reach only the
+/// lowest GiB.
 #[test]
 fn a_device_sees_its_window_of_memory_alone() {
     if lacks("v4l2-ctl") {

@@ -1,14 +1,13 @@
-//! The boards that ship. On each, a decoder, a converter and a display form one pipeline; and a
-//! known problem of the board is reproduced, explained and solved. `docs/machines.md` lists the
-//! problems.
+//! The built-in boards. On each, a decoder, a converter and a display form one pipeline. For each board, a
+//! known problem is reproduced, explained and solved. `docs/machines.md` lists the problems.
 
 use crate::common::{Run, compiled, few, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
 
 const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=NV12,size=160x120";
 
-/// Options of a board's decoder, converter and display, as they follow the kind in a SPEC. A
-/// missing device gets the limits of the board's other devices.
+/// Options that follow the kind in a SPEC of a board's decoder, converter and display. A device that the
+/// board lacks gets the limits of the board's other devices.
 struct Line {
     board: &'static str,
     decoder: &'static str,
@@ -81,8 +80,8 @@ const LINES: &[Line] = &[
     },
 ];
 
-/// Each board's pipeline either shares buffers without a copy and shows the right pictures; or it
-/// is refused, and then the named remedy makes it work.
+/// Each board's pipeline shares buffers without a copy and shows the right pictures. If a device refuses a
+/// buffer, `vb3 why` gives the reason, and `place=lazy` makes the pipeline work.
 #[test]
 fn a_line_through_each_board() {
     for on in few(LINES, 2) {

@@ -1,4 +1,4 @@
-//! The clients of `clients.toml`: each runs as its row says, and the test compares what the row names.
+//! The clients of `clients.toml`. The test runs each client's command, and compares what its row lists.
 
 use crate::common::{
     Run, RunOutput, SIZE, compiled, expect_pattern, ffmpeg, ffmpeg_in, lacks_libavcodec, recording,
@@ -14,7 +14,7 @@ use vb3_v4l2::pixfmt;
 
 const ROWS: &str = include_str!("clients.toml");
 
-/// What `cargo xtask setup` installs. The clients of these packages must not be missing.
+/// The source of `cargo xtask setup`. Clients of the packages that it installs must not be missing.
 const SETUP: &str = include_str!("../../../../xtask/src/setup.rs");
 
 /// EAN-13 of 5901234123457, with white on both sides.
@@ -35,23 +35,23 @@ struct Client {
     package: String,
     /// Programs, or `python3:MODULE`, without which the client cannot run.
     needs: Vec<String>,
-    /// Runs under `vb3 run -- sh -c`.
+    /// The command, which runs under `vb3 run -- sh -c`.
     command: String,
-    /// Summary of the checks for the page.
+    /// Summary of the checks, for docs/compatibility.md.
     checks: String,
     /// Specs of devices, separated by spaces.
     #[serde(default)]
     device: Option<String>,
-    /// A restriction that is not ours.
+    /// A restriction that vb3 does not cause.
     #[serde(default)]
     limit: Option<String>,
-    /// Runs by default, not only in `cargo xtask test full`.
+    /// Whether the client runs by default, not only in `cargo xtask test full`.
     #[serde(default)]
     quick: bool,
-    /// The client keeps its own time, so the devices' time is real.
+    /// Whether the client keeps its own time, so that the devices' time must be real.
     #[serde(default)]
     real_time: bool,
-    /// The command runs on a screen, which becomes `screen.ppm`.
+    /// Whether the command runs on a screen. The screen's picture becomes `screen.ppm`.
     #[serde(default)]
     window: bool,
     #[serde(flatten)]
@@ -115,8 +115,8 @@ fn missing(client: &Client) -> Option<&str> {
         .find(|need| !is_there(need))
 }
 
-/// Returns whether a client cannot run, and prints why. With VB3_TESTS_NEED_ALL, panics if it is
-/// one that `cargo xtask setup` installs.
+/// Returns whether a client cannot run, and prints why. With VB3_TESTS_NEED_ALL, panics if `cargo xtask
+/// setup` installs the client.
 fn is_skipped(client: &Client) -> bool {
     let Some(need) = missing(client) else {
         return client

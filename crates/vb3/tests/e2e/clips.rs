@@ -65,7 +65,7 @@ fn the_end_of_a_clip_is_the_users_choice() {
     }
 }
 
-/// The report waits for ffmpeg, which is still running when the program has ended.
+/// The report waits for ffmpeg, which still runs when the program has ended.
 #[test]
 fn a_clip_that_was_playing_holds_nothing() {
     if lacks("ffmpeg") {
@@ -138,7 +138,7 @@ fn a_still_picture_is_an_endless_camera() {
     }
 }
 
-/// Runs `vb3` with a source that it must refuse at once, and returns its message.
+/// Runs `vb3` with a source that it must refuse immediately, and returns its message.
 fn refused(dir: &Path, source: &OsStr) -> String {
     let mut device = OsString::from("camera=");
     device.push(source);
@@ -213,7 +213,7 @@ fn invalid_clips_are_refused_with_allowed_ones() {
     );
 }
 
-/// A file that the user may not read.
+/// The user has no permission to read the file.
 #[test]
 fn an_unreadable_clip_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;

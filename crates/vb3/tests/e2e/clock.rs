@@ -230,7 +230,7 @@ fn twenty_scripted_runs_are_equal_byte_for_byte() {
     assert_eq!(report.script.len(), 6);
 }
 
-/// Ten seconds without a signal pass at once if the program waits for frames.
+/// If the program waits for frames, ten seconds without a signal pass immediately.
 #[test]
 fn a_script_is_played_on_the_devices_clock() {
     let Some(client) = compiled("frames.c") else {

@@ -1,4 +1,4 @@
-//! Closing and locking device files, compared with a kernel.
+//! Closes and locks of device files, compared with those of a kernel.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,14 +30,14 @@ fn a_killed_owner_that_was_waited_for_owns_nothing() {
     runs_files("close-killed");
 }
 
-/// Locks on a node conflict only with locks of programs. Opens of one node exclude each other by
-/// flock, since a device has one inode.
+/// Locks on a node conflict only with locks of programs, not with the supervisor's. Opens of one node exclude
+/// each other by flock, since a device has one inode.
 #[test]
 fn locks_are_the_programs() {
     runs_files("locks");
 }
 
-/// Record locks of several processes: the same checks hold on an ordinary file without vb3.
+/// Record locks of several processes. The program makes the same checks on an ordinary file without vb3.
 #[test]
 fn record_locks_are_a_kernels() {
     let Some(program) = compiled("locks.c") else {

@@ -1,5 +1,5 @@
-//! Decoders of other codecs than H.264, and codecs in general: compliant, and as exact by GStreamer's and ffmpeg's own
-//! wrappers as ffmpeg's decoders.
+//! Codecs other than H.264: they are compliant, and the pictures that GStreamer and ffmpeg get from their
+//! decoders equal those of ffmpeg's own decoders.
 
 use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec, vb3};
 use crate::compliance::{expect_compliant, summary};
@@ -150,8 +150,8 @@ fn ffmpegs_wrappers_get_ffmpegs_pictures() {
     }
 }
 
-/// Returns whether this is v4l2-compliance 1.32.0 with the AV1 decoder. It does not recognise that
-/// as a decoder and rejects its control. Source: v4l-utils 8d92b9bf, which fixes it.
+/// Returns whether v4l2-compliance 1.32.0 tested the AV1 decoder. This version does not recognise the device
+/// as a decoder and rejects its control. Source: v4l-utils 8d92b9bf, which fixes this.
 fn takes_av1_for_no_codec(stdout: &str) -> bool {
     const CONTROL: &str = "node->controls.find(V4L2_CID_MIN_BUFFERS_FOR_CAPTURE) != \
                            node->controls.end()";
@@ -189,7 +189,7 @@ fn every_decoder_is_compliant() {
     }
 }
 
-/// A stream of 10 bits is decoded as P010, with ffmpeg's pictures. Does not use v4l2-ctl, which
+/// A stream of 10 bits is decoded as P010, with ffmpeg's pictures. The test does without v4l2-ctl, which
 /// takes half a second without a picture for the end of the stream.
 #[test]
 fn ten_bits_come_as_p010() {
@@ -227,7 +227,7 @@ fn ten_bits_come_as_p010() {
     }
 }
 
-/// Without libavcodec the device is refused, and `vb3` says what to do.
+/// Without libavcodec, `vb3` refuses the device, and its message says what to do.
 #[test]
 fn without_the_library_it_is_refused_with_the_reason() {
     let devices = [
@@ -256,8 +256,8 @@ fn without_the_library_it_is_refused_with_the_reason() {
     }
 }
 
-/// Stops in the middle of a stream and lists the memory that the codec process maps. Its own memory
-/// is named vb3-codec; buffers are named vb3.
+/// Shell commands that stop in the middle of a stream and list the memory that the codec process maps. The
+/// process's own memory is named vb3-codec; buffers are named vb3.
 const LOOK: &str = r#"
 mkfifo pictures
 gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec \
@@ -284,8 +284,8 @@ fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
     buffers > 0
 }
 
-/// The codec process writes pictures directly into buffers. If a buffer's memory is scattered or
-/// only the CPU reaches it, the bus copies them.
+/// The codec process writes pictures directly into buffers. If a buffer's memory is scattered or only the CPU
+/// reaches it, the simulated bus copies the pictures.
 #[test]
 fn the_process_has_the_buffers_that_it_can_have() {
     if lacks("gst-launch-1.0") {

@@ -68,7 +68,7 @@ pub(crate) fn lacks(program: &str) -> bool {
     true
 }
 
-/// Returns whether `vb3-codec` was built without libavcodec, and prints or fails as [`lacks`].
+/// Returns whether `vb3-codec` was built without libavcodec. If so, prints this, or fails as [`lacks`].
 pub(crate) fn lacks_libavcodec() -> bool {
     let Err(why) = vb3_codec::Library::ask(Path::new(env!("CARGO_BIN_EXE_vb3-codec"))) else {
         return false;
@@ -166,7 +166,7 @@ impl Run {
         self
     }
 
-    /// Lets time pass as it does, because of `_why`.
+    /// Uses real time instead of virtual time. `_why` is the reason.
     pub(crate) fn real_time(mut self, _why: &str) -> Self {
         self.is_real_time = true;
         self
@@ -241,8 +241,7 @@ pub(crate) fn vb3(dir: &Path) -> Command {
     command(env!("CARGO_BIN_EXE_vb3"), dir)
 }
 
-/// Returns the factor for time limits. Whoever starts the tests sets it, for example for an
-/// emulated processor.
+/// Returns the factor for time limits. The environment sets it, for example for an emulated processor.
 pub(crate) fn slowness() -> u32 {
     let said = std::env::var("VB3_SLOWNESS").ok();
     said.and_then(|said| said.parse().ok()).unwrap_or(1)
@@ -358,7 +357,7 @@ impl RunOutput {
     }
 }
 
-/// Size of pictures in tests: small, but large enough for the number.
+/// Size of pictures in tests: small, but large enough for the frame number in the pattern.
 pub(crate) const SIZE: (u32, u32) = (320, 240);
 
 /// Returns `size=…` with [`SIZE`], for a SPEC.

@@ -1,4 +1,4 @@
-//! v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
+//! Runs v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
 //! report no failure and no warning.
 
 use crate::common::{Run, compiled, lacks};
@@ -26,8 +26,8 @@ pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {
     Some((number("Failed:")?, number("Warnings:")?))
 }
 
-/// Returns the number of tests that fail because v4l2-compliance looks for events, and only then waits
-/// for a codec's last buffer. An event that comes between is missed, with Linux's drivers, too.
+/// Returns the number of tests that failed because v4l2-compliance first looks for events, and only then
+/// waits for a codec's last buffer. It misses an event that comes in between, with Linux's drivers, too.
 ///
 /// Source: v4l2-compliance 1.22 to 1.32 v4l2-test-buffers.cpp `captureBufs`, the loop around
 /// `buf.dqbuf(node_m2m_cap)`.
@@ -83,7 +83,7 @@ fn summary_is_read_from_the_last_line() {
     assert_eq!((missed_events(missed), missed_events(text)), (1, 0));
 }
 
-/// Metadata comes only while the camera streams.
+/// A webcam delivers metadata only while its camera streams.
 #[test]
 fn a_webcams_metadata_node_complies() {
     if lacks("v4l2-compliance") || lacks("v4l2-ctl") {
@@ -168,8 +168,8 @@ on_machine! {
     vm_bounce "vm-bounce" #[ignore = "full: runs on a further machine"]
 }
 
-/// Tests in real time, unlike other tests. Frames keep their rate. A busy machine may drop some,
-/// which v4l2-compliance reports as a warning.
+/// Tests in real time, unlike other tests. Devices keep their frame rate. A busy machine may drop some
+/// frames, which v4l2-compliance reports as a warning.
 #[test]
 fn against_the_clock() {
     for spec in ["camera=pattern,fps=60", "display=null,fps=60"] {

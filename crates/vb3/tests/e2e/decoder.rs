@@ -1,5 +1,5 @@
-//! The H.264 decoder, driven by the kernel's interface for stateful decoders. Its pictures equal
-//! ffmpeg's, in order, with the timestamps of their pieces.
+//! The H.264 decoder, used by the kernel's interface for stateful decoders. Its pictures equal ffmpeg's, in
+//! order. Each has the timestamp of the piece of the stream that it comes from.
 
 use crate::common::{Run, RunOutput, compiled, few, ffmpeg, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
@@ -263,7 +263,7 @@ fn b_frames_come_in_the_order_they_are_shown() {
     played.expect(&pictures).expect_stamps(order);
 }
 
-/// Both fields in a buffer, line by line, and which came first.
+/// Both fields are in one buffer, line by line, and the buffer says which field came first.
 #[test]
 fn interlaced_pictures_say_which_field_came_first() {
     if lacks("ffmpeg") || lacks_libavcodec() {
@@ -539,7 +539,7 @@ fn pieces_may_be_cut_anywhere() {
     assert!(played.stamps().is_sorted(), "{:?}", played.stamps());
 }
 
-/// Runs v4l2-compliance with a stream larger than several of its buffers.
+/// Runs v4l2-compliance with a stream that is larger than several of the device's buffers.
 fn expect_decoder_compliant(machine: &str, specs: &[&str], words: &[&str]) {
     let Some(stream) = encoded(SMALL, 150, "bframes=0:keyint=12:bitrate=6000") else {
         return;
@@ -561,7 +561,7 @@ fn complies_on_every_machine() {
     }
 }
 
-/// Uses the limits of the board's decoder, if that is stateful.
+/// Runs with the limits of each board's decoder, if that decoder is stateful.
 #[test]
 #[ignore = "full: runs on every board"]
 fn complies_on_boards_that_ship() {

@@ -14,8 +14,8 @@ fn nothing_of_the_programs_is_replaced() {
     assert!(opens >= 1_000_000 / slowness(), "{said}");
 }
 
-/// sendfile, splice, copy_file_range, fsync, fallocate, ftruncate; read and write of a dma-buf.
-/// The errno are read from Linux 7.2; not measured on a device.
+/// sendfile, splice, copy_file_range, fsync, fallocate and ftruncate fail; so do read and write of a dma-buf.
+/// The expected errnos come from the source of Linux 7.2, not from a measurement on a device.
 #[test]
 fn file_calls_that_devices_and_buffers_refuse() {
     runs_files("refused");
@@ -27,7 +27,7 @@ fn three_thousand_exported_buffers() {
     runs_files("exports");
 }
 
-/// `SYNC_IOC_MERGE` and `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` to a page that is read-only.
+/// `SYNC_IOC_MERGE` and `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` whose structure is on a read-only page.
 #[test]
 fn untold_sync_files_are_not_made() {
     runs_files("untold");
@@ -39,7 +39,7 @@ fn refused_vectors_are_not_copied() {
     runs_files("vectors");
 }
 
-/// A path below a node, a reference to a node, and a poll of too many descriptors.
+/// Uses a path below a node, a reference to a node, and a poll of too many descriptors.
 #[test]
 fn nodes_are_no_directories() {
     runs_files("nodes");

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 /// Seconds that one command may take.
 const COMMAND_SECONDS: u64 = 180;
 
-/// What the recipes use besides.
+/// Programs and elements that the recipes need besides those of other pages.
 const RECIPES_NEED: [&str; 4] = [
     "/usr/bin/python3",
     crate::python::PYTEST,

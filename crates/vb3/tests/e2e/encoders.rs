@@ -11,7 +11,7 @@ pub(crate) const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
 pub(crate) const COUNT: usize = 20;
 /// GStreamer with the test's own registry, so that it lists no devices of other runs.
 const GST: &str = "gst-launch-1.0 -q";
-/// Minimum signal-to-noise ratio of pictures that count as alike, in decibels.
+/// Minimum signal-to-noise ratio in decibels at which two pictures are taken to be alike.
 const ALIKE: f64 = 32.0;
 
 /// Returns ffprobe's output for a file: a line for each packet or frame.

@@ -4,8 +4,8 @@ use crate::common::{Run, RunOutput, compiled, expect_pattern, size_option, vb3};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
-/// Expected answers of the calls. Source: Linux 6.12. Fences of a device's buffers, and queues that
-/// wait for fences, exist only in vb3.
+/// Expected answers of the calls. Source: Linux 6.12. Only in vb3 do buffers of V4L2 devices have fences, and
+/// queues wait for fences.
 const ANSWERS: &str = "passed on: as it should
 epoll_ctl: ok
 epoll_wait: as it should
@@ -95,7 +95,7 @@ fn sync_files_match_linux_and_queues_wait_for_them() {
     outcome.expect_success();
 }
 
-/// Passes buffers of a camera to a display in the way of `how`. Returns the run and the display's
+/// Passes buffers of a camera to a display, in the way that `how` names. Returns the run and the display's
 /// pictures.
 fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (RunOutput, Vec<u8>) {
     let outcome = Run::on("pc")

@@ -1,4 +1,4 @@
-//! Inherited signals and limits, and runs whose surroundings fail.
+//! Inherited signals and limits, and runs whose supervisor or files fail.
 
 use crate::common::{compiled, finish, vb3};
 use crate::lifecycle::{Lasting, lives, wait_for};
@@ -42,7 +42,7 @@ fn user_signals_reach_the_program() {
     }
 }
 
-/// Without a supervisor, calls on devices get no answer. A shell that tries again would spin.
+/// Without a supervisor, calls on devices get no answer. A shell that retried them would never end.
 #[test]
 fn programs_of_a_killed_run_end() {
     let script = "sh -c 'echo $$ > inner; while :; do sleep 0.05; done' &

@@ -216,7 +216,7 @@ impl Pair {
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
     }
 
-    /// Runs the devices; one of them refuses a buffer.
+    /// Runs the devices, one of which must refuse a buffer.
     fn run_failing(&self, place: &str) -> Option<RunOutput> {
         let line = failing(&line("clip.mp4", 2));
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
@@ -252,8 +252,8 @@ fn devices_that_boards_have_share() {
     }
 }
 
-/// If one device accepts only protected memory and the other has no access to it, no memory suits
-/// both. The refusal names the remedy.
+/// If one device accepts only protected memory and the other has no permission for it, no memory suits both.
+/// The refusal names the remedy.
 #[test]
 fn protected_memory_is_for_devices_that_are_let_in() {
     let known = PAIRS.iter().find(|pair| pair.refused.1 == "protected");

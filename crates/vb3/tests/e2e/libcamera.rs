@@ -80,8 +80,8 @@ fn cam_captures_the_pattern() {
     }
 }
 
-/// `cam` does not end by itself: it gets no frames until it is interrupted. Before libcamera knows that
-/// the camera is gone, it fails an assertion when STREAMOFF fails, on a kernel too.
+/// `cam` does not end by itself: it gets no frames until it is interrupted. If STREAMOFF fails before
+/// libcamera knows that the camera is gone, libcamera fails an assertion, on a real kernel, too.
 #[test]
 fn cam_ends_after_its_camera_is_unplugged() {
     if lacks("cam") {
@@ -125,7 +125,7 @@ pub(crate) fn expect_lc_compliant(device: &str, id: &str, filter: &str) {
     assert!(!said.contains("FAILED"), "{said}");
 }
 
-/// Each kind in each role, with five requests.
+/// Runs each role of each kind of test, with five requests.
 #[test]
 fn lc_compliance_accepts_a_webcam() {
     if lacks("lc-compliance") {
@@ -173,7 +173,7 @@ fn cam_hears_of_a_webcam_that_comes_and_goes() {
     assert_eq!(changes, ["Added", "Removed", "Added"], "{}", outcome.stdout);
 }
 
-/// Says that GStreamer's plugin for libcamera is missing; true if so.
+/// Returns whether GStreamer's plugin for libcamera is missing. If so, prints this.
 pub(crate) fn lacks_plugin() -> bool {
     if lacks("gst-launch-1.0") || lacks("gst-inspect-1.0") {
         return true;
@@ -204,7 +204,7 @@ fn gstreamers_libcamerasrc_captures_the_pattern() {
     assert!(numbers.len() >= 10, "{numbers:?}");
 }
 
-/// libcamera's provider hides that of V4L2, so it must find the webcam itself.
+/// libcamera's device provider hides V4L2's provider, so libcamera must find the webcam itself.
 #[test]
 fn gstreamers_device_monitor_lists_it_by_libcamera() {
     if lacks("gst-device-monitor-1.0") || lacks_plugin() {

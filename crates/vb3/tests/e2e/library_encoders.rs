@@ -1,4 +1,4 @@
-//! The encoders that need libavcodec, under unmodified programs. ffmpeg decodes their streams to
+//! The encoders that need libavcodec, under unmodified programs. Decoded by ffmpeg, their streams resemble
 //! the input.
 
 use crate::common::{Run, compiled, few, ffmpeg_in, lacks, lacks_libavcodec, machines};

@@ -118,7 +118,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     assert!(!pids.iter().any(|&pid| lives(pid)));
 }
 
-/// The jobs last longer than a daemon may outlive the session.
+/// The background jobs run for longer than daemons may run after the session's end.
 #[test]
 fn background_jobs_are_named_and_awaited() {
     for options in [&[][..], &["--wait"]] {

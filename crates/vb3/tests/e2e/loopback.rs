@@ -1,4 +1,4 @@
-//! Loopbacks: an unmodified program reads the bytes that another one writes.
+//! Loopbacks: an unmodified program reads the bytes that another unmodified program writes.
 
 use crate::common::{
     Run, RunOutput, compiled, expect_pattern, lacks, machines, recording, size_option,
@@ -11,8 +11,8 @@ const COUNT: u32 = 40;
 /// Bytes of a frame.
 const FRAME: u64 = crate::common::SIZE.0 as u64 * crate::common::SIZE.1 as u64 * 2;
 
-/// Asserts that a node copied at least `frames` frames, each `times` times. Frames that were still
-/// in its buffers at the end may also count.
+/// Asserts that a node copied at least `frames` frames, each `times` times. The count may include frames that
+/// were still in the node's buffers at the end.
 fn expect_copies(outcome: &RunOutput, node: &str, frames: u64, times: u64) {
     let (copied, most) = (outcome.queue(node).bytes_copied, frames + 5);
     assert!(copied >= frames * times * FRAME, "{node}: {copied}");
@@ -410,8 +410,8 @@ fn the_writers_format_is_the_readers() {
     assert!(!outcome.stdout.contains("[0]"), "{}", outcome.stdout);
 }
 
-/// Kills each side 200 times, at moments that the transferred bytes choose. The other side
-/// continues, every frame is complete, and nothing stays held.
+/// Kills each side 200 times, after random numbers of transferred bytes. The other side continues, every
+/// frame is complete, and nothing stays held.
 #[test]
 fn kills_of_either_side() {
     const KILLS: usize = 200;

@@ -1,4 +1,4 @@
-//! Orders by a run's socket: sources that change, calls that fail, and clients that misbehave.
+//! Orders that a run's socket receives: changes of sources, failing calls, and clients that misbehave.
 
 use crate::common::{Run, RunOutput, expect_pattern, ffmpeg_in, lacks, pattern, size_option};
 use crate::swap;
@@ -296,8 +296,8 @@ fn orders_reach_calls_controls_and_the_clock() {
     );
 }
 
-/// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much
-/// memory the run gained, and the frame from which on it had its processor first; -1 for never.
+/// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much memory
+/// the run gained, and the first frame from which on the run had priority on its processor; -1 for never.
 const HOSTILE: &str = r#"
 import json, os, random, socket, subprocess
 random.seed(5)

@@ -206,7 +206,7 @@ fn page_shows_refusals() {
     assert!(red > 40_000, "{red} red pixels in {picture:?}");
 }
 
-/// Eleven devices, one of them used, with faults of every kind.
+/// Eleven devices, of which the program uses one, with faults of every kind.
 #[test]
 fn faults_and_unplugs_stand_on_the_plots() {
     if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {

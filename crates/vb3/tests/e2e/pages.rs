@@ -14,8 +14,8 @@ fn with_pages(name: &str, page: u64) -> Run {
     run
 }
 
-/// Offsets and memory use the machine's pages, lengths are those of the format, and the program's
-/// own pages have the host's size.
+/// Offsets and memory sizes are multiples of the machine's page size, lengths are those of the format, and
+/// the program's own pages have the host's size.
 #[test]
 fn offsets_and_memory_are_in_the_machines_pages() {
     let Some(program) = compiled("pages.c") else {

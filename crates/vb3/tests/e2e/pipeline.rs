@@ -39,8 +39,8 @@ pub(crate) fn line(file: &str, display: u32) -> String {
     )
 }
 
-/// Returns a pipeline that must fail. GStreamer's decoder wakes the thread that feeds it before it
-/// stops its own task. If that thread runs in between, it takes the error for a flush, nothing
+/// Returns a pipeline that must fail. Before GStreamer's decoder stops its own task after an error, it wakes
+/// the thread that feeds it. If that thread runs in between, it takes the error for a flush, no element
 /// reports the error, and gst-launch-1.0 waits for ever.
 pub(crate) fn failing(line: &str) -> String {
     format!("timeout 60 {line}")
@@ -130,8 +130,8 @@ pub(crate) struct Conflict {
     pub(crate) constraint: &'static str,
     /// Parts of the expected sentence and of the advice.
     pub(crate) said: [&'static str; 2],
-    /// The heap and the device whose memory suits both; or the demand that excludes all memory, and
-    /// the value that would suffice.
+    /// The expected remedy: the heap and the device whose memory suits both; or the demand that excludes all
+    /// memory, and the value that would suffice.
     pub(crate) remedy: Remedy,
 }
 
@@ -256,7 +256,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
     },
 ];
 
-/// A machine whose devices get segments as from Linux.
+/// File of a machine whose devices get the segments that Linux would give them.
 const COMPATIBLE: &str = "compatible.toml";
 
 pub(crate) fn on(machine: &str) -> Run {

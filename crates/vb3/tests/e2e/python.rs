@@ -4,7 +4,7 @@ use crate::common::{finish, lacks};
 use std::path::Path;
 use std::process::Command;
 
-/// A file of pytest as the system's package.
+/// A file that exists if pytest is installed as the system's package.
 pub(crate) const PYTEST: &str = "/usr/lib/python3/dist-packages/pytest/__init__.py";
 
 /// Prepares Python with the module and the plugin.

@@ -74,7 +74,7 @@ fn head_reads_the_beginning_of_a_frame() {
     }
 }
 
-/// A kernel holds the queue's lock while it copies, so two readers of one file each get complete
+/// A kernel holds the queue's lock while it copies. So each of two threads that read one file gets complete
 /// frames.
 #[test]
 fn two_threads_that_read_one_file_get_whole_frames() {

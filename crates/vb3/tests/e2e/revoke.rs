@@ -107,8 +107,8 @@ fn unplug_with_revoke_ends_a_pipeline() {
     assert!(said, "{notes:?}");
 }
 
-/// Otherwise the program's poll would never end, because the camera has no buffer to fill. The test
-/// stops GStreamer meanwhile: it would wait for itself if it could not queue any buffer again.
+/// Otherwise the program's poll would never end, because the camera has no buffer to fill. The test stops
+/// GStreamer meanwhile: GStreamer would wait for itself if it could queue no buffer again.
 #[test]
 fn revoking_all_buffers_ends_the_stream() {
     if lacks("gst-launch-1.0") {

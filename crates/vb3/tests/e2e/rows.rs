@@ -100,7 +100,7 @@ fn expect_rows(
     assert!(seen >= at_least, "only {seen} rows:\n{}", outcome.stdout);
 }
 
-/// Returns whether exports are dma-bufs of the kernel's udmabuf, which refuses private mappings.
+/// Returns whether exports are real dma-bufs of the kernel's udmabuf. These refuse private mappings.
 ///
 /// Source: Linux 6.12 drivers/dma-buf/udmabuf.c `mmap_udmabuf`.
 fn exports_by_udmabuf() -> bool {

@@ -1,5 +1,5 @@
-//! `--script`: events happen as the script says, to a small client and to real programs, and are
-//! reported.
+//! `--script`: events happen when the script says so, under a small client and real programs, and the report
+//! lists them.
 
 mod m2m;
 mod programs;

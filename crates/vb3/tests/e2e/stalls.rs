@@ -1,5 +1,5 @@
-//! Programs whose own pages, file system or reader stalls. Only such a program waits; cameras of
-//! other programs continue.
+//! Programs whose pages, file system or reader answer late. Only such a program waits; other programs'
+//! cameras continue.
 
 use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use crate::lifecycle::wait_for;
@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Frames that another program's camera must deliver during a stall, at 60 per second. In real
-/// time, because the supervisor detects stalls by the system's clock.
+/// Number of frames that another program's camera must deliver during a stall, at 60 per second. The test
+/// runs in real time, because the supervisor detects stalls by the system's clock.
 const LATE: u32 = 240;
 
 /// Returns the number of frames captured during a stall.
@@ -93,8 +93,8 @@ fn a_file_system_that_the_program_serves_itself() {
     });
 }
 
-/// A program holds a file of such a file system. Queries on it and its release take long, also in
-/// the supervisor.
+/// A program holds a file of a file system that the program serves. Queries about the file and its release
+/// take long, also in the supervisor.
 #[test]
 fn a_held_file_that_answers_late() {
     beside_a_capture(|run| {

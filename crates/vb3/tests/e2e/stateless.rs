@@ -61,9 +61,9 @@ fn encoded(size: &str, profile: &str, x264: &str) -> Vec<u8> {
     ffmpeg(words)
 }
 
-/// Size, profile and options of streams. Together they have reordered pictures, all kinds of
-/// prediction, both entropy coders and several slices. They also have both transforms, scaling
-/// lists, open groups, cropping to pairs of lines, and field macroblocks.
+/// Size, profile and options of streams. Together, the streams have reordered pictures, all kinds of
+/// prediction, both entropy coders, several slices, both transforms, scaling lists, open groups, cropping to
+/// pairs of lines, and field macroblocks.
 const STREAMS: [(&str, &str, &str); 6] = [
     ("320x240", "baseline", "bframes=0:ref=3"),
     (
@@ -113,8 +113,8 @@ fn two_fields_meet_in_one_buffer() {
     assert_eq!(count, 12);
 }
 
-/// One stream crops at the left and at the top. Programs must do that themselves; GStreamer 1.22
-/// uses the top left instead.
+/// One stream crops at the left and at the top. Programs must crop themselves. GStreamer 1.22 does not: it
+/// uses the top left part.
 #[test]
 fn the_jvts_streams_are_exact() {
     if lacks_player() {
@@ -156,7 +156,7 @@ fn expect_top_left(file: &Path) {
     println!("{file}: the top left of {count} pictures");
 }
 
-/// v4l2-compliance streams (`-s`) only without requests, which these decoders refuse.
+/// v4l2-compliance streams (`-s`) only without requests. These decoders refuse to stream without requests.
 #[test]
 fn compliance() {
     if lacks("v4l2-compliance") || lacks_libavcodec() {

@@ -75,7 +75,7 @@ fn killed_at_random_moments() {
     }
 }
 
-/// Kills `cam` so often on a device, then captures. A killed `cam` holds neither buffers nor the
+/// Kills `cam` this many times on a device, then captures. A killed `cam` must hold neither buffers nor the
 /// camera's lock.
 fn kill_cam(device: &str, size: (u32, u32), times: u64) {
     let Some(killer) = compiled("killer.c") else {

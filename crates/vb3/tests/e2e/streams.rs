@@ -57,7 +57,7 @@ fn encode(size: &str, count: u32, x264: &str, to: &[&str]) -> Vec<u8> {
     ffmpeg(words)
 }
 
-/// Returns the ranges of the access units of a stream of [`encoded`]. Each begins with a delimiter.
+/// Returns the ranges of the access units of a stream from [`encoded`]. Each begins with a delimiter.
 pub(crate) fn units(stream: &[u8]) -> Vec<Range<usize>> {
     let begins: Vec<usize> = stream
         .windows(5)
@@ -89,7 +89,7 @@ pub(crate) struct Told {
     pub(crate) picture: I420,
 }
 
-/// Decodes pieces of a stream, also of a damaged one, in a codec process.
+/// Decodes pieces of a stream, even of a damaged one, in a codec process.
 pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
     let launch = Launch::other_program(env!("CARGO_BIN_EXE_vb3-codec"));
     let mut worker = Worker::spawn(Kind::H264Decoder, &launch).unwrap();
@@ -147,7 +147,7 @@ fn wait(worker: &Worker) {
     let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
 }
 
-/// Returns the numbers, from 1, of the access units of a stream as [`encoded`], in display order.
+/// Returns the numbers, from 1, of the access units of a stream from [`encoded`], in display order.
 pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     let dir = crate::common::tempdir();
     let file = dir.path().join("stream.mp4");

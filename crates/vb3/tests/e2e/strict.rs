@@ -3,7 +3,7 @@
 use crate::common::{Run, RunOutput, finish, lacks, vb3};
 use std::fs;
 
-/// pace=free, so that a busy machine does not lose frames.
+/// A camera with pace=free, so that a busy machine does not lose frames.
 const CAMERA: &str = "camera=pattern,format=YUYV,sizes=320x240,fps=30,pace=free";
 
 /// Returns the lines that `vb3` itself wrote.

@@ -1,5 +1,5 @@
-//! User memory that a program unmaps or replaces while a device uses it. A kernel would have pinned
-//! its pages.
+//! User memory that a program unmaps or replaces while a device uses it. A real driver would have pinned its
+//! pages.
 
 use crate::common::{Run, RunOutput, compiled, expect_pattern, size_option};
 use vb3_v4l2::pixfmt::YUYV;
@@ -53,8 +53,8 @@ fn program_is_tracked_after_exec() {
     runs("exec");
 }
 
-/// vb3 makes a thread of the program open the userfaultfd. The memory mapped for that must not fill
-/// a gap that another thread has just unmapped and will map again.
+/// vb3 makes a thread of the program open the userfaultfd, and maps a page for this. The page must not fill a
+/// gap that another thread has just unmapped and will map again.
 #[test]
 fn nothing_is_mapped_in_a_gap_of_the_programs() {
     runs("gap");

@@ -74,7 +74,7 @@ fn mmap_on_every_machine() {
     }
 }
 
-/// With each way of waiting, the program gets all frames of a clip and ends with it.
+/// With each way of waiting, the program gets all frames of a clip, and ends when the clip ends.
 #[test]
 fn a_clip_ends() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {

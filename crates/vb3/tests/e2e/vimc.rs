@@ -101,8 +101,8 @@ fn v4l2_compliance_finds_no_failure() {
     assert_eq!(totals, vec![(0, 0); all.len()], "{}", outcome.stdout);
 }
 
-/// v4l2-compliance 1.22 takes the ancillary links, which Linux's vimc has too, for links of nodes; 1.30
-/// accepts them.
+/// v4l2-compliance 1.22 mistakes ancillary links for links of nodes, and Linux's vimc has such links, too.
+/// Version 1.30 accepts them.
 #[test]
 fn v4l2_compliance_accepts_the_media_device() {
     if lacks("v4l2-compliance") {
@@ -175,7 +175,7 @@ fn a_graph_without_a_source_cannot_stream() {
     assert!(why.contains(said), "{why}");
 }
 
-/// A format or link of a stream cannot change, and the stream does not end with a subdevice's file.
+/// During a stream, formats and links of the graph are fixed; closing a subdevice's file ends no stream.
 #[test]
 fn a_streaming_graph_refuses_changes() {
     if lacks("media-ctl") || lacks("v4l2-ctl") {
@@ -315,7 +315,7 @@ fn cam_captures_from_sensor_b() {
     }
 }
 
-/// As on Linux: the debayer keeps its source code.
+/// As on Linux, the debayer's source pad keeps its media bus code.
 #[test]
 fn cam_cannot_stream_rgb888() {
     if lacks("cam") {

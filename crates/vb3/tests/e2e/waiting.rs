@@ -3,14 +3,14 @@
 use crate::common::{compiled, finish, runs_files};
 use crate::surroundings::command;
 
-/// All conditions of an entry are one event, and EPOLLONESHOT disarms with it. Measured with
-/// sockets on the same kernel.
+/// All conditions of an entry are one event, and EPOLLONESHOT disarms the entry after this event. Measured
+/// with sockets on the same kernel.
 #[test]
 fn one_entry_is_one_event() {
     runs_files("epoll-one");
 }
 
-/// An edge comes when a file's waiters are woken; QUERYCAP does not wake any.
+/// An edge comes when a file's waiters are woken. QUERYCAP wakes no waiters.
 #[test]
 fn a_call_that_wakes_nobody_is_no_edge() {
     runs_files("epoll-edges");

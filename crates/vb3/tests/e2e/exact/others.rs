@@ -292,7 +292,7 @@ fn lacks_programs() -> bool {
     lacks_libavcodec() || lacks("ffmpeg") || lacks("gst-launch-1.0")
 }
 
-/// Returns whether GStreamer is too old for AV1 by requests, and prints that.
+/// Returns whether GStreamer is too old to decode AV1 by media requests. If so, prints this.
 fn lacks_av1() -> bool {
     let said = Command::new("gst-launch-1.0").arg("--version").output();
     let said = String::from_utf8(said.unwrap().stdout).unwrap();

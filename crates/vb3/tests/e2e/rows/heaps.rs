@@ -1,5 +1,5 @@
-//! dma-heaps and udmabuf for programs: `/dev/dma_heap` and `/dev/udmabuf`, with or without the
-//! host's.
+//! dma-heaps (`/dev/dma_heap`) and udmabuf (`/dev/udmabuf`), as programs see them.
+//! The host may have these devices or not.
 
 use crate::common::{Run, compiled, expect_pattern, few, size_option};
 use std::fs::File;

@@ -39,7 +39,7 @@ fn encoded(size: &str, words: &str) -> Vec<u8> {
     ffmpeg(head.into_iter().chain(words.split(' ')).chain(["-"]))
 }
 
-/// Custom scaling lists: none is symmetric, so that an exchange of rows and columns shows.
+/// Custom scaling lists. None is symmetric, so that a mistaken exchange of rows and columns is seen.
 fn scaling_lists() -> String {
     let sizes = [("4X4", 16), ("8X8", 64), ("16X16", 64), ("32X32", 64)];
     let mut text = String::new();
