@@ -219,8 +219,8 @@ pub trait Backend: Send {
     /// Returns the generated files that describe a node, by absolute path: under /sys
     /// (`/sys/class/video4linux/video0/name`, …) and in udev's database (`/run/udev/data/c81:0`).
     ///
-    /// Called at the start and whenever the node appears. The front end adds `dev`, `uevent` and
-    /// `subsystem` of the node, and its device, unless they are in the list.
+    /// Called at the start and whenever the node appears. The front end itself adds the node's `dev`,
+    /// `uevent` and `subsystem`, and the entries of its devices, unless they are in the list.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
     /// Returns the paths and targets of a node's symbolic links: `/dev/v4l/by-path/…` and the node's path.
