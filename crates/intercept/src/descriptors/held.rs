@@ -379,7 +379,7 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // The list may lack unlocks made since its reading began, so the check is dated to that time.
+        // Locks released during the reading may still be listed, so the check gets the reading's start.
         let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
         let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);

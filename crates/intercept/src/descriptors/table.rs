@@ -93,7 +93,7 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// A task with the same descriptor table, while epoll sets wait for the close; `None` once it is over.
+    /// A task with the same descriptor table, while epoll sets depend on the end of the close; else `None`.
     task: Option<u32>,
     /// Files that may end with the call. They have left their epoll sets until it is over.
     files: Vec<Closed>,

@@ -107,7 +107,7 @@ impl Threads {
         Some(gone)
     }
 
-    /// Returns a known thread, and for a process's leader all known threads of the process.
+    /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
     fn with_siblings(&self, tid: u32) -> Vec<u32> {
         let alone = self.all.contains_key(&tid).then_some(tid);
         let of = self.of.get(&tid).into_iter().flatten().copied();
@@ -141,8 +141,8 @@ impl Procs {
         }
     }
 
-    /// Returns the thread with this id. Passes the pidfd of a thread that it will remember to `watch`. When
-    /// the pidfd becomes readable, the caller must call [`forget`](Self::forget).
+    /// Returns the thread with this id. If the table will remember the thread, passes its pidfd to `watch`.
+    /// When the pidfd becomes readable, the caller must call [`forget`](Self::forget).
     pub(crate) fn thread(
         &self,
         tid: u32,
@@ -194,7 +194,7 @@ impl Procs {
             .is_some_and(|thread| thread.has_own_pidfd)
     }
 
-    /// Returns a known thread, and for a process's leader all known threads of the process.
+    /// Returns the id of a known thread. For a process's leader, returns all known threads of the process.
     pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
         lock(&self.threads).with_siblings(tid)
     }

@@ -147,8 +147,8 @@ fn number(fd: i32) -> u64 {
     u64::from(fd.cast_unsigned())
 }
 
-/// Makes the thread map the page, send the page's message, and close both descriptors. Returns whether
-/// the message was sent, or `None` if the thread ended.
+/// Makes the thread map the page, send the page's message, and close the descriptors of page and socket.
+/// Returns whether the message was sent, or `None` if the thread ended.
 fn send(
     thread: &mut InStead<'_>,
     (remote_page, remote_socket): (i32, i32),

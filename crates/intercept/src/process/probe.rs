@@ -52,7 +52,7 @@ pub struct Powers {
     pub kcmp: Power,
 }
 
-/// A value that the forked child has at the same address. The memory powers are tried on it.
+/// A value that the forked child has at the same address. The probe tries access to memory on this value.
 static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 
 /// Tries all powers on a new child process.

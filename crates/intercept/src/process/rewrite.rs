@@ -258,7 +258,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Restores the thread's signal mask. This fails while the thread runs: its release restores the mask.
+    /// Restores the thread's signal mask. While the thread runs, this fails, and its release tries again.
     fn free_signals(&mut self) {
         if let Some(mask) = self.mask
             && self.ended.is_none()

@@ -217,7 +217,7 @@ fn write_header(
             let mut message = (len as u64).to_ne_bytes().to_vec();
             message.extend(libc::SOL_SOCKET.to_ne_bytes());
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
-            // Listeners expect process 0 of user root, for messages of the kernel as of udev.
+            // Programs expect process 0 and user root as the sender, both from the kernel and from udev.
             message.resize(len, 0);
             call.write(control, &message)?;
             filled = control_len.min(space as u64);

@@ -60,7 +60,7 @@ pub(crate) enum How {
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// Lets the kernel find a signal: the call's slot, and the index of the argument that counts descriptors.
+    /// Lets the kernel find a signal. Has the slot, and the index of the argument that counts descriptors.
     Interrupt(u32, usize),
     /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
@@ -161,7 +161,7 @@ impl Server<'_> {
         self.sleep.plan(self.due(), look_again)
     }
 
-    /// Returns whether work is due before the clock wakes by itself. True once for each case.
+    /// Returns whether work is due before the clock wakes by itself; for one due time, true only once.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
         let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
         if has_work || !self.ending.to_pass.is_empty() {

@@ -43,7 +43,7 @@ fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Makes a directory in the first location where this and `fill` succeed.
+    /// Makes a directory in the first location where making it and `fill` both succeed.
     ///
     /// # Errors
     /// Returns the first location's error if no location works.

@@ -195,8 +195,8 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// Takes the changes since the last call, with all pending removals of ended files. Each change has the
-    /// process that uses its set.
+    /// Takes the changes since the last call, with all pending removals of ended files. Each change comes
+    /// with the process that uses its set.
     pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
         self.queue.keep_awaited(&mut self.ends);
         let mut caused = core::mem::take(&mut self.caused);

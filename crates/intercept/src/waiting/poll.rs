@@ -11,7 +11,7 @@ use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// For lists up to this length, every descriptor's file is looked up, even without reserved numbers.
+/// For lists up to this length, every descriptor's file is looked up, even if no number is reserved.
 pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
