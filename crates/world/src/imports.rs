@@ -62,7 +62,7 @@ pub(super) struct Imports {
     poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
-    /// The front end has not collected a descriptor yet and will repeat the current call.
+    /// Whether the front end must still collect a descriptor. It will then repeat the current call.
     pub(super) lacks: bool,
 }
 

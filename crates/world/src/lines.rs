@@ -43,7 +43,7 @@ pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     number(PICTURE + at as u64).filter(|line| *line > 0)
 }
 
-/// Returns the longest line of a flow's current formats among all the device's files, in bytes.
+/// Returns the longest line in bytes of a flow's current formats, among all files of the device.
 fn line(node: &Node, flow: Flow) -> Option<u32> {
     if !node.video.role().flows().contains(&flow) {
         return None;
@@ -84,7 +84,7 @@ impl World {
         self.lines.0.insert(at, widened);
     }
 
-    /// Returns the report's notes on devices with longer lines that got no picture.
+    /// Returns the report's notes on devices that chose longer lines, and then got no picture.
     pub(super) fn line_remarks(&self) -> Vec<String> {
         let say = |(at, widened): (&usize, &Widened)| {
             let node = self.nodes.get(*at)?;

@@ -205,7 +205,7 @@ impl Node {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
             None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
         };
-        // The machine's own memory is for devices without an IOMMU.
+        // Only devices without an IOMMU use the memory on the chip that the profile gives.
         let sram = spec.sram.unwrap_or(match iommu {
             None => profile.sram,
             Some(_) => 0,

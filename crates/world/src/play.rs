@@ -61,7 +61,7 @@ impl Play {
         due.min()
     }
 
-    /// Returns whether a call is new. A call that waited or was repeated is not.
+    /// Returns whether a call is new. A repetition of a call, also of one that waited, is not.
     fn is_new(&mut self, call: CallId) -> bool {
         if self.recent.contains(&call) {
             return false;

@@ -1,4 +1,4 @@
-//! Programs' own memory that devices have pinned. It differs from buffers that programs share.
+//! Programs' own memory that devices have pinned. It is apart from the buffers that programs share.
 
 use crate::holders::HeldBy;
 use crate::{World, summary};
