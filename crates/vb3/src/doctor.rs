@@ -117,7 +117,7 @@ struct Report {
     parts: Vec<Row>,
     /// The codec devices.
     codecs: Vec<Row>,
-    /// Abilities of programs that follow from these features.
+    /// Abilities that programs have because of these features.
     uses: Vec<Row>,
     /// The reason why no program can be run, if any.
     refused: Option<String>,
