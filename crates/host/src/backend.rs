@@ -64,8 +64,8 @@ pub struct Map {
     /// Offset in the memfd in bytes, page-aligned.
     pub offset: u64,
     /// Tag with which the front end calls [`Backend::tag_ended`] when the mapping ends.
-    /// A mapping ends with the last of its parts and copies (fork, mremap), or if the kernel refuses to make
-    /// it.
+    ///
+    /// That is the end of its last part or copy (fork, mremap), or the kernel's refusal to make it.
     pub tag: Tag,
 }
 
@@ -158,6 +158,7 @@ pub trait Backend: Send {
     ) -> CallOutcome;
 
     /// Continues a read() or write() that returned [`CallOutcome::Part`].
+    ///
     /// `addr` is the program's address for the first byte not yet moved. The [`Caller::call`] stays the same.
     /// An error other than [`Errno::NOT_GATHERED`] ends the call.
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {

@@ -2,9 +2,9 @@
 //!
 //! A copy may block for as long as the program likes, for example on a page that a user-space handler fills,
 //! or on a file system that has stopped. So no copy is made under the lock of all devices. A call reads from
-//! the copies made for it. If a part is missing, it is recorded, and the call
-//! fails without changing anything. The supervisor then copies the missing part and repeats the
-//! call. Written data is stored until the call is answered.
+//! the copies made for it. If a part is missing, it is recorded, and the call fails without changing
+//! anything. The supervisor then copies the missing part and repeats the call. Written data is stored until
+//! the call is answered.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
