@@ -1,13 +1,13 @@
 //! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
 //!
 //! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
-//! table of docs/data, or `compatibility`.
+//! table of docs/data, or the lists of `compatibility`.
 
 mod data;
 
 pub(crate) use data::Save;
 
-use crate::{sh, table, tidy};
+use crate::{sh, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -18,8 +18,6 @@ const END: &str = "<!-- end -->";
 
 /// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
-/// Longest command that the page shows, in characters. The page links to the others.
-const MAX_COMMAND: usize = 120;
 
 /// Maximum number of lines that a difference shows of each text.
 const MAX_SHOWN: usize = 3;
@@ -100,32 +98,40 @@ struct Clients {
 #[derive(Deserialize)]
 struct Client {
     name: String,
-    package: String,
-    command: String,
     checks: String,
-    device: Option<String>,
     #[serde(default)]
     limit: String,
 }
 
 impl Clients {
-    fn markdown(self) -> String {
-        let rows = self.client.into_iter().map(|client| {
-            let device = client.device.map(|spec| format!(" on `{spec}`"));
-            let mut command = format!("`{}`{}", client.command, device.unwrap_or_default());
-            if command.chars().count() > MAX_COMMAND {
-                command = "…".to_owned();
-            }
-            let Client { name, package, .. } = client;
-            vec![name, package, command, client.checks, client.limit]
-        });
-        let rows: Vec<_> = rows.collect();
-        let header = ["client", "package", "command", "checked", "limit"];
-        let table = table::markdown(&header, &rows);
-        match rows.is_empty() {
-            true => format!("{table}\n\nNo client is listed: there is no {CLIENTS}."),
-            false => table,
+    /// Returns the names of the clients, grouped by what is checked, and then the limits.
+    fn markdown(&self) -> String {
+        if self.client.is_empty() {
+            return format!("No client is listed: there is no {CLIENTS}.");
         }
+        let mut groups: Vec<(&str, String)> = Vec::new();
+        let mut limits: Vec<&str> = Vec::new();
+        for client in &self.client {
+            match groups
+                .iter_mut()
+                .find(|(checks, _)| *checks == client.checks)
+            {
+                Some((_, names)) => *names += &format!(", {}", client.name),
+                None => groups.push((&client.checks, client.name.clone())),
+            }
+            if !client.limit.is_empty() && !limits.contains(&&*client.limit) {
+                limits.push(&client.limit);
+            }
+        }
+        let groups = groups
+            .iter()
+            .map(|(checks, names)| format!("- **{checks}**: {names}\n"));
+        let mut text: String = groups.collect();
+        if !limits.is_empty() {
+            text += "\nLimits of the programs:\n\n";
+        }
+        text.extend(limits.iter().map(|limit| format!("- {limit}\n")));
+        text.trim_end().to_owned()
     }
 }
 
@@ -237,15 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_rows_and_none_is_a_sentence() {
+    fn clients_are_grouped_by_what_is_checked() {
         let none = Clients::default().markdown();
         assert!(none.ends_with(&format!("there is no {CLIENTS}.")), "{none}");
-        let text = "[[client]]\nname = 'x'\npackage = 'p'\ncommand = 'a | b'\nchecks = 'bytes'\n";
-        let some: Clients = toml::from_str(text).unwrap();
-        let some = some.markdown();
-        assert!(some.ends_with("| x | p | `a \\| b` | bytes |  |"), "{some}");
-        let long = text.replace("a | b", &"a".repeat(MAX_COMMAND));
-        let long: Clients = toml::from_str(&long).unwrap();
-        assert!(long.markdown().ends_with("| x | p | … | bytes |  |"));
+        let row = |name, checks, limit| {
+            let text = format!("name = '{name}'\nchecks = '{checks}'\nlimit = '{limit}'\n");
+            toml::from_str(&text).unwrap()
+        };
+        let mut clients = Clients {
+            client: vec![row("a", "x", ""), row("b", "y", ""), row("c", "x", "")],
+        };
+        let groups = "- **x**: a, c\n- **y**: b";
+        assert_eq!(clients.markdown(), groups);
+        clients.client.push(row("d", "y", "d fails."));
+        clients.client.push(row("e", "y", "d fails."));
+        let said = format!("{groups}, d, e\n\nLimits of the programs:\n\n- d fails.");
+        assert_eq!(clients.markdown(), said);
     }
 }

@@ -151,13 +151,14 @@ impl Measured {
         text
     }
 
-    /// Returns the table and its origin, for a page. If there are several runs, rows name their commits.
+    /// Returns the table and its origin, for a page. Equal rows of a run become one. If there are several
+    /// runs, rows name their commits.
     pub(super) fn markdown(&self) -> String {
         let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let commit = |run: &Run| (self.run.len() > 1).then(|| format!("`{}`", run.commit));
         header.extend((self.run.len() > 1).then_some("commit"));
         let rows = self.run.iter().flat_map(|run| {
-            let rows = run.rows.iter().cloned();
+            let rows = joined(&run.rows).into_iter();
             rows.map(|row| row.into_iter().chain(commit(run)).collect())
         });
         let mut text = table::markdown(&header, &rows.collect::<Vec<_>>()) + "\n";
@@ -167,6 +168,20 @@ impl Measured {
         }
         text.trim_end().to_owned()
     }
+}
+
+/// Returns the rows of a run. Of rows that differ only in their first cell, returns one with all these
+/// cells.
+fn joined(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let mut joined: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        let same = joined.iter_mut().find(|old| old.get(1..) == row.get(1..));
+        match (same.and_then(|old| old.first_mut()), row.first()) {
+            (Some(names), Some(name)) => *names += &format!(", {name}"),
+            _ => joined.push(row.clone()),
+        }
+    }
+    joined
 }
 
 /// Returns the name of a row: its first cell, without the version of a kernel.
@@ -201,7 +216,7 @@ mod tests {
         assert_eq!(toml::from_str::<Measured>(&table.text()).unwrap(), table);
         table.add(&["a", "b"], run("c3", &["x", "y"]));
         assert_eq!(table.run, [run("c3", &["x", "y"])]);
-        assert!(table.markdown().contains("\n| x | 1 \\| \"2\" |\n"));
+        assert!(table.markdown().contains("\n| x, y | 1 \\| \"2\" |\n"));
         table.add(&["a", "c"], run("c4", &["x"]));
         assert_eq!(table.run, [run("c4", &["x"])]);
     }
