@@ -249,7 +249,7 @@ impl Tools {
         let mut pairs = Vec::new();
         for (stream, aims) in [(large, [Some(1.05), Some(1.1)]), (small, [None; 2])] {
             let libraries = self.libraries(stream, &[SHOWN]);
-            let what = |program| format!("{}, {program} / libraries alone, CPU", stream.size);
+            let what = |program| format!("{}, {program}, CPU", stream.size);
             let [aim, aim_of_gstreamer] = aims;
             pairs.push(pair(
                 what("a small program"),
