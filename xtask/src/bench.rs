@@ -185,10 +185,11 @@ fn calls(args: &Args) -> Result<Table> {
         .map(|(what, (this, over, aim))| {
             let ratio = this as f64 / over.max(1) as f64;
             let (what, shown) = ((*what).to_owned(), format!("{ratio:.2}"));
-            vec![what, shown, time(this), time(over), verdict(ratio, aim)]
+            let times = format!("{} / {}", time(this), time(over));
+            vec![what, shown, times, verdict(ratio, aim)]
         });
     let rows = rows.collect();
-    Ok((vec!["ratio of", "ratio", "this", "over", "aim"], rows))
+    Ok((vec!["ratio of", "ratio", "times", "aim"], rows))
 }
 
 /// Returns a ratio's aim, and whether the ratio clearly misses it.

@@ -70,19 +70,15 @@ pub(super) fn run(machine: &str) -> Result<Table> {
             vb3.env("WIDTH", width.to_string());
             vb3.env("HEIGHT", height.to_string());
             let run = measure(&mut vb3)?;
-            for key in ["p99_ns", "max_ns"] {
-                row.push(run.time(key)?);
-            }
+            let (most, longest) = (run.time("p99_ns")?, run.time("max_ns")?);
+            row.push(format!("{most}, {longest}"));
         }
         rows.push(row);
     }
-    println!("A call that changes nothing, on another camera every 0.2 ms; machine {machine}.");
-    let header = [
-        "frames moved by",
-        "1920x1080: 99th percentile",
-        "longest",
-        "3840x2160: 99th percentile",
-        "longest",
-    ];
-    Ok((header.into(), rows))
+    println!(
+        "A call that changes nothing, on another camera every 0.2 ms: 99th percentile, longest; machine \
+         {machine}."
+    );
+    let header = vec!["frames moved by", "1920x1080", "3840x2160"];
+    Ok((header, rows))
 }

@@ -348,16 +348,11 @@ fn table(args: &Args, pairs: &[Pair]) -> Table {
         println!("{}:", pair.what);
         println!("  {}: {}", time(this), pair.this.join(" "));
         println!("  {}: {}", time(over), pair.over.join(" "));
-        let range = format!("{least:.2} to {most:.2}");
-        vec![
-            pair.what.clone(),
-            format!("{middle:.2}"),
-            range,
-            verdict(middle, pair.aim),
-        ]
+        let ratio = format!("{middle:.2} ({least:.2} to {most:.2})");
+        vec![pair.what.clone(), ratio, verdict(middle, pair.aim)]
     });
     let rows = rows.collect();
-    (vec!["ratio of", "ratio", "least to most", "aim"], rows)
+    (vec!["ratio of", "ratio", "aim"], rows)
 }
 
 #[cfg(test)]

@@ -78,8 +78,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
             both("add_ns")?,
             both("add_cpu_ns")?,
             both("call_ns")?,
-            format!("{lost} of {frames}"),
-            all.time("camera_longest_ns")?,
+            format!("{lost} of {frames}, {}", all.time("camera_longest_ns")?),
             verdict(cost, Some(1.0)),
         ]);
     }
@@ -93,8 +92,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         "one more",
         "its CPU time",
         "another call",
-        "camera lost",
-        "longest gap",
+        "camera lost, longest gap",
         "aim",
     ];
     Ok((header.into(), rows))
