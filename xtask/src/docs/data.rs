@@ -163,7 +163,7 @@ impl Measured {
         });
         let mut text = table::markdown(&header, &rows.collect::<Vec<_>>()) + "\n";
         for run in &self.run {
-            text += &format!("\nMeasured on {} at commit `{}` by ", run.date, run.commit);
+            text += &format!("\nMeasured on {} at `{}` by ", run.date, run.commit);
             text += &format!("`{}`, on {}.\n{}", run.command, run.machine, run.note);
         }
         text.trim_end().to_owned()
