@@ -249,7 +249,7 @@ impl Tools {
         let mut pairs = Vec::new();
         for (stream, aims) in [(large, [Some(1.05), Some(1.1)]), (small, [None; 2])] {
             let libraries = self.libraries(stream, &[SHOWN]);
-            let what = |program| format!("{}, {program}, CPU", stream.size);
+            let what = |program| format!("{}, {program}", stream.size);
             let [aim, aim_of_gstreamer] = aims;
             pairs.push(pair(
                 what("a small program"),
@@ -265,7 +265,7 @@ impl Tools {
             ));
         }
         pairs.push(pair(
-            format!("two converters ({BETWEEN} between them) / one, CPU"),
+            format!("two converters ({BETWEEN} between them) / one"),
             None,
             self.client(large, "null", 8, &[BETWEEN, SHOWN]),
             self.client(large, "null", 8, &[SHOWN]),
