@@ -1,13 +1,13 @@
 //! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
 //!
 //! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
-//! table of docs/data, or the lists of `compatibility`.
+//! table of docs/data, or the table of `compatibility`.
 
 mod data;
 
 pub(crate) use data::Save;
 
-use crate::{sh, tidy};
+use crate::{sh, table, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ const END: &str = "<!-- end -->";
 
 /// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
+/// Longest command that the page shows, in characters.
+const MAX_COMMAND: usize = 100;
 
 /// Maximum number of lines that a difference shows of each text.
 const MAX_SHOWN: usize = 3;
@@ -98,37 +100,32 @@ struct Clients {
 #[derive(Deserialize)]
 struct Client {
     name: String,
+    command: String,
     checks: String,
     #[serde(default)]
     limit: String,
 }
 
 impl Clients {
-    /// Returns the names of the clients, grouped by what is checked, and then the limits.
+    /// Returns a table of the clients, and the limits of some.
     fn markdown(&self) -> String {
         if self.client.is_empty() {
             return format!("No client is listed: there is no {CLIENTS}.");
         }
-        let mut groups: Vec<(&str, String)> = Vec::new();
         let mut limits: Vec<&str> = Vec::new();
-        for client in &self.client {
-            match groups
-                .iter_mut()
-                .find(|(checks, _)| *checks == client.checks)
-            {
-                Some((_, names)) => *names += &format!(", {}", client.name),
-                None => groups.push((&client.checks, client.name.clone())),
-            }
+        let rows = self.client.iter().map(|client| {
             if !client.limit.is_empty() && !limits.contains(&&*client.limit) {
                 limits.push(&client.limit);
             }
-        }
-        let groups = groups
-            .iter()
-            .map(|(checks, names)| format!("- **{checks}**: {names}\n"));
-        let mut text: String = groups.collect();
+            let is_short = client.command.chars().count() <= MAX_COMMAND;
+            let command = is_short.then(|| format!("`{}`", client.command));
+            let command = command.unwrap_or_else(|| "…".to_owned());
+            vec![client.name.clone(), command, client.checks.clone()]
+        });
+        let rows: Vec<_> = rows.collect();
+        let mut text = table::markdown(&["program", "command", "compared"], &rows);
         if !limits.is_empty() {
-            text += "\nLimits of the programs:\n\n";
+            text += "\n\nLimits of the programs:\n\n";
         }
         text.extend(limits.iter().map(|limit| format!("- {limit}\n")));
         text.trim_end().to_owned()
@@ -243,21 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_grouped_by_what_is_checked() {
+    fn clients_are_rows_and_none_is_a_sentence() {
         let none = Clients::default().markdown();
         assert!(none.ends_with(&format!("there is no {CLIENTS}.")), "{none}");
-        let row = |name, checks, limit| {
-            let text = format!("name = '{name}'\nchecks = '{checks}'\nlimit = '{limit}'\n");
+        let row = |name, command: &str, limit| {
+            let text =
+                format!("name = '{name}'\nchecks = 'x'\nlimit = '{limit}'\ncommand = '{command}'");
             toml::from_str(&text).unwrap()
         };
-        let mut clients = Clients {
-            client: vec![row("a", "x", ""), row("b", "y", ""), row("c", "x", "")],
-        };
-        let groups = "- **x**: a, c\n- **y**: b";
-        assert_eq!(clients.markdown(), groups);
-        clients.client.push(row("d", "y", "d fails."));
-        clients.client.push(row("e", "y", "d fails."));
-        let said = format!("{groups}, d, e\n\nLimits of the programs:\n\n- d fails.");
-        assert_eq!(clients.markdown(), said);
+        let long = "a".repeat(MAX_COMMAND + 1);
+        let client = vec![
+            row("a", "b | c", ""),
+            row("d", &long, "It fails."),
+            row("e", "f", "It fails."),
+        ];
+        let said = Clients { client }.markdown();
+        let rows = "| a | `b \\| c` | x |\n| d | … | x |\n| e | `f` | x |\n\nLimits";
+        assert!(said.contains(rows), "{said}");
+        assert_eq!(said.matches("- It fails.").count(), 1, "{said}");
     }
 }
