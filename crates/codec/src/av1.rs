@@ -2,7 +2,8 @@
 //!
 //! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. The headers lack parts of
 //! the stream's headers for which a program passes no values: frame numbers, decoder models, timing
-//! information and operating points. Each frame is shown, so that the library returns it at once.
+//! information and operating points. The caller marks each frame as shown, so that the library returns it
+//! immediately.
 
 mod bits;
 mod frame;
@@ -126,7 +127,7 @@ pub struct Tiles {
     pub rows: Vec<u32>,
 }
 
-/// Quantisers. Flags are 1: different ones for U and V, 2: matrices, 4: differences for each block.
+/// Quantisers. Flags: 1: V differs from U; 2: matrices are used; 4: blocks may have differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.12")]
 pub struct Quantization {
@@ -142,7 +143,7 @@ pub struct Quantization {
     pub delta_q_res: u8,
 }
 
-/// Segments. Flags are 1: enabled, 2: a new map, 4: predicted from the last one.
+/// Segments. Flags: 1: enabled; 2: the frame has a new map; 4: the map is predicted from the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.14")]
 pub struct Segmentation {
@@ -152,7 +153,7 @@ pub struct Segmentation {
     pub feature_data: [[i16; 8]; 8],
 }
 
-/// Loop filter. Flags are 1: differences by reference and mode, 4: for each block, 8: several per block.
+/// Loop filter. Flags: 1: differences by reference and mode; 4: a difference per block; 8: several per block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.11")]
 pub struct LoopFilter {
@@ -185,7 +186,7 @@ pub struct Restoration {
     pub sizes: [u32; 3],
 }
 
-/// Film grain. Flags are 1: applied, 4: chroma follows luma, 8: blocks overlap, 16: restricted range.
+/// Film grain. Flags: 1: applied; 4: chroma follows luma; 8: blocks overlap; 16: restricted range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.30")]
 pub struct FilmGrain {

@@ -157,8 +157,8 @@ pub enum Job<'a> {
     Configure(Config),
     /// Decodes a piece of a stream.
     ///
-    /// The answer is [`Event::Consumed`], after the events of all pictures that became ready. The input
-    /// bytes may be reused at once.
+    /// The answer is [`Event::Consumed`], after the events of all pictures that became ready. The caller may
+    /// reuse the input bytes as soon as the job is submitted.
     Decode {
         /// Returned with [`Event::Consumed`], and with the picture whose first slice (or image header)
         /// begins in this piece.
@@ -175,7 +175,7 @@ pub enum Job<'a> {
         /// Whether to encode an independent picture; in H.264, an IDR picture.
         force_key: bool,
     },
-    /// Returns all pending output. The stream may continue after it. The answer is [`Event::Drained`].
+    /// Returns all pending output. The stream may continue after this job. The answer is [`Event::Drained`].
     Drain,
     /// Drops all pending output for a seek, but keeps parameter sets. The answer is [`Event::Flushed`].
     ///
@@ -193,7 +193,7 @@ pub enum Job<'a> {
 /// The settings of a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Config {
-    /// For [`Kind::H264Decoder`].
+    /// For a decoder. The framing matters only for byte streams, as of [`Kind::H264Decoder`].
     Decoder(Framing),
     /// For [`Kind::H264Encoder`].
     H264Encoder(H264Settings),
@@ -232,7 +232,7 @@ pub enum Framing {
     /// a piece begins elsewhere, they are read as a `Stream` for good.
     #[default]
     Auto,
-    /// Every piece is one or more access units, so pictures are decoded at once.
+    /// Every piece is one or more access units, so pictures are decoded without waiting for the next piece.
     AccessUnits,
     /// Pieces may end anywhere. A picture is decoded when the next one begins, or on [`Job::Drain`].
     Stream,
@@ -245,13 +245,13 @@ pub struct H264Settings {
     pub width: u32,
     /// Height in pixels; even, at least 16.
     pub height: u32,
-    /// Pictures per second, as a fraction; both at least 1.
+    /// Pictures per second, as numerator and denominator; both at least 1.
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Distance of IDR pictures, in pictures; 0 for only the first one.
+    /// Distance of IDR pictures, in pictures. With 0, only the first picture is one.
     pub gop: u32,
-    /// Tools that may be used.
+    /// Coding tools that the encoder may use.
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
@@ -266,7 +266,7 @@ pub struct HevcSettings {
     pub width: u32,
     /// Height in pixels; even, at least 32.
     pub height: u32,
-    /// Pictures per second, as a fraction; both at least 1.
+    /// Pictures per second, as numerator and denominator; both at least 1.
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
@@ -292,7 +292,7 @@ pub struct Vp8Settings {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Pictures per second, as a fraction; both at least 1.
+    /// Pictures per second, as numerator and denominator; both at least 1.
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
@@ -451,7 +451,7 @@ pub enum Event {
     Format(StreamFormat),
     /// A decoded picture.
     Picture {
-        /// Tag of the piece with the start of its first slice.
+        /// Tag of the piece in which the picture's first slice starts.
         tag: u64,
         /// The picture's pixels.
         picture: Picture,
@@ -462,7 +462,7 @@ pub enum Event {
     },
     /// A decoded picture is in the memory that was lent for it.
     Filled {
-        /// Tag of the piece with the start of its first slice.
+        /// Tag of the piece in which the picture's first slice starts.
         tag: u64,
         /// Number of the loan, from [`Worker::lend`](crate::Worker::lend).
         loan: u64,

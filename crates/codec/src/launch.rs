@@ -116,8 +116,8 @@ impl Launch {
     /// Passes the worker's end of the socket to `take`, which must serve it as
     /// [`serve`](crate::serve) does.
     ///
-    /// The server does not end with the [`Worker`]. It finds its socket closed then. Workers of every kind
-    /// can be started this way, since only the server knows its codecs.
+    /// When the [`Worker`] ends, the server continues, and finds its socket closed. Workers of every kind can
+    /// be started this way, since only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]

@@ -33,14 +33,14 @@ pub struct Library {
     pub kinds: Vec<(Kind, String)>,
 }
 
-/// The name that a program without a library prints instead of the library's.
+/// What a program without a library prints instead of the library's name.
 const NO_LIBRARY: &str = "none";
 
 impl Library {
     /// Asks a program for its codecs, for at most a minute.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the program cannot be run, does not answer in time, or has
+    /// Fails with a message for the user: the program cannot be run, does not answer in time, or has
     /// no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
         let found = Self::ask_for(program, ANSWER_TIMEOUT)?;
@@ -173,7 +173,7 @@ impl Codecs {
     /// Returns the external program's library.
     ///
     /// # Errors
-    /// A sentence for the user that says why there is none.
+    /// Fails with a message for the user that says why there is no library.
     pub fn other(&self) -> Result<&Library, &str> {
         let found = self.other.get_or_init(|| find(std::env::var_os(VARIABLE)));
         found.as_ref().map_err(String::as_str)
@@ -191,7 +191,7 @@ impl Codecs {
     /// Describes the library that handles a kind, and the library's licence.
     ///
     /// # Errors
-    /// Fails with a sentence for the user if no available library supports the kind. It contains a remedy.
+    /// Fails with a message for the user if no available library supports the kind. It contains a remedy.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
             return Ok(match kind {
@@ -218,7 +218,7 @@ impl Codecs {
     }
 }
 
-/// Returns the library of the named program, or of the first one that has a library.
+/// Returns the library of the named program, else of the first program found that has a library.
 fn find(named: Option<OsString>) -> Result<Library, String> {
     match named {
         Some(name) if name == "none" => return Err(format!("{VARIABLE} is none")),
@@ -232,7 +232,7 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
     first_library(beside.into_iter().chain(in_path), ANSWER_TIMEOUT)
 }
 
-/// Returns the first library of these programs. A program without a library counts as missing.
+/// Returns the first library of these programs. A program without a library is treated as missing.
 /// A program that does not answer ends the search, which would otherwise take too long.
 fn first_library(
     places: impl Iterator<Item = PathBuf>,

@@ -50,7 +50,7 @@ pub(crate) fn confine() -> Result<(), Errno> {
     }
 }
 
-/// The allowed system calls: on memory, its socket, its own time, and exit.
+/// The allowed system calls: on the process's memory, socket, threads and time, and exit.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,

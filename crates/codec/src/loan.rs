@@ -6,8 +6,8 @@
 //! which may take as long as decoding a picture.
 //!
 //! A library that decodes directly into loans has several at a time. It reads reference pictures long after
-//! the release of their loans. A word says whether the library has any loans' memory ([`set_holding`]). If
-//! so, the parent demands all of it ([`demand`]), and waits until the library has copies instead
+//! the release of their loans. One word says whether the library has memory of any loan ([`set_holding`]).
+//! If so, the parent demands all lent memory ([`demand`]), and waits until the library has copies instead
 //! ([`answer_demand`]).
 
 use crate::job::Chroma;
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Marks a loan without memory, in place of the chroma layout. Its picture uses a slot.
+/// Stands in place of the chroma layout for a loan without memory. The loan's picture uses a slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
 /// Number of loans' words. It is larger than the number of loans, so that no word is reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of three words: whether the worker's library has lent memory; number of demands; of answers.
+/// Offsets of three words: whether the worker's library has lent memory; last demand; last answered demand.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
@@ -141,14 +141,14 @@ fn wait(
     }
 }
 
-/// Worker: stores whether its library has lent memory. Set before the library gets the first.
+/// Worker: stores whether its library has lent memory. Stores true before the library gets the first memory.
 pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
     if let Some(word) = input.word(HOLDING) {
         word.store(is_holding.into(), Ordering::SeqCst);
     }
 }
 
-/// Parent: returns whether the worker's library may still have lent memory, after all loans were revoked.
+/// Parent: returns whether the worker's library may have lent memory, although all loans were revoked.
 pub(crate) fn is_holding(input: &Shared) -> bool {
     let found = input.word(HOLDING);
     found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
@@ -268,7 +268,7 @@ pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool 
     spots.len() == shapes.len() && spots.iter().zip(&shapes).all(fits)
 }
 
-/// Writes a picture's chroma as pairs. Returns false if it does not fit.
+/// Writes a picture's chroma as UV pairs. Returns false if they do not fit.
 pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
     let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
         return false;

@@ -191,7 +191,7 @@ impl Pps {
     /// Returns the NAL unit, with a start code.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: a scaling list has a 0, which a stream cannot contain.
+    /// Fails with a message for the user: a scaling list has a 0, which a stream cannot contain.
     pub fn write(&self) -> Result<Vec<u8>, String> {
         let mut bits = BitWriter::default();
         bits.ue(self.pic_parameter_set_id.into());
@@ -271,7 +271,7 @@ const MAX_HEAD: usize = 32;
 /// parameter set's id.
 ///
 /// # Errors
-/// Fails with a sentence for the user, which names the other content.
+/// Fails with a message for the user, which names the other content.
 pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
     let mut first_slices = 0;
     let mut slices = 0;

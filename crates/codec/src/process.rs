@@ -1,6 +1,6 @@
 //! A worker's process.
 //!
-//! A thread of its own starts the process and waits for its end, so callers never wait for a slow disk.
+//! Each worker has a thread that starts the process and waits for its end. So callers never wait for a disk.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -38,7 +38,7 @@ fn workers() -> MutexGuard<'static, Workers> {
 }
 
 /// Returns whether a child of this process is a worker, or may be one that is just starting.
-/// The worker's [`Worker`](crate::Worker) waits for it. So code that reaps other children must ignore it.
+/// A [`Worker`](crate::Worker) reaps its own process. So code that reaps other children must ignore workers.
 #[must_use]
 pub fn is_worker(pid: u32) -> bool {
     let workers = workers();
@@ -110,7 +110,7 @@ impl Shared {
                 workers().pids.retain(|known| Some(*known) != pid);
                 self.end(status.map_or_else(|_| "the codec process ended".to_owned(), describe));
             }
-            // The reason is stored before dropping the command closes its socket.
+            // Stores the reason before the command is dropped, which closes the worker's socket.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
     }
@@ -137,7 +137,7 @@ impl Running {
         Self(None)
     }
 
-    /// Begins to start a process, without waiting for it. A failed start counts as the process's end.
+    /// Begins to start a process, without waiting for it. A failed start is reported as the process's end.
     ///
     /// # Errors
     /// The thread cannot be started.

@@ -25,7 +25,7 @@ use frames::Frames;
 pub use frames::{Frame, FramePlane, FrameShape};
 use loans::{Loan, Loans};
 
-/// Mask with all slots free.
+/// Value of `Out::free` when all slots are free.
 const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
 
 /// Why a codec must stop in the middle of a job.
@@ -63,7 +63,7 @@ pub trait Codec {
         let _ = (picture, force_key);
         out.corrupt(tag, "this codec takes streams")
     }
-    /// Returns all pending output.
+    /// Passes all pending output to `out`.
     ///
     /// # Errors
     /// Only those that `out` returned.
@@ -72,10 +72,10 @@ pub trait Codec {
     fn flush(&mut self, out: &mut Out);
 }
 
-/// Makes the codec for a worker's kind; `None` if it is unsupported.
+/// Makes the codec for a worker's kind; `None` if the kind is unsupported.
 pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
 
-/// Serves one parent on standard input until it ends, with the codecs of this crate.
+/// Serves one parent on standard input until the parent ends, with the codecs of this crate.
 ///
 /// Call it in the main function of the program for [`Launch::program`](crate::Launch::program). The program
 /// should then exit with the returned code.
@@ -94,7 +94,7 @@ pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
 }
 
 /// As [`serve_stdin`], on another socket. Limits this process permanently.
-/// The limits are on its memory, its files and each job's CPU time. It dies with its parent.
+/// The limits are on memory, files and each job's CPU time. The process dies with its parent.
 #[must_use]
 pub fn serve(socket: OwnedFd) -> ExitCode {
     serve_with(socket, built_in)
@@ -121,7 +121,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    // A library that starts threads does so at set-up, which must be the next job.
+    // A library that starts threads does so at set-up. So the process is confined after set-up, the next job.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
     if limited && !is_open && limits::confine().is_err() {
         return ExitCode::from(2);
@@ -201,7 +201,8 @@ struct Server {
 }
 
 impl Server {
-    /// Confines the process at the first job that is no set-up. It can then start no threads.
+    /// Confines the process after its set-up, or before the first job if that is no set-up.
+    /// The process can then start no threads.
     fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::confine().map_err(|_| Stop::Gone)?;
@@ -265,7 +266,7 @@ impl Server {
         }
     }
 
-    /// Returns an input slot to the parent, no matter whether its bytes were used or dropped.
+    /// Gives an input slot back to the parent, no matter whether its bytes were used or dropped.
     fn consumed(&mut self, done: Result<(), Stop>, tag: u64, slot: u64) -> Result<(), Stop> {
         if done == Err(Stop::Gone) {
             return done;
@@ -325,14 +326,14 @@ struct Ring {
 #[derive(Debug)]
 pub struct Out {
     socket: Socket,
-    /// Messages that arrived during a wait for something else.
+    /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
-    /// Slots that may be written.
+    /// Slots that may be written, one bit for each.
     free: u32,
     /// Bits of a sample in the format announced last.
     bits: u8,
-    /// The input's memory, which also contains the words of loans.
+    /// The input's memory, which also contains the state words of loans.
     input: Arc<Shared>,
     loans: Loans,
     frames: Frames,
@@ -392,7 +393,7 @@ impl Out {
         self.return_demanded()
     }
 
-    /// Returns lent memory if the parent demands it; the library continues with copies.
+    /// Gives lent memory back if the parent demands it. The library continues with copies.
     ///
     /// The parent waits for this. So call it after each use of a library that has memory of
     /// [`frame`](Self::frame).
@@ -410,9 +411,8 @@ impl Out {
 
     /// Returns lent memory for a picture, for a library to decode into.
     ///
-    /// The library may read it for any time, and must report the end of its use
-    /// ([`release_frame`](Self::release_frame)). `None` if no available memory is suitable. The picture is
-    /// then copied.
+    /// The library may read the memory until the codec calls [`release_frame`](Self::release_frame). Returns
+    /// `None` if no available memory is suitable. The picture is then copied.
     ///
     /// # Errors
     /// The codec must stop.
@@ -425,8 +425,8 @@ impl Out {
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 
-    /// Returns whether a frame still has its loan, for a picture to come.
-    /// Otherwise the loan was revoked or used elsewhere, and only the library uses the frame.
+    /// Returns whether a frame still has its loan, so that a picture can be finished there.
+    /// Otherwise the loan was revoked or another picture has it, and only the library uses the frame.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)
@@ -439,9 +439,9 @@ impl Out {
         }
     }
 
-    /// Returns a picture that the library decoded into a frame and will not change any more.
+    /// Sends the parent a picture that the library decoded into a frame and will not change any more.
     ///
-    /// False if the frame's loan was revoked or has another size. Use [`picture`](Self::picture) then.
+    /// Returns false if the loan was revoked or has another size. Then use [`picture`](Self::picture).
     ///
     /// # Errors
     /// The codec must stop.
@@ -533,10 +533,10 @@ impl Out {
         Ok(())
     }
 
-    /// Claims a loan if pictures use loans, and waits for it.
+    /// If pictures use loans, waits for a loan and claims it.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // A loan that arrives after a flush is for the pictures after it.
+            // A loan that arrives after a flush is for the pictures after the flush.
             if self.flushing() {
                 return Err(Stop::Flush);
             }
@@ -572,7 +572,7 @@ impl Out {
         Ok(self.free.trailing_zeros())
     }
 
-    /// Returns a picture of the format announced last. It is written to a loan or a slot.
+    /// Sends the parent a picture of the format announced last, in a loan or a slot.
     ///
     /// # Errors
     /// The codec must stop.
@@ -610,7 +610,7 @@ impl Out {
         self.send(&Message::new(Op::Picture, &words(generation, slot, 0)))
     }
 
-    /// Returns a packet that consists of several parts.
+    /// Sends the parent a packet, which consists of `parts` in this order.
     ///
     /// # Errors
     /// The codec must stop.

@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Maximum number of slots whose release waits for room in the socket.
+/// Maximum number of release messages that wait because the socket is full.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
-/// Stands for a slot in a message about a picture in lent memory.
+/// Slot number in messages about pictures in lent memory, which have no slot.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// The parent's end of the socket, shared by the worker's handle and its output.
@@ -142,19 +142,19 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Returns the order of its two fields, whose lines are interleaved, or `Field::Progressive`.
+    /// Returns the order of the picture's two interleaved fields, or `Field::Progressive`.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
     }
 
-    /// Returns its chroma layout, as requested by [`Job::Proceed`](crate::Job::Proceed).
+    /// Returns the picture's chroma layout, as requested by [`Job::Proceed`](crate::Job::Proceed).
     #[must_use]
     pub fn chroma(&self) -> Chroma {
         self.held.ring.chroma
     }
 
-    /// Returns the bits of a sample: 8, or 10 in the upper bits of two bytes.
+    /// Returns the number of bits of a sample: 8, or 10, which are the upper bits of two bytes.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         if self.layout.sample == 1 { 8 } else { 10 }
@@ -188,13 +188,13 @@ impl Picture {
 pub(crate) struct Layout {
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Lines of U and of V.
+    /// Number of rows of U. V has as many.
     lines: u32,
     /// Bytes of a sample.
     pub(crate) sample: usize,
     /// Bytes of Y.
     pub(crate) luma: usize,
-    /// Bytes of U and of V.
+    /// Bytes of U. V has as many.
     pub(crate) chroma: usize,
 }
 
@@ -255,7 +255,7 @@ impl Layout {
         (self.sample * width as usize, height as usize)
     }
 
-    /// Converts a library's row to the output format. A row of 10-bit samples is written to `line`.
+    /// Returns a row in the output format: an 8-bit row unchanged, or a 10-bit row converted in `line`.
     pub(crate) fn row<'a>(&self, from: &'a [u8], line: &'a mut Vec<u8>) -> &'a [u8] {
         if self.sample == 1 {
             return from;
@@ -302,7 +302,7 @@ pub(crate) fn rows<'a>(
     fits.then(|| lines.map(move |line| line.get(..columns).unwrap_or_default()))
 }
 
-/// Copies a plane without gaps. Returns false if either side is too small for `layout`.
+/// Copies a plane to `to`, without gaps between rows. Returns false if either is too small for `layout`.
 fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -> bool {
     let (columns, count) = layout.plane(plane);
     let Some(rows) = rows(layout, from, plane).filter(|_| to.len() >= columns * count) else {
@@ -317,7 +317,7 @@ fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -
     true
 }
 
-/// Copies a picture without gaps. Returns false if either side is too small for `layout`.
+/// Copies a picture to `to`, without gaps between rows. Returns false if either is too small for `layout`.
 pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
     let mut planes = to.into_iter().enumerate();
     planes.all(|(plane, to)| copy_plane(layout, from, plane, to))

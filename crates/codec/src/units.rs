@@ -17,16 +17,16 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 /// For every codec, the bytes after a start code are called a NAL unit here. A NAL unit that contains a
 /// picture or a part of one is called a slice.
 pub trait Syntax: Default {
-    /// Equal for slices of one picture, and different for slices of the next picture.
+    /// A picture's id, from a slice. It is equal in slices of one picture, and different in the next picture.
     type SliceId: PartialEq + Debug;
 
-    /// Whether zero bytes before a start code belong to no NAL unit.
+    /// Whether zero bytes before a start code are padding, which belongs to no NAL unit.
     const TRAILING_ZEROS: bool = true;
 
     /// Returns whether a NAL unit with this beginning is a slice.
     fn is_slice(&self, nal: &[u8]) -> bool;
 
-    /// Returns whether a picture is independent, from the beginning of its first slice.
+    /// Returns whether a picture is independent. `nal` is the beginning of the picture's first slice.
     fn is_key(&self, nal: &[u8]) -> bool;
 
     /// Returns a slice's picture id; `None` if it is unreadable.
@@ -42,7 +42,7 @@ pub trait Syntax: Default {
     /// Processes a complete NAL unit, without start code.
     ///
     /// # Errors
-    /// A sentence about a fault of the NAL unit.
+    /// Returns a message about a fault of the NAL unit.
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         let _ = nal;
         Ok(())
@@ -83,13 +83,13 @@ impl<S: Syntax> Cutter<S> {
         self.units.push(tag, data);
     }
 
-    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
     pub fn next(&mut self, all: bool) -> Option<Unit> {
         let all = all || self.pieces_are_units();
         self.units.next(&mut self.syntax, all)
     }
 
-    /// Returns the next fault: the tag of its piece, and a sentence.
+    /// Returns the next fault: the tag of its piece, and a message.
     pub fn fault(&mut self) -> Option<(u64, String)> {
         self.units.fault()
     }
@@ -105,7 +105,7 @@ impl<S: Syntax> Cutter<S> {
             .map(|_| [units.lead.as_slice(), rest].concat())
     }
 
-    /// Returns the number of bytes not yet returned.
+    /// Returns the number of bytes that `next` has not returned yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.units.bytes.len().saturating_sub(self.units.start)
@@ -153,7 +153,7 @@ const START: usize = 3;
 pub struct Unit {
     /// NAL units with start codes.
     pub bytes: Vec<u8>,
-    /// Tag of the piece with the start of its first slice.
+    /// Tag of the piece in which the unit's first slice starts.
     pub tag: u64,
     /// Whether the picture is independent: it refers to no other picture.
     pub key: bool,
@@ -253,7 +253,7 @@ impl<S: Syntax> Units<S> {
         self.first.is_some() && nal.is_some_and(|nal| self.begins(nal, syntax))
     }
 
-    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
     fn next(&mut self, syntax: &mut S, all: bool) -> Option<Unit> {
         loop {
             let next = self.find();
@@ -333,7 +333,7 @@ impl<S: Syntax> Units<S> {
         piece.map_or(0, |(_, tag)| *tag)
     }
 
-    /// Ends the last NAL unit at `end`, and passes it to the syntax.
+    /// Ends the last NAL unit at `end`, and passes the unit to `syntax`.
     fn finish(&mut self, end: usize, syntax: &mut S) {
         let Some(nal) = self.nal else { return };
         let bytes = self.bytes.get(nal..end).unwrap_or_default();
@@ -395,7 +395,7 @@ impl<S: Syntax> Units<S> {
         let tag = self.tag_at(self.start);
         self.noise(tag, self.start..at);
         let noise = self.bytes.get(self.start..at).unwrap_or_default();
-        // A start code of four bytes begins with a further zero, which counts as no noise.
+        // A start code of four bytes begins with a further zero, which is not noise.
         self.start = at - usize::from(noise.last() == Some(&0));
     }
 

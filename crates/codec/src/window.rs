@@ -1,5 +1,4 @@
-//! Maps one plane of a picture that the device lent to this process, so that a codec library can
-//! decode into it.
+//! Maps one plane of lent memory into this process, so that a codec library can decode into the plane.
 //!
 //! A library writes more lines than the visible ones (whole macroblocks), and may access some bytes after
 //! them. In the buffer, these bytes may belong to another plane. So the mapping after the plane's last whole
@@ -50,7 +49,7 @@ impl Window {
         }
         let first = offset - offset % page;
         let skip = offset - first;
-        // The plane's last page contains other bytes after the plane.
+        // The plane's last page may contain other bytes after the plane, so it is not shared.
         let shared = (end - end % page).saturating_sub(first);
         let len = skip
             .checked_add(room.max(extent))
@@ -79,8 +78,8 @@ impl Window {
 
     /// Returns the address of the plane's first byte.
     ///
-    /// While this window lives, [`room`](Self::room) bytes from there may be read and written. Others may
-    /// read them at the same time.
+    /// While this window lives, [`room`](Self::room) bytes from there may be read and written. Other
+    /// processes may read them at the same time.
     pub(crate) const fn start(&self) -> *mut u8 {
         // SAFETY: `skip` is less than `len`.
         unsafe { self.base.as_ptr().add(self.skip) }

@@ -1,22 +1,23 @@
-//! Messages between a parent and its worker: an operation, some numbers, a sentence.
+//! Messages between a parent and its worker: an operation, some numbers, and a text for the user.
 
 /// Version of these messages, raised with every change of their meaning.
-/// Programs from before versions send 0 or nothing.
+/// Programs that are older than this number send 0 or nothing.
 pub(crate) const VERSION: u64 = 6;
-/// Numbers in a message.
+/// How many numbers a message has.
 pub(crate) const WORDS: usize = 16;
-/// Longest sentence, in bytes.
+/// Longest text, in bytes.
 pub(crate) const MAX_TEXT: usize = 300;
 /// Longest message, in bytes.
 pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 
-/// The operation of a message. The brackets below list the numbers in the message.
+/// The operation of a message. Brackets list the message's numbers.
+/// "To the worker" and "To the parent" also hold for the operations that follow without a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
     /// To the worker, first, with the memory for input: (kind, version of these messages).
     Hello = 1,
-    /// (type, settings...); for an encoder also memory for packets, described as in `Proceed`.
+    /// (type of settings, settings...); for an encoder also memory for packets, described as in `Proceed`.
     Configure,
     /// (tag, slot, length).
     Decode,
@@ -24,8 +25,8 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (its generation, which grows with each new memory, bytes of a slot, chroma
-    /// layout, whether pictures wait for a loan).
+    /// With memory for pictures: (generation of the memory, bytes of a slot, chroma layout, whether pictures
+    /// wait for a loan). The generation grows with each new memory.
     Proceed,
     /// (generation, slot).
     Release,
@@ -39,20 +40,20 @@ pub(crate) enum Op {
     Packet,
     Drained,
     Flushed,
-    /// (tag), and a sentence.
+    /// (tag), and a text.
     Corrupt,
-    /// (tag, number of the loan), and a sentence.
+    /// (tag, number of the loan), and a text.
     Unsupported,
     /// To the worker, with memory to map: (number of the memory).
     Map,
-    /// To the worker: unmap all memory except that of loans.
+    /// To the worker: a request to unmap all memory except that of loans.
     Unmap,
     /// To the worker: (number of the loan, chroma layout, width, height, and for each of three planes
     /// number of the memory, offset, stride).
     Lend,
     /// To the parent, first: (version of these messages), and the program's version.
     Version,
-    /// To the worker: read in the shared memory whether the parent demands all lent memory.
+    /// To the worker: a request to check in the shared memory whether the parent demands all lent memory.
     Demand,
 }
 
@@ -102,7 +103,7 @@ impl Message {
         }
     }
 
-    /// Adds a sentence, truncated if it is too long.
+    /// Adds a text, truncated if it is too long.
     pub(crate) fn with_text(mut self, text: &str) -> Self {
         let end = (0..=MAX_TEXT.min(text.len()))
             .rev()

@@ -79,7 +79,7 @@ const fn is_even(width: u32, height: u32, least: u32) -> bool {
 /// A configuration as words, and the layout of the pictures for an encoder.
 type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 
-/// Converts a configuration to words. If it is invalid, returns a sentence about the fault.
+/// Converts a configuration to words. If the configuration is invalid, returns a message about the fault.
 pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'static str> {
     let mut words = [0; CONFIG_WORDS];
     let mut set = |given: &[u64]| {

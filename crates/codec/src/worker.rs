@@ -22,7 +22,7 @@ mod loans;
 
 /// Maximum number of unanswered jobs without data. No reasonable host submits more.
 const MAX_CONTROL: usize = 32;
-/// Maximum number of messages without an event that one poll reads, so that it never takes long.
+/// Maximum number of messages that one poll reads without finding an event, so that no poll takes long.
 const MAX_SILENT: usize = 64;
 /// Maximum number of output memories.
 /// Each set-up of an encoder adds one. The first packet after a set-up removes the older ones.
@@ -55,7 +55,7 @@ pub struct Worker {
     program: String,
     /// Whether the worker has sent its version, and this version equals ours.
     agrees: bool,
-    /// A sentence about the versions, if they differ.
+    /// A message about the versions, if they differ.
     mismatch: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl Worker {
     /// If the program cannot be started, the worker reports [`Event::Died`].
     ///
     /// # Errors
-    /// ENODEV if the codec was not built in; else the system's error.
+    /// ENODEV if `launch` has no library with the codec; else the system's error.
     pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;

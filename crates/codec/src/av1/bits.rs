@@ -1,4 +1,4 @@
-//! Codes of AV1 headers, and open bitstream units (OBUs), which contain them.
+//! Writes the number codes of AV1 headers, and the open bitstream units (OBUs) that contain the headers.
 
 use crate::parameter_sets::bits::BitWriter;
 

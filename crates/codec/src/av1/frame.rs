@@ -10,10 +10,10 @@ use crate::parameter_sets::bits::BitWriter;
 
 /// `PRIMARY_REF_NONE`.
 const NO_REFERENCE: u8 = 7;
-/// Smallest denominator of a width that is scaled up.
+/// Smallest value of `superres_denom`. The coded width is 8 / `superres_denom` of the full width.
 const LEAST_DENOMINATOR: u8 = 9;
 
-/// What the library knows from earlier frames.
+/// State that the library has from earlier frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known {
     /// The order hint of the frame in each slot; 0 in an empty one.
@@ -124,7 +124,7 @@ impl Sequence {
             bits.flag(self.has(sequence_flag::ENABLE_JNT_COMP));
             bits.flag(self.has(sequence_flag::ENABLE_REF_FRAME_MVS));
         }
-        // Each frame says whether it uses tools for screen content and whole motion vectors.
+        // Each frame says whether it uses tools for screen content and motion vectors of whole samples.
         bits.put(0b11, 2);
         if self.has(sequence_flag::ENABLE_ORDER_HINT) {
             bits.put(self.order_hint_bits.saturating_sub(1).into(), 3);
@@ -146,7 +146,7 @@ impl Sequence {
 /// Writes a sequence header, then a frame's header and its tiles in raster order.
 ///
 /// # Errors
-/// A sentence about values that no header can have.
+/// Returns a message about values that no header can have.
 pub fn frame(
     sequence: &Sequence,
     frame: &FrameHeader,

@@ -28,7 +28,7 @@ impl Default for Motion {
 /// Writes a frame's motion as differences from the motion of an earlier frame.
 ///
 /// # Errors
-/// A sentence about a type or parameter that no header can have.
+/// Returns a message about a type or parameter that no header can have.
 pub(super) fn put(
     bits: &mut BitWriter,
     motion: &Motion,

@@ -25,7 +25,7 @@ fn uniform(total: u32, log2: u32) -> Vec<u32> {
 /// Writes the sizes of a frame's tiles. The frame has `across` x `down` superblocks of `1 << shift` pixels.
 ///
 /// # Errors
-/// A sentence about sizes that no header can have.
+/// Returns a message about sizes that no header can have.
 pub(super) fn put(
     bits: &mut BitWriter,
     tiles: &Tiles,

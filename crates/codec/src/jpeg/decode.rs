@@ -119,7 +119,7 @@ fn read(data: &[u8], strict: bool) -> Result<Image, String> {
     })
 }
 
-/// JFIF: sRGB colours, Rec. 601 matrix, full range.
+/// Returns the format of a JFIF file: sRGB colours, Rec. 601 matrix, full range.
 fn format(width: u32, height: u32) -> StreamFormat {
     StreamFormat {
         coded_width: width,

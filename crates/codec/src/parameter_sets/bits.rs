@@ -64,7 +64,7 @@ impl BitWriter {
         }
     }
 
-    /// Appends a payload's bits from `from` on, which is at the same bit of its byte as the next one written.
+    /// Appends a payload's bits from `from` on. The caller guarantees that `from % 8` equals `len() % 8`.
     pub(super) fn copy_rest(&mut self, payload: &[u8], from: usize) {
         let whole = from.next_multiple_of(8);
         self.copy(payload, from..whole);
@@ -135,7 +135,7 @@ impl<'a> Bits<'a> {
         Some(bit)
     }
 
-    /// Skips bits. The bit after them must exist.
+    /// Skips bits, without a check that they exist. After too many bits, the next read returns `None`.
     pub(super) fn skip(&mut self, count: u32) {
         // CAST: widening, on all existing targets.
         self.at = self.at.saturating_add(count as usize);

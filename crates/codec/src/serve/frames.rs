@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Maximum number of pictures whose memory a library may hold at once.
 const MAX_HELD: usize = 40;
-/// Number of pictures that are copied after the library held all loans and one picture found none.
+/// Number of pictures that are copied after one picture found all loans held by the library.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
@@ -23,14 +23,14 @@ pub struct FrameShape {
     pub visible: (u32, u32),
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
-    /// For each plane, the bytes after the first sample that the library may access.
+    /// For each plane, how many bytes from the first sample on the library may access.
     pub rooms: [usize; 3],
 }
 
 /// Memory for one plane, valid until [`Out::release_frame`](super::Out::release_frame).
 #[derive(Clone, Copy, Debug)]
 pub struct FramePlane {
-    /// The first sample.
+    /// Address of the first sample.
     pub start: *mut u8,
     /// Bytes that may be read and written from there.
     pub room: usize,
@@ -94,9 +94,9 @@ pub(super) struct HeldFrame {
     windows: Rc<Windows>,
     /// For each plane, the number of its memory.
     memory: Vec<u64>,
-    /// The claimed loan, until its picture is returned or another picture uses it.
+    /// The claimed loan, until its picture is finished or another picture gets the loan.
     loan: Option<Loan>,
-    /// Whether the windows still show the lent memory.
+    /// Whether the windows still map the lent memory, rather than a copy.
     is_shared: bool,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Frames {
     /// Mappings of the host's buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
-    /// Number of the next pictures that get no loan ([`PAUSE`]).
+    /// How many of the next pictures get no loan ([`PAUSE`]).
     pause: u32,
 }
 

@@ -27,7 +27,7 @@ fn escape() -> ! {
     std::process::exit(code)
 }
 
-/// A codec that starts a thread at set-up, which tries to leave the sandbox at the first input.
+/// A codec that starts a thread at set-up. At the first input, the thread tries to leave the sandbox.
 /// If no thread could be started, inputs are reported as corrupt.
 #[derive(Default)]
 pub(super) struct InThread(Option<Sender<()>>);

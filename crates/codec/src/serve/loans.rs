@@ -20,7 +20,7 @@ pub(super) struct Plane {
     pub(super) stride: usize,
 }
 
-/// A loan: memory or a slot for the next picture.
+/// A loan: the permission to write one picture, to lent memory or to a slot.
 #[derive(Debug)]
 pub(super) struct Loan {
     pub(super) number: u64,
@@ -107,12 +107,12 @@ impl Loans {
 }
 
 impl Loan {
-    /// Writes a picture. Returns false if it has another size or does not fit.
+    /// Writes a picture. Returns false if the picture has another size or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
         self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
     }
 
-    /// Writes a picture's chroma as pairs. Returns the number of bytes, or `None` if it does not fit.
+    /// Writes a picture's chroma as UV pairs. Returns their number of bytes, or `None` if they do not fit.
     pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
         let spots = self.spots();
         let fits = loan::fits(layout, self.chroma, &spots);

@@ -4,7 +4,7 @@ use crate::headers::Vp9Header;
 
 /// Detects a codec's independent frames.
 pub trait Key: Default {
-    /// Returns whether a frame, or the first of several in one piece, is independent.
+    /// Returns whether `frame` is independent. If it holds several frames, the first one decides.
     fn is_key(frame: &[u8]) -> bool;
 }
 
@@ -49,7 +49,7 @@ impl Key for Av1 {
             };
             match header >> 3 & 0xf {
                 SEQUENCE_HEADER => return true,
-                // The delimiter may have an extension byte, and a size, which is 0.
+                // The delimiter may have an extension byte, and a size byte, which is 0.
                 TEMPORAL_DELIMITER => {
                     let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
                     rest = after.get(skipped..).unwrap_or_default();

@@ -17,7 +17,7 @@ pub struct H264 {
     parsed: Context,
 }
 
-/// Equal for slices of one picture, and different for slices of the next picture (H.264 7.4.1.2.4).
+/// A picture's id: equal in slices of one picture, different in the next picture (H.264 7.4.1.2.4).
 #[derive(Debug, PartialEq)]
 pub struct SliceId {
     frame_num: u16,
@@ -48,7 +48,7 @@ impl Syntax for H264 {
         match nal.first().map_or(0, |header| header & 0x1f) {
             1 | 5 => match (first, self.slice(nal)) {
                 (Some(id), Some(other)) => *id != other,
-                // A set bit is `first_mb_in_slice` 0, so the slice is the first of its picture.
+                // If the bit is set, `first_mb_in_slice` is 0, so the slice is the first of its picture.
                 _ => nal.get(1).is_some_and(|byte| byte & 0x80 != 0),
             },
             6..=9 | 15..=18 => true,
@@ -87,7 +87,7 @@ impl Syntax for H264 {
 
 impl H264 {
     /// Returns a slice's picture id from the slice's first bytes.
-    /// `None` if it is unreadable, or the picture is redundant.
+    /// `None` if the id is unreadable, or the picture is redundant.
     fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;
         let part = RefNal::new(nal, &[], true);

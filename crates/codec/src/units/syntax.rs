@@ -26,7 +26,7 @@ impl Syntax for Hevc {
     }
 
     fn is_key(&self, nal: &[u8]) -> bool {
-        // IDR and BLA pictures. Pictures after a CRA picture may refer to pictures before it.
+        // IDR and BLA pictures. CRA is left out, because pictures after it may refer to pictures before it.
         matches!(hevc_type(nal), 16..=20)
     }
 

@@ -14,7 +14,7 @@ const MAX_MAPPED_BYTES: u64 = 512 << 20;
 /// Lent memory of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of the loans in use, oldest first, and whether each has memory.
+    /// Numbers of the loans in use, oldest first, and whether each has lent memory rather than a slot.
     out: VecDeque<(u64, bool)>,
     last: u64,
     /// Number and length in bytes of each memory that the worker has mapped.
@@ -22,7 +22,7 @@ pub(super) struct Loans {
 }
 
 impl Loans {
-    /// Processes the worker's report that it has used a loan, with its memory (`is_filled`) or without.
+    /// Processes the worker's report that it has used a loan. `is_filled` says whether it filled the memory.
     /// Returns false for a loan that was revoked, and fails for an impossible report.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
@@ -44,13 +44,13 @@ impl Loans {
 }
 
 impl Worker {
-    /// Lends memory for the next picture without a loan. Returns the loan's number.
+    /// Lends memory for the next picture that has no loan yet. Returns the loan's number.
     ///
     /// The event of the picture repeats this number. After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan),
-    /// each picture waits for a loan. A picture that fits is written once, to the lent memory. With `None`,
-    /// the picture uses a slot. Loans may be returned in any order. The host may lend memory again while
-    /// later pictures still refer to the picture in it. The worker then uses other loans first, or a copy of
-    /// that picture.
+    /// each picture waits for a loan. A picture that fits is written directly to the lent memory. With
+    /// `None`, the picture uses a slot. Events may name the loans in any order. The host may lend memory
+    /// again while later pictures still refer to the picture in it. The worker then uses other loans first,
+    /// or a copy of that picture.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether to try again.
@@ -123,7 +123,7 @@ impl Worker {
     /// reported yet are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // A worker that is about to be killed may still run.
+        // A worker that is about to be killed may still run, so its loans are not over.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
         let claimed: Vec<u64> = out

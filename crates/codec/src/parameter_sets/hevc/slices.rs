@@ -10,7 +10,7 @@ const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
 /// Returns a picture as a byte stream: parameter sets, then the slices of a byte stream.
 ///
 /// # Errors
-/// Fails with a sentence for the user if the stream contains anything but slices of one picture with this
+/// Fails with a message for the user if the stream contains anything but slices of one picture with this
 /// picture parameter set, or if a parameter has an impossible value.
 pub fn picture(
     sps: &SequenceSet,
@@ -53,7 +53,7 @@ struct SliceWriter<'a> {
     address_bits: u32,
     slices: Vec<u8>,
     first_segments: u32,
-    /// Number of reserved bits in each written header. They give changed headers whole bytes.
+    /// Number of reserved bits in each written header. They change a header's length by whole bytes.
     extra_bits: Option<u8>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> SliceWriter<'a> {
     fn change(&mut self, header: &[u8], payload: &[u8], set: &Set) -> Result<Vec<u8>, String> {
         let old = u32::from(self.pps.num_extra_slice_header_bits);
         let removed = set.bits.len();
-        // The rest of the slice keeps its position within bytes.
+        // Reserved bits pad the header, so that the rest of the slice keeps its bit position within bytes.
         let added = self.set.len() + 8 - removed % 8;
         let extra_bits = (old as usize + 8 - added % 8) % 8;
         // CAST: the value is below 8.
