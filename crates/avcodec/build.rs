@@ -1,6 +1,6 @@
 //! Compiles the C code that calls libavcodec. Without its headers, the crate has no codecs.
 
-/// Debian 12's.
+/// The oldest supported version of libavcodec: that of Debian 12.
 const OLDEST: &str = "59";
 
 fn main() {
@@ -18,7 +18,7 @@ fn main() {
             shim.includes(&library.include_paths);
             shim.files(["shim/avcodec.c", "shim/encoder.c"]);
             shim.compile("vb3_avcodec");
-            // After the objects that need it.
+            // The libraries must come after the objects that need them.
             for path in &library.link_paths {
                 println!("cargo::rustc-link-search=native={}", path.display());
             }

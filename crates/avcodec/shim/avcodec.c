@@ -6,10 +6,10 @@
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
-// Most pixels of a picture: more than the largest level of H.264 or HEVC allows.
+// Maximum number of pixels of a picture: more than the largest level of H.264 or HEVC allows.
 #define MAX_PIXELS (16384LL * 8704)
 
-// Most offered pictures in memory: more than any codec refers to.
+// Maximum number of offered memory blocks in use, one for each picture: more than any codec refers to.
 #define MAX_MEMORY 40
 // Bytes that vector code may access after the last row.
 #define BEYOND 128
@@ -18,7 +18,7 @@
 struct memory {
 	// 0 if the entry is free.
 	uint64_t number;
-	// Planes that the library uses.
+	// Number of planes that the library still uses.
 	int used;
 	int taken;
 };
@@ -38,15 +38,15 @@ struct vb3_av {
 	struct memory *offered;
 	struct vb3_av_shape offered_shape;
 	uint8_t *planes[3];
-	// The present picture, if the caller keeps it, and the decoder's own frame of it. That frame
-	// lives as long as the decoder and has its error flags (true of versions 59 to 61).
+	// After vb3_av_keep_current: the current picture, and the decoder's own frame of this picture. That
+	// frame lives as long as the decoder and has the picture's error flags (true of versions 59 to 61).
 	AVFrame *current;
 	const AVFrame *own;
 	// Whether the last packet began the picture. The picture's second field may continue it, once.
 	enum { NO_PICTURE, BEGUN, CONTINUED } progress;
 	// Whether the decoder made up a reference for the picture.
 	int lacks_reference;
-	// For planes that the offers lack.
+	// Memory for planes that an offer does not include.
 	AVBufferPool *pool;
 	size_t pool_size;
 };
@@ -163,7 +163,7 @@ static AVBufferRef *own_plane(struct vb3_av *av, size_t size)
 	return av->pool ? av_buffer_pool_get(av->pool) : NULL;
 }
 
-// Gives a picture the offered memory; returns 0 if none fits.
+// Gives a picture the offered memory. Returns 0 if there is none, or if it does not fit.
 static int take_offer(struct vb3_av *av, AVFrame *frame)
 {
 	const struct vb3_av_shape *shape = &av->offered_shape;
@@ -204,7 +204,7 @@ static int keep(struct vb3_av *av, const AVFrame *frame)
 {
 	if (!av->current)
 		return 0;
-	// HEVC: the picture comes first, then its missing references. H.264: gaps, then the picture.
+	// An HEVC picture is allocated before its missing references, an H.264 picture after them.
 	if (av->context->codec_id == AV_CODEC_ID_HEVC && av->progress == BEGUN) {
 		av->lacks_reference = 1;
 		return 0;
@@ -258,7 +258,7 @@ struct vb3_av *vb3_av_open(uint32_t codec)
 	av->context->get_buffer2 = get_buffer;
 	av->context->thread_count = 1;
 	av->context->max_pixels = MAX_PIXELS;
-	// The decoder returns the whole picture with its visible part; its left edge is the stream's.
+	// The decoder then returns the whole picture and the exact edges of its visible part.
 	av->context->apply_cropping = 0;
 	// Pictures leave in the standard's order and time, not as soon as their order seems clear.
 	av->context->strict_std_compliance = FF_COMPLIANCE_STRICT;
@@ -280,8 +280,8 @@ void vb3_av_close(struct vb3_av *av)
 	av_free(av);
 }
 
-// AV1's library (libdav1d) allocates its pictures itself. With one thread it returns the packet's shown
-// frame at once, of which there must be one. Keeps it.
+// Keeps the shown frame of an AV1 packet, which must have exactly one. AV1's library (libdav1d)
+// allocates its pictures itself. With one thread, it returns the shown frame immediately.
 static int keep_shown(struct vb3_av *av)
 {
 	int error;
@@ -342,7 +342,7 @@ static uint64_t memory_of(const struct vb3_av *av, const AVFrame *frame)
 	return 0;
 }
 
-// Returns the place of a picture, or -1 if it has none.
+// Fills in the memory of a picture. Returns -1 if a plane has none.
 static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_picture *picture)
 {
 	int plane;

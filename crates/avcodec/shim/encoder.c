@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Encodes VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause). Encodes H.264 and HEVC by its wrappers
-// of x264 and x265 (both GPL-2.0-or-later); only a libavcodec built under the GPL has these.
+// Encodes VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause). Encodes H.264 and HEVC by libavcodec's
+// wrappers of x264 and x265 (both GPL-2.0-or-later); only a libavcodec built under the GPL has these.
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
@@ -32,8 +32,8 @@ const char *vb3_av_encoder(uint32_t codec)
 }
 
 // Each picture yields one packet at once, and the same packet on every machine. So there is no
-// look-ahead and no invisible frame. The effort does not depend on the time left (a negative number
-// sets that).
+// look-ahead and no invisible frame. The effort does not depend on the time left, because cpu-used is
+// negative.
 static int set_up_vp8(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	if (s->constant)
@@ -156,7 +156,7 @@ int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 {
 	AVFrame *frame = av->frame;
 	int error, plane;
-	// The library copies a picture without reference count before it returns.
+	// The picture has no reference count, so the library copies it before the call returns.
 	for (plane = 0; plane < 3; plane++) {
 		frame->data[plane] = (uint8_t *)planes[plane];
 		frame->linesize[plane] = (int)strides[plane];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The functions that src/library.rs calls. They hide libavcodec: only the C compiler depends on its
-// version.
+// The functions that src/library.rs and src/encoders.rs call. They hide libavcodec: only the C code
+// depends on its version.
 #ifndef VB3_AVCODEC_SHIM_H
 #define VB3_AVCODEC_SHIM_H
 
@@ -64,29 +64,27 @@ struct vb3_av_shape {
 	uint32_t height;
 	// Bytes from one row to the next.
 	size_t strides[3];
-	// Bytes that it may access from each plane's first sample on.
+	// Bytes that the library may access from each plane's first sample on.
 	size_t rooms[3];
 };
 
 struct vb3_av;
 
-// Returns the library's version as major << 16
-// minor << 8
-// micro, or 0 without the library.
+// Returns the library's version as major << 16 | minor << 8 | micro, or 0 without the library.
 uint32_t vb3_av_version(void);
 // Returns the licence of the library's build, e.g. "LGPL version 2.1 or later".
 const char *vb3_av_license(void);
 // Returns the name of a codec's decoder, or NULL without one.
 const char *vb3_av_decoder(uint32_t codec);
-// Returns NULL without decoder or memory.
+// Opens a decoder. Returns NULL if the library has none for the codec, or if memory is short.
 struct vb3_av *vb3_av_open(uint32_t codec);
 void vb3_av_close(struct vb3_av *av);
 // Sends a packet. An empty one requests all delayed pictures. Returns 0 or a negative error.
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
-// Returns 1 with a picture, 0 without, or a negative error. Its planes stay valid until the next call.
+// Returns 1 with a picture, 0 without, or a negative error. The planes stay valid until the next call.
 int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture);
-// Keeps the present picture for vb3_av_current from now on, whatever the output order. Returns 0 or a
-// negative error.
+// From now on, keeps the picture of the last packet for vb3_av_current, whatever the output order.
+// Returns 0 or a negative error.
 int vb3_av_keep_current(struct vb3_av *av);
 // Returns 1 with the picture that the last packet was decoded into, or 0 if there is none. Its planes
 // stay valid until the next packet or vb3_av_flush.
@@ -97,8 +95,8 @@ void vb3_av_flush(struct vb3_av *av);
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
 // Writes the text of an error, at most len bytes with the final 0.
 void vb3_av_error(int error, char *text, size_t len);
-// Returns the layout of the last picture in the library's memory; 0 if there was none, or if it was not
-// 8-bit 4:2:0.
+// Stores the layout of the last picture in the library's memory. Returns 0 if there was none, or if it
+// was not 8-bit 4:2:0.
 int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape);
 // Offers memory for one picture of a layout: Y, U and V. The library allocates planes that are NULL.
 // The memory must stay until vb3_av_released or vb3_av_withdraw returns it. Returns 0 if an offer is
@@ -134,7 +132,7 @@ struct vb3_av_settings {
 	uint32_t bitrate;
 	// 1 for a constant bitrate.
 	uint32_t constant;
-	// Most pictures from one key frame to the next.
+	// Maximum number of pictures from one key frame to the next.
 	uint32_t gop;
 	// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
 	uint32_t profile;
@@ -162,7 +160,7 @@ struct vb3_av_encoder;
 
 // Returns the name of a codec's encoder, or NULL without one.
 const char *vb3_av_encoder(uint32_t codec);
-// Returns NULL without encoder or memory, or if it refuses the settings.
+// Opens an encoder. Returns NULL if there is none, if memory is short, or if it refuses the settings.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);
 // Sets the bitrate from the next picture on. H.264 only.
@@ -170,7 +168,7 @@ void vb3_av_set_bitrate(struct vb3_av_encoder *av, uint32_t bitrate);
 // Encodes Y, U and V; number increases by 1 per picture. Returns 0 or a negative error.
 int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 		  const size_t strides[3], int64_t number, int force_key);
-// Returns 1 with a packet, 0 without, or a negative error. Its bytes stay valid until the next call.
+// Returns 1 with a packet, 0 without, or a negative error. The bytes stay valid until the next call.
 int vb3_av_packet(struct vb3_av_encoder *av, struct vb3_av_packet *packet);
 
 #endif

@@ -16,12 +16,12 @@ const MAX_KEPT: usize = 32 << 20;
 pub(crate) trait Cut: Default {
     fn set_framing(&mut self, framing: Framing);
     fn push(&mut self, tag: u64, data: &[u8]);
-    /// Returns the next complete access unit. With `all`, the remaining bytes count as complete.
+    /// Returns the next complete access unit. With `all`, the remaining bytes are treated as complete.
     fn next(&mut self, all: bool) -> Option<Unit>;
-    /// Returns the next fault: the tag of its piece, and a sentence.
+    /// Returns the next fault: the tag of its piece, and a message.
     fn fault(&mut self) -> Option<(u64, String)>;
     fn clear(&mut self);
-    /// Returns the number of bytes not yet returned.
+    /// Returns the number of bytes that `next` has not returned yet.
     fn waiting(&self) -> usize {
         0
     }
@@ -83,7 +83,7 @@ pub(crate) struct Decoder<C> {
     drained: u64,
     /// Whether no unit has come since the last drain. The library then has no reference pictures.
     is_cold: bool,
-    /// Number of bytes in which the last probe found no format.
+    /// Number of bytes that the last probe read without finding a format.
     probed: usize,
     /// Whether the stream has pictures of two fields.
     /// The library may return the first field before the second, and then still writes to the picture.
@@ -258,7 +258,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Passes on the pictures that are ready.
+    /// Sends all ready pictures to the parent.
     fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
         loop {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
@@ -319,7 +319,7 @@ fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (
         .and_then(|number| stamps.iter().position(|stamp| stamp.number == number));
     match at.and_then(|at| stamps.remove(at)) {
         Some(stamp) => (stamp.tag, stamp.damaged || picture.damaged),
-        // A picture that the library invented belongs to no unit.
+        // A picture that the library made up, as for a missing reference, belongs to no unit.
         None => (last, true),
     }
 }
@@ -388,8 +388,8 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
     }
 }
 
-/// Units since the last key picture but one. A drained decoder continues with them.
-/// Pictures after a key picture may refer to some before it.
+/// The units from the second-last key picture on. After a drain, they are decoded again.
+/// The last key picture is not enough, since pictures after it may refer to pictures before it.
 #[derive(Default)]
 struct History {
     units: VecDeque<(u64, Vec<u8>)>,

@@ -166,7 +166,7 @@ pub(crate) fn text(of: *const c_char) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
-/// Returns the library's version; `None` if this was built without it.
+/// Returns the library's version; `None` if this crate was built without the library.
 pub(crate) fn version() -> Option<String> {
     // SAFETY: the call takes no arguments and changes nothing.
     let version = unsafe { vb3_av_version() };
@@ -190,7 +190,7 @@ pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) sentence: String,
-    /// Whether the library does not support the stream. Otherwise the stream is damaged.
+    /// True if the library does not support the stream, false if the stream is damaged.
     pub(crate) unsupported: bool,
 }
 
@@ -308,8 +308,8 @@ impl Library {
         }
         let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
         let planes = frame.planes.map(starts);
-        // SAFETY: the decoder belongs to `self`. Each plane has as many bytes as the shape says. They stay
-        // until `Decoder` releases the frame, which it does after the library has released it.
+        // SAFETY: the decoder belongs to `self`. Each plane has as many bytes as the shape says. The bytes
+        // stay until `Decoder` releases the frame, after the library has released it.
         unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
     }
 

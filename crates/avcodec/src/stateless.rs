@@ -27,7 +27,7 @@ impl Stateless {
         })
     }
 
-    /// Passes on the picture of the last piece, or reports why there is none.
+    /// Sends the picture of the last piece to the parent, or reports why there is none.
     fn give(&mut self, tag: u64, failed: Option<&Error>, out: &mut Out) -> Result<(), Stop> {
         let pixels = self.library.pixels();
         let Some(picture) = self.library.current() else {
@@ -68,8 +68,8 @@ impl vb3_codec::Codec for Stateless {
         }
         self.count += 1;
         let sent = self.library.send(data, self.count);
-        // The library's own output, in display order, is ignored: each picture was taken when it was
-        // complete. So an error of a packet is reported once.
+        // The library's output, in display order, is ignored, because `give` takes each picture as soon
+        // as it is complete. So an error of a packet is reported only once.
         while let Ok(Some(_)) = self.library.receive() {
             self.library.done();
         }
