@@ -161,7 +161,7 @@ fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
     said.extend(changed(&name("kind"), &before.kind, &after.kind));
     let allocators = (&before.allocator, &after.allocator);
     said.extend(changed(&name("allocator"), allocators.0, allocators.1));
-    // Queues are compared by kind, in order. So the contexts of a codec follow one another.
+    // Queues are compared by their position, since devices of one kind list them in the same order.
     let none = QueueReport::default();
     let count = before.queues.len().max(after.queues.len());
     for at in 0..count {

@@ -29,7 +29,7 @@ struct Refusal<'a> {
     errno: i32,
 }
 
-/// Prints the refusals below `debugfs`, oldest first, and who holds which buffer.
+/// Prints the refusals below `debugfs`, oldest first, and the holders of each buffer.
 ///
 /// # Errors
 /// The module is not loaded, its files cannot be read, or output fails. The message says what to do.

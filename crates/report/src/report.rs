@@ -66,8 +66,8 @@ pub struct Report {
     pub buffers: Vec<BufferReport>,
     /// Number of buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
     pub buffers_left_out: u64,
-    /// Refused calls, oldest first. Equal refusals are one entry with a count. Queries (`ENUM_*`,
-    /// `G_*`, `TRY_*`, …) and calls that a script makes fail are not listed.
+    /// Refused calls, oldest first. Equal refusals are one entry with a count. Not listed are queries
+    /// (`ENUM_*`, `G_*`, `TRY_*`, …), and calls whose failure a script injected.
     pub refusals: Vec<Refusal>,
     /// Number of refusals beyond [`MAX_REFUSALS`].
     pub refusals_left_out: u64,
@@ -181,14 +181,14 @@ pub struct QueueReport {
     pub dropped: u64,
     /// Frames that a program missed although no script caused it.
     /// They were dropped between two delivered ones, or returned with an error. Frames dropped after the last
-    /// delivered one do not count. For a memory-to-memory device, they count at its CAPTURE queue.
+    /// delivered one do not count. For a memory-to-memory device, the CAPTURE queue has the number.
     pub lost: u64,
     /// Bytes that the CPU copied into or out of a buffer.
     /// The CPU copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,
-    /// Bytes that a decoder's library copied in the codec process.
-    /// It copies interleaved chroma, and pictures that it did not decode directly into a buffer. They count
-    /// at the device's first queue. Hardware makes no such copies, so they are not the stack's.
+    /// Bytes that the codec process of a decoder copied into buffers; counted at the device's first queue.
+    /// The process copies interleaved chroma, and whole pictures that its library did not decode directly
+    /// into a buffer. Hardware makes no such copies, so `bytes_copied` does not include them.
     pub bytes_copied_by_codec: u64,
     /// Bytes copied to or from a bounce pool.
     pub bytes_bounced: u64,
@@ -307,8 +307,8 @@ pub struct Demand {
     pub constraint: String,
     /// The value, in the constraint's unit.
     pub value: u64,
-    /// The value that would suffice while all other demands stay the same.
-    /// Zero for a demand without a numeric value.
+    /// The value that would suffice while all other demands stay the same; `None` if no value would.
+    /// `Some(0)` for a demand without a numeric value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enough: Option<u64>,
 }
@@ -336,7 +336,7 @@ pub struct MissingSync {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EarlyAccess {
-    /// The device node that allocated the buffer, or `owner` if no device allocated it.
+    /// The device node that allocated the buffer; if no device allocated it, the value of the field `owner`.
     pub device: String,
     /// `video-capture`, ….
     pub queue: String,
@@ -354,7 +354,7 @@ pub struct EarlyAccess {
     pub process: u32,
     /// Kind of the early access: `read` or `write`.
     pub access: String,
-    /// The call: `QBUF`, `DMA_BUF_IOCTL_SYNC`.
+    /// The call: `QBUF` or `DMA_BUF_IOCTL_SYNC`.
     pub call: String,
     /// How often the same access occurred.
     pub times: u64,
@@ -516,7 +516,7 @@ impl Report {
         }
     }
 
-    /// Replaces process IDs by numbers from 1, in the order of their appearance.
+    /// Replaces process IDs by numbers from 1, in the order of their appearance, and addresses by 0.
     /// Then equal runs give equal reports.
     pub fn number_processes(&mut self) {
         let mut numbers = HashMap::new();

@@ -122,7 +122,7 @@ fn times(n: u64) -> String {
     }
 }
 
-/// Explains why a call was refused. The hint names options of those `programs` that are known.
+/// Explains why a call was refused. The hint names options of `programs` that apply the remedy.
 #[must_use]
 pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);

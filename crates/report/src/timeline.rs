@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Returns the number of buffers that the device owns, after each change.
+    /// Returns the number of buffers that the device owns after each change, with the time of the change.
     #[must_use]
     pub fn depth(&self) -> Vec<(Duration, u64)> {
         let mut changes: Vec<(Duration, i64)> = self
@@ -85,7 +85,7 @@ pub struct Plug {
     pub device: String,
     /// Time from the run's start until programs could see the change.
     pub at: Duration,
-    /// Whether the device was plugged in. Otherwise it was unplugged.
+    /// True if the device was plugged in, false if it was unplugged.
     pub comes: bool,
 }
 

@@ -82,7 +82,7 @@ impl OwnTime {
 struct Numbers(HashMap<u32, u32>);
 
 impl Numbers {
-    /// Returns the number, from 1; 0 beyond [`MAX_THREADS`].
+    /// Returns the number of `id`, from 1; 0 beyond [`MAX_THREADS`].
     fn of(&mut self, id: u32) -> u32 {
         let known = self.0.len();
         match self.0.get(&id) {

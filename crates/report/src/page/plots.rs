@@ -228,7 +228,7 @@ fn bar(stay: &Stay, y: usize, across: &Range<f64>) -> Markup {
     } else {
         "the end of the stream"
     };
-    // Buffers that DQBUF did not return are outlined, since colour alone would not be seen by all.
+    // Buffers that DQBUF did not return are outlined, since not all readers can tell the colours apart.
     let (fill, stroke) = if stay.is_done {
         ("#1450a0", "none")
     } else {

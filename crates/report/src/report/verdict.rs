@@ -19,7 +19,7 @@ pub struct Row {
     pub copied_bytes: u64,
     /// Missing cache syncs.
     pub unsynced: u64,
-    /// Accesses by others while the device still used the buffer.
+    /// Accesses by programs or other devices while the device still used the buffer.
     pub early: u64,
 }
 
@@ -92,7 +92,7 @@ impl Report {
             .saturating_add(self.failures_left_out)
     }
 
-    /// Returns the notes on devices, such as that a clip has ended. `vb3 run` shows them.
+    /// Returns the notes on devices, for example that a clip has ended. `vb3 run` shows these notes.
     pub fn device_notes(&self) -> impl Iterator<Item = &str> {
         let is_of_device = |note: &&str| {
             let node = note.split_once(": ").map(|(node, _)| node);

@@ -29,7 +29,7 @@ pub struct Program {
     imports: Option<Options>,
     /// Options for devices that allocate buffers while the program copies pictures.
     copies: Option<Options>,
-    /// Options that set the number of buffers, which is their value.
+    /// Options whose value is the number of buffers.
     counts: &'static [&'static str],
 }
 

@@ -143,7 +143,7 @@ impl Lines {
     fn put(&mut self, line: &str) -> io::Result<()> {
         let (before, after) = match (self.format, self.written) {
             (Format::Text | Format::Json, _) => ("", "\n"),
-            // The lines form a JSON array. Readers accept it without its end.
+            // The lines form a JSON array. Readers accept the array without its closing bracket.
             (Format::Perfetto, 0) => ("[\n", ""),
             (Format::Perfetto, _) => (",\n", ""),
         };

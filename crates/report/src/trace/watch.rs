@@ -58,7 +58,7 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// Watches the structure at `addr`. Reads the program's bytes if the device would.
+    /// Watches the structure at `addr`. Reads the program's bytes if the ioctl passes them to the device.
     ///
     /// # Errors
     /// `NOT_GATHERED`: the call must be repeated, and must not reach the devices before that.
