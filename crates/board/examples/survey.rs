@@ -9,7 +9,7 @@ use vb3_board::Board;
 
 fn trees(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
-        // Links are not followed, so each tree counts once.
+        // Links are not followed, so each tree is counted once.
         let Ok(kind) = entry.file_type() else {
             continue;
         };

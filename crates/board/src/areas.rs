@@ -6,7 +6,7 @@ use crate::{Board, Reserved, ReservedKind};
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
-/// Maximum number of bytes of RAM below the addresses of devices. The first MiB does not count.
+/// Maximum number of bytes of RAM below the addresses of devices, without the first MiB.
 const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
 /// A memory area in a profile.
@@ -26,8 +26,8 @@ impl Board {
     /// Selects the memory areas of the machine.
     ///
     /// They are device pools (`shared-dma-pool`), `no-map` ranges that a video device names, and on-chip
-    /// memory. Other `no-map` memory belongs to firmware. Pools take at most half of the RAM that `cma`
-    /// leaves. The size of each area is a multiple of `page` bytes.
+    /// memory. Other `no-map` memory belongs to firmware. Pools take at most half of the RAM that remains
+    /// after `cma`. The size of each area is a multiple of `page` bytes.
     pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
         let (mut room, mut chip) = (ram.min(LOW_RAM).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {

@@ -11,7 +11,7 @@ const MAX_WINDOWS: usize = 64;
 pub struct Window {
     /// First address that the device puts on its bus.
     pub bus: u64,
-    /// The memory that the window shows.
+    /// The memory that the device reaches through the window.
     pub memory: Range,
 }
 

@@ -72,7 +72,7 @@ const NAMES: &[&str] = &[
     "vpu",
 ];
 
-/// Finds the video devices whose drivers are known. Adds other nodes that look like one to `not_taken`.
+/// Finds the video devices whose drivers are known. Adds to `not_taken` other nodes that look like devices.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let (mut out, mut sensors) = (Vec::new(), Vec::new());
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
@@ -116,7 +116,7 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
     if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
         return;
     }
-    // Buses and the parts of a known device do not count as devices.
+    // Buses and the parts of a known device are not reported as devices.
     let parts = tree.ancestors(id).skip(1);
     let is_part = parts
         .into_iter()

@@ -1,9 +1,9 @@
 //! Reads a board's memory, buses and video devices from its device tree.
 //!
 //! [`Board::read`] takes a flattened device tree (`.dtb`). [`Board::profile`] writes the profile of a
-//! machine, and each line names its node and property. [`Board::specs`] lists the devices that `vb3 run` can
-//! offer in place of the board's, with their limits. [`Board::not_taken`] lists the parts of the tree that
-//! neither the profile nor the devices can express.
+//! machine, and each line names the node and property that it comes from. [`Board::specs`] lists the devices
+//! that `vb3 run` can offer in place of the board's devices, with their limits. [`Board::not_taken`] lists
+//! the parts of the tree that neither the profile nor the devices can express.
 //!
 //! A tree does not contain everything: drivers set the DMA masks. `drivers.toml` has the masks, each with its
 //! source.

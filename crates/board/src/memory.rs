@@ -33,7 +33,7 @@ impl Range {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedKind {
     /// `shared-dma-pool` with `reusable`: contiguous memory (CMA).
-    /// Movable pages may use it until it is needed.
+    /// Movable pages may use the range until a device needs it.
     Cma {
         /// `linux,cma-default`: serves every device that names no other pool.
         is_default: bool,

@@ -39,7 +39,7 @@ impl Board {
         }
     }
 
-    /// Returns the size of the tree's memory in bytes; `None` if the tree names too little.
+    /// Returns the size of the tree's memory in bytes; `None` if the tree names less than 16 MiB.
     /// The size is rounded down to pages of 64 KiB, the largest of any kernel.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
@@ -256,7 +256,7 @@ impl Device {
             name => format!(",name={}", card(name)),
         };
         let memory = self.memory_options(ram_start);
-        // The camera of a board is no USB webcam.
+        // A board's camera is no USB webcam, so it does not identify itself as one.
         let kind = |kind: &str| match (kind, &self.sensor) {
             ("camera", Some(sensor)) => format!("sensor={}", sensor.driver.model),
             ("camera", None) => "camera,identity=plain".to_owned(),

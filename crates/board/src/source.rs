@@ -26,7 +26,7 @@ pub fn is_source(bytes: &[u8]) -> bool {
 /// `dtc` looks for included files in the directory of the source.
 ///
 /// # Errors
-/// Fails with a sentence for the user: `dtc` is missing or refuses the source, or it needs the C
+/// Fails with a message for the user: `dtc` is missing or refuses the source, or the source needs the C
 /// preprocessor.
 pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
     compile_by(Command::new("dtc"), source, DTC_TIMEOUT)
@@ -89,7 +89,7 @@ fn read(from: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<Vec<u8>> 
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // An error counts as the end of the output.
+        // An error is treated as the end of the output.
         let _ = from.take(most).read_to_end(&mut bytes);
         let _ = send.send(bytes);
     });

@@ -27,7 +27,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Returns the root.
+    /// Id of the root node.
     pub(crate) const ROOT: Id = 0;
 
     /// Reads a flattened tree.
@@ -136,7 +136,7 @@ impl Tree {
         self.property(id, name).is_some()
     }
 
-    /// Returns the value of a property of one cell.
+    /// Returns the value of a property that consists of exactly one cell.
     pub(crate) fn number(&self, id: Id, name: &str) -> Option<u32> {
         let bytes: [u8; 4] = self.property(id, name)?.try_into().ok()?;
         Some(u32::from_be_bytes(bytes))
@@ -182,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Reads a number of `width` cells. Only the lowest two cells count; the cells above them hold flags.
+/// Reads a number of `width` cells, but uses only the lowest two. The cells above them hold flags.
 pub(crate) fn take(cells: &mut impl Iterator<Item = u32>, width: usize) -> Option<u64> {
     if width > 4 {
         return None;
