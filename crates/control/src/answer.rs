@@ -1,4 +1,4 @@
-//! Answers of a run to orders.
+//! Answers of a run to orders, which are the commands of the control protocol.
 
 use crate::Error;
 use serde_json::Value;

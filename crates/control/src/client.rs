@@ -12,11 +12,11 @@ use std::time::Duration;
 
 /// How long to wait for the answer to an order, unless [`Order::waits`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of events kept while the client waits for an answer. Further events count as lost.
+/// Maximum number of events kept while the client waits for an answer. Further events are counted as lost.
 const MAX_EVENTS: usize = 4096;
 
-/// A connection to a run. Every method sends an order and waits for the run's answer, which comes when
-/// programs see the order's effect.
+/// A connection to a run. Every method sends an order and waits for the run's answer, which comes as soon
+/// as programs can see the order's effect.
 ///
 /// # Errors
 /// Every order can fail with [`Error::Refused`] (the wrong field, and what is allowed), [`Error::Ended`] (the
@@ -129,7 +129,7 @@ impl Client {
         text(&self.ask(&Order::buffers())?, "buffers")
     }
 
-    /// Plugs in an unplugged device with all its nodes. The run refuses this for a plugged one.
+    /// Plugs in an unplugged device with all its nodes. The run refuses this if the device is plugged in.
     ///
     /// # Errors
     /// See [`Client`].
@@ -145,8 +145,8 @@ impl Client {
         self.done(&Order::unplug(device))
     }
 
-    /// Unplugs a device and revokes the buffers that it exported. Without `mappings`, programs' mappings of
-    /// them behave as `vb3 run --mappings` says.
+    /// Unplugs a device and revokes the buffers that it exported. `mappings` says how programs' mappings of
+    /// these buffers then behave; with `None`, they behave as `vb3 run --mappings` says.
     ///
     /// # Errors
     /// See [`Client`].

@@ -11,7 +11,7 @@ pub enum Error {
     Refused {
         /// The wrong field; empty if the line is not an order.
         field: String,
-        /// A sentence with what is wrong and the allowed values.
+        /// A message that says what is wrong and which values are allowed.
         message: String,
     },
     /// The run has ended.

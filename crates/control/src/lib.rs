@@ -1,7 +1,7 @@
 //! Controls a run of `vb3` from a test, in Rust.
 //!
-//! A [`Run`] starts a program on simulated devices. Its [`Client`] sends orders to the run's socket. Orders
-//! give a camera another picture, unplug a device, let a call fail, or return the last picture of a display.
+//! A [`Run`] starts a program on simulated devices. Its [`Client`] sends orders (commands) to the run's
+//! socket. They change a camera's picture, unplug a device, make a call fail, or fetch a display's picture.
 //! A program inside a run can [attach](Client::attach) to the run. docs/control.md describes the protocol.
 //!
 //! ```no_run

@@ -1,4 +1,4 @@
-//! Orders to a run, as lines of JSON.
+//! Orders to a run: the commands of the control protocol, each a line of JSON.
 
 use crate::EventKind;
 use serde_json::{Map, Value};
@@ -72,7 +72,7 @@ impl Order {
         Self::new("buffers")
     }
 
-    /// Plugs in an unplugged device with all its nodes. The run refuses this for a plugged one.
+    /// Plugs in an unplugged device with all its nodes. The run refuses this if the device is plugged in.
     #[must_use]
     pub fn plug(device: &str) -> Self {
         Self::on("plug", device)
@@ -106,7 +106,7 @@ impl Order {
         Self::on("play", device).with("source", source)
     }
 
-    /// Makes a camera play `source` from frame number `sequence` of its stream on, which must not be past.
+    /// Makes a camera play `source` from frame `sequence` of its stream on. This frame must be still to come.
     #[must_use]
     pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
         Self::play(device, source).with("sequence", sequence)

@@ -106,7 +106,7 @@ fn vb3() -> OsString {
     if let Some(path) = std::env::var_os("VB3") {
         return path;
     }
-    // A test is in target/debug/deps, and a program is in target/debug.
+    // Tests are in target/debug/deps, and the `vb3` built with them is in target/debug.
     let own = std::env::current_exe().unwrap_or_default();
     let built = own
         .parent()
