@@ -85,7 +85,7 @@ impl Source {
         match self {
             Self::Own => (0, 0),
             Self::User(addr, len) => (addr, len),
-            // CAST: only the descriptor's bits count.
+            // CAST: keeps the descriptor's bits.
             Self::Fd(fd) => (u64::from(fd as u32), 0),
         }
     }
@@ -244,7 +244,7 @@ pub(crate) fn export(kind: Kind, index: u32) -> Arg {
 }
 
 pub(crate) fn exported(arg: &Arg) -> i32 {
-    // CAST: only the descriptor's bits count.
+    // CAST: keeps the descriptor's bits.
     arg.u32(offset_of!(v4l2_exportbuffer, fd)) as i32
 }
 

@@ -57,7 +57,7 @@ impl Sim<'_> {
         self.node_of(at).is_some_and(Node::is_stateless)
     }
 
-    /// Notes a queued OUTPUT buffer as an input. Its content counts only if it suits the queue's format.
+    /// Records a queued OUTPUT buffer as an input, with its content if the content suits the queue's format.
     pub(crate) fn note_input(
         &mut self,
         at: At,
@@ -118,7 +118,7 @@ impl Sim<'_> {
     }
 
     /// Returns the bytes that a program writes to an OUTPUT buffer; `None` for formats that it cannot write.
-    /// Notes the result if this is known in advance.
+    /// Records the expected result if that is known in advance.
     pub(crate) fn painting(&mut self, at: At, number: u32) -> Check<Option<Vec<u8>>> {
         let (width, height, pixel, _) = self.queue(at)?.picture;
         // There are few different inputs, so each comes several times.

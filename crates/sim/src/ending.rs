@@ -13,7 +13,7 @@ use vb3_world::LeftOver;
 const ENOUGH: u32 = 3;
 /// Number of ticks within which the buffers must be returned.
 const MOST_TICKS: u32 = 400;
-/// Longest time by which a given clock moves at once.
+/// Longest time in nanoseconds by which the simulation moves its own clock (`Pace::Given`) at once.
 const STEP_NS: u64 = 40_000_000;
 
 impl Sim<'_> {
@@ -31,7 +31,7 @@ impl Sim<'_> {
         self.close_everything()
     }
 
-    /// Checks that streams which nothing has disturbed continue by themselves.
+    /// Checks that cameras' streams with queued buffers continue, unless a fault disturbed the run.
     fn progress(&mut self) -> Check {
         let mut dice = Dice::new(self.plan.seed, 2);
         for file in 0..self.files.len() {

@@ -38,7 +38,7 @@ impl Sim<'_> {
             Err(ENOMEM) if self.disturbed || is_small => return Ok(()),
             Err(errno) => return Err(format!("DMA_HEAP_IOCTL_ALLOC: errno {errno}")),
         }
-        // CAST: only the descriptor's bits count.
+        // CAST: keeps the descriptor's bits.
         let fd = arg.u32(FD) as i32;
         let memory = self.number();
         let process = self.programs.get(&program);

@@ -1,4 +1,4 @@
-//! Simulates the whole stack from a seed, in one thread and without a front end: `world` and all below it.
+//! Simulates the stack (`world` and the crates below it) from a seed, in one thread, without a front end.
 //!
 //! A seed determines a machine, devices, programs and faults ([`Plan`]), and a list of steps. Each step is
 //! one call of a program, or an event that no program causes. After each step, [`simulate`] compares the

@@ -52,7 +52,7 @@ pub(crate) enum BufferHolder {
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     pub(crate) place: BufferHolder,
-    /// The model's number of the buffer's memory; zero if it has no memory yet.
+    /// The model's number of the buffer's memory; zero if the buffer has no memory yet.
     pub(crate) memory: u64,
     /// The memory's generation when the buffer was queued.
     pub(crate) generation: u64,

@@ -58,7 +58,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Notes a write to a memory. For devices that read the memory now, its bytes count as unknown.
+    /// Records a write to a memory. For devices that read the memory now, its bytes become unknown.
     fn written(&mut self, memory: u64) {
         let inputs = self
             .files
@@ -79,7 +79,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Chooses the memory of a buffer. Returns it with its number in the model, and the changed buffer.
+    /// Chooses a buffer's memory. Returns the memory with its number in the model, and the changed buffer.
     fn source(
         &mut self,
         at: At,
@@ -179,7 +179,7 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            // The program dropped the buffer's request, which returned the buffer to it.
+            // The program dropped the buffer's request. So the program has the buffer again.
             (Ok(None), _) => Ok(()),
             (Ok(value), Some(BufferHolder::Program)) => {
                 buffer.request = request_of(value);
@@ -427,7 +427,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Notes the bytes that a device has written, once they have been compared.
+    /// Records the bytes that a device has written, after they have been compared.
     pub(crate) fn note_content(&mut self, memory: u64, content: Content) {
         self.counts.pictures += 1;
         if let Some(memory) = self.memories.get_mut(&memory) {

@@ -38,8 +38,8 @@ pub enum Pace {
     Given,
 }
 
-/// The plan of a seed. Steps have numbers. Each step has its own random numbers, so the others stay the same
-/// if one step is dropped.
+/// The plan of a seed. Steps have numbers. Each step has its own random numbers, so the other steps stay the
+/// same if one is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The seed from which the plan was made.

@@ -16,7 +16,7 @@ pub(crate) struct Shared {
     pub(crate) fd: OwnedFd,
     pub(crate) id: FdIdentity,
     pub(crate) tag: Tag,
-    /// The number of the file's memory in the model; set once it is known.
+    /// Number of the file's memory in the reference model; zero until the call that made the file has ended.
     pub(crate) memory: Cell<u64>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Process {
     pub(crate) call: Cell<CallId>,
     pub(crate) space: Arc<Space>,
     pub(crate) fds: RefCell<BTreeMap<i32, Rc<Shared>>>,
-    /// Media requests by descriptor. Their numbers are above all others, and each number occurs once.
+    /// Media requests by descriptor. It is larger than the other files' descriptors and is never reused.
     pub(crate) requests: RefCell<BTreeMap<i32, FileId>>,
 }
 

@@ -98,7 +98,7 @@ impl Sim<'_> {
         let target = (file, program);
         let made = self.call(target, MEDIA_IOC_REQUEST_ALLOC, (&mut arg, None), None)?;
         self.world.release(file);
-        // CAST: the bits of a descriptor's number.
+        // CAST: keeps the descriptor's bits.
         let fd = arg.u32(0) as i32;
         let process = self.programs.get(&program);
         let request = process.and_then(|process| process.request(fd));

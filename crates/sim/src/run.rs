@@ -50,7 +50,7 @@ pub struct SimOutcome {
 /// The result of a check. An error says what went wrong.
 pub(crate) type Check<T = ()> = Result<T, String>;
 
-/// The start of a given clock, in nanoseconds.
+/// Start time in nanoseconds of the clock that the simulation moves (`Pace::Given`).
 const START_NS: u64 = 1_000_000_000;
 
 pub(crate) struct Sim<'a> {
@@ -141,7 +141,7 @@ impl<'a> Sim<'a> {
             world.set_pace(vb3_world::Pace::Virtual);
         }
         if plan.seed % 2 == 1 {
-            // This is as in hardware: devices see a new page in place of a removed one only after a flush.
+            // As on hardware, devices see a new page in place of a removed one only after a flush.
             let machine = world.machine_mut();
             for device in (0..)
                 .map_while(|nth| machine.device_at(nth))
@@ -335,8 +335,8 @@ impl<'a> Sim<'a> {
         self.wake()
     }
 
-    /// Waits until a codec has a result, so that each run finds the same. Codecs work in threads. Returns
-    /// false if no codec works.
+    /// Waits until a codec has a result. Codecs work in threads, and all runs of a plan must see the same
+    /// results at the same step. Returns false if no codec is working.
     fn await_codecs(&self) -> Check<bool> {
         const LONGEST: Timespec = Timespec {
             tv_sec: 60,
@@ -369,7 +369,7 @@ impl<'a> Sim<'a> {
         self.run_due_work()
     }
 
-    /// Checks that a program was woken if the condition holds for which it waits.
+    /// Checks that a waiting program was woken if its condition holds now.
     fn wake(&mut self) -> Check {
         let changed = self.world.take_changed();
         self.world.take_buffers_changed();

@@ -50,7 +50,7 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     }
 }
 
-/// Decodes slices. Has the size of pictures that the device knows.
+/// Decodes slices. The field is the picture size that was announced last.
 struct Slices(Option<(u32, u32)>);
 
 impl Codec for Slices {
@@ -108,7 +108,7 @@ pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
         &[
             (0, V4L2_CTRL_WHICH_REQUEST_VAL),
             (offset_of!(v4l2_ext_controls, count), 1),
-            // CAST: only the descriptor's bits count.
+            // CAST: keeps the descriptor's bits.
             (offset_of!(v4l2_ext_controls, request_fd), request as u32),
         ],
     );

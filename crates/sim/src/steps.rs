@@ -218,7 +218,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Gives a program a descriptor of another program.
+    /// Passes another program's descriptor to a program.
     fn receive(&mut self, program: u32, dice: &mut Dice) -> Check {
         let others: Vec<Rc<_>> = (self.programs.values())
             .flat_map(|process| process.fds.borrow().values().cloned().collect::<Vec<_>>())
