@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The calls that a capture device with MMAP and DMABUF cannot be asked.
+ * Calls that conform.c cannot make, because its device only captures and has no user pointers.
  *
  *   kinds output DEVICE EXPORTER   an output device, and a camera whose dma-bufs are large enough
  *   kinds userptr DEVICE           a capture queue that takes user pointers
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(argv[1], "userptr")) {
 		struct v4l2_format f = { .type = CAP };
 
-		/* At most a part of a page if possible: that is contiguous everywhere. */
+		/* Requests less than a page if possible, since that is contiguous on every machine. */
 		call(fd, VIDIOC_G_FMT, &f);
 		f.fmt.pix.sizeimage = 2048;
 		call(fd, VIDIOC_S_FMT, &f);

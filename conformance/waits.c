@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Waiting for a device, and how waits end: poll, select and epoll by state of the queue, edges,
- * signals, stops, closed files; locks that programs take on the node, and calls that only a device's
- * file refuses. One line for each, as in conform.c. The device is a single-planar capture device that
- * offers MMAP and read.
+ * Waits for a device, by poll, select, epoll and DQBUF, and everything that ends them: states of the
+ * queue, edges, signals, stops and closed files. Also locks on the node, and calls that a device's file
+ * answers in its own way. Prints one line for each, as conform.c does. The device is a single-planar
+ * capture device that offers MMAP and read.
  *
  *   waits /dev/videoN
  */
@@ -34,7 +34,7 @@ static int open_node(int flags)
 	return got;
 }
 
-/* Returns poll's answer in words. */
+/* Prints poll's answer in words. */
 static void events(const char *name, int ready, uint32_t got)
 {
 	static const struct {
@@ -205,7 +205,7 @@ static void epolling(void)
 	close(set);
 }
 
-/* A call in another thread or process that waits, and its result. */
+/* A waiting call of another thread or process, and the call's result. */
 struct waiter {
 	void (*act)(struct waiter *);
 	int on;
@@ -273,9 +273,9 @@ static void wait_by_read(struct waiter *w)
 }
 
 /*
- * Waits until a thread sleeps, or has ended: it is in the call then, or past it. Under `vb3 run` a
- * call may sleep so that only a kill wakes it. A task may sleep for a moment on its way, so that it
- * must do so in a row of looks.
+ * Waits until a thread sleeps or has ended, so that it has reached its call. Under `vb3 run`, a call
+ * may sleep in state D, in which only a kill wakes it. A thread may also sleep briefly before its
+ * call, so it must sleep in 20 checks in a row.
  */
 static void until_asleep(int tid)
 {
