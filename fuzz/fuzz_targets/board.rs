@@ -1,5 +1,5 @@
 //! Arbitrary device trees: each one is read as a valid machine with devices that it can host, or
-//! refused with a sentence.
+//! refused with a message.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_board::Board;

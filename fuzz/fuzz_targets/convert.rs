@@ -16,12 +16,12 @@ struct Side {
     layout: u8,
     width: u8,
     height: u8,
-    /// Adds a thousand or more pixels of width or height.
+    /// 1: the width is multiplied by 16; 2: the height is; others: neither.
     long: u8,
     pad: u8,
-    /// Bytes of each plane beyond its need, or missing.
+    /// Bytes that each plane has beyond its need; negative if bytes are missing.
     slack: [i8; 3],
-    /// Planes beyond the layout's, or missing; mostly none.
+    /// 0: one plane more than the layout has; 1: one less; others: as many.
     planes: u8,
     in_one: bool,
 }
@@ -62,7 +62,7 @@ struct Input {
     tasks: [Task; 2],
 }
 
-/// Returns the bytes of a line and the lines of a plane.
+/// Returns a plane's bytes per line and number of lines.
 fn plane(layout: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
     let line = layout.line_bytes(index, size.width())?;
     Some((line as usize, layout.lines(index, size.height()) as usize))
@@ -92,7 +92,7 @@ impl Side {
         }
     }
 
-    /// Returns stride and bytes of each given plane. Planes in one memory count as one.
+    /// Returns stride and bytes of each given plane. Planes in one memory are one entry.
     fn measures(&self) -> Vec<(usize, usize)> {
         let (layout, size, pad) = (self.layout(), self.size(), usize::from(self.pad));
         let (line, _) = plane(layout, size, 0).expect("the first plane");
@@ -116,7 +116,7 @@ impl Side {
         (0..self.planes()).map(plane).collect()
     }
 
-    /// Returns whether a view of it must be possible.
+    /// Returns whether a view of the picture must be possible.
     fn is_whole(&self) -> bool {
         let slack = self.slack.iter().take(self.layout().components.len());
         let enough = slack.clone().all(|slack| *slack >= 0);

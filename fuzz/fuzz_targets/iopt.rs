@@ -127,7 +127,7 @@ vb3_fuzz::target!(|input: Input| {
         return;
     };
     if table.start_level() == 3 && config.input_bits < bits + 3 {
-        // Shorter than any table in the manuals, so there is nothing to compare.
+        // The manuals have no table with so few entries, so there is nothing to compare.
         return table.free(&mut mem);
     }
     let (granule, end) = (1u64 << bits, 1u64 << config.input_bits);

@@ -1,5 +1,5 @@
 //! Arbitrary scripts: each one is parsed and prints as an equal script, or is refused with a
-//! sentence and its line.
+//! message and the wrong line.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_fuzz::random::Rest;

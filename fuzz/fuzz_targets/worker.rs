@@ -84,9 +84,9 @@ struct Owner {
     kind: Kind,
     worker: Worker,
     end: Option<End>,
-    /// Messages to the owner that it has not processed.
+    /// Number of messages to the owner that it has not processed.
     sent: usize,
-    /// Tags of input that was not returned.
+    /// Tags of input that the worker has not returned yet.
     under_way: Vec<u64>,
     next_tag: u64,
     size: Option<(u32, u32)>,
@@ -95,7 +95,7 @@ struct Owner {
     format: Option<StreamFormat>,
     given: Vec<Given>,
     died: bool,
-    /// Messages that the worker received: tag and slot of input, and its memory.
+    /// Input that the worker received (tag and slot), and the generations of its output memory.
     heard: Vec<(u64, u64)>,
     generations: Vec<u64>,
 }
@@ -157,7 +157,7 @@ impl Owner {
                 let done = self.worker.submit(job);
                 let format = self.format;
                 if self.took(done) {
-                    // Only numbers: the pictures are in slots.
+                    // Lends a number without memory, so the picture uses a slot.
                     let _ = self.worker.lend(None);
                     let visible = format.expect("a format to go on with").visible;
                     self.size = Some((visible.width, visible.height));
@@ -331,7 +331,7 @@ impl Owner {
     fn poll(&mut self) {
         let most = self.sent + 1;
         let (mut events, mut silences) = (0, 0);
-        // The owner ignores invalid messages, a few at a time.
+        // One poll ignores at most 64 invalid messages, so the owner polls several times.
         while silences <= most / 64 {
             let Some(event) = self.worker.poll() else {
                 silences += 1;

@@ -20,7 +20,7 @@ struct Codec {
     jobs: VecDeque<(Op, [u64; WORDS])>,
     encodes: bool,
     jpeg: bool,
-    /// The current memory, and its free slots.
+    /// Generation of the current output memory, and the memory's free slots.
     generation: u64,
     free: u32,
     format: Option<(u64, u64)>,
@@ -83,7 +83,7 @@ impl Codec {
                 Op::Proceed => self.set_ring(words[0]),
                 Op::Configure if self.encodes => self.set_ring(words[CONFIG_WORDS]),
                 Op::Flush => {
-                    // Earlier jobs are only returned.
+                    // Earlier jobs are answered without being done.
                     for (op, words) in std::mem::take(&mut self.jobs) {
                         match op {
                             Op::Drain => self.end.say(Op::Drained, &[], b""),

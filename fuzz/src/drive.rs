@@ -1,4 +1,4 @@
-//! A correct owner of a decoder, with invalid streams.
+//! A correct owner of a decoder, to which it sends invalid streams.
 
 use crate::random::Random;
 use arbitrary::Arbitrary;
@@ -81,9 +81,9 @@ struct Owner {
     kind: Kind,
     worker: Worker,
     chroma: Chroma,
-    /// Tags of input that was not returned.
+    /// Tags of pieces that the worker has not returned yet.
     under_way: VecDeque<u64>,
-    /// Lower tags were flushed.
+    /// Pieces with lower tags were flushed.
     flushed_below: u64,
     drains: usize,
     flushes: usize,
@@ -94,7 +94,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// Returns whether the worker accepted it; otherwise the worker has ended.
+    /// Returns whether the worker accepted the job; otherwise the worker has ended.
     fn submit(&mut self, job: Job<'_>) -> bool {
         while self.alive {
             match self.worker.submit(job) {

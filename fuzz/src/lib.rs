@@ -21,8 +21,8 @@ use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFaul
 #[doc(hidden)]
 pub use libfuzzer_sys;
 
-/// Defines a target as a closure over one input. libFuzzer fuzzes it. Without libFuzzer it is a
-/// program that runs the given files and all files of given directories.
+/// Defines a target as a closure over one input. libFuzzer fuzzes the target. Without libFuzzer, the
+/// target is a program that runs the given files and all files of given directories.
 #[cfg(feature = "libfuzzer")]
 #[macro_export]
 macro_rules! target {
@@ -31,8 +31,8 @@ macro_rules! target {
     };
 }
 
-/// Defines a target as a closure over one input. libFuzzer fuzzes it. Without libFuzzer it is a
-/// program that runs the given files and all files of given directories.
+/// Defines a target as a closure over one input. libFuzzer fuzzes the target. Without libFuzzer, the
+/// target is a program that runs the given files and all files of given directories.
 #[cfg(not(feature = "libfuzzer"))]
 #[macro_export]
 macro_rules! target {
@@ -43,7 +43,7 @@ macro_rules! target {
     };
 }
 
-/// Runs each input that the command line names, and prints its name.
+/// Runs each input that the command line names, and prints the input's name.
 ///
 /// # Panics
 /// Panics if an input cannot be read, if there is none, or if the target fails.
@@ -78,7 +78,7 @@ pub fn replay<T: for<'a> Arbitrary<'a>>(run: impl Fn(T)) {
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
-/// Start of the program's memory, deliberately not page-aligned.
+/// Start of the program's memory.
 const BASE: u64 = 0x10_0000;
 const USER_BYTES: usize = 1 << 20;
 
@@ -143,7 +143,7 @@ impl From<FuzzDirection> for Direction {
 /// One step of a program and its driver.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Step {
-    /// Pins memory of the program: an offset, and bytes.
+    /// Pins `len` bytes of the program's memory, from `offset` on.
     Pin {
         offset: u32,
         len: u32,
@@ -190,7 +190,7 @@ type Sink = fn(Report<Device>);
 type Ops = Checked<Mapper<Machine>, Sink>;
 
 fn complain(report: Report<Device>) {
-    // An input may map memory twice for one device.
+    // An input may map memory twice for one device, so an overlap is no defect.
     assert!(
         matches!(report.violation, Violation::Overlap { .. }),
         "{report}"
@@ -374,7 +374,7 @@ impl Driver {
         let Some(Table { table, way, .. }) = &self.tables[index] else {
             return;
         };
-        // No caller maps memory for writing that was pinned for reading.
+        // Callers map no memory for writing if it was pinned for reading.
         if direction.device_writes() && !way.device_writes() {
             return;
         }

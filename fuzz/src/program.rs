@@ -5,13 +5,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
 
-/// Start of its memory.
+/// Start of the program's memory.
 pub const BASE: u64 = 0x1_0000;
-/// Bytes of its memory.
+/// Bytes of the program's memory.
 pub const BYTES: usize = 0x8000;
-/// Its lowest descriptor.
+/// The program's lowest descriptor.
 pub const FIRST_FD: usize = 3;
-/// Its highest number of descriptors.
+/// Maximum number of the program's descriptors.
 const MAX_FDS: usize = 16;
 
 const EBADF: Errno = Errno(9);
@@ -49,7 +49,7 @@ impl Fake {
         CallId(self.call.get())
     }
 
-    /// Writes to its memory.
+    /// Writes to the program's memory.
     ///
     /// # Panics
     /// Panics if the address is outside the memory.
@@ -58,7 +58,7 @@ impl Fake {
         self.memory.borrow_mut()[at].copy_from_slice(bytes);
     }
 
-    /// Returns a word of its memory.
+    /// Returns a word of the program's memory.
     ///
     /// # Panics
     /// Panics if the address is outside the memory.

@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 
-/// Most steps of a story.
+/// Maximum number of steps in one input.
 const MAX_STEPS: usize = 128;
 
 /// A small generator (splitmix64): the same seed makes the same choices.
@@ -25,7 +25,7 @@ impl Random {
         (self.next() % n as u64) as usize
     }
 
-    /// Cuts at most `most` bytes into pieces that are not empty.
+    /// Cuts data into pieces of 1 to `most` bytes.
     pub fn pieces<'a>(&mut self, mut data: &'a [u8], most: usize) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !data.is_empty() {
@@ -53,7 +53,7 @@ impl<'a> Arbitrary<'a> for Rest {
     }
 }
 
-/// As many steps as the bytes suffice for.
+/// As many steps as the input's bytes suffice for.
 #[derive(Clone, Debug)]
 pub struct Steps<T>(pub Vec<T>);
 

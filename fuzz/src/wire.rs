@@ -6,9 +6,9 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use vb3_codec::Launch;
 
-/// Numbers in a message.
+/// How many numbers a message has.
 pub const WORDS: usize = 16;
-/// Numbers of a configuration. The generation of the packets' memory follows.
+/// How many numbers a configuration has. The generation of the packets' memory follows them.
 pub const CONFIG_WORDS: usize = 13;
 
 /// The kind of a message: its first byte.

@@ -21,7 +21,7 @@ use vb3_host::{Backend as _, CallOutcome, FileId, Mmap, NodeId, Tag};
 use vb3_machine::Profile;
 use vb3_world::{Outside, World};
 
-/// Most ticks until a world must be at rest.
+/// Maximum number of ticks until a world must be at rest.
 const MAX_TICKS: usize = 256;
 /// First id of media nodes.
 const MEDIA: u32 = 1 << 16;

@@ -27,7 +27,7 @@ impl Type {
     }
 }
 
-/// Returns mostly MMAP, and DMABUF.
+/// Returns a value for `enum v4l2_memory`: mostly MMAP, often DMABUF, sometimes another number.
 pub(super) fn memory(n: u8) -> u32 {
     match n {
         0..160 => 1,
@@ -243,7 +243,7 @@ impl Select {
         } else {
             VIDIOC_G_SELECTION
         };
-        // The older types without planes are valid for both.
+        // The single-planar types are valid for multi-planar devices, too.
         let arg = Arg::of(request)
             .with(0, self.ty.number(self.flags & 0x80 != 0))
             .with(4, u32::from(self.target) % 0x104)
@@ -343,7 +343,7 @@ impl Words {
         let mut arg = Arg::of(request);
         for &(at, value) in self.words.iter().take(16) {
             let value = match value {
-                // An address of arrays.
+                // An address in the memory for arrays.
                 0xffff_0000.. => ARRAY as u32 + (value & 0xfff),
                 other => other,
             };
