@@ -30,7 +30,7 @@ struct vm_area_struct;
 #endif
 
 /* What importer and exporter of a dma-buf tell each other, if both belong to this module. Stored in
- * the exporter's attachment. Use in src/device.rs. */
+ * the exporter's attachment. In src/device.rs, this is `struct Use`. */
 struct vb3_use {
 	u32 in_use;		/* by the importer's device, between prepare and finish */
 	u32 bounces;		/* the exporter mapped a bounced copy for it */
@@ -161,7 +161,7 @@ s64 vb3_rs_counter(size_t index);
 void vb3_rs_describe(void *rust, struct vb3_facts *facts);
 void vb3_rs_holders(void *rust, struct seq_file *file);
 
-/* Counts the users of allocated memory; the last one frees it. In memops.c. */
+/* These count the users of allocated memory. The last user frees the memory. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_count_user(struct vb3_buf *buf, int kind);	/* if `users` has it already */
 void vb3_drop_user(struct vb3_buf *buf, int kind);

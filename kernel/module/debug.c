@@ -58,7 +58,7 @@ static const char *name_in(const char *const *names, unsigned int count, unsigne
 
 #define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
 
-/* Queues whose memory only the CPU uses need no device. */
+/* Queues whose memory only the CPU uses may have no device. */
 static const char *name_of(struct device *dev)
 {
 	return dev ? dev_name(dev) : "no device";
@@ -147,7 +147,8 @@ static int counters_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
-/* The last refusals. Their texts are constants of the Rust object. The device may be gone. */
+/* The last refusals. Their texts are constants of the Rust object. Devices are stored by name, since
+ * they may be gone. */
 #define REFUSALS 32
 #define WHY "%.*s: wanted %llu, found %llu"
 #define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found

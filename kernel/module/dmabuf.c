@@ -174,7 +174,7 @@ bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
 	return attachment->dmabuf->ops == &vb3_buf_ops;
 }
 
-/* The record of the device's use is in the exporter's attachment. Only importers of this module know it. */
+/* The record of the device's use is in the exporter's attachment. Only this module's importers read it. */
 struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *dbuf, struct device *dev,
 					  const void *payload)
 {

@@ -6,7 +6,7 @@
 
 #include "buffer.h"
 
-/* The kernel's function warns about zone flags and fails. The device's mask has the same effect. */
+/* For zone flags, the kernel's function warns and fails. The device's mask has the same effect as they. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {

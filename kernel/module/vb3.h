@@ -29,7 +29,7 @@ void *vb3_op_cookie(struct vb2_buffer *vb, void *priv);
 unsigned int vb3_op_num_users(void *priv);
 int vb3_op_mmap(void *priv, struct vm_area_struct *vma);
 
-/* The operations of every module, and the further ones of modules with memory for devices. */
+/* The operations of every module, and those that only modules with memory for devices have. */
 #define VB3_MEM_OPS \
 	.alloc = vb3_op_alloc, \
 	.put = vb3_op_put, \

@@ -20,7 +20,7 @@ void vb3_virtual_free(void *at)
 	vfree(at);
 }
 
-/* The VMA's offset is that of the first page. */
+/* The VMA's offset is the number of the first page to map. */
 int vb3_virtual_mmap(struct vm_area_struct *vma, void *at)
 {
 	return remap_vmalloc_range(vma, at, vma->vm_pgoff);
@@ -39,7 +39,7 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	for (i = 0; i < count; i++)
 		pages[i] = vmalloc_to_page(at + ((size_t)i << PAGE_SHIFT));
 	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
-	/* Each entry has one page: a device may accept only short ones, and none above 256 KiB can bounce. */
+	/* Each entry has one page. A device may accept only short ones, and above 256 KiB none can bounce. */
 	if (sgt && sg_alloc_table_from_pages_segment(sgt, pages, count, 0, bytes, PAGE_SIZE,
 						     GFP_KERNEL)) {
 		kfree(sgt);

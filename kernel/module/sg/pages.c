@@ -90,7 +90,7 @@ void vb3_free_noncontiguous(const struct vb3_memory *m)
 	free_pages_of(pages_of(m->at));
 }
 
-/* The VMA's offset is that of the first page. */
+/* The VMA's offset is the number of the first page to map. */
 int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
 	struct pages *pages = pages_of(m->at);
