@@ -4,7 +4,7 @@
 #   make-firmware.sh CERTIFICATE OUT
 #
 # OUT/code and OUT/variables are the firmware. The variable MokListRT has the certificate; shim would put it
-# there for the kernel. QEMU passes the kernel by a loader that does not check it. The kernel sees that
+# there for the kernel. QEMU starts the kernel by a loader that does not check it. The kernel sees that
 # Secure Boot is on, and demands signed modules.
 set -eu
 
@@ -15,7 +15,7 @@ dpkg -s ovmf python3-virt-firmware >/dev/null 2>&1 ||
 mkdir -p "$out"
 cp /usr/share/OVMF/OVMF_CODE_4M.secboot.fd "$out/code"
 
-# Bytes in hexadecimal. little NUMBER is one of 32 bits.
+# Print bytes in hexadecimal: hex those of a file, little those of a 32-bit little-endian number.
 hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
 little() { printf '%08x' "$1" | sed 's/\(..\)\(..\)\(..\)\(..\)/\4\3\2\1/'; }
 # EFI_SIGNATURE_LIST with EFI_CERT_X509_GUID, and one entry of its owner, all zeroes.

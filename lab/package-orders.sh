@@ -25,7 +25,7 @@ order() {
     [ "$found" = "$2" ] || { echo "error: dkms has version $found, not $2" >&2; exit 1; }
 }
 add() { dpkg $force -i "$1"; }
-# What a kernel's package runs, as run-parts does: any failure would leave that package unconfigured.
+# Runs hooks as a kernel's package does. Any failure would leave that package unconfigured.
 kernel_hooks() { run-parts --exit-on-error --arg="$2" "/etc/kernel/$1.d"; }
 
 add "$this"

@@ -120,7 +120,7 @@ for kind in $kinds; do
         exit 1
     fi
 done
-# For a machine that boots with the packages installed now. dkms has signed them.
+# Copies the installed modules, which dkms has signed, for a machine that boots with them.
 for kernel in $(cat $list); do
     rm -rf "/work/$kernel/updates"
     mkdir -p "/work/$kernel/updates"

@@ -4,9 +4,9 @@
 #   rust-object.sh SOURCES OUT ARCH [kasan]
 #
 # SOURCES holds kernel/, crates/ and bitflags/ (that crate's source); OUT keeps core between
-# builds; ARCH is a file of lab/arch. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, which is what is called of it. With
-# `kasan`, each access to memory is checked by the kernel's KASAN. No cargo and no network: a
-# handful of rustc calls.
+# builds; ARCH is a file of lab/arch. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, the part of it that
+# the shim calls. With `kasan`, the kernel's KASAN checks each access to memory. The script needs no
+# cargo and no network, only a few calls of rustc.
 set -eu
 
 sources=$1
@@ -27,8 +27,8 @@ case $(rustc -V) in
     *) flags="$flags -Cjump-tables=n" ;;
 esac
 
-# As scripts/Makefile.kasan has them for the kernel's own Rust; and with frame pointers, by which that
-# kernel finds out who called.
+# The flags of scripts/Makefile.kasan for the kernel's own Rust code, and frame pointers, by which a kernel
+# with KASAN finds callers.
 calls='core::none'
 if [ "$checker" = kasan ]; then
     flags="$flags -Zsanitizer=kernel-address -Zsanitizer-recover=kernel-address -Cforce-frame-pointers=y
@@ -69,7 +69,7 @@ rustc $flags -Clto=fat --edition=2024 --crate-name vb3_kernel --crate-type stati
     -o "$out/libvb3_kernel.a" $(dep vb3_dma) $(dep vb3_dmabuf) $(dep vb3_plane) -L"$out" \
     "$sources/kernel/src/lib.rs"
 
-# Only what the shim calls stays.
+# Keeps only the functions that the shim calls, and what these need.
 roots=$(sed -n 's/.*fn \(vb3_rs_[a-z_]*\)(.*/\1/p' "$sources"/kernel/src/*.rs)
 "${cross}ld" -r --gc-sections $(printf -- '-u %s ' $roots) -o "$out/vb3rust.bin" "$out/libvb3_kernel.a"
 "${cross}strip" --strip-debug "$out/vb3rust.bin"

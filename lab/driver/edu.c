@@ -2,14 +2,14 @@
 /*
  * A test driver: QEMU's edu device as a V4L2 memory-to-memory device over dma-contig or dma-sg.
  *
- * The device really does DMA, by an engine with a 28-bit mask and 4096 bytes of memory: bytes go
- * from the OUTPUT buffer into the device and from there into the CAPTURE buffer, in samples
- * spread over the buffer (a transfer takes 100 ms, so not all of it). How is chosen by
- * parameters, which may be written at any time:
+ * The device does real DMA, by an engine with a 28-bit mask and 4096 bytes of memory. Bytes go from
+ * the OUTPUT buffer into the device, and from there into the CAPTURE buffer. A transfer takes 100 ms,
+ * so only samples are copied, which are spread over the buffer. These parameters may be written at
+ * any time:
  *   instant=1  completes at once without touching the memory, for measurements
  *   cpu=1      the driver copies all bytes through the kernel's mapping instead
  *   samples=N  samples for each buffer
- * and by others at load: mask, boundary and max_seg limit the device; other= adds a node that
+ * Others are for the load: mask, boundary and max_seg limit the device; other= adds a node that
  * allocates for another device, so that ours has something to import.
  */
 #include <linux/delay.h>
@@ -39,7 +39,7 @@
 #define EDU_COMMAND 0x98
 #define EDU_START BIT(0)
 #define EDU_TO_RAM BIT(1)
-/* The whole memory in one transfer is more than some versions of QEMU take. */
+/* Half of the memory, since some versions of QEMU refuse to transfer all of it at once. */
 #define EDU_BYTES 2048
 
 static bool instant;
@@ -117,7 +117,7 @@ static int transfer(struct edu *edu, u64 src, u64 dst, u32 bytes, u32 command)
 	return -ETIMEDOUT;
 }
 
-/* Held while in use; the module of dma-contig is held by name. */
+/* Symbols that hold their modules while in use. Direct references hold the module of dma-contig. */
 static const struct vb2_mem_ops *sg_ops, *vmalloc_ops;
 
 /* Returns the device's address of byte `at` of a buffer, and the number of bytes that follow, at
@@ -507,7 +507,7 @@ static int init_queue(struct edu *edu, int at, struct device *dev, const struct 
 	return vb2_queue_init(q);
 }
 
-/* The state of a node, and its two queues, which allocate for `dev`. */
+/* Makes the state of a node with its two queues, which allocate for `dev`. */
 static struct edu *make(struct pci_dev *pci, struct device *dev, const struct vb2_mem_ops *ops)
 {
 	struct edu *edu = devm_kzalloc(&pci->dev, sizeof(*edu), GFP_KERNEL);
@@ -592,7 +592,7 @@ static int show_other(struct edu *edu, struct pci_dev *pci)
 	if (!strcmp(other, "board")) {
 		dev = board_open(region);
 		other_error = -PTR_ERR_OR_ZERO(dev);
-		/* Without its node, which no test needs then. */
+		/* The node is left out. No test needs it then. */
 		if (other_error) {
 			put_other();
 			return 0;

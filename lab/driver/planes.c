@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A capture device of two engines: each of its two planes is another device's, through alloc_devs.
- * vb3near reaches the lowest 4 GiB, vb3wide everything; neither is behind an IOMMU. Two nodes:
- * vb3planes has near's plane first, vb3crossed wide's. The queues' own device is wide.
+ * A capture device with two engines, which are devices, too. Each of the two planes is allocated for
+ * one engine, through alloc_devs. vb3near reaches the lowest 4 GiB, vb3wide all memory; neither is
+ * behind an IOMMU. The first plane is near's at the node vb3planes, and wide's at the node
+ * vb3crossed. The queues' own device is wide.
  *
- * "DMA" is the CPU's, by the way of a device: what a plane's DMA address leads to is filled, whether
- * that is the buffer or a slot that the kernel bounces it by, and nothing beyond the engine's mask.
+ * The CPU does the "DMA". Like a device, it fills the memory at a plane's DMA address, which is the
+ * buffer or a bounce slot. It refuses addresses beyond the engine's mask.
  */
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
@@ -27,7 +28,7 @@ static const char *const engine_name[ENGINES] = { "vb3near", "vb3wide" };
 static const u64 engine_mask[ENGINES] = { DMA_BIT_MASK(32), DMA_BIT_MASK(64) };
 static struct platform_device *engine[ENGINES];
 
-/* Where the planes of the last buffer were that a node filled, for the program. */
+/* DMA addresses of the planes of the buffer that was filled last, for the test program. */
 static unsigned long long at[PLANES];
 module_param_array(at, ullong, NULL, 0444);
 
@@ -43,7 +44,7 @@ struct camera {
 
 static struct camera cameras[2];
 
-/* What the engine of a plane does with it. */
+/* Fills a plane as the plane's engine would. */
 static int fill(struct camera *cam, struct vb2_buffer *vb, int plane)
 {
 	struct device *dev = &engine[cam->engine[plane]]->dev;
@@ -115,7 +116,7 @@ static int start_streaming(struct vb2_queue *q, unsigned int count)
 	return 0;
 }
 
-/* No buffer stays here. */
+/* The driver keeps no buffers, so there are none to return. */
 static void stop_streaming(struct vb2_queue *q)
 {
 }
@@ -161,7 +162,7 @@ static int g_fmt(struct file *file, void *fh, struct v4l2_format *f)
 	return 0;
 }
 
-/* All there is to choose is the planes' sizes. */
+/* Only the planes' sizes can be set. */
 static int s_fmt(struct file *file, void *fh, struct v4l2_format *f)
 {
 	struct camera *cam = video_drvdata(file);
@@ -228,7 +229,7 @@ static int show(struct camera *cam, const char *name, int first)
 		cam->engine[i] = i ? !first : first;
 		cam->bytes[i] = 65536;
 	}
-	/* The engines have no driver, so that it has no parent, and a name of its own. */
+	/* The engines have no driver, so the V4L2 device has no parent, and needs a name of its own. */
 	strscpy(cam->v4l2.name, name, sizeof(cam->v4l2.name));
 	ret = init_queue(cam);
 	if (!ret)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices to allocate for. They move no bytes; the edu device does, by import.
+ * Devices to allocate memory for. They move no bytes. The edu device imports the memory and does so.
  *
- * x86 kernels are built without declared coherent memory, which arm64's boards name in their device
- * trees (vb3board). The pool stands for it: DMA operations that
- * hand out pieces of the RAM behind ivshmem's BAR, which has no pages, and that describe them as
- * the kernel's direct mapping describes all memory, by a page found by arithmetic.
+ * On arm64, device trees declare coherent memory for devices (vb3board). x86 kernels are built without
+ * this, so the pool replaces it. Its DMA operations hand out pieces of the RAM behind ivshmem's BAR,
+ * which has no pages. Like the kernel's direct mapping, they describe each piece by a page that is
+ * only computed from the address.
  */
 #include <linux/bitmap.h>
 #include <linux/dma-map-ops.h>
@@ -29,7 +29,7 @@ static struct pci_dev *ivshmem;
 static void *view;
 static resource_size_t start;
 
-/* Which of its pages are used. */
+/* The pages behind the BAR that are in use. */
 #define MOST_PAGES 4096
 static DECLARE_BITMAP(taken, MOST_PAGES);
 static DEFINE_SPINLOCK(taken_lock);

@@ -8,14 +8,14 @@
 
 #define PROBE_CHUNKS 16
 
-/* Makes a dma-buf of chunks of 4096 << order[i] bytes, none adjacent to the one before. */
+/* Makes a dma-buf of chunks of 4096 << order[i] bytes. No chunk is adjacent to the previous one. */
 struct probe_make {
 	__u32 count;
 	__s32 fd;
 	__u8 order[PROBE_CHUNKS];
 };
 
-/* Calls the allocator as no program can; probe.c explains the result. */
+/* Calls the allocator as no program can. vb3probe.c explains the result. */
 struct probe_check {
 	__s32 fd;
 	__u32 rounds;

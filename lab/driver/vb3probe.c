@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a test needs of a kernel and no program can do: dma-bufs of chosen chunks, and calls of the
- * loaded videobuf2-dma-contig in the order in which its defects show. The device is edu.
+ * Does for tests what no program can do: makes dma-bufs of chosen chunks, and calls the loaded
+ * videobuf2-dma-contig in orders that show its defects. The device is edu.
  */
 #include <linux/completion.h>
 #include <linux/dma-buf.h>
@@ -174,7 +174,7 @@ static long make(struct probe_make *p)
 
 /*
  * Maps one attachment of an exported buffer in both directions, one after the other. result[0] is the
- * errno of the second map; result[1] is whether the first one's address is still mapped then.
+ * errno of the second map; result[1] is whether the first map's address is still mapped then.
  */
 static long remap(struct probe_check *p)
 {
@@ -291,8 +291,8 @@ static long race(struct probe_check *p)
 	return ret;
 }
 
-/* Imports a buffer with DMA address 0, maps it, and detaches without an unmap, which some cores
- * leave to the allocator. result[0]: maps, [1]: unmaps. */
+/* Imports a buffer with DMA address 0, maps it, and detaches it while it is mapped. Some versions of
+ * videobuf2's core leave the unmap to the allocator. result[0]: maps, [1]: unmaps. */
 static long at_zero(struct probe_check *p)
 {
 	static const u8 order[] = { 4 };
@@ -347,8 +347,9 @@ static struct device *short_lived(void)
 }
 
 /*
- * Two devices go while their buffers exist: an importer's, and one attached to an export. debugfs
- * prints the names of both. result[0]: freed while the buffers exist, [1]: freed at the end.
+ * Two devices are removed while buffers still use them: an importer's, and one attached to an export.
+ * debugfs prints the names of both. result[0]: number of devices that are freed while the buffers
+ * exist, [1]: number at the end.
  */
 static long gone(struct probe_check *p)
 {

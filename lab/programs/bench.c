@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	streaming("cycle-mmap", V4L2_MEMORY_MMAP, 0, 0, 0);
 	exported(own);
 	streaming("export-moving", V4L2_MEMORY_DMABUF, own[0], own[1], 1);
-	/* Only an IOMMU makes these contiguous. */
+	/* Only an IOMMU makes user memory contiguous. */
 	if (argc > 3 && !strcmp(argv[3], "iommu")) {
 		a = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What only a device with real DMA shows, through the driver of lab/driver: user pointers,
+ * Tests that need a device with real DMA, through the driver of lab/driver: user pointers,
  * scattered imports, non-coherent buffers, exports, kernel mappings, and the defects of the stock
- * module. One line of JSON for each step on stdout.
+ * module. Prints one line of JSON for each step on stdout.
  *
- *   edu DEVICE PREFIX [sg]    steps whose names begin with PREFIX; of dma-contig, or of dma-sg
+ *   edu DEVICE PREFIX [sg]    all steps, for dma-contig or dma-sg; their names begin with PREFIX
  *   edu DEVICE PREFIX patches [vmap]
- *                             what the patches of docs/upstream mend: wishes that exclude each
- *                             other; old contents, which only an IOMMU shows; the kernel's
- *                             mapping of a program's memory
+ *                             what the patches of docs/upstream fix: contradictory requests; old
+ *                             contents, which show only behind an IOMMU; the kernel's mapping of
+ *                             a program's memory
  */
 #define _GNU_SOURCE
 #include "edu.h"
 
-/* Every kind of memory on each side, by DMA and through the kernel's mapping. */
+/* Copies by DMA from every kind of memory to every kind, then by the kernel's mapping within each kind. */
 static void kinds(void)
 {
 	static const char *const all[] = { "coherent", "noncoherent", "userptr", "heap", "udmabuf" };
@@ -44,7 +44,7 @@ next:
 	for (unsigned int i = 0; i < 5; i++) {
 		int error;
 
-		/* The stock module takes a program's memory for its own here, and the kernel oopses. */
+		/* Here, the stock module treats a program's memory as its own, and the kernel oopses. */
 		if (!strcmp(all[i], "userptr") && !strcmp(prefix, "c"))
 			continue;
 		error = make(&out, OUT, all[i]);
@@ -80,7 +80,7 @@ static long pages_not_zero(uint32_t index)
 	return bad;
 }
 
-/* Another program fills most of the memory, and ends. */
+/* Lets another program fill most of the memory and end, so that free pages have old contents. */
 static void dirty_memory(void)
 {
 	unsigned long free_kb = 0;
@@ -104,7 +104,7 @@ static void dirty_memory(void)
 	wait(NULL);
 }
 
-/* Memory handed out is clear, also where it is allocated in the unusual ways. */
+/* Checks that new buffers are zeroed, even if flags select an unusual way of allocation. */
 static void zeroed_of(const char *name, unsigned int flags)
 {
 	int error = reqbufs(CAP, V4L2_MEMORY_MMAP, 8, flags);
@@ -138,7 +138,7 @@ static void wish(const char *what, uint32_t flags)
 	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
 }
 
-/* Requests that make the stock module warn or fail: wishes that exclude each other. */
+/* Makes contradictory requests, for which the stock module warns or fails. */
 static void wishes_excluding(void)
 {
 	uint32_t flag = V4L2_MEMORY_FLAG_NON_COHERENT;
@@ -152,11 +152,11 @@ static void wishes_excluding(void)
 	parameter("gfp", "0");
 }
 
-/* And sizes beyond all memory. */
+/* Makes contradictory requests, then one that exceeds all memory. */
 static void wishes(void)
 {
 	wishes_excluding();
-	/* The stock module has the OOM killer kill others first, the tests among them. */
+	/* For the stock module, the OOM killer would first kill other programs, the tests among them. */
 	if (!strcmp(prefix, "c"))
 		return;
 	set_size(0xfffff000u);
@@ -165,7 +165,7 @@ static void wishes(void)
 	set_size(65536);
 }
 
-/* What pinning a program's memory fails with: dma-sg has one errno for everything. */
+/* The expected errno if a program's memory cannot be pinned. dma-sg has one errno for all refusals. */
 static int unpinned = EFAULT;
 
 static void refused(const char *what, int wanted, int error)
@@ -176,7 +176,7 @@ static void refused(const char *what, int wanted, int error)
 	step(name, "\"errno\":%d,\"want\":%d", error, wanted);
 }
 
-/* The errno of each refusal a program can provoke here. */
+/* Checks the errno of each refusal that a program can provoke here. */
 static void refusals(void)
 {
 	struct buffer b = { .type = CAP, .fd = -1 };
@@ -206,7 +206,7 @@ static void refusals(void)
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
-/* Whether a file in debugfs has all these words in one line or in lines behind it, in order. */
+/* Checks that a file in debugfs has all these words in this order, in one line or several. */
 static void tells(const char *file, const char *const *words, int count)
 {
 	static char text[1 << 20];
@@ -234,7 +234,7 @@ static void tells(const char *file, const char *const *words, int count)
 	close(fd);
 }
 
-/* debugfs names a buffer, who holds it, and what was refused last. Ours only. */
+/* Checks that debugfs has a buffer, its holders, and the last refusal. For our module only. */
 static void told(void)
 {
 	static const char *const buffers[] = {
@@ -266,8 +266,9 @@ static void told(void)
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
-/* Steps inside the module fail on purpose, the first, the second, and so on, until the operation
- * goes through: each time the errno that is due, and nothing held afterwards. Ours only. */
+/* Makes the first step inside the module fail, then the second, and so on, until the operation
+ * succeeds. Each time the errno must be right, and nothing may be held afterwards. For our module
+ * only. */
 
 static struct buffer failing_on;
 static int failing_fd;
@@ -314,7 +315,7 @@ static void held(char *text, size_t size)
 	char *end;
 
 	text[got > 0 ? got : 0] = 0;
-	/* Syncs and refusals only grow. */
+	/* The counts of syncs and refusals only grow, so they are left out. */
 	end = strstr(text, "syncs");
 	if (end)
 		*end = 0;
@@ -376,7 +377,7 @@ static void failing(void)
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
-/* The kernel has no mapping of a program's memory: the buffer comes back with an error, no more. */
+/* The kernel cannot map a program's memory, so the buffer must come back with an error. */
 static void vmap_of_user(void)
 {
 	struct buffer out = { .type = OUT, .fd = -1 }, cap = { .type = CAP, .memory = 1, .fd = -1 };
@@ -398,8 +399,8 @@ static void vmap_of_user(void)
 	parameter("cpu", "0");
 }
 
-/* What the patches of docs/upstream mend. What ends the kernel with the stock module is done if `more`
- * says so. */
+/* Tests what the patches of docs/upstream fix. With "vmap" in `more`, this includes a test that makes
+ * the kernel oops with the stock module. */
 static void patches(const char *more)
 {
 	wishes_excluding();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What the programs for the test driver share: steps, buffers of every kind, and the way of bytes
- * from one buffer through the device into the other.
+ * Shared by the programs for the test driver: steps, buffers of every kind, and the transfer of bytes
+ * from one buffer through the device to the other.
  */
 #ifndef EDU_H
 #define EDU_H
@@ -30,7 +30,7 @@
 static const char *prefix = "";
 static int video = -1;
 static uint32_t bytes;
-/* The errno that the next round trips must end with; -1 if that is for others to say. */
+/* The errno with which the next round trips must end; -1 if the reader of the output knows it. */
 static int want = -1;
 
 static UNUSED void step(const char *name, const char *format, ...)
@@ -77,7 +77,7 @@ static UNUSED int reqbufs(int type, int memory, int count, unsigned int flags)
 	return call(video, VIDIOC_REQBUFS, &r);
 }
 
-/* A buffer of one of the three kinds, with the view a program has of it. */
+/* A buffer of one of the three memory types, with the program's mapping of it. */
 struct buffer {
 	int type, memory;
 	uint8_t *view;
@@ -119,8 +119,8 @@ static UNUSED int dqbuf(struct buffer *b)
 	return v.flags & V4L2_BUF_FLAG_ERROR ? EIO : 0;
 }
 
-/* User memory whose pages are not next to one another: every second page of a larger range is
- * touched first, then the others, and huge pages are kept out. */
+/* Returns user memory whose pages are not adjacent: touches every second page of a larger range
+ * first, then the others, and prevents huge pages. */
 static UNUSED uint8_t *scattered(uint32_t size)
 {
 	uint8_t *at = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
@@ -153,7 +153,8 @@ static UNUSED uint8_t pattern(uint32_t at, uint32_t seed)
 	return (uint8_t)((at * 2654435761u + seed * 40503u) >> 11);
 }
 
-/* Wrong bytes in what the device copied: SAMPLES chunks spread over the frame, or all of it. */
+/* Counts wrong bytes in the device's copy: in `samples` chunks spread over the frame, or if that is 0,
+ * in the whole frame. */
 static UNUSED int wrong(const uint8_t *view, uint32_t seed, int samples)
 {
 	uint32_t chunk = samples ? CHUNK : bytes, n = samples ? samples : 1;
@@ -168,7 +169,7 @@ static UNUSED int wrong(const uint8_t *view, uint32_t seed, int samples)
 	return bad;
 }
 
-/* Bytes go through the device from one buffer to the other; tells how it went. */
+/* Passes bytes through the device from one buffer to the other, and prints the result. */
 static UNUSED void round_trip(const char *name, struct buffer *out, struct buffer *cap, int samples)
 {
 	int on[2] = { OUT, CAP }, error = 0, bad = -1;
@@ -207,7 +208,7 @@ static UNUSED void round_trip(const char *name, struct buffer *out, struct buffe
 		     bad, want);
 }
 
-/* Kinds of buffer, by name. */
+/* Makes a buffer of the named kind. Returns an errno. */
 static UNUSED int make(struct buffer *b, int type, const char *kind)
 {
 	int ret = 0;

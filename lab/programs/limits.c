@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What the stock module cannot do, and its defects that need a kernel's help to show, through the
- * drivers of lab/driver. One line of JSON for each step on stdout.
+ * Tests what the stock module cannot do, and those of its defects that only a kernel module can show,
+ * through the drivers of lab/driver. Prints one line of JSON for each step on stdout.
  *
  *   limits DEVICE PREFIX links ERRNO ERRNO
- *                                      memory in pieces, for a device that minds boundaries: a
- *                                      program's, and another exporter's
+ *                                      memory in pieces, for a device with segment boundaries: the
+ *                                      errno for a program's, and for another exporter's
  *   limits DEVICE PREFIX partial       a range over memory in pieces fails half-way, again and again
  *   limits DEVICE PREFIX untrusted ERRNO ERRNO
- *                                      memory in pieces, for a device that must not see what shares
- *                                      a page with it: whole pages, and within pages
- *   limits DEVICE PREFIX calls         calls in an order that no program has
- *   limits DEVICE PREFIX remap         the first of them alone, on coherent memory or dma-sg's
+ *                                      memory in pieces, for a device that must not see other data
+ *                                      in its pages: the errno for whole pages, and within pages
+ *   limits DEVICE PREFIX calls         calls in an order that no program can cause
+ *   limits DEVICE PREFIX remap         only the first of them, on coherent memory or dma-sg's
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
- *                                      memory that a device tree keeps, from START on: the errno of
- *                                      a buffer, and that of importing it
+ *                                      memory that a device tree reserves, from START on: the errno
+ *                                      of a buffer, and that of importing it
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
  *                                      the same, from vmalloc
  *   limits DEVICE PREFIX far-calls OTHER
- *                                      calls on its dma-buf
+ *                                      calls on a dma-buf of such memory
  *   limits DEVICE PREFIX swapped       memory that the kernel must swap out first
  *   limits DEVICE PREFIX far-large OTHER
- *                                      more of it than a bounce slot holds
+ *                                      more far memory than a bounce slot holds
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -33,7 +33,7 @@
 
 static int probe = -1;
 
-/* One small page, then adjacent pages. */
+/* Returns memory that begins with one small page, followed by adjacent pages. */
 static uint8_t *small_then_large(uint32_t size)
 {
 	uint8_t *at = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -62,7 +62,7 @@ static void with_each(const char *name, struct buffer *b)
 	struct buffer other;
 	char text[64];
 
-	/* Read by the device, then written. */
+	/* The device reads the buffer, then writes it. */
 	snprintf(text, sizeof(text), "%s.read", name);
 	b->type = OUT;
 	if (reqbufs(OUT, b->memory, 1, 0) || make(&other, CAP, "coherent"))
@@ -93,7 +93,7 @@ static void links(int user, int foreign)
 	want = user;
 	if (b.view != MAP_FAILED)
 		with_each("link.userptr", &b);
-	/* It begins and ends within pages. */
+	/* This memory begins and ends within pages. */
 	set_size(256 * 1024);
 	b.view += 512;
 	with_each("link.userptr-within-pages", &b);
@@ -205,7 +205,7 @@ static int exported(int on, int type)
 	return call(on, VIDIOC_EXPBUF, &e) ? -1 : e.fd;
 }
 
-/* One attachment mapped for reading, and for writing meanwhile. */
+/* Maps one attachment for reading, and meanwhile for writing. */
 static void remap(const char *memory)
 {
 	struct probe_check c = { 0 };
@@ -259,7 +259,7 @@ static void calls(void)
 		gone();
 }
 
-/* An exported buffer of the other node's queue. Only the dma-buf and the view hold it. */
+/* Exports a buffer of the other node's queue. Then only the dma-buf and the mapping hold it. */
 static int borrow(const char *path, int flags, struct buffer *b)
 {
 	int own = video, error;
@@ -332,8 +332,8 @@ static void board(const char *path, const char *region, unsigned long long start
 	close(b.fd);
 }
 
-/* The same buffer at the same index each time, so that its mapping stays. The device must see the
- * CPU's last writes between begin and end of an access. */
+/* Queues the same buffer at the same index each time, so that its mapping stays. The device must see
+ * what the CPU wrote last between begin and end of an access. */
 static void stale(const char *path, int flags, const char *kind)
 {
 	struct buffer b = { .type = OUT, .fd = -1 }, cap;
@@ -412,9 +412,9 @@ static int others(struct buffer *b, int value)
 }
 
 /*
- * Far memory that the device writes by one mapping and reads by another. `relayed`: the device reads
- * what it wrote, without the CPU in between. `kept`: what the CPU writes later stays, when the CPU
- * reads and when the mappings end.
+ * Tests far memory that the device writes by one mapping and reads by another. `relayed`: the device
+ * reads what it wrote, without the CPU in between. `kept`: later writes of the CPU are not lost, neither
+ * when the CPU reads nor when the mappings end.
  */
 static void shared(const char *path, int flags, const char *kind)
 {
@@ -464,8 +464,8 @@ static void shared(const char *path, int flags, const char *kind)
 	close(to.fd);
 }
 
-/* What a dma-buf of memory from vmalloc shows from its sixth page on, and whether it can be mapped
- * both ways. */
+/* Checks what a mapping of a dma-buf of vmalloc memory shows from the sixth page on, and whether a
+ * device can map that dma-buf in both directions. */
 static void virtual(const char *path)
 {
 	struct probe_check c = { 0 };
@@ -494,7 +494,7 @@ static void virtual(const char *path)
 	close(b.fd);
 }
 
-/* A buffer larger than a bounce slot, which no run of adjacent pages may fill: 256 KiB. */
+/* Imports a buffer of 8 MiB. Each run of adjacent pages must fit into a bounce slot (256 KiB). */
 static void large(const char *path)
 {
 	struct buffer b = { .fd = -1 };
@@ -528,7 +528,7 @@ static uint64_t available_kib(void)
 	return kib;
 }
 
-/* Program and buffer each have 3/5 of the available memory. The program's is used first. */
+/* The program and a buffer each need 3/5 of the available memory. The program uses its part first. */
 static void swapped(void)
 {
 	uint32_t size = available_kib() / 5 * 3 / 1024 * (1 << 20);

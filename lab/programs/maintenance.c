@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Which caches are cleaned and invalidated for each QBUF and DQBUF, on a machine on which devices see
- * nothing of them: the bytes for which the kernel does so, for the device and for the CPU, by kind of
- * memory, direction and hint, beside what videobuf2's rules say is due. The driver completes a
- * buffer within QBUF (instant=1).
+ * Prints how many bytes of caches the kernel cleans and invalidates for each QBUF and DQBUF, for the
+ * device and for the CPU, by kind of memory, direction and hint, beside the number that videobuf2's
+ * rules require. The machine's devices do not see the CPU's caches. The driver completes a buffer
+ * within QBUF (instant=1).
  *
  *   maintenance DEVICE PREFIX BYTES contig|sg
  */
@@ -54,8 +54,8 @@ static void forget(void)
 	close(open(TRACING "trace", O_WRONLY | O_TRUNC));
 }
 
-/* Returns the maintenance since then. After a device's read (way 1), the kernel does nothing for the
- * CPU. */
+/* Returns the maintenance since the last forget(). After a device's read (way 1), the kernel does
+ * nothing for the CPU. */
 static struct seen look(void)
 {
 	struct seen seen = { 0 };
@@ -126,7 +126,8 @@ static struct seen due(const char *kind, int type, unsigned int flags, int is_sg
 	};
 }
 
-/* Queues and dequeues one buffer of a kind twice: the second time needs only maintenance. */
+/* Queues and dequeues one buffer of a kind twice. Only the second time is measured, since the first
+ * one also maps the buffer. */
 static void cycle(const char *kind, int type, const struct hint *hint, int is_sg)
 {
 	struct seen at_queue = { 0 }, at_dequeue = { 0 };

@@ -253,7 +253,7 @@ static uint64_t shown(int card, uint32_t crtc, uint32_t connector, uint32_t fb, 
 	if (write(control, "auto", 4) != 4)
 		fail("crc/control");
 	data = open("/sys/kernel/debug/dri/0/crtc-0/crc/data", O_RDONLY);
-	/* The first may belong to the picture before. */
+	/* The first checksum may belong to the previous picture. */
 	for (int i = 0; i < 3; i++) {
 		ssize_t got = read(data, line, sizeof(line) - 1);
 

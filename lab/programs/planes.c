@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Buffers whose planes are of two devices, through the driver of lab/driver/planes.c: where each
- * plane lies, that each device's bytes arrive, and which device refuses what it cannot reach.
+ * Tests buffers whose planes belong to two devices, through the driver of lab/driver/planes.c: where
+ * each plane lies, that each device's bytes arrive, and which device refuses memory beyond its reach.
  *
  *   planes STRAIGHT CROSSED PREFIX
  *
@@ -194,8 +194,8 @@ static char *refusals(char *text, size_t size)
 }
 
 /*
- * Tells of a refusal that is due. Who says why, must have said last that it was this engine, for this
- * constraint, and what would do.
+ * Checks an expected refusal. If the module prints reasons, its last line must name this engine, this
+ * constraint, and what would do instead.
  */
 static void must_refuse(const char *name, int errno_wanted, int error, int engine,
 			const char *constraint)
@@ -222,7 +222,7 @@ static void unmap(struct node *n, struct plane p[PLANES])
 			munmap(p[i].view, n->bytes[i]);
 }
 
-/* The queue's own memory, by mmap and by its dma-bufs. */
+/* Tests the queue's own memory, by mmap and by its dma-bufs. */
 static void own(const char *kind, unsigned int flags)
 {
 	struct node *nodes[] = { &straight, &crossed };
@@ -242,7 +242,7 @@ static void own(const char *kind, unsigned int flags)
 	}
 }
 
-/* dma-bufs of `from`'s two planes, in memory for its engines; nothing else holds them. */
+/* Exports `from`'s two planes, in memory for its engines. Then only the dma-bufs hold the memory. */
 static int lend(struct node *from, uint32_t size, unsigned int flags, struct plane p[PLANES])
 {
 	int error = set_sizes(from, size, size);
@@ -274,8 +274,8 @@ static void swap(struct plane p[PLANES])
 	p[1] = first;
 }
 
-/* The dma-bufs of one node as the other's planes: for the engine that they were allocated for, then
- * for the other one, too long for a bounce, and short enough. */
+/* Queues the dma-bufs of one node as the other's planes: for the engine that they were allocated for,
+ * then for the other engine, too long for a bounce, and short enough. */
 static void lent(const char *kind, unsigned int flags)
 {
 	unsigned long long at[PLANES] = {};
@@ -311,7 +311,7 @@ static void lent(const char *kind, unsigned int flags)
 	give_back(to, p);
 }
 
-/* Memory of the system heap, an exporter that ignores masks. */
+/* Tests memory of the system heap, which ignores the masks of devices. */
 static void foreign(void)
 {
 	struct plane p[PLANES], low[PLANES];
@@ -346,7 +346,7 @@ static void foreign(void)
 	close(low[1].fd);
 }
 
-/* A huge page, which is above 4 GiB while that has room. */
+/* Returns a huge page, which lies above 4 GiB as long as there is room. */
 static uint8_t *huge_page(void)
 {
 	uint8_t *at = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -359,7 +359,7 @@ static uint8_t *huge_page(void)
 	return at;
 }
 
-/* A program's memory: one piece that only wide reaches, a bounced page, and pieces. */
+/* Tests a program's memory: one piece that only wide reaches, a bounced page, and several pieces. */
 static void user(void)
 {
 	uint8_t *huge = huge_page(), *page = huge + LONG, *pieces = scattered(SHORT);
@@ -389,7 +389,7 @@ static void user(void)
 	request(&straight, V4L2_MEMORY_USERPTR, 0, 0);
 }
 
-/* Sizes that neither can allocate in one piece. */
+/* Requests sizes that neither engine's memory has in one piece. */
 static void too_long(void)
 {
 	int error = set_sizes(&straight, TOO_LONG, SHORT);

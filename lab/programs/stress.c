@@ -6,11 +6,11 @@
  *
  *   stress DEVICE SEED COUNT [foreign|failing]
  *
- * With `foreign`, imports are of dma-bufs of the system heap: videobuf2's core leaks its reference
- * to a dma-buf whose import fails, and one of the device's own would keep the module for good.
+ * With `foreign`, imported dma-bufs come from the system heap. videobuf2's core leaks its reference to
+ * a dma-buf whose import fails. If that were the device's own dma-buf, the module could not be unloaded.
  *
- * With `failing`, it is so as well, and the kernel lets allocations for this program fail, as its
- * fault injection is set.
+ * `failing` does the same, and the kernel makes allocations for this program fail, as its fault
+ * injection is set.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -12,7 +12,7 @@ module=videobuf2-dma-contig
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
 
-# Whether the test device is behind the requested IOMMU; known once its driver is loaded.
+# Reports whether the test device is behind the requested IOMMU. The device's driver must be loaded.
 check_iommu() {
     for device in /sys/bus/pci/devices/*; do
         [ "$(cat "$device/device")" = 0x11e8 ] || continue
@@ -85,7 +85,7 @@ use_module() {
     false
 }
 
-# Unloads it; our module prints what it still holds.
+# Unloads the module under test. Our module prints what it still holds.
 drop_module() {
     rmmod $module || step "$1.unload" '"ok":false'
     if [ "$1" = rust ]; then
@@ -148,7 +148,7 @@ comply() {
     total=$(echo "$line" | sed -n 's/.*: \([0-9]*\), Succeeded.*/\1/p')
     good=$(echo "$line" | sed -n 's/.*Succeeded: \([0-9]*\),.*/\1/p')
     fails=$(grep -E '(: FAIL|fail:)' /tmp/out | tr -d '"\\' | tr -s '\t\r ' ' ' | tr '\n' '|')
-    # Whether user memory happens to be contiguous.
+    # Without an IOMMU, user memory is contiguous only by luck. Counts the tests that fail because of this.
     luck=0
     [ "$IOMMU" = none ] && luck=$(grep -c 'test USERPTR.*: FAIL' /tmp/out)
     step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"luck\":$luck,\"fails\":\"$fails\""
@@ -163,7 +163,7 @@ results() {
     done </tmp/out
 }
 
-# Runs a device's conformance calls, and those of one kind.
+# Each runs one program of conformance calls on a device.
 conform() {
     within 120 /scenario/conform "$@" >/tmp/out
     results $?

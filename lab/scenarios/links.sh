@@ -19,7 +19,7 @@ for which in $MODULES; do
         report rust.foreign 250 /scenario/limits "$(node vb3edu)" rust.foreign links "$want" "$want"
         echo N >/sys/module/videobuf2_dma_contig/parameters/link_foreign
     fi
-    # Our module has deliberate failures; newer kernels have ranges over pieces.
+    # Needs our module, for its deliberate failures, and a newer kernel, for ranges over pieces.
     case $which-$want in
         rust-0) report "$which.partial" 250 /scenario/limits "$(node vb3edu)" "$which" partial ;;
     esac

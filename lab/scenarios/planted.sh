@@ -15,7 +15,7 @@ plant() {
     dmesg -c >/dev/null
 }
 
-# Any other report disables this checker.
+# This one is first, because any other report disables its checker.
 plant lock-order 'WARNING: possible circular locking dependency'
 plant leak 'unreferenced object .*size 4096'
 plant use-after-free 'BUG: KASAN: slab-use-after-free in use_after_free'

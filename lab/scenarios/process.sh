@@ -51,7 +51,7 @@ for way in cap out; do
 done
 
 # The display shows exactly the bytes that the CPU wrote or read of each picture, without a copy. Each
-# buffer is mapped once per device, for four buffers and for ever new ones.
+# buffer is mapped once per device, whether a program uses four buffers or always new ones.
 for machine in soc-iommu soc-noncoherent pc; do
     for kind in udmabuf heap; do
         for way in show pass many; do

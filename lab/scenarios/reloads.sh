@@ -29,7 +29,7 @@ done=0
 for round in $(seq 1 "$rounds"); do
     insmod /scenario/vb2-why.ko && done=$((done + 1))
     cat $dir/refusals $dir/buffers >/dev/null 2>&1 &
-    # The reader has its files open for a moment.
+    # The unload fails while the reader has its files open.
     until rmmod vb2_why 2>/dev/null; do :; done
     # The first rounds fill caches.
     [ "$round" != 10 ] || before=$(slab)

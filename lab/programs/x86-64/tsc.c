@@ -1,7 +1,7 @@
 /*
  * Measures the rate of this processor's time stamp counter, in kHz. A guest whose instructions are
- * translated reads the host's counter. It measures the rate as well, but on a busy host it can be
- * wrong by far; so it is told.
+ * translated reads the host's counter. If the guest itself measured the rate, the result could be far
+ * off on a busy host. So the guest gets this program's result.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ static int64_t now(void)
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* The closest of several reads of both: an interruption between them takes long. */
+/* Returns the closest of several reads of both clocks, since an interruption may separate two reads. */
 static struct moment look(void)
 {
 	struct moment best = { 0, 0 };
