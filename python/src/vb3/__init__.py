@@ -1,6 +1,6 @@
 """Runs programs on simulated V4L2 devices, and changes the devices meanwhile.
 
-Each order is a line of JSON on the run's socket; docs/control.md describes them.
+Each order (command) is a line of JSON on the run's socket; docs/control.md describes the orders.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Ended(Error):
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that a display showed. `data` has its bytes if a format was named."""
+    """A picture that a display showed. `data` has the picture's bytes if a format was named."""
 
     sequence: int
     width: int
@@ -82,8 +82,8 @@ def run(
     """Starts a program on simulated devices, and returns once the run takes orders.
 
     By default /dev/video0 is a camera and /dev/video1 a display. `camera` and `display` are their sources
-    (docs/devices.md); `devices` replaces both. `options` are further ones of `vb3 run`. Output and report
-    are kept in `directory`, else in a temporary one. An order fails after `timeout` seconds.
+    (docs/devices.md); `devices` replaces both. `options` are further options of `vb3 run`. Output and report
+    are kept in `directory`, else in a temporary directory. An order fails after `timeout` seconds.
     """
     if devices and (camera is not None or display is not None):
         raise ValueError("name the camera and the display in `devices`")
@@ -94,7 +94,7 @@ def run(
 
 
 def _spec(kind: str, value: _Path) -> str:
-    # Commas in a string separate options; those of a Path are of the file's name.
+    # Commas in a string separate options; commas in a Path belong to the file's name.
     return f"{kind}={value}" if isinstance(value, str) else f"{kind}={os.fspath(value)}".replace(",", "\\,")
 
 
@@ -109,7 +109,7 @@ class _Line:
         self._id = 0
 
     def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends an order and returns its answer. Skips answers to orders that were given up."""
+        """Sends an order and returns its answer. Skips late answers to orders that timed out."""
         self._id += 1
         given = {name: value for name, value in fields.items() if value is not None}
         self._socket.sendall(json.dumps({"do": order, "id": self._id, **given}).encode() + b"\n")
@@ -219,7 +219,7 @@ class Run:
         return self.order("state")
 
     def advance(self, seconds: float) -> int:
-        """Lets a virtual clock pass. Returns its time in nanoseconds."""
+        """Lets a virtual clock advance. Returns the clock's new time in nanoseconds."""
         return int(self.order("advance", ns=round(seconds * 1e9))["time_ns"])
 
     def buffers(self) -> str:
@@ -318,7 +318,7 @@ class Device:
         self.order("unplug", revoke=revoke, mappings=mappings)
 
     def play(self, source: _Path, sequence: Optional[int] = None) -> None:
-        """Plays a file or "pattern", from a frame on or at once."""
+        """Plays a file or "pattern", from frame `sequence` of the stream on, or immediately."""
         path = source if source == "pattern" else os.path.abspath(source)
         self.order("play", source=path, sequence=sequence)
 
@@ -335,7 +335,7 @@ class Device:
         self.order("signal", signal=signal)
 
     def fail(self, call: str, errno: str, times: int = 1) -> None:
-        """Lets the next calls of an ioctl fail, such as `fail("QBUF", "EIO")`."""
+        """Makes the next `times` calls of an ioctl fail, such as `fail("QBUF", "EIO")`."""
         self.order("fail", call=call, errno=errno, times=times)
 
     def set(self, control: str, value: int) -> int:
@@ -362,7 +362,7 @@ class Device:
     def shows(
         self, is_wanted: Callable[[Shown], bool], format: Optional[str] = None, frames: int = 300
     ) -> Shown:
-        """Waits for a wanted picture among the display's next `frames`. Raises LookupError."""
+        """Waits for a wanted picture among the display's next `frames`. Raises LookupError if none came."""
         first = seen = self.frames
         while seen < first + frames:
             seen = self.wait(seen)

@@ -1,4 +1,4 @@
-"""The fixture `vb3_run`. A failing test's report has its runs' output and explanations."""
+"""The fixture `vb3_run`. A failing test's report has the output and explanations of its runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vb3_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Adds output and explanations of a failed test's runs to its report."""
+    """Adds output and explanations of a failed test's runs to the test's report."""
     outcome = yield
     report = outcome.get_result()
     if report.when != "call" or not report.failed:
