@@ -325,7 +325,7 @@ static const struct {
 	{ "epoll", wait_by_epoll },
 };
 
-/* A streaming file without queued buffers, so only the test's actions end its waits. */
+/* Opens a file that streams without queued buffers, so only the test's actions end waits on it. */
 static int starved(void)
 {
 	int on = open_node(0);
@@ -407,7 +407,7 @@ static void interrupting(void)
 
 			sigaction(SIGUSR1, &action, NULL);
 			pthread_kill(thread, SIGUSR1);
-			/* DQBUF continues and sleeps again; any handler ends the others. */
+			/* DQBUF continues and sleeps again; any handler ends the other calls. */
 			if (restart && i == 0) {
 				until_asleep(w.tid);
 				call(on, VIDIOC_STREAMOFF, &(int){ CAP });
@@ -435,7 +435,7 @@ static void interrupting(void)
 		waitpid(child, &status, WUNTRACED);
 		kill(child, SIGCONT);
 		waitpid(child, &status, WCONTINUED);
-		/* Only the stop ends epoll_wait; the others continue to wait. */
+		/* The stop ends epoll_wait only; the other calls continue to wait. */
 		if (kinds[i].act != wait_by_epoll)
 			until_asleep(child);
 		call(on, VIDIOC_STREAMOFF, &(int){ CAP });
