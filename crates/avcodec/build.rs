@@ -1,4 +1,4 @@
-//! Compiles the C code that calls libavcodec. Without its headers, the crate has no codecs.
+//! Compiles the C code that calls libavcodec. Without libavcodec's headers, the crate has no codecs.
 
 /// The oldest supported version of libavcodec: that of Debian 12.
 const OLDEST: &str = "59";

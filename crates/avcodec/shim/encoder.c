@@ -31,7 +31,7 @@ const char *vb3_av_encoder(uint32_t codec)
 	return found ? found->name : NULL;
 }
 
-// Each picture yields one packet at once, and the same packet on every machine. So there is no
+// Each picture yields one packet immediately, and the same packet on every machine. So there is no
 // look-ahead and no invisible frame. The effort does not depend on the time left, because cpu-used is
 // negative.
 static int set_up_vp8(AVCodecContext *context, const struct vb3_av_settings *s)
@@ -64,7 +64,7 @@ static void set_h264_bitrate(AVCodecContext *context, uint32_t bitrate)
 	context->rc_buffer_size = bitrate > INT_MAX ? INT_MAX : (int)bitrate;
 }
 
-// Each picture yields one packet at once, as above.
+// Each picture yields one packet immediately, as above.
 static int set_up_h264(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	static const char *const PROFILES[] = { "baseline", "main", "high" };

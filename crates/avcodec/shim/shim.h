@@ -19,7 +19,7 @@ enum vb3_av_codec {
 	VB3_AV_CODECS,
 };
 
-// Format of one picture, or of the following ones.
+// Format of one picture, or of the pictures that follow.
 struct vb3_av_format {
 	uint32_t coded_width;
 	uint32_t coded_height;
@@ -86,8 +86,8 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture);
 // From now on, keeps the picture of the last packet for vb3_av_current, whatever the output order.
 // Returns 0 or a negative error.
 int vb3_av_keep_current(struct vb3_av *av);
-// Returns 1 with the picture that the last packet was decoded into, or 0 if there is none. Its planes
-// stay valid until the next packet or vb3_av_flush.
+// Returns 1 with the picture that the last packet was decoded into, or 0 if there is none. The picture's
+// planes stay valid until the next packet or vb3_av_flush.
 int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture);
 // Drops pictures and references.
 void vb3_av_flush(struct vb3_av *av);
@@ -160,7 +160,7 @@ struct vb3_av_encoder;
 
 // Returns the name of a codec's encoder, or NULL without one.
 const char *vb3_av_encoder(uint32_t codec);
-// Opens an encoder. Returns NULL if there is none, if memory is short, or if it refuses the settings.
+// Opens an encoder. Returns NULL if there is none, if memory is short, or if the settings are refused.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);
 // Sets the bitrate from the next picture on. H.264 only.

@@ -333,7 +333,7 @@ fn is_compatible(one: &StreamFormat, other: &StreamFormat) -> bool {
     size(one) == size(other)
 }
 
-/// Checks the size of pictures. The error says why it is not supported.
+/// Checks the size of pictures. The error says why the size is not supported.
 pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
     let (width, height) = (format.coded_width, format.coded_height);
     if width > MAX_WIDTH || height > MAX_HEIGHT {

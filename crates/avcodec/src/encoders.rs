@@ -148,7 +148,7 @@ impl Encoder {
         unsafe { vb3_av_set_bitrate(self.raw.as_ptr(), bitrate) };
     }
 
-    /// Encodes a picture. Returns the packet, if any, and whether it is decodable without others.
+    /// Encodes a picture. Returns the packet, if any, and whether it is decodable without other packets.
     /// `number` increases by 1 from picture to picture.
     pub(crate) fn encode(
         &mut self,

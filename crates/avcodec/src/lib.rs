@@ -1,7 +1,7 @@
 //! Codec processes with libavcodec as their library.
 //!
 //! The program `vb3-codec` consists of [`main`]. It is separate from `vb3`, which therefore links with no
-//! codec library. `vb3` starts it with a socket as its standard input. `vb3-codec --list` prints its codecs.
+//! codec library. `vb3` starts `vb3-codec` with a socket as standard input. `vb3-codec --list` prints codecs.
 //! Without libavcodec's headers, this crate can be built, but has no codec.
 #![deny(unsafe_code)]
 
@@ -59,13 +59,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Makes the codec for a kind of worker; `None` if the library does not have it.
+/// Makes the codec for a kind of worker; `None` if the library does not have the codec.
 #[must_use]
 pub fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     codecs::make(kind)
 }
 
-/// Returns the library with its version, licence and codecs; `None` if this crate was built without it.
+/// Returns the library with its version, licence and codecs; `None` if the crate was built without one.
 #[must_use]
 pub fn library() -> Option<Library> {
     codecs::library()

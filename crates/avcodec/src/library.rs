@@ -180,7 +180,7 @@ pub(crate) fn license() -> String {
     text(unsafe { vb3_av_license() }).unwrap_or_default()
 }
 
-/// Returns the library's name of its decoder for a codec.
+/// Returns the library's name for its decoder of a codec.
 pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
     // SAFETY: every number is a codec or an invalid one, which the call handles.
     text(unsafe { vb3_av_decoder(codec as u32) })
@@ -415,8 +415,8 @@ fn planes<'a>(raw: &RawPicture) -> Option<Planes<'a>> {
         }
         let len = stride * (rows - 1) + bytes;
         // SAFETY: a plane has `rows` rows of at least `bytes` bytes, `stride` apart, from the start of
-        // its visible part. It stays until the next call. That call needs the decoder exclusively, and
-        // the picture borrows it.
+        // its visible part. The plane stays until the next call. That call needs the decoder
+        // exclusively, and the picture borrows the decoder.
         data[i] = unsafe { core::slice::from_raw_parts(raw.data[i], len) };
     }
     Some(Planes {

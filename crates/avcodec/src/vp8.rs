@@ -14,7 +14,7 @@ const QUANTIZERS: [u8; 64] = [
 ];
 
 /// Converts a range of the stream's quantizer indices to libvpx's smallest and largest quantizer.
-/// If libvpx has no quantizer in the range, both are its next larger one.
+/// If libvpx has no quantizer in the range, both are libvpx's next larger quantizer.
 fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
     let below = |limit: u8| QUANTIZERS.partition_point(|index| *index < limit);
     let first = below(least).min(QUANTIZERS.len() - 1);
