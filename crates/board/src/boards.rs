@@ -3,15 +3,15 @@
 /// A shipped board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shipped {
-    /// The name of its machine.
+    /// The name of the board's machine.
     pub name: &'static str,
-    /// The end of the path of its tree in Debian's `linux-image` packages.
+    /// The end of the path of the board's tree in Debian's `linux-image` packages.
     pub tree: &'static str,
     /// Bytes of memory of the board as sold, if the tree leaves this to the boot loader.
     pub ram: Option<u64>,
     /// Page size in bytes and name of the board's usual kernel; `None` for pages of 4 KiB.
     pub pages: Option<(u64, &'static str)>,
-    /// The profile of its machine, with its devices.
+    /// The profile of the board's machine, with the devices.
     pub profile: &'static str,
 }
 
@@ -31,8 +31,8 @@ macro_rules! board {
 }
 
 /// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them.
-/// The Raspberry Pi 5 comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`). In 6.12, its
-/// tree has no video devices.
+/// The Raspberry Pi 5 comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`), because its
+/// tree in 6.12 has no video devices.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
     board!(
