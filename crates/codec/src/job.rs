@@ -9,7 +9,7 @@ pub enum Kind {
     H264Decoder,
     /// H.264 pictures (Annex B), each with its parameter sets, to pictures in decoding order.
     ///
-    /// A piece of input is a picture or a field. Its picture is returned before the next piece is read.
+    /// A piece of input is a picture or a field. The picture is returned before the next piece is read.
     H264StatelessDecoder,
     /// As [`H264StatelessDecoder`](Self::H264StatelessDecoder) for HEVC.
     HevcStatelessDecoder,
@@ -36,7 +36,7 @@ pub enum Kind {
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
     /// Pictures to an HEVC byte stream (annex B).
-    /// It can be set up only once, since its library then starts threads.
+    /// The encoder can be set up only once, since its library then starts threads.
     HevcEncoder,
     /// Pictures to VP8 frames.
     Vp8Encoder,
@@ -255,7 +255,7 @@ pub struct H264Settings {
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
-    /// Colour description in the stream. If it is unknown, the stream has none.
+    /// Colour description in the stream. If the colours are unknown, the stream has no description.
     pub colour: Colour,
 }
 
@@ -281,7 +281,7 @@ pub struct HevcSettings {
     pub most_kilobits: u32,
     /// Smallest and largest quantizer, 0 to 51.
     pub qp: (u8, u8),
-    /// Colour description in the stream. If it is unknown, the stream has none.
+    /// Colour description in the stream. If the colours are unknown, the stream has no description.
     pub colour: Colour,
 }
 
@@ -334,7 +334,7 @@ pub struct Rect {
 /// The order in which a picture's lines were captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field {
-    /// All lines at once.
+    /// All lines at the same time.
     #[default]
     Progressive,
     /// Top field before bottom field.
@@ -481,7 +481,7 @@ pub enum Event {
         /// An Annex B access unit (with parameter sets before an IDR picture), a VP8 frame, or a
         /// JPEG file.
         data: Packet,
-        /// Whether the packet is decodable without others.
+        /// Whether the packet is decodable without other packets.
         key: bool,
     },
     /// All pending output has been returned.

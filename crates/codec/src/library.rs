@@ -47,7 +47,7 @@ impl Library {
         found.ok_or_else(|| stub(program))
     }
 
-    /// Asks a program for its codecs. Returns `None` if it was built without a library.
+    /// Asks a program for its codecs. Returns `None` if the program was built without a library.
     fn ask_for(program: &Path, timeout: Duration) -> Result<Option<Self>, String> {
         let named = |what: String| format!("{}: {what}", program.display());
         let mut child = Command::new(program)

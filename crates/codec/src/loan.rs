@@ -89,7 +89,8 @@ pub(crate) fn release(input: &Shared, number: u64) {
     }
 }
 
-/// Worker: undoes an unused [`claim`], so that the loan can be claimed again. Returns false if that fails.
+/// Worker: undoes an unused [`claim`], so that the loan can be claimed again.
+/// Returns false if the worker has no claim.
 pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, WRITING), word(number, LENT));
     of(input, number).is_some_and(|state| {
@@ -187,7 +188,7 @@ pub(crate) fn answer_demand(input: &Shared, demand: u32) {
 /// A plane of samples in lent memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LentPlane<'a> {
-    /// The memory. Its size is fixed, and nothing else uses it.
+    /// The memory's file. Its size is sealed. The worker maps the whole file, so nothing else may use it.
     pub memory: BorrowedFd<'a>,
     /// Unique number of this memory, never reused.
     pub number: u64,

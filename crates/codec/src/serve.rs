@@ -318,7 +318,7 @@ struct Ring {
     generation: u64,
     slot_len: usize,
     chroma: Chroma,
-    /// Whether each picture uses a loan, so that it must wait for one.
+    /// Whether each picture uses a loan, and therefore waits for one.
     by_loan: bool,
 }
 

@@ -117,8 +117,8 @@ impl Window {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let copy = unsafe { mmap_anonymous(core::ptr::null_mut(), shared, prot, flags)? };
         let base = self.base.as_ptr();
-        // SAFETY: both have `shared` bytes. Others may write the source meanwhile, and every byte value
-        // is valid.
+        // SAFETY: both have `shared` bytes. Other processes may write the source meanwhile, and every
+        // byte value is valid.
         unsafe { core::ptr::copy_nonoverlapping(base, copy.cast::<u8>(), shared) };
         let flags = MremapFlags::MAYMOVE;
         // SAFETY: the copy replaces the first `shared` bytes of the mapping, to which no reference

@@ -233,7 +233,7 @@ impl Worker {
     /// another one is begun, or when the encoder is set up again.
     ///
     /// # Errors
-    /// There is no room now; the reason says whether to try again.
+    /// No memory was reserved; the reason says whether to try again.
     pub fn begin_picture(&mut self) -> Result<(), Refused> {
         match (self.kind.encodes(), self.layout) {
             (false, _) => Err(Refused::Wrong("a decoder takes streams")),

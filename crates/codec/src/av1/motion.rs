@@ -72,7 +72,7 @@ pub(super) fn put(
 
 /// How a parameter is coded.
 struct Code {
-    /// Bits of its absolute value.
+    /// Number of bits of the parameter's absolute value.
     limit: u32,
     /// Number of bits after the binary point.
     precision: u32,
