@@ -229,7 +229,7 @@ impl Client {
         self.done(&Order::fail(device, call, errno, times))
     }
 
-    /// Sets the V4L2 control with this name, such as `brightness`. Returns its value after rounding.
+    /// Sets the V4L2 control with this name, such as `brightness`. Returns the rounded value.
     ///
     /// # Errors
     /// See [`Client`].
