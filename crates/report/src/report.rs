@@ -107,7 +107,7 @@ pub struct Setup {
     pub profile: String,
     /// The SPEC of each device, `/dev/video0` first.
     pub devices: Vec<String>,
-    /// The program's working directory at its start.
+    /// The working directory in which the program started.
     pub directory: String,
     /// The script, as TOML; empty for none.
     pub script: String,

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 /// Maximum number of hops drawn.
 const MAX_HOPS: usize = 32;
 
-/// A queue of a device, or a node without queues, with its refused calls.
+/// One step of a frame's path: a queue of a device, or a node without queues, with the refused calls.
 struct Hop<'a> {
     node: &'a str,
     kind: &'a str,
