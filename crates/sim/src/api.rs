@@ -91,7 +91,7 @@ impl Source {
     }
 }
 
-/// A `v4l2_buffer` and, for the multi-planar API, its plane.
+/// Makes a `v4l2_buffer` and, for the multi-planar API, the buffer's plane.
 pub(crate) fn buffer(
     kind: Kind,
     model: Model,

@@ -6,7 +6,7 @@ use crate::run::simulate;
 /// Maximum number of runs to make a plan smaller.
 const MOST_RUNS: u32 = 400;
 
-/// Returns the kind of a failure: its words without numbers, which differ in a smaller plan.
+/// Returns the kind of a failure: its words without numbers. A smaller plan fails with other numbers.
 fn kind(why: &str) -> String {
     let words = why.split_once(": ").map_or(why, |(_, words)| words);
     let words: String = words.chars().filter(|c| !c.is_ascii_digit()).collect();

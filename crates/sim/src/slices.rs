@@ -1,6 +1,6 @@
 //! An invented format of slices for the stateless decoder, and the codec that decodes these slices.
 //!
-//! A slice begins like one of H.264, since the device reads its header. Three bytes follow: the picture's
+//! A slice begins like one of H.264, since the device parses the header. Three bytes follow: the picture's
 //! width and height in macroblocks, and the picture's number.
 
 use crate::api::Arg;

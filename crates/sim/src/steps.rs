@@ -169,7 +169,7 @@ impl Sim<'_> {
         self.world.release(file.id);
     }
 
-    /// Ends a program at once. Its files, descriptors and mappings close in the kernel's order.
+    /// Kills a program. Its files, descriptors and mappings close in the kernel's order.
     pub(crate) fn kill(&mut self, program: u32) -> Check {
         self.note(|| format!("program {program} is killed"));
         if let Some(process) = self.programs.get(&program) {
