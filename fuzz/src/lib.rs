@@ -166,7 +166,7 @@ pub enum Step {
         which: u8,
         for_cpu: bool,
     },
-    /// The device accesses its memory, and compares it with the program's.
+    /// The device accesses its memory, and the bytes are compared with the program's memory.
     Device {
         which: u8,
         byte: u8,

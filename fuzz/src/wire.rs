@@ -88,7 +88,7 @@ impl End {
         self.say_bytes(&bytes);
     }
 
-    /// Sends bytes that may not be a message.
+    /// Sends any bytes, even if they are no message.
     pub fn say_bytes(&self, bytes: &[u8]) {
         let _ = send(&self.0, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }

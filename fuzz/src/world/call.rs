@@ -63,7 +63,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Returns the request and its structure, or the plain argument if it has none.
+    /// Returns the request and its structure, or the plain argument of a request without a structure.
     pub(super) fn structure(&self, mplane: bool) -> (u32, Result<Arg, u64>) {
         let (request, arg) = match self {
             Self::Format(call) => call.structure(mplane),
