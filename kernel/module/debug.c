@@ -33,7 +33,7 @@ void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 	mutex_unlock(&list_lock);
 }
 
-/* Unlists the buffer before it is taken apart, so that readers of the list find it complete. */
+/* Removes a buffer from the list before its end, so that readers of the list find only complete ones. */
 void vb3_unlist(struct vb3_buf *buf)
 {
 	mutex_lock(&list_lock);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Lays one range of addresses over a mapping that is scattered behind an IOMMU. Only some kernels let
- * drivers do this; on others, there are no links.
+ * drivers do this; on other kernels, nothing is linked.
  *
  * The IOMMU's translation of the mapping gives the physical addresses, so any exporter's memory works.
  * The device reaches the same memory a second time, in one range. The mapping stays, and does all

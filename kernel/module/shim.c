@@ -90,7 +90,7 @@ unsigned int vb3_cache_alignment(void)
 	return dma_get_cache_alignment();
 }
 
-/* Returns whether the CPU caches a device's coherent memory. If not, there may be no cached mapping of it. */
+/* Returns whether the CPU caches a device's coherent memory. If not, it must not be mapped cached. */
 bool vb3_caches_coherent(struct device *dev)
 {
 #ifdef CONFIG_DMA_DECLARE_COHERENT

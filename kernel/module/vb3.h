@@ -2,7 +2,7 @@
 /*
  * The memory operations that a module exports.
  *
- * This file includes nothing, because exports.c includes it: a further definition in sight would change the
+ * This file includes nothing, because exports.c includes it: any other visible definition would change the
  * CRCs of the exported symbols.
  */
 #ifndef VB3_H
