@@ -1,5 +1,5 @@
 #!/bin/sh
-# Rebuilds the Rust object from its source, elsewhere, and compares it with packages':
+# Rebuilds the Rust object from its source in another directory, and compares it with those of packages:
 #
 #   rebuild-test.sh ARCH ARCHIVE PACKAGE...
 set -eu

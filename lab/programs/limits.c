@@ -310,7 +310,7 @@ static unsigned long long where(void)
 	return at;
 }
 
-/* A buffer of a board's device, in its own memory from `start` on; edu reads and writes it. */
+/* Tests a buffer of a board's device, in that device's memory from `start` on; edu reads and writes it. */
 static void board(const char *path, const char *region, unsigned long long start, int export)
 {
 	struct buffer b = { .fd = -1 };
@@ -381,7 +381,7 @@ static int queue_at(int type, unsigned int index, int fd)
 	return call(video, VIDIOC_QBUF, &v);
 }
 
-/* The device copies one memory to another. Each index keeps its mapping. */
+/* Lets the device copy one memory to another. Each index keeps its mapping. */
 static int copy(unsigned int out, int from, unsigned int cap, int to)
 {
 	struct buffer b = { .type = OUT, .memory = V4L2_MEMORY_DMABUF };

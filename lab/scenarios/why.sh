@@ -22,7 +22,7 @@ same() {
     step "why.$1" "\"found\":\"$2\",\"wanted\":\"$3\",\"ok\":$ok"
 }
 
-# Loads and removes the module. A reader of its files has it open for a moment.
+# Loads and removes the module. The removal fails while a reader has its files open.
 load() { insmod /scenario/vb2-why.ko || step why.load '"ok":false'; }
 remove() { until rmmod vb2_why 2>/dev/null; do :; done; }
 
