@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// In the order of src/library.rs: Codec.
+// In the same order as `Codec` in src/library.rs.
 enum vb3_av_codec {
 	VB3_AV_H264,
 	VB3_AV_HEVC,
@@ -113,7 +113,7 @@ void vb3_av_done(struct vb3_av *av);
 // Returns the pixel format name of the received or coming picture.
 const char *vb3_av_pixels(const struct vb3_av *av);
 
-// In the order of src/encoders.rs: Codec.
+// In the same order as `Codec` in src/encoders.rs.
 enum vb3_av_encoder_codec {
 	VB3_AV_VP8_ENCODER,
 	VB3_AV_HEVC_ENCODER,
@@ -126,7 +126,7 @@ struct vb3_av_settings {
 	uint32_t codec;
 	uint32_t width;
 	uint32_t height;
-	// Frame rate: pictures per this many seconds.
+	// Frame rate: `frames` pictures in `seconds` seconds.
 	uint32_t frames;
 	uint32_t seconds;
 	uint32_t bitrate;
