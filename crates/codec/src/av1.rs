@@ -165,7 +165,7 @@ pub struct LoopFilter {
     pub delta_lf_res: u8,
 }
 
-/// The filter for directional edges.
+/// The constrained directional enhancement filter (CDEF).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.19")]
 pub struct Cdef {

@@ -1,4 +1,4 @@
-//! Starting a worker.
+//! Starts workers: as a program, as a thread, or in another server.
 
 use crate::job::Kind;
 use crate::process::Running;

@@ -86,7 +86,7 @@ impl Shared {
         Ok(Self { file, start, len })
     }
 
-    /// Bytes mapped.
+    /// Returns the number of mapped bytes.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

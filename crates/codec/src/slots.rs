@@ -236,7 +236,7 @@ impl Layout {
         })
     }
 
-    /// Bytes of the picture.
+    /// Returns the picture's number of bytes.
     pub(crate) const fn len(&self) -> usize {
         self.luma + 2 * self.chroma
     }

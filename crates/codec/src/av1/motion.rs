@@ -76,7 +76,7 @@ struct Code {
     limit: u32,
     /// Number of bits after the binary point.
     precision: u32,
-    /// Whether the parameter is 1 without motion.
+    /// Whether the parameter's value without motion is 1, rather than 0.
     is_scale: bool,
 }
 
