@@ -30,7 +30,7 @@ pub struct Counts {
     pub cycles: u64,
     /// Pictures whose bytes were compared with the model.
     pub pictures: u64,
-    /// Platform calls that faults made fail.
+    /// Platform calls that failed because of injected faults.
     pub faults: u64,
     /// Simulated time in nanoseconds.
     pub time_ns: u64,
