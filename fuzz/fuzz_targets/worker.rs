@@ -432,7 +432,7 @@ vb3_fuzz::target!(|input: Input| {
         owner.step(step);
     }
     owner.poll();
-    // Pictures outlive their worker.
+    // Pictures stay valid after their worker was dropped.
     drop(owner.worker);
     for given in &owner.given {
         match given {
