@@ -35,7 +35,7 @@ struct chunks {
 	unsigned int order[PROBE_CHUNKS];
 	/* Pages that separate chunks. */
 	struct page *gap[PROBE_CHUNKS];
-	/* Returns DMA address 0 without a mapping. */
+	/* Whether a map returns DMA address 0, without a real mapping. */
 	bool at_zero;
 	int maps, unmaps;
 };
