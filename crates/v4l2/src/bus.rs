@@ -13,7 +13,7 @@ pub enum BusFault {
         /// The bus address of the access.
         addr: u64,
     },
-    /// The range exceeds the memory of the cookie.
+    /// The range ends beyond the memory that the cookie stands for.
     OutOfRange {
         /// First requested byte, from the start of the plane.
         offset: u64,
@@ -74,9 +74,9 @@ impl<C> Lines<'_, C> {
     }
 }
 
-/// The location of a span for another process.
+/// The location of a span, as another process finds it.
 ///
-/// A device passes it to its worker process and reads only the offset and the length.
+/// A device passes the location to its worker process, and itself reads only the offset and the length.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {
     /// The memory, as a file to map.
@@ -94,13 +94,13 @@ pub struct HostSpan<'a> {
 /// Reads a span's bytes from an offset. Returns false if the read would pass the span's end.
 pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
-/// Works directly on memory.
+/// Work that a device does directly on memory.
 ///
-/// Gets the bytes to read and the bytes to write, in the order of the request. Returns whether it did the
-/// work.
+/// The arguments are the bytes to read and the bytes to write, in the order of the request. Returns true if
+/// the work is done.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
-/// The name of a device for other devices of the same machine.
+/// Identifies a device to other devices of the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(pub u32);
 
@@ -145,7 +145,7 @@ pub trait Bus<C> {
     fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
 
     /// Reads the bytes as if the device had read permission.
-    /// The read is not counted, since it stands for no access of the device.
+    /// The read is not counted, because a hardware device would not make this access.
     ///
     /// # Errors
     /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
@@ -159,10 +159,10 @@ pub trait Bus<C> {
     /// [`BusFault`]; part of `data` may have arrived.
     fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
 
-    /// Runs `act` directly on the lines of `from`, to read, and of `to`, to write. Returns `act`'s result.
+    /// Lets `act` read lines `from` and write lines `to` directly in memory. Returns `act`'s result.
     ///
-    /// The lines of `from` count as read and, if `act` returns true, those of `to` as written. `act` gets all
-    /// bytes from the first line to the last, and must not change bytes between lines.
+    /// The bus counts a read of the lines of `from` and, if `act` returns true, a write of those of `to`.
+    /// `act` gets all bytes from the first line to the last, and must not change bytes between lines.
     ///
     /// Returns `None` and does nothing if the memory is not contiguous or not visible to this process, if
     /// lines to write overlap others, or if an access would fault (also between lines). Use
@@ -179,9 +179,9 @@ pub trait Bus<C> {
         None
     }
 
-    /// Finds the memory of writable spans, so that another process can write them in place of the device.
+    /// Finds the memory of writable spans, so that another process can write them instead of the device.
     ///
-    /// The spans have the device's own addresses. After the writes, call
+    /// Spans are addressed as in `write`: by the device's own addresses. After the writes, call
     /// [`note_written`](Self::note_written).
     ///
     /// Returns `None` if a write would fault, or if no process can map the memory that the device would
@@ -192,9 +192,9 @@ pub trait Bus<C> {
         None
     }
 
-    /// Returns readers of spans, so that another thread can read them in place of the device.
+    /// Returns readers of spans, so that another thread can read them instead of the device.
     ///
-    /// The spans have the device's own addresses. The device counts the reads by
+    /// Spans are addressed as in `read`: by the device's own addresses. The device counts the reads by
     /// [`note_read`](Self::note_read).
     ///
     /// Returns `None` if a read would fault, or for memory that [`host_spans`](Self::host_spans) refuses.
@@ -212,16 +212,16 @@ pub trait Bus<C> {
         Err(BusFault::OutOfRange { offset, len })
     }
 
-    /// Returns this device's name for other devices; `None` if they cannot reach its memory.
+    /// Returns this device's identity for others; `None` if they cannot reach this device's memory.
     fn peer(&self) -> Option<Peer> {
         None
     }
 
-    /// Copies bytes from another device's plane to byte `offset` of one of ours. The copy counts as a write.
+    /// Copies bytes from another device's plane to byte `offset` of plane `to`, and counts them as written.
     ///
-    /// The other device has counted its read ([`note_read`](Self::note_read), by its own bus). Returns how
-    /// many bytes were moved in memory. If the path needs several copies, the result is the sum of their
-    /// bytes.
+    /// The caller has counted the other device's read ([`note_read`](Self::note_read) on that device's bus).
+    /// Returns how many bytes were moved in memory. If the path between the devices needs several copies, the
+    /// result is the sum of their bytes.
     ///
     /// # Errors
     /// [`CopyFault`]; part of the bytes may have arrived.
@@ -239,7 +239,7 @@ pub trait Bus<C> {
         }))
     }
 
-    /// Returns whether our writable plane starts in the same memory that another device reads at `from`.
+    /// Returns whether the writable plane `to` starts in the same memory that another device reads at `from`.
     /// The check does not count as an access.
     fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
         let _ = (peer, from, to);

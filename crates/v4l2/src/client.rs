@@ -1,4 +1,4 @@
-//! A client of a capture device: makes the ioctls of a program, and reads the device's answers.
+//! A client of a capture device: makes ioctls as a program does, and reads the device's answers.
 //!
 //! No structure of these ioctls contains a pointer, so the ioctl's implementation accesses no other memory.
 
@@ -94,7 +94,7 @@ pub struct Filled {
     pub bytes: u32,
     /// The frame's number.
     pub sequence: u32,
-    /// The frame's time in nanoseconds.
+    /// The buffer's timestamp in nanoseconds.
     pub time_ns: u64,
 }
 
@@ -313,7 +313,7 @@ impl Client<'_> {
         })
     }
 
-    /// QUERYMENU: the name of an item, or its number; `None` for a gap.
+    /// QUERYMENU: the field `name` of a menu item, and the field `value`; `None` for a gap.
     pub fn menu_item(&mut self, id: u32, index: u32) -> Option<(String, i64)> {
         const AT: usize = field!(v4l2_querymenu.__bindgen_anon_1);
         let fill = |image: &mut Image<'_>| {

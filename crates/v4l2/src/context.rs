@@ -1,4 +1,4 @@
-//! Driver, queues and controls that some files of a device share.
+//! A device's context: driver, queues and controls, which one or all of the device's files use.
 
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
@@ -22,8 +22,8 @@ pub(crate) type Parts<'a, M> = (
 
 /// A driver with its queues.
 ///
-/// All files of a camera or a display share one context. Each file of a memory-to-memory or duplex
-/// device has one.
+/// All files of a camera or a display share one context. Each file of a memory-to-memory or duplex device has
+/// its own context.
 pub struct Context<M: MemOps, D> {
     pub(crate) driver: D,
     pub(crate) capture: Option<Stream<M>>,

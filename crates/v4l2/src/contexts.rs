@@ -1,7 +1,7 @@
 //! The contexts of a device, and sums over them.
 //!
 //! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
-//! does not grow with the number of open files. With linked contexts, it does.
+//! does not grow with the number of open files, unless the contexts are linked.
 
 use crate::context::Context;
 use crate::file::FileHandle;
@@ -205,7 +205,8 @@ where
 
     /// Updates the sums for contexts that were borrowed mutably.
     fn update_sums(&mut self) {
-        // Often no context was borrowed, and several callers ask after each call of a program.
+        // Returns early, because several callers ask after each call of a program, and often no context was
+        // borrowed.
         if self.lent.is_empty() {
             return;
         }

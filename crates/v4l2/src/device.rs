@@ -84,7 +84,7 @@ pub struct Woken {
 }
 
 impl Woken {
-    /// Returns whether there is such a file or request.
+    /// Returns whether any file or request may have changed.
     #[must_use]
     pub fn is_anyone(&self) -> bool {
         self.requests || !self.files.is_empty()
@@ -162,7 +162,7 @@ where
         self.role
     }
 
-    /// Returns whether its buffer types are single- or multi-planar.
+    /// Returns whether the device's buffer types are single- or multi-planar.
     #[must_use]
     pub const fn planarity(&self) -> Planarity {
         self.planarity
@@ -301,8 +301,8 @@ where
 
     /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// The queues must stream with memory of the device (`V4L2_MEMORY_MMAP`). Then closing another file
-    /// cannot change the result of a successful call.
+    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, closing
+    /// another file cannot change the result of a successful call.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -365,8 +365,8 @@ where
         context.mmap(mem, offset, len_bytes, access)
     }
 
-    /// Returns which poll events hold, for a caller interested in `events`.
-    /// They are POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI if requested, and POLLERR in any case.
+    /// Returns the pending poll events of a file.
+    /// POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI only if `events` has them; POLLERR in any case.
     ///
     /// Without buffers, polling for data starts read() or write(), and the file then owns the queue.
     pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
@@ -458,8 +458,8 @@ where
     /// Runs [`tick`](Self::tick) for a host that makes a [`Bus`] for each context.
     ///
     /// Calls `with_bus` for each context that is due. `with_bus` makes a bus and passes it to the given
-    /// closure. `has_time` is called before each context except the first. If it returns false, the call
-    /// ends, and the next tick begins with that context. Returns whether all contexts have run.
+    /// closure. `has_time` is called before each context except the first. If `has_time` returns false, this
+    /// method returns, and the next tick begins with that context. Returns whether all contexts have run.
     pub fn tick_through(
         &mut self,
         mem: &mut M,

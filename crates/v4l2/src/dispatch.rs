@@ -19,8 +19,8 @@ where
 {
     /// Runs an ioctl. `None` if the call must be repeated.
     ///
-    /// The structure is read once at first, and written once at the end. The bytes after `request.keep` are
-    /// only output, so they are not read from the program.
+    /// The structure is read once at the beginning, and written once at the end. The bytes after
+    /// `request.keep` are pure output, so they are not read from the program.
     ///
     /// Source: Linux `video_usercopy`, `__video_do_ioctl`.
     pub(crate) fn run(
@@ -38,7 +38,8 @@ where
             read_user(program, arg, whole)?;
         }
         if request.call == Call::ExportBuf {
-            // Tests the write first: if a descriptor's number could not be written, it must not be made.
+            // Tests first whether the answer can be written: else a descriptor would exist whose number the
+            // program lacks.
             write_user(program, arg, whole)?;
         }
         Image(whole).clear_from(request.keep);
@@ -138,7 +139,7 @@ where
         if offered { Ok(()) } else { Err(Error::NotTty) }
     }
 
-    /// Runs a call that needs only its structure.
+    /// Runs a call that accesses no other memory of the program than its structure.
     fn plain_call(
         &mut self,
         cx: CallContext,

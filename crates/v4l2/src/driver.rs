@@ -39,7 +39,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The queues.
+    /// Returns the directions of the queues.
     #[must_use]
     pub const fn flows(self) -> &'static [Flow] {
         match self {
@@ -161,13 +161,13 @@ pub trait VideoDriver {
     fn role(&self) -> Role;
 
     /// Returns whether programs see a queue of [`role`](Self::role) now.
-    /// A hidden queue has no capability, buffer type and ports. A queue with buffers must stay visible.
+    /// A hidden queue has no capability, no buffer type and no ports. A queue with buffers must stay visible.
     fn announces(&self, flow: Flow) -> bool {
         let _ = flow;
         true
     }
 
-    /// Returns whether its buffer types are single- or multi-planar.
+    /// Returns whether the device's buffer types are single- or multi-planar.
     fn planarity(&self) -> Planarity;
 
     /// Returns the driver of one queue, for one call.
@@ -221,13 +221,14 @@ pub trait VideoDriver {
         let _ = (flow, wanted);
     }
 
-    /// Returns the pixel format that stores a bus code (`V4L2_CAP_IO_MC`); `None` without a media graph.
+    /// Returns the pixel format, if any, that stores a bus code (`V4L2_CAP_IO_MC`).
+    /// The outer `None` means that the device has no media graph.
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         let _ = code;
         None
     }
 
-    /// Takes the controls whose ranges or values followed a change of the format or another control.
+    /// Takes the controls whose ranges or values changed because the format or another control did.
     /// Each comes with its value.
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
         Vec::new()
@@ -334,7 +335,7 @@ pub trait VideoDriver {
     /// # Errors
     /// Passed to the caller of S_CTRL, S_EXT_CTRLS and TRY_EXT_CTRLS.
     ///
-    /// Source: Linux 7.2 `v4l2_ctrl_ops::try_ctrl`, differs: it changes nothing.
+    /// Source: Linux 7.2 `v4l2_ctrl_ops::try_ctrl`, differs: the value is not adjusted.
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let _ = (id, value);
         Ok(())
@@ -388,12 +389,12 @@ pub trait VideoDriver {
 
     /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
     ///
-    /// For a memory-to-memory device, the time changes only in calls of other methods. For a duplex device,
-    /// it also changes in calls for its other files.
+    /// For a memory-to-memory device, only calls of other methods change the time. For a duplex device, calls
+    /// for the device's other files change it, too.
     fn next_tick(&self) -> Option<u64>;
 
-    /// Returns whether the next tick only continues work that an earlier one has begun.
-    /// An example is a large picture that is moved in pieces. Calls need not wait for such a tick.
+    /// Returns whether the next tick only continues work that an earlier tick has begun.
+    /// An example is a large picture that is moved in pieces. Programs' calls need not wait for such a tick.
     fn has_begun(&self) -> bool {
         false
     }

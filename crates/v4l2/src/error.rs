@@ -4,7 +4,7 @@ use core::fmt;
 use vb3_plane::Reason;
 use vb3_queue::DriverError;
 
-/// A Linux errno, positive, from the host's services.
+/// A Linux errno, positive, with which a service of the host failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
@@ -15,7 +15,7 @@ impl Errno {
     pub const EFAULT: Self = Self(14);
     /// Invalid argument.
     pub const EINVAL: Self = Self(22);
-    /// No room for another descriptor.
+    /// The process has no room for another descriptor.
     pub const EMFILE: Self = Self(24);
 }
 

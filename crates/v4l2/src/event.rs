@@ -27,7 +27,7 @@ struct Subscription {
     depth: usize,
     /// Number of events kept now.
     kept: usize,
-    /// Whether the payload's first 32 bits are flags that add up over events.
+    /// Whether the payload's first 32 bits are flags, which are ORed if an event replaces another.
     merges: bool,
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct Event {
 
 /// Subscriptions and pending events of one file.
 ///
-/// Each subscription keeps a bounded number of events. If it is full, a new event replaces the oldest. Change
-/// flags in the oldest event's payload are added to the next event, so none is lost.
+/// Each subscription keeps a bounded number of events. If it is full, a new event replaces the oldest. The
+/// oldest event's flags for changes are ORed into the next event, so no flag is lost.
 ///
 /// Source: Linux `v4l2-event.c`.
 #[derive(Debug, Default)]
@@ -96,7 +96,8 @@ impl EventQueue {
 
     /// Raises an event for this file, if it has subscribed. Returns whether the event was queued.
     ///
-    /// An event that the file itself caused (`own`) is queued only with feedback.
+    /// An event that the file itself caused (`own`) is queued only if the subscription has
+    /// `V4L2_EVENT_SUB_FL_ALLOW_FEEDBACK`.
     pub(crate) fn raise(&mut self, topic: Topic, payload: Payload, now_ns: u64, own: bool) -> bool {
         let Some(sub) = self.subscriptions.iter_mut().find(|s| s.topic == topic) else {
             return false;
@@ -143,7 +144,7 @@ impl EventQueue {
     }
 }
 
-/// Adds the bits in the first word of an older payload to an event.
+/// ORs the first 32 bits of an older payload into those of an event.
 fn merge(event: &mut Event, older: &Payload) {
     let first = |p: &Payload| p.first_chunk::<4>().map_or(0, |b| u32::from_ne_bytes(*b));
     let bits = first(&event.payload) | first(older);

@@ -138,10 +138,11 @@ impl Format {
     /// Adjusts a program's `wanted` format to a supported one.
     ///
     /// The pixel format is one of `formats` (by default the first), the size one of `sizes`, and the field
-    /// order progressive. A longer line than necessary is granted, up to a limit. The sizes of the planes
-    /// follow from these; only CREATE_BUFS makes larger planes.
+    /// order progressive. The program's line length is kept if it is longer than necessary, up to a limit.
+    /// The sizes of the planes follow from these; only CREATE_BUFS makes larger planes.
     ///
-    /// Colorimetry is kept with `keep_color` (for OUTPUT devices); else it is the pixel format's.
+    /// With `keep_color` (for OUTPUT devices), the program's colorimetry is kept; else it is the pixel
+    /// format's.
     ///
     /// Returns `None` only if the driver offers no format, or one with a size beyond 32 bits.
     #[must_use]

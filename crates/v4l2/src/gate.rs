@@ -125,7 +125,7 @@ where
         self.hand_on(of, requests, now_ns);
     }
 
-    /// Gives the driver the next buffer of a request, if it has no such buffer.
+    /// Gives the driver the next buffer of a request, unless the driver has such a buffer now.
     fn hand_on(&mut self, of: u64, requests: &Requests, now_ns: u64) {
         let capture = self.capture.as_ref().map(|s| &s.queue);
         let is_job = capture.is_some_and(|q| q.is_started() && q.active_count() != 0);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Largest number of controls of one device, including classes.
 pub(crate) const MAX_CONTROLS: usize = 256;
 
-/// One control and its value. `kind` is `None` for a class.
+/// One control and its value. `kind` is `None` for a control class.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     pub(crate) id: u32,
@@ -58,7 +58,7 @@ fn last_index(first: u32, len: usize) -> i64 {
     i64::from(first).saturating_add(len)
 }
 
-/// Returns the menu item with an index, if the first item has the index `first`.
+/// Returns the menu item at `index`. The indices begin with `first`.
 pub(crate) fn item<T>(items: &[T], first: u32, index: i64) -> Option<&T> {
     let at = index.checked_sub(first.into())?;
     items.get(usize::try_from(at).ok()?)
@@ -111,7 +111,6 @@ impl Control {
         }
     }
 
-    /// The range.
     pub(crate) fn range(&self) -> Range {
         match &self.kind {
             Some(kind) => range_of(kind),
@@ -385,8 +384,8 @@ pub(crate) struct Handler {
 impl Handler {
     /// Takes a driver's declarations and adds the classes.
     ///
-    /// If several declarations have one id, the first counts. Controls beyond [`MAX_CONTROLS`], and those
-    /// with a text longer than [`MAX_TEXT`], are omitted.
+    /// If several declarations have the same id, only the first one is used. Controls beyond
+    /// [`MAX_CONTROLS`], and those with a text longer than [`MAX_TEXT`], are omitted.
     pub(crate) fn new(specs: &[ControlSpec]) -> Self {
         let mut controls: Vec<Control> = Vec::new();
         for spec in specs {

@@ -1,6 +1,7 @@
 //! Media devices, with their entities, pads and links.
 //!
-//! A program learns from a media device whether it decodes, encodes or scales. libcamera finds webcams by it.
+//! Programs learn from a media device whether a video device decodes, encodes or scales. libcamera finds
+//! webcams by media devices.
 
 mod calls;
 mod graph;
@@ -8,15 +9,15 @@ mod graph;
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, Name};
 
-/// The major number of media devices. Linux assigns such numbers dynamically; 384 would be its last choice.
+/// The major number of media devices. Linux assigns such numbers dynamically, 384 last.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
 
-/// Maximum number of bytes of an entity's name before its suffix. So truncated names still differ.
+/// Maximum number of bytes of an entity's name before its suffix: names are cut there, not in the suffix.
 const MAX_STEM: usize = 24;
 
-/// The function of a device that has a media device.
+/// The function of a video device that has a media device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaFunction {
     /// Compressed data to pictures.
@@ -79,7 +80,7 @@ pub struct MediaDevice {
 
 impl MediaDevice {
     /// Returns the media device of a video device with this identity.
-    /// `minors` are those of its nodes. A webcam has one for pictures, then one for metadata.
+    /// `minors` are those of its nodes. A webcam has a node for pictures, then one for metadata.
     #[must_use]
     pub fn new(identity: &Identity, function: MediaFunction, minors: Vec<u32>) -> Self {
         let mut end = identity.card.len().min(MAX_STEM);
@@ -115,7 +116,7 @@ impl MediaDevice {
         }
     }
 
-    /// Returns the identity of the video device. The media device's model is the card.
+    /// Returns the identity of the video device. `card` is also the model of the media device.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity

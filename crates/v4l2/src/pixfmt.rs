@@ -76,7 +76,7 @@ pub enum Sample {
     G,
     /// Blue.
     B,
-    /// Padding. A device that writes it writes 255.
+    /// Padding. A device that writes padding writes 255.
     X,
 }
 
@@ -224,7 +224,7 @@ impl PixelFormat {
         }
     }
 
-    /// Returns whether the meaning of the pixels' bits is not described here, as for `RGB565`.
+    /// Returns true if the table has no meaning for the format's bits, only their number, as for `RGB565`.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
@@ -236,7 +236,7 @@ impl PixelFormat {
         self.components.iter().any(|plane| plane.has(sample))
     }
 
-    /// Returns the format with the same samples in one memory plane: this one or its twin.
+    /// Returns the format with the same samples in one memory plane: itself or its counterpart.
     #[must_use]
     pub fn in_one_plane(&'static self) -> &'static Self {
         let twin = TWINS

@@ -15,10 +15,10 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
-    /// Announces reads in pieces within `len_bytes` from `addr`, so that slow memory can be read at once.
+    /// Announces reads in pieces within `len_bytes` from `addr`, so that slow memory is read in one go.
     ///
     /// # Errors
-    /// The memory cannot be read now. The call must end without changes, and is repeated.
+    /// The memory cannot be read now. The call must end without changes; the host repeats it.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         let _ = (addr, len_bytes);
         Ok(())
@@ -86,7 +86,8 @@ pub enum V4l2Outcome {
     Done(i64),
     /// The call fails.
     Fail(Error),
-    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) names it.
+    /// The call waits.
+    /// Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) names its file.
     Wait,
     /// This many bytes of a read() or write() have been moved, and more remain.
     ///

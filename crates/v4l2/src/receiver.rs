@@ -117,7 +117,7 @@ pub struct Receiver {
     pub edid: Vec<u8>,
 }
 
-/// Returns whether an EDID has a valid physical address, or none.
+/// Returns whether an EDID has a valid physical address, or no address.
 ///
 /// The address tells the source its place in the tree of HDMI devices. It has four digits; a digit after a
 /// zero must be zero. Checksums are not compared.

@@ -52,7 +52,7 @@ const fn shortage(error: Error) -> Option<Shortage> {
 pub(crate) struct Refusals(VecDeque<Refusal>);
 
 impl Refusals {
-    /// Stores an error that has a reason. If the list is full, the oldest one is dropped.
+    /// Stores an error that has a reason. If the list is full, the oldest refusal is dropped.
     pub(crate) fn record(&mut self, call: &'static str, error: Error) {
         let Some(reason) = error.reason() else { return };
         self.push(Refusal {

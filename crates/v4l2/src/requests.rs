@@ -3,8 +3,8 @@
 //! A request has at most one OUTPUT buffer of each open file. It also has controls, which apply while the
 //! device processes these buffers.
 //!
-//! Buffers stay InRequest until the whole request is queued. This crate then applies the controls and passes
-//! the driver one buffer at a time, so drivers know nothing about requests.
+//! Buffers stay in the state `InRequest` until the whole request is queued. This crate then applies the
+//! controls and passes the driver one buffer at a time, so drivers know nothing about requests.
 
 use crate::contexts::Contexts;
 use crate::control::ControlValue;
@@ -20,7 +20,7 @@ pub(crate) const MAX_REQUESTS: usize = 4096;
 type Values = BTreeMap<u32, ControlValue>;
 
 /// A request with the controls of each open file.
-/// When a file's buffer finishes, its controls become all values that the file has at that time.
+/// When a file's buffer finishes, the request stores the values of all controls of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) request: Request,
@@ -38,7 +38,7 @@ impl Entry {
     /// Returns the values that a file's controls had when its buffer finished.
     ///
     /// # Errors
-    /// EACCES before the request is complete. ENOMEM if the file has no part in it, as on Linux.
+    /// EACCES before the request is complete. ENOMEM if the request has no controls of the file, as on Linux.
     pub(crate) fn completed(&self, of: u64) -> Result<&Values, Error> {
         if self.request.state() != RequestState::Complete {
             return Err(Error::RequestIncomplete);
@@ -281,7 +281,7 @@ where
         }
     }
 
-    /// Returns which of POLLPRI and POLLERR hold for a caller interested in `events`.
+    /// Returns the pending poll event of a request; 0 unless `events` has POLLPRI.
     /// POLLPRI: the request is complete. POLLERR: it was not queued, so it cannot complete.
     ///
     /// Source: Linux 7.2 `media_request_poll`.

@@ -56,7 +56,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// Checks buffer type and memory model. EINVAL for another type or an unsupported model.
+    /// Checks buffer type and memory model. EINVAL for a type without a queue or an unsupported model.
     fn check_model(&self, ty: u32, memory: u32) -> Result<(Flow, Memory), Error> {
         let memory = memory_from(memory)?;
         let flow = self.flow_of(ty)?;
@@ -137,8 +137,8 @@ where
         );
         let mut caps = stream.buf_caps();
         if count == 0 {
-            // Only queries report this flag. Programs from before Linux 6.8 see a reserved field here, and
-            // v4l2-compliance 1.22 requires the field to be zero once buffers exist.
+            // Only a query (count 0) reports this flag. Programs from before Linux 6.8 see a reserved field
+            // here, and v4l2-compliance 1.22 requires the field to be zero once buffers exist.
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
             let max = stream.queue.config().max_num_buffers;
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
@@ -207,7 +207,7 @@ where
         Ok(info)
     }
 
-    /// Returns the queue of a buffer type. EBUSY if another file owns it; EINVAL for another type.
+    /// Returns a buffer type's queue. EBUSY if another file owns the queue; EINVAL if the type has none.
     fn owned_flow(&self, file: FileHandle, ty: u32) -> Result<Flow, Error> {
         match self.flow_of(ty) {
             Ok(flow) => self.stream(flow)?.check_owner(file).map(|()| flow),
@@ -285,7 +285,8 @@ where
         }
     }
 
-    /// Decides whether a queue call that failed waits. If no buffer was finished, the driver is notified.
+    /// Makes a failed queue call wait (`None`), or returns its error.
+    /// Notifies the driver if the call found no finished buffer.
     pub(crate) fn wait_for<T>(
         &mut self,
         flow: Flow,

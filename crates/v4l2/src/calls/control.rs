@@ -81,7 +81,7 @@ where
         let id = arg.u32(field!(v4l2_querymenu.id));
         let control = self.controls.find(id).ok_or(Error::Invalid)?;
         let index = i64::from(arg.u32(field!(v4l2_querymenu.index)));
-        // The structure is packed, and so is its union.
+        // The structure is packed: no padding precedes its union, which holds the item's name or number.
         let at = field!(v4l2_querymenu.__bindgen_anon_1);
         match control.kind {
             Some(ControlKind::Menu { first, items, .. }) => {

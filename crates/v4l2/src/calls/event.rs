@@ -110,7 +110,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// Raises an event for all files. The file `by` caused the event, and gets it only with feedback.
+    /// Raises an event for all files. The file `by` caused the event, and gets it only with `ALLOW_FEEDBACK`.
     pub(crate) fn raise(
         &mut self,
         topic: Topic,

@@ -201,8 +201,8 @@ where
 {
     /// Runs an extended control call.
     ///
-    /// An error inside the answer is also written to `arg` (at least `error_idx`) and to the program's array.
-    /// For a returned error, nothing is written.
+    /// With `Answer::Failed`, `arg` (at least `error_idx`) and the program's array are written nevertheless.
+    /// If this function returns an error, nothing is written.
     ///
     /// Source: Linux `v4l_g_ext_ctrls`, `v4l2_g_ext_ctrls_common`, `try_set_ext_ctrls_common`.
     pub(crate) fn ext_ctrls(
@@ -283,7 +283,7 @@ where
         }
     }
 
-    /// Reads or sets controls of a media request: values for its buffer, or results once it is complete.
+    /// Sets a media request's values for its buffer, or reads the results of a complete request.
     ///
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_request`, `try_set_ext_ctrls_request`, differs:
     /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.

@@ -96,7 +96,7 @@ fn read_multi(arg: &Image<'_>) -> Format {
     }
 }
 
-/// Writes a format to the start of `arg`. Zeroes all fields that `format` does not have, except the type.
+/// Writes a format to the start of `arg`. Except for the type, all fields that `format` lacks become zero.
 pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
     let start = field!(v4l2_format.type_) + 4;
     arg.clear(start, size_of::<sys::v4l2_format>() - start);

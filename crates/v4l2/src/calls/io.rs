@@ -68,7 +68,8 @@ where
         })
     }
 
-    /// Returns the pending ones of `events`, and `POLL_ERR` on an error. `look` says who polls.
+    /// Returns the pending ones of `events`, and `POLL_ERR` on an error.
+    /// `look` says whether a program or the host polls.
     pub(crate) fn poll(
         &mut self,
         mem: &mut M,
@@ -315,7 +316,7 @@ where
         }
     }
 
-    /// Processes dropped tokens, and buffers whose fences have signalled.
+    /// Completes buffers whose `Active` token was dropped, and passes on those whose fences have signalled.
     pub(crate) fn settle_queues(&mut self, mem: &mut M) {
         for flow in [Flow::Capture, Flow::Output] {
             if let Ok((stream, mut driver)) = self.parts(flow) {
@@ -349,7 +350,8 @@ where
             let Ok((stream, mut driver)) = self.parts(finished.flow) else {
                 continue;
             };
-            // The queue counts a stale token. It does not indicate a device failure.
+            // An error means that the program took the buffer back (stale token). The queue counts it; it is
+            // no failure.
             let _ = stream
                 .session(mem, &mut *driver)
                 .complete(finished.token, finished.completion);

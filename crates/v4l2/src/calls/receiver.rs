@@ -77,7 +77,7 @@ fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
         let values = modes.iter().map(part);
         (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
     };
-    // The values were 32-bit fields before they were widened.
+    // Widths and heights fit, because `range` widened them from 32-bit fields.
     let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let (width, height) = (
         range(|mode| mode.width.into()),
@@ -153,7 +153,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// S_DV_TIMINGS. EINVAL for timings of no mode; EBUSY if the mode would change while buffers exist.
+    /// S_DV_TIMINGS. EINVAL if no mode has these timings; EBUSY if the mode would change while buffers exist.
     ///
     /// Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-cap.c `vivid_vid_cap_s_dv_timings`.
     fn set_timings(&mut self, arg: &mut Image<'_>) -> Result<(), Error> {

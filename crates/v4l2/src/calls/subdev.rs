@@ -29,7 +29,7 @@ macro_rules! bus {
 }
 
 /// Returns the offsets of `pad` and `which` in a call's structure.
-/// Older frame interval calls have no `which`.
+/// The frame interval calls of older programs have no `which`.
 const fn places(call: Call) -> (usize, Option<usize>) {
     match call {
         Call::SubdevEnumMbusCode => (0, Some(field!(v4l2_subdev_mbus_code_enum.which))),
@@ -76,7 +76,7 @@ struct Pad<'a> {
 }
 
 impl Pad<'_> {
-    /// Runs a call. Returns whether it changed the state.
+    /// Runs a call. Returns whether the call changed the pads' state.
     fn run(&mut self, call: Call, arg: &mut Image<'_>) -> Result<bool, Error> {
         match call {
             Call::SubdevEnumMbusCode => self.enum_code(arg)?,
@@ -274,7 +274,7 @@ where
                 return Ok(());
             }
             Call::SubdevSetClientCap => {
-                // No subdevice has streams.
+                // The other capability is for streams, which no subdevice has.
                 let caps = arg.u64(0) & USES_WHICH;
                 self.file_mut(file)?.client_caps = caps;
                 arg.set_u64(0, caps);

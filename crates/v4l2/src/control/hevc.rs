@@ -127,7 +127,7 @@ structure! {
 pub struct HevcScalingMatrix {
     /// For blocks of 4x4, 8x8, 16x16 and 32x32: a list for each `matrixId`.
     pub lists: [Vec<Vec<u8>>; 4],
-    /// The first factor of each list for 16x16 and 32x32.
+    /// The DC factor of each list for 16x16 and for 32x32.
     pub first: [Vec<u8>; 2],
 }
 
@@ -183,7 +183,7 @@ impl HevcScalingMatrix {
 /// A reference picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HevcReference {
-    /// Timestamp of its CAPTURE buffer in nanoseconds.
+    /// Timestamp of the reference's CAPTURE buffer in nanoseconds.
     pub timestamp_ns: u64,
     /// The reference's place in display order.
     pub order: i32,
@@ -198,7 +198,7 @@ pub struct HevcReference {
 pub struct HevcDecodeParams {
     /// The picture's place in display order.
     pub order: i32,
-    /// `NumDeltaPocs` of the sequence's set from which a slice header predicts its own references.
+    /// `NumDeltaPocs` of the sequence's reference picture set from which the slice header predicts its set.
     pub num_delta_pocs_of_ref_rps_idx: u8,
     /// The decoded picture buffer.
     pub references: Vec<HevcReference>,

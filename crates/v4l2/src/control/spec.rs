@@ -107,7 +107,7 @@ pub enum ControlKind {
     Compound(CompoundType),
 }
 
-/// A driver's declaration of one control. Classes need no declaration.
+/// A driver's declaration of one control. Control classes need no declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlSpec {
     /// `V4L2_CID_*`.
@@ -116,7 +116,7 @@ pub struct ControlSpec {
     pub name: &'static str,
     /// Type and allowed values.
     pub kind: ControlKind,
-    /// Flags in addition to those of the kind.
+    /// Flags in addition to those that follow from `kind`.
     pub flags: ControlFlags,
     /// The control whose value decides whether this one is active.
     pub master: Option<Master>,

@@ -28,7 +28,7 @@ pub struct Refused {
 #[derive(Debug)]
 struct Running {
     owner: usize,
-    /// All entities that enabled links connect.
+    /// All entities that enabled links connect with the owner, and the owner.
     members: BTreeSet<usize>,
     /// Entities through which frames pass, the video node last.
     path: Vec<usize>,
@@ -41,7 +41,7 @@ struct State {
     /// Active state of each entity's pads, by index of the entity.
     pads: Vec<Pads>,
     running: Vec<Running>,
-    /// Values of controls, by index of the entity and id.
+    /// Values of controls, by the entity's index and the control's id.
     controls: BTreeMap<(usize, u32), i64>,
 }
 
@@ -61,7 +61,7 @@ impl PartialEq for MediaGraph {
 
 impl Eq for MediaGraph {}
 
-/// Names a pad in a sentence, with its format.
+/// A pad as a message names it, with its format.
 struct Shown<'a>(&'a Topology, usize, u16, MbusFormat);
 
 impl fmt::Display for Shown<'_> {
@@ -210,7 +210,7 @@ impl MediaGraph {
         (state.running.iter()).any(|running| running.path.contains(&entity))
     }
 
-    /// Returns the bus code that a pad offers for a wanted one.
+    /// Returns the bus code that the pad uses if a program asks for `wanted`.
     fn nearest_code(&self, entity: usize, spec: &PadSpec, wanted: u32) -> u32 {
         let has_flips = self.entity(entity).and_then(|spec| spec.sensor);
         let has_flips = has_flips.is_some_and(|sensor| sensor.flips);
@@ -311,8 +311,8 @@ impl MediaGraph {
     /// Sets the flags of a link.
     ///
     /// # Errors
-    /// EINVAL for flags that cannot change. EBUSY while an end of the link streams, unless the link is
-    /// dynamic.
+    /// EINVAL for flags that cannot change. EBUSY while the pipeline of either entity streams, unless the
+    /// link is dynamic.
     ///
     /// Source: Linux 7.2 `__media_entity_setup_link`.
     pub fn set_link(&self, link: usize, flags: u32) -> Result<(), Error> {
@@ -411,7 +411,7 @@ impl State {
         all.filter(|(_, enabled)| **enabled).map(|(link, _)| link)
     }
 
-    /// Returns all entities that enabled links connect with one, in either direction.
+    /// Returns an entity and all entities that enabled links connect with it, in either direction.
     fn connected(&self, topology: &'static Topology, entity: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::from([entity]);
         loop {

@@ -3,7 +3,7 @@
 use crate::selection::Rect;
 use crate::sys;
 
-/// Bus codes of mosaics, a row for each number of bits. The order of colours is BGGR, GBRG, GRBG, RGGB.
+/// Bus codes of colour mosaics: rows for 8 and 10 bits, with the colours' orders BGGR, GBRG, GRBG, RGGB.
 const MOSAICS: [[u32; 4]; 2] = [
     [
         sys::MEDIA_BUS_FMT_SBGGR8_1X8,
@@ -107,17 +107,17 @@ pub struct Sensor {
     pub active: Rect,
     /// The sensor's modes. The first one is the initial one.
     pub modes: &'static [SensorMode],
-    /// Maximum number of pixels of a line, including blanking; `None` if it cannot change.
+    /// Maximum number of pixels of a line, including blanking; `None` if the line length cannot change.
     pub longest_line: Option<u32>,
     /// Minimum number of blank lines, and maximum number of lines of a frame including them.
     pub lines: (u32, u32),
     /// Shortest exposure in lines, and the initial one.
     pub exposure: (i32, i32),
-    /// Number of lines of a frame during which it cannot be exposed.
+    /// Number of lines by which the longest exposure is shorter than the frame.
     pub margin: i32,
     /// Smallest and largest code of the analogue gain, and the initial one.
     pub gain_codes: (i32, i32, i32),
-    /// The gain of such a code.
+    /// How the sensor turns such a code into a gain.
     pub gain: Gain,
     /// Maximum code of the digital gain, in units of 1/256; `None` without one.
     pub digital: Option<i32>,
@@ -127,7 +127,7 @@ pub struct Sensor {
     pub links: &'static [i64],
     /// Whether controls can mirror the sensor's frames. Mirroring changes the order of colours.
     pub flips: bool,
-    /// Names of the test patterns; the first one is no pattern. An empty name is one that it does not make.
+    /// Names of the test patterns. The first means no pattern; an empty name is one that the sensor lacks.
     pub patterns: &'static [&'static str],
 }
 

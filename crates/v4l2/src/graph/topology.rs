@@ -82,7 +82,7 @@ pub struct EntitySpec {
 
 impl EntitySpec {
     /// Returns an entity with a subdevice node.
-    /// The entity has no crop rectangle, controls, frame intervals and sensor.
+    /// The entity has no crop rectangle, no controls, no frame intervals and no sensor.
     #[must_use]
     pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {
         Self {

@@ -76,7 +76,7 @@ pub(super) struct Pad {
     pub(super) flags: u32,
 }
 
-/// A data link between two pads. The ends are indices.
+/// A data link between two pads. Each end is the index of an entity and the index of its pad.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) id: u32,
@@ -111,7 +111,7 @@ impl Graph {
         self.interfaces.iter().position(is_it)
     }
 
-    /// Returns the next id. Like Linux, objects get ids in the order of registration.
+    /// Returns the next id. As on Linux, objects get ids in the order of registration.
     const fn number(&mut self) -> u32 {
         self.version += 1;
         self.version
