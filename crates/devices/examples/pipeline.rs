@@ -1,10 +1,9 @@
-//! Decodes, converts and shows an H.264 byte stream in this process, with the libraries of `vb3-codec`
-//! and the devices, but without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. `cargo xtask bench
-//! pipeline` compares a pipeline of devices with it.
+//! Decodes, converts and shows an H.264 byte stream in this process, with the devices' libraries only.
+//! Usage: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. `cargo xtask bench pipeline` compares a pipeline of
+//! devices with this program.
 //!
-//! libavcodec is opened as `vb3-codec` opens it, by the same file. The picture is converted from size
-//! to size. There are no other copies: the first conversion reads the codec's memory, and the last one
-//! writes the display's.
+//! The same source file as in `vb3-codec` opens libavcodec. The picture is converted from size to size. There
+//! are no other copies: the first conversion reads the codec's memory, and the last one writes the display's.
 
 #[expect(dead_code, reason = "the example uses only a part of the module")]
 #[path = "../../avcodec/src/library.rs"]
@@ -24,7 +23,7 @@ use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_v4l2::{Fraction, pixfmt};
 
-/// Bytes of the stream that are cut at once, as many as the devices' program queues.
+/// Bytes of the stream that are cut into frames at a time. The devices' program queues buffers of this size.
 const PIECE: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
-/// Smallest picture for the thread, source and target together, in bytes. Smaller pictures take half a
-/// millisecond.
+/// Smallest source and target, in bytes together, for which the thread is used.
+/// Smaller pictures take at most half a millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
 /// Bytes of source and target that the thread converts at once where possible. They fit into a core's cache.
@@ -63,7 +63,8 @@ impl Task {
         let [(from, size), (to, to_size)] = self.shapes;
         let is_by_lines = size == to_size && self.job.keeps_places();
         if self.lent.is_empty() || !is_by_lines {
-            // The scaling library rounds its weights by all weights, so it must get all lines at once.
+            // The precision of the scaling library's weights depends on all weights, so it must get all lines
+            // at once.
             return size.height();
         }
         let lines = [from, to].into_iter().flat_map(|format| {
@@ -142,10 +143,11 @@ impl Shared {
 
     fn finish(&self, task: Task) {
         let mut state = self.lock();
-        // The write is under the lock, so that the owner's end has to wait only for this write.
+        // The write is under the lock, so dropping the handle waits only for this write, not for a
+        // conversion.
         if let Some(wake) = state.wake.upgrade() {
             state.done = Some(task);
-            // A counter of one is never full.
+            // The write cannot block: the counter is at most one.
             let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
         }
     }
@@ -172,7 +174,7 @@ impl Beside {
     /// Starts a thread that calls `run` for each picture.
     ///
     /// # Errors
-    /// Fails if no thread or descriptor is available, with a sentence for the user.
+    /// Fails if no thread or descriptor is available, with a message for the user.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;

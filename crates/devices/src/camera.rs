@@ -78,10 +78,10 @@ pub(crate) struct Player<C> {
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
-    /// The host's orders for the source: another one, or a pause.
+    /// The host's commands for the source: to play another source, or to pause.
     program: Program,
     jpeg: JpegEncoder<C>,
-    /// The rhythm of the real camera, if the description has one.
+    /// The measured frame times of the real camera, if the description has any.
     rhythm: Option<Rhythm>,
     controls: Controls,
     metadata: Option<MetadataLink>,
@@ -114,7 +114,7 @@ impl<C> Camera<C> {
     /// Makes the camera of a SPEC.
     ///
     /// # Errors
-    /// Fails for a clip that cannot be played, with a sentence for the user.
+    /// Fails for a clip that cannot be played, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Camera { source, end, input } = &spec.kind else {
             return Err(Failure::new("a display is no camera"));
@@ -354,7 +354,7 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
             }
         }
-        // A program that waits has a frame to take first.
+        // A waiting program gets one of these frames first, so it does not wait for the end yet.
         self.is_awaited &= progress.finished.is_empty();
     }
 

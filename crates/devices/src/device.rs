@@ -121,7 +121,7 @@ impl<C: Send + 'static> Device<C> {
     /// Makes the device of a SPEC. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
-    /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
+    /// Fails for a clip that cannot be played or a recording that cannot be written, with a message
     /// for the user.
     pub fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let inner = spec.make(place)?;
@@ -138,8 +138,9 @@ impl<C: Send + 'static> Device<C> {
 
     /// Makes the device work only within ticks from now on, except for the work of other processes.
     ///
-    /// This is for a clock that stands still meanwhile, so that no caller is late. Without it, a thread
-    /// converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when one is ready.
+    /// This is for a virtual clock, which stands still during a tick, so that no caller is late. Without this
+    /// call, a thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when
+    /// one is ready.
     pub fn work_at_once(&mut self) {
         self.inner.work_at_once();
     }
@@ -247,7 +248,7 @@ impl<C> Driver for Faulty<'_, C> {
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
         let asked = self.inject.check(Fault::Start);
         if let Err(e) = asked.and_then(|()| self.inject.check(Fault::Absent)) {
-            // The device must return its tokens.
+            // A device that does not start must return its buffers.
             self.inner.stop_streaming();
             return Err(e);
         }
@@ -476,7 +477,7 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        // If a fault delays a frame, the program is still to get that frame, so it does not wait for another.
+        // If a fault delays a frame, the program waits for that frame, not for a new one.
         if self.next_late_frame().is_none() {
             self.inner.note_waiter(flow, waiter);
         }

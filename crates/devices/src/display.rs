@@ -73,7 +73,7 @@ impl<C> Display<C> {
     /// Makes the display of a SPEC.
     ///
     /// # Errors
-    /// Fails for a recording that cannot be written, with a sentence for the user.
+    /// Fails for a recording that cannot be written, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Display { sink } = &spec.kind else {
             return Err(Failure::new("a camera is no display"));

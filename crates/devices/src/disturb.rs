@@ -1,4 +1,4 @@
-//! Disturbances of a device that its host plans.
+//! Disturbances that the host plans for a device.
 
 use crate::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
@@ -55,7 +55,7 @@ impl<C: 'static> Device<C> {
     /// Lets a host disturb the device from now on.
     ///
     /// A device with a source gets `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts the device's frames. All
-    /// its open files share the schedule.
+    /// open files of the device share the schedule.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
         self.plan.get_or_insert_with(|| Plan {

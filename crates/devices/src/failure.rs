@@ -1,8 +1,8 @@
-//! External failures, as sentences for users.
+//! External failures, as messages for users.
 
 use std::fmt;
 
-/// A failure of a file, a program or the system behind a source or sink. Its sentence has the failed action,
+/// A failure of a file, a program or the system behind a source or sink. Its message has the failed action,
 /// the cause and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -41,13 +41,13 @@ impl Failure {
         }
     }
 
-    /// Returns whether the user requested this end, which is reported but not an error.
+    /// Returns whether the user requested this end of a stream: it is reported, but is no error.
     #[must_use]
     pub const fn is_asked_for(&self) -> bool {
         self.asked_for
     }
 
-    /// Returns the sentence for the user.
+    /// Returns the message for the user.
     #[must_use]
     pub fn sentence(&self) -> &str {
         &self.sentence
@@ -67,7 +67,7 @@ impl std::error::Error for Failure {}
 pub enum PlayError {
     /// The device is not a camera.
     NoCamera,
-    /// The stream has passed the frame from which to play.
+    /// The stream has passed the frame from which the source should have been played.
     Passed {
         /// The number of the stream's next frame.
         next: u32,

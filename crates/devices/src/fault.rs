@@ -13,7 +13,7 @@ const MAX_HITS: usize = 4096;
 /// A fault of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
-    /// The frame is late by this time. Later frames wait for it, and so does its OUTPUT buffer.
+    /// The frame is late by this time. Later frames wait for it, and so does the OUTPUT buffer of this frame.
     Late {
         /// Delay in nanoseconds.
         by_ns: u64,
@@ -41,8 +41,9 @@ pub enum FrameFault {
     },
 }
 
-/// A fault, and the frames that have it. Frames count from 0 over the device's lifetime. Frames without a
-/// buffer do not count; frames that the program did not get do.
+/// A fault, and the frames that have it.
+/// Frames count from 0 over the device's lifetime. Frames without a buffer have no number; frames that the
+/// program did not get have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameFaults {
     /// The host's number for the planned fault.
@@ -102,7 +103,7 @@ impl FaultSchedule {
         self.lock().faults.push(faults);
     }
 
-    /// Returns the number of CAPTURE frames that the device has finished, received or not.
+    /// Returns the number of finished CAPTURE frames, including those that the program did not get.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.lock().frames
@@ -192,8 +193,8 @@ impl<C> FaultPlan<C> {
     /// Applies the faults to frames that the device has finished. Puts the buffers of lost frames into
     /// `back`.
     ///
-    /// Faults do not change OUTPUT buffers. The OUTPUT buffer of a late frame is late with it, as a driver
-    /// finishes both when the job ends.
+    /// Faults do not change OUTPUT buffers. The OUTPUT buffer of a late frame is equally late, because a
+    /// driver finishes both when the job ends.
     pub(crate) fn apply(
         &mut self,
         now_ns: u64,
@@ -227,7 +228,7 @@ impl<C> FaultPlan<C> {
         self.held.push_back((due_ns, frame));
     }
 
-    /// Applies its faults to a frame. Returns its delivery time, and the frame unless it is lost.
+    /// Applies the planned faults to a frame. Returns the delivery time, and the frame unless it is lost.
     fn frame(
         &mut self,
         now_ns: u64,
@@ -291,8 +292,8 @@ fn is_empty(completion: &Completion) -> bool {
     payloads.iter().all(|used| *used == 0)
 }
 
-/// Returns the completion of a frame that gets an earlier frame's content. It has the earlier frame's sizes
-/// and kind, and its own data from the OUTPUT buffer.
+/// Returns the completion of a frame that gets an earlier frame's content.
+/// It has the earlier frame's sizes and kind, and the later frame's data from the OUTPUT buffer.
 fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
     let own = frame.completion;
     let kinds = FrameFlags::all().bits();
@@ -352,7 +353,7 @@ fn corrupt<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>, number: u64, len: u64) 
     let Some((cookie, used)) = planes(frame).next().filter(|(_, used)| *used > 0) else {
         return;
     };
-    // Each inverted byte is in a part of its own, so that no byte is inverted twice.
+    // Each inverted byte is in a separate part of the plane, so that no byte is inverted twice.
     let count = len.clamp(1, MAX_CORRUPT).min(used);
     let part = used / count;
     for at in 0..count {

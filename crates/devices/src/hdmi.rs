@@ -285,7 +285,7 @@ pub(crate) struct Hdmi {
     receiver: Receiver,
     /// The mode that the source sends.
     source: Timings,
-    /// Why the receiver does not detect the source's mode, if it does not.
+    /// The reason if the receiver does not detect the source's mode.
     fault: Option<NoTimings>,
 }
 

@@ -1,4 +1,4 @@
-//! Faults that programs request by buttons, to test how they handle them.
+//! Faults that programs request by button controls, to test how the programs handle these faults.
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: a device has them only
 //! with `inject=on` in its SPEC.
@@ -9,7 +9,7 @@ use vb3_v4l2::{ControlSpec, cid};
 
 const ENXIO: DriverError = DriverError(6);
 
-/// A fault that makes one call fail, or the queue.
+/// A fault: one call fails, or the queue does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// REQBUFS or CREATE_BUFS fails in `queue_setup`.

@@ -80,7 +80,7 @@ impl DeviceSpec {
             identity: Some(DeviceIdentity::Uvc),
             name,
             like: self.like.clone(),
-            // The driver copies headers from USB packets to memory that no device reaches.
+            // Like uvcvideo, the driver copies headers from USB packets to memory that no device reaches.
             allocator: Allocator::Vmalloc,
             sram: Some(0),
             ..Self::new(DeviceKind::Metadata { link }, false)
@@ -103,7 +103,7 @@ impl<C> Metadata<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::metadata_node`].
     ///
     /// # Errors
-    /// Fails for another device, with a sentence for the user.
+    /// Fails for another device, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Metadata { link } = &spec.kind else {
             return Err(Failure::new("this is no metadata node"));

@@ -35,7 +35,7 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// Returns the nearest interval from 1 to `most` frames per second. Neither of its parts is 0.
+/// Returns the nearest interval from 1 to `most` frames per second, as a fraction without zeroes.
 pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
     let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
     if seconds >= frames {
@@ -165,7 +165,7 @@ pub(crate) struct Mode {
     captures: bool,
     /// Discrete sizes and rates that are offered; `None` if all are offered.
     offer: Option<Offer>,
-    /// The description of the real camera that this device plays, if any.
+    /// The description of the real camera that this device imitates, if any.
     like: Option<Arc<Description>>,
     /// Line lengths are multiples of this many bytes.
     stride: u32,
@@ -413,7 +413,7 @@ impl Formats for Mode {
         }
         self.format = *format;
         if let Some(like) = &self.like {
-            // Each size has intervals of its own.
+            // The description lists intervals for each size.
             let nearest = like.nearest_interval(format, self.interval);
             self.interval = nearest.unwrap_or(self.interval);
         }

@@ -15,15 +15,16 @@ pub enum Note {
         flow: Flow,
         /// The frame's number in its stream.
         sequence: u32,
-        /// The device's time of the frame, in nanoseconds of the host's clock. `None` if the frame keeps the
-        /// program's timestamp.
+        /// When the device captured or finished the frame, in nanoseconds of the host's clock.
+        /// `None` if the frame keeps the program's timestamp.
         time_ns: Option<u64>,
     },
 }
 
 impl<C> Device<C> {
-    /// Begins or stops taking notes. A host that lets a device take notes must [take](Self::take_notes) them
-    /// after each tick and call.
+    /// Begins or stops the recording of notes.
+    /// While it is on, the host must call [`take_notes`](Self::take_notes) after each tick and each call, or
+    /// the notes pile up.
     pub fn take_note(&mut self, begins: bool) {
         match begins {
             true => drop(self.notes.get_or_insert_default()),
@@ -37,7 +38,7 @@ impl<C> Device<C> {
         notes.map(std::mem::take).unwrap_or_default()
     }
 
-    /// Takes notes of the frames that a tick finished.
+    /// Records notes on the frames that a tick finished.
     pub(crate) fn note_frames(&mut self, progress: &Progress<C>) {
         let Some(notes) = &mut self.notes else {
             return;

@@ -56,7 +56,7 @@ impl Converted {
 /// Converts pictures, one at a time.
 pub(crate) struct PictureConverter {
     pub(crate) engine: Converter,
-    /// The source part without padding. While the thread converts, it has this memory.
+    /// The source part without padding. While the thread converts, the thread has this memory.
     pub(crate) source: Vec<u8>,
     /// The converted part without padding.
     target: Vec<u8>,
@@ -100,8 +100,8 @@ impl PictureConverter {
         self.under_way.is_some()
     }
 
-    /// Returns a descriptor that becomes readable when the thread has converted its picture. `None` if it has
-    /// no picture.
+    /// Returns a descriptor that becomes readable when the thread has converted its picture.
+    /// `None` if the thread has no picture.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.thread.as_ref().filter(|_| self.is_busy());
         thread.and_then(Beside::wake_fd)
@@ -119,8 +119,8 @@ impl PictureConverter {
         self.thread.is_some()
     }
 
-    /// Passes a picture to the thread: the `lent` lines, or `source` if there are none. If the thread refuses
-    /// the picture, returns it converted.
+    /// Passes a picture to the thread: the `lent` lines, or `source` if there are none.
+    /// If the thread refuses the picture, converts the picture within this call and returns it.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,

@@ -44,7 +44,7 @@ pub enum DeviceKind {
         /// The destination of its recording.
         sink: SinkSpec,
     },
-    /// An OUTPUT node and CAPTURE nodes. Frames that are written to the OUTPUT node appear at the others.
+    /// An OUTPUT node and CAPTURE nodes. Frames written to the OUTPUT node appear at the CAPTURE nodes.
     Loopback {
         /// Number of CAPTURE nodes, 1 to 8.
         readers: u32,
@@ -357,7 +357,7 @@ fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Display { sink })
 }
 
-/// Returns `kind` if it has no value. Otherwise fails.
+/// Returns `kind` if `value` is empty. Otherwise fails.
 fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str>> {
     match value.is_empty() {
         true => Ok(kind),
@@ -440,7 +440,7 @@ impl DeviceSpec {
     /// Makes the device. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
-    /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
+    /// Fails for a clip that cannot be played or a recording that cannot be written, with a message
     /// for the user.
     pub(crate) fn make<C: Send + 'static>(
         &self,

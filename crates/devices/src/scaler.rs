@@ -1,5 +1,6 @@
-//! The scaler behind a camera's sensor. It crops the sensor's picture, scales it, and places it in the
-//! buffer. Its model is the capture side of s5p-fimc.
+//! The scaler behind a camera's sensor.
+//! It crops the sensor's picture, scales it, and places it in the buffer. It imitates the capture side of the
+//! driver s5p-fimc.
 
 use crate::convert::{Color, Job, Range};
 use crate::mode::matrix_of;
@@ -38,7 +39,7 @@ impl Scaler {
         self.sensor
     }
 
-    /// Uses the whole buffer again, because its format has changed.
+    /// Makes the scaled picture fill the whole buffer again, because the buffer's format has changed.
     pub(crate) fn fill(&mut self, format: &Format) {
         self.compose = Rect::whole(format.width, format.height);
     }
@@ -134,7 +135,7 @@ impl Scaler {
         some.len() == rest.len()
     }
 
-    /// Passes the copied picture to the thread. If the thread refuses it, returns it scaled.
+    /// Passes the copied picture to the thread. If the thread refuses, scales the picture now and returns it.
     pub(crate) fn begin(&mut self, plan: &Conversion) -> Option<Converted> {
         self.converter.begin(plan, Vec::new())
     }

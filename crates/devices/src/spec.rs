@@ -88,7 +88,7 @@ pub struct DeviceSpec {
     pub identity: Option<DeviceIdentity>,
     /// The ids of a USB webcam; `None` for the usual ids.
     pub usb: Option<UsbId>,
-    /// The description of the real camera that a camera plays.
+    /// The description of the real camera that a camera imitates.
     pub like: Option<Arc<Description>>,
     /// The link to a webcam's metadata node, if the host has made one.
     pub metadata: Option<crate::MetadataLink>,
@@ -100,7 +100,7 @@ pub struct DeviceSpec {
     pub contiguous: bool,
     /// The name of the device's IOMMU; `None` for the machine's common one.
     pub iommu: Option<String>,
-    /// Bytes of the device's own coherent memory, from which alone it allocates; `None` for the machine's.
+    /// Bytes of coherent memory that only this device has, for all its buffers; `None` for the machine's.
     pub sram: Option<u64>,
     /// The device's window onto memory: first byte, last byte, and the first byte's bus address. `None` if
     /// the device sees all memory at unchanged addresses.
@@ -459,7 +459,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that only memory with one run of addresses is placed lazily.
+    /// Checks that only `alloc=contig`, whose planes have one run of addresses, is placed lazily.
     fn check_place(&self) -> Result<(), SpecError> {
         if !self.lazy || self.allocator == Allocator::Contig {
             return Ok(());

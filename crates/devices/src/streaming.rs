@@ -72,7 +72,7 @@ pub(crate) trait Engine<C> {
     const FLOW: Flow;
     /// The device's input or output.
     const PORTS: &'static [Port];
-    /// Whether programs may read and set its frame interval.
+    /// Whether programs may read and set the device's frame interval.
     const TIMED: bool = true;
     /// Whether OUTPUT buffers keep the field order that the program named.
     const KEEPS_FIELD: bool = false;
@@ -114,7 +114,7 @@ pub(crate) trait Engine<C> {
     /// Stops streaming. The device may call this without [`start`](Self::start).
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
-    /// Begins a tick, streaming or not. Comes before the tick's frames.
+    /// Begins a tick, streaming or not. Called before the tick's frames are moved.
     fn begin_tick(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -324,7 +324,7 @@ impl<F: Formats, C> Stream<F, C> {
         )
     }
 
-    /// Returns the number of the next frame, and counts on.
+    /// Returns the number of the next frame, and increments the counter.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
@@ -396,8 +396,9 @@ impl Stamp {
         }
     }
 
-    /// Completes the frame's buffer. `payloads` are the bytes used in each plane of a CAPTURE buffer. An
-    /// OUTPUT buffer keeps its own.
+    /// Completes the frame's buffer.
+    /// `payloads` are the bytes used in each plane of a CAPTURE buffer. An OUTPUT buffer keeps its own
+    /// payloads.
     pub(crate) fn finish<C>(
         self,
         flow: Flow,

@@ -37,7 +37,7 @@ pub(crate) struct PictureCursor {
     component: usize,
     /// Bytes of this component that have been moved, without padding.
     moved: usize,
-    /// Bytes of all components before it, without padding.
+    /// Bytes of all earlier components, without padding.
     before: usize,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Run<'a, C> {
     pub(crate) component: usize,
     /// Range of the bytes in the component without padding.
     pub(crate) packed: Range<usize>,
-    /// Bytes of all components before this one, without padding.
+    /// Bytes of all earlier components, without padding.
     before: usize,
 }
 
@@ -217,7 +217,8 @@ impl Surface<'_> {
     /// Continues to write a picture, at most `left` bytes. Returns whether everything is written. Does not
     /// touch padding.
     ///
-    /// `bytes_of` returns bytes of a component without padding: the first ones of a range, at least one.
+    /// `bytes_of` returns bytes of a component without padding: the given range, or its beginning (at least
+    /// one byte).
     pub(crate) fn resume_write<'p, C>(
         self,
         buffer: &Active<C>,
@@ -345,7 +346,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the bytes of all components inside a rectangle of whole pairs, without padding.
+    /// Returns the bytes of all components inside a rectangle with even edges, without padding.
     pub(crate) fn rect_bytes(self, rect: Rect) -> Option<usize> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let mut sum = 0_usize;
@@ -355,8 +356,8 @@ impl Surface<'_> {
         Some(sum)
     }
 
-    /// Continues to read a rectangle of whole pairs, at most `left` bytes. Returns whether everything is
-    /// read. `to` then has the components one after the other, without padding.
+    /// Continues to read a rectangle with even edges, at most `left` bytes.
+    /// Returns whether everything is read. `to` then has the components one after the other, without padding.
     pub(crate) fn read_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
@@ -428,7 +429,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Returns the location of each component's lines inside a rectangle of whole pairs.
+    /// Returns the location of each component's lines inside a rectangle with even edges.
     pub(crate) fn rect_lines<'b, C>(
         self,
         buffer: &'b Active<C>,

@@ -44,7 +44,7 @@ pub(super) struct Controls {
     has_clip: bool,
     is_webcam: bool,
     frames: u64,
-    /// The description of the real camera that this camera plays, if any.
+    /// The description of the real camera that this camera imitates, if any.
     like: Option<Arc<Description>>,
 }
 

@@ -61,7 +61,7 @@ impl<C> JpegEncoder<C> {
         worker.map(Worker::wake_fd)
     }
 
-    /// Drops the pictures that are being encoded. Returns their buffers with errors.
+    /// Drops the pictures that are being encoded. The program gets their buffers back with errors.
     pub(super) fn stop(&mut self) {
         self.coding.clear();
         self.worker = None;
@@ -118,7 +118,7 @@ impl<C> JpegEncoder<C> {
             width: frame.size().width(),
             height: frame.size().height(),
             quality: QUALITY,
-            // Programs rely on the sampling of UVC webcams.
+            // Programs expect 4:2:2, as UVC webcams have it.
             sampling: Subsampling::Yuv422,
         };
         worker
@@ -127,7 +127,8 @@ impl<C> JpegEncoder<C> {
         Ok(worker)
     }
 
-    /// Returns the buffers whose files are ready. An error says how the encoder ended.
+    /// Completes the buffers whose files are ready, and returns the number of bad ones.
+    /// An error says how the encoder ended.
     pub(super) fn finish(
         &mut self,
         bus: &mut dyn Bus<C>,

@@ -1,4 +1,4 @@
-//! Orders that change a running camera: to play another source, or to pause.
+//! Commands that change a running camera: to play another source, or to pause.
 
 use super::{Player, State};
 use crate::mode::Mode;
@@ -8,7 +8,7 @@ use crate::{Failure, PlayError};
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::Fraction;
 
-/// The host's orders, which a camera follows at its next frames.
+/// The host's commands, which a camera follows at its next frames.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     next: Option<NextSource>,
@@ -35,7 +35,7 @@ impl Program {
         }
     }
 
-    /// Starts the next source together with the current one, so that its pictures are ready in time.
+    /// Starts the next source while the current one still plays, so that its pictures are ready in time.
     pub(super) fn start(&mut self, like: &Source, interval: Fraction) -> Result<(), Failure> {
         match &mut self.next {
             Some(next) => next.source.start_like(like, interval),
@@ -43,7 +43,7 @@ impl Program {
         }
     }
 
-    /// Returns whether the host need not wait for the next source: it has a picture, or never will have one.
+    /// Returns whether the next source has a picture or will never have one, so that the host can go on.
     pub(super) fn is_ready(&mut self) -> bool {
         let next = self.next.as_mut();
         self.awaits_picture &= next.is_some_and(|next| next.source.ready() == Ready::Later);
@@ -72,10 +72,11 @@ impl Program {
 }
 
 impl<C> Player<C> {
-    /// Accepts the order to play another source.
+    /// Accepts the command to play another source.
     ///
     /// # Errors
-    /// [`PlayError::Passed`] if the frame is over, or a failure if the system lacks a thread or descriptor.
+    /// [`PlayError::Passed`] if the source's first frame is over already, or a failure if the system lacks a
+    /// thread or descriptor.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -112,7 +113,7 @@ impl<C> Player<C> {
         }
     }
 
-    /// Changes to the next source if the frame to take is its first.
+    /// Changes to the next source if that source's first frame is due.
     pub(super) fn follow_program(&mut self, stream: &mut Stream<Mode, C>) {
         let Some(next) = &mut self.program.next else {
             return;

@@ -1,4 +1,4 @@
-//! Colour conversion between Y'CbCr and R'G'B', and between R'G'B' orders.
+//! Colour conversion between Y'CbCr and R'G'B', and between orders of R', G' and B'.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Form, Picture, PictureMut, PlaneMut};
@@ -73,8 +73,8 @@ impl Colors {
 
     /// Converts through copies, which the library can handle.
     ///
-    /// The library skips a last line if the plane ends before the line's stride does. For YUYV, its result is
-    /// off by two steps, so YUYV is unpacked first.
+    /// The library skips a last line if the plane ends before the line's stride does. For YUYV, the library's
+    /// result is off by two, so YUYV is unpacked first.
     fn by_copies(
         &mut self,
         from: &Picture<'_>,

@@ -79,7 +79,7 @@ impl Form {
     }
 }
 
-/// Returns the form in which a source is moved. This is its own form if each cell is one pixel.
+/// Returns the form in which a source is scaled and turned: its own if each cell is one pixel.
 pub(super) const fn to_move(source: Form, target: Form) -> Form {
     match (source, target) {
         (Form::Yuyv, _) | (Form::Rgb24 | Form::Xbgr32, Form::Yuyv) => Form::Semi422,
@@ -89,8 +89,8 @@ pub(super) const fn to_move(source: Form, target: Form) -> Form {
     }
 }
 
-/// Returns the form that a picture has after it was moved. This is the target's if each target plane can be
-/// made by moving a plane to another size.
+/// Returns the form that a picture has after it was scaled and turned.
+/// This is the target's form if each target plane can be made from one plane.
 pub(super) const fn after_move(form: Form, target: Form) -> Form {
     match (form, target) {
         (Form::Semi422, Form::Semi420 | Form::Planar420) => Form::Semi420,

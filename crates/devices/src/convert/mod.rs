@@ -41,7 +41,7 @@ pub struct Job {
     pub crop: Rect,
     /// The part of the target that is written, in whole 2x2 blocks. The rest stays unchanged.
     pub compose: Rect,
-    /// Clockwise rotation, which follows mirroring.
+    /// Clockwise rotation, which is applied after mirroring.
     pub rotate: Rotate,
     /// Whether left and right are exchanged.
     pub hflip: bool,

@@ -13,8 +13,7 @@ pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     }
 }
 
-/// Converts between forms of Y'CbCr. A pair that is not supported leaves the target unchanged; callers use no
-/// such pair.
+/// Converts between forms of Y'CbCr. Callers use only supported pairs; others leave the target unchanged.
 pub(super) fn relay(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     use Form::{Planar420, Semi420, Semi422, Yuyv};
     match (from.form, to.form) {

@@ -21,7 +21,7 @@ pub(super) struct Scaler {
     packed_to: Buffer,
 }
 
-/// The planes of a picture that are moved.
+/// Selects the planes of a picture that are scaled and turned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     All,

@@ -124,7 +124,7 @@ fn turn_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>
     }
 }
 
-/// Number of source lines that become columns at once: as many cache lines stay in use.
+/// Number of source lines that become columns at once, so that only this many cache lines are in use.
 const BAND: usize = 16;
 
 fn transpose_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>) {

@@ -21,7 +21,7 @@ pub(crate) fn plane(format: &PixelFormat, size: Size, index: usize) -> Option<(u
     Some((line as usize, format.lines(index, size.height()) as usize))
 }
 
-/// Returns the stride of plane `index` if all planes are in one memory.
+/// Returns the stride of plane `index` if all planes follow each other in one memory block.
 fn stride_in_one(format: &'static PixelFormat, stride: usize, index: usize) -> usize {
     let first = u32::try_from(stride).unwrap_or(u32::MAX);
     // CAST: widening, on every target there is.

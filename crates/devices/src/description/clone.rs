@@ -1,4 +1,4 @@
-//! Asks a real device for the facts of its description.
+//! Asks a real device for the facts that a description file contains.
 
 use super::check::controls::MAX_ITEMS;
 use super::check::{MAX_FRAMES, MAX_LOST};
@@ -16,7 +16,7 @@ use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, 
 /// Number of buffers of the measured stream.
 const BUFFERS: u32 = 4;
 
-/// Controls that an automatic mode makes inactive: the control, the mode's control, and its value for manual.
+/// Controls that an automatic mode makes inactive: the control, the mode's, and the value for manual mode.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, `master_id`.
 const MASTERS: &[(u32, u32, i64)] = &[
@@ -64,7 +64,7 @@ fn code_of(fourcc: FourCc) -> Option<Code> {
 /// Asks a device for all facts except those of its stream.
 ///
 /// # Errors
-/// Fails with a sentence for the user: the device is no single-planar capture device, or a call fails.
+/// Fails with a message for the user: the device is no single-planar capture device, or a call fails.
 pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, String> {
     let able = client
         .capability()
@@ -116,7 +116,7 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
     })
 }
 
-/// Returns a function that turns the errno of this call into a sentence.
+/// Returns a function that turns the errno of this call into a message.
 fn failed(call: &'static str) -> impl Fn(Errno) -> String {
     move |errno| {
         let why = std::io::Error::from_raw_os_error(errno.0);
@@ -173,7 +173,7 @@ fn usb_table(usb: Usb) -> Option<UsbTable> {
     })
 }
 
-/// Describes a size, and the colours of its format if they are not known yet.
+/// Describes a size, and the colours of the pixel format if they are not known yet.
 fn size_table(
     client: &mut Client<'_>,
     (table, now): (&mut FormatTable, &Format),
@@ -246,7 +246,8 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             sys::V4L2_CTRL_TYPE_BITMASK => ControlType::Bitmask,
             sys::V4L2_CTRL_TYPE_BUTTON => ControlType::Button,
             sys::V4L2_CTRL_TYPE_INTEGER64 => ControlType::Integer64,
-            // Classes follow from their controls. Values that are texts or structures need pointers.
+            // Classes follow from their controls. Texts and structures are left out, because a client passes
+            // no pointers.
             _ => continue,
         };
         all.push(control(client, range, kind));
@@ -266,7 +267,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             continue;
         };
         let is_inactive = control.flags.contains(&Flag::Inactive);
-        // The table is right for this device if the control's current state agrees with it.
+        // The entry of `MASTERS` applies to this device if the control's current state agrees with the entry.
         if value_of(master).is_some_and(|value| (value != manual) == is_inactive) {
             control.flags.retain(|flag| *flag != Flag::Inactive);
             control.active_if = Some(ActiveIf {
@@ -349,7 +350,7 @@ fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
 /// `wait` waits for a frame and returns whether one came. `now_ns` is the monotonic clock.
 ///
 /// # Errors
-/// Fails with a sentence for the user: a call fails, or no frame comes.
+/// Fails with a message for the user: a call fails, or no frame comes.
 pub fn measure(
     file: &mut File,
     seconds: u32,
@@ -395,7 +396,8 @@ pub fn measure(
             Some((sequence, time_ns)) => {
                 let lost = frame.sequence.wrapping_sub(sequence).wrapping_sub(1);
                 let index = u32::try_from(table.intervals_us.len()).unwrap_or(u32::MAX);
-                // A camera that starts its numbers again has lost no frame.
+                // A greater difference means that the camera started its numbers again, not that frames were
+                // lost.
                 if (1..=MAX_LOST).contains(&lost) {
                     table.lost.push([index, lost]);
                 }

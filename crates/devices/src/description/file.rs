@@ -15,7 +15,7 @@ pub(super) const VERSION: i64 = 1;
 pub struct File {
     /// Version of the file format: 1.
     pub(crate) version: Spanned<i64>,
-    /// Where the facts come from, for readers.
+    /// Where the facts come from, for people who read the file.
     pub(crate) source: Option<String>,
     pub(crate) device: Spanned<DeviceTable>,
     pub(crate) usb: Option<Spanned<UsbTable>>,
@@ -173,7 +173,7 @@ pub(crate) struct ControlTable {
     /// Numbers of the items of an integer menu.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) numbers: Vec<i64>,
-    /// The control, and its value, that make this control active.
+    /// The condition for this control to be active; `None` if it always is.
     pub(crate) active_if: Option<ActiveIf>,
 }
 
@@ -222,9 +222,9 @@ pub(crate) struct StreamTable {
     pub(crate) size: Pixels,
     /// Seconds per frame, as G_PARM returned them.
     pub(crate) interval: Seconds,
-    /// Time from STREAMON to the first frame.
+    /// Time from STREAMON to the first frame, in microseconds.
     pub(crate) first_frame_us: u64,
-    /// Times from each frame that arrived to the next one that arrived.
+    /// Microseconds from each frame that arrived to the next one that arrived.
     pub(crate) intervals_us: Vec<u64>,
     /// Pairs of an index in `intervals_us` and the number of frames lost in that interval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

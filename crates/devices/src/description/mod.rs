@@ -1,7 +1,7 @@
-//! Descriptions of real cameras: a file has a device's answers and the rhythm of its stream.
+//! Descriptions of real cameras: a file has a device's answers, and the times and sizes of its frames.
 //!
-//! [`File`] is a file's contents. [`Description`] is the checked form, which a camera plays. [`describe`]
-//! asks a real device for the facts.
+//! [`File`] is a file's contents. [`Description`] is the checked form, which a simulated camera imitates.
+//! [`describe`] asks a real device for the facts.
 
 mod check;
 mod clone;
@@ -83,7 +83,7 @@ impl Description {
     /// Loads a description from a file, or by its name if it ships with this crate.
     ///
     /// # Errors
-    /// Fails with a sentence that names the file and the line.
+    /// Fails with a message that names the file and the line.
     pub fn load(name: &str) -> Result<Arc<Self>, String> {
         if let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) {
             return Self::named(&format!("{name}.toml"), text);
@@ -116,7 +116,7 @@ impl Description {
         check::parse(text).map(Arc::new)
     }
 
-    /// Returns notes on parts of the description that this crate's cameras cannot play, each with its line.
+    /// Returns notes, with their lines, on parts of the description that this crate's cameras cannot imitate.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes

@@ -185,7 +185,7 @@ impl Chain {
         }
     }
 
-    /// Appends the bytes of a mosaic's sample, which has the output's depth.
+    /// Appends the bytes of a mosaic's sample, widened to the output's number of bits.
     fn push_raw(&self, value: u8, out: &mut Vec<u8>) {
         let wide = u16::from(value);
         match self.output.bits {

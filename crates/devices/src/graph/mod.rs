@@ -209,7 +209,7 @@ impl<C> GraphNode<C> {
     /// Makes a node of a graph.
     ///
     /// # Errors
-    /// Fails for a SPEC of another kind, with a sentence for the user.
+    /// Fails for a SPEC of another kind, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
         let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;
@@ -250,7 +250,7 @@ impl<C> GraphNode<C> {
 }
 
 impl<C> Entity<C> {
-    /// Continues to render and write a frame. Returns the result for its buffer when it is complete.
+    /// Continues to render and write a frame. Returns the buffer's result when the frame is complete.
     fn resume(
         &mut self,
         stream: &mut Stream<Video, C>,

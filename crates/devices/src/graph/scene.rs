@@ -8,7 +8,7 @@ use vb3_v4l2::MediaGraph;
 /// Renders the frames that reach a video node.
 #[derive(Debug)]
 pub(super) enum Scene {
-    /// Frames that processors have changed.
+    /// Frames that processing entities of the graph have changed.
     Developed(Box<Chain>),
     /// Frames as the sensor sends them.
     Raw(Box<Raw>),

@@ -52,7 +52,7 @@ impl FilePlayer {
     /// Shows the file's next picture if the picture is due.
     ///
     /// # Errors
-    /// Fails if the file cannot be played further, with a sentence for the user.
+    /// Fails if the file cannot be played further, with a message for the user.
     pub(super) fn play(&mut self, shared: &mut Shared, now_ns: u64) -> Result<(), Failure> {
         let due_ns = shared.next_of_file();
         let is_other = |playing: &Playing| !has_same_layout(&playing.format, &shared.format);

@@ -27,7 +27,7 @@ pub(super) struct Fill {
     heard_ns: u64,
     /// The time of a writer's last frame, or of that frame's last repetition.
     shown_ns: u64,
-    /// Whether the frame was repeated since the writer wrote it.
+    /// Whether the writer's last frame was repeated.
     is_repeated: bool,
 }
 
@@ -54,7 +54,7 @@ impl Fill {
     /// Opens the placeholder's file, if there is one. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// Fails for a file that cannot be played, with a sentence for the user.
+    /// Fails for a file that cannot be played, with a message for the user.
     pub(super) fn new(placeholder: Option<&Placeholder>) -> Result<Self, Failure> {
         let file = match placeholder {
             Some(Placeholder::File(path)) => {
@@ -75,7 +75,7 @@ impl Fill {
         self.placeholder.is_some()
     }
 
-    /// Keeps a writer's last frame, to repeat it from now on. Only `placeholder=hold` does this.
+    /// With `placeholder=hold`, keeps a writer's last frame, to repeat it from now on.
     pub(super) fn keep(&mut self, format: Format, bytes: Vec<u8>) {
         if self.keeps_frames() {
             self.set_picture(format, bytes);

@@ -108,13 +108,13 @@ pub(super) struct Shared {
     pub(super) fill: Fill,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// The writer or file that has buffers for writing, and their number.
+    /// Id of the writer that has buffers, and the number of these buffers.
     writer: Option<(u32, u32)>,
     /// Writers and readers whose files are open and have set a format.
     formatted: BTreeSet<u32>,
     /// Whether a writer has set the format since the first open.
     pub(super) has_format: bool,
-    /// The controls' values of the identity v4l2loopback; `None` for separate nodes.
+    /// The controls' values of the identity v4l2loopback; `None` for separate OUTPUT and CAPTURE nodes.
     pub(super) settings: Option<Settings>,
     /// Number of open files of the identity v4l2loopback, and its limit.
     pub(super) openers: (u32, u32),
@@ -130,7 +130,7 @@ pub(super) struct Shared {
     readers: BTreeMap<u32, u64>,
     /// For each reader that is copying a frame: the number of that frame.
     copying: BTreeMap<u32, u64>,
-    /// Number of writers and readers so far, which also names the newest one.
+    /// Number of writers and readers so far, which is also the id of the newest one.
     parties: u32,
     /// Writer's buffers that readers use directly, oldest first.
     given: VecDeque<Given>,
@@ -141,7 +141,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Counts a new buffer of a reader. A reader's first buffer fixes its format.
+    /// Counts a new buffer of a reader. The first buffer fixes the reader's format.
     pub(super) fn hold(&mut self, reader: u32) -> Option<()> {
         let (count, _) = self.held.entry(reader).or_insert((0, self.format));
         *count = count.checked_add(1)?;
@@ -201,7 +201,7 @@ impl Shared {
         self.next = self.next.saturating_add(1);
     }
 
-    /// Drops a frame. If it is in a writer's buffer, the writer gets that back with this state.
+    /// Drops a frame. If it is in a writer's buffer, the writer gets the buffer back with this state.
     pub(super) fn remove(&mut self, at: usize, outcome: DoneState) {
         match self.frames.remove(at).map(|frame| frame.body) {
             Some(Body::Own(bytes)) => self.spare = bytes,
@@ -228,7 +228,7 @@ impl Shared {
         self.frames.iter().position(|frame| frame.number >= number)
     }
 
-    /// Returns an unused name for a writer or reader.
+    /// Returns an unused id for a writer or reader.
     pub(super) fn new_party(&mut self) -> u32 {
         self.parties = self.parties.saturating_add(1);
         self.parties
@@ -300,7 +300,7 @@ impl Shared {
 
     /// Returns whether the format is fixed, because a program has set one and `keep_format` is on.
     ///
-    /// v4l2loopback-ctl of Debian 12 sets `keep_format` before the format, later versions after it.
+    /// `keep_format` alone fixes nothing, because v4l2loopback-ctl of Debian 12 sets it before the format.
     pub(super) fn keeps_format(&self) -> bool {
         self.has_format && self.settings.is_some_and(|settings| settings.keep_format)
     }
@@ -334,7 +334,7 @@ impl Shared {
         };
     }
 
-    /// Returns whether any reader has copied part of a frame.
+    /// Returns whether any reader is in the middle of copying a frame.
     pub(super) fn is_copied(&self) -> bool {
         !self.copying.is_empty()
     }
@@ -428,7 +428,7 @@ impl Shared {
         self.frames.clear();
     }
 
-    /// Records that the writer has ended. Readers that come later do not see its frames.
+    /// Records that the writer has ended. Readers that come later do not see the writer's frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
         let last = self.frames.pop_back();

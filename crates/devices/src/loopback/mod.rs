@@ -89,7 +89,7 @@ impl DeviceSpec {
     /// Returns a device's nodes: itself, a loopback's OUTPUT and CAPTURE nodes, or a graph's nodes.
     ///
     /// # Errors
-    /// Fails for an unsupported format, with a sentence for the user.
+    /// Fails for an unsupported format, with a message for the user.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
         let (readers, exclusive, placeholder) = match &self.kind {
             DeviceKind::Loopback {

@@ -21,7 +21,7 @@ pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
-    /// The writer's name among the loopback's writers and readers.
+    /// The writer's id among the loopback's writers and readers.
     id: u32,
     /// Whether the writer provides the timeout image instead of frames.
     is_image: bool,
@@ -36,7 +36,7 @@ enum Waits {
     Perhaps,
     /// The program has waited since the last tick.
     Anew,
-    /// The program waits, and readers have had a tick since.
+    /// The program waits, and readers have had a tick since it began to wait.
     ForATick,
 }
 
@@ -58,7 +58,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
-    /// Fails for another device, with a sentence for the user.
+    /// Fails for another device, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) =
             &spec.kind
@@ -106,7 +106,8 @@ enum Taken {
     Read(Vec<u8>),
 }
 
-/// Takes the frame of a buffer. Leaves it there if readers can reach it, unless `is_read` is set.
+/// Takes the frame of a buffer.
+/// Leaves the frame in the buffer if readers can reach the memory, unless `is_read` is set.
 fn take<C>(
     token: &Active<C>,
     shared: &mut Shared,
@@ -130,13 +131,14 @@ fn take<C>(
 }
 
 impl Writer {
-    /// Returns the writer's name among the loopback's writers and readers.
+    /// Returns the writer's id among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }
 
-    /// Returns to the writer the buffers that readers do not need. If there are none, the writer waits and
-    /// readers have had a tick, also returns a needed buffer.
+    /// Gives the writer the buffers back that readers do not need.
+    /// If there are none, and readers have had a tick since the writer began to wait, gives back a needed
+    /// one.
     fn give_back<C: 'static>(
         &mut self,
         stream: &mut Stream<WriterFormats, C>,
@@ -313,13 +315,13 @@ impl<C: Send + 'static> Engine<C> for Writer {
 }
 
 impl WriterFormats {
-    /// Returns whether only the current format can be set. With v4l2loopback, readers' buffers fix it.
+    /// Returns whether the format is fixed. With v4l2loopback, readers' buffers fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
         self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
     }
 
-    /// Removes the line length of another picture, which a program took over from G_FMT.
+    /// Removes a line length that is the current format's, if `wanted` is another format.
     ///
     /// ffmpeg changes only the pixel format and size in G_FMT's answer, and writes lines without padding.
     fn forget_lines(&self, wanted: &mut Format) {
@@ -372,7 +374,8 @@ impl Formats for WriterFormats {
         made.unwrap_or_else(|| self.format())
     }
 
-    /// Sets the format. Readers with buffers of another format get an event, and no frames until they follow.
+    /// Sets the format.
+    /// Readers with buffers of another format get an event, and no frames until they free these buffers.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
         let mut shared = self.link.lock();
         if shared.is_taken(self.id) && !self.is_image {

@@ -21,35 +21,36 @@ use vb3_v4l2::{
 ///
 /// It offers only the writer's format. A reader starts with the newest frame and gets all later ones. A slow
 /// reader misses frames, which are counted and leave a gap in the sequence. After the writer's end, readers
-/// wait for the next writer. If that sets another format, each reader gets `V4L2_EVENT_SOURCE_CHANGE`, and no
-/// frames until it has freed its buffers. With `exclusive-caps=on`, there is no format and no streaming (EIO)
-/// without a writer, so that programs skip the node.
+/// wait for the next writer. If the next writer sets another format, each reader gets
+/// `V4L2_EVENT_SOURCE_CHANGE`, and no frames until it has freed its buffers. With `exclusive-caps=on`, there
+/// is no format and no streaming (EIO) without a writer, so that programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
 /// Moves frames to a reader's buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
-    /// The reader's name among the loopback's writers and readers.
+    /// The reader's id among the loopback's writers and readers.
     id: u32,
     /// Number of the frame that has sequence 0; `None` before that frame.
     first: Option<u64>,
     /// Number of the frame to take next.
     next: u64,
-    /// The format that this reader's program knows, initially or by its last event.
+    /// The format that this reader's program knows: the initial one, or that of the last event.
     announced: Format,
     copying: Option<Copying<C>>,
     file: FilePlayer,
 }
 
-/// A frame that is being copied to a buffer, one piece in each tick. The loopback keeps the writer's buffer
-/// meanwhile. If that is lost nevertheless, the next frame is copied to the reader's buffer instead.
+/// A frame that is being copied to a buffer, one piece in each tick.
+/// The loopback keeps the writer's buffer meanwhile. If that buffer is lost nevertheless, the next frame is
+/// copied to the reader's buffer instead.
 #[derive(Debug)]
 struct Copying<C> {
     number: u64,
     token: Active<C>,
-    /// Number of the frame's bytes in the buffer.
+    /// Number of the frame's bytes that are in the buffer already.
     done: u64,
-    /// Number of bytes that were moved for this.
+    /// Number of bytes that were moved in memory so far.
     copied: u64,
 }
 
@@ -68,7 +69,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
-    /// Fails for another device, with a sentence for the user.
+    /// Fails for another device, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (DeviceKind::LoopbackCapture { link, exclusive }
         | DeviceKind::LoopbackNode { link, exclusive }) = &spec.kind
@@ -329,7 +330,7 @@ impl<C: Send + 'static> Reader<C> {
 }
 
 impl<C> Reader<C> {
-    /// Returns the reader's name among the loopback's writers and readers.
+    /// Returns the reader's id among the loopback's writers and readers.
     pub(super) const fn id(&self) -> u32 {
         self.id
     }

@@ -15,7 +15,7 @@ const MAX_TIMEOUT_MS: i32 = 100_000;
 /// The values of the controls of v4l2loopback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// Whether writers cannot change the format, and readers may start before a writer.
+    /// Whether the format is fixed, and readers may start before a writer.
     pub(super) keep_format: bool,
     /// Whether the newest frame is repeated if the writer is late.
     pub(super) sustain_framerate: bool,
@@ -64,7 +64,7 @@ impl Settings {
             .collect()
     }
 
-    /// Sets a control. The value must be in its range.
+    /// Sets a control. The caller guarantees that the value is in the control's range.
     pub(super) fn set(&mut self, id: u32, value: i64) {
         match id {
             KEEP_FORMAT => self.keep_format = value != 0,

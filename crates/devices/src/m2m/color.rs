@@ -33,7 +33,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         _ => before.colorspace,
     };
     let xfer_func = match colour.transfer {
-        // The curves 11 and 12 equal this one between black and white, and extend beyond.
+        // Curves 11 and 12 equal Rec. 709's between black and white, and extend it beyond.
         1 | 6 | 11 | 12 | 14 | 15 => 1,
         7 => 4,
         8 => 5,
@@ -61,8 +61,8 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
     }
 }
 
-/// Converts V4L2's colour description of Y'CbCr to a stream's, with defaults made explicit. opRGB has no code
-/// points.
+/// Converts V4L2's colour description of Y'CbCr to a stream's, with explicit defaults.
+/// H.273 has no code points for opRGB, which becomes "unspecified" (2).
 pub(super) const fn colour_of(color: Colorimetry) -> Colour {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
         (0, space::REC709 | space::DCI_P3) => 2,

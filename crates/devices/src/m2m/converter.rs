@@ -1,9 +1,9 @@
-//! A converter crops, scales, turns and converts each OUTPUT picture, and places it in a CAPTURE picture. Its
-//! model is s5p-fimc.
+//! A converter crops, scales, turns and converts each OUTPUT picture, and places it in a CAPTURE picture.
+//! It imitates the driver s5p-fimc.
 //!
 //! Each open file has a thread, which converts pictures if source and target together have 512 KiB or more.
-//! The thread reads the buffer itself if it can; otherwise ticks copy the picture for it. In virtual time,
-//! ticks convert all pictures.
+//! The thread reads the buffer itself if it can; otherwise ticks copy the picture for the thread. In virtual
+//! time, ticks convert all pictures.
 
 mod work;
 
@@ -76,7 +76,7 @@ impl<C> FrameConverter<C> {
     /// Makes the converter of a SPEC for one open file.
     ///
     /// # Errors
-    /// Fails for a SPEC with an unsupported format, with a sentence for the user.
+    /// Fails for a SPEC with an unsupported format, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);
         let none = || spec.no_such_format();

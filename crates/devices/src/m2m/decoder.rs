@@ -1,11 +1,11 @@
 //! A stateful decoder: a stream of bytes at OUTPUT, pictures at CAPTURE.
 //!
-//! It follows the kernel's stateful decoder interface. An event announces the stream's format, a change of
-//! resolution ends with a last buffer, and programs control drain and seek. The codec library runs in a
+//! It follows the kernel's stateful decoder interface. An event announces the stream's format, a last buffer
+//! ends the pictures of each resolution, and programs control drain and seek. The codec library runs in a
 //! separate process, a [`Worker`].
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: a stream's OUTPUT
-//! buffer is returned once the worker has its bytes, which may be before its picture. An OUTPUT buffer
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: a stream's OUTPUT buffer is
+//! returned once the worker has its bytes, which may be before their picture is decoded. An OUTPUT buffer
 //! with a JPEG file is returned with its picture.
 
 mod format;
@@ -62,7 +62,7 @@ pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
     row: &'static Row,
-    /// The formats of all pictures. Once the stream's format is known, only matching formats are offered.
+    /// All formats of CAPTURE. Once the stream's format is known, only matching formats are offered.
     all: Vec<&'static PixelFormat>,
     /// The format of the current CAPTURE buffers.
     held: Format,
@@ -89,7 +89,7 @@ impl<C> Decoder<C> {
     /// Makes the decoder of a SPEC for one open file.
     ///
     /// # Errors
-    /// Fails for a SPEC of another kind, with a sentence for the user.
+    /// Fails for a SPEC of another kind, with a message for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;

@@ -119,7 +119,7 @@ pub(super) trait M2mEngine<C> {
         false
     }
 
-    /// Handles the STREAMON and STREAMOFF calls since the last time.
+    /// Handles the STREAMON and STREAMOFF calls since this method was last called.
     fn notice(&mut self) {}
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -138,7 +138,7 @@ pub(super) trait M2mEngine<C> {
     /// Moves as many frames and results as this tick allows.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
-    /// Returns whether [`work`](Self::work) would do anything now, apart from the worker's events.
+    /// Returns whether [`work`](Self::work) would do anything now, apart from handling the worker's events.
     fn has_work(&self) -> bool;
 
     /// Returns whether a picture is partly moved.
@@ -150,7 +150,7 @@ pub(super) trait M2mEngine<C> {
     }
 }
 
-/// One open file of a memory-to-memory device. `own` has the state that only its kind has.
+/// One open file of a memory-to-memory device. `own` is the state that only this kind of device has.
 #[derive(Debug)]
 pub(crate) struct M2mDevice<S, W, C> {
     identity: Identity,
@@ -164,7 +164,7 @@ pub(crate) struct M2mDevice<S, W, C> {
     /// Metadata of the frames that the worker has.
     pub(super) frames: PendingFrames,
     pub(super) drain: Drain,
-    /// OUTPUT's count of starts when the drain began.
+    /// The value of OUTPUT's `starts` when the drain began.
     pub(super) drained_start: u64,
     pub(super) statistics: Statistics,
     /// Largest number of picture bytes that one tick moves.
@@ -267,7 +267,7 @@ impl<S, C> Coder<S, C> {
                 return;
             };
             let copied = match &event {
-                // The process copied the picture from its library to a slot.
+                // The process copied the picture from its library to shared memory.
                 Event::Picture { picture, .. } => {
                     let planes = picture.planes().data;
                     planes.iter().map(|plane| plane.len() as u64).sum()
@@ -281,7 +281,7 @@ impl<S, C> Coder<S, C> {
         }
     }
 
-    /// Keeps, returns or requeues an OUTPUT buffer, according to the process's answer to it.
+    /// Keeps, completes or requeues an OUTPUT buffer, according to the process's answer.
     pub(super) fn handle_offer(
         &mut self,
         token: Active<C>,
@@ -455,8 +455,7 @@ where
         Self::COMMANDS
     }
 
-    /// A decoder's drain that is requested before CAPTURE streams waits until it does. Linux does not specify
-    /// this.
+    /// A decoder's drain waits until CAPTURE streams. Linux does not specify this.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
         // If OUTPUT was restarted since an earlier drain, that drain is over.
         self.notice();

@@ -6,7 +6,7 @@ use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Span};
 
-/// Lends a buffer for one picture. Lends only its number if the process cannot map the memory.
+/// Lends a buffer for one picture. If the process cannot map the memory, lends only the buffer's number.
 pub(super) fn lend<C>(
     worker: &mut Worker,
     format: &Format,

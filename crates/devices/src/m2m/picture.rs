@@ -23,7 +23,7 @@ impl Content {
         Self::Slot(picture, PictureCursor::default())
     }
 
-    /// Handles the loss of the picture's buffer. Returns whether the picture can be put into another one.
+    /// Handles the loss of the picture's buffer. Returns whether the picture can be put into another buffer.
     pub(super) fn begin_again(&mut self) -> bool {
         if let Self::Slot(_, cursor) = self {
             *cursor = PictureCursor::default();

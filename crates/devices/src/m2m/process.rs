@@ -25,7 +25,7 @@ impl CodecProcess {
     /// Makes a codec process that is started later.
     ///
     /// # Errors
-    /// Fails if no available library has the codec, with a sentence for the user.
+    /// Fails if no available library has the codec, with a message for the user.
     pub(crate) fn new(kind: Kind, place: &HostSettings) -> Result<Self, Failure> {
         place.codecs.describe(kind).map_err(Failure::new)?;
         Ok(Self {
@@ -84,7 +84,7 @@ impl CodecProcess {
         )));
     }
 
-    /// Stores a sentence for the report. The worker continues.
+    /// Stores a message for the report. The worker continues.
     pub(crate) fn report(&mut self, sentence: String) {
         self.failure = Some(Failure::new(sentence));
     }
@@ -123,7 +123,7 @@ impl CodecProcess {
         }
     }
 
-    /// Stops the worker. The next worker starts without its state.
+    /// Stops the worker. The next worker starts without the state of this one.
     pub(crate) fn stop(&mut self) {
         self.worker = None;
         self.is_down = false;

@@ -81,7 +81,7 @@ impl<C> M2mQueue<C> {
         }
     }
 
-    /// Returns the sequence number of the next returned buffer, and counts on.
+    /// Returns the sequence number for the next completed buffer, and increments the counter.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
@@ -118,7 +118,7 @@ impl<C> M2mQueue<C> {
         });
     }
 
-    /// Completes a frame. Returns its OUTPUT buffer once those of all earlier frames are returned.
+    /// Completes a frame, and its OUTPUT buffer once those of all earlier frames are completed.
     pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
         let mut waiting = self.held.iter_mut().filter(|held| held.outcome.is_none());
         if let Some(held) = waiting.find(|held| held.tag == tag) {

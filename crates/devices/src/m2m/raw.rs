@@ -66,7 +66,7 @@ impl RawFormats {
         }
     }
 
-    /// Returns the format `wanted` by a SPEC if it is supported; without one, the first format.
+    /// Returns the format that a SPEC names, if it is supported; the first format if the SPEC names none.
     pub(crate) fn first(&self, wanted: Option<FourCc>) -> Option<&'static PixelFormat> {
         let mut pixels = self.pixels.iter().copied();
         pixels.find(|pixel| wanted.is_none_or(|wanted| pixel.fourcc == wanted))

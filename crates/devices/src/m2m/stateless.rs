@@ -10,10 +10,10 @@
 //! The worker copies each complete picture to the CAPTURE buffer of its request. It does not decode in place,
 //! since the program may use the buffer again while the library still reads the picture.
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole
-//! frames, with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a
-//! picture whose slices use several picture parameter sets is returned with an error. A missing
-//! reference is an error, too; hantro and rkvdec read the buffer that they write instead.
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole frames,
+//! with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a picture
+//! whose slices use several picture parameter sets is returned with an error. A missing reference is an
+//! error, too; instead, hantro and rkvdec read the buffer that they are writing.
 
 mod av1;
 mod h264;
@@ -63,7 +63,7 @@ impl<C> StatelessDecoder<C> {
     /// Makes the decoder of a SPEC for one open file. The worker starts with the first request.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: no available library decodes the stream by requests, or the
+    /// Fails with a message for the user: no available library decodes the stream by requests, or the
     /// SPEC names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(Syntax::of);

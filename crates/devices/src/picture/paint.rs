@@ -35,7 +35,7 @@ impl Rect {
 }
 
 impl Frame {
-    /// Fills a rectangle with one colour. Rounds its edges down to even numbers.
+    /// Fills a rectangle with one colour. Rounds the rectangle's edges down to even numbers.
     pub fn fill(&mut self, rect: Rect, color: Yuv) {
         let Some(rect) = rect.inside(self.size) else {
             return;
@@ -98,7 +98,7 @@ impl Frame {
     }
 
     /// Copies a rectangle from a picture of the same format and width; does nothing for another picture.
-    /// Lines of a lower picture repeat.
+    /// If the picture `from` has fewer lines, they repeat.
     pub fn restore(&mut self, from: &Self, rect: Rect) {
         if (self.format, self.size.width) != (from.format, from.size.width) {
             return;
@@ -181,8 +181,8 @@ impl Frame {
 
     /// Takes over the samples of an RGB24 or YUYV picture of the same size.
     ///
-    /// It supports formats without vertical chroma subsampling. These include all formats that ffmpeg does
-    /// not write.
+    /// The target's format must have no vertical chroma subsampling. This holds for all formats that ffmpeg
+    /// does not write.
     pub(crate) fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {
@@ -196,7 +196,8 @@ impl Frame {
         };
         for (index, component) in format.components.iter().enumerate() {
             let across = component.across as usize;
-            // For each byte of a cell: its sample's offset from that of the cell's first pixel in the source.
+            // For each byte of a cell: where the source has its sample, as an offset from the cell's first
+            // pixel.
             let offsets = component.cell.iter().map(|samples| {
                 let column = |at: usize, sample| match sample {
                     // All pixels of the cell share these samples.

@@ -76,7 +76,7 @@ impl Sink {
     /// Opens the destination of a SPEC, and creates its files and the directory of numbered pictures.
     ///
     /// # Errors
-    /// Fails for a path that cannot be written, with a sentence for the user.
+    /// Fails for a path that cannot be written, with a message for the user.
     pub fn open(spec: &SinkSpec) -> Result<Self, Failure> {
         let recorder: Option<Box<dyn Recorder>> = match spec {
             SinkSpec::Null => None,
@@ -108,7 +108,7 @@ impl Sink {
         self.remembers = true;
     }
 
-    /// Makes every next picture be read, so that [`last_shared`](Self::last_shared) is the last one shown.
+    /// Makes the display read each picture, so that [`last_shared`](Self::last_shared) is the last one shown.
     pub const fn read_all(&mut self) {
         self.reads_all = true;
     }
@@ -123,7 +123,7 @@ impl Sink {
     /// If a file can have only one shape, another shape begins another file (`out.y4m`, `out.2.y4m`, …).
     ///
     /// # Errors
-    /// Fails for an unsupported format, with a sentence for the user.
+    /// Fails for an unsupported format, with a message for the user.
     pub fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         if !self.accepts(shape.format) {
             return Err(Failure::new(
@@ -152,7 +152,7 @@ impl Sink {
         is_seen.then(|| self.take_frame(format, size))
     }
 
-    /// Returns memory for a picture to fill and [`show`](Self::show). Its contents are unspecified.
+    /// Returns memory for a picture to fill and [`show`](Self::show). The memory's contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
         let writer = self.writer.as_mut();

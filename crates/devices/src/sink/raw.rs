@@ -1,4 +1,4 @@
-//! Records raw bytes, and handles the files of all recordings that append to one.
+//! Records raw bytes, and handles the files of all recordings that append pictures to a file.
 
 use super::{Recorder, Shape, name};
 use crate::Failure;
@@ -44,7 +44,7 @@ impl Files {
         })
     }
 
-    /// Goes on to the next file.
+    /// Creates and begins the recording's next file.
     pub(super) fn next(&mut self) -> Result<(), Failure> {
         let count = self.count.saturating_add(1);
         let path = name::nth(&self.path, count);
@@ -58,7 +58,7 @@ impl Files {
         self.len == 0
     }
 
-    /// Appends `data`. If this fails, removes what was written of it.
+    /// Appends `data`. If this fails, removes the part that was written.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
         match self.file.write_all(data) {
             Ok(()) => {

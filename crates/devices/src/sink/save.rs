@@ -20,7 +20,7 @@ pub enum FileFormat {
 /// Writes a picture to a regular file. Creates or replaces the file.
 ///
 /// # Errors
-/// Fails with a sentence: the file cannot be written, or the path is a device, pipe or directory.
+/// Fails with a message: the file cannot be written, or the path is a device, pipe or directory.
 pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failure> {
     let cannot = |e: &dyn std::fmt::Display| {
         Failure::new(format!(

@@ -37,7 +37,7 @@ fn header(shape: &Shape) -> String {
     )
 }
 
-/// Returns y4m's name for a format's chroma; `None` if it has none.
+/// Returns y4m's name for a format's chroma; `None` if y4m has none.
 pub(super) fn chroma(format: &PixelFormat) -> Option<&'static str> {
     let plane = |sample| (format.components.iter()).find(move |plane| plane.has(sample));
     plane(Sample::Y)?;

@@ -3,7 +3,7 @@
 use super::parse::parse_switch;
 use vb3_dma::Protected;
 
-/// What a device and its driver demand of memory, whatever its address.
+/// What a device and its driver demand of memory, apart from its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
     /// Whether the device sees the CPU's caches; if `None`, the machine's default holds.

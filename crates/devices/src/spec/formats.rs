@@ -29,8 +29,8 @@ impl DeviceSpec {
 
     /// Returns the formats that the device offers to programs.
     ///
-    /// A webcam offers only two by default. Programs that take the first suitable format would choose another
-    /// one, such as GREY.
+    /// A webcam offers only two by default. If it offered all, programs that take the first suitable format
+    /// would choose another one, such as GREY.
     pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
         let mut formats = self.pixel_formats();

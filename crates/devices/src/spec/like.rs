@@ -1,4 +1,4 @@
-//! The option `like=`: a camera plays the description of a real camera.
+//! The option `like=`: a camera imitates a real camera by its description.
 
 use super::{CameraInput, DeviceIdentity, DeviceSpec, SpecError, UsbNames};
 use crate::description::Description;

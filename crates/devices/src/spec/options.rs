@@ -4,7 +4,7 @@ use super::presence;
 use crate::registry::{CameraInput, DeviceKind};
 use vb3_v4l2::pixfmt;
 
-/// The group of an option. `vb3 devices KIND` shows its options by these groups.
+/// The group of an option. `vb3 devices KIND` shows the options of a kind by these groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// The node's number, name and presence.

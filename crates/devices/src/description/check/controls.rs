@@ -20,7 +20,7 @@ pub(super) fn controls(
             let message = format!("a description has at most {MAX_CONTROLS} [[control]]");
             return source.error(span, message);
         }
-        // The id has no class, is that of a class itself, or exceeds the bits of an id.
+        // Invalid ids have no class, are a class's own id, or have too many bits.
         if id.0 & 0x0fff_0000 == 0 || id.0 & 0xffff == 1 || id.0 > 0x0fff_ffff {
             return source.error(span, format!("id = \"{id}\" is no control's id"));
         }

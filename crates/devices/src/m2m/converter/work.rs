@@ -1,4 +1,4 @@
-//! The converter's work: one picture at a time. A large one takes several ticks and a thread.
+//! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
 
 use super::{FrameConverter, color_of};
 use crate::convert::{self, Job, View, ViewMut};
@@ -141,7 +141,7 @@ impl<C> FrameConverter<C> {
         progress: &mut Progress<C>,
     ) {
         let Some((outcome, payloads)) = self.outcome(made) else {
-            // The device has lost one of the two buffers. The other waits for its next partner.
+            // The device has lost one of the two buffers. The other buffer waits for its next partner.
             self.output.put_back(source);
             return self.capture.put_back(target);
         };

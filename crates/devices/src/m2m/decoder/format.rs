@@ -4,7 +4,7 @@ use crate::m2m::raw;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
-/// Sizes of pictures in pixels. Cropped pictures may be as small as one pair of pixels.
+/// Sizes of pictures in pixels. The minimum is 2, because a stream may crop its pictures that far.
 pub(super) const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
@@ -27,8 +27,8 @@ const fn default_color(fourcc: FourCc) -> Colorimetry {
 
 /// Adjusts a format for OUTPUT.
 ///
-/// Keeps any colorimetry, even for JPEG, whose pictures have only one kind. GStreamer requests BT.601 for
-/// JPEG files and fails if it gets another.
+/// Keeps any colorimetry, even for JPEG, whose pictures have only one colorimetry. GStreamer requests BT.601
+/// for JPEG files and fails if it gets another.
 pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &Format) -> Format {
     let Some(mut format) = Format::negotiate(wanted, coded, SIZES, true) else {
         return *now;

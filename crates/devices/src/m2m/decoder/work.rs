@@ -9,7 +9,7 @@ use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
 
-/// Maximum number of refused pictures that wait for a buffer. Further refused pictures are dropped.
+/// Maximum number of undecodable pictures that wait for a buffer. Further ones are dropped.
 const MAX_REFUSED: usize = 64;
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
@@ -70,7 +70,7 @@ impl<C> Decoder<C> {
         let is_file = self.own.row.input == Input::File;
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
-            // Files are decoded without loans, since a file without a picture also returns a buffer.
+            // Files are decoded without loans, since even a file without a picture finishes a CAPTURE buffer.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
@@ -100,7 +100,7 @@ impl<C> Decoder<C> {
                 damaged,
                 ..
             } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
-            // Every file uses a buffer, even if it has no picture.
+            // Every file uses a CAPTURE buffer, even a file without a picture.
             Event::Consumed { tag } if self.is_unanswered(tag) => {
                 self.decoded(tag, Content::None, None, true);
             }
@@ -167,7 +167,7 @@ impl<C> Decoder<C> {
             let fed = match self.output.take() {
                 Some(token) => self.feed_one(token, bus, progress),
                 None => match &mut self.drain {
-                    // The program took back some of the buffers to drain.
+                    // The program took back some of the buffers that were still to be passed on.
                     Drain::Feeding(left) => {
                         *left = 0;
                         continue;
@@ -193,7 +193,7 @@ impl<C> Decoder<C> {
         };
     }
 
-    /// Passes a buffer to the worker. Returns whether the buffer is no longer the next one.
+    /// Passes a buffer to the worker. Returns false if the buffer stays the next one to pass.
     fn feed_one(
         &mut self,
         token: Active<C>,
@@ -239,7 +239,7 @@ impl<C> Decoder<C> {
         true
     }
 
-    /// Returns the stream buffer that the worker has read. Keeps it while CAPTURE does not stream.
+    /// Gives back the stream buffer that the worker has read, or keeps it while CAPTURE does not stream.
     fn release_or_keep(&mut self, tag: u64, progress: &mut Progress<C>) {
         if self.capture.streaming {
             return self.output.release(tag, DoneState::Done, progress);
@@ -248,7 +248,7 @@ impl<C> Decoder<C> {
         self.own.kept = Some(tag);
     }
 
-    /// Returns the kept stream buffer once CAPTURE streams.
+    /// Gives the kept stream buffer back if CAPTURE streams.
     pub(super) fn release_kept_if_streaming(&mut self, progress: &mut Progress<C>) {
         if self.capture.streaming {
             self.release_kept(progress);
@@ -351,7 +351,8 @@ impl<C> Decoder<C> {
         if let Some(made) = self.raw.like(now.fourcc, &like) {
             let is_same =
                 (made.fourcc, made.width, made.height) == (now.fourcc, now.width, now.height);
-            // The program may have chosen the stride before it knew the size. Lines of the same size stay.
+            // The program may have chosen the stride before it knew the size. The stride stays if the size is
+            // the same.
             self.capture.format = match is_same {
                 true => Format {
                     color: made.color,
@@ -389,7 +390,7 @@ impl<C> Decoder<C> {
         };
     }
 
-    /// Returns the last buffer and raises the end event, once all pictures are returned.
+    /// Completes the last buffer and raises the end event, once all pictures are completed.
     pub(super) fn finish_drain(&mut self, progress: &mut Progress<C>) {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;

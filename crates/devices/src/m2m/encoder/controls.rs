@@ -39,14 +39,14 @@ impl Controls {
         self.number::<u8>(id) == 1
     }
 
-    /// Returns the range of quantizers. Programs set its two ends one after the other. If the ends cross, the
-    /// lower end counts for both.
+    /// Returns the range of quantizers.
+    /// Programs set its two ends one after the other. If the ends cross, the lower end is used for both.
     pub(super) fn qp(&self, least: u32, greatest: u32) -> (u8, u8) {
         let least = self.number(least);
         (least, self.number::<u8>(greatest).max(least))
     }
 
-    /// Sets a control to a value in its range. Fails with EBUSY if a running stream cannot change it.
+    /// Sets a control to a value in its range. Fails with EBUSY if a running stream forbids this.
     pub(super) fn set(&mut self, id: u32, value: i64, busy: bool) -> Result<(), DriverError> {
         match id {
             cid::MPEG_VIDEO_FORCE_KEY_FRAME => self.force_key = true,

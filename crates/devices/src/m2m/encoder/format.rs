@@ -39,8 +39,8 @@ pub(super) fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Op
     Some(format)
 }
 
-/// Returns the CAPTURE format for pictures of a format and the encoded part `crop`. Its size is in whole
-/// blocks of the codec. `wanted_bytes` is a result of [`wish`].
+/// Returns the CAPTURE format for pictures of a format and the encoded part `crop`.
+/// Its size is rounded up to whole blocks of the codec. `wanted_bytes` is a result of [`wish`].
 pub(super) fn coded_for(
     row: &Row,
     formats: &[&'static PixelFormat],

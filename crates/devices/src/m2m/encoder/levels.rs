@@ -15,7 +15,7 @@ pub(in crate::m2m) const HEVC: &[&str] = &[
 pub(super) struct Stream {
     /// Width and height in pixels.
     pub(super) size: (u32, u32),
-    /// Pictures, and the seconds that they take.
+    /// Number of pictures, and the number of seconds that they take together.
     pub(super) rate: (u32, u32),
     /// Bits per second.
     pub(super) bitrate: u32,

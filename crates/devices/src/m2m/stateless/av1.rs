@@ -9,10 +9,10 @@ pub(super) use slots::{Slots, Update};
 use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
 use vb3_v4l2::cid;
 
-/// Checks the value of a control. Programs can set its initial value, which has 0 bits per sample.
+/// Checks the value of a control. The control's initial value (0 bits per sample) is also accepted.
 ///
 /// # Errors
-/// A sentence about unsupported samples.
+/// A message about unsupported samples.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match SequenceControl::read(value).filter(|_| id == cid::STATELESS_AV1_SEQUENCE) {
         Some(sequence) if sequence.bit_depth != 0 => check_samples(&sequence),
@@ -37,7 +37,7 @@ fn check_samples(sequence: &SequenceControl) -> Result<(), String> {
 /// Puts the headers in front of a frame's tiles.
 ///
 /// # Errors
-/// A sentence about a missing, wrong or unsupported part.
+/// A message about a missing, wrong or unsupported part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),
@@ -124,10 +124,10 @@ const fn is_hidden_key(frame: &FrameHeader) -> bool {
     frame.frame_type == frame_type::KEY && frame.flags & frame_flag::SHOW_FRAME == 0
 }
 
-/// Changes a frame to a shown one, which the library returns at once. Returns the slots that it refreshes.
+/// Marks a hidden frame as shown, so that the library returns it immediately. Returns the refreshed slots.
 ///
-/// Of all frames, only a key frame changes its effect when it is shown: it then refreshes all slots. A hidden
-/// key frame that refreshes some slots becomes an intra-only frame, which is decoded alike.
+/// Showing a frame changes nothing else, except for a key frame: a shown key frame refreshes all slots. So a
+/// hidden key frame that refreshes only some slots becomes an intra-only frame, which is decoded alike.
 fn show(frame: &mut FrameHeader) -> u8 {
     let is_partial = is_hidden_key(frame) && frame.refresh_frame_flags != 0xff;
     frame.flags |= frame_flag::SHOW_FRAME;
@@ -139,7 +139,7 @@ fn show(frame: &mut FrameHeader) -> u8 {
     frame.refresh_frame_flags
 }
 
-/// Returns the bytes of each tile, or a sentence about a wrong tile.
+/// Returns the bytes of each tile, or a message about a wrong tile.
 fn tiles<'a>(
     (columns, rows): (u8, u8),
     entries: &[[u32; 4]],

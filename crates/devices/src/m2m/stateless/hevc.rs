@@ -12,7 +12,7 @@ pub(super) const SMALLEST_BLOCK: u32 = 8;
 /// Checks the value of a control.
 ///
 /// # Errors
-/// A sentence about unsupported samples.
+/// A message about unsupported samples.
 ///
 /// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`, which also
 /// accepts a chroma format of 0, the initial value.
@@ -32,7 +32,7 @@ fn check_samples(sps: &HevcSps, chroma_format_idc: u8) -> Result<(), String> {
 /// Puts the parameter sets in front of a picture's slices.
 ///
 /// # Errors
-/// A sentence about a missing or unsupported part.
+/// A message about a missing or unsupported part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

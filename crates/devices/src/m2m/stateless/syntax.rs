@@ -19,10 +19,10 @@ pub(super) struct Syntax {
     pub(super) controls: &'static [ControlSpec],
     /// Width and height of a buffer are multiples of this number.
     pub(super) step: u32,
-    /// Checks the value of a control. Fails with a sentence about an unsupported value.
+    /// Checks the value of a control. Fails with a message about an unsupported value.
     pub(super) check: fn(u32, &[u8]) -> Result<(), String>,
     /// Makes the library's input from the controls, the size of the buffers and the bytes of an OUTPUT
-    /// buffer. Fails with a sentence about a missing, wrong or unsupported part.
+    /// buffer. Fails with a message about a missing, wrong or unsupported part.
     pub(super) describe: Describe,
 }
 
@@ -277,7 +277,7 @@ impl Parameters {
     /// Returns the value of a control that must have been set.
     ///
     /// # Errors
-    /// Fails with a sentence if the control was never set.
+    /// Fails with a message if the control was never set.
     pub(super) fn need<T>(
         &self,
         id: u32,

@@ -1,4 +1,4 @@
-//! VP8: an OUTPUT buffer has a whole frame, and a control has its header.
+//! VP8: an OUTPUT buffer has a whole frame, and a control has the frame's header.
 
 use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp8Header;
@@ -7,7 +7,7 @@ use vb3_v4l2::{Vp8FrameHeader, cid, sys};
 /// Checks a frame against its control, and makes the library's input.
 ///
 /// # Errors
-/// A sentence about a difference or a missing part.
+/// A message about a difference or a missing part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

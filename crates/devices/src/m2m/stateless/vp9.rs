@@ -7,7 +7,7 @@ use vb3_v4l2::{Vp9FrameHeader, cid, sys};
 /// Checks the value of a control.
 ///
 /// # Errors
-/// A sentence about unsupported samples.
+/// A message about unsupported samples.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match Vp9FrameHeader::read(value).filter(|_| id == cid::STATELESS_VP9_FRAME) {
         Some(frame) if frame.profile != 0 => Err(format!(
@@ -21,7 +21,7 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
 /// Checks a frame against its control, and makes the library's input.
 ///
 /// # Errors
-/// A sentence about a difference or a missing part.
+/// A message about a difference or a missing part.
 pub(super) fn describe(
     parameters: &Parameters,
     size: (u32, u32),

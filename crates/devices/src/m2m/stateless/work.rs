@@ -29,7 +29,7 @@ pub(super) struct Job<C> {
 }
 
 impl<C> Job<C> {
-    /// Drops the CAPTURE buffer, because CAPTURE has stopped and its queue owns it.
+    /// Drops the CAPTURE buffer, because CAPTURE has stopped and its queue owns the buffer again.
     pub(super) fn leave_target(&mut self) {
         self.target = None;
         self.loan = None;
@@ -59,8 +59,9 @@ impl<C> StatelessDecoder<C> {
         job.is_some_and(|job| job.writing.is_some())
     }
 
-    /// Returns whether a worker must be started now. It starts with the stream and not with a request, since
-    /// GStreamer gives up a request that takes a second.
+    /// Returns whether a worker must be started now.
+    /// It starts with the stream and not with a request, because GStreamer gives up a request that takes a
+    /// second.
     pub(super) fn wants_worker(&self) -> bool {
         self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down()
     }
@@ -70,7 +71,7 @@ impl<C> StatelessDecoder<C> {
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
-    /// Handles STREAMOFF at either queue: returns the buffers and drops all reference pictures.
+    /// Handles STREAMOFF at either queue: completes the buffers and drops all reference pictures.
     pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let of_output = std::mem::take(&mut self.output.stopped);
         let of_capture = std::mem::take(&mut self.capture.stopped);
@@ -157,7 +158,7 @@ impl<C> StatelessDecoder<C> {
         self.lend(bus);
     }
 
-    /// Lends the request's CAPTURE buffer to the worker, once.
+    /// Lends the request's CAPTURE buffer to the worker, unless it is lent already.
     fn lend(&mut self, bus: &mut dyn Bus<C>) {
         let Some(job) = self.own.job.as_mut().filter(|_| self.own.is_lending) else {
             return;
@@ -204,7 +205,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Handles a consumed request. Its picture may not be completely written yet.
+    /// Handles the worker's message that it has consumed a request. The picture may still be incomplete.
     fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
         let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) else {
             return;

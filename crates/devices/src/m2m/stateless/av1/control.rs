@@ -144,7 +144,7 @@ impl FrameControl {
 }
 
 fn tiles(control: &Bytes<'_>) -> Tiles {
-    // Counts above 64 are refused later, because the sum of the sizes is wrong.
+    // Counts above 64 give a wrong sum of sizes, so a later check refuses them.
     let sizes = |at, count: u8| {
         let sizes: [u32; 64] = control.u32s(at);
         let sizes = sizes.into_iter().map(|less_one| less_one.saturating_add(1));

@@ -1,8 +1,8 @@
 //! AV1's reference slots in the library.
 //!
-//! A program names the frame in each slot by its timestamp. The library fills its slots by the headers of
-//! earlier frames. The two agree unless the program makes a mistake, or shows a hidden key frame again.
-//! Programs do that without the device, and it fills all slots.
+//! A program names the frame in each slot by its timestamp. The library fills its slots as the headers of
+//! earlier frames say. Program and library agree unless the program makes a mistake, or shows a hidden key
+//! frame again. Programs show such a frame without the device, and then regard all slots as filled with it.
 
 use vb3_codec::av1::{Known, Motion, SLOTS, Sequence};
 
@@ -88,7 +88,7 @@ impl Slots {
         }
     }
 
-    /// Empties the slots that hold a frame, because it could not be decoded.
+    /// Empties the slots that hold a frame, because this frame could not be decoded.
     pub(in super::super) fn forget(&mut self, timestamp_ns: u64) {
         let is_it = |slot: &Slot| slot.timestamp_ns == timestamp_ns;
         self.slots.iter_mut().for_each(|slot| {
@@ -101,7 +101,7 @@ impl Slots {
 /// Checks that the slots in use have the frames that a program names.
 ///
 /// # Errors
-/// A sentence about the first difference.
+/// A message about the first difference.
 pub(super) fn expect(
     slots: &[Option<Slot>; SLOTS],
     named: &[u64; SLOTS],
@@ -135,7 +135,7 @@ pub(super) fn expect(
     Ok(())
 }
 
-/// Returns what headers need to know of the slots. `primary` is the slot with the frame's parameters.
+/// Returns the facts about the slots that headers need. `primary` is the slot with the frame's parameters.
 pub(super) fn known(slots: &[Option<Slot>; SLOTS], primary: Option<u8>) -> Known {
     let primary = primary.and_then(|index| slots.get(usize::from(index)));
     Known {
