@@ -2,8 +2,9 @@
 //! Usage: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. `cargo xtask bench pipeline` compares a pipeline of
 //! devices with this program.
 //!
-//! The same source file as in `vb3-codec` opens libavcodec. The picture is converted from size to size. There
-//! are no other copies: the first conversion reads the codec's memory, and the last one writes the display's.
+//! libavcodec is opened by the same source file as in `vb3-codec`. The picture is converted from size to
+//! size. There are no other copies: the first conversion reads the codec's memory, and the last one writes
+//! the display's memory.
 
 #[expect(dead_code, reason = "the example uses only a part of the module")]
 #[path = "../../avcodec/src/library.rs"]

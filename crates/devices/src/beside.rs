@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
-/// Smallest source and target, in bytes together, for which the thread is used.
+/// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
-/// Bytes of source and target that the thread converts at once where possible. They fit into a core's cache.
+/// Bytes of source and target that the thread converts in one step, where possible.
+/// They fit into a core's cache.
 const STRIPE: usize = 256 << 10;
 
 /// A picture to convert: source and target bytes, lines without padding.
@@ -63,8 +64,8 @@ impl Task {
         let [(from, size), (to, to_size)] = self.shapes;
         let is_by_lines = size == to_size && self.job.keeps_places();
         if self.lent.is_empty() || !is_by_lines {
-            // The precision of the scaling library's weights depends on all weights, so it must get all lines
-            // at once.
+            // The precision of the scaling library's weights depends on all weights, so it gets all lines in
+            // one call.
             return size.height();
         }
         let lines = [from, to].into_iter().flat_map(|format| {
@@ -218,7 +219,7 @@ impl Beside {
         Some(task)
     }
 
-    /// Returns a descriptor that is readable from the picture's completion until it is taken.
+    /// Returns a descriptor that is readable from the picture's completion until the picture is taken.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.wake.as_deref().map(AsFd::as_fd)
     }

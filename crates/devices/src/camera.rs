@@ -37,11 +37,11 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// A camera.
 ///
 /// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
-/// next frame is due, as in a sensor's line buffer. Then it is dropped and counted, and leaves a gap in the
-/// sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones. Frame 0
-/// is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown later and
-/// none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer gets a
-/// frame at once, and no frame is dropped.
+/// next frame is due, as in a sensor's line buffer. Then the frame is dropped and counted, and leaves a gap
+/// in the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones.
+/// Frame 0 is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown
+/// later and none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer
+/// gets a frame immediately, and no frame is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.
@@ -213,7 +213,7 @@ impl<C> Player<C> {
         time_ns
     }
 
-    /// Skips the pictures that are owed. Returns the source's state after them.
+    /// Skips the next `owed` pictures. Returns the source's state after them.
     fn next_picture(&mut self) -> Ready {
         loop {
             let ready = self.source.ready();
@@ -272,7 +272,7 @@ impl<C> Player<C> {
         self.owed += u64::from(lost).min(SKIP_MAX);
     }
 
-    /// Goes on to the next picture, once the current one is completely copied.
+    /// Advances to the next picture, after the current one was copied or dropped.
     fn leave_picture(&mut self) {
         self.advance_source();
         self.controls.count_frames(1);

@@ -26,10 +26,10 @@ pub(crate) trait Outside: VideoDriver {
         None
     }
 
-    /// Keeps thumbnails of the pictures that the device is shown from now on.
+    /// Keeps thumbnails of the pictures that a display shows from now on.
     fn keep_thumbnails(&mut self) {}
 
-    /// Returns thumbnails of at most `count` pictures that the device was shown.
+    /// Returns thumbnails of at most `count` pictures that a display has shown.
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
         Vec::new()
@@ -195,7 +195,8 @@ impl<C: Send + 'static> Device<C> {
     }
 }
 
-/// The driver of a queue with requested faults. It also reports streams to the plan and the host.
+/// The driver of a queue with requested faults.
+/// It also notes in the plan and for the host that streams start or stop.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,

@@ -281,7 +281,7 @@ impl<C> Engine<C> for Screen<C> {
         self.reading.is_some()
     }
 
-    /// Returns a descriptor that becomes readable when the sink has room again; `None` if it has room.
+    /// Returns a descriptor that becomes readable when the sink has room again; `None` if the sink has room.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }

@@ -127,7 +127,7 @@ impl<C: 'static> Device<C> {
         wanted.is_some_and(|size| size != (format.width, format.height))
     }
 
-    /// Returns whether no stream uses the source's previous format, and the new format is not set yet.
+    /// Returns true if the source's new format is still to be set, and no stream uses the previous one.
     pub(crate) fn is_between_sources(&self) -> bool {
         let streams = self.plan.as_ref().is_some_and(|plan| plan.is_streaming);
         !streams && self.is_outdated()

@@ -13,7 +13,7 @@ const MAX_HITS: usize = 4096;
 /// A fault of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
-    /// The frame is late by this time. Later frames wait for it, and so does the OUTPUT buffer of this frame.
+    /// The frame is delivered late. Later frames wait for it, and so does the OUTPUT buffer of this frame.
     Late {
         /// Delay in nanoseconds.
         by_ns: u64,
@@ -42,8 +42,8 @@ pub enum FrameFault {
 }
 
 /// A fault, and the frames that have it.
-/// Frames count from 0 over the device's lifetime. Frames without a buffer have no number; frames that the
-/// program did not get have one.
+/// Frames are numbered from 0 over the device's lifetime. Frames without a buffer have no number; frames that
+/// the program did not get have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameFaults {
     /// The host's number for the planned fault.

@@ -285,7 +285,7 @@ pub(crate) struct Hdmi {
     receiver: Receiver,
     /// The mode that the source sends.
     source: Timings,
-    /// The reason if the receiver does not detect the source's mode.
+    /// Why the receiver does not detect the source's mode; `None` if it does.
     fault: Option<NoTimings>,
 }
 
@@ -322,7 +322,7 @@ impl Hdmi {
         self.look();
     }
 
-    /// Changes the signal. Returns whether it differs from before.
+    /// Changes the signal. Returns whether the signal differs from before.
     pub(crate) fn set_signal(&mut self, signal: Signal) -> bool {
         let before = (self.source, self.fault);
         self.fault = match signal {
@@ -347,7 +347,7 @@ impl Hdmi {
         self.receiver.found = fault.map_or(Ok(self.source), Err);
     }
 
-    /// Returns the event for whether the cable carries 5 V, after the source has changed to this signal.
+    /// Returns the event that says whether the cable carries 5 V while the source sends this signal.
     pub(crate) fn power_event(signal: Signal) -> DriverEvent {
         DriverEvent::Control {
             id: cid::DV_RX_POWER_PRESENT,

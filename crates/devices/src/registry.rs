@@ -48,7 +48,7 @@ pub enum DeviceKind {
     Loopback {
         /// Number of CAPTURE nodes, 1 to 8.
         readers: u32,
-        /// Whether CAPTURE nodes have no format while no writer streams.
+        /// Whether CAPTURE nodes have a format only while a writer streams.
         exclusive: bool,
         /// The pictures that readers get while no writer streams, if any.
         placeholder: Option<Placeholder>,
@@ -62,7 +62,7 @@ pub enum DeviceKind {
     LoopbackCapture {
         /// The state that the loopback's nodes share.
         link: Link,
-        /// Whether the node has no format while no writer streams.
+        /// Whether the node has a format only while a writer streams.
         exclusive: bool,
     },
     /// The node of a loopback with the identity v4l2loopback; see [`DeviceSpec::nodes`].
@@ -141,7 +141,8 @@ const fn row(
 }
 
 impl Row {
-    /// Parses the value after `=`. An error has a message if the list of kinds does not explain it.
+    /// Parses the value after `=`.
+    /// The error has a message only if the list of kinds does not explain the error.
     pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
         match &self.parse {
             Parse::Codec(kind) => bare(value, DeviceKind::Codec(*kind)),

@@ -21,7 +21,7 @@ pub enum LastShown {
         /// The picture.
         frame: Arc<Frame>,
     },
-    /// The display has not read the picture. It was in this buffer, which the program may use again.
+    /// The display has not read the picture. The picture was in this buffer, which the program may use again.
     Buffer {
         /// The picture's number in the stream.
         sequence: u32,

@@ -339,7 +339,8 @@ impl DeviceSpec {
         Ok((option, value))
     }
 
-    /// Sets one option. An error has a message if the option's list of values does not explain it.
+    /// Sets one option.
+    /// The error has a message only if the option's list of values does not explain the error.
     fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "size" => self.size = Some(parse_size(value).ok_or(None)?),

@@ -2,7 +2,7 @@
 //!
 //! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters. It implements the
 //! calls that all these devices answer alike. An [`Engine`] moves the pictures, and has everything that
-//! belongs to one kind.
+//! belongs to one kind of device.
 
 use crate::device::Outside;
 use crate::hdmi::{Hdmi, Signal};
@@ -58,7 +58,7 @@ pub(crate) trait Formats {
         let _ = wanted;
     }
 
-    /// Takes over the mode of an HDMI source, which leaves one size and one interval.
+    /// Sets the mode of an HDMI source, after which only one size and one interval are offered.
     fn set_timings(&mut self, mode: &Timings) {
         let _ = mode;
     }

@@ -96,8 +96,8 @@ pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
 /// Work that a device does directly on memory.
 ///
-/// The arguments are the bytes to read and the bytes to write, in the order of the request. Returns true if
-/// the work is done.
+/// Its arguments are the bytes to read and the bytes to write, a slice for each element of `from` and of `to`
+/// in `Bus::in_place`. Returns true if the work is done.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// Identifies a device to other devices of the same machine.
@@ -127,7 +127,7 @@ impl core::error::Error for CopyFault {}
 /// A device's reads and writes of plane memory.
 ///
 /// As in hardware, a device accesses memory by its own addresses. The machine translates, bounces or refuses
-/// each access. `C` identifies the plane (`MemOps::Cookie`).
+/// each access. A `C` identifies a plane's memory (`MemOps::Cookie`).
 ///
 /// # Context
 /// No method waits.

@@ -372,7 +372,7 @@ impl Client<'_> {
         self.buffer(sys::VIDIOC_QBUF, index).map(drop)
     }
 
-    /// DQBUF. Waits if the file blocks.
+    /// DQBUF. Waits if the file is in blocking mode.
     ///
     /// # Errors
     /// The device's errno.

@@ -215,7 +215,7 @@ where
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
             Err(error) => {
-                // `error` contains the reason already.
+                // The collected reasons are dropped, because `error` contains the reason.
                 shortfalls.for_each(drop);
                 self.record(request.name, error);
             }

@@ -1,4 +1,4 @@
-//! Controls: declarations of drivers, allowed values, and their calls.
+//! Controls: drivers' declarations, allowed values, and the structures that are values of some controls.
 
 mod av1;
 mod compound;

@@ -51,7 +51,7 @@ pub struct VideoDevice<M: MemOps, D> {
     opener: Option<Opener<D>>,
     /// The contexts by number: the shared one (0), or one for each open file.
     pub(crate) contexts: Contexts<M, D>,
-    /// Which context each file has.
+    /// The number of each file's context.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
     /// The first context of the next tick. If it is gone, the tick begins with the context after it.
@@ -79,7 +79,7 @@ pub struct Interest {
 pub struct Woken {
     /// Files of the device.
     pub files: BTreeSet<FileHandle>,
-    /// Whether any of its media requests has changed.
+    /// Whether any media request of the device has changed.
     pub requests: bool,
 }
 
@@ -236,7 +236,7 @@ where
     }
 
     /// Iterates over the contexts whose drivers have scheduled work or wait for an external event.
-    /// The cost does not grow with idle contexts.
+    /// The cost does not grow with the number of idle contexts.
     pub fn contexts_at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.at_work()
     }
@@ -348,7 +348,7 @@ where
         outcome
     }
 
-    /// Describes the memory for an mmap of the device. Every file may map, as on Linux.
+    /// Describes the memory for an mmap of the device. Any file may map, not only the owner, as on Linux.
     ///
     /// # Errors
     /// EINVAL for a mapping that is not shared, lacks the access that the direction needs, is longer
@@ -425,7 +425,7 @@ where
     }
 
     /// Continues the read() or write() `cx.call` after [`V4l2Outcome::Part`].
-    /// `addr` is the address of its next byte in the program.
+    /// `addr` is the address of the call's next byte in the program.
     pub fn resume(
         &mut self,
         mem: &mut M,

@@ -76,13 +76,13 @@ bitflags! {
 /// A device's settings for a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// Offer user pointers, if the program's memory supports them.
+    /// Whether user pointers are offered, if `MemOps` supports them.
     pub userptr: bool,
-    /// Offer dma-buf import.
+    /// Whether dma-buf import is offered.
     pub dmabuf: bool,
-    /// Offer read() or write(), if the format has one plane.
+    /// Whether read() or write() is offered, if the format has one plane.
     pub file_io: bool,
-    /// Obey cache hints (`allow_cache_hints`).
+    /// Whether cache hints are obeyed (`allow_cache_hints`).
     pub cache_hints: bool,
     /// Maximum number of buffers, 32 to 32768.
     pub max_buffers: u32,
@@ -95,7 +95,7 @@ pub struct QueuePolicy {
     /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
-    /// OUTPUT: a payload of zero bytes means an empty frame. Without this, it means a full buffer.
+    /// OUTPUT: a payload of zero bytes means an empty frame. If false, it means a full buffer.
     pub allow_zero_bytesused: bool,
     /// OUTPUT: STREAMON without buffers succeeds and does nothing, for a program that calls write() next.
     ///
@@ -106,7 +106,7 @@ pub struct QueuePolicy {
     /// The driver gets one buffer at a time: after the previous one has finished, when a CAPTURE buffer is
     /// available and the controls are set. `min_queued` must be 0.
     pub requests: Requests,
-    /// OUTPUT of a memory-to-memory device: whether a program may tell the device to hold its CAPTURE buffer.
+    /// OUTPUT of a memory-to-memory device: whether a program may tell the device to hold a CAPTURE buffer.
     ///
     /// The device then adds the next OUTPUT buffer with the same timestamp to the same CAPTURE buffer
     /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
@@ -234,7 +234,7 @@ pub trait VideoDriver {
         Vec::new()
     }
 
-    /// Returns a subdevice's graph, and its index there.
+    /// Returns a subdevice's graph, and the index of its entity there.
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         None
     }
@@ -298,8 +298,8 @@ pub trait VideoDriver {
     /// Sets a rectangle, after moving and resizing it to the nearest possible one.
     ///
     /// # Errors
-    /// Passed to the caller: EINVAL for a read-only target, EBUSY while it cannot change, ERANGE if
-    /// `flags` forbid the adjustment.
+    /// Passed to the caller: EINVAL for a read-only target, EBUSY while the rectangle cannot change, ERANGE
+    /// if `flags` forbid the adjustment.
     fn set_selection(
         &mut self,
         flow: Flow,
@@ -350,7 +350,7 @@ pub trait VideoDriver {
         Ok(())
     }
 
-    /// Returns the current value of a volatile control; `None` keeps the last one.
+    /// Returns the current value of a volatile control; `None` keeps the last value.
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let _ = id;
         None
@@ -380,8 +380,8 @@ pub trait VideoDriver {
 
     /// Notes that a caller found no finished buffer in a queue.
     ///
-    /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or it waits for the release of
-    /// a buffer's memory. A device that keeps buffers longer than necessary can respond in a
+    /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or a party that waits for the
+    /// release of a buffer's memory. A device that keeps buffers longer than necessary can respond in a
     /// [`tick`](Self::tick).
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
         let _ = (flow, waiter);
@@ -400,7 +400,7 @@ pub trait VideoDriver {
     }
 
     /// Returns a descriptor that becomes readable when an awaited external event has occurred.
-    /// The driver then needs a [`tick`](Self::tick). `None` if it awaits no event.
+    /// The driver then needs a [`tick`](Self::tick). `None` if the driver awaits no event.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

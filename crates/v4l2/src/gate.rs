@@ -2,7 +2,7 @@
 //!
 //! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time: after
 //! the previous one has finished, when a CAPTURE buffer is available and the controls are set. Drivers need
-//! no code for this. Buffers queued without a request pass at once.
+//! no code for this. Buffers queued without a request pass immediately.
 
 use crate::context::Context;
 use crate::requests::Requests;
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
 
-/// Buffers of requests that wait for the driver, oldest first; at most as many as the queue has.
+/// Requests' buffers, which wait for the driver, oldest first; at most as many as the queue has.
 #[derive(Debug)]
 pub(crate) struct Gate<C> {
     held: VecDeque<Active<C>>,
@@ -38,7 +38,7 @@ impl<C> Gate<C> {
     }
 }
 
-/// A queue's driver behind the gate.
+/// A queue's driver, which gets buffers of media requests only through the gate.
 pub(crate) struct GateDriver<'a, C> {
     pub(crate) gate: &'a mut Gate<C>,
     pub(crate) driver: Box<dyn Driver<Cookie = C> + 'a>,

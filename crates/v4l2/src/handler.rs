@@ -488,7 +488,7 @@ impl Handler {
         readable.map(|c| (c.id, self.value(c, driver))).collect()
     }
 
-    /// Sets a validated value. Returns whether it has changed.
+    /// Sets a validated value. Returns whether the value has changed.
     ///
     /// # Errors
     /// EBUSY for a grabbed control, and the driver's errors.

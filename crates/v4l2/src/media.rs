@@ -9,7 +9,7 @@ mod graph;
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, Name};
 
-/// The major number of media devices. Linux assigns such numbers dynamically, 384 last.
+/// The major number of media devices. Linux assigns such numbers dynamically, and 384 last.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
@@ -70,11 +70,11 @@ pub struct MediaDevice {
     identity: Identity,
     /// The function of the processor entity.
     function: u32,
-    /// The minor numbers of the interfaces, in their order.
+    /// The minor numbers of the interfaces, in the interfaces' order.
     minors: Vec<u32>,
     stem: String,
     graph: Graph,
-    /// The state of a graph that programs can change; `None` for a fixed graph.
+    /// The graph's state, if programs can change it; `None` for a fixed graph.
     state: Option<MediaGraph>,
 }
 

@@ -306,7 +306,7 @@ impl PixelFormat {
     /// 0, an uncompressed 4:2:0 picture fits, up to the upper limit. `bytesperline` is 0.
     #[must_use]
     pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
-        // An incompressible picture in 4:2:0 must fit, with room for headers.
+        // By default, even an incompressible picture in 4:2:0 fits; a small one has room for headers.
         let picture = width.saturating_mul(height).saturating_mul(3) / 2;
         let least = MIN_COMPRESSED_BYTES.max(picture / 4);
         let sizeimage = match wanted {

@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     /// Bits, by name.
     Flags(&'static [(u32, &'static str)]),
     FourCc,
-    /// A control's number, by name.
+    /// A control's id, shown by name.
     ControlId,
     /// Text in a field of this length.
     Text(usize),

@@ -13,7 +13,7 @@ use vb3_queue::{
 /// A queue of a device.
 ///
 /// # Invariants
-/// `owner` is an open file. A queue with buffers has an owner.
+/// `owner`, if any, is an open file. A queue with buffers has an owner.
 pub(crate) struct Stream<M: MemOps> {
     pub(crate) flow: Flow,
     pub(crate) queue: Queue<M>,

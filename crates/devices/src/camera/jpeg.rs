@@ -23,7 +23,7 @@ const QUALITY: u8 = 85;
 struct Coding<C> {
     stamp: Stamp,
     token: Active<C>,
-    /// The length to which the file is padded, as a real camera's; `None` for no padding.
+    /// The length of a real camera's file, to which this file is padded; `None` for no padding.
     bytes: Option<usize>,
 }
 

@@ -27,7 +27,7 @@ impl Program {
         }
     }
 
-    /// Returns the number that a test pattern shows in frame `sequence`. While paused, it does not change.
+    /// Returns the number that a test pattern shows in frame `sequence`: always the same during a pause.
     pub(super) fn number(&mut self, sequence: u32) -> u32 {
         match self.is_paused {
             true => *self.still.get_or_insert(sequence),

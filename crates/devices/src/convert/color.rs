@@ -22,9 +22,9 @@ pub enum Range {
 /// Colour encoding of Y'CbCr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Color {
-    /// The matrix of its conversion from R'G'B'.
+    /// The matrix of the conversion from R'G'B'.
     pub matrix: Matrix,
-    /// Range of its values.
+    /// Range of the values.
     pub range: Range,
 }
 

@@ -118,8 +118,9 @@ pub(super) struct Plane<'a> {
     pub(super) shape: Shape,
 }
 
-/// Locates a window of `inner` cells in a plane. Returns the start of its lines, the end of its last line
-/// with padding, and the bytes of each line before the window.
+/// Locates a window of `inner` cells in a plane.
+/// Returns the start of the window's lines, the end of the window's last line with padding, and the bytes of
+/// each line before the window.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width

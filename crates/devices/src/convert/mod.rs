@@ -96,8 +96,8 @@ const fn all(size: Size) -> Rect {
 
 /// Runs jobs, and keeps memory for reuse.
 ///
-/// This memory is at most four pictures, a few lines, and one plane in the scaling library (at most 37.75 MB
-/// each).
+/// This memory is at most four pictures and, in the scaling library, one plane (each at most 37.75 MB), and a
+/// few lines.
 #[derive(Debug, Default)]
 pub struct Converter {
     /// The source in a form that can be scaled and turned.
@@ -175,8 +175,8 @@ impl Converter {
         self.stages(rgb.as_picture(), Turn::NONE, target, job.target_color)
     }
 
-    /// Converts the source to a form that can be moved, moves its planes, and converts the result. Skips
-    /// steps that are not needed.
+    /// Converts the source to a form that can be scaled and turned, does this, and converts the result.
+    /// Skips steps that are not needed.
     fn stages(
         &mut self,
         source: Picture<'_>,

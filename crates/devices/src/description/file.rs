@@ -177,7 +177,7 @@ pub(crate) struct ControlTable {
     pub(crate) active_if: Option<ActiveIf>,
 }
 
-/// Another control, and its value that makes a control active.
+/// Another control, and the value that this other control must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActiveIf {

@@ -190,7 +190,7 @@ struct Work<C> {
     cursor: PictureCursor,
 }
 
-/// An entity that has a node. If this is a video node, it fills buffers.
+/// An entity that has a node. The entity of a video node fills buffers.
 #[derive(Debug)]
 pub(crate) struct Entity<C> {
     graph: MediaGraph,

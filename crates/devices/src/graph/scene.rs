@@ -1,4 +1,4 @@
-//! Frames for a video node of a graph, which come processed or raw.
+//! Frames for a video node of a graph: processed, or raw from the sensor.
 
 use super::develop::Chain;
 use super::sensor::Raw;

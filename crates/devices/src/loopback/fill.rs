@@ -156,7 +156,7 @@ impl Shared {
         (kind == Kind::File).then_some(due_ns)
     }
 
-    /// Sets the timeout image. It must have the current format.
+    /// Sets the timeout image. The caller guarantees that the image has the current format.
     pub(super) fn set_image(&mut self, bytes: Vec<u8>) {
         let format = self.format;
         self.fill.set_picture(format, bytes);

@@ -58,7 +58,7 @@ pub(super) enum Body {
 pub(super) struct Frame {
     /// Number of the frame, from 0 over all writers. A repeated frame gets a new number.
     pub(super) number: u64,
-    /// The writer's stamp. Without a timestamp from the writer, it has the time of writing.
+    /// The writer's stamp. Without a timestamp from the writer, the stamp has the time of writing.
     pub(super) stamp: Stamp,
     pub(super) body: Body,
 }
@@ -326,7 +326,7 @@ impl Shared {
         }
     }
 
-    /// Records which frame a reader is copying now; `None` if it is copying none.
+    /// Records which frame a reader is copying now; `None` if the reader is copying none.
     pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
         match number {
             Some(number) => self.copying.insert(reader, number),
@@ -357,7 +357,7 @@ impl Shared {
         }
     }
 
-    /// Ends a reader's use of writer's buffers. `is_back` returns whether the reader has queued one again.
+    /// Ends a reader's use of each writer's buffer whose memory the reader has queued again (`is_back`).
     pub(super) fn reclaim<C: 'static>(
         &mut self,
         reader: u32,

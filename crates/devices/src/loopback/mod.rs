@@ -11,10 +11,10 @@
 //!
 //! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and both sides
 //! get their buffers. It does not matter which device exports the memory: the devices' addresses show whether
-//! it is the same. Then only that reader has the frame. Other readers that still need the frame get a copy,
-//! and a later reader begins with the next frame. The writer gets its buffer back when the reader has queued
-//! its own again, or when the writer looks for one and has none. Programs that share memory need as many
-//! buffers as are in use at a time, so that neither side writes what the other reads.
+//! the memory is the same. Then only that reader has the frame. Other readers that still need the frame get a
+//! copy, and a later reader begins with the next frame. The writer gets its buffer back when the reader has
+//! queued its own again, or when the writer looks for one and has none. Programs that share memory need as
+//! many buffers as are in use at a time, so that neither side writes what the other reads.
 //!
 //! With the identity v4l2loopback, there is one node. Each of its open files has a writer and a reader of the
 //! same kinds as above, and all files use the same shared state.
@@ -30,8 +30,8 @@
 //! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
 //!
 //! There is one more copy at the OUTPUT node with `placeholder=hold`, or if a writer waits or polls for the
-//! buffer with the newest frame. A writer with a single buffer does so. The same holds if the devices do not
-//! reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
+//! buffer with the newest frame. A writer with a single buffer does so. There is also one more copy if the
+//! devices do not reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod file;
 mod fill;

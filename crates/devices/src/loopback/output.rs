@@ -17,7 +17,7 @@ use vb3_v4l2::{
 /// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
 pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 
-/// Keeps the writer's buffers for readers, and later returns them.
+/// Keeps the writer's buffers for readers, and later gives them back.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
@@ -321,7 +321,7 @@ impl WriterFormats {
         self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
     }
 
-    /// Removes a line length that is the current format's, if `wanted` is another format.
+    /// Removes the current format's line length from `wanted`, if its width or pixel format is another.
     ///
     /// ffmpeg changes only the pixel format and size in G_FMT's answer, and writes lines without padding.
     fn forget_lines(&self, wanted: &mut Format) {

@@ -61,7 +61,7 @@ pub(crate) struct ReaderFormats {
     /// The same as [`Reader::id`].
     reader: u32,
     pixels: Vec<&'static PixelFormat>,
-    /// Whether there is no format while no writer streams.
+    /// Whether there is a format only while a writer streams.
     exclusive: bool,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: a stream's OUTPUT buffer is
 //! returned once the worker has its bytes, which may be before their picture is decoded. An OUTPUT buffer
-//! with a JPEG file is returned with its picture.
+//! with a JPEG file is returned together with the picture.
 
 mod format;
 mod lend;
@@ -32,7 +32,7 @@ use vb3_v4l2::{
     SelectionFlags, SelectionTarget, pixfmt,
 };
 
-/// A decoded picture whose buffer is missing, or not yet returned.
+/// A decoded picture that has no CAPTURE buffer yet, or whose buffer is not completed yet.
 #[derive(Debug)]
 struct Decoded<C> {
     tag: u64,

@@ -84,7 +84,7 @@ pub(super) trait M2mEngine<C> {
         None
     }
 
-    /// Returns the format that would be set for `wanted`; `None` for the current one.
+    /// Returns the format that would be set for `wanted`; `None` keeps the current format.
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format>;
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError>;
@@ -132,7 +132,7 @@ pub(super) trait M2mEngine<C> {
         Ok(())
     }
 
-    /// Drops the CAPTURE buffers that are not in the queue, before CAPTURE stops.
+    /// Drops the CAPTURE buffers that are in use or with the worker, before CAPTURE stops.
     fn leave_capture(&mut self) {}
 
     /// Moves as many frames and results as this tick allows.

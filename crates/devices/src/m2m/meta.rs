@@ -22,7 +22,7 @@ impl Meta {
         }
     }
 
-    /// Replaces the frame kind by the device's own, which a codec does not copy from OUTPUT.
+    /// Sets the frame kind that the device determined. A codec does not copy the kind from OUTPUT.
     pub(crate) const fn with_kind(mut self, kind: FrameFlags) -> Self {
         self.frame_flags = self.frame_flags & !FrameFlags::all().bits() | kind.bits();
         self

@@ -60,7 +60,7 @@ pub(crate) struct Stateless<C> {
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Makes the decoder of a SPEC for one open file. The worker starts with the first request.
+    /// Makes the decoder of a SPEC for one open file. The worker starts with the stream.
     ///
     /// # Errors
     /// Fails with a message for the user: no available library decodes the stream by requests, or the

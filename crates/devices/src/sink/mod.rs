@@ -169,7 +169,7 @@ impl Sink {
         }
     }
 
-    /// Shows a picture. It is written, or counted as lost if there is no room: call
+    /// Shows a picture. The picture is written, or counted as lost if there is no room: call
     /// [`has_room`](Self::has_room) first.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);

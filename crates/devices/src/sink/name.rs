@@ -1,4 +1,4 @@
-//! File names of recordings: with numbers, and of further files.
+//! File names of recordings: numbered names, and the names of further files.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use vb3_dma::Protected;
 pub struct Demands {
     /// Whether the device sees the CPU's caches; if `None`, the machine's default holds.
     pub coherent: Option<bool>,
-    /// Whether the driver makes no cache syncs. The memory must then work without them.
+    /// Whether the driver omits cache syncs. The memory must then work without them.
     pub unsynced: bool,
     /// Whether the driver needs memory with struct pages.
     pub pages: bool,

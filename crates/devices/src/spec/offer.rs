@@ -30,8 +30,8 @@ impl DeviceSpec {
         })
     }
 
-    /// Sets an option for what a camera offers. An error has a message if the option's list of values does
-    /// not explain it.
+    /// Sets an option for what a camera offers.
+    /// The error has a message only if the option's list of values does not explain the error.
     pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "profile" => {

@@ -9,7 +9,7 @@ use vb3_plane::MemOps;
 
 /// Offset of `cmd` in `v4l2_decoder_cmd` and `v4l2_encoder_cmd`.
 const CMD: usize = 0;
-/// Offset of `flags` in both. The parameters follow it.
+/// Offset of `flags` in both structures. The parameters follow.
 const FLAGS: usize = 4;
 
 const _: () = assert!(

@@ -204,7 +204,7 @@ where
         }))
     }
 
-    /// Checks that the device has controls of the class `which`. If `which` is no class, any control will do.
+    /// Checks that the device has controls of the class `which`. Passes if `which` has no class.
     pub(crate) fn check_class(&self, which: u32) -> Result<(), Error> {
         match class_of(which) {
             0 => Ok(()),

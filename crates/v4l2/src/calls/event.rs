@@ -110,7 +110,8 @@ where
         Ok(Answer::Done)
     }
 
-    /// Raises an event for all files. The file `by` caused the event, and gets it only with `ALLOW_FEEDBACK`.
+    /// Raises an event for all files.
+    /// The file `by` caused the event, and gets it only with `V4L2_EVENT_SUB_FL_ALLOW_FEEDBACK`.
     pub(crate) fn raise(
         &mut self,
         topic: Topic,

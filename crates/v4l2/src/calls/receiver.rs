@@ -70,7 +70,7 @@ fn write_timings(arg: &mut Image<'_>, base: usize, timings: &Timings) {
     }
 }
 
-/// Writes the limits of the receiver's modes. Only timings of these modes are supported.
+/// Writes the limits of the receiver's modes, without `V4L2_DV_BT_CAP_CUSTOM`: other timings are unsupported.
 fn write_cap(arg: &mut Image<'_>, modes: &[Timings]) {
     const CAP: usize = field!(v4l2_dv_timings_cap.__bindgen_anon_1);
     let range = |part: fn(&Timings) -> u64| {
@@ -233,7 +233,7 @@ where
         Ok(len)
     }
 
-    /// Replaces the EDID. If the signal comes or goes with it, programs get an event.
+    /// Replaces the EDID. If the source then begins or stops to send a signal, programs get an event.
     fn set_edid(
         &mut self,
         cx: CallContext,

@@ -29,7 +29,7 @@ macro_rules! bus {
 }
 
 /// Returns the offsets of `pad` and `which` in a call's structure.
-/// The frame interval calls of older programs have no `which`.
+/// Frame interval calls have a `which` only with `V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH`.
 const fn places(call: Call) -> (usize, Option<usize>) {
     match call {
         Call::SubdevEnumMbusCode => (0, Some(field!(v4l2_subdev_mbus_code_enum.which))),

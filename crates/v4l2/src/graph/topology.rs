@@ -5,7 +5,7 @@ use crate::pads::MbusFormat;
 use crate::pixfmt::FourCc;
 use crate::{ControlSpec, Fraction};
 
-/// The media graph of a device. Its nodes, calls and udev data derive from this table.
+/// The media graph of a device. The device's nodes, calls and udev data derive from this table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topology {
     /// Name of the driver.
@@ -28,7 +28,7 @@ pub struct Topology {
     pub width: (u32, u32),
     /// Smallest and largest height. All heights are even.
     pub height: (u32, u32),
-    /// The initial format of pads and video nodes. Its code is not used.
+    /// The initial format of pads and video nodes. The code in it is not used.
     pub default: MbusFormat,
 }
 

@@ -161,8 +161,8 @@ impl Graph {
         self.entities.get(entity).map_or(0, |entity| entity.id)
     }
 
-    /// Returns a memory-to-memory device: a source, a processor and a sink. The video node is the
-    /// interface of both ends.
+    /// Returns a memory-to-memory device: a source, a processor and a sink.
+    /// The video node is the interface of the source and of the sink.
     pub(super) fn mem2mem() -> Self {
         let mut graph = Self::default();
         let source = graph.entity(Name::Ending("source"), Kind::Node);

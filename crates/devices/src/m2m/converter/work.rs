@@ -132,7 +132,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Returns both buffers with the result, or keeps the one that the device still has.
+    /// Completes both buffers with the result, or keeps the one that the device still has.
     fn give_back(
         &mut self,
         source: Active<C>,

@@ -2,9 +2,9 @@
 //!
 //! If the codec process can map a buffer's memory (`Bus::host_spans`), its library decodes into the buffer,
 //! or the process copies the picture there once. All buffers are lent, oldest first. They are returned in the
-//! display order of their pictures. A buffer that the process cannot map is lent by number only, and the bus
-//! copies its picture. A buffer that is queued again while later pictures refer to its picture is also lent,
-//! but the process waits before it uses the buffer.
+//! display order of their pictures. A buffer that the process cannot map is lent by number only, and the
+//! device copies the picture through the bus. A buffer that is queued again while later pictures refer to its
+//! picture is also lent, but the process waits before it uses the buffer.
 //!
 //! libavcodec decodes directly into a lent buffer if the line lengths agree. Otherwise the process copies the
 //! picture once, and counts this in `bytes_copied_by_codec`. That concerns interlaced pictures, sizes whose

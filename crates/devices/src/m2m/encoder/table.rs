@@ -76,7 +76,7 @@ static ROWS: [Row; 4] = [
         controls: &[
             LEAST_BUFFERS,
             GOP_SIZE,
-            // The library varies the bitrate within the stream.
+            // There is only this mode, because the library varies the bitrate within the stream.
             ControlSpec::menu(
                 cid::MPEG_VIDEO_BITRATE_MODE,
                 "Video Bitrate Mode",

@@ -26,7 +26,7 @@ impl<C> Encoder<C> {
             return;
         }
         self.drain = match self.drain {
-            // Packets of the worker's pictures are still returned.
+            // Packets of the worker's pictures are still delivered.
             Drain::Feeding(_) if has_stopped => Drain::Feeding(0),
             Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
             other => other,
@@ -219,8 +219,8 @@ impl<C> Encoder<C> {
         self.handle_answer(reading.token, taken, progress)
     }
 
-    /// Handles the worker's answer to a picture: keeps, returns or requeues its buffer. Returns whether
-    /// another picture may begin.
+    /// Handles the worker's answer to a picture: keeps, completes or requeues its buffer.
+    /// Returns whether another picture may begin.
     fn handle_answer(
         &mut self,
         token: Active<C>,
@@ -296,7 +296,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Returns whether all packets of a drain have been returned.
+    /// Returns whether all packets of a drain have been delivered.
     pub(super) fn is_drained(&self) -> bool {
         let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
         self.drain == Drain::Feeding(0) && self.frames.len() == 0 && is_idle
