@@ -38,10 +38,10 @@ const PATTERN: (u32, u32) = (1280, 720);
 ///
 /// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
 /// next frame is due, as in a sensor's line buffer. Then the frame is dropped and counted, and leaves a gap
-/// in the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones.
-/// Frame 0 is taken when the first buffer is queued. If a clip's decoder is late, its pictures are shown
-/// later and none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each buffer
-/// gets a frame immediately, and no frame is dropped.
+/// in the sequence. A late tick delivers only the newest frame, with the time at which that was due, and
+/// drops earlier ones. Frame 0 is taken when the first buffer is queued. If a clip's decoder is late, its
+/// pictures are shown later and none is skipped, but the frame numbers still follow the time. With
+/// [`Pace::Free`], each buffer gets a frame immediately, and no frame is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.

@@ -19,7 +19,7 @@ use vb3_v4l2::{
     Timings, VideoDriver, Waiter,
 };
 
-/// The interface between a device and its host, apart from its V4L2 driver.
+/// The interface between a device and its host, apart from the V4L2 driver.
 pub(crate) trait Outside: VideoDriver {
     /// Finishes the device's recording. Returns the failure if the recording failed.
     fn finish(&mut self) -> Option<Failure> {
@@ -145,8 +145,8 @@ impl<C: Send + 'static> Device<C> {
         self.inner.work_at_once();
     }
 
-    /// Finishes the device's recording and waits until it is written. Returns the failure if the recording
-    /// failed. Call it once, at the end of a run.
+    /// Finishes the device's recording and waits until it is written.
+    /// Returns the failure if the recording failed. Call this once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
         self.inner.finish()
     }

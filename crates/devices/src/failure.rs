@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A failure of a file, a program or the system behind a source or sink. Its message has the failed action,
-/// the cause and a remedy.
+/// A failure of a file, a program or the system behind a source or sink.
+/// Its message has the failed action, the cause and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     sentence: String,

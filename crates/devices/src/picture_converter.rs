@@ -60,7 +60,7 @@ pub(crate) struct PictureConverter {
     pub(crate) source: Vec<u8>,
     /// The converted part without padding.
     target: Vec<u8>,
-    /// The thread for large pictures. It starts with the first one.
+    /// The thread for large pictures. It starts with the first large picture.
     thread: Option<Beside>,
     /// The target rectangle of the picture that the thread is converting.
     under_way: Option<Rect>,

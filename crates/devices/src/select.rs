@@ -13,8 +13,8 @@ pub(crate) fn settable(rect: Rect) -> Option<Size> {
     Size::new(rect.width, rect.height)
 }
 
-/// Returns the nearest rectangle with even edges inside a picture. Its sides are at least `least`, which is
-/// even.
+/// Returns the nearest rectangle with even edges inside a picture.
+/// Its sides are at least `least`, which is even.
 ///
 /// Source: Linux Documentation/userspace-api/media/v4l/vidioc-g-selection.rst.
 pub(crate) fn fit(

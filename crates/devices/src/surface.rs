@@ -203,8 +203,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Extends a payload that is too short to a whole picture, as the kernel's converters do. So a program
-    /// that crops the picture need not fill the rest.
+    /// Extends a payload that is too short to a whole picture, as the kernel's converters do.
+    /// So a program that crops the picture need not fill the rest.
     pub(crate) fn extend_payloads(self, buffer: &mut Prepare<'_>) {
         if self.is_compressed() {
             return;

@@ -88,7 +88,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// Returns the smallest layout of a picture; `None` if it does not fit in 32 bits.
+    /// Returns the smallest layout of a picture; `None` if a length does not fit in 32 bits.
     #[must_use]
     pub fn new(pixel: &PixelFormat, width: u32, height: u32) -> Option<Self> {
         let mut format = Self {

@@ -34,7 +34,7 @@ enum Waits {
     Nobody,
     /// The program found no buffer, but continued. It may queue another buffer before it looks again.
     Perhaps,
-    /// The program has waited since the last tick.
+    /// The program has begun to wait since the last tick.
     Anew,
     /// The program waits, and readers have had a tick since it began to wait.
     ForATick,

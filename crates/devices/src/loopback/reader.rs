@@ -151,7 +151,7 @@ fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>)
 /// The error that the writer's buffer no longer has the frame.
 struct Lost;
 
-/// The bytes of a delivered frame, and the number of bytes moved for it.
+/// The length of a delivered frame in bytes, and the number of bytes moved in memory for it.
 struct Arrived {
     len: u64,
     copied: u64,

@@ -169,8 +169,9 @@ impl Sink {
         }
     }
 
-    /// Shows a picture. The picture is written, or counted as lost if there is no room: call
-    /// [`has_room`](Self::has_room) first.
+    /// Shows a picture.
+    /// The picture is written, or counted as lost if there is no room: call [`has_room`](Self::has_room)
+    /// first.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
         if self.remembers && self.checksums.len() < CHECKSUMS_MAX {

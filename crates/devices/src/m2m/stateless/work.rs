@@ -71,7 +71,7 @@ impl<C> StatelessDecoder<C> {
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
-    /// Handles STREAMOFF at either queue: completes the buffers and drops all reference pictures.
+    /// Handles STREAMOFF at either queue: ends the current request and drops all reference pictures.
     pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let of_output = std::mem::take(&mut self.output.stopped);
         let of_capture = std::mem::take(&mut self.capture.stopped);
