@@ -46,7 +46,7 @@ pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
 /// Returns the address and length of the run that begins at the first segment. Stops counting at
 /// `enough` bytes.
 ///
-/// Adjacent segments count as one run, even if the DMA layer has not merged them.
+/// Adjacent segments form one run, even if the DMA layer has not merged them.
 ///
 /// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
 pub fn run_of(

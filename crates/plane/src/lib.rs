@@ -8,7 +8,7 @@
 //!
 //! # Who syncs when
 //!
-//! [`due`] decides this for each buffer. The decision depends on the memory, the direction, and the
+//! [`due`] decides for each buffer who syncs. The decision depends on the memory, the direction, and the
 //! cache hint of the buffer's QBUF. *Prepare* runs before the device uses the buffer, *finish* after:
 //!
 //! | memory | prepare | finish | a cache hint |

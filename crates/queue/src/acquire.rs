@@ -14,9 +14,9 @@ pub(crate) struct Target {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Gives each plane the memory that the request names, with its length from `lengths` (bytes).
+    /// Gives each plane the memory that `request` names, with the plane's length from `lengths` (bytes).
     ///
-    /// If every plane already has its memory, this does nothing. Calls `buf_cleanup` before memory is
+    /// Does nothing if every plane already has that memory. Calls `buf_cleanup` before memory is
     /// replaced and `buf_init` after. After an error the buffer has either its old memory or none.
     pub(crate) fn acquire(
         &mut self,
@@ -56,7 +56,7 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// Returns, for each plane, whether its memory differs from the request's.
+    /// Returns, for each plane, whether its memory differs from the memory that `request` names.
     fn stale_planes(
         &self,
         mem: &M,
@@ -86,7 +86,7 @@ impl<M: MemOps> Buffer<M> {
                 plane.take(mem, target, i, &mut wanted.source, *length)?;
             }
         }
-        // Maps only after all planes are attached, so that the exporter knows all attachments.
+        // An exporter may place memory at its first map. So all planes are attached before one is mapped.
         for plane in &mut self.planes {
             if let (Some(memory), Some(_)) = (&mut plane.memory, &plane.dmabuf) {
                 mem.map_dmabuf(memory)?;
@@ -129,7 +129,7 @@ impl<M: MemOps> Plane<M> {
         }
     }
 
-    /// Acquires the memory that `source` names. The plane must have no memory.
+    /// Acquires the memory that `source` names. The caller guarantees that the plane has no memory.
     fn take(
         &mut self,
         mem: &M,
@@ -153,8 +153,8 @@ impl<M: MemOps> Plane<M> {
                     fd: *fd,
                 };
                 let named = buf.as_ref().ok_or(missing)?;
-                // Attaches each plane separately, also planes of one dma-buf, so that each plane's length is
-                // checked.
+                // Attaches each plane separately, even if several name the same dma-buf, so that each
+                // plane's length is checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
                 self.dmabuf = buf.take();
                 self.location = PlaneLocation::Fd(*fd);
@@ -164,7 +164,7 @@ impl<M: MemOps> Plane<M> {
         Ok(())
     }
 
-    /// Stores the descriptor of this call. Another descriptor may name the same dma-buf.
+    /// Stores the descriptor number of this call. It can be new although the dma-buf is the same.
     pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
         if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
             (&mut self.location, source)

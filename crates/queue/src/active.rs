@@ -31,12 +31,12 @@ const NO_SLOT: u32 = u32::MAX;
 /// Bit in [`Slot::live`]: the token was dropped.
 const DROPPED: u64 = 1 << 63;
 
-/// State of one buffer index that a token and its queue share.
+/// State of one buffer index, which the queue shares with the token of that index.
 ///
 /// # Invariants
-/// `live` holds the generation of the valid token of this index, and 0 if there is none.
-/// [`DROPPED`] is added when that token is dropped. While `listed` is set, and only then, the slot
-/// is in the list of dropped tokens or is being added to it.
+/// `live` holds the generation of the valid token of this index, and 0 if there is none. Dropping
+/// that token sets the bit [`DROPPED`]. While `listed` is set, and only then, the slot is in the
+/// list of dropped tokens or is being added to it.
 #[derive(Debug)]
 struct Slot {
     live: AtomicU64,
@@ -50,7 +50,7 @@ pub(crate) struct Ownership {
     epoch: AtomicU64,
     first_dropped: AtomicU32,
     slots: Vec<Slot>,
-    /// Number of events so far that end a wait.
+    /// Number of events so far. Every event ends the current wait.
     events: AtomicU64,
     /// Completions pushed in another context and not popped yet.
     pending: AtomicU64,
@@ -70,7 +70,7 @@ impl Ownership {
             next: AtomicU32::new(NO_SLOT),
             listed: AtomicBool::new(false),
         }));
-        // This is the one allocation whose failure cannot be reported: about 40 bytes, once per queue.
+        // `Arc::new` cannot report a failure: about 90 bytes, once per queue.
         Some(Arc::new(Self {
             epoch: AtomicU64::new(1),
             first_dropped: AtomicU32::new(NO_SLOT),
@@ -114,7 +114,7 @@ impl Ownership {
         self.note_event();
     }
 
-    /// Counts that a completion was popped.
+    /// Subtracts a popped completion from the count.
     pub(crate) fn sub_pending(&self) {
         self.pending.fetch_sub(1, SeqCst);
     }
@@ -176,8 +176,8 @@ impl Ownership {
     }
 
     /// Removes `index` from the list that [`take_dropped`](Self::take_dropped) returned; returns the next
-    /// index. Call [`was_dropped`](Self::was_dropped) only afterwards: a drop before this call does not list
-    /// the slot again, so an earlier check could miss it.
+    /// index. Call [`was_dropped`](Self::was_dropped) for `index` only afterwards: until this call, a drop of
+    /// a newer token does not list the slot again, so an earlier check could miss that drop.
     pub(crate) fn unlist(&self, index: u32) -> Option<u32> {
         let slot = self.slot(index)?;
         let next = slot.next.load(SeqCst);
@@ -285,7 +285,8 @@ pub(crate) struct TokenFacts {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
-    /// Whether dropping the token returns the buffer. Stored here because padding leaves room for it.
+    /// True until the queue takes the token: a drop then returns the buffer. Stored here because
+    /// padding leaves room for it.
     pub(crate) armed: bool,
 }
 
@@ -317,7 +318,7 @@ impl<C> Active<C> {
         self.facts.generation
     }
 
-    /// Returns the queue's epoch when the token was made.
+    /// Returns the epoch in which the token was made. A cancel or a failed start begins a new epoch.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -390,7 +391,7 @@ impl<C> Active<C> {
         &self.ownership
     }
 
-    /// Consumes the token, for the queue with `ownership`. Returns the buffer's index and the token's
+    /// Consumes the token for the queue that has `ownership`. Returns the buffer's index and the token's
     /// generation.
     ///
     /// # Errors

@@ -189,13 +189,12 @@ impl<M: MemOps> Session<'_, M> {
             return Err(made.shortfall(wanted));
         }
         if made.count < wanted {
-            // If the driver returns an error here, too few buffers were made: the call fails for lack of
-            // memory.
+            // An error of the driver here means that it needs more buffers. The call then returns ENOMEM.
             let enough = self
                 .driver
                 .buffer_count(made.count)
                 .is_ok_and(|n| n <= made.count);
-            // The driver decides whether fewer suffice, also if only consecutive indices ran short.
+            // The driver decides whether fewer suffice, even if only the gap of indices was too short.
             if !enough {
                 self.free_range(made.range());
                 return Err(made.shortfall(wanted));
@@ -251,7 +250,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.reset_unused_model();
     }
 
-    /// Frees the buffers with an index in `range`. The program must own all of them.
+    /// Frees the buffers with an index in `range`. The caller guarantees that the program owns all of them.
     pub(crate) fn free_range(&mut self, range: Range<u32>) {
         for index in range {
             let Ok(place) = usize::try_from(index) else {
@@ -281,7 +280,7 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Fails unless the queue has all allocating devices that the driver names.
+    /// Fails if the driver names an allocating device that the queue's configuration does not have.
     fn check_alloc_devs(&self, sizes: &PlaneSizes) -> Result<(), Error> {
         for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
             let wanted = sizes.alloc_dev(number);

@@ -17,7 +17,7 @@ pub enum BufferState {
     InRequest,
     /// The call that prepares the buffer.
     Preparing,
-    /// The queue; the driver has not been started.
+    /// The queue: the driver has not been started, or the buffer waits for fences.
     Queued,
     /// The device: an [`Active`](crate::Active) token exists.
     Active,
@@ -204,7 +204,7 @@ pub struct BufferInfo {
     pub in_request: bool,
     /// The descriptor with which QBUF named the media request, until DQBUF.
     pub request_fd: Option<i32>,
-    /// Whether it is prepared while the program or a request owns it.
+    /// Whether it is prepared, and owned by the program or by a request that is not queued yet.
     pub prepared: bool,
     /// Whether it is done and not dequeued yet.
     pub done: bool,
@@ -212,7 +212,7 @@ pub struct BufferInfo {
     pub error: bool,
     /// Whether it is the last buffer of the stream.
     pub last: bool,
-    /// Cache maintenance that was skipped at the request of QBUF.
+    /// Cache maintenance that QBUF asked to skip.
     pub hints: HintSkip,
     /// Timestamp in nanoseconds.
     pub timestamp_ns: u64,
@@ -258,8 +258,8 @@ pub(crate) struct Plane<M: MemOps> {
 /// A buffer.
 ///
 /// # Invariants
-/// `synced` is set only while `MemOps::prepare` has handed over every plane. `initialised` is set
-/// only between `buf_init` and `buf_cleanup`, `prepared` only between `buf_prepare` and
+/// `synced` is set only between `MemOps::prepare` of all planes and `MemOps::finish`. `initialised`
+/// is set only between `buf_init` and `buf_cleanup`, `prepared` only between `buf_prepare` and
 /// `buf_finish`.
 pub(crate) struct Buffer<M: MemOps> {
     pub(crate) planes: Vec<Plane<M>>,
@@ -438,7 +438,7 @@ impl<M: MemOps> Plane<M> {
     }
 }
 
-/// The arguments of a buffer's QBUF, kept until the request is queued.
+/// The arguments of a buffer's QBUF, kept until the media request is queued.
 pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
     pub(crate) wanted: QueueBuffer<M>,

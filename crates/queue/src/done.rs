@@ -16,8 +16,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. The
-    /// other queue then treats it as dropped. This queue only counts stale tokens.
+    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. That
+    /// queue then treats its token as dropped. In both cases, this queue only increments a counter.
     pub fn complete(
         &mut self,
         token: Active<M::Cookie>,
@@ -61,8 +61,8 @@ impl<M: MemOps> Session<'_, M> {
         collected
     }
 
-    /// Returns buffers with an error if their tokens were dropped. All other calls of a session do this
-    /// first.
+    /// Completes, with an error, the buffers whose tokens were dropped. All other calls of a session do
+    /// this first.
     pub fn reap(&mut self) {
         let Some(first) = self.queue.ownership.take_dropped() else {
             return;
@@ -92,7 +92,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Moves a buffer from Active to Done or Error. The caller has consumed its token.
+    /// Moves a buffer from Active to Done or Error. The caller has already invalidated the buffer's token.
     fn buffer_done(&mut self, index: u32, completion: &Completion) {
         let is_output = self.queue.config.is_output();
         let Ok(buffer) = self.queue.buffer_mut(index) else {
@@ -157,7 +157,7 @@ impl<M: MemOps> Queue<M> {
     /// of queued ones.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let generation = self.next_generation;
-        // Generations cannot overflow: no queue reaches 2^63 buffers.
+        // Generations cannot overflow: no queue passes 2^63 buffers to its driver.
         self.next_generation = generation.wrapping_add(1);
         let buffer = self.buffer_mut(index)?;
         buffer.state = BufferState::Active;

@@ -82,11 +82,11 @@ pub struct Prepare<'a> {
 /// The caller of each method has borrowed the queue, so a driver must not call the queue. It keeps each
 /// [`Active`] token until the device has finished the buffer. Then the queue's owner passes the token to
 /// [`Session::complete`](crate::Session::complete); an interrupt handler or another thread passes it to
-/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an error. After
-/// a failed start, it returns the buffer to the queue.
+/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an error, except
+/// after a failed start: the buffer then stays queued.
 ///
 /// # Context
-/// May sleep, unless the queue is used in a context where its `MemOps` may not sleep.
+/// Methods may sleep, unless the host calls the queue in a context that forbids its `MemOps` to sleep.
 ///
 /// Source: Linux `struct vb2_ops`, differs: a token stands for the ownership of a buffer.
 pub trait Driver {
@@ -101,8 +101,8 @@ pub trait Driver {
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
 
     /// Returns how many buffers to make if `offered` are requested. If memory ran out, the queue
-    /// calls this again with the number that it could make. If the result is larger, the request
-    /// fails and makes no buffers.
+    /// calls this again with the number that it could make. If the second result is larger than that
+    /// number, REQBUFS or CREATE_BUFS fails and makes no buffers.
     ///
     /// # Errors
     /// The queue returns the error to its caller.
@@ -113,7 +113,7 @@ pub trait Driver {
     /// Initialises a buffer that got its first memory or new memory.
     ///
     /// # Errors
-    /// The queue returns the error to its caller, after it released the memory without `buf_cleanup`.
+    /// The queue releases the memory without `buf_cleanup`, and returns the error to its caller.
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
         let _ = index;
         Ok(())
@@ -138,16 +138,16 @@ pub trait Driver {
     /// Passes a buffer to the device.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
 
-    /// Reports that a buffer has left its media request. The device has finished it, or the queue was
-    /// cancelled. The host removes the buffer from its [`Request`](crate::Request) with
+    /// Reports that a buffer has left its media request: the device has finished the buffer, or the queue
+    /// was cancelled. The host removes the buffer from its [`Request`](crate::Request) with
     /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for buffers that
     /// [`Session::req_release`](crate::Session::req_release) returns.
     fn buf_request_complete(&mut self, index: u32, request: RequestId) {
         let _ = (index, request);
     }
 
-    /// Prepares for streaming (STREAMON). Fewer buffers may be queued than the driver needs to
-    /// start.
+    /// Prepares for streaming (STREAMON). At this call, fewer buffers may be queued than the driver
+    /// needs to start.
     ///
     /// # Errors
     /// The queue returns the error to its caller.
@@ -161,8 +161,8 @@ pub trait Driver {
     /// Starts streaming. The queue has already passed `queued` buffers to `buf_queue`.
     ///
     /// # Errors
-    /// The queue returns the error to its caller. The driver drops its tokens, and the buffers are
-    /// queued again.
+    /// The queue returns the error to its caller. Before that, the driver drops its tokens; the buffers
+    /// stay queued.
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
 
     /// Stops streaming. The driver completes or drops all its tokens.

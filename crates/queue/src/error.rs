@@ -113,7 +113,7 @@ pub enum Invalid {
     /// No plane, too many planes, or a size of zero.
     #[error("no plane, too many planes, or a size of zero")]
     PlaneSizes,
-    /// The driver named a device for a plane that is not in the queue's configuration.
+    /// The driver named a plane's device by a number that the queue's configuration does not have.
     #[error("the driver named device {wanted} for plane {plane}; there is none")]
     AllocDev {
         /// Plane index.

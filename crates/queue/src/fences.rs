@@ -1,8 +1,8 @@
 //! Fences for a device's access to a buffer, and fences that a buffer waits for.
 //!
 //! When a driver gets a buffer, the memory of each plane gets a fence that signals when the buffer returns.
-//! Only fences that a host imports delay a buffer. That buffer, and those behind it, stay Queued until these
-//! fences have signalled.
+//! A buffer waits only for fences that were imported for its memory (`DMA_BUF_IOCTL_IMPORT_SYNC_FILE`). Until
+//! these have signalled, that buffer and all buffers behind it stay Queued.
 //!
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
 //! for none. There, the device owns a buffer from QBUF on.
@@ -13,12 +13,12 @@ use vb3_plane::{FenceOutcome, MemOps};
 
 /// Errno of a fence whose buffer returned with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
-/// Errno of a fence whose device's stream was ended.
+/// Errno of a fence that ends because the stream was stopped before the device finished.
 pub(crate) const ECANCELED: i32 = 125;
 
 impl<M: MemOps> Queue<M> {
     /// Returns the first buffer that a streaming queue withholds from the driver because of fences. Also
-    /// returns the first of its planes that has such fences.
+    /// returns the first plane of this buffer that has such fences.
     pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
         let mut queued = self.queued.iter().filter(|_| self.streaming);
         queued.find_map(|&index| {
@@ -30,9 +30,9 @@ impl<M: MemOps> Queue<M> {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Processes changes since the last call. Returns the buffers of dropped tokens. If the device has
-    /// failed, ends the fences of its buffers with EIO; the device keeps the buffers until the stream ends.
-    /// Passes the buffers whose fences have ended to the driver, in the order in which they were queued.
+    /// Processes changes since the last call. Completes, with an error, each buffer whose token was dropped.
+    /// If the device has failed, ends the fences of its buffers with EIO; the device keeps the buffers until
+    /// the stream ends. Otherwise passes to the driver, in queueing order, the buffers whose fences have ended.
     ///
     /// A host calls this after fences have ended, and after a device has failed. If the driver then
     /// cannot be started, the queue is in error.
@@ -70,7 +70,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Makes the token, and begins the fences that end with the device's access.
+    /// Marks a buffer active: makes its token, and the fences that signal when the device's access ends.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let token = self.queue.activate(index)?;
         let buffer = self.queue.buffer_mut(index)?;
@@ -83,7 +83,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Returns whether enough buffers are queued to start the driver.
     pub(crate) fn can_start(&self) -> bool {
         let least = self.queue.config.min_queued_buffers;
-        // CAST: lossless if the queue has buffers, since it has at most 32768.
+        // CAST: both are lossless, because `least` is at most `queued_count`, which is at most 32768.
         self.queue.queued_count >= least
             && self.ready().take(least as usize).count() as u32 == least
     }

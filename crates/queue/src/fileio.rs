@@ -21,7 +21,7 @@ pub struct Fault;
 
 /// Destination of read(): the program's memory.
 pub trait Sink {
-    /// Stores `data` at `offset` bytes from the start of the piece.
+    /// Stores `data` at `offset` bytes from the start of the piece (the part that one call moves).
     ///
     /// # Errors
     /// [`Fault`]: `data` could not be stored completely.
@@ -101,13 +101,14 @@ impl<M: MemOps> Session<'_, M> {
     /// Moves the next piece of a read(). A call after the last piece confirms that all bytes have arrived.
     ///
     /// # Errors
-    /// As [`read`](Self::read). EBUSY: this call is not in progress. Any error ends the call, and its bytes
-    /// count as not read.
+    /// As [`read`](Self::read). EBUSY: the read() that `pieces` names is not in progress. Any error ends that
+    /// read(), and its bytes count as not read.
     pub fn resume_read(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
-        // If the read() has several pieces, the last one may not have reached the program yet.
+        // With several pieces, the read() ends only at a call that moves 0 bytes: until the host makes
+        // that call, the last piece may not have reached the program.
         let is_over = bytes == 0 || under_way.count <= pieces.most_bytes;
         if let Err(error) = self.copy_out(from, bytes, sink) {
             self.queue.end_transfer(pieces.call);
@@ -285,8 +286,8 @@ impl<M: MemOps> Session<'_, M> {
         self.free_all();
     }
 
-    /// Returns the buffer to read from: the current one, or the next done one that is not empty. If the
-    /// stream's last buffer is empty, returns it: the end of the file.
+    /// Returns the buffer to read from: the current one, or the next done one that is not empty. Also returns
+    /// the stream's last buffer if it is empty: that is the end of the file.
     fn buffer_to_read(&mut self) -> Result<Current, Error> {
         // Each iteration but the last queues a buffer that was empty or fully read.
         for _ in 0..=self.queue.num_buffers.saturating_add(1) {

@@ -196,8 +196,8 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks that buffers may be queued without a media request. Called after the structure's checks,
-    /// because their errors come first.
+    /// Checks that buffers may be queued without a media request. Checks index, memory model and planes
+    /// first, because Linux reports their errors first.
     fn check_queued_by(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         self.check_planes(request)?;
         if request.with_request && self.config.requests == Requests::None {

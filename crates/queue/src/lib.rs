@@ -9,7 +9,7 @@
 //!
 //! # Waiting, waking, completing
 //!
-//! 1. **The device finishes a buffer.** In the queue's own context, the host passes the token to
+//! 1. **The device finishes a buffer.** A thread that holds the queue's lock passes the token to
 //!    [`Session::complete`]. An interrupt handler or a second thread pushes the token to a list of
 //!    [`Completions`] instead, and wakes the sleeping callers. The host keeps this list outside the
 //!    queue, behind a lock that no sleeping call holds. A dropped token finishes its buffer with an
@@ -43,8 +43,8 @@
 //! `tests/loom.rs` checks threads that drop, push, collect, sleep and stop, in all orders with at most
 //! two or three preemptions.
 //!
-//! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`. Differs: an owned value stands
-//! for a buffer of the device, and errors carry numbers.
+//! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`. Differs: a token that cannot be
+//! copied stands for a buffer that the device owns, and errors carry the values that explain a refusal.
 #![no_std]
 #![forbid(unsafe_code)]
 

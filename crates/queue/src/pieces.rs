@@ -2,7 +2,7 @@
 //!
 //! A caller that must not delay others moves a large transfer in pieces, and does other work between them.
 //! Until the transfer ends, no other call moves bytes of this queue. The buffer's position changes only after
-//! the last piece, like in a kernel when access to the program's memory fails.
+//! the last piece. So a transfer that fails leaves the position unchanged, as in Linux after EFAULT.
 
 use crate::queue::{Current, UnderWay};
 use crate::{Busy, Error, Queue};
@@ -82,7 +82,7 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Returns the state of the call in progress: the buffer's position, and the bytes moved since.
+    /// Returns the state of `call` if it is in progress: the buffer's position, and the bytes moved since.
     pub(crate) fn transfer_of(&self, call: u64) -> Result<(Current, UnderWay), Error> {
         let fileio = self.fileio.as_ref();
         fileio

@@ -101,8 +101,8 @@ impl<M: MemOps> Queue<M> {
     }
 
     /// Returns whether a wait for a buffer can end: the queue streams, its device works, and a
-    /// buffer is queued or the end was reached. A memory-to-memory device reports POLLERR if this
-    /// holds for neither of its queues.
+    /// buffer is queued or the last one was dequeued. A memory-to-memory device reports POLLERR if
+    /// this is false for both of its queues.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_poll`.
     #[must_use]

@@ -158,7 +158,7 @@ fn given_length<M: MemOps>(
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Prepares memory, driver and caches, in this order. If this fails, the driver is unprepared.
+    /// Prepares memory, driver and caches, in this order. If the caches fail, calls `buf_finish`.
     fn prepare(
         &mut self,
         mem: &M,
@@ -219,7 +219,7 @@ impl<M: MemOps> Buffer<M> {
             return Ok(());
         };
         // The device has written nothing. If cleaning was skipped, the CPU's data may be only in
-        // its cache and must not be invalidated.
+        // the CPU's cache, so `finish` must not invalidate it.
         let skip = if hints.contains(HintSkip::PREPARE) {
             HintSkip::all()
         } else {

@@ -42,7 +42,7 @@ impl Current {
 #[derive(Debug)]
 pub(crate) struct FileIo {
     pub(crate) current: Option<Current>,
-    /// write(): the next buffer that has never been queued.
+    /// write(): index of the next buffer that has never been queued.
     pub(crate) fresh: u32,
     /// Buffer for bytes between a plane and the program.
     pub(crate) chunk: Vec<u8>,
@@ -99,9 +99,9 @@ impl Statistics {
 /// is dropped without it, tokens become stale, but the memory of the planes is not freed.
 ///
 /// # Invariants
-/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in `queued`, Active in
-/// a token, Done and Error in `done`. `queued_count` counts all buffers except Dequeued and InRequest. Every
-/// list has capacity for all buffers. `memory` is set whenever the queue has buffers or streams.
+/// A buffer's state says where it is: Dequeued with the program, InRequest in a request, Queued in `queued`,
+/// Active with the device, Done and Error in `done`. `queued_count` counts all buffers except Dequeued and
+/// InRequest. Every list has capacity for all buffers. `memory` is set if the queue has buffers or streams.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
@@ -240,7 +240,7 @@ impl<M: MemOps> Queue<M> {
         self.queued_count
     }
 
-    /// Returns the number of buffers that the device owns. Buffers of dropped tokens count until
+    /// Returns the number of buffers that the device owns. A buffer whose token was dropped is included until
     /// [`reap`](crate::Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
@@ -249,13 +249,13 @@ impl<M: MemOps> Queue<M> {
         self.queued_count.saturating_sub(listed)
     }
 
-    /// Returns the counters. Dropped tokens count after [`reap`](crate::Session::reap).
+    /// Returns the counters. They include a dropped token only after [`reap`](crate::Session::reap).
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }
 
-    /// Finds the index and plane of memory for which `is_it` returns true. Searches all buffers.
+    /// Finds the first plane whose memory `is_it` accepts. Returns the indices of buffer and plane.
     pub fn find_plane(&self, is_it: impl Fn(&M::Plane) -> bool) -> Option<(u32, u32)> {
         (0u32..).zip(&self.buffers).find_map(|(index, buffer)| {
             let mut planes = (0u32..).zip(&buffer.as_ref()?.planes);

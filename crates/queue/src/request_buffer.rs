@@ -25,7 +25,7 @@ impl<M: MemOps> Session<'_, M> {
     /// call fails. This call checks the planes; `req_prepare` acquires their memory.
     ///
     /// # Errors
-    /// As [`qbuf`](Self::qbuf). The following come after the structure's checks, in this order:
+    /// As [`qbuf`](Self::qbuf). After the checks of index, memory model and planes follow, in this order:
     /// * [`Error::RequestUnsupported`] (EBADR).
     /// * [`Busy::UsesQbuf`] (EBUSY): buffers have been queued directly.
     /// * [`Invalid::NoRequest`] (EINVAL).
@@ -131,7 +131,7 @@ impl<M: MemOps> Session<'_, M> {
         prepared
     }
 
-    /// Prepares the buffer with cloned references, so that `wanted` still has its own for another attempt.
+    /// Prepares the buffer with cloned references, so that `wanted` keeps its references for another attempt.
     fn prepare_again(&mut self, wanted: &mut QueueBuffer<M>) -> Result<(), Error> {
         let mut spare = QueueBuffer::new(wanted.index, wanted.memory);
         let cloned = clone_references(self.mem, wanted, &mut spare);

@@ -76,8 +76,8 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Ends streaming and returns all buffers to the program, even if the queue did not stream. Clears a
-    /// device's error and the mark of the last buffer. Tokens become stale.
+    /// Ends streaming and returns all buffers to the program, even if the queue did not stream. Clears the
+    /// device's error and the record that the last buffer was dequeued. Tokens become stale.
     ///
     /// # Errors
     /// EBUSY: file I/O is active.
@@ -132,7 +132,7 @@ impl<M: MemOps> Queue<M> {
         self.ownership.note_event();
     }
 
-    /// Lets the driver continue after the last buffer (a decoder after a change of resolution).
+    /// Lets DQBUF continue after the stream's last buffer (a decoder after a change of resolution).
     pub fn clear_last_buffer(&mut self) {
         self.last_buffer_dequeued = false;
     }

@@ -70,7 +70,7 @@ impl<M: MemOps> Queue<M> {
         self.ownership.waiter() != 0
     }
 
-    /// Returns a number that grows with each event that a caller may wait for. Events are a finished
+    /// Returns a number that grows with each event that can end a caller's wait. Events are a finished
     /// buffer, a dropped token (in any context), a failed device, and the end of streaming. If the
     /// number grew since the host's last check, the host wakes all callers that wait or poll.
     #[must_use]

@@ -50,8 +50,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Returns the address of lazily placed memory for its own device. Maps the memory if
-    /// necessary.
+    /// Returns the address of lazily placed memory for the device that it was allocated for. Maps the
+    /// memory if necessary.
     fn map_lazy(
         &self,
         memory: MemoryId,
@@ -70,7 +70,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Some(self.buffers.inspect(memory, first)??.addr)
     }
 
-    /// Maps memory for its own device as one run.
+    /// Maps memory as one run for the device that it was allocated for.
     fn map_own_run(
         &self,
         memory: MemoryId,
@@ -145,7 +145,7 @@ fn may_move_help(refused: PlaneError) -> bool {
     )
 }
 
-/// Converts the error of a queue's own memory. A shortage becomes ENOMEM, as at allocation.
+/// Converts the error of memory that the queue allocated. A shortage becomes ENOMEM, as at allocation.
 ///
 /// Source: Linux 7.2 `vb2_dc_alloc`, `vb2_dc_mmap`.
 pub(super) fn own_error(e: Error) -> PlaneError {

@@ -63,7 +63,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         synced.unwrap_or(Ok(()))
     }
 
-    /// Passes allocated memory to its own device or back to the CPU.
+    /// Passes memory to the device that it was allocated for, or back to the CPU.
     fn owner(&self, id: MemoryId, sync_for: SyncFor, sync: bool) {
         // The plane uses the memory, so the memory exists.
         let _there = self.buffers.with_memory(id, |memory, cx| {

@@ -80,9 +80,9 @@ impl<D> Device<D> {
 pub enum Cookie {
     /// The first address of one run for the device.
     Dma(DmaAddr),
-    /// Segments: [`Planes::sg_segment`] and [`Planes::sg_find`] take it.
+    /// Segments, as the argument of [`Planes::sg_segment`] and [`Planes::sg_find`].
     Sg(SgView),
-    /// A CPU mapping: [`Planes::cpu_read`] and [`Planes::cpu_write`] take it.
+    /// A CPU mapping, as the argument of [`Planes::cpu_read`] and [`Planes::cpu_write`].
     Cpu(CpuView),
 }
 
@@ -102,7 +102,7 @@ pub struct SgView(Segments);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segments {
-    /// Allocated memory, and the attachment of its own device.
+    /// Allocated memory, and the attachment of the device that it was allocated for.
     Own(MemoryId, SlabKey),
     User(SlabKey),
     Import(ImportKey),
@@ -339,8 +339,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Revokes memory from all devices that imported it, and ends their fences with ENODEV. The memory
-    /// can no longer be queued, mapped or exported. The host must revoke the access of its own device
-    /// and of programs.
+    /// can no longer be queued, mapped or exported. The host itself must revoke the access of the device
+    /// that the memory was allocated for, and of programs.
     ///
     /// # Errors
     /// `Io` (EIO): an unmap failed, so a device may still reach the memory.

@@ -1,4 +1,4 @@
-//! Scattered planes: pages mapped for their own device, and the segments that drivers get.
+//! Scattered planes: pages mapped for the device they were allocated for, and the segments drivers get.
 
 use super::lazy::own_error;
 use super::{Plane, Planes, Segments, SgView};
@@ -35,7 +35,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    /// Passes scattered memory to its own device or back to the CPU.
+    /// Passes scattered memory to the device that it was allocated for, or back to the CPU.
     pub(super) fn hand_own(
         &self,
         (memory, key): (MemoryId, SlabKey),
@@ -50,7 +50,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Ok(())
         });
         handed.map_err(|e| match e {
-            // The device bounces, and the memory could not be copied for it.
+            // The device uses bounce buffers, and the memory could not be copied to or from them.
             Error::Dma(vb3_dma::Error::NoSuchMemory(_)) => PlaneError::Io(e.reason()),
             _ => own_error(e),
         })
@@ -87,7 +87,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 }
 
 impl<D> Plane<D> {
-    /// Returns the segments of allocated memory; `None` if it has no attachment of its own device.
+    /// Returns the segments of allocated memory; `None` if the device it was allocated for is not attached.
     pub(super) const fn own_segments(memory: MemoryId, own: Option<SlabKey>) -> Option<SgView> {
         match own {
             Some(key) => Some(SgView(Segments::Own(memory, key))),
