@@ -4,8 +4,8 @@ use crate::kernel::KBox;
 use vb3_dmabuf::Store;
 
 /// Identifies an attachment's entry by the entry's address.
-/// C may keep a key. The list decides whether it has such an entry. Each attachment ends once, with its
-/// entry.
+/// C stores the key. The list compares a key with its entries, and does not follow the key as a pointer.
+/// C detaches each attachment once, which removes its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Key(usize);

@@ -1,5 +1,5 @@
 //! Devices, directions and attributes with Linux's numbers.
-// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
+// UNSAFETY: `Dev` wraps a pointer from C. SOUNDNESS.md lists the conditions.
 
 use crate::sys;
 use core::ffi::{c_int, c_ulong};
@@ -71,7 +71,7 @@ pub struct Use {
 const _: () = assert!(size_of::<Use>() == 8);
 
 impl Use {
-    /// Returns whether the device cannot have written since the importer's last sync.
+    /// Returns true if the device certainly has not written since the importer's last sync.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_use.load(Ordering::Acquire) == 0
     }
@@ -88,7 +88,7 @@ impl Use {
 pub struct Dev(*mut sys::Device);
 
 impl Dev {
-    /// Wraps a device. With NULL, nothing may be allocated or mapped for it.
+    /// Wraps a device. If it is NULL, the caller must not allocate or map memory for the device.
     ///
     /// # Safety
     /// The device must outlive all values made with this one.

@@ -111,7 +111,7 @@ impl Request {
     }
 }
 
-/// Returns the result of a request to C, and writes the value of a payload that was made to `out`.
+/// Returns the result of a request to C. If the request succeeded, writes its value to `out`.
 #[inline(always)]
 fn answer<T>(out: &mut MaybeUninit<T>, made: Result<(Payload, T), Errno>) -> c_int {
     match made {
@@ -348,7 +348,8 @@ pub extern "C" fn vb3_rs_detach(rust: Payload, key: Key) {
     }
 }
 
-/// Maps the memory for an attached device. `told`, the record of the device's use, outlives the attachment.
+/// Maps the memory for an attached device. C guarantees that `told`, the record of the device's use,
+/// outlives the attachment.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_map(
     rust: Payload,
@@ -371,7 +372,7 @@ pub extern "C" fn vb3_rs_unmap(rust: Payload, key: Key) {
     }
 }
 
-/// Begins or ends an access by the CPU. Returns the number of synced devices.
+/// Begins or ends an access by the CPU. Returns the number of syncs.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool) -> c_uint {
     match (rust.allocated(), direction_from_c(direction)) {

@@ -1,5 +1,5 @@
 //! A plane with the memory of a dma-buf, through the kernel's own calls.
-// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
+// UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::{Errno, Locked, Serial, pointer};
 use crate::ledger::Count;
@@ -43,7 +43,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// Imports a dma-buf, and attaches the device if the device is to reach the memory.
+    /// Imports a dma-buf, and attaches the device, unless only the CPU uses the memory.
     ///
     /// # Errors
     /// Returns EFAULT for a dma-buf that is too small, EINVAL for length zero, or the exporter's error.
@@ -160,7 +160,7 @@ impl Import {
         }
     }
 
-    /// Returns the device, and whether the dma-buf is mapped: for the device, or for the CPU without one.
+    /// Returns the device, and whether the dma-buf is mapped: for the device, or else for the CPU.
     pub fn mapped(&self) -> (Dev, bool) {
         let at = match self.reach {
             Reach::Cpu => self.vaddr.load(Ordering::Relaxed).cast(),

@@ -144,7 +144,7 @@ impl<T> Locked<T> {
         }
     }
 
-    /// Locks the mutex and passes the value to `f`. May sleep. `f` must not lock it again.
+    /// Locks the mutex and passes the value to `f`. May sleep. `f` must not lock the mutex again.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the buffer exists, since it contains the value.
         unsafe { sys::vb3_lock(self.payload.as_ptr()) };
@@ -177,18 +177,18 @@ impl<T> Locked<T> {
         })
     }
 
-    /// Returns the value in place, without the mutex. No other code may use the buffer.
+    /// Returns the value in place, without the mutex. The caller guarantees that no other code has the buffer.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// Returns the value itself. No other code may use the buffer.
+    /// Returns the value itself. The caller guarantees that no other code uses the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
-/// A value for those calls only that videobuf2's core serialises.
+/// A value of a buffer, used only in calls that videobuf2's core serialises for this buffer.
 pub struct Serial<T>(UnsafeCell<T>);
 
 impl<T> Serial<T> {

@@ -21,7 +21,7 @@ pub enum Count {
     Syncs,
     /// Hand-overs whose sync a program's cache hint omitted.
     Skipped,
-    /// Linked ranges over scattered mappings.
+    /// Ranges of addresses that are laid over scattered mappings (see `link.rs`).
     Links,
     /// Refusals with a reason.
     Refusals,

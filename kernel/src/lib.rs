@@ -1,7 +1,7 @@
 //! videobuf2's allocators for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
 //!
-//! One object file serves all kernels of an architecture. Kernel structures are opaque pointers to it; the
-//! functions of `module/shim.c` access them. It has no heap, no formatting and no panics: the build fails if
+//! One object file serves all kernels of an architecture. It accesses kernel structures only through the
+//! functions of `module/shim.c`. It has no heap, no formatting and no panics: the build fails if
 //! `core::panicking` is reachable.
 #![no_std]
 

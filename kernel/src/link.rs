@@ -1,6 +1,6 @@
 //! Checks whether a mapping is contiguous for the device.
-//! If it is not, lays one range of addresses over it, where the kernel lets drivers do so.
-// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
+//! If it is not, lays one range of addresses over the mapping, where the kernel lets drivers do so.
+// UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
 use crate::ledger::Count;
 use crate::linux::{Dev, direction_to_c};
@@ -57,7 +57,7 @@ impl Default for Laid {
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are scattered.
     /// They stay scattered without an IOMMU, if the kernel does not let drivers do this, or if a piece ends
-    /// within a page. The parameter `link_foreign` decides about other drivers' dma-bufs.
+    /// within a page. Other drivers' dma-bufs also stay scattered unless the parameter `link_foreign` is set.
     ///
     /// # Safety
     /// `sgt` must be mapped for `dev` in this direction until the layout is dropped. If `attachment` is not

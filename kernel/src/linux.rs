@@ -31,7 +31,7 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// The DMA API without a request.
+    /// The DMA API without parameters of a request.
     pub const PLAIN: Self = Self {
         gfp: 0,
         attrs: 0,
@@ -169,7 +169,7 @@ enum TableKind {
     Borrowed,
     /// The table has pinned user memory. The first mapping uses the table itself, not a copy.
     Pinned(NonNull<sys::FrameVector>, Cell<bool>),
-    /// The table has the length of a physical range without struct pages, and no page.
+    /// The table has no page. It has the length of a physical range without struct pages, at this address.
     PageLess(u64),
 }
 
@@ -192,9 +192,9 @@ pub struct Mapping {
 /// Which table a mapping uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MappingKind {
-    /// The table of the CPU itself.
+    /// The `Table`'s own scatter table, which then stores the addresses of this mapping.
     Own,
-    /// A copy of the CPU's table.
+    /// A copy of the `Table`'s scatter table.
     Copy,
     /// A copy of a table without struct pages, mapped by physical address.
     PageLess,
@@ -257,7 +257,7 @@ const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
     Error::NoMemory(Reason::new(constraint, wanted, found))
 }
 
-/// Largest length in bytes for which the available memory is not checked first.
+/// Maximum length in bytes that is allocated without a check of the available memory.
 const SMALL_BYTES: u64 = 16 << 20;
 
 /// Checks and converts a length for the kernel.
@@ -481,7 +481,7 @@ impl DmaOps for Linux {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping, Error> {
-        // A table can store the addresses of only one mapping.
+        // A scatter table can store the addresses of only one mapping, so other mappings use copies.
         let kind = match &table.kind {
             TableKind::Pinned(_, mapped) if !mapped.replace(true) => MappingKind::Own,
             TableKind::PageLess(_) => MappingKind::PageLess,

@@ -1,5 +1,5 @@
 //! The memory of a plane: allocated memory, a program's memory, or an imported dma-buf.
-// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
+// UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
 use crate::attachments::{Key, List};
 use crate::device::Use;
@@ -120,7 +120,7 @@ impl Allocated {
     /// Prepares an export. Returns the length in bytes.
     ///
     /// # Errors
-    /// Fails for memory that has no description for other devices.
+    /// Fails if no table can describe the memory to other devices.
     pub fn export(&self) -> Result<u64, Errno> {
         let done = self.shared.with(|shared| {
             with_cx(|cx| shared.prepare_export(cx))?;
@@ -165,7 +165,7 @@ impl Allocated {
     /// An importer of this module records its device's use in `told`.
     ///
     /// # Errors
-    /// Returns EBUSY while the memory is mapped in a direction that excludes this one; ENOMEM; EIO.
+    /// Returns EBUSY while the memory is mapped in a direction that excludes `direction`; ENOMEM; EIO.
     ///
     /// # Safety
     /// `told` must outlive the attachment.
@@ -262,7 +262,7 @@ impl Object {
             Self::User(u) => (MemoryKind::User, u.direction),
             Self::Import(i) => match i.reach {
                 Reach::Cpu => (MemoryKind::Virtual, i.direction),
-                // As in the kernel's own module: the exporter may sync nothing itself.
+                // Synced at each hand-over, as in Linux's dma-sg: the exporter may sync nothing itself.
                 Reach::Pieces => (MemoryKind::Scattered, i.direction),
                 Reach::Contiguous => (MemoryKind::Imported, i.direction),
             },
@@ -276,7 +276,7 @@ impl Object {
         prepare == Due::Sync || finish == Due::Sync
     }
 
-    /// Hands the memory to the device or back, with the sync that this needs. Returns what was done.
+    /// Hands the memory to the device or back, with the necessary sync. Returns the work that was due.
     ///
     /// # Context
     /// Does not sleep.

@@ -1,5 +1,5 @@
 //! Log messages about refusals: the device, its request, the reason, and the remedy.
-// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
+// UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::Errno;
 use crate::ledger::Count;

@@ -1,5 +1,5 @@
 //! A buffer's description and holders, for debugfs.
-// UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
+// UNSAFETY: pointers come from C, as in `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::Payload;
 use crate::linux::{AllocatedAs, Dev, Linux, direction_to_c};

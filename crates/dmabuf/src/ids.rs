@@ -24,7 +24,7 @@ impl MemoryId {
     }
 }
 
-/// Formats the id as messages to people show it: `3.1`.
+/// Formats the id for messages to people, for example `3.1`.
 impl fmt::Display for MemoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

@@ -29,7 +29,7 @@ pub trait Importer {
     /// [`unmap`](Self::unmap).
     ///
     /// # Errors
-    /// EBUSY while mapped in a direction that excludes this one; ENODEV after revocation; the DMA layer's
+    /// EBUSY while mapped in a direction that excludes `direction`; ENODEV after revocation; the DMA layer's
     /// errors.
     fn map(&self, attachment: &mut Self::Attachment, direction: Direction) -> Result<(), Error>;
 
@@ -54,7 +54,7 @@ pub trait Importer {
         Ok(())
     }
 
-    /// The attached device has finished this use of the buffer.
+    /// Ends one use of the mapped buffer by the attached device.
     fn take_from_device(&self, attachment: &Self::Attachment) {
         let _ = attachment;
     }

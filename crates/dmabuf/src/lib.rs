@@ -9,7 +9,7 @@
 //!
 //! # Who syncs when
 //!
-//! The exporter syncs for all its mapped attachments and for its own device:
+//! The exporter syncs for all its mapped attachments, and for the device that it allocated the memory for:
 //!
 //! * *Mapping* an attachment gives the memory to its device, with the necessary cache maintenance and
 //!   bounce copy. *Unmapping* returns it.

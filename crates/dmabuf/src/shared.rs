@@ -100,7 +100,7 @@ pub enum UserKind {
 /// the host's list of attachments.
 ///
 /// # Invariants
-/// Held mappings were made from `table`, and `table` from `alloc`. They are freed in that order.
+/// Held mappings were made from `table`, and `table` from `alloc`. Mappings are freed first, `alloc` last.
 ///
 /// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
 /// list of attachments for all exports of the memory, syncs reach all of them, an attachment caches
@@ -140,8 +140,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Allocates zeroed memory. It has no users yet.
     ///
     /// # Errors
-    /// `Invalid` for length zero or memory that another driver makes. `NoMemory` (ENOMEM) with the shortage,
-    /// also for a length that overflows when rounded to pages.
+    /// `Invalid` for length zero or `Backing::Foreign`. `NoMemory` (ENOMEM) with the shortage, also for a
+    /// length that overflows when rounded to pages.
     // Inlined because the result is large: the caller knows its destination, which saves a copy.
     #[inline(always)]
     pub fn allocate<W: Observer<O>>(

@@ -14,8 +14,8 @@ const FIRST: u32 = 16;
 /// Chunks that hold [`Table::LIMIT`] slots.
 const CHUNKS: usize = 17;
 
-/// Slots that never move, each with its lock. The array of length one is there because its box can be made
-/// fallibly.
+/// Slots that never move, each with its lock. `OnceBox` needs a `Box` around them. A box of an array of
+/// length one can be made from a `Vec`, whose allocation may fail without a panic.
 type Chunk<T, L> = [Box<[<L as Locks>::Lock<Slot<T>>]>; 1];
 
 /// Which slots are vacant.
@@ -42,8 +42,8 @@ impl Vacant {
 /// A bounded table on the heap that threads share. Growing it can fail; it never panics.
 ///
 /// Each entry has its own lock, which the host provides. An entry in use delays only threads that want the
-/// same entry. Finding an entry takes no other lock. Inserting and removing also take a second lock for a
-/// moment, never both at once. Memory is allocated outside both locks.
+/// same entry. Finding an entry takes no other lock. Inserting and removing also take the lock of the vacancy
+/// list for a moment, but not while they hold an entry's lock. Memory is allocated outside both locks.
 ///
 /// # Context
 /// An entry's lock is held while the caller's closure runs. The closure must not return to the same

@@ -13,7 +13,7 @@ use crate::trace::Event;
 use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 
-/// Largest number of spans, or planes of lines, of one access in place.
+/// Maximum number of spans, or of sets of lines, in one call.
 const MAX_SPANS: usize = 16;
 
 /// The target of an access: a piece of memory and its view.
@@ -107,9 +107,9 @@ impl Machine {
     /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines of
     /// `from` count as read and those of `to` as written.
     ///
-    /// Returns `None`, without effect, in these cases. An access to the lines or between them would fault.
-    /// Their bytes are not contiguous. A program can reach them, too (memory with one view, or a program's
-    /// memory). Bytes to write overlap others, or are in memory that is also read.
+    /// Returns `None`, without effect, if an access to the lines or between them would fault; if their bytes
+    /// are not contiguous; if a program can reach these bytes, too (memory with one view, or a program's
+    /// memory); or if bytes to write overlap other bytes of the call, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,
@@ -286,7 +286,7 @@ impl State {
         self.device(dev).is_some_and(|device| device.faults_next)
     }
 
-    /// Returns whether this access must fault by request, and clears the request.
+    /// Returns whether `fault_next_access` demands a fault for this access, and clears that demand.
     fn take_fault(&mut self, dev: Device) -> bool {
         let device = self.device_mut(dev);
         device.is_some_and(|device| std::mem::take(&mut device.faults_next))
@@ -349,8 +349,8 @@ impl State {
         self.account(dev, span, write, result)
     }
 
-    /// Calls `act` once for more than a page, if the memory is known to be contiguous. Returns false if it is
-    /// not, or if `act` fails; `pieces` then finds the exact byte.
+    /// Makes an access of more than a page by one call of `act`, if its memory is contiguous. Returns false
+    /// if this is impossible or `act` fails; the caller then uses `pieces`, which finds the failing byte.
     fn at_once(
         &mut self,
         dev: Device,

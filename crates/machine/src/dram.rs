@@ -44,7 +44,7 @@ impl Dram {
         self.bytes.slice_mut(offset, len)
     }
 
-    /// Zeroes the store. The CPU's bytes must be zero, too.
+    /// Zeroes the store. The caller guarantees that the CPU's bytes are zero, too.
     pub(crate) fn wipe(&mut self) {
         self.bytes.all_mut().fill(0);
         self.synced.all_mut().fill(0);

@@ -233,8 +233,8 @@ impl Machine {
         state.now_ns = state.now_ns.max(now_ns);
     }
 
-    /// Allocates contiguous memory, like other users of the machine, until no free run exceeds `longest`
-    /// bytes.
+    /// Allocates memory of the contiguous area, as if for other users of the machine, until no free run of
+    /// the area exceeds `longest` bytes.
     ///
     /// `held` does not include this memory. Returns the number of bytes taken.
     pub fn occupy_cma(&mut self, longest: u64) -> u64 {
@@ -299,7 +299,7 @@ impl Machine {
         iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
-    /// Returns the bytes of devices' own memory in use.
+    /// Returns the bytes that are claimed now from devices' own memory.
     #[must_use]
     pub fn claimed_bytes(&self) -> u64 {
         let state = self.state.borrow();
@@ -310,7 +310,7 @@ impl Machine {
         objects.map(|object| object.len).sum()
     }
 
-    /// Returns the device and inode number of that memfd.
+    /// Returns the device and inode number of the pages' memfd; `None` for memory of other kinds.
     #[must_use]
     pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
         match &self.state.borrow().memory.get(pages.id)?.backing {

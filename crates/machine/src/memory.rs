@@ -13,7 +13,7 @@ use vb3_dma::{PhysAddr, Segment, SegmentKind};
 /// Bytes per step of an indirect copy.
 const CHUNK: u64 = 64 << 10;
 
-/// The party whose view of memory counts.
+/// The view of memory that an access uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     /// The CPU's view through its caches, and the view of devices that snoop them.
@@ -29,7 +29,7 @@ pub(crate) struct Object {
     /// The devices' store, if it differs from the CPU's.
     pub(crate) dram: Option<Dram>,
     pub(crate) frames: FrameRuns,
-    /// The requested part, run by run.
+    /// The requested part of the frames, run by run.
     pub(crate) segments: Vec<Segment>,
     /// Whether the devices of a confidential machine may reach it.
     pub(crate) shared: bool,
@@ -345,8 +345,8 @@ impl MachineMemory {
         object.segments = segments_of(&frames, kind, part);
         if object.dram.is_some() != dram.is_some() {
             object.dram = dram;
-            // Until now only the CPU has used the memory, so a new devices' store begins with the CPU's
-            // bytes.
+            // Until now only the CPU has used the memory, so the devices' new store begins with the
+            // CPU's bytes.
             object.clean(part.0, part.1).ok();
         }
         let old = std::mem::replace(&mut object.frames, frames.clone());

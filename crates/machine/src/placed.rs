@@ -13,8 +13,8 @@ use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 impl Machine {
     /// Reserves `len` bytes (whole pages), zeroed for the CPU and every device.
     ///
-    /// Only programs reach the pages until [`place_pages`](Self::place_pages). They are freed like all pages.
-    /// Until then, as many bytes of RAM stay free, at any addresses, contiguous or not.
+    /// Until [`place_pages`](Self::place_pages), only programs reach the pages, and as many bytes of RAM stay
+    /// free, at any addresses, contiguous or not. The pages are freed like all pages.
     ///
     /// # Errors
     /// `Invalid` for a length that is zero or not a multiple of pages; `NoMemory` (ENOMEM) if RAM has not
@@ -34,9 +34,9 @@ impl Machine {
 
     /// Places pages, or moves them. Their bytes, and the file that programs map, stay the same.
     ///
-    /// No device may have the pages mapped. From then on, the CPU accesses them with `caching`; an area
-    /// without struct pages is uncached. Returns how many bytes a real machine would have copied: none at the
-    /// first placement. Both places are occupied during a move.
+    /// The caller guarantees that no device has the pages mapped. After the call, the CPU accesses them with
+    /// `caching`, or uncached in an area without struct pages. Returns how many bytes a real machine would
+    /// have copied: none at the first placement. Both places are occupied during a move.
     ///
     /// # Errors
     /// `Invalid` for freed pages, or pages not from [`promise_pages`](Self::promise_pages); `NoMemory`

@@ -47,7 +47,7 @@ impl Machine {
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
-        // The driver's pages are those of the host, which may be smaller.
+        // The driver's memory consists of the host's pages, which may be smaller than this machine's.
         let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
         let everywhere = PhysAddr::new(u64::MAX);
@@ -60,7 +60,7 @@ impl Machine {
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
-        // Earlier writes have left the CPU's caches by now.
+        // Fills the devices' store, as if earlier writes had left the CPU's caches.
         if let Err(miss) = object.clean(0, len) {
             state.ram.give(&object.frames);
             return Err(missed(miss));
@@ -467,7 +467,7 @@ impl KernelViews for Machine {
 
     fn release_physical(&self, range: Segment) {
         let state = &mut *self.state.borrow_mut();
-        // Memory that existed before the claim stays.
+        // Only memory that the claim itself made is freed.
         if let Some(id) = state.claimed.remove(&range.addr.get()) {
             let object = state.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
@@ -537,8 +537,8 @@ impl State {
         object.is_some_and(|object| object.is_split(View::Dram))
     }
 
-    /// Returns the single piece of runs that are one object's first runs, with one lookup. This is the usual
-    /// case. `None` for other runs, and for memory that the CPU cannot access.
+    /// Returns `segments` as a single piece, with one lookup, if they are the first runs of one object. This
+    /// is the usual case. `None` for other segments, and for memory that the CPU cannot access.
     fn whole_object(&self, segments: &[Segment]) -> Option<Piece> {
         let (last, before) = segments.split_last()?;
         let first = segments.first()?.addr.get();

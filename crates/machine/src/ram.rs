@@ -276,7 +276,7 @@ impl Ram {
         if free < frames {
             return Err(short(Constraint::ContiguousPool, frames, free));
         }
-        // There may be free memory, but out of the device's reach.
+        // There may be free memory that is out of the device's reach.
         Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
             Some(first) => {
                 self.cma.give(first, frames);

@@ -25,8 +25,8 @@ impl Runs {
         self.runs.iter().map(|(&first, &len)| (first, len))
     }
 
-    /// Iterates over the runs that contain aligned pieces (a power of two) within a range. Returns the run,
-    /// its first piece's first frame, and the number of frames in its pieces.
+    /// Iterates over the runs that contain aligned pieces of `piece` frames (a power of two) within a range.
+    /// Gives the run's first frame, its first piece's first frame, and the number of frames in its pieces.
     fn pieces(
         &self,
         piece: u64,
@@ -54,7 +54,7 @@ impl Runs {
         self.pieces(piece, within).map(|(_, _, len)| len).sum()
     }
 
-    /// Adds frames to the set, which must not contain them.
+    /// Adds frames to the set. The caller guarantees that the set does not contain them.
     pub(crate) fn give(&mut self, start: u64, len: u64) {
         if len == 0 {
             return;

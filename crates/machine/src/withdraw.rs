@@ -11,8 +11,8 @@ use vb3_dma::Segment;
 pub struct OwnMemory(u64);
 
 impl Machine {
-    /// Returns the name of an allocation, found by its pages or by its segments in a device's own memory.
-    /// `None` for memory of another driver or program, which the machine cannot revoke.
+    /// Finds an allocation to revoke, by its pages or by its segments in a device's own memory. `None` for
+    /// memory of another driver or program, which the machine cannot revoke.
     #[must_use]
     pub fn own_memory(&self, pages: Option<&Pages>, segments: &[Segment]) -> Option<OwnMemory> {
         let state = self.state.borrow();

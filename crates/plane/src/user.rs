@@ -38,7 +38,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when it shares an
     /// IOMMU's pages with memory of other owners.
     ///
-    /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
+    /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: an IOMMU with larger pages than the CPU's works.
     pub fn contig<W: Observer<O>>(
         cx: &Cx<'_, O, W>,
         dev: O::Device,

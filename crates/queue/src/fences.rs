@@ -32,7 +32,7 @@ impl<M: MemOps> Queue<M> {
 impl<M: MemOps> Session<'_, M> {
     /// Processes changes since the last call. Completes, with an error, each buffer whose token was dropped.
     /// If the device has failed, ends the fences of its buffers with EIO; the device keeps the buffers until
-    /// the stream ends. Otherwise passes to the driver, in queueing order, the buffers whose fences have ended.
+    /// the stream ends. Else passes to the driver, in queueing order, the buffers whose fences have ended.
     ///
     /// A host calls this after fences have ended, and after a device has failed. If the driver then
     /// cannot be started, the queue is in error.

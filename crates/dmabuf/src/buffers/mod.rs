@@ -222,7 +222,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         &self.observer
     }
 
-    /// Returns the context for calls on objects of the host's own.
+    /// Returns the context for calls on memory that the host keeps outside the registry.
     pub fn cx(&self) -> Cx<'_, O, W> {
         Cx {
             ops: &self.ops,
@@ -273,8 +273,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.memories.len()
     }
 
-    /// Counts how often a memory, a handle or an attachment was added or removed. A caller that lists a
-    /// memory's users lists them again when the count has changed.
+    /// Returns how often a memory, a handle or an attachment was added or removed. A caller that lists a
+    /// memory's users lists them again when this number has changed.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.with(|changes| changes.count)
@@ -348,7 +348,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;
         let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
-            // If the first user could not be counted, dropping a user will not free the memory. This does.
+            // If the failed export has counted no user, no end of a user frees the memory. So free it here.
             self.release(id, self.memories.remove(id.0));
         }
         exported

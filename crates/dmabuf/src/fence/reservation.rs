@@ -5,7 +5,7 @@ use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
-/// Maximum number of early accesses kept until the next `take_early`.
+/// Maximum number of kept records of accesses before a fence had ended (`take_early` empties the list).
 const MAX_EARLY: usize = 1024;
 
 /// A fence in a reservation.
@@ -241,7 +241,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         pending.filter_map(|e| Some(self.table_get(e.fence)?.owner))
     }
 
-    /// Records an access to the memory that conflicts with the devices that use it now.
+    /// Records an access that came too early: it conflicts with devices that use the memory now.
     pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
         for index in 0..self.reservations.entries(memory).len() {
             let Some(entry) = self.reservations.entries(memory).get(index) else {

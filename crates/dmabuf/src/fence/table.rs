@@ -43,7 +43,7 @@ pub struct Fences<T> {
 ///
 /// Source: Linux 6.12 include/linux/dma-fence.h `__dma_fence_is_later`.
 pub(super) const fn is_later(a: u64, b: u64) -> bool {
-    // CAST: compares the low halves; half of all numbers are later than any number.
+    // CAST: compares the low 32 bits; of all 32-bit numbers, half are later than a given one.
     ((a as u32).wrapping_sub(b as u32) as i32) > 0
 }
 

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 struct Point {
     seqno: u64,
     fence: FenceId,
-    /// Whether the timeline has its own reference to the fence, until the fence ends.
+    /// Whether the timeline itself holds a reference to the fence, which it drops when the fence ends.
     kept: bool,
 }
 
@@ -82,7 +82,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Begins the next fence of a timeline. The fence stays until it ends, with or without references.
+    /// Begins the next fence of a timeline. The timeline keeps the fence until the fence ends.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).

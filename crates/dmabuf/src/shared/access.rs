@@ -3,7 +3,7 @@
 use crate::{Attachment, Backing, Cx, Observer, Shared, Store};
 use vb3_dma::{Direction, DmaOps, SyncFor};
 
-/// Returns the part of `wanted` that a mapping for `allowed` allows; `None` if it allows nothing of it.
+/// Returns the part of direction `wanted` that a mapping for `allowed` permits; `None` if it permits no part.
 #[must_use]
 pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
     match (wanted, allowed) {
@@ -15,8 +15,8 @@ pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Directio
     }
 }
 
-/// Returns the direction in which to sync a mapping that does not bounce. Bytes that the CPU wrote leave its
-/// cache whatever the mapping allows: a later sync for the CPU would drop them.
+/// Returns the direction in which to sync a mapping that does not bounce. Bytes that the CPU wrote leave the
+/// CPU's cache whatever the mapping allows, because a later sync for the CPU would otherwise drop them.
 const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
     match (intersect(wanted, allowed), sync) {
         (None, SyncFor::Device) if wanted.device_reads() => Some(allowed),
@@ -26,8 +26,8 @@ const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Begins an access by the CPU: updates the CPU's view with all that devices wrote. `FromDevice` means
-    /// that the CPU reads, `ToDevice` that it writes. A CPU that writes keeps the bytes around its own, so it
-    /// also needs the devices' writes.
+    /// that the CPU reads, `ToDevice` that it writes. A CPU that writes only some bytes must keep the bytes
+    /// around them, so it also needs the devices' writes.
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
     /// mapping is synced in the part of the direction that it allows; a CPU that only writes also gets the
@@ -76,7 +76,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// Syncs the bounced or the other mappings of all attachments except `except`.
+    /// Syncs the mappings of all attachments except `except`: only those that bounce, or only the others.
     fn sync_attached<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -113,8 +113,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Syncs the owner and all mappings except that of `except`. Bounced mappings are last: a cache
-    /// invalidation after their copy would undo it.
+    /// Syncs the owner and all mappings except that of `except`. Bounced mappings are last, because a
+    /// cache invalidation after their copy to the memory would drop the copied bytes.
     pub(crate) fn sync_all<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,

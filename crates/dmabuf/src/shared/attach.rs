@@ -55,7 +55,7 @@ impl<O: DmaOps> Attachment<O> {
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Makes the table that describes the memory to devices, so that no later call has to make it and fails.
+    /// Makes the table that describes the memory to devices, so that no later call fails for lack of a table.
     /// The table is kept until the memory is released or gets another place.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// mapping, because the first caller may be using its addresses.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Quarantined` (EIO)
+    /// `Busy` (EBUSY) while mapped in a direction that excludes `direction`; `Revoked`; `Quarantined` (EIO)
     /// after an unmap failed, unless the device still has a mapping; `Invalid` for a device that is not
     /// attached; `Unplaced` for memory that has no place yet; the DMA layer's errors.
     pub fn map<W: Observer<O>>(
@@ -140,8 +140,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let table = self.table.as_ref().ok_or(Error::Invalid)?;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         if self.state.has_unread() && cx.ops.bounces(&mapping) {
-            // The bounce copy was made from the CPU's view, which lacks a device's write. This updates the
-            // view and maps again.
+            // The bounce copy was made from the CPU's view, which lacks a device's write. So the view is
+            // updated and the memory mapped again.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
             let table = self.table.as_ref().ok_or(Error::Invalid)?;

@@ -113,8 +113,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Begins one use of a mapping by its attached device. The memory is pinned until
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
-    /// Only a bounced mapping needs work: the CPU's view is updated, and the CPU copies the memory
-    /// again. The crate's documentation gives the reason.
+    /// Only a bounced mapping needs work: the CPU's view is updated, and the CPU copies the memory to
+    /// the bounce slots again. The crate's documentation gives the reason.
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for a device that is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
@@ -162,8 +162,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Ends one use of a mapping by its device.
     ///
-    /// Copies a bounced mapping back to the memory, then to the other devices. If the device wrote directly
-    /// to the memory, the CPU's view stays old until [`begin_cpu_access`](Self::begin_cpu_access).
+    /// Copies a bounced mapping back to the memory, then syncs the memory for the other devices. If the
+    /// device wrote directly, the CPU's view stays old until [`begin_cpu_access`](Self::begin_cpu_access).
     pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;

@@ -44,8 +44,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Counts one handle less. Returns true if that was the last of all kinds: the host must then
-    /// [release](Self::release) the memory. Does nothing if no handle of this kind is counted.
+    /// Removes one handle from the count. Returns true if that was the last of all kinds: the host must
+    /// then [release](Self::release) the memory. Does nothing if no handle of this kind is counted.
     pub fn drop_user<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, kind: UserKind) -> bool {
         if kind == UserKind::Mapping && self.state.users(kind).count == 1 {
             self.report_unread(cx);
@@ -139,7 +139,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Takes the memory back from all attached devices. Accesses by devices behind an IOMMU fault from now
     /// on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's addresses
-    /// and the CPU's handles keep their access until the exporter ends it. The exporter zeroes the memory
+    /// and the CPU's handles keep their access until the exporter ends it. The exporter must zero the memory
     /// before this call, so that copies for devices that bounce are zeroed, too.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::solve::Placement;
 use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store};
 use vb3_dma::DmaOps;
 
-/// Host's interface to choose the place of a lazy exporter's memory.
+/// Interface through which the host chooses the place of lazily placed memory.
 ///
 /// Source: Linux 7.2 `dma_buf_ops.pin` and its drivers, differs: the placer gets the devices.
 pub trait Placer<O: DmaOps> {
@@ -16,8 +16,8 @@ pub trait Placer<O: DmaOps> {
     /// memory now.
     fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// Finds a place of `len_bytes` that suits all given devices, and the CPU if `is_mapped`. Changes
-    /// nothing.
+    /// Finds a place of `len_bytes` that suits all given devices, and also programs if one has the memory
+    /// mapped (`is_mapped`). Changes nothing.
     ///
     /// # Errors
     /// The shortage, or `Invalid` (EINVAL) if the devices' demands exclude each other.
@@ -29,8 +29,8 @@ pub trait Placer<O: DmaOps> {
         is_mapped: bool,
     ) -> Result<Placement, vb3_dma::Error>;
 
-    /// Places memory where [`find`](Self::find) chose. No device may have the memory mapped. Returns the
-    /// number of bytes copied: 0 if the memory was not placed before.
+    /// Places memory where [`find`](Self::find) chose. The caller guarantees that no device has the memory
+    /// mapped. Returns the number of bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
     /// `Dma`: the error of the DMA layer, such as ENOMEM. The memory then stays at its old place.
@@ -82,8 +82,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the number of bytes moved.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for memory that is not placed lazily, or that is already at the place
-    /// found; `Revoked` (ENODEV); `Pinned` (EBUSY); `Quarantined` (EIO) if a device may still reach
+    /// `Invalid` (EINVAL) for memory that is not placed lazily, or that is placed and got no new device since
+    /// the last search; `Revoked` (ENODEV); `Pinned` (EBUSY); `Quarantined` (EIO) if a device may still reach
     /// the current place because an unmap failed; the placer's error. The memory then stays at its
     /// old place.
     pub fn place<W: Observer<O>>(

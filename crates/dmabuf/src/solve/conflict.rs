@@ -50,7 +50,7 @@ pub(super) fn first_fit(
     heaps.find_map(|heap| place(request, all, among, heap))
 }
 
-/// Returns the reason why no placement exists. The caller has found none for `all`.
+/// Returns the reason why no placement exists. The caller guarantees that no heap meets `all`.
 pub(super) fn conflict(
     request: &MemoryRequest,
     devices: &[Needs],
@@ -85,7 +85,7 @@ pub(super) fn conflict(
     Conflict { blamed }
 }
 
-/// Returns a value of the rule that the placement meets.
+/// Returns the value of `rule` that would suffice for placement `at`; 0 for rules without a numeric value.
 fn enough(rule: Rule, request: &MemoryRequest, others: &Strictest, at: &Placement) -> u64 {
     let demanded = |rule| others.value(rule, others.rules(), 1);
     match rule {
@@ -118,7 +118,7 @@ fn enough(rule: Rule, request: &MemoryRequest, others: &Strictest, at: &Placemen
 
 /// Returns all sets of `len` rules from `of`.
 fn subsets(of: Rules, len: u32) -> impl Iterator<Item = Rules> {
-    // Each number with `len` bits, of as many bits as there are rules, selects the rules of a set.
+    // A bit mask selects a set: bit n stands for the n-th rule. This iterates over all masks of `len` bits.
     let end = 1u32 << of.len();
     let first = (1u32 << len) - 1;
     let following = move |bits: &u32| {

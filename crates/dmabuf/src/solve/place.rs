@@ -3,7 +3,7 @@
 use super::needs::{Heap, HeapKind, MemoryRequest, Placement, Run};
 use super::rule::{Rule, Rules, Strictest};
 
-/// Length, stride and alignment of the buffers under the demands that count.
+/// Length, stride and alignment of the buffers under the chosen demands.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     len: u64,
@@ -37,7 +37,7 @@ fn layout(request: &MemoryRequest, all: &Strictest, among: Rules) -> Option<Layo
     fits.then_some(Layout { len, stride })
 }
 
-/// Places all buffers in a heap under the demands of the rules that count.
+/// Places all buffers in a heap under the demands of the kinds in `among`.
 pub(super) fn place(
     request: &MemoryRequest,
     all: &Strictest,

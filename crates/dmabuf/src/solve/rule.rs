@@ -3,7 +3,8 @@
 use super::needs::{MemoryRequest, Needs, Protection};
 use vb3_dma::Constraint;
 
-/// A kind of demand. Of two different values of one kind, one is always stricter.
+/// A kind of demand. Of two different values of one kind, one is always stricter. Kinds with (1) have only
+/// the value 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Rule {

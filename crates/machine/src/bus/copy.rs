@@ -49,8 +49,8 @@ impl Machine {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Returns whether one device may write the memory that another may read, both with the same view.
-    /// Counts no access.
+    /// Returns whether two spans are the same bytes in the same view, and `reader` may read and `writer` may
+    /// write them. Counts no access.
     #[must_use]
     pub fn bus_is_same(
         &self,

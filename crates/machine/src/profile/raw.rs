@@ -23,7 +23,7 @@ const RESERVED: u64 = 1 << 20;
 const MAX_DEVICES: usize = 64;
 /// Maximum number of IOMMUs besides the default one.
 const MAX_IOMMUS: usize = 64;
-/// Limits: number of reserved areas, and letters of a name.
+/// Maximum number of reserved areas, and of letters in an area's name.
 const MAX_AREAS: usize = 16;
 const MAX_AREA_NAME: usize = 63;
 /// Maximum length of an IOMMU's name.
