@@ -177,12 +177,12 @@ impl<T> Locked<T> {
         })
     }
 
-    /// Returns the value in place, without the mutex. The caller guarantees that no other code has the buffer.
+    /// Returns the value in place, without the mutex. The caller guarantees that only it uses the buffer.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// Returns the value itself. The caller guarantees that no other code uses the buffer.
+    /// Returns the value itself. The caller guarantees that only it uses the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }

@@ -116,7 +116,7 @@ impl core::error::Error for PlaneError {}
 /// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only for
 /// locks of the memory.
 pub trait MemOps {
-    /// The host's name of a device that planes are for (`alloc_devs`).
+    /// The host's identifier of a device that planes are allocated for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
     /// Identifies the memory of the program that calls the queue.
     type User: Clone;

@@ -39,8 +39,8 @@ impl<M: MemOps> Session<'_, M> {
     /// The queue has no buffers after these errors:
     /// * EINVAL: [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
     /// * The error of the driver's `queue_setup` or `buffer_count`.
-    /// * [`Error::NoMemory`] (ENOMEM): memory suffices for fewer buffers than the driver needs. With
-    ///   [`Config::admission`](crate::Config::admission): for fewer buffers than requested.
+    /// * [`Error::NoMemory`] (ENOMEM): memory suffices only for fewer buffers than the driver needs. With
+    ///   [`Config::admission`](crate::Config::admission): only for fewer buffers than requested.
     pub fn reqbufs(
         &mut self,
         memory: Memory,

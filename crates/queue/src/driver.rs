@@ -247,7 +247,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Makes a completion of the progressive frame `sequence`. The buffer keeps its other values.
+    /// Makes the completion of the progressive frame `sequence`. The buffer keeps its payloads and timestamp.
     #[must_use]
     pub const fn new(outcome: DoneState, sequence: u32) -> Self {
         Self {

@@ -4,7 +4,7 @@ use crate::config::MAX_PLANES;
 use crate::{Error, Invalid, Memory, Queue, Session};
 use vb3_plane::{ExportAccess, MemOps};
 
-/// Marks the cookies of a mem2mem device's CAPTURE queue.
+/// Bit of all mmap offsets (cookies) of a mem2mem device's CAPTURE queue.
 const M2M_CAPTURE: u64 = 1 << 30;
 /// Number of bits of a plane's index in a cookie.
 const PLANE_BITS: u32 = 3;

@@ -12,7 +12,7 @@
 use crate::{Busy, Error, RequestState};
 use alloc::vec::Vec;
 
-/// Maximum number of buffers in a request. Each belongs to another queue.
+/// Maximum number of buffers in a request. No two of them belong to the same queue.
 pub const MAX_REQUEST_BUFFERS: usize = 64;
 
 /// A buffer in a request.

@@ -7,7 +7,7 @@ use vb3_plane::MemOps;
 /// The driver of a queue whose memory is `M`.
 pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a;
 
-/// A queue, the memory of its planes and the driver of its device, as calls that change the queue need them.
+/// A queue with the memory of its planes and the driver of its device, for calls that change the queue.
 /// A session borrows queue and driver exclusively. Sessions of other queues may use the memory meanwhile.
 ///
 /// A host makes a session for one call, or for several in a row, while it holds its lock around the queue. A

@@ -85,7 +85,7 @@ pub struct BufInfo {
     pub name: Name,
     /// Number of references, including mappings in programs.
     pub refs: u32,
-    /// When it was exported, host's clock.
+    /// When it was exported, in nanoseconds of the host's clock.
     pub since_ns: u64,
 }
 

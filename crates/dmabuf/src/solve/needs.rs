@@ -69,7 +69,7 @@ pub struct Needs {
     pub snoops: bool,
     /// Whether it and the CPU must see each other's writes without a sync.
     pub coherent: bool,
-    /// Whether the memory must have pages.
+    /// Whether the memory must have struct pages.
     pub pages: bool,
     /// Its demand on protected memory.
     pub protection: Protection,
@@ -178,7 +178,7 @@ pub struct Heap<'a> {
     pub align: u64,
     /// Whether the CPU accesses it through its caches.
     pub cached: bool,
-    /// Whether the memory has pages.
+    /// Whether the memory has struct pages.
     pub pages: bool,
     /// Whether it is protected from the CPU.
     pub protected: bool,

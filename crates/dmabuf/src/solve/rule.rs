@@ -24,11 +24,11 @@ pub enum Rule {
     Alignment,
     /// Bytes of an IOMMU's page. Memory must consist of whole pages.
     Granule,
-    /// Bytes of I/O addresses.
+    /// Maximum bytes of all buffers together: the free I/O addresses.
     IovaSpace,
     /// Maximum bytes that the segments can hold in any layout.
     SegmentCount,
-    /// Pages behind the memory (1).
+    /// Struct pages behind the memory (1).
     Pages,
     /// The same bytes for CPU and device without a sync (1).
     Coherent,

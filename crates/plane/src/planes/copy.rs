@@ -5,7 +5,7 @@ use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
 
-/// The program's side of a copy, with its direction.
+/// The bytes to copy out of a plane to (`Out`), or into a plane from (`In`).
 pub(super) enum Bytes<'a> {
     Out(&'a mut [u8]),
     In(&'a [u8]),
