@@ -51,7 +51,8 @@ impl Payload {
 }
 
 /// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload.
-/// Device and dma-buf outlive the object. The device may be NULL for memory that only the CPU uses.
+/// C guarantees that device and dma-buf outlive the object. The device may be NULL for memory that only the
+/// CPU uses.
 #[repr(C)]
 pub struct Request {
     to: NonNull<c_void>,

@@ -240,7 +240,7 @@ impl Mapping {
     }
 }
 
-/// A kernel mapping: of an allocation, whose owner ends the mapping, or of pinned memory.
+/// A kernel mapping of an allocation or of pinned memory. The allocation's owner ends the former.
 pub struct Vmap {
     at: NonNull<c_void>,
     pinned: Option<NonNull<sys::FrameVector>>,

@@ -1,5 +1,5 @@
-//! What `solve` costs for 16 devices and 6 heaps, and 24: `cargo run --release -p vb3-dmabuf --example
-//! bench_solve`. One line for each case: the median of 101 rounds of
+//! Measures `solve` for 16 devices with 6 and with 24 heaps: `cargo run --release -p vb3-dmabuf --example
+//! bench_solve`. Prints one line for each case: the median of 101 rounds of
 //! 1,000 calls.
 
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use vb3_dmabuf::solve::{Translation, conflict, solve};
 const ROUNDS: usize = 101;
 const CALLS: u32 = 1000;
 
-/// 16 devices that differ in everything: half of them behind an IOMMU.
+/// Returns 16 devices with different demands, half of them behind an IOMMU.
 fn devices(last_mask: u64) -> Vec<Needs> {
     (0u32..16)
         .map(|n| Needs {
@@ -40,8 +40,8 @@ fn devices(last_mask: u64) -> Vec<Needs> {
         .collect()
 }
 
-/// The same, of which one never syncs, one wants pages, one protected memory, and the last perhaps none
-/// of that.
+/// Returns the same devices, but one never syncs, one needs struct pages, and one needs protected memory.
+/// Unless `is_let_in`, the last one refuses protected memory, so no placement exists.
 fn picky(is_let_in: bool) -> Vec<Needs> {
     let mut devices = devices(u64::from(u32::MAX));
     devices[3].pages = true;
@@ -105,7 +105,7 @@ fn main() {
         count: 4,
         page_bytes: 4096,
     };
-    // Pages above 4 GiB, small runs, and at last the contiguous area.
+    // The heaps have pages above 4 GiB, small runs, and in the last heap the contiguous area.
     let high = [Run {
         first: 1 << 36,
         len: 1 << 32,
@@ -133,7 +133,7 @@ fn main() {
     measure("16 devices, 6 heaps: placed", &request, &suits, &heaps);
     measure("one of them reaches 1 MiB", &request, &refused, &heaps);
     measure("without the contiguous area", &request, &suits, &heaps[..5]);
-    // The same memory again, uncached, without pages and protected, as machines with all of it list it.
+    // The same memory four times: cached, uncached, without struct pages, and protected.
     let kinds = [
         (true, true, false),
         (false, true, false),

@@ -44,8 +44,8 @@ pub trait Importer {
 
     /// Begins one use of the mapped buffer by the attached device.
     ///
-    /// Between devices, only a bounced mapping needs work: its copy. The default does nothing, for hosts
-    /// whose exporters have no such call.
+    /// When memory passes from device to device, only a bounced mapping needs work: a copy. The default does
+    /// nothing, for hosts whose exporters have no such call.
     ///
     /// # Errors
     /// ENODEV after revocation.

@@ -8,10 +8,10 @@ use core::fmt;
 use once_cell::race::OnceBox;
 use vb3_dma::{Lock, Locks};
 
-/// Slots of the first chunk. Each further chunk has twice as many as the one before it.
+/// Number of slots in the first chunk. Each further chunk has twice as many as the one before it.
 const FIRST: u32 = 16;
 
-/// Chunks that hold [`Table::LIMIT`] slots.
+/// Number of chunks that together hold [`Table::LIMIT`] slots.
 const CHUNKS: usize = 17;
 
 /// Slots that never move, each with its lock. `OnceBox` needs a `Box` around them. A box of an array of

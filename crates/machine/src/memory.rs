@@ -491,7 +491,7 @@ impl MachineMemory {
         })
     }
 
-    /// Runs `act` on bytes in place; `None` if they are not accessible here, or bytes to write overlap
+    /// Runs `act` on bytes in place; `None` if a program can reach them, too, or if bytes to write overlap
     /// or are in an object that is also read.
     pub(crate) fn in_place(
         &mut self,

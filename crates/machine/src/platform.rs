@@ -1,4 +1,4 @@
-//! The machine as the platform of the mapping layer.
+//! Implements the platform of the mapping layer (`vb3-dma`) with the machine.
 
 use crate::backing::{Backing, Miss};
 use crate::device::Device;

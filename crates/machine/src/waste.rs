@@ -41,7 +41,7 @@ impl Disposal {
         let bytes = object.bytes_of_frames();
         let store = match object.backing {
             Backing::Shared(store) => Some(store),
-            // Released now, so that the program or exporter notices immediately.
+            // Released here, not on the thread, so that the program or exporter notices immediately.
             Backing::User { .. } | Backing::Foreign(_) => None,
         };
         let waste = Waste {

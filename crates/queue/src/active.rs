@@ -70,7 +70,7 @@ impl Ownership {
             next: AtomicU32::new(NO_SLOT),
             listed: AtomicBool::new(false),
         }));
-        // `Arc::new` cannot report a failure: about 90 bytes, once per queue.
+        // `Arc::new` cannot report a failed allocation. It allocates about 90 bytes, once per queue.
         Some(Arc::new(Self {
             epoch: AtomicU64::new(1),
             first_dropped: AtomicU32::new(NO_SLOT),

@@ -54,7 +54,7 @@ impl<M: MemOps> Session<'_, M> {
     pub fn collect(&mut self, mut next: impl FnMut() -> Option<Finished<M::Cookie>>) -> u32 {
         let mut collected = 0_u32;
         while let Some(Finished { token, completion }) = next() {
-            // A stale token is only counted. Its buffer returned earlier.
+            // Fails only for a stale token, which `complete` counts. Its buffer returned earlier.
             let _ = self.complete(token, completion);
             collected = collected.saturating_add(1);
         }

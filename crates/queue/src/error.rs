@@ -277,10 +277,10 @@ pub enum Error {
     /// EFAULT: the program's memory cannot be read or written.
     #[error("the program's memory is not accessible")]
     Fault,
-    /// The memory of a plane was refused, with the errno of that refusal.
+    /// The memory of a plane could not be used. The errno is that of the inner error.
     #[error(transparent)]
     Plane(#[from] PlaneError),
-    /// The driver refused, with its errno (EIO if it gave none).
+    /// The driver returned an error. The errno is the driver's, or EIO if that is not valid.
     #[error(transparent)]
     Driver(#[from] DriverError),
 }

@@ -231,7 +231,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
     }
 
-    /// Sets the time that later events are recorded with.
+    /// Sets the time, in nanoseconds of the host's clock, for the records of later events.
     pub fn set_now(&self, now_ns: u64) {
         self.now_ns.with(|now| *now = now_ns);
     }
@@ -385,8 +385,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         })
     }
 
-    /// Ends a mapping. If it was a dma-buf's mapping, also drops its reference to the dma-buf; returns true
-    /// if that was the last one and the dma-buf no longer exists.
+    /// Ends a mapping. A mapping of a dma-buf has a reference to it, which this call drops. Returns true if
+    /// that was the dma-buf's last reference, so that the dma-buf no longer exists.
     pub fn vma_close(&self, vma: Vma) -> bool {
         let Vma { memory, buf } = vma;
         self.drop_user(memory, UserKind::Mapping);

@@ -5,7 +5,7 @@ use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
-/// Maximum number of kept records of accesses before a fence had ended (`take_early` empties the list).
+/// Maximum number of early accesses (before a fence had ended) that are kept for `take_early`.
 const MAX_EARLY: usize = 1024;
 
 /// A fence in a reservation.
@@ -168,8 +168,8 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.hold(fence)?;
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
-            // An earlier imported fence of the same context ends first, so that no waiter needs it. A
-            // device's fence stays, because a program cannot replace it.
+            // Replaces an earlier imported fence of the same context: it ends before the new one, so no
+            // waiter needs it. A device's fence stays, because a program cannot replace it.
             let same = entries.iter_mut().find(|e| {
                 !e.of_device
                     && e.context == context

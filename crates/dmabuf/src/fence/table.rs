@@ -80,8 +80,8 @@ impl<T: Copy> Fences<T> {
         self.table.is_empty()
     }
 
-    /// Counts the fences that have begun and that have ended. The counts are equal when no fence is pending.
-    /// A waiter checks its fences again when the counts have changed.
+    /// Returns how many fences have begun, and how many have ended. The counts are equal when no fence is
+    /// pending. A waiter checks its fences again when the counts have changed.
     #[must_use]
     pub const fn counts(&self) -> FenceCounts {
         self.counts

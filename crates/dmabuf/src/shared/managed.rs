@@ -96,7 +96,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Sets a number of the host's, which [`crate::MissingSync`] reports.
+    /// Sets a number that the host chooses, for reports ([`crate::MissingSync`]).
     pub fn set_tag(&mut self, tag: u64) {
         self.state.tag = tag;
     }

@@ -86,7 +86,7 @@ pub enum Allocator {
 pub struct Profile {
     /// A short name.
     pub name: String,
-    /// One sentence.
+    /// A description in one sentence.
     pub description: String,
     /// Bytes of a page of the CPU: 4, 16 or 64 KiB. A program's own pages have the host's size.
     pub page_size: u64,

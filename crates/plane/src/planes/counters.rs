@@ -56,7 +56,7 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         })
     }
 
-    /// Counts an event. Drops it if there is no memory for the counters.
+    /// Counts an event. Ignores the event if there is no memory for the device's counters.
     fn count(&self, dev: D, what: impl Fn(&mut Counters)) {
         let counted = |list: &mut Vec<(D, Counters)>| {
             let found = list.iter_mut().find(|(d, _)| *d == dev);
