@@ -110,7 +110,7 @@ impl Alloc {
         }
     }
 
-    /// Maps non-coherent memory for the kernel. Returns NULL on failure, or for other memory.
+    /// Returns the kernel's address of the memory. Maps non-coherent memory for that; NULL on failure.
     pub fn vmap(&self) -> *mut c_void {
         match self.kind {
             // SAFETY: the allocation exists.

@@ -11,8 +11,8 @@ const STEP: usize = 64 << 10;
 
 /// The devices' bytes, and a copy of the CPU's bytes at the last sync.
 ///
-/// A line that the CPU has not written since is clean. As on hardware, writing back a clean line does
-/// nothing, so the bytes that a device wrote there stay.
+/// A line that the CPU has not written since that sync is clean. As on hardware, writing back a clean
+/// line does nothing, so the bytes that a device wrote there stay.
 #[derive(Debug)]
 pub(crate) struct Dram {
     bytes: Private,

@@ -41,7 +41,7 @@ pub enum PlaneError {
     Fault(Option<Reason>),
     /// EIO: the DMA layer cannot map the memory.
     Io(Option<Reason>),
-    /// EBUSY: another use of the memory excludes this one, or the host gives the CPU no view of it.
+    /// EBUSY: another use of the memory excludes this one, or the host gives the CPU no view of the memory.
     Busy,
     /// ENODEV: the exporter has revoked the memory.
     Revoked,

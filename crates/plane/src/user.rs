@@ -163,7 +163,7 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Returns whether the bytes at address `addr` of `user` are still in this memory.
+    /// Returns whether address `addr` of `user` still maps to this pinned memory.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }

@@ -81,7 +81,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns the cache maintenance that the request may omit.
+    /// Returns the cache maintenance to skip: that of the request's hints, if the queue allows hints.
     pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
         if self.allows_hints(request.memory) {
             request.hints

@@ -25,7 +25,7 @@ impl<M: MemOps> Session<'_, M> {
     /// call fails. This call checks the planes; `req_prepare` acquires their memory.
     ///
     /// # Errors
-    /// As [`qbuf`](Self::qbuf). After the checks of index, memory model and planes follow, in this order:
+    /// As [`qbuf`](Self::qbuf). After the errors of index, memory model and planes come, in this order:
     /// * [`Error::RequestUnsupported`] (EBADR).
     /// * [`Busy::UsesQbuf`] (EBUSY): buffers have been queued directly.
     /// * [`Invalid::NoRequest`] (EINVAL).

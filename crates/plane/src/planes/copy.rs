@@ -5,7 +5,7 @@ use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
 
-/// The bytes to copy out of a plane to (`Out`), or into a plane from (`In`).
+/// A buffer that receives a plane's bytes (`Out`), or whose bytes go into a plane (`In`).
 pub(super) enum Bytes<'a> {
     Out(&'a mut [u8]),
     In(&'a [u8]),

@@ -30,7 +30,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         due(memory, plane.direction, skip)
     }
 
-    /// Begins or ends a driver's access by the CPU. Does nothing if the access is already in that state.
+    /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
         let access = vmalloc::cpu_access(plane.direction);
         let is_own = matches!(plane.kind, Kind::Allocated { .. });
@@ -100,7 +100,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 },
                 _,
             ) => {
-                // The import counts the accesses of its planes. It refuses revoked memory.
+                // The import counts the accesses of its planes, and refuses revoked memory.
                 match sync_for {
                     SyncFor::Device => {
                         self.hand_import(*import, *addr)?;

@@ -296,7 +296,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().get(dev)
     }
 
-    /// Returns the latest dma-buf that a device could not use since the previous call.
+    /// Returns the last dma-buf that a device could not use; `None` if none was refused since the last call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
         self.facts.with(|facts| facts.refused.take())
     }
