@@ -40,8 +40,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Passes to the driver all queued buffers before the first that waits for a fence, and starts it. If that
-    /// fails, the buffers are queued as before, and tokens that the driver kept become stale.
+    /// Starts the driver, after passing it the queued buffers before the first that waits for a fence. If
+    /// that fails, the buffers are queued as before, and tokens that the driver kept become stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let ready = self.ready_count();
         for place in 0..ready {
