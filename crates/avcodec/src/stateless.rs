@@ -69,7 +69,7 @@ impl vb3_codec::Codec for Stateless {
         self.count += 1;
         let sent = self.library.send(data, self.count);
         // The library's output, in display order, is ignored, because `give` takes each picture as soon
-        // as it is complete. So an error of a packet is reported only once.
+        // as it is complete. Errors of this output are ignored too, so that `give` alone reports errors.
         while let Ok(Some(_)) = self.library.receive() {
             self.library.done();
         }

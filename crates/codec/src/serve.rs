@@ -121,7 +121,8 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    // A library that starts threads does so at set-up. So the process is confined after set-up, the next job.
+    // Some libraries start threads when the codec is configured. Then the process is confined only after the
+    // next job, which is Op::Configure.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
     if limited && !is_open && limits::confine().is_err() {
         return ExitCode::from(2);
@@ -162,7 +163,7 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
     let own = env!("CARGO_PKG_VERSION");
     let [_, found, ..] = hello.words;
     let answer = if found == 0 {
-        // An older vb3 shows this sentence as the stream's failure.
+        // A parent from before version numbers shows this text to the user as the stream's failure.
         let sentence = format!(
             "vb3-codec {own} does not fit this vb3: of what they say to each other, it wants \
              version {VERSION}, and vb3 speaks one from before versions were told; install the \
@@ -195,14 +196,14 @@ struct Server {
     layout: Option<Layout>,
     /// Whether this process got limits at the start.
     limited: bool,
-    /// Whether the process may still start threads.
+    /// Whether the process may still start threads, until `confine`.
     is_open: bool,
     out: Out,
 }
 
 impl Server {
-    /// Confines the process after its set-up, or before the first job if that is no set-up.
-    /// The process can then start no threads.
+    /// Confines the process, unless it is confined already. It can then start no threads.
+    /// For use after the first job if this job configures the codec, otherwise before it.
     fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::confine().map_err(|_| Stop::Gone)?;
@@ -311,18 +312,18 @@ impl Server {
     }
 }
 
-/// Memory for pictures or packets.
+/// Memory of this process and the parent for finished pictures or packets, in slots of equal size.
 #[derive(Debug)]
 struct Ring {
     memory: Shared,
     generation: u64,
     slot_len: usize,
     chroma: Chroma,
-    /// Whether each picture uses a loan, and therefore waits for one.
+    /// Whether each picture needs a loan: the parent's permission to write one picture.
     by_loan: bool,
 }
 
-/// The codec's output to the parent.
+/// The codec's output to the parent, and the memory for it.
 #[derive(Debug)]
 pub struct Out {
     socket: Socket,
@@ -395,7 +396,7 @@ impl Out {
 
     /// Gives lent memory back if the parent demands it. The library continues with copies.
     ///
-    /// The parent waits for this. So call it after each use of a library that has memory of
+    /// The parent waits for the memory. So call this after each call into a library that uses memory from
     /// [`frame`](Self::frame).
     ///
     /// # Errors
@@ -425,8 +426,9 @@ impl Out {
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 
-    /// Returns whether a frame still has its loan, so that a picture can be finished there.
-    /// Otherwise the loan was revoked or another picture has it, and only the library uses the frame.
+    /// Returns whether a frame still has its loan, so that [`picture_in`](Self::picture_in) can send it.
+    ///
+    /// Otherwise the parent demanded the loan back, or another picture got it, and the library uses a copy.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)

@@ -1,4 +1,4 @@
-//! Cuts byte streams into access units: H.264 (7.4.1.2.3 and annex B) and others with start codes.
+//! Cuts byte streams of H.264 (7.4.1.2.3 and annex B) and other codecs with start codes into access units.
 
 mod frames;
 mod h264;
@@ -17,7 +17,7 @@ pub use syntax::{Hevc, Mpeg2, Mpeg4};
 /// For every codec, the bytes after a start code are called a NAL unit here. A NAL unit that contains a
 /// picture or a part of one is called a slice.
 pub trait Syntax: Default {
-    /// A picture's id, from a slice. It is equal in slices of one picture, and different in the next picture.
+    /// A picture's id, read from a slice: equal in all slices of one picture, different in the next picture.
     type SliceId: PartialEq + Debug;
 
     /// Whether zero bytes before a start code are padding, which belongs to no NAL unit.
@@ -32,11 +32,13 @@ pub trait Syntax: Default {
     /// Returns a slice's picture id; `None` if it is unreadable.
     fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId>;
 
-    /// Returns whether a NAL unit with this beginning starts an access unit after a slice with id `first`.
+    /// Returns whether the NAL unit that begins with `nal` ends the current access unit and starts the next.
+    ///
+    /// `first` is the id of the current unit's first slice, or `None` if this id is unreadable.
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
-    /// Returns whether a NAL unit with this beginning may start an access unit.
-    /// A NAL unit that continues a picture cannot.
+    /// Returns whether the NAL unit that begins with `nal` could be the first of an access unit, whatever came
+    /// before. A slice that continues a picture could not.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
     /// Processes a complete NAL unit, without start code.
@@ -143,9 +145,9 @@ impl<S: Syntax> Cutter<S> {
 const MAX_UNIT: usize = 16 << 20;
 /// Maximum number of bytes before a slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
-/// The id of a slice lies within this many bytes.
+/// A slice's id lies within this many bytes of its NAL unit, or before the next start code.
 const PEEK: usize = 48;
-/// Bytes of a start code. The id of a slice is read only up to the next start code.
+/// Length of a start code in bytes.
 const START: usize = 3;
 
 /// An access unit with at least one slice.
@@ -167,21 +169,21 @@ struct First<I> {
     id: Option<I>,
 }
 
-/// Collects pieces of a stream.
+/// Collects pieces of a stream, as they arrive, until an access unit is complete.
 #[derive(Debug)]
 struct Units<S: Syntax> {
     /// Complete NAL units before the next slice. They belong to its access unit.
     lead: Vec<u8>,
-    /// Received bytes. Those before `start` have been returned.
+    /// Received bytes. The bytes before `start` belong to access units already returned.
     bytes: Vec<u8>,
     start: usize,
     /// Offset in `bytes` and tag of each piece.
     pieces: VecDeque<(usize, u64)>,
     /// Number of bytes already searched for start codes.
     searched: usize,
-    /// Offset of the last NAL unit's first byte after the start code.
+    /// Offset of the newest NAL unit, which begins after its start code.
     nal: Option<usize>,
-    /// Whether that NAL unit's kind has been examined.
+    /// Whether the NAL unit at `nal` has been tested for being the start of an access unit.
     seen: bool,
     first: Option<First<S::SliceId>>,
     /// Faults, each with the tag of its piece.
@@ -310,13 +312,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Returns whether a NAL unit with this beginning starts an access unit after the slices so far.
+    /// Returns whether the NAL unit that begins with `nal` ends the current access unit and starts the next.
     fn begins(&self, nal: &[u8], syntax: &S) -> bool {
         let first = self.first.as_ref().and_then(|first| first.id.as_ref());
         syntax.begins(first, nal)
     }
 
-    /// If the NAL unit is the first slice of the access unit, stores its properties.
+    /// If the NAL unit at `nal` is the current access unit's first slice, stores the slice's properties.
     fn note(&mut self, nal: usize, end: usize, syntax: &S) {
         let head = self.bytes.get(nal..end).unwrap_or_default();
         if self.first.is_none() && syntax.is_slice(head) {
@@ -342,7 +344,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Reports at most one fault of each piece, since a piece may have millions.
+    /// Stores a fault for the caller, but at most one for each piece, since a piece may have millions.
     fn report_fault(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);
@@ -356,7 +358,7 @@ impl<S: Syntax> Units<S> {
         let mut bytes = std::mem::take(&mut self.lead);
         bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
         self.start = end;
-        // If each of very many units moved the remaining bytes, cutting would be slow.
+        // Moves the remaining bytes only once half is used up: moving them for each unit would be slow.
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
@@ -377,7 +379,7 @@ impl<S: Syntax> Units<S> {
         self.moved(by);
     }
 
-    /// Keeps complete NAL units for the access unit of the next slice.
+    /// Moves the NAL units without a slice to `lead`, for the access unit of the next slice.
     fn set_aside(&mut self) {
         self.forget_given();
         let end = self.bytes.len();
@@ -399,7 +401,7 @@ impl<S: Syntax> Units<S> {
         self.start = at - usize::from(noise.last() == Some(&0));
     }
 
-    /// Reports bytes that are outside NAL units.
+    /// Reports bytes outside NAL units as a fault, unless they are all zero.
     fn noise(&mut self, tag: u64, place: Range<usize>) {
         let bytes = self.bytes.get(place).unwrap_or_default();
         if bytes.iter().any(|byte| *byte != 0) {
@@ -411,7 +413,7 @@ impl<S: Syntax> Units<S> {
     fn moved(&mut self, by: usize) {
         self.searched = self.searched.saturating_sub(by);
         self.nal = self.nal.map(|nal| nal.saturating_sub(by));
-        // The last piece that began earlier now begins at 0.
+        // Of the pieces that began in the removed bytes, only the last is kept, now at offset 0.
         while self.pieces.get(1).is_some_and(|(start, _)| *start <= by) {
             self.pieces.pop_front();
         }

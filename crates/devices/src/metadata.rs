@@ -100,10 +100,10 @@ pub(crate) struct Headers {
 }
 
 impl<C> Metadata<C> {
-    /// Makes the node of a SPEC of [`DeviceSpec::metadata_node`].
+    /// Makes the node for a specification that [`DeviceSpec::metadata_node`] returned.
     ///
     /// # Errors
-    /// Fails for another device, with a message for the user.
+    /// Fails with a message for the user if `spec` is no metadata node.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Metadata { link } = &spec.kind else {
             return Err(Failure::new("this is no metadata node"));

@@ -214,7 +214,7 @@ impl Frame {
     /// Returns the whole picture as RGB24 bytes.
     ///
     /// The result is exact for RGB24. For Y'CbCr, it uses limited range and the picture's matrix. Each pixel
-    /// has the samples of its own cell, without interpolation.
+    /// uses the chroma sample that covers the pixel, without interpolation.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         if *self.format == pixfmt::RGB24 {

@@ -69,8 +69,8 @@ impl<T> Ring<T> {
         self.notify(state);
     }
 
-    /// Adds an item. If there is no room, returns the item, and [`wake_fd`](Self::wake_fd) becomes readable
-    /// when there is.
+    /// Adds an item. If the queue is full, returns the item; [`wake_fd`](Self::wake_fd) becomes readable
+    /// once there is room.
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         if state.closed {

@@ -1,9 +1,9 @@
 //! Reports devices that wait for each other's fences.
 //!
-//! A device's fence begins when the device gets a buffer. A buffer that waits for a fence has no fence
-//! itself, so two buffers never wait for each other. But a device may need its next buffer before it
-//! completes the current one. If the next buffer waits for a fence that the current buffer delays,
-//! both devices are stuck. The run cannot predict this, so it reports waits that have lasted.
+//! A buffer gets its fence when it is passed to a device. A buffer that still waits for another fence has
+//! none, so two buffers never wait for each other. But a device may need its next buffer before it completes
+//! the current one. Device A then holds buffer 1 until it gets buffer 2, buffer 2 waits for a fence of device
+//! B, and B waits for buffer 1. The run cannot predict this, so it reports waits that have lasted.
 
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +17,11 @@ const REPORT_AFTER_NS: u64 = 2_000_000_000;
 /// A buffer that waits for another device's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wait {
-    /// The index of the buffer's device, the one that waits, among the nodes.
+    /// The node index of the device that waits.
     at: usize,
     buffer: u32,
     fence: FenceId,
-    /// The index of the device that signals the fence.
+    /// The node index of the device that signals the fence.
     to: usize,
 }
 

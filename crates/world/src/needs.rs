@@ -1,4 +1,5 @@
-//! Describes for the solver what devices need of memory that they share.
+//! Translates each device's requirements on shared memory (alignment, addresses) for
+//! `vb3_dmabuf::solve`, which finds memory that suits all devices.
 
 use vb3_devices::spec::Allocator;
 use vb3_dma::{DmaOps as _, Mapper, PageSource as _, Protected};

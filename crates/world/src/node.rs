@@ -20,7 +20,7 @@ use vb3_v4l2::{
     VideoDevice, VideoDriver,
 };
 
-/// Maximum number of pieces of pictures that a device moves before a stream ends.
+/// When a stream ends during a picture's copy, the device moves at most this many further pieces.
 const MAX_PIECES: usize = 4096;
 
 /// Returns the index of the IOMMU that `iommu=` names, or `None` if the option is not set.
@@ -124,7 +124,7 @@ fn video_index(graph: &MediaGraph, entity: usize) -> usize {
         .count()
 }
 
-/// Events of a device's source since the last call.
+/// Events that a device has reported since the last call of `take_news`.
 pub(super) struct News {
     pub(super) failures: Vec<DeviceFailure>,
     /// Notes on streams that ended as the user asked.
@@ -205,7 +205,7 @@ impl Node {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
             None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
         };
-        // Only devices without an IOMMU use the memory on the chip that the profile gives.
+        // The profile's on-chip memory (`sram`) is only for devices without an IOMMU.
         let sram = spec.sram.unwrap_or(match iommu {
             None => profile.sram,
             Some(_) => 0,
@@ -231,7 +231,7 @@ impl Node {
                 false => Coherency::NonCoherent,
             }),
             demands: demands(spec),
-            // A contiguous plane is one segment, so a limit of segments also limits planes.
+            // A contiguous plane is one segment, so a limit on a segment's size also limits the plane's size.
             max_segments: (spec.allocator == Allocator::Contig
                 && (spec.max_segment.is_some() || spec.boundary.is_some()))
             .then_some(1),

@@ -55,10 +55,10 @@ pub(crate) struct WriterFormats {
 }
 
 impl<C: Send + 'static> LoopbackOutput<C> {
-    /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
+    /// Makes the OUTPUT node for a specification that [`DeviceSpec::nodes`] returned.
     ///
     /// # Errors
-    /// Fails for another device, with a message for the user.
+    /// Fails with a message for the user if `spec` is no OUTPUT node of a loopback.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (DeviceKind::LoopbackOutput { link } | DeviceKind::LoopbackNode { link, .. }) =
             &spec.kind

@@ -66,10 +66,10 @@ pub(crate) struct ReaderFormats {
 }
 
 impl<C: Send + 'static> LoopbackCapture<C> {
-    /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
+    /// Makes the CAPTURE node for a specification that [`DeviceSpec::nodes`] returned.
     ///
     /// # Errors
-    /// Fails for another device, with a message for the user.
+    /// Fails with a message for the user if `spec` is no CAPTURE node of a loopback.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (DeviceKind::LoopbackCapture { link, exclusive }
         | DeviceKind::LoopbackNode { link, exclusive }) = &spec.kind
@@ -116,11 +116,11 @@ enum Delivery {
     Reference(usize),
     /// The frame must be copied to the reader's buffer at this index of its queue.
     Copy(usize),
-    /// No buffer is free: each has the memory of a frame that is to be passed on later.
+    /// No buffer can be used: each shares its memory with a frame of the writer that a copy would overwrite.
     None,
 }
 
-/// Determines how a frame reaches a reader. Copies go only to memory without a frame of the loopback.
+/// Determines how a frame reaches a reader. A copy never goes to memory that holds a frame of the writer.
 fn delivery<C: 'static>(
     shared: &Shared,
     at: usize,

@@ -1,7 +1,8 @@
 //! Adds generated names to listings of system directories: `/dev`, `/sys/class`.
 //!
-//! The generated names come before the directory's own names, in the answer to the first getdents64. The
-//! names of generated trees are removed from listings, so that a walk of /dev finds no second copy.
+//! The generated names come before the directory's own names, in the answer to the first getdents64. Each
+//! run keeps its generated files in a tree of directories. The names of these trees are removed from
+//! listings, so that a program that walks /dev does not find the files twice.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,7 +25,7 @@ pub(crate) const ROOM: usize = 280;
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
     pub(crate) by_dir: HashMap<FdIdentity, Vec<u8>>,
-    /// The directory that contains the generated trees of runs, whose names are removed.
+    /// The directory that contains the generated trees. The trees' names are removed from its listing.
     pub(crate) hides_trees: Option<FdIdentity>,
 }
 
@@ -48,7 +49,7 @@ impl Listings {
         this
     }
 
-    /// Adds a name to a system directory or to a generated one, by its real path.
+    /// Adds the name of `path` to the listing of its directory, or of directory `generated` if there is one.
     pub(crate) fn add(
         &mut self,
         may: &MayBlock,

@@ -143,7 +143,7 @@ impl MediaDevice {
         out.clear_from(0);
         out.set_u32(field!(media_entity_desc.id), entity.id);
         out.set_text(field!(media_entity_desc.name), 32, &self.name_of(entity));
-        // Functions newer than this call are reported as `MEDIA_ENT_F_UNKNOWN`, as on Linux.
+        // MEDIA_IOC_ENUM_ENTITIES reports newer entity functions (`MEDIA_ENT_F_*`) as unknown, as on Linux.
         let old = match entity.kind {
             Kind::Node => sys::MEDIA_ENT_F_IO_V4L,
             Kind::Processor => sys::MEDIA_ENT_T_DEVNODE_UNKNOWN,

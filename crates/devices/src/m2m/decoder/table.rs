@@ -4,7 +4,8 @@ use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
 use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
 
-/// Number of CAPTURE buffers that a stateful decoder needs. Reordered pictures wait in the worker's memory.
+/// Number of CAPTURE buffers that a stateful decoder needs. Pictures wait for their display order in the
+/// worker's memory, not in these buffers.
 pub(super) const MIN_BUFFERS: i32 = 2;
 
 const LEAST_BUFFERS: ControlSpec = ControlSpec::integer(

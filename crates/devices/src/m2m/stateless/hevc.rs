@@ -14,8 +14,8 @@ pub(super) const SMALLEST_BLOCK: u32 = 8;
 /// # Errors
 /// A message about unsupported samples.
 ///
-/// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`, which also
-/// accepts a chroma format of 0, the initial value.
+/// As in Linux, a chroma format of 0 is accepted, since this is the control's initial value.
+/// Source: Linux drivers/staging/media/rkvdec/rkvdec-hevc.c `rkvdec_hevc_validate_sps`.
 pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
     match HevcSps::read(value).filter(|_| id == cid::STATELESS_HEVC_SPS) {
         Some(sps) => check_samples(&sps, sps.chroma_format_idc.max(1)),

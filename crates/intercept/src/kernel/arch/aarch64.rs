@@ -3,8 +3,8 @@
 /// `AUDIT_ARCH_AARCH64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
-/// `AUDIT_ARCH_ARM` and its numbers of open and openat. The filter reports these calls, so that a note can
-/// name the 32-bit program.
+/// `AUDIT_ARCH_ARM` and its numbers of open and openat. The seccomp filter reports these calls, so that a
+/// message to the user can name the 32-bit program, which is not supported.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0028, [5, 322]));
 
 /// First call number of another architecture with the same `AUDIT_ARCH`: arm64 has none.
@@ -54,10 +54,11 @@ pub(super) fn result(regs: &Regs) -> u64 {
     regs.regs[0]
 }
 
-/// Does nothing: the kernel restarts a call only if the first register requests a restart.
+/// Does nothing: the kernel restarts the call only if its result, in x0, is a restart code (ERESTARTSYS).
 pub(super) fn forget_call(_: &mut Regs) {}
 
-/// Does nothing: the kernel restores the first argument and the program counter before the stop.
+/// Does nothing: the kernel restores the call's first argument and the program counter before the ptrace stop
+/// for a signal, so the thread already is where the call runs again.
 ///
 /// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
 pub(super) fn again(_: &mut Regs) {}

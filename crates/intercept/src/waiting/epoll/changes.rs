@@ -1,11 +1,11 @@
-//! Changes of programs' epoll sets, made without the lock of all devices.
+//! Changes of programs' epoll sets, made without the one lock that guards all devices.
 //!
 //! During a program's epoll_wait, the kernel holds the set's lock while it polls the set's files and
-//! while it writes events to the program's memory. Both may take long, since a program may serve the
-//! file system or the page. `epoll_ctl` and a read of the set's `fdinfo` wait for that lock. So
-//! separate threads make the changes of each set in order. A call is answered after the changes that
-//! it caused in sets of its own process. This wait is limited: the caller may be the very thread that
-//! serves the file system or the page.
+//! while it writes events to the program's memory. Both may take long, since a program may implement
+//! the file (FUSE) or the page (userfaultfd). `epoll_ctl` and a read of the set's `fdinfo` wait for
+//! the set's lock. So separate threads make the changes of each set in order. A program's call is
+//! answered after the changes that it caused in sets of the same process. This wait is limited: the
+//! caller may be the very thread that implements the file or the page.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -55,7 +55,7 @@ pub(super) enum Change {
     Hold(std::sync::mpsc::Receiver<()>),
 }
 
-/// A program's set, with the state that only the threads change.
+/// A program's set, with the entries that only the threads of this module change.
 #[derive(Debug)]
 pub(super) struct SetFile {
     pub(super) id: SetId,
@@ -65,7 +65,7 @@ pub(super) struct SetFile {
     entries: Mutex<HashMap<Key, Standing>>,
 }
 
-/// An entry of a set, with the object that replaces its file.
+/// An entry of a set, with the object (a socket or file of the supervisor) that stands in for its device.
 #[derive(Debug)]
 struct Standing {
     events: u32,
@@ -175,7 +175,8 @@ impl SetFile {
                 entries.remove(&key);
                 Ok(())
             }
-            // The entry does not exist (ENOENT), unless the kernel finds that this is no epoll set.
+            // There is no such entry: ENOENT. But first asks the kernel, whose error comes first if the
+            // descriptor is no epoll set (EINVAL).
             (Op::Modify | Op::Delete, None) => {
                 match may_block::epoll_ctl(may, &self.fd, op, &self.objects.ready, None) {
                     Err(e) => Err(e),
@@ -198,7 +199,8 @@ impl SetFile {
         self.show(may, entry, now)
     }
 
-    /// Sets the reported conditions, with the object for them. Adds the entry to the set if it was removed.
+    /// Sets the reported conditions. Takes another object if the present one does not meet these conditions,
+    /// for example POLLERR. Adds the entry to the set if it was removed.
     fn show(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let which = Object::of(mask);
@@ -239,7 +241,7 @@ struct Work {
     id: WorkId,
     file: Arc<SetFile>,
     changes: VecDeque<(Key, Change)>,
-    /// Whether an answer has waited for these changes in vain. Later answers then do not wait.
+    /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
     is_late: bool,
 }
 
@@ -281,7 +283,7 @@ impl Queue {
         work.id
     }
 
-    /// Returns whether an answer must still wait for one of these series.
+    /// Returns whether the answer to a call must still wait for one of these series.
     fn is_awaited(&self, ids: &[WorkId]) -> bool {
         let mut works = self.works.values();
         works.any(|work| !work.is_late && ids.contains(&work.id))
@@ -373,12 +375,12 @@ impl Changes {
     }
 }
 
-/// Changes that a call caused, and that must be made before its answer.
+/// Changes that a program's call caused, and that must be made before the call is answered.
 #[derive(Debug, Default)]
 pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
 
 impl Changed {
-    /// Returns whether an answer must still wait for some of these changes.
+    /// Returns whether the call's answer must still wait for some of these changes.
     pub(crate) fn is_awaited(&self) -> bool {
         let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
             let queue = lock(&shared.queue);

@@ -2,7 +2,8 @@
 //!
 //! A program names the frame in each slot by its timestamp. The library fills its slots as the headers of
 //! earlier frames say. Program and library agree unless the program makes a mistake, or shows a hidden key
-//! frame again. Programs show such a frame without the device, and then regard all slots as filled with it.
+//! frame again (show_existing_frame). A program does this on its own, and so the device does not learn that
+//! the frame now fills all slots.
 
 use vb3_codec::av1::{Known, Motion, SLOTS, Sequence};
 
@@ -40,7 +41,7 @@ pub(in super::super) struct Slots {
 }
 
 impl Slots {
-    /// Returns the slots before a frame of a sequence. They are empty if the frame begins another sequence.
+    /// Returns the slots as they are before a frame of `sequence` is decoded: empty for a new sequence.
     pub(super) fn of(&self, sequence: &Sequence) -> [Option<Slot>; SLOTS] {
         match self.sequence == *sequence {
             true => self.slots,
