@@ -127,7 +127,7 @@ pub struct Tiles {
     pub rows: Vec<u32>,
 }
 
-/// Quantisers. Flags: 1: V differs from U; 2: matrices are used; 4: blocks may have differences.
+/// Quantisers. Bits of `flags`: 1: V's differ from U's; 2: matrices are used; 4: blocks may change them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.12")]
 pub struct Quantization {
@@ -143,7 +143,7 @@ pub struct Quantization {
     pub delta_q_res: u8,
 }
 
-/// Segments. Flags: 1: enabled; 2: the frame has a new map; 4: the map is predicted from the last one.
+/// Segments. Bits of `flags`: 1: enabled; 2: the frame has a new map; 4: the map is coded from the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.14")]
 pub struct Segmentation {
@@ -153,7 +153,8 @@ pub struct Segmentation {
     pub feature_data: [[i16; 8]; 8],
 }
 
-/// Loop filter. Flags: 1: differences by reference and mode; 4: a difference per block; 8: several per block.
+/// Loop filter. Bits of `flags`: 1: levels depend on reference and mode; 4: blocks may change the level;
+/// 8: blocks may change the four levels separately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.11")]
 pub struct LoopFilter {
@@ -186,7 +187,8 @@ pub struct Restoration {
     pub sizes: [u32; 3],
 }
 
-/// Film grain. Flags: 1: applied; 4: chroma follows luma; 8: blocks overlap; 16: restricted range.
+/// Film grain. Bits of `flags`: 1: applied; 4: chroma uses luma's points; 8: blocks overlap;
+/// 16: samples are clipped to limited range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.30")]
 pub struct FilmGrain {

@@ -180,8 +180,8 @@ pub enum Job<'a> {
     /// Drops all pending output for a seek, but keeps parameter sets. The answer is [`Event::Flushed`].
     ///
     /// Earlier input then gives no more pictures, formats or faults; its [`Event::Consumed`] arrives before
-    /// `Flushed`. If an announced format has not got its `Proceed`, it is withdrawn, and announced again when
-    /// it recurs. Decoding resumes at the next independent picture.
+    /// `Flushed`. A format that the host has not yet accepted (`Proceed`) is withdrawn, and announced again
+    /// with the next picture that has it. Decoding resumes at the next independent picture.
     Flush,
     /// The host accepts pictures of the last announced format, with this chroma.
     Proceed(Chroma),
@@ -306,7 +306,7 @@ pub struct Vp8Settings {
     pub qp: (u8, u8),
 }
 
-/// Profile of an H.264 encoder. It never makes B pictures.
+/// Profile of an H.264 encoder. The encoder makes no B pictures, whatever the profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum H264Profile {
     /// Codes with CAVLC.
@@ -497,8 +497,8 @@ pub enum Event {
     },
     /// A picture was not decoded: the library cannot decode it, or cannot decode it exactly.
     ///
-    /// Later pictures are not decoded either, until the stream changes its parameter set. Sent once for
-    /// each picture, after all pictures before it.
+    /// Later pictures are not decoded either, until the stream changes its parameter set. Each of them has
+    /// its own event, in the order of the pictures.
     Unsupported {
         /// Tag of the input.
         tag: u64,
@@ -517,7 +517,7 @@ pub enum Event {
 /// Why a job was refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The limit of simultaneous jobs is reached. Poll, then try again.
+    /// This many jobs are pending, and no more are allowed. Poll, then try again.
     #[error("{0} jobs are under way")]
     Full(usize),
     /// Input is too long.

@@ -116,8 +116,8 @@ impl Launch {
     /// Passes the worker's end of the socket to `take`, which must serve it as
     /// [`serve`](crate::serve) does.
     ///
-    /// When the [`Worker`] ends, the server continues, and finds its socket closed. Workers of every kind can
-    /// be started this way, since only the server knows its codecs.
+    /// When the [`Worker`] ends, the server continues, and finds its socket closed. No kind of worker is
+    /// refused here, since only the server knows which codecs it has.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]

@@ -27,8 +27,8 @@
 //! # Communication
 //! Input and output are in shared memory that the parent makes (sealed memfds of fixed size). Short
 //! messages use a socket. The parent checks every number that a worker sends. It waits for the worker in
-//! one case only: [`Worker::take_back`]. The worker waits for the parent when all picture slots are in
-//! use. It continues once a [`Picture`] or [`Packet`] is dropped.
+//! one case only: [`Worker::take_back`]. The worker waits for the parent when all slots of the output
+//! memory are in use. It continues once a [`Picture`] or [`Packet`] is dropped.
 //!
 //! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps this memory. It
 //! copies each picture there, or its library decodes there directly ([`Out::frame`]). Each loan has a word

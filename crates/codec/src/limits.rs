@@ -89,7 +89,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// Returns the filter. Calls outside the list, and allowed calls on other processes, fail with EPERM.
+/// Returns the filter. Other calls fail with EPERM, and so do prlimit64 and tgkill on other processes.
 fn filter() -> Option<BpfProgram> {
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().map(|call| (*call, Vec::new())).collect();

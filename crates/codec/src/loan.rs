@@ -1,14 +1,15 @@
 //! Memory that is lent to a worker for one picture, and the protocol for its ownership.
 //!
-//! Each loan has a number and a word in shared memory. The worker claims the loan by its word before it
-//! writes the first byte, and releases the loan after the last. To revoke a loan, the parent changes an
-//! unclaimed word, or waits for the release. So the parent need not wait until the worker reads its socket,
+//! A *loan* is the permission to write one picture. It has a number, and a 32-bit word with its state in
+//! memory shared by both processes. The worker sets the word to claim the loan before it writes the first
+//! byte, and to release the loan after the last. The parent sets the word to revoke a loan that is not
+//! claimed; otherwise it waits for the release. So the parent never waits until the worker reads its socket,
 //! which may take as long as decoding a picture.
 //!
 //! A library that decodes directly into loans has several at a time. It reads reference pictures long after
-//! the release of their loans. One word says whether the library has memory of any loan ([`set_holding`]).
-//! If so, the parent demands all lent memory ([`demand`]), and waits until the library has copies instead
-//! ([`answer_demand`]).
+//! the release of their loans. A further word says whether the library uses any lent memory
+//! ([`set_holding`]). If so, the parent demands all of it back ([`demand`]), and waits until the library has
+//! copies instead ([`answer_demand`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Stands in place of the chroma layout for a loan without memory. The loan's picture uses a slot.
+/// Stands in place of the chroma layout for a loan without memory, whose picture uses an output slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
 /// Number of loans' words. It is larger than the number of loans, so that no word is reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
@@ -188,7 +189,7 @@ pub(crate) fn answer_demand(input: &Shared, demand: u32) {
 /// A plane of samples in lent memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LentPlane<'a> {
-    /// The memory's file. Its size is sealed. The worker maps the whole file, so nothing else may use it.
+    /// The memory's file, of sealed size. The worker maps all of it, so it must contain no other data.
     pub memory: BorrowedFd<'a>,
     /// Unique number of this memory, never reused.
     pub number: u64,

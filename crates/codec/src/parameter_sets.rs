@@ -1,7 +1,7 @@
 //! Writes H.264 parameter sets, and those of [HEVC](hevc).
 //!
-//! They precede the slices of each picture of a stateless decoder. So a library that expects a stream can
-//! decode the picture.
+//! A stateless decoder gets a picture's slices without parameter sets. With these in front, a library that
+//! expects a stream can decode the picture.
 
 pub(crate) mod bits;
 pub mod hevc;
@@ -264,11 +264,11 @@ fn zigzag(side: usize) -> impl Iterator<Item = usize> {
         })
 }
 
-/// Maximum number of bytes of the first three numbers in a slice header, with the NAL unit's type.
+/// Maximum length in bytes of a slice's NAL unit type and the first three numbers of its header.
 const MAX_HEAD: usize = 32;
 
-/// Checks that a byte stream contains only the slices of one picture or field, with this picture
-/// parameter set's id.
+/// Checks that a byte stream contains only the slices of one picture or field, and that they name this
+/// picture parameter set.
 ///
 /// # Errors
 /// Fails with a message for the user, which names the other content.

@@ -1,6 +1,7 @@
 //! A worker's process.
 //!
-//! Each worker has a thread that starts the process and waits for its end. So callers never wait for a disk.
+//! Each worker has a thread that starts the process and waits for its end. So callers do not wait while the
+//! program is read from disk.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of checks whether the process hangs in the kernel, for example in a file system that is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// Number of such checks in a row after which the wait for the process ends.
+/// If this many checks in a row find that the process hangs in the kernel, the wait for its end is given up.
 const MAX_HELD: u32 = 5;
 
-/// Name of these threads, and of their children until exec.
+/// Name of the threads that start processes, and of these processes until exec.
 const KEEPER: &str = "codec-keeper";
 
 /// Which children of this process are workers.
@@ -110,7 +111,8 @@ impl Shared {
                 workers().pids.retain(|known| Some(*known) != pid);
                 self.end(status.map_or_else(|_| "the codec process ended".to_owned(), describe));
             }
-            // Stores the reason before the command is dropped, which closes the worker's socket.
+            // Stores the reason before the command is dropped: this closes the worker's socket, and the owner
+            // then asks for the reason.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
     }
@@ -127,7 +129,7 @@ impl Shared {
     }
 }
 
-/// A worker's process. `None` for a worker that is a thread, or whose socket was passed on.
+/// A worker's process. `None` for a worker in a thread or in another server.
 #[derive(Debug)]
 pub(crate) struct Running(Option<Arc<Shared>>);
 
@@ -147,7 +149,7 @@ impl Running {
             changed: Condvar::new(),
         });
         let there = Arc::clone(&shared);
-        // The process must be counted before other code can see it.
+        // Counts the process before it exists, so that `is_worker` never misses it.
         workers().starting += 1;
         std::thread::Builder::new()
             .name(KEEPER.to_owned())
@@ -192,7 +194,7 @@ impl Running {
             };
             let waited = shared.changed.wait_timeout(stage, CHECK_INTERVAL);
             stage = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // The kernel holds this killed process. It touches no memory any more.
+            // In state D, the killed process waits in the kernel, and never runs its own code again.
             let is_held = pid.and_then(stat).is_some_and(|(_, state)| state == 'D');
             held = if is_held { held + 1 } else { 0 };
         }

@@ -538,7 +538,7 @@ impl Out {
     /// If pictures use loans, waits for a loan and claims it.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // A loan that arrives after a flush is for the pictures after the flush.
+            // Does not wait any longer: a loan that arrives after the flush is for later pictures.
             if self.flushing() {
                 return Err(Stop::Flush);
             }

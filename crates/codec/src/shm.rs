@@ -42,7 +42,7 @@ impl Shared {
         Self::map(file.into(), len)
     }
 
-    /// Maps memory of the other process.
+    /// Maps the first `len` bytes of a memfd of the other process.
     ///
     /// # Errors
     /// EINVAL if the memory is shorter than `len`, or its size is not fixed.
@@ -55,7 +55,7 @@ impl Shared {
         Self::map(file, len)
     }
 
-    /// Maps all of a memory of the other process.
+    /// Maps a whole memfd of the other process.
     ///
     /// # Errors
     /// EINVAL if the memory's size is not fixed.

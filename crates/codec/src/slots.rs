@@ -255,7 +255,7 @@ impl Layout {
         (self.sample * width as usize, height as usize)
     }
 
-    /// Returns a row in the output format: an 8-bit row unchanged, or a 10-bit row converted in `line`.
+    /// Returns a row in the output format: an 8-bit row unchanged, or a 10-bit row converted into `line`.
     pub(crate) fn row<'a>(&self, from: &'a [u8], line: &'a mut Vec<u8>) -> &'a [u8] {
         if self.sample == 1 {
             return from;

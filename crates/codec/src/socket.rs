@@ -44,10 +44,10 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Sends a message. If the socket has no room, waits for it only with `wait`.
+    /// Sends a message. If the socket is full, waits only with `wait`.
     ///
     /// # Errors
-    /// EAGAIN if there is no room; EPIPE or ECONNRESET if the other side has closed.
+    /// EAGAIN if the socket is full; EPIPE or ECONNRESET if the other side has closed.
     pub(crate) fn send(
         &self,
         message: &Message,

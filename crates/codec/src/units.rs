@@ -143,7 +143,7 @@ impl<S: Syntax> Cutter<S> {
 
 /// Longest access unit, in bytes.
 const MAX_UNIT: usize = 16 << 20;
-/// Maximum number of bytes before a slice, such as parameter sets.
+/// Maximum length in bytes of the NAL units before a picture's first slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
 /// A slice's id lies within this many bytes of its NAL unit, or before the next start code.
 const PEEK: usize = 48;

@@ -68,7 +68,7 @@ enum State {
 }
 
 impl Worker {
-    /// Begins to start a worker. Jobs wait for its start.
+    /// Begins to start a worker. Jobs that are submitted before it has started wait.
     /// If the program cannot be started, the worker reports [`Event::Died`].
     ///
     /// # Errors
@@ -413,7 +413,7 @@ impl Worker {
             return self.compare(message).map(|()| None);
         }
         let [a, b, c, d, e, f, g, ..] = message.words;
-        // Until the pending flushes have ended, messages are not for the host.
+        // Pictures, formats and faults that arrive before the end of a pending flush are dropped.
         let stale = self.flushes > 0;
         let event = match message.op {
             Op::Consumed => {

@@ -304,7 +304,7 @@ impl Header<'_> {
             bits.put(index.into(), 3);
         }
         if is_other_size && !frame.is_resilient() {
-            // The size is not that of a reference.
+            // The size is not copied from any of the seven references.
             bits.put(0, 7);
         }
         self.put_size(bits, is_other_size)?;
@@ -572,7 +572,7 @@ impl Restored {
         let types = types
             .ok_or_else(|| format!("loop restoration has types {:?}; 3 is the last", of.types))?;
         let luma = of.sizes[0];
-        // U and V have units of one size. If U is not restored, only V has the valid size.
+        // U and V have units of one size. If U is not restored, only V's entry has the valid size.
         let chroma = if types[1] == 0 {
             of.sizes[2]
         } else {

@@ -21,8 +21,8 @@ impl Encoder {
 
 /// Passes a picture to the library row by row, with a chroma sample for each pixel.
 ///
-/// For this, each of the picture's chroma samples is repeated. The library then uses the chroma of one pixel
-/// in each block, so it encodes exactly the picture's samples.
+/// For this, each of the picture's chroma samples is repeated for all its pixels. The library then takes the
+/// chroma of one of these pixels, and so encodes exactly the picture's samples.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
     sampling: Subsampling,

@@ -1,8 +1,8 @@
-//! Writes HEVC parameter sets, and slices that need no sets of references from the parameter sets.
+//! Writes HEVC parameter sets, and slices whose headers contain the picture's set of references.
 //!
-//! A program that parses a stream passes the references of each picture. It does not pass the sets of
+//! A program passes the references of each picture to a stateless decoder. It does not pass the sets of
 //! references in the sequence parameter set, which slice headers name by number. So in a sequence with such
-//! sets, each slice header is written again, with the picture's own set.
+//! sets, each slice header is written again, with the picture's own set instead of the number.
 
 mod slices;
 
@@ -131,7 +131,7 @@ pub struct References {
     pub order: i32,
     /// The display order of each reference, and whether this picture may refer to it.
     pub short_term: Vec<(i32, bool)>,
-    /// `NumDeltaPocs` of the sequence's set from which slice headers predict their own.
+    /// `NumDeltaPocs` of that set in the sequence parameter set from which slice headers predict their own.
     pub num_delta_pocs_of_ref_rps_idx: u8,
 }
 

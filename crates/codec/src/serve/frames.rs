@@ -1,4 +1,4 @@
-//! Lent memory that a codec library decodes into, and reads while it is a reference.
+//! Lent memory that a codec library decodes into, and later reads as a reference picture.
 
 use super::Stop;
 use super::loans::{Loan, Loans, Plane};
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Maximum number of pictures whose memory a library may hold at once.
 const MAX_HELD: usize = 40;
-/// Number of pictures that are copied after one picture found all loans held by the library.
+/// Once the library has held all loans, this many of the next pictures are copied to loans instead.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
@@ -23,7 +23,7 @@ pub struct FrameShape {
     pub visible: (u32, u32),
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
-    /// For each plane, how many bytes from the first sample on the library may access.
+    /// How many bytes of each plane, counted from its first sample, the library may access.
     pub rooms: [usize; 3],
 }
 
@@ -32,7 +32,7 @@ pub struct FrameShape {
 pub struct FramePlane {
     /// Address of the first sample.
     pub start: *mut u8,
-    /// Bytes that may be read and written from there.
+    /// Number of bytes from `start` on that may be read and written.
     pub room: usize,
 }
 
@@ -48,7 +48,7 @@ pub struct Frame {
 /// A buffer's planes, mapped for a library.
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// For each plane, the number of its memory, and the plane's offset there in bytes.
+    /// For each plane, the number of its memory, and the plane's offset in that memory in bytes.
     key: Vec<(u64, usize)>,
     rooms: Vec<usize>,
     planes: Vec<Window>,
@@ -119,7 +119,7 @@ impl Frames {
         shared.any(|held| held.memory.iter().any(is_one))
     }
 
-    /// Returns whether frame `id` still has its loan, so that the library may write there.
+    /// Returns whether frame `id` still has its loan, so that the library may decode into it.
     pub(super) fn is_lent(&self, id: u64) -> bool {
         let held = self.held.iter().find(|held| held.id == id);
         held.is_some_and(|held| held.loan.is_some())
@@ -180,7 +180,7 @@ impl Frames {
     }
 
     /// Releases memory that the library no longer needs.
-    /// If no picture was finished there, returns the loan for reuse.
+    /// If its loan has not been used for a finished picture, returns the loan for reuse.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.swap_remove(at);
@@ -220,7 +220,7 @@ impl Frames {
         }
     }
 
-    /// Frees one loan for a picture, when the library holds all loans.
+    /// Takes one loan from the library, which holds all of them, for another picture.
     /// The library then uses a copy of the loan's memory.
     pub(super) fn copy_one(
         &mut self,
@@ -263,7 +263,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Unmaps those buffers that no picture uses.
+    /// Unmaps the host's buffers, except those whose memory the library still holds.
     pub(super) fn unmap(&mut self) {
         self.mapped.clear();
     }

@@ -7,7 +7,7 @@ use crate::wire::{Message, Op};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Limits of a worker's mappings: number of files, and bytes. Beyond them, all memory is unmapped.
+/// Limits of a worker's mappings: number of memories, and bytes. Beyond them, all memory is unmapped.
 const MAX_MAPPED: usize = 512;
 const MAX_MAPPED_BYTES: u64 = 512 << 20;
 
@@ -123,7 +123,7 @@ impl Worker {
     /// reported yet are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // A worker that is about to be killed may still run, so its loans are not over.
+        // A worker that is about to be killed may still write, so its loans have not ended.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
         let claimed: Vec<u64> = out
@@ -132,8 +132,7 @@ impl Worker {
             .collect();
         if loan::is_holding(input) {
             let demand = loan::demand(input);
-            // If there is no room for the message, the worker is busy, and looks for demands when it has
-            // finished.
+            // If the socket is full, the worker is busy, and looks for demands anyway after its present work.
             let _ = self.send(&Message::new(Op::Demand, &[]), None);
             is_over &= loan::await_answer(&self.input, demand, || self.is_gone());
         } else {
@@ -160,7 +159,7 @@ impl Worker {
     /// As `take_back`, and makes the worker unmap the memory.
     pub fn take_all_back(&mut self) {
         self.take_back();
-        // If there is no room for the message, the next call repeats it. An ended worker maps nothing.
+        // If the socket is full, the next call sends the message. An ended worker maps nothing.
         let _ = self.unmap();
     }
 }

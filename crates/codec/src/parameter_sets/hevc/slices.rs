@@ -1,4 +1,4 @@
-//! Writes slices to follow the written parameter sets.
+//! Writes a picture's slices after its parameter sets, with changed headers if necessary.
 
 use super::{PictureSet, References, SequenceSet, pps_flag};
 use crate::parameter_sets::bits::{BitWriter, Bits, nal_units, unescape};
@@ -7,11 +7,11 @@ use crate::parameter_sets::bits::{BitWriter, Bits, nal_units, unescape};
 const IDR: std::ops::RangeInclusive<u8> = 19..=20;
 const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
 
-/// Returns a picture as a byte stream: parameter sets, then the slices of a byte stream.
+/// Returns a picture as a byte stream: its parameter sets, then the slices of `stream`.
 ///
 /// # Errors
-/// Fails with a message for the user if the stream contains anything but slices of one picture with this
-/// picture parameter set, or if a parameter has an impossible value.
+/// Fails with a message for the user if the stream contains anything but slices of one picture that name
+/// this picture parameter set, or if a parameter has an impossible value.
 pub fn picture(
     sps: &SequenceSet,
     pps: &PictureSet,
@@ -53,7 +53,7 @@ struct SliceWriter<'a> {
     address_bits: u32,
     slices: Vec<u8>,
     first_segments: u32,
-    /// Number of reserved bits in each written header. They change a header's length by whole bytes.
+    /// Number of reserved bits in each written header, with which headers change by whole bytes only.
     extra_bits: Option<u8>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> SliceWriter<'a> {
     fn change(&mut self, header: &[u8], payload: &[u8], set: &Set) -> Result<Vec<u8>, String> {
         let old = u32::from(self.pps.num_extra_slice_header_bits);
         let removed = set.bits.len();
-        // Reserved bits pad the header, so that the rest of the slice keeps its bit position within bytes.
+        // Reserved bits pad the header, so that the rest of the slice can be copied byte by byte.
         let added = self.set.len() + 8 - removed % 8;
         let extra_bits = (old as usize + 8 - added % 8) % 8;
         // CAST: the value is below 8.
@@ -237,7 +237,7 @@ struct Head {
 
 /// The place of a slice header's set of short-term references.
 struct Set {
-    /// Offset of the first extra bit.
+    /// Offset of the first reserved bit.
     extra: usize,
     bits: std::ops::Range<usize>,
 }
@@ -250,7 +250,8 @@ fn bits_of(count: u32) -> u32 {
 }
 
 impl References {
-    /// Writes the set as in a slice header whose sequence has none, ITU-T H.265 7.3.7.
+    /// Writes the set as a slice header contains it (ITU-T H.265 7.3.7).
+    /// It does not refer to the sets of the sequence parameter set, which are not written.
     fn write(&self) -> Result<BitWriter, String> {
         let distance = |order: i32| i64::from(order) - i64::from(self.order);
         let entries = self.short_term.iter();
