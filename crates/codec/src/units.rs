@@ -37,8 +37,8 @@ pub trait Syntax: Default {
     /// `first` is the id of the current unit's first slice, or `None` if this id is unreadable.
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
-    /// Returns whether the NAL unit that begins with `nal` could be the first of an access unit, whatever came
-    /// before. A slice that continues a picture could not.
+    /// Returns whether the NAL unit that begins with `nal` could be the first of an access unit, whatever
+    /// came before. A slice that continues a picture could not.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
     /// Processes a complete NAL unit, without start code.

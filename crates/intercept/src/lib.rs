@@ -10,14 +10,14 @@
 //!
 //! * **Opens.** The open of a node returns a descriptor of an empty memfd. Its number comes from a
 //!   reserved range (256 numbers below 1024), so that the filter recognises reads and writes of
-//!   devices. Its inode identifies the file after dup, fork, exec or passing it over a socket.
+//!   devices. The memfd's inode identifies the file after dup, fork, exec or passing it over a socket.
 //! * **Waits.** The supervisor answers poll and select. It borrows the program's other files for such a
 //!   call. An epoll set gets one substitute object per device file. The object's event mask follows the
 //!   device's state.
 //! * **Mappings.** An mmap is rewritten while it runs, so that it maps the buffer's own memfd.
 //! * **Closes.** The filter reports calls that close or copy a reserved number before they run. When the
-//!   last descriptor of a device file is closed, its inode ends. The supervisor notices this, also after
-//!   SIGKILL.
+//!   last descriptor of a device file is closed, the kernel frees the memfd's inode. The supervisor
+//!   notices this, also after SIGKILL.
 //! * **Files without a path.** A backend can make further device files with
 //!   [`Caller::install_file`](vb3_host::Caller::install_file).
 //!

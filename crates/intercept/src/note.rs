@@ -41,7 +41,7 @@ pub enum Note {
         /// The errno of PTRACE_SEIZE; EPERM if strace or a debugger is attached.
         errno: i32,
     },
-    /// A thread did not reach the expected stop during a mapping.
+    /// A thread did not reach the expected ptrace stop while its mmap was rewritten.
     MapLost {
         /// The thread.
         tid: u32,
@@ -53,7 +53,7 @@ pub enum Note {
         /// The kernel's errno; EPERM also for a process with its own seccomp filter.
         errno: i32,
     },
-    /// The generated tree for /sys could not be made.
+    /// The directory with the generated files for /sys could not be made.
     NoSysfs {
         /// The system's errno.
         errno: i32,

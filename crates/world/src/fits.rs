@@ -29,8 +29,8 @@ impl World {
     /// Finds how many of `buffers` buffers fit in every queue, and frees them again.
     ///
     /// Allocates for one queue after the other, as REQBUFS does, in the initial format of each device. Then
-    /// uses the buffers, as QBUF does, which places those with `place=lazy`. With `admission=on`, buffers that
-    /// do not all fit are freed before the next queue is tried.
+    /// uses the buffers, as QBUF does, which places those with `place=lazy`. With `admission=on`, buffers
+    /// that do not all fit are freed before the next queue is tried.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         let devices = self.nodes.iter_mut();

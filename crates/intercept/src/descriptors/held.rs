@@ -29,7 +29,7 @@ const RECHECK_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of descriptions of one buffer whose locks are probed one by one.
 const MAX_PROBED: usize = 64;
-/// A buffer with more descriptions is checked at most once in this many times the duration of its last check.
+/// Between two checks of a buffer with more descriptions pass this many times the duration of the last one.
 const TIME_SHARE: u32 = 20;
 
 /// The object that a description stands for.
@@ -52,14 +52,15 @@ enum EndSignal {
     Locks(OwnedFd),
 }
 
-/// Selects the files whose locks [`Held::collect`] checks. It also collects each file whose inode has ended.
+/// Selects the files whose locks [`Held::collect`] checks. Files whose inode has ended are always collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckScope {
     /// Files with a recent close whose next check is due.
     Due,
     /// As `Due`, but without reading events, since none is pending.
     Timed,
-    /// As `Due`, and all files with a recent close that were last checked before this time, at any cost.
+    /// As `Due`, and all files with a recent close that were last checked before this time, even if checks of
+    /// them take long.
     Since(Instant),
     /// All files.
     All,
@@ -148,7 +149,8 @@ impl Held {
         }
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
-            // Such a file needs no timeout: the thread that reads the list of locks wakes the clock thread.
+            // A file that waits for the list of locks needs no timeout: the thread that reads the list wakes
+            // the clock thread.
             let waits = self.wants_locks() && inode.is_large();
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
@@ -182,8 +184,8 @@ impl Held {
         self.inodes.values().map(|inode| inode.given.len()).sum()
     }
 
-    /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. Its
-    /// end is reported, whichever processes got it. A device file ends only after the caller closes `fd`.
+    /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
+    /// reports its end, whichever processes got it. A device file does not end before the caller closes `fd`.
     ///
     /// # Errors
     /// Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
@@ -379,7 +381,8 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // Locks released during the reading may still be listed, so the check gets the reading's start.
+        // The list may contain locks that were released while it was read, so the check counts as made when
+        // the reading began.
         let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
         let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);

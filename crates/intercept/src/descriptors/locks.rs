@@ -3,7 +3,7 @@
 //! In a kernel, locks of different opens of a device conflict, since the opens share one inode. Here each
 //! open has a separate inode. So the supervisor has one lock file for each node, and opens it once for
 //! each owner of locks. It sets an owner's locks through the owner's open file, and the kernel finds
-//! conflicts. These calls never wait.
+//! conflicts. The supervisor's own lock calls never wait.
 //!
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
@@ -238,8 +238,8 @@ impl Locks {
         Ok((range, blocker))
     }
 
-    /// Releases all locks that a table holds on a node, since closing any descriptor of the node does so.
-    /// Locks set through other opens of the node end, too. Returns whether the table may have had locks.
+    /// Releases a table's record locks on a node, because a descriptor of the node was closed. As in Linux,
+    /// locks set through other opens of the node end, too. Returns whether the table may have had locks.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
     }

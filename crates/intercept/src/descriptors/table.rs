@@ -6,7 +6,7 @@
 //! or replace a number, this table drops the number's entries, of all threads. It adds entries for the number
 //! only after the closing thread's next call, because until then the kernel may not have performed the close.
 //! unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers by its
-//! process. A descriptor received from another process gets a number that was free.
+//! process. A descriptor received from another process gets a number that was free, and so had no entry.
 //!
 //! Before a close, files that may end with it leave their epoll sets until the close is over.
 //!

@@ -17,7 +17,8 @@ const REMEMBERED: usize = 8192;
 /// Remembered threads use at most 1/`SHARE` of the supervisor's descriptors.
 const SHARE: usize = 4;
 
-/// How long the supervisor assumes that no reserved number is free. An exec can close some of them unnoticed.
+/// After a search found no free reserved number, the next search comes after this time, or after a close.
+/// The time is short, since an exec can close numbers unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has made a call.
@@ -46,7 +47,7 @@ pub(crate) struct OpenFile {
     pub(crate) mode: libc::mode_t,
     /// A duplicate, or `None` if the kernel refuses to borrow descriptors.
     pub(crate) fd: Option<Borrowed>,
-    /// The thread and number of the descriptor, if there is no duplicate.
+    /// The thread id and number of the descriptor, for its files in /proc.
     place: (u32, i32),
 }
 
@@ -76,8 +77,8 @@ impl OpenFile {
         raw::open(path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Returns whether this is a regular file or directory. Such a file always polls as ready, unless its
-    /// file system implements poll; a program may serve the file system. Polls of other files never block.
+    /// Returns whether this is a regular file or directory. The kernel reports such a file as ready, except
+    /// in a FUSE file system: its poll may then block. Polls of other files never block.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }

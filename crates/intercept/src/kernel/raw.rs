@@ -1,4 +1,6 @@
 //! System calls that the standard library lacks, with owned descriptors and errno values.
+//!
+//! "No program serves" a file if it is not in a FUSE file system. Calls on such a file do not block.
 
 #![expect(
     clippy::disallowed_methods,

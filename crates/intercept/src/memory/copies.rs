@@ -204,11 +204,11 @@ fn refusal() -> Errno {
     }
 }
 
-/// A `mem` file, opened for one access only: an open file refers to the old memory even after an exec. A
-/// parent that waits in vfork continues to use this memory.
+/// A `mem` file, opened for one access only. After an exec, an open file would still refer to the old memory,
+/// which another process may use: a parent that waits in vfork.
 struct Opened {
     mem: OwnedFd,
-    /// How many bytes, from the address on, the page protections let the program itself read or write.
+    /// Number of bytes from the requested address on that the program itself may read or write.
     len: usize,
 }
 

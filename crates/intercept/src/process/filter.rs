@@ -251,7 +251,8 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(NOTIFY),
         ],
     );
-    // close and dup end or copy a device's descriptor. The socket calls may be on a monitor socket.
+    // close and dup end or copy a device's descriptor. The socket calls may be on a program's uevent
+    // socket, which the supervisor has made.
     block(
         &[
             libc::SYS_writev,
@@ -266,7 +267,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         ],
         &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
-    // Rare enough to report for every number.
+    // These calls are so rare that they are reported for every descriptor number.
     block(
         &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
         &[End(NOTIFY)],
@@ -277,7 +278,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Load(low(0)),
             InRange(NOTIFY),
             Load(low(1)),
-            // Commands that a memfd has and a device lacks.
+            // Commands that work on a memfd, and that a device refuses.
             Equal(F_SETLEASE, NOTIFY),
             Equal(F_ADD_SEALS, NOTIFY),
             Equal(F_GET_SEALS, NOTIFY),
@@ -350,7 +351,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[libc::SYS_newfstatat],
         &[
             Load(low(3)),
-            // Other flags, or a path that the supervisor must check.
+            // With these flags, the path may be non-empty, so the supervisor must check it.
             Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
             Load(low(0)),
             Below(STANDARD, NOTIFY),

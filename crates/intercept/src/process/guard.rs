@@ -20,8 +20,8 @@ use crate::process::launch::{await_child, fork};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// Maximum number of recorded threads. A thread's entry is its id modulo this number, and a later thread
-/// replaces an earlier one with the same entry.
+/// Maximum number of recorded threads. The index of a thread's entry is its id modulo this number, and a
+/// later thread replaces an earlier one with the same index.
 const PLACES: u32 = 1 << 16;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";

@@ -204,8 +204,8 @@ impl Stopped {
         ptrace(request, self.tid, 0, signal).ok().map(drop)
     }
 
-    /// Waits for the first stop. If the thread stopped at a signal, which is then blocked, the kernel
-    /// queues it again when the thread continues, and delivers it after the call.
+    /// Waits for the first stop. The caller then blocks all signals. So if the thread stopped at a signal,
+    /// the kernel queues this signal again when the thread continues, and delivers it after the call.
     ///
     /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
     fn first_stop(&mut self, may: &MayBlock) -> Option<()> {
@@ -402,7 +402,7 @@ impl Stopped {
             Stop::Signal(signal) => return Some(signal),
             Stop::Event => return Some(0),
         }
-        // At the entry, the kernel has saved the first argument for a restart.
+        // A change at the entry affects no restart: the kernel has already saved the first argument.
         let before = self.regs()?;
         let mut regs = before;
         regs.set_arg(i, 0);
@@ -410,7 +410,8 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
-            // No other thread can wake this one. The interrupt makes it repeat the original call.
+            // Another thread took the signal. Without descriptors, nothing else ends this call soon. So
+            // interrupts it, and the thread repeats the original call.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }

@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
     None,
     /// The kernel will deliver the signal to this thread, so restart codes are safe.
     Certain,
-    /// A process-wide signal that no other thread takes.
+    /// A process-wide signal that no other thread has taken so far. It may still not be for this thread.
     Ambiguous,
     /// A signal that only this call's own mask unblocks.
     Masked,
@@ -30,9 +30,9 @@ pub(crate) enum Verdict {
 /// How soon a thread should be checked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// A signal is pending that another thread may take.
+    /// A signal is pending. Another thread may take it soon.
     Soon,
-    /// The thread handles signals.
+    /// The thread has a handler for an unblocked signal.
     Often,
     /// The thread has no handler for an unblocked signal. A signal can still stop it or dump its core.
     Seldom,

@@ -11,7 +11,7 @@ use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// Serves chdir. The kernel cannot resolve a generated path, so the thread enters an open directory.
+    /// Serves chdir. The kernel cannot resolve a generated path, so the thread makes an fchdir instead.
     pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {

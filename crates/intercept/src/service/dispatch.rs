@@ -114,7 +114,7 @@ impl Server<'_> {
         if matches!(request, FIOCLEX | FIONCLEX) {
             return Ok(Verdict::native());
         }
-        // If the descriptor does not exist, the kernel refuses the call.
+        // If there is no such descriptor, the kernel executes the call, and refuses it.
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
         let look = || call.look(fd).map(|look| look.id);
         let by = (n.tid, || call.pid());

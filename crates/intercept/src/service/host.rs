@@ -20,8 +20,8 @@ use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// A reserved number is used only if at least this many numbers below it are free. A program cannot open as
-/// many files while the supervisor answers one call.
+/// A reserved number is used only if at least this many numbers below it are free. Between the search for the
+/// number and its use, the program opens fewer files than this, and they get lower numbers.
 const ROOM: u32 = 64;
 
 /// Interval of checks for mappings of ended threads, and maximum number of checks. No other process can delay
@@ -165,7 +165,7 @@ pub(crate) struct Host {
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
-    /// Ids of mmap calls whose new mapping may keep a file open while no lock is held.
+    /// Ids of the mmap calls for which a thread of the supervisor holds a buffer's descriptor.
     pub(crate) mapping: Mutex<HashSet<u64>>,
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
@@ -185,8 +185,8 @@ impl Host {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }
 
-    /// Waits until no mmap call of an ended thread keeps a file open. After a program has waited for a
-    /// process's end, the files of this process must be free.
+    /// Waits until no thread of the supervisor holds a descriptor for the mmap of an ended thread. After a
+    /// program has waited for a process's end, the files of this process must be free.
     pub(crate) fn await_ended_mappings(&self, may: &MayBlock) {
         let has_ended = |id: &u64| !self.listener.is_valid(*id);
         for _ in 0..MAX_MAPPING_CHECKS {
@@ -261,9 +261,9 @@ impl Host {
 
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
-    /// If the chosen number is in use by then, the kernel replaces its file. Meanwhile, another thread may
-    /// open a file, which gets the lowest free number. So the chosen number has at least [`ROOM`] free
-    /// numbers below it. If no reserved number has, the kernel chooses.
+    /// After the choice of a number, another thread may open a file, which gets the lowest free number. If
+    /// that were the chosen one, the installation would replace the thread's file. So the chosen number has
+    /// at least [`ROOM`] free numbers below it. If no reserved number has, the kernel chooses.
     ///
     /// # Errors
     /// EMFILE; EFAULT if the number could not be written back; ENOENT if the thread no longer waits.
@@ -311,7 +311,7 @@ impl Host {
         let safe = taken.saturating_add(ROOM.min(start / 2));
         // The search goes down from the last number found and wraps within the upper half, so it rarely
         // meets a used number. It uses the lower half only if the upper half is full. So even if this
-        // thread is delayed for long, the program must first fill all lower numbers.
+        // thread is delayed for long, the program must fill all lower numbers before it gets this one.
         let middle = start + (end - start) / 2;
         let last = end.saturating_sub(1);
         let first = match thread.next_fd.load(Ordering::Relaxed) {

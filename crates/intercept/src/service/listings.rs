@@ -1,4 +1,4 @@
-//! Serves getdents64 of directories that list the supervisor's names.
+//! Serves getdents64 of directories to whose listing the supervisor adds names.
 
 use crate::kernel::MayBlock;
 use crate::process::Notif;

@@ -125,7 +125,7 @@ impl Server<'_> {
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
-            // The conflicting lock's owner may have ended: releases the locks of ended processes, and retries.
+            // The conflicting lock's owner may have ended: releases the locks of ended processes. Retries.
             self.forget_ended();
             done = self.try_lock(&lock);
         }

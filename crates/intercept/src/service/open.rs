@@ -86,7 +86,7 @@ impl Supervisor<'_> {
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
         self.host.await_ended_mappings(may);
-        // Handles earlier ends first: a file that was closed before this open must be free.
+        // Handles earlier closes first: a device that was closed before this open must be free.
         self.step(may, Server::process_ends);
         self.host.read_locks(may);
         let opened = self.step(may, |server| {

@@ -239,7 +239,7 @@ impl Server<'_> {
     }
 }
 
-/// Borrows the files that only the thread can lend, so that the poll can watch them.
+/// Takes the files whose descriptors only the calling thread can send, so that the poll can watch them.
 ///
 /// # Errors
 /// Fails if the thread must first send descriptors, and then repeat the call.

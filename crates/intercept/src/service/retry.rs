@@ -145,7 +145,7 @@ impl Server<'_> {
             return;
         }
         if waiting.is_under_way() {
-            // A signal does not interrupt a transfer between two pieces. The transfer is over soon.
+            // A transfer that has moved a piece is not interrupted by signals. It is over soon.
             return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind

@@ -500,7 +500,7 @@ impl Tree {
         Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// Returns whether a name in any directory may lead into the tree, or from the tree to a node.
+    /// Returns whether a path that contains this name may enter the tree, or leave the tree by a link.
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {
         let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
         self.tops

@@ -23,7 +23,7 @@ pub(crate) enum PathTarget {
     Fails(Errno),
     /// A generated file, by its real path.
     Sys(Vec<u8>),
-    /// The link in /proc of a descriptor on a node, by the node's index.
+    /// A link /proc/PID/fd/N of a descriptor on a node, by the node's index.
     DescriptorLink(usize),
     /// Any other path, which the kernel resolves.
     Native,
@@ -84,7 +84,7 @@ pub(crate) fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// Returns a path through /proc that the supervisor can use, from the program's own root or directory.
+/// Returns the path below /proc/TID by which the supervisor reaches the file that a program's path names.
 pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
     let mut seen = match path.first() {
         Some(b'/') => format!("/proc/{tid}/root"),

@@ -19,7 +19,8 @@ pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
 const RECENTLY: Duration = Duration::from_millis(200);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
 pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
-/// Shortest interval per waiting call: about twenty times the cost of a check.
+/// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
+/// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
 const A_LOOK: Duration = Duration::from_micros(100);
 /// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
@@ -79,7 +80,7 @@ impl Waiting {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
 
-    /// Returns the device file on which the backend knows of this call (an ioctl or a transfer).
+    /// Returns the device file of an ioctl or a transfer. The backend must learn if such a call is abandoned.
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
             Kind::Ioctl {

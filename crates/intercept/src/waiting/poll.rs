@@ -33,10 +33,11 @@ pub(crate) enum Source {
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
-    /// A borrowed file of a file system, by descriptor. A program may serve the file system, so the file
-    /// is polled without the lock.
+    /// A borrowed regular file or directory, by descriptor. It may be in a FUSE file system, so it is polled
+    /// without the lock.
     Slow(i32, Arc<Borrowed>),
-    /// Another file, by descriptor. The thread must lend it; if it cannot, the entry is never ready.
+    /// A file that could not be borrowed, by descriptor. The calling thread must send the descriptor; if it
+    /// cannot, the entry is never ready.
     Unknown(i32),
     /// A number without an open file: POLLNVAL.
     Bad,
@@ -68,7 +69,7 @@ pub(crate) struct Polling {
     pub(crate) form: Form,
     /// Address for the remaining time, and whether its fraction is in microseconds (else nanoseconds).
     pub(crate) remaining: Option<(u64, bool)>,
-    /// Whether some descriptors are not in the supervisor's epoll set.
+    /// Whether the call must be retried at intervals, since some files are not in the supervisor's epoll set.
     pub(crate) needs_look: bool,
     /// Whether another thread polls the slow files and will then retry the call.
     pub(crate) is_asked: bool,

@@ -3,8 +3,8 @@
 /// `AUDIT_ARCH_X86_64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
-/// `AUDIT_ARCH_I386` and its numbers of open and openat. The filter reports these calls, so that a note can
-/// name the 32-bit program.
+/// `AUDIT_ARCH_I386` and its numbers of open and openat. The seccomp filter reports these calls, so that a
+/// message to the user can name the 32-bit program, which is not supported.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
 
 /// First call number of another architecture with the same `AUDIT_ARCH` (x32).
@@ -21,7 +21,7 @@ pub(super) const CALL_ALIGN: usize = 1;
 /// Whether a call's result is in the register of its first argument. Here it is not.
 pub(crate) const FIRST_IS_RESULT: bool = false;
 
-/// Value of `orig_rax` outside a call: the kernel then restarts no call.
+/// Value of `orig_rax` while no call runs. With this value, the kernel restarts no call.
 const NO_CALL: u64 = u64::MAX;
 
 /// System calls that only some architectures have.
@@ -65,7 +65,8 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
-/// Restores the call number and the instruction pointer. The kernel would restore them only after the stop.
+/// Restores the call number and the instruction pointer.
+/// The kernel would restore them only after the ptrace stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);

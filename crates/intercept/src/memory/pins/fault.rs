@@ -11,7 +11,8 @@ pub(crate) const CREATE_FLAGS: u64 = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64
 
 const API: u64 = 0xaa;
 /// `UFFD_FEATURE_`: `EVENT_REMAP`, `EVENT_REMOVE`, `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and
-/// `WP_HUGETLBFS_SHMEM`. Only the write-protection mode raises no faults, as long as no page is protected.
+/// `WP_HUGETLBFS_SHMEM`. Of the kernel's modes, only write protection raises no faults, as long as no page is
+/// protected.
 const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;
@@ -63,7 +64,7 @@ impl Fault {
         Ok(())
     }
 
-    /// Returns whether the address space still exists. An exec or its last process's end destroys it.
+    /// Returns whether the address space still exists. It ends with an exec, or with its last process.
     pub(crate) fn is_alive(&self) -> bool {
         // For an unwatched page, the kernel returns ENOENT as long as the address space exists.
         let page = crate::kernel::page_size();

@@ -10,7 +10,7 @@ use vb3_host::Errno;
 use super::{ERR, HUP};
 use crate::kernel::raw;
 
-/// Files that poll as readable, writable, urgent and in error, unless read through the same open file.
+/// Files that poll as readable, writable, urgent and in error, until read through the same open file.
 const IN_ERROR: [&CStr; 3] = [
     c"/sys/kernel/uevent_seqnum",
     c"/sys/devices/system/cpu/online",
