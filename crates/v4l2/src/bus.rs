@@ -165,8 +165,8 @@ pub trait Bus<C> {
     /// `act` gets all bytes from the first line to the last, and must not change bytes between lines.
     ///
     /// Returns `None` and does nothing if the memory is not contiguous or not visible to this process, if
-    /// lines to write overlap others, or if an access would fault (also between lines). Use
-    /// [`read`](Self::read) and [`write`](Self::write) then.
+    /// lines to write overlap any other lines, or if an access would fault (also between lines). Then use
+    /// [`read`](Self::read) and [`write`](Self::write).
     ///
     /// Bytes to read may change while `act` runs, since a program may write them at any time.
     fn in_place(

@@ -148,8 +148,8 @@ pub enum Waiter {
 /// A video device's driver, or one open file's part of a memory-to-memory driver.
 ///
 /// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides whether
-/// they may be set now: not while buffers exist or another file has priority. A `flow` argument is always one
-/// of [`role`](Self::role).
+/// these values may be set now: not while buffers exist or another file has priority. A `flow` argument is
+/// always one of [`role`](Self::role).
 pub trait VideoDriver {
     /// The location of a plane's memory for the device (`MemOps::Cookie`).
     type Cookie;
@@ -234,7 +234,7 @@ pub trait VideoDriver {
         Vec::new()
     }
 
-    /// Returns a subdevice's graph, and the index of its entity there.
+    /// Returns a subdevice's graph, and the index of its entity in this graph.
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         None
     }

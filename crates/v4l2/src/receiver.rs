@@ -62,7 +62,7 @@ impl Timings {
         (self.pixelclock.saturating_mul(100) + total / 2) / total
     }
 
-    /// Returns whether both are the same mode; flags, standards, aspect and numbers of the mode are ignored.
+    /// Returns whether two timings are one mode. Flags, standards, aspect and numbers of a mode are ignored.
     ///
     /// Source: Linux 7.2 `v4l2_match_dv_timings`.
     #[must_use]

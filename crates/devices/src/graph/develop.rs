@@ -41,7 +41,7 @@ pub(super) struct Chain {
     output: &'static PixelFormat,
     width: u32,
     pattern: Pattern,
-    /// The colour of the whole picture, with a test pattern of one colour.
+    /// The colour of the whole picture, if the sensor's test pattern has only one.
     solid: Option<[u8; 3]>,
     /// How many pixels on each side of a pixel the debayer averages.
     window: u32,
@@ -161,7 +161,7 @@ impl Chain {
             .first()
             .map_or(&[][..], |plane| plane.cell);
         for y in lines {
-            // A mosaic's cell has two lines. CAST: the remainder is at most 2.
+            // A mosaic's cell, its smallest repeated part, has two lines. CAST: the remainder is at most 2.
             let line = cell.get((y % cell.len().max(1) as u32) as usize);
             let line = line.copied().unwrap_or_default();
             if is_mosaic(self.output) {

@@ -29,7 +29,8 @@ impl Scene {
         }
     }
 
-    /// Returns how many of the sensor's samples a line reads; 1 for raw frames, which one tick renders.
+    /// Returns how many samples of the sensor are read for a line. A tick's number of samples is limited.
+    /// 1 for raw frames, so that one tick renders a whole frame.
     pub(super) fn samples(&self) -> u32 {
         match self {
             Self::Developed(chain) => chain.samples(),

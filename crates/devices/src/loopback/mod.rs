@@ -10,11 +10,11 @@
 //! lost during a copy, for example by STREAMOFF, the next frame is copied to the reader's buffer instead.
 //!
 //! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and the reader
-//! gets its buffer. It does not matter which device exports the memory: the devices' addresses show whether
+//! gets this buffer. It does not matter which device exports the memory: the devices' addresses show whether
 //! the memory is the same. Other readers that still need the frame get a copy; a reader that starts later
-//! begins with the next frame. The writer gets its buffer back when the reader has queued its own again. If
-//! the writer calls DQBUF or polls before, it gets the buffer earlier, perhaps while the reader still reads
-//! it. Programs that share memory avoid this with more buffers.
+//! begins with the next frame. The writer gets its buffer back when the reader has queued the shared one
+//! again. If the writer calls DQBUF or polls before, it gets the buffer earlier, perhaps while the reader
+//! still reads it. Programs that share memory avoid this with more buffers.
 //!
 //! With the identity v4l2loopback, there is one node. Each of its open files has a writer and a reader of the
 //! same kinds as above, and all files use the same shared state.

@@ -184,7 +184,7 @@ fn copy<C>(
     let Some(span) = loan.span() else {
         return false;
     };
-    // The read was counted when the frame was taken.
+    // `inspect` counts no read: the read was counted when the frame was taken.
     let read = bus.inspect(span.cookie, span.offset, bytes);
     // CAST: widening.
     stream.count_copied(bytes.len() as u64);

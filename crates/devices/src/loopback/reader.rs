@@ -128,7 +128,7 @@ fn delivery<C: 'static>(
     bus: &mut dyn Bus<C>,
 ) -> Delivery {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
-    // A reader sees memory from its buffer's start, so the frame must begin there, too.
+    // A reader expects a frame at the start of its buffer, so the writer's frame must begin there, too.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
         let mut tokens = tokens.iter();
         tokens.position(|token| is_same(loan, token, bus))

@@ -173,7 +173,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
-            // This is a guess until the stream's format is known.
+            // CAPTURE's format is a guess until the stream's format is known.
             self.raw.pixels.clone_from(&self.own.all);
             let guess = self.raw.like(self.capture.format.fourcc, format);
             self.capture.format = guess.ok_or(EINVAL)?;

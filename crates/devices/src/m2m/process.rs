@@ -109,14 +109,14 @@ impl CodecProcess {
         worker.submit(job)
     }
 
-    /// Takes back the lent buffers that the worker does not use.
+    /// Takes back all lent buffers. The worker keeps its mappings of them for later loans.
     pub(crate) fn take_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_back();
         }
     }
 
-    /// Takes back all lent buffers.
+    /// Takes back all lent buffers, and makes the worker unmap them.
     pub(crate) fn take_all_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_all_back();

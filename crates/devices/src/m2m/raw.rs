@@ -13,7 +13,7 @@ pub(crate) const REC709: Colorimetry = Colorimetry {
     ycbcr_enc: 0,
     quantization: 0,
 };
-/// `V4L2_COLORSPACE_JPEG` of JPEG files, which implies all other parts.
+/// `V4L2_COLORSPACE_JPEG` of JPEG files, which implies all other parts of the colorimetry.
 pub(crate) const JPEG: Colorimetry = Colorimetry {
     colorspace: 7,
     ..REC709

@@ -49,7 +49,7 @@ where
         len_bytes: u64,
         access: MapAccess,
     ) -> Result<M::Mmap, Error> {
-        // A device with two queues marks the offsets of its CAPTURE buffers.
+        // A device with two queues marks the mmap offsets of its CAPTURE buffers.
         let flow = match self.driver.role() {
             Role::Capture => Flow::Capture,
             Role::Output => Flow::Output,

@@ -28,7 +28,7 @@ pub struct Refused {
 #[derive(Debug)]
 struct Running {
     owner: usize,
-    /// All entities that enabled links connect with the owner, and the owner.
+    /// The owner (a video node), and all entities that enabled links connect with it.
     members: BTreeSet<usize>,
     /// Entities through which frames pass, the video node last.
     path: Vec<usize>,

@@ -170,16 +170,16 @@ formats! {
     /// Bayer mosaic RGRG/GBGB, 10 bits in the lower bits of 16.
     SRGGB10 b"RG10" "10-bit Bayer RGRG/GBGB", ffmpeg None, bits 10,
         &[plane(2, 2, &[&[R, G], &[G, B]])];
-    /// Bayer mosaic BGBG/GRGR, 10 bits: four upper bytes, then their lower bits.
+    /// Bayer mosaic BGBG/GRGR, 10 bits: the upper bytes of four samples, then their lower bits.
     SBGGR10P b"pBAA" "10-bit Bayer BGBG/GRGR Packed", ffmpeg None, bits 8,
         &[plane(4, 2, &[&[B, G, B, G, X], &[G, R, G, R, X]])];
-    /// Bayer mosaic GBGB/RGRG, 10 bits: four upper bytes, then their lower bits.
+    /// Bayer mosaic GBGB/RGRG, 10 bits: the upper bytes of four samples, then their lower bits.
     SGBRG10P b"pGAA" "10-bit Bayer GBGB/RGRG Packed", ffmpeg None, bits 8,
         &[plane(4, 2, &[&[G, B, G, B, X], &[R, G, R, G, X]])];
-    /// Bayer mosaic GRGR/BGBG, 10 bits: four upper bytes, then their lower bits.
+    /// Bayer mosaic GRGR/BGBG, 10 bits: the upper bytes of four samples, then their lower bits.
     SGRBG10P b"pgAA" "10-bit Bayer GRGR/BGBG Packed", ffmpeg None, bits 8,
         &[plane(4, 2, &[&[G, R, G, R, X], &[B, G, B, G, X]])];
-    /// Bayer mosaic RGRG/GBGB, 10 bits: four upper bytes, then their lower bits.
+    /// Bayer mosaic RGRG/GBGB, 10 bits: the upper bytes of four samples, then their lower bits.
     SRGGB10P b"pRAA" "10-bit Bayer RGRG/GBGB Packed", ffmpeg None, bits 8,
         &[plane(4, 2, &[&[R, G, R, G, X], &[G, B, G, B, X]])];
     /// Bayer mosaic BGBG/GRGR, 10 bits, A-law compressed to 8.

@@ -7,9 +7,9 @@
 //! its picture is also lent, but the process waits before it uses the buffer.
 //!
 //! libavcodec decodes directly into a lent buffer if the line lengths agree. Otherwise the process copies the
-//! picture once, and counts this in `bytes_copied_by_codec`. That concerns interlaced pictures, sizes whose
-//! lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the library refers to
-//! pictures in all lent buffers, it gets a copy of one picture, whose buffer is then free.
+//! picture once, and counts this in `bytes_copied_by_codec`. This happens for interlaced pictures, sizes
+//! whose lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the library refers
+//! to pictures in all lent buffers, it gets a copy of one picture, whose buffer is then free.
 //!
 //! STREAMOFF takes unused lent buffers back. STREAMOFF waits while one picture is copied, or until the
 //! library has finished its current packet and copied its references. No other call waits for a codec
