@@ -43,7 +43,7 @@ pub(crate) fn apply() -> Result<(), Errno> {
 /// Confines all threads of this process permanently. They can open no files, start no processes or
 /// threads, and use no network. Call it before reading untrusted input.
 pub(crate) fn confine() -> Result<(), Errno> {
-    // seccompiler does not support all architectures. On the others, there is no filter.
+    // seccompiler does not support all architectures. Where it does not, there is no filter.
     match filter() {
         Some(program) => apply_filter_all_threads(&program).map_err(|_| Errno::PERM),
         None => Ok(()),

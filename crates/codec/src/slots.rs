@@ -288,7 +288,7 @@ impl Layout {
     }
 }
 
-/// Returns the rows of a plane; `None` if it is too short for `layout`.
+/// Returns the rows of a plane; `None` if the plane is too short for `layout`.
 pub(crate) fn rows<'a>(
     layout: &Layout,
     from: &Planes<'a>,
@@ -302,7 +302,7 @@ pub(crate) fn rows<'a>(
     fits.then(|| lines.map(move |line| line.get(..columns).unwrap_or_default()))
 }
 
-/// Copies a plane to `to`, without gaps between rows. Returns false if either is too small for `layout`.
+/// Copies a plane to `to`, without gaps between rows. Returns false if `from` or `to` is too small.
 fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -> bool {
     let (columns, count) = layout.plane(plane);
     let Some(rows) = rows(layout, from, plane).filter(|_| to.len() >= columns * count) else {
@@ -317,7 +317,7 @@ fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -
     true
 }
 
-/// Copies a picture to `to`, without gaps between rows. Returns false if either is too small for `layout`.
+/// Copies a picture to `to`, without gaps between rows. Returns false if `from` or `to` is too small.
 pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
     let mut planes = to.into_iter().enumerate();
     planes.all(|(plane, to)| copy_plane(layout, from, plane, to))

@@ -172,7 +172,7 @@ struct First<I> {
 /// Collects pieces of a stream, as they arrive, until an access unit is complete.
 #[derive(Debug)]
 struct Units<S: Syntax> {
-    /// Complete NAL units before the next slice. They belong to its access unit.
+    /// Complete NAL units before the next slice, which belong to the same access unit as the slice.
     lead: Vec<u8>,
     /// Received bytes. The bytes before `start` belong to access units already returned.
     bytes: Vec<u8>,

@@ -32,7 +32,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from there are accessible.
+    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from the first one on exist.
     ///
     /// # Errors
     /// EINVAL if the plane exceeds the memory; else the system's error.
@@ -78,8 +78,8 @@ impl Window {
 
     /// Returns the address of the plane's first byte.
     ///
-    /// While this window lives, [`room`](Self::room) bytes from there may be read and written. Other
-    /// processes may read them at the same time.
+    /// While this window lives, [`room`](Self::room) bytes from this address on may be read and written.
+    /// Other processes may read them at the same time.
     pub(crate) const fn start(&self) -> *mut u8 {
         // SAFETY: `skip` is less than `len`.
         unsafe { self.base.as_ptr().add(self.skip) }
@@ -90,8 +90,8 @@ impl Window {
         self.len - self.skip
     }
 
-    /// Copies the end of the picture, after the last shared page, to the buffer. Returns its length in bytes.
-    /// `None` if the buffer has no room. Must not be called after [`detach`](Self::detach).
+    /// Copies the end of the picture, after the last shared page, to the buffer. Returns the number of bytes.
+    /// `None` if the buffer is too short. Must not be called after [`detach`](Self::detach).
     pub(crate) fn copy_last_page(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;
         let from = self.shared.get().max(self.skip);

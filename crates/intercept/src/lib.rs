@@ -28,7 +28,7 @@
 //! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
 //!     leases work as on a device.
-//!   * At numbers 0 to 2, all other calls except write and writev do, too. A write to standard output
+//!   * At numbers 0 to 2, all calls except write and writev work as on a device. A write to standard output
 //!     reaches the device if it has 4 KiB or more, or a multiple of 64 bytes; others fail with EINVAL.
 //!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
 //!     calls act on the memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
@@ -49,7 +49,8 @@
 //!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
 //! * Some memory cannot be tracked in this way: in containers with the default profile, without
 //!   ptrace, in a program with its own filter, for shared mappings of files on a disk, and on arm64
-//!   before Linux 6.10. Memory that replaces it then gets the device's data, and a note says so.
+//!   before Linux 6.10. If the program replaces such memory, the new memory gets the device's data, and a
+//!   note says so.
 //! * A device waits for a page of a user pointer if the program drops the page and serves its faults
 //!   (userfaultfd, FUSE). All other programs then wait, too.
 //! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of

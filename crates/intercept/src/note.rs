@@ -60,8 +60,8 @@ pub enum Note {
     },
     /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
-    /// A program copies a device's descriptor to a number that is not reserved. Read and write fail there
-    /// (EINVAL), because the filter does not report them.
+    /// A program copies a device's descriptor to a number that is not reserved. At this number, read and
+    /// write fail (EINVAL), because the filter does not report them.
     OrdinaryNumber {
         /// The process.
         pid: u32,

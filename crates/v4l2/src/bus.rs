@@ -212,7 +212,7 @@ pub trait Bus<C> {
         Err(BusFault::OutOfRange { offset, len })
     }
 
-    /// Returns this device's identity for others; `None` if they cannot reach this device's memory.
+    /// Returns this device's identity for other devices; `None` if these cannot reach this device's memory.
     fn peer(&self) -> Option<Peer> {
         None
     }

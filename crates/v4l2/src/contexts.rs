@@ -23,7 +23,7 @@ pub struct FlowProgress {
     pub memory: Option<Memory>,
 }
 
-/// One context's share of the sums.
+/// One context's contribution to the sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
     done: [u64; 2],
@@ -36,7 +36,7 @@ struct Part {
     holds_back: bool,
 }
 
-/// A context with its current share.
+/// A context with its current contribution.
 struct Entry<M: MemOps, D> {
     context: Context<M, D>,
     part: Part,
@@ -245,7 +245,7 @@ where
         }
     }
 
-    /// Replaces one context's share of the sums.
+    /// Replaces one context's contribution to the sums.
     fn change(&mut self, of: u64, before: Part, now: Part) {
         keep(&mut self.at_work, of, now.at_work);
         keep(&mut self.holding_back, of, now.holds_back);

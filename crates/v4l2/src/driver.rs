@@ -228,8 +228,8 @@ pub trait VideoDriver {
         None
     }
 
-    /// Takes the controls whose ranges or values changed because the format or another control did.
-    /// Each comes with its value.
+    /// Takes the controls whose ranges or values have followed a change of the format or of another control.
+    /// Each control comes with its value.
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
         Vec::new()
     }

@@ -55,7 +55,7 @@ bitflags! {
     /// Flags of the frame in a finished buffer (`V4L2_BUF_FLAG_*`, in `Completion::frame_flags`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct FrameFlags: u32 {
-        /// The frame can be decoded without others.
+        /// The frame can be decoded without other frames.
         const KEYFRAME = 0x8;
         /// The frame is predicted from earlier frames.
         const PFRAME = 0x10;

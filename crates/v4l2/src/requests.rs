@@ -223,7 +223,7 @@ where
         self.requests.all.len()
     }
 
-    /// Answers an ioctl on a request's descriptor. It never waits.
+    /// Answers an ioctl on a request's descriptor, without waiting.
     pub fn request_ioctl(
         &mut self,
         mem: &mut M,

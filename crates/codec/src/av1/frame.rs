@@ -41,7 +41,7 @@ impl FrameHeader {
         }
     }
 
-    /// Returns whether the frame can be decoded after others were lost.
+    /// Returns whether the frame can be decoded after earlier frames were lost.
     const fn is_resilient(&self) -> bool {
         self.replaces_all() || self.has(frame_flag::ERROR_RESILIENT_MODE)
     }

@@ -135,7 +135,7 @@ impl<'a> Bits<'a> {
         Some(bit)
     }
 
-    /// Skips bits, without a check that they exist. After too many bits, the next read returns `None`.
+    /// Skips bits, without a check that they exist. If they do not, the next read returns `None`.
     pub(super) fn skip(&mut self, count: u32) {
         // CAST: widening, on all existing targets.
         self.at = self.at.saturating_add(count as usize);
@@ -190,7 +190,8 @@ pub(super) fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Iterates over the diagonals of a square of `side` rows, from the top left. Each runs upwards.
+/// Iterates over the diagonals of a square of `side` rows, from the top left.
+/// Each diagonal begins at its lower left end.
 pub(super) fn upward_diagonals(side: usize) -> impl Iterator<Item = Vec<usize>> {
     (0..2 * side).map(move |sum| {
         let columns = (0..=sum).filter(|column| *column < side && sum - column < side);

@@ -209,7 +209,7 @@ impl<C> GraphNode<C> {
     /// Makes a node of a graph.
     ///
     /// # Errors
-    /// Fails for a SPEC of another kind, with a message for the user.
+    /// Fails with a message for the user if the SPEC is for no node of a graph.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
         let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;

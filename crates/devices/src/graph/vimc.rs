@@ -2,7 +2,7 @@
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vimc. Differs: some of the sensor's test patterns and
 //! its overlay text are missing, as are the blanking controls and pixel rate of Linux 7.3; the scaler and
-//! all captures keep progressive fields; captures list even sizes only.
+//! all captures have progressive frames only; captures list even sizes only.
 
 use vb3_v4l2::{
     Colorimetry, ControlSpec, EntityNode, EntitySpec, Follows, FourCc, LinkSpec, MbusFormat,

@@ -37,7 +37,7 @@ impl<C: Send + 'static> LoopbackNode<C> {
     /// Makes the part of the node for a new file.
     ///
     /// # Errors
-    /// EBUSY if the node has too many open files. Other failures if the SPEC is for another device.
+    /// EBUSY if the node has too many open files. Other failures if the SPEC is for no v4l2loopback.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::LoopbackNode { link, exclusive } = &spec.kind else {
             return Err(Failure::new("this is no node of v4l2loopback"));

@@ -32,7 +32,7 @@ pub(crate) struct Writer {
 enum Waits {
     #[default]
     Nobody,
-    /// The program found no buffer, but continued. It may queue another buffer before it looks again.
+    /// The program found no buffer, but continued. It may queue another buffer before its next DQBUF or poll.
     Perhaps,
     /// The program has begun to wait since the last tick.
     Anew,
@@ -321,7 +321,7 @@ impl WriterFormats {
         self.is_image || shared.keeps_format() || (shared.settings.is_some() && shared.is_held())
     }
 
-    /// Removes the current format's line length from `wanted`, if its width or pixel format is another.
+    /// Removes the current format's line length from `wanted`, if `wanted` has another width or pixel format.
     ///
     /// ffmpeg changes only the pixel format and size in G_FMT's answer, and writes lines without padding.
     fn forget_lines(&self, wanted: &mut Format) {

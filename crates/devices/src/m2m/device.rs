@@ -44,7 +44,7 @@ pub(super) enum Offered {
     Taken,
     /// The buffer is returned with the error flag, or the device has lost the buffer.
     Failed,
-    /// The buffer waits until the process has room.
+    /// The buffer waits until the process accepts it.
     Later,
 }
 

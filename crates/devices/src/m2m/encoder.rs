@@ -82,7 +82,7 @@ impl<C> Encoder<C> {
     /// Makes the encoder of a SPEC for one open file.
     ///
     /// # Errors
-    /// Fails for a SPEC of another kind, with a message for the user.
+    /// Fails with a message for the user if the SPEC is for no encoder.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;

@@ -13,7 +13,7 @@
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole frames,
 //! with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a picture
 //! whose slices use several picture parameter sets is returned with an error. A missing reference is an
-//! error, too; instead, hantro and rkvdec read the buffer that they are writing.
+//! error, too; hantro and rkvdec read the buffer that they are writing in its place.
 
 mod av1;
 mod h264;

@@ -8,8 +8,9 @@
 //! releases the lock, and merges several events into one. So after an event, this module checks the file's
 //! locks again and again for a second, at growing intervals.
 //!
-//! The supervisor reads these events before each call and processes at most 128 ends at a time. For QBUF and
-//! DQBUF of a streaming queue, it does so only if they fail or wait (`Backend::needs_fresh_closes`).
+//! The supervisor reads these events before each call and processes at most 128 ends at a time. For a QBUF or
+//! DQBUF of a streaming queue, it does so only after the call has failed or would wait, and then repeats the
+//! call (`Backend::needs_fresh_closes`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::MaybeUninit;

@@ -95,7 +95,7 @@ struct Closing {
     numbers: Numbers,
     /// A task with the same descriptor table, while epoll sets depend on the end of the close; else `None`.
     task: Option<u32>,
-    /// Files that may end with the call. They have left their epoll sets until it is over.
+    /// Files that may end with the call. Until the call is over, they are not in their epoll sets.
     files: Vec<Closed>,
     since: Instant,
     looks: u32,

@@ -35,7 +35,8 @@ pub(crate) struct Thread {
     pub(crate) next_fd: AtomicU32,
     /// The last time when no reserved number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
-    /// Locked while a free number is searched and a descriptor installed there. One lock for each process.
+    /// Locked while the supervisor searches a free number and installs a descriptor at this number.
+    /// One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
 }
 
@@ -241,7 +242,7 @@ impl Procs {
     }
 
     /// Looks up a descriptor's file by its path in /proc. `copy` is a duplicate of the process's descriptor
-    /// with this number. It is dropped if the thread has another file at the number.
+    /// with this number. The duplicate is dropped if the thread has another file at the number.
     fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<OpenFile, Errno> {
         let (tid, fd) = place;
         let path = format!("/proc/{tid}/fd/{fd}");

@@ -268,8 +268,8 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     open(path, flags | libc::O_NOCTTY)
 }
 
-/// Sets a description's position to the highest possible one. Reads and writes there fail with
-/// EINVAL, as on a device without read and write. At position 0, a read would return 0.
+/// Sets a description's position to the highest possible one. At this position, reads and writes fail
+/// with EINVAL, as on a device without read and write. At position 0, a read would return 0.
 ///
 /// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
 pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {

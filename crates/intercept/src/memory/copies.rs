@@ -141,7 +141,7 @@ impl CopyMethod {
     }
 
     /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false if
-    /// the call did not copy all of them. Some pieces or parts may then have been copied.
+    /// the call did not copy all of them. It may still have copied some pieces, and a part of one.
     pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
         let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
             return false;

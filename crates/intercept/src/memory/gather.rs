@@ -254,7 +254,7 @@ impl Gathered {
     ///
     /// # Errors
     /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
-    /// and `MISSING` until the thread has sent this one.
+    /// and `MISSING` until the thread has sent this descriptor.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let mut inner = lock(&self.inner);
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {

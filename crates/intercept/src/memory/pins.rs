@@ -1,7 +1,7 @@
 //! Tracks user memory while devices use it.
 //!
 //! A kernel pins pages at QBUF: if the program later unmaps, moves or replaces them, the device
-//! still writes to the same pages. A process cannot pin another's pages. Instead, a thread of the
+//! still writes to the same pages. A process cannot pin another process's pages. Instead, a thread of the
 //! program makes a userfaultfd during its QBUF. The userfaultfd reports which watched ranges are
 //! unmapped, moved or dropped, and blocks a program's munmap or mremap until the report is read. From
 //! then on devices reach moved memory at its new address, and cannot reach removed memory.

@@ -410,8 +410,8 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
-            // Another thread took the signal. Without descriptors, nothing else ends this call soon. So
-            // interrupts it, and the thread repeats the original call.
+            // Another thread took the signal. Without descriptors, nothing else ends this call soon. The
+            // interrupt makes the thread repeat the original call.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }

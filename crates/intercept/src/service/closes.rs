@@ -109,7 +109,7 @@ impl Server<'_> {
                 self.host.note(Note::OrdinaryNumber { pid, number: new });
             }
         }
-        // The kernel executes the rest: equal numbers, wrong flags, or a copy at an unreserved number.
+        // The kernel executes all other calls: equal numbers, wrong flags, or a copy at an unreserved number.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }

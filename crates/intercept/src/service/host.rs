@@ -174,7 +174,7 @@ pub(crate) struct Host {
     pub(crate) outside: AtomicBool,
     /// Number of calls that have closed reserved numbers.
     pub(crate) closes: AtomicU64,
-    /// Remarks for the user who runs the program. A separate thread prints them.
+    /// Notes for the user who runs the program. A separate thread prints them.
     pub(crate) notes: SyncSender<Note>,
 }
 
@@ -241,18 +241,18 @@ impl Host {
         process
     }
 
-    /// Queues a remark for the user who runs the program.
+    /// Queues a note for the user who runs the program.
     pub(crate) fn note(&self, note: Note) {
-        // If the queue is full, there are more remarks than a user can read.
+        // If the queue is full, there are more notes than a user can read.
         self.try_note(note);
     }
 
-    /// Queues a remark; returns false if the queue is full.
+    /// Queues a note; returns false if the queue is full.
     pub(crate) fn try_note(&self, note: Note) -> bool {
         self.notes.try_send(note).is_ok()
     }
 
-    /// Tracks a process's memory with the userfaultfd `made`, or queues one remark if that fails.
+    /// Tracks a process's memory with the userfaultfd `made`, or queues one note if that fails.
     pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
         if let Err(e) = self.pins.add(pid, made) {
             self.note(Note::NoPins { pid, errno: e.0 });
@@ -381,7 +381,7 @@ impl<'a> Call<'a> {
         done.map_err(|e| self.unreadable(e))
     }
 
-    /// Converts EPERM to EFAULT, with one remark that the supervisor cannot access the program's memory.
+    /// Converts EPERM to EFAULT, with one note that the supervisor cannot access the program's memory.
     fn unreadable(&self, e: Errno) -> Errno {
         if e != Errno(libc::EPERM) {
             return e;
@@ -451,7 +451,7 @@ impl<'a> Call<'a> {
         files.map_err(|_| Errno(libc::EFAULT))
     }
 
-    /// Queues one remark if the system refuses to let the supervisor borrow descriptors.
+    /// Queues one note if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
             self.host.note(Note::NoBorrow { errno: e.0 });

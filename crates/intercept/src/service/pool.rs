@@ -24,7 +24,7 @@ const MAX_THREADS: usize = 1024;
 pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 /// Interval of checks of stalled threads.
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
-/// Duration of a stall that deserves a remark. A busy disk can take a second.
+/// Duration of a stall after which the user gets a note. A busy disk can take a second.
 const REMARK_AFTER: Duration = Duration::from_secs(3);
 /// A longer time between two checks is no stall of a call: the supervisor was stopped, or got no CPU.
 const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
@@ -100,7 +100,7 @@ struct At {
 }
 
 impl At {
-    /// Returns whether the job takes so long that the user gets a remark.
+    /// Returns whether the job takes so long that the user gets a note.
     fn stalls(&self) -> bool {
         self.since.elapsed() >= REMARK_AFTER
     }
@@ -121,7 +121,7 @@ struct Inner {
     left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
     named: HashSet<u32>,
-    /// Whether the user got the remark that all threads stall.
+    /// Whether the user got the note that all threads stall.
     said_full: bool,
     /// The receiver's state at the last check that found a change, and the time of this check.
     seen: u64,
@@ -351,7 +351,7 @@ impl Pool {
         (again, remarks)
     }
 
-    /// Records that a remark of the last check could not be queued, so that the next check repeats it.
+    /// Records that a note of the last check could not be queued, so that the next check repeats it.
     pub(crate) fn unsaid(&self, remark: &Note) {
         if matches!(remark, Note::NobodyServes { .. }) {
             lock(&self.inner).said_full = false;
@@ -414,7 +414,7 @@ impl Inner {
         }
     }
 
-    /// Collects remarks. Those that concern all programs come first, because the queue is short.
+    /// Collects notes for the user. Those that concern all programs come first, because the queue is short.
     fn remarks(&mut self) -> Vec<Note> {
         let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
         late.sort_by_key(|at| at.since);

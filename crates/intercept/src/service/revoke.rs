@@ -50,7 +50,7 @@ pub(crate) struct Revoking {
     held: Mutex<HashSet<u32>>,
     /// The files whose mappings must still be replaced, for each process that is being stopped.
     owed: Mutex<HashMap<u32, Vec<FdIdentity>>>,
-    /// Whether the user got the remark that some mappings could not be replaced.
+    /// Whether the user got the note that some mappings could not be replaced.
     said: AtomicBool,
 }
 

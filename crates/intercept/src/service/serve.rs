@@ -122,7 +122,7 @@ impl Server<'_> {
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
         add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
-        // Without EPOLLIN: calls wake the thread that receives them, not this one.
+        // Without EPOLLIN: calls wake the thread that receives them, not the clock thread.
         add(self.host.listener.as_fd(), 0, Event::Hangup)?;
         let held = lock(&self.host.held);
         if let Some(fd) = held.event_fd() {
@@ -359,7 +359,7 @@ impl Server<'_> {
         threads
             .into_iter()
             .for_each(|tid| self.give_up_ended_thread(tid));
-        // An orphan is now the supervisor's child and must be reaped. For others, reaping fails.
+        // An orphan is now the supervisor's child and must be reaped. For any other process, this fails.
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);
         }

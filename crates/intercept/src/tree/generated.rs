@@ -318,7 +318,7 @@ impl Tree {
         own.is_some_and(|device| device.stays)
     }
 
-    /// Resolves the tree's links in a path, so that a file can be written there.
+    /// Resolves the tree's links in a path. Returns the path at which a file can be written.
     fn through_links(&self, path: String) -> String {
         match self.walk(path.as_bytes(), Links::Follow, |_| true) {
             Some(at) => String::from_utf8(at).unwrap_or(path),

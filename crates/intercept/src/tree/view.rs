@@ -8,7 +8,7 @@ use rustix::fs::{OFlags, ResolveFlags};
 use crate::kernel::{MayBlock, may_block, raw};
 use vb3_host::FdIdentity;
 
-/// SYSFS_MAGIC. Each network namespace has another sysfs with the same devices, so its identity differs.
+/// SYSFS_MAGIC. Each network namespace has its own sysfs, with the same devices but another identity.
 const SYSFS: u64 = 0x6265_6572;
 
 /// A view that differs from the supervisor's, by its root directory.

@@ -81,7 +81,7 @@ impl MediaDevice {
         entities.find(is_it).ok_or(Error::Invalid)
     }
 
-    /// Answers an ioctl of a media device. `arg` is an address in the program. It never waits.
+    /// Answers an ioctl of a media device, without waiting. `arg` is an address in the program.
     pub fn ioctl<M: MemOps>(
         &self,
         request: u32,

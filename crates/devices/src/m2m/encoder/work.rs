@@ -65,7 +65,7 @@ impl<C> Encoder<C> {
         self.own.configured = None;
     }
 
-    /// Handles an event of the worker. After it, the worker has room.
+    /// Handles an event of the worker. After an event, the worker may accept pictures again.
     pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
         self.own.is_full = false;
         match event {
@@ -153,8 +153,8 @@ impl<C> Encoder<C> {
         is_idle
     }
 
-    /// Begins to read a picture into the worker's memory. Returns whether further pictures may begin. Without
-    /// room in the worker, the picture waits.
+    /// Begins to read a picture into the worker's memory. Returns whether further pictures may begin. If the
+    /// worker accepts no picture now, the picture waits.
     fn begin(&mut self, token: Active<C>, progress: &mut Progress<C>) -> bool {
         let config = self.config();
         if !self.make_way(config) {

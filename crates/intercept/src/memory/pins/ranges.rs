@@ -107,7 +107,7 @@ impl Ranges {
     }
 
     /// Returns the current address of the byte that was at `was`, or `None` if the byte is unmapped. Also
-    /// returns how many bytes from there, at most `most`, have moved together or are all unmapped.
+    /// returns how many bytes from this byte on, at most `most`, have moved together or are all unmapped.
     pub(crate) fn find(&self, id: u64, was: u64, most: u64) -> (Option<u64>, u64) {
         let pieces = self.by_id.get(&id).map_or(&[][..], |range| &range.pieces);
         let mut until = most;
