@@ -1,7 +1,7 @@
 //! Writes AV1 sequence and frame headers from their values, in front of a frame's tiles.
 //!
-//! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. The headers lack parts of
-//! the stream's headers for which a program passes no values: frame numbers, decoder models, timing
+//! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. A program does not pass
+//! all values of the stream's headers. The written headers lack frame numbers, decoder models, timing
 //! information and operating points. The caller marks each frame as shown, so that the library returns it
 //! immediately.
 

@@ -25,7 +25,7 @@ type Values = BTreeMap<u32, ControlValue>;
 pub(crate) struct Entry {
     pub(crate) request: Request,
     controls: BTreeMap<u64, Values>,
-    /// Whether its descriptor has been closed. The request is then removed when it is complete.
+    /// Whether the request's descriptor has been closed. If so, the request is removed once it is complete.
     closed: bool,
 }
 

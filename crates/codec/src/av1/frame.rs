@@ -18,7 +18,7 @@ const LEAST_DENOMINATOR: u8 = 9;
 pub struct Known {
     /// The order hint of the frame in each slot; 0 in an empty one.
     pub order_hints: [u32; SLOTS],
-    /// The motion of the frame that `primary_ref_frame` selects; the default motion if that selects none.
+    /// The motion of the frame that `primary_ref_frame` selects; the default motion if it selects none.
     pub motion: Motion,
 }
 

@@ -112,7 +112,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Returns whether the library holds memory of a loan, to write it or as a reference picture.
+    /// Returns whether the library holds a loan's memory, to decode into it or for a reference picture.
     pub(super) fn has(&self, loan: &Loan) -> bool {
         let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
         let mut shared = self.held.iter().filter(|held| held.is_shared);

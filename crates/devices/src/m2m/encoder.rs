@@ -60,7 +60,7 @@ pub(crate) struct Encoding<C> {
     row: &'static Row,
     /// The part of OUTPUT pictures that is encoded.
     crop: Rect,
-    /// Requested bytes of CAPTURE buffers; 0 if the program left that open.
+    /// Requested bytes of CAPTURE buffers; 0 if the program requested no size.
     wanted_bytes: u32,
     /// Seconds per OUTPUT picture, as the program has set it.
     interval: Fraction,

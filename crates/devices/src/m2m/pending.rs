@@ -3,7 +3,7 @@
 use super::Meta;
 use std::collections::BTreeMap;
 
-/// Maximum number of stored frames. One frame more replaces the oldest.
+/// Maximum number of stored frames. A further frame replaces the oldest.
 const MAX: usize = 256;
 
 /// The program's metadata of each frame, by the codec's tag.

@@ -93,7 +93,7 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// A task with the same descriptor table, while epoll sets depend on the end of the close; else `None`.
+    /// A process or thread with the same descriptor table, if files wait for the close's end; else `None`.
     task: Option<u32>,
     /// Files that may end with the call. Until the call is over, they are not in their epoll sets.
     files: Vec<Closed>,

@@ -110,7 +110,7 @@ struct Inner {
     sends_none: bool,
     /// The thread must also make and send a userfaultfd.
     wants_watch: bool,
-    /// The call may install no descriptor, because it could not return the number to the program.
+    /// The call must not install a descriptor, because it could not return the number to the program.
     installs_none: bool,
     /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,

@@ -76,7 +76,7 @@ impl Server<'_> {
             }
             // On a real socket, only programs with CAP_NET_ADMIN can send.
             libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
-            // A call that does not ask for the sender's address can receive from the socket pair.
+            // If the call does not ask for the sender's address, the kernel executes it on the socket pair.
             libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),
             libc::SYS_recvfrom | libc::SYS_recvmsg => self.receive_event(n),
             _ => Ok(Verdict::native()),

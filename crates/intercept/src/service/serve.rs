@@ -154,14 +154,15 @@ impl Server<'_> {
         soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Returns until when the clock may sleep. The clock wakes after `look_again` in any case, so later
-    /// work needs no separate wake.
+    /// Returns until when the clock may sleep. The clock wakes after `look_again` in any case, so work that is
+    /// due after this time needs no separate wake.
     pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
         let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
         self.sleep.plan(self.due(), look_again)
     }
 
-    /// Returns whether work is due before the clock wakes by itself; for one due time, true only once.
+    /// Returns whether work is due before the clock wakes by itself. For the same due time, the next call
+    /// returns false.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
         let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
         if has_work || !self.ending.to_pass.is_empty() {

@@ -598,7 +598,7 @@ fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<(
     }
 }
 
-/// Returns whether a sysfs directory stays without devices: one of a class, a bus or a driver.
+/// Returns whether a sysfs directory exists even without devices: one of a class, a bus or a driver.
 fn outlives_devices(path: &str) -> bool {
     ["/sys/class", "/sys/bus", "/sys/dev"]
         .iter()

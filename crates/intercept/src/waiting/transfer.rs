@@ -2,7 +2,7 @@
 //!
 //! A large transfer runs in steps ([`CallOutcome::Part`]): a thread of the pool copies a piece from or to the
 //! program without the lock, and the device then moves it under the lock. Meanwhile the call stays in the
-//! table of waiting calls, so that it ends with its thread.
+//! table of waiting calls, so that it is dropped when its thread ends.
 
 use vb3_host::{Caller, Errno, FileId, PIECE_BYTES};
 

@@ -358,7 +358,7 @@ impl Setting {
 
     /// Updates the controls after a call that may have changed the mode from `last`, and returns them.
     ///
-    /// A new mode resets blanking. The exposure stays as far as it fits.
+    /// A new mode resets blanking. The exposure stays, limited to its new range.
     pub(super) fn take_ranges(&self, last: &'static SensorMode) -> Vec<(ControlSpec, i64)> {
         let set = |id, value| self.graph.set_control(self.entity, id, value);
         if last != self.mode {

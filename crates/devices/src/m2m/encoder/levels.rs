@@ -32,7 +32,7 @@ impl Stream {
 /// Limits of a level of H.264 (ITU-T H.264, table A-1).
 struct Limits {
     level_idc: u8,
-    /// The maximum of macroblocks per second. The next two: macroblocks of a picture, and kbit/s.
+    /// Maximum number of macroblocks per second. `picture` is the maximum of a picture.
     rate: u64,
     picture: u64,
     kilobits: u64,
@@ -91,7 +91,7 @@ pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
 struct HevcLimits {
     /// The level times 10.
     level: u8,
-    /// The maximum of luma samples of a picture. The next one is per second.
+    /// Maximum number of luma samples of a picture. `rate` is the maximum per second.
     picture: u64,
     rate: u64,
     /// Maximum bitrates of the tiers Main and High in kbit/s. They are equal if the level has no High tier.

@@ -81,7 +81,7 @@ impl Epolls {
         }
     }
 
-    /// Ends a search: drops the sets that no program holds, unless used since the search began.
+    /// Ends a search: drops the sets that no program holds, unless they were used since the search began.
     pub(crate) fn end_sweep(&mut self, swept: Swept) {
         let Swept { mut gone, changes } = swept;
         gone.retain(|id| self.sets.get(id).is_some_and(|set| set.used <= changes));
