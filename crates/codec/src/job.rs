@@ -249,7 +249,7 @@ pub struct H264Settings {
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Distance of IDR pictures, in pictures. With 0, only the first picture is one.
+    /// Distance of IDR pictures, in pictures. With 0, only the first picture is an IDR picture.
     pub gop: u32,
     /// Coding tools that the encoder may use.
     pub profile: H264Profile,
@@ -389,7 +389,7 @@ pub struct StreamFormat {
     /// Colour description.
     pub colour: Colour,
     /// Largest number of pictures that the decoder holds back for reordering, at most 16.
-    /// They occupy the worker's memory, not the host's buffers.
+    /// Such pictures occupy the worker's memory, not the host's buffers.
     pub held_back: u32,
     /// Bits of a sample, 8 or 10.
     pub bits: u8,
@@ -471,7 +471,7 @@ pub enum Event {
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
         /// Bytes that the worker reports as copied into the memory.
-        /// If its library decoded elsewhere, the worker copied the whole picture.
+        /// If its library did not decode into this memory, the worker copied the whole picture.
         copied: u64,
     },
     /// An encoded picture.

@@ -33,7 +33,7 @@ pub struct Library {
     pub kinds: Vec<(Kind, String)>,
 }
 
-/// What a program without a library prints instead of the library's name.
+/// The text that a program without a library prints instead of the library's name.
 const NO_LIBRARY: &str = "none";
 
 impl Library {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub const MAX_LOANS: usize = 32;
 /// Stands in place of the chroma layout for a loan without memory, whose picture uses an output slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
-/// Number of loans' words. It is larger than the number of loans, so that no word is reused soon.
+/// Number of words for loans' states. There are more words than loans, so that no word is reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
@@ -219,7 +219,7 @@ pub(crate) fn shapes(layout: &Layout, chroma: Chroma) -> Vec<(usize, usize)> {
     }
 }
 
-/// Returns the bytes from the first to the last row, including padding between them.
+/// Returns the number of bytes from the first to the last row, including padding between rows.
 pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u64> {
     let before = u64::try_from(lines.checked_sub(1)?).ok()?;
     let last = u64::try_from(columns).ok()?;

@@ -95,7 +95,7 @@ pub struct QueuePolicy {
     /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
-    /// OUTPUT: a payload of zero bytes means an empty frame. If false, it means a full buffer.
+    /// OUTPUT: a payload of zero bytes means an empty frame. If false, such a payload means a full buffer.
     pub allow_zero_bytesused: bool,
     /// OUTPUT: STREAMON without buffers succeeds and does nothing, for a program that calls write() next.
     ///

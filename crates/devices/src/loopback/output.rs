@@ -137,8 +137,8 @@ impl Writer {
     }
 
     /// Gives the writer the buffers back that readers do not need.
-    /// If there are none, and readers have had a tick since the writer began to wait, gives back a needed
-    /// one.
+    /// If there are none, and readers have had a tick since the writer began to wait, gives back a buffer
+    /// that they still need.
     fn give_back<C: 'static>(
         &mut self,
         stream: &mut Stream<WriterFormats, C>,

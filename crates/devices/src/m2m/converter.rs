@@ -151,7 +151,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
                 &mut self.own.crop
             }
         };
-        // Programs set the same size again while streaming, and this must keep their rectangles.
+        // Some programs set the same size again while streaming. Their rectangles then stay.
         if (before.width, before.height) != (format.width, format.height) {
             *part = Rect::whole(format.width, format.height);
         }

@@ -23,7 +23,7 @@ use vb3_host::Errno;
 /// How long a thread may take from one stop to the next. The time for which this process itself is
 /// stopped does not count.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest interval between two checks that counts towards the timeout. In a longer one, the
+/// Longest interval between two checks that counts towards the timeout. A longer one means that the
 /// supervisor itself was stopped.
 const STEP: Duration = Duration::from_millis(5);
 /// Time limit of a call that a pending signal should interrupt immediately. The call runs into the limit if

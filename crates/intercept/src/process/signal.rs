@@ -11,7 +11,7 @@ use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// Number of checks after which a pending process-wide signal is taken for the waiting thread's. Another
+/// Number of checks after which a pending process-wide signal counts as one for the waiting thread. Another
 /// thread that could take the signal would do so within microseconds.
 const MAX_LOOKS: u8 = 3;
 

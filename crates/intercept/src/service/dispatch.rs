@@ -9,7 +9,7 @@ use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 
-/// ioctls that every descriptor supports. They clear and set its close-on-exec flag.
+/// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
@@ -142,7 +142,7 @@ impl Server<'_> {
         };
         let backend = &mut self.backend;
         let mut done = control(*backend, (on, request, arg), &call);
-        // Only an ioctl that would wait keeps the file open, since most ioctls do not wait.
+        // Looks the file up, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
             let look = call.look(fd).inspect_err(|_| {

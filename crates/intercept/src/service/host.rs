@@ -24,8 +24,8 @@ use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory,
 /// number and its use, the program opens fewer files than this, and they get lower numbers.
 const ROOM: u32 = 64;
 
-/// Interval of checks for mappings of ended threads, and maximum number of checks. No other process can delay
-/// a thread's mmap, so it is over soon.
+/// Interval of checks whether the mmap calls of ended threads are over, and maximum number of checks.
+/// No other process can delay a thread's mmap, so it is over soon.
 const MAPPING_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_MAPPING_CHECKS: u32 = 500;
 

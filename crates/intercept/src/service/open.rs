@@ -166,7 +166,7 @@ impl Server<'_> {
 }
 
 /// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the
-/// program gets a readable descriptor instead. For a symbolic link, it is one of the link's target.
+/// program gets a readable descriptor instead; for a symbolic link, a descriptor of the link's target.
 fn open_plain(may: &MayBlock, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {

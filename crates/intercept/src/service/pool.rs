@@ -78,7 +78,7 @@ impl Term {
     }
 }
 
-/// The key of a job that a thread other than the receiver does, in `Inner::at`.
+/// The key in `Inner::at` of a job that a thread other than the receiver does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work(u64);
 

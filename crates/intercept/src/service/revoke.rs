@@ -292,7 +292,7 @@ impl<'a> Supervisor<'a> {
             if threads.asked.contains(&tid) {
                 continue;
             }
-            // Locked until the insertion: a call that fails to seize the thread must find it in this set.
+            // Locked until the insertion: a call that cannot seize the thread must find it in this set.
             let mut held = lock(&self.revoking.held);
             match rewrite::seize(tid) {
                 Ok(thread) => {

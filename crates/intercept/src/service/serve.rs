@@ -60,7 +60,8 @@ pub(crate) enum How {
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// Lets the kernel find a signal. Has the slot, and the index of the argument that counts descriptors.
+    /// Runs the call without descriptors, so that the kernel finds a signal. Has the slot, and the index of
+    /// the argument that counts descriptors.
     Interrupt(u32, usize),
     /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
@@ -173,8 +174,8 @@ impl Server<'_> {
     }
 
     /// Handles everything that no call causes: events, closed files, ticks and timeouts. Returns true when
-    /// all of the program has ended. `has_events`: the supervisor's epoll set has events. `is_wanted`
-    /// returns whether a call waits for the lock.
+    /// all processes of the program have ended. `has_events`: the supervisor's epoll set has events.
+    /// `is_wanted` returns whether a call waits for the lock.
     pub(crate) fn pass(&mut self, has_events: bool, is_wanted: &dyn Fn() -> bool) -> bool {
         if has_events {
             self.take_events();
@@ -365,7 +366,7 @@ impl Server<'_> {
             reap::try_reap(&thread.pidfd);
         }
         // The supervisor becomes the parent of the process's children. If it does not catch SIGCHLD, it
-        // reaps ended ones here.
+        // reaps ended children here.
         if thread.tid == thread.tgid && self.forward.is_none() {
             self.sweep();
         }

@@ -87,7 +87,7 @@ impl Monitors {
         self.number
     }
 
-    /// Sends events in this order to the sockets that have joined their groups.
+    /// Sends events in this order, each to the sockets that have joined the event's netlink group.
     pub(crate) fn send(&mut self, events: &[Uevent]) {
         self.all.retain(|_, monitor| !monitor.is_closed());
         for monitor in self.all.values() {

@@ -140,8 +140,8 @@ impl Pending {
         self.slots.len()
     }
 
-    /// Adds a call, and returns its slot; or returns the call as error if there are too many. `followed`:
-    /// the end of its thread is reported.
+    /// Adds a call, and returns its slot. Returns the call as error if there are too many. `followed` says
+    /// whether the end of the call's thread is reported.
     pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MAX_WAITING {
             return Err(Box::new(waiting));

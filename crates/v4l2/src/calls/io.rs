@@ -68,7 +68,7 @@ where
         })
     }
 
-    /// Returns the pending ones of `events`, and `POLL_ERR` on an error.
+    /// Returns those of `events` that are pending, and `POLL_ERR` on an error.
     /// `look` says whether a program or the host polls.
     pub(crate) fn poll(
         &mut self,

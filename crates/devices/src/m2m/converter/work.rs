@@ -141,7 +141,7 @@ impl<C> FrameConverter<C> {
         progress: &mut Progress<C>,
     ) {
         let Some((outcome, payloads)) = self.outcome(made) else {
-            // The device has lost one of the two buffers. The other buffer waits for its next partner.
+            // The device has lost one of the two buffers. The other buffer is the next of its queue again.
             self.output.put_back(source);
             return self.capture.put_back(target);
         };

@@ -15,7 +15,7 @@ const MAX_REFUSED: usize = 64;
 const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
-    /// Returns whether there is a buffer for a picture, or the next picture has one.
+    /// Returns whether a CAPTURE buffer is available, or the next picture already has one.
     pub(super) fn has_buffer(&self) -> bool {
         let is_held = |decoded: &Decoded<C>| decoded.token.is_some();
         let has_own = !self.own.lent.is_empty() || self.own.decoded.front().is_some_and(is_held);
@@ -70,7 +70,7 @@ impl<C> Decoder<C> {
         let is_file = self.own.row.input == Input::File;
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
-            // Files are decoded without loans, since even a file without a picture finishes a CAPTURE buffer.
+            // Files are decoded without loans: a CAPTURE buffer is finished even for a file without picture.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };

@@ -7,7 +7,7 @@ use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
-/// Maximum number of pictures whose packets are not delivered yet. Several keep the codec library busy.
+/// Maximum number of pictures whose packets are not delivered yet. With several, the library stays busy.
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
@@ -232,7 +232,7 @@ impl<C> Encoder<C> {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {
-                // The worker's next event, from a picture or from the worker's end, clears this.
+                // The worker's next event, from a picture or from the worker's end, clears `is_full`.
                 self.own.is_full = true;
                 if let Drain::Feeding(left) = &mut self.drain {
                     *left += 1;

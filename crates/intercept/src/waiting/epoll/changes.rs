@@ -258,8 +258,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Adds a change. A `Show` or `Park` replaces the entry's last pending change if that is one of them,
-    /// so that a blocked set's queue does not grow.
+    /// Adds a change. A `Show` or `Park` replaces the entry's last pending change if that is also a `Show` or
+    /// `Park`, so that a blocked set's queue does not grow.
     fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let Self {
             works, ready, next, ..

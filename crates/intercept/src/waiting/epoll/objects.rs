@@ -100,7 +100,7 @@ impl Objects {
         all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
     }
 
-    /// Returns a new descriptor of an object, whose number identifies one entry.
+    /// Returns a new descriptor of an object. The descriptor's number identifies one entry.
     pub(super) fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
         let of = match object {
             Object::Ready => &self.ready,
