@@ -4,8 +4,7 @@ use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
 use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
 
-/// Number of CAPTURE buffers that a stateful decoder needs. Pictures wait for their display order in the
-/// worker's memory, not in these buffers.
+/// Number of CAPTURE buffers that a stateful decoder needs. Reordered pictures wait in the worker's memory.
 pub(super) const MIN_BUFFERS: i32 = 2;
 
 const LEAST_BUFFERS: ControlSpec = ControlSpec::integer(
