@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Maximum number of pictures whose memory a library may hold at once.
 const MAX_HELD: usize = 40;
-/// Once the library has held all loans, this many of the next pictures are copied to loans instead.
+/// After the library has held all loans at once, it decodes this many pictures into its own memory.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;

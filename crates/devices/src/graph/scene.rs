@@ -29,7 +29,7 @@ impl Scene {
         }
     }
 
-    /// Returns how many samples of the sensor are read for a line. A tick's number of samples is limited.
+    /// Returns how many samples of the sensor are read for a line; one tick reads a limited number.
     /// 1 for raw frames, so that one tick renders a whole frame.
     pub(super) fn samples(&self) -> u32 {
         match self {

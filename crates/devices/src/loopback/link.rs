@@ -399,7 +399,7 @@ impl Shared {
         std::mem::take(&mut self.back)
     }
 
-    /// Takes a buffer for the writer that is still needed: one that a reader uses, or else the one with the
+    /// Takes back for the writer a buffer that is still needed: one that a reader uses, or else the one with the
     /// oldest frame. `read` copies that frame to new memory.
     pub(super) fn relieve<C: 'static>(
         &mut self,

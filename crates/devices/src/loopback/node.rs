@@ -29,7 +29,7 @@ pub(crate) struct LoopbackNode<C> {
     link: Link,
     /// Whether the node shows programs only one direction at a time.
     exclusive: bool,
-    /// The controls' values that this file's program knows: those at its open, or those of the last event.
+    /// The controls' values that the program knows: those when it opened the file, or of the last event.
     announced: Settings,
 }
 

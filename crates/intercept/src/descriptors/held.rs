@@ -30,7 +30,7 @@ const RECHECK_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of descriptions of one buffer whose locks are probed one by one.
 const MAX_PROBED: usize = 64;
-/// Between two checks of a buffer with more descriptions pass this many times the duration of the last one.
+/// A check of a buffer with more descriptions is followed by a pause of this many times its duration.
 const TIME_SHARE: u32 = 20;
 
 /// The object that a description stands for.

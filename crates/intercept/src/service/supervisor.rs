@@ -7,7 +7,7 @@
 //! The lock is never held for long:
 //!
 //! * A device moves at most 512 KiB in a tick. If its picture is unfinished, the next tick is due at once.
-//!   A call that waits for the lock runs first. A tick that has run for 0.3 ms starts no further device.
+//!   A call that waits for the lock runs first. A tick that has run for 0.3 ms starts no other device's work.
 //! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work without such limits.

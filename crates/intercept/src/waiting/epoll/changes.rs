@@ -175,8 +175,8 @@ impl SetFile {
                 entries.remove(&key);
                 Ok(())
             }
-            // There is no such entry: ENOENT. But first asks the kernel, whose error comes first if the
-            // descriptor is no epoll set (EINVAL).
+            // There is no such entry. If the descriptor is no epoll set, the kernel's error (EINVAL) comes
+            // before ENOENT.
             (Op::Modify | Op::Delete, None) => {
                 match may_block::epoll_ctl(may, &self.fd, op, &self.objects.ready, None) {
                     Err(e) => Err(e),

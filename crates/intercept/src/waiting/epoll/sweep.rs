@@ -13,7 +13,7 @@ use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
 const FROM: usize = 64;
-/// If there are this many times as many sets as make a search due, the thread that serves a call searches.
+/// If there are this many times as many sets as make a search due, the threads that serve calls search, too.
 const LATE_FACTOR: usize = 4;
 
 /// The sets to search for, and the state when the search began.
