@@ -224,7 +224,7 @@ pub enum Subsampling {
     Yuv422,
 }
 
-/// Where input may be cut into pieces.
+/// The places at which input may be cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Detected from the pieces. At first, they are read as a [`Stream`](Self::Stream). If the piece that
@@ -455,7 +455,7 @@ pub enum Event {
         tag: u64,
         /// The picture's pixels.
         picture: Picture,
-        /// The loan that the picture did not use, if any.
+        /// The loan that was claimed for the picture and not used, if any.
         loan: Option<u64>,
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
@@ -502,7 +502,7 @@ pub enum Event {
     Unsupported {
         /// Tag of the input.
         tag: u64,
-        /// The loan that the picture did not use, if any.
+        /// The loan that was claimed for the picture and not used, if any.
         loan: Option<u64>,
         /// The reason with its numbers, and a remedy.
         sentence: String,

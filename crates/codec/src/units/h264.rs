@@ -1,4 +1,4 @@
-//! The end of an H.264 access unit (ITU-T H.264, 7.4.1.2.3).
+//! Finds the end of an H.264 access unit (ITU-T H.264, 7.4.1.2.3).
 
 use super::Syntax;
 use h264_reader::Context;

@@ -399,8 +399,8 @@ impl Shared {
         std::mem::take(&mut self.back)
     }
 
-    /// Takes back for the writer a buffer that is still needed: one that a reader uses, or else the one with the
-    /// oldest frame. `read` copies that frame to new memory.
+    /// Takes back for the writer a buffer that is still needed: one that a reader uses, or else the one with
+    /// the oldest frame. `read` copies that frame to new memory.
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,

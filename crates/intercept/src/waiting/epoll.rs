@@ -165,7 +165,7 @@ pub(crate) struct Epolls {
     sets: HashMap<SetId, Set>,
     /// The sets in the order in which kcmp sorts files, for binary search.
     order: Vec<SetId>,
-    /// Entries by file, then by set and the program's number for the file.
+    /// Entries by file, then by set and the program's descriptor number of the file.
     by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     /// Entries that were removed from their sets because their file is about to be closed.
     parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,

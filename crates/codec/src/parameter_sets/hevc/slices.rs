@@ -235,7 +235,7 @@ struct Head {
     set: Option<Set>,
 }
 
-/// The place of a slice header's set of short-term references.
+/// The bit positions of a slice header's set of short-term references.
 struct Set {
     /// Offset of the first reserved bit.
     extra: usize,

@@ -188,7 +188,7 @@ impl<C> Decoder<C> {
         self.drain = match self.worker.submit(Job::Drain) {
             Ok(()) => Drain::Asked,
             Err(Refused::Dead) => Drain::Ready,
-            // The worker has no room. The drain is requested again later.
+            // The worker accepts no more jobs now. The drain is requested again later.
             Err(_) => Drain::Feeding(0),
         };
     }

@@ -316,7 +316,7 @@ impl<C> StatelessDecoder<C> {
         let unfit = match given {
             Ok(Ok(())) => None,
             Err(unfit) => Some(unfit),
-            // The worker has no room or has ended. In the second case, an event reports the end.
+            // The worker accepts no more jobs now, or it has ended. In the second case, an event reports the end.
             Ok(Err(Refused::Full(_) | Refused::Dead)) => {
                 self.output.tokens.push_front(source);
                 self.capture.tokens.push_front(target);
