@@ -232,8 +232,8 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
     first_library(beside.into_iter().chain(in_path), ANSWER_TIMEOUT)
 }
 
-/// Returns the first library of these programs. A program without a library is treated as missing.
-/// A program that does not answer ends the search, which would otherwise take too long.
+/// Asks these programs in order, and returns the first library that one has. A program without a library is
+/// treated as missing. A program that does not answer ends the search, which would otherwise take too long.
 fn first_library(
     places: impl Iterator<Item = PathBuf>,
     timeout: Duration,

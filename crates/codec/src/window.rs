@@ -32,7 +32,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from the first one on exist.
+    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from the plane's first
+    /// byte on are accessible.
     ///
     /// # Errors
     /// EINVAL if the plane exceeds the memory; else the system's error.

@@ -33,7 +33,7 @@ pub enum Error {
     },
 }
 
-/// A feature that the front end needs from the kernel.
+/// A feature that the supervisor needs from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Feature {

@@ -186,7 +186,8 @@ impl Held {
     }
 
     /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
-    /// reports its end, whichever processes got it. A device file does not end before the caller closes `fd`.
+    /// reports the description's end, whichever processes got it. A device file does not end
+    /// before the caller closes `fd`.
     ///
     /// # Errors
     /// Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.

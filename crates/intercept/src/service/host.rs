@@ -1,5 +1,5 @@
-//! The state that every part of the front end uses while a backend works: the listener, the threads,
-//! the descriptions given to programs, and one call as the backend sees it.
+//! The supervisor's state apart from the backend (the devices): the listener, the threads and the
+//! descriptions given to programs. `Call` is one call, as the backend sees it.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -154,7 +154,7 @@ impl AsFd for Events {
     }
 }
 
-/// The front end's state; see the module's comment.
+/// The supervisor's state apart from the backend; see the module's comment.
 pub(crate) struct Host {
     pub(crate) listener: Listener,
     pub(crate) powers: Powers,

@@ -131,7 +131,7 @@ impl Supervisor<'_> {
             return Some(place);
         }
         if self.has_node_called(split_last(path).1) {
-            // In the program's view, this directory may be the one that contains the node.
+            // The path ends with a node's name. In the program's view, its directory may be the node's.
             return None;
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {

@@ -403,7 +403,7 @@ impl Pool {
 }
 
 impl Inner {
-    /// Subtracts a long time without checks from the jobs' stalls: the supervisor itself did not run then.
+    /// Shortens the jobs' stalls by a long time without checks, in which the supervisor itself did not run.
     fn forgive(&mut self, now: Instant) {
         let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
         self.looked = Some(now);

@@ -284,7 +284,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Asks threads that were not asked before to stop. Returns whether there were any.
+    /// Asks all threads to stop that have not been asked yet. Returns whether there were any.
     fn seize_new(&self, pid: u32, threads: &mut Threads) -> Result<bool, Errno> {
         let mut refused = None;
         let mut seized = false;

@@ -11,7 +11,7 @@ use vb3_host::Errno;
 pub(crate) const HOPS: u32 = 16;
 /// Maximum number of bytes of a path, with its NUL (the kernel's PATH_MAX).
 pub(crate) const MAX: usize = 4096;
-/// Starts of paths that are not checked for links, since these directories contain no links to devices.
+/// Prefixes of paths that are not checked for links: no links to devices are expected below them.
 pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
 
 /// The target of a path.

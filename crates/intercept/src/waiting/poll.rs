@@ -1,4 +1,4 @@
-//! poll, ppoll, select and pselect6 with any mix of device files and others.
+//! poll, ppoll, select and pselect6 with any mix of device files and other files.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

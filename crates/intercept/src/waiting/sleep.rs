@@ -1,4 +1,4 @@
-//! Decides how long the clock thread sleeps, and when others must wake it.
+//! Decides how long the clock thread sleeps, and when other threads must wake it.
 
 use std::time::{Duration, Instant};
 

@@ -127,7 +127,8 @@ pub struct Sensor {
     pub links: &'static [i64],
     /// Whether controls can mirror the sensor's frames. Mirroring changes the order of colours.
     pub flips: bool,
-    /// Names of the test patterns. The first means no pattern; an empty name is one that the sensor lacks.
+    /// Names of the test patterns. The first means no pattern. An empty name stands for a
+    /// pattern that the sensor lacks.
     pub patterns: &'static [&'static str],
 }
 

@@ -13,7 +13,8 @@ use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
 const FROM: usize = 64;
-/// If there are this many times as many sets as make a search due, the threads that serve calls search, too.
+/// A search is late at this many times the number of sets at which it is due. The threads that serve calls
+/// then search, too.
 const LATE_FACTOR: usize = 4;
 
 /// The sets to search for, and the state when the search began.
@@ -47,7 +48,7 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Returns whether there are `times` as many sets as make a search due.
+    /// Returns whether there are at least `times` times as many sets as make a search due.
     fn is_sweep_due(&self, times: usize) -> bool {
         self.sets.len() >= self.sweep_at.max(FROM) * times
     }
