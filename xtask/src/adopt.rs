@@ -1,9 +1,9 @@
 //! Boots other projects' drivers, and one over our queue, on a bare machine in QEMU (see `adopt/`).
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use std::path::Path;
-use std::process::Command;
 
 const TARGET: &str = "x86_64-unknown-none";
 const QEMU: &str = "qemu-system-x86_64";
@@ -53,16 +53,18 @@ const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable
 /// # Errors
 /// The program cannot be built, a boot fails or takes too long, or a disk has wrong content.
 pub(crate) fn run() -> Result<()> {
-    if let Some(missing) = missing() {
-        eprintln!("adopt: skipped: {missing}");
+    if !sh::has(QEMU) {
+        eprintln!("adopt: skipped: {QEMU} is not installed");
+        return Ok(());
+    }
+    if !sh::has_target(TARGET) {
+        eprintln!("adopt: skipped: no core for {TARGET}: rustup target add {TARGET}");
         return Ok(());
     }
     let target = sh::target().join("adopt");
-    let mut cargo = sh::cargo();
+    let mut cargo = sh::cargo("build --release --target-dir");
     // cargo finds the settings for the bare target in this directory.
-    cargo.current_dir(sh::root().join("adopt"));
-    cargo.args(["build", "--release", "--target-dir"]);
-    sh::run(cargo.arg(&target))?;
+    sh::run(cargo.arg(&target).current_dir(sh::root().join("adopt")))?;
     let program = target.join(TARGET).join("release/adopt");
     for boot in BOOTS {
         once(*boot, &program, &target).with_context(|| format!("adopt: {}", boot.0))?;
@@ -71,53 +73,36 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns what this machine lacks for the boots, if anything.
-fn missing() -> Option<String> {
-    if !sh::has(QEMU) {
-        return Some(format!("{QEMU} is not installed"));
-    }
-    let install = || format!("no core for {TARGET}: rustup target add {TARGET}");
-    (!sh::has_target(TARGET)).then(install)
-}
-
 fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()> {
     let has = |action: &str| actions.split(' ').any(|word| word == action);
     let (disk, console) = (dir.join("disk"), dir.join("console"));
     let written = noise();
-    std::fs::write(&disk, [&written[..], &vec![0; HALF]].concat())
-        .with_context(|| format!("cannot write {}", disk.display()))?;
-    let mut qemu = Command::new("timeout");
-    qemu.args(["-k", "5", LIMIT, QEMU]);
-    qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-m", "128M"]);
-    qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
-    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-    if has("iommu") {
-        // The IOMMU must come before the devices that it translates for.
-        qemu.args(["-device", "intel-iommu,aw-bits=48"]);
-    }
-    qemu.arg("-drive");
-    qemu.arg(format!(
-        "if=none,id=disk,format=raw,cache=writeback,file={}",
-        disk.display()
-    ));
-    qemu.args(machine.split(' '));
-    qemu.arg("-serial")
-        .arg(format!("file:{}", console.display()));
-    qemu.arg("-kernel").arg(program);
-    qemu.args(["-append", actions]);
+    fs::write(&disk, [&written[..], &vec![0; HALF]].concat())?;
+    // The IOMMU must come before the devices that it translates for.
+    let iommu = ["-device", "intel-iommu,aw-bits=48"]
+        .into_iter()
+        .filter(|_| has("iommu"));
+    let machine = machine.split(' ');
+    let mut qemu = cmd!(
+        "timeout -k 5 {LIMIT} {QEMU} -machine q35,accel=tcg -cpu max -m 128M -nodefaults -no-reboot
+             -display none -device isa-debug-exit,iobase=0xf4,iosize=4 {iommu...}
+             -drive if=none,id=disk,format=raw,cache=writeback,file={disk} {machine...}
+             -serial file:{console} -kernel {program} -append {actions}"
+    );
     let ended = qemu.output().context("cannot run timeout")?;
-    let said = std::fs::read(&console).unwrap_or_default();
+    let said = fs::read(&console).unwrap_or_default();
     for line in String::from_utf8_lossy(&said).lines() {
         println!("adopt: {name}: {line}");
     }
     let (status, complaints) = (ended.status, String::from_utf8_lossy(&ended.stderr));
     // If the machine still runs at the limit, timeout's exit status is 124.
+    let is_good = status.code() == Some(GOOD);
     ensure!(
-        status.code() == Some(GOOD),
+        is_good,
         "the machine ended with {status}. {QEMU} says: {complaints}"
     );
     if has("disk") || has("nvme") {
-        let sectors = compared(&std::fs::read(&disk)?, &written)?;
+        let sectors = compared(&fs::read(&disk)?, &written)?;
         println!("adopt: {name}: {sectors} sectors of the disk are as they should be");
     }
     Ok(())

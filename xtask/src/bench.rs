@@ -6,13 +6,16 @@ mod camera;
 mod pipeline;
 mod scale;
 
-use crate::table::Table;
-use crate::{docs, setup, sh};
+use crate::sh::{self, cmd};
+use crate::table::{self, Table};
+use crate::{docs, setup, vm};
 use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 /// A ratio that is larger than its aim by this factor misses the aim.
 const MAX_OVER_AIM: f64 = 1.05;
@@ -28,15 +31,22 @@ pub(crate) struct Args {
     what: Option<What>,
     #[command(flatten)]
     save: docs::Save,
-    /// Machine to measure on
-    #[arg(long, value_name = "NAME", default_value = "pc")]
-    machine: String,
+    #[command(flatten)]
+    on: On,
     /// QBUF/DQBUF cycles in a run
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     cycles: u32,
     /// Frames of 1920x1080 to capture
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     frames: u32,
+}
+
+/// The machine of a measurement.
+#[derive(Debug, clap::Args)]
+struct On {
+    /// Machine to measure on
+    #[arg(long, value_name = "NAME", default_value = "pc")]
+    machine: String,
 }
 
 /// What else can be measured.
@@ -57,39 +67,11 @@ enum What {
     /// Measure many threads, descriptors, epoll sets and processes while a camera runs at 60 fps
     Scale(scale::Args),
     /// How long a call waits while another camera's frames are copied
-    Beside {
-        /// Machine to measure on
-        #[arg(long, value_name = "NAME", default_value = "pc")]
-        machine: String,
-    },
+    Beside(On),
     /// CPU time and memory of one more camera, beside ffmpeg that writes to a pipe
-    Camera {
-        /// Machine to measure on
-        #[arg(long, value_name = "NAME", default_value = "pc")]
-        machine: String,
-    },
+    Camera(On),
     /// Compare the kernel module with the C module, alternating in one virtual machine
-    Kernel(crate::vm::bench::Args),
-}
-
-/// One measured run of the client.
-struct Run {
-    command: String,
-    values: HashMap<String, u64>,
-}
-
-impl Run {
-    fn value(&self, key: &str) -> Result<u64> {
-        self.values
-            .get(key)
-            .copied()
-            .with_context(|| format!("{} gave no {key}", self.command))
-    }
-
-    /// Returns a time that the client reported, formatted for a reader.
-    fn time(&self, key: &str) -> Result<String> {
-        self.value(key).map(time)
-    }
+    Kernel(vm::bench::Args),
 }
 
 /// Measures, and prints the table.
@@ -104,206 +86,225 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Dma { parts, .. }) => dma(parts),
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
         Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
-        Some(What::Beside { machine }) => save.table("bench beside", || beside::run(machine)),
-        Some(What::Camera { machine }) => save.table("bench camera", || camera::run(machine)),
-        Some(What::Kernel(args)) => save.table("bench kernel", || crate::vm::bench::run(args)),
+        Some(What::Beside(on)) => save.table("bench beside", || beside::run(on)),
+        Some(What::Camera(on)) => save.table("bench camera", || camera::run(on)),
+        Some(What::Kernel(args)) => save.table("bench kernel", || vm::bench::run(args)),
         None => {
             save.table("bench", || calls(args))?;
-            save.table("bench camera", || camera::run(&args.machine))
+            save.table("bench camera", || camera::run(&args.on))
         }
     }
 }
 
-/// Names of the ratios that [`calls`] measures.
-const CALLS: [&str; 9] = [
-    "a call that touches no memory / shortest notification",
-    "QBUF / shortest notification",
-    "DQBUF / shortest notification",
-    "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
-    "the same / memcpy from memory to memory, not from the cache",
-    "of it, the client",
-    "QBUF and DQBUF with 1,024 buffers / with 4",
-    "`vb3 run -- true` / `true`",
-    "a run with 20 devices / with one",
-];
+/// `vb3` with optimisation, on a machine.
+struct Vb3<'a> {
+    program: PathBuf,
+    machine: &'a str,
+}
+
+impl<'a> Vb3<'a> {
+    /// Installs what a C client needs, and further packages; builds `vb3`.
+    fn new(on: &'a On, packages: &[&str]) -> Result<Self> {
+        setup::install(&setup::some(&[packages, &["gcc", "libc6-dev"]].concat()))?;
+        Ok(Self {
+            program: sh::release_vb3()?,
+            machine: &on.machine,
+        })
+    }
+
+    /// Returns the command of a run with these devices, without the program to run.
+    fn with(&self, devices: &[&str]) -> Command {
+        let Self { program, machine } = self;
+        let devices = devices.iter().flat_map(|device| ["--device", device]);
+        cmd!("{program} run --machine {machine} {devices...} --")
+    }
+}
 
 /// Measures single calls, capture and start-up.
 fn calls(args: &Args) -> Result<Table> {
-    setup::install(&setup::some(&["gcc", "libc6-dev"]))?;
-    let vb3 = sh::release_vb3()?;
-    let client = build_client("bench")?;
-    let measure = |spec: &str, words: &[&str]| {
-        let mut command = Command::new(&vb3);
-        command.args(["run", "--machine", &args.machine, "--device", spec, "--"]);
-        measure(command.arg(&client).args(words))
-    };
-    let cycles = args.cycles.to_string();
-    let few = measure(
-        "camera=pattern,profile=sensor,pace=free",
-        &["cycles", "4", &cycles],
-    )?;
-    let many = measure(
-        "camera=pattern,profile=sensor,pace=free,max-buffers=1024",
+    let vb3 = Vb3::new(&args.on, &[])?;
+    let client = client("bench")?;
+    let measured = |spec: &str, words: &[&str]| measure(vb3.with(&[spec]).arg(&client).args(words));
+    let (cycles, frames) = (args.cycles.to_string(), args.frames.to_string());
+    let free = "camera=pattern,profile=sensor,pace=free";
+    let few = measured(free, &["cycles", "4", &cycles])?;
+    let many = measured(
+        &format!("{free},max-buffers=1024"),
         &["cycles", "1024", &cycles],
     )?;
-    let frames = args.frames.to_string();
-    let capture = measure(
+    let capture = measured(
         "camera=pattern,profile=sensor,fps=60",
         &["capture", &frames],
     )?;
-    let run_of = |devices: usize| {
-        let mut run = Command::new(&vb3);
-        run.args(["run", "--machine", &args.machine]);
-        for _ in 0..devices {
-            run.args(["--device", "camera=pattern"]);
-        }
-        run.args(["--", "true"]);
-        run
-    };
-    let startup = alternating(&mut run_of(0), &mut Command::new("true"))?;
-    let devices = alternating(&mut run_of(20), &mut run_of(1))?;
+    let startup = alternating(vb3.with(&[]).arg("true"), &mut cmd!("true"))?;
+    let [one, twenty] = [1, 20].map(|count| vec!["camera=pattern"; count]);
+    let devices = alternating(vb3.with(&twenty).arg("true"), vb3.with(&one).arg("true"))?;
 
-    let capture_ns = |key| capture.value(key);
-    let cpu = capture_ns("client_cpu_ns")? + capture_ns("supervisor_cpu_ns")?;
-    let (few, many) = (|key| few.value(key), |key| many.value(key));
-    let (bare, cached) = (few("bare_ns")?, capture_ns("cached_ns")?);
-    let uncached = capture_ns("uncached_ns")?;
+    let spent = capture.value("client_cpu_ns")?;
+    let cpu = spent + capture.value("supervisor_cpu_ns")?;
+    let (cached, uncached) = (capture.value("cached_ns")?, capture.value("uncached_ns")?);
+    let bare = few.value("bare_ns")?;
+    let cycle = many.value("cycle_ns")?;
     let quotients = [
-        (few("refused_ns")?, bare, None),
-        (few("qbuf_ns")?, bare, Some(1.5)),
-        (few("dqbuf_ns")?, bare, Some(1.5)),
-        (cpu, cached, None),
-        (cpu, uncached, Some(1.3)),
-        (capture_ns("client_cpu_ns")?, uncached, None),
-        (many("cycle_ns")?, few("cycle_ns")?, Some(1.0)),
-        (startup.0, startup.1, Some(6.0)),
-        (devices.0, devices.1, Some(1.5)),
+        (
+            "a call that touches no memory / shortest notification",
+            (few.value("refused_ns")?, bare),
+            None,
+        ),
+        (
+            "QBUF / shortest notification",
+            (few.value("qbuf_ns")?, bare),
+            Some(1.5),
+        ),
+        (
+            "DQBUF / shortest notification",
+            (few.value("dqbuf_ns")?, bare),
+            Some(1.5),
+        ),
+        (
+            "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
+            (cpu, cached),
+            None,
+        ),
+        (
+            "the same / memcpy from memory to memory, not from the cache",
+            (cpu, uncached),
+            Some(1.3),
+        ),
+        ("of it, the client", (spent, uncached), None),
+        (
+            "QBUF and DQBUF with 1,024 buffers / with 4",
+            (cycle, few.value("cycle_ns")?),
+            Some(1.0),
+        ),
+        ("`vb3 run -- true` / `true`", startup, Some(6.0)),
+        ("a run with 20 devices / with one", devices, Some(1.5)),
     ];
-    let rows = CALLS
-        .iter()
-        .zip(quotients)
-        .map(|(what, (this, over, aim))| {
-            let ratio = this as f64 / over.max(1) as f64;
-            let (what, shown) = ((*what).to_owned(), format!("{ratio:.2}"));
-            let times = format!("{} / {}", time(this), time(over));
-            vec![what, shown, times, verdict(ratio, aim)]
-        });
-    let rows = rows.collect();
-    Ok((vec!["ratio of", "ratio", "times", "aim"], rows))
+    let rows = quotients.map(|(what, (this, over), aim)| {
+        let ratio = this as f64 / over.max(1) as f64;
+        let times = format!("{} / {}", time(this), time(over));
+        table::row([what, &format!("{ratio:.2}"), &times, &verdict(ratio, aim)])
+    });
+    let header = table::row(["ratio of", "ratio", "times", "aim"]);
+    Ok((header, rows.into()))
 }
 
 /// Returns a ratio's aim, and whether the ratio clearly misses it.
 fn verdict(ratio: f64, aim: Option<f64>) -> String {
-    let loss = |aim| {
-        if ratio > aim * MAX_OVER_AIM {
-            ": **loss**"
-        } else {
-            ""
-        }
+    let Some(aim) = aim else {
+        return String::new();
     };
-    aim.map_or_else(String::new, |aim| format!("{aim:.2}{}", loss(aim)))
+    let loss = if ratio > aim * MAX_OVER_AIM {
+        ": **loss**"
+    } else {
+        ""
+    };
+    format!("{aim:.2}{loss}")
 }
 
 /// Measures the mapping layer, part by part.
 fn dma(parts: &[String]) -> Result<()> {
-    let example = |part: Option<&String>| {
-        let mut cargo = sh::cargo();
-        cargo.args(["run", "--quiet", "--release", "-p", "vb3-dma"]);
-        cargo.args(["--example", "bench_dma", "--"]).args(part);
-        sh::run(&mut cargo)
-    };
+    let example = || sh::cargo("run --quiet --release -p vb3-dma --example bench_dma --");
     if parts.is_empty() {
-        return example(None);
+        return sh::run(&mut example());
     }
-    parts.iter().try_for_each(|part| example(Some(part)))
+    parts
+        .iter()
+        .try_for_each(|part| sh::run(example().arg(part)))
 }
 
 /// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
 fn count_dma() -> Result<()> {
     const ROUNDS: u64 = 1000;
-    let mut cargo = sh::cargo();
-    cargo.args(["build", "--quiet", "--release", "-p", "vb3-dma"]);
-    sh::run(cargo.args(["--example", "bench_dma"]))?;
+    sh::run(&mut sh::cargo(
+        "build --quiet --release -p vb3-dma --example bench_dma",
+    ))?;
     let program = sh::target().join("release/examples/bench_dma");
     let file = sh::target().join("callgrind.out");
     let count = |host: &str, rounds: u64| {
-        let mut tool = Command::new("valgrind");
-        tool.args(["--quiet", "--tool=callgrind"]);
-        tool.arg(format!("--callgrind-out-file={}", file.display()));
-        tool.arg(&program).args(["rounds", host]);
-        sh::quietly(tool.arg(rounds.to_string()))?;
-        let found = std::fs::read_to_string(&file)?;
+        let rounds = rounds.to_string();
+        sh::quietly(&mut cmd!(
+            "valgrind --quiet --tool=callgrind --callgrind-out-file={file} {program} rounds {host} {rounds}"
+        ))?;
+        let found = fs::read_to_string(&file)?;
         let total = found.lines().find_map(|line| line.strip_prefix("totals: "));
         let total = total.and_then(|total| total.trim().parse::<u64>().ok());
         total.context("callgrind counted nothing")
     };
     for (host, what) in [("direct", "without an IOMMU"), ("iommu", "with an IOMMU")] {
-        let spent = count(host, 2 * ROUNDS)?.saturating_sub(count(host, ROUNDS)?);
-        println!(
-            "map and unmap one segment {what}: {} instructions",
-            spent / ROUNDS
-        );
+        let spent = count(host, 2 * ROUNDS)?.saturating_sub(count(host, ROUNDS)?) / ROUNDS;
+        println!("map and unmap one segment {what}: {spent} instructions");
     }
     Ok(())
 }
 
 /// Compiles a client, linked statically.
-fn build_client(name: &str) -> Result<PathBuf> {
-    let dir = sh::target().join("bench");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+fn client(name: &str) -> Result<PathBuf> {
+    let (dir, source) = (
+        sh::target().join("bench"),
+        sh::root().join("xtask/programs"),
+    );
+    fs::create_dir_all(&dir)?;
     let client = dir.join(name);
-    sh::quietly(
-        Command::new("gcc")
-            .args(["-O2", "-static", "-pthread", "-o"])
-            .arg(&client)
-            .arg(sh::root().join(format!("xtask/programs/{name}.c"))),
-    )?;
+    sh::quietly(&mut cmd!(
+        "gcc -O2 -static -pthread -o {client} {source}/{name}.c"
+    ))?;
     Ok(client)
+}
+
+/// One measured run of the client.
+struct Run {
+    command: String,
+    values: HashMap<String, u64>,
+}
+
+impl Run {
+    fn value(&self, key: &str) -> Result<u64> {
+        let value = self.values.get(key).copied();
+        value.with_context(|| format!("{} gave no {key}", self.command))
+    }
+
+    /// Returns a time that the client reported, formatted for a reader.
+    fn time(&self, key: &str) -> Result<String> {
+        self.value(key).map(time)
+    }
 }
 
 /// Runs a client and reads the `key value` lines that it prints.
 fn measure(command: &mut Command) -> Result<Run> {
     let shown = sh::shown(command);
     eprintln!("+ {shown}");
-    let text = String::from_utf8(sh::quietly(command)?);
-    let text = text.context("the client's output is not UTF-8")?;
+    let text = sh::text(command)?;
     let values = text.lines().filter_map(|line| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.parse().ok()?))
     });
-    let values = values.collect();
     Ok(Run {
+        values: values.collect(),
         command: shown,
-        values,
     })
 }
 
 /// Runs two commands alternately, and returns the median time of each.
 fn alternating(one: &mut Command, other: &mut Command) -> Result<(u64, u64)> {
+    let timed = |command: &mut Command| {
+        let start = Instant::now();
+        sh::quietly(command)?;
+        u64::try_from(start.elapsed().as_nanos()).context("a run of centuries")
+    };
     let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for _ in 0..21 {
         of_one.push(timed(one)?);
         of_other.push(timed(other)?);
     }
-    Ok((median(of_one), median(of_other)))
+    Ok((spread(of_one, u64::cmp)[1], spread(of_other, u64::cmp)[1]))
 }
 
-fn timed(command: &mut Command) -> Result<Duration> {
-    let start = Instant::now();
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()?;
-    if !status.success() {
-        bail!("{} failed: {status}", sh::shown(command));
-    }
-    Ok(start.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> u64 {
-    times.sort();
-    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
-    u64::try_from(middle.as_nanos()).unwrap_or(u64::MAX)
+/// Returns the smallest value, the middle one, and the largest.
+fn spread<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -> [T; 3] {
+    values.sort_by(order);
+    let at = |index: usize| values[index.min(values.len() - 1)];
+    [at(0), at(values.len() / 2), at(values.len())]
 }
 
 fn time(ns: u64) -> String {
@@ -329,7 +330,8 @@ mod tests {
     }
 
     #[test]
-    fn median_is_the_middle() {
-        assert_eq!(median([5, 1, 3].map(Duration::from_nanos).to_vec()), 3);
+    fn a_spread_has_its_middle_in_the_middle() {
+        assert_eq!(spread(vec![5, 1, 3], u32::cmp), [1, 3, 5]);
+        assert_eq!(spread(vec![7], u32::cmp), [7, 7, 7]);
     }
 }

@@ -1,11 +1,10 @@
 //! Generates the V4L2 bindings from the system's headers, and compares them with the stored ones.
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
 use quote::ToTokens as _;
 use std::collections::HashSet;
-use std::path::Path;
-use std::process::Command;
 
 /// The header that bindgen gets.
 const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
@@ -13,8 +12,6 @@ const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n
 
 /// Generates the bindings and compares them with the stored ones. If it cannot, prints the reason.
 pub(crate) fn run() -> Result<()> {
-    let dir = sh::root().join("crates/v4l2/src/sys");
-    let checked_in = dir.join("bindings.rs");
     if !sh::has("bindgen") {
         eprintln!(
             "bindings: not compared, there is no bindgen here (Debian: `apt-get install bindgen`, \
@@ -22,28 +19,28 @@ pub(crate) fn run() -> Result<()> {
         );
         return Ok(());
     }
-    if !read(Path::new("/usr/include/linux/videodev2.h"))?.contains("VIDIOC_REMOVE_BUFS") {
+    if !fs::read_to_string("/usr/include/linux/videodev2.h")?.contains("VIDIOC_REMOVE_BUFS") {
         eprintln!(
             "bindings: not compared, the V4L2 header here is older than Linux 6.10's (Debian 13's \
              linux-libc-dev is new enough)"
         );
         return Ok(());
     }
-    let work = sh::target().join("bindings");
-    std::fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let header = work.join("v4l2.h");
-    std::fs::write(&header, HEADER)
-        .with_context(|| format!("cannot write {}", header.display()))?;
-    let made = work.join("bindings.rs");
-    sh::quietly(
-        Command::new("bindgen")
-            .args(arguments(&dir.join("BINDGEN.args"))?)
-            .arg("--output")
-            .arg(&made)
-            .arg(&header)
-            .args(["--", "--target=x86_64-unknown-linux-gnu"]),
-    )?;
-    let missing = missing_items(&read(&checked_in)?, &read(&made)?)?;
+    let (dir, work) = (
+        sh::root().join("crates/v4l2/src/sys"),
+        sh::target().join("bindings"),
+    );
+    let (header, made) = (work.join("v4l2.h"), work.join("bindings.rs"));
+    fs::create_dir_all(&work)?;
+    fs::write(&header, HEADER)?;
+    let args = fs::read_to_string(dir.join("BINDGEN.args"))?;
+    let args = args.lines().map(str::trim);
+    let args = args.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    sh::quietly(&mut cmd!(
+        "bindgen {args...} --output {made} {header} -- --target=x86_64-unknown-linux-gnu"
+    ))?;
+    let stored = dir.join("bindings.rs");
+    let missing = missing_items(&fs::read_to_string(&stored)?, &fs::read_to_string(&made)?)?;
     if missing.is_empty() {
         println!("bindings: every item checked in is what the system's headers give");
         return Ok(());
@@ -55,24 +52,9 @@ pub(crate) fn run() -> Result<()> {
     bail!(
         "{} items of {} differ from {}; if the headers are newer, look at them and copy the file",
         missing.len(),
-        checked_in.display(),
+        stored.display(),
         made.display()
     )
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Returns the lines of an arguments file that are no comments.
-fn arguments(path: &Path) -> Result<Vec<String>> {
-    let text = read(path)?;
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect())
 }
 
 /// Returns the items of `ours` that `theirs` lacks.

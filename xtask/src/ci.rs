@@ -1,7 +1,7 @@
 //! Tests in three tiers, and CI.
 
 use crate::{setup, sh};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use std::process::Command;
 use std::str::FromStr;
 
@@ -40,10 +40,17 @@ impl FromStr for Part {
 }
 
 /// The end-to-end tests. Like other tests, they are built with the features of the whole workspace.
-pub(crate) const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
+pub(crate) const E2E: &str = "test --workspace --test e2e";
 /// Tests of libraries and of model checkers: all except `e2e`, and `program` of `intercept`.
-const UNIT: [&str; 6] = ["test", "--workspace", "--lib", "--bins", "--test", "[!ep]*"];
-const DOC: [&str; 3] = ["test", "--workspace", "--doc"];
+const UNIT: &str = "test --workspace --lib --bins --test [!ep]*";
+const DOC: &str = "test --workspace --doc";
+
+/// Returns cargo's command for tests, of which none may be skipped: everything that they need is installed.
+pub(crate) fn needing_all(line: &str) -> Command {
+    let mut cargo = sh::cargo(line);
+    cargo.env("VB3_TESTS_NEED_ALL", "1");
+    cargo
+}
 
 /// Runs tests. If they run other programs, first installs what they need.
 ///
@@ -52,33 +59,30 @@ const DOC: [&str; 3] = ["test", "--workspace", "--doc"];
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if words == ["quick"] {
-        sh::run(sh::cargo().args(UNIT))?;
-        return sh::run(sh::cargo().args(DOC));
+        sh::run(&mut sh::cargo(UNIT))?;
+        return sh::run(&mut sh::cargo(DOC));
     }
     setup::install(setup::ALL)?;
-    let cargo = |words: &[&str]| {
-        let mut cargo = sh::cargo();
-        // Everything is installed, so a test that would be skipped must fail.
-        cargo.env("VB3_TESTS_NEED_ALL", "1").args(words);
-        cargo
-    };
     if let Some(part) = args.part {
         let names = names_of(part)?;
-        let mut cargo = cargo(&E2E);
-        cargo.args(["--", "--include-ignored", "--exact"]);
-        return sh::run(cargo.args(names));
+        let mut cargo = needing_all(E2E);
+        return sh::run(
+            cargo
+                .args(["--", "--include-ignored", "--exact"])
+                .args(names),
+        );
     }
     match words.as_slice() {
-        [] => sh::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"])),
+        [] => sh::run(&mut needing_all("test --workspace --no-fail-fast")),
         ["full"] => {
-            sh::run(cargo(&UNIT).args(["--test", "program", "--examples", "--no-fail-fast"]))?;
-            sh::run(&mut cargo(&DOC))?;
-            sh::run(cargo(&E2E).args(["--", "--include-ignored"]))
+            sh::run(needing_all(UNIT).args(["--test", "program", "--examples", "--no-fail-fast"]))?;
+            sh::run(&mut needing_all(DOC))?;
+            sh::run(needing_all(E2E).args(["--", "--include-ignored"]))
         }
         words => {
             let is_package = |word: &&str| word.starts_with("-p") || word.starts_with("--package");
             let all = (!words.iter().any(is_package)).then_some("--workspace");
-            sh::run(cargo(&["test"]).args(all).args(words))
+            sh::run(needing_all("test").args(all).args(words))
         }
     }
 }
@@ -86,8 +90,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 /// Returns the tests of a part: every N-th, so that the slow tests of a module are in different parts.
 fn names_of(part: Part) -> Result<Vec<String>> {
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
-    let listed = sh::quietly(sh::cargo().args(E2E).args(list))?;
-    let listed = String::from_utf8(listed).context("a test's name is not UTF-8")?;
+    let listed = sh::text(sh::cargo(E2E).args(list))?;
     let names = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));
@@ -106,10 +109,14 @@ pub(crate) fn one_by_one(
     numbers: impl IntoIterator<Item = (&'static str, u32)>,
 ) -> Result<()> {
     setup::install(setup::ALL)?;
-    let mut cargo = sh::cargo();
-    cargo.args(E2E).args(["--", filter, "--include-ignored"]);
-    cargo.args(["--nocapture", "--test-threads=1"]);
-    cargo.env("VB3_TESTS_NEED_ALL", "1");
+    let mut cargo = needing_all(E2E);
+    cargo.args([
+        "--",
+        filter,
+        "--include-ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
     let numbers = numbers.into_iter();
     sh::run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
 }

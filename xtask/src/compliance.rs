@@ -3,16 +3,12 @@
 
 mod libcamera;
 
-use crate::vm::{lab, step};
-use crate::{ci, setup, sh};
+use crate::sh::{self, cmd};
+use crate::vm::lab;
+use crate::{ci, setup};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
-
-/// Longest time to get the packages of one release, about 100 MB.
-const UNPACK: Duration = Duration::from_secs(600);
 
 /// Parts of the names of all tests that run v4l2-compliance, libcamera or a newer GStreamer.
 const FILTERS: [&str; 5] = ["av1_streams", "compli", "libcamera::", "sensor::", "vimc::"];
@@ -51,9 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for suite in &args.suites {
         let programs = unpacked(suite)?;
         println!("compliance: {suite} ({})", version(&programs)?);
-        let mut cargo = sh::cargo();
+        let mut cargo = ci::needing_all(ci::E2E);
         cargo.env("PATH", before_others(&programs)?);
-        cargo.env("VB3_TESTS_NEED_ALL", "1").args(ci::E2E);
         cargo
             .arg("--")
             .args(args.full.then_some("--include-ignored"));
@@ -68,32 +63,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Returns the directory with the release's programs. Makes it if it is not kept.
 fn unpacked(suite: &str) -> Result<PathBuf> {
     const SCRIPT: &str = "make-video-programs.sh";
-    let cache = sh::cache()?.join("lab");
-    std::fs::create_dir_all(&cache).context("cannot make the cache")?;
-    std::fs::create_dir_all(lab::logs()).context("cannot make the directory of logs")?;
-    let out = cache.join(format!("video-programs-{suite}-{}", lab::key(SCRIPT)?));
+    let out = sh::cache("lab")?.join(format!("video-programs-{suite}-{}", lab::key(SCRIPT)?));
     if !out.exists() {
-        let mut make = lab::namespace();
-        make.arg("sh")
-            .arg(sh::root().join("lab").join(SCRIPT))
-            .arg(lab::own_mirror()?)
-            .arg(suite)
-            .arg(&out);
-        let log = lab::logs().join(format!("video-programs-{suite}.log"));
-        let what = format!("getting v4l-utils, libcamera and GStreamer of {suite}");
-        step::run(&what, UNPACK, &log, &mut make)?;
+        let what = format!("getting v4l-utils, libcamera and GStreamer of {suite}, about 100 MB");
+        lab::make(&what, 10, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
     }
     Ok(out.join("wrappers"))
 }
 
 /// Returns the version that v4l2-compliance prints.
 fn version(programs: &Path) -> Result<String> {
-    let program = programs.join("v4l2-compliance");
-    let said = sh::text(Command::new(program).arg("--version"))?;
-    let (version, _) = said
+    let said = sh::text(&mut cmd!("{programs}/v4l2-compliance --version"))?;
+    let version = said
         .split_once(',')
         .context("v4l2-compliance does not say its version")?;
-    Ok(version.to_owned())
+    Ok(version.0.to_owned())
 }
 
 /// Returns the search path with this directory in front.

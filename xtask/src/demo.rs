@@ -4,12 +4,13 @@
 
 mod frames;
 
-use crate::{clip, setup, sh, table};
-use anyhow::{Context as _, Result, ensure};
+use crate::sh::{self, cmd};
+use crate::{clip, setup, table};
+use anyhow::{Context as _, Result};
 use frames::{Clip, hashes, lowest_psnr};
+use fs_err as fs;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Width of the converter's pictures: half of the demo clip's.
 const CONVERTED_WIDTH: u32 = 640;
@@ -77,23 +78,22 @@ struct Demo<'a> {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::DEMO)?;
     let path = match &args.clip {
-        Some(path) => {
-            std::fs::canonicalize(path).with_context(|| format!("no clip at {}", path.display()))?
-        }
+        Some(path) => fs::canonicalize(path)?,
         None => clip::fetch()?,
     };
     let vb3 = sh::release_vb3()?;
     let dir = sh::target().join("demo");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(&dir)?;
     let clip = Clip::read(path, args.frames)?;
     let h264 = clip.as_h264(&dir)?;
+    let (runs, rows, faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut demo = Demo {
         vb3,
         dir,
         clip,
-        runs: Vec::new(),
-        rows: Vec::new(),
-        faults: Vec::new(),
+        runs,
+        rows,
+        faults,
     };
     for machine in &args.machine {
         demo.camera(machine, args.frames)?;
@@ -110,17 +110,14 @@ impl<'a> Demo<'a> {
         let Clip {
             width,
             height,
-            rate,
+            rate: (n, d),
             ..
         } = self.clip;
-        let (n, d) = rate;
         let run = self.run("camera > display", machine);
+        let (clip, recorded) = (in_spec(&self.clip.path), in_spec(&run.recorded));
         let devices = [
-            format!(
-                "camera={},format=NV12,size={width}x{height},fps={n}/{d}",
-                in_spec(&self.clip.path)
-            ),
-            format!("display={},format=NV12,fps={n}/{d}", in_spec(&run.recorded)),
+            format!("camera={clip},format=NV12,size={width}x{height},fps={n}/{d}"),
+            format!("display={recorded},format=NV12,fps={n}/{d}"),
         ];
         // Without show-preroll-frame=false, the sink shows the first frame twice: already in the pause before
         // playing.
@@ -143,10 +140,9 @@ impl<'a> Demo<'a> {
             );
         }
         if u32::try_from(shown.len()) != Ok(frames) {
-            let shown = shown.len();
             self.fault(
                 &run,
-                &format!("{frames} frames were sent and {shown} shown"),
+                &format!("{frames} frames were sent and {} shown", shown.len()),
             );
         }
         let verdict = if wrong == 0 { "bit by bit" } else { "no" };
@@ -198,21 +194,18 @@ impl<'a> Demo<'a> {
 
     /// Runs gst-launch-1.0 with these devices, for a clip of so many seconds. Returns the report.
     fn go(&self, run: &Run<'_>, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
-        let report = run.recorded.with_extension("json");
+        let (vb3, machine, report) = (&self.vb3, run.machine, run.recorded.with_extension("json"));
         let limit = (seconds + EXTRA_SECONDS).ceil().to_string();
-        let mut command = Command::new("timeout");
-        command.arg(&limit).arg(&self.vb3);
-        command.args(["run", "--machine", run.machine]);
-        command.args(devices.iter().flat_map(|device| ["--device", device]));
-        command.arg("--report").arg(&report);
-        command.args(["--", "gst-launch-1.0", "-q"]);
-        command.args(program.split_whitespace());
+        let devices = devices.iter().flat_map(|device| ["--device", device]);
+        let program = program.split_whitespace();
+        let mut command = cmd!(
+            "timeout {limit} {vb3} run --machine {machine} {devices...} --report {report} --
+                 gst-launch-1.0 -q {program...}"
+        );
         eprintln!("+ {}", sh::shown(&command));
         sh::quietly(&mut command)
             .with_context(|| format!("it failed, or did not end in {limit} s"))?;
-        let text =
-            std::fs::read(&report).with_context(|| format!("cannot read {}", report.display()))?;
-        serde_json::from_slice(&text).context("the report is not JSON")
+        serde_json::from_slice(&fs::read(&report)?).context("the report is not JSON")
     }
 
     fn fault(&mut self, run: &Run<'_>, fault: &str) {
@@ -233,8 +226,7 @@ impl<'a> Demo<'a> {
         if sums.is_held {
             self.fault(&run, "something was still held at the end");
         }
-        let (pipeline, machine) = (run.pipeline.to_owned(), run.machine.to_owned());
-        let mut row = vec![pipeline, machine, frames.to_string()];
+        let mut row = table::row([run.pipeline, run.machine, &frames.to_string()]);
         row.extend(sums.cells(frames));
         row.push(verdict);
         self.rows.push(row);
@@ -251,14 +243,11 @@ impl<'a> Demo<'a> {
         println!("contact sheet: {}", sheet.display());
         if !keep {
             for run in &self.runs {
-                let _ = std::fs::remove_file(&run.recorded);
+                let _ = fs::remove_file(&run.recorded);
             }
         }
-        for fault in &self.faults {
-            eprintln!("FAULT: {fault}");
-        }
-        let (faults, dir) = (self.faults.len(), self.dir.display());
-        ensure!(faults == 0, "{faults} faults; the reports are in {dir}");
+        sh::expect_none("FAULT", &self.faults)
+            .with_context(|| format!("the reports are in {}", self.dir.display()))?;
         println!(
             "every frame of the camera was shown bit by bit and in order, every decoded frame is as ffmpeg makes it"
         );
@@ -282,19 +271,24 @@ struct Sums {
 
 impl Sums {
     fn of(report: &Value) -> Self {
-        let devices = report["devices"].as_array().into_iter().flatten();
-        let queues = devices.flat_map(|device| device["queues"].as_array().into_iter().flatten());
-        let queues: Vec<&Value> = queues.collect();
+        let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
         let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
+        let devices = list(report, "devices");
+        let queues: Vec<Value> = devices
+            .iter()
+            .flat_map(|device| list(device, "queues"))
+            .collect();
         let sum = |key: &str| queues.iter().map(|queue| number(queue, key)).sum::<u64>();
-        let is_output = |queue: &&&Value| {
-            let name = queue["queue"].as_str();
-            name.is_some_and(|name| name.contains("output"))
-        };
         // The display is the last device, so its queue is the last OUTPUT queue.
-        let display = queues.iter().rfind(is_output);
-        let refusals = report["refusals"].as_array().into_iter().flatten();
-        let refusals: u64 = refusals.map(|refusal| number(refusal, "times")).sum();
+        let is_output = |name: &str| name.contains("output");
+        let display = queues
+            .iter()
+            .rfind(|queue| queue["queue"].as_str().is_some_and(is_output));
+        let refusals = list(report, "refusals");
+        let refusals: u64 = refusals
+            .iter()
+            .map(|refusal| number(refusal, "times"))
+            .sum();
         let held = report["held"].as_object();
         Self {
             copied: sum("bytes_copied"),
@@ -312,14 +306,10 @@ impl Sums {
     fn cells(&self, frames: usize) -> [String; 6] {
         let fps = (frames.saturating_sub(1)) as f64 * 1e9 / self.span_ns.max(1) as f64;
         let mib = |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        [
-            format!("{fps:.2}"),
-            self.copied.to_string(),
-            self.bounced.to_string(),
-            self.syncs.to_string(),
-            self.peak.map_or_else(|| "-".to_owned(), mib),
-            self.refusals.to_string(),
-        ]
+        let peak = self.peak.map_or_else(|| "-".to_owned(), mib);
+        let [copied, bounced, syncs, refusals] =
+            [self.copied, self.bounced, self.syncs, self.refusals].map(|n| n.to_string());
+        [format!("{fps:.2}"), copied, bounced, syncs, peak, refusals]
     }
 }
 

@@ -3,16 +3,16 @@
 
 mod codec;
 mod licences;
+mod recipes;
 mod root;
-mod services;
 mod stage;
 mod trial;
 mod wheel;
 
-use crate::sh;
-use anyhow::{Context as _, Result, bail};
+use crate::arch::Arch;
+use crate::sh::{self, cmd};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Arguments of `dist`.
 #[derive(Debug, clap::Args)]
@@ -26,75 +26,7 @@ pub(crate) struct Args {
     trial: bool,
 }
 
-/// A processor architecture to build for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Arch {
-    #[value(name = "x86-64")]
-    X86_64,
-    Arm64,
-}
-
-impl Arch {
-    /// Returns the names of Rust's target, of Debian's architecture, and of the processor.
-    const fn names(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::X86_64 => ("x86_64-unknown-linux-gnu", "amd64", "x86_64"),
-            Self::Arm64 => ("aarch64-unknown-linux-gnu", "arm64", "aarch64"),
-        }
-    }
-
-    const fn target(self) -> &'static str {
-        self.names().0
-    }
-
-    const fn debian(self) -> &'static str {
-        self.names().1
-    }
-
-    const fn machine(self) -> &'static str {
-        self.names().2
-    }
-
-    fn is_here(self) -> bool {
-        std::env::consts::ARCH == self.machine()
-    }
-
-    /// Returns the name of a program of the C compiler for this architecture.
-    fn tool(self, name: &str) -> String {
-        if self.is_here() {
-            name.to_owned()
-        } else {
-            format!("{}-linux-gnu-{name}", self.machine())
-        }
-    }
-
-    /// Lets a build link statically for this architecture.
-    fn linked_statically(self, build: &mut Command) {
-        build.env("RUSTFLAGS", "-C target-feature=+crt-static");
-        if !self.is_here() {
-            cross(build, self.target(), &self.tool(""));
-        }
-    }
-
-    /// Returns the missing tool or library for builds of this architecture, if any.
-    fn missing(self) -> Option<String> {
-        let tool = self.tool("gcc");
-        if !sh::has(&tool) {
-            return Some(format!("{tool} is not installed"));
-        }
-        let mut gcc = Command::new(&tool);
-        // If the compiler lacks the library, it prints only the name.
-        let library = sh::quietly(gcc.arg("--print-file-name=libc.a")).unwrap_or_default();
-        if !library.starts_with(b"/") {
-            return Some(format!("{tool} has no static C library, libc.a"));
-        }
-        let target = self.target();
-        let why = || format!("rustc has no standard library for {target}");
-        (!sh::has_target(target)).then(why)
-    }
-}
-
-/// The release: name, version and directory.
+/// The release: version and directory.
 struct Release {
     version: String,
     dir: PathBuf,
@@ -102,8 +34,13 @@ struct Release {
 
 impl Release {
     fn new() -> Result<Self> {
+        let vb3 = sh::package(&sh::packages("--no-deps")?, "vb3")?;
+        let version = vb3["version"]
+            .as_str()
+            .context("vb3 has no version")?
+            .to_owned();
         Ok(Self {
-            version: version()?,
+            version,
             dir: sh::target().join("dist"),
         })
     }
@@ -112,9 +49,8 @@ impl Release {
 /// Makes the packages, and tries them if asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let release = Release::new()?;
-    let all = [Arch::X86_64, Arch::Arm64];
     let wanted = if args.arch.is_empty() {
-        &all[..]
+        &Arch::ALL[..]
     } else {
         &args.arch
     };
@@ -129,42 +65,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
         }
     }
-    if made == 0 {
-        bail!("nothing could be made");
-    }
+    ensure!(made > 0, "nothing could be made");
     Ok(())
 }
 
 fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     let binary = build(arch)?;
-    let size = binary.metadata()?.len();
-    println!(
-        "{}: {} MiB, {}",
-        binary.display(),
-        size / 1024 * 10 / 1024 / 10,
-        needs(arch, &binary)?
-    );
     let stage = stage::stage(release, arch, &binary)?;
     let tarball = stage::tarball(release, arch, &stage)?;
-    println!("{}", tarball.display());
     let package = stage::debian(release, arch, &stage)?;
-    println!("{}", package.display());
-    let wheel = match wheel::missing() {
-        Some(why) => {
-            println!("wheel for {}: not made, {why}", arch.machine());
-            None
-        }
-        None => Some(wheel::make(release, arch, &binary)?),
+    let wheel = match sh::has("python3") {
+        true => Some(wheel::make(release, arch, &binary)?),
+        false => None,
     };
-    if let Some(wheel) = &wheel {
-        println!("{}", wheel.display());
+    for file in [&tarball, &package].into_iter().chain(&wheel) {
+        println!("{}", file.display());
+    }
+    if wheel.is_none() {
+        println!(
+            "wheel for {}: not made, python3 is not installed",
+            arch.machine()
+        );
     }
     if try_it && arch.is_here() {
-        trial::everywhere(release, &stage.join("vb3"), &package)?;
-        services::everywhere(release, &package, &tarball)?;
-        if let Some(wheel) = &wheel {
-            trial::wheel(release, wheel)?;
-        }
+        trial::package(release, &stage.join("vb3"), &package)?;
+        recipes::try_all(release, &package, &tarball)?;
+        wheel
+            .iter()
+            .try_for_each(|wheel| trial::wheel(release, wheel))?;
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(release, &stage.join("vb3"), wheel.as_deref())?;
     }
@@ -186,14 +114,22 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds the statically linked binary.
+/// Builds the binary, and checks that it is linked statically.
 fn build(arch: Arch) -> Result<PathBuf> {
-    let mut cargo = sh::cargo();
-    cargo.args(["build", "--release", "--package", "vb3", "--bin", "vb3"]);
-    cargo.args(["--target", arch.target()]);
-    arch.linked_statically(&mut cargo);
+    let mut cargo = sh::cargo("build --release --package vb3 --bin vb3 --target");
+    arch.linked_statically(cargo.arg(arch.target()));
     sh::run(&mut cargo)?;
-    Ok(sh::target().join(arch.target()).join("release/vb3"))
+    let binary = sh::target().join(arch.target()).join("release/vb3");
+    let (readelf, name) = (arch.tool("readelf"), binary.display());
+    let text = sh::text(&mut cmd!("{readelf} -dlW {binary}"))?;
+    let needs = |line: &&str| line.contains("(NEEDED)") || line.contains("INTERP");
+    if let Some(line) = text.lines().find(needs) {
+        bail!("{name} is not static: {}", line.trim());
+    }
+    // CAST: a binary has far fewer than 2^52 bytes.
+    let mib = binary.metadata()?.len() as f64 / f64::from(1 << 20);
+    println!("{name}: {mib:.1} MiB, needs no file of the system");
+    Ok(binary)
 }
 
 /// Builds `vb3-codec` for Debian 13 on arm64, if a root of it can be made, and puts it at a path.
@@ -203,37 +139,4 @@ pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
         return Ok(());
     }
     codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
-}
-
-/// Lets cargo build for another processor with the tools whose names begin with `prefix`.
-pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
-    let lower = target.replace('-', "_");
-    let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
-    cargo.env(linker, format!("{prefix}gcc"));
-    cargo.env(format!("CC_{lower}"), format!("{prefix}gcc"));
-}
-
-/// Describes the files that the binary needs from a system.
-///
-/// # Errors
-/// The binary needs a file, so it is not linked statically.
-fn needs(arch: Arch, binary: &Path) -> Result<&'static str> {
-    let mut readelf = Command::new(arch.tool("readelf"));
-    let text = sh::quietly(readelf.args(["-dlW"]).arg(binary))?;
-    let text = String::from_utf8_lossy(&text);
-    if let Some(line) = text
-        .lines()
-        .find(|line| line.contains("(NEEDED)") || line.contains("INTERP"))
-    {
-        bail!("{} is not static: {}", binary.display(), line.trim());
-    }
-    Ok("needs no file of the system")
-}
-
-/// Returns the version of the packages.
-fn version() -> Result<String> {
-    let packages = sh::packages()?;
-    let vb3 = packages.iter().find(|package| package["name"] == "vb3");
-    let version = vb3.and_then(|package| package["version"].as_str());
-    Ok(version.context("cargo knows no package vb3")?.to_owned())
 }

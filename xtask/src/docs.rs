@@ -9,6 +9,7 @@ pub(crate) use data::Save;
 
 use crate::{sh, table, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,12 +38,7 @@ pub(crate) struct Args {
 /// # Errors
 /// A block is stale or unknown, a data file is malformed, or a link leads nowhere.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let faults = faults(!args.check)?;
-    for fault in &faults {
-        eprintln!("docs: {fault}");
-    }
-    ensure!(faults.is_empty(), "{} faults", faults.len());
-    Ok(())
+    sh::expect_none("docs", &faults(!args.check)?)
 }
 
 /// Returns stale blocks and dead links of all pages; with `write`, fills the blocks first.
@@ -55,10 +51,10 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in tidy::files(&root, "md") {
         let page = tidy::shown(&path);
-        let old = std::fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
+        let old = fs::read_to_string(&path)?;
         let new = filled(&page, &old, &blocks)?;
         if write && new != old {
-            std::fs::write(&path, &new).with_context(|| format!("cannot write {page}"))?;
+            fs::write(&path, &new)?;
         } else if new != old {
             let lines = difference(&old, &new);
             faults.push(format!("{page} is stale; run `cargo xtask docs`; {lines}"));
@@ -70,11 +66,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
 
 /// Returns the text of each block, by its name.
 fn blocks(root: &Path) -> Result<BTreeMap<String, String>> {
-    let clients = root.join(CLIENTS);
-    let clients = match clients.exists() {
-        true => read(&clients)?,
-        false => Clients::default(),
-    };
+    let clients: Clients = read(&root.join(CLIENTS))?;
     let mut blocks = BTreeMap::from([("compatibility".to_owned(), clients.markdown())]);
     for path in tidy::files(&root.join(data::DIR), "toml") {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -85,15 +77,12 @@ fn blocks(root: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let shown = tidy::shown(path);
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    toml::from_str(&text).context(shown)
+    toml::from_str(&fs::read_to_string(path)?).with_context(|| tidy::shown(path))
 }
 
 /// The programs that tests run in `vb3 run`.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Clients {
-    #[serde(default)]
     client: Vec<Client>,
 }
 
@@ -158,14 +147,11 @@ fn filled(page: &str, text: &str, blocks: &BTreeMap<String, String>) -> Result<S
 fn difference(old: &str, new: &str) -> String {
     let pairs = old.lines().zip(new.lines());
     let same = pairs.take_while(|(old, new)| old == new).count();
-    let lines = |sign, text: &str| {
+    let lines = |sign, text: &str| -> String {
         let lines = text.lines().skip(same).take(MAX_SHOWN);
-        lines
-            .map(|line| format!("\n  {sign} {line}"))
-            .collect::<String>()
+        lines.map(|line| format!("\n  {sign} {line}")).collect()
     };
-    let (old, new) = (lines('-', old), lines('+', new));
-    format!("line {}:{old}{new}", same + 1)
+    format!("line {}:{}{}", same + 1, lines('-', old), lines('+', new))
 }
 
 /// Returns a sentence for each link of a page that leads nowhere.
@@ -182,7 +168,7 @@ fn dead_links(path: &Path, text: &str) -> impl Iterator<Item = String> {
         if !target.exists() {
             return Some(format!("{link} leads nowhere"));
         }
-        let there = std::fs::read_to_string(target).unwrap_or_default();
+        let there = fs::read_to_string(target).unwrap_or_default();
         let mut headings = there.lines().filter(|line| line.starts_with('#'));
         let found = heading.is_empty() || headings.any(|line| anchor(line) == heading);
         (!found).then(|| format!("{link}: no such heading"))
@@ -241,7 +227,7 @@ mod tests {
 
     #[test]
     fn clients_are_rows_and_none_is_a_sentence() {
-        let none = Clients::default().markdown();
+        let none = Clients { client: Vec::new() }.markdown();
         assert!(none.ends_with(&format!("there is no {CLIENTS}.")), "{none}");
         let row = |name, command: &str, limit| {
             let text =

@@ -1,11 +1,12 @@
 //! `cargo xtask fluster`: decodes conformance streams. fluster compares the checksums of the pictures.
 
-use crate::{clip, setup, sh};
+use crate::sh::{self, cmd};
+use crate::{clip, setup};
 use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The package of fluster. The checksums of the streams belong to this version.
 const PACKAGE: &str = "fluster-conformance==0.8.0";
@@ -51,50 +52,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         format!("there is no list {}; known are {names}", args.suite)
     })?;
     setup::install(setup::ALL)?;
-    let fluster = clip::python_package(PACKAGE)?;
-    let list = fluster.join(SUITES).join(directory);
-    let list = list.join(format!("{name}.json"));
-    let text = std::fs::read_to_string(&list)
-        .with_context(|| format!("cannot read {}", list.display()))?;
+    let (fluster, machine) = (clip::python_package(PACKAGE)?, &args.machine);
+    let suites = fluster.join(SUITES);
+    let list = fs::read_to_string(suites.join(format!("{directory}/{name}.json")))?;
     let work = sh::target().join("fluster");
-    let _ = std::fs::remove_dir_all(&work);
-    let resources = work.join("resources");
-    let wanted = streams(&serde_json::from_str(&text)?)?;
+    sh::fresh(&work)?;
+    let (resources, pictures) = (work.join("resources"), work.join("pictures"));
+    let wanted = streams(&serde_json::from_str(&list)?)?;
     let found = lay_out(&wanted, &args.vectors, &resources.join(name))?;
+    let (all, count, place) = (
+        wanted.len(),
+        found.len().to_string(),
+        args.vectors.display(),
+    );
     ensure!(
         !found.is_empty(),
-        "{} has none of the {} streams of {}",
-        args.vectors.display(),
-        wanted.len(),
-        name
+        "{place} has none of the {all} streams of {name}"
     );
-    sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3"]))?;
+    sh::run(&mut sh::cargo("build --quiet --package vb3"))?;
+    let vb3 = sh::target().join("debug/vb3");
     let decoders = [
-        format!("GStreamer-{}-V4L2-Gst1.0", codec),
-        format!("FFmpeg-{}-v4l2m2m", codec),
+        format!("GStreamer-{codec}-V4L2-Gst1.0"),
+        format!("FFmpeg-{codec}-v4l2m2m"),
     ];
     for decoder in &decoders {
-        let mut vb3 = Command::new(sh::target().join("debug/vb3"));
-        vb3.args(["run", "--machine", &args.machine, "--device", device]);
-        vb3.args(["--", "/usr/bin/python3", "-c", MAIN, "--no-emoji"]);
-        vb3.arg("--test-suites-dir").arg(fluster.join(SUITES));
-        vb3.arg("--resources").arg(&resources);
-        vb3.arg("--output").arg(work.join("pictures"));
-        vb3.args(["run", "--testsuites", name, "--jobs", "1"]);
-        vb3.args(["--timeout", TIMEOUT, "--decoders", decoder]);
+        let found = &found;
         // With a threshold, fluster fails if fewer streams are right, or if none has run.
-        vb3.args(["--threshold", &found.len().to_string()]);
-        vb3.arg("--testvectors").args(&found);
-        vb3.env("PYTHONPATH", &fluster);
-        sh::run(&mut vb3)?;
+        let mut run = cmd!(
+            "{vb3} run --machine {machine} --device {device} -- /usr/bin/python3 -c {MAIN} --no-emoji
+                 --test-suites-dir {suites} --resources {resources} --output {pictures}
+                 run --testsuites {name} --jobs 1 --timeout {TIMEOUT} --decoders {decoder}
+                 --threshold {count} --testvectors {found...}"
+        );
+        sh::run(run.env("PYTHONPATH", &fluster))?;
     }
     println!(
-        "{}: all {} available streams, of {} in the list, by {} on machine {}: {}",
-        name,
-        found.len(),
-        wanted.len(),
-        device,
-        args.machine,
+        "{name}: all {count} available streams, of {all} in the list, by {device} on machine {machine}: {}",
         decoders.join(", ")
     );
     Ok(())
@@ -106,11 +99,11 @@ fn streams(list: &Value) -> Result<BTreeMap<String, PathBuf>> {
     let vectors = vectors.context("the list has no test_vectors")?.iter();
     let stream = |vector: &Value| {
         let text = |key| vector[key].as_str();
-        Some((text("name")?.to_owned(), text("input_file")?.into()))
+        let stream = text("name").zip(text("input_file"));
+        let (name, file) = stream.with_context(|| format!("a strange entry: {vector}"))?;
+        Ok((name.to_owned(), file.into()))
     };
-    vectors
-        .map(|vector| stream(vector).with_context(|| format!("a strange entry: {vector}")))
-        .collect()
+    vectors.map(stream).collect()
 }
 
 /// Puts the existing files where fluster looks for them. Returns the names of their streams.
@@ -120,11 +113,8 @@ fn lay_out(
     place: &Path,
 ) -> Result<BTreeSet<String>> {
     let lower = |path: &Path| Some(path.file_name()?.to_str()?.to_lowercase());
-    let vectors = std::path::absolute(vectors)?;
-    let files = std::fs::read_dir(&vectors)
-        .with_context(|| format!("cannot read {}", vectors.display()))?
-        .flatten()
-        .filter_map(|entry| Some((lower(&entry.path())?, entry.path())));
+    let files = fs::read_dir(std::path::absolute(vectors)?)?.flatten();
+    let files = files.filter_map(|entry| Some((lower(&entry.path())?, entry.path())));
     let files: BTreeMap<String, PathBuf> = files.collect();
     let mut found = BTreeSet::new();
     for (name, input) in wanted {
@@ -133,9 +123,9 @@ fn lay_out(
         };
         let link = place.join(name).join(input);
         if let Some(dir) = link.parent() {
-            std::fs::create_dir_all(dir)?;
+            fs::create_dir_all(dir)?;
         }
-        std::os::unix::fs::symlink(file, &link)?;
+        fs_err::os::unix::fs::symlink(file, &link)?;
         found.insert(name.clone());
     }
     Ok(found)

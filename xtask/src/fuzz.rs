@@ -1,9 +1,10 @@
 //! Fuzzes if the tools are installed. Otherwise, runs each stored input once.
 
-use crate::sh;
-use anyhow::{Context as _, Result, anyhow, ensure};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use crate::sh::{self, cmd};
+use anyhow::{Result, anyhow, ensure};
+use fs_err as fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -36,20 +37,18 @@ pub(crate) struct Args {
 /// A target cannot be built, or fails with an input.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
-    let targets: Vec<&str> = TARGETS
-        .iter()
-        .copied()
-        .filter(|target| args.targets.is_empty() || args.targets.iter().any(|t| t == target))
-        .collect();
+    let is_wanted =
+        |target: &&str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
+    let targets: Vec<&str> = TARGETS.iter().copied().filter(is_wanted).collect();
     let obstacle = if args.replay { None } else { obstacle(&dir) };
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
     // The codec process is the ordinary program, without the instrumentation of the target.
     if targets.contains(&"decoder") {
-        let mut cargo = sh::cargo();
-        cargo.args(["build", "--quiet", "--release", "--package", "vb3"]);
-        sh::run(cargo.args(["--bin", "vb3-codec"]))?;
+        sh::run(&mut sh::cargo(
+            "build --quiet --release --package vb3 --bin vb3-codec",
+        ))?;
     }
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
@@ -82,33 +81,25 @@ fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<(
 
 /// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.
 fn obstacle(dir: &Path) -> Option<String> {
-    let works = |args: &[&str]| {
-        let mut cargo = Command::new("cargo");
-        cargo.env("RUSTUP_AUTO_INSTALL", "0").args(args);
-        cargo.stdout(Stdio::null()).stderr(Stdio::null());
-        cargo.status().is_ok_and(|status| status.success())
-    };
-    if !works(&["+nightly", "--version"]) {
+    let works = |mut cargo: Command| sh::quietly(cargo.env("RUSTUP_AUTO_INSTALL", "0")).is_ok();
+    if !works(cmd!("cargo +nightly --version")) {
         return Some("the nightly toolchain is not installed".to_owned());
     }
-    if !works(&["fuzz", "--version"]) {
+    if !works(cmd!("cargo fuzz --version")) {
         return Some("cargo-fuzz is not installed".to_owned());
     }
     if !sh::has("c++") {
         return Some("there is no C++ compiler".to_owned());
     }
     // The nightly compiler that is installed may be unable to build the targets.
-    let built = sh::run(&mut cargo_fuzz(dir, "build"));
-    built
-        .err()
-        .map(|err| format!("nightly does not build the targets ({err:#})"))
+    let built = sh::run(&mut cargo_fuzz(dir, "build")).err();
+    built.map(|err| format!("nightly does not build the targets ({err:#})"))
 }
 
 fn cargo_fuzz(dir: &Path, what: &str) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(dir).args(["+nightly", "fuzz", what]);
-    cargo.arg("--fuzz-dir").arg(dir);
-    cargo.arg("--target-dir").arg(sh::target().join("fuzz"));
+    let target = sh::target().join("fuzz");
+    let mut cargo = cmd!("cargo +nightly fuzz {what} --fuzz-dir {dir} --target-dir {target}");
+    cargo.current_dir(dir).env("VB3_CODEC", codec());
     cargo
 }
 
@@ -121,19 +112,17 @@ fn longest(target: &str) -> u32 {
 }
 
 /// Returns the path of the program that decodes for the target `decoder`.
-fn codec() -> std::path::PathBuf {
+fn codec() -> PathBuf {
     sh::target().join("release/vb3-codec")
 }
 
 fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     let corpus = dir.join("corpus").join(target);
-    std::fs::create_dir_all(&corpus)
-        .with_context(|| format!("cannot make {}", corpus.display()))?;
+    fs::create_dir_all(&corpus)?;
     let mut cargo = cargo_fuzz(dir, "run");
     cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
     cargo.arg(format!("-max_len={}", longest(target)));
-    cargo.env("VB3_CODEC", codec());
     // Inputs are long from the start, because a driver's use takes many steps.
     sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");
@@ -142,18 +131,18 @@ fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
 
 fn replay(dir: &Path, target: &str) -> Result<()> {
     let seeds = seeds(dir, target);
-    let kept = std::fs::read_dir(&seeds).is_ok_and(|mut list| list.next().is_some());
+    let kept = fs::read_dir(&seeds).is_ok_and(|mut list| list.next().is_some());
     ensure!(kept, "{} has no inputs", seeds.display());
-    let mut cargo = sh::cargo();
     // Unoptimized, and with the artifacts that the tests have built: there are few inputs.
-    cargo.args(["run", "--quiet", "--no-default-features"]);
-    cargo.arg("--manifest-path").arg(dir.join("Cargo.toml"));
-    cargo.arg("--target-dir").arg(sh::target());
-    cargo.env("VB3_CODEC", codec());
+    let mut cargo = sh::cargo("run --quiet --no-default-features --manifest-path fuzz/Cargo.toml");
+    cargo
+        .arg("--target-dir")
+        .arg(sh::target())
+        .env("VB3_CODEC", codec());
     sh::run(cargo.args(["--bin", target, "--"]).arg(seeds))
 }
 
-fn seeds(dir: &Path, target: &str) -> std::path::PathBuf {
+fn seeds(dir: &Path, target: &str) -> PathBuf {
     dir.join("seeds").join(target)
 }
 

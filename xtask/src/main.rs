@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod arch;
 mod bench;
 mod bindings;
 mod ci;
@@ -19,6 +20,7 @@ mod reach;
 mod setup;
 mod sh;
 mod sim;
+mod step;
 mod table;
 mod tidy;
 mod vm;

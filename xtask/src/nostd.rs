@@ -1,7 +1,7 @@
 //! Checks the `no_std` crates without std, on other targets, and with the oldest supported compiler.
 
-use crate::sh;
-use anyhow::{Context as _, Result, bail, ensure};
+use crate::sh::{self, cmd};
+use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
 use std::process::Command;
 
@@ -38,45 +38,53 @@ const OTHER: &str = "aarch64-unknown-linux-gnu";
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
-    let installed = lines("rustup", &["target", "list", "--installed"]);
+    let installed = sh::text(&mut cmd!("rustup target list --installed")).unwrap_or_default();
+    let has = |name: &str| installed.lines().any(|line| line == name);
     let mut missing = Vec::new();
-    for (name, what) in TARGETS {
-        if !installed.iter().any(|line| line == name) {
-            missing.push(*name);
+    for &(name, what) in TARGETS {
+        if !has(name) {
+            missing.push(name);
             continue;
         }
         eprintln!("{name}: {what}");
-        check(&["--target", name], WITHOUT_QUEUE.contains(name))?;
+        let lacks = |package: &&&str| WITHOUT_QUEUE.contains(&name) && **package == "vb3-queue";
+        let packages = CRATES.iter().filter(|package| !lacks(package));
+        sh::run(
+            sh::cargo("check --target")
+                .arg(name)
+                .args(packages.flat_map(|name| ["-p", name])),
+        )?;
     }
-    if !missing.contains(&BARE) {
-        let mut cargo = sh::cargo();
-        cargo.args(["check", "--manifest-path", "nostd/Cargo.toml"]);
-        cargo.args(["--target", BARE, "--target-dir"]).arg(&target);
-        sh::run(&mut cargo)?;
+    if has(BARE) {
+        sh::run(&mut in_target(
+            "check --manifest-path nostd/Cargo.toml --target",
+            &[BARE],
+            &target,
+        ))?;
     }
-    if installed.iter().any(|line| line == OTHER) {
-        let mut cargo = Command::new("cargo");
-        cargo
-            .current_dir(sh::root())
-            .args(["check", "--target", OTHER]);
-        cargo.args(["-p", "vb3-intercept", "--target-dir"]);
-        sh::run(cargo.arg(&target))?;
+    if has(OTHER) {
+        sh::run(&mut in_target(
+            "check -p vb3-intercept --target",
+            &[OTHER],
+            &target,
+        ))?;
     } else {
         missing.push(OTHER);
     }
-    let toolchains = lines("rustup", &["toolchain", "list"]);
-    if toolchains.iter().any(|line| line.starts_with(FLOOR)) {
-        let with_floor = |what: &[&str]| {
-            let mut cargo = Command::new("cargo");
-            cargo.current_dir(sh::root()).arg(format!("+{FLOOR}"));
-            cargo.args(what).arg("--target-dir").arg(&target);
-            cargo
-        };
-        let mut cargo = with_floor(&["check"]);
-        sh::run(cargo.args(CRATES.iter().flat_map(|name| ["-p", name])))?;
-        let mut cargo = with_floor(&["test", "--quiet"]);
-        let tested = CRATES.iter().chain([&MACHINE]);
-        sh::run(cargo.args(tested.flat_map(|name| ["-p", name])))?;
+    let toolchains = sh::text(&mut cmd!("rustup toolchain list")).unwrap_or_default();
+    if toolchains.lines().any(|line| line.starts_with(FLOOR)) {
+        let root = sh::root();
+        let packages = &CRATES
+            .iter()
+            .flat_map(|name| ["-p", name])
+            .collect::<Vec<_>>();
+        // rustup's cargo, which chooses the toolchain.
+        let check = cmd!("cargo +{FLOOR} check {packages...} --target-dir {target}");
+        let test =
+            cmd!("cargo +{FLOOR} test --quiet {packages...} -p {MACHINE} --target-dir {target}");
+        for mut cargo in [check, test] {
+            sh::run(cargo.current_dir(&root))?;
+        }
     } else {
         missing.push(FLOOR);
     }
@@ -89,45 +97,33 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// Returns cargo's command with a target directory of its own.
+fn in_target(line: &str, words: &[&str], target: &Path) -> Command {
+    let mut cargo = sh::cargo(line);
+    cargo.args(words).arg("--target-dir").arg(target);
+    cargo
+}
+
 fn link(target: &Path) -> Result<()> {
-    let build = || {
-        let mut cargo = sh::cargo();
-        cargo.args(["build", "--release", "--manifest-path", "nostd/Cargo.toml"]);
-        cargo.arg("--target-dir").arg(target);
-        cargo
-    };
-    sh::run(&mut build())?;
+    const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
+    sh::run(&mut in_target(BUILD, &[], target))?;
     // The control program must fail, and for the right reason.
-    let mut control = build();
-    let output = control.args(["--features", "control"]).output();
-    let output = output.context("cargo does not start")?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let control = in_target(BUILD, &["--features", "control"], target).output();
+    let control = control.context("cargo does not start")?;
+    let said = String::from_utf8_lossy(&control.stderr);
+    let has_linked = control.status.success();
     ensure!(
-        !output.status.success(),
+        !has_linked,
         "links although std is in it: the check is worth nothing"
     );
-    if !said.contains("E0152") {
-        bail!("the control fails for another reason:\n{said}");
-    }
+    ensure!(
+        said.contains("E0152"),
+        "the control fails for another reason:\n{said}"
+    );
     let (library, program) = (target.join("release/libvb3_nostd.a"), target.join("map"));
-    let mut cc = Command::new("cc");
-    cc.current_dir(sh::root()).args(["-Wall", "-Werror", "-o"]);
-    sh::run(cc.arg(&program).arg("nostd/main.c").arg(library))?;
+    let source = sh::root().join("nostd/main.c");
+    sh::run(&mut cmd!(
+        "cc -Wall -Werror -o {program} {source} {library}"
+    ))?;
     sh::run(&mut Command::new(program))
-}
-
-fn check(how: &[&str], without_queue: bool) -> Result<()> {
-    let some = |name: &&&str| !(without_queue && **name == "vb3-queue");
-    let mut cargo = sh::cargo();
-    cargo.arg("check").args(how);
-    sh::run(cargo.args(CRATES.iter().filter(some).flat_map(|name| ["-p", name])))
-}
-
-/// Returns a program's output, or nothing if it does not run.
-fn lines(program: &str, args: &[&str]) -> Vec<String> {
-    let text = sh::text(Command::new(program).args(args));
-    text.unwrap_or_default()
-        .lines()
-        .map(str::to_owned)
-        .collect()
 }

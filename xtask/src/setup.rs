@@ -1,8 +1,8 @@
 //! The system packages that demo and tests need, installed by apt.
 
-use crate::sh;
-use anyhow::{Result, bail};
-use std::process::{Command, Stdio};
+use crate::sh::{self, cmd};
+use anyhow::{Result, ensure};
+use std::process::Stdio;
 
 /// The name of a package, and what it is needed for.
 pub(crate) type Package = (&'static str, &'static str);
@@ -84,47 +84,41 @@ pub(crate) fn some(names: &[&str]) -> Vec<Package> {
 /// # Errors
 /// A package is missing and cannot be installed here. The message says what to install.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {
-    let missing = packages.iter().copied().filter(|p| !is_installed(p));
-    let missing: Vec<Package> = missing.collect();
+    let missing = packages.iter().filter(|(name, _)| !is_installed(name));
+    let missing: Vec<&Package> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let list = names.join(" ");
     eprintln!("These packages are missing:");
-    for (name, why) in &missing {
+    for (name, why) in missing {
         eprintln!("  {name:<26} {why}");
     }
-    if !sh::has("apt-get") {
-        bail!(
-            "this system has no apt-get; install the equivalents of: {}",
-            names.join(" ")
-        );
-    }
+    ensure!(
+        sh::has("apt-get"),
+        "this system has no apt-get; install the equivalents of: {list}"
+    );
     let root = rustix::process::geteuid().is_root();
-    if !root && !sh::has("sudo") {
-        bail!(
-            "installing needs root, and there is no sudo; as root, run: apt-get install {}",
-            names.join(" ")
-        );
-    }
+    ensure!(
+        root || sh::has("sudo"),
+        "installing needs root, and there is no sudo; as root, run: apt-get install {list}"
+    );
     if !root {
         eprintln!("Installing them through sudo, which may ask for your password.");
     }
-    let apt = |words: &[&str]| {
-        let mut command = Command::new(if root { "env" } else { "sudo" });
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]);
-        sh::run(command.args(words).stdout(Stdio::null()))
-    };
-    apt(&["update"])?;
-    let install = ["install", "--no-install-recommends"];
-    apt(&[&install[..], &names].concat())
+    let sudo = if root { "env" } else { "sudo" };
+    let update = cmd!("{sudo} DEBIAN_FRONTEND=noninteractive apt-get -q -y update");
+    let install = cmd!(
+        "{sudo} DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends {names...}"
+    );
+    for mut command in [update, install] {
+        sh::run(command.stdout(Stdio::null()))?;
+    }
+    Ok(())
 }
 
-fn is_installed((name, _): &Package) -> bool {
-    let mut query = Command::new("dpkg-query");
-    query.args(["-W", "-f=${db:Status-Status}", name]);
-    match query.output() {
-        Ok(out) => out.status.success() && out.stdout == b"installed",
-        Err(_) => false,
-    }
+fn is_installed(name: &str) -> bool {
+    let state = sh::text(&mut cmd!("dpkg-query -W '-f=${db:Status-Status}' {name}"));
+    state.is_ok_and(|state| state == "installed")
 }

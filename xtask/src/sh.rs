@@ -1,10 +1,24 @@
 //! Running other programs, and the directories of this project.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Makes a command from a line. `{path}` in it is one argument, and `{words...}` are several.
+macro_rules! cmd {
+    ($line:literal) => {{
+        let shell = $crate::sh::shell();
+        std::process::Command::from(xshell::cmd!(shell, $line))
+    }};
+}
+pub(crate) use cmd;
+
+/// Returns the shell of [`cmd!`], whose commands run in the current directory.
+pub(crate) fn shell() -> xshell::Shell {
+    xshell::Shell::new().expect("the current directory exists")
+}
 
 /// Returns the root of the tree.
 pub(crate) fn root() -> PathBuf {
@@ -21,34 +35,25 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// Returns the directory for downloads. It is outside the tree, so that it outlives the tree.
+/// Makes a directory for downloads, and returns it. It is outside the tree, so that it outlives the tree.
 ///
 /// # Errors
-/// Neither XDG_CACHE_HOME nor HOME is set.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+/// There is no home directory, or the directory cannot be made.
+pub(crate) fn cache(part: &str) -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(std::env::home_dir()?.join(".cache")));
     let base = base.context("neither XDG_CACHE_HOME nor HOME is set; there is no cache to use")?;
-    Ok(base.join("videobuf3"))
+    let dir = base.join("videobuf3").join(part);
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
 }
 
 /// Returns a command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let quote = |word: &OsStr| {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+%@".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(quote)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.collect();
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
 /// Prints a command, and runs it. Its output is shown.
@@ -58,12 +63,9 @@ pub(crate) fn shown(command: &Command) -> String {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let text = shown(command);
     eprintln!("+ {text}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {text}"))?;
-    if !status.success() {
-        bail!("{text} failed: {status}");
-    }
+    let status = command.status();
+    let status = status.with_context(|| format!("cannot run {text}"))?;
+    ensure!(status.success(), "{text} failed: {status}");
     Ok(())
 }
 
@@ -73,10 +75,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// The command cannot be started, or fails.
 pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
     let text = shown(command);
-    let out = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {text}"))?;
+    let out = command.stdin(Stdio::null()).output();
+    let out = out.with_context(|| format!("cannot run {text}"))?;
     if !out.status.success() {
         let said = String::from_utf8_lossy(&out.stderr);
         bail!("{text} failed: {}\n{}", out.status, said.trim_end());
@@ -94,10 +94,10 @@ pub(crate) fn text(command: &mut Command) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Returns a command that runs cargo in the root of the tree.
-pub(crate) fn cargo() -> Command {
+/// Returns a command that runs cargo in the root of the tree. No word of `line` may contain a blank.
+pub(crate) fn cargo(line: &str) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root());
+    cargo.current_dir(root()).args(line.split_whitespace());
     cargo
 }
 
@@ -109,19 +109,29 @@ pub(crate) fn has(program: &str) -> bool {
 
 /// Returns whether rustc has the libraries of a target.
 pub(crate) fn has_target(target: &str) -> bool {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", target]);
-    text(&mut rustc).is_ok_and(|dir| Path::new(&dir).is_dir())
+    let dir = text(&mut cmd!("rustc --print target-libdir --target {target}"));
+    dir.is_ok_and(|dir| Path::new(&dir).is_dir())
 }
 
-/// Returns the packages of the workspace, as cargo describes them.
+/// Returns the packages that `cargo metadata` describes, called with the words of `line`.
 ///
 /// # Errors
 /// Cargo fails.
-pub(crate) fn packages() -> Result<Vec<Value>> {
-    let metadata = quietly(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata")?;
-    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
+pub(crate) fn packages(line: &str) -> Result<Vec<Value>> {
+    let out = quietly(cargo("metadata --format-version=1").args(line.split_whitespace()))?;
+    let mut metadata: Value = serde_json::from_slice(&out).context("cargo metadata")?;
+    serde_json::from_value(metadata["packages"].take()).context("cargo metadata")
+}
+
+/// Returns the package with a name.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn package(packages: &[Value], name: &str) -> Result<Value> {
+    let found = packages.iter().find(|package| package["name"] == name);
+    found
+        .cloned()
+        .with_context(|| format!("cargo knows no package {name}"))
 }
 
 /// Makes a directory, or empties it if it exists.
@@ -130,9 +140,33 @@ pub(crate) fn packages() -> Result<Vec<Value>> {
 /// The directory cannot be removed or made.
 pub(crate) fn fresh(dir: &Path) -> Result<()> {
     if dir.exists() {
-        std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+        fs::remove_dir_all(dir)?;
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
+    Ok(fs::create_dir_all(dir)?)
+}
+
+/// Copies all files of a directory to another one.
+///
+/// # Errors
+/// A file cannot be copied.
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let file = entry?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Prints the faults that a task has found.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn expect_none(task: &str, faults: &[String]) -> Result<()> {
+    for fault in faults {
+        eprintln!("{task}: {fault}");
+    }
+    ensure!(faults.is_empty(), "{} faults", faults.len());
+    Ok(())
 }
 
 /// Builds vb3 and vb3-codec with optimisation. Returns the path of vb3.
@@ -140,11 +174,6 @@ pub(crate) fn fresh(dir: &Path) -> Result<()> {
 /// # Errors
 /// The build fails.
 pub(crate) fn release_vb3() -> Result<PathBuf> {
-    let built = target().join("release").join("vb3");
-    if built.exists() {
-        quietly(cargo().args(["build", "--release", "--quiet", "--package", "vb3"]))?;
-    } else {
-        run(cargo().args(["build", "--release", "--package", "vb3"]))?;
-    }
-    Ok(built)
+    run(&mut cargo("build --release --quiet --package vb3"))?;
+    Ok(target().join("release/vb3"))
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask sim`: runs the simulation, and shows that it finds planted errors.
 
-use crate::{sh, table};
-use anyhow::{Context as _, Result, bail};
+use crate::sh::{self, cmd};
+use crate::table;
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Arguments of `sim`.
 #[derive(Debug, clap::Args)]
@@ -34,92 +36,76 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.planted {
         return planted(&args.rest);
     }
-    let mut command = sh::cargo();
-    command.args(["run", "--release", "-q", "-p", "vb3-sim", "--"]);
-    sh::run(command.args(&args.rest))
+    sh::run(sh::cargo("run --release -q -p vb3-sim --").args(&args.rest))
 }
 
-/// A git worktree that is removed when this is dropped.
+/// A git worktree of the last commit that is removed when this is dropped.
 struct Tree(PathBuf);
 
 impl Tree {
     fn new(path: PathBuf) -> Result<Self> {
-        let tree = Self(path);
-        tree.remove();
-        let mut add = git(&sh::root());
-        add.args(["worktree", "add", "-q", "--detach"]);
-        sh::quietly(add.arg(&tree.0).arg("HEAD"))?;
-        Ok(tree)
-    }
-
-    fn remove(&self) {
-        // This fails if the worktree does not exist.
-        let mut remove = git(&sh::root());
-        remove.args(["worktree", "remove", "--force"]).arg(&self.0);
-        let _ = remove.stderr(Stdio::null()).status();
+        // The worktree of an ended run may still be there.
+        drop(Self(path.clone()));
+        let root = sh::root();
+        sh::quietly(&mut cmd!(
+            "git -C {root} worktree add -q --detach {path} HEAD"
+        ))?;
+        Ok(Self(path))
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.remove();
+        let (root, path) = (sh::root(), &self.0);
+        // This fails if the worktree does not exist.
+        let _ = sh::quietly(&mut cmd!("git -C {root} worktree remove --force {path}"));
     }
-}
-
-fn git(tree: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(tree);
-    git
 }
 
 /// Returns the patches with the given names, or all patches.
 fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
     let dir = sh::root().join("crates/sim/planted");
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        let is_named = names.is_empty() || names.contains(&stem(&path));
-        if is_named && path.extension().is_some_and(|ext| ext == "patch") {
-            all.push(path);
-        }
-    }
+    let all = fs::read_dir(&dir)?.flatten().map(|entry| entry.path());
+    let is_named = |path: &PathBuf| names.is_empty() || names.contains(&stem(path));
+    let all = all.filter(|path| path.extension().is_some_and(|ext| ext == "patch"));
+    let mut all: Vec<PathBuf> = all.filter(is_named).collect();
     all.sort();
-    if all.is_empty() {
-        bail!("{} has no such patch", dir.display());
-    }
+    ensure!(!all.is_empty(), "{} has no such patch", dir.display());
     Ok(all)
 }
 
 fn stem(path: &Path) -> String {
     path.file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Applies each patch to the last commit's tree, and runs seeds with it.
 fn planted(names: &[String]) -> Result<()> {
     let patches = patches(names)?;
     let tree = Tree::new(sh::target().join("sim-planted"))?;
-    let sound = sh::target().join("vb3-sim-sound");
-    std::fs::copy(build(&tree.0)?, &sound)?;
-    let mut rows = Vec::new();
-    let mut missed = 0;
+    let (place, sound) = (&tree.0, sh::target().join("vb3-sim-sound"));
+    fs::copy(build(place)?, &sound)?;
+    let (mut rows, mut missed) = (Vec::new(), 0);
     for patch in &patches {
-        sh::quietly(git(&tree.0).args(["apply", "-C1"]).arg(patch))?;
-        let failure = failure(&build(&tree.0)?, &["--seeds", SEEDS])?;
-        sh::quietly(git(&tree.0).args(["checkout", "-q", "."]))?;
-        if let Some(line) = &failure {
-            expect_sound(&sound, line)?;
+        sh::quietly(&mut cmd!("git -C {place} apply -C1 {patch}"))?;
+        let failure = failure(&build(place)?, &["--seeds", SEEDS])?;
+        sh::quietly(&mut cmd!("git -C {place} checkout -q ."))?;
+        match &failure {
+            Some(line) => expect_sound(&sound, line)?,
+            None => missed += 1,
         }
-        missed += usize::from(failure.is_none());
         let found = failure.unwrap_or_else(|| "nothing".to_owned());
         let found: String = found.chars().take(MAX_CHARS).collect();
         eprintln!("{}: {found}", stem(patch));
         rows.push(vec![stem(patch), found]);
     }
     println!("{}", table::format(&["planted error", "found by"], &rows));
-    if missed > 0 {
-        bail!("{missed} planted errors were not found in {SEEDS} seeds");
-    }
+    ensure!(
+        missed == 0,
+        "{missed} planted errors were not found in {SEEDS} seeds"
+    );
     Ok(())
 }
 
@@ -129,18 +115,16 @@ fn planted(names: &[String]) -> Result<()> {
 /// directory, it would use a library with a planted error for the sound one.
 fn build(tree: &Path) -> Result<PathBuf> {
     let target = tree.join("target");
-    let mut build = sh::cargo();
-    build.args(["build", "-q", "-p", "vb3-sim"]);
-    build.env("CARGO_TARGET_DIR", &target);
-    sh::quietly(build.current_dir(tree))?;
+    let mut build = sh::cargo("build -q -p vb3-sim");
+    sh::quietly(build.env("CARGO_TARGET_DIR", &target).current_dir(tree))?;
     Ok(target.join("debug/vb3-sim"))
 }
 
 /// Runs seeds, and returns the message of the first failing one.
 fn failure(program: &Path, args: &[&str]) -> Result<Option<String>> {
-    let mut command = Command::new(program);
-    let out = command.args(args).arg("--brief").stdin(Stdio::null());
-    let out = out.output()?;
+    let out = cmd!("{program} {args...} --brief")
+        .stdin(Stdio::null())
+        .output()?;
     let said = String::from_utf8_lossy(&out.stdout);
     match out.status.code() {
         Some(0) => Ok(None),

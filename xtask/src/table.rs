@@ -1,45 +1,31 @@
 //! Text tables.
 
 /// The header and the rows of a table.
-pub(crate) type Table = (Vec<&'static str>, Vec<Vec<String>>);
+pub(crate) type Table = (Vec<String>, Vec<Vec<String>>);
 
-/// Formats rows under a header. The first column is left-aligned, numbers are right-aligned.
-pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
+/// Formats rows under a header. The first column is left-aligned, the others are right-aligned.
+pub(crate) fn format(header: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
+    let header: Vec<&str> = header.iter().map(AsRef::as_ref).collect();
+    let rows = rows
+        .iter()
+        .map(|row| row.iter().map(String::as_str).collect());
+    let mut lines: Vec<Vec<&str>> = std::iter::once(header.clone()).chain(rows).collect();
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .chain(header.get(column).map(|cell| cell.chars().count()))
-            .max()
-            .unwrap_or(0)
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells = cells
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, width))| {
-                if column == 0 {
-                    format!("{cell:<width$}")
-                } else {
-                    format!("{cell:>width$}")
-                }
-            });
+    let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    lines.insert(1, rules.iter().map(String::as_str).collect());
+    let line = |cells: &Vec<&str>| {
+        let cells = cells.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let mut lines = vec![line(&mut header.iter().copied())];
-    lines.push(
-        widths
-            .iter()
-            .map(|width| "-".repeat(*width))
-            .collect::<Vec<_>>()
-            .join("  "),
-    );
-    lines.extend(
-        rows.iter()
-            .map(|row| line(&mut row.iter().map(String::as_str))),
-    );
-    lines.join("\n")
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Formats rows under a header as Markdown. All columns are left-aligned.
@@ -52,6 +38,11 @@ pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
         text += &format!("\n| {} |", cells.join(" | "));
     }
     text
+}
+
+/// Returns cells as a row.
+pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).into()
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! How long a call on a camera waits while another device's frames are copied.
 
-use super::{build_client, measure};
-use crate::table::Table;
-use crate::{setup, sh};
+use super::{On, Vb3, client, measure};
+use crate::table::{self, Table};
 use anyhow::Result;
-use std::process::Command;
 
 /// Sizes of the other device's frames, which are NV12, 30 per second.
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
@@ -50,35 +48,35 @@ const SECONDS: &str = "3";
 ///
 /// # Errors
 /// A part cannot be built or run.
-pub(super) fn run(machine: &str) -> Result<Table> {
-    setup::install(&setup::some(&["gcc", "libc6-dev", "v4l-utils"]))?;
-    let vb3 = sh::release_vb3()?;
-    let client = build_client("beside")?;
+pub(super) fn run(on: &On) -> Result<Table> {
+    let vb3 = Vb3::new(on, &["v4l-utils"])?;
+    let client = client("bench")?;
     let mut rows = Vec::new();
     for (says, device, command) in WORKLOADS {
         let mut row = vec![says.to_owned()];
         for (width, height) in SIZES {
             let script = format!(
-                "({command}) >/dev/null 2>&1 & {} /dev/video1 {SECONDS}; wait",
+                "({command}) >/dev/null 2>&1 & {} calls /dev/video1 {SECONDS}; wait",
                 client.display()
             );
-            let device = format!("{},size={width}x{height}", device);
-            let mut vb3 = Command::new(&vb3);
-            vb3.args(["run", "--machine", machine, "--device", &device]);
-            vb3.args(["--device", "camera=pattern", "--", "sh", "-c", &script]);
-            vb3.env("BYTES", (width * height * 3 / 2).to_string());
-            vb3.env("WIDTH", width.to_string());
-            vb3.env("HEIGHT", height.to_string());
-            let run = measure(&mut vb3)?;
+            let device = format!("{device},size={width}x{height}");
+            let mut run = vb3.with(&[&device, "camera=pattern"]);
+            let numbers = [
+                ("BYTES", width * height * 3 / 2),
+                ("WIDTH", width),
+                ("HEIGHT", height),
+            ];
+            run.envs(numbers.map(|(name, number)| (name, number.to_string())));
+            let run = measure(run.args(["sh", "-c", &script]))?;
             let (most, longest) = (run.time("p99_ns")?, run.time("max_ns")?);
             row.push(format!("{most}, {longest}"));
         }
         rows.push(row);
     }
     println!(
-        "A call that changes nothing, on another camera every 0.2 ms: 99th percentile, longest; machine \
-         {machine}."
+        "A call that changes nothing, on another camera every 0.2 ms: 99th percentile, longest; machine {}.",
+        on.machine
     );
-    let header = vec!["frames moved by", "1920x1080", "3840x2160"];
-    Ok((header, rows))
+    let header = ["frames moved by", "1920x1080", "3840x2160"];
+    Ok((table::row(header), rows))
 }

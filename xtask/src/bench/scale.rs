@@ -1,41 +1,27 @@
 //! Measures the cost of many objects at once, which grows linearly if none costs more than the first.
 
-use super::{build_client, measure, verdict};
-use crate::table::Table;
-use crate::{setup, sh};
+use super::{On, Vb3, client, measure, verdict};
+use crate::table::{self, Table};
 use anyhow::Result;
-use std::process::Command;
 
 /// Arguments of `bench scale`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Machine to measure on
-    #[arg(long, value_name = "NAME", default_value = "pc")]
-    machine: String,
+    #[command(flatten)]
+    on: On,
     /// What to have many of; all if nothing is named
-    #[arg(value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(KINDS.iter().map(|kind| kind.name)))]
+    #[arg(value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(KINDS.iter().map(|kind| kind.0)))]
     what: Vec<String>,
 }
 
-/// A kind of object that may exist many times.
-struct Kind {
-    name: &'static str,
-    /// Description for messages.
-    says: &'static str,
-    most: u32,
-}
-
-const fn kind(name: &'static str, says: &'static str, most: u32) -> Kind {
-    Kind { name, says, most }
-}
-
-const KINDS: &[Kind] = &[
-    kind("dqbuf", "1,000 threads in DQBUF, one queue each", 1_000),
-    kind("poll", "1,000 threads in poll of one file", 1_000),
-    kind("exports", "10,000 exported buffers", 10_000),
-    kind("pollfds", "5,000 entries of one poll", 5_000),
-    kind("sets", "2,000 epoll sets with one file", 2_000),
-    kind("processes", "300 waiting processes, one file each", 300),
+/// Kinds of objects: the name, a description for messages, and the largest number of them.
+const KINDS: &[(&str, &str, u32)] = &[
+    ("dqbuf", "1,000 threads in DQBUF, one queue each", 1_000),
+    ("poll", "1,000 threads in poll of one file", 1_000),
+    ("exports", "10,000 exported buffers", 10_000),
+    ("pollfds", "5,000 entries of one poll", 5_000),
+    ("sets", "2,000 epoll sets with one file", 2_000),
+    ("processes", "300 waiting processes, one file each", 300),
 ];
 
 /// Each kind is measured twice: with its largest number of objects, and with this fraction of it.
@@ -46,21 +32,20 @@ const PART: u32 = 8;
 /// # Errors
 /// A part cannot be built or run.
 pub(super) fn run(args: &Args) -> Result<Table> {
-    setup::install(&setup::some(&["gcc", "libc6-dev"]))?;
-    let vb3 = sh::release_vb3()?;
-    let client = build_client("scale")?;
-    let wanted = |kind: &&Kind| args.what.is_empty() || args.what.iter().any(|w| w == kind.name);
+    let vb3 = Vb3::new(&args.on, &[])?;
+    let client = client("scale")?;
     let mut rows = Vec::new();
-    for kind in KINDS.iter().filter(wanted) {
+    for &(name, says, most) in KINDS {
+        if !args.what.is_empty() && !args.what.iter().any(|wanted| wanted == name) {
+            continue;
+        }
         let measure = |count: u32| {
-            let mut command = Command::new(&vb3);
-            command.args(["run", "--machine", &args.machine, "--device", "convert"]);
-            command.args(["--device", "camera=pattern,fps=60,size=640x480", "--"]);
-            measure(command.arg(&client).arg(kind.name).arg(count.to_string()))
+            let mut run = vb3.with(&["convert", "camera=pattern,fps=60,size=640x480"]);
+            measure(run.arg(&client).args([name, &count.to_string()]))
         };
-        let (few, all) = (measure(kind.most / PART)?, measure(kind.most)?);
+        let (few, all) = (measure(most / PART)?, measure(most)?);
         // For a poll, one object is an entry of the call.
-        let cost = if kind.name == "pollfds" {
+        let cost = if name == "pollfds" {
             "call_ns"
         } else {
             "add_cpu_ns"
@@ -68,13 +53,10 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         let cost = all.value(cost)? as f64 / few.value(cost)?.max(1) as f64;
         let both = |key| Ok::<_, anyhow::Error>(format!("{}, {}", few.time(key)?, all.time(key)?));
         let (wake, end) = (both("wake_ns")?, both("end_ns")?);
-        println!(
-            "{}: a frame is reported after {wake}; one less takes {end}",
-            kind.says
-        );
+        println!("{says}: a frame is reported after {wake}; one less takes {end}");
         let (lost, frames) = (all.value("camera_lost")?, all.value("camera_frames")?);
         rows.push(vec![
-            kind.says.to_owned(),
+            says.to_owned(),
             both("add_ns")?,
             both("add_cpu_ns")?,
             both("call_ns")?,
@@ -95,5 +77,5 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         "camera lost, longest gap",
         "aim",
     ];
-    Ok((header.into(), rows))
+    Ok((table::row(header), rows))
 }

@@ -1,16 +1,15 @@
 //! Builds libcamera's own tests from source, and runs them without a camera and in `vb3 run`.
 
-use crate::vm::{lab, step};
-use crate::{setup, sh, table};
+use crate::sh::{self, cmd};
+use crate::vm::lab;
+use crate::{setup, table};
 use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-/// Longest time for the build.
-const BUILD: Duration = Duration::from_secs(1800);
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
 /// Exit status of a test that does not find its device.
@@ -62,14 +61,10 @@ impl Test {
 
     /// Runs the test, and returns its result in a word.
     fn run(&self, built: &Path, device: Option<&str>, vb3: &Path) -> Result<&'static str> {
-        let mut command = Command::new("timeout");
-        command.arg(LIMIT);
-        if let Some(device) = device {
-            command
-                .arg(vb3)
-                .args(["run", "--quiet", "--device", device]);
-            command.arg("--");
-        }
+        let mut command = match device {
+            Some(device) => cmd!("timeout {LIMIT} {vb3} run --quiet --device {device} --"),
+            None => cmd!("timeout {LIMIT}"),
+        };
         command.args(&self.cmd).envs(&self.env);
         command.current_dir(built.join("build"));
         at_home(&mut command, built);
@@ -102,11 +97,10 @@ pub(super) fn run() -> Result<()> {
     setup::install(PACKAGES)?;
     let built = built()?;
     let vb3 = sh::release_vb3()?;
-    let text = std::fs::read_to_string(built.join("tests.json")).context("cannot read tests")?;
-    let tests: Vec<Test> = serde_json::from_str(&text)?;
+    let tests: Vec<Test> = serde_json::from_str(&fs::read_to_string(built.join("tests.json"))?)?;
     // Makes the list first: a test that lists the installed plugin cannot load its own one.
-    let mut list = Command::new("gst-inspect-1.0");
-    at_home(list.arg("fakesink"), &built);
+    let mut list = cmd!("gst-inspect-1.0 fakesink");
+    at_home(&mut list, &built);
     sh::quietly(&mut list)?;
     let mut rows = Vec::new();
     for test in &tests {
@@ -119,9 +113,7 @@ pub(super) fn run() -> Result<()> {
     let all = rows.len();
     let wrong = rows.iter().filter(|row| is_wrong(row)).count();
     rows.retain(|row| row.iter().skip(1).any(|result| result != "pass"));
-    let header: Vec<&str> = std::iter::once("test")
-        .chain(PLACES.map(|(place, _)| place))
-        .collect();
+    let header = ["test", PLACES[0].0, PLACES[1].0, PLACES[2].0];
     println!("{}", table::format(&header, &rows));
     println!("{} of {all} tests pass in each place", all - rows.len());
     ensure!(all > 0 && wrong == 0, "{wrong} of {all} tests went wrong");
@@ -141,17 +133,10 @@ fn built() -> Result<PathBuf> {
     const SCRIPT: &str = "make-libcamera-tests.sh";
     let suite =
         sh::text(Command::new("sh").args(["-c", ". /etc/os-release; echo $VERSION_CODENAME"]))?;
-    let suite = suite.trim();
-    let cache = sh::cache()?.join("lab");
-    std::fs::create_dir_all(&cache).context("cannot make the cache")?;
-    std::fs::create_dir_all(lab::logs()).context("cannot make the directory of logs")?;
-    let out = cache.join(format!("libcamera-tests-{suite}-{}", lab::key(SCRIPT)?));
+    let out = sh::cache("lab")?.join(format!("libcamera-tests-{suite}-{}", lab::key(SCRIPT)?));
     if !out.join("tests.json").exists() {
-        let mut make = Command::new("nice");
-        make.arg("sh").arg(sh::root().join("lab").join(SCRIPT));
-        make.arg(lab::own_mirror()?).arg(suite).arg(&out);
-        let log = lab::logs().join("libcamera-tests.log");
-        step::run("building libcamera with its tests", BUILD, &log, &mut make)?;
+        let words = [suite.as_ref(), out.as_ref()];
+        lab::make("building libcamera with its tests", 30, SCRIPT, &words)?;
     }
     Ok(out)
 }

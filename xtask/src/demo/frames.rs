@@ -1,6 +1,6 @@
 //! The clip that the demo shows, and ffmpeg's comparisons and pictures of recorded frames.
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -26,13 +26,11 @@ pub(super) struct Clip {
 impl Clip {
     /// Reads the clip's size and rate, and decodes it once to get the hashes of the frames.
     pub(super) fn read(path: PathBuf, frames: u32) -> Result<Self> {
-        let mut probe = Command::new("ffprobe");
-        probe.args(["-v", "error", "-select_streams", "v:0", "-of", "json"]);
-        probe.args([
-            "-show_entries",
-            "stream=width,height,avg_frame_rate,codec_name",
-        ]);
-        let probed = sh::quietly(probe.arg(&path))
+        let probed = sh::quietly(&mut cmd!(
+            "ffprobe -v error -select_streams v:0 -of json
+                 -show_entries stream=width,height,avg_frame_rate,codec_name {path}"
+        ));
+        let probed = probed
             .with_context(|| format!("{} is not a clip that ffmpeg can read", path.display()))?;
         let probed: Value = serde_json::from_slice(&probed).context("ffprobe's answer")?;
         let stream = &probed["streams"][0];
@@ -41,78 +39,74 @@ impl Clip {
             u32::try_from(size).unwrap_or(0) & !1
         };
         let (width, height) = (size("width", 4096), size("height", 2304));
-        ensure!(
-            width >= 2 && height >= 2,
-            "the clip has no video of a known size"
-        );
+        let has_size = width >= 2 && height >= 2;
+        ensure!(has_size, "the clip has no video of a known size");
         let rate = stream["avg_frame_rate"].as_str().and_then(rate);
         let rate = rate.unwrap_or((30, 1));
+        let (n, d) = rate;
         // As the camera does, converts to the colours that V4L2 assumes.
-        let filter = format!(
-            "fps={}/{},scale={width}:{height}:out_color_matrix=bt601:out_range=tv",
-            rate.0, rate.1
-        );
+        let filter =
+            format!("fps={n}/{d},scale={width}:{height}:out_color_matrix=bt601:out_range=tv");
         let hashes = hashes(&path, &filter, Some(u64::from(frames) * 2 + 50))?;
         ensure!(!hashes.is_empty(), "the clip has no frames");
+        let is_h264 = stream["codec_name"] == "h264";
         Ok(Self {
-            is_h264: stream["codec_name"] == "h264",
             path,
             width,
             height,
             rate,
             hashes,
+            is_h264,
         })
     }
 
     /// Returns a file with the clip's first frames as H.264, for the decoder.
     pub(super) fn as_h264(&self, dir: &Path) -> Result<PathBuf> {
-        let path = dir.join("line.mp4");
-        let mut ffmpeg = ffmpeg(&self.path);
-        ffmpeg.args(["-map", "0:v:0", "-frames:v", &self.hashes.len().to_string()]);
+        let (path, clip, count) = (
+            dir.join("line.mp4"),
+            &self.path,
+            self.hashes.len().to_string(),
+        );
         let encoder = match self.is_h264 {
             true => "-c:v copy",
             false => "-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p",
         };
-        sh::quietly(ffmpeg.args(encoder.split(' ')).arg(&path))?;
+        let encoder = encoder.split(' ');
+        sh::quietly(
+            ffmpeg()
+                .arg("-i")
+                .arg(clip)
+                .args(["-map", "0:v:0", "-frames:v", &count])
+                .args(encoder)
+                .arg(&path),
+        )?;
         Ok(path)
     }
+}
+
+/// Returns a command that writes over files and asks nothing.
+fn ffmpeg() -> Command {
+    cmd!("ffmpeg -nostdin -v error -y")
 }
 
 fn rate(text: &str) -> Option<(u32, u32)> {
     let (n, d) = text.split_once('/')?;
     let (n, d): (u32, u32) = (n.parse().ok()?, d.parse().ok()?);
-    (d..=d.checked_mul(120)?)
-        .contains(&n)
-        .then_some((n, d))
-        .filter(|_| d > 0)
-}
-
-fn ffmpeg(input: &Path) -> Command {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-nostdin", "-v", "error", "-y", "-i"])
-        .arg(input);
-    ffmpeg
+    let is_sensible = d > 0 && (d..=d.checked_mul(120)?).contains(&n);
+    is_sensible.then_some((n, d))
 }
 
 /// Filters a file's frames, converts them to NV12, and returns a hash of each.
 pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec<String>> {
-    let mut ffmpeg = ffmpeg(path);
-    ffmpeg.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", filter]);
-    ffmpeg.args(
-        most.iter()
-            .flat_map(|most| ["-frames:v".to_owned(), most.to_string()]),
-    );
-    let said = sh::text(ffmpeg.args(["-pix_fmt", "nv12", "-f", "framemd5", "-"]))?;
+    let most = most.map(|most| most.to_string());
+    let most = most.iter().flat_map(|most| ["-frames:v", most]);
+    let said = sh::text(&mut cmd!(
+        "ffmpeg -nostdin -v error -i {path} -map 0:v:0 -fps_mode passthrough -vf {filter} {most...}
+             -pix_fmt nv12 -f framemd5 -"
+    ))?;
     let lines = said.lines().filter(|line| !line.starts_with('#'));
-    let hash = |line: &str| {
-        line.rsplit(',')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
-    Ok(lines.map(hash).collect())
+    let hash = |line: &str| Some(line.rsplit(',').next()?.trim().to_owned());
+    Ok(lines.filter_map(hash).collect())
 }
 
 /// Compares shown frames with a clip's frames, which begin again after the last one.
@@ -144,9 +138,9 @@ pub(super) fn lowest_psnr(
          [1:v]scale={width}:{height}:flags=bilinear,{numbered},format=yuv420p[model];\
          [shown][model]psnr=stats_file=-"
     );
-    let mut ffmpeg = ffmpeg(recorded);
-    ffmpeg.arg("-i").arg(model).args(["-lavfi", &graph]);
-    let said = sh::text(ffmpeg.args(["-fps_mode", "passthrough", "-f", "null", "-"]))?;
+    let said = sh::text(&mut cmd!(
+        "ffmpeg -nostdin -v error -i {recorded} -i {model} -lavfi {graph} -fps_mode passthrough -f null -"
+    ))?;
     let words = said.split_whitespace();
     let values = words.filter_map(|word| word.strip_prefix("psnr_avg:")?.parse().ok());
     let worst = values.reduce(f64::min);
@@ -155,8 +149,7 @@ pub(super) fn lowest_psnr(
 
 /// Draws a row of frames for each recording, with its label.
 pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Path)>) -> Result<()> {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
+    let mut ffmpeg = ffmpeg();
     let (mut graph, mut names) = (String::new(), String::new());
     for (row, (label, recorded)) in rows.enumerate() {
         let every = (hashes(recorded, "null", None)?.len() / SHOTS).max(1);

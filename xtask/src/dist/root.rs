@@ -1,9 +1,9 @@
 //! Makes roots of Debian by mmdebstrap, keeps them, and runs commands in them.
 
 use super::Release;
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::Result;
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,21 +17,17 @@ pub(super) fn fresh(
     kind: &str,
     options: &[String],
 ) -> Result<PathBuf> {
-    let cache = sh::cache()?.join("roots");
-    fs::create_dir_all(&cache)?;
-    let archive = cache.join(format!("{suite}-{kind}.tar"));
+    let archive = sh::cache("roots")?.join(format!("{suite}-{kind}.tar"));
     if !archive.exists() {
         let half = archive.with_extension("half.tar");
-        let mut make = Command::new("mmdebstrap");
-        sh::run(make.args(options).arg(suite).arg(&half))?;
+        sh::run(&mut cmd!("mmdebstrap {options...} {suite} {half}"))?;
         fs::rename(&half, &archive)?;
     }
     let root = release.dir.join(format!("root-{suite}-{kind}"));
     sh::fresh(&root)?;
-    let mut tar = Command::new("tar");
-    tar.args(["--extract", "--exclude=./dev/*", "--file"])
-        .arg(&archive);
-    sh::quietly(tar.arg("--directory").arg(&root))?;
+    sh::quietly(&mut cmd!(
+        "tar --extract --exclude=./dev/* --file {archive} --directory {root}"
+    ))?;
     Ok(root)
 }
 
@@ -48,12 +44,7 @@ pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<
         script.push_str("mkdir -p \"$0$1\"; mount --rbind \"$1\" \"$0$1\"; shift; ");
     }
     script.push_str("exec chroot \"$0\" \"$@\"");
-    let mut unshare = Command::new("unshare");
-    // Without root rights, the command runs as the root user of a new user namespace.
-    if !rustix::process::geteuid().is_root() {
-        unshare.args(["--map-root-user", "--map-auto"]);
-    }
-    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    let mut unshare: Command = crate::vm::lab::namespace();
     unshare.env(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

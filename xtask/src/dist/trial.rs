@@ -3,8 +3,8 @@
 use super::{Release, root};
 use crate::guest::{self, Guest};
 use crate::sh;
-use anyhow::{Context as _, Result, bail};
-use std::fs;
+use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -68,8 +68,19 @@ grep 'did not show the picture' broken.txt
 grep 'vb3 run 0: stderr' broken.txt
 ";
 
-/// Packages that the wheel's tests use.
-const WHEEL_PACKAGES: &str = "ffmpeg,python3-pytest,python3-venv";
+/// A kind of root: its name, and mmdebstrap's options.
+type Kind = (&'static str, &'static [&'static str]);
+
+const ESSENTIAL: Kind = ("essential", &["--variant=essential"]);
+pub(super) const APT: Kind = ("apt", &["--variant=apt"]);
+/// A root with the packages that the wheel's tests use.
+const PYTHON: Kind = (
+    "python",
+    &[
+        "--variant=apt",
+        "--include=ffmpeg,python3-pytest,python3-venv",
+    ],
+);
 
 /// Runs the plugin's tests, except test_swap.py: its calls wait 60 s at most, too short for emulation.
 const GUEST_WHEEL_TESTS: &str = "
@@ -118,95 +129,123 @@ pub(super) fn block<'a>(page: &'a str, info: &str) -> Result<&'a str> {
         .0)
 }
 
+/// A fresh root of Debian, with files in /work.
+pub(super) struct Trial<'a> {
+    pub(super) suite: &'a str,
+    pub(super) kind: Kind,
+    pub(super) files: &'a [&'a Path],
+}
+
+impl Trial<'_> {
+    /// Runs commands in /work. Returns what they print.
+    ///
+    /// # Errors
+    /// The root cannot be made, or a command fails: then `what` does not work.
+    pub(super) fn run(&self, release: &Release, what: &str, script: &str) -> Result<String> {
+        let (kind, options) = self.kind;
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let root = root::fresh(release, self.suite, kind, &options)?;
+        put(&root, self.files)?;
+        // apt in the root gets the same access to its mirror as this system has.
+        for file in ["resolv.conf", "hosts"] {
+            let from = Path::new("/etc").join(file);
+            if from.exists() {
+                fs::copy(from, root.join("etc").join(file))?;
+            }
+        }
+        let script = format!("cd /work; export HOME=/work; {script}");
+        let said = root::inside(&root, &[], &["bash", "-exc", &script])
+            .with_context(|| format!("{what} does not work on Debian {}", self.suite))?;
+        fs::remove_dir_all(&root)?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
 /// Tries the binary alone, and the package on each Debian.
-pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Result<()> {
-    alone(release, binary)?;
+pub(super) fn package(release: &Release, binary: &Path, package: &Path) -> Result<()> {
+    let root = release.dir.join("empty");
+    sh::fresh(&root)?;
+    fs::copy(binary, root.join("vb3"))?;
+    let said = root::inside(&root, &[], &["/vb3", "run", "--", "/vb3", "--version"])
+        .context("the binary does not work alone")?;
+    let said = String::from_utf8_lossy(&said);
+    ensure!(
+        said.trim() == format!("vb3 {}", release.version),
+        "alone it says {said:?}"
+    );
+    fs::remove_dir_all(&root)?;
     println!("tried alone in an empty directory: it runs itself, and needs nothing else");
     for (version, suite) in root::SUITES {
-        let root = debian(release, suite, "essential", &[package])?;
         let lines = block(PAGE, "sh skip=run-by-dist")?;
-        let script = format!("cd /work; export HOME=/work; {lines}{CHECKS}");
-        root::inside(&root, &[], &["sh", "-exc", &script])
-            .with_context(|| format!("the package does not work on Debian {version}"))?;
+        let trial = Trial {
+            suite,
+            kind: ESSENTIAL,
+            files: &[package],
+        };
+        trial.run(release, "the package", &format!("{lines}{CHECKS}"))?;
         println!("tried on Debian {version}: installed, a camera's frame read by dd, removed");
-        fs::remove_dir_all(&root)?;
     }
     Ok(())
 }
 
-/// Tries `vb3-codec` on the Debian that it was built for.
+/// Tries README's commands and `vb3-codec` on the Debian that it was built for.
 pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) -> Result<()> {
-    let root = debian(release, suite, "apt", &[vb3, codec])?;
-    share_network(&root)?;
-    let install = format!("cd /work; export HOME=/work; {CODEC_INSTALL}{NEWCOMER}");
-    let began = Instant::now();
-    let examples = commands(README).join("\n");
-    root::inside(
-        &root,
-        &[],
-        &["bash", "-exc", &format!("{install}{examples}")],
-    )
-    .with_context(|| format!("README's commands do not work on Debian {suite}"))?;
+    let trial = Trial {
+        suite,
+        kind: APT,
+        files: &[vb3, codec],
+    };
+    let (examples, began) = (commands(README), Instant::now());
+    let lines = [
+        &[CODEC_INSTALL.to_owned(), NEWCOMER.to_owned()],
+        &examples[..],
+    ]
+    .concat();
+    trial.run(
+        release,
+        "vb3-codec, or a command of README,",
+        &(lines.join("\n") + CODEC_CHECKS),
+    )?;
     println!(
-        "tried README on Debian {suite}: {} commands, {} s with the installation of all packages",
-        commands(README).len(),
+        "tried README and vb3-codec on Debian {suite}: {} commands, {} s with the installation of all \
+         packages; found by vb3, removed",
+        examples.len(),
         began.elapsed().as_secs()
     );
-    let script = format!("cd /work; export HOME=/work; {CODEC_CHECKS}");
-    root::inside(&root, &[], &["sh", "-exc", &script])
-        .with_context(|| format!("vb3-codec does not work on Debian {suite}"))?;
-    println!("tried vb3-codec on Debian {suite}: installed by apt, found by vb3, removed");
-    fs::remove_dir_all(&root)?;
-    Ok(())
-}
-
-/// Gives apt in a root the same access to its mirror as this system has.
-pub(super) fn share_network(root: &Path) -> Result<()> {
-    for file in ["resolv.conf", "hosts"] {
-        let from = Path::new("/etc").join(file);
-        if from.exists() {
-            fs::copy(from, root.join("etc").join(file))?;
-        }
-    }
     Ok(())
 }
 
 /// Tries the wheel and its module's tests on each Debian.
 pub(super) fn wheel(release: &Release, wheel: &Path) -> Result<()> {
-    let options = [
-        "--variant=apt".to_owned(),
-        format!("--include={WHEEL_PACKAGES}"),
-    ];
-    let script = wheel_checks(WHEEL_TESTS)?;
+    let files = with_tests(wheel)?;
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     for (version, suite) in root::SUITES {
-        let root = root::fresh(release, suite, "python", &options)?;
-        put(&root, &[wheel])?;
-        put_tests(&root)?;
-        let said = root::inside(&root, &[], &["bash", "-exc", &script])
-            .with_context(|| format!("the wheel does not work on Debian {version}"))?;
-        let said = String::from_utf8_lossy(&said);
-        let times = said.lines().filter(|line| line.contains(" call "));
+        let trial = Trial {
+            suite,
+            kind: PYTHON,
+            files: &files,
+        };
+        let said = trial.run(release, "the wheel", &wheel_checks(WHEEL_TESTS)?)?;
         println!("tried the wheel on Debian {version}: installed, and its tests pass");
+        let times = said.lines().filter(|line| line.contains(" call "));
         times.for_each(|line| println!("  {line}"));
-        fs::remove_dir_all(&root)?;
     }
     Ok(())
 }
 
-/// Returns the commands that install the wheel in /work and run tests there.
+/// Returns the commands that install the wheel and run tests.
 fn wheel_checks(tests: &str) -> Result<String> {
     let lines = block(PAGE, "sh skip=run-by-dist-with-pytest")?;
-    Ok(format!(
-        "cd /work; export HOME=/work; {WHEEL_ALONE}{lines}{tests}"
-    ))
+    Ok(format!("{WHEEL_ALONE}{lines}{tests}"))
 }
 
-/// Copies the module's tests to a root's directory /work.
-fn put_tests(root: &Path) -> Result<()> {
+/// Returns the wheel and the module's tests.
+fn with_tests(wheel: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![wheel.to_owned()];
     for test in fs::read_dir(sh::root().join("python/tests"))? {
-        put(root, &[&test?.path()])?;
+        files.push(test?.path());
     }
-    Ok(())
+    Ok(files)
 }
 
 /// Tries arm64's binary and wheel in a virtual machine.
@@ -218,49 +257,25 @@ pub(super) fn arm64(release: &Release, binary: &Path, wheel: Option<&Path>) -> R
     fs::copy(binary, out.join("vb3"))?;
     let mut script = GUEST_CHECKS.to_owned();
     if let Some(wheel) = wheel {
-        put(&out, &[wheel])?;
-        put_tests(&out)?;
-        fs::write(out.join("wheel.sh"), wheel_checks(GUEST_WHEEL_TESTS)?)?;
+        let files = with_tests(wheel)?;
+        put(
+            &out,
+            &files.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+        )?;
+        let checks = wheel_checks(GUEST_WHEEL_TESTS)?;
+        fs::write(
+            out.join("wheel.sh"),
+            format!("cd /work; export HOME=/work; {checks}"),
+        )?;
         script.push_str("cp -r /out/work /; bash -ex /out/wheel.sh\n");
     }
     fs::write(out.join("run.sh"), script)?;
-    guest.run(&out, GUEST_LIMIT)?;
-    if fs::read_to_string(out.join("status"))?.trim() != "0" {
-        bail!("the arm64 files do not work: see {}", out.display());
-    }
+    let works = guest.run(&out, GUEST_LIMIT)?;
+    ensure!(works, "the arm64 files do not work: see {}", out.display());
     let wheel = wheel.map_or("", |_| "; the wheel installed, and its plugin's tests pass");
-    println!(
-        "tried on arm64, Linux {}: a camera's frame read by dd{wheel}",
-        guest.version()
-    );
-    fs::remove_dir_all(&out)?;
-    Ok(())
-}
-
-fn alone(release: &Release, binary: &Path) -> Result<()> {
-    let root = release.dir.join("empty");
-    sh::fresh(&root)?;
-    fs::copy(binary, root.join("vb3"))?;
-    let said = root::inside(&root, &[], &["/vb3", "run", "--", "/vb3", "--version"])
-        .context("the binary does not work alone")?;
-    let said = String::from_utf8_lossy(&said);
-    if said.trim() != format!("vb3 {}", release.version) {
-        bail!("alone it says {said:?}");
-    }
-    fs::remove_dir_all(&root)?;
-    Ok(())
-}
-
-/// Makes a fresh root of Debian, of a variant of mmdebstrap, and puts the packages into it.
-pub(super) fn debian(
-    release: &Release,
-    suite: &str,
-    variant: &str,
-    packages: &[&Path],
-) -> Result<PathBuf> {
-    let root = root::fresh(release, suite, variant, &[format!("--variant={variant}")])?;
-    put(&root, packages)?;
-    Ok(root)
+    let version = guest.version();
+    println!("tried on arm64, Linux {version}: a camera's frame read by dd{wheel}");
+    Ok(fs::remove_dir_all(&out)?)
 }
 
 /// Copies files to a root's directory /work.

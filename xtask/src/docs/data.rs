@@ -5,7 +5,8 @@
 
 use crate::table::{self, Table};
 use crate::{sh, tidy};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 use serde::Deserialize;
 use std::path::Path;
 use std::process::Command;
@@ -31,14 +32,13 @@ impl Save {
         let (header, rows) = measure()?;
         println!("{}", table::format(&header, &rows));
         let Some(run) = run else { return Ok(()) };
-        let path = sh::root().join(DIR);
-        let path = path.join(format!("{}.toml", name.replace(' ', "-")));
+        let path = sh::root().join(format!("{DIR}/{}.toml", name.replace(' ', "-")));
         let mut all = match path.exists() {
             true => Measured::read(&path)?,
             false => Measured::default(),
         };
         all.add(&header, Run { rows, ..run });
-        std::fs::write(&path, all.text()).with_context(|| format!("cannot write {path:?}"))
+        Ok(fs::write(&path, all.text())?)
     }
 }
 
@@ -118,10 +118,10 @@ impl Measured {
     }
 
     /// Adds a run. Its rows replace older rows of the same names, or all rows if the columns differ.
-    fn add(&mut self, header: &[&str], run: Run) {
+    fn add(&mut self, header: &[String], run: Run) {
         if self.header != header {
             self.run.clear();
-            self.header = header.iter().map(|&cell| cell.to_owned()).collect();
+            self.header = header.to_owned();
         }
         let is_new = |old: &Vec<String>| run.rows.iter().any(|new| name(new) == name(old));
         for old in &mut self.run {
@@ -136,14 +136,15 @@ impl Measured {
         let mut text = format!("header = {}\n", serde_json::json!(self.header));
         for run in &self.run {
             text += "\n[[run]]\n";
-            let mut put = |key, value: &str| {
+            for (key, value) in [
+                ("date", &run.date),
+                ("commit", &run.commit),
+                ("machine", &run.machine),
+                ("command", &run.command),
+                ("note", &run.note),
+            ] {
                 text += &format!("{key} = {}\n", serde_json::json!(value));
-            };
-            put("date", &run.date);
-            put("commit", &run.commit);
-            put("machine", &run.machine);
-            put("command", &run.command);
-            put("note", &run.note);
+            }
             let line = |row| format!("    {},\n", serde_json::json!(row));
             let rows: String = run.rows.iter().map(line).collect();
             text += &format!("rows = [\n{rows}]\n");
@@ -206,18 +207,18 @@ mod tests {
     #[test]
     fn new_rows_replace_those_of_the_same_name() {
         let mut table = Measured::default();
-        table.add(&["a", "b"], run("c1", &["x", "y (Linux 6.1)"]));
-        table.add(&["a", "b"], run("c2", &["y (Linux 6.2)"]));
+        table.add(&table::row(["a", "b"]), run("c1", &["x", "y (Linux 6.1)"]));
+        table.add(&table::row(["a", "b"]), run("c2", &["y (Linux 6.2)"]));
         assert_eq!(
             table.run,
             [run("c2", &["y (Linux 6.2)"]), run("c1", &["x"])]
         );
         assert!(table.markdown().contains("\n| x | 1 \\| \"2\" | `c1` |\n"));
         assert_eq!(toml::from_str::<Measured>(&table.text()).unwrap(), table);
-        table.add(&["a", "b"], run("c3", &["x", "y"]));
+        table.add(&table::row(["a", "b"]), run("c3", &["x", "y"]));
         assert_eq!(table.run, [run("c3", &["x", "y"])]);
         assert!(table.markdown().contains("\n| x, y | 1 \\| \"2\" |\n"));
-        table.add(&["a", "c"], run("c4", &["x"]));
+        table.add(&table::row(["a", "c"]), run("c4", &["x"]));
         assert_eq!(table.run, [run("c4", &["x"])]);
     }
 
@@ -231,7 +232,7 @@ mod tests {
             format!("{:#}", Measured::read(&path).unwrap_err())
         };
         let mut cells = Measured::default();
-        cells.add(&["a"], run("", &["x"]));
+        cells.add(&table::row(["a"]), run("", &["x"]));
         for (text, wanted) in [
             ("header = []\nrun = [\n", "line 2"),
             ("header = []\n\nrows = 1\n", "line 3"),

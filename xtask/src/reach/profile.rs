@@ -23,73 +23,52 @@ pub(crate) struct Profile {
     pub(crate) complete: bool,
 }
 
+/// Makes a list of system calls from the names of their numbers in libc.
+macro_rules! calls {
+    ($($name:ident)*) => {
+        &[$(libc::$name),*]
+    };
+}
+
 /// System calls that need capabilities which no container has by default.
-const ADMIN: &[libc::c_long] = &[
-    libc::SYS_acct,
-    libc::SYS_add_key,
-    libc::SYS_bpf,
-    libc::SYS_clock_settime,
-    libc::SYS_delete_module,
-    libc::SYS_fanotify_init,
-    libc::SYS_finit_module,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fsopen,
-    libc::SYS_fspick,
-    libc::SYS_get_mempolicy,
-    libc::SYS_init_module,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_lookup_dcookie,
-    libc::SYS_mbind,
-    libc::SYS_mount,
-    libc::SYS_move_mount,
-    libc::SYS_move_pages,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_perf_event_open,
-    libc::SYS_pivot_root,
-    libc::SYS_quotactl,
-    libc::SYS_reboot,
-    libc::SYS_request_key,
-    libc::SYS_set_mempolicy,
-    libc::SYS_setdomainname,
-    libc::SYS_sethostname,
-    libc::SYS_setns,
-    libc::SYS_settimeofday,
-    libc::SYS_swapoff,
-    libc::SYS_swapon,
-    libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
-    libc::SYS_userfaultfd,
-    libc::SYS_vhangup,
+const ADMIN: &[libc::c_long] = calls![
+    SYS_acct SYS_add_key SYS_bpf SYS_clock_settime SYS_delete_module SYS_fanotify_init
+    SYS_finit_module SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fspick SYS_get_mempolicy
+    SYS_init_module SYS_kexec_load SYS_keyctl SYS_lookup_dcookie SYS_mbind SYS_mount SYS_move_mount
+    SYS_move_pages SYS_open_by_handle_at SYS_open_tree SYS_perf_event_open SYS_pivot_root
+    SYS_quotactl SYS_reboot SYS_request_key SYS_set_mempolicy SYS_setdomainname SYS_sethostname
+    SYS_setns SYS_settimeofday SYS_swapoff SYS_swapon SYS_syslog SYS_umount2 SYS_unshare
+    SYS_userfaultfd SYS_vhangup
 ];
 
 /// System calls on other processes that need CAP_SYS_PTRACE in every version.
-const TRACING: &[libc::c_long] = &[
-    libc::SYS_kcmp,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_process_madvise,
+const TRACING: &[libc::c_long] = calls![
+    SYS_kcmp SYS_pidfd_getfd SYS_process_madvise
 ];
 
-const MEMORY: &[libc::c_long] = &[libc::SYS_process_vm_readv, libc::SYS_process_vm_writev];
-
-const IO_URING: &[libc::c_long] = &[
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
+const MEMORY: &[libc::c_long] = calls![
+    SYS_process_vm_readv SYS_process_vm_writev
 ];
 
-const LATER_THAN_20_10: &[libc::c_long] = &[
-    libc::SYS_futex_waitv,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_restrict_self,
-    libc::SYS_mount_setattr,
-    libc::SYS_process_mrelease,
-    libc::SYS_memfd_secret,
+const IO_URING: &[libc::c_long] = calls![
+    SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register
 ];
+
+const LATER_THAN_20_10: &[libc::c_long] = calls![
+    SYS_futex_waitv SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
+    SYS_mount_setattr SYS_process_mrelease SYS_memfd_secret
+];
+
+/// Capabilities that engines remove.
+const LOST: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_MODULE)
+    .union(CapabilitySet::SYS_RAWIO)
+    .union(CapabilitySet::SYS_NICE)
+    .union(CapabilitySet::SYS_RESOURCE)
+    .union(CapabilitySet::SYS_TIME)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::NET_ADMIN);
 
 /// All profiles.
 pub(crate) const ALL: &[Profile] = &[
@@ -135,37 +114,21 @@ impl Profile {
     /// The kernel refuses the filter.
     pub(crate) fn apply(&self) -> Result<()> {
         if self.contained {
-            for lost in [
-                CapabilitySet::SYS_ADMIN,
-                CapabilitySet::SYS_PTRACE,
-                CapabilitySet::SYS_MODULE,
-                CapabilitySet::SYS_RAWIO,
-                CapabilitySet::SYS_NICE,
-                CapabilitySet::SYS_RESOURCE,
-                CapabilitySet::SYS_TIME,
-                CapabilitySet::DAC_READ_SEARCH,
-                CapabilitySet::NET_ADMIN,
-            ] {
+            for lost in LOST.iter() {
                 // This fails for a user who is not root, and has none of these capabilities.
                 let _ = remove_capability_from_bounding_set(lost);
             }
         }
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = self
-            .refused
-            .iter()
-            .flat_map(|calls| calls.iter())
-            .map(|&nr| (nr, Vec::new()))
-            .collect();
+        let refused = self.refused.iter().flat_map(|calls| calls.iter());
+        let mut rules: BTreeMap<i64, _> = refused.map(|&nr| (nr, Vec::new())).collect();
         if self.contained {
             rules.insert(libc::SYS_clone, name_spaces()?);
         }
         apply(rules, libc::EPERM)?;
         if self.contained {
             // The filter cannot read clone3's flags in memory. With ENOSYS, the C library uses clone.
-            apply(
-                BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
-                libc::ENOSYS,
-            )?;
+            let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+            apply(clone3, libc::ENOSYS)?;
         }
         Ok(())
     }
@@ -184,13 +147,11 @@ fn name_spaces() -> Result<Vec<SeccompRule>> {
     ];
     let rule = |flag: libc::c_int| {
         let bit = u64::from(flag.cast_unsigned());
-        let has =
-            SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bit), bit)?;
-        SeccompRule::new(vec![has])
+        let masked = SeccompCmpOp::MaskedEq(bit);
+        let has = SeccompCondition::new(0, SeccompCmpArgLen::Qword, masked, bit)?;
+        Ok(SeccompRule::new(vec![has])?)
     };
-    let rules: std::result::Result<Vec<_>, seccompiler::BackendError> =
-        flags.into_iter().map(rule).collect();
-    Ok(rules?)
+    flags.into_iter().map(rule).collect()
 }
 
 fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: libc::c_int) -> Result<()> {

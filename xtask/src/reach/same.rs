@@ -1,11 +1,11 @@
 //! The same run on two machines.
 //! On a virtual clock, with a script, the report, trace and pictures must be equal byte by byte.
 
-use crate::sh;
+use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 /// Files that a run writes.
 const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
@@ -38,8 +38,7 @@ signal = \"found\"
 
 /// Puts the files that the run needs into a directory.
 pub(super) fn prepare(dir: &Path) -> Result<()> {
-    let script = dir.join("same.toml");
-    std::fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))
+    Ok(fs::write(dir.join("same.toml"), SCRIPT)?)
 }
 
 /// Returns a shell command that makes the run in a prepared directory.
@@ -61,16 +60,12 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
 /// A file differs, or one of the two runs wrote no files.
 pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let here = there.join("here");
-    std::fs::create_dir_all(&here).with_context(|| format!("cannot make {}", here.display()))?;
+    fs::create_dir_all(&here)?;
     prepare(&here)?;
-    let dir = here.to_str().context("the path is not UTF-8")?;
-    sh::quietly(Command::new("sh").arg("-c").arg(command(vb3, dir)))?;
+    let line = command(vb3, here.to_str().context("the path is not UTF-8")?);
+    sh::quietly(&mut cmd!("sh -c {line}"))?;
     for name in FILES {
-        let read = |dir: &Path| {
-            let path = dir.join(name);
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let (mut own, mut other) = (read(&here)?, read(there)?);
+        let (mut own, mut other) = (fs::read(here.join(name))?, fs::read(there.join(name))?);
         if name == REPORT {
             (own, other) = (without_place(&own)?, without_place(&other)?);
         }
@@ -84,11 +79,11 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
 /// Returns a report without the run's directory and the notes, which depend on the machine.
 fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     let mut report: Value = serde_json::from_slice(report).context("the report is not JSON")?;
-    let setup = report.get_mut("setup").and_then(Value::as_object_mut);
-    let directory = setup.and_then(|setup| setup.remove("directory"));
-    directory.context("a report that names no directory")?;
-    let notes = report.as_object_mut().and_then(|all| all.remove("notes"));
-    notes.context("a report without notes")?;
+    for (part, name) in [("/setup", "directory"), ("", "notes")] {
+        let part = report.pointer_mut(part).and_then(Value::as_object_mut);
+        part.and_then(|part| part.remove(name))
+            .with_context(|| format!("a report without {name}"))?;
+    }
     Ok(serde_json::to_vec_pretty(&report)?)
 }
 

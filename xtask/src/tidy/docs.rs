@@ -4,64 +4,24 @@
 //! Lints in the root's Cargo.toml check that there is documentation, and a section on errors. They do not
 //! check their content.
 
+use super::RULES;
+use serde::Deserialize;
 use std::path::Path;
 use syn::{
     Attribute, Expr, Field, Fields, FnArg, ImplItem, Item, Lit, Meta, Pat, ReturnType, Signature,
     TraitItem, Type, Visibility,
 };
 
-/// Words in the names of numbers that need a unit.
-const QUANTITIES: &[&str] = &[
-    "addr",
-    "address",
-    "align",
-    "alignment",
-    "boundary",
-    "delay",
-    "granule",
-    "len",
-    "length",
-    "offset",
-    "period",
-    "size",
-    "stride",
-    "time",
-    "timeout",
-    "timestamp",
-];
-
-/// Words in names that are a unit, or show that the number is a plain count.
-const UNITS_IN_NAMES: &[&str] = &[
-    "bits", "bytes", "count", "index", "ms", "ns", "number", "order", "pages", "pfn", "shift", "us",
-];
-
-/// Words in documentation that are a unit, or show that the number counts things.
-const UNITS: &[&str] = &[
-    "bit",
-    "bits",
-    "byte",
-    "bytes",
-    "entries",
-    "many",
-    "milliseconds",
-    "nanosecond",
-    "nanoseconds",
-    "number",
-    "page",
-    "pages",
-    "seconds",
-    "segments",
-    "units",
-];
-
-/// Phrases in a section on errors that say that another party's errors are passed on.
-const PASSED_ON: &[&str] = &[
-    "'s error",
-    " says",
-    "Passed to",
-    "returns the error to",
-    "shall fail with",
-];
+/// The lists for documentation, as `rules.toml` explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    pub(super) lints: Vec<String>,
+    quantities: Vec<String>,
+    units_in_names: Vec<String>,
+    units: Vec<String>,
+    passed_on: Vec<String>,
+}
 
 /// Returns the faults of one file of a library.
 pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
@@ -77,29 +37,20 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the public structs and enums of a file.
-pub(super) fn public_types(text: &str) -> Vec<String> {
-    public(text, |item| match item {
-        Item::Struct(item) => Some((item.vis, item.ident)),
-        Item::Enum(item) => Some((item.vis, item.ident)),
-        _ => None,
-    })
-}
-
-/// Returns the public traits and type aliases of a file.
-pub(super) fn public_aliases(text: &str) -> Vec<String> {
-    public(text, |item| match item {
-        Item::Type(item) => Some((item.vis, item.ident)),
-        Item::Trait(item) => Some((item.vis, item.ident)),
-        _ => None,
-    })
-}
-
-fn public(text: &str, name: impl Fn(Item) -> Option<(Visibility, syn::Ident)>) -> Vec<String> {
+/// Returns the public structs and enums of a file; with `all`, its public traits and type aliases, too.
+pub(super) fn public_types(text: &str, all: bool) -> Vec<String> {
+    let name = |item: &Item| {
+        let (visibility, name) = match item {
+            Item::Struct(item) => (&item.vis, &item.ident),
+            Item::Enum(item) => (&item.vis, &item.ident),
+            Item::Type(item) if all => (&item.vis, &item.ident),
+            Item::Trait(item) if all => (&item.vis, &item.ident),
+            _ => return None,
+        };
+        is_public(visibility).then(|| name.to_string())
+    };
     let items = syn::parse_file(text).map(|file| file.items);
-    let named = items.unwrap_or_default().into_iter().filter_map(name);
-    let named = named.filter(|(visibility, _)| is_public(visibility));
-    named.map(|(_, name)| name.to_string()).collect()
+    items.unwrap_or_default().iter().filter_map(name).collect()
 }
 
 /// Returns the words of a text.
@@ -112,20 +63,18 @@ fn items(list: &[Item], found: &mut Vec<String>) {
         match item {
             Item::Fn(item) if is_public(&item.vis) => function(&item.sig, &item.attrs, "", found),
             Item::Impl(block) if block.trait_.is_none() => {
-                let owner = type_name(&block.self_ty);
                 for item in &block.items {
                     if let ImplItem::Fn(item) = item
                         && is_public(&item.vis)
                     {
-                        function(&item.sig, &item.attrs, &owner, found);
+                        function(&item.sig, &item.attrs, &type_name(&block.self_ty), found);
                     }
                 }
             }
-            Item::Trait(item) if is_public(&item.vis) => {
-                let owner = item.ident.to_string();
-                for item in &item.items {
+            Item::Trait(block) if is_public(&block.vis) => {
+                for item in &block.items {
                     if let TraitItem::Fn(item) = item {
-                        function(&item.sig, &item.attrs, &owner, found);
+                        function(&item.sig, &item.attrs, &block.ident.to_string(), found);
                     }
                 }
             }
@@ -164,8 +113,7 @@ fn function(sig: &Signature, attrs: &[Attribute], owner: &str, found: &mut Vec<S
     };
     if answer.is_some_and(|answer| type_name(answer) == "Result") {
         let errors = docs.split("# Errors").nth(1);
-        let errors = errors.map(|errors| errors.split("\n# ").next().unwrap_or_default());
-        match errors {
+        match errors.and_then(|errors| errors.split("\n# ").next()) {
             None => found.push(format!("{name}: a Result without a section `# Errors`")),
             Some(errors) if !names_errno(errors) => {
                 found.push(format!("{name}: `# Errors` names no errno"));
@@ -207,8 +155,12 @@ fn fields<'a>(
 /// Returns whether a number is a quantity whose name does not say the unit.
 fn wants_unit(name: &str, of: &Type) -> bool {
     let is_number = matches!(type_name(of).as_str(), "u16" | "u32" | "u64" | "usize");
-    let has = |words: &[&str]| name.split('_').any(|word| words.contains(&word));
-    is_number && has(QUANTITIES) && !has(UNITS_IN_NAMES)
+    let has = |words: &[String]| {
+        name.split('_')
+            .any(|word| words.iter().any(|one| one == word))
+    };
+    let rules = &RULES.documentation;
+    is_number && has(&rules.quantities) && !has(&rules.units_in_names)
 }
 
 /// Returns whether documentation names a unit, or refers to another item that does.
@@ -217,21 +169,26 @@ fn docs_have_unit(docs: &str) -> bool {
         return true;
     }
     let mut words = docs.split(|c: char| !c.is_ascii_alphabetic());
-    words.any(|word| UNITS.contains(&word.to_ascii_lowercase().as_str()))
+    words.any(|word| {
+        RULES
+            .documentation
+            .units
+            .contains(&word.to_ascii_lowercase())
+    })
 }
 
 /// Returns whether a section names an errno, links to the item with these errors, or says that they
 /// are passed on. An error without an errno must be a link.
 fn names_errno(section: &str) -> bool {
-    let is_errno = |word: &str| {
-        word.len() >= 3
-            && word.starts_with('E')
-            && word
-                .bytes()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
+    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let is_errno =
+        |word: &str| word.len() >= 3 && word.starts_with('E') && word.bytes().all(is_capital);
     let mut words = section.split(|c: char| !c.is_ascii_alphanumeric());
-    let passes_on = PASSED_ON.iter().any(|words| section.contains(words));
+    let passes_on = RULES
+        .documentation
+        .passed_on
+        .iter()
+        .any(|words| section.contains(words.as_str()));
     words.any(is_errno) || section.contains("[`") || passes_on
 }
 
@@ -241,12 +198,13 @@ fn is_public(visibility: &Visibility) -> bool {
 
 /// Returns the last name of a path.
 fn type_name(of: &Type) -> String {
-    match of {
-        Type::Path(path) => path.path.segments.last(),
-        _ => None,
-    }
-    .map(|segment| segment.ident.to_string())
-    .unwrap_or_default()
+    let Type::Path(path) = of else {
+        return String::new();
+    };
+    path.path
+        .segments
+        .last()
+        .map_or_else(String::new, |segment| segment.ident.to_string())
 }
 
 /// Returns the documentation of an item, line by line.
@@ -303,7 +261,7 @@ mod tests {
     #[test]
     fn public_types_are_visible_structs_and_enums() {
         let text = "pub struct A; pub(crate) struct B; enum C {} pub enum D {} pub fn e() {}";
-        assert_eq!(public_types(text), ["A", "D"]);
+        assert_eq!(public_types(text, true), ["A", "D"]);
         assert!(words("any::<(A, b_C)>").any(|word| word == "b_C"));
         assert!(words("any::<(A, b_C)>").all(|word| word != "C"));
     }

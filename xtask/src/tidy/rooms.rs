@@ -4,92 +4,80 @@
 //! its own. It may import only what the front door of another room exports: `crate::room::Name`, never
 //! `crate::room::module::Name`.
 
+use super::{Source, circles};
+use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use super::circles;
+/// The rooms of a crate, as `rules.toml` explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    order: Vec<String>,
+    directories: Vec<String>,
+    max_imports: usize,
+}
 
-/// The crate that has rooms.
-pub(super) const PACKAGE: &str = "vb3-intercept";
-
-/// Rooms and single files of the crate, lowest first.
-const ORDER: [&str; 12] = [
-    "error",
-    "kernel",
-    "note",
-    "program",
-    "descriptors",
-    "memory",
-    "process",
-    "tree",
-    "waiting",
-    "service",
-    "run",
-    "lib",
-];
-
-/// Those entries of `ORDER` that are directories.
-const ROOMS: [&str; 7] = [
-    "kernel",
-    "descriptors",
-    "memory",
-    "process",
-    "tree",
-    "waiting",
-    "service",
-];
-
-/// Maximum number of rooms that import from another room, each pair counted once.
-const MAX_IMPORTS: usize = 20;
-
-/// Returns faults of the crate's files, which are given by their paths below `src` and their texts.
-pub(super) fn faults(files: &[(&Path, &str)]) -> Vec<String> {
-    let modules: BTreeSet<String> = ORDER.map(str::to_owned).into();
-    let rank = |name: &str| ORDER.iter().position(|known| *known == name);
-    let (mut faults, mut pairs) = (Vec::new(), BTreeSet::new());
-    for (path, text) in files {
-        let shown = path.display();
-        let own = match path.iter().next().and_then(|first| first.to_str()) {
-            Some(first) => first.trim_end_matches(".rs").to_owned(),
-            None => continue,
-        };
-        let Some(own_rank) = rank(&own) else {
-            faults.push(format!("{PACKAGE}: {shown} lies in no room"));
-            continue;
-        };
-        let mut imports = circles::Imports::new();
-        circles::add(&mut imports, &modules, &circles::Exports::new(), &own, text);
-        for other in imports.into_values().flatten() {
-            if rank(&other) > Some(own_rank) {
-                faults.push(format!("{PACKAGE}: {shown} imports upwards, from {other}"));
+impl Rules {
+    /// Returns faults of a crate's files.
+    pub(super) fn faults(&self, package: &str, files: &[Source<'_>]) -> Vec<String> {
+        let modules: BTreeSet<String> = self.order.iter().cloned().collect();
+        let rank = |name: &str| self.order.iter().position(|known| known == name);
+        let (mut faults, mut pairs) = (Vec::new(), BTreeSet::new());
+        for Source { below, text, .. } in files {
+            let shown = below.display();
+            let Some(own) = below.iter().next().and_then(|first| first.to_str()) else {
+                continue;
+            };
+            let own = own.trim_end_matches(".rs").to_owned();
+            let Some(own_rank) = rank(&own) else {
+                faults.push(format!("{package}: {shown} lies in no room"));
+                continue;
+            };
+            let mut imports = circles::Imports::new();
+            circles::add(&mut imports, &modules, &circles::Exports::new(), &own, text);
+            for other in imports.into_values().flatten() {
+                if rank(&other) > Some(own_rank) {
+                    faults.push(format!("{package}: {shown} imports upwards, from {other}"));
+                }
+                if self.directories.contains(&own) && self.directories.contains(&other) {
+                    pairs.insert((own.clone(), other));
+                }
             }
-            if ROOMS.contains(&own.as_str()) && ROOMS.contains(&other.as_str()) {
-                pairs.insert((own.clone(), other));
+            for (room, module) in circles::behind_doors(text) {
+                if room != own && self.directories.contains(&room) {
+                    faults.push(format!(
+                        "{package}: {shown} imports {module} of {room} past its front door"
+                    ));
+                }
             }
         }
-        for (room, module) in circles::behind_doors(text) {
-            if room != own && ROOMS.contains(&room.as_str()) {
-                faults.push(format!(
-                    "{PACKAGE}: {shown} imports {module} of {room} past its front door"
-                ));
-            }
+        let (found, most) = (pairs.len(), self.max_imports);
+        if found > most {
+            faults.push(format!(
+                "{package}: {found} pairs of rooms import from each other; the limit is {most}"
+            ));
         }
+        faults
     }
-    if pairs.len() > MAX_IMPORTS {
-        faults.push(format!(
-            "{PACKAGE}: {} pairs of rooms import from each other; the limit is {MAX_IMPORTS}",
-            pairs.len()
-        ));
-    }
-    faults
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn faults_of(path: &str, text: &str) -> Vec<String> {
-        faults(&[(Path::new(path), text)])
+        let mut rooms = crate::tidy::RULES
+            .layer
+            .iter()
+            .filter_map(|room| room.rooms.as_ref());
+        let path = Path::new(path);
+        let source = Source {
+            path,
+            below: path,
+            text,
+        };
+        rooms.next().unwrap().faults("p", &[source])
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! Checks the words of code: names of constants and tests, first sentences of doc comments, and
 //! names of public types.
 
-use super::docs;
+use super::{RULES, Source, docs};
+use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Vague names of constants, which do not say what the constant limits.
-const VAGUE: [&str; 3] = ["MOST", "LEAST", "PATIENCE"];
+/// The lists of words, as `rules.toml` explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    vague: Vec<String>,
+    pub(super) forbidden_in_python: Vec<String>,
+}
 
 /// Maximum length of a function's name. Only names of tests come close to it.
 const MAX_NAME: usize = 50;
@@ -14,45 +20,32 @@ const MAX_NAME: usize = 50;
 /// Returns the faults of one file.
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let name = super::shown(file);
-    let mut faults = vague_constants(&name, text);
-    faults.extend(long_names(&name, text));
+    let lines = (1..).zip(text.lines());
+    let mut faults: Vec<String> = lines
+        .flat_map(|(number, line)| {
+            let faults = [long_name(line), vague_constant(line)]
+                .into_iter()
+                .flatten();
+            faults.map(move |fault| (number, fault))
+        })
+        .map(|(number, fault)| format!("{name}:{number}: {fault}"))
+        .collect();
     faults.extend(unfinished_summaries(&name, text));
     faults
 }
 
-fn long_names(name: &str, text: &str) -> Vec<String> {
-    let long = |line: &str| {
-        let rest = line.split("fn ").nth(1)?;
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
-        (end > MAX_NAME).then(|| rest[..end].to_owned())
-    };
-    let lines = text.lines().enumerate();
-    lines
-        .filter_map(|(number, line)| {
-            let (function, number) = (long(line)?, number + 1);
-            Some(format!(
-                "{name}:{number}: {function} has {} characters; {MAX_NAME} are allowed",
-                function.len()
-            ))
-        })
-        .collect()
+fn long_name(line: &str) -> Option<String> {
+    let rest = line.split("fn ").nth(1)?;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    let function = &rest[..end];
+    (end > MAX_NAME).then(|| format!("{function} has {end} characters; {MAX_NAME} are allowed"))
 }
 
-fn vague_constants(name: &str, text: &str) -> Vec<String> {
-    let is_vague = |line: &str| {
-        let constant = line.split("const ").nth(1)?.split(':').next()?;
-        VAGUE.iter().find(|vague| **vague == constant).copied()
-    };
-    let code = text.lines().enumerate();
-    let code = code.filter(|(_, line)| !line.trim_start().starts_with("//"));
-    code.filter_map(|(number, line)| {
-        let constant = is_vague(line)?;
-        let number = number + 1;
-        Some(format!(
-            "{name}:{number}: {constant} does not say what it limits; use a name such as MAX_FRAMES"
-        ))
-    })
-    .collect()
+fn vague_constant(line: &str) -> Option<String> {
+    let constant = line.split("const ").nth(1)?.split(':').next()?;
+    let is_code = !line.trim_start().starts_with("//");
+    (is_code && RULES.words.vague.iter().any(|vague| vague == constant))
+        .then(|| format!("{constant} does not say what it limits; use a name such as MAX_FRAMES"))
 }
 
 /// Finds doc comments whose first paragraph does not end like a sentence.
@@ -62,43 +55,29 @@ fn unfinished_summaries(name: &str, text: &str) -> Vec<String> {
     if text.contains("clap") {
         return Vec::new();
     }
-    let mut faults = Vec::new();
-    let mut summary = None;
-    let mut marker = "";
-    for (number, line) in text.lines().chain([""]).enumerate() {
-        let line = line.trim_start();
-        let found = ["///", "//!"].into_iter().find(|m| line.starts_with(m));
-        let words = found.and_then(|m| line.get(m.len()..)).map(str::trim);
-        let ended = match (words, &summary) {
-            // A comment may follow another item's comment without a blank line.
-            (Some(words), Some(_)) => words.is_empty(),
-            (Some(_), None) => found == Some(marker),
-            (None, _) => true,
-        };
-        match (words, &mut summary) {
-            (Some(words), None) if found != Some(marker) => {
-                marker = found.unwrap_or_default();
-                summary = Some((number + 1, words.to_owned()));
-            }
-            (Some(words), Some((_, so_far))) if !ended => {
-                so_far.push(' ');
-                so_far.push_str(words);
-            }
-            _ => {}
-        }
-        if ended
-            && let Some((at, words)) = summary.take()
-            && !is_sentence(&words)
-        {
-            faults.push(format!(
-                "{name}:{at}: the first paragraph of a doc comment lacks its full stop"
-            ));
-        }
-        if words.is_none() {
-            marker = "";
-        }
-    }
-    faults
+    let marker = |line: &str| {
+        ["///", "//!"]
+            .into_iter()
+            .find(|marker| line.starts_with(marker))
+    };
+    let lines: Vec<(usize, &str)> = (1..).zip(text.lines().map(str::trim_start)).collect();
+    // A comment may follow another item's comment without a blank line.
+    let comments = lines.chunk_by(|(_, line), (_, next)| marker(line) == marker(next));
+    let fault = |comment: &[(usize, &str)]| {
+        let (number, first) = comment.first()?;
+        let marker = marker(first)?;
+        let words = comment
+            .iter()
+            .filter_map(|(_, line)| line.strip_prefix(marker));
+        let summary: Vec<&str> = words
+            .map(str::trim)
+            .take_while(|words| !words.is_empty())
+            .collect();
+        let is_fault = !is_sentence(&summary.join(" "));
+        let fault = "the first paragraph of a doc comment lacks its full stop";
+        is_fault.then(|| format!("{name}:{number}: {fault}"))
+    };
+    comments.filter_map(fault).collect()
 }
 
 /// Returns whether a summary ends like a sentence, or is a heading, list, table or example.
@@ -111,26 +90,21 @@ fn is_sentence(summary: &str) -> bool {
 }
 
 /// Returns a fault for each name that several public types of a package have.
-pub(super) fn repeated_types(package: &str, files: &[(PathBuf, String)]) -> Vec<String> {
+pub(super) fn repeated_types(package: &str, files: &[Source<'_>]) -> Vec<String> {
     let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (file, text) in files {
-        for name in docs::public_types(text)
-            .into_iter()
-            .chain(docs::public_aliases(text))
-        {
-            types.entry(name).or_default().push(super::shown(file));
+    for Source { path, text, .. } in files {
+        for name in docs::public_types(text, true) {
+            types.entry(name).or_default().push(super::shown(path));
         }
     }
-    types
-        .into_iter()
-        .filter(|(_, files)| files.len() > 1)
-        .map(|(name, files)| {
-            format!(
-                "{package}: several public types are called {name}: {}",
-                files.join(", ")
-            )
-        })
-        .collect()
+    let repeated = types.into_iter().filter(|(_, files)| files.len() > 1);
+    let sentence = |(name, files): (String, Vec<String>)| {
+        format!(
+            "{package}: several public types are called {name}: {}",
+            files.join(", ")
+        )
+    };
+    repeated.map(sentence).collect()
 }
 
 #[cfg(test)]
@@ -143,7 +117,7 @@ mod tests {
 
     #[test]
     fn constants_say_what_they_limit() {
-        let vague = format!("const {}: u32 = 3;\n", VAGUE[0]);
+        let vague = format!("const {}: u32 = 3;\n", RULES.words.vague[0]);
         assert_eq!(found(&format!("{vague}pub(crate) {vague}")), 2);
         assert_eq!(found(&format!("const MAX_FRAMES: u32 = 3;\n// {vague}")), 0);
     }
@@ -171,14 +145,22 @@ mod tests {
 
     #[test]
     fn public_types_of_a_package_have_distinct_names() {
-        let file = |name: &str, text: &str| (PathBuf::from(name), text.to_owned());
+        let file = |name: &'static str, text: &'static str| {
+            let path = Path::new(name);
+            Source {
+                path,
+                below: path,
+                text,
+            }
+        };
         let files = [
             file("a.rs", "pub struct Size; struct Other;"),
             file("b.rs", "pub enum Size {} pub(crate) struct Other;"),
         ];
         assert_eq!(repeated_types("p", &files).len(), 1);
         assert!(repeated_types("p", &files[..1]).is_empty());
-        let alias = file("c.rs", "pub type Size = (u32, u32);");
-        assert_eq!(repeated_types("p", &[files[0].clone(), alias]).len(), 1);
+        let files =
+            ["pub struct Size;", "pub type Size = (u32, u32);"].map(|text| file("c.rs", text));
+        assert_eq!(repeated_types("p", &files).len(), 1);
     }
 }

@@ -1,11 +1,12 @@
 //! `cargo xtask bench kernel`: measures the C module and ours alternately, in one boot.
 
-use super::arch::Arch;
 use super::lab::Lab;
 use super::{Cell, Iommu, boot, build, results};
+use crate::arch::Arch;
 use crate::setup;
-use crate::table::Table;
-use anyhow::{Context as _, Result, bail};
+use crate::table::{self, Table};
+use anyhow::{Result, bail};
+use fs_err as fs;
 use serde_json::Value;
 
 /// Arguments of `bench kernel`.
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 /// The modules cannot be built, or the machine does not boot.
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(setup::VM)?;
-    let lab = Lab::open(None, false)?;
+    let lab = Lab::open(false)?;
     let wanted = args.kernel.as_deref().unwrap_or_default();
     let kernels = lab.kernels(Arch::X86_64)?;
     let Some(kernel) = kernels.iter().rev().find(|k| k.starts_with(wanted)) else {
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     build::sources(&lab)?;
     build::common(&lab, Arch::X86_64)?;
     build::modules(&lab, kernel)?;
-    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
+    fs::create_dir_all(results())?;
     let cell = Cell {
         kernel: kernel.clone(),
         iommu: args.iommu,
@@ -63,11 +64,14 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
         let ratio = format!("{:.2}", rust as f64 / c.max(1) as f64);
         vec![name, c.to_string(), rust.to_string(), ratio]
     });
-    let header = match args.count {
-        true => ["operation", "C instr.", "Rust instr.", "ratio"],
-        false => ["operation", "C ns", "Rust ns", "ratio"],
-    };
-    Ok((header.into(), rows.collect()))
+    let unit = if args.count { "instr." } else { "ns" };
+    let header = [
+        "operation",
+        &format!("C {unit}"),
+        &format!("Rust {unit}"),
+        "ratio",
+    ];
+    Ok((table::row(header), rows.collect()))
 }
 
 /// Returns the size of a module in the kernel's memory.
@@ -79,26 +83,20 @@ fn bytes(steps: &[Value], module: &str) -> Option<u64> {
 /// Returns each operation with its fastest run for each module, in order.
 /// Other work of the machine only makes a run slower.
 fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
-    let fastest = |name: &str| -> Option<u64> {
+    let fastest = |module: &str, name: &str| {
+        let name = format!("{module}.bench.{name}");
         let runs = steps.iter().filter(|step| step["step"] == name);
         runs.filter_map(|step| step["ns"].as_u64()).min()
     };
     let mut found: Vec<(String, u64, u64)> = Vec::new();
     for step in steps {
-        let Some(name) = step["step"]
+        let name = step["step"]
             .as_str()
-            .and_then(|s| s.strip_prefix("c.bench."))
-        else {
+            .and_then(|s| s.strip_prefix("c.bench."));
+        let Some(name) = name.filter(|name| found.iter().all(|(known, ..)| known != name)) else {
             continue;
         };
-        if found.iter().any(|(known, ..)| known == name) {
-            continue;
-        }
-        let (c, rust) = (
-            fastest(&format!("c.bench.{name}")),
-            fastest(&format!("rust.bench.{name}")),
-        );
-        if let (Some(c), Some(rust)) = (c, rust) {
+        if let (Some(c), Some(rust)) = (fastest("c", name), fastest("rust", name)) {
             found.push((name.to_owned(), c, rust));
         }
     }

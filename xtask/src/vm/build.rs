@@ -1,31 +1,44 @@
 //! Builds the kernel modules, and other programs for the guests.
 
-use super::arch::Arch;
-use super::lab::{Lab, is_checked};
-use super::step;
-use crate::sh;
+use super::lab::{Lab, arch_of, is_checked};
+use crate::arch::Arch;
+use crate::{sh, step};
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+
+/// Copies the sources to `$1`. `$2` is the work directory, and `$3` the source of bitflags.
+const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates" "$2/rust"
+cp -r lab kernel docs/upstream "$1/"
+cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \
+    "$1/lab/programs/"
+cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflags""#;
 
 /// Copies the sources into the build root.
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
-    let sources = work.join("src");
+    // The only crate of another project that the module links.
+    let bitflags = sh::package(&kernel_packages()?, "bitflags")?;
+    let bitflags = bitflags["manifest_path"].as_str().map(Path::new);
+    let bitflags = bitflags
+        .and_then(Path::parent)
+        .context("bitflags has no directory")?;
     let mut copy = Command::new("sh");
-    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r docs/upstream \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
-        .arg(&sources)
-        .arg(&work)
-        .arg(bitflags()?)
-        .current_dir(sh::root());
+    copy.args(["-euc", COPY, "sh"])
+        .arg(work.join("src"))
+        .arg(&work);
     step::run(
         "copying the sources",
-        Duration::from_secs(60),
-        &lab.log("copy"),
-        &mut copy,
+        60,
+        "copy",
+        copy.arg(bitflags).current_dir(sh::root()),
     )
+}
+
+/// Returns the packages of the kernel crate and its dependencies, as cargo describes them.
+pub(crate) fn kernel_packages() -> Result<Vec<serde_json::Value>> {
+    sh::packages("--manifest-path kernel/Cargo.toml")
 }
 
 /// Builds an architecture's Rust object, and the programs of its guests, from the copied sources.
@@ -54,42 +67,27 @@ pub(crate) fn object_dir(arch: Arch, checker: Option<&str>) -> String {
 /// Builds the Rust object. `checker` is a checker of the kernel (`kasan`), if one is used.
 pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()> {
     let out = object_dir(arch, checker);
-    let name = arch.name();
-    let checker = checker.map(|checker| format!(" {checker}"));
-    let checker = checker.unwrap_or_default();
+    let name = [arch.name(), checker.unwrap_or_default()].join(" ");
+    let name = name.trim_end();
     lab.step(
-        &format!("building the Rust object of {name}{checker}"),
+        &format!("building the Rust object of {name}"),
         600,
         "rust-object",
-        &format!("rust-object.sh /work/src {out} {name}{checker}"),
+        &format!("rust-object.sh /work/src {out} {name}"),
     )
 }
 
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
 /// This system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
-    step::run(
-        "building vb3",
-        Duration::from_secs(1800),
-        &lab.log("vb3"),
-        sh::cargo().args(["build", "--release", "--package", "vb3", "--bin", "vb3"]),
-    )?;
-    step::run(
-        "building the driver over VFIO",
-        Duration::from_secs(300),
-        &lab.log("vfio"),
-        sh::cargo()
-            .args(["build", "--release", "--package", "vb3-dma"])
-            .args(["--example", "vfio_edu"]),
-    )?;
-    let to = user_programs(lab);
-    std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
-    for built in ["vb3", "examples/vfio_edu"] {
-        let from = sh::target().join("release").join(built);
-        let name = from.file_name().unwrap_or_default();
-        std::fs::copy(&from, to.join(name))
-            .with_context(|| format!("cannot copy {}", from.display()))?;
-    }
+    sh::run(&mut sh::cargo("build --release --package vb3 --bin vb3"))?;
+    sh::run(&mut sh::cargo(
+        "build --release --package vb3-dma --example vfio_edu",
+    ))?;
+    let (to, built) = (user_programs(lab), sh::target().join("release"));
+    fs::create_dir_all(&to)?;
+    fs::copy(built.join("vb3"), to.join("vb3"))?;
+    fs::copy(built.join("examples/vfio_edu"), to.join("vfio_edu"))?;
     Ok(())
 }
 
@@ -98,33 +96,11 @@ pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
     lab.work().join("process")
 }
 
-/// Returns the source of the only crate of another project that the module links.
-fn bitflags() -> Result<PathBuf> {
-    let manifest = sh::root().join("kernel/Cargo.toml");
-    let out = sh::quietly(
-        sh::cargo()
-            .args(["metadata", "--format-version=1", "--manifest-path"])
-            .arg(manifest),
-    )?;
-    let metadata: Value =
-        serde_json::from_slice(&out).context("the output of cargo metadata is not JSON")?;
-    metadata["packages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|package| package["name"] == "bitflags")
-        .and_then(|package| package["manifest_path"].as_str())
-        .and_then(|path| Path::new(path).parent())
-        .map(Path::to_path_buf)
-        .context("the kernel crate does not use bitflags")
-}
-
 /// Builds the modules for a kernel, and packs the modules of the kernel itself.
 pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
-    let arch = Arch::of(kernel);
-    let object = object_dir(arch, is_checked(kernel).then_some("kasan"));
-    let arch = arch.name();
+    let object = object_dir(arch_of(kernel), is_checked(kernel).then_some("kasan"));
+    let arch = arch_of(kernel).name();
     lab.step(
         &format!("building the modules for {kernel}"),
         300,
@@ -138,19 +114,21 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
         &format!("driver.sh /work/src/lab {out} {arch} {kernel}"),
     )?;
     let name = lab.packed()?;
-    if lab.kernel(kernel, &name).exists() {
+    // Only a run that packs needs the lock.
+    let is_packed = || lab.kernel(kernel, &name).exists();
+    let _lock = match is_packed() {
+        true => return Ok(()),
+        false => lab.lock()?,
+    };
+    if is_packed() {
         return Ok(());
     }
-    let _lock = lab.lock()?;
-    if !lab.kernel(kernel, &name).exists() {
-        lab.step(
-            &format!("packing the modules of {kernel}"),
-            300,
-            &format!("pack-{kernel}"),
-            &format!("make-modules.sh {kernel} /kernels/{kernel}/{name}"),
-        )?;
-    }
-    Ok(())
+    lab.step(
+        &format!("packing the modules of {kernel}"),
+        300,
+        &format!("pack-{kernel}"),
+        &format!("make-modules.sh {kernel} /kernels/{kernel}/{name}"),
+    )
 }
 
 /// Builds the C modules with the patches of docs/upstream.
@@ -170,7 +148,7 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     if out.exists() {
         return Ok(());
     }
-    let arch = Arch::of(kernel).name();
+    let arch = arch_of(kernel).name();
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     lab.step(
         &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),

@@ -1,10 +1,11 @@
 //! Cells: each is one virtual machine. Several run at a time.
 
-use super::arch::Arch;
-use super::lab::Lab;
+use super::lab::{self, Lab};
 use super::{Args, Iommu, boot, conform, report, results};
-use crate::table;
-use anyhow::{Context as _, Result};
+use crate::arch::Arch;
+use crate::{sh, table};
+use anyhow::Result;
+use fs_err as fs;
 use serde_json::Value;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +31,33 @@ impl Cell {
     pub(crate) fn is_of_process(&self) -> bool {
         matches!(self.scenario.as_str(), "process" | "vfio")
     }
+
+    pub(crate) fn arch(&self) -> Arch {
+        lab::arch_of(&self.kernel)
+    }
+
+    /// Returns whether the scenario needs `what`.
+    /// This is `peers`, drivers built from the kernel's source, or `package`, the module as packaged.
+    pub(crate) fn needs(&self, what: &str) -> bool {
+        self.wishes("needs").iter().any(|name| name == what)
+    }
+
+    /// Returns whether the machine has shared memory on PCI.
+    pub(crate) fn has_ivshmem(&self) -> bool {
+        self.wishes("device").iter().any(|name| name == "ivshmem")
+    }
+
+    /// Returns the values of the scenario's lines `#KEY …`.
+    /// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
+    /// (`needs`), files of this tree (`file`), additions to the device tree (`tree`), longest time
+    /// (`seconds`), UEFI Secure Boot (`firmware`).
+    pub(crate) fn wishes(&self, key: &str) -> Vec<String> {
+        let name = format!("lab/scenarios/{}.sh", self.scenario);
+        let script = fs::read_to_string(sh::root().join(name)).unwrap_or_default();
+        let key = format!("#{key} ");
+        let wishes = script.lines().filter_map(|line| line.strip_prefix(&key));
+        wishes.map(str::to_owned).collect()
+    }
 }
 
 /// The result of a cell.
@@ -37,29 +65,23 @@ impl Cell {
 pub(crate) struct CellOutcome {
     pub(crate) cell: Cell,
     /// Checks passed and failed, for each module.
-    pub(crate) c: report::Score,
-    pub(crate) rust: report::Score,
+    c: report::Score,
+    rust: report::Score,
     pub(crate) faults: Vec<String>,
-    /// Faults of the first boot, if there was a second one.
-    pub(crate) first: Vec<String>,
-    pub(crate) took: Duration,
+    /// Whether the first boot had faults, so that there was a second one.
+    is_second: bool,
+    took: Duration,
     /// Processor time of the machine's emulator.
-    pub(crate) cpu: Duration,
+    cpu: Duration,
 }
 
 /// Returns for how many virtual machines this machine has memory.
 fn room(args: &Args) -> usize {
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
-        return 1;
-    };
-    let kib = text.lines().find_map(|line| {
-        line.strip_prefix("MemAvailable:")?
-            .split_whitespace()
-            .next()
-    });
-    let mib = kib.and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024;
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.split_once("MemAvailable:");
+    let kib = kib.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<usize>().ok());
     let each = usize::try_from(args.memory).unwrap_or(usize::MAX) + EMULATOR_MIB;
-    (mib / each).max(1)
+    (kib.unwrap_or(0) / 1024 / each).max(1)
 }
 
 /// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
@@ -72,61 +94,40 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut outcome = one(lab, cell, args);
                     if args.again && !outcome.faults.is_empty() {
-                        outcome = again(lab, cell, args, outcome.faults);
+                        keep(&outcome);
+                        outcome = one(lab, cell, args);
+                        outcome.is_second = true;
                     }
+                    let line = outcome.line();
                     let Ok(mut done) = done.lock() else {
                         return;
                     };
                     done.push(outcome);
-                    let last = done.last().map(line).unwrap_or_default();
-                    eprintln!("vm: [{}/{}] {last}", done.len(), cells.len());
+                    eprintln!("vm: [{}/{}] {line}", done.len(), cells.len());
                 }
             });
         }
     });
     let mut done = done.into_inner().unwrap_or_default();
-    let place = |outcome: &CellOutcome| {
+    done.sort_by_key(|outcome: &CellOutcome| {
         let name = outcome.cell.name();
         cells.iter().position(|cell| cell.name() == name)
-    };
-    done.sort_by_key(place);
+    });
     done
 }
 
-/// Boots a machine with faults a second time. The files of the first boot are kept.
-fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> CellOutcome {
-    let name = cell.name();
+/// Keeps the files of a machine with faults, which boots a second time.
+fn keep(first: &CellOutcome) {
+    let name = first.cell.name();
     let (dir, kept) = (
         results().join(&name),
         results().join(format!("{name}-first")),
     );
     // The files of an earlier run are no longer needed. There may be none to keep now.
-    let _ = std::fs::remove_dir_all(&kept);
-    let _ = std::fs::rename(&dir, &kept);
-    eprintln!(
-        "vm: {name}: {}: once more (log: {})",
-        first.join("; "),
-        kept.display()
-    );
-    CellOutcome {
-        first,
-        ..one(lab, cell, args)
-    }
-}
-
-fn line(outcome: &CellOutcome) -> String {
-    let verdict = match outcome.faults.len() {
-        0 => "in order".to_owned(),
-        n => format!("{n} faults"),
-    };
-    format!(
-        "{}: {verdict} in {:.0} s ({:.0} s of CPU); C {}, Rust {}",
-        outcome.cell.name(),
-        outcome.took.as_secs_f64(),
-        outcome.cpu.as_secs_f64(),
-        outcome.c,
-        outcome.rust
-    )
+    let _ = fs::remove_dir_all(&kept);
+    let _ = fs::rename(&dir, &kept);
+    let faults = first.faults.join("; ");
+    eprintln!("vm: {name}: {faults}: once more (log: {})", kept.display());
 }
 
 fn one(lab: &Lab, cell: &Cell, args: &Args) -> CellOutcome {
@@ -136,97 +137,111 @@ fn one(lab: &Lab, cell: &Cell, args: &Args) -> CellOutcome {
         c: report::Score::default(),
         rust: report::Score::default(),
         faults: Vec::new(),
-        first: Vec::new(),
+        is_second: false,
         took: Duration::ZERO,
         cpu: Duration::ZERO,
     };
-    match boot::run(lab, cell, args).and_then(|heard| judge(cell, args, heard, &mut outcome)) {
-        Ok(()) => {}
-        Err(e) => outcome.faults.push(format!("{e:#}")),
+    let heard = boot::run(lab, cell, args);
+    if let Err(e) = heard.and_then(|heard| outcome.judge(args, heard)) {
+        outcome.faults.push(format!("{e:#}"));
     }
     outcome.took = start.elapsed();
     outcome
 }
 
-fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut CellOutcome) -> Result<()> {
-    let steps = heard.steps;
-    outcome.cpu = heard.cpu;
-    let to = results().join(format!("{}.json", cell.name()));
-    let all = Value::Array(steps.clone());
-    std::fs::write(&to, format!("{all:#}\n"))
-        .with_context(|| format!("cannot write {}", to.display()))?;
-    outcome.c = report::score(&steps, "c");
-    outcome.rust = report::score(&steps, "rust");
-    outcome.rust.join(report::score(&steps, "vb3"));
-    outcome.faults = report::faults(&steps);
-    if cell.scenario != "conformance" {
-        // For other kinds of memory, no table lists the right answers, so the C module's answers count.
-        let [c, rust] = ["c", "rust"].map(|module| conform::of_module(&steps, module));
-        if !c.is_empty() && !rust.is_empty() {
-            let found = conform::differences(&c, &rust);
-            outcome.c.add(c.len(), 0);
-            outcome
-                .rust
-                .add(rust.len().saturating_sub(found.len()), found.len());
-            outcome.faults.extend(found);
-        }
-        return Ok(());
-    }
-    let expected = conform::Expected::read()?.on(Arch::of(&cell.kernel).name());
-    for (module, home) in [("c", "stock"), ("rust", "kernel")] {
-        if !args.modules().split(' ').any(|wanted| wanted == module) {
-            continue;
-        }
-        let seen = conform::of_module(&steps, module);
-        let found = expected.faults(home, &seen);
-        let score = if module == "c" {
-            &mut outcome.c
-        } else {
-            &mut outcome.rust
+impl CellOutcome {
+    fn line(&self) -> String {
+        let verdict = match self.faults.len() {
+            0 => "in order".to_owned(),
+            n => format!("{n} faults"),
         };
-        score.add(seen.len().saturating_sub(found.len()), found.len());
-        outcome.faults.extend(found);
+        format!(
+            "{}: {verdict} in {:.0} s ({:.0} s of CPU); C {}, Rust {}",
+            self.cell.name(),
+            self.took.as_secs_f64(),
+            self.cpu.as_secs_f64(),
+            self.c,
+            self.rust
+        )
     }
-    Ok(())
+
+    fn judge(&mut self, args: &Args, heard: boot::Heard) -> Result<()> {
+        let steps = heard.steps;
+        self.cpu = heard.cpu;
+        let all = Value::Array(steps.clone());
+        fs::write(
+            results().join(format!("{}.json", self.cell.name())),
+            format!("{all:#}\n"),
+        )?;
+        self.c = report::score(&steps, "c");
+        self.rust = report::score(&steps, "rust");
+        self.rust.join(report::score(&steps, "vb3"));
+        self.faults = report::faults(&steps);
+        let [c, rust] = ["c", "rust"].map(|module| conform::of_module(&steps, module));
+        if self.cell.scenario != "conformance" {
+            // For other kinds of memory, no table lists the right answers, so the C module's answers count.
+            if !c.is_empty() && !rust.is_empty() {
+                self.c.add(c.len(), 0);
+                let found = conform::differences(&c, &rust);
+                self.rust
+                    .add(rust.len().saturating_sub(found.len()), found.len());
+                self.faults.extend(found);
+            }
+            return Ok(());
+        }
+        let expected = conform::Expected::read()?.on(self.cell.arch().name());
+        let modules = [
+            ("c", "stock", c, &mut self.c),
+            ("rust", "kernel", rust, &mut self.rust),
+        ];
+        for (module, home, seen, score) in modules {
+            if args.modules().split(' ').any(|wanted| wanted == module) {
+                let found = expected.faults(home, &seen);
+                score.add(seen.len().saturating_sub(found.len()), found.len());
+                self.faults.extend(found);
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self) -> Vec<String> {
+        let verdict = match (self.faults.is_empty(), self.is_second) {
+            (true, false) => "in order",
+            (true, true) => "2nd time",
+            (false, _) => "FAULTY",
+        };
+        vec![
+            self.cell.scenario.clone(),
+            self.cell.kernel.clone(),
+            self.cell.iommu.name().to_owned(),
+            self.c.to_string(),
+            self.rust.to_string(),
+            verdict.to_owned(),
+            format!("{:.0}", self.took.as_secs_f64()),
+            format!("{:.0}", self.cpu.as_secs_f64()),
+        ]
+    }
 }
 
 /// Returns the table of all results: scenarios by kernel and IOMMU, with passed and made checks.
 pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
+    let mut rows: Vec<_> = outcomes.iter().map(CellOutcome::row).collect();
     let (mut c, mut rust) = (report::Score::default(), report::Score::default());
-    let mut cpu = Duration::ZERO;
-    let seconds = |time: Duration| format!("{:.0}", time.as_secs_f64());
-    let mut rows = Vec::new();
     for outcome in outcomes {
-        let verdict = match (outcome.faults.len(), outcome.first.len()) {
-            (0, 0) => "in order",
-            (0, _) => "2nd time",
-            _ => "FAULTY",
-        };
-        rows.push(vec![
-            outcome.cell.scenario.clone(),
-            outcome.cell.kernel.clone(),
-            outcome.cell.iommu.name().to_owned(),
-            outcome.c.to_string(),
-            outcome.rust.to_string(),
-            verdict.to_owned(),
-            seconds(outcome.took),
-            seconds(outcome.cpu),
-        ]);
         c.join(outcome.c);
         rust.join(outcome.rust);
-        cpu += outcome.cpu;
     }
-    let cells = [
-        "all",
-        "",
-        "",
-        &c.to_string(),
-        &rust.to_string(),
-        "",
-        "",
-        &seconds(cpu),
-    ];
-    rows.push(cells.map(str::to_owned).into());
+    let cpu: Duration = outcomes.iter().map(|outcome| outcome.cpu).sum();
+    let (c, rust, cpu) = (
+        c.to_string(),
+        rust.to_string(),
+        format!("{:.0}", cpu.as_secs_f64()),
+    );
+    rows.push(
+        ["all", "", "", &c, &rust, "", "", &cpu]
+            .map(str::to_owned)
+            .into(),
+    );
     let header = ["scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"];
-    table::format(&header, &rows) + "\n"
+    table::format(&header, &rows)
 }

@@ -1,10 +1,11 @@
 //! Conformance: compares an implementation's answer to each call with stock Linux's.
 
-use crate::{setup, sh};
-use anyhow::{Context as _, Result, bail};
+use crate::setup;
+use crate::sh::{self, cmd};
+use anyhow::{Result, bail};
+use fs_err as fs;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 /// The expected answer to each call.
 #[derive(Debug)]
@@ -19,10 +20,7 @@ impl Expected {
     /// # Errors
     /// A file is missing, or one of its lines is malformed.
     pub(crate) fn read() -> Result<Self> {
-        let read = |name: &str| {
-            let path = sh::root().join("conformance").join(name);
-            std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))
-        };
+        let read = |name: &str| fs::read_to_string(sh::root().join("conformance").join(name));
         Self::parse(&read("expected")?, &read("differences")?)
     }
 
@@ -83,19 +81,14 @@ pub(crate) fn differences(
     rust: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let names: BTreeSet<&String> = c.keys().chain(rust.keys()).collect();
-    let shown = |all: &BTreeMap<String, String>, name: &String| match all.get(name) {
-        Some(value) => value.clone(),
-        None => "nothing".to_owned(),
-    };
     let differing = names
         .into_iter()
         .filter(|name| c.get(*name) != rust.get(*name));
-    differing
-        .map(|name| {
-            let (ours, stock) = (shown(rust, name), shown(c, name));
-            format!("{name} gave {ours}, with the C module {stock}")
-        })
-        .collect()
+    let sentence = |name| {
+        let [ours, stock] = [rust, c].map(|all| all.get(name).map_or("nothing", String::as_str));
+        format!("{name} gave {ours}, with the C module {stock}")
+    };
+    differing.map(sentence).collect()
 }
 
 /// Returns the conformance results of one module among the steps of a scenario.
@@ -109,14 +102,8 @@ pub(crate) fn of_module(steps: &[Value], module: &str) -> BTreeMap<String, Strin
     all.filter(|(name, _)| name != "exit").collect()
 }
 
-/// A program, the devices it runs on, and its arguments.
-type Run = (
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-);
-
-const RUNS: &[Run] = &[
+/// Programs, each with the devices that it runs on, and its arguments.
+const RUNS: &[(&str, &[&str], &[&str])] = &[
     ("conform", &[], &["/dev/video0"]),
     ("waits", &[], &["/dev/video0"]),
     (
@@ -138,33 +125,17 @@ const RUNS: &[Run] = &[
 pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;
-    let vb3 = sh::release_vb3()?;
+    let (vb3, source) = (sh::release_vb3()?, sh::root().join("conformance"));
     let mut seen = BTreeMap::new();
-    for (program, devices, words) in RUNS {
+    for &(program, devices, words) in RUNS {
         let built = sh::target().join(program);
-        sh::quietly(
-            Command::new("gcc")
-                .args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"])
-                .arg(&built)
-                .arg(sh::root().join(format!("conformance/{program}.c"))),
-        )?;
-        let out = sh::quietly(
-            Command::new(&vb3)
-                .arg("run")
-                .args(*devices)
-                .arg("--")
-                .arg(&built)
-                .args(*words),
-        )?;
-        seen.extend(results(&String::from_utf8_lossy(&out)));
+        sh::quietly(&mut cmd!(
+            "gcc -O2 -static -Wall -Wextra -Werror -o {built} {source}/{program}.c"
+        ))?;
+        let out = sh::text(&mut cmd!("{vb3} run {devices...} -- {built} {words...}"))?;
+        seen.extend(results(&out));
     }
-    let faults = expected.faults("process", &seen);
-    for fault in &faults {
-        eprintln!("conformance: {fault}");
-    }
-    if !faults.is_empty() {
-        bail!("{} faults", faults.len());
-    }
+    sh::expect_none("conformance", &expected.faults("process", &seen))?;
     println!(
         "conformance: {} calls as on stock Linux, or as listed",
         seen.len()

@@ -1,10 +1,11 @@
 //! `cargo xtask dkms`: builds a package of each module.
 
-use super::arch::Arch;
 use super::lab::Lab;
 use super::{build, results};
+use crate::arch::Arch;
 use crate::{setup, sh};
 use anyhow::{Context as _, Result};
+use fs_err as fs;
 
 /// Arguments of `dkms`.
 #[derive(Debug, clap::Args)]
@@ -21,14 +22,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     setup::install(args.arch.packages())?;
-    let lab = Lab::open(None, false)?;
-    lab.add(args.arch, None)?;
+    let lab = Lab::open(false)?;
+    lab.add(args.arch)?;
     build::sources(&lab)?;
     build::object(&lab, args.arch, None)?;
-    if args.test {
-        test(&lab, args.arch)
-    } else {
-        packages(&lab, args.arch).map(drop)
+    match args.test {
+        true => test(&lab, args.arch),
+        false => Packages::new(&lab, args.arch)?.all().map(drop),
     }
 }
 
@@ -42,55 +42,74 @@ const MODULES: [(&str, &str); 3] = [
 /// The version that a test upgrades a package to.
 const NEXT_VERSION: &str = "99";
 
-/// Builds the packages and the archive of the Rust object's source. Returns the packages' names.
-fn packages(lab: &Lab, arch: Arch) -> Result<Vec<String>> {
-    let version = version()?;
-    let archive = archive(&version);
-    lab.step(
-        "packing the Rust object's source",
-        60,
-        "source",
-        &format!("source.sh /work/src {version} /work/{archive}"),
-    )?;
-    keep(lab, &archive)?;
-    let mut names = Vec::new();
-    for (module, kind) in MODULES {
-        let name = package(lab, arch, module, kind, &version)?;
-        keep(lab, &name)?;
-        names.push(name);
+/// The packages of an architecture.
+struct Packages<'a> {
+    lab: &'a Lab,
+    arch: Arch,
+    version: String,
+    /// The archive of the Rust object's source, for all architectures.
+    archive: String,
+}
+
+impl<'a> Packages<'a> {
+    fn new(lab: &'a Lab, arch: Arch) -> Result<Self> {
+        let kernel = sh::package(&build::kernel_packages()?, "vb3-kernel")?;
+        let version = kernel["version"]
+            .as_str()
+            .context("the kernel crate has no version")?;
+        let (version, archive) = (
+            version.to_owned(),
+            format!("videobuf3-kernel_{version}_source.tar.xz"),
+        );
+        Ok(Self {
+            lab,
+            arch,
+            version,
+            archive,
+        })
     }
-    Ok(names)
-}
 
-/// Returns the name of the archive of the Rust object's source, for all architectures.
-fn archive(version: &str) -> String {
-    format!("videobuf3-kernel_{version}_source.tar.xz")
-}
+    /// Builds the packages and the archive of the Rust object's source. Returns the packages' names.
+    fn all(&self) -> Result<Vec<String>> {
+        let Self {
+            version, archive, ..
+        } = self;
+        self.lab.step(
+            "packing the Rust object's source",
+            60,
+            "source",
+            &format!("source.sh /work/src {version} /work/{archive}"),
+        )?;
+        let mut names = vec![archive.clone()];
+        for (module, kind) in MODULES {
+            names.push(self.package(module, kind, version)?);
+        }
+        fs::create_dir_all(results())?;
+        for name in &names {
+            let to = results().join(name);
+            fs::copy(self.lab.work().join(name), &to)?;
+            println!("{}", to.display());
+        }
+        Ok(names.split_off(1))
+    }
 
-fn package(lab: &Lab, arch: Arch, module: &str, kind: &str, version: &str) -> Result<String> {
-    let name = format!("videobuf3-{kind}-dkms_{version}_{}.deb", arch.debian());
-    lab.step(
-        &format!("building the package of {kind} for {}", arch.name()),
-        60,
-        &format!("package-{module}"),
-        &format!(
-            "package.sh /work/src {} {} {} {version} {module} /work/{} /work/{name}",
-            build::object_dir(arch, None),
-            arch.name(),
-            arch.debian(),
-            archive(&self::version()?),
-        ),
-    )?;
-    Ok(name)
-}
-
-/// Copies a file from the work directory to the directory of results.
-fn keep(lab: &Lab, name: &str) -> Result<()> {
-    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
-    let to = results().join(name);
-    std::fs::copy(lab.work().join(name), &to).with_context(|| format!("{name} is missing"))?;
-    println!("{}", to.display());
-    Ok(())
+    fn package(&self, module: &str, kind: &str, version: &str) -> Result<String> {
+        let (arch, debian, archive) = (self.arch.name(), self.arch.debian(), &self.archive);
+        let (name, object) = (
+            format!("videobuf3-{kind}-dkms_{version}_{debian}.deb"),
+            build::object_dir(self.arch, None),
+        );
+        self.lab.step(
+            &format!("building the package of {kind} for {arch}"),
+            60,
+            &format!("package-{module}"),
+            &format!(
+                "package.sh /work/src {object} {arch} {debian} {version} {module} /work/{archive} \
+                 /work/{name}"
+            ),
+        )?;
+        Ok(name)
+    }
 }
 
 /// Tests the packages in the build root, with upgrades in each order.
@@ -99,8 +118,9 @@ fn keep(lab: &Lab, name: &str) -> Result<()> {
 /// # Errors
 /// A step fails. The message has the end of its log.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
-    let names = packages(lab, arch)?;
-    let next = package(lab, arch, "vmalloc", "vmalloc", NEXT_VERSION)?;
+    let packages = Packages::new(lab, arch)?;
+    let names = packages.all()?;
+    let next = packages.package("vmalloc", "vmalloc", NEXT_VERSION)?;
     let inside: String = names.iter().map(|name| format!(" /work/{name}")).collect();
     let arch = arch.name();
     let _lock = lab.lock()?;
@@ -114,21 +134,6 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
         &format!("rebuilding the Rust object of {arch} from its source"),
         900,
         &format!("rebuild-{arch}"),
-        &format!(
-            "rebuild-test.sh {arch} /work/{}{inside}",
-            archive(&version()?)
-        ),
+        &format!("rebuild-test.sh {arch} /work/{}{inside}", packages.archive),
     )
-}
-
-/// Returns the version of the kernel crate.
-fn version() -> Result<String> {
-    let path = sh::root().join("kernel/Cargo.toml");
-    let manifest = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: toml::Table = toml::from_str(&manifest)?;
-    let version = manifest["package"]["version"].as_str();
-    Ok(version
-        .context("the kernel crate has no version")?
-        .to_owned())
 }

@@ -1,17 +1,14 @@
 //! The build root and the guest image, which are made once and kept in the cache.
 
-use super::arch::Arch;
-use super::step;
-use crate::sh;
-use anyhow::{Context as _, Result, bail};
-use std::fs::File;
+use crate::arch::Arch;
+use crate::{sh, step};
+use anyhow::{Context as _, Result};
+use fs_err::{self as fs, File};
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// The directories of this machine's lab.
 #[derive(Debug)]
@@ -25,25 +22,32 @@ impl Lab {
     /// Finds the lab, or makes it.
     ///
     /// # Errors
-    /// No mirror is known, or a step fails.
-    pub(crate) fn open(mirror: Option<&str>, refresh: bool) -> Result<Self> {
+    /// A step fails.
+    pub(crate) fn open(refresh: bool) -> Result<Self> {
         let lab = Self::find()?;
         let _lock = lab.lock()?;
-        let guest = lab.guest(Arch::X86_64)?;
-        if refresh || !lab.root.exists() || !guest.exists() {
-            if refresh {
-                lab.remove()?;
+        if refresh {
+            let mut remove = namespace();
+            remove.args(["rm", "-rf"]).arg(&lab.root);
+            for arch in Arch::ALL {
+                remove.arg(lab.guest(arch)?);
             }
-            lab.make(&mirror_or_own(mirror)?)?;
+            step::run("removing the old build root", 300, "remove", &mut remove)?;
         }
+        if !lab.root.exists() {
+            let what =
+                "making the build root: compilers, headers and kernels, about 700 MB to load";
+            make(what, 25, "make-root.sh", &[lab.root.as_ref()])?;
+        }
+        lab.make_guest(Arch::X86_64)?;
         Ok(lab)
     }
 
     /// Adds what an architecture other than x86-64 needs, if it was not added before.
     ///
     /// # Errors
-    /// No mirror is known, or a step fails.
-    pub(crate) fn add(&self, arch: Arch, mirror: Option<&str>) -> Result<()> {
+    /// A step fails.
+    pub(crate) fn add(&self, arch: Arch) -> Result<()> {
         if arch == Arch::X86_64 {
             return Ok(());
         }
@@ -51,42 +55,38 @@ impl Lab {
         let script = format!("make-{name}.sh");
         let stamp = key(&script)?;
         let _lock = self.lock()?;
-        let made = self.root.join(format!("kernels/{name}.stamp"));
-        if std::fs::read_to_string(made).unwrap_or_default().trim() != stamp {
-            let inside = self.script(&script)?;
-            step::run(
-                &format!(
-                    "adding {name} to the build root: a compiler, headers and kernels, about 300 MB to load"
-                ),
-                25 * MINUTE,
-                &self.log(&format!("make-{name}")),
-                &mut self.inside(&["sh", &inside, &stamp]),
-            )?;
+        if is_stamped(&self.kernel("", &format!("{name}.stamp")), &stamp) {
+            return self.make_guest(arch);
         }
-        if !self.guest(arch)?.exists() {
-            self.make_guest(arch, &mirror_or_own(mirror)?)?;
-        }
-        Ok(())
+        let inside = self.share(&script)?;
+        step::run(
+            &format!(
+                "adding {name} to the build root: a compiler, headers and kernels, about 300 MB to load"
+            ),
+            1500,
+            &format!("make-{name}"),
+            &mut self.inside(&["sh", &inside, &stamp]),
+        )?;
+        self.make_guest(arch)
     }
 
-    /// Copies a script into the build root. Returns the script's name there.
-    fn script(&self, name: &str) -> Result<String> {
+    /// Copies a file of lab/ into the build root. Returns its name there.
+    fn share(&self, name: &str) -> Result<String> {
         let dir = self.work().join("scripts");
-        std::fs::create_dir_all(&dir).with_context(|| format!("no {}", dir.display()))?;
-        std::fs::copy(sh::root().join("lab").join(name), dir.join(name))
-            .with_context(|| format!("cannot copy {name}"))?;
+        fs::create_dir_all(&dir)?;
+        fs::copy(sh::root().join("lab").join(name), dir.join(name))?;
         Ok(format!("/work/scripts/{name}"))
     }
 
     /// Returns the lab's directories, which need not exist yet.
     fn find() -> Result<Self> {
-        let cache = sh::cache()?.join("lab");
-        std::fs::create_dir_all(&cache).context("cannot make the cache")?;
-        std::fs::create_dir_all(logs()).context("cannot make the directory of logs")?;
+        let cache = sh::cache("lab")?;
+        let root = cache.join(format!("root-{}", key("make-root.sh")?));
+        let tsc_khz = OnceLock::new();
         Ok(Self {
-            root: cache.join(format!("root-{}", key("make-root.sh")?)),
+            root,
             cache,
-            tsc_khz: OnceLock::new(),
+            tsc_khz,
         })
     }
 
@@ -94,72 +94,48 @@ impl Lab {
     ///
     /// # Errors
     /// The lab cannot be made. The message says what is missing.
-    pub(crate) fn possible(mirror: Option<&str>) -> Result<()> {
+    pub(crate) fn possible() -> Result<()> {
         sh::quietly(namespace().arg("true")).context("cannot create namespaces")?;
         let lab = Self::find()?;
         if lab.root.exists() && lab.guest(Arch::X86_64)?.exists() {
             return Ok(());
         }
-        let mirror = mirror_or_own(mirror)?;
         let to = lab.cache.join("reachable");
         let mut load = Command::new("/usr/lib/apt/apt-helper");
-        load.arg("download-file")
-            .arg(format!("{mirror}/dists/trixie-backports/InRelease"))
+        load.arg("download-file");
+        load.arg(format!("{}/dists/trixie-backports/InRelease", own_mirror()))
             .arg(&to);
         sh::quietly(&mut load).context("the Debian mirror cannot be reached")?;
         // Only the download itself mattered.
-        let _gone = std::fs::remove_file(&to);
+        let _gone = fs::remove_file(&to);
         Ok(())
     }
 
-    fn remove(&self) -> Result<()> {
-        let mut remove = namespace();
-        remove.args(["rm", "-rf"]).arg(&self.root);
-        for arch in [Arch::X86_64, Arch::Arm64] {
-            remove.arg(self.guest(arch)?);
+    fn make_guest(&self, arch: Arch) -> Result<()> {
+        let (name, out) = (arch.name(), self.guest(arch)?);
+        if out.exists() {
+            return Ok(());
         }
-        let log = self.log("remove");
-        step::run("removing the old build root", 5 * MINUTE, &log, &mut remove)
-    }
-
-    fn make(&self, mirror: &str) -> Result<()> {
-        if !self.root.exists() {
-            let mut make = namespace();
-            make.arg("sh")
-                .arg(sh::root().join("lab/make-root.sh"))
-                .arg(mirror)
-                .arg(&self.root);
-            let what =
-                "making the build root: compilers, headers and kernels, about 700 MB to load";
-            step::run(what, 25 * MINUTE, &self.log("make-root"), &mut make)?;
-        }
-        if !self.guest(Arch::X86_64)?.exists() {
-            self.make_guest(Arch::X86_64, mirror)?;
-        }
-        Ok(())
-    }
-
-    fn make_guest(&self, arch: Arch, mirror: &str) -> Result<()> {
-        let name = arch.name();
-        let mut make = namespace();
-        make.arg("sh")
-            .arg(sh::root().join("lab/make-guest.sh"))
-            .args([mirror, arch.debian()])
-            .arg(self.cache.join(format!("guest-tree-{name}")))
-            .arg(self.guest(arch)?);
-        let what = format!("making the guest image of {name}");
-        step::run(&what, 10 * MINUTE, &self.log("make-guest"), &mut make)
+        let tree = self.cache.join(format!("guest-tree-{name}"));
+        let words: [&OsStr; 3] = [arch.debian().as_ref(), tree.as_ref(), out.as_ref()];
+        make(
+            &format!("making the guest image of {name}"),
+            10,
+            "make-guest.sh",
+            &words,
+        )
     }
 
     /// Returns the kernels of an architecture that was added, oldest first.
     pub(crate) fn kernels(&self, arch: Arch) -> Result<Vec<String>> {
-        let list = self.root.join(match arch {
-            Arch::X86_64 => "kernels.list".to_owned(),
-            other => format!("kernels/{}.list", other.name()),
-        });
-        let text = std::fs::read_to_string(&list)
-            .with_context(|| format!("cannot read {}", list.display()))?;
-        Ok(text.lines().map(str::to_owned).collect())
+        let list = match arch {
+            Arch::X86_64 => self.root.join("kernels.list"),
+            other => self.kernel("", &format!("{}.list", other.name())),
+        };
+        Ok(fs::read_to_string(list)?
+            .lines()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Returns the checked kernel. Builds it if there is none for this source and configuration.
@@ -172,31 +148,24 @@ impl Lab {
         let version = stock.split('+').next().unwrap_or(&stock);
         let stamp = format!("{}-{}", key("make-checked.sh")?, key("checked.config")?);
         let name = format!("{version}{CHECKED}");
-        let lock = self.cache.join("checked.lock");
-        let lock = File::create(&lock).with_context(|| format!("no {}", lock.display()))?;
-        lock.lock().context("cannot lock the checked kernel")?;
-        let made = std::fs::read_to_string(self.kernel(&name, "stamp")).unwrap_or_default();
-        if made.trim() == stamp {
+        let lock = File::create(self.cache.join("checked.lock"))?;
+        lock.lock()?;
+        if is_stamped(&self.kernel(&name, "stamp"), &stamp) {
             return Ok(name);
         }
-        let mut copy = Command::new("sh");
-        copy.args([
-            "-euc",
-            "mkdir -p \"$1\"; cp make-checked.sh checked.config \"$1/\"",
-            "sh",
-        ])
-        .arg(self.work().join("checked"))
-        .current_dir(sh::root().join("lab"));
-        sh::quietly(&mut copy)?;
+        let (script, config) = (
+            self.share("make-checked.sh")?,
+            self.share("checked.config")?,
+        );
         step::run(
             &format!("building {name}, once: about 150 MB to load, and seven minutes of two cores"),
-            60 * MINUTE,
-            &self.log("make-checked"),
+            3600,
+            "make-checked",
             &mut self.inside(&[
                 "sh",
-                "/work/checked/make-checked.sh",
+                &script,
                 &stock,
-                "/work/checked/checked.config",
+                &config,
                 &stamp,
                 &format!("/kernels/{name}"),
             ]),
@@ -227,33 +196,25 @@ impl Lab {
     /// Returns the rate of this machine's time stamp counter in kHz, if it has one. Runs a built program.
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
-            let said = sh::quietly(&mut Command::new(
-                super::build::programs(self, Arch::X86_64).join("tsc"),
-            ))
-            .ok()?;
-            String::from_utf8(said).ok()?.trim().parse().ok()
+            let program = super::build::programs(self, Arch::X86_64).join("tsc");
+            sh::text(&mut Command::new(program)).ok()?.parse().ok()
         })
     }
 
     /// Returns the image of an architecture's guests.
     pub(crate) fn guest(&self, arch: Arch) -> Result<PathBuf> {
         let key = key("make-guest.sh")?;
-        let name = format!("guest-{}-{key}.cpio.gz", arch.name());
-        Ok(self.cache.join(name))
-    }
-
-    /// Returns the path of a step's log.
-    pub(crate) fn log(&self, step: &str) -> PathBuf {
-        logs().join(format!("{step}.log"))
+        Ok(self
+            .cache
+            .join(format!("guest-{}-{key}.cpio.gz", arch.name())))
     }
 
     /// Locks the build root against other processes while the returned file is open. Waits for the lock.
     pub(crate) fn lock(&self) -> Result<File> {
-        let path = self.cache.join("lock");
-        let file = File::create(&path).with_context(|| format!("no {}", path.display()))?;
+        let file = File::create(self.cache.join("lock"))?;
         if file.try_lock().is_err() {
             eprintln!("vm: waiting for another run that changes the build root");
-            file.lock().context("cannot lock the build root")?;
+            file.lock()?;
         }
         Ok(file)
     }
@@ -266,8 +227,7 @@ impl Lab {
     pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, line: &str) -> Result<()> {
         let script = format!("/work/src/lab/{line}");
         let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
-        let limit = Duration::from_secs(seconds);
-        step::run(what, limit, &self.log(log), &mut self.inside(&words))
+        step::run(what, seconds, log, &mut self.inside(&words))
     }
 
     /// Returns a command that runs inside the build root as root.
@@ -290,6 +250,11 @@ impl Lab {
     }
 }
 
+/// Returns whether a file's content is this line.
+fn is_stamped(file: &Path, stamp: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.trim() == stamp)
+}
+
 /// The suffix of a checked kernel's version.
 const CHECKED: &str = "-checked";
 
@@ -298,18 +263,36 @@ pub(crate) fn is_checked(kernel: &str) -> bool {
     kernel.ends_with(CHECKED)
 }
 
+/// Returns the architecture of a kernel, judged by the end of its name.
+pub(crate) fn arch_of(kernel: &str) -> Arch {
+    match kernel.ends_with("-arm64") {
+        true => Arch::Arm64,
+        false => Arch::X86_64,
+    }
+}
+
 /// Returns a key that changes with the content of a script of lab/.
 pub(crate) fn key(script: &str) -> Result<String> {
-    let path = sh::root().join("lab").join(script);
-    let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
+    let text = fs::read(sh::root().join("lab").join(script))?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-/// Returns the directory of the steps' logs.
-pub(crate) fn logs() -> PathBuf {
-    super::results().join("log")
+/// Runs a script of lab/ that makes something to keep. Its arguments are this system's mirror, then `words`.
+///
+/// # Errors
+/// The script fails, or takes longer than `minutes`.
+pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> Result<()> {
+    let mut make = namespace();
+    make.arg("sh").arg(sh::root().join("lab").join(script));
+    make.arg(own_mirror()).args(words);
+    step::run(
+        what,
+        minutes * 60,
+        script.trim_end_matches(".sh"),
+        &mut make,
+    )
 }
 
 /// Returns a command that runs its arguments at low priority in new namespaces.
@@ -323,25 +306,16 @@ pub(crate) fn namespace() -> Command {
     command
 }
 
-/// Returns the given mirror, or this system's own.
-fn mirror_or_own(mirror: Option<&str>) -> Result<String> {
-    mirror.map_or_else(own_mirror, |mirror| Ok(mirror.to_owned()))
-}
-
-/// Returns the Debian mirror in this system's apt sources.
-pub(crate) fn own_mirror() -> Result<String> {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    if let Ok(dir) = Path::new("/etc/apt/sources.list.d").read_dir() {
-        files.extend(dir.flatten().map(|entry| entry.path()));
-    }
-    let found = files
-        .iter()
-        .filter_map(|file| std::fs::read_to_string(file).ok())
-        .find_map(|text| mirror_in(&text));
-    match found {
-        Some(mirror) => Ok(mirror),
-        None => bail!("this system's apt sources name no Debian mirror; give one with --mirror"),
-    }
+/// Returns the Debian mirror in this system's apt sources, or the one that serves everybody.
+fn own_mirror() -> String {
+    let etc = Path::new("/etc/apt");
+    let lists = fs::read_dir(etc.join("sources.list.d")).into_iter();
+    let lists = lists.flatten().flatten().map(|entry| entry.path());
+    let mut texts = std::iter::once(etc.join("sources.list"))
+        .chain(lists)
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let found = texts.find_map(|text| mirror_in(&text));
+    found.unwrap_or_else(|| "http://deb.debian.org/debian".to_owned())
 }
 
 /// Returns the first Debian mirror in an apt source list, of either format.

@@ -3,7 +3,6 @@
 //! The lab (`lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
 //! prints what it does, and has a time limit and a log. Its end stops all processes that it started.
 
-pub(crate) mod arch;
 pub(crate) mod bench;
 mod boot;
 mod build;
@@ -11,15 +10,18 @@ mod cells;
 pub(crate) mod conform;
 pub(crate) mod dkms;
 pub(crate) mod lab;
+mod machine;
 mod report;
-pub(crate) mod step;
 
+use crate::arch::Arch;
 use crate::{setup, sh};
-use anyhow::{Context as _, Result, bail};
-use arch::Arch;
+use anyhow::{Context as _, Result, bail, ensure};
 use cells::Cell;
 use clap::{Parser as _, ValueEnum};
+use fs_err as fs;
 use lab::Lab;
+use serde::Deserialize;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -38,15 +40,12 @@ pub(crate) struct Args {
     /// IOMMUs; may be given more than once [default: none]
     #[arg(long = "iommu", value_enum)]
     iommus: Vec<Iommu>,
-    /// Every kernel with every IOMMU
-    #[arg(long)]
-    matrix: bool,
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
-    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
+    #[arg(long, conflicts_with_all = ["scenarios", "iommus"])]
     everything: bool,
     /// Run CI's selection: everything on the newest kernel of x86-64; on the others, one machine
     /// for each feature that depends on the kernel; on arm64, tests that need its machines
-    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix", "everything", "kernels"])]
+    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "everything", "kernels"])]
     chosen: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
     /// and others), built once from Debian's source in about seven minutes of two cores
@@ -77,9 +76,6 @@ pub(crate) struct Args {
     /// Use a machine with one processor and a clock that counts one nanosecond per instruction
     #[arg(long, conflicts_with = "kvm")]
     count: bool,
-    /// A Debian mirror, if this system's apt sources name none
-    #[arg(long)]
-    mirror: Option<String>,
     /// Look for newer kernels: make build root and guest image again
     #[arg(long)]
     refresh: bool,
@@ -94,12 +90,11 @@ impl Args {
     /// Returns the architectures, each once.
     fn archs(&self) -> Vec<Arch> {
         match self.archs.as_slice() {
-            [] if self.chosen => Arch::value_variants().to_vec(),
+            [] if self.chosen => Arch::ALL.to_vec(),
             [] => vec![Arch::default()],
-            some => Arch::value_variants()
-                .iter()
-                .copied()
-                .filter(|a| some.contains(a))
+            some => Arch::ALL
+                .into_iter()
+                .filter(|arch| some.contains(arch))
                 .collect(),
         }
     }
@@ -114,25 +109,9 @@ impl Args {
     }
 }
 
-/// Scenarios of `--checked`, unless others are named: the checkers themselves, and scenarios without reports.
-/// `pool` is not among them: the checker of the DMA API needs a page, and that memory has none.
-const CHECKED: &[(&str, &[Iommu])] = &[
-    ("planted", &[Iommu::None]),
-    ("failing", &[Iommu::None]),
-    ("edu", &[Iommu::None]),
-    ("conformance", &[Iommu::None]),
-    ("planes", &[Iommu::None]),
-    ("sg", &[Iommu::None]),
-    ("vmalloc", &[Iommu::None]),
-    ("far", &[Iommu::None]),
-    ("links", &[Iommu::Intel]),
-    ("buffers", &[Iommu::None]),
-    ("peers", &[Iommu::None]),
-    ("stress", &[Iommu::None]),
-];
-
 /// The IOMMU that translates the devices' addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Iommu {
     /// Nothing.
     None,
@@ -155,8 +134,32 @@ impl Iommu {
     }
 }
 
+/// Names of scenarios, each with the IOMMUs that it is about.
+type Scenarios = Vec<(String, Vec<Iommu>)>;
+
+/// The scenarios of an architecture, as `scenarios.toml` lists and explains them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    iommus: Vec<Iommu>,
+    everything: Scenarios,
+    newest: Option<Scenarios>,
+    #[serde(default)]
+    older: Scenarios,
+    #[serde(default)]
+    checked: Scenarios,
+}
+
+impl Known {
+    fn of(arch: Arch) -> Result<Self> {
+        let mut all: HashMap<String, Self> = toml::from_str(include_str!("scenarios.toml"))?;
+        all.remove(arch.name())
+            .with_context(|| format!("{} has no scenarios", arch.name()))
+    }
+}
+
 /// Returns the directory of the results.
-fn results() -> PathBuf {
+pub(crate) fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
@@ -173,41 +176,36 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         other => other?,
     }
-    let lab = Lab::open(args.mirror.as_deref(), args.refresh)?;
+    let lab = Lab::open(args.refresh)?;
     let kernels = kernels(&lab, args)?;
-    let cells = wanted(args, &kernels);
+    let cells = wanted(args, &kernels)?;
     prepare(&lab, &kernels, &cells)?;
     for arch in args.archs() {
-        let own = kernels.iter().filter(|kernel| Arch::of(kernel) == arch);
-        if own
-            .into_iter()
-            .any(|kernel| needs(&cells, kernel, "package"))
-        {
+        let mut own = kernels.iter().filter(|kernel| lab::arch_of(kernel) == arch);
+        if own.any(|kernel| needs(&cells, kernel, "package")) {
             dkms::test(&lab, arch)?;
         }
     }
-    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
+    fs::create_dir_all(results())?;
     let outcomes = cells::run(&lab, &cells, args);
-    print!("{}", cells::table(&outcomes));
-    let mut faults = Vec::new();
-    for outcome in &outcomes {
+    println!("{}", cells::table(&outcomes));
+    let faults = outcomes.iter().flat_map(|outcome| {
         let name = outcome.cell.name();
-        faults.extend(outcome.faults.iter().map(|f| format!("{name}: {f}")));
-    }
-    for fault in &faults {
-        eprintln!("vm: {fault}");
-    }
-    let took = start.elapsed().as_secs();
-    if !faults.is_empty() {
-        bail!(
-            "{} faults in {took} s; results and logs: {}",
-            faults.len(),
-            results().display()
-        );
-    }
+        outcome
+            .faults
+            .iter()
+            .map(move |fault| format!("{name}: {fault}"))
+    });
+    let (took, results) = (start.elapsed().as_secs(), results());
+    sh::expect_none("vm", &faults.collect::<Vec<_>>()).with_context(|| {
+        format!(
+            "not in order after {took} s; results and logs: {}",
+            results.display()
+        )
+    })?;
     println!(
         "vm: all in order after {took} s; results: {}",
-        results().display()
+        results.display()
     );
     Ok(())
 }
@@ -215,18 +213,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Builds everything that the cells need.
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     build::sources(lab)?;
-    for arch in [Arch::X86_64, Arch::Arm64] {
-        if kernels.iter().any(|kernel| Arch::of(kernel) == arch) {
+    for arch in Arch::ALL {
+        if kernels.iter().any(|kernel| lab::arch_of(kernel) == arch) {
             build::common(lab, arch)?;
         }
     }
     if kernels.iter().any(|kernel| lab::is_checked(kernel)) {
         build::object(lab, Arch::X86_64, Some("kasan"))?;
     }
-    for kernel in kernels
-        .iter()
-        .filter(|k| cells.iter().any(|cell| cell.kernel == **k))
-    {
+    let is_used = |kernel: &&String| cells.iter().any(|cell| cell.kernel == **kernel);
+    for kernel in kernels.iter().filter(is_used) {
         build::modules(lab, kernel)?;
         if needs(cells, kernel, "peers") {
             build::peers(lab, kernel)?;
@@ -244,7 +240,7 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
 /// Returns whether a scenario on this kernel needs `what`.
 fn needs(cells: &[Cell], kernel: &str, what: &str) -> bool {
     let mut cells = cells.iter().filter(|cell| cell.kernel == kernel);
-    cells.any(|cell| boot::needs(&cell.scenario, what))
+    cells.any(|cell| cell.needs(what))
 }
 
 /// Returns the kernels that the arguments select, for each architecture the oldest first.
@@ -254,59 +250,71 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     }
     let mut all = Vec::new();
     for arch in args.archs() {
-        lab.add(arch, args.mirror.as_deref())?;
+        lab.add(arch)?;
         all.extend(lab.kernels(arch)?);
     }
     let is_wanted = |kernel: &&String| {
         args.kernels.is_empty() || args.kernels.iter().any(|w| kernel.starts_with(w))
     };
     let some: Vec<String> = all.iter().filter(is_wanted).cloned().collect();
-    if some.is_empty() {
-        bail!("no such kernel; there are: {}", all.join(" "));
-    }
+    ensure!(
+        !some.is_empty(),
+        "no such kernel; there are: {}",
+        all.join(" ")
+    );
     Ok(some)
 }
 
 /// Returns the cells that the arguments select.
-fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
-    let archs = args.archs().into_iter();
-    archs
-        .flat_map(|arch| wanted_of(arch, args, kernels))
-        .collect()
+fn wanted(args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    for arch in args.archs() {
+        cells.extend(wanted_of(arch, args, kernels)?);
+    }
+    Ok(cells)
 }
 
 /// Returns the selected cells of one architecture.
-fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Vec<Cell> {
-    let named = match args.iommus.as_slice() {
-        [] if args.matrix => arch.iommus(),
-        [] => &[Iommu::None],
-        some => some,
+fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
+    let known = Known::of(arch)?;
+    let mut named = args.iommus.clone();
+    if named.is_empty() {
+        named.push(Iommu::None);
+    }
+    let list = match args.scenarios.as_slice() {
+        _ if args.everything || args.chosen => known.everything.clone(),
+        [] if args.checked => known.checked,
+        [] => vec![("compliance".to_owned(), named)],
+        some => some
+            .iter()
+            .map(|name| (name.clone(), named.clone()))
+            .collect(),
     };
-    let list: Vec<(&str, &[Iommu])> = match args.scenarios.as_slice() {
-        _ if args.everything || args.chosen => arch.everything().to_vec(),
-        [] if args.checked => CHECKED.to_vec(),
-        [] => vec![("compliance", named)],
-        some => some.iter().map(|name| (name.as_str(), named)).collect(),
-    };
-    let own = || kernels.iter().filter(|kernel| Arch::of(kernel) == arch);
-    let newest = own().max_by_key(|kernel| version(kernel));
+    let newest = known.newest.unwrap_or(known.everything);
+    let own = || kernels.iter().filter(|kernel| lab::arch_of(kernel) == arch);
+    let last = own().max_by_key(|kernel| version(kernel));
     let mut cells = Vec::new();
     for (scenario, iommus) in list {
         for kernel in own() {
-            let mut chosen = arch.chosen(Some(kernel) == newest).iter();
-            let some = match chosen.find(|(name, _)| *name == scenario) {
-                _ if !args.chosen => iommus,
-                Some((_, some)) => some,
+            let chosen = if Some(kernel) == last {
+                &newest
+            } else {
+                &known.older
+            };
+            let chosen = chosen.iter().find(|(name, _)| *name == scenario);
+            let iommus = match chosen {
+                _ if !args.chosen => &iommus,
+                Some((_, chosen)) => chosen,
                 None => continue,
             };
-            cells.extend(some.iter().map(|iommu| Cell {
+            cells.extend(iommus.iter().map(|iommu| Cell {
                 kernel: kernel.clone(),
                 iommu: *iommu,
-                scenario: scenario.to_owned(),
+                scenario: scenario.clone(),
             }));
         }
     }
-    cells
+    Ok(cells)
 }
 
 /// Returns the numbers at the beginning of a release: 6, 12 and 57 of `6.12.57+deb13-amd64`.
@@ -323,27 +331,21 @@ fn possible(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     for arch in args.archs() {
         setup::install(arch.packages())?;
+        let (known, name) = (Known::of(arch)?, arch.name());
         if let Some(other) = args
             .iommus
             .iter()
-            .find(|iommu| !arch.iommus().contains(iommu))
+            .find(|iommu| !known.iommus.contains(iommu))
         {
-            bail!("machines of {} have no IOMMU {}", arch.name(), other.name());
+            bail!("machines of {name} have no IOMMU {}", other.name());
         }
-        let known = |name: &String| arch.everything().iter().any(|(known, _)| known == name);
-        match args.scenarios.iter().find(|name| !known(name)) {
-            Some(other) if arch != Arch::X86_64 => {
-                let all: Vec<&str> = arch.everything().iter().map(|(name, _)| *name).collect();
-                bail!(
-                    "{} has no scenario {other}; it has: {}",
-                    arch.name(),
-                    all.join(" ")
-                );
-            }
-            _ => {}
+        let all: Vec<String> = known.everything.into_iter().map(|(name, _)| name).collect();
+        let other = args.scenarios.iter().find(|name| !all.contains(name));
+        if let Some(other) = other.filter(|_| arch != Arch::X86_64) {
+            bail!("{name} has no scenario {other}; it has: {}", all.join(" "));
         }
     }
-    Lab::possible(args.mirror.as_deref())
+    Lab::possible()
 }
 
 #[cfg(test)]
@@ -355,14 +357,14 @@ mod tests {
         let kernels = ["6.12.9-amd64", "7.2.1-amd64", "6.9.12-amd64"].map(str::to_owned);
         let mut args = Args::new(&[]);
         args.chosen = true;
-        let chosen = wanted(&args, &kernels);
+        let chosen = wanted(&args, &kernels).unwrap();
         let on = |kernel: &str| chosen.iter().filter(|cell| cell.kernel == kernel).count();
         args.everything = true;
         args.chosen = false;
-        let all = wanted(&args, &kernels);
+        let all = wanted(&args, &kernels).unwrap();
         assert_eq!(on(&kernels[1]), all.len() / kernels.len());
-        let older = Arch::X86_64.chosen(false).iter();
-        let older: usize = older.map(|(_, iommus)| iommus.len()).sum();
+        let older = Known::of(Arch::X86_64).unwrap().older;
+        let older: usize = older.iter().map(|(_, iommus)| iommus.len()).sum();
         assert_eq!([on(&kernels[0]), on(&kernels[2])], [older; 2]);
     }
 
@@ -371,7 +373,7 @@ mod tests {
         let kernels = ["6.12.9-arm64", "7.2.1-arm64"].map(str::to_owned);
         let mut args = Args::new(&[]);
         args.chosen = true;
-        let chosen = wanted(&args, &kernels);
+        let chosen = wanted(&args, &kernels).unwrap();
         let newest = chosen.iter().all(|cell| cell.kernel == kernels[1]);
         assert!(newest && chosen.len() == 2, "{chosen:?}");
     }
@@ -379,13 +381,15 @@ mod tests {
     #[test]
     fn a_machine_has_an_iommu_of_its_architecture() {
         let kernels = ["6.12.9-amd64", "6.12.9-arm64"].map(str::to_owned);
-        let mut args = Args::new(&["edu"]);
+        let mut args = Args::new(&[]);
         args.archs = vec![Arch::Arm64, Arch::X86_64];
-        args.matrix = true;
-        let cells = wanted(&args, &kernels);
-        assert_eq!(cells.len(), 6);
+        args.everything = true;
+        let cells = wanted(&args, &kernels).unwrap();
+        let edu = cells.iter().filter(|cell| cell.scenario == "edu");
+        assert_eq!(edu.count(), 6);
         for cell in cells {
-            assert!(Arch::of(&cell.kernel).iommus().contains(&cell.iommu));
+            let known = Known::of(lab::arch_of(&cell.kernel)).unwrap();
+            assert!(known.iommus.contains(&cell.iommu));
         }
     }
 

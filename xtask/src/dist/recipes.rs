@@ -1,10 +1,9 @@
 //! Tries the recipes for CI services, in fresh roots of Debian.
 //! They are the lines of action.yml, and the GitLab and Docker blocks in docs/ci.md.
 
-use super::trial::{PAGE, block, debian, share_network};
-use super::{Release, root};
+use super::Release;
+use super::trial::{APT, PAGE, Trial, block};
 use anyhow::{Context as _, Result};
-use std::fs;
 use std::path::Path;
 
 const ACTION: &str = include_str!("../../../action.yml");
@@ -15,17 +14,26 @@ chmod +x run-my-tests
 make_clip() { ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=1 -pix_fmt yuv420p clip.mp4; }
 ";
 
+/// Puts the script of action.yml at the place of `@ACTION@`.
+const RUN_ACTION: &str = "
+apt-get update --quiet; apt-get install --quiet --yes --no-install-recommends curl ca-certificates
+export FROM=file:///work VERSION=@VERSION@ RUNNER_TEMP=/work/temp GITHUB_PATH=/work/path
+mkdir temp
+cat > action.sh << 'END'
+@ACTION@
+END
+bash -ex action.sh; PATH=$(cat path):$PATH; vb3 run -- ./run-my-tests";
+
 /// Returns the script in action.yml's step.
 fn action() -> Result<String> {
     let (_, lines) = ACTION
         .split_once("run: |\n")
         .context("action.yml has no script")?;
-    let lines = lines
-        .lines()
-        .map_while(|line| match line.strip_prefix("        ") {
-            None if line.is_empty() => Some(""),
-            line => line,
-        });
+    let lines = lines.lines().map(str::trim_end);
+    let lines = lines.map_while(|line| {
+        line.strip_prefix("        ")
+            .or((line.is_empty()).then_some(""))
+    });
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
@@ -46,27 +54,23 @@ fn docker() -> Result<String> {
     let mut script = String::new();
     for line in block(PAGE, "dockerfile skip=run-by-dist-as-docker")?.lines() {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "COPY" => script.push_str(&format!("cp {rest}\n")),
-            "RUN" => script.push_str(&format!("{rest}\n")),
+        script += &match word {
+            "COPY" => format!("cp {rest}\n"),
+            "RUN" => format!("{rest}\n"),
             "ENTRYPOINT" => {
                 let words: Vec<String> = serde_json::from_str(rest).context("ENTRYPOINT")?;
-                script.push_str(&format!("{} ./run-my-tests\n", words.join(" ")));
+                format!("{} ./run-my-tests\n", words.join(" "))
             }
-            _ => {}
-        }
+            _ => continue,
+        };
     }
     Ok(script)
 }
 
 /// Tries each recipe on Debian 13, and the action also on Debian 12.
-pub(super) fn everywhere(release: &Release, package: &Path, tarball: &Path) -> Result<()> {
-    let version = &release.version;
-    let action = format!(
-        "apt-get update --quiet; apt-get install --quiet --yes --no-install-recommends curl ca-certificates
-         export FROM=file:///work VERSION={version} RUNNER_TEMP=/work/temp GITHUB_PATH=/work/path
-         mkdir temp; bash -exc \"$ACTION\"; PATH=$(cat path):$PATH; vb3 run -- ./run-my-tests"
-    );
+pub(super) fn try_all(release: &Release, package: &Path, tarball: &Path) -> Result<()> {
+    let action = RUN_ACTION.replace("@VERSION@", &release.version);
+    let action = action.replace("@ACTION@", &self::action()?);
     let gitlab = gitlab()?.join("\n").replacen("dpkg", "make_clip; dpkg", 1);
     let recipes = [
         ("bookworm", "the action", &action),
@@ -74,16 +78,14 @@ pub(super) fn everywhere(release: &Release, package: &Path, tarball: &Path) -> R
         ("trixie", "the GitLab job", &gitlab),
         ("trixie", "the Docker file", &docker()?),
     ];
-    let step = self::action()?;
     for (suite, name, lines) in recipes {
-        let root = debian(release, suite, "apt", &[package, tarball])?;
-        share_network(&root)?;
-        let script = format!("cd /work; export HOME=/work; {TESTS}{lines}\ntest -s frame.yuv");
-        let action = format!("ACTION={step}");
-        root::inside(&root, &[], &["env", &action, "bash", "-exc", &script])
-            .with_context(|| format!("{name} does not work on {suite}"))?;
+        let trial = Trial {
+            suite,
+            kind: APT,
+            files: &[package, tarball],
+        };
+        trial.run(release, name, &format!("{TESTS}{lines}\ntest -s frame.yuv"))?;
         println!("tried {name} on {suite}");
-        fs::remove_dir_all(&root)?;
     }
     Ok(())
 }

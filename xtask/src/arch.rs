@@ -1,0 +1,110 @@
+//! Processor architectures: their names, tools and virtual machines.
+
+use crate::setup::{self, Package};
+use crate::sh::{self, cmd};
+use std::process::Command;
+
+/// A processor architecture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Arch {
+    /// A PC.
+    #[default]
+    #[value(name = "x86-64")]
+    X86_64,
+    /// 64-bit Arm; QEMU's virt machine.
+    Arm64,
+}
+
+impl Arch {
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
+
+    /// Returns our name, Debian's, the processor's, and Rust's target.
+    const fn names(self) -> [&'static str; 4] {
+        match self {
+            Self::X86_64 => ["x86-64", "amd64", "x86_64", "x86_64-unknown-linux-gnu"],
+            Self::Arm64 => ["arm64", "arm64", "aarch64", "aarch64-unknown-linux-gnu"],
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        self.names()[0]
+    }
+
+    pub(crate) const fn debian(self) -> &'static str {
+        self.names()[1]
+    }
+
+    pub(crate) const fn machine(self) -> &'static str {
+        self.names()[2]
+    }
+
+    pub(crate) const fn target(self) -> &'static str {
+        self.names()[3]
+    }
+
+    pub(crate) fn is_here(self) -> bool {
+        std::env::consts::ARCH == self.machine()
+    }
+
+    /// Returns the packages for virtual machines of this architecture.
+    pub(crate) fn packages(self) -> &'static [Package] {
+        match self {
+            Self::X86_64 => setup::VM,
+            Self::Arm64 => setup::ARM64,
+        }
+    }
+
+    /// Returns the name of a program of the C compiler for this architecture.
+    pub(crate) fn tool(self, name: &str) -> String {
+        if self.is_here() {
+            name.to_owned()
+        } else {
+            format!("{}-linux-gnu-{name}", self.machine())
+        }
+    }
+
+    /// Returns the variables that let cargo build for this architecture.
+    pub(crate) fn cross(self) -> Vec<(String, String)> {
+        if self.is_here() {
+            return Vec::new();
+        }
+        let (lower, compiler) = (self.target().replace('-', "_"), self.tool("gcc"));
+        let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
+        vec![
+            (linker, compiler.clone()),
+            (format!("CC_{lower}"), compiler),
+        ]
+    }
+
+    /// Lets a build link statically for this architecture.
+    pub(crate) fn linked_statically(self, build: &mut Command) {
+        build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        build.envs(self.cross());
+    }
+
+    /// Returns the missing tool or library for builds of this architecture, if any.
+    pub(crate) fn missing(self) -> Option<String> {
+        let (tool, target) = (self.tool("gcc"), self.target());
+        if !sh::has(&tool) {
+            return Some(format!("{tool} is not installed"));
+        }
+        // If the compiler lacks the library, it prints only the name.
+        let library = sh::quietly(&mut cmd!("{tool} --print-file-name=libc.a"));
+        if !library.unwrap_or_default().starts_with(b"/") {
+            return Some(format!("{tool} has no static C library, libc.a"));
+        }
+        let why = || format!("rustc has no standard library for {target}");
+        (!sh::has_target(target)).then(why)
+    }
+
+    /// Returns QEMU's command for a machine of this architecture that boots a kernel with an initial RAM disk.
+    pub(crate) fn qemu(self) -> Command {
+        let program = format!("qemu-system-{}", self.machine());
+        let (machine, cpu) = match self {
+            Self::X86_64 => ("q35", "max"),
+            // Emulated, the architecture's own function for signing pointers takes most of a kernel's time.
+            Self::Arm64 => ("virt,gic-version=3", "max,pauth-impdef=on"),
+        };
+        cmd!("nice {program} -M {machine} -cpu {cpu} -nodefaults -no-reboot -display none")
+    }
+}

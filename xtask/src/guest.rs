@@ -1,0 +1,237 @@
+//! Guests whose root is a directory of this machine. QEMU emulates either processor with a stock
+//! Debian kernel. Programs come from this system, or from a root that is made once and kept.
+
+use crate::arch::Arch;
+use crate::sh;
+use crate::step::{Running, tail};
+use crate::vm::lab;
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Memory of a guest in megabytes. It also holds what the guest writes.
+const MEMORY: &str = "3072";
+
+/// A guest: a kernel, a processor and a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Debian's release and package of the kernel.
+    suite: &'static str,
+    image: &'static str,
+    arch: Arch,
+    /// Whether the kernel is too old for `vb3 run`, which must then say so.
+    pub(crate) refused: bool,
+}
+
+/// All guests.
+pub(crate) const ALL: &[Kind] = &[
+    Kind {
+        refused: true,
+        ..kind("kernel-5.10", "bullseye", "linux-image-amd64", Arch::X86_64)
+    },
+    kind("kernel-6.1", "bookworm", "linux-image-amd64", Arch::X86_64),
+    kind("arm64", "trixie", "linux-image-arm64", Arch::Arm64),
+    kind("arm64-16k", "trixie", "linux-image-arm64-16k", Arch::Arm64),
+];
+
+const fn kind(name: &'static str, suite: &'static str, image: &'static str, arch: Arch) -> Kind {
+    Kind {
+        name,
+        suite,
+        image,
+        arch,
+        refused: false,
+    }
+}
+
+/// A guest that can be booted.
+pub(crate) struct Guest {
+    pub(crate) kind: Kind,
+    kernel: PathBuf,
+    root: PathBuf,
+}
+
+impl Guest {
+    /// Gets the kernel and the root, or finds them kept.
+    ///
+    /// # Errors
+    /// A package is missing and cannot be installed, or no mirror can be reached.
+    pub(crate) fn get(kind: Kind) -> Result<Self> {
+        crate::setup::install(kind.arch.packages())?;
+        let kernel = kernel(kind)?;
+        let root = match kind.arch {
+            Arch::X86_64 => PathBuf::from("/"),
+            Arch::Arm64 => arm64_root()?,
+        };
+        Ok(Self { kind, kernel, root })
+    }
+
+    /// Returns the kernel's version.
+    pub(crate) fn version(&self) -> String {
+        let text = fs::read_to_string(self.kernel.join("version"));
+        text.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Boots the guest and runs `out/run.sh`. The guest has `out` as `/out`, and this tree at the
+    /// same path as here. Lines that the script adds to `out/said` are shown at once. `out/log`
+    /// gets the script's output. Returns whether the script succeeded.
+    ///
+    /// # Errors
+    /// The guest does not boot, or has not ended after `limit`. The message has the end of its output.
+    pub(crate) fn run(&self, out: &Path, limit: Duration) -> Result<bool> {
+        let (name, console, log) = (self.kind.name, out.join("console"), out.join("log"));
+        fs::write(out.join("tree"), sh::root().display().to_string())?;
+        let (version, seconds, place) = (self.version(), limit.as_secs(), out.display());
+        eprintln!("{name}: booting Linux {version} (at most {seconds} s; logs: {place})");
+        let mut running = Running::start(&mut self.machine(out), &console)?;
+        let mut shown = 0;
+        let ended = running.wait(limit, || shown = self.show(out, shown))?;
+        if ended.is_none() {
+            bail!("{name} has not ended after {seconds} s:\n{}", tail(&log));
+        }
+        let status = out.join("status");
+        if !status.exists() {
+            bail!("{name} ended early:\n{}{}", tail(&console), tail(&log));
+        }
+        eprintln!("{name}: ended after {} s", running.took().as_secs());
+        Ok(fs::read_to_string(status)?.trim() == "0")
+    }
+
+    /// Shows the new output of the script. Returns the length in bytes of all output shown so far.
+    fn show(&self, out: &Path, shown: usize) -> usize {
+        let text = fs::read(out.join("said")).unwrap_or_default();
+        let new = text.get(shown..).unwrap_or_default();
+        let Some(end) = new.iter().rposition(|byte| *byte == b'\n') else {
+            return shown;
+        };
+        for line in String::from_utf8_lossy(&new[..end]).lines() {
+            eprintln!("{}: {line}", self.kind.name);
+        }
+        shown + end + 1
+    }
+
+    fn machine(&self, out: &Path) -> Command {
+        let mut qemu = self.kind.arch.qemu();
+        let mut shares = vec![
+            (self.root.clone(), "root", ",readonly=on"),
+            (out.into(), "out", ""),
+        ];
+        let mut console = "ttyS0";
+        if self.kind.arch == Arch::Arm64 {
+            console = "ttyAMA0";
+            shares.push((sh::root(), "tree", ",readonly=on"));
+        }
+        qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY]);
+        qemu.args(["-serial", "stdio", "-append"]);
+        qemu.arg(format!(
+            "console={console} quiet no_timer_check oops=panic panic=-1"
+        ));
+        for (option, file) in [("-kernel", "vmlinuz"), ("-initrd", "initrd")] {
+            qemu.arg(option).arg(self.kernel.join(file));
+        }
+        for (dir, tag, how) in shares {
+            let dir = dir.display();
+            let how = format!("mount_tag={tag},security_model=none,multidevs=remap{how}");
+            qemu.arg("-virtfs").arg(format!("local,path={dir},{how}"));
+        }
+        qemu
+    }
+}
+
+/// Returns the kernel with its initial RAM disk.
+fn kernel(kind: Kind) -> Result<PathBuf> {
+    const SCRIPT: &str = "make-kernel.sh";
+    let Kind {
+        name,
+        suite,
+        image,
+        arch,
+        ..
+    } = kind;
+    let key = format!("{}-{}", lab::key(SCRIPT)?, lab::key("guest-init")?);
+    let (out, init) = (
+        sh::cache("lab")?.join(format!("{name}-{key}")),
+        sh::root().join("lab/guest-init"),
+    );
+    if !out.exists() {
+        let words: [&OsStr; 5] = [
+            suite.as_ref(),
+            arch.debian().as_ref(),
+            image.as_ref(),
+            init.as_ref(),
+            out.as_ref(),
+        ];
+        lab::make(
+            &format!("getting {image} of {suite}, about 90 MB"),
+            10,
+            SCRIPT,
+            &words,
+        )?;
+    }
+    Ok(out)
+}
+
+/// Returns the root of an arm64 guest.
+fn arm64_root() -> Result<PathBuf> {
+    const SCRIPT: &str = "make-arm64-root.sh";
+    let out = sh::cache("lab")?.join(format!("arm64-root-{}", lab::key(SCRIPT)?));
+    if !out.exists() {
+        let what = "making the root of the arm64 guests, translated: about 400 MB to load";
+        lab::make(what, 40, SCRIPT, &[out.as_ref()])?;
+    }
+    Ok(out)
+}
+
+/// Builds `vb3` for a guest with optimisation. It is linked statically if the guest has another processor.
+///
+/// # Errors
+/// The build fails, or its tools are missing.
+pub(crate) fn vb3(kind: Kind) -> Result<PathBuf> {
+    program(kind, "build --package vb3", "vb3")
+}
+
+/// Builds the tests with real programs for a guest, and the `vb3` that they run.
+///
+/// # Errors
+/// As [`vb3`].
+pub(crate) fn e2e(kind: Kind) -> Result<PathBuf> {
+    program(kind, "test --no-run --package vb3 --test e2e", "e2e")
+}
+
+fn program(kind: Kind, line: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = sh::cargo(line);
+    cargo.args(["--release", "--message-format=json-render-diagnostics"]);
+    if kind.arch == Arch::Arm64 {
+        cargo.args(["--target", kind.arch.target()]);
+        kind.arch.linked_statically(&mut cargo);
+    }
+    eprintln!("+ {}", sh::shown(&cargo));
+    let out = cargo
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo does not start")?;
+    ensure!(
+        out.status.success(),
+        "the guest's programs cannot be built: {}",
+        out.status
+    );
+    let said = String::from_utf8_lossy(&out.stdout);
+    let built = |name: &str| {
+        let file = said.lines().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let file = line["executable"].as_str()?;
+            (line["target"]["name"] == name).then(|| PathBuf::from(file))
+        });
+        file.with_context(|| format!("cargo built no {name}"))
+    };
+    if kind.arch == Arch::Arm64 {
+        // cargo's build had no libavcodec, so its program has no codecs.
+        crate::dist::arm64_codec(&built("vb3")?.with_file_name("vb3-codec"))?;
+    }
+    built(name)
+}

@@ -1,0 +1,128 @@
+//! One step of the lab: a command with a log and a time limit.
+
+use crate::{sh, vm};
+use anyhow::{Context as _, Result, bail};
+use fs_err::{self as fs, File};
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Interval of looks at a running step.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Milliseconds of a tick in /proc (`USER_HZ` is 100 on all of Linux's current architectures).
+const MS_PER_TICK: u64 = 10;
+
+/// Lines of a failed step's log that are shown.
+const SHOWN: usize = 30;
+
+/// A child process. Dropping it stops the child and all processes that it started.
+pub(crate) struct Running {
+    child: Child,
+    began: Instant,
+}
+
+impl Running {
+    /// Starts a command in a new process group, with a pipe for its input, and a log of its output.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log)?.into_parts().0;
+        command.stdout(file.try_clone()?).stderr(file);
+        let child = command.process_group(0).stdin(Stdio::piped()).spawn();
+        let child = child.with_context(|| format!("cannot run {}", sh::shown(command)))?;
+        Ok(Self {
+            child,
+            began: Instant::now(),
+        })
+    }
+
+    /// Sends a line to the process. If the process no longer reads, nothing happens.
+    pub(crate) fn tell(&mut self, line: &str) {
+        if let Some(input) = &mut self.child.stdin {
+            let _deaf = writeln!(input, "{line}");
+        }
+    }
+
+    /// Returns the processor time so far; `None` once the process has ended.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name may contain anything. After it, utime and stime are the 12th and 13th word.
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let (user, system): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Duration::from_millis((user + system) * MS_PER_TICK))
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Returns whether the process has succeeded, once it has ended; `None` before.
+    pub(crate) fn ended(&mut self) -> Result<Option<bool>> {
+        Ok(self.child.try_wait()?.map(|status| status.success()))
+    }
+
+    /// Looks at the process again and again, until a look finds something.
+    pub(crate) fn watch<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            match look(self)? {
+                Some(found) => return Ok(found),
+                None => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    /// Waits for the end, at most until `limit` after the start. Returns whether the process has succeeded,
+    /// or `None` if it still runs. Calls `look` meanwhile, the last time after the end.
+    pub(crate) fn wait(&mut self, limit: Duration, mut look: impl FnMut()) -> Result<Option<bool>> {
+        self.watch(|running| {
+            let ended = running.ended()?;
+            look();
+            Ok((ended.is_some() || running.took() > limit).then_some(ended))
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let group = format!("-{}", self.child.id());
+            // A process that cannot be stopped has ended meanwhile.
+            let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ended = self.child.wait();
+        }
+    }
+}
+
+/// Runs a step to its end. `log` is the name of its log.
+///
+/// # Errors
+/// The step fails, or takes longer than `seconds`. The message has the end of its log.
+pub(crate) fn run(what: &str, seconds: u64, log: &str, command: &mut Command) -> Result<()> {
+    let logs = vm::results().join("log");
+    fs::create_dir_all(&logs)?;
+    let log = logs.join(format!("{log}.log"));
+    eprintln!("vm: {what} (at most {seconds} s; log: {})", log.display());
+    let mut running = Running::start(command, &log)?;
+    // A step gets no input.
+    drop(running.child.stdin.take());
+    match running.wait(Duration::from_secs(seconds), || ())? {
+        Some(true) => {}
+        Some(false) => bail!("{what} failed:\n{}", tail(&log)),
+        None => bail!("{what} took longer than {seconds} s:\n{}", tail(&log)),
+    }
+    eprintln!("vm: {what}: done in {:.1} s", running.took().as_secs_f64());
+    Ok(())
+}
+
+/// Returns the end of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
