@@ -1,138 +1,81 @@
-// The client of `cargo xtask bench`: times calls on /dev/video0 and prints `key value` lines.
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <linux/videodev2.h>
-#include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
+// The client of `cargo xtask bench`, `bench camera` and `bench beside`: times calls, and prints `key value`
+// lines.
+#include "client.h"
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include "measure.h"
-
-static struct v4l2_buffer buffer(unsigned index)
+static struct queue camera(const char *path)
 {
-	struct v4l2_buffer b;
-	memset(&b, 0, sizeof(b));
-	b.index = index;
-	b.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-	b.memory = V4L2_MEMORY_MMAP;
-	return b;
-}
-
-static void set_format(int fd, unsigned width, unsigned height, unsigned fourcc)
-{
-	struct v4l2_format f;
-	memset(&f, 0, sizeof(f));
-	f.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-	f.fmt.pix.width = width;
-	f.fmt.pix.height = height;
-	f.fmt.pix.pixelformat = fourcc;
-	must(ioctl(fd, VIDIOC_S_FMT, &f), "VIDIOC_S_FMT");
-	if (f.fmt.pix.width != width || f.fmt.pix.height != height || f.fmt.pix.pixelformat != fourcc) {
-		fprintf(stderr, "bench: the camera does not offer %ux%u\n", width, height);
-		exit(1);
-	}
-}
-
-static void stream(int fd, unsigned long request)
-{
-	int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-	must(ioctl(fd, request, &type), request == VIDIOC_STREAMON ? "VIDIOC_STREAMON" : "VIDIOC_STREAMOFF");
-}
-
-static void allocate(int fd, unsigned count)
-{
-	struct v4l2_create_buffers create;
-	memset(&create, 0, sizeof(create));
-	create.count = count;
-	create.memory = V4L2_MEMORY_MMAP;
-	create.format.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-	must(ioctl(fd, VIDIOC_G_FMT, &create.format), "VIDIOC_G_FMT");
-	must(ioctl(fd, VIDIOC_CREATE_BUFS, &create), "VIDIOC_CREATE_BUFS");
-	if (create.count != count) {
-		fprintf(stderr, "bench: %u buffers were asked for and %u made\n", count, create.count);
-		exit(1);
-	}
+	int fd = (int)must(open(path, O_RDWR | O_CLOEXEC), path);
+	return (struct queue){ .fd = fd, .type = CAMERA, .memory = V4L2_MEMORY_MMAP };
 }
 
 // Medians of four calls: the smallest notification (EBADF without a descriptor), an ioctl that a device
 // answers without access to memory (ENOTTY), QBUF and DQBUF.
-static void cycles(int fd, unsigned buffers, unsigned count)
+static void cycles(struct queue q, unsigned buffers, unsigned count)
 {
-	uint64_t *bare = calloc(count, sizeof(*bare));
-	uint64_t *refused = calloc(count, sizeof(*refused));
-	uint64_t *queue = calloc(count, sizeof(*queue));
-	uint64_t *dequeue = calloc(count, sizeof(*dequeue));
-	if (!bare || !refused || !queue || !dequeue)
-		exit(1);
+	uint64_t *bare = got(calloc(count, sizeof(*bare)));
+	uint64_t *refused = got(calloc(count, sizeof(*refused)));
+	uint64_t *queue = got(calloc(count, sizeof(*queue)));
+	uint64_t *dequeue = got(calloc(count, sizeof(*dequeue)));
+	struct v4l2_plane none;
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t t0 = clock_ns(CLOCK_MONOTONIC);
+		uint64_t t0 = now_ns();
 		(void)!ioctl(-1, _IO('V', 199), 0);
-		uint64_t t1 = clock_ns(CLOCK_MONOTONIC);
-		(void)!ioctl(fd, _IO('V', 199), 0);
-		uint64_t t2 = clock_ns(CLOCK_MONOTONIC);
+		uint64_t t1 = now_ns();
+		(void)!ioctl(q.fd, _IO('V', 199), 0);
+		uint64_t t2 = now_ns();
 		bare[i] = t1 - t0;
 		refused[i] = t2 - t1;
 	}
-	set_format(fd, 64, 64, V4L2_PIX_FMT_YUYV);
-	allocate(fd, buffers);
-	for (unsigned i = 0; i < buffers; i++) {
-		struct v4l2_buffer b = buffer(i);
-		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
-	}
-	stream(fd, VIDIOC_STREAMON);
+	set_format(&q, V4L2_PIX_FMT_YUYV, 64, 64, 0);
+	allocate(&q, buffers);
+	for (unsigned i = 0; i < buffers; i++)
+		put(&q, i, -1, 0);
+	stream(&q, VIDIOC_STREAMON);
 	uint64_t begin = 0;
 	for (unsigned i = 0; i < count + count / 10; i++) {
 		// The first tenth warms up.
 		unsigned slot = i < count / 10 ? 0 : i - count / 10;
 		if (i == count / 10)
-			begin = clock_ns(CLOCK_MONOTONIC);
-		struct v4l2_buffer b = buffer(0);
+			begin = now_ns();
+		struct v4l2_buffer b = buffer(&q, 0, &none);
 		// The camera fills the next buffer meanwhile, outside the measured time.
 		(void)!ioctl(-1, _IO('V', 199), 0);
-		uint64_t t0 = clock_ns(CLOCK_MONOTONIC);
-		must(ioctl(fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
-		uint64_t t1 = clock_ns(CLOCK_MONOTONIC);
-		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
-		uint64_t t2 = clock_ns(CLOCK_MONOTONIC);
+		uint64_t t0 = now_ns();
+		must(ioctl(q.fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
+		uint64_t t1 = now_ns();
+		must(ioctl(q.fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+		uint64_t t2 = now_ns();
 		dequeue[slot] = t1 - t0;
 		queue[slot] = t2 - t1;
 	}
-	uint64_t whole = clock_ns(CLOCK_MONOTONIC) - begin;
-	stream(fd, VIDIOC_STREAMOFF);
-	uint64_t bare_ns = median(bare, count), refused_ns = median(refused, count);
-	uint64_t cycle_ns = whole / count;
-	printf("bare_ns %llu\n", (unsigned long long)bare_ns);
-	printf("refused_ns %llu\n", (unsigned long long)refused_ns);
-	printf("qbuf_ns %llu\n", (unsigned long long)median(queue, count));
-	printf("dqbuf_ns %llu\n", (unsigned long long)median(dequeue, count));
-	printf("cycle_ns %llu\n", (unsigned long long)(cycle_ns > bare_ns ? cycle_ns - bare_ns : 0));
+	uint64_t cycle_ns = (now_ns() - begin) / count, bare_ns = median(bare, count);
+	stream(&q, VIDIOC_STREAMOFF);
+	say("bare_ns", bare_ns);
+	say("refused_ns", median(refused, count));
+	say("qbuf_ns", median(queue, count));
+	say("dqbuf_ns", median(dequeue, count));
+	say("cycle_ns", cycle_ns > bare_ns ? cycle_ns - bare_ns : 0);
 }
 
 // Allocates four buffers of 1920x1080 NV12, maps and queues them. Returns the length of each.
-static size_t prepare(int fd, unsigned char *mapped[4])
+static size_t prepare(struct queue q)
 {
 	size_t length = 0;
-	set_format(fd, 1920, 1080, V4L2_PIX_FMT_NV12);
-	allocate(fd, 4);
+	unsigned char *mapped;
+	set_format(&q, V4L2_PIX_FMT_NV12, 1920, 1080, 0);
+	allocate(&q, 4);
 	for (unsigned i = 0; i < 4; i++) {
-		struct v4l2_buffer b = buffer(i);
-		must(ioctl(fd, VIDIOC_QUERYBUF, &b), "VIDIOC_QUERYBUF");
-		length = b.length;
-		mapped[i] = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, b.m.offset);
-		if (mapped[i] == MAP_FAILED)
-			must(-1, "mmap");
-		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+		length = map(&q, i, &mapped);
+		put(&q, i, -1, 0);
 	}
 	return length;
 }
 
-static void dequeue_and_queue(int fd)
+static void dequeue_and_queue(struct queue q)
 {
-	struct v4l2_buffer b = buffer(0);
-	must(ioctl(fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
-	must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+	struct v4l2_plane none;
+	put(&q, take(&q, &none).index, -1, 0);
 }
 
 // CPU time of copying `bytes` bytes again and again, between buffers that hold `room` bytes in all. With
@@ -140,9 +83,7 @@ static void dequeue_and_queue(int fd)
 static uint64_t copying_ns(size_t bytes, size_t room, unsigned times)
 {
 	size_t count = room / bytes > 2 ? room / bytes : 2;
-	unsigned char *all = malloc(count * bytes);
-	if (!all)
-		exit(1);
+	unsigned char *all = got(malloc(count * bytes));
 	memset(all, 1, count * bytes);
 	uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	for (unsigned i = 0; i < times; i++) {
@@ -152,27 +93,6 @@ static uint64_t copying_ns(size_t bytes, size_t room, unsigned times)
 	begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
 	free(all);
 	return begin;
-}
-
-// CPU time to capture frames, here and in the supervisor, and to copy as many bytes.
-static void capture(int fd, unsigned frames)
-{
-	unsigned char *mapped[4];
-	size_t length = prepare(fd, mapped);
-	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), theirs = cpu_of(getppid());
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-	stream(fd, VIDIOC_STREAMON);
-	for (unsigned i = 0; i < frames; i++)
-		dequeue_and_queue(fd);
-	stream(fd, VIDIOC_STREAMOFF);
-	uint64_t whole = clock_ns(CLOCK_MONOTONIC) - begin;
-	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
-	theirs = cpu_of(getppid()) - theirs;
-	printf("wall_ns %llu\n", (unsigned long long)whole);
-	printf("client_cpu_ns %llu\n", (unsigned long long)own);
-	printf("supervisor_cpu_ns %llu\n", (unsigned long long)theirs);
-	printf("cached_ns %llu\n", (unsigned long long)copying_ns(length, 0, frames));
-	printf("uncached_ns %llu\n", (unsigned long long)copying_ns(length, 512u << 20, frames));
 }
 
 // The greatest amount of memory that a process has had, in KiB.
@@ -189,45 +109,51 @@ static unsigned long peak_kib(pid_t pid)
 	return peak;
 }
 
-// CPU time and memory of capturing from /dev/video0 and the next ones at once.
+// CPU time, here and in the supervisor, and memory of capturing from /dev/video0 and the next ones at once.
+// For one camera also the CPU time of copying as many bytes.
 static void cameras(unsigned count, unsigned frames)
 {
 	enum { MOST = 64 };
-	unsigned char *mapped[4];
+	struct queue queues[MOST];
 	struct pollfd fds[MOST];
 	unsigned left[MOST], streaming = count;
+	size_t length = 0;
 	if (!count || count > MOST)
 		exit(2);
 	for (unsigned i = 0; i < count; i++) {
 		char path[32];
 		snprintf(path, sizeof(path), "/dev/video%u", i);
-		fds[i] = (struct pollfd){ .fd = open(path, O_RDWR | O_CLOEXEC), .events = POLLIN };
-		must(fds[i].fd, path);
+		queues[i] = camera(path);
+		fds[i] = (struct pollfd){ .fd = queues[i].fd, .events = POLLIN };
 		left[i] = frames;
-		prepare(fds[i].fd, mapped);
+		length = prepare(queues[i]);
 	}
-	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), theirs = cpu_of(getppid());
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), theirs = cpu_of(getppid()), begin = now_ns();
 	for (unsigned i = 0; i < count; i++)
-		stream(fds[i].fd, VIDIOC_STREAMON);
+		stream(&queues[i], VIDIOC_STREAMON);
 	while (streaming) {
-		must(poll(fds, count, -1), "poll");
+		// One camera waits in DQBUF.
+		if (count > 1)
+			must(poll(fds, count, -1), "poll");
 		for (unsigned i = 0; i < count; i++) {
-			if (fds[i].fd < 0 || !fds[i].revents)
+			if (fds[i].fd < 0 || (count > 1 && !fds[i].revents))
 				continue;
-			dequeue_and_queue(fds[i].fd);
+			dequeue_and_queue(queues[i]);
 			if (!--left[i]) {
-				stream(fds[i].fd, VIDIOC_STREAMOFF);
+				stream(&queues[i], VIDIOC_STREAMOFF);
 				fds[i].fd = -1;
 				streaming--;
 			}
 		}
 	}
-	printf("wall_ns %llu\n", (unsigned long long)(clock_ns(CLOCK_MONOTONIC) - begin));
-	printf("client_cpu_ns %llu\n",
-	       (unsigned long long)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own));
-	printf("supervisor_cpu_ns %llu\n", (unsigned long long)(cpu_of(getppid()) - theirs));
-	printf("peak_kib %lu\n", peak_kib(getppid()));
+	say("wall_ns", now_ns() - begin);
+	say("client_cpu_ns", clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own);
+	say("supervisor_cpu_ns", cpu_of(getppid()) - theirs);
+	say("peak_kib", peak_kib(getppid()));
+	if (count == 1) {
+		say("cached_ns", copying_ns(length, 0, frames));
+		say("uncached_ns", copying_ns(length, 512u << 20, frames));
+	}
 }
 
 // CPU time and memory of a command that writes frames to a pipe, and of reading them.
@@ -235,43 +161,57 @@ static void piped(const char *command)
 {
 	static char bytes[1 << 20];
 	struct rusage used;
-	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), begin = clock_ns(CLOCK_MONOTONIC), read_bytes = 0;
+	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), begin = now_ns();
 	FILE *pipe = popen(command, "r");
-	if (!pipe)
-		must(-1, command);
-	for (ssize_t len; (len = read(fileno(pipe), bytes, sizeof(bytes))) > 0;)
-		read_bytes += (uint64_t)len;
+	must(pipe ? 0 : -1, command);
+	while (read(fileno(pipe), bytes, sizeof(bytes)) > 0)
+		;
 	if (pclose(pipe))
 		exit(1);
 	must(getrusage(RUSAGE_CHILDREN, &used), "getrusage");
 	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
 	uint64_t us = (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000u +
 		      (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
-	printf("wall_ns %llu\n", (unsigned long long)(clock_ns(CLOCK_MONOTONIC) - begin));
-	printf("client_cpu_ns %llu\n", (unsigned long long)own);
-	printf("supervisor_cpu_ns %llu\n", (unsigned long long)us * 1000);
-	printf("peak_kib %ld\n", used.ru_maxrss);
-	printf("bytes %llu\n", (unsigned long long)read_bytes);
+	say("wall_ns", now_ns() - begin);
+	say("client_cpu_ns", own);
+	say("supervisor_cpu_ns", us * 1000);
+	say("peak_kib", (uint64_t)used.ru_maxrss);
+}
+
+// Makes calls on a device that change nothing, one every 0.2 ms.
+static void calls(const char *path, unsigned seconds)
+{
+	enum { MOST = 1 << 20, PAUSE_NS = 200000 };
+	static uint64_t took[MOST];
+	int fd = (int)must(open(path, O_RDWR), path);
+	size_t count = 0;
+	for (uint64_t end = now_ns() + seconds * UINT64_C(1000000000); count < MOST && now_ns() < end; count++) {
+		struct v4l2_capability capability;
+		uint64_t began = now_ns();
+		must(ioctl(fd, VIDIOC_QUERYCAP, &capability), path);
+		took[count] = now_ns() - began;
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+	}
+	say("calls", count);
+	say("p50_ns", median(took, count));
+	say("p99_ns", took[count * 99 / 100]);
+	say("max_ns", took[count - 1]);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "cameras")) {
-		cameras((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
-		return 0;
-	}
-	if (argc == 3 && !strcmp(argv[1], "piped")) {
+	const char *what = argc > 2 ? argv[1] : "";
+	unsigned last = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
+	if (!strcmp(what, "cycles") && last)
+		cycles(camera("/dev/video0"), (unsigned)atoi(argv[2]), last);
+	else if (!strcmp(what, "cameras") && last)
+		cameras((unsigned)atoi(argv[2]), last);
+	else if (!strcmp(what, "calls") && last)
+		calls(argv[2], last);
+	else if (!strcmp(what, "piped"))
 		piped(argv[2]);
-		return 0;
-	}
-	int fd = open("/dev/video0", O_RDWR | O_CLOEXEC);
-	must(fd, "/dev/video0");
-	if (argc == 4 && !strcmp(argv[1], "cycles"))
-		cycles(fd, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
-	else if (argc == 3 && !strcmp(argv[1], "capture"))
-		capture(fd, (unsigned)atoi(argv[2]));
 	else {
-		fprintf(stderr, "usage: bench cycles BUFFERS COUNT | capture FRAMES | cameras COUNT FRAMES | "
+		fprintf(stderr, "usage: bench cycles BUFFERS COUNT | cameras COUNT FRAMES | calls NODE SECONDS | "
 				"piped COMMAND\n");
 		return 2;
 	}

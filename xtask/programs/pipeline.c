@@ -1,148 +1,55 @@
 // The client of `cargo xtask bench pipeline`. It decodes STREAM on /dev/video0, converts it on
 // /dev/video1 once for each size and shows it on /dev/video2, by dma-buf all the way. Prints `key
 // value` lines. `pipeline STREAM BUFFERS WIDTHxHEIGHT...`
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/videodev2.h>
-#include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
+#include "client.h"
 
-#define CAPTURE V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
-#define OUTPUT V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
 #define MAX_BUFFERS 512
 #define MAX_HOPS 4
 // Bytes of the stream in each OUTPUT buffer, and the number of OUTPUT buffers.
 #define PIECE (64 << 10)
 #define PIECES 4
+// Buffers of each other queue.
+#define FEW 4
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "pipeline: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static void call(int fd, unsigned long request, void *argument, const char *what)
-{
-	if (ioctl(fd, request, argument) < 0)
-		fail(what);
-}
-
-// One queue, with its own buffers or with imports of another queue's.
-struct queue {
-	int fd;
-	unsigned type;
-	unsigned memory;
-	unsigned count;
-	int exported[MAX_BUFFERS];
-};
-
-static struct v4l2_buffer buffer(const struct queue *q, unsigned index, struct v4l2_plane *plane)
-{
-	struct v4l2_buffer b = { .index = index, .type = q->type, .memory = q->memory, .length = 1 };
-	memset(plane, 0, sizeof(*plane));
-	b.m.planes = plane;
-	return b;
-}
-
-static void queue(const struct queue *q, unsigned index, int dmabuf, unsigned bytes)
+// Waits for a completed buffer; returns its index.
+static unsigned finish(const struct queue *q, unsigned *bytes, unsigned *flags)
 {
 	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(q, index, &plane);
-	plane.bytesused = bytes;
-	if (q->memory == V4L2_MEMORY_DMABUF)
-		plane.m.fd = dmabuf;
-	call(q->fd, VIDIOC_QBUF, &b, "VIDIOC_QBUF");
-}
-
-// Waits for a completed buffer; returns its flags too.
-static unsigned dequeue(const struct queue *q, unsigned *bytes, unsigned *flags)
-{
-	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(q, 0, &plane);
-	while (ioctl(q->fd, VIDIOC_DQBUF, &b) < 0) {
-		struct pollfd p = { .fd = q->fd, .events = q->type == CAPTURE ? POLLIN : POLLOUT };
-		if (errno != EAGAIN || poll(&p, 1, 10000) <= 0)
-			fail("VIDIOC_DQBUF");
-	}
+	struct v4l2_buffer b = take(q, &plane);
 	if (b.flags & V4L2_BUF_FLAG_ERROR) {
 		fprintf(stderr, "pipeline: a buffer came back with an error\n");
 		exit(1);
 	}
-	if (bytes)
-		*bytes = plane.bytesused;
-	if (flags)
-		*flags = b.flags;
+	*bytes = plane.bytesused;
+	*flags = b.flags;
 	return b.index;
 }
 
-static void stream_on(const struct queue *q)
+static unsigned finish_one(const struct queue *q)
 {
-	int type = (int)q->type;
-	call(q->fd, VIDIOC_STREAMON, &type, "VIDIOC_STREAMON");
-}
-
-static void allocate(struct queue *q, unsigned count)
-{
-	struct v4l2_requestbuffers request = { .count = count, .type = q->type, .memory = q->memory };
-	call(q->fd, VIDIOC_REQBUFS, &request, "VIDIOC_REQBUFS");
-	if (request.count != count) {
-		fprintf(stderr, "pipeline: %u buffers were asked for and %u made\n", count, request.count);
-		exit(1);
-	}
-	q->count = count;
-	for (unsigned i = 0; q->memory == V4L2_MEMORY_MMAP && q->type == CAPTURE && i < count; i++) {
-		struct v4l2_exportbuffer e = { .type = q->type, .index = i, .flags = O_RDWR | O_CLOEXEC };
-		call(q->fd, VIDIOC_EXPBUF, &e, "VIDIOC_EXPBUF");
-		q->exported[i] = e.fd;
-	}
-}
-
-static void set_format(const struct queue *q, unsigned fourcc, unsigned width, unsigned height, unsigned bytes)
-{
-	struct v4l2_format f = { .type = q->type };
-	struct v4l2_pix_format_mplane *pix = &f.fmt.pix_mp;
-	pix->pixelformat = fourcc;
-	pix->width = width;
-	pix->height = height;
-	pix->field = V4L2_FIELD_NONE;
-	pix->colorspace = V4L2_COLORSPACE_REC709;
-	pix->num_planes = 1;
-	pix->plane_fmt[0].sizeimage = bytes;
-	call(q->fd, VIDIOC_S_FMT, &f, "VIDIOC_S_FMT");
-	if (pix->pixelformat != fourcc || pix->width != width || pix->height != height) {
-		fprintf(stderr, "pipeline: %ux%u is not offered\n", width, height);
-		exit(1);
-	}
+	unsigned bytes, flags;
+	return finish(q, &bytes, &flags);
 }
 
 static int open_node(const char *path)
 {
-	int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		fail(path);
-	return fd;
+	return (int)must(open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC), path);
+}
+
+// Allocates the buffers of a CAPTURE queue, and exports them.
+static void export_all(const struct queue *q, unsigned count, int *exported)
+{
+	allocate(q, count);
+	for (unsigned i = 0; i < count; i++)
+		exported[i] = export(q, i);
 }
 
 // The decoder and its input.
 struct decoder {
 	struct queue in, out;
 	FILE *stream;
-	uint8_t *pieces[PIECES];
-	unsigned used;
+	unsigned char *pieces[PIECES];
+	int exported[MAX_BUFFERS];
 	int drained;
 	unsigned width, height;
 };
@@ -151,12 +58,12 @@ static void feed_one(struct decoder *d, unsigned index)
 {
 	size_t bytes = fread(d->pieces[index], 1, PIECE, d->stream);
 	if (bytes > 0) {
-		queue(&d->in, index, -1, (unsigned)bytes);
+		put(&d->in, index, -1, (unsigned)bytes);
 		return;
 	}
 	if (!d->drained) {
 		struct v4l2_decoder_cmd stop = { .cmd = V4L2_DEC_CMD_STOP };
-		call(d->in.fd, VIDIOC_DECODER_CMD, &stop, "VIDIOC_DECODER_CMD");
+		must(ioctl(d->in.fd, VIDIOC_DECODER_CMD, &stop), "VIDIOC_DECODER_CMD");
 	}
 	d->drained = 1;
 }
@@ -166,12 +73,11 @@ static void feed_until(struct decoder *d, short wanted)
 {
 	for (;;) {
 		struct pollfd p = { .fd = d->in.fd, .events = wanted | (d->drained ? 0 : POLLOUT) };
-		if (poll(&p, 1, 10000) <= 0)
-			fail("poll");
+		must(poll(&p, 1, 10000) > 0 ? 0 : -1, "poll");
 		if (p.revents & wanted)
 			return;
 		if (p.revents & POLLOUT)
-			feed_one(d, dequeue(&d->in, NULL, NULL));
+			feed_one(d, finish_one(&d->in));
 	}
 }
 
@@ -182,38 +88,33 @@ static void start_decoder(struct decoder *d, const char *path, unsigned buffers)
 	struct v4l2_format f = { .type = CAPTURE };
 	int fd = open_node("/dev/video0");
 	d->stream = fopen(path, "rb");
-	if (!d->stream)
-		fail(path);
+	must(d->stream ? 0 : -1, path);
 	d->in = (struct queue){ .fd = fd, .type = OUTPUT, .memory = V4L2_MEMORY_MMAP };
 	d->out = (struct queue){ .fd = fd, .type = CAPTURE, .memory = V4L2_MEMORY_MMAP };
 	set_format(&d->in, V4L2_PIX_FMT_H264, 640, 480, PIECE);
-	call(fd, VIDIOC_SUBSCRIBE_EVENT, &wish, "VIDIOC_SUBSCRIBE_EVENT");
+	must(ioctl(fd, VIDIOC_SUBSCRIBE_EVENT, &wish), "VIDIOC_SUBSCRIBE_EVENT");
 	allocate(&d->in, PIECES);
 	for (unsigned i = 0; i < PIECES; i++) {
-		struct v4l2_plane plane;
-		struct v4l2_buffer b = buffer(&d->in, i, &plane);
-		call(fd, VIDIOC_QUERYBUF, &b, "VIDIOC_QUERYBUF");
-		d->pieces[i] = mmap(NULL, plane.length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, plane.m.mem_offset);
-		if (d->pieces[i] == MAP_FAILED || plane.length < PIECE)
-			fail("mmap");
+		must(map(&d->in, i, &d->pieces[i]) < PIECE ? -1 : 0, "a short buffer");
 		feed_one(d, i);
 	}
-	stream_on(&d->in);
+	stream(&d->in, VIDIOC_STREAMON);
 	feed_until(d, POLLPRI);
-	call(fd, VIDIOC_DQEVENT, &event, "VIDIOC_DQEVENT");
-	call(fd, VIDIOC_G_FMT, &f, "VIDIOC_G_FMT");
+	must(ioctl(fd, VIDIOC_DQEVENT, &event), "VIDIOC_DQEVENT");
+	must(ioctl(fd, VIDIOC_G_FMT, &f), "VIDIOC_G_FMT");
 	d->width = f.fmt.pix_mp.width;
 	d->height = f.fmt.pix_mp.height;
 	set_format(&d->out, V4L2_PIX_FMT_NV12, d->width, d->height, 0);
-	allocate(&d->out, buffers);
+	export_all(&d->out, buffers, d->exported);
 	for (unsigned i = 0; i < buffers; i++)
-		queue(&d->out, i, -1, 0);
-	stream_on(&d->out);
+		put(&d->out, i, -1, 0);
+	stream(&d->out, VIDIOC_STREAMON);
 }
 
 // A converter, or a display without `out`.
 struct stage {
 	struct queue in, out;
+	int exported[FEW];
 	unsigned turn;
 };
 
@@ -221,7 +122,7 @@ static void start_input(struct queue *q, int fd, unsigned width, unsigned height
 {
 	*q = (struct queue){ .fd = fd, .type = OUTPUT, .memory = V4L2_MEMORY_DMABUF };
 	set_format(q, V4L2_PIX_FMT_NV12, width, height, 0);
-	allocate(q, 4);
+	allocate(q, FEW);
 }
 
 static void start_converter(struct stage *s, unsigned from[2], unsigned to[2])
@@ -230,27 +131,26 @@ static void start_converter(struct stage *s, unsigned from[2], unsigned to[2])
 	start_input(&s->in, fd, from[0], from[1]);
 	s->out = (struct queue){ .fd = fd, .type = CAPTURE, .memory = V4L2_MEMORY_MMAP };
 	set_format(&s->out, V4L2_PIX_FMT_NV12, to[0], to[1], 0);
-	allocate(&s->out, 4);
-	stream_on(&s->in);
-	stream_on(&s->out);
+	export_all(&s->out, FEW, s->exported);
+	stream(&s->in, VIDIOC_STREAMON);
+	stream(&s->out, VIDIOC_STREAMON);
 }
 
-// Queues a picture in the next buffer; returns its index.
-static unsigned put(struct stage *s, int dmabuf, unsigned bytes)
+// Queues a picture in the next buffer.
+static void show(struct stage *s, int dmabuf, unsigned bytes)
 {
-	unsigned index = s->turn++ % s->in.count;
-	queue(&s->in, index, dmabuf, bytes);
-	return index;
+	put(&s->in, s->turn++ % FEW, dmabuf, bytes);
 }
 
 // Converts a picture; returns the dma-buf of the result.
 static int convert(struct stage *s, int dmabuf, unsigned *bytes)
 {
-	queue(&s->out, s->turn % s->out.count, -1, 0);
-	put(s, dmabuf, *bytes);
-	unsigned index = dequeue(&s->out, bytes, NULL);
-	dequeue(&s->in, NULL, NULL);
-	return s->out.exported[index];
+	unsigned flags;
+	put(&s->out, s->turn % FEW, -1, 0);
+	show(s, dmabuf, *bytes);
+	unsigned index = finish(&s->out, bytes, &flags);
+	finish_one(&s->in);
+	return s->exported[index];
 }
 
 int main(int argc, char **argv)
@@ -273,24 +173,25 @@ int main(int argc, char **argv)
 		memcpy(size, to, sizeof(size));
 	}
 	start_input(&display.in, open_node("/dev/video2"), size[0], size[1]);
-	stream_on(&display.in);
+	stream(&display.in, VIDIOC_STREAMON);
 
 	uint64_t start = now_ns();
 	unsigned frames = 0, flags = 0;
 	while (!(flags & V4L2_BUF_FLAG_LAST)) {
 		unsigned bytes;
 		feed_until(&decoder, POLLIN);
-		unsigned index = dequeue(&decoder.out, &bytes, &flags);
+		unsigned index = finish(&decoder.out, &bytes, &flags);
 		if (bytes == 0)
 			continue;
-		int picture = decoder.out.exported[index];
+		int picture = decoder.exported[index];
 		for (unsigned i = 0; i < count; i++)
 			picture = convert(&hops[i], picture, &bytes);
-		put(&display, picture, bytes);
-		dequeue(&display.in, NULL, NULL);
-		queue(&decoder.out, index, -1, 0);
+		show(&display, picture, bytes);
+		finish_one(&display.in);
+		put(&decoder.out, index, -1, 0);
 		frames++;
 	}
-	printf("frames %u\nwall_ns %llu\n", frames, (unsigned long long)(now_ns() - start));
+	say("frames", frames);
+	say("wall_ns", now_ns() - start);
 	return 0;
 }

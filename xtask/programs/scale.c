@@ -3,113 +3,47 @@
 // waiter for a picture, and the lost frames of a concurrent camera at 60 fps.
 //
 // /dev/video0 is a converter, /dev/video1 a camera.
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <linux/videodev2.h>
-#include <poll.h>
+#include "client.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "measure.h"
+enum { CALLS = 501, POLLS = 21, SIDE = 64 };
 
-enum { CALLS = 501, POLLS = 21 };
-
-static uint64_t now_ns(void)
+static struct queue queue(int fd, unsigned type)
 {
-	return clock_ns(CLOCK_MONOTONIC);
+	return (struct queue){ .fd = fd, .type = type, .memory = V4L2_MEMORY_MMAP };
 }
 
-static void *got(void *memory)
-{
-	if (!memory) {
-		fprintf(stderr, "scale: no memory\n");
-		exit(1);
-	}
-	return memory;
-}
-
-enum {
-	OUTPUT = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
-	CAPTURE = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
-	CAMERA = V4L2_BUF_TYPE_VIDEO_CAPTURE,
-};
-
-static struct v4l2_buffer buffer(unsigned type, unsigned index, struct v4l2_plane *plane)
-{
-	struct v4l2_buffer b;
-	memset(&b, 0, sizeof(b));
-	memset(plane, 0, sizeof(*plane));
-	b.index = index;
-	b.type = type;
-	b.memory = V4L2_MEMORY_MMAP;
-	b.field = V4L2_FIELD_NONE;
-	if (type != CAMERA) {
-		b.m.planes = plane;
-		b.length = 1;
-	}
-	return b;
-}
-
-static void request(int fd, unsigned type, unsigned count)
-{
-	struct v4l2_requestbuffers r = { .count = count, .type = type, .memory = V4L2_MEMORY_MMAP };
-	must(ioctl(fd, VIDIOC_REQBUFS, &r), "REQBUFS");
-}
-
-static void queue(int fd, unsigned type, unsigned index)
-{
-	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(type, index, &plane);
-	if (type == OUTPUT) {
-		must(ioctl(fd, VIDIOC_QUERYBUF, &b), "QUERYBUF");
-		plane.bytesused = plane.length;
-	}
-	must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
-}
-
-/* A converter of small pictures that streams, and waits for one. */
+// A converter of small pictures that streams, and waits for one.
 static int converter(void)
 {
 	static const unsigned types[] = { OUTPUT, CAPTURE };
-	int fd = open("/dev/video0", O_RDWR);
-	must(fd, "/dev/video0");
+	int fd = (int)must(open("/dev/video0", O_RDWR), "/dev/video0");
 	for (unsigned i = 0; i < 2; i++) {
-		struct v4l2_format f;
-		memset(&f, 0, sizeof(f));
-		f.type = types[i];
-		f.fmt.pix_mp.width = 64;
-		f.fmt.pix_mp.height = 64;
-		f.fmt.pix_mp.pixelformat = V4L2_PIX_FMT_YUYV;
-		must(ioctl(fd, VIDIOC_S_FMT, &f), "S_FMT");
-		request(fd, types[i], 1);
-		must(ioctl(fd, VIDIOC_STREAMON, &types[i]), "STREAMON");
+		struct queue q = queue(fd, types[i]);
+		set_format(&q, V4L2_PIX_FMT_YUYV, SIDE, SIDE, 0);
+		allocate(&q, 1);
+		stream(&q, VIDIOC_STREAMON);
 	}
-	queue(fd, CAPTURE, 0);
+	struct queue capture = queue(fd, CAPTURE);
+	put(&capture, 0, -1, 0);
 	return fd;
 }
 
 static void convert_one(int fd)
 {
-	queue(fd, OUTPUT, 0);
+	struct queue output = queue(fd, OUTPUT);
+	put(&output, 0, -1, SIDE * SIDE * 2);
 }
 
-static void take(int fd, unsigned type)
-{
-	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(type, 0, &plane);
-	must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
-}
-
-/* A thread that waits for a converter: by DQBUF for its own, since a queue has at most one such
- * waiter, or by poll for the shared one. */
+// A thread that waits for a converter: by DQBUF for its own, since a queue has at most one such
+// waiter, or by poll for the shared one.
 struct waiter {
 	pthread_t thread;
 	int fd;
@@ -123,8 +57,9 @@ static atomic_ullong heard_ns;
 static void *wait_there(void *given)
 {
 	struct waiter *w = given;
+	struct queue q = queue(w->fd, CAPTURE);
 	struct v4l2_plane plane;
-	struct v4l2_buffer b = buffer(CAPTURE, 0, &plane);
+	struct v4l2_buffer b = buffer(&q, 0, &plane);
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 	atomic_store(&w->tid, (int)syscall(SYS_gettid));
 	if (w->polls)
@@ -136,7 +71,7 @@ static void *wait_there(void *given)
 	return NULL;
 }
 
-/* Waits until a thread sleeps in the kernel, as its state shows. */
+// Waits until a thread sleeps in the kernel, as its state shows.
 static void until_asleep(int pid, int tid)
 {
 	char path[64], text[512];
@@ -154,59 +89,59 @@ static void until_asleep(int pid, int tid)
 	}
 }
 
-static void say(const char *key, uint64_t value)
-{
-	printf("%s %llu\n", key, (unsigned long long)value);
-}
+static uint64_t start, start_cpu;
 
-/* CPU time of this process and of the supervisor, its parent. */
+// CPU time of this process and of the supervisor, its parent.
 static uint64_t cpu_ns(void)
 {
 	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) + cpu_of(getppid());
 }
 
-/* The cost of one more object since `start` and `cpu`. */
-static void say_added(uint64_t start, uint64_t cpu, unsigned count)
+static void begin(void)
 {
-	say("add_ns", (now_ns() - start) / count);
-	say("add_cpu_ns", (cpu_ns() - cpu) / count);
+	start = now_ns();
+	start_cpu = cpu_ns();
 }
 
-/* The cost of a call that changes nothing. */
+// The cost of one more object since the beginning.
+static void say_added(unsigned count)
+{
+	say("add_ns", (now_ns() - start) / count);
+	say("add_cpu_ns", (cpu_ns() - start_cpu) / count);
+}
+
+// The cost of a call that changes nothing.
 static void say_call(int fd)
 {
 	static uint64_t times[CALLS];
 	struct v4l2_capability c;
 	for (unsigned i = 0; i < CALLS; i++) {
-		uint64_t start = now_ns();
+		uint64_t began = now_ns();
 		must(ioctl(fd, VIDIOC_QUERYCAP, &c), "QUERYCAP");
-		times[i] = now_ns() - start;
+		times[i] = now_ns() - began;
 	}
 	say("call_ns", median(times, CALLS));
 }
 
 static void threads(unsigned count, int polls)
 {
-	unsigned type = CAPTURE;
 	struct waiter *all = got(calloc(count, sizeof(*all)));
 	pthread_attr_t small;
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 64 * 1024);
-	uint64_t start = now_ns(), cpu = cpu_ns();
+	begin();
 	for (unsigned i = 0; i < count; i++) {
 		all[i].fd = polls && i ? all[0].fd : converter();
 		all[i].polls = polls;
-		if (pthread_create(&all[i].thread, &small, wait_there, &all[i])) {
-			fprintf(stderr, "scale: no thread %u\n", i);
-			exit(1);
-		}
+		errno = pthread_create(&all[i].thread, &small, wait_there, &all[i]);
+		must(-errno, "a thread");
 	}
 	for (unsigned i = 0; i < count; i++) {
 		while (!atomic_load(&all[i].tid))
 			sched_yield();
 		until_asleep(getpid(), all[i].tid);
 	}
-	say_added(start, cpu, count);
+	say_added(count);
 	say_call(all[0].fd);
 	start = now_ns();
 	convert_one(all[count - 1].fd);
@@ -214,55 +149,143 @@ static void threads(unsigned count, int polls)
 		sched_yield();
 	say("wake_ns", atomic_load(&heard_ns) - start);
 	start = now_ns();
-	for (unsigned i = 0; i < (polls ? 1 : count); i++)
-		must(ioctl(all[i].fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
+	for (unsigned i = 0; i < (polls ? 1 : count); i++) {
+		struct queue q = queue(all[i].fd, CAPTURE);
+		stream(&q, VIDIOC_STREAMOFF);
+	}
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(all[i].thread, NULL);
 	say("end_ns", (now_ns() - start) / count);
 }
 
-/* Many descriptors of one buffer. */
-static void exports(unsigned count)
+static void dqbuf(unsigned count)
+{
+	threads(count, 0);
+}
+
+static void polls(unsigned count)
+{
+	threads(count, 1);
+}
+
+// Measures objects of one converter. `make` returns the number of a new one, `wake` waits for a picture by
+// the last one, and `end` removes them all.
+static void objects(unsigned count, int (*make)(int fd), void (*wake)(int fd, int last),
+		    void (*end)(int *all, unsigned count))
 {
 	int fd = converter();
 	int *all = got(calloc(count, sizeof(*all)));
-	uint64_t start = now_ns(), cpu = cpu_ns();
-	for (unsigned i = 0; i < count; i++) {
-		struct v4l2_exportbuffer e = { .type = CAPTURE, .flags = O_CLOEXEC };
-		must(ioctl(fd, VIDIOC_EXPBUF, &e), "EXPBUF");
-		all[i] = e.fd;
-	}
-	say_added(start, cpu, count);
+	begin();
+	for (unsigned i = 0; i < count; i++)
+		all[i] = (int)must(make(fd), "one more");
+	say_added(count);
 	say_call(fd);
 	start = now_ns();
 	convert_one(fd);
-	take(fd, CAPTURE);
+	wake(fd, all[count - 1]);
 	say("wake_ns", now_ns() - start);
 	start = now_ns();
-	for (unsigned i = 0; i < count; i++)
-		close(all[i]);
+	end(all, count);
 	say("end_ns", (now_ns() - start) / count);
 }
 
-/* One poll of many descriptors, all of one device. */
+static void by_dqbuf(int fd, int last)
+{
+	struct queue q = queue(fd, CAPTURE);
+	struct v4l2_plane plane;
+	(void)last;
+	take(&q, &plane);
+}
+
+static void close_all(int *all, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		close(all[i]);
+}
+
+static int one_export(int fd)
+{
+	struct queue q = queue(fd, CAPTURE);
+	return export(&q, 0);
+}
+
+// Many descriptors of one buffer.
+static void exports(unsigned count)
+{
+	objects(count, one_export, by_dqbuf, close_all);
+}
+
+static int one_set(int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int set = (int)must(epoll_create1(0), "epoll_create1");
+	must(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), "EPOLL_CTL_ADD");
+	return set;
+}
+
+static void by_epoll(int fd, int last)
+{
+	struct epoll_event event;
+	(void)fd;
+	must(epoll_wait(last, &event, 1, -1), "epoll_wait");
+}
+
+// One file in many epoll sets.
+static void sets(unsigned count)
+{
+	objects(count, one_set, by_epoll, close_all);
+}
+
+static int one_process(int fd)
+{
+	int ready[2];
+	char byte;
+	(void)fd;
+	must(pipe(ready), "pipe");
+	pid_t pid = (pid_t)must(fork(), "fork");
+	if (!pid) {
+		struct pollfd p = { .fd = converter(), .events = POLLIN };
+		must(write(ready[1], "", 1), "write");
+		poll(&p, 1, -1);
+		_exit(0);
+	}
+	must(read(ready[0], &byte, 1), "read");
+	close(ready[0]);
+	close(ready[1]);
+	until_asleep(pid, pid);
+	return pid;
+}
+
+static void kill_all(int *all, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		kill(all[i], SIGKILL);
+	for (unsigned i = 0; i < count; i++)
+		waitpid(all[i], NULL, 0);
+}
+
+// Programs that each have the converter open and wait for it.
+static void processes(unsigned count)
+{
+	objects(count, one_process, by_dqbuf, kill_all);
+}
+
+// One poll of many descriptors, all of one device.
 static void pollfds(unsigned count)
 {
 	static uint64_t times[POLLS];
 	int fd = converter();
 	struct pollfd *all = got(calloc(count, sizeof(*all)));
-	uint64_t start = now_ns(), cpu = cpu_ns();
-	for (unsigned i = 0; i < count; i++) {
-		all[i].fd = dup(fd);
-		must(all[i].fd, "dup");
-		all[i].events = POLLIN;
-	}
-	say_added(start, cpu, count);
+	begin();
+	for (unsigned i = 0; i < count; i++)
+		all[i] = (struct pollfd){ .fd = (int)must(dup(fd), "dup"), .events = POLLIN };
+	say_added(count);
 	for (unsigned i = 0; i < POLLS; i++) {
 		start = now_ns();
 		must(poll(all, count, 0), "poll");
 		times[i] = now_ns() - start;
 	}
-	/* Of one descriptor. */
+	// Of one descriptor.
 	say("call_ns", median(times, POLLS) / count);
 	start = now_ns();
 	convert_one(fd);
@@ -274,69 +297,6 @@ static void pollfds(unsigned count)
 	say("end_ns", (now_ns() - start) / count);
 }
 
-/* One file in many epoll sets. */
-static void sets(unsigned count)
-{
-	int fd = converter();
-	int *all = got(calloc(count, sizeof(*all)));
-	struct epoll_event event = { .events = EPOLLIN };
-	uint64_t start = now_ns(), cpu = cpu_ns();
-	for (unsigned i = 0; i < count; i++) {
-		all[i] = epoll_create1(0);
-		must(all[i], "epoll_create1");
-		must(epoll_ctl(all[i], EPOLL_CTL_ADD, fd, &event), "EPOLL_CTL_ADD");
-	}
-	say_added(start, cpu, count);
-	say_call(fd);
-	start = now_ns();
-	convert_one(fd);
-	must(epoll_wait(all[count - 1], &event, 1, -1), "epoll_wait");
-	say("wake_ns", now_ns() - start);
-	start = now_ns();
-	for (unsigned i = 0; i < count; i++)
-		close(all[i]);
-	say("end_ns", (now_ns() - start) / count);
-}
-
-/* Programs that each have the converter open and wait for it. */
-static void processes(unsigned count)
-{
-	int ready[2];
-	pid_t *all = got(calloc(count, sizeof(*all)));
-	int fd = converter();
-	must(pipe(ready), "pipe");
-	uint64_t start = now_ns(), cpu = cpu_ns();
-	for (unsigned i = 0; i < count; i++) {
-		all[i] = fork();
-		must(all[i], "fork");
-		if (!all[i]) {
-			int own = converter();
-			struct pollfd p = { .fd = own, .events = POLLIN };
-			must(write(ready[1], "", 1), "write");
-			poll(&p, 1, -1);
-			_exit(0);
-		}
-	}
-	for (unsigned i = 0; i < count; i++) {
-		char byte;
-		must(read(ready[0], &byte, 1), "read");
-	}
-	for (unsigned i = 0; i < count; i++)
-		until_asleep(all[i], all[i]);
-	say_added(start, cpu, count);
-	say_call(fd);
-	start = now_ns();
-	convert_one(fd);
-	take(fd, CAPTURE);
-	say("wake_ns", now_ns() - start);
-	start = now_ns();
-	for (unsigned i = 0; i < count; i++)
-		kill(all[i], SIGKILL);
-	for (unsigned i = 0; i < count; i++)
-		waitpid(all[i], NULL, 0);
-	say("end_ns", (now_ns() - start) / count);
-}
-
 static volatile sig_atomic_t enough;
 
 static void stop(int number)
@@ -345,23 +305,21 @@ static void stop(int number)
 	enough = 1;
 }
 
-/* A concurrent camera program: its lost pictures, and the longest time without one. */
+// A concurrent camera program: its lost pictures, and the longest time without one.
 static void watch(int to)
 {
 	enum { BUFFERS = 4 };
-	unsigned type = CAMERA;
-	int fd = open("/dev/video1", O_RDWR);
-	must(fd, "/dev/video1");
-	request(fd, type, BUFFERS);
+	struct queue q = queue((int)must(open("/dev/video1", O_RDWR), "/dev/video1"), CAMERA);
+	allocate(&q, BUFFERS);
 	for (unsigned i = 0; i < BUFFERS; i++)
-		queue(fd, type, i);
-	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+		put(&q, i, -1, 0);
+	stream(&q, VIDIOC_STREAMON);
 	uint64_t lost = 0, longest = 0, last = 0, taken = 0;
 	unsigned next = 0;
 	while (!enough) {
 		struct v4l2_plane none;
-		struct v4l2_buffer b = buffer(type, 0, &none);
-		if (ioctl(fd, VIDIOC_DQBUF, &b) < 0)
+		struct v4l2_buffer b = buffer(&q, 0, &none);
+		if (ioctl(q.fd, VIDIOC_DQBUF, &b) < 0)
 			break;
 		uint64_t at = now_ns();
 		if (taken++) {
@@ -373,7 +331,7 @@ static void watch(int to)
 		}
 		next = b.sequence + 1;
 		last = at;
-		queue(fd, type, b.index);
+		put(&q, b.index, -1, 0);
 	}
 	say("camera_frames", taken);
 	say("camera_lost", lost);
@@ -384,8 +342,16 @@ static void watch(int to)
 
 int main(int argc, char **argv)
 {
-	unsigned count = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
-	if (!count) {
+	static const struct {
+		const char *name;
+		void (*measure)(unsigned count);
+	} kinds[] = { { "dqbuf", dqbuf },     { "poll", polls }, { "exports", exports },
+		      { "pollfds", pollfds }, { "sets", sets },	 { "processes", processes } };
+	enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+	unsigned count = argc == 3 ? (unsigned)atoi(argv[2]) : 0, kind = 0;
+	while (count && kind < KINDS && strcmp(argv[1], kinds[kind].name))
+		kind++;
+	if (!count || kind == KINDS) {
 		fprintf(stderr, "usage: scale dqbuf|poll|exports|pollfds|sets|processes COUNT\n");
 		return 2;
 	}
@@ -393,35 +359,20 @@ int main(int argc, char **argv)
 	must(getrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
 	files.rlim_cur = files.rlim_max;
 	must(setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
-	int streams[2];
+	int streams[2], status;
 	char byte;
 	must(pipe(streams), "pipe");
 	struct sigaction action = { .sa_handler = stop };
 	sigaction(SIGTERM, &action, NULL);
-	pid_t camera = fork();
-	must(camera, "fork");
+	pid_t camera = (pid_t)must(fork(), "fork");
 	if (!camera) {
 		must(prctl(PR_SET_PDEATHSIG, SIGKILL), "PDEATHSIG");
 		watch(streams[1]);
 	}
 	close(streams[1]);
 	must(read(streams[0], &byte, 1) == 1 ? 0 : -1, "the camera");
-	if (!strcmp(argv[1], "dqbuf"))
-		threads(count, 0);
-	else if (!strcmp(argv[1], "poll"))
-		threads(count, 1);
-	else if (!strcmp(argv[1], "exports"))
-		exports(count);
-	else if (!strcmp(argv[1], "pollfds"))
-		pollfds(count);
-	else if (!strcmp(argv[1], "sets"))
-		sets(count);
-	else if (!strcmp(argv[1], "processes"))
-		processes(count);
-	else
-		return 2;
+	kinds[kind].measure(count);
 	fflush(stdout);
-	int status;
 	must(kill(camera, SIGTERM), "kill");
 	must(waitpid(camera, &status, 0), "waitpid");
 	return status != 0;

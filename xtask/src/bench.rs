@@ -134,7 +134,7 @@ fn calls(args: &Args) -> Result<Table> {
     )?;
     let capture = measured(
         "camera=pattern,profile=sensor,fps=60",
-        &["capture", &frames],
+        &["cameras", "1", &frames],
     )?;
     let startup = alternating(vb3.with(&[]).arg("true"), &mut cmd!("true"))?;
     let [one, twenty] = [1, 20].map(|count| vec!["camera=pattern"; count]);
