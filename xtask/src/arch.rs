@@ -1,6 +1,5 @@
 //! Processor architectures: their names, tools and virtual machines.
 
-use crate::setup::{self, Package};
 use crate::sh::{self, cmd};
 use std::process::Command;
 
@@ -44,14 +43,6 @@ impl Arch {
 
     pub(crate) fn is_here(self) -> bool {
         std::env::consts::ARCH == self.machine()
-    }
-
-    /// Returns the packages for virtual machines of this architecture.
-    pub(crate) fn packages(self) -> &'static [Package] {
-        match self {
-            Self::X86_64 => setup::VM,
-            Self::Arm64 => setup::ARM64,
-        }
     }
 
     /// Returns the name of a program of the C compiler for this architecture.

@@ -105,7 +105,7 @@ struct Vb3<'a> {
 impl<'a> Vb3<'a> {
     /// Installs what a C client needs, and further packages; builds `vb3`.
     fn new(on: &'a On, packages: &[&str]) -> Result<Self> {
-        setup::install(&setup::some(&[packages, &["gcc", "libc6-dev"]].concat()))?;
+        setup::install(&[packages, &["gcc", "libc6-dev"]].concat())?;
         Ok(Self {
             program: sh::release_vb3()?,
             machine: &on.machine,

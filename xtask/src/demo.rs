@@ -76,7 +76,7 @@ struct Demo<'a> {
 /// # Errors
 /// A package or the clip is missing, or the display showed wrong frames.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::install(setup::DEMO)?;
+    setup::install(&["demo"])?;
     let path = match &args.clip {
         Some(path) => fs::canonicalize(path)?,
         None => clip::fetch()?,

@@ -62,7 +62,7 @@ impl Guest {
     /// # Errors
     /// A package is missing and cannot be installed, or no mirror can be reached.
     pub(crate) fn get(kind: Kind) -> Result<Self> {
-        crate::setup::install(kind.arch.packages())?;
+        crate::setup::install(&[kind.arch.name()])?;
         let kernel = kernel(kind)?;
         let root = match kind.arch {
             Arch::X86_64 => PathBuf::from("/"),

@@ -75,7 +75,7 @@ fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command)
 /// # Errors
 /// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<Table> {
-    setup::install(setup::DEMO)?;
+    setup::install(&["demo"])?;
     // `vb3-codec`, and the program that calls the libraries directly: both decode with the installed libavcodec.
     sh::run(&mut sh::cargo(
         "build --release --quiet -p vb3 -p vb3-devices --bins --example pipeline",

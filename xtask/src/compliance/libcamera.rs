@@ -15,26 +15,6 @@ const LIMIT: &str = "600";
 /// Exit status of a test that does not find its device.
 const SKIPPED: i32 = 77;
 
-/// Packages that the build and the tests need.
-const PACKAGES: &[setup::Package] = &[
-    ("dpkg-dev", "unpacks the source"),
-    ("meson", "builds it"),
-    ("ninja-build", "builds it"),
-    ("g++", "compiles it"),
-    ("openssl", "signs its modules"),
-    ("libevent-dev", "events of cam"),
-    ("libgnutls28-dev", "signatures of its modules"),
-    ("libgstreamer-plugins-base1.0-dev", "its plugin"),
-    ("libudev-dev", "finds cameras"),
-    ("libyaml-dev", "reads its settings"),
-    ("python3-jinja2", "generates its code"),
-    ("python3-ply", "generates its code"),
-    ("python3-yaml", "generates its code"),
-    ("python3-packaging", "its test of v4l2-compliance"),
-    ("v4l-utils", "v4l2-compliance"),
-    ("gstreamer1.0-tools", "gst-inspect-1.0"),
-];
-
 /// Where the tests run: a name, and the simulated device, if any.
 const PLACES: [(&str, Option<&str>); 3] = [
     ("no camera", None),
@@ -94,7 +74,7 @@ fn at_home(command: &mut Command, built: &Path) {
 /// # Errors
 /// A test fails, or passes only without a camera; or the build fails.
 pub(super) fn run() -> Result<()> {
-    setup::install(PACKAGES)?;
+    setup::install(&["libcamera"])?;
     let built = built()?;
     let vb3 = sh::release_vb3()?;
     let tests: Vec<Test> = serde_json::from_str(&fs::read_to_string(built.join("tests.json"))?)?;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// # Errors
 /// The modules cannot be built, or the machine does not boot.
 pub(crate) fn run(args: &Args) -> Result<Table> {
-    setup::install(setup::VM)?;
+    setup::install(&["x86-64"])?;
     let lab = Lab::open(false)?;
     let wanted = args.kernel.as_deref().unwrap_or_default();
     let kernels = lab.kernels(Arch::X86_64)?;

@@ -20,8 +20,7 @@ pub(crate) struct Args {
 
 /// Builds the packages.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::install(setup::VM)?;
-    setup::install(args.arch.packages())?;
+    setup::install(&["x86-64", args.arch.name()])?;
     let lab = Lab::open(false)?;
     lab.add(args.arch)?;
     build::sources(&lab)?;

@@ -328,9 +328,9 @@ fn version(kernel: &str) -> Vec<u32> {
 /// # Errors
 /// They cannot. The message says what is missing.
 fn possible(args: &Args) -> Result<()> {
-    setup::install(setup::VM)?;
+    setup::install(&["x86-64"])?;
     for arch in args.archs() {
-        setup::install(arch.packages())?;
+        setup::install(&[arch.name()])?;
         let (known, name) = (Known::of(arch)?, arch.name());
         if let Some(other) = args
             .iommus

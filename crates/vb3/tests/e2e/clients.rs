@@ -14,8 +14,8 @@ use vb3_v4l2::pixfmt;
 
 const ROWS: &str = include_str!("clients.toml");
 
-/// The source of `cargo xtask setup`. Clients of the packages that it installs must not be missing.
-const SETUP: &str = include_str!("../../../../xtask/src/setup.rs");
+/// What `cargo xtask setup` installs. The clients of these packages must not be missing.
+const SETUP: &str = include_str!("../../../../xtask/src/packages.toml");
 
 /// EAN-13 of 5901234123457, with white on both sides.
 const BARCODE: &str = "000000000000000 101 0001011 0100111 0110011 0010011 0111101 0011101 01010 \
