@@ -3,7 +3,6 @@
 
 mod codec;
 mod licences;
-mod recipes;
 mod root;
 mod stage;
 mod trial;
@@ -87,12 +86,13 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
             arch.machine()
         );
     }
+    let suites = root::SUITES.map(|(_, suite)| suite);
     if try_it && arch.is_here() {
-        trial::package(release, &stage.join("vb3"), &package)?;
-        recipes::try_all(release, &package, &tarball)?;
-        wheel
-            .iter()
-            .try_for_each(|wheel| trial::wheel(release, wheel))?;
+        trial::alone(release, &stage.join("vb3"))?;
+        trial::run(release, "package", &suites, &[package.clone(), tarball])?;
+        if let Some(wheel) = &wheel {
+            trial::run(release, "wheel", &suites, &trial::with_tests(wheel)?)?;
+        }
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(release, &stage.join("vb3"), wheel.as_deref())?;
     }
@@ -108,7 +108,7 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
             .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
         println!("{}", codec.display());
         if try_it && arch.is_here() {
-            trial::codec(release, &package, &codec, suite)?;
+            trial::run(release, "codec", &[suite], &[package.clone(), codec])?;
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct Kind {
     /// Debian's release and package of the kernel.
     suite: &'static str,
     image: &'static str,
-    arch: Arch,
+    pub(crate) arch: Arch,
     /// Whether the kernel is too old for `vb3 run`, which must then say so.
     pub(crate) refused: bool,
 }
