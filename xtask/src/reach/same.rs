@@ -15,26 +15,7 @@ const REPORT: &str = "same.json";
 const FRAME: usize = 64 * 48 * 2;
 
 /// The faults that the script injects into the run.
-const SCRIPT: &str = "\
-[[step]]
-device = \"/dev/video0\"
-frame = 3
-every = 2
-count = 2
-lose = true
-[[step]]
-device = \"/dev/video0\"
-frame = 20
-late = \"15ms\"
-[[step]]
-device = \"/dev/video0\"
-time = \"500ms\"
-signal = \"lost\"
-[[step]]
-device = \"/dev/video0\"
-time = \"900ms\"
-signal = \"found\"
-";
+const SCRIPT: &str = include_str!("same.toml");
 
 /// Puts the files that the run needs into a directory.
 pub(super) fn prepare(dir: &Path) -> Result<()> {
