@@ -75,9 +75,6 @@ enum What {
 }
 
 /// Measures, and prints the table.
-///
-/// # Errors
-/// A part cannot be built or run, or the table cannot be stored.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let save = &args.save;
     match &args.what {

@@ -17,24 +17,19 @@ pub(crate) struct TestArgs {
     words: Vec<String>,
 }
 
-/// One of several parts, counted from 1.
+/// One of several parts, counted from 1, and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    number: usize,
-    of: usize,
-}
+struct Part(usize, usize);
 
 impl FromStr for Part {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let numbers = text.split_once('/');
-        let numbers = numbers.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
-        let (number, of) = numbers.ok_or("write it as K/N, such as 3/8")?;
-        if (1..=of).contains(&number) {
-            Ok(Self { number, of })
-        } else {
-            Err("the parts of N are 1/N to N/N")
+        match numbers.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?))) {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self(number, of)),
+            Some(_) => Err("the parts of N are 1/N to N/N"),
+            None => Err("write it as K/N, such as 3/8"),
         }
     }
 }
@@ -88,22 +83,19 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 }
 
 /// Returns the tests of a part: every N-th, so that the slow tests of a module are in different parts.
-fn names_of(part: Part) -> Result<Vec<String>> {
+fn names_of(Part(number, of): Part) -> Result<Vec<String>> {
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
     let listed = sh::text(sh::cargo(E2E).args(list))?;
     let names = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));
-    let names = names.skip(part.number - 1).step_by(part.of);
+    let names = names.skip(number - 1).step_by(of);
     let names: Vec<String> = names.map(str::to_owned).collect();
     ensure!(!names.is_empty(), "there are no tests in this part");
     Ok(names)
 }
 
 /// Runs end-to-end tests one after another. `numbers` are passed in their environment.
-///
-/// # Errors
-/// As [`test()`].
 pub(crate) fn one_by_one(
     filter: &str,
     numbers: impl IntoIterator<Item = (&'static str, u32)>,
@@ -133,7 +125,7 @@ mod tests {
     #[test]
     fn parts_are_counted_from_one() {
         let part = |text: &str| text.parse::<Part>().ok();
-        assert_eq!(part("3/8"), Some(Part { number: 3, of: 8 }));
+        assert_eq!(part("3/8"), Some(Part(3, 8)));
         for wrong in ["0/8", "9/8", "3", "3/", "x/8", "0/0", ""] {
             assert_eq!(part(wrong), None, "{wrong}");
         }

@@ -16,9 +16,6 @@ pub(crate) fn fetch() -> Result<PathBuf> {
 }
 
 /// Returns the directory of an unpacked package. Downloads it if it is not in the cache.
-///
-/// # Errors
-/// There is no network or no pip.
 pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     let cache = sh::cache("")?;
     let place = cache.join(package.replace("==", "-"));

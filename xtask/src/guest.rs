@@ -58,9 +58,6 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Gets the kernel and the root, or finds them kept.
-    ///
-    /// # Errors
-    /// A package is missing and cannot be installed, or no mirror can be reached.
     pub(crate) fn get(kind: Kind) -> Result<Self> {
         crate::setup::install(&[kind.arch.name()])?;
         let kernel = kernel(kind)?;
@@ -188,17 +185,11 @@ fn arm64_root() -> Result<PathBuf> {
 }
 
 /// Builds `vb3` for a guest with optimisation. It is linked statically if the guest has another processor.
-///
-/// # Errors
-/// The build fails, or its tools are missing.
 pub(crate) fn vb3(kind: Kind) -> Result<PathBuf> {
     program(kind, "build --package vb3", "vb3")
 }
 
 /// Builds the tests with real programs for a guest, and the `vb3` that they run.
-///
-/// # Errors
-/// As [`vb3`].
 pub(crate) fn e2e(kind: Kind) -> Result<PathBuf> {
     program(kind, "test --no-run --package vb3 --test e2e", "e2e")
 }

@@ -36,9 +36,6 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// Makes a directory for downloads, and returns it. It is outside the tree, so that it outlives the tree.
-///
-/// # Errors
-/// There is no home directory, or the directory cannot be made.
 pub(crate) fn cache(part: &str) -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(std::env::home_dir()?.join(".cache")));
@@ -114,9 +111,6 @@ pub(crate) fn has_target(target: &str) -> bool {
 }
 
 /// Returns the packages that `cargo metadata` describes, called with the words of `line`.
-///
-/// # Errors
-/// Cargo fails.
 pub(crate) fn packages(line: &str) -> Result<Vec<Value>> {
     let out = quietly(cargo("metadata --format-version=1").args(line.split_whitespace()))?;
     let mut metadata: Value = serde_json::from_slice(&out).context("cargo metadata")?;
@@ -124,9 +118,6 @@ pub(crate) fn packages(line: &str) -> Result<Vec<Value>> {
 }
 
 /// Returns the package with a name.
-///
-/// # Errors
-/// There is none.
 pub(crate) fn package(packages: &[Value], name: &str) -> Result<Value> {
     let found = packages.iter().find(|package| package["name"] == name);
     found
@@ -135,9 +126,6 @@ pub(crate) fn package(packages: &[Value], name: &str) -> Result<Value> {
 }
 
 /// Makes a directory, or empties it if it exists.
-///
-/// # Errors
-/// The directory cannot be removed or made.
 pub(crate) fn fresh(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
@@ -146,9 +134,6 @@ pub(crate) fn fresh(dir: &Path) -> Result<()> {
 }
 
 /// Copies all files of a directory to another one.
-///
-/// # Errors
-/// A file cannot be copied.
 pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let file = entry?;
@@ -158,9 +143,6 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Prints the faults that a task has found.
-///
-/// # Errors
-/// There is one.
 pub(crate) fn expect_none(task: &str, faults: &[String]) -> Result<()> {
     for fault in faults {
         eprintln!("{task}: {fault}");
@@ -170,9 +152,6 @@ pub(crate) fn expect_none(task: &str, faults: &[String]) -> Result<()> {
 }
 
 /// Builds vb3 and vb3-codec with optimisation. Returns the path of vb3.
-///
-/// # Errors
-/// The build fails.
 pub(crate) fn release_vb3() -> Result<PathBuf> {
     run(&mut cargo("build --release --quiet --package vb3"))?;
     Ok(target().join("release/vb3"))

@@ -46,11 +46,8 @@ impl Running {
 
     /// Returns the processor time so far; `None` once the process has ended.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // The name may contain anything. After it, utime and stime are the 12th and 13th word.
-        let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let (user, system): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Duration::from_millis((user + system) * MS_PER_TICK))
+        // utime and stime.
+        cpu_time(&self.child.id().to_string(), 14)
     }
 
     /// Returns the time since the start.
@@ -96,6 +93,17 @@ impl Drop for Running {
             let _ended = self.child.wait();
         }
     }
+}
+
+/// Returns the sum of two processor times of a process: field `first` of its file `stat`, and the next one.
+pub(crate) fn cpu_time(pid: &str, first: usize) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, a name, may contain anything.
+    let words = stat.rsplit_once(')')?.1.split_whitespace().skip(first - 3);
+    let ticks: Option<Vec<u64>> = words.take(2).map(|word| word.parse().ok()).collect();
+    Some(Duration::from_millis(
+        ticks?.iter().sum::<u64>() * MS_PER_TICK,
+    ))
 }
 
 /// Runs a step to its end. `log` is the name of its log.

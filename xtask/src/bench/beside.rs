@@ -45,9 +45,6 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
 const SECONDS: &str = "3";
 
 /// Measures a row for each workload.
-///
-/// # Errors
-/// A part cannot be built or run.
 pub(super) fn run(on: &On) -> Result<Table> {
     let vb3 = Vb3::new(on, &["v4l-utils"])?;
     let client = client("bench")?;

@@ -48,9 +48,6 @@ impl Cost {
 }
 
 /// Measures a row for each way to provide a camera.
-///
-/// # Errors
-/// A part cannot be built or run.
 pub(super) fn run(on: &On) -> Result<Table> {
     let vb3 = Vb3::new(on, &["ffmpeg"])?;
     let client = client("bench")?;

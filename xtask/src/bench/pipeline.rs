@@ -4,7 +4,7 @@
 use super::{On, Vb3, client, spread, time, verdict};
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
-use crate::{clip, setup};
+use crate::{clip, setup, step};
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,6 @@ const BETWEEN: &str = "960x540";
 /// An importer keeps up to 64 mappings that it does not use at the time.
 const KEPT: &str = "48";
 const REMAPPED: &str = "128";
-/// Length of a tick of the CPU times in /proc, in nanoseconds. Every program sees 100 ticks per second.
-const TICK_NS: u64 = 10_000_000;
-
 /// Arguments of `bench pipeline`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -261,13 +258,9 @@ fn measure(command: &mut Command, by_wall: bool) -> Result<u64> {
 
 /// Returns the CPU time of all ended processes below this one.
 fn children_ns() -> Result<u64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = rest.split_whitespace().skip(13).take(2).map(str::parse);
-    let ticks: Vec<u64> = ticks
-        .collect::<Result<_, _>>()
-        .context("/proc/self/stat is strange")?;
-    Ok(ticks.iter().sum::<u64>() * TICK_NS)
+    // cutime and cstime.
+    let time = step::cpu_time("self", 16).context("/proc/self/stat is strange")?;
+    Ok(u64::try_from(time.as_nanos())?)
 }
 
 impl Pair {

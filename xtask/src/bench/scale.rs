@@ -28,9 +28,6 @@ const KINDS: &[(&str, &str, u32)] = &[
 const PART: u32 = 8;
 
 /// Measures a row for each kind. A cell has the values of both numbers of objects.
-///
-/// # Errors
-/// A part cannot be built or run.
 pub(super) fn run(args: &Args) -> Result<Table> {
     let vb3 = Vb3::new(&args.on, &[])?;
     let client = client("scale")?;

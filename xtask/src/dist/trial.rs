@@ -57,9 +57,6 @@ impl Trials {
 }
 
 /// Makes each trial of `of` on these releases of Debian, with these files.
-///
-/// # Errors
-/// A root cannot be made, or a command of a trial fails.
 pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
     let Trials { roots, trial, .. } = Trials::read()?;
     for trial in trial.iter().filter(|trial| trial.of == of) {

@@ -96,9 +96,6 @@ pub(crate) const ALL: &[Profile] = &[
 ];
 
 /// Returns the profile with this name.
-///
-/// # Errors
-/// There is no such profile.
 pub(crate) fn find(name: &str) -> Result<&'static Profile> {
     let found = ALL.iter().find(|profile| profile.name == name);
     found.with_context(|| {
@@ -109,9 +106,6 @@ pub(crate) fn find(name: &str) -> Result<&'static Profile> {
 
 impl Profile {
     /// Applies the profile to this thread and to everything that the thread starts from now on.
-    ///
-    /// # Errors
-    /// The kernel refuses the filter.
     pub(crate) fn apply(&self) -> Result<()> {
         if self.contained {
             for lost in LOST.iter() {

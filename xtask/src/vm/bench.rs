@@ -27,9 +27,6 @@ pub(crate) struct Args {
 }
 
 /// Measures a row for each operation.
-///
-/// # Errors
-/// The modules cannot be built, or the machine does not boot.
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(&["x86-64"])?;
     let lab = Lab::open(false)?;

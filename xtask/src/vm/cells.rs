@@ -213,7 +213,7 @@ impl CellOutcome {
         vec![
             self.cell.scenario.clone(),
             self.cell.kernel.clone(),
-            self.cell.iommu.name().to_owned(),
+            self.cell.iommu.name(),
             self.c.to_string(),
             self.rust.to_string(),
             verdict.to_owned(),

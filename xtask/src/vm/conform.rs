@@ -119,9 +119,6 @@ const RUNS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Runs `cargo xtask conformance`: compares the answers to calls under `vb3 run`.
-///
-/// # Errors
-/// An answer differs that must not differ.
 pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;

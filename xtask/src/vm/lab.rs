@@ -1,7 +1,8 @@
 //! The build root and the guest image, which are made once and kept in the cache.
 
 use crate::arch::Arch;
-use crate::{sh, step};
+use crate::sh::{self, cmd};
+use crate::step;
 use anyhow::{Context as _, Result};
 use fs_err::{self as fs, File};
 use std::ffi::OsStr;
@@ -20,9 +21,6 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// Finds the lab, or makes it.
-    ///
-    /// # Errors
-    /// A step fails.
     pub(crate) fn open(refresh: bool) -> Result<Self> {
         let lab = Self::find()?;
         let _lock = lab.lock()?;
@@ -44,9 +42,6 @@ impl Lab {
     }
 
     /// Adds what an architecture other than x86-64 needs, if it was not added before.
-    ///
-    /// # Errors
-    /// A step fails.
     pub(crate) fn add(&self, arch: Arch) -> Result<()> {
         if arch == Arch::X86_64 {
             return Ok(());
@@ -280,9 +275,6 @@ pub(crate) fn key(script: &str) -> Result<String> {
 }
 
 /// Runs a script of lab/ that makes something to keep. Its arguments are this system's mirror, then `words`.
-///
-/// # Errors
-/// The script fails, or takes longer than `minutes`.
 pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> Result<()> {
     let mut make = namespace();
     make.arg("sh").arg(sh::root().join("lab").join(script));
@@ -308,49 +300,9 @@ pub(crate) fn namespace() -> Command {
 
 /// Returns the Debian mirror in this system's apt sources, or the one that serves everybody.
 fn own_mirror() -> String {
-    let etc = Path::new("/etc/apt");
-    let lists = fs::read_dir(etc.join("sources.list.d")).into_iter();
-    let lists = lists.flatten().flatten().map(|entry| entry.path());
-    let mut texts = std::iter::once(etc.join("sources.list"))
-        .chain(lists)
-        .filter_map(|file| fs::read_to_string(file).ok());
-    let found = texts.find_map(|text| mirror_in(&text));
-    found.unwrap_or_else(|| "http://deb.debian.org/debian".to_owned())
-}
-
-/// Returns the first Debian mirror in an apt source list, of either format.
-fn mirror_in(text: &str) -> Option<String> {
-    text.lines()
-        .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))
-        .flat_map(str::split_whitespace)
-        .find(|word| {
-            let path = word.trim_end_matches('/');
-            path.contains("://") && path.ends_with("/debian")
-        })
-        .map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mirror_in;
-
-    #[test]
-    fn mirrors_are_found_in_both_formats() {
-        let new = "Types: deb\nURIs: http://mirror.example/debian-security\n\n\
-                   Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\n";
-        assert_eq!(
-            mirror_in(new).as_deref(),
-            Some("http://mirror.example/debian")
-        );
-        let old = "# deb http://no.example/debian x main\n\
-                   deb [arch=amd64] https://mirror.example/debian/ bookworm main\n";
-        assert_eq!(
-            mirror_in(old).as_deref(),
-            Some("https://mirror.example/debian/")
-        );
-        assert_eq!(
-            mirror_in("deb http://mirror.example/ubuntu noble main\n"),
-            None
-        );
-    }
+    let sites = sh::text(&mut cmd!("apt-get indextargets --format $(SITE)")).unwrap_or_default();
+    let mirror = sites
+        .lines()
+        .find(|site| site.trim_end_matches('/').ends_with("/debian"));
+    mirror.unwrap_or("http://deb.debian.org/debian").to_owned()
 }

@@ -20,9 +20,6 @@ const TSC_KHZ_COUNTED: u64 = 1_000_000;
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 /// Returns the command of the machine, without its initial RAM disk. Its output goes to files in `dir`.
-///
-/// # Errors
-/// A part of the machine cannot be made.
 pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     let memory = cell.wishes("memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());

@@ -124,13 +124,9 @@ pub(crate) enum Iommu {
 }
 
 impl Iommu {
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Intel => "intel",
-            Self::Smmuv3 => "smmuv3",
-            Self::Virtio => "virtio",
-        }
+    /// Returns the name of the option's value.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 }
 
