@@ -1,11 +1,12 @@
 //! Fuzzes if the tools are installed. Otherwise, runs each stored input once.
 
 use crate::sh::{self, cmd};
-use anyhow::{Result, anyhow, ensure};
+use crate::step;
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// All targets of `fuzz/`.
@@ -63,20 +64,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Fuzzes targets, `jobs` at a time. After a failure, no further target begins.
 fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<()> {
-    let rest = Mutex::new(targets.iter());
-    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let stop = || *rest.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
-    let work = || {
-        while let Some(target) = next() {
-            fuzz(dir, target, seconds).inspect_err(|_| stop())?;
+    let has_failed = AtomicBool::new(false);
+    let results = step::at_a_time(jobs, targets, |target| {
+        if has_failed.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        let mut ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        ends.try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow!("a fuzzing thread panicked"))))
-    })
+        fuzz(dir, target, seconds).inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
+    });
+    results.into_iter().collect()
 }
 
 /// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.

@@ -3,7 +3,7 @@
 
 use crate::arch::Arch;
 use crate::sh;
-use crate::step::{Running, tail};
+use crate::step::{Lines, Running, tail};
 use crate::vm::lab;
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
@@ -86,8 +86,11 @@ impl Guest {
         let (version, seconds, place) = (self.version(), limit.as_secs(), out.display());
         eprintln!("{name}: booting Linux {version} (at most {seconds} s; logs: {place})");
         let mut running = Running::start(&mut self.machine(out), &console)?;
-        let mut shown = 0;
-        let ended = running.wait(limit, || shown = self.show(out, shown))?;
+        let mut said = Lines::default();
+        let ended = running.wait(limit, || {
+            let lines = said.new_in(&out.join("said"));
+            lines.iter().for_each(|line| eprintln!("{name}: {line}"));
+        })?;
         if ended.is_none() {
             bail!("{name} has not ended after {seconds} s:\n{}", tail(&log));
         }
@@ -97,19 +100,6 @@ impl Guest {
         }
         eprintln!("{name}: ended after {} s", running.took().as_secs());
         Ok(fs::read_to_string(status)?.trim() == "0")
-    }
-
-    /// Shows the new output of the script. Returns the length in bytes of all output shown so far.
-    fn show(&self, out: &Path, shown: usize) -> usize {
-        let text = fs::read(out.join("said")).unwrap_or_default();
-        let new = text.get(shown..).unwrap_or_default();
-        let Some(end) = new.iter().rposition(|byte| *byte == b'\n') else {
-            return shown;
-        };
-        for line in String::from_utf8_lossy(&new[..end]).lines() {
-            eprintln!("{}: {line}", self.kind.name);
-        }
-        shown + end + 1
     }
 
     fn machine(&self, out: &Path) -> Command {

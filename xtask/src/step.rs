@@ -3,10 +3,13 @@
 use crate::{sh, vm};
 use anyhow::{Context as _, Result, bail};
 use fs_err::{self as fs, File};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Interval of looks at a running step.
@@ -125,6 +128,54 @@ pub(crate) fn run(what: &str, seconds: u64, log: &str, command: &mut Command) ->
     }
     eprintln!("vm: {what}: done in {:.1} s", running.took().as_secs_f64());
     Ok(())
+}
+
+/// The lines of a file that another process writes.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(usize);
+
+impl Lines {
+    /// Returns the complete lines that are new.
+    pub(crate) fn new_in(&mut self, file: &Path) -> Vec<String> {
+        let bytes = fs::read(file).unwrap_or_default();
+        let new = bytes.get(self.0..).unwrap_or_default();
+        let end = new
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        self.0 += end;
+        String::from_utf8_lossy(&new[..end])
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Does work on items, `jobs` of them at a time. Returns the results in the order of the items.
+pub(crate) fn at_a_time<T: Sync, R: Send>(
+    jobs: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(number) else { break };
+                    let result = work(item);
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(number, result);
+                }
+            });
+        }
+    });
+    done.into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .into_values()
+        .collect()
 }
 
 /// Returns the end of a log.

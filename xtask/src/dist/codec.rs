@@ -13,10 +13,10 @@ const BUILD: &str = "build";
 /// The program of vb3-avcodec. The package installs it as vb3-codec.
 const PROGRAM: &str = "avcodec-worker";
 
-/// Finds the packages that `$0` needs. dpkg-shlibdeps needs a source package around the program.
+/// Finds the packages that the program which follows needs. dpkg-shlibdeps needs a source package around the program.
 const SHLIBDEPS: &str = r"mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps
 printf 'Source: vb3\n\nPackage: vb3-codec\nArchitecture: any\n' > debian/control
-exec dpkg-shlibdeps -O -e $0";
+exec dpkg-shlibdeps -O -e";
 
 /// Returns the reason why no package can be made here, if any.
 pub(super) fn missing() -> Option<String> {
@@ -64,39 +64,39 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let home = home.context("there is no home directory for cargo")?;
     let tree = sh::root();
     let mut env = vec![
-        format!("CARGO_HOME={}", home.display()),
-        format!("CARGO_TARGET_DIR=/{BUILD}"),
-        format!("RUSTC={}", sysroot.join("bin/rustc").display()),
-        format!("DEB_HOST_ARCH={}", arch.debian()),
+        ("CARGO_HOME".to_owned(), home.display().to_string()),
+        ("CARGO_TARGET_DIR".to_owned(), format!("/{BUILD}")),
+        (
+            "RUSTC".to_owned(),
+            sysroot.join("bin/rustc").display().to_string(),
+        ),
+        ("DEB_HOST_ARCH".to_owned(), arch.debian().to_owned()),
     ];
     if !arch.is_here() {
-        env.extend(
-            arch.cross()
-                .into_iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        env.push("PKG_CONFIG_ALLOW_CROSS=1".to_owned());
-        env.push(format!(
-            "PKG_CONFIG_LIBDIR=/usr/lib/{machine}-linux-gnu/pkgconfig"
-        ));
+        let libraries = format!("/usr/lib/{machine}-linux-gnu/pkgconfig");
+        env.extend(arch.cross());
+        env.push(("PKG_CONFIG_ALLOW_CROSS".to_owned(), "1".to_owned()));
+        env.push(("PKG_CONFIG_LIBDIR".to_owned(), libraries));
     }
-    let run = |script: &str, words: &[&str]| {
-        let env: Vec<&str> = std::iter::once("env")
-            .chain(env.iter().map(String::as_str))
-            .collect();
-        let command = [&env[..], &["sh", "-ec", script], words].concat();
-        root::inside(root, &[&tree, &sysroot, &home], &command)
+    let env: String = env
+        .iter()
+        .map(|(name, value)| format!("export {name}='{value}'\n"))
+        .collect();
+    let run = |script: &str| {
+        root::inside(
+            root,
+            &[&tree, &sysroot, &home],
+            &["sh", "-ec", &format!("{env}{script}")],
+        )
     };
-    let (place, cargo) = (
-        tree.display().to_string(),
-        sysroot.join("bin/cargo").display().to_string(),
-    );
-    let line = format!(
-        "exec \"$1\" build --release --locked --offline --package vb3-avcodec --bin {PROGRAM} --target {target}"
-    );
-    run(&format!("cd \"$0\"; {line}"), &[&place, &cargo])?;
+    let (place, cargo) = (tree.display(), sysroot.join("bin/cargo"));
+    run(&format!(
+        "cd '{place}'; exec '{}' build --release --locked --offline --package vb3-avcodec \
+         --bin {PROGRAM} --target {target}",
+        cargo.display()
+    ))?;
     let program = format!("{BUILD}/{target}/release/{PROGRAM}");
-    let text = run(SHLIBDEPS, &[&format!("/{program}")])?;
+    let text = run(&format!("{SHLIBDEPS} /{program}"))?;
     let text = String::from_utf8(text).context("the output of dpkg-shlibdeps is not UTF-8")?;
     let depends = text.trim().strip_prefix("shlibs:Depends=");
     match depends.filter(|list| list.contains("libavcodec")) {

@@ -3,7 +3,7 @@
 use super::lab::Lab;
 use super::{Args, Cell, build, machine, results};
 use crate::sh::{self, cmd};
-use crate::step::{Running, tail};
+use crate::step::{Lines, Running, tail};
 use anyhow::{Context as _, Result, bail};
 use fs_err::{self as fs, File};
 use serde_json::Value;
@@ -178,7 +178,7 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path) -> Result<()> {
 /// The results that came over the second serial port so far.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    taken: usize,
+    lines: Lines,
     pub(crate) steps: Vec<Value>,
     /// Processor time of the emulator.
     pub(crate) cpu: Duration,
@@ -187,20 +187,18 @@ pub(crate) struct Heard {
 impl Heard {
     /// Reads complete lines. Returns whether there was one.
     fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
-        let bytes = fs::read(serial).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let rest = text.get(self.taken..).unwrap_or_default();
-        let Some(end) = rest.rfind('\n') else {
-            return Ok(false);
-        };
-        for line in rest[..end].lines().filter(|line| !line.trim().is_empty()) {
-            let step: Value = serde_json::from_str(line.trim())
+        let lines = self.lines.new_in(serial);
+        for line in lines
+            .iter()
+            .map(|line| line.trim())
+            .filter(|line| !line.is_empty())
+        {
+            let step: Value = serde_json::from_str(line)
                 .with_context(|| format!("the guest sent no JSON: {line}"))?;
             eprintln!("vm:   {cell}: {}", super::report::line(&step));
             self.steps.push(step);
         }
-        self.taken += end + 1;
-        Ok(true)
+        Ok(!lines.is_empty())
     }
 
     fn is_complete(&self) -> bool {

@@ -3,11 +3,10 @@
 use super::lab::{self, Lab};
 use super::{Args, Iommu, boot, conform, report, results};
 use crate::arch::Arch;
-use crate::{sh, table};
+use crate::{sh, step, table};
 use anyhow::Result;
 use fs_err as fs;
 use serde_json::Value;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -86,34 +85,18 @@ fn room(args: &Args) -> usize {
 
 /// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..args.jobs.clamp(1, 16).min(room(args)) {
-            scope.spawn(|| {
-                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut outcome = one(lab, cell, args);
-                    if args.again && !outcome.faults.is_empty() {
-                        keep(&outcome);
-                        outcome = one(lab, cell, args);
-                        outcome.is_second = true;
-                    }
-                    let line = outcome.line();
-                    let Ok(mut done) = done.lock() else {
-                        return;
-                    };
-                    done.push(outcome);
-                    eprintln!("vm: [{}/{}] {line}", done.len(), cells.len());
-                }
-            });
+    let (jobs, done) = (args.jobs.clamp(1, 16).min(room(args)), AtomicUsize::new(0));
+    step::at_a_time(jobs, cells, |cell| {
+        let mut outcome = one(lab, cell, args);
+        if args.again && !outcome.faults.is_empty() {
+            keep(&outcome);
+            outcome = one(lab, cell, args);
+            outcome.is_second = true;
         }
-    });
-    let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|outcome: &CellOutcome| {
-        let name = outcome.cell.name();
-        cells.iter().position(|cell| cell.name() == name)
-    });
-    done
+        let number = done.fetch_add(1, Ordering::Relaxed) + 1;
+        eprintln!("vm: [{number}/{}] {}", cells.len(), outcome.line());
+        outcome
+    })
 }
 
 /// Keeps the files of a machine with faults, which boots a second time.

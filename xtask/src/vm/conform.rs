@@ -28,13 +28,11 @@ impl Expected {
         let stock = results(expected);
         let mut differing = BTreeMap::new();
         for line in differences.lines().filter(|line| !line.trim().is_empty()) {
-            let mut words = line.split_whitespace();
-            let (Some(home), Some(name), Some(value), Some(_reason)) =
-                (words.next(), words.next(), words.next(), words.next())
-            else {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let [home, name, value, _reason, ..] = &words[..] else {
                 bail!("a difference is HOME NAME VALUE REASON, not: {line}");
             };
-            differing.insert((home.to_owned(), name.to_owned()), value.to_owned());
+            differing.insert((home.clone(), name.clone()), value.clone());
         }
         Ok(Self { stock, differing })
     }
@@ -53,8 +51,10 @@ impl Expected {
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {
-            let key = (home.to_owned(), name.clone());
-            let wanted = self.differing.get(&key).unwrap_or(stock);
+            let wanted = self
+                .differing
+                .get(&(home.to_owned(), name.clone()))
+                .unwrap_or(stock);
             match seen.get(name) {
                 Some(value) if value == wanted => {}
                 Some(value) => faults.push(format!("{home}: {name} gave {value}, not {wanted}")),
