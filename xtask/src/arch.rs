@@ -80,7 +80,7 @@ impl Arch {
             return Some(format!("{tool} is not installed"));
         }
         // If the compiler lacks the library, it prints only the name.
-        let library = sh::quietly(&mut cmd!("{tool} --print-file-name=libc.a"));
+        let library = sh::quietly(cmd!("{tool} --print-file-name=libc.a"));
         if !library.unwrap_or_default().starts_with(b"/") {
             return Some(format!("{tool} has no static C library, libc.a"));
         }

@@ -117,6 +117,19 @@ impl<'a> Vb3<'a> {
     }
 }
 
+/// Names of the ratios that [`calls`] measures.
+const CALLS: [&str; 9] = [
+    "a call that touches no memory / shortest notification",
+    "QBUF / shortest notification",
+    "DQBUF / shortest notification",
+    "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
+    "the same / memcpy from memory to memory, not from the cache",
+    "of it, the client",
+    "QBUF and DQBUF with 1,024 buffers / with 4",
+    "`vb3 run -- true` / `true`",
+    "a run with 20 devices / with one",
+];
+
 /// Measures single calls, capture and start-up.
 fn calls(args: &Args) -> Result<Table> {
     let vb3 = Vb3::new(&args.on, &[])?;
@@ -141,49 +154,25 @@ fn calls(args: &Args) -> Result<Table> {
     let cpu = spent + capture.value("supervisor_cpu_ns")?;
     let (cached, uncached) = (capture.value("cached_ns")?, capture.value("uncached_ns")?);
     let bare = few.value("bare_ns")?;
-    let cycle = many.value("cycle_ns")?;
     let quotients = [
-        (
-            "a call that touches no memory / shortest notification",
-            (few.value("refused_ns")?, bare),
-            None,
-        ),
-        (
-            "QBUF / shortest notification",
-            (few.value("qbuf_ns")?, bare),
-            Some(1.5),
-        ),
-        (
-            "DQBUF / shortest notification",
-            (few.value("dqbuf_ns")?, bare),
-            Some(1.5),
-        ),
-        (
-            "CPU time of capturing 1920x1080 NV12 at 60 fps / memcpy of the same bytes",
-            (cpu, cached),
-            None,
-        ),
-        (
-            "the same / memcpy from memory to memory, not from the cache",
-            (cpu, uncached),
-            Some(1.3),
-        ),
-        ("of it, the client", (spent, uncached), None),
-        (
-            "QBUF and DQBUF with 1,024 buffers / with 4",
-            (cycle, few.value("cycle_ns")?),
-            Some(1.0),
-        ),
-        ("`vb3 run -- true` / `true`", startup, Some(6.0)),
-        ("a run with 20 devices / with one", devices, Some(1.5)),
+        (few.value("refused_ns")?, bare, None),
+        (few.value("qbuf_ns")?, bare, Some(1.5)),
+        (few.value("dqbuf_ns")?, bare, Some(1.5)),
+        (cpu, cached, None),
+        (cpu, uncached, Some(1.3)),
+        (spent, uncached, None),
+        (many.value("cycle_ns")?, few.value("cycle_ns")?, Some(1.0)),
+        (startup.0, startup.1, Some(6.0)),
+        (devices.0, devices.1, Some(1.5)),
     ];
-    let rows = quotients.map(|(what, (this, over), aim)| {
+    let rows = CALLS.iter().zip(quotients);
+    let rows = rows.map(|(what, (this, over, aim))| {
         let ratio = this as f64 / over.max(1) as f64;
         let times = format!("{} / {}", time(this), time(over));
         table::row([what, &format!("{ratio:.2}"), &times, &verdict(ratio, aim)])
     });
     let header = table::row(["ratio of", "ratio", "times", "aim"]);
-    Ok((header, rows.into()))
+    Ok((header, rows.collect()))
 }
 
 /// Returns a ratio's aim, and whether the ratio clearly misses it.
@@ -213,14 +202,14 @@ fn dma(parts: &[String]) -> Result<()> {
 /// Counts the instructions of a map and unmap of one segment, as the difference of two runs.
 fn count_dma() -> Result<()> {
     const ROUNDS: u64 = 1000;
-    sh::run(&mut sh::cargo(
+    sh::run(sh::cargo(
         "build --quiet --release -p vb3-dma --example bench_dma",
     ))?;
     let program = sh::target().join("release/examples/bench_dma");
     let file = sh::target().join("callgrind.out");
     let count = |host: &str, rounds: u64| {
         let rounds = rounds.to_string();
-        sh::quietly(&mut cmd!(
+        sh::quietly(cmd!(
             "valgrind --quiet --tool=callgrind --callgrind-out-file={file} {program} rounds {host} {rounds}"
         ))?;
         let found = fs::read_to_string(&file)?;
@@ -243,7 +232,7 @@ fn client(name: &str) -> Result<PathBuf> {
     );
     fs::create_dir_all(&dir)?;
     let client = dir.join(name);
-    sh::quietly(&mut cmd!(
+    sh::quietly(cmd!(
         "gcc -O2 -static -pthread -o {client} {source}/{name}.c"
     ))?;
     Ok(client)

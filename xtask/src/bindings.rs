@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
     let args = fs::read_to_string(dir.join("BINDGEN.args"))?;
     let args = args.lines().map(str::trim);
     let args = args.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    sh::quietly(&mut cmd!(
+    sh::quietly(cmd!(
         "bindgen {args...} --output {made} {header} -- --target=x86_64-unknown-linux-gnu"
     ))?;
     let stored = dir.join("bindings.rs");

@@ -54,8 +54,8 @@ pub(crate) fn needing_all(line: &str) -> Command {
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if words == ["quick"] {
-        sh::run(&mut sh::cargo(UNIT))?;
-        return sh::run(&mut sh::cargo(DOC));
+        sh::run(sh::cargo(UNIT))?;
+        return sh::run(sh::cargo(DOC));
     }
     setup::install(setup::ALL)?;
     if let Some(part) = args.part {
@@ -68,10 +68,10 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         );
     }
     match words.as_slice() {
-        [] => sh::run(&mut needing_all("test --workspace --no-fail-fast")),
+        [] => sh::run(needing_all("test --workspace --no-fail-fast")),
         ["full"] => {
             sh::run(needing_all(UNIT).args(["--test", "program", "--examples", "--no-fail-fast"]))?;
-            sh::run(&mut needing_all(DOC))?;
+            sh::run(needing_all(DOC))?;
             sh::run(needing_all(E2E).args(["--", "--include-ignored"]))
         }
         words => {

@@ -25,7 +25,7 @@ pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     let work = cache.join(format!("fetch-{}", std::process::id()));
     sh::fresh(&work)?;
     // Debian's own interpreter: another one may lack pip.
-    let done = sh::run(&mut cmd!(
+    let done = sh::run(cmd!(
         "/usr/bin/python3 -m pip install --quiet --no-deps --disable-pip-version-check
              --only-binary=:all: --target {work} {package}"
     ));

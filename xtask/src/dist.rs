@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     let binary = build(arch)?;
     let stage = stage::stage(release, arch, &binary)?;
-    let tarball = stage::tarball(release, arch, &stage)?;
+    let tarball = stage::tarball(release, arch)?;
     let package = stage::debian(release, arch, &stage)?;
     let wheel = match sh::has("python3") {
         true => Some(wheel::make(release, arch, &binary)?),
@@ -121,7 +121,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
     sh::run(&mut cargo)?;
     let binary = sh::target().join(arch.target()).join("release/vb3");
     let (readelf, name) = (arch.tool("readelf"), binary.display());
-    let text = sh::text(&mut cmd!("{readelf} -dlW {binary}"))?;
+    let text = sh::text(cmd!("{readelf} -dlW {binary}"))?;
     let needs = |line: &&str| line.contains("(NEEDED)") || line.contains("INTERP");
     if let Some(line) = text.lines().find(needs) {
         bail!("{name} is not static: {}", line.trim());

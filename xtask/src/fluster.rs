@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         !found.is_empty(),
         "{place} has none of the {all} streams of {name}"
     );
-    sh::run(&mut sh::cargo("build --quiet --package vb3"))?;
+    sh::run(sh::cargo("build --quiet --package vb3"))?;
     let vb3 = sh::target().join("debug/vb3");
     let decoders = [
         format!("GStreamer-{codec}-V4L2-Gst1.0"),

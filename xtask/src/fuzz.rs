@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // The codec process is the ordinary program, without the instrumentation of the target.
     if targets.contains(&"decoder") {
-        sh::run(&mut sh::cargo(
+        sh::run(sh::cargo(
             "build --quiet --release --package vb3 --bin vb3-codec",
         ))?;
     }
@@ -87,7 +87,7 @@ fn obstacle(dir: &Path) -> Option<String> {
         return Some("there is no C++ compiler".to_owned());
     }
     // The nightly compiler that is installed may be unable to build the targets.
-    let built = sh::run(&mut cargo_fuzz(dir, "build")).err();
+    let built = sh::run(cargo_fuzz(dir, "build")).err();
     built.map(|err| format!("nightly does not build the targets ({err:#})"))
 }
 

@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Memory of a guest in megabytes. It also holds what the guest writes.
@@ -104,20 +104,17 @@ impl Guest {
 
     fn machine(&self, out: &Path) -> Command {
         let mut qemu = self.kind.arch.qemu();
-        let mut shares = vec![
-            (self.root.clone(), "root", ",readonly=on"),
-            (out.into(), "out", ""),
-        ];
+        let tree = sh::root();
+        let mut shares = vec![(&*self.root, "root", ",readonly=on"), (out, "out", "")];
         let mut console = "ttyS0";
         if self.kind.arch == Arch::Arm64 {
             console = "ttyAMA0";
-            shares.push((sh::root(), "tree", ",readonly=on"));
+            shares.push((&tree, "tree", ",readonly=on"));
         }
         qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY]);
         qemu.args(["-serial", "stdio", "-append"]);
-        qemu.arg(format!(
-            "console={console} quiet no_timer_check oops=panic panic=-1"
-        ));
+        let line = format!("console={console} quiet no_timer_check oops=panic panic=-1");
+        qemu.arg(line);
         for (option, file) in [("-kernel", "vmlinuz"), ("-initrd", "initrd")] {
             qemu.arg(option).arg(self.kernel.join(file));
         }
@@ -133,32 +130,14 @@ impl Guest {
 /// Returns the kernel with its initial RAM disk.
 fn kernel(kind: Kind) -> Result<PathBuf> {
     const SCRIPT: &str = "make-kernel.sh";
-    let Kind {
-        name,
-        suite,
-        image,
-        arch,
-        ..
-    } = kind;
-    let key = format!("{}-{}", lab::key(SCRIPT)?, lab::key("guest-init")?);
-    let (out, init) = (
-        sh::cache("lab")?.join(format!("{name}-{key}")),
-        sh::root().join("lab/guest-init"),
-    );
+    let keys = [lab::key(SCRIPT)?, lab::key("guest-init")?].join("-");
+    let out = sh::cache("lab")?.join(format!("{}-{keys}", kind.name));
     if !out.exists() {
-        let words: [&OsStr; 5] = [
-            suite.as_ref(),
-            arch.debian().as_ref(),
-            image.as_ref(),
-            init.as_ref(),
-            out.as_ref(),
-        ];
-        lab::make(
-            &format!("getting {image} of {suite}, about 90 MB"),
-            10,
-            SCRIPT,
-            &words,
-        )?;
+        let init = sh::root().join("lab/guest-init");
+        let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
+        let words = [&words[..], &[init.as_ref(), out.as_ref()]].concat();
+        let what = format!("getting {} of {}, about 90 MB", kind.image, kind.suite);
+        lab::make(&what, 10, SCRIPT, &words)?;
     }
     Ok(out)
 }
@@ -192,16 +171,13 @@ fn program(kind: Kind, line: &str, name: &str) -> Result<PathBuf> {
         kind.arch.linked_statically(&mut cargo);
     }
     eprintln!("+ {}", sh::shown(&cargo));
-    let out = cargo
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo does not start")?;
+    let out = cargo.stderr(Stdio::inherit()).output();
+    let Output { status, stdout, .. } = out.context("cargo does not start")?;
     ensure!(
-        out.status.success(),
-        "the guest's programs cannot be built: {}",
-        out.status
+        status.success(),
+        "the guest's programs cannot be built: {status}"
     );
-    let said = String::from_utf8_lossy(&out.stdout);
+    let said = String::from_utf8_lossy(&stdout);
     let built = |name: &str| {
         let file = said.lines().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;

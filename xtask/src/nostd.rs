@@ -1,7 +1,7 @@
 //! Checks the `no_std` crates without std, on other targets, and with the oldest supported compiler.
 
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
@@ -38,7 +38,7 @@ const OTHER: &str = "aarch64-unknown-linux-gnu";
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
-    let installed = sh::text(&mut cmd!("rustup target list --installed")).unwrap_or_default();
+    let installed = sh::text(cmd!("rustup target list --installed")).unwrap_or_default();
     let has = |name: &str| installed.lines().any(|line| line == name);
     let mut missing = Vec::new();
     for &(name, what) in TARGETS {
@@ -49,35 +49,24 @@ pub(crate) fn run() -> Result<()> {
         eprintln!("{name}: {what}");
         let lacks = |package: &&&str| WITHOUT_QUEUE.contains(&name) && **package == "vb3-queue";
         let packages = CRATES.iter().filter(|package| !lacks(package));
-        sh::run(
-            sh::cargo("check --target")
-                .arg(name)
-                .args(packages.flat_map(|name| ["-p", name])),
-        )?;
+        let packages = packages.flat_map(|name| ["-p", name]);
+        sh::run(sh::cargo("check --target").arg(name).args(packages))?;
     }
     if has(BARE) {
-        sh::run(&mut in_target(
-            "check --manifest-path nostd/Cargo.toml --target",
-            &[BARE],
-            &target,
-        ))?;
+        let check = "check --manifest-path nostd/Cargo.toml --target";
+        sh::run(in_target(check, &[BARE], &target))?;
     }
     if has(OTHER) {
-        sh::run(&mut in_target(
-            "check -p vb3-intercept --target",
-            &[OTHER],
-            &target,
-        ))?;
+        let check = "check -p vb3-intercept --target";
+        sh::run(in_target(check, &[OTHER], &target))?;
     } else {
         missing.push(OTHER);
     }
-    let toolchains = sh::text(&mut cmd!("rustup toolchain list")).unwrap_or_default();
+    let toolchains = sh::text(cmd!("rustup toolchain list")).unwrap_or_default();
     if toolchains.lines().any(|line| line.starts_with(FLOOR)) {
         let root = sh::root();
-        let packages = &CRATES
-            .iter()
-            .flat_map(|name| ["-p", name])
-            .collect::<Vec<_>>();
+        let packages: Vec<_> = CRATES.iter().flat_map(|name| ["-p", name]).collect();
+        let packages = &packages;
         // rustup's cargo, which chooses the toolchain.
         let check = cmd!("cargo +{FLOOR} check {packages...} --target-dir {target}");
         let test =
@@ -89,10 +78,8 @@ pub(crate) fn run() -> Result<()> {
         missing.push(FLOOR);
     }
     if !missing.is_empty() {
-        eprintln!(
-            "not checked, since rustup has not got it: {}",
-            missing.join(", ")
-        );
+        let missing = missing.join(", ");
+        eprintln!("not checked, since rustup has not got it: {missing}");
     }
     Ok(())
 }
@@ -106,24 +93,18 @@ fn in_target(line: &str, words: &[&str], target: &Path) -> Command {
 
 fn link(target: &Path) -> Result<()> {
     const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
-    sh::run(&mut in_target(BUILD, &[], target))?;
+    sh::run(in_target(BUILD, &[], target))?;
     // The control program must fail, and for the right reason.
     let control = in_target(BUILD, &["--features", "control"], target).output();
     let control = control.context("cargo does not start")?;
     let said = String::from_utf8_lossy(&control.stderr);
-    let has_linked = control.status.success();
-    ensure!(
-        !has_linked,
-        "links although std is in it: the check is worth nothing"
-    );
-    ensure!(
-        said.contains("E0152"),
-        "the control fails for another reason:\n{said}"
-    );
+    match control.status.success() {
+        true => bail!("links although std is in it: the check is worth nothing"),
+        false if said.contains("E0152") => {}
+        false => bail!("the control fails for another reason:\n{said}"),
+    }
     let (library, program) = (target.join("release/libvb3_nostd.a"), target.join("map"));
     let source = sh::root().join("nostd/main.c");
-    sh::run(&mut cmd!(
-        "cc -Wall -Werror -o {program} {source} {library}"
-    ))?;
-    sh::run(&mut Command::new(program))
+    sh::run(cmd!("cc -Wall -Werror -o {program} {source} {library}"))?;
+    sh::run(Command::new(program))
 }

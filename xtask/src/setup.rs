@@ -58,6 +58,6 @@ pub(crate) fn install(wanted: &[&str]) -> Result<()> {
 }
 
 fn is_installed(name: &str) -> bool {
-    let state = sh::text(&mut cmd!("dpkg-query -W '-f=${db:Status-Status}' {name}"));
+    let state = sh::text(cmd!("dpkg-query -W '-f=${db:Status-Status}' {name}"));
     state.is_ok_and(|state| state == "installed")
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use serde_json::Value;
+use std::borrow::BorrowMut;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -57,7 +58,8 @@ pub(crate) fn shown(command: &Command) -> String {
 ///
 /// # Errors
 /// The command cannot be started, or fails.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Result<()> {
+    let command = command.borrow_mut();
     let text = shown(command);
     eprintln!("+ {text}");
     let status = command.status();
@@ -70,7 +72,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 /// The command cannot be started, or fails.
-pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn quietly(mut command: impl BorrowMut<Command>) -> Result<Vec<u8>> {
+    let command = command.borrow_mut();
     let text = shown(command);
     let out = command.stdin(Stdio::null()).output();
     let out = out.with_context(|| format!("cannot run {text}"))?;
@@ -85,8 +88,9 @@ pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`quietly`]; or what it printed is not UTF-8.
-pub(crate) fn text(command: &mut Command) -> Result<String> {
-    let text = String::from_utf8(quietly(command)?);
+pub(crate) fn text(mut command: impl BorrowMut<Command>) -> Result<String> {
+    let command = command.borrow_mut();
+    let text = String::from_utf8(quietly(&mut *command)?);
     let text = text.with_context(|| format!("{} printed no UTF-8", shown(command)))?;
     Ok(text.trim().to_owned())
 }
@@ -106,7 +110,7 @@ pub(crate) fn has(program: &str) -> bool {
 
 /// Returns whether rustc has the libraries of a target.
 pub(crate) fn has_target(target: &str) -> bool {
-    let dir = text(&mut cmd!("rustc --print target-libdir --target {target}"));
+    let dir = text(cmd!("rustc --print target-libdir --target {target}"));
     dir.is_ok_and(|dir| Path::new(&dir).is_dir())
 }
 

@@ -47,9 +47,7 @@ impl Tree {
         // The worktree of an ended run may still be there.
         drop(Self(path.clone()));
         let root = sh::root();
-        sh::quietly(&mut cmd!(
-            "git -C {root} worktree add -q --detach {path} HEAD"
-        ))?;
+        sh::quietly(cmd!("git -C {root} worktree add -q --detach {path} HEAD"))?;
         Ok(Self(path))
     }
 }
@@ -58,7 +56,7 @@ impl Drop for Tree {
     fn drop(&mut self) {
         let (root, path) = (sh::root(), &self.0);
         // This fails if the worktree does not exist.
-        let _ = sh::quietly(&mut cmd!("git -C {root} worktree remove --force {path}"));
+        let _ = sh::quietly(cmd!("git -C {root} worktree remove --force {path}"));
     }
 }
 
@@ -89,9 +87,9 @@ fn planted(names: &[String]) -> Result<()> {
     fs::copy(build(place)?, &sound)?;
     let (mut rows, mut missed) = (Vec::new(), 0);
     for patch in &patches {
-        sh::quietly(&mut cmd!("git -C {place} apply -C1 {patch}"))?;
+        sh::quietly(cmd!("git -C {place} apply -C1 {patch}"))?;
         let failure = failure(&build(place)?, &["--seeds", SEEDS])?;
-        sh::quietly(&mut cmd!("git -C {place} checkout -q ."))?;
+        sh::quietly(cmd!("git -C {place} checkout -q ."))?;
         match &failure {
             Some(line) => expect_sound(&sound, line)?,
             None => missed += 1,

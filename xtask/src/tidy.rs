@@ -104,10 +104,7 @@ fn layer_faults(packages: &[Value]) -> Vec<String> {
     for package in packages {
         let name = text(package, "name");
         let Some(own) = rank(name) else {
-            let file = "xtask/src/tidy/rules.toml";
-            faults.push(format!(
-                "{name} has no place in the table of layers ({file})"
-            ));
+            faults.push(format!("{name} has no place in xtask/src/tidy/rules.toml"));
             continue;
         };
         let may_use = &RULES.layer[own].may_use;
@@ -147,22 +144,16 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
         Some(Source { path, below, text })
     });
     let sources: Vec<Source<'_>> = sources.collect();
-    let root = |source: &&Source<'_>| {
-        ["lib.rs", "main.rs"]
-            .iter()
-            .any(|name| source.below == *name)
-    };
-    let root = sources.iter().find(root).map_or("", |source| source.text);
+    let roots = ["lib.rs", "main.rs"].map(Path::new);
+    let root = sources.iter().find(|source| roots.contains(&source.below));
+    let root = root.map_or("", |source| source.text);
     if !layer.may_unsafe && !root.contains("#![forbid(unsafe_code)]") {
         faults.push(format!("{name} lacks #![forbid(unsafe_code)]"));
     }
-    if layer.may_unsafe
-        && !all
-            .iter()
-            .any(|(text, path)| path.starts_with(&src) && has_unsafe(text))
-    {
+    let mut inside = all.iter().filter(|(_, path)| path.starts_with(&src));
+    if layer.may_unsafe && !inside.any(|(text, _)| has_unsafe(text)) {
         faults.push(format!(
-            "{name} has no unsafe code; the table of layers says that it may"
+            "{name} has no unsafe code, which rules.toml allows"
         ));
     }
     faults.extend(words::repeated_types(name, &sources));
@@ -173,21 +164,14 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
         faults.extend(circle_faults(layer, root, &sources));
     }
     if layer.teaches {
-        faults.extend(
-            sources
-                .iter()
-                .flat_map(|source| docs::faults(source.path, source.text)),
-        );
         let tests = all.iter().filter(|(text, _)| text.contains(THREADS));
         let tests: Vec<&str> = tests.flat_map(|(text, _)| docs::words(text)).collect();
         for Source { path, text, .. } in &sources {
-            let untested = docs::public_types(text, false).into_iter();
-            for name in untested.filter(|name| !tests.contains(&name.as_str())) {
-                let file = shown(path);
-                faults.push(format!(
-                    "{file}: no test says which threads {name} may visit"
-                ));
-            }
+            faults.extend(docs::faults(path, text));
+            let (file, types) = (shown(path), docs::public_types(text, false));
+            let untested = types.iter().filter(|name| !tests.contains(&name.as_str()));
+            let fault = |name| format!("{file}: no test says which threads {name} may visit");
+            faults.extend(untested.map(fault));
         }
         if !root.contains("include_str!(\"../README.md\")") {
             faults.push(format!("{name}: its README is not among its tests"));
@@ -198,11 +182,10 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
 
 /// Returns whether a file has an unsafe block, function or implementation.
 fn has_unsafe(text: &str) -> bool {
-    let mut code = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
     let words = ["unsafe {", "unsafe fn", "unsafe impl"];
-    code.any(|line| words.iter().any(|word| line.contains(word)))
+    let has = |line: &str| words.iter().any(|word| line.contains(word));
+    text.lines()
+        .any(|line| !line.trim_start().starts_with("//") && has(line))
 }
 
 /// Returns circles between a crate's modules, and between the files of some of its directories.
@@ -224,7 +207,7 @@ fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<Strin
         let inside: Vec<_> = inside.collect();
         let modules = inside
             .iter()
-            .map(|(module, _)| (*module).to_owned())
+            .map(|&(module, _)| module.to_owned())
             .collect();
         let mut imports = circles::Imports::new();
         for (module, text) in &inside {
@@ -254,11 +237,8 @@ fn doc_faults() -> Result<Vec<String>> {
              the most"
         ));
     }
-    let rule = contributing
-        .split("**`unsafe`**")
-        .nth(1)
-        .unwrap_or_default();
-    let rule = rule.split(';').next().unwrap_or_default();
+    let rule = contributing.split_once("**`unsafe`**");
+    let rule = rule.map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
     for layer in &RULES.layer {
         let name = layer.name.strip_prefix("vb3-").unwrap_or(&layer.name);
         if layer.library {
@@ -268,9 +248,7 @@ fn doc_faults() -> Result<Vec<String>> {
             }
         }
         if layer.may_unsafe && !rule.contains(&format!("`{name}`")) {
-            faults.push(format!(
-                "CONTRIBUTING.md does not say that {name} has unsafe code"
-            ));
+            faults.push(format!("CONTRIBUTING.md: {name} has unsafe code, too"));
         }
     }
     Ok(faults)

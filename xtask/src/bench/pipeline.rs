@@ -74,7 +74,7 @@ fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command)
 pub(crate) fn run(args: &Args) -> Result<Table> {
     setup::install(&["demo"])?;
     // `vb3-codec`, and the program that calls the libraries directly: both decode with the installed libavcodec.
-    sh::run(&mut sh::cargo(
+    sh::run(sh::cargo(
         "build --release --quiet -p vb3 -p vb3-devices --bins --example pipeline",
     ))?;
     let tools = Tools {
@@ -92,8 +92,8 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     for _ in 0..args.runs {
         for pair in &mut pairs {
             let this = measure(&mut pair.this, pair.by_wall)?;
-            pair.costs
-                .push((this, measure(&mut pair.over, pair.by_wall)?));
+            let over = measure(&mut pair.over, pair.by_wall)?;
+            pair.costs.push((this, over));
             bar.inc(1);
         }
     }
@@ -113,10 +113,8 @@ fn stream(size: &'static str, again: &str) -> Result<Stream> {
         "ffmpeg {begin...} -stream_loop {again} -i {clip} -an -vf {scale} -c:v libx264 -preset medium
              -bf 0 -crf 23 -f mp4"
     ))?;
-    make(
-        &bare,
-        cmd!("ffmpeg {start...} -i {mp4} -c copy -bsf:v h264_mp4toannexb -f h264"),
-    )?;
+    let copy = cmd!("ffmpeg {start...} -i {mp4} -c copy -bsf:v h264_mp4toannexb -f h264");
+    make(&bare, copy)?;
     Ok(Stream { size, mp4, bare })
 }
 

@@ -4,7 +4,6 @@ use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Number of frames in a row of the contact sheet.
 const SHOTS: usize = 6;
@@ -26,7 +25,7 @@ pub(super) struct Clip {
 impl Clip {
     /// Reads the clip's size and rate, and decodes it once to get the hashes of the frames.
     pub(super) fn read(path: PathBuf, frames: u32) -> Result<Self> {
-        let probed = sh::quietly(&mut cmd!(
+        let probed = sh::quietly(cmd!(
             "ffprobe -v error -select_streams v:0 -of json
                  -show_entries stream=width,height,avg_frame_rate,codec_name {path}"
         ));
@@ -62,31 +61,17 @@ impl Clip {
 
     /// Returns a file with the clip's first frames as H.264, for the decoder.
     pub(super) fn as_h264(&self, dir: &Path) -> Result<PathBuf> {
-        let (path, clip, count) = (
-            dir.join("line.mp4"),
-            &self.path,
-            self.hashes.len().to_string(),
-        );
+        let (path, count) = (dir.join("line.mp4"), self.hashes.len().to_string());
         let encoder = match self.is_h264 {
             true => "-c:v copy",
             false => "-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p",
         };
-        let encoder = encoder.split(' ');
-        sh::quietly(
-            ffmpeg()
-                .arg("-i")
-                .arg(clip)
-                .args(["-map", "0:v:0", "-frames:v", &count])
-                .args(encoder)
-                .arg(&path),
-        )?;
+        let (encoder, clip) = (encoder.split(' '), &self.path);
+        sh::quietly(cmd!(
+            "ffmpeg -nostdin -v error -y -i {clip} -map 0:v:0 -frames:v {count} {encoder...} {path}"
+        ))?;
         Ok(path)
     }
-}
-
-/// Returns a command that writes over files and asks nothing.
-fn ffmpeg() -> Command {
-    cmd!("ffmpeg -nostdin -v error -y")
 }
 
 fn rate(text: &str) -> Option<(u32, u32)> {
@@ -100,7 +85,7 @@ fn rate(text: &str) -> Option<(u32, u32)> {
 pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec<String>> {
     let most = most.map(|most| most.to_string());
     let most = most.iter().flat_map(|most| ["-frames:v", most]);
-    let said = sh::text(&mut cmd!(
+    let said = sh::text(cmd!(
         "ffmpeg -nostdin -v error -i {path} -map 0:v:0 -fps_mode passthrough -vf {filter} {most...}
              -pix_fmt nv12 -f framemd5 -"
     ))?;
@@ -138,7 +123,7 @@ pub(super) fn lowest_psnr(
          [1:v]scale={width}:{height}:flags=bilinear,{numbered},format=yuv420p[model];\
          [shown][model]psnr=stats_file=-"
     );
-    let said = sh::text(&mut cmd!(
+    let said = sh::text(cmd!(
         "ffmpeg -nostdin -v error -i {recorded} -i {model} -lavfi {graph} -fps_mode passthrough -f null -"
     ))?;
     let words = said.split_whitespace();
@@ -149,7 +134,7 @@ pub(super) fn lowest_psnr(
 
 /// Draws a row of frames for each recording, with its label.
 pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Path)>) -> Result<()> {
-    let mut ffmpeg = ffmpeg();
+    let mut ffmpeg = cmd!("ffmpeg -nostdin -v error -y");
     let (mut graph, mut names) = (String::new(), String::new());
     for (row, (label, recorded)) in rows.enumerate() {
         let every = (hashes(recorded, "null", None)?.len() / SHOTS).max(1);

@@ -20,9 +20,8 @@ exec dpkg-shlibdeps -O -e";
 
 /// Returns the reason why no package can be made here, if any.
 pub(super) fn missing() -> Option<String> {
-    let lacking = ["mmdebstrap", "unshare"]
-        .into_iter()
-        .find(|program| !sh::has(program))?;
+    let mut needed = ["mmdebstrap", "unshare"].into_iter();
+    let lacking = needed.find(|program| !sh::has(program))?;
     Some(format!("{lacking} is not installed"))
 }
 
@@ -38,58 +37,49 @@ fn packages(arch: Arch) -> String {
 
 /// Makes a root to build in, for a processor.
 fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
-    let mut options = vec![
-        "--variant=apt".to_owned(),
-        format!("--include={}", packages(arch)),
-    ];
+    let include = format!("--include={}", packages(arch));
+    let mut options = vec!["--variant=apt".to_owned(), include];
     if !arch.is_here() {
-        let own = sh::text(&mut cmd!("dpkg --print-architecture"))?;
+        let own = sh::text(cmd!("dpkg --print-architecture"))?;
         options.push(format!("--architectures={own},{}", arch.debian()));
     }
-    root::fresh(
-        release,
-        suite,
-        &format!("codec-{}", arch.debian()),
-        &options,
-    )
+    let kind = format!("codec-{}", arch.debian());
+    root::fresh(release, suite, &kind, &options)
 }
 
 /// Builds the program in a root of Debian. Returns the program's path and the package's dependencies.
 fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let (target, machine) = (arch.target(), arch.machine());
     sh::run(sh::cargo("fetch --locked --target").arg(target))?;
-    let sysroot = PathBuf::from(sh::text(&mut cmd!("rustc --print sysroot"))?);
+    let sysroot = PathBuf::from(sh::text(cmd!("rustc --print sysroot"))?);
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let home = home.context("there is no home directory for cargo")?;
     let tree = sh::root();
-    let mut env = vec![
-        ("CARGO_HOME".to_owned(), home.display().to_string()),
-        ("CARGO_TARGET_DIR".to_owned(), format!("/{BUILD}")),
-        (
-            "RUSTC".to_owned(),
-            sysroot.join("bin/rustc").display().to_string(),
-        ),
-        ("DEB_HOST_ARCH".to_owned(), arch.debian().to_owned()),
-    ];
+    let (place, cargo, rustc) = (
+        tree.display(),
+        sysroot.join("bin/cargo"),
+        sysroot.join("bin/rustc"),
+    );
+    let mut env = format!(
+        "export CARGO_HOME='{}' RUSTC='{}' CARGO_TARGET_DIR=/{BUILD} DEB_HOST_ARCH={}\n",
+        home.display(),
+        rustc.display(),
+        arch.debian()
+    );
     if !arch.is_here() {
+        let cross = arch
+            .cross()
+            .into_iter()
+            .map(|(name, value)| format!(" {name}={value}"));
+        env += &format!("export{}\n", cross.collect::<String>());
         let libraries = format!("/usr/lib/{machine}-linux-gnu/pkgconfig");
-        env.extend(arch.cross());
-        env.push(("PKG_CONFIG_ALLOW_CROSS".to_owned(), "1".to_owned()));
-        env.push(("PKG_CONFIG_LIBDIR".to_owned(), libraries));
+        env += &format!("export PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR={libraries}\n");
     }
-    let env: String = env
-        .iter()
-        .map(|(name, value)| format!("export {name}='{value}'\n"))
-        .collect();
     let run = |script: &str| {
-        root::inside(
-            root,
-            &[&tree, &sysroot, &home],
-            &["sh", "-ec", &format!("{env}{script}")],
-        )
+        let script = format!("{env}{script}");
+        root::inside(root, &[&tree, &sysroot, &home], &["sh", "-ec", &script])
     };
-    let (place, cargo) = (tree.display(), sysroot.join("bin/cargo"));
     run(&format!(
         "cd '{place}'; exec '{}' build --release --locked --offline --package vb3-avcodec \
          --bin {PROGRAM} --target {target}",
@@ -129,14 +119,8 @@ pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> 
     let licences = licences::text("vb3-avcodec", arch.target())?;
     fs::write(doc.join(stage::THIRD_PARTY), licences)?;
     let version = format!("{}+deb{number}", release.version);
-    let package = stage::pack(
-        release,
-        &stage,
-        "vb3-codec",
-        &version,
-        arch,
-        &fields(&depends),
-    )?;
+    let fields = fields(&depends);
+    let package = stage::pack(release, &stage, "vb3-codec", &version, arch, &fields)?;
     fs::remove_dir_all(&root)?;
     Ok(package)
 }

@@ -20,12 +20,12 @@ pub(super) fn fresh(
     let archive = sh::cache("roots")?.join(format!("{suite}-{kind}.tar"));
     if !archive.exists() {
         let half = archive.with_extension("half.tar");
-        sh::run(&mut cmd!("mmdebstrap {options...} {suite} {half}"))?;
+        sh::run(cmd!("mmdebstrap {options...} {suite} {half}"))?;
         fs::rename(&half, &archive)?;
     }
     let root = release.dir.join(format!("root-{suite}-{kind}"));
     sh::fresh(&root)?;
-    sh::quietly(&mut cmd!(
+    sh::quietly(cmd!(
         "tar --extract --exclude=./dev/* --file {archive} --directory {root}"
     ))?;
     Ok(root)

@@ -3,7 +3,7 @@
 use super::{Release, licences};
 use crate::arch::Arch;
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fs_err as fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -39,34 +39,27 @@ pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
         fs::create_dir_all(dir)?;
     }
     fs::copy(from, to)?;
-    Ok(fs::set_permissions(
-        to,
-        std::fs::Permissions::from_mode(mode),
-    )?)
+    let mode = std::fs::Permissions::from_mode(mode);
+    Ok(fs::set_permissions(to, mode)?)
 }
 
 /// Puts the files of a release into a directory.
 /// For another processor, this machine's binary writes the completions and manual pages.
 pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
-    let dir = release
-        .dir
-        .join(format!("vb3-{}-{}-linux", release.version, arch.machine()));
+    let dir = release.dir.join(name(release, arch));
     sh::fresh(&dir)?;
     copy(binary, &dir.join("vb3"), 0o755)?;
-    let speaks = if arch.is_here() {
-        binary.to_owned()
-    } else {
-        sh::release_vb3()?
+    let speaks = match arch.is_here() {
+        true => binary.to_owned(),
+        false => sh::release_vb3()?,
     };
     let (completions, manual) = (dir.join("completions"), dir.join("man/man1"));
     fs::create_dir_all(&completions)?;
     for [shell, name, _] in COMPLETIONS {
-        fs::write(
-            completions.join(name),
-            sh::quietly(&mut cmd!("{speaks} completions {shell}"))?,
-        )?;
+        let text = sh::quietly(cmd!("{speaks} completions {shell}"))?;
+        fs::write(completions.join(name), text)?;
     }
-    sh::quietly(&mut cmd!("{speaks} manual {manual}"))?;
+    sh::quietly(cmd!("{speaks} manual {manual}"))?;
     for name in DOCUMENTS {
         copy(&sh::root().join(name), &dir.join(name), 0o644)?;
     }
@@ -74,12 +67,16 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     Ok(dir)
 }
 
+/// Returns the name of the release's directory for a processor.
+fn name(release: &Release, arch: Arch) -> String {
+    format!("vb3-{}-{}-linux", release.version, arch.machine())
+}
+
 /// Packs the directory reproducibly: equal files make equal archives.
-pub(super) fn tarball(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
-    let name = format!("vb3-{}-{}-linux.tar.gz", release.version, arch.machine());
-    let (archive, dir) = (release.dir.join(name), &release.dir);
-    let stage = stage.file_name().context("the directory has a name")?;
-    sh::quietly(&mut cmd!(
+pub(super) fn tarball(release: &Release, arch: Arch) -> Result<PathBuf> {
+    let (stage, dir) = (name(release, arch), &release.dir);
+    let archive = dir.join(format!("{stage}.tar.gz"));
+    sh::quietly(cmd!(
         "tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0
              --use-compress-program='gzip --no-name --best' --create --file {archive} --directory {dir} {stage}"
     ))?;
@@ -92,24 +89,18 @@ pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<Path
     sh::fresh(&root)?;
     copy(&stage.join("vb3"), &root.join("usr/bin/vb3"), 0o755)?;
     for [_, name, place] in COMPLETIONS {
-        copy(
-            &stage.join("completions").join(name),
-            &root.join(place),
-            0o644,
-        )?;
+        let from = stage.join("completions").join(name);
+        copy(&from, &root.join(place), 0o644)?;
     }
     for page in fs::read_dir(stage.join("man/man1"))? {
         let page = page?;
         let to = root.join("usr/share/man/man1").join(page.file_name());
         copy(&page.path(), &to, 0o644)?;
-        sh::quietly(&mut cmd!("gzip --no-name --best {to}"))?;
+        sh::quietly(cmd!("gzip --no-name --best {to}"))?;
     }
     for name in ["README.md", "CHANGELOG.md", THIRD_PARTY] {
-        copy(
-            &stage.join(name),
-            &root.join("usr/share/doc/vb3").join(name),
-            0o644,
-        )?;
+        let to = root.join("usr/share/doc/vb3").join(name);
+        copy(&stage.join(name), &to, 0o644)?;
     }
     pack(release, &root, "vb3", &release.version, arch, FIELDS)
 }
@@ -126,7 +117,7 @@ pub(super) fn pack(
 ) -> Result<PathBuf> {
     let doc = root.join("usr/share/doc").join(name);
     fs::write(doc.join("copyright"), copyright()?)?;
-    let kib = sh::text(&mut cmd!("du --summarize --block-size=1024 {root}"))?;
+    let kib = sh::text(cmd!("du --summarize --block-size=1024 {root}"))?;
     let kib = kib.split_whitespace().next().unwrap_or("0");
     fs::create_dir_all(root.join("DEBIAN"))?;
     let control = control(name, version, arch, kib, fields);
@@ -135,7 +126,7 @@ pub(super) fn pack(
         .dir
         .join(format!("{name}_{version}_{}.deb", arch.debian()));
     // dpkg of Debian 12, and older ones, can read xz.
-    sh::quietly(&mut cmd!(
+    sh::quietly(cmd!(
         "dpkg-deb --root-owner-group -Zxz --build {root} {package}"
     ))?;
     Ok(package)

@@ -30,8 +30,8 @@ pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathB
     // maturin is installed once, in a virtual environment.
     let tools = release.dir.join("maturin");
     if !tools.join("bin/maturin").exists() {
-        sh::quietly(&mut cmd!("python3 -m venv {tools}"))?;
-        sh::quietly(&mut cmd!("{tools}/bin/pip install {MATURIN}"))?;
+        sh::quietly(cmd!("python3 -m venv {tools}"))?;
+        sh::quietly(cmd!("{tools}/bin/pip install {MATURIN}"))?;
     }
     let out = release.dir.join(format!("wheel-{}", arch.debian()));
     sh::fresh(&out)?;
@@ -46,7 +46,7 @@ pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathB
     let to = release.dir.join(wheel.file_name());
     fs::rename(wheel.path(), &to)?;
     fs::remove_dir(&out)?;
-    sh::quietly(&mut cmd!("python3 -c {COMPARE} {to} {binary}"))
+    sh::quietly(cmd!("python3 -c {COMPARE} {to} {binary}"))
         .with_context(|| format!("{} has another binary", to.display()))?;
     Ok(to)
 }

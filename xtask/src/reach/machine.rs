@@ -85,12 +85,13 @@ pub(super) fn refusal(guest: &Guest) -> Result<String> {
         !is_unaware,
         "{name}: vb3 doctor finds nothing wrong: {doctor}"
     );
-    let is_sentence = said.lines().count() == 1 && said.contains("Linux 5.19");
+    let said = said.trim();
+    let is_good = said.lines().count() == 1 && said.contains("Linux 5.19");
     ensure!(
-        is_sentence,
+        is_good,
         "{name}: this is not one sentence with the reason: {said}"
     );
-    eprintln!("reach: {name}: refused, as expected: {}", said.trim());
+    eprintln!("reach: {name}: refused, as expected: {said}");
     Ok(format!("{name} (Linux {})", guest.version()))
 }
 
@@ -125,20 +126,18 @@ fn judge(said: &str, uses: &[Use]) -> Result<Vec<bool>> {
 
 /// Runs tests with real programs in guests.
 pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
-    let kinds = guest::ALL
-        .iter()
-        .filter(|kind| only.iter().any(|name| name == kind.name));
-    let (mut count, mut failed) = (0, Vec::new());
+    let mut kinds = guest::ALL.to_vec();
+    kinds.retain(|kind| only.iter().any(|name| name == kind.name));
+    if kinds.is_empty() {
+        let names: Vec<_> = guest::ALL.iter().map(|kind| kind.name).collect();
+        bail!("tests run in a virtual machine: {}", names.join(", "));
+    }
+    let mut failed = Vec::new();
     for kind in kinds {
-        count += 1;
-        let lost = tests_in(&Guest::get(*kind)?, filters)?;
+        let lost = tests_in(&Guest::get(kind)?, filters)?;
         if !lost.is_empty() {
             failed.push(format!("{}: {}", kind.name, lost.join(", ")));
         }
-    }
-    if count == 0 {
-        let names: Vec<_> = guest::ALL.iter().map(|kind| kind.name).collect();
-        bail!("tests run in a virtual machine: {}", names.join(", "));
     }
     ensure!(failed.is_empty(), "tests failed on {}", failed.join("; "));
     Ok(())
@@ -169,12 +168,8 @@ fn tests_in(guest: &Guest, filters: &[String]) -> Result<Vec<String>> {
     let lost = lost.filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     let lost: Vec<String> = lost.map(str::to_owned).collect();
     let ended = said.lines().any(|line| line.starts_with("test result: "));
-    let place = out.display();
-    ensure!(
-        ended && !lost.is_empty(),
-        "{}: the tests failed: see {place}",
-        guest.kind.name
-    );
+    let (name, place, is_known) = (guest.kind.name, out.display(), ended && !lost.is_empty());
+    ensure!(is_known, "{name}: the tests failed: see {place}");
     Ok(lost)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{machine, profile};
 use crate::sh::{self, cmd};
-use crate::{docs, guest};
+use crate::{docs, guest, table};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,19 +54,19 @@ fn always() -> bool {
     true
 }
 
-fn table() -> Result<Table> {
+fn listed() -> Result<Table> {
     toml::from_str(include_str!("places.toml")).context("places.toml")
 }
 
 /// Returns the ways to use a device.
 pub(super) fn uses() -> Result<Vec<Use>> {
-    Ok(table()?.r#use)
+    Ok(listed()?.r#use)
 }
 
 fn places() -> Result<Vec<Place>> {
     let Table {
         container, parts, ..
-    } = table()?;
+    } = listed()?;
     let filled = container.into_iter().map(|mut place| {
         for (name, text) in &parts {
             place.script = place.script.replace(&format!("@{name}@"), text);
@@ -91,21 +91,17 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     let mut lost = Vec::new();
     save.table("reach", || {
         let rows = rows(only, &mut lost)?;
+        let is_known = !rows.is_empty();
         ensure!(
-            !rows.is_empty(),
+            is_known,
             "there is no such place, or it is not available here"
         );
-        let uses = uses()?.into_iter().map(|one| one.name);
-        Ok((
-            std::iter::once("where".to_owned()).chain(uses).collect(),
-            rows,
-        ))
+        let mut header = table::row(["where"]);
+        header.extend(uses()?.into_iter().map(|one| one.name));
+        Ok((header, rows))
     })?;
-    ensure!(
-        lost.is_empty(),
-        "lost where nothing is to be lost: {}",
-        lost.join("; ")
-    );
+    let names = lost.join("; ");
+    ensure!(lost.is_empty(), "lost where nothing is to be lost: {names}");
     Ok(())
 }
 
@@ -116,13 +112,11 @@ fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
     let names = names.chain(guest::ALL.iter().map(|kind| kind.name));
     let names: Vec<String> = names.map(str::to_owned).collect();
     let mut add = |name: String, complete: bool, works: Vec<bool>| {
-        for (_, one) in works
+        let failed = works
             .iter()
             .zip(&uses)
-            .filter(|(works, _)| complete && !**works)
-        {
-            lost.push(format!("{name}: {}", one.name));
-        }
+            .filter(|(works, _)| complete && !**works);
+        lost.extend(failed.map(|(_, one)| format!("{name}: {}", one.name)));
         let verdicts = works.iter().map(|&works| verdict(works).to_owned());
         rows.push(std::iter::once(name).chain(verdicts).collect());
     };
@@ -138,11 +132,10 @@ fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
             }
         }
     }
-    for kind in guest::ALL
-        .iter()
-        .filter(|kind| is_wanted(kind.name, only, &names))
-    {
-        match guest::Guest::get(*kind) {
+    let mut kinds = guest::ALL.to_vec();
+    kinds.retain(|kind| is_wanted(kind.name, only, &names));
+    for kind in kinds {
+        match guest::Guest::get(kind) {
             Ok(guest) if kind.refused => {
                 add(machine::refusal(&guest)?, false, vec![false; uses.len()]);
             }
@@ -183,11 +176,8 @@ impl Place {
             let failure = self.run(vb3, &one.command)?;
             let (time, works) = (began.elapsed().as_secs_f32(), failure.is_none());
             let said = failure.unwrap_or_default();
-            let verdict = verdict(works);
-            eprintln!(
-                "reach: {}: {}: {verdict} ({time:.1} s) {said}",
-                self.name, one.name
-            );
+            let (place, name, verdict) = (&self.name, &one.name, verdict(works));
+            eprintln!("reach: {place}: {name}: {verdict} ({time:.1} s) {said}");
             all.push(works);
         }
         Ok(all)
@@ -195,19 +185,15 @@ impl Place {
 
     /// Runs a command in it, under `vb3 run`. Returns the end of its output if it fails.
     fn run(&self, vb3: &Path, command: &str) -> Result<Option<String>> {
-        let (script, bin) = (
-            &self.script,
-            vb3.parent().context("vb3 lies in a directory")?,
-        );
+        let script = &self.script;
         let mut child = cmd!(
             "timeout -k 5 {LIMIT} sh -c {script} sh {vb3} run -d camera=pattern -d display=null -- sh -c {command}"
         );
         child.envs([("WAITS", WAITS), ("DOCKER", DOCKER), ("PATH", PATH)]);
-        child.env("BIN", bin).env("XTASK", std::env::current_exe()?);
-        let out = child
-            .stdin(Stdio::null())
-            .output()
-            .context("timeout does not start")?;
+        child.env("BIN", vb3.parent().context("vb3 lies in a directory")?);
+        child.env("XTASK", std::env::current_exe()?);
+        let out = child.stdin(Stdio::null()).output();
+        let out = out.context("timeout does not start")?;
         if out.status.success() {
             return Ok(None);
         }

@@ -44,7 +44,7 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     fs::create_dir_all(&here)?;
     prepare(&here)?;
     let line = command(vb3, here.to_str().context("the path is not UTF-8")?);
-    sh::quietly(&mut cmd!("sh -c {line}"))?;
+    sh::quietly(cmd!("sh -c {line}"))?;
     for name in FILES {
         let (mut own, mut other) = (fs::read(here.join(name))?, fs::read(there.join(name))?);
         if name == REPORT {

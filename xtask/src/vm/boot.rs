@@ -135,7 +135,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             overlay.join("usr/lib/modules").join(&cell.kernel),
         );
         fs::create_dir_all(&tree)?;
-        sh::quietly(&mut cmd!("cp -r {installed} {tree}"))?;
+        sh::quietly(cmd!("cp -r {installed} {tree}"))?;
     }
     for name in cell.wishes("file") {
         let path = sh::root().join(name);

@@ -80,8 +80,8 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
 /// This system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
-    sh::run(&mut sh::cargo("build --release --package vb3 --bin vb3"))?;
-    sh::run(&mut sh::cargo(
+    sh::run(sh::cargo("build --release --package vb3 --bin vb3"))?;
+    sh::run(sh::cargo(
         "build --release --package vb3-dma --example vfio_edu",
     ))?;
     let (to, built) = (user_programs(lab), sh::target().join("release"));

@@ -126,10 +126,10 @@ pub(crate) fn run() -> Result<()> {
     let mut seen = BTreeMap::new();
     for &(program, devices, words) in RUNS {
         let built = sh::target().join(program);
-        sh::quietly(&mut cmd!(
+        sh::quietly(cmd!(
             "gcc -O2 -static -Wall -Wextra -Werror -o {built} {source}/{program}.c"
         ))?;
-        let out = sh::text(&mut cmd!("{vb3} run {devices...} -- {built} {words...}"))?;
+        let out = sh::text(cmd!("{vb3} run {devices...} -- {built} {words...}"))?;
         seen.extend(results(&out));
     }
     sh::expect_none("conformance", &expected.faults("process", &seen))?;

@@ -192,7 +192,7 @@ impl Lab {
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
             let program = super::build::programs(self, Arch::X86_64).join("tsc");
-            sh::text(&mut Command::new(program)).ok()?.parse().ok()
+            sh::text(Command::new(program)).ok()?.parse().ok()
         })
     }
 
@@ -300,7 +300,7 @@ pub(crate) fn namespace() -> Command {
 
 /// Returns the Debian mirror in this system's apt sources, or the one that serves everybody.
 fn own_mirror() -> String {
-    let sites = sh::text(&mut cmd!("apt-get indextargets --format $(SITE)")).unwrap_or_default();
+    let sites = sh::text(cmd!("apt-get indextargets --format $(SITE)")).unwrap_or_default();
     let mirror = sites
         .lines()
         .find(|site| site.trim_end_matches('/').ends_with("/debian"));

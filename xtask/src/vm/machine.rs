@@ -56,8 +56,8 @@ pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result
 fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, String)> {
     let mut qemu = Arch::X86_64.qemu();
     for name in ["console", "serial"] {
-        qemu.arg("-serial")
-            .arg(format!("file:{}", dir.join(name).display()));
+        let file = dir.join(name);
+        qemu.arg("-serial").arg(format!("file:{}", file.display()));
     }
     let mut line = format!("console=ttyS0 results=ttyS1 no_timer_check {LAST_WORDS_OF_KERNEL}");
     let rate = match (args.kvm, args.count) {
@@ -103,7 +103,7 @@ fn virt_with_tree(cell: &Cell, dir: &Path, size: &[&str]) -> Result<(Command, St
         let lab = sh::root().join("lab");
         for name in additions {
             let more = dir.join(format!("{name}.dtb"));
-            sh::quietly(&mut cmd!(
+            sh::quietly(cmd!(
                 "sh {lab}/make-tree.sh {tree} {lab}/trees/{name}.dts {more}"
             ))
             .with_context(|| format!("the device tree takes no {name}"))?;
@@ -123,11 +123,10 @@ fn virt(cell: &Cell, dir: &Path) -> Command {
         // The memory must be where 32-bit devices reach it.
         qemu.args(["-M", "highmem=off"]);
     }
-    let (console, results) = (dir.join("console"), dir.join("serial"));
-    qemu.arg("-serial")
-        .arg(format!("file:{}", console.display()));
-    qemu.arg("-chardev")
-        .arg(format!("file,path={},id=results", results.display()));
+    let dir = dir.display();
+    qemu.arg("-serial").arg(format!("file:{dir}/console"));
+    let results = format!("file,path={dir}/serial,id=results");
+    qemu.arg("-chardev").arg(results);
     qemu.args(["-device", "pci-serial,chardev=results"]);
     qemu
 }
