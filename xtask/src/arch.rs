@@ -47,10 +47,9 @@ impl Arch {
 
     /// Returns the name of a program of the C compiler for this architecture.
     pub(crate) fn tool(self, name: &str) -> String {
-        if self.is_here() {
-            name.to_owned()
-        } else {
-            format!("{}-linux-gnu-{name}", self.machine())
+        match self.is_here() {
+            true => name.to_owned(),
+            false => format!("{}-linux-gnu-{name}", self.machine()),
         }
     }
 
@@ -61,10 +60,8 @@ impl Arch {
         }
         let (lower, compiler) = (self.target().replace('-', "_"), self.tool("gcc"));
         let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
-        vec![
-            (linker, compiler.clone()),
-            (format!("CC_{lower}"), compiler),
-        ]
+        let cc = format!("CC_{lower}");
+        vec![(linker, compiler.clone()), (cc, compiler)]
     }
 
     /// Lets a build link statically for this architecture.

@@ -26,10 +26,8 @@ pub(crate) fn run() -> Result<()> {
         );
         return Ok(());
     }
-    let (dir, work) = (
-        sh::root().join("crates/v4l2/src/sys"),
-        sh::target().join("bindings"),
-    );
+    let dir = sh::root().join("crates/v4l2/src/sys");
+    let work = sh::target().join("bindings");
     let (header, made) = (work.join("v4l2.h"), work.join("bindings.rs"));
     fs::create_dir_all(&work)?;
     fs::write(&header, HEADER)?;

@@ -4,6 +4,7 @@ use crate::sh::{self, cmd};
 use crate::step;
 use anyhow::{Result, ensure};
 use fs_err as fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
     /// Targets at a time; as many as there are processors if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    jobs: Option<u32>,
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Only run the kept inputs, without fuzzing
     #[arg(long)]
     replay: bool,
@@ -47,16 +48,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // The codec process is the ordinary program, without the instrumentation of the target.
     if targets.contains(&"decoder") {
-        sh::run(sh::cargo(
-            "build --quiet --release --package vb3 --bin vb3-codec",
-        ))?;
+        let build = "build --quiet --release --package vb3 --bin vb3-codec";
+        sh::run(sh::cargo(build))?;
     }
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
     }
-    let jobs = args.jobs.and_then(|jobs| usize::try_from(jobs).ok());
-    let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
-    let jobs = jobs.unwrap_or(1).min(targets.len());
+    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
+    let jobs = jobs.map_or(1, usize::from).min(targets.len());
     let (count, seconds) = (targets.len(), args.seconds);
     eprintln!("fuzzing {count} targets for {seconds} s each, {jobs} at a time");
     fuzz_all(&dir, &targets, seconds, jobs)
@@ -130,10 +129,8 @@ fn replay(dir: &Path, target: &str) -> Result<()> {
     ensure!(kept, "{} has no inputs", seeds.display());
     // Unoptimized, and with the artifacts that the tests have built: there are few inputs.
     let mut cargo = sh::cargo("run --quiet --no-default-features --manifest-path fuzz/Cargo.toml");
-    cargo
-        .arg("--target-dir")
-        .arg(sh::target())
-        .env("VB3_CODEC", codec());
+    cargo.arg("--target-dir").arg(sh::target());
+    cargo.env("VB3_CODEC", codec());
     sh::run(cargo.args(["--bin", target, "--"]).arg(seeds))
 }
 

@@ -87,10 +87,8 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
         let said = tail(&console);
         last_words(&mut qemu)?;
         if has_begun(dir) {
-            bail!(
-                "{name} stopped printing; its log is {}:\n{said}",
-                console.display()
-            );
+            let log = console.display();
+            bail!("{name} stopped printing; its log is {log}:\n{said}");
         }
     }
     Ok(heard)
@@ -113,10 +111,8 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     let path = from.join("scenarios").join(format!("{}.sh", cell.scenario));
     let script = fs::read_to_string(path)?;
     let (modules, iommu) = (args.modules(), cell.iommu.name());
-    fs::write(
-        to.join("run.sh"),
-        format!("MODULES='{modules}'\nIOMMU={iommu}\n{script}"),
-    )?;
+    let script = format!("MODULES='{modules}'\nIOMMU={iommu}\n{script}");
+    fs::write(to.join("run.sh"), script)?;
     fs::copy(from.join("scenarios/lib.sh"), to.join("lib.sh"))?;
     fs::copy(from.join("init"), overlay.join("init"))?;
     for entry in fs::read_dir(&built)?.flatten() {
@@ -130,12 +126,9 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             .context("the patches' kselftest is missing")?;
     }
     if cell.needs("package") {
-        let (installed, tree) = (
-            built.join("updates"),
-            overlay.join("usr/lib/modules").join(&cell.kernel),
-        );
+        let tree = overlay.join("usr/lib/modules").join(&cell.kernel);
         fs::create_dir_all(&tree)?;
-        sh::quietly(cmd!("cp -r {installed} {tree}"))?;
+        sh::quietly(cmd!("cp -r {built}/updates {tree}"))?;
     }
     for name in cell.wishes("file") {
         let path = sh::root().join(name);

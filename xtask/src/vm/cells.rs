@@ -102,13 +102,10 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
 /// Keeps the files of a machine with faults, which boots a second time.
 fn keep(first: &CellOutcome) {
     let name = first.cell.name();
-    let (dir, kept) = (
-        results().join(&name),
-        results().join(format!("{name}-first")),
-    );
+    let kept = results().join(format!("{name}-first"));
     // The files of an earlier run are no longer needed. There may be none to keep now.
     let _ = fs::remove_dir_all(&kept);
-    let _ = fs::rename(&dir, &kept);
+    let _ = fs::rename(results().join(&name), &kept);
     let faults = first.faults.join("; ");
     eprintln!("vm: {name}: {faults}: once more (log: {})", kept.display());
 }
@@ -138,24 +135,17 @@ impl CellOutcome {
             0 => "in order".to_owned(),
             n => format!("{n} faults"),
         };
-        format!(
-            "{}: {verdict} in {:.0} s ({:.0} s of CPU); C {}, Rust {}",
-            self.cell.name(),
-            self.took.as_secs_f64(),
-            self.cpu.as_secs_f64(),
-            self.c,
-            self.rust
-        )
+        let Self { c, rust, .. } = self;
+        let (name, took, cpu) = (self.cell.name(), self.took.as_secs(), self.cpu.as_secs());
+        format!("{name}: {verdict} in {took} s ({cpu} s of CPU); C {c}, Rust {rust}")
     }
 
     fn judge(&mut self, args: &Args, heard: boot::Heard) -> Result<()> {
         let steps = heard.steps;
         self.cpu = heard.cpu;
         let all = Value::Array(steps.clone());
-        fs::write(
-            results().join(format!("{}.json", self.cell.name())),
-            format!("{all:#}\n"),
-        )?;
+        let file = results().join(format!("{}.json", self.cell.name()));
+        fs::write(file, format!("{all:#}\n"))?;
         self.c = report::score(&steps, "c");
         self.rust = report::score(&steps, "rust");
         self.rust.join(report::score(&steps, "vb3"));
@@ -193,16 +183,23 @@ impl CellOutcome {
             (true, true) => "2nd time",
             (false, _) => "FAULTY",
         };
-        vec![
-            self.cell.scenario.clone(),
-            self.cell.kernel.clone(),
-            self.cell.iommu.name(),
-            self.c.to_string(),
-            self.rust.to_string(),
-            verdict.to_owned(),
-            format!("{:.0}", self.took.as_secs_f64()),
-            format!("{:.0}", self.cpu.as_secs_f64()),
-        ]
+        let Cell {
+            scenario,
+            kernel,
+            iommu,
+        } = &self.cell;
+        let (c, rust) = (self.c.to_string(), self.rust.to_string());
+        let [took, cpu] = [self.took, self.cpu].map(|time| time.as_secs().to_string());
+        table::row([
+            scenario,
+            kernel,
+            &iommu.name(),
+            &c,
+            &rust,
+            verdict,
+            &took,
+            &cpu,
+        ])
     }
 }
 
@@ -215,16 +212,8 @@ pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
         rust.join(outcome.rust);
     }
     let cpu: Duration = outcomes.iter().map(|outcome| outcome.cpu).sum();
-    let (c, rust, cpu) = (
-        c.to_string(),
-        rust.to_string(),
-        format!("{:.0}", cpu.as_secs_f64()),
-    );
-    rows.push(
-        ["all", "", "", &c, &rust, "", "", &cpu]
-            .map(str::to_owned)
-            .into(),
-    );
+    let (c, rust, cpu) = (c.to_string(), rust.to_string(), cpu.as_secs().to_string());
+    rows.push(table::row(["all", "", "", &c, &rust, "", "", &cpu]));
     let header = ["scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"];
     table::format(&header, &rows)
 }

@@ -53,15 +53,9 @@ impl Lab {
         if is_stamped(&self.kernel("", &format!("{name}.stamp")), &stamp) {
             return self.make_guest(arch);
         }
-        let inside = self.share(&script)?;
-        step::run(
-            &format!(
-                "adding {name} to the build root: a compiler, headers and kernels, about 300 MB to load"
-            ),
-            1500,
-            &format!("make-{name}"),
-            &mut self.inside(&["sh", &inside, &stamp]),
-        )?;
+        let what = format!("adding {name} to the build root: compiler, headers, kernels; 300 MB");
+        let mut add = self.inside(&["sh", &self.share(&script)?, &stamp]);
+        step::run(&what, 1500, &format!("make-{name}"), &mut add)?;
         self.make_guest(arch)
     }
 
@@ -77,12 +71,12 @@ impl Lab {
     fn find() -> Result<Self> {
         let cache = sh::cache("lab")?;
         let root = cache.join(format!("root-{}", key("make-root.sh")?));
-        let tsc_khz = OnceLock::new();
-        Ok(Self {
+        let lab = Self {
             root,
             cache,
-            tsc_khz,
-        })
+            tsc_khz: OnceLock::new(),
+        };
+        Ok(lab)
     }
 
     /// Checks that this machine has the lab, or can make it.
@@ -96,11 +90,9 @@ impl Lab {
             return Ok(());
         }
         let to = lab.cache.join("reachable");
-        let mut load = Command::new("/usr/lib/apt/apt-helper");
-        load.arg("download-file");
-        load.arg(format!("{}/dists/trixie-backports/InRelease", own_mirror()))
-            .arg(&to);
-        sh::quietly(&mut load).context("the Debian mirror cannot be reached")?;
+        let from = format!("{}/dists/trixie-backports/InRelease", own_mirror());
+        sh::quietly(cmd!("/usr/lib/apt/apt-helper download-file {from} {to}"))
+            .context("the Debian mirror cannot be reached")?;
         // Only the download itself mattered.
         let _gone = fs::remove_file(&to);
         Ok(())
@@ -113,12 +105,8 @@ impl Lab {
         }
         let tree = self.cache.join(format!("guest-tree-{name}"));
         let words: [&OsStr; 3] = [arch.debian().as_ref(), tree.as_ref(), out.as_ref()];
-        make(
-            &format!("making the guest image of {name}"),
-            10,
-            "make-guest.sh",
-            &words,
-        )
+        let what = format!("making the guest image of {name}");
+        make(&what, 10, "make-guest.sh", &words)
     }
 
     /// Returns the kernels of an architecture that was added, oldest first.
