@@ -226,10 +226,8 @@ fn count_dma() -> Result<()> {
 
 /// Compiles a client, linked statically.
 fn client(name: &str) -> Result<PathBuf> {
-    let (dir, source) = (
-        sh::target().join("bench"),
-        sh::root().join("xtask/programs"),
-    );
+    let dir = sh::target().join("bench");
+    let source = sh::root().join("xtask/programs");
     fs::create_dir_all(&dir)?;
     let client = dir.join(name);
     sh::quietly(cmd!(

@@ -60,15 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (resources, pictures) = (work.join("resources"), work.join("pictures"));
     let wanted = streams(&serde_json::from_str(&list)?)?;
     let found = lay_out(&wanted, &args.vectors, &resources.join(name))?;
-    let (all, count, place) = (
-        wanted.len(),
-        found.len().to_string(),
-        args.vectors.display(),
-    );
-    ensure!(
-        !found.is_empty(),
-        "{place} has none of the {all} streams of {name}"
-    );
+    let (all, count, place) = (wanted.len(), found.len(), args.vectors.display());
+    ensure!(count > 0, "{place} has none of the {all} streams of {name}");
+    let count = count.to_string();
     sh::run(sh::cargo("build --quiet --package vb3"))?;
     let vb3 = sh::target().join("debug/vb3");
     let decoders = [

@@ -56,16 +56,11 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let home = home.context("there is no home directory for cargo")?;
     let tree = sh::root();
-    let (place, cargo, rustc) = (
-        tree.display(),
-        sysroot.join("bin/cargo"),
-        sysroot.join("bin/rustc"),
-    );
+    let (place, bin) = (tree.display(), sysroot.join("bin"));
+    let (home_place, bin, debian) = (home.display(), bin.display(), arch.debian());
     let mut env = format!(
-        "export CARGO_HOME='{}' RUSTC='{}' CARGO_TARGET_DIR=/{BUILD} DEB_HOST_ARCH={}\n",
-        home.display(),
-        rustc.display(),
-        arch.debian()
+        "export CARGO_HOME='{home_place}' RUSTC='{bin}/rustc' CARGO_TARGET_DIR=/{BUILD}
+         export DEB_HOST_ARCH={debian}\n"
     );
     if !arch.is_here() {
         let cross = arch
@@ -81,9 +76,8 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
         root::inside(root, &[&tree, &sysroot, &home], &["sh", "-ec", &script])
     };
     run(&format!(
-        "cd '{place}'; exec '{}' build --release --locked --offline --package vb3-avcodec \
-         --bin {PROGRAM} --target {target}",
-        cargo.display()
+        "cd '{place}'; exec '{bin}/cargo' build --release --locked --offline \
+         --package vb3-avcodec --bin {PROGRAM} --target {target}"
     ))?;
     let program = format!("{BUILD}/{target}/release/{PROGRAM}");
     let text = run(&format!("{SHLIBDEPS} /{program}"))?;

@@ -56,10 +56,8 @@ impl<'a> Packages<'a> {
         let version = kernel["version"]
             .as_str()
             .context("the kernel crate has no version")?;
-        let (version, archive) = (
-            version.to_owned(),
-            format!("videobuf3-kernel_{version}_source.tar.xz"),
-        );
+        let archive = format!("videobuf3-kernel_{version}_source.tar.xz");
+        let version = version.to_owned();
         Ok(Self {
             lab,
             arch,
@@ -94,10 +92,8 @@ impl<'a> Packages<'a> {
 
     fn package(&self, module: &str, kind: &str, version: &str) -> Result<String> {
         let (arch, debian, archive) = (self.arch.name(), self.arch.debian(), &self.archive);
-        let (name, object) = (
-            format!("videobuf3-{kind}-dkms_{version}_{debian}.deb"),
-            build::object_dir(self.arch, None),
-        );
+        let name = format!("videobuf3-{kind}-dkms_{version}_{debian}.deb");
+        let object = build::object_dir(self.arch, None);
         self.lab.step(
             &format!("building the package of {kind} for {arch}"),
             60,

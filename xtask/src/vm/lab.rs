@@ -136,10 +136,8 @@ impl Lab {
         if is_stamped(&self.kernel(&name, "stamp"), &stamp) {
             return Ok(name);
         }
-        let (script, config) = (
-            self.share("make-checked.sh")?,
-            self.share("checked.config")?,
-        );
+        let script = self.share("make-checked.sh")?;
+        let config = self.share("checked.config")?;
         step::run(
             &format!("building {name}, once: about 150 MB to load, and seven minutes of two cores"),
             3600,
