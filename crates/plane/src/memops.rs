@@ -158,7 +158,7 @@ pub trait MemOps {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError>;
 
-    /// Returns whether the program's `addr` still maps to the pinned memory, so that `plane` can be kept.
+    /// Returns whether the program's byte at `addr` is still in the pinned memory, so that `plane` can be kept.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf without mapping it. The plane takes no reference: the caller keeps `buf` until

@@ -163,7 +163,7 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Returns whether address `addr` of `user` still maps to this pinned memory.
+    /// Returns whether the byte at address `addr` of `user` is still in this pinned memory.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }
