@@ -1,6 +1,6 @@
 //! Counters of the layer's work and of the resources that it holds.
 
-/// Work done for one device since it first appeared.
+/// Work done for one device since the mapper first used the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Tables mapped.

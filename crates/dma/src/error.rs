@@ -22,11 +22,11 @@ pub enum Constraint {
     SegmentCount,
     /// Segment boundary mask.
     Boundary,
-    /// Bytes free for I/O virtual addresses.
+    /// Bytes of free I/O virtual addresses.
     IovaSpace,
     /// Bytes free in the bounce pool.
     BouncePool,
-    /// Bytes bounced where bouncing is refused.
+    /// Bytes that would have to bounce, although the caller forbids it or the memory cannot be copied.
     NoBounce,
     /// Bytes of user memory that could be pinned.
     UserPages,
@@ -53,11 +53,11 @@ pub enum Constraint {
     Revoked,
     /// Physical address that the device must reach through its bus.
     BusWindow,
-    /// Protected memory (1), for a device that uses only protected memory.
+    /// Protected memory, for a device that uses only protected memory. Wanted: 1. Found: 0.
     Protected,
-    /// Unprotected memory (1), for a device that cannot use protected memory.
+    /// Unprotected memory, for a device that cannot use protected memory. Wanted: 1. Found: 0.
     Unprotected,
-    /// Memory that device and CPU see alike without a sync (1).
+    /// Memory that device and CPU see alike without a sync. Wanted: 1. Found: 0.
     Coherent,
 }
 

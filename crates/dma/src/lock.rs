@@ -2,14 +2,14 @@
 
 use core::cell::RefCell;
 
-/// A lock around a value, which only one context can use at a time.
+/// A lock around a value, so that only one context uses the value at a time.
 ///
 /// While the layer holds a lock, it does not call the host, does not allocate or free, and does not take a
-/// second lock. Long work is split, so that each hold takes a few hundred instructions, or a few thousand
-/// if an address space has many thousands of ranges. Two operations take longer. A search for aligned
-/// addresses may visit all free runs that are long enough, if the space has no aligned free block. The list
-/// of quarantined memory is moved when it grows. A host whose interrupt handlers call the layer uses a lock
-/// that disables interrupts; a host with threads only uses a mutex.
+/// second lock. The layer splits long work, so that it holds a lock for a few hundred instructions at a time,
+/// or a few thousand if an address space has many thousands of ranges. Two operations take longer. A search
+/// for aligned addresses may visit all free runs that are long enough, if the space has no aligned free
+/// block. When the list of quarantined memory grows, the whole list is copied. A host whose interrupt
+/// handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes
 /// `with` runs `act` exactly once. Two calls for one value never run `act` at the same time.
@@ -65,7 +65,7 @@ impl<T> Lock<T> for RefCell<T> {
 
     #[inline]
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        // The cell cannot be borrowed already: `act` never calls this function again.
+        // No panic: the cell is not borrowed already, because `act` never uses the same lock again.
         act(&mut self.borrow_mut())
     }
 }

@@ -5,9 +5,9 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 /// The interface of a DMA layer for buffer code.
 ///
 /// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel implements it
-/// with its own DMA API. All stored values have associated types, so the code above needs no heap. Values
-/// of `Alloc`, `Table` and `Mapping` own a resource. Exactly one call, which takes the value, releases that
-/// resource.
+/// with its own DMA API. The values that callers store have associated types, so callers need no boxes for
+/// them. Each value of `Alloc`, `Table` and `Mapping` owns a resource. To release the resource, the caller
+/// passes the value to `free`, `free_table` or `unmap`, once.
 ///
 /// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
 /// its own locks, and holds none of them while it waits for memory.
@@ -33,7 +33,7 @@ pub trait DmaOps {
     /// Returns the size of a CPU page, in bytes.
     fn page_size(&self) -> u64;
 
-    /// Returns the cache-line granularity of user memory handed to `dev`, in bytes (1 if coherent).
+    /// Returns the alignment in bytes that user memory must have for `dev`: a cache line, or 1 if coherent.
     ///
     /// Source: Linux `dma_get_cache_alignment`.
     fn cache_alignment(&self, dev: Self::Device) -> u64;
@@ -224,7 +224,7 @@ pub trait DmaOps {
     /// Describes `len_bytes` from `offset` of an allocation for mapping into a program.
     ///
     /// # Errors
-    /// `NoSuchMemory` (ENXIO) outside the page-aligned length.
+    /// `NoSuchMemory` (ENXIO) if the range ends beyond the allocation, whose length is rounded up to pages.
     fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error>;
 }
 
@@ -286,8 +286,8 @@ impl<O: DmaOps + ?Sized> DmaOps for &O {
 
 /// Returns the length of the contiguous run at the start of `mapping`, in bytes.
 ///
-/// Adjacent segments count as one run, merged or not. The walk stops at the first gap, or once
-/// `enough` bytes are found.
+/// Segments with adjacent addresses form one run, even if the layer did not merge them. The walk stops at
+/// the first gap, or once it has found `enough` bytes.
 ///
 /// Source: Linux `vb2_dc_get_contiguous_size`.
 pub fn contiguous_len<D: DmaOps + ?Sized>(ops: &D, mapping: &D::Mapping, enough: u64) -> u64 {

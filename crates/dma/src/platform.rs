@@ -1,5 +1,5 @@
-//! The lower interface: the traits that a host implements for the mapping layer, one for each of its
-//! abilities.
+//! The lower interface: the traits that a host implements for the mapping layer, one for each ability of
+//! the host.
 //!
 //! Every host implements [`PageSource`], which has five required methods. Hosts with caches, IOMMUs and so
 //! on also implement [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`]; the default
@@ -56,7 +56,7 @@ pub struct DeviceInfo {
     pub limits: Limits,
     /// Whether the device sees the CPU's caches.
     pub coherency: Coherency,
-    /// Bytes of a cache line, for user memory handed to the device; 1 if coherent.
+    /// Alignment in bytes that user memory handed to the device must have: a cache line; 1 if coherent.
     pub cache_alignment: u64,
     /// The device's I/O address space; `None` without an IOMMU.
     pub iommu: Option<IommuInfo>,
@@ -66,7 +66,7 @@ pub struct DeviceInfo {
 
 impl DeviceInfo {
     /// Returns the description of a device that sees the CPU's caches and uses physical addresses; memory
-    /// that the device does not reach is refused. Set fields for other devices.
+    /// that the device does not reach is refused. For other devices, set fields of the result.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -78,8 +78,8 @@ impl DeviceInfo {
         }
     }
 
-    /// Returns the description changed for a device that does not see the CPU's caches. The device's
-    /// buffers begin and end on multiples of `cache_alignment` bytes.
+    /// Returns the description changed for a device that does not see the CPU's caches. User memory handed to
+    /// the device must begin and end on multiples of `cache_alignment` bytes.
     #[must_use]
     pub const fn non_coherent(mut self, cache_alignment: u64) -> Self {
         self.coherency = Coherency::NonCoherent;
@@ -101,8 +101,8 @@ impl DeviceInfo {
         self
     }
 
-    /// Returns whether memory can meet the limits at all: [`Limits::is_valid`] holds, and an IOMMU has a
-    /// page size.
+    /// Returns whether memory can meet the limits at all: [`Limits::is_valid`] holds, and the IOMMU, if there
+    /// is one, has at least one page size.
     #[must_use]
     pub const fn is_valid(&self) -> bool {
         self.limits.is_valid()
@@ -127,8 +127,8 @@ pub enum Layout {
 pub struct PageRequest<D> {
     /// Length in bytes, a non-zero multiple of the granule.
     pub len: u64,
-    /// Start and length of each physical run are multiples of this power of two: the page size, or
-    /// the page size of an IOMMU with larger pages.
+    /// Start and length of each physical run are multiples of this power of two, in bytes: the CPU's page
+    /// size, or the smallest page size of an IOMMU with larger pages.
     pub granule: u64,
     /// Physical layout of the pages.
     pub layout: Layout,
@@ -136,9 +136,9 @@ pub struct PageRequest<D> {
     pub max_addr: PhysAddr,
     /// How the CPU maps the pages.
     pub caching: Caching,
-    /// The device that must reach the pages without bouncing; `None` if only the CPU uses them.
+    /// The device that must reach the pages without bouncing; `None` if they are not allocated for a device.
     ///
-    /// For a device, a confidential machine makes the pages shared.
+    /// Unless this is `None`, a confidential machine makes the pages shared (unencrypted).
     pub device: Option<D>,
 }
 
@@ -176,7 +176,7 @@ pub struct BouncePool {
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
 /// * Every allocated page is zeroed, for the CPU and for devices, and belongs to one allocation only.
 /// * A call that fails changes nothing.
-/// * Calls without a `Result` succeed, or the implementer keeps the memory from being reused.
+/// * Calls without a `Result` succeed. If one cannot, the implementer never reuses the memory.
 ///
 /// # Context
 /// `alloc_pages` and `free_pages` may sleep. Queries do not.
@@ -193,7 +193,7 @@ pub trait PageSource {
     /// Describes `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
-    /// Returns a stable, unique index, or `None`. The index is below the mapper's capacity
+    /// Returns the device's stable, unique index, or `None`. The index is below the mapper's capacity
     /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). With an index, the mapper finds the device's
     /// state without a shared lock. A host must return an index for all its devices, or `None`, the
     /// default, for all. This includes devices that the mapper does not know yet.
@@ -205,7 +205,7 @@ pub trait PageSource {
     /// Allocates pages that are zeroed for the CPU and for every device.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`,
+    /// `NoMemory` (ENOMEM) with the constraint that could not be met (`ContiguousPool`, `Contiguous`, `Ram`,
     /// `Mask`).
     fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
 
@@ -217,21 +217,21 @@ pub trait PageSource {
     /// The runs must cover exactly the requested length, in whole granules; the layer refuses other runs.
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
 
-    /// Returns the size of RAM, in bytes. The layer refuses larger requests at once.
+    /// Returns the size of RAM, in bytes. The layer refuses larger requests without asking the host.
     fn ram_bytes(&self) -> u64 {
         u64::MAX
     }
 
-    /// Returns the size in bytes of the pieces that make up memory for no device: a power of two, at least
-    /// the page size.
+    /// Returns the granule in bytes of allocations that are made for no device (`PageRequest::device` is
+    /// `None`): a power of two, at least the page size.
     ///
-    /// An IOMMU with pages larger than the CPU's cannot map smaller pieces. A machine with such an
-    /// IOMMU returns its granule here, so that devices can share this memory.
+    /// An IOMMU with pages larger than the CPU's cannot map smaller pieces. A machine with such an IOMMU
+    /// returns the IOMMU's granule, so that devices behind it can share this memory.
     fn unmapped_granule(&self) -> u64 {
         self.page_size()
     }
 
-    /// Returns the bus address of a physical address for a device without an IOMMU; `None` if it has none.
+    /// Returns the bus address at which a device without an IOMMU sees `addr`; `None` if it does not see it.
     fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
         let _ = dev;
         Some(DmaAddr::new(addr.get()))
@@ -273,21 +273,22 @@ pub trait Caches {
 /// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
 ///
 /// # Context
-/// The host decides which methods may sleep. The layer unmaps in its caller's context.
+/// The host decides which methods may sleep. The layer calls them, and also unmaps, in the context of its
+/// own caller.
 pub trait Iommu: PageSource {
     /// Returns the device whose page table `dev` uses: itself, or the representative of a group of devices
-    /// that the IOMMU cannot tell apart. The methods that map, unmap and flush get that device. The answer
-    /// never changes.
+    /// that the IOMMU cannot tell apart. The layer passes the returned device to the methods that map, unmap
+    /// and flush. The answer never changes.
     ///
     /// Source: Linux `struct iommu_group`.
     fn iommu_group(&self, dev: Self::Device) -> Self::Device {
         dev
     }
 
-    /// Enters `len` bytes at `iova` into the device's page table. Addresses and length are multiples of the
-    /// granule.
+    /// Maps `len` bytes at `iova` to `phys` in the device's page table. Addresses and length are multiples of
+    /// the granule.
     ///
-    /// Nothing is mapped in the range. The implementer chooses the entry sizes.
+    /// The layer guarantees that nothing is mapped in the range yet. The implementer chooses the entry sizes.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) if page-table memory ran out. An error leaves the whole range unmapped.
@@ -303,7 +304,7 @@ pub trait Iommu: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Removes a range from the device's page table. Several calls may have mapped the range, and it may
+    /// Removes a range from the device's page table. The range may have been mapped by several calls, and may
     /// have gaps.
     ///
     /// # Errors
@@ -315,13 +316,13 @@ pub trait Iommu: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Flushes removed entries from the device's translation buffer. Later accesses to their addresses
-    /// fault.
+    /// Flushes removed entries from the device's translation buffer. From then on, accesses to the removed
+    /// addresses fault.
     fn iommu_flush(&self, dev: Self::Device) {
         let _ = dev;
     }
 
-    /// Makes entries visible to the device that were added since the last call. Hardware that caches the
+    /// Makes the entries that were added since the last call visible to the device. Hardware that caches the
     /// absence of an entry needs this call.
     ///
     /// # Errors
@@ -345,11 +346,11 @@ pub trait Iommu: PageSource {
         None
     }
 
-    /// Returns whether `dev` is untrusted and must not see other bytes in its memory's pages.
-    /// Memory that does not fill whole granules then bounces, and the device and its group are
-    /// never flushed lazily. The answer never changes.
+    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory.
+    /// Memory that does not fill whole granules then bounces, and unmaps of the device and its group are
+    /// always flushed at once. The answer never changes.
     ///
-    /// Bytes that share a granule, but not a page, with mapped memory are hidden from every device.
+    /// If granules are larger than pages, the layer hides a granule's other pages even from trusted devices.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         let _ = dev;
         false
@@ -368,14 +369,14 @@ pub trait Bounce: PageSource {
         u64::MAX
     }
 
-    /// Returns whether `dev` cannot access a range for a reason other than its mask. An example is private
-    /// memory of a confidential machine.
+    /// Returns true if `dev` cannot access a range although the mask of `dev` covers the range. An example is
+    /// private memory of a confidential machine.
     fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
         let _ = (dev, segment);
         false
     }
 
-    /// Copies `len` bytes from memory into a bounce slot, in the CPU's view of both.
+    /// Copies `len` bytes from memory into a bounce slot. Reads and writes both as the CPU sees them.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) if the program's memory is gone.
@@ -387,7 +388,7 @@ pub trait Bounce: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Copies `len` bytes from a bounce slot to memory, in the CPU's view of both.
+    /// Copies `len` bytes from a bounce slot to memory. Reads and writes both as the CPU sees them.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
@@ -413,12 +414,12 @@ pub trait Bounce: PageSource {
 /// # Context
 /// May sleep.
 pub trait UserPages {
-    /// The memory of some program.
+    /// The memory of one program.
     type User: Clone;
     /// Pinned user memory, which [`unpin_user`](Self::unpin_user) releases.
     type Pinned;
 
-    /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
+    /// Pins `len` bytes of a program's memory at `addr`. The layer has checked for zero and overflow.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) with the bytes wanted and found.
@@ -440,20 +441,21 @@ pub trait UserPages {
 
     /// Returns physical run `index` of pinned memory, in order; `None` past the last run.
     ///
-    /// The first run starts at `addr`'s offset in its page; the runs cover exactly the length.
+    /// The first run starts at the same offset in its page as the pinned `addr`. All runs together have the
+    /// pinned length.
     fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment> {
         let _ = (pinned, index);
         None
     }
 
-    /// Returns whether the byte at `addr` of `user` is still the first pinned one.
+    /// Returns whether `addr` of `user` still leads to the first pinned byte.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false
     }
 }
 
-/// The CPU's own view of memory, and programs' views of it. A host without views has
+/// Mappings of memory for the CPU (views), and into programs. A host that makes neither writes
 /// `type Vmap = (); type Mmap = ();`.
 ///
 /// # Context
@@ -506,9 +508,9 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Describes `len` bytes from `offset` of an allocation for mapping into a program.
+    /// Describes `len` bytes at `offset` of an allocation, so that they can be mapped into a program.
     ///
-    /// The range lies inside the allocation.
+    /// The layer guarantees that the range lies inside the allocation.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
@@ -517,7 +519,7 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Describes a physical range without pages for mapping into a program, uncached.
+    /// Describes a physical range that has no pages, so that it can be mapped into a program uncached.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
@@ -526,10 +528,10 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Takes part of a device's declared coherent memory into use, and zeroes it.
+    /// Claims a part of a device's declared coherent memory, and zeroes the part.
     ///
     /// # Errors
-    /// As [`zero`](Self::zero). After an error, the part is not in use.
+    /// As [`zero`](Self::zero). After an error, the part is not claimed.
     fn claim_physical(&self, range: Segment) -> Result<(), Error> {
         self.zero(range, Caching::Uncached)
     }

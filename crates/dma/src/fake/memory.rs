@@ -49,7 +49,7 @@ impl CachedMemory {
         }
     }
 
-    /// Sets whether the CPU accesses whole pages through its cache.
+    /// Sets whether the CPU uses its cache for some pages. `addr` and `len` are whole pages.
     pub(super) fn set_cached(&mut self, addr: u64, len: u64, is_cached: bool) {
         for page in (addr..addr + len).step_by(PAGE as usize) {
             if is_cached {

@@ -2,8 +2,8 @@
 //!
 //! * Its caches go stale. Lines are 64 bytes. The CPU's bytes reach memory when a line is cleaned
 //!   or evicted; invalidating a line loses them.
-//! * Its devices keep every translation until a flush, obey protection, and put no address on the bus
-//!   beyond their mask.
+//! * Its devices keep every translation until a flush, obey protection, and put no address beyond their
+//!   mask on the bus.
 //! * Its memory holds a pattern, not zeroes, if it was freed or never zeroed.
 //! * A test can make any fallible call fail.
 //!
@@ -74,15 +74,15 @@ pub struct Setup {
     pub untrusted: bool,
     /// Numbers of the devices that are trusted although `untrusted` is set.
     pub trusted: Vec<u32>,
-    /// Whether addresses below 4 GiB are tried first.
+    /// Whether the devices get I/O addresses below 4 GiB first.
     pub low_first: bool,
     /// Reserved I/O addresses, each range by its first and last address.
     pub reserved: Vec<(u64, u64)>,
-    /// Whether the devices see the CPU's cache. The fake has a cache only if some device does not.
+    /// Whether the devices see the CPU's cache. The fake has a cache only if some device does not see it.
     pub coherency: Coherency,
     /// Physical address of the bounce pool.
     pub pool_base: u64,
-    /// Size in bytes of the pieces of memory for no device.
+    /// Size in bytes of the pieces in which memory for no device is allocated.
     pub unmapped_granule: u64,
     /// Whether the host allocates single pages only, even if a request wants larger pieces.
     pub small_pieces: bool,
@@ -154,7 +154,7 @@ impl Setup {
         self
     }
 
-    /// Returns a setup with a device behind an IOMMU with addresses of `bits` bits.
+    /// Returns a setup with a device behind an IOMMU, whose I/O addresses have `bits` bits.
     #[must_use]
     pub fn iommu(bits: u32) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl Setup {
         }
     }
 
-    /// Returns the setup with a device that differs from the others.
+    /// Returns the setup with device `number` as `device` describes it, unlike the other devices.
     #[must_use]
     pub fn with_device(mut self, number: u32, device: Self) -> Self {
         self.others.insert(number, device);
@@ -231,7 +231,7 @@ pub struct Fake {
     state: Mutex<State>,
 }
 
-/// Page-table entries by the number of the table's device and the I/O address.
+/// Page-table entries. The key is the number of the device whose table it is, and the I/O address.
 type Entries = BTreeMap<(u32, u64), Entry>;
 
 #[derive(Debug)]
@@ -286,7 +286,7 @@ impl Fake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes fallible call `n`, counted from 0 from now on, fail; `None` makes no call fail.
+    /// Makes one later fallible call fail: 0 is the next call, 1 the call after it. With `None`, none fails.
     pub fn fail(&self, n: Option<u64>) {
         let mut state = self.state();
         (state.fail_at, state.calls, state.hits) = (n, 0, 0);
@@ -381,7 +381,7 @@ impl Fake {
         }
     }
 
-    /// Returns address and length of each page's part of a device's access; `None` for a fault.
+    /// Splits a device's access at pages. Returns each part's address and length; `None` for a fault.
     fn parts(&self, dev: u32, addr: DmaAddr, len: u64, access: Prot) -> Option<Vec<(u64, u64)>> {
         let (mut list, mut done) = (Vec::new(), 0);
         while done < len {
@@ -480,7 +480,7 @@ impl Fake {
         (state.vmaps, state.pins)
     }
 
-    /// Returns whether nothing is allocated, mapped or pinned, as after a balanced run.
+    /// Returns true if nothing is allocated, mapped or pinned, as at the end of a test without leaks.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let state = self.state();
@@ -526,13 +526,13 @@ fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
     all.skip(offset as usize)
 }
 
-/// Returns pages of RAM at byte `offset` of a part of RAM that is never allocated.
+/// Returns pages of RAM that the host never allocates; `offset` is their distance from the first in bytes.
 #[must_use]
 pub fn ram(offset: u64, len: u64) -> Segment {
     Segment::pages(PhysAddr::new(RAM + 0x1000_0000 + offset), len)
 }
 
-/// Returns memory without pages, at byte `offset` of it.
+/// Returns memory without pages; `offset` is the distance from `SRAM` in bytes.
 #[must_use]
 pub fn sram(offset: u64, len: u64) -> Segment {
     Segment {

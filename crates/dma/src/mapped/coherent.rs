@@ -219,7 +219,7 @@ impl<H: MapperRef> CoherentPool<H> {
     /// the longest free block. Errors of [`Coherent::write`].
     ///
     /// # Context
-    /// Does not sleep, if the layer's heap and the host's `vmap_write` do not.
+    /// Does not sleep if neither the layer's heap nor the host's `vmap_write` sleeps.
     pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, H>, Error> {
         let units = len.div_ceil(self.unit);
         let taken = RangeRoom::retry(|room| {
@@ -261,7 +261,7 @@ impl<H: MapperRef> fmt::Debug for CoherentBlock<'_, H> {
 impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
     fn drop(&mut self) {
         let units = self.len / self.pool.unit;
-        // The allocator refuses a range that is not taken, without a change.
+        // If the range is not allocated, this fails and changes nothing.
         let _ = self
             .pool
             .space

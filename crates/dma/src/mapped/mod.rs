@@ -3,8 +3,8 @@
 //! The types use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves
 //! can make these calls directly.
 //!
-//! Each guard keeps a reference to its mapper. With `&Mapper`, a guard lives in the mapper's scope; with
-//! `Arc<Mapper>`, a guard can live anywhere ([`MapperRef`]).
+//! Each of these values is a guard that keeps a reference to its mapper. With `&Mapper`, the mapper must
+//! outlive the guard; with `Arc<Mapper>`, the guard keeps the mapper alive ([`MapperRef`]).
 //!
 //! # Examples
 //! ```
@@ -142,7 +142,8 @@ impl sealed::Sealed for Cpu {}
 impl sealed::Sealed for Device {}
 
 impl Owner for Cpu {
-    // The CPU has the memory already. A second copy would overwrite the CPU's later writes.
+    // The memory was handed to the CPU before. A second copy out of a bounce slot would overwrite what the
+    // CPU has written since.
     const UNMAP: Attrs = Attrs::SKIP_CPU_SYNC;
 }
 impl Owner for Device {

@@ -47,7 +47,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
         let len = self.checked_len(len_bytes)?;
-        // Makes the device's state before the allocation.
+        // Finds or makes the device's state before the allocation, because this can fail.
         let at = self.at(dev)?;
         let make = || {
             if caching.is_none() && self.has_region(at) {
@@ -302,8 +302,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Returns the limits for memory that has one address instead of a table. The segment limit does
-/// not apply, unless the device accepts only one segment.
+/// Returns the limits for memory that has one address instead of a table. The maximum number of segments
+/// does not apply, unless the device accepts only one segment.
 ///
 /// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
 /// keeps its limit.

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 /// Size of a slot in bytes.
 pub(super) const SLOT: u64 = 2048;
 
-/// A run of slots that replaces some segments.
+/// A run of slots that the device uses in place of some segments.
 #[derive(Debug)]
 pub(super) struct Bounced {
     /// Address of the copy.
@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
-    /// Size of the aligned blocks in which the device may see other bytes; smaller than the granule.
+    /// The device may see the rest of each aligned block of this many bytes; smaller than the granule.
     unit: u64,
     untrusted: bool,
     /// Whether a bounce pool can hide the rest of a granule.
@@ -173,12 +173,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Returns the rule for granules that also hold other memory; `None` if the device may see all of them.
-    /// `owned` is an alignment: the memory's owner also owns the bytes around it, out to multiples of
-    /// `owned`.
+    /// `owned` is an alignment: the memory's owner also owns the bytes around the memory, out to multiples
+    /// of `owned`.
     ///
     /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in Linux. The
-    /// rest of a larger granule belongs to other programs and the kernel. A driver's mistake, or a frame
-    /// larger than agreed, would reach that memory.
+    /// rest of a larger granule belongs to other programs and the kernel. Without the rule, a driver's
+    /// mistake, or a frame larger than agreed, would reach that memory.
     fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
         let granule = info.iommu?.granule()?;
         let untrusted = self.platform.is_untrusted(dev);
@@ -214,7 +214,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Fills an empty plan: decides which parts bounce, and takes their slots. A failure takes no slots.
+    /// Fills an empty plan: decides which parts bounce, and takes their slots. A failure releases all slots.
     pub(super) fn plan(
         &self,
         dev: P::Device,
@@ -366,17 +366,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if bounces {
                 self.bounce_run(device, &[part], guard.granule - 1, plan)?;
             } else {
-                // Not joined to the copy before it, even if both are adjacent.
+                // Not joined to the copy of the head, even if the addresses are adjacent by chance.
                 super::append(&mut plan.targets, part)?;
                 super::append(plan.direct, part)?;
             }
-            // The segment may end at the last address; nothing follows it then.
+            // Wraps only after the last part of a segment that ends at the last address. `at` is unused then.
             at = PhysAddr::new(at.get().wrapping_add(len));
         }
         Ok(())
     }
 
-    /// Gives a group of segments one run of slots. A failure takes no slots.
+    /// Gives a group of segments one run of slots. After a failure, no slots are taken.
     fn bounce_run(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -467,7 +467,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let _ = pool.with(|slots| slots.give_back(first, count));
     }
 
-    /// Releases slots without copying them out, except those that a device may still reach.
+    /// Releases slots without copying their bytes back. Keeps slots that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
             if !self.is_stuck(&[Segment::pages(run.at, run.len)]) {
@@ -484,7 +484,7 @@ fn refusal(bytes: u64) -> Error {
 /// Appends segments, as physical ranges if `attrs` has `MMIO`.
 fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
     super::reserve(list, segments.len())?;
-    // Not joined: segments that are adjacent by chance may be apart in the table.
+    // Not joined: two segments at adjacent addresses may have a bounced segment between them in the table.
     for &segment in segments {
         let segment = Segment {
             kind: if attrs.contains(Attrs::MMIO) {

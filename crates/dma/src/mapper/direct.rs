@@ -55,7 +55,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Checks that the device accepts a run of memory allocated for it as one segment.
+    /// Checks an allocation's run against the device's alignment, and a single-segment device's limits.
     pub(super) fn check_one_address(
         &self,
         dev: P::Device,
@@ -70,7 +70,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns the alignment that `len` bytes need to be one segment for the device.
+    /// Returns the alignment in bytes that the device and its limits require for a run of `len` bytes.
     pub(super) fn placing(&self, dev: P::Device, info: &DeviceInfo, len: u64) -> u64 {
         let own = self.platform.min_address_align(dev);
         own.max(info.limits.block_align(len))

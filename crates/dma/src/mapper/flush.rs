@@ -59,22 +59,22 @@ enum Removed {
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets when removed translations of `dev` (and of the other devices of its group) are flushed.
-    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms, in the time that [`tick`](Self::tick)
-    /// reports. An untrusted device and its group stay strict. A group becomes strict when an untrusted
-    /// device joins it.
+    /// [`FlushPolicy::Lazy`] lets up to 256 ranges wait, each for up to 10 ms of the time that
+    /// [`tick`](Self::tick) reports. An untrusted device and its group stay strict. A group becomes strict
+    /// when an untrusted device joins it.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
     /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for it; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
-        // Strict first, so that no range waits after the flush.
+        // Makes the queue strict first, so that no context queues another range after the flush.
         self.with_space(at, |state| state.queue.set_strict())?;
         self.flush_slot(at.space);
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
-        // Reserved without the lock. A queue with less capacity never held a range, so the swap loses none.
+        // Reserved without the lock. A shorter queue was never lazy and is empty, so the swap loses none.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
@@ -242,7 +242,7 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
-        // If the range is not allocated, this fails and changes nothing.
+        // The allocator refuses a range that is not taken, without a change.
         let _ = space.free(Iova::new(range.base), range.len);
     }
 }

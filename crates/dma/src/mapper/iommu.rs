@@ -53,7 +53,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let needed = self.placing(at.dev, info, plan.total());
         if let Some(first) = targets.first() {
-            // The layer chooses all other bits of the address.
+            // Only the offset in the first granule is fixed; the layer chooses all other bits of the address.
             self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
         let align = match shape.mode {
@@ -131,7 +131,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<List<DmaSegment>, Error> {
         let mut report = Report::new(shape.mode, info.limits);
         let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
-        // A snooping device could also use uncached memory, but the entry shows how the memory is used.
+        // A snooping device would work with either attribute; this one agrees with the CPU's mapping.
         let coherency = match shape.caching {
             Caching::Cached => info.coherency,
             Caching::Uncached => Coherency::NonCoherent,

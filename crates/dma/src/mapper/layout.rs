@@ -5,8 +5,8 @@
 //! segments as Linux does.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c `iommu_dma_map_sg`, `__finalise_sg`; differs: the padding is
-//! not mapped. Linux maps the memory after the segment there, which exposes other owners' memory to the
-//! device.
+//! not mapped. Linux maps the padding to the memory that follows the segment, which exposes other owners'
+//! memory to the device.
 
 use super::List;
 use super::{granule_reason, round_up, total_len};
@@ -115,7 +115,7 @@ pub(super) struct Placed {
     pub(super) start: u64,
     /// Length of the segment in bytes.
     pub(super) len: u64,
-    /// Whether the segment does not continue the previous one.
+    /// Whether there is a gap between the previous segment and this one.
     pub(super) after_gap: bool,
 }
 
@@ -149,7 +149,7 @@ impl Layouter {
             .and_then(|len| round_up(len, self.granule))
             .ok_or(Error::Invalid)?;
         if let Some(mask) = self.boundary {
-            // Pads up to the next block if the segment would cross into it.
+            // Pads up to the next multiple of the boundary if the segment would cross it.
             let pad = mask.wrapping_sub(self.total).wrapping_add(1) & mask;
             if pad != 0 && pad < mapped.saturating_sub(1) {
                 self.total = self.total.checked_add(pad).ok_or(Error::Invalid)?;
@@ -184,7 +184,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
         let [before, after] = pair else { continue };
         let end = before.addr.get().wrapping_add(before.len) & (granule - 1);
         let start = after.addr.get() & (granule - 1);
-        // The end's offset, or else the start's.
+        // Reports the end of the first run, or the start of the second if the end is aligned.
         let found = if end != 0 { end } else { start };
         if found != 0 {
             return Err(Error::Unmappable(granule_reason(granule, page, found)));

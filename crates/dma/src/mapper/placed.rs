@@ -75,7 +75,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !self.is_own(alloc.owner) || alloc.own.is_some() {
             return Err(Error::Invalid);
         }
-        // No device may reach the old pages any longer.
+        // Flushes removed translations, so that no device reaches the old pages through them.
         self.flush_all_lazy();
         if self.is_stuck(&alloc.segments) {
             return Err(Error::Busy);

@@ -1,8 +1,8 @@
 //! Cache of recently freed address ranges. A driver repeatedly maps the same few lengths, so most ranges
 //! come from this cache without a search.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: each address space has
-//! one cache, because each device has its own lock.
+//! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: each address space, not
+//! each CPU, has a cache, because the lock of the device that owns the space already protects it.
 
 use super::IovaRange;
 
@@ -11,7 +11,7 @@ const MAX_SPARES: usize = 16;
 /// Length of the longest cached range, in granules.
 const MAX_GRANULES: u64 = 32;
 
-/// A free range that the allocator counts as taken.
+/// A cached range: free for callers, but still allocated in the address allocator.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spare {
     base: u64,

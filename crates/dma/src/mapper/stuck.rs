@@ -8,14 +8,15 @@ use ::alloc::vec::Vec;
 /// Maximum number of attempts to make room for an insertion.
 const MAX_ROUNDS: usize = 16;
 
-/// The quarantine. It keeps memory as long as the mapper exists, because no call reports a later removal.
+/// The quarantine. It keeps memory as long as the mapper exists, because the platform has no call to report
+/// that a translation was removed later.
 #[derive(Debug)]
 pub(super) struct Stuck<P: Platform> {
     /// The quarantined runs, in whole granules of the IOMMU.
     runs: Runs,
-    /// Set when there was no room to record a range. Every range then counts as quarantined.
+    /// Set when there was no room to record a range. From then on, all memory is treated as quarantined.
     is_all: bool,
-    /// Pages that were not freed.
+    /// Quarantined pages, which stay allocated.
     pages: Vec<P::Pages>,
     /// Programs' memory that stays pinned, and its runs.
     pins: Vec<P::Pinned>,
@@ -94,7 +95,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
             let run = in_granules(segment, granule);
-            // A range that is mapped repeatedly is recorded once.
+            // Each failed unmap of the same memory gets here, but the range is recorded only once.
             if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
                 continue;
             }
@@ -105,8 +106,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Calls `insert` once the list has capacity for another item; returns whether it did. Allocates
-    /// without holding the lock, and gives up if the heap is exhausted.
+    /// Makes room for another item in the list, then calls `insert`. Returns false without a call if there is
+    /// no room. Allocates without holding the lock.
     fn insert_stuck<T>(
         &self,
         list: fn(&mut Stuck<P>) -> &mut Vec<T>,
@@ -155,15 +156,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.insert_stuck(|stuck| &mut stuck.pages, |stuck| stuck.pages.push(pages));
     }
 
-    /// Counts memory that is never reused.
+    /// Adds `len` to the number of quarantined bytes.
     pub(super) fn count_quarantined(&self, len: u64) {
         self.live.with(|live| {
             live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
         });
     }
 
-    /// Returns whether a program's memory may be unpinned. It may if it is not quarantined, or if an
-    /// earlier pin keeps it.
+    /// Returns whether a program's memory may be unpinned: no run is quarantined, or an earlier pin already
+    /// keeps each quarantined run pinned.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
             let is_kept = |run: &Segment| stuck.pinned.covers(run);

@@ -1,5 +1,5 @@
-//! Storage of nodes in chunks. Each chunk is as long as all chunks before it together. A node never moves,
-//! and a new chunk can be allocated before a lock is taken.
+//! Storage of tree nodes in chunks. Each chunk is as long as all chunks before it together. A node never
+//! moves, and a new chunk can be allocated before a lock is taken.
 
 use super::RangeError;
 use super::tree::Node;
@@ -12,7 +12,7 @@ const FIRST: u32 = 3;
 /// Maximum number of attempts to add room in one call: other contexts may use the added room first.
 const MAX_ROUNDS: u32 = 32;
 
-/// Nodes, by number.
+/// Tree nodes, each of which has a number.
 #[derive(Debug)]
 pub(super) struct Nodes {
     chunks: Vec<Vec<Node>>,
@@ -42,7 +42,7 @@ impl Nodes {
     const fn place(index: u32) -> (usize, usize) {
         let low = (1 << FIRST) - 1;
         let bits = (index | low).ilog2();
-        // The first chunk begins at zero.
+        // `& !low` makes this zero for the first chunk.
         let start = (1 << bits) & !low;
         // CAST: 32 bits.
         ((bits + 1 - FIRST) as usize, (index - start) as usize)
@@ -60,7 +60,7 @@ impl Nodes {
         self.chunks.get_mut(chunk)?.get_mut(place)
     }
 
-    /// Appends a node and returns its number. There must be [room](Self::add) for it.
+    /// Appends a node and returns its number. The caller must have made [room](Self::add) for the node.
     pub(super) fn push(&mut self, node: Node) -> u32 {
         // CAST: the chunks hold fewer than 2^32 nodes.
         let index = self.count as u32;
@@ -71,15 +71,15 @@ impl Nodes {
         index
     }
 
-    /// Returns the bytes of all chunks.
+    /// Returns the size of all chunks in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.room.saturating_mul(size_of::<Node>())
     }
 
-    /// Makes sure that one more node fits, with the chunk in `room` if necessary.
+    /// Makes sure that one more node fits. If all chunks are full, adds the chunk in `room`.
     ///
     /// # Errors
-    /// [`RangeError::Heap`] if the chunk is too short; `room` then has the necessary length.
+    /// [`RangeError::Heap`] if the chunk in `room` is too short; `room.lacks` is then the necessary length.
     pub(super) fn add(&mut self, room: &mut RangeRoom) -> Result<(), RangeError> {
         if self.count < self.room {
             return Ok(());
@@ -95,7 +95,7 @@ impl Nodes {
     }
 }
 
-/// Heap for the nodes of a [`RangeAllocator`](super::RangeAllocator), allocated while no lock is held.
+/// Heap memory for nodes of a [`RangeAllocator`](super::RangeAllocator), allocated while no lock is held.
 ///
 /// The room is empty at first. A call that lacks room fails with [`RangeError::Heap`], and records here how
 /// much it lacks. The caller fills the room and calls again.

@@ -5,9 +5,9 @@
 use super::RangeError;
 use super::nodes::{Nodes, RangeRoom};
 
-/// No node.
+/// Stands for "no node" in place of a node's number.
 const NONE: u32 = u32::MAX;
-/// The range after the end of the space. It is always there, so each gap has a range above it.
+/// Number of a node that is always there: a range after the end of the space. So each gap has a range above.
 const END: u32 = 0;
 
 /// A range, and a summary of the subtree of which it is the root.
@@ -19,7 +19,7 @@ pub(super) struct Node {
     gap: u64,
     /// The longest gap in the subtree.
     pub(super) longest: u64,
-    /// The subtrees below and above the range. In unused nodes, the first is the next unused node.
+    /// Roots of the subtrees below and above the range. In an unused node, the first is the next unused node.
     children: [u32; 2],
     height: u8,
     /// The largest `k` for which the subtree has an aligned free block of `2^k` units; -1 if none.
@@ -44,7 +44,7 @@ const fn order_below(end: u64, len: u64) -> i8 {
     let Some(order) = len.checked_ilog2() else {
         return -1;
     };
-    // Start of the highest block of this order. If that is too low, a block of half the size fits.
+    // Start of the highest block of this order below `end`. If it lies too low, half such a block fits.
     let start = ((end >> order) << order).checked_sub(1 << order);
     match start {
         // CAST: below 64.
@@ -53,12 +53,12 @@ const fn order_below(end: u64, len: u64) -> i8 {
     }
 }
 
-/// Ranges that do not overlap.
+/// A tree of ranges that do not overlap.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Nodes,
     root: u32,
-    /// The first unused node.
+    /// Number of the first unused node.
     spare: u32,
 }
 
@@ -181,7 +181,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a range of free units. There must be room for it.
+    /// Adds a range. The caller guarantees that its units are free, and that `add_room` has succeeded.
     pub(super) fn insert(&mut self, first: u64, last: u64, is_reserved: bool) {
         let next = self.number_from(last);
         let mut gap = 0;
@@ -204,7 +204,7 @@ impl Tree {
             self.change(new, |vacant| *vacant = node);
             new
         };
-        // The range above lies on the path to the new node, so its summary is updated, too.
+        // The next range, whose gap changed, is on the path to the new node, so its summary is updated, too.
         self.root = self.insert_in(self.root, new, first);
     }
 
@@ -234,7 +234,7 @@ impl Tree {
         let freed = node.gap.saturating_add(node.last - first + 1);
         let next = self.number_from(node.last + 1);
         self.change(next, |next| next.gap = next.gap.saturating_add(freed));
-        // The range above lies on the path, or replaces the old node, so its summary is updated, too.
+        // The next range, whose gap changed, is on the path or replaces `old`; its summary is updated, too.
         self.root = self.remove_in(self.root, first);
         let spare = core::mem::replace(&mut self.spare, old);
         self.change(old, |old| old.children = [spare, NONE]);
@@ -263,7 +263,7 @@ impl Tree {
         self.balance(next)
     }
 
-    /// Takes the lowest range out of a subtree. Returns the range's node and the rest's root.
+    /// Removes the lowest range from a subtree. Returns the range's node, and the remaining subtree's root.
     fn remove_lowest(&mut self, at: u32) -> (u32, u32) {
         let [below, above] = self.get(at).children;
         if below == NONE {

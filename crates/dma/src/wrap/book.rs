@@ -6,7 +6,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::panic::Location;
 
-/// Number of ended entries to remember, so that a report of a later use can name the call that ended one.
+/// Number of ended entries to remember, so that a report of a later use can name the call that ended the
+/// entry.
 const REMEMBERED: usize = 64;
 
 /// Attributes that must be the same at map and unmap.
@@ -15,7 +16,7 @@ const COMPARED: Attrs = Attrs::NO_KERNEL_MAPPING
     .union(Attrs::MMIO)
     .union(Attrs::REQUIRE_COHERENT);
 
-/// Identifies an entry. Never reused.
+/// Identifies an entry. The generation makes each id unique, although indices are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id {
     index: usize,
@@ -26,7 +27,7 @@ pub(super) struct Id {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim<D> {
     pub(super) dev: D,
-    /// Whether it is a mapping; else it is an allocation.
+    /// True for a mapping, false for an allocation.
     pub(super) is_streaming: bool,
     pub(super) direction: Direction,
     pub(super) attrs: Attrs,
@@ -41,7 +42,7 @@ struct Entry<D> {
     users: u32,
     by: Site,
     ended_by: Option<Site>,
-    /// The device's claim, its first address and its total length; `None` if no device sees it.
+    /// How a device sees the entry's memory: the claim, first address and total length; `None` if none does.
     seen: Option<(Claim<D>, DmaSegment)>,
 }
 
@@ -58,7 +59,7 @@ struct Known<D> {
     limits: Option<Limits>,
     /// Sorted by start.
     spans: Vec<Span>,
-    /// Length of the longest span so far, in bytes, less one.
+    /// Length of the longest span so far, in bytes, minus one.
     longest: u64,
 }
 
@@ -94,7 +95,7 @@ pub(super) struct Book<D, S> {
 }
 
 impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
-    /// Makes an empty book for `capacity` live segments. Allocates memory as needed.
+    /// Makes an empty list, which tracks up to `capacity` live segments. Adding entries allocates memory.
     pub(super) const fn new(sink: S, capacity: usize) -> Self {
         Self {
             entries: Vec::new(),
@@ -166,7 +167,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         });
     }
 
-    /// Returns an entry, even after its end; `None` once it is forgotten.
+    /// Returns an entry, live or ended; `None` if a newer entry has replaced it.
     fn entry(&self, id: Id) -> Option<Entry<D>> {
         let entry = self.entries.get(id.index).copied();
         entry.filter(|entry| entry.generation == id.generation)
@@ -182,7 +183,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Returns the device's state, made at its first use; `None` if there is no room.
+    /// Returns the device's state, which the first call for a device makes; `None` if there is no room.
     fn known(&mut self, dev: D) -> Option<&mut Known<D>> {
         let found = self.devices.iter().position(|known| known.dev == dev);
         let index = match found {
@@ -234,7 +235,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         } else {
             let index = self.entries.len();
             let most = self.capacity.saturating_mul(2).saturating_add(REMEMBERED);
-            // Reserves room in `ended` now, so that the entry's end needs none.
+            // Reserves room in `ended` now, so that `end` need not allocate.
             let room = index.saturating_add(1).saturating_sub(self.ended.len());
             if index > most
                 || self.entries.try_reserve(1).is_err()
@@ -252,7 +253,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(Id { index, generation })
     }
 
-    /// Adds an entry for memory that a device sees as these segments, and reports their faults.
+    /// Adds an entry for memory that a device sees as these segments. Reports the first rule that they break.
     pub(super) fn add_seen(
         &mut self,
         claim: Claim<D>,
@@ -293,7 +294,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         Some(id)
     }
 
-    /// Returns the fault of a new segment, and the site of the mapping that it conflicts with, if any.
+    /// Returns the rule that a new segment breaks, and the site of the mapping that it overlaps, if any.
     fn wrong_segment(
         &self,
         claim: &Claim<D>,
@@ -307,7 +308,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
                 let mask = limits.mask;
                 return Some((Violation::BeyondMask { mask }, None));
             }
-            // An allocation is one run of any length.
+            // An allocation is one run, to which limits of segments do not apply.
             if claim.is_streaming && segment.len > limits.max_segment {
                 let (len, limit) = (segment.len, limits.max_segment);
                 return Some((Violation::SegmentTooLong { len, limit }, None));
@@ -317,7 +318,8 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
                 return Some((Violation::CrossesBoundary { boundary }, None));
             }
         }
-        // A mapping's entry has no claim yet, so its own earlier segments are no conflict.
+        // The new mapping's entry has `seen` unset until all segments are added, so they do not conflict
+        // with each other.
         let with = known.reaching(start, last).find_map(|span| {
             let entry = self.entries.get(span.entry)?;
             let (other, _) = entry.seen?;
@@ -412,7 +414,7 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
         }
     }
 
-    /// Checks that an allocation or a table is not freed, nor the allocation that a table describes.
+    /// Reports a use of a freed allocation, of a freed table, or of a table whose allocation was freed.
     pub(super) fn check_alive(&mut self, id: Option<Id>, by: Site) {
         let Some(id) = id else { return };
         let is_alive = self

@@ -93,7 +93,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.book.with(|book| book.live_segments())
     }
 
-    /// Sets the caller's name in reports of later calls.
+    /// Sets the name that reports of later calls give for the caller.
     pub fn set_tag(&self, tag: &'static str) {
         self.book.with(|book| book.tag = tag);
     }

@@ -10,9 +10,9 @@ mod report;
 pub use checked::{Checked, Tracked};
 pub use report::{Report, Site, Violation};
 
-/// Receives reports. Any closure that takes one message is a `Sink`.
+/// Receives reports. Any closure with one message as its argument is a `Sink`.
 pub trait Sink<T> {
-    /// Takes one message.
+    /// Receives one message.
     fn take(&mut self, message: T);
 }
 

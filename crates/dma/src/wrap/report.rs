@@ -1,4 +1,4 @@
-//! Findings of the checker.
+//! Reports of the checker: kinds of misuse, and the source lines involved.
 
 use crate::{Attrs, Direction, DmaAddr};
 use core::fmt;
@@ -7,7 +7,7 @@ use core::panic::Location;
 /// Origin of a call: its source line, and the tag set at the time of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The call's place in the source.
+    /// Source file, line and column of the call.
     pub location: &'static Location<'static>,
     /// Name of the caller (see [`Checked::set_tag`](super::Checked::set_tag)).
     pub tag: &'static str,
@@ -30,31 +30,31 @@ impl fmt::Display for Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Unmapped or synced, but the mapping ended so long ago that its entry is forgotten.
+    /// A mapping or allocation was used that ended so long ago that the checker has forgotten it.
     NotMapped,
-    /// Unmapped a second time.
+    /// A mapping was unmapped a second time.
     UnmappedTwice {
         /// Site of the first unmap.
         by: Site,
     },
-    /// Unmapped with other attributes than it was mapped with. Only attributes that must match are
-    /// compared.
+    /// A mapping was unmapped with other attributes than it was mapped with. Only attributes that must
+    /// match are compared.
     WrongAttributes {
         /// Attributes at map.
         mapped: Attrs,
         /// Attributes at unmap.
         given: Attrs,
     },
-    /// Synced with another direction than it was mapped with.
+    /// A mapping or allocation was synced in a direction for which it was not mapped.
     SyncDirection {
-        /// The direction it was mapped with.
+        /// The direction of the mapping.
         mapped: Direction,
-        /// The direction it was synced with.
+        /// The direction of the sync.
         given: Direction,
     },
-    /// Synced after it was unmapped or freed.
+    /// A mapping or allocation was synced after it was unmapped or freed.
     UsedAfterUnmap {
-        /// Site of the unmap.
+        /// Site of the unmap or free.
         by: Site,
     },
     /// A table was used after the table or its memory was freed.
@@ -64,7 +64,7 @@ pub enum Violation {
         /// Number of remaining tables or mappings.
         users: u32,
     },
-    /// Memory is mapped twice for one device, which writes to it.
+    /// Two mappings of one device have common addresses, and the device writes through one of the mappings.
     Overlap {
         /// Site of the other mapping.
         with: Site,
@@ -95,7 +95,7 @@ pub enum Violation {
     },
     /// Memory was still mapped or allocated when the device was removed.
     Leak,
-    /// The checker ran out of room, and checks nothing from here on. The caller is not at fault.
+    /// The checker had no room for another entry, and checks nothing any more. The caller is not at fault.
     TrackingEnded,
 }
 
