@@ -4,8 +4,8 @@
 
 int32_t vb3_nostd_run(void);
 
-/* The toolchain's alloc is built to unwind, and refers to this; with panic = "abort" nothing calls
- * it. */
+/* The toolchain's alloc crate is built with unwinding, so it refers to this function. With
+* panic = "abort", nothing calls the function. */
 void rust_eh_personality(void);
 void rust_eh_personality(void)
 {

@@ -1,5 +1,6 @@
 //! A camera and a display with the `queue` crate. Frames pass from the camera's memory through
-//! dma-bufs, which both devices map, to the display's memory. An interrupt completes each piece.
+//! dma-bufs, which both devices map, to the display's memory. The devices copy frames in pieces;
+//! an interrupt ends each copy.
 
 use crate::TestResult;
 use crate::edu::{self, Edu, FRAME, Half};

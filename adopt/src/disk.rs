@@ -19,7 +19,7 @@ const LENGTHS: [usize; 4] = [1, 8, 15, 200];
 /// The disk's number among the devices.
 const DISK: usize = 0;
 
-/// Copies the first half of the disk to the second, inverts every byte, and reads it back.
+/// Reads the first half of the disk, writes it inverted to the second half, and reads that back.
 pub(crate) fn copy(dma: &'static Dma) -> TestResult {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<OnDma<DISK>, _>::new(transport)
@@ -54,9 +54,9 @@ pub(crate) fn copy(dma: &'static Dma) -> TestResult {
     Ok(())
 }
 
-/// Length of the buffer that [`Breaking`] breaks.
+/// Length in bytes of the buffer for which [`Breaking`] removes an entry.
 const BROKEN: usize = 9 * SECTOR_SIZE;
-/// The device's address of that buffer.
+/// The device's address of that buffer's second page.
 static BROKEN_AT: AtomicU64 = AtomicU64::new(0);
 
 /// [`OnDma`] with a mistake: the entry for a buffer's second page is missing.
@@ -97,7 +97,7 @@ unsafe impl Hal for Breaking {
     }
 }
 
-/// Reads sectors while the entry for a page of their buffer is missing, and then with it.
+/// Reads sectors while the entry for a page of their buffer is missing. Then runs [`copy`] again.
 pub(crate) fn read_broken(dma: &'static Dma) -> TestResult {
     let (device, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<Breaking, _>::new(transport)
@@ -109,10 +109,11 @@ pub(crate) fn read_broken(dma: &'static Dma) -> TestResult {
         .map_err(|err| format!("the request is not taken: {err}"))?;
     let addr = BROKEN_AT.load(Ordering::Relaxed);
     let fault = faults::wait(dma);
-    // Resets the device.
+    // This resets the device.
     drop(disk);
     faults::only(dma, fault, device, addr)?;
-    // The part of the buffer in that page; the disk contains no page of zeros.
+    // The part of the buffer in that page. It is zero unless the device has written there, because
+    // the disk contains no page of zeros.
     let hidden = 4096 - data.as_ptr().addr() % 4096;
     let hidden = &data[hidden..][..4096.min(BROKEN - hidden)];
     if let Some(place) = hidden.iter().position(|&byte| byte != 0) {

@@ -79,7 +79,7 @@ impl Driven {
         take(&self.memory, addr).map(drop).is_some()
     }
 
-    /// Hands a buffer to the device.
+    /// Hands a buffer to the device. Returns the device's address of the buffer.
     pub(crate) fn share(&self, buffer: NonNull<[u8]>, direction: Direction) -> Result<u64, Error> {
         let (device, run) = (&self.device, run_of(buffer));
         let shared = match direction {
@@ -92,8 +92,8 @@ impl Driven {
         Ok(addr)
     }
 
-    /// Takes a buffer back. The device must not see the caller's later writes to its memory, and no
-    /// trait passes on an error.
+    /// Takes a buffer back, or panics: the device must not see the caller's later writes to the
+    /// buffer, and the drivers' traits cannot return an error.
     pub(crate) fn unshare(&self, addr: u64) {
         let unmapped = take(&self.shared, addr)
             .ok_or(Error::Invalid)

@@ -1,5 +1,5 @@
 //! QEMU's teaching device as a camera and as a display. It has 4 KiB of memory and copies between
-//! that and RAM, one piece at a time, with an interrupt for each piece. It uses 28-bit addresses.
+//! that memory and RAM, with an interrupt at the end of each copy. It uses 28-bit addresses.
 //!
 //! Source: QEMU `docs/specs/edu.rst`.
 
@@ -23,7 +23,7 @@ use virtio_drivers::transport::pci::bus::{
 
 pub(crate) const MASK: u64 = (1 << 28) - 1;
 
-/// Bytes of a piece. A frame has several pieces, which fill three pages.
+/// Bytes of a piece, which the device copies at once. A frame has six pieces, or three pages.
 const PIECE: u64 = 2048;
 pub(crate) const FRAME: u64 = 6 * PIECE;
 
@@ -35,9 +35,9 @@ const DMA_BYTES: u64 = 0x90;
 const DMA_COMMAND: u64 = 0x98;
 /// The device's address of its own memory.
 const OWN: u64 = 0x4_0000;
-/// Starts a copy to the device, with an interrupt at the end.
+/// Command that starts a copy into the device's memory, with an interrupt at the end.
 const IN: u64 = 1 | 4;
-/// Starts a copy from the device, with an interrupt at the end.
+/// Command that starts a copy out of the device's memory, with an interrupt at the end.
 const OUT: u64 = 1 | 2 | 4;
 
 /// PCI capability for message signaled interrupts.
@@ -49,7 +49,7 @@ pub(crate) struct Edu {
 }
 
 impl Edu {
-    /// Finds the `nth` such device and makes it send interrupts.
+    /// Finds edu device `nth`, counted from 0, and makes it send interrupts.
     pub(crate) fn find(nth: usize) -> TestResult<(Bdf, Self)> {
         let mut bus = PciRoot::new(Config);
         let is_edu = |id: (u16, u16)| id == (0x1234, 0x11e8);
@@ -74,7 +74,7 @@ impl Edu {
         view(PhysAddr::new(self.base + offset)).cast::<T>()
     }
 
-    /// Returns whether the device interrupts, and acknowledges the interrupt.
+    /// Returns whether the device has raised an interrupt, and acknowledges the interrupt.
     fn take_interrupt(&self) -> bool {
         // SAFETY: registers of a device that only this code drives.
         unsafe {
@@ -84,7 +84,7 @@ impl Edu {
         }
     }
 
-    /// Copies a piece.
+    /// Starts the copy of a piece.
     fn copy(&self, from: u64, to: u64, command: u64) {
         let all = [
             (DMA_FROM, from),
@@ -109,14 +109,14 @@ fn send_messages(place: DeviceFunction, at: u8) {
     config.write_word(place, at, control | 1 << 16);
 }
 
-/// The work of a device: its buffers, and the memory at its far end. There, frames are stored one
-/// after the other (the camera's scene or the display's screen).
+/// The work of a device: its buffers, and the memory at its far end (the camera's scene or the
+/// display's screen), which holds all frames one after the other.
 pub(crate) struct Engine {
     edu: Edu,
     is_camera: bool,
     far: u64,
     waiting: VecDeque<Active<Cookie>>,
-    /// Finished bytes of the first buffer, and whether the device is copying the next piece.
+    /// Finished bytes of the first buffer, and whether the device's memory has the next piece.
     done: u64,
     has_piece: bool,
     sequence: u32,
@@ -158,7 +158,7 @@ impl Engine {
 
     /// Starts the next copy, if there is one.
     fn start(&mut self) {
-        // After a stop, no queue owns these buffers.
+        // Discards buffers that the queue took back when it stopped.
         while self.near().is_none() && self.waiting.pop_front().is_some() {
             (self.done, self.has_piece) = (0, false);
         }
@@ -195,11 +195,11 @@ impl Engine {
     }
 }
 
-/// The driver part that the queue calls.
+/// The part of the driver that the queue calls. The number is the device's.
 pub(crate) struct Half(usize);
 
 impl Half {
-    /// Starts the work of device `number`: copies frames between its buffers and `far`.
+    /// Makes the engine of device `number`, which copies frames between its buffers and `far`.
     pub(crate) fn new(number: usize, edu: Edu, far: u64, finished: Completions<Cookie>) -> Self {
         let engine = Engine {
             edu,

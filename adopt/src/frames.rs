@@ -10,7 +10,7 @@ pub(crate) const PAGE: u64 = 4096;
 pub(crate) struct Frames {
     first: u64,
     used: Vec<bool>,
-    /// Where the search for a single page continues.
+    /// Index of the page at which the next search for free pages begins.
     next: usize,
 }
 
@@ -49,7 +49,7 @@ impl Frames {
         };
         let start = starts.find(is_free).ok_or_else(|| self.full(pages))?;
         self.used[start..start + pages].fill(true);
-        // Leaves a gap, so that single pages are not contiguous.
+        // Leaves one page free, so that pages taken one after the other are not contiguous.
         self.next = start + pages + 1;
         let addr = PhysAddr::new(self.first + start as u64 * PAGE);
         // SAFETY: the pages are RAM, were free until now, and are ours.

@@ -9,7 +9,8 @@ use spin::Once;
 use vb3_dma::{Direction, Error, PhysAddr};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
 
-/// Most devices. The trait's functions have no `self`, so a type represents each device.
+/// Maximum number of devices. The trait's functions have no `self`, so a type represents each
+/// device.
 const DEVICES: usize = 4;
 
 static DRIVEN: [Once<Driven>; DEVICES] = [const { Once::new() }; DEVICES];
@@ -55,7 +56,8 @@ unsafe impl<const N: usize> Hal for OnDma<N> {
             BufferDirection::DeviceToDriver => Direction::FromDevice,
             BufferDirection::Both => Direction::Bidirectional,
         };
-        // The trait cannot return an error, and without an IOMMU no address is harmless.
+        // The trait cannot return an error, and any other address would be wrong: without an IOMMU,
+        // the device would access the memory there.
         let shared = Self::driven().share(buffer, direction);
         shared.unwrap_or_else(|err| panic!("cannot map {} bytes: {err}", buffer.len()))
     }

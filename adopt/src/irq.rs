@@ -1,4 +1,4 @@
-//! Interrupts: one vector for the devices' messages.
+//! Interrupts, which devices send as messages (MSI). All use one vector.
 
 use crate::frames::view;
 use crate::port;
@@ -6,12 +6,12 @@ use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use vb3_dma::PhysAddr;
 
-/// The vector of the devices' messages.
+/// The vector of the devices' interrupts.
 pub(crate) const VECTOR: u8 = 0x40;
-/// The address of those messages: the local interrupt controller of processor 0.
+/// The address that devices write messages to: processor 0's local interrupt controller.
 pub(crate) const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
 
-/// The controller's registers: the switch, and the end of an interrupt.
+/// The local controller's registers: one enables the controller, one ends an interrupt.
 const LOCAL: u64 = 0xfee0_0000;
 const SPURIOUS: u64 = 0xf0;
 const END: u64 = 0xb0;
@@ -52,11 +52,11 @@ unsafe extern "C" {
     fn irq_nothing();
 }
 
-/// The processor's interrupt table. A vector without a handler ends the machine.
+/// The processor's interrupt table. An interrupt without a handler ends the machine.
 #[repr(C, align(16))]
 struct Table(UnsafeCell<[[u64; 2]; 256]>);
 
-// SAFETY: written once, before interrupts are on.
+// SAFETY: written once, before interrupts are enabled.
 unsafe impl Sync for Table {}
 
 static TABLE: Table = Table(UnsafeCell::new([[0; 2]; 256]));
@@ -72,9 +72,9 @@ fn gate(handler: unsafe extern "C" fn()) -> [u64; 2] {
 pub(crate) fn start() {
     let table = TABLE.0.get();
     let pointer = [0xfff_u64 << 48, table as u64];
-    // SAFETY: no other code writes the table, and interrupts are disabled. The pointer is the
-    // table's last byte, in 16 bits, and its address; the old controller is masked and the local
-    // one enabled.
+    // SAFETY: no other code writes the table, and interrupts are disabled. The pointer consists of
+    // the table's length minus one, in 16 bits, and the table's address. The old controllers are
+    // masked and the local one is enabled before interrupts are.
     unsafe {
         (*table)[usize::from(VECTOR)] = gate(irq_entry);
         (*table)[0xff] = gate(irq_nothing);
@@ -114,8 +114,8 @@ pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
         let done = without(|| {
             let done = is_so();
             if !done {
-                // SAFETY: an interrupt from here on wakes the processor: `sti` admits none before
-                // the next instruction.
+                // SAFETY: changes no memory. No interrupt is lost, because `sti` admits none before
+                // `hlt`, and an interrupt ends `hlt`.
                 unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
             }
             done

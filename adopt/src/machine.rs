@@ -17,7 +17,7 @@ pub(crate) type Dma = Mapper<Machine, SpinLocks>;
 
 static DMA: Once<Dma> = Once::new();
 
-/// Most devices.
+/// Maximum number of devices.
 const DEVICES: usize = 8;
 
 /// Makes the mapping layer for the whole program.
@@ -30,7 +30,7 @@ pub(crate) struct Machine {
     frames: Spin<Frames>,
     vtd: Option<Spin<Vtd>>,
     iommu: Option<IommuInfo>,
-    /// The highest address of each device on bus 0, or 0 for a device that is not attached.
+    /// The highest address that each device on bus 0 reaches; 0 for a device that is not attached.
     masks: [AtomicU64; 256],
 }
 
@@ -67,7 +67,7 @@ impl Machine {
         self.vtd(|vtd, _| vtd.pages(device)).unwrap_or(0)
     }
 
-    /// Removes an entry without the layer's knowledge, to simulate a defect.
+    /// Removes a page table entry without the layer's knowledge, to simulate a defect.
     pub(crate) fn break_entry(&self, device: Bdf, iova: Iova) -> Result<(), Error> {
         self.vtd(|vtd, frames| {
             vtd.unmap(frames, device, iova, PAGE)?;
@@ -82,7 +82,7 @@ impl Machine {
     }
 }
 
-/// Describes this program's memory for the layer: one segment, since the CPU uses physical
+/// Describes this program's memory for the layer: one segment, because the CPU uses physical
 /// addresses.
 pub(crate) fn run_of(memory: NonNull<[u8]>) -> Segment {
     Segment {
@@ -190,12 +190,12 @@ impl Iommu for Machine {
         .unwrap_or(Ok(()))
     }
 
-    /// Writes to these addresses are interrupts.
+    /// Reserves the addresses at which a device's write is an interrupt, not an access to memory.
     fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then_some((Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff)))
     }
 }
 
-// This machine has no non-coherent caches, no bounce pool, no user memory, and no other views of
-// memory.
+// This machine has no non-coherent caches, no bounce pool and no user memory. The CPU needs no
+// mappings, because it uses physical addresses.
 vb3_dma::without!(Machine: Caches, Bounce, UserPages, KernelViews);

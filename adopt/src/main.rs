@@ -1,5 +1,5 @@
-//! Runs unmodified drivers from crates.io over the mapping layer on a bare machine, and two devices
-//! of ours over the queue.
+//! Runs unmodified drivers from crates.io over the mapping layer on a bare machine, and two drivers
+//! of this crate over `vb3-queue`.
 //!
 //! `cargo xtask adopt` builds this program, boots it in QEMU and compares the drivers' results with
 //! files on the host. The words on the command line select tests. Each test prints one line.
@@ -46,7 +46,7 @@ type TestResult<T = ()> = Result<T, String>;
 
 const HEAP: u64 = 16 << 20;
 
-/// How often a device is polled for its completion.
+/// Maximum number of polls until a device must have completed a request.
 const MAX_POLLS: u32 = 20_000_000;
 
 #[global_allocator]
@@ -58,12 +58,13 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     port::exit(false)
 }
 
-/// Continues after `boot`, with the address of the boot loader's information.
+/// Is called by the assembly code of `boot` with the address of the boot loader's information.
 extern "C" fn start(info: u64) -> ! {
-    // SAFETY: the loader's address, unchanged until now.
+    // SAFETY: the address comes from the loader, and no code has changed the memory there.
     let info = unsafe { StartInfo::at(info) };
     let (first, end) = info.and_then(StartInfo::free_ram).expect("no memory map");
-    // SAFETY: no other code uses the RAM after the program; the heap has the first part of it.
+    // SAFETY: no other code uses the RAM after the program. The heap gets the first part of that
+    // RAM, `Frames` the rest.
     let frames = unsafe {
         let heap = core::ptr::with_exposed_provenance_mut(first as usize);
         HEAP_MEMORY.lock().init(heap, HEAP as usize);
@@ -82,7 +83,7 @@ extern "C" fn start(info: u64) -> ! {
 fn run(words: &str, mut frames: Frames) -> TestResult {
     let has = |word: &str| words.split_whitespace().any(|w| w == word);
     let vtd = if has("iommu") {
-        // SAFETY: QEMU was started with its IOMMU, whose registers are there.
+        // SAFETY: with this word, QEMU was started with its IOMMU, whose registers are there.
         let vtd = unsafe { Vtd::start(vtd::REGISTERS, &mut frames) };
         Some(vtd.map_err(|err| alloc::format!("the IOMMU does not start: {err}"))?)
     } else {
@@ -112,7 +113,7 @@ fn run(words: &str, mut frames: Frames) -> TestResult {
 }
 
 /// Takes a device's buffers back after its driver has ended, and checks for errors. Returns how
-/// often memory was mapped for it.
+/// often memory was mapped for the device.
 fn finish(dma: &Dma, driven: &Driven) -> TestResult<u64> {
     driven.reclaim();
     faults::none(dma)?;
@@ -130,7 +131,7 @@ fn bdf_of(place: DeviceFunction) -> Bdf {
     Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function))
 }
 
-/// Finds a virtio device and attaches it as number `N`.
+/// Finds a virtio device, and lets it use DMA as the layer's device number `N`.
 fn virtio<const N: usize>(
     dma: &'static Dma,
     kind: DeviceType,

@@ -12,7 +12,8 @@ const NET: usize = 1;
 /// Addresses in QEMU's network: this machine's, and the gateway's.
 const GUEST: [u8; 4] = [10, 0, 2, 15];
 const GATEWAY: [u8; 4] = [10, 0, 2, 2];
-/// Hardware and protocol (Ethernet, IPv4), and lengths of their addresses. The operation follows.
+/// Start of an ARP packet: hardware and protocol (Ethernet, IPv4), and lengths of their addresses.
+/// The operation follows.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];

@@ -25,7 +25,7 @@ use spin::Once;
 use vb3_dma::{Iova, PhysAddr};
 use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot, Status};
 
-/// Blocks per request: less than a page, one page, more than two, and enough for a list.
+/// Blocks per request: less than a page, one page, more than two, and a long list of pages.
 const LENGTHS: [u64; 4] = [1, 8, 17, 200];
 const PAGE: usize = 4096;
 
@@ -49,8 +49,8 @@ impl MmioOp for Registers {
     fn iounmap(&self, _mmio: &MmioRaw) {}
 }
 
-/// The interrupt line, read from the device's configuration space, since the CPU takes no
-/// interrupts.
+/// The interrupt line, read from the device's configuration space, because the CPU takes no
+/// interrupts here.
 #[derive(Clone, Copy)]
 struct Line(DeviceFunction);
 
@@ -61,7 +61,7 @@ impl NvmeIntxSource for Line {
     }
 }
 
-/// A running disk, with the state that a kernel's block layer would have.
+/// A running disk, with the state that a kernel's block layer would keep.
 struct Disk {
     controller: NvmeBlockDriver,
     line: Line,
@@ -225,8 +225,8 @@ fn find() -> TestResult<(DeviceFunction, Bdf, u64, usize)> {
     Ok((place, crate::bdf_of(place), addr, size as usize))
 }
 
-/// Copies the first half of the disk to the second, inverts every byte, and reads it back. With
-/// `breaks`, it then reads sectors while the entry for a page of their buffer is missing.
+/// Reads the first half of the disk, writes it inverted to the second half, and reads that back.
+/// With `breaks`, then reads blocks while the entry for a page of their buffer is missing.
 pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> TestResult {
     let (place, device, registers, size) = find()?;
     let op = OP
@@ -271,7 +271,7 @@ pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> TestResult {
     Ok(())
 }
 
-/// Reads two pages while the entry for the second is missing.
+/// Reads into a buffer of two pages while the page table entry for the second page is missing.
 fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOnDma) -> TestResult {
     let data = buffer(memory, 2 * PAGE)?;
     let second = data.dma_addr().as_u64() + PAGE as u64;

@@ -92,7 +92,7 @@ impl Config {
     fn select(at: DeviceFunction, register: u8) {
         let (bus, device) = (u32::from(at.bus), u32::from(at.device));
         let place = bus << 16 | device << 11 | u32::from(at.function) << 8;
-        // SAFETY: selects a register, without an access.
+        // SAFETY: only selects the configuration register that the next access reads or writes.
         unsafe { out32(CONFIG_ADDRESS, 1 << 31 | place | u32::from(register & !3)) };
     }
 }
@@ -106,8 +106,8 @@ impl ConfigurationAccess for Config {
 
     fn write_word(&mut self, at: DeviceFunction, register: u8, data: u32) {
         Self::select(at, register);
-        // SAFETY: a device that becomes bus master by this uses memory that its driver mapped for
-        // it.
+        // SAFETY: if this makes a device bus master, the device accesses only memory that its
+        // driver mapped for it.
         unsafe { out32(CONFIG_DATA, data) }
     }
 

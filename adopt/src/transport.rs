@@ -1,8 +1,8 @@
 //! Virtio behind an IOMMU.
 //!
 //! A device behind an IOMMU expects its driver to accept `VIRTIO_F_ACCESS_PLATFORM`. The drivers of
-//! `virtio-drivers` 0.13 never do, although their `Hal` makes it true. This adapter accepts it for
-//! them, and checks that the device agrees.
+//! `virtio-drivers` 0.13 never do, although they use the addresses of a `Hal`, as the flag demands.
+//! This adapter accepts the flag for them, and checks that the device agrees.
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const ACCESS_PLATFORM: u64 = 1 << 33;
 
-/// A transport whose driver gets the device's addresses from its `Hal`.
+/// A transport for a driver that gets the device's addresses from a `Hal`.
 pub(crate) struct Translated<T> {
     inner: T,
     offered: u64,

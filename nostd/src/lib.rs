@@ -1,7 +1,7 @@
-//! A static library without std that has all of the `no_std` crates in it.
+//! A static library without std that contains all of the `no_std` crates.
 //!
-//! It brings a panic handler of its own. If anything below linked std, there would be two, and the
-//! build would fail with E0152; the feature `control` shows that it does.
+//! It has its own panic handler. If a crate below linked std, there would be two panic handlers,
+//! and the build would fail with E0152. The feature `control` links std, to show this failure.
 #![no_std]
 
 extern crate alloc;
@@ -19,7 +19,7 @@ use vb3_dma::{Error, Mapper, Platform};
 
 const HEAP: usize = 8 << 20;
 
-/// A heap that is never given back.
+/// A heap that never reuses memory: freeing does nothing.
 struct Heap {
     bytes: UnsafeCell<[u8; HEAP]>,
     used: AtomicUsize,
@@ -69,7 +69,7 @@ fn run_on<P: Platform<Device = u8>>(host: Result<P, Error>) -> Result<(), i32> {
     sample::capture(dma).map_err(|err| err.errno())
 }
 
-/// Runs the sample on both hosts. Returns zero, or an errno.
+/// Runs the sample on both hosts, without and with an IOMMU. Returns zero, or an errno.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_nostd_run() -> i32 {

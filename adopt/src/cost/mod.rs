@@ -23,7 +23,7 @@ use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Numbers of devices that do not exist: mapping for a device uses only the IOMMU's hardware.
+/// Numbers of devices that do not exist. No device is needed to map memory, only the IOMMU.
 const FIRST_UNUSED: Bdf = Bdf(0xff);
 const SECOND_UNUSED: Bdf = Bdf(0xfe);
 const OURS: usize = 2;
@@ -104,8 +104,8 @@ fn compare(what: &str, ours: u64, theirs: u64) {
 pub(crate) fn measure(dma: &'static Dma) -> TestResult {
     OnDma::<OURS>::attach(dma, FIRST_UNUSED)
         .map_err(|err| format!("the device does not attach: {err}"))?;
-    // A driver keeps its queue mapped. Without it, each mapping would be the device's first and
-    // last, which costs more.
+    // Like a driver, keeps a queue mapped. Without the queue, each measured mapping would be the
+    // device's only one, which costs more.
     let queue = OnDma::<OURS>::dma_alloc(1, BufferDirection::Both);
     let mut memory = vec![0; 65536];
     for len in [16, 4096, 65536] {

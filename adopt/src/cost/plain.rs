@@ -12,11 +12,11 @@ use virtio_drivers::{BufferDirection, Hal};
 /// Allocates memory from the heap, and gives devices CPU addresses.
 pub(super) struct PlainAdapter;
 
-/// Number of the device whose rings [`PlainAdapter`] allocates as a `Hal`.
+/// Number of the layer's device for which `PlainAdapter`'s `Hal` allocates the virtqueue rings.
 pub(super) const DISK: usize = 3;
 
-// SAFETY: `OnDma` allocates the memory; devices see memory at the CPU's addresses, as the rest of
-// the trait requires.
+// SAFETY: `OnDma` meets the contract of all methods but `share`, which returns CPU addresses. A
+// device gets them only without an IOMMU, and then sees memory at these addresses.
 unsafe impl Hal for PlainAdapter {
     fn dma_alloc(pages: usize, direction: BufferDirection) -> (u64, NonNull<u8>) {
         OnDma::<DISK>::dma_alloc(pages, direction)
@@ -52,7 +52,7 @@ impl DmaOp for PlainAdapter {
         // SAFETY: callers never request zero bytes.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let addr = memory.as_ptr().expose_provenance() as u64;
-        // SAFETY: just allocated with this layout; devices see it where the CPU does.
+        // SAFETY: just allocated with this layout; devices see it at the CPU's address.
         Some(unsafe { DmaAllocHandle::new(memory, memory, addr.into(), layout) })
     }
 
@@ -85,7 +85,7 @@ impl DmaOp for PlainAdapter {
     ) -> Result<DmaMapHandle, DmaError> {
         let layout = Layout::from_size_align(size.get(), constraints.align)?;
         let seen = addr.as_ptr().expose_provenance() as u64;
-        // SAFETY: the caller's buffer; devices see it where the CPU does.
+        // SAFETY: the caller's buffer; devices see it at the CPU's address.
         Ok(unsafe { DmaMapHandle::new(addr, seen.into(), layout, None) })
     }
 
