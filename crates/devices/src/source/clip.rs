@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vb3_v4l2::{Fraction, PixelFormat};
 
-/// A clip, whether it plays or not.
+/// A video or picture file, and its player while the clip plays.
 #[derive(Debug)]
 pub struct Clip {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl Clip {
     /// Checks a file, and stores its size and rate. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// Fails for a missing file, one without pictures, or missing ffmpeg, with a sentence for the user.
+    /// Fails for a missing file, a file without pictures, or missing ffmpeg, with a message for the user.
     pub fn open(path: &Path, end: ClipEnd) -> Result<Self, Failure> {
         let info = probe::probe(path)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl Clip {
     /// Plays the clip from its beginning, in this format and size, at `interval` seconds per frame.
     ///
     /// # Errors
-    /// Fails if no thread or descriptor is available, with a sentence for the user.
+    /// Fails if no thread or descriptor is available, with a message for the user.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,
@@ -106,7 +106,7 @@ impl Clip {
         }
     }
 
-    /// Returns a descriptor that is readable once [`take`](Self::take) no longer returns `Later`. `None`
+    /// Returns a descriptor that becomes readable when [`take`](Self::take) no longer returns `Later`. `None`
     /// while the clip does not play.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -15,7 +15,8 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 ///   and gain `g` scale it, by `s / 128` and `g / 64`;
 /// - each result is clamped to a byte.
 ///
-/// RGB24 pictures are converted by [`Rgb::to_yuv`] and back if any of these is not the default.
+/// RGB24 pictures are converted by [`Rgb::to_yuv`] and back if any of these controls has another value
+/// than the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Picture {
     /// 0 to 255, neutral at 128.
@@ -51,7 +52,7 @@ impl Default for Picture {
 /// The value 1.0 in the fixed-point format of sines and of factors for chroma.
 const ONE: i32 = 1 << 14;
 
-/// Returns the sine of `step * 180 / 128` degrees for steps of half a turn (0 to 128).
+/// Returns the sine of `step * 180 / 128` degrees in 1/16384, for steps of half a turn (0 to 128).
 ///
 /// This is Bhaskara's approximation: exact at 0, 30, 90, 150 and 180 degrees, and within 0.0017 elsewhere.
 fn half_sine(step: i32) -> i32 {
@@ -133,7 +134,8 @@ impl Adjust {
     #[must_use]
     pub fn chroma(&self, u: u8, v: u8) -> (u8, u8) {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-        // At most 181 * 2^14, then 181 * 2^7, then times 255 * 255: within 31 bits.
+        // No overflow: the sums are at most 181 * 2^14, the turned values at most 181 * 2^7. Times 255 * 255,
+        // these fit 31 bits.
         let turned_u = (u * self.cos - v * self.sin) >> 7;
         let turned_v = (u * self.sin + v * self.cos) >> 7;
         let scale = |value: i32| crate::picture::byte(((value * self.scale) >> 20) + 128);
@@ -196,7 +198,7 @@ impl Adjust {
         }
     }
 
-    /// Changes R'G'B' samples cell by cell. A cell of a mosaic counts as 2x2 pixels of one colour.
+    /// Changes R'G'B' samples cell by cell. Treats a mosaic's cell of 2x2 pixels as having one colour.
     fn apply_to_primaries(&self, frame: &mut Frame) {
         let format = frame.format();
         let Some(component) = format.components.first() else {

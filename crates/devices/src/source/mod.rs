@@ -66,19 +66,19 @@ struct Playing {
 pub enum Ready {
     /// A picture is available.
     Frame,
-    /// There is no picture yet; the source's descriptor becomes readable.
+    /// There is no picture yet; `Source::wake_fd` becomes readable when there is one.
     Later,
     /// There is no picture any more.
     End,
-    /// There are no more pictures, for this reason. Returned once, then `End`.
+    /// There are no more pictures, for this reason. Only the first call returns this, later ones `End`.
     Failed(Failure),
 }
 
 impl Source {
-    /// Opens the source of a SPEC.
+    /// Opens the source that a device's SPEC names.
     ///
     /// # Errors
-    /// Fails for a file that cannot be played, with a sentence for the user.
+    /// Fails for a file that cannot be played, with a message for the user.
     pub fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let clip = match spec {
             SourceSpec::Pattern => None,
@@ -106,10 +106,10 @@ impl Source {
         self.clip.as_ref().map(|playing| playing.clip.info())
     }
 
-    /// Starts with the first picture.
+    /// Starts to play from the first picture. A clip shows a new picture every `interval` seconds.
     ///
     /// # Errors
-    /// Fails if the system lacks a thread or descriptor for a clip, with a sentence for the user.
+    /// Fails if the system lacks a thread or descriptor for a clip, with a message for the user.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,
@@ -124,7 +124,7 @@ impl Source {
         playing.clip.start(format, size, interval)
     }
 
-    /// Starts with the first picture, in the format and size of another source.
+    /// Starts to play from the first picture, in the format and size of another source.
     ///
     /// # Errors
     /// Fails as [`start`](Self::start) does.
@@ -169,8 +169,8 @@ impl Source {
     /// Returns the current picture with the picture controls applied. `None` unless [`ready`](Self::ready)
     /// returned `Frame`.
     ///
-    /// This is the test pattern with number `sequence` if `background` selects one or there is no clip.
-    /// Otherwise it is the clip's picture.
+    /// The picture is the test pattern with number `sequence` if `pattern` selects a background or there is
+    /// no clip. Otherwise it is the clip's picture.
     pub fn picture(
         &mut self,
         sequence: u32,
@@ -194,8 +194,8 @@ impl Source {
         }
     }
 
-    /// Returns the last result of [`picture`](Self::picture), unchanged; `None` after
-    /// [`advance`](Self::advance).
+    /// Returns the last result of [`picture`](Self::picture), unchanged; `None` if that was a clip's picture
+    /// and [`advance`](Self::advance) was called.
     pub fn picture_again(&self) -> Option<&Frame> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => playing.current.as_ref(),
@@ -203,8 +203,8 @@ impl Source {
         }
     }
 
-    /// Returns the first bytes of the range `wanted` in a component of the picture, at least one. The picture
-    /// is that of [`picture_again`](Self::picture_again). `None` outside it, or if there is none.
+    /// Returns bytes from the start of the range `wanted`, at least one. The range lies in a component of
+    /// [`picture_again`](Self::picture_again). `None` outside the component, or if there is no picture.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => {
@@ -222,7 +222,7 @@ impl Source {
         }
     }
 
-    /// Returns a descriptor that is readable once [`ready`](Self::ready) no longer returns `Later`.
+    /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.clip

@@ -75,11 +75,11 @@ pub fn render(
 
 /// Number of lines after which every background repeats.
 const PERIOD: u32 = 32;
-/// Number of background lines in memory, a multiple of [`PERIOD`]. At 1920 pixels in NV12, these lines stay
-/// in a core's own cache, while a whole picture does not.
+/// Number of lines that `Pattern` keeps of the background, a multiple of [`PERIOD`]. At 1920 pixels in NV12,
+/// these lines stay in a core's own cache, while a whole picture does not.
 const RING: u32 = 64;
 
-/// Draws the background. A tick waits for this, so equal lines are painted once and copied.
+/// Draws the background. Paints lines that repeat only once and copies them, because a tick waits for this.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     let size = frame.size();
     let few = Size::nearest(size.width(), size.height().min(PERIOD));
@@ -110,7 +110,7 @@ fn painted(format: &'static PixelFormat, size: Size, background: Background) -> 
                 frame.fill(column(left, right - left), bar.to_yuv());
                 left = right;
             }
-            // Widths below 16 lack some bars, but the last column is always painted.
+            // Pictures narrower than 16 pixels lack some bars, but the last column is always painted.
             frame.fill(column(left, width - left), BLACK);
         }
         Background::Ramp => {
@@ -191,17 +191,17 @@ impl Wanderer {
     }
 }
 
-/// The strip of blocks that shows a number. Bit 0 is at the top left, and lines follow each other.
+/// The strip of blocks that shows a number. Bit 0 is at the top left; bits go to the right, then down.
 struct Strip {
     side: u32,
     columns: u32,
     bits: u32,
 }
 
-/// Returns the strip for a size. Its blocks have 16, 8, 4 or 2 pixels: the largest whose 32 bits take at most
-/// a quarter of the picture.
+/// Returns the strip for a picture's size. Its blocks have a side of 16, 8 or 4 pixels: the largest with
+/// which 32 bits take at most a quarter of the picture's height.
 ///
-/// Blocks of 2 pixels may take the whole picture, and show fewer bits if necessary.
+/// If 4 is too large, blocks have 2 pixels, may take the whole picture, and show fewer bits if necessary.
 fn strip(size: Size) -> Strip {
     for side in [16, 8, 4] {
         let columns = size.width() / side;
@@ -251,8 +251,8 @@ fn draw_number(frame: &mut Frame, sequence: u32) {
     }
 }
 
-/// Reads the frame number in a picture. Returns it, and how many of its low bits the picture has room for: 32
-/// from 64x2 or 16x8 up.
+/// Reads the frame number in a picture. Returns the number, and how many of its low bits fit the picture: all
+/// 32 if the picture has at least 64x2 or 16x8 pixels.
 #[must_use]
 pub fn read_number(frame: &Frame) -> (u32, u32) {
     let strip = strip(frame.size());
@@ -327,9 +327,9 @@ impl Pattern {
         &self.shown
     }
 
-    /// Returns the first bytes of the range `wanted` in a component of the last picture, at least one.
+    /// Returns bytes of a component of the last picture, from the start of the range `wanted`; at least one.
     ///
-    /// Lines of the background come from `ring`, so that a copy of the picture reads few lines many times.
+    /// Background lines come from `ring`: a copy of the picture reads these few lines often, from the cache.
     pub(crate) fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         let (size, format) = (self.shown.size(), self.shown.format());
         // CAST: widening, on every target there is.

@@ -16,7 +16,7 @@ use vb3_v4l2::Fraction;
 /// The size and rate of a clip, as a camera offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClipInfo {
-    /// Displayed size (after rotation), rounded to even numbers, and halved until the camera can have it.
+    /// Displayed size (after rotation), halved until it is at most the cameras' maximum, in even numbers.
     pub size: Size,
     /// Seconds per frame, from 1/120 to 1; 1/30 for a still picture.
     pub interval: Fraction,
@@ -26,7 +26,7 @@ pub struct ClipInfo {
 
 /// Maximum length of ffprobe's answer, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// Advice for users who name another kind of file.
+/// End of messages to users who named another kind of file.
 const PLAYS: &str = "camera= plays a local video or picture file";
 
 /// Options that keep ffmpeg from following a playlist to the network.
@@ -79,7 +79,7 @@ pub(super) fn input(path: &Path) -> OsString {
 fn check_file(path: &Path) -> Result<(), Failure> {
     let name = path.display();
     let refuse = |what: &str| Err(Failure::new(format!("{name} {what}; {PLAYS}")));
-    // This comes before opening: opening a named pipe would wait for its writer.
+    // Checks the kind before opening, because opening a named pipe would wait for a writer.
     let readable = std::fs::metadata(path).and_then(|metadata| {
         if metadata.is_file() {
             File::open(path)?;

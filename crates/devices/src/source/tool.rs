@@ -1,4 +1,4 @@
-//! Runs ffmpeg and ffprobe as child processes. All waits are limited, and a signal ends the tools.
+//! Runs ffmpeg and ffprobe (the tools) as child processes. Each wait has a time limit. A signal kills a tool.
 
 use crate::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Maximum time to wait for one picture, or for ffprobe's answer. It is the system's time, since the devices'
-/// clock may stand still meanwhile.
+/// Maximum time to wait for one picture, or for ffprobe's answer. The system's clock measures this time,
+/// because the devices' clock may stand still meanwhile.
 pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Size of the pipe for a tool's output, in bytes. Both sides sleep about once per filled pipe, and a picture
-/// has several megabytes. A user without privileges has 64 MiB for all pipes.
+/// has several megabytes, so the pipe should be large. But all pipes of a user without privileges together
+/// have only 64 MiB.
 const PIPE_BYTES: usize = 512 << 10;
 /// Maximum bytes of a tool's messages that are kept.
 const MESSAGES_MAX: u64 = 4096;
 
-/// Why reading from a tool stopped.
+/// Reason why reading from a tool stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The owner wants no more output.
@@ -45,7 +46,7 @@ pub(super) struct Killer(Mutex<Running>);
 enum Running {
     #[default]
     None,
-    /// The tool's process group. Its leader is not waited for yet, so its number is not reused.
+    /// The tool's process group. The leader is not waited for yet, so the group's number is not reused.
     Group(Pid),
     /// Each tool is killed as soon as it starts.
     Killed,
@@ -71,7 +72,7 @@ impl Killer {
         }
     }
 
-    /// Stops killing the current tool, because its end is about to be waited for.
+    /// Forgets the current tool before it is waited for, because its number may be reused afterwards.
     fn forget(&self) {
         let mut running = self.running();
         if matches!(*running, Running::Group(_)) {
@@ -92,10 +93,10 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// Starts a tool in a process group of its own, so that ^C at the terminal reaches only the program.
+    /// Starts a tool in a process group of its own, so that ^C at the terminal does not reach the tool.
     ///
     /// # Errors
-    /// Fails if the tool is not installed or the system lacks a process or thread, with a sentence for
+    /// Fails if the tool is not installed or the system lacks a process or thread, with a message for
     /// the user.
     pub(super) fn start(
         name: &'static str,
@@ -115,7 +116,7 @@ impl Tool {
             .stdout
             .take()
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
-        // If this fails, the pipe has 64 KiB.
+        // If this fails, the pipe keeps the default size of 64 KiB.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
         killer.started(Pid::from_child(&child));
         let stderr = child.stderr.take();
@@ -177,10 +178,10 @@ impl Tool {
         ))
     }
 
-    /// Waits for the tool's end, after its output has ended. Returns its status and its messages.
+    /// Waits for the tool's end, after its output has ended. Returns the tool's status and messages.
     ///
     /// # Errors
-    /// Fails if the tool does not end in time, with a sentence for the user.
+    /// Fails if the tool does not end in time, with a message for the user.
     pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
@@ -209,7 +210,7 @@ impl Drop for Tool {
         self.killer.forget();
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
-            // The child is not waited for yet, so its number is not reused. Its children are killed, too.
+            // The child is not waited for yet, so its number is not reused. Kills its children, too.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
@@ -226,7 +227,7 @@ fn left(deadline: Instant) -> Timespec {
     })
 }
 
-/// Reads a tool's messages until they end. The tool must never block on a full pipe.
+/// Reads a tool's messages until they end, and keeps the first. Reads all, so that the tool never blocks.
 fn messages(mut stderr: ChildStderr) -> String {
     let mut kept = Vec::new();
     let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
@@ -246,8 +247,8 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-/// Returns the reason that a tool gave for its failure. This is its last two messages without addresses, or
-/// its status if there are no messages.
+/// Returns the reason that a tool gave for its failure. This is the tool's last two messages, without the
+/// "[component @ address]" in front, or the tool's status if there are no messages.
 pub(super) fn reason(said: &str, status: &ExitStatus) -> String {
     let lines: Vec<&str> = said
         .lines()

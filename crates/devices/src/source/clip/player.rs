@@ -40,8 +40,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Returns the format that ffmpeg writes, and ffmpeg's name of it. This is the wanted format, or one with
-    /// the same samples if ffmpeg cannot write the wanted one.
+    /// Returns the format that ffmpeg writes, and ffmpeg's name of it. This is the wanted format, or one from
+    /// which the wanted picture can be made if ffmpeg cannot write the wanted format.
     fn decoded(&self) -> (&'static PixelFormat, &'static str) {
         let format = self.format.in_one_plane();
         match (format.ffmpeg, format.model()) {
@@ -63,8 +63,8 @@ impl Job {
         Some(wanted)
     }
 
-    /// Returns the ffmpeg command that writes the clip's pictures to its standard output. It leaves out the
-    /// first `skipped` pictures.
+    /// Returns the ffmpeg command that writes the clip's pictures, except the first `skipped`, to standard
+    /// output.
     fn command(&self, skipped: usize, still: bool) -> Command {
         // The rate is the inverse of the interval.
         let rate = format!("{}/{}", self.interval.denominator, self.interval.numerator);
@@ -86,7 +86,7 @@ impl Job {
         command
             .args(["-nostdin", "-v", "error"])
             .args(LOCAL)
-            // Without this, filters would count anew when a stream changes its size.
+            // Without this, filters would count pictures from 0 again when the stream's size changes.
             .args(["-reinit_filter", "0", "-i"])
             .arg(input(&self.path))
             .args(["-map", "0:v:0", "-vf", &filters]);
@@ -113,11 +113,11 @@ fn players() -> MutexGuard<'static, usize> {
 /// Waits until no clip plays or is ending, for at most `timeout`. A stopped clip's thread holds
 /// descriptors until ffmpeg has ended.
 pub fn await_ended(timeout: Duration) {
-    // The timeout may pass: a file system that hangs delays ffmpeg's end.
+    // Ignores a timeout: a clip may remain, because a file system that hangs delays ffmpeg's end.
     drop(ENDED.wait_timeout_while(players(), timeout, |count| *count > 0));
 }
 
-/// Counts one clip in [`PLAYERS`] until it is dropped.
+/// Counts one clip in [`PLAYERS`] as long as this value exists.
 struct Counted;
 
 impl Counted {
@@ -137,13 +137,13 @@ impl Drop for Counted {
     }
 }
 
-/// A clip that plays. Dropping it kills ffmpeg without waiting. Its thread waits for ffmpeg's end, which a
-/// file system that hangs may delay.
+/// A clip that plays. Dropping this value kills ffmpeg without waiting. The clip's thread waits for ffmpeg's
+/// end, which a file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
     ring: Arc<Ring<Next>>,
     killer: Arc<Killer>,
-    /// Is closed to end the thread.
+    /// Dropping this closes the pipe, which ends the thread.
     _quit: PipeWriter,
 }
 
@@ -266,7 +266,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Decodes the clip once. Calls `look` with each picture and its number. Returns the number of pictures.
+    /// Decodes the clip once. Calls `look` with each picture and its index. Returns the number of pictures.
     fn lap(
         &self,
         skipped: usize,
@@ -336,7 +336,7 @@ impl<'a> Decoder<'a> {
     /// Waits until ffmpeg has ended.
     ///
     /// # Errors
-    /// Fails if ffmpeg failed before the clip's end, with a sentence for the user.
+    /// Fails if ffmpeg failed before the clip's end, with a message for the user.
     fn end(self) -> Result<(), Failure> {
         let name = self.job.path.display();
         let (status, said) = self.tool.end()?;
