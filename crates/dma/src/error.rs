@@ -132,7 +132,7 @@ pub enum Error {
     BadUserMemory(Reason),
     /// ENXIO: an offset or range is outside the memory, or the memory lacks the requested view.
     NoSuchMemory(Reason),
-    /// EOPNOTSUPP: the platform does not support this.
+    /// EOPNOTSUPP: the platform does not support the operation.
     Unsupported,
     /// EBUSY: the object already exists, or is still in use.
     Busy,

@@ -21,7 +21,7 @@ pub(crate) fn rounds(has_iommu: bool, rounds: u64) {
     let hosts = Devices::new(usize::from(has_iommu));
     let dma = Mapper::<_, Mutexes>::with_locks(hosts, 1).expect("a mapper");
     let device = dma.device(DEVICE).expect("a device");
-    // As a queue is: without it, each mapping would be the device's first and its last.
+    // Stays mapped, as a driver's queue does. Without it, each mapping would be the device's only one.
     let queue = device.map_raw(page(0), ToDevice).expect("mapped");
     for _ in 0..rounds {
         let mapped = device.map_raw(black_box(page(2)), FromDevice);

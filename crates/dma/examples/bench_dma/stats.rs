@@ -9,7 +9,7 @@ pub(crate) struct Times {
     ns: Vec<f64>,
 }
 
-/// A median, a mean and a 99th percentile, nanoseconds.
+/// A median, a mean and a 99th percentile, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
@@ -38,7 +38,7 @@ impl Times {
     }
 }
 
-/// What reading the clock twice costs, nanoseconds.
+/// Returns the cost of reading the clock twice, in nanoseconds.
 pub(crate) fn clock_cost() -> f64 {
     let mut times = Times::default();
     for _ in 0..10_000 {
@@ -53,7 +53,7 @@ pub(crate) fn time(most: usize, limit: Duration, clock: f64, mut act: impl FnMut
     time_with(most, limit, clock, || (), |()| act())
 }
 
-/// As [`time`], with something to be got ready before each run that is not timed.
+/// As [`time`], but calls `prepare` before each run, untimed, and passes its result to `act`.
 pub(crate) fn time_with<T>(
     most: usize,
     limit: Duration,
@@ -76,7 +76,7 @@ pub(crate) fn time_with<T>(
     times.summary()
 }
 
-/// A small generator: the runs are the same every time.
+/// A small generator of pseudo-random numbers, which are the same in each run.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(pub(crate) u64);
 

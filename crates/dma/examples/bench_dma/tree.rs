@@ -2,9 +2,9 @@
 //! cached node.
 //!
 //! Source: Linux 7.2 drivers/iommu/iova.c, behaviour. Ranges consist of whole granules, aligned to
-//! the next power of two. Two nodes are cached, one of them for addresses below 4 GiB; a free above
-//! moves them up. A failed search starts once more from the limit. The smallest size that failed
-//! below 4 GiB is remembered.
+//! the next power of two. Two nodes are cached, one of them for addresses below 4 GiB. Freeing a range
+//! above a cached node moves that node up. A failed search starts once more from the limit. The
+//! smallest size that failed below 4 GiB is remembered.
 
 const NIL: u32 = 0;
 
@@ -27,7 +27,7 @@ pub(crate) struct Tree {
     cached32: u32,
     limit32: u64,
     failed32: u64,
-    /// Nodes looked at in searches.
+    /// Number of nodes that searches have visited.
     pub(crate) steps: u64,
 }
 
@@ -102,7 +102,7 @@ impl Tree {
         up
     }
 
-    /// The first range above the limit.
+    /// Returns the first range above the limit.
     fn above(&self, limit: u64) -> u32 {
         let (mut at, mut best) = (self.root, ANCHOR);
         while at != NIL {
@@ -258,7 +258,7 @@ impl Tree {
         self.m(at).parent = up;
     }
 
-    /// Puts `new` where `old` hangs below `parent`.
+    /// Replaces `old` by `new` as a child of `parent`.
     fn relink(&mut self, parent: u32, old: u32, new: u32) {
         if parent == NIL {
             self.root = new;
@@ -310,7 +310,7 @@ impl Tree {
         let Node { left, right, .. } = *self.n(at);
         let (child, parent, was_red);
         if left != NIL && right != NIL {
-            // The next one takes its place.
+            // The next node takes the erased node's place.
             let heir = self.next(at);
             was_red = self.n(heir).red;
             child = self.n(heir).right;
@@ -400,7 +400,7 @@ impl Tree {
         self.m(at).red = false;
     }
 
-    /// Checks order, colours and heights; panics where one is wrong.
+    /// Checks order, colours and heights; panics if one is wrong.
     pub(crate) fn check(&self) {
         fn below(tree: &Tree, at: u32, low: u64, high: u64) -> u32 {
             if at == NIL {

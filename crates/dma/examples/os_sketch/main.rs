@@ -1,5 +1,5 @@
-//! The mapping layer in an operating system: `platform.rs` is all it has to bring, `ram.rs` stands
-//! for the hardware.
+//! The mapping layer in an operating system: `platform.rs` is all that the system must provide.
+//! `ram.rs` simulates the hardware.
 //!
 //! Memory is scattered on purpose, and the device sees one run.
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Error> {
     assert_eq!(dma.platform().device_write(display, at, &picture), None);
     dma.unmap(shown, Attrs::empty());
 
-    // Afterwards it can reach nothing any more, and nothing is held.
+    // After the unmap, the camera can reach nothing any more, and the layer holds nothing.
     dma.unmap(mapping, Attrs::empty());
     let written = dma.platform().device_write(camera, first.addr, &picture);
     assert_eq!(written, None);

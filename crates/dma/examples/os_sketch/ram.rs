@@ -1,4 +1,4 @@
-// RAM and a device, where an operating system has the real ones.
+// Simulated RAM and device accesses. An operating system would use the real hardware instead.
 use crate::platform::Os;
 use alloc::{vec, vec::Vec};
 use vb3_dma::iopt::TableMemory;
@@ -20,7 +20,7 @@ impl Ram {
         }
     }
 
-    /// Frames, one by one: the ones with odd numbers first, so that nothing is contiguous.
+    /// Takes a free page frame and zeroes it. Takes odd numbers first, so that frames are not contiguous.
     pub(crate) fn take(&mut self) -> Result<u64, Error> {
         let order = (1..PAGES).step_by(2).chain((0..PAGES).step_by(2));
         let constraint = Constraint::Ram;
@@ -62,7 +62,7 @@ impl TableMemory for Ram {
 }
 
 impl Os {
-    /// Makes a device's access through the page table. `None` is a fault.
+    /// Writes as a device does, through its page table. `None` means a fault.
     pub(crate) fn device_write(&self, dev: u8, addr: DmaAddr, data: &[u8]) -> Option<()> {
         for (offset, byte) in (0u64..).zip(data) {
             let iova = Iova::new(addr.checked_add(offset)?.get());

@@ -1,4 +1,4 @@
-// A whole host, with `core` and `alloc` alone: RAM, and devices that see it as it is.
+// A complete host that uses only `core` and `alloc`: RAM, and devices that use physical addresses.
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use vb3_dma::{
@@ -9,7 +9,7 @@ use vb3_dma::{
 pub(crate) const PAGE: u64 = 4096;
 const PAGES: u64 = 512;
 
-/// `RefCell` stands for its locks.
+/// The host. A real host would use locks in place of `RefCell`.
 pub(crate) struct Host {
     pub(crate) ram: RefCell<Vec<u8>>,
     pages: RefCell<RangeAllocator>,
@@ -30,7 +30,7 @@ impl Host {
         self.ram.borrow_mut()[first as usize..][..len as usize].fill(0);
         Ok(Segment::pages(PhysAddr::new(first), len))
     }
-    /// Makes a device's write to its DMA address.
+    /// Writes to a DMA address as a device does.
     pub(crate) fn device_writes(&self, addr: DmaAddr, data: &[u8]) {
         self.ram.borrow_mut()[addr.get() as usize..][..data.len()].copy_from_slice(data);
     }

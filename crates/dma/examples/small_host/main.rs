@@ -1,5 +1,5 @@
 //! A driver with a ring of descriptors, as virtio devices have, over the smallest host: `host.rs` is
-//! all that an operating system brings.
+//! all that an operating system must provide.
 
 extern crate alloc;
 
@@ -17,7 +17,7 @@ fn descriptor(addr: DmaAddr, len: u32) -> [u8; 16] {
     bytes
 }
 
-/// The device: it reads the descriptor of its ring, and writes into the buffer there.
+/// Simulates the device: reads descriptor `index` of the ring, and writes into the descriptor's buffer.
 fn device_answers(host: &Host, ring: DmaAddr, index: u64) {
     let at = (ring.get() + index * 16) as usize;
     let word: [u8; 8] = host.ram.borrow()[at..][..8].try_into().unwrap_or_default();
@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
     let ring = nic.alloc_coherent(256 * 16)?;
     let mut memory = nic.alloc(host::PAGE)?;
     for index in 0..3 {
-        // The buffer is the device's until the mapping is handed to the CPU.
+        // The device owns the buffer until the mapping is handed to the CPU.
         let buffer = nic.map(memory, FromDevice)?;
         ring.write(index * 16, &descriptor(buffer.addr(), 2048))?;
         device_answers(dma.platform(), ring.addr(), index);

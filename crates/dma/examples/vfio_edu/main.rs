@@ -1,5 +1,5 @@
 //! A driver in user space: QEMU's edu device does real DMA both ways, through an IOMMU, at the
-//! addresses that the mapping layer chooses. `platform.rs` is all that it takes over VFIO.
+//! addresses that the mapping layer chooses. `platform.rs` has all code that the layer needs over VFIO.
 //!
 //! Usage: vfio_edu BDF, with the device bound to vfio-pci. Prints a line of JSON for each step.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, contiguous_len};
 use vfio::Vfio;
 
-/// Its identification, in BAR 0 at 0: the last two digits are a constant.
+/// Low byte of the device's identification, which is the first register of BAR 0.
 const EDU: u32 = 0xed;
 const SOURCE: u64 = 0x80;
 const TARGET: u64 = 0x88;
@@ -20,11 +20,11 @@ const COUNT: u64 = 0x90;
 const COMMAND: u64 = 0x98;
 const START: u64 = 1;
 const TO_MEMORY: u64 = 2;
-/// Its own memory: one page.
+/// The device's address of its own memory, which is one page.
 const BUFFER: u64 = 0x4_0000;
-/// Bytes moved at a time: QEMU takes the whole of the page for too much.
+/// Bytes of a transfer. QEMU refuses to transfer the whole page at once.
 const PART: u64 = 2048;
-/// Highest address it puts on the bus, as the lab starts it.
+/// Highest address that the device puts on the bus. The lab starts QEMU with this mask.
 const MASK: u64 = 0xffff_ffff;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -40,7 +40,7 @@ impl Edu {
         Ok(vfio.write(self.registers + at, &value.to_le_bytes())?)
     }
 
-    /// Moves bytes between its own memory and an address on the bus.
+    /// Moves bytes between the device's memory and an address on the bus.
     fn transfer(&self, dma: &Mapper<Driver>, bus: u64, len: u64, command: u64) -> Result<()> {
         let (from, to) = match command {
             TO_MEMORY => (BUFFER, bus),
@@ -96,7 +96,7 @@ fn invalid() -> Error {
     Error::Invalid
 }
 
-/// Coherent memory to the device, and from there into a program's scattered memory.
+/// Moves bytes from coherent memory to the device, and from there into a program's memory.
 fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let picture: Vec<u8> = (0..PART).map(|i| (i * 7 % 251) as u8).collect();
     let source = dma.alloc_coherent((), PAGE, Attrs::empty())?;
@@ -106,7 +106,7 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     edu.transfer(dma, at.get(), PART, 0)?;
     step("to-device", true, &format!(",\"at\":\"{:#x}\"", at.get()));
 
-    // Somewhere inside memory of ours: neither its start nor its end is a page's.
+    // A buffer inside this process's heap. Neither its start nor its end is page-aligned.
     let mut heap = vec![0xa5_u8; 3 * PAGE as usize];
     let inside = PAGE as usize - 1000;
     let addr = heap.as_mut_ptr() as u64 + inside as u64;
@@ -133,7 +133,7 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     Ok(())
 }
 
-/// After the unmap, the device cannot reach the memory.
+/// Checks that the device cannot reach unmapped memory.
 fn fault(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let mut heap = vec![0x5a_u8; 2 * PAGE as usize];
     let addr = (heap.as_mut_ptr() as u64).next_multiple_of(PAGE);

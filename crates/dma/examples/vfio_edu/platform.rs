@@ -1,5 +1,5 @@
-//! The platform of a driver in user space: its process's memory, and VFIO's page table. It has no
-//! physical addresses and uses addresses of its process instead.
+//! The platform of a driver in user space: the process's memory, and VFIO's page table. It has no
+//! physical addresses and uses addresses of the process instead.
 
 use crate::vfio::{READ, Vfio, WRITE};
 use std::cell::Cell;
@@ -10,15 +10,15 @@ use vb3_dma::{
 };
 
 pub(crate) const PAGE: u64 = 4096;
-/// Interrupt messages are written here; no memory can be mapped to it.
+/// First and last address of interrupt messages. No memory can be mapped there.
 const MESSAGES: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
 
 /// The process and its one device.
 pub(crate) struct Driver {
     pub(crate) vfio: Vfio,
-    /// Highest address the device puts on the bus.
+    /// Highest address that the device puts on the bus.
     pub(crate) mask: u64,
-    /// Mappings in VFIO's table now.
+    /// Number of mappings in VFIO's page table now.
     pub(crate) entries: Cell<usize>,
 }
 
@@ -99,7 +99,7 @@ impl PageSource for Driver {
     }
 }
 
-/// The kernel pins what it maps.
+/// Pins nothing itself: the kernel pins memory when VFIO maps it.
 impl UserPages for Driver {
     type User = ();
     type Pinned = Segment;
@@ -117,7 +117,7 @@ impl UserPages for Driver {
     }
 }
 
-/// VFIO flushes as it unmaps.
+/// Has no flush, because VFIO flushes with each unmap.
 impl Iommu for Driver {
     fn reserved_iova(&self, (): (), index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then(|| (Iova::new(MESSAGES.0), Iova::new(MESSAGES.1)))
@@ -148,7 +148,7 @@ impl Iommu for Driver {
     }
 
     fn iommu_unmap(&self, (): (), iova: Iova, len: u64) -> Result<(), Error> {
-        // A range that was mapped whole is unmapped whole, by however many calls.
+        // The layer unmaps whole ranges. VFIO accepts this, however many calls mapped the range.
         let done = self.vfio.unmap(iova.get(), len);
         done.map_err(|_| Error::Unsupported)?;
         self.entries.set(self.entries.get().saturating_sub(1));
@@ -182,8 +182,8 @@ impl KernelViews for Driver {
 impl Caches for Driver {}
 impl Bounce for Driver {}
 
-/// Calls `part` with each piece of `len` bytes from `at` of a mapping: how many came before it, its
-/// address and its length.
+/// Divides `len` bytes at offset `at` of a mapping into pieces that are contiguous. Calls `part` with
+/// the number of bytes before each piece, the piece's address and its length.
 fn copy(
     runs: &[Segment],
     at: u64,

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// `_IO(';', 100 + n)`.
+/// Returns the ioctl request `_IO(';', 100 + n)`.
 const fn call(n: u64) -> u64 {
     (b';' as u64) << 8 | (100 + n)
 }
@@ -30,7 +30,7 @@ const MEMORY_AND_MASTER: u16 = 0b110;
 pub(crate) const READ: u32 = 1;
 pub(crate) const WRITE: u32 = 2;
 
-/// A device that is ours, and the address space it does DMA in.
+/// A device that this process drives, and the address space of the device's DMA.
 pub(crate) struct Vfio {
     container: File,
     _group: File,
@@ -40,8 +40,8 @@ pub(crate) struct Vfio {
 }
 
 fn ioctl(fd: &File, request: u64, arg: u64) -> io::Result<i32> {
-    // SAFETY: every caller passes a number, or the address of a live structure whose first field
-    // says how long it is, as these calls want it.
+    // SAFETY: every caller passes what the request takes: a number, or the address of a live
+    // descriptor, string or structure. A structure's first field is its length.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), request as _, arg) };
     if done < 0 {
         Err(io::Error::last_os_error())
@@ -50,7 +50,7 @@ fn ioctl(fd: &File, request: u64, arg: u64) -> io::Result<i32> {
     }
 }
 
-/// A call with a structure of 32- and 64-bit words whose first 32 bits are its length.
+/// Makes a call with a structure, after setting the structure's first word to its length in bytes.
 fn structure<const N: usize>(fd: &File, request: u64, words: &mut [u32; N]) -> io::Result<()> {
     words[0] = size_of::<[u32; N]>() as u32;
     ioctl(fd, request, words.as_mut_ptr() as u64).map(drop)
@@ -69,7 +69,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 impl Vfio {
-    /// Takes a PCI device (`0000:00:04.0`) that vfio-pci is bound to.
+    /// Opens and resets a PCI device (`0000:00:04.0`) that is bound to vfio-pci.
     pub(crate) fn open(bdf: &str) -> io::Result<Self> {
         let link = format!("/sys/bus/pci/devices/{bdf}/iommu_group");
         let group = std::fs::read_link(link)?;
@@ -107,7 +107,7 @@ impl Vfio {
         Ok(vfio)
     }
 
-    /// Where a region lies in the device's file, and how long it is.
+    /// Returns a region's offset in the device's file, and the region's length, both in bytes.
     fn region(&self, index: u32) -> io::Result<(u64, u64)> {
         // argsz, flags, index, cap_offset, size, offset.
         let mut info = [0; 8];
@@ -116,7 +116,7 @@ impl Vfio {
         Ok((joined(info[6], info[7]), joined(info[4], info[5])))
     }
 
-    /// Where BAR 0 lies in the device's file.
+    /// Returns the offset of BAR 0 in the device's file, in bytes.
     pub(crate) fn registers(&self) -> io::Result<u64> {
         Ok(self.region(0)?.0)
     }

@@ -409,8 +409,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Takes slots for `len` bytes that start `keep` bytes into the first slot. Returns the address of
-    /// these bytes, and the slots.
+    /// Takes a run of slots for `len` bytes, which start `keep` bytes into the run. The run is aligned to
+    /// `mask + 1` bytes or more. Returns the address of the bytes, and the slots.
     fn take_slots(
         &self,
         (dev, info): (P::Device, &DeviceInfo),
