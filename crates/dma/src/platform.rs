@@ -231,7 +231,7 @@ pub trait PageSource {
         self.page_size()
     }
 
-    /// Returns the bus address at which a device without an IOMMU sees `addr`; `None` if it does not see it.
+    /// Returns the bus address at which a device without an IOMMU sees `addr`; `None` if there is none.
     fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
         let _ = dev;
         Some(DmaAddr::new(addr.get()))
@@ -273,8 +273,8 @@ pub trait Caches {
 /// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
 ///
 /// # Context
-/// The host decides which methods may sleep. The layer calls them, and also unmaps, in the context of its
-/// own caller.
+/// The host decides which methods may sleep. The layer calls them in the context of its own caller, also to
+/// unmap.
 pub trait Iommu: PageSource {
     /// Returns the device whose page table `dev` uses: itself, or the representative of a group of devices
     /// that the IOMMU cannot tell apart. The layer passes the returned device to the methods that map, unmap
@@ -419,7 +419,7 @@ pub trait UserPages {
     /// Pinned user memory, which [`unpin_user`](Self::unpin_user) releases.
     type Pinned;
 
-    /// Pins `len` bytes of a program's memory at `addr`. The layer has checked for zero and overflow.
+    /// Pins `len` bytes of a program's memory at `addr`. `len` is not zero, and the range does not overflow.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) with the bytes wanted and found.

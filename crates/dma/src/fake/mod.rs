@@ -286,7 +286,7 @@ impl Fake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one later fallible call fail: 0 is the next call, 1 the call after it. With `None`, none fails.
+    /// Makes fallible call `n` from now on fail; 0 is the next one. With `None`, no call fails.
     pub fn fail(&self, n: Option<u64>) {
         let mut state = self.state();
         (state.fail_at, state.calls, state.hits) = (n, 0, 0);
@@ -526,13 +526,13 @@ fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
     all.skip(offset as usize)
 }
 
-/// Returns pages of RAM that the host never allocates; `offset` is their distance from the first in bytes.
+/// Returns `len` bytes of RAM pages that the host never allocates, `offset` bytes from the first of them.
 #[must_use]
 pub fn ram(offset: u64, len: u64) -> Segment {
     Segment::pages(PhysAddr::new(RAM + 0x1000_0000 + offset), len)
 }
 
-/// Returns memory without pages; `offset` is the distance from `SRAM` in bytes.
+/// Returns `len` bytes of memory without pages, `offset` bytes from `SRAM`.
 #[must_use]
 pub fn sram(offset: u64, len: u64) -> Segment {
     Segment {

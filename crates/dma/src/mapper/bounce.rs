@@ -76,7 +76,8 @@ impl<'a> Plan<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
-    /// The device may see the rest of each aligned block of this many bytes; smaller than the granule.
+    /// The device may see all of each aligned block of this many bytes that the memory touches; smaller than
+    /// the granule.
     unit: u64,
     untrusted: bool,
     /// Whether a bounce pool can hide the rest of a granule.
@@ -370,7 +371,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 super::append(&mut plan.targets, part)?;
                 super::append(plan.direct, part)?;
             }
-            // Wraps only after the last part of a segment that ends at the last address. `at` is unused then.
+            // Wraps if the segment ends at the last address. `at` is not used again then.
             at = PhysAddr::new(at.get().wrapping_add(len));
         }
         Ok(())

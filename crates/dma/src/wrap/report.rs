@@ -30,7 +30,7 @@ impl fmt::Display for Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A mapping or allocation was used that ended so long ago that the checker has forgotten it.
+    /// A mapping or allocation was unmapped or synced, but it ended so long ago that the checker forgot it.
     NotMapped,
     /// A mapping was unmapped a second time.
     UnmappedTwice {
