@@ -39,7 +39,7 @@ impl OpOnDma {
     }
 
     fn alloc(&self, layout: Layout) -> Option<DmaAllocHandle> {
-        // Memory is allocated in pages. The caller's check refuses larger alignments.
+        // Memory is allocated in pages. `dma-api` refuses an address that lacks a larger alignment.
         let (addr, seen) = self.driven.alloc(layout.size())?;
         // SAFETY: the pages are zeroed, have the layout's size and this address for the device, and
         // no other code uses them until they are freed.

@@ -114,8 +114,8 @@ pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
         let done = without(|| {
             let done = is_so();
             if !done {
-                // SAFETY: changes no memory. No interrupt is lost, because `sti` admits none before
-                // `hlt`, and an interrupt ends `hlt`.
+                // SAFETY: no interrupt is lost, because `sti` admits none before `hlt`, and an
+                // interrupt ends `hlt`.
                 unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
             }
             done

@@ -49,7 +49,7 @@ impl Machine {
         self.vtd.is_some()
     }
 
-    /// Lets a device use DMA. With an IOMMU it reaches only mapped memory.
+    /// Lets a device use DMA. With an IOMMU, the device reaches only mapped memory.
     pub(crate) fn attach(&self, device: Bdf, mask: u64) -> Result<(), Error> {
         let place = self.masks.get(usize::from(device.0));
         place.ok_or(Error::Invalid)?.store(mask, Ordering::Relaxed);

@@ -131,7 +131,7 @@ fn bdf_of(place: DeviceFunction) -> Bdf {
     Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function))
 }
 
-/// Finds a virtio device, and lets it use DMA as the layer's device number `N`.
+/// Finds a virtio device, and lets it use DMA through `OnDma<N>`.
 fn virtio<const N: usize>(
     dma: &'static Dma,
     kind: DeviceType,

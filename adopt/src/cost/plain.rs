@@ -12,7 +12,7 @@ use virtio_drivers::{BufferDirection, Hal};
 /// Allocates memory from the heap, and gives devices CPU addresses.
 pub(super) struct PlainAdapter;
 
-/// Number of the layer's device for which `PlainAdapter`'s `Hal` allocates the virtqueue rings.
+/// Number of the device whose rings `PlainAdapter`'s `Hal` allocates, through `OnDma<DISK>`.
 pub(super) const DISK: usize = 3;
 
 // SAFETY: `OnDma` meets the contract of all methods but `share`, which returns CPU addresses. A
