@@ -221,7 +221,7 @@ pub trait DmaOps {
         Err(Error::Unsupported)
     }
 
-    /// Describes `len_bytes` from `offset` of an allocation for mapping into a program.
+    /// Describes `len_bytes` at `offset` of an allocation, so that they can be mapped into a program.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) if the range ends beyond the allocation, whose length is rounded up to pages.

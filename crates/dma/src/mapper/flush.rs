@@ -65,7 +65,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
-    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for it; `Removed` (ENODEV).
+    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for the device; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         // Makes the queue strict first, so that no context queues another range after the flush.
