@@ -139,8 +139,8 @@ impl StartInfo {
         unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("")
     }
 
-    /// Returns start and end of the whole pages from the program's end to the end of the RAM range
-    /// in which the program lies.
+    /// Returns start and end of the RAM after the program, in whole pages. The end is that of the
+    /// memory map's range in which the program lies.
     pub(crate) fn free_ram(&self) -> Option<(u64, u64)> {
         let first = (&raw const _end as u64).checked_next_multiple_of(4096)?;
         let map = core::ptr::with_exposed_provenance::<MapEntry>(self.memory_map as usize);

@@ -49,8 +49,7 @@ impl MmioOp for Registers {
     fn iounmap(&self, _mmio: &MmioRaw) {}
 }
 
-/// The interrupt line, read from the device's configuration space, because the CPU takes no
-/// interrupts here.
+/// The interrupt line, read in configuration space, because the CPU takes no interrupts here.
 #[derive(Clone, Copy)]
 struct Line(DeviceFunction);
 
