@@ -194,7 +194,7 @@ impl Source {
         }
     }
 
-    /// Returns the last result of [`picture`](Self::picture), unchanged; `None` if that was a clip's picture
+    /// Returns the last result of [`picture`](Self::picture), unchanged. `None` if that was a clip's picture
     /// and [`advance`](Self::advance) was called.
     pub fn picture_again(&self) -> Option<&Frame> {
         match &self.clip {

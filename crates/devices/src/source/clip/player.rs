@@ -63,8 +63,8 @@ impl Job {
         Some(wanted)
     }
 
-    /// Returns the ffmpeg command that writes the clip's pictures, except the first `skipped`, to standard
-    /// output.
+    /// Returns the ffmpeg command that writes the clip's pictures to standard output. The command leaves out
+    /// the first `skipped` pictures.
     fn command(&self, skipped: usize, still: bool) -> Command {
         // The rate is the inverse of the interval.
         let rate = format!("{}/{}", self.interval.denominator, self.interval.numerator);
