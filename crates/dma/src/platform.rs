@@ -222,11 +222,11 @@ pub trait PageSource {
         u64::MAX
     }
 
-    /// Returns the granule in bytes of allocations that are made for no device (`PageRequest::device` is
-    /// `None`): a power of two, at least the page size.
+    /// Returns the granule in bytes of allocations for no device (`PageRequest::device` is `None`).
     ///
-    /// An IOMMU with pages larger than the CPU's cannot map smaller pieces. A machine with such an IOMMU
-    /// returns the IOMMU's granule, so that devices behind it can share this memory.
+    /// The granule is a power of two, at least the page size. An IOMMU with pages larger than the CPU's
+    /// cannot map smaller pieces. A machine with such an IOMMU returns the IOMMU's granule, so that devices
+    /// behind it can share this memory.
     fn unmapped_granule(&self) -> u64 {
         self.page_size()
     }

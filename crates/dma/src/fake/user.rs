@@ -74,8 +74,8 @@ impl Fake {
 }
 
 impl State {
-    /// Returns the runs behind a program's addresses; `None` if any is missing, or if `writes` is set and
-    /// the memory is read-only.
+    /// Returns the runs behind a program's addresses. `None` if any is missing, or if `writes` is set and the
+    /// memory is read-only.
     fn runs(&self, user: FakeUser, addr: u64, len: u64, writes: bool) -> Option<Vec<(u64, u64)>> {
         let Some(number) = user.0 else {
             return Some(vec![(RAM + (addr & 0xfff_ffff), len)]);

@@ -76,8 +76,8 @@ impl<'a> Plan<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
-    /// The device may see all of each aligned block of this many bytes that the memory touches; smaller than
-    /// the granule.
+    /// Size in bytes, smaller than the granule. The device may see each whole aligned block of this size that
+    /// the memory touches.
     unit: u64,
     untrusted: bool,
     /// Whether a bounce pool can hide the rest of a granule.

@@ -6,8 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::panic::Location;
 
-/// Number of ended entries to remember, so that a report of a later use can name the call that ended the
-/// entry.
+/// Number of ended entries to remember. A report of a later use can then name the call that ended one.
 const REMEMBERED: usize = 64;
 
 /// Attributes that must be the same at map and unmap.
