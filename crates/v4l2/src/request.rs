@@ -73,6 +73,7 @@ pub(crate) enum Call {
     GetEdid,
     SetEdid,
     SubdevQueryCap,
+    LogStatus,
     SubdevEnumMbusCode,
     SubdevEnumFrameSize,
     SubdevEnumFrameInterval,
@@ -222,6 +223,7 @@ pub(crate) static REQUESTS: &[CallSpec] = requests! {
     GetEdid = VIDIOC_G_EDID, ALL, false, EDID => EDID_BLOCKS;
     SetEdid = VIDIOC_S_EDID, ALL, true, EDID => EDID_BLOCKS;
     SubdevQueryCap = VIDIOC_SUBDEV_QUERYCAP, 0, false, NOTHING => NOTHING;
+    LogStatus = VIDIOC_LOG_STATUS, 0, false, NOTHING => NOTHING;
     SubdevEnumMbusCode = VIDIOC_SUBDEV_ENUM_MBUS_CODE,
         through!(v4l2_subdev_mbus_code_enum.which, 4), false,
         fields! { v4l2_subdev_mbus_code_enum pad = U32; index = U32; which = Enum(STATES); }

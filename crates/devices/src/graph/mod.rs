@@ -239,13 +239,9 @@ impl<C> GraphNode<C> {
             work: None,
             picture: Vec::new(),
         };
-        Ok(Self::with_engine(
-            spec,
-            place,
-            topology.driver,
-            video,
-            engine,
-        ))
+        let mut node = Self::with_engine(spec, place, topology.driver, video, engine);
+        node.policy.file_io = topology.file_io;
+        Ok(node)
     }
 }
 

@@ -280,6 +280,7 @@ pub(crate) static VIMC: Topology = Topology {
     ],
     ancillary: &[(SENSOR_A, LENS_A), (SENSOR_B, LENS_B)],
     pixels: PIXELS,
+    file_io: false,
     width: (16, 4096),
     height: (16, 2160),
     default: MbusFormat {

@@ -245,6 +245,8 @@ where
         };
         match call {
             Call::SubdevQueryCap | Call::SubdevGetClientCap | Call::SubdevSetClientCap => true,
+            // vimc's subdevices log their controls. Drivers of sensors log nothing.
+            Call::LogStatus => spec.sensor.is_none() && !spec.controls.is_empty(),
             Call::SubdevGetSelection | Call::SubdevGetCrop => spec.crop || spec.sensor.is_some(),
             Call::SubdevSetSelection | Call::SubdevSetCrop => spec.crop,
             Call::SubdevEnumFrameInterval | Call::SubdevGetInterval | Call::SubdevSetInterval => {
@@ -269,6 +271,8 @@ where
                 arg.set_u32(field!(v4l2_subdev_capability.version), sys::API_VERSION);
                 return Ok(());
             }
+            // There is no kernel log.
+            Call::LogStatus => return Ok(()),
             Call::SubdevGetClientCap => {
                 arg.set_u64(0, self.file_mut(file)?.client_caps);
                 return Ok(());

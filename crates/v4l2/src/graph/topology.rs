@@ -24,6 +24,8 @@ pub struct Topology {
     pub ancillary: &'static [(usize, usize)],
     /// Pixel formats of video nodes, each with the bus codes that it stores.
     pub pixels: &'static [(FourCc, &'static [u32])],
+    /// Whether video nodes support read().
+    pub file_io: bool,
     /// Smallest and largest width. All widths are even.
     pub width: (u32, u32),
     /// Smallest and largest height. All heights are even.

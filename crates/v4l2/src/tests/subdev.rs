@@ -3,8 +3,8 @@
 use super::*;
 use crate::bytes::field;
 use crate::{
-    Colorimetry, EntityNode, EntitySpec, Follows, FourCc, Fraction, Gain, LinkSpec, MbusFormat,
-    MediaDevice, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology, sys,
+    Colorimetry, ControlSpec, EntityNode, EntitySpec, Follows, FourCc, Fraction, Gain, LinkSpec,
+    MbusFormat, MediaDevice, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology, sys,
 };
 
 const RGB: u32 = 0x100a;
@@ -36,6 +36,7 @@ static CHAIN: Topology = Topology {
     entities: &[
         EntitySpec {
             intervals: &[Fraction::new(1, 30), Fraction::new(1, 15)],
+            controls: &[ControlSpec::boolean(sys::V4L2_CID_HFLIP, "Mirror", false)],
             ..entity(
                 "Sensor",
                 EntityNode::Subdevice,
@@ -83,6 +84,7 @@ static CHAIN: Topology = Topology {
     ],
     ancillary: &[(SENSOR, SCALER)],
     pixels: &[(FourCc::RGB24, &[RGB]), (FourCc::BGR24, &[BGR])],
+    file_io: true,
     width: (16, 4096),
     height: (16, 2160),
     default: MbusFormat {
@@ -151,6 +153,16 @@ impl Bench {
             0 => Ok([0, 4, 8, 12].map(|field| get(&arg, at + field))),
             errno => Err(errno),
         }
+    }
+}
+
+#[test]
+fn subdevices_with_controls_log_them() {
+    let graph = MediaGraph::new(&CHAIN);
+    for (entity, errno) in [(SENSOR, 0), (SCALER, ENOTTY)] {
+        let mut b = bench(&graph, entity);
+        assert_eq!(b.call(sys::VIDIOC_LOG_STATUS, &mut []), errno);
+        b.close();
     }
 }
 

@@ -111,6 +111,7 @@ macro_rules! behind_receiver {
                 ],
                 ancillary: &[],
                 pixels: PIXELS,
+                file_io: true,
                 width: (16, 4096),
                 height: (16, 4096),
                 default: MbusFormat {
