@@ -1,19 +1,19 @@
-//! Builds libcamera's own tests from source, and runs them without a camera and in `vb3 run`.
+//! Builds libcamera's own tests from source, and runs them without a camera, in `vb3 run`, and with the
+//! kernel's vimc in a virtual machine.
 
 use crate::sh::{self, cmd};
-use crate::vm::lab;
+use crate::vm::{self, lab};
 use crate::{setup, table};
 use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
 use fs_err as fs;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
-/// Exit status of a test that does not find its device.
-const SKIPPED: i32 = 77;
 
 /// Where the tests run: a name, and the simulated device, if any.
 const PLACES: [(&str, Option<&str>); 3] = [
@@ -22,90 +22,112 @@ const PLACES: [(&str, Option<&str>); 3] = [
     ("webcam", Some("camera=pattern")),
 ];
 
-/// A test, as meson lists it.
-#[derive(Debug, Deserialize)]
-struct Test {
-    name: String,
-    suite: Vec<String>,
-    cmd: Vec<String>,
-    env: BTreeMap<String, String>,
+/// The result of each test in a word, and of v4l-utils for vimc's nodes.
+type Results = BTreeMap<String, String>;
+
+/// Reads the lines of `lab/libcamera-tests.py`.
+fn results(steps: &[Value]) -> Results {
+    let own = steps.iter().filter(|step| step["step"] == "libcamera");
+    let text = |fact: &Value| fact.as_str().unwrap_or_default().to_owned();
+    own.map(|step| (text(&step["name"]), text(&step["result"])))
+        .collect()
 }
 
-impl Test {
-    /// Returns the test's path: the name of its directory, then its own name.
-    fn path(&self) -> String {
-        let suite = self.suite.last().map_or("", String::as_str);
-        let directory = suite.rsplit(':').next().unwrap_or(suite);
-        format!("{directory}/{}", self.name)
-    }
-
-    /// Runs the test, and returns its result in a word.
-    fn run(&self, built: &Path, device: Option<&str>, vb3: &Path) -> Result<&'static str> {
-        let mut command = match device {
-            Some(device) => cmd!("timeout {LIMIT} {vb3} run --quiet --device {device} --"),
-            None => cmd!("timeout {LIMIT}"),
-        };
-        command.args(&self.cmd).envs(&self.env);
-        command.current_dir(built.join("build"));
-        at_home(&mut command, built);
-        let out = command.stdin(Stdio::null()).output();
-        let out = out.with_context(|| format!("cannot run {}", self.path()))?;
-        Ok(match out.status.code() {
-            Some(0) => "pass",
-            Some(SKIPPED) => "skip",
-            _ => {
-                let said = String::from_utf8_lossy(&out.stderr);
-                eprintln!("{} fails ({}):\n{said}", self.path(), out.status);
-                "FAIL"
-            }
-        })
-    }
+/// Runs all tests here, with a simulated device if there is one.
+fn here(built: &Path, device: Option<&str>, vb3: &Path) -> Result<Results> {
+    let tests = sh::root().join("lab/libcamera-tests.py");
+    let mut command = match device {
+        Some(device) => cmd!("{vb3} run --quiet --device {device} -- /usr/bin/python3 {tests}"),
+        None => cmd!("/usr/bin/python3 {tests}"),
+    };
+    let out = command.arg(built).arg(LIMIT).stdin(Stdio::null());
+    let out = out.stderr(Stdio::inherit()).output();
+    let out = out.context("the tests do not start")?;
+    let status = out.status;
+    ensure!(status.success(), "the tests did not end: {status}");
+    let lines = serde_json::Deserializer::from_slice(&out.stdout).into_iter();
+    let steps: Vec<Value> = lines.collect::<Result<_, _>>()?;
+    Ok(results(&steps))
 }
 
-/// Selects Debian's Python, and a list of GStreamer's plugins that is kept.
-fn at_home(command: &mut Command, built: &Path) {
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("/usr/bin:{path}"));
-    command.env("GST_REGISTRY", built.join("registry.bin"));
+/// Runs all tests with the kernel's vimc. The results are empty where there are no virtual machines.
+fn stock(built: &Path) -> Result<Results> {
+    let old = results_of_guest()?;
+    old.iter().try_for_each(fs::remove_file)?;
+    let append = format!("--append=built={}", built.display());
+    let words = [
+        "vm",
+        "libcamera",
+        "--kernel=6.12",
+        "--count",
+        "--if-possible",
+    ];
+    vm::run(&vm::Args::parse_from(words.into_iter().chain([&*append])))?;
+    let Some(file) = results_of_guest()?.pop() else {
+        return Ok(Results::new());
+    };
+    let steps: Vec<Value> = serde_json::from_str(&fs::read_to_string(file)?)?;
+    Ok(results(&steps))
+}
+
+/// Returns the files with results of the guest's tests.
+fn results_of_guest() -> Result<Vec<PathBuf>> {
+    let dir = vm::results();
+    fs::create_dir_all(&dir)?;
+    let files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
+    let is_own = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libcamera-") && name.ends_with(".json")
+    };
+    Ok(files.filter(is_own).collect())
 }
 
 /// Runs each test in each place. Prints the tests that do not pass everywhere.
 ///
 /// # Errors
-/// A test fails, or passes only without a camera; or the build fails.
+/// A test fails with a simulated device, passes only without it, or passes only with the kernel's vimc;
+/// the topologies differ; or the build fails.
 pub(super) fn run() -> Result<()> {
     setup::install(&["libcamera"])?;
     let built = built()?;
     let vb3 = sh::release_vb3()?;
-    let tests: Vec<Test> = serde_json::from_str(&fs::read_to_string(built.join("tests.json"))?)?;
-    // Makes the list first: a test that lists the installed plugin cannot load its own one.
-    let mut list = cmd!("gst-inspect-1.0 fakesink");
-    at_home(&mut list, &built);
-    sh::quietly(&mut list)?;
-    let mut rows = Vec::new();
-    for test in &tests {
-        let mut row = vec![test.path()];
-        for (_, device) in PLACES {
-            row.push(test.run(&built, device, &vb3)?.to_owned());
-        }
-        rows.push(row);
+    let mut columns = Vec::new();
+    for (_, device) in PLACES {
+        columns.push(here(&built, device, &vb3)?);
     }
-    let all = rows.len();
+    columns.push(stock(&built)?);
+    let names: BTreeSet<&String> = columns.iter().flat_map(BTreeMap::keys).collect();
+    let row = |name: &String| {
+        let cell = |column: &Results| column.get(name).map_or("-", String::as_str).to_owned();
+        let cells = columns.iter().map(cell);
+        std::iter::once(name.clone()).chain(cells).collect()
+    };
+    let mut rows: Vec<Vec<String>> = names.into_iter().map(row).collect();
     let wrong = rows.iter().filter(|row| is_wrong(row)).count();
+    for (index, column) in (1..).zip(&columns) {
+        let passed = column.values().filter(|result| *result == "pass").count();
+        let (place, _) = PLACES.get(index - 1).unwrap_or(&("stock vimc", None));
+        println!("{place}: {passed} pass");
+    }
     rows.retain(|row| row.iter().skip(1).any(|result| result != "pass"));
-    let header = ["test", PLACES[0].0, PLACES[1].0, PLACES[2].0];
+    let header = ["test", "no camera", "vimc", "webcam", "stock vimc"];
     println!("{}", table::format(&header, &rows));
-    println!("{} of {all} tests pass in each place", all - rows.len());
-    ensure!(all > 0 && wrong == 0, "{wrong} of {all} tests went wrong");
+    ensure!(!rows.is_empty() && wrong == 0, "{wrong} tests went wrong");
     Ok(())
 }
 
-/// Returns whether a test failed, or passed only without a camera.
+/// Returns whether a test failed, or passed only without a camera or with the kernel's vimc.
 fn is_wrong(row: &[String]) -> bool {
-    let results = row.get(1..).unwrap_or_default();
-    let native = results.first().is_some_and(|result| result == "pass");
-    results.iter().any(|result| result == "FAIL")
-        || native && results.iter().any(|result| result != "pass")
+    let [name, native, vimc, webcam, stock] = row else {
+        return true;
+    };
+    let passes = |result: &String| result == "pass";
+    let fails = [native, vimc, webcam]
+        .iter()
+        .any(|result| *result == "FAIL");
+    let differs = name == "media-ctl -p" && stock != "-" && vimc != stock;
+    let lost = passes(native) && !(passes(vimc) && passes(webcam));
+    fails || differs || lost || passes(stock) && !passes(vimc)
 }
 
 /// Returns the directory of the build. Makes it if it is not kept.
@@ -127,20 +149,28 @@ mod tests {
 
     #[test]
     fn results_that_get_worse_are_wrong() {
-        let row = |results: [&str; 3]| {
-            let cells = std::iter::once("a/b").chain(results);
+        let wrong = |name: &str, results: [&str; 4]| {
+            let cells = std::iter::once(name).chain(results);
             is_wrong(&cells.map(str::to_owned).collect::<Vec<_>>())
         };
-        assert!(!row(["pass", "pass", "pass"]) && !row(["skip", "pass", "skip"]));
-        assert!(row(["pass", "skip", "pass"]) && row(["skip", "FAIL", "pass"]));
+        assert!(!wrong("a/b", ["pass"; 4]) && !wrong("a/b", ["pass", "pass", "pass", "-"]));
+        assert!(!wrong("a/b", ["skip", "pass", "skip", "FAIL"]));
+        assert!(wrong("a/b", ["pass", "skip", "pass", "skip"]));
+        assert!(wrong("a/b", ["skip", "skip", "pass", "pass"]));
+        assert!(wrong("a/b", ["skip", "FAIL", "pass", "FAIL"]));
+        assert!(wrong("media-ctl -p", ["-", "12", "-", "34"]));
     }
 
     #[test]
-    fn tests_are_read_from_mesons_list() {
-        let text = r#"[{"cmd":["/b/test/camera/capture"],"env":{"A":"b"},"name":"capture",
-            "workdir":null,"timeout":30,"suite":["libcamera:camera"]}]"#;
-        let tests: Vec<Test> = serde_json::from_str(text).expect("a list");
-        assert_eq!(tests[0].path(), "camera/capture");
-        assert_eq!(tests[0].env["A"], "b");
+    fn other_steps_are_no_results() {
+        let steps = [
+            serde_json::json!({"step": "libcamera", "name": "camera/capture", "result": "pass"}),
+            serde_json::json!({"step": "end"}),
+        ];
+        let found = results(&steps);
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("camera/capture".into(), "pass".into())]
+        );
     }
 }

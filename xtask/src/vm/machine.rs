@@ -44,6 +44,11 @@ pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result
         qemu.args(["-object", "memory-backend-ram,id=ram,size=16M,share=on"]);
         qemu.args(["-device", "ivshmem-plain,memdev=ram"]);
     }
+    for dir in cell.wishes("share") {
+        qemu.arg("-virtfs").arg(format!(
+            "local,path={dir},mount_tag=share,security_model=none,multidevs=remap,readonly=on"
+        ));
+    }
     qemu.args(["-accel", accel, "-monitor", "stdio"]).args(size);
     let wanted = cell.wishes("append").join(" ");
     let line = format!("{own} quiet oops=panic panic=-1 {} {wanted}", args.append);
