@@ -68,6 +68,7 @@ pub(super) const fn is_empty(entry: u64) -> bool {
     entry & VALID == 0
 }
 
+#[inline]
 pub(super) fn decode(height: u32, granule_bits: u32, entry: u64) -> Entry {
     if is_empty(entry) {
         return Entry::Empty;

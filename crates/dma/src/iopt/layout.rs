@@ -117,7 +117,7 @@ pub struct Config {
 pub(super) struct Geometry {
     pub(super) format: Format,
     pub(super) granule_bits: u32,
-    index_bits: u32,
+    pub(super) index_bits: u32,
     pub(super) levels: u32,
     root_index_bits: u32,
     max_leaf: u32,
@@ -208,16 +208,13 @@ impl Geometry {
         }
     }
 
-    pub(super) const fn index(&self, iova: u64, height: u32) -> u64 {
-        iova >> self.shift(height) & (self.entries(height) - 1)
-    }
-
-    /// Returns the address of the entry for `iova` in a table of this height.
-    pub(super) const fn entry_at(&self, table: PhysAddr, iova: u64, height: u32) -> PhysAddr {
-        PhysAddr::new(table.get() | self.index(iova, height) << ENTRY_SHIFT)
+    /// Returns the bits of an index into a table below the root.
+    pub(super) const fn index_mask(&self) -> u64 {
+        (1 << self.index_bits) - 1
     }
 
     /// Returns the height of the largest entry that fits `len` and the alignment of both addresses.
+    #[inline]
     pub(super) fn leaf_height(&self, iova: u64, phys: u64, len: u64) -> u32 {
         let mut height = self.max_leaf;
         while height > 0 {
@@ -236,8 +233,10 @@ impl Geometry {
     }
 
     /// Returns the number of entries in one table, from that of `iova` on, that cover at most `len` bytes.
+    #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
-        let left = self.entries(height) - self.index(iova, height);
+        let entries = self.entries(height);
+        let left = entries - (iova >> self.shift(height) & (entries - 1));
         left.min(len >> self.shift(height))
     }
 
@@ -256,6 +255,7 @@ impl Geometry {
         }
     }
 
+    #[inline]
     pub(super) fn decode(&self, height: u32, entry: u64) -> Entry {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::decode(height, self.granule_bits, entry),
@@ -278,6 +278,7 @@ impl Geometry {
         }
     }
 
+    #[inline]
     pub(super) const fn with_count(&self, entry: u64, count: u64) -> u64 {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::with_count(entry, count),
@@ -286,6 +287,7 @@ impl Geometry {
     }
 
     /// Returns the attributes of a leaf that allows `prot`.
+    #[inline]
     pub(super) fn attributes_for(&self, prot: Prot) -> u64 {
         match self.format {
             Format::ArmLpaeS1 => arm::s1_attributes(prot),
@@ -302,6 +304,7 @@ impl Geometry {
         }
     }
 
+    #[inline]
     pub(super) const fn leaf(&self, height: u32, phys: u64, attributes: u64) -> u64 {
         let kind = match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::leaf_type(height),

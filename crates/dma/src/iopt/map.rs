@@ -101,9 +101,19 @@ impl PageTable {
             self.fill(mem, &place, &request);
             return Ok(());
         }
-        let missing = self.survey(mem, &request)?;
+        self.map_any(mem, &request)
+    }
+
+    /// As [`map`](Self::map), for several tables and tables that do not exist yet.
+    #[inline(never)]
+    fn map_any<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        request: &MapRange,
+    ) -> Result<(), Error> {
+        let missing = self.survey(mem, request)?;
         let mut spare = self.take_tables(mem, missing)?;
-        self.enter(mem, &request, &mut spare)
+        self.enter(mem, request, &mut spare)
     }
 
     /// Returns the bytes of a part.

@@ -1,6 +1,6 @@
 //! A page table, the memory for tables, and the path to an entry.
 
-use super::entry::Entry;
+use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{Config, EmptyTables, Format, Geometry, MAX_LEVELS};
 use crate::{Error, Iova, PhysAddr};
 
@@ -118,6 +118,7 @@ pub(super) struct Path {
 
 impl Path {
     /// Returns the address of the entry of this height; `None` above the root.
+    #[inline]
     pub(super) fn at(&self, height: u32) -> Option<PhysAddr> {
         self.entries
             .get(height as usize)
@@ -126,6 +127,7 @@ impl Path {
     }
 
     /// Returns the address of the entry at the end of the path.
+    #[inline]
     pub(super) fn end(&self) -> PhysAddr {
         self.at(self.height).unwrap_or(PhysAddr::new(0))
     }
@@ -236,7 +238,8 @@ impl PageTable {
         mem.free_table(self.root, geo.root_bytes());
     }
 
-    /// Walks down to the entry for `iova` at height `stop`, or to the first that points to no table.
+    /// Walks down to the entry for `iova` at height `stop`, or to the first that points to no table. `iova`
+    /// must be an input address.
     pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {
@@ -245,8 +248,11 @@ impl PageTable {
             entry: 0,
         };
         let mut table = self.root;
+        let mut shift = geo.shift(path.height);
+        // Input addresses have no bits above the root's index.
+        let mut index = iova >> shift;
         loop {
-            let at = geo.entry_at(table, iova, path.height);
+            let at = PhysAddr::new(table.get() | index << ENTRY_SHIFT);
             if let Some(slot) = path.entries.get_mut(path.height as usize) {
                 *slot = at;
             }
@@ -259,16 +265,22 @@ impl PageTable {
                 Entry::Empty | Entry::Leaf(_) | Entry::Malformed => return path,
             }
             path.height -= 1;
+            shift -= geo.index_bits;
+            index = iova >> shift & geo.index_mask();
         }
     }
 
     /// Allocates this number of tables, or none.
+    #[inline]
     pub(super) fn take_tables<M: TableMemory + ?Sized>(
         &self,
         mem: &mut M,
         tables: u64,
     ) -> Result<Chain, Error> {
         let mut spare = Chain::default();
+        if tables == 0 {
+            return Ok(spare);
+        }
         let bytes = self.geometry.granule();
         for _ in 0..tables {
             match mem.alloc_table(bytes) {
@@ -301,6 +313,7 @@ impl PageTable {
     }
 
     /// Checks that a range is whole granules inside the input addresses.
+    #[inline]
     pub(super) fn check_range(&self, iova: Iova, len: u64) -> Result<u64, Error> {
         let end = iova.get().checked_add(len).ok_or(Error::Invalid)?;
         let inside = self.geometry.granule() - 1;

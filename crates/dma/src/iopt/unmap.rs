@@ -22,10 +22,32 @@ impl PageTable {
         len: u64,
     ) -> Result<u64, Error> {
         let end = self.check_range(iova, len)?;
-        let missing = self.tables_to_split(mem, iova.get(), end);
+        // Most ranges are pages of one table. Nothing is split then.
+        let mut removed = 0;
+        let path = self.descend(mem, iova.get(), 0);
+        let pages = len >> self.geometry.shift(0);
+        if path.height == 0 && self.geometry.run(iova.get(), 0, len) == pages {
+            let (passed, leaves) = self.clear(mem, &path, pages);
+            removed = leaves << self.geometry.shift(0);
+            if passed == pages {
+                return Ok(removed);
+            }
+        }
+        Ok(removed + self.unmap_any(mem, iova.get(), end)?)
+    }
+
+    /// As [`unmap`](Self::unmap), for blocks and several tables.
+    #[inline(never)]
+    fn unmap_any<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        start: u64,
+        end: u64,
+    ) -> Result<u64, Error> {
+        let missing = self.tables_to_split(mem, start, end);
         let mut spare = self.take_tables(mem, missing)?;
         let geo = self.geometry;
-        let (mut at, mut removed) = (iova.get(), 0u64);
+        let (mut at, mut removed) = (start, 0u64);
         while at < end {
             let path = self.descend(mem, at, 0);
             let size = geo.size(path.height);

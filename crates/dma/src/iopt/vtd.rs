@@ -29,6 +29,7 @@ pub(super) const fn is_empty(entry: u64) -> bool {
     entry & (READ | WRITE) == 0
 }
 
+#[inline]
 pub(super) fn decode(height: u32, entry: u64) -> Entry {
     if is_empty(entry) {
         Entry::Empty
@@ -66,6 +67,7 @@ pub(super) const fn attributes(entry: u64) -> u64 {
     entry & !ADDR & !PAGE_SIZE
 }
 
+#[inline]
 pub(super) fn from_prot(prot: Prot) -> u64 {
     let mut entry = 0;
     if prot.contains(Prot::READ) {

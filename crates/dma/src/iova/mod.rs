@@ -78,6 +78,7 @@ impl IovaAllocator {
     }
 
     /// Returns the highest address that `alloc` tries first, given the caller's limit.
+    #[inline]
     pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
         if self.low_first {
             limit.min(LOW)
