@@ -120,7 +120,9 @@ bitflags! {
 }
 
 /// Kind of memory that a segment describes.
+// As wide as the other fields of `Segment`, which then has no padding: compilers copy padding byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
 pub enum SegmentKind {
     /// Ordinary pages of RAM.
     Pages,

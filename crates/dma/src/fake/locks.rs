@@ -21,6 +21,7 @@ impl<T> Lock<T> for MutexLock<T> {
         Self(Mutex::new(value))
     }
 
+    #[inline]
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -3,8 +3,8 @@
 use super::guard::Mapped;
 use super::memory::{Mappable, OwnedMemory, Raw};
 use super::{Device, MapDirection};
-use crate::mapper::{At, Facts};
-use crate::{Attrs, Error, Locks, Mapper, Platform, Segment};
+use crate::mapper::{Facts, Wanted};
+use crate::{Attrs, Caching, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -61,6 +61,7 @@ impl<P: Platform, L: Locks> MapperRef for &Mapper<P, L> {
     type Platform = P;
     type Locks = L;
 
+    #[inline]
     fn mapper(&self) -> &Mapper<P, L> {
         self
     }
@@ -70,6 +71,7 @@ impl<P: Platform, L: Locks> MapperRef for Arc<Mapper<P, L>> {
     type Platform = P;
     type Locks = L;
 
+    #[inline]
     fn mapper(&self) -> &Mapper<P, L> {
         self
     }
@@ -84,15 +86,13 @@ pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>:
 /// [removed](Mapper::remove_device), the handle's calls fail with [`Error::Removed`].
 pub struct DmaDevice<H: MapperRef> {
     host: H,
-    at: At<DeviceOf<H>>,
-    facts: Facts,
+    facts: Facts<DeviceOf<H>>,
 }
 
 impl<H: MapperRef> Clone for DmaDevice<H> {
     fn clone(&self) -> Self {
         Self {
             host: self.host.clone(),
-            at: self.at,
             facts: self.facts,
         }
     }
@@ -102,7 +102,9 @@ impl<H: MapperRef + Copy> Copy for DmaDevice<H> {}
 
 impl<H: MapperRef> fmt::Debug for DmaDevice<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DmaDevice").field(&self.at.dev).finish()
+        f.debug_tuple("DmaDevice")
+            .field(&self.facts.at.dev)
+            .finish()
     }
 }
 
@@ -125,15 +127,14 @@ impl<H: MapperRef> DmaDevice<H> {
     /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
     /// it.
     pub fn new(host: H, dev: DeviceOf<H>) -> Result<Self, Error> {
-        let mapper = host.mapper();
-        let (at, facts) = (mapper.at(dev)?, mapper.facts(dev)?);
-        Ok(Self { host, at, facts })
+        let facts = host.mapper().facts(dev)?;
+        Ok(Self { host, facts })
     }
 
     /// Returns the host's identifier of the device.
     #[must_use]
     pub fn id(&self) -> DeviceOf<H> {
-        self.at.dev
+        self.facts.at.dev
     }
 
     /// Returns the mapper that manages the device.
@@ -155,6 +156,7 @@ impl<H: MapperRef> DmaDevice<H> {
     ///
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
+    #[inline]
     pub fn map<M, D>(&self, memory: M, direction: D) -> Result<Mapped<H, M, D, Device>, Error>
     where
         M: Mappable<H::Platform>,
@@ -167,6 +169,7 @@ impl<H: MapperRef> DmaDevice<H> {
     ///
     /// # Errors
     /// As [`map`](Self::map).
+    #[inline]
     pub fn map_with<M, D>(
         &self,
         memory: M,
@@ -178,10 +181,9 @@ impl<H: MapperRef> DmaDevice<H> {
         D: MapDirection,
     {
         let _ = direction;
-        let device = (self.at, &self.facts);
         let mapping = memory
             .source()
-            .map(self.mapper(), device, D::DIRECTION, attrs)?;
+            .map(self.mapper(), &self.facts, D::DIRECTION, attrs)?;
         Ok(Mapped::new(self.host(), memory, mapping))
     }
 
@@ -202,6 +204,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// May sleep if the platform's `iommu_map` does.
     ///
     /// Source: Linux `dma_map_single`.
+    #[inline]
     pub fn map_raw<D: MapDirection>(
         &self,
         memory: Segment,
@@ -209,7 +212,14 @@ impl<H: MapperRef> DmaDevice<H> {
     ) -> Result<Mapped<H, Raw, D, Device>, Error> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
-        self.map(Raw(memory), direction)
+        let _ = direction;
+        let wanted = Wanted {
+            caching: Caching::Cached,
+            direction: D::DIRECTION,
+            attrs: Attrs::empty(),
+        };
+        let mapping = self.mapper().map_run(&self.facts, (&memory, 1), wanted)?;
+        Ok(Mapped::new(self.host(), Raw(memory), mapping))
     }
 
     /// Allocates zeroed, cached memory in pages that the device reaches. The memory is mapped for no
@@ -221,7 +231,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        OwnedMemory::alloc(self.host(), self.at.dev, len_bytes)
+        OwnedMemory::alloc(self.host(), self.facts.at.dev, len_bytes)
     }
 
     /// Pins `len_bytes` of a program's memory at `addr`.

@@ -1,10 +1,5 @@
 //! Mapped memory with its direction and owner.
 
-#![expect(
-    clippy::result_large_err,
-    reason = "the error returns the mapping; allocating a Box for it could fail"
-)]
-
 use super::device::MapperRef;
 use super::memory::Mappable;
 use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
@@ -51,13 +46,17 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> fmt::Deb
 impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
     for Mapped<H, M, D, O>
 {
+    #[inline]
     fn drop(&mut self) {
-        // On failure, the layer quarantines the memory and counts it.
-        let _ = self.end();
+        if let Some((_, mapping)) = &self.held {
+            // On failure, the layer quarantines the memory and counts it.
+            let _ = self.end(mapping);
+        }
     }
 }
 
 impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H, M, D, O> {
+    #[inline]
     pub(super) const fn new(host: H, memory: M, mapping: Mapping<H::Platform>) -> Self {
         Self {
             host,
@@ -66,21 +65,18 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
         }
     }
 
+    #[inline]
     fn runs(&self) -> &[DmaSegment] {
         self.held
             .as_ref()
             .map_or(&[], |(_, mapping)| mapping.segments())
     }
 
-    /// Unmaps, and returns the memory; `None` if an earlier call did so.
-    fn end(&mut self) -> Result<Option<M>, Error> {
-        let Some((memory, mapping)) = self.held.take() else {
-            return Ok(None);
-        };
+    #[inline]
+    fn end(&self, mapping: &Mapping<H::Platform>) -> Result<(), Error> {
         // The caller of `map_raw` may reuse the memory at once. For other memory, freeing it flushes.
         let now = M::IS_RAW;
-        self.host.mapper().end_mapping(&mapping, O::UNMAP, now)?;
-        Ok(Some(memory))
+        self.host.mapper().end_mapping(mapping, O::UNMAP, now)
     }
 
     /// Unmaps, and returns the memory.
@@ -89,7 +85,9 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     /// As [`Mapper::try_unmap`]: the device may still reach the memory. Owned memory is then
     /// quarantined.
     pub fn unmap(mut self) -> Result<M, Error> {
-        self.end()?.ok_or(Error::Invalid)
+        let (memory, mapping) = self.held.take().ok_or(Error::Invalid)?;
+        self.end(&mapping)?;
+        Ok(memory)
     }
 
     /// Hands the memory over to owner `T`.
@@ -117,6 +115,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
 impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
     /// Returns the first address that the device sees.
     #[must_use]
+    #[inline]
     pub fn addr(&self) -> DmaAddr {
         self.runs().first().map_or(DmaAddr::new(0), |run| run.addr)
     }

@@ -1,7 +1,7 @@
 //! Memory that guards keep while the memory is mapped.
 
 use super::device::{DeviceOf, MapperRef};
-use crate::mapper::{At, Facts};
+use crate::mapper::{Facts, Wanted};
 use crate::{
     Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
     SegmentKind, Table, UserPages, Vmap,
@@ -36,21 +36,26 @@ impl<P: Platform> Source<'_, P> {
     pub(super) fn map<L: Locks>(
         &self,
         mapper: &Mapper<P, L>,
-        device: (At<P::Device>, &Facts),
+        facts: &Facts<P::Device>,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
         match *self {
             Self::Run(run) => {
-                let runs = (&[run][..], 1);
-                mapper.map_segments(device, runs, Caching::Cached, direction, attrs)
+                let caching = Caching::Cached;
+                let wanted = Wanted {
+                    caching,
+                    direction,
+                    attrs,
+                };
+                mapper.map_segments(facts, (&[run], 1), wanted)
             }
-            Self::Alloc(alloc) => mapper.map_alloc(device, alloc, direction, attrs),
+            Self::Alloc(alloc) => mapper.map_alloc(facts, alloc, direction, attrs),
             Self::Pinned(_, pinned) if direction.device_writes() && !pinned.device_writes() => {
                 Err(Error::Invalid)
             }
             Self::Table(table) | Self::Pinned(table, _) => {
-                mapper.map_for(device, table, direction, attrs)
+                mapper.map_for(facts, table, direction, attrs)
             }
             Self::Freed => Err(Error::Invalid),
         }
@@ -82,6 +87,7 @@ pub struct Raw(pub(super) Segment);
 impl<P: Platform> sealed::Sealed<P> for Raw {
     const IS_RAW: bool = true;
 
+    #[inline]
     fn source(&self) -> Source<'_, P> {
         Source::Run(self.0)
     }

@@ -20,9 +20,10 @@ mod stuck;
 mod sync;
 
 use runs::{
-    List, append, collect, copy_segments, join_segment, push, push_segment, push_within, reserve,
-    room_for_runs, total_len,
+    List, append, boxed, collect, copy_segments, join_segment, push, push_segment, push_within,
+    reserve, room_for_runs, total_len,
 };
+use single::OneRun;
 pub(crate) use single::{Facts, Wanted};
 
 use crate::iova::IovaAllocator;
@@ -30,8 +31,10 @@ use crate::{
     Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Live, Lock,
     Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
+use ::alloc::boxed::Box;
 use ::alloc::vec::Vec;
 use core::fmt;
+use core::slice;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Default maximum number of devices of a mapper.
@@ -97,11 +100,10 @@ struct Slot<D> {
     live: SlotLive,
 }
 
-/// Resources that a device holds now.
+/// Resources that a device holds now, besides mappings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct SlotLive {
     allocs: u64,
-    mappings: u64,
     iova_bytes: u64,
     quarantined_bytes: u64,
 }
@@ -122,6 +124,11 @@ impl<D> Slot<D> {
             queue: flush::Queue::default(),
             live: SlotLive::default(),
         }
+    }
+
+    /// Returns the number of mappings that the device has now.
+    fn mappings(&self) -> u64 {
+        self.counters.maps.wrapping_sub(self.counters.unmaps)
     }
 
     /// Gives a vacant slot to a device.
@@ -276,12 +283,61 @@ pub struct Mapping<P: Platform> {
     owner: usize,
     at: At<P::Device>,
     direction: Direction,
+    needs_sync: bool,
+    runs: Runs,
+}
+
+/// The memory of a mapping, and its addresses. Small, because drivers move mappings around.
+#[derive(Debug)]
+enum Runs {
+    One(OneRun),
+    List(Box<[Parts; 1]>),
+}
+
+/// The runs of a mapping that may bounce or have several runs.
+#[derive(Debug, Default)]
+struct Parts {
     output: List<DmaSegment>,
     /// The parts that do not bounce, for cache maintenance.
     direct: List<Segment>,
     bounced: Vec<bounce::Bounced>,
     iova: Option<IovaRange>,
-    needs_sync: bool,
+}
+
+impl Runs {
+    /// Returns the runs as the device sees them, in order.
+    #[inline]
+    fn output(&self) -> &[DmaSegment] {
+        match self {
+            Self::One(run) => slice::from_ref(&run.output),
+            Self::List(parts) => &parts[0].output,
+        }
+    }
+
+    /// Returns the parts that do not bounce.
+    #[inline]
+    fn direct(&self) -> &[Segment] {
+        match self {
+            Self::One(run) => slice::from_ref(&run.segment),
+            Self::List(parts) => &parts[0].direct,
+        }
+    }
+
+    #[inline]
+    fn bounced(&self) -> &[bounce::Bounced] {
+        match self {
+            Self::One(_) => &[],
+            Self::List(parts) => &parts[0].bounced,
+        }
+    }
+
+    #[inline]
+    fn iova(&self) -> Option<IovaRange> {
+        match self {
+            Self::One(run) => run.iova(),
+            Self::List(parts) => parts[0].iova,
+        }
+    }
 }
 
 impl<P: Platform> Mapping<P> {
@@ -300,13 +356,14 @@ impl<P: Platform> Mapping<P> {
     /// Returns the runs as the device sees them, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
-        &self.output
+        self.runs.output()
     }
 
     /// Returns the number of bytes that go through the bounce pool.
     #[must_use]
     pub fn bounced_bytes(&self) -> u64 {
-        self.bounced
+        self.runs
+            .bounced()
             .iter()
             .fold(0, |sum, b| sum.saturating_add(b.len))
     }
@@ -407,8 +464,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn live(&self) -> Live {
         let mut live = self.live.with(|live| *live);
         for slot in &self.slots {
-            let part = slot.0.with(|state| state.live);
-            live.mappings = live.mappings.saturating_add(part.mappings);
+            let (part, mappings) = slot.0.with(|state| (state.live, state.mappings()));
+            live.mappings = live.mappings.saturating_add(mappings);
             live.allocs = live.allocs.saturating_add(part.allocs);
             live.iova_bytes = live.iova_bytes.saturating_add(part.iova_bytes);
             live.quarantined_bytes = live
@@ -461,7 +518,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         self.flush_slot(slot);
         let gone = self.with_slot(slot, |state| {
-            if state.live != SlotLive::default() || state.members > 0 {
+            if state.live != SlotLive::default() || state.mappings() > 0 || state.members > 0 {
                 return Err(Error::Busy);
             }
             if state.region.as_ref().is_some_and(coherent::Region::is_used) {

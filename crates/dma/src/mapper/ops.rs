@@ -1,17 +1,18 @@
 //! Implementation of [`DmaOps`] over a platform.
 
-use super::List;
 use super::bounce::Plan;
 use super::layout::Shape;
+use super::single::{count_mapped, count_unmapped, uncount_mapped};
 use super::{
-    Alloc, At, Facts, Mapper, Mapping, MemoryOwner, Table, Vmap, Wanted, collect, copy_segments,
-    push_segment, total_len,
+    Alloc, At, Facts, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Table, Vmap, Wanted,
+    boxed, collect, copy_segments, push_segment, total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
     Error, Lock, Locks, PhysAddr, Platform, Reason, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
+use core::slice;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Makes a table of physical ranges: the caller's own pages, or ranges without pages (device memory, a
@@ -43,25 +44,24 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Fills in a mapping for a device and a direction. After a failure, `mapping` holds no resources.
+    /// Maps runs for a device and a direction. After a failure, `parts` holds no resources.
     fn map_memory(
         &self,
+        at: At<P::Device>,
         (info, mode): (&DeviceInfo, SegmentMode),
         (segments, owned): (&[Segment], u64),
         wanted: Wanted,
-        mapping: &mut Mapping<P>,
+        parts: &mut Parts,
     ) -> Result<(), Error> {
-        let at = mapping.at;
         let Wanted {
             caching,
             direction,
             attrs,
         } = wanted;
-        mapping.needs_sync = wanted.needs_sync(info);
-        if mapping.needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
+        if wanted.needs_sync(info) && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
-        let mut plan = Plan::new(&mut mapping.direct, &mut mapping.bounced);
+        let mut plan = Plan::new(&mut parts.direct, &mut parts.bounced);
         self.plan(at.dev, info, (segments, owned), attrs, &mut plan)?;
         let shape = Shape {
             direction,
@@ -79,11 +79,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         match addressed {
             Ok((output, iova)) => {
-                (mapping.output, mapping.iova) = (output, iova);
+                (parts.output, parts.iova) = (output, iova);
                 Ok(())
             }
             Err(err) => {
-                self.release_slots(&core::mem::take(&mut mapping.bounced));
+                self.release_slots(&core::mem::take(&mut parts.bounced));
                 Err(err)
             }
         }
@@ -98,7 +98,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
         let (mut copied, mut result) = (0u64, Ok(()));
-        for run in mapping.bounced.iter() {
+        for run in mapping.runs.bounced() {
             if zero {
                 self.platform.bounce_zero(run.at, run.len);
                 continue;
@@ -110,10 +110,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let done = result.is_ok();
         let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
-        let synced = maintained || (done && !mapping.bounced.is_empty() && !zero);
+        let synced = maintained || (done && !mapping.runs.bounced().is_empty() && !zero);
         self.with_slot(mapping.at.slot, |state| {
             let c = &mut state.counters;
-            c.maps = c.maps.saturating_add(done.into());
             c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
             c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
         });
@@ -126,8 +125,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// # Errors
     /// The platform's error. The device may then still reach the memory.
     fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
-        match mapping.iova {
-            Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.at, range),
+        match mapping.runs.iova() {
+            Some(range) if mapping.runs.bounced().is_empty() => self.unmap_iommu(mapping.at, range),
             Some(range) => self.unmap_iommu_now(mapping.at, range),
             None => Ok(()),
         }
@@ -135,75 +134,89 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Releases bounce slots if the device's view is gone; else keeps them and quarantines the memory.
     fn release_or_quarantine(&self, mapping: &Mapping<P>, is_gone: bool) {
-        match mapping.iova {
-            Some(range) if !is_gone => self.set_stuck(&mapping.direct, range.granule),
-            _ => self.release_slots(&mapping.bounced),
+        match mapping.runs.iova() {
+            Some(range) if !is_gone => self.set_stuck(mapping.runs.direct(), range.granule),
+            _ => self.release_slots(mapping.runs.bounced()),
         }
+    }
+
+    /// Maps runs of memory, as [`map_list`](Self::map_list) does.
+    pub(crate) fn map_segments(
+        &self,
+        facts: &Facts<P::Device>,
+        memory: (&[Segment], u64),
+        wanted: Wanted,
+    ) -> Result<Mapping<P>, Error> {
+        match memory {
+            ([segment], owned) => self.map_run(facts, (segment, owned), wanted),
+            _ => self.map_list(facts, memory, wanted),
+        }
+    }
+
+    /// Maps one run of memory, by the short path if possible.
+    #[inline(always)]
+    pub(crate) fn map_run(
+        &self,
+        facts: &Facts<P::Device>,
+        (segment, owned): (&Segment, u64),
+        wanted: Wanted,
+    ) -> Result<Mapping<P>, Error> {
+        let Some(addr) = self.map_one(facts, (segment, owned), wanted)? else {
+            // Kept apart from the short path's result, which thus need not be copied.
+            let mapping = self.map_list(facts, (slice::from_ref(segment), owned), wanted)?;
+            return Ok(mapping);
+        };
+        let len = segment.len;
+        Ok(Mapping {
+            owner: self.id,
+            at: facts.at,
+            direction: wanted.direction,
+            needs_sync: wanted.needs_sync(&facts.info),
+            runs: Runs::One(OneRun {
+                segment: *segment,
+                output: DmaSegment { addr, len },
+                granule: facts.granule,
+            }),
+        })
     }
 
     /// Maps runs of memory. The number in `memory` is an alignment: the runs' owner also owns the bytes
     /// around each run, out to multiples of it.
-    #[inline]
-    pub(crate) fn map_segments(
-        &self,
-        (at, facts): (At<P::Device>, &Facts),
-        memory: (&[Segment], u64),
-        caching: Caching,
-        direction: Direction,
-        attrs: Attrs,
-    ) -> Result<Mapping<P>, Error> {
-        let wanted = Wanted {
-            caching,
-            direction,
-            attrs,
-        };
-        if let &[segment] = memory.0 {
-            if let Some(mapping) = self.map_one(at, facts, (segment, memory.1), wanted)? {
-                return Ok(mapping);
-            }
-        }
-        self.map_list(at, &facts.info, memory, wanted)
-    }
-
-    /// As [`map_segments`](Self::map_segments), for mappings that the short path does not handle.
     #[inline(never)]
     fn map_list(
         &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         memory: (&[Segment], u64),
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
+        let (at, info) = (facts.at, &facts.info);
         let Wanted {
             direction, attrs, ..
         } = wanted;
+        let mut parts = boxed(Parts::default())?;
         // Counted first, so that the device cannot be removed meanwhile.
         let mode = self.with_device(at, |state| {
-            state.live.mappings = state.live.mappings.saturating_add(1);
+            count_mapped(state, false);
             state.mode
         })?;
-        let mut mapping = Mapping {
+        let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
+        let mapping = Mapping {
             owner: self.id,
             at,
             direction,
-            output: List::new(),
-            direct: List::new(),
-            bounced: Vec::new(),
-            iova: None,
-            needs_sync: false,
+            needs_sync: wanted.needs_sync(info),
+            runs: Runs::List(parts),
         };
-        let mut mapped = self.map_memory((info, mode), memory, wanted, &mut mapping);
-        if mapped.is_ok() {
-            mapped = self.fill(&mapping, attrs);
-            if mapped.is_err() {
+        let filled = mapped.and_then(|()| {
+            let filled = self.fill(&mapping, attrs);
+            if filled.is_err() {
                 let is_gone = self.end_view(&mapping).is_ok();
                 self.release_or_quarantine(&mapping, is_gone);
             }
-        }
-        if let Err(err) = mapped {
-            self.with_slot(at.slot, |state| {
-                state.live.mappings = state.live.mappings.saturating_sub(1);
-            });
+            filled
+        });
+        if let Err(err) = filled {
+            self.with_slot(at.slot, |state| uncount_mapped(state, false));
             return Err(err);
         }
         Ok(mapping)
@@ -212,7 +225,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Maps a table for a device whose state is known.
     pub(crate) fn map_for(
         &self,
-        device: (At<P::Device>, &Facts),
+        facts: &Facts<P::Device>,
         table: &Table<P>,
         direction: Direction,
         attrs: Attrs,
@@ -221,13 +234,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let memory = (&table.segments[..], table.granule);
-        self.map_segments(device, memory, table.caching, direction, attrs)
+        let caching = table.caching;
+        let wanted = Wanted {
+            caching,
+            direction,
+            attrs,
+        };
+        self.map_segments(facts, memory, wanted)
     }
 
     /// Maps an allocation for a device whose state is known.
     pub(crate) fn map_alloc(
         &self,
-        device: (At<P::Device>, &Facts),
+        facts: &Facts<P::Device>,
         alloc: &Alloc<P>,
         direction: Direction,
         attrs: Attrs,
@@ -236,7 +255,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let memory = (&alloc.segments[..], alloc.granule);
-        self.map_segments(device, memory, alloc.caching, direction, attrs)
+        let caching = alloc.caching;
+        let wanted = Wanted {
+            caching,
+            direction,
+            attrs,
+        };
+        self.map_segments(facts, memory, wanted)
     }
 
     /// Maps physical runs for the CPU.
@@ -272,10 +297,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
             self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
         }
-        self.with_slot(mapping.at.slot, |state| {
-            state.counters.unmaps = state.counters.unmaps.saturating_add(1);
-            state.live.mappings = state.live.mappings.saturating_sub(1);
-        });
+        self.with_slot(mapping.at.slot, |state| count_unmapped(state, false));
         self.release_or_quarantine(mapping, ended.is_ok());
         ended
     }
@@ -449,8 +471,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        let at = self.at(dev)?;
-        self.map_for((at, &self.facts(dev)?), table, direction, attrs)
+        self.map_for(&self.facts(dev)?, table, direction, attrs)
     }
 
     fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
@@ -470,11 +491,11 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
-        mapping.output.get(index).copied()
+        mapping.segments().get(index).copied()
     }
 
     fn bounces(&self, mapping: &Mapping<P>) -> bool {
-        !mapping.bounced.is_empty()
+        !mapping.runs.bounced().is_empty()
     }
 
     fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {

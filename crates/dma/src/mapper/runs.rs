@@ -2,6 +2,7 @@
 
 use super::heap_exhausted;
 use crate::{Error, Segment};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
@@ -29,6 +30,15 @@ pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
         .map_err(|_| heap_exhausted(size_of::<T>()))?;
     list.push(item);
     Ok(())
+}
+
+/// Moves a value to the heap; returns an error if memory runs out.
+pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
+    let exhausted = heap_exhausted(size_of::<T>());
+    let mut list = Vec::new();
+    list.try_reserve_exact(1).map_err(|_| exhausted)?;
+    list.push(value);
+    list.into_boxed_slice().try_into().map_err(|_| exhausted)
 }
 
 /// Appends a physical run, joined to the last one if they are adjacent.

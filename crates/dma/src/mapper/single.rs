@@ -2,28 +2,54 @@
 //! unchanged. It makes no plan and no bounce copy, and locks the device's state once to map and
 //! once to unmap.
 
-use super::List;
 use super::flush::give_back;
 use super::iommu::{prot, take_range};
 use super::layout::to_boundary;
 use super::sync::maintain;
-use super::{At, IovaRange, Mapper, Mapping, Slot, round_up};
+use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
 use crate::iova::IovaAlign;
 use crate::ranges::RangeRoom;
 use crate::{
     Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova,
     Locks, PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
 };
-use ::alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::slice;
 
-/// The host's description of a device.
+/// A device, its state's index and the host's description of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<D> {
+    pub(crate) at: At<D>,
     pub(super) info: DeviceInfo,
+    /// Bytes of the IOMMU's smallest page; `None` without an IOMMU.
+    pub(super) granule: Option<NonZeroU64>,
     /// Required alignment of an address in bytes.
     align: u64,
-    /// Whether the device must not see other memory in the same page.
-    untrusted: bool,
+    /// The device may see other memory in aligned blocks of so many bytes that hold its own: a page if it is
+    /// trusted.
+    shared: u64,
+}
+
+/// One run that a device uses unchanged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneRun {
+    pub(super) segment: Segment,
+    pub(super) output: DmaSegment,
+    /// Bytes of the IOMMU's smallest page, if the address is the IOMMU's.
+    pub(super) granule: Option<NonZeroU64>,
+}
+
+impl OneRun {
+    /// Returns the range of I/O virtual addresses that the run takes.
+    #[inline]
+    pub(super) fn iova(&self) -> Option<IovaRange> {
+        let granule = self.granule?.get();
+        let offset = self.output.addr.get() & (granule - 1);
+        // No overflow: the range lies in the address space.
+        let len = (offset + self.output.len + (granule - 1)) & !(granule - 1);
+        let base = self.output.addr.get() - offset;
+        Some(IovaRange { base, len, granule })
+    }
 }
 
 /// The mapped memory, and how it is mapped.
@@ -49,120 +75,106 @@ impl Wanted {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns the host's description of a device, as mapping needs it.
+    /// Returns what mapping needs to know of a device. Makes the device's state on first use.
     ///
     /// # Errors
-    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet.
+    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet; `Busy` if
+    /// the mapper has no room for it.
     #[inline]
-    pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts, Error> {
+    pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts<P::Device>, Error> {
+        let at = self.at(dev)?;
         let info = self.device_info(dev)?;
         Ok(Facts {
+            at,
+            granule: info
+                .iommu
+                .and_then(|iommu| NonZeroU64::new(iommu.granule()?)),
             align: self.platform.min_address_align(dev),
-            untrusted: info.iommu.is_some() && self.platform.is_untrusted(dev),
+            shared: if info.iommu.is_some() && self.platform.is_untrusted(dev) {
+                1
+            } else {
+                self.platform.page_size()
+            },
             info,
         })
     }
 
-    /// Maps one run that the device accepts unchanged. Returns `None` for any other run.
-    /// [`map_segments`](Self::map_segments) then maps the run, or refuses it with the reason. `owned` is
-    /// the alignment described there.
+    /// Maps one run that the device accepts unchanged, and returns its address. Returns `None` for any other
+    /// run: [`map_list`](Self::map_list) then maps the run, or refuses it with the reason. `owned` is the
+    /// alignment described there.
     ///
     /// # Errors
     /// `Removed`; the platform's error.
-    #[inline]
+    #[inline(always)]
     pub(super) fn map_one(
         &self,
-        at: At<P::Device>,
-        facts: &Facts,
-        (segment, owned): (Segment, u64),
+        facts: &Facts<P::Device>,
+        (segment, owned): (&Segment, u64),
         wanted: Wanted,
-    ) -> Result<Option<Mapping<P>>, Error> {
-        let (dev, info) = (at.dev, &facts.info);
+    ) -> Result<Option<DmaAddr>, Error> {
+        let (dev, info) = (facts.at.dev, &facts.info);
         let is_plain = !wanted
             .attrs
             .intersects(Attrs::MMIO | Attrs::REQUIRE_COHERENT)
             && segment.len <= info.limits.max_segment
             && (segment.kind == SegmentKind::Physical
-                || (info.bounce != BounceMode::Always && !self.platform.is_private(dev, segment)))
-            && self.platform.check_use(dev, segment).is_ok();
+                || (info.bounce != BounceMode::Always && !self.platform.is_private(dev, *segment)))
+            && self.platform.check_use(dev, *segment).is_ok();
         if !is_plain {
             return Ok(None);
         }
-        let found = if info.iommu.is_some() {
-            self.translate_one(at, facts, (segment, owned), wanted)?
-        } else {
-            self.reach_one(at, facts, segment, wanted)?
-                .map(|addr| (addr, None))
+        let addr = match facts.granule {
+            Some(granule) => self.translate_one(facts, granule.get(), (segment, owned), wanted)?,
+            None => self.reach_one(facts, segment, wanted)?,
         };
-        let Some((addr, iova)) = found else {
-            return Ok(None);
-        };
-        if wanted.cleans(info, &segment) {
+        if addr.is_some() && wanted.cleans(info, segment) {
             self.platform.cache_clean(segment.addr, segment.len);
         }
-        let len = segment.len;
-        Ok(Some(Mapping {
-            owner: self.id,
-            at,
-            direction: wanted.direction,
-            output: List::from_buf([DmaSegment { addr, len }]),
-            direct: List::from_buf([segment]),
-            bounced: Vec::new(),
-            iova,
-            needs_sync: wanted.needs_sync(info),
-        }))
+        Ok(addr)
     }
 
     /// Returns a run's bus address without an IOMMU, and counts a mapping; `None` if the run is unsuitable.
-    #[inline]
+    #[inline(always)]
     fn reach_one(
         &self,
-        at: At<P::Device>,
-        facts: &Facts,
-        segment: Segment,
+        facts: &Facts<P::Device>,
+        segment: &Segment,
         wanted: Wanted,
     ) -> Result<Option<DmaAddr>, Error> {
         let limits = &facts.info.limits;
         let behind = segment.len.wrapping_sub(1);
         let reached = || {
-            let addr = self.platform.bus_addr(at.dev, segment.addr)?;
+            let addr = self.platform.bus_addr(facts.at.dev, segment.addr)?;
             let end = segment.addr.checked_add(behind)?;
             let last = addr.checked_add(behind)?;
-            let whole = self.platform.bus_addr(at.dev, end) == Some(last);
+            let whole = self.platform.bus_addr(facts.at.dev, end) == Some(last);
             let fits = last.get() <= limits.mask
-                && segment.len <= to_boundary(addr, limits.boundary)
+                && addr.get() ^ last.get() <= limits.boundary
                 && addr.is_aligned(facts.align);
             (whole && fits).then_some(addr)
         };
         let Some(addr) = reached() else {
             return Ok(None);
         };
-        let synced = wanted.cleans(&facts.info, &segment);
-        self.with_device(at, |state| count_mapped(state, synced))?;
+        let synced = wanted.cleans(&facts.info, segment);
+        self.with_device(facts.at, |state| count_mapped(state, synced))?;
         Ok(Some(addr))
     }
 
     /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
-    #[inline]
+    #[inline(never)]
     fn translate_one(
         &self,
-        at: At<P::Device>,
-        facts: &Facts,
-        (segment, owned): (Segment, u64),
+        facts: &Facts<P::Device>,
+        granule: u64,
+        (segment, owned): (&Segment, u64),
         wanted: Wanted,
-    ) -> Result<Option<(DmaAddr, Option<IovaRange>)>, Error> {
-        let (info, limits) = (&facts.info, &facts.info.limits);
-        let Some(granule) = info.iommu.and_then(|iommu| iommu.granule()) else {
-            return Ok(None);
-        };
+    ) -> Result<Option<DmaAddr>, Error> {
+        let (at, info, limits) = (facts.at, &facts.info, &facts.info.limits);
         let inside = granule - 1;
         // The device may see other bytes only in aligned blocks of this size that hold the run.
-        let unit = if facts.untrusted {
-            owned
-        } else {
-            owned.max(self.platform.page_size())
-        };
-        let alone = unit >= granule || (segment.addr.get() | segment.len) & inside == 0;
+        let alone =
+            owned.max(facts.shared) >= granule || (segment.addr.get() | segment.len) & inside == 0;
         let offset = segment.addr.get() & inside;
         let len = offset
             .checked_add(segment.len)
@@ -175,7 +187,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         {
             return Ok(None);
         }
-        let synced = wanted.cleans(info, &segment);
+        let synced = wanted.cleans(info, segment);
         let base = self.with_device(at, |state| {
             if state.mode != SegmentMode::Contiguous {
                 return None;
@@ -194,7 +206,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(base) = base else {
             return Ok(None);
         };
-        let range = IovaRange { base, len, granule };
         let coherency = match wanted.caching {
             Caching::Cached => info.coherency,
             Caching::Uncached => Coherency::NonCoherent,
@@ -205,83 +216,95 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let done = if mapped.is_ok() { len } else { 0 };
         let mapped = mapped.and_then(|()| self.platform.iommu_map_done(at.group, iova, len));
         if let Err(err) = mapped {
-            self.undo_map(at, range, (base, done), &[segment]);
+            let range = IovaRange { base, len, granule };
+            self.undo_map(at, range, (base, done), slice::from_ref(segment));
             self.with_slot(at.slot, |state| uncount_mapped(state, synced));
             return Err(err);
         }
-        Ok(Some((
-            DmaAddr::new(base.saturating_add(offset)),
-            Some(range),
-        )))
+        Ok(Some(DmaAddr::new(base.saturating_add(offset))))
     }
 
     /// Ends a mapping. Flushes at once if `now` is set or ranges may not wait.
     ///
     /// # Errors
     /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_mapping(
         &self,
         mapping: &Mapping<P>,
         attrs: Attrs,
         now: bool,
     ) -> Result<(), Error> {
+        match &mapping.runs {
+            Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
+                self.with_slot(mapping.at.slot, |state| count_unmapped(state, false));
+                Ok(())
+            }
+            _ => self.end_runs(mapping, attrs, now),
+        }
+    }
+
+    /// As [`end_mapping`](Self::end_mapping), for mappings behind an IOMMU, in several runs or with syncs.
+    #[inline(never)]
+    fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
         let at = mapping.at;
-        let is_short = mapping.bounced.is_empty()
-            && match mapping.iova {
-                Some(_) => now || self.is_strict(at),
-                None => true,
-            };
-        if !is_short {
+        if !mapping.runs.bounced().is_empty() {
             return self.end_any(mapping, attrs);
         }
+        let iova = mapping.runs.iova();
         // Removes the device's view first, so that the CPU sees the device's last writes.
-        if let Some(range) = mapping.iova {
-            let iova = Iova::new(range.base);
-            if let Err(err) = self.platform.iommu_unmap(at.group, iova, range.len) {
+        if let Some(range) = iova {
+            if !now && !self.is_strict(at) {
+                return self.end_any(mapping, attrs);
+            }
+            let first = Iova::new(range.base);
+            if let Err(err) = self.platform.iommu_unmap(at.group, first, range.len) {
                 self.quarantine(at, range);
                 return self.end_view_of(mapping, attrs, Err(err));
             }
             self.platform.iommu_flush(at.group);
         }
         let syncs = mapping.needs_sync && !attrs.contains(Attrs::SKIP_CPU_SYNC);
-        let synced = syncs
-            && maintain(
-                &self.platform,
-                &mapping.direct,
-                mapping.direction,
-                SyncFor::Cpu,
-            );
-        let own = mapping.iova.filter(|_| at.space == at.slot);
+        let runs = mapping.runs.direct();
+        let synced = syncs && maintain(&self.platform, runs, mapping.direction, SyncFor::Cpu);
+        let own = iova.filter(|_| at.space == at.slot);
         self.with_slot(at.slot, |state| {
-            let c = &mut state.counters;
-            c.unmaps = c.unmaps.saturating_add(1);
-            c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(synced.into());
-            state.live.mappings = state.live.mappings.saturating_sub(1);
+            count_unmapped(state, synced);
             if let Some(range) = own {
                 give_back(state, range);
             }
         });
-        if let (Some(range), None) = (mapping.iova, own) {
+        if let (Some(range), None) = (iova, own) {
             self.give_iova(at, range);
         }
         Ok(())
     }
 }
 
-/// Counts a mapping.
+/// Counts a mapping, so that its device is not removed meanwhile. The counters, of 64 bits, never overflow by
+/// steps of one.
 #[inline]
-fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
-    state.live.mappings = state.live.mappings.saturating_add(1);
+pub(super) fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
     let c = &mut state.counters;
-    c.maps = c.maps.saturating_add(1);
-    c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
+    c.maps = c.maps.wrapping_add(1);
+    if synced {
+        c.syncs_for_device = c.syncs_for_device.wrapping_add(1);
+    }
 }
 
 /// Undoes [`count_mapped`].
-fn uncount_mapped<D>(state: &mut Slot<D>, synced: bool) {
-    state.live.mappings = state.live.mappings.saturating_sub(1);
+pub(super) fn uncount_mapped<D>(state: &mut Slot<D>, synced: bool) {
     let c = &mut state.counters;
     c.maps = c.maps.saturating_sub(1);
     c.syncs_for_device = c.syncs_for_device.saturating_sub(synced.into());
+}
+
+/// Counts the end of a mapping.
+#[inline]
+pub(super) fn count_unmapped<D>(state: &mut Slot<D>, synced: bool) {
+    let c = &mut state.counters;
+    c.unmaps = c.unmaps.wrapping_add(1);
+    if synced {
+        c.syncs_for_cpu = c.syncs_for_cpu.wrapping_add(1);
+    }
 }

@@ -27,15 +27,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         sync: SyncFor,
     ) -> Result<bool, Error> {
         let mut due =
-            mapping.needs_sync && maintain(&self.platform, &mapping.direct, direction, sync);
+            mapping.needs_sync && maintain(&self.platform, mapping.runs.direct(), direction, sync);
         let mut result = Ok(());
         let copies = match sync {
             SyncFor::Device => direction.device_reads(),
             SyncFor::Cpu => direction.device_writes(),
         };
-        if copies && !mapping.bounced.is_empty() {
+        if copies && !mapping.runs.bounced().is_empty() {
             due = true;
-            for run in mapping.bounced.iter() {
+            for run in mapping.runs.bounced() {
                 result = result.and(self.copy_run(mapping.at.slot, run, sync));
             }
         }
@@ -87,7 +87,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn maintain_direct(&self, mapping: &Mapping<P>) -> bool {
         maintain(
             &self.platform,
-            &mapping.direct,
+            mapping.runs.direct(),
             mapping.direction,
             SyncFor::Device,
         )
