@@ -5,7 +5,7 @@
 
 use crate::frames::{Frames, view};
 use alloc::vec::Vec;
-use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
+use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{Error, IommuInfo, Iova, PhysAddr, Prot};
 
 /// The address of the registers in QEMU's q35, as in its ACPI table DMAR.
@@ -103,7 +103,6 @@ impl Vtd {
             page_sizes: self.page_sizes(),
             input_bits,
             output_bits: 39,
-            empty_tables: EmptyTables::Free,
         };
         let table = PageTable::new(frames, &config)?;
         let domain = self.domains.len() as u64 + 1;

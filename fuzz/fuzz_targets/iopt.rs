@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use manual::{Kind, Walker};
 use memory::Tables;
 use std::collections::BTreeMap;
-use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable};
+use vb3_dma::iopt::{Config, Format, PageTable};
 use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 #[path = "../../crates/dma/tests/iopt/manual.rs"]
@@ -56,7 +56,6 @@ struct Input {
     granule: u8,
     input_bits: u8,
     sizes: u8,
-    keep: bool,
     steps: Vec<Step>,
     /// Words that overwrite the tables at the end. The walk must still end.
     vandal: Vec<(u16, u64)>,
@@ -115,11 +114,6 @@ vb3_fuzz::target!(|input: Input| {
         page_sizes: sizes,
         input_bits: input.input_bits.into(),
         output_bits: 48,
-        empty_tables: if input.keep {
-            EmptyTables::Keep
-        } else {
-            EmptyTables::Free
-        },
     };
     let mut mem = Tables::default();
     let Ok(mut table) = PageTable::new(&mut mem, &config) else {

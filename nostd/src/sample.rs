@@ -4,7 +4,7 @@
 use crate::host::{Host, PAGE};
 use alloc::{rc::Rc, vec::Vec};
 use core::cell::RefCell;
-use vb3_dma::iopt::{Config as Tables, EmptyTables, Format, PageTable, TableMemory};
+use vb3_dma::iopt::{Config as Tables, Format, PageTable, TableMemory};
 use vb3_dma::mapped::{FromDevice, ToDevice};
 use vb3_dma::{
     Caching, DeviceInfo, DmaAddr, DmaOps, Error, Iommu, IommuInfo, Iova, KernelViews, Mapper,
@@ -48,7 +48,6 @@ impl Translated {
             page_sizes: PAGE,
             input_bits: 39,
             output_bits: 39,
-            empty_tables: EmptyTables::Free,
         };
         let table = || PageTable::new(&mut Ram(&host), &tables).map(RefCell::new);
         let tables = [table()?, table()?];

@@ -30,12 +30,6 @@ macro_rules! address {
                 }
             }
 
-            /// Returns the bytes from `base` up to this address; `None` if this address lies below `base`.
-            #[must_use]
-            pub const fn checked_sub(self, base: Self) -> Option<u64> {
-                self.0.checked_sub(base.0)
-            }
-
             /// Returns whether the address is a multiple of `align` (a power of two).
             #[must_use]
             pub const fn is_aligned(self, align: u64) -> bool {

@@ -40,8 +40,6 @@ pub mod wrap;
 pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
-#[cfg(feature = "alloc")]
-pub use iova::{IovaAlign, IovaAllocator};
 pub use lock::{Lock, Locks, NoLocks};
 #[cfg(feature = "alloc")]
 pub use mapper::{Alloc, Mapper, Mapping, Table, Vmap};

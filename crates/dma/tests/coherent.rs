@@ -87,11 +87,10 @@ fn exhausted_region_refuses_without_fallback() {
     assert_eq!(mapper.platform().pages_out(), 0);
     let second = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
     assert_ne!(first.segments()[0].addr, second.segments()[0].addr);
-    assert_eq!(mapper.release_coherent(0), Err(Error::Busy));
+    assert_eq!(mapper.remove_device(0), Err(Error::Busy));
     mapper.free(first);
     mapper.free(second);
-    mapper.release_coherent(0).unwrap();
-    assert_eq!(mapper.release_coherent(0), Err(Error::Invalid));
+    mapper.remove_device(0).unwrap();
     let ordinary = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
     assert!(ordinary.pages().is_some());
     mapper.free(ordinary);

@@ -48,8 +48,6 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_send::<vb3_dma::mapped::CpuView<'_, Fake, Mutexes, ToDevice>>();
     is_send::<Fake>();
     is_sync::<Fake>();
-    is_send::<vb3_dma::IovaAllocator>();
-    is_sync::<vb3_dma::IovaAllocator>();
     is_send::<vb3_dma::RangeAllocator>();
     is_sync::<vb3_dma::RangeAllocator>();
     is_send::<vb3_dma::iopt::PageTable>();
@@ -64,21 +62,21 @@ fn types_say_which_threads_they_may_visit() {
     use vb3_dma::fake::{
         CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
     };
-    use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf};
+    use vb3_dma::iopt::{Config, Fault, FaultCause, Format, Leaf};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
         OwnedMemory,
     };
     use vb3_dma::wrap::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma::{
-        BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
-        Limits, Live, Protected, RangeError, Reason, SegmentKind, SegmentMode,
+        BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits, Live,
+        Protected, RangeError, Reason, SegmentKind, SegmentMode,
     };
     fn any_thread<T: Send + Sync>() {}
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
     any_thread::<(CountedLock<u8>, CountedLocks, MutexLock<u8>, Mutexes)>();
     any_thread::<(FakePinned, FakeUser)>();
-    any_thread::<(Config, EmptyTables, Fault, FaultCause, Format, Leaf)>();
+    any_thread::<(Config, Fault, FaultCause, Format, Leaf)>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
@@ -95,14 +93,7 @@ fn types_say_which_threads_they_may_visit() {
         Constraint,
         Counters,
     )>();
-    any_thread::<(
-        DeviceInfo,
-        Direction,
-        DmaSegment,
-        FlushPolicy,
-        IommuInfo,
-        IovaAlign,
-    )>();
+    any_thread::<(DeviceInfo, Direction, DmaSegment, FlushPolicy, IommuInfo)>();
     any_thread::<(Layout, Limits, Live, Protected, RangeError, Reason, Segment)>();
     any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
 }

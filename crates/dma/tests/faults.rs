@@ -100,7 +100,7 @@ const OPERATIONS: [(&str, Step); 14] = [
             m.free(alloc);
             shown
         });
-        m.release_coherent(0)?;
+        m.remove_device(0)?;
         result.map(|_| ())
     }),
     ("pool", |m| {

@@ -13,7 +13,7 @@ use iopt::manual::{Kind, Seen, Walker};
 use iopt::memory::Tables;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use vb3_dma::iopt::{Config, EmptyTables, FaultCause, Format, PageTable};
+use vb3_dma::iopt::{Config, FaultCause, Format, PageTable};
 use vb3_dma::{Constraint, Error, Iova, PhysAddr, Prot};
 
 const K: u64 = 1 << 10;
@@ -74,13 +74,12 @@ const CASES: &[Case] = &[
 ];
 
 impl Case {
-    fn config(&self, empty_tables: EmptyTables) -> Config {
+    fn config(&self) -> Config {
         Config {
             format: self.format,
             page_sizes: self.page_sizes(),
             input_bits: self.input_bits,
             output_bits: 48,
-            empty_tables,
         }
     }
 
@@ -137,9 +136,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(case: Case, empty_tables: EmptyTables) -> Self {
+    fn new(case: Case) -> Self {
         let mut mem = Tables::default();
-        let table = PageTable::new(&mut mem, &case.config(empty_tables)).unwrap();
+        let table = PageTable::new(&mut mem, &case.config()).unwrap();
         assert_eq!(table.start_level(), case.start_level, "{case:?}");
         assert_eq!(mem.len_of(table.root().get()), case.root_bytes, "{case:?}");
         let model = BTreeMap::new();
@@ -196,10 +195,7 @@ impl Bench {
         }
         let fewest = fewest_leaves(self.case.page_sizes(), iova, phys, len);
         let entered = self.table.leaf_count() - leaves;
-        match self.table_policy() {
-            EmptyTables::Free => assert_eq!(entered, fewest, "not the largest blocks"),
-            EmptyTables::Keep => assert!(entered >= fewest),
-        }
+        assert_eq!(entered, fewest, "not the largest blocks");
         let rights = self.case.rights(prot);
         for page in self.pages(iova, len) {
             self.model.insert(page, (phys + (page - iova), rights));
@@ -215,10 +211,6 @@ impl Bench {
             .retain(|&at, _| !(iova..iova + len).contains(&at));
         let gone = (before - self.model.len()) as u64;
         assert_eq!(removed, gone * self.case.granule);
-    }
-
-    fn table_policy(&self) -> EmptyTables {
-        self.mem.policy
     }
 
     /// Everything agrees.
@@ -241,15 +233,11 @@ impl Bench {
         );
         assert_eq!(seen.len() as u64, self.table.leaf_count());
         assert_eq!(tables.len() as u64, self.table.tables());
-        let live = self.mem.live() as u64;
-        assert_eq!(live, self.table.tables() + self.table.retired_tables());
-        if self.table_policy() == EmptyTables::Free {
-            for &(table, used) in &tables {
-                assert!(
-                    used > 0 || table == self.table.root().get(),
-                    "an empty table"
-                );
-            }
+        for &(table, used) in &tables {
+            assert!(
+                used > 0 || table == self.table.root().get(),
+                "an empty table"
+            );
         }
         let all = self
             .table
@@ -400,9 +388,8 @@ impl Case {
     }
 }
 
-fn run(case: Case, policy: EmptyTables, ops: &[Op]) {
-    let mut bench = Bench::new(case, policy);
-    bench.mem.policy = policy;
+fn run(case: Case, ops: &[Op]) {
+    let mut bench = Bench::new(case);
     let end = 1u64 << case.input_bits;
     for op in ops {
         match *op {
@@ -452,11 +439,9 @@ proptest! {
     #[test]
     fn random_steps_agree_with_the_manual(
         which in 0..CASES.len(),
-        keep in any::<bool>(),
         ops in prop::collection::vec(op(), 1..14),
     ) {
-        let policy = if keep { EmptyTables::Keep } else { EmptyTables::Free };
-        run(CASES[which], policy, &ops);
+        run(CASES[which], &ops);
     }
 }
 
@@ -471,7 +456,7 @@ fn every_format_cuts_a_block_at_each_place() {
             (block / 2, granule * 3),
             (0, block - granule),
         ] {
-            let mut bench = Bench::new(case, EmptyTables::Free);
+            let mut bench = Bench::new(case);
             bench.map(0, block, block, Prot::READ | Prot::WRITE);
             assert_eq!(bench.table.leaf_count(), 1, "{case:?}");
             bench.unmap(cut, len);
@@ -492,7 +477,7 @@ fn a_block_of_1_gib_is_cut_twice_at_one_page() {
             .iter()
             .find(|c| c.format == format && c.input_bits == 48)
             .unwrap();
-        let mut bench = Bench::new(case, EmptyTables::Free);
+        let mut bench = Bench::new(case);
         let phys = PhysAddr::new(7 * G);
         bench
             .table
@@ -522,7 +507,7 @@ fn a_block_of_1_gib_is_cut_twice_at_one_page() {
 #[test]
 fn the_edges_of_64_bits_are_refused_or_reached() {
     for &case in CASES {
-        let mut bench = Bench::new(case, EmptyTables::Free);
+        let mut bench = Bench::new(case);
         let (g, end) = (case.granule, 1u64 << case.input_bits);
         let last = 1u64 << 48;
         let refused = [
@@ -586,7 +571,7 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
 
 #[test]
 fn configurations_no_manual_has_are_refused() {
-    let good = CASES[0].config(EmptyTables::Free);
+    let good = CASES[0].config();
     let bad = [
         Config {
             page_sizes: 0,
@@ -662,7 +647,6 @@ fn root_tables_are_adjacent_if_no_block_is_lost() {
             page_sizes: sizes,
             input_bits,
             output_bits: 48,
-            empty_tables: EmptyTables::Free,
         };
         let mut mem = Tables::default();
         let mut table = PageTable::new(&mut mem, &config).unwrap();
@@ -692,7 +676,7 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
     // none, and a table that names itself: the walk ends all the same.
     let arm = CASES[0];
     for (format_case, level_of, entry) in [(arm, 0, 0b01u64), (CASES[24], 4, 1 << 7 | 0b11)] {
-        let mut bench = Bench::new(format_case, EmptyTables::Free);
+        let mut bench = Bench::new(format_case);
         let root = bench.table.root();
         bench.mem.poke(root.get(), entry);
         let fault = bench.table.translate(&bench.mem, Iova::new(0)).unwrap_err();
@@ -725,44 +709,31 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
 }
 
 #[test]
-fn kept_tables_are_reused_freed_ones_await_flush() {
+fn empty_tables_await_the_flush() {
     let case = CASES[0];
-    let mut kept = Bench::new(case, EmptyTables::Keep);
-    kept.mem.policy = EmptyTables::Keep;
-    kept.map(0, 0, 4 * K, Prot::READ);
-    kept.unmap(0, 4 * K);
-    assert_eq!((kept.table.tables(), kept.table.retired_tables()), (4, 0));
-    let taken = kept.mem.taken;
-    // Where the table stands no block is made, and nothing is taken.
-    kept.map(0, 0, 2 * M, Prot::READ);
-    assert_eq!((kept.mem.taken, kept.table.leaf_count()), (taken, 512));
-    kept.check();
-    kept.finish();
-
-    let mut freed = Bench::new(case, EmptyTables::Free);
-    freed.map(0, 0, 4 * K, Prot::READ);
-    freed.unmap(0, 4 * K);
-    assert_eq!((freed.table.tables(), freed.table.retired_tables()), (1, 3));
-    assert_eq!(freed.mem.live(), 4, "a walker may still be there");
-    assert_eq!(freed.table.table_bytes(), 16 * K);
-    let retired = freed.table.take_retired();
+    let mut bench = Bench::new(case);
+    let counts = |bench: &Bench| (bench.table.tables(), bench.mem.live());
+    bench.map(0, 0, 4 * K, Prot::READ);
+    bench.unmap(0, 4 * K);
+    assert_eq!(counts(&bench), (1, 4), "a walker may still be there");
+    let retired = bench.table.take_retired();
     // A flush does not cover entries that are removed while it runs.
-    freed.map(2 * M, 0, 4 * K, Prot::READ);
-    freed.unmap(2 * M, 4 * K);
-    assert_eq!((freed.mem.live(), freed.table.retired_tables()), (7, 3));
-    retired.free(&mut freed.mem);
-    assert_eq!((freed.mem.live(), freed.table.table_bytes()), (4, 16 * K));
-    freed.table.take_retired().free(&mut freed.mem);
-    assert_eq!((freed.mem.live(), freed.table.table_bytes()), (1, 4 * K));
-    freed.map(0, 0, 2 * M, Prot::READ);
-    assert_eq!(freed.table.leaf_count(), 1);
-    freed.finish();
+    bench.map(2 * M, 0, 4 * K, Prot::READ);
+    bench.unmap(2 * M, 4 * K);
+    assert_eq!(counts(&bench), (1, 7));
+    retired.free(&mut bench.mem);
+    assert_eq!(counts(&bench), (1, 4));
+    bench.table.take_retired().free(&mut bench.mem);
+    assert_eq!(counts(&bench), (1, 1));
+    bench.map(0, 0, 2 * M, Prot::READ);
+    assert_eq!(bench.table.leaf_count(), 1);
+    bench.finish();
 }
 
 #[test]
 fn what_is_written_is_published_before_it_is_linked() {
     let case = CASES[0];
-    let mut bench = Bench::new(case, EmptyTables::Free);
+    let mut bench = Bench::new(case);
     bench.mem.watch = true;
     bench.map(4 * K, 4 * K, 3 * M, Prot::READ);
     bench.unmap(8 * K, 4 * K);

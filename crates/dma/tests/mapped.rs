@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, ToDevice};
 use vb3_dma::{
-    Attrs, Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu,
-    KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
-    UserPages,
+    Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu, KernelViews,
+    Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
 };
 
 /// Whatever the policy: the memory is the caller's again.
@@ -169,7 +168,7 @@ fn what_cannot_be_one_run_is_refused() {
     let table = dma
         .table_of_segments(&[ram(0, PAGE), ram(9 * PAGE, 5)])
         .unwrap();
-    let mapped = device.map_with(&table, FromDevice, Attrs::ONE_RUN).unwrap();
+    let mapped = device.map(&table, FromDevice).unwrap();
     assert_eq!(mapped.segments().len(), 1);
     drop(mapped);
     dma.free_table(table, false);
@@ -269,7 +268,7 @@ fn allocations_and_tables_are_viewed_when_mapped() {
         mapped.view().unwrap().read(0, seen).unwrap();
         assert_eq!(seen, b"first");
         drop(mapped);
-        let mapped = device.map_with(&table, FromDevice, Attrs::empty()).unwrap();
+        let mapped = device.map(&table, FromDevice).unwrap();
         dma.platform().dev_write(mapped.addr(), b"other").unwrap();
         let mapped = mapped.into_cpu().unwrap();
         mapped.view().unwrap().read(0, seen).unwrap();
@@ -309,7 +308,7 @@ fn pool_blocks_are_apart_zeroed_and_given_back() {
     at.sort();
     assert!(
         at.windows(2)
-            .all(|pair| pair[1].checked_sub(pair[0]) == Some(64))
+            .all(|pair| pair[0].checked_add(64) == Some(pair[1]))
     );
     let full = pool.take(1).unwrap_err().reason().unwrap();
     assert_eq!((full.wanted, full.found), (1, 0));

@@ -84,7 +84,6 @@ const STEPS: [(&str, Step); 5] = [
         let alloc = m.alloc_coherent(0, PAGE, Attrs::empty());
         let ended = alloc.map(|alloc| m.free(alloc));
         THEN.set(None);
-        let _ = m.release_coherent(0);
         ended
     }),
     ("lazy", |m| m.set_flush_policy(0, FlushPolicy::Lazy)),

@@ -8,7 +8,7 @@ pub use tlb::Staleness;
 
 use crate::profile::IommuProfile;
 use tlb::Tlb;
-use vb3_dma::iopt::{Config, EmptyTables, Leaf, PageTable};
+use vb3_dma::iopt::{Config, Leaf, PageTable};
 use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 /// Bits of a physical address of the machine.
@@ -38,10 +38,9 @@ impl Iommu {
             page_sizes: without_gaps(profile),
             input_bits: profile.aperture_bits,
             output_bits: OUTPUT_BITS,
-            empty_tables: EmptyTables::Free,
         };
         let table = PageTable::new(mem, &config)?;
-        let tlb = Tlb::new(table.granule());
+        let tlb = Tlb::new(1 << config.page_sizes.trailing_zeros());
         Ok(Self { table, tlb })
     }
 
@@ -114,10 +113,7 @@ impl Iommu {
                     self.tlb.fill(iova, leaf);
                     leaf
                 }
-                Err(fault) => {
-                    let name = self.table.format().level_name(fault.level);
-                    self.tlb.find_removed(iova).ok_or(name)?
-                }
+                Err(fault) => self.tlb.find_removed(iova).ok_or(fault.name)?,
             },
         };
         within(iova, &leaf).ok_or("")

@@ -169,7 +169,7 @@ fn allocate_many(m: &Test, dev: u32) -> Result<(), Error> {
         .collect();
     assert_eq!(own.len(), 60);
     own.into_iter().for_each(|alloc| m.free(alloc));
-    m.release_coherent(dev)
+    m.remove_device(dev)
 }
 
 #[test]

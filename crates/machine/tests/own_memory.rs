@@ -84,5 +84,5 @@ fn a_claim_that_fails_leaves_nothing() {
         .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
         .unwrap();
     mapper.free(alloc);
-    mapper.release_coherent(dev).unwrap();
+    mapper.remove_device(dev).unwrap();
 }

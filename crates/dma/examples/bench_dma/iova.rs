@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
-use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
+use vb3_dma::RangeAllocator;
 use vm_allocator::{AddressAllocator, AllocPolicy, RangeInclusive};
 
 /// 48-bit addresses in granules of 4 KiB.
@@ -19,25 +19,18 @@ trait Contender {
     fn free(&mut self, at: u64, units: u64);
 }
 
-fn ours() -> IovaAllocator {
-    let info = IommuInfo {
-        page_sizes: 1 << GRANULE_BITS,
-        first: Iova::new(0),
-        last: Iova::new((1 << (BITS + GRANULE_BITS)) - 1),
-    };
-    IovaAllocator::new(&info).expect("an aperture")
+fn ours() -> RangeAllocator {
+    RangeAllocator::new(1, LAST).expect("a space")
 }
 
-impl Contender for IovaAllocator {
+impl Contender for RangeAllocator {
     fn alloc(&mut self, units: u64) -> u64 {
-        let len = units << GRANULE_BITS;
-        let at = IovaAllocator::alloc(self, len, u64::MAX, IovaAlign::Natural);
-        at.expect("room").get() >> GRANULE_BITS
+        let align = units.next_power_of_two();
+        self.take(units, align, u64::MAX).expect("room")
     }
 
     fn free(&mut self, at: u64, units: u64) {
-        let at = Iova::new(at << GRANULE_BITS);
-        IovaAllocator::free(self, at, units << GRANULE_BITS).expect("live");
+        self.give_back(at, units).expect("live");
     }
 }
 

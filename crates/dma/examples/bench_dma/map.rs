@@ -215,7 +215,7 @@ pub(crate) fn metadata() {
         let mapping = mapping.expect("mapped");
         // The mapping stores the device's segments, and the CPU's for cache maintenance.
         let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
-        let tables = mapper.platform().table.borrow().table.table_bytes();
+        let tables = mapper.platform().table.borrow().table.tables() * PAGE;
         println!(
             "  8 MiB {name:<11} mapping: {:>8.1}; page tables (not ours to save): {:>8.1}",
             kept as f64 / 8.0,

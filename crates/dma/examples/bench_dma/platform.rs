@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use vb3_dma::fake::MutexLock;
-use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
+use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
     Bounce, BounceMode, BouncePool, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits, Lock,
     PageRequest, PageSource, PhysAddr, Prot, Segment,
@@ -70,7 +70,6 @@ impl Table {
             page_sizes,
             input_bits: 48,
             output_bits: 48,
-            empty_tables: EmptyTables::Free,
         };
         let table = PageTable::new(&mut memory, &config).expect("a table");
         Self { memory, table }

@@ -3,7 +3,7 @@
 use crate::ram::{PAGE, PAGES, Ram};
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
+use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
     Caching, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Layout, Limits, PageRequest,
     PageSource, PhysAddr, Prot, Segment, SegmentKind,
@@ -23,7 +23,6 @@ impl Os {
             page_sizes: PAGE,
             input_bits: 39,
             output_bits: 39,
-            empty_tables: EmptyTables::Free,
         };
         let mut table = || PageTable::new(&mut ram, &config).map(RefCell::new);
         let tables = [table()?, table()?];

@@ -59,17 +59,15 @@ impl Format {
     }
 
     /// Returns the maximum number of bits of an output address.
-    #[must_use]
-    pub const fn max_output_bits(self) -> u32 {
+    const fn max_output_bits(self) -> u32 {
         match self {
             Self::ArmLpaeS1 | Self::ArmLpaeS2 => 48,
             Self::VtdSecondStage => 52,
         }
     }
 
-    /// Returns the manual's name of a level (see [`Fault`](super::Fault)).
-    #[must_use]
-    pub const fn level_name(self, level: u32) -> &'static str {
+    /// Returns the manual's name of a level.
+    pub(super) const fn level_name(self, level: u32) -> &'static str {
         match (self, level) {
             (Self::ArmLpaeS1 | Self::ArmLpaeS2, 0) => "level 0",
             (Self::ArmLpaeS1 | Self::ArmLpaeS2, 1) => "level 1",
@@ -84,16 +82,6 @@ impl Format {
     }
 }
 
-/// Treatment of a table whose last entry is removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum EmptyTables {
-    /// The table is unlinked, and freed with the next [batch](super::PageTable::take_retired).
-    #[default]
-    Free,
-    /// The table stays and can be filled again, but a larger block cannot replace it.
-    Keep,
-}
-
 /// Settings of a page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -106,8 +94,6 @@ pub struct Config {
     pub input_bits: u32,
     /// Number of bits of an output address.
     pub output_bits: u32,
-    /// Treatment of empty tables.
-    pub empty_tables: EmptyTables,
 }
 
 /// The shape of a table.

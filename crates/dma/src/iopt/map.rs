@@ -128,25 +128,17 @@ impl PageTable {
         request: &MapRange,
     ) -> Result<FirstPart, Error> {
         let geo = &self.geometry;
-        let mut height = geo.leaf_height(request.iova, request.phys, request.len);
-        loop {
-            let path = self.descend(mem, request.iova, height);
-            match geo.decode(path.height, path.entry) {
-                Entry::Empty if path.height > height => {
-                    let run = geo.run(request.iova, height, request.len);
-                    return Ok(FirstPart { path, height, run });
-                }
-                Entry::Empty => {
-                    let most = geo.run(request.iova, height, request.len);
-                    let run = self.empty_run(mem, path.end(), most);
-                    return Ok(FirstPart { path, height, run });
-                }
-                // A table exists where a block would fit. If it is empty, it is filled with smaller
-                // entries.
-                Entry::Table(_) if height > 0 => height -= 1,
-                Entry::Table(_) | Entry::Leaf(_) | Entry::Malformed => return Err(Error::Invalid),
-            }
+        let height = geo.leaf_height(request.iova, request.phys, request.len);
+        let path = self.descend(mem, request.iova, height);
+        if geo.decode(path.height, path.entry) != Entry::Empty {
+            // A table has entries, so a table where a block would fit also maps something.
+            return Err(Error::Invalid);
         }
+        let mut run = geo.run(request.iova, height, request.len);
+        if path.height == height {
+            run = self.empty_run(mem, path.end(), run);
+        }
+        Ok(FirstPart { path, height, run })
     }
 
     /// Returns the number of empty entries from `at` on, at most `most`. The first entry must be empty.

@@ -16,7 +16,7 @@
 //!
 //! # Examples
 //! ```
-//! use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
+//! use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 //! use vb3_dma::{Error, Iova, PhysAddr, Prot};
 //!
 //! /// Tables live in an array; its first byte has the physical address 0x1000.
@@ -44,7 +44,6 @@
 //!     page_sizes: 1 << 12 | 1 << 21,
 //!     input_bits: 39,
 //!     output_bits: 48,
-//!     empty_tables: EmptyTables::Free,
 //! };
 //! let mut table = PageTable::new(&mut memory, &config)?;
 //! let (iova, phys) = (Iova::new(0x20_0000), PhysAddr::new(0x4000_0000));
@@ -66,6 +65,6 @@ mod vtd;
 mod walk;
 
 pub use arm::MAIR;
-pub use layout::{Config, EmptyTables, Format};
+pub use layout::{Config, Format};
 pub use table::{PageTable, Retired, TableMemory};
 pub use walk::{Fault, FaultCause, Leaf};

@@ -1,7 +1,7 @@
 //! A page table, the memory for tables, and the path to an entry.
 
 use super::entry::{ENTRY_SHIFT, Entry};
-use super::layout::{Config, EmptyTables, Format, Geometry, MAX_LEVELS};
+use super::layout::{Config, Geometry, MAX_LEVELS};
 use crate::{Error, Iova, PhysAddr};
 
 /// Memory for tables.
@@ -46,7 +46,6 @@ pub trait TableMemory {
 pub struct PageTable {
     pub(super) geometry: Geometry,
     root: PhysAddr,
-    pub(super) empty_tables: EmptyTables,
     /// Tables unlinked since the last `take_retired`, chained by their first word. In every format, an
     /// aligned address is an invalid entry, so a walker that still reads the table finds no translation.
     pub(super) retired: Chain,
@@ -144,7 +143,6 @@ impl PageTable {
         Ok(Self {
             geometry,
             root,
-            empty_tables: config.empty_tables,
             retired: Chain::default(),
             tables: 1,
             leaves: 0,
@@ -157,28 +155,10 @@ impl PageTable {
         self.root
     }
 
-    /// Returns the number of levels that a walk visits.
-    #[must_use]
-    pub fn levels(&self) -> u32 {
-        self.geometry.levels
-    }
-
     /// Returns the manual's number of the root's level.
     #[must_use]
     pub fn start_level(&self) -> u32 {
         self.geometry.level(self.geometry.levels - 1)
-    }
-
-    /// Returns the table's format.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.geometry.format
-    }
-
-    /// Returns the bytes of the smallest page.
-    #[must_use]
-    pub fn granule(&self) -> u64 {
-        self.geometry.granule()
     }
 
     /// Returns the number of tables in use, including the root.
@@ -187,25 +167,10 @@ impl PageTable {
         self.tables
     }
 
-    /// Returns the bytes of the tables in use, plus those of retired tables not yet taken for a flush.
-    #[must_use]
-    pub fn table_bytes(&self) -> u64 {
-        let below = (self.tables - 1).saturating_add(self.retired.len);
-        below
-            .saturating_mul(self.geometry.granule())
-            .saturating_add(self.geometry.root_bytes())
-    }
-
     /// Returns the number of mapped pages and blocks.
     #[must_use]
     pub fn leaf_count(&self) -> u64 {
         self.leaves
-    }
-
-    /// Returns the number of retired tables not yet taken for a flush.
-    #[must_use]
-    pub fn retired_tables(&self) -> u64 {
-        self.retired.len
     }
 
     /// Returns the tables that earlier calls unlinked. The host flushes, and then frees them.

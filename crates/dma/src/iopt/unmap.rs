@@ -1,7 +1,7 @@
 //! Removal of address ranges, and splitting of blocks that extend beyond them.
 
 use super::entry::{ENTRY_SHIFT, Entry};
-use super::layout::{EmptyTables, MAX_LEVELS};
+use super::layout::MAX_LEVELS;
 use super::table::{Chain, PageTable, Path, TableMemory};
 use crate::{Error, Iova, PhysAddr};
 
@@ -156,7 +156,7 @@ impl PageTable {
         mem.publish(first, passed << ENTRY_SHIFT);
         self.leaves -= leaves;
         let left = self.recount(mem, path, path.height, |count| count.saturating_sub(leaves));
-        if left == Some(0) && self.empty_tables == EmptyTables::Free {
+        if left == Some(0) {
             self.take_out(mem, path);
         }
         (passed, leaves)

@@ -23,7 +23,7 @@ impl Leaf {
     /// Returns the physical address of `iova`, and the bytes left from there; `None` outside the leaf.
     #[must_use]
     pub fn at(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
-        let offset = iova.checked_sub(self.iova)?;
+        let offset = iova.get().checked_sub(self.iova.get())?;
         let left = self.len.checked_sub(offset).filter(|&left| left > 0)?;
         Some((self.phys.checked_add(offset)?, left))
     }
@@ -44,8 +44,9 @@ pub enum FaultCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// Level at which the walk ended, in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d.
-    /// See [`Format::level_name`](super::Format::level_name).
     pub level: u32,
+    /// The manual's name of the level's entries.
+    pub name: &'static str,
     /// Reason why the walk ended at this level.
     pub cause: FaultCause,
 }
@@ -57,10 +58,13 @@ impl PageTable {
     /// [`Fault`] with the level at which the walk ended.
     pub fn translate<M: TableMemory + ?Sized>(&self, mem: &M, iova: Iova) -> Result<Leaf, Fault> {
         let geo = &self.geometry;
+        let fault = |level, cause| Fault {
+            level,
+            name: geo.format.level_name(level),
+            cause,
+        };
         if iova.get() >= geo.input_end() {
-            let cause = FaultCause::InputSize;
-            let level = self.start_level();
-            return Err(Fault { level, cause });
+            return Err(fault(self.start_level(), FaultCause::InputSize));
         }
         let path = self.descend(mem, iova.get(), 0);
         let level = geo.level(path.height);
@@ -69,14 +73,8 @@ impl PageTable {
                 let base = iova.get() & !(geo.size(path.height) - 1);
                 Ok(self.leaf(&path, base, phys))
             }
-            Entry::Empty => Err(Fault {
-                level,
-                cause: FaultCause::NotPresent,
-            }),
-            Entry::Table(_) | Entry::Malformed => Err(Fault {
-                level,
-                cause: FaultCause::Malformed,
-            }),
+            Entry::Empty => Err(fault(level, FaultCause::NotPresent)),
+            Entry::Table(_) | Entry::Malformed => Err(fault(level, FaultCause::Malformed)),
         }
     }
 

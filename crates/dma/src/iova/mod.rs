@@ -12,7 +12,7 @@ const LOW: u64 = u32::MAX as u64;
 
 /// Alignment of the start of an address range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IovaAlign {
+pub(crate) enum IovaAlign {
     /// The length rounded up to a power of two if such an address is free, else a granule.
     Preferred,
     /// The length rounded up to a power of two. Fails if no such address is free.
@@ -26,23 +26,8 @@ pub enum IovaAlign {
 /// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
 /// ranges.
 ///
-/// # Context
-/// Does not sleep. `alloc` may use the heap, and fails if the heap is exhausted; `free` never uses it.
-///
-/// # Examples
-/// ```
-/// use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
-///
-/// let (first, last) = (Iova::new(0), Iova::new((1 << 40) - 1));
-/// let info = IommuInfo { page_sizes: 1 << 12, first, last };
-/// let mut space = IovaAllocator::new(&info)?;
-/// let at = space.alloc(3 << 12, u32::MAX.into(), IovaAlign::Natural)?;
-/// assert!(at.is_aligned(4 << 12));
-/// space.free(at, 3 << 12)?;
-/// # Ok::<(), vb3_dma::Error>(())
-/// ```
 #[derive(Debug)]
-pub struct IovaAllocator {
+pub(crate) struct IovaAllocator {
     space: RangeAllocator,
     /// Base-2 logarithm of the granule.
     shift: u32,
@@ -54,7 +39,7 @@ impl IovaAllocator {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for an aperture that holds no whole granule; `NoMemory` (ENOMEM).
-    pub fn new(info: &IommuInfo) -> Result<Self, Error> {
+    pub(crate) fn new(info: &IommuInfo) -> Result<Self, Error> {
         let granule = info.granule().ok_or(Error::Invalid)?;
         let shift = granule.trailing_zeros();
         let first = units_up(info.first.get(), shift).max(1);
@@ -73,7 +58,7 @@ impl IovaAllocator {
     /// Makes `alloc` try addresses below 4 GiB first, until the first failed attempt.
     ///
     /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
-    pub fn prefer_low(&mut self) {
+    pub(crate) fn prefer_low(&mut self) {
         self.low_first = true;
     }
 
@@ -94,7 +79,7 @@ impl IovaAllocator {
     /// # Errors
     /// `Invalid` (EINVAL) for an empty region, a region in use, or more than
     /// [`RangeAllocator::MAX_RESERVED`] separate regions; `NoMemory` (ENOMEM). An error changes nothing.
-    pub fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
+    pub(crate) fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
         if first > last {
             return Err(Error::Invalid);
         }
@@ -106,41 +91,17 @@ impl IovaAllocator {
     }
 
     /// Returns the size of the smallest range in bytes.
-    #[must_use]
-    pub const fn granule(&self) -> u64 {
+    pub(crate) const fn granule(&self) -> u64 {
         1 << self.shift
     }
 
-    /// Returns the number of bytes allocated now.
-    #[must_use]
-    pub fn used_bytes(&self) -> u64 {
-        self.space.used().saturating_mul(self.granule())
-    }
-
-    /// Returns the number of ranges allocated now.
-    #[must_use]
-    pub fn live(&self) -> u64 {
-        self.space.live()
-    }
-
-    /// Returns the bytes of heap that the allocator uses.
-    #[must_use]
-    pub fn metadata_bytes(&self) -> usize {
-        self.space.metadata_bytes()
-    }
-
-    /// Allocates `len` bytes (rounded up to granules), none above `limit`.
+    /// Allocates `len` bytes (rounded up to granules), none above `limit`, without the heap. If `room` is too
+    /// small for the tree's new node, fails and records in `room` what is lacking.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that
     ///   is no power of two.
     /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
-    pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
-        RangeRoom::retry(|room| self.alloc_with(room, len, limit, align))
-    }
-
-    /// As [`alloc`](Self::alloc), without the heap. If `room` is too small for the tree's new node, fails
-    /// and records in `room` what is lacking.
     pub(crate) fn alloc_with(
         &mut self,
         room: &mut RangeRoom,
@@ -196,7 +157,7 @@ impl IovaAllocator {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for any other range, which changes nothing.
-    pub fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
+    pub(crate) fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
         if !at.is_aligned(self.granule()) {
             return Err(Error::Invalid);

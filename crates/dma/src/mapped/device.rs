@@ -162,28 +162,10 @@ impl<H: MapperRef> DmaDevice<H> {
         M: Mappable<H::Platform>,
         D: MapDirection,
     {
-        self.map_with(memory, direction, Attrs::empty())
-    }
-
-    /// Maps as [`map`](Self::map), with attributes such as [`Attrs::ONE_RUN`].
-    ///
-    /// # Errors
-    /// As [`map`](Self::map).
-    #[inline]
-    pub fn map_with<M, D>(
-        &self,
-        memory: M,
-        direction: D,
-        attrs: Attrs,
-    ) -> Result<Mapped<H, M, D, Device>, Error>
-    where
-        M: Mappable<H::Platform>,
-        D: MapDirection,
-    {
         let _ = direction;
         let mapping = memory
             .source()
-            .map(self.mapper(), &self.facts, D::DIRECTION, attrs)?;
+            .map(self.mapper(), &self.facts, D::DIRECTION)?;
         Ok(Mapped::new(self.host(), memory, mapping))
     }
 

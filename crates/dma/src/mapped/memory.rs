@@ -38,8 +38,8 @@ impl<P: Platform> Source<'_, P> {
         mapper: &Mapper<P, L>,
         facts: &Facts<P::Device>,
         direction: Direction,
-        attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
+        let attrs = Attrs::empty();
         match *self {
             Self::Run(run) => {
                 let caching = Caching::Cached;
@@ -202,8 +202,7 @@ impl<H: MapperRef> OwnedMemory<H> {
     }
 
     /// Returns the allocation; `None` for pinned memory.
-    #[must_use]
-    pub fn as_alloc(&self) -> Option<&Alloc<H::Platform>> {
+    pub(super) fn as_alloc(&self) -> Option<&Alloc<H::Platform>> {
         match &self.kind {
             Kind::Allocated(alloc) => Some(alloc),
             Kind::Pinned(..) | Kind::Freed => None,

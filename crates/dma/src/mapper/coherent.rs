@@ -33,7 +33,7 @@ pub(super) struct Region {
 impl Region {
     /// Returns whether part of the memory is allocated.
     pub(super) fn is_used(&self) -> bool {
-        self.space.live() > 0
+        self.space.used() > 0
     }
 }
 
@@ -88,21 +88,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Ok(())
         });
         declared?
-    }
-
-    /// Ends the declaration of coherent memory for `dev`.
-    ///
-    /// # Errors
-    /// `Busy` (EBUSY) while part of the memory is allocated; `Invalid` (EINVAL) if none is declared.
-    pub fn release_coherent(&self, dev: P::Device) -> Result<(), Error> {
-        let slot = self.find(dev).ok_or(Error::Invalid)?;
-        let released = self.with_slot(slot, |state| match &state.region {
-            None => Err(Error::Invalid),
-            Some(region) if region.is_used() => Err(Error::Busy),
-            Some(_) => Ok(state.region.take()),
-        });
-        // Drops the region here, without the lock.
-        released.unwrap_or(Err(Error::Invalid)).map(drop)
     }
 
     /// Returns whether a device has its own memory region.

@@ -225,15 +225,8 @@ impl<P: Platform> Alloc<P> {
     }
 
     /// Returns the number of held bytes: the length rounded up to the larger page of CPU and IOMMU.
-    #[must_use]
-    pub fn held_bytes(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         round_up(self.len, self.granule).unwrap_or(self.len)
-    }
-
-    /// Returns the device that the memory was allocated for; `None` for memory of no device.
-    #[must_use]
-    pub fn device(&self) -> Option<P::Device> {
-        self.own.as_ref().map(|own| own.at.dev)
     }
 }
 
@@ -267,12 +260,6 @@ impl<P: Platform> Table<P> {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
-    }
-
-    /// Returns how the CPU maps the memory.
-    #[must_use]
-    pub fn caching(&self) -> Caching {
-        self.caching
     }
 }
 
@@ -345,12 +332,6 @@ impl<P: Platform> Mapping<P> {
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.at.dev
-    }
-
-    /// Returns the direction of transfer.
-    #[must_use]
-    pub fn direction(&self) -> Direction {
-        self.direction
     }
 
     /// Returns the runs as the device sees them, in order.

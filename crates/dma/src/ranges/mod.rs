@@ -36,7 +36,6 @@ pub struct RangeAllocator {
     last: u64,
     tree: Tree,
     reserved: usize,
-    live: u64,
     used: u64,
 }
 
@@ -57,7 +56,6 @@ impl RangeAllocator {
             last,
             tree: Tree::new(first, last)?,
             reserved: 0,
-            live: 0,
             used: 0,
         })
     }
@@ -68,12 +66,6 @@ impl RangeAllocator {
         self.used
     }
 
-    /// Returns the number of ranges allocated now.
-    #[must_use]
-    pub fn live(&self) -> u64 {
-        self.live
-    }
-
     /// Returns the bytes of heap that the allocator uses.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
@@ -81,8 +73,7 @@ impl RangeAllocator {
     }
 
     /// Returns the units of the longest free run that lies at or below `limit`.
-    #[must_use]
-    pub fn largest_free(&self, limit: u64) -> u64 {
+    fn largest_free(&self, limit: u64) -> u64 {
         self.tree.longest_below(limit.min(self.last))
     }
 
@@ -117,7 +108,6 @@ impl RangeAllocator {
         };
         self.tree.add_room(room)?;
         self.tree.insert(at, at.saturating_add(units - 1), false);
-        self.live = self.live.saturating_add(1);
         self.used = self.used.saturating_add(units);
         Ok(at)
     }
@@ -161,7 +151,6 @@ impl RangeAllocator {
             return Err(RangeError::Invalid);
         }
         self.tree.remove(at);
-        self.live = self.live.saturating_sub(1);
         self.used = self.used.saturating_sub(units);
         Ok(())
     }
@@ -174,7 +163,7 @@ impl RangeAllocator {
     /// [`RangeError::Invalid`] for an empty region, a region with allocated units, or more than
     /// [`MAX_RESERVED`](Self::MAX_RESERVED) separate regions; [`RangeError::Heap`]. An error changes
     /// nothing.
-    pub fn reserve(&mut self, first: u64, last: u64) -> Result<(), RangeError> {
+    pub(crate) fn reserve(&mut self, first: u64, last: u64) -> Result<(), RangeError> {
         if first > last {
             return Err(RangeError::Invalid);
         }

@@ -145,7 +145,6 @@ impl Pair {
     fn compare(&self) {
         let used: u64 = self.live.iter().map(|&(_, units)| units).sum();
         assert_eq!(self.space.used(), used);
-        assert_eq!(self.space.live(), self.live.len() as u64);
         self.space.tree.check(self.model.first);
         // Compares the whole map, run by run.
         let mut at = self.model.first;
@@ -342,7 +341,7 @@ fn the_ends_of_the_number_space_hold() {
     assert_eq!(space.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
     space.give_back(1, top - 1).unwrap();
     space.give_back(top, 1).unwrap();
-    assert_eq!((space.used(), space.live()), (0, 0));
+    assert_eq!(space.used(), 0);
     assert_eq!(space.largest_free(u64::MAX), top);
     assert_eq!(space.largest_free(0), 0);
     assert_eq!(space.largest_free(5), 5);
@@ -392,7 +391,7 @@ fn only_what_was_handed_out_comes_back() {
     space.give_back(large, 3 << 12).unwrap();
     space.give_back(first, 4).unwrap();
     space.give_back(second, 4).unwrap();
-    assert_eq!((space.used(), space.live()), (0, 0));
+    assert_eq!(space.used(), 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Memory for tables that notices what must not happen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use vb3_dma::iopt::{EmptyTables, TableMemory};
+use vb3_dma::iopt::TableMemory;
 use vb3_dma::{Constraint, Error, Iova, PhysAddr, Reason};
 
 #[derive(Clone, Debug)]
@@ -19,7 +19,6 @@ pub(crate) struct Tables {
     /// Whether writes wait to be published.
     pub(crate) watch: bool,
     dirty: BTreeSet<u64>,
-    pub(crate) policy: EmptyTables,
 }
 
 impl Default for Tables {
@@ -33,7 +32,6 @@ impl Default for Tables {
             broken: Vec::new(),
             watch: false,
             dirty: BTreeSet::new(),
-            policy: EmptyTables::Free,
         }
     }
 }
