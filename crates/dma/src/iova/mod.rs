@@ -10,17 +10,6 @@ use crate::{Constraint, Error, IommuInfo, Iova, Reason};
 /// The highest address below 4 GiB.
 const LOW: u64 = u32::MAX as u64;
 
-/// Alignment of the start of an address range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum IovaAlign {
-    /// The length rounded up to a power of two if such an address is free, else a granule.
-    Preferred,
-    /// The length rounded up to a power of two. Fails if no such address is free.
-    Natural,
-    /// This number of bytes, a power of two. Fails if no such address is free.
-    To(u64),
-}
-
 /// Allocates I/O virtual addresses from the top of an aperture.
 ///
 /// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
@@ -95,8 +84,9 @@ impl IovaAllocator {
         1 << self.shift
     }
 
-    /// Allocates `len` bytes (rounded up to granules), none above `limit`, without the heap. If `room` is too
-    /// small for the tree's new node, fails and records in `room` what is lacking.
+    /// Allocates `len` bytes (rounded up to granules) at a multiple of `align` bytes, none above `limit`,
+    /// without the heap. If possible, the range begins at a multiple of its length rounded up to a power of
+    /// two. If `room` is too small for the tree's new node, fails and records in `room` what is lacking.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that
@@ -107,7 +97,7 @@ impl IovaAllocator {
         room: &mut RangeRoom,
         len: u64,
         limit: u64,
-        align: IovaAlign,
+        align: u64,
     ) -> Result<Iova, Error> {
         let units = self.units(len)?;
         let found = if self.low_first && limit > LOW {
@@ -136,20 +126,13 @@ impl IovaAllocator {
         &mut self,
         room: &mut RangeRoom,
         units: u64,
-        align: IovaAlign,
+        align: u64,
         limit: u64,
     ) -> Result<u64, RangeError> {
         let Some(last) = last_unit(limit, self.shift) else {
             return Err(RangeError::Exhausted(0));
         };
-        let align = match align {
-            IovaAlign::Preferred => 1,
-            IovaAlign::Natural => match units.checked_next_power_of_two() {
-                Some(align) => align,
-                None => return Err(RangeError::Exhausted(0)),
-            },
-            IovaAlign::To(bytes) => units_up(bytes, self.shift).max(1),
-        };
+        let align = units_up(align, self.shift).max(1);
         self.space.take_with(room, units, align, last)
     }
 

@@ -12,7 +12,7 @@
 use super::List;
 use super::layout::{Layouter, Report, Shape, check_one_run, with_whole_length};
 use super::{At, IovaRange, Mapper, Slot};
-use crate::iova::{IovaAlign, IovaAllocator};
+use crate::iova::IovaAllocator;
 use crate::ranges::RangeRoom;
 use crate::{
     Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova, Locks,
@@ -57,10 +57,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
         let align = match shape.mode {
-            SegmentMode::Contiguous if needed <= granule => IovaAlign::Preferred,
-            SegmentMode::Contiguous => IovaAlign::To(needed),
-            SegmentMode::Compatible if needed <= plan.total() => IovaAlign::Natural,
-            SegmentMode::Compatible => IovaAlign::To(needed),
+            SegmentMode::Contiguous => needed,
+            SegmentMode::Compatible => {
+                let natural = plan.total().checked_next_power_of_two();
+                needed.max(natural.unwrap_or(1 << 63))
+            }
         };
         let range = self.take_iova(at, info, plan.total(), align)?;
         self.map_range(at, info, range, targets, shape)
@@ -157,7 +158,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         at: At<P::Device>,
         info: &DeviceInfo,
         len: u64,
-        align: IovaAlign,
+        align: u64,
     ) -> Result<IovaRange, Error> {
         let limit = info.limits.mask;
         match self.try_iova(at, len, limit, align)? {
@@ -175,7 +176,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         at: At<P::Device>,
         len: u64,
         limit: u64,
-        align: IovaAlign,
+        align: u64,
     ) -> Result<Result<IovaRange, Error>, Error> {
         let mut room = RangeRoom::new();
         let mut new = None;
@@ -235,14 +236,14 @@ pub(super) fn take_range<D>(
     room: &mut RangeRoom,
     len: u64,
     limit: u64,
-    align: IovaAlign,
+    align: u64,
 ) -> Option<Result<u64, Error>> {
     let space = state.iova.as_mut()?;
-    let at_hand = match align {
-        IovaAlign::Preferred | IovaAlign::Natural => {
-            state.spares.take(len, space.preferred_limit(limit))
-        }
-        IovaAlign::To(_) => None,
+    // Spare ranges are aligned to their length rounded up to a power of two.
+    let at_hand = if align / 2 < len {
+        state.spares.take(len, space.preferred_limit(limit))
+    } else {
+        None
     };
     let taken = match at_hand {
         Some(base) => Ok(base),

@@ -477,6 +477,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         owner == self.id
     }
 
+    /// As [`is_own`](Self::is_own), as a result.
+    #[inline]
+    fn check_own(&self, owner: usize) -> Result<(), Error> {
+        self.is_own(owner).then_some(()).ok_or(Error::Invalid)
+    }
+
     /// Sets how later mappings for `dev` lay out a table's segments. Existing mappings do not change.
     ///
     /// # Errors

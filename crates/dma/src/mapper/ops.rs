@@ -230,9 +230,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        if !self.is_own(table.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(table.owner)?;
         let memory = (&table.segments[..], table.granule);
         let caching = table.caching;
         let wanted = Wanted {
@@ -379,9 +377,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
-        if !self.is_own(alloc.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(alloc.owner)?;
         let segments = copy_segments(&alloc.segments)?;
         self.live
             .with(|live| live.tables = live.tables.saturating_add(1));
@@ -480,9 +476,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn try_unmap(&self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        if !self.is_own(mapping.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(mapping.owner)?;
         self.end_mapping(&mapping, attrs, false)
     }
 
@@ -499,16 +493,12 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
-        if !self.is_own(alloc.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(alloc.owner)?;
         self.vmap_segments(&alloc.segments, alloc.caching)
     }
 
     fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
-        if !self.is_own(table.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(table.owner)?;
         self.vmap_segments(&table.segments, table.caching)
     }
 
@@ -522,16 +512,12 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        if !self.is_own(vmap.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(vmap.owner)?;
         self.platform.vmap_read(&vmap.host, offset, out)
     }
 
     fn vmap_write(&self, vmap: &Vmap<P>, offset: u64, data: &[u8]) -> Result<(), Error> {
-        if !self.is_own(vmap.owner) {
-            return Err(Error::Invalid);
-        }
+        self.check_own(vmap.owner)?;
         self.platform.vmap_write(&vmap.host, offset, data)
     }
 

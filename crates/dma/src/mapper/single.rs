@@ -7,7 +7,6 @@ use super::iommu::{prot, take_range};
 use super::layout::to_boundary;
 use super::sync::maintain;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
-use crate::iova::IovaAlign;
 use crate::ranges::RangeRoom;
 use crate::{
     Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova,
@@ -192,8 +191,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if state.mode != SegmentMode::Contiguous {
                 return None;
             }
-            let align = IovaAlign::Preferred;
-            let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, align)?.ok()?;
+            let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, 1)?.ok()?;
             // A run that crosses the boundary becomes several segments, which needs a list.
             if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)
             {
