@@ -92,17 +92,23 @@ fn defect_13_scattered_memory_is_one_run_or_refused() {
 }
 
 #[test]
-fn what_the_dma_layer_cannot_map_is_eio() {
-    for (after, errno) in [(0, 12), (1, 5)] {
-        let t = planes();
-        let user = t.ops().platform().add_user(4, false);
-        t.ops().fail_after(after);
-        let e = t
-            .get_userptr(Device::contig(CAMERA), &user, BASE, PAGE, FromDevice)
-            .unwrap_err();
-        assert_eq!(e.errno(), errno);
-        assert_eq!(reason(e).0, Constraint::InjectedFault);
-        assert_nothing(&t);
+fn a_failed_pin_or_mapping_keeps_nothing() {
+    let refusals = [
+        (Device::contig(CAMERA), [12, 5]),
+        (Device::sg(CAMERA), [12, 12]),
+        (Device::vmalloc(CAMERA), [12, 12]),
+    ];
+    for (dev, errnos) in refusals {
+        for (after, errno) in (0..).zip(errnos) {
+            let t = planes();
+            let user = t.ops().platform().add_user(4, false);
+            t.ops().fail_after(after);
+            let refused = t.get_userptr(dev, &user, BASE, PAGE, FromDevice);
+            let e = refused.unwrap_err();
+            assert_eq!(e.errno(), errno, "{dev:?}, call {after}");
+            assert_eq!(reason(e).0, Constraint::InjectedFault);
+            assert_nothing(&t);
+        }
     }
 }
 
