@@ -268,22 +268,25 @@ impl<P: Platform> Table<P> {
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
     owner: usize,
-    at: At<P::Device>,
+    dev: P::Device,
+    slot: usize,
     direction: Direction,
     needs_sync: bool,
-    runs: Runs,
+    runs: Runs<P::Device>,
 }
 
 /// The memory of a mapping, and its addresses. Small, because drivers move mappings around.
 #[derive(Debug)]
-enum Runs {
+enum Runs<D> {
+    /// For a device that uses its own address space, or none.
     One(OneRun),
-    List(Box<[Parts; 1]>),
+    List(Box<[Parts<D>; 1]>),
 }
 
 /// The runs of a mapping that may bounce or have several runs.
-#[derive(Debug, Default)]
-struct Parts {
+#[derive(Debug)]
+struct Parts<D> {
+    at: At<D>,
     output: List<DmaSegment>,
     /// The parts that do not bounce, for cache maintenance.
     direct: List<Segment>,
@@ -291,7 +294,7 @@ struct Parts {
     iova: Option<IovaRange>,
 }
 
-impl Runs {
+impl<D> Runs<D> {
     /// Returns the runs as the device sees them, in order.
     #[inline]
     fn output(&self) -> &[DmaSegment] {
@@ -331,7 +334,21 @@ impl<P: Platform> Mapping<P> {
     /// Returns the device that the table is mapped for.
     #[must_use]
     pub fn device(&self) -> P::Device {
-        self.at.dev
+        self.dev
+    }
+
+    /// Returns the device and its address space.
+    #[inline]
+    fn at(&self) -> At<P::Device> {
+        match &self.runs {
+            Runs::One(_) => At {
+                dev: self.dev,
+                slot: self.slot,
+                group: self.dev,
+                space: self.slot,
+            },
+            Runs::List(parts) => parts[0].at,
+        }
     }
 
     /// Returns the runs as the device sees them, in order.

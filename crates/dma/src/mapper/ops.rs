@@ -4,7 +4,7 @@ use super::bounce::Plan;
 use super::layout::Shape;
 use super::single::{count_mapped, count_unmapped, uncount_mapped};
 use super::{
-    Alloc, At, Facts, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Table, Vmap, Wanted,
+    Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Table, Vmap, Wanted,
     boxed, collect, copy_segments, push_segment, total_len,
 };
 use crate::{
@@ -51,7 +51,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (info, mode): (&DeviceInfo, SegmentMode),
         (segments, owned): (&[Segment], u64),
         wanted: Wanted,
-        parts: &mut Parts,
+        parts: &mut Parts<P::Device>,
     ) -> Result<(), Error> {
         let Wanted {
             caching,
@@ -111,7 +111,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let done = result.is_ok();
         let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
         let synced = maintained || (done && !mapping.runs.bounced().is_empty() && !zero);
-        self.with_slot(mapping.at.slot, |state| {
+        self.with_slot(mapping.slot, |state| {
             let c = &mut state.counters;
             c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
             c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
@@ -126,8 +126,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// The platform's error. The device may then still reach the memory.
     fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
         match mapping.runs.iova() {
-            Some(range) if mapping.runs.bounced().is_empty() => self.unmap_iommu(mapping.at, range),
-            Some(range) => self.unmap_iommu_now(mapping.at, range),
+            Some(range) if mapping.runs.bounced().is_empty() => {
+                self.unmap_iommu(mapping.at(), range)
+            }
+            Some(range) => self.unmap_iommu_now(mapping.at(), range),
             None => Ok(()),
         }
     }
@@ -169,7 +171,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let len = segment.len;
         Ok(Mapping {
             owner: self.id,
-            at: facts.at,
+            dev: facts.at.dev,
+            slot: facts.at.slot,
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(&facts.info),
             runs: Runs::One(OneRun {
@@ -193,7 +196,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Wanted {
             direction, attrs, ..
         } = wanted;
-        let mut parts = boxed(Parts::default())?;
+        let mut parts = boxed(Parts {
+            at,
+            output: List::new(),
+            direct: List::new(),
+            bounced: Vec::new(),
+            iova: None,
+        })?;
         // Counted first, so that the device cannot be removed meanwhile.
         let mode = self.with_device(at, |state| {
             count_mapped(state, false);
@@ -202,7 +211,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
         let mapping = Mapping {
             owner: self.id,
-            at,
+            dev: at.dev,
+            slot: at.slot,
             direction,
             needs_sync: wanted.needs_sync(info),
             runs: Runs::List(parts),
@@ -295,7 +305,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
             self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
         }
-        self.with_slot(mapping.at.slot, |state| count_unmapped(state, false));
+        self.with_slot(mapping.slot, |state| count_unmapped(state, false));
         self.release_or_quarantine(mapping, ended.is_ok());
         ended
     }

@@ -122,42 +122,36 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !is_plain {
             return Ok(None);
         }
+        let synced = wanted.cleans(info, segment);
         let addr = match facts.granule {
             Some(granule) => self.translate_one(facts, granule.get(), (segment, owned), wanted)?,
-            None => self.reach_one(facts, segment, wanted)?,
+            None => self.reach_one(facts, segment),
         };
-        if addr.is_some() && wanted.cleans(info, segment) {
-            self.platform.cache_clean(segment.addr, segment.len);
-        }
-        Ok(addr)
-    }
-
-    /// Returns a run's bus address without an IOMMU, and counts a mapping; `None` if the run is unsuitable.
-    #[inline(always)]
-    fn reach_one(
-        &self,
-        facts: &Facts<P::Device>,
-        segment: &Segment,
-        wanted: Wanted,
-    ) -> Result<Option<DmaAddr>, Error> {
-        let limits = &facts.info.limits;
-        let behind = segment.len.wrapping_sub(1);
-        let reached = || {
-            let addr = self.platform.bus_addr(facts.at.dev, segment.addr)?;
-            let end = segment.addr.checked_add(behind)?;
-            let last = addr.checked_add(behind)?;
-            let whole = self.platform.bus_addr(facts.at.dev, end) == Some(last);
-            let fits = last.get() <= limits.mask
-                && addr.get() ^ last.get() <= limits.boundary
-                && addr.is_aligned(facts.align);
-            (whole && fits).then_some(addr)
-        };
-        let Some(addr) = reached() else {
+        let Some(addr) = addr else {
             return Ok(None);
         };
-        let synced = wanted.cleans(&facts.info, segment);
-        self.with_device(facts.at, |state| count_mapped(state, synced))?;
+        if facts.granule.is_none() {
+            self.with_device(facts.at, |state| count_mapped(state, synced))?;
+        }
+        if synced {
+            self.platform.cache_clean(segment.addr, segment.len);
+        }
         Ok(Some(addr))
+    }
+
+    /// Returns a run's bus address without an IOMMU; `None` if the run is unsuitable.
+    #[inline(always)]
+    fn reach_one(&self, facts: &Facts<P::Device>, segment: &Segment) -> Option<DmaAddr> {
+        let (dev, limits) = (facts.at.dev, &facts.info.limits);
+        let behind = segment.len.wrapping_sub(1);
+        let addr = self.platform.bus_addr(dev, segment.addr)?;
+        let end = segment.addr.checked_add(behind)?;
+        let last = addr.checked_add(behind)?;
+        let is_whole = self.platform.bus_addr(dev, end) == Some(last);
+        let fits = last.get() <= limits.mask
+            && addr.get() ^ last.get() <= limits.boundary
+            && addr.is_aligned(facts.align);
+        (is_whole && fits).then_some(addr)
     }
 
     /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
@@ -235,7 +229,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<(), Error> {
         match &mapping.runs {
             Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
-                self.with_slot(mapping.at.slot, |state| count_unmapped(state, false));
+                self.with_slot(mapping.slot, |state| count_unmapped(state, false));
                 Ok(())
             }
             _ => self.end_runs(mapping, attrs, now),
@@ -245,7 +239,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`end_mapping`](Self::end_mapping), for mappings behind an IOMMU, in several runs or with syncs.
     #[inline(never)]
     fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
-        let at = mapping.at;
+        let at = mapping.at();
         if !mapping.runs.bounced().is_empty() {
             return self.end_any(mapping, attrs);
         }

@@ -36,11 +36,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if copies && !mapping.runs.bounced().is_empty() {
             due = true;
             for run in mapping.runs.bounced() {
-                result = result.and(self.copy_run(mapping.at.slot, run, sync));
+                result = result.and(self.copy_run(mapping.slot, run, sync));
             }
         }
         if due {
-            self.count_sync(mapping.at.slot, sync);
+            self.count_sync(mapping.slot, sync);
         }
         result.map(|()| due)
     }
