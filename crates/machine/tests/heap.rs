@@ -217,6 +217,27 @@ fn what_stays_in_reach_is_remembered_outside_the_lock() {
     }
 }
 
+/// Without room to record what stays in reach, nothing is freed any more.
+#[test]
+fn without_heap_all_memory_is_quarantined() {
+    let m = tests().remove(2);
+    let [memory, other] = [1, 2].map(|n| m.alloc_virtual(n * PAGE).unwrap());
+    let table = m.table_of(&memory).unwrap();
+    let mapping = m.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    m.platform().fail_unmaps(true);
+    IS_EMPTY.set(true);
+    let ended = m.try_unmap(mapping, Attrs::empty());
+    IS_EMPTY.set(false);
+    assert!(ended.is_err());
+    m.free_table(table, false);
+    m.free(memory);
+    m.free(other);
+    assert_eq!(m.platform().freed_in_reach(), []);
+    let live = m.live();
+    assert_eq!((live.allocs, live.page_bytes), (0, 0));
+    assert_eq!(live.quarantined_bytes, PAGE + 3 * PAGE, "addresses, pages");
+}
+
 /// Interrupts are off only for a few ranges at a time.
 #[test]
 fn a_flush_gives_ranges_back_in_batches() {
