@@ -64,7 +64,14 @@ fn lazy_flush_batches_and_holds_addresses() {
         (mapper.platform().flushes(), mapper.live().iova_bytes),
         (2, 0)
     );
+    // The time never goes back, and the wait begins with the first range that is queued.
     mapper.tick(5);
+    let third = map(&mut mapper);
+    mapper.unmap(third, Attrs::empty());
+    mapper.tick(19_999_999);
+    assert_eq!(mapper.platform().flushes(), 2);
+    mapper.tick(20_000_000);
+    assert_eq!(mapper.platform().flushes(), 3);
     mapper.free_table(memory, false);
     assert!(mapper.live().is_empty());
 }
