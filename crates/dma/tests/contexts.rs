@@ -62,7 +62,7 @@ fn types_say_which_threads_they_may_visit() {
     use vb3_dma::fake::{
         CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
     };
-    use vb3_dma::iopt::{Config, Fault, FaultCause, Format, Leaf};
+    use vb3_dma::iopt::{Config, Fault, Format, Leaf};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
         OwnedMemory,
@@ -76,7 +76,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
     any_thread::<(CountedLock<u8>, CountedLocks, MutexLock<u8>, Mutexes)>();
     any_thread::<(FakePinned, FakeUser)>();
-    any_thread::<(Config, Fault, FaultCause, Format, Leaf)>();
+    any_thread::<(Config, Fault, Format, Leaf)>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();

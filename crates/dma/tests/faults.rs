@@ -447,3 +447,13 @@ fn wrongly_placed_pages_lie_nowhere() {
         }
     }
 }
+
+#[test]
+fn an_errno_of_the_host_never_looks_like_success() {
+    for errno in [1, 4, 4095] {
+        assert_eq!(Error::Pin { errno }.errno(), errno);
+    }
+    for errno in [0, -4, i32::MIN, 4096] {
+        assert_eq!(Error::Pin { errno }.errno(), 14);
+    }
+}

@@ -29,17 +29,6 @@ impl Leaf {
     }
 }
 
-/// Reason why a walk found no page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FaultCause {
-    /// The address is above the table's highest input address.
-    InputSize,
-    /// An entry is not valid.
-    NotPresent,
-    /// An entry has bits that the manual reserves.
-    Malformed,
-}
-
 /// A walk that found no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
@@ -47,8 +36,6 @@ pub struct Fault {
     pub level: u32,
     /// The manual's name of the level's entries.
     pub name: &'static str,
-    /// Reason why the walk ended at this level.
-    pub cause: FaultCause,
 }
 
 impl PageTable {
@@ -58,23 +45,20 @@ impl PageTable {
     /// [`Fault`] with the level at which the walk ended.
     pub fn translate<M: TableMemory + ?Sized>(&self, mem: &M, iova: Iova) -> Result<Leaf, Fault> {
         let geo = &self.geometry;
-        let fault = |level, cause| Fault {
+        let fault = |level| Fault {
             level,
             name: geo.format.level_name(level),
-            cause,
         };
         if iova.get() >= geo.input_end() {
-            return Err(fault(self.start_level(), FaultCause::InputSize));
+            return Err(fault(self.start_level()));
         }
         let path = self.descend(mem, iova.get(), 0);
-        let level = geo.level(path.height);
         match geo.decode(path.height, path.entry) {
             Entry::Leaf(phys) => {
                 let base = iova.get() & !(geo.size(path.height) - 1);
                 Ok(self.leaf(&path, base, phys))
             }
-            Entry::Empty => Err(fault(level, FaultCause::NotPresent)),
-            Entry::Table(_) | Entry::Malformed => Err(fault(level, FaultCause::Malformed)),
+            Entry::Empty | Entry::Table(_) | Entry::Malformed => Err(fault(geo.level(path.height))),
         }
     }
 
