@@ -89,12 +89,12 @@ pub struct World<T> {
 }
 
 impl<T> World<T> {
-    /// Makes the shared value, and starts the thread that closes borrowed descriptors.
+    /// Makes the shared value.
     pub fn new(inner: T) -> Self {
         Self {
             inner: inner.into(),
             next: Mutex::default(),
-            reaper: Reaper::start(),
+            reaper: Reaper::default(),
         }
     }
 

@@ -7,8 +7,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::MutexGuard;
 use std::sync::mpsc::{self, SyncSender};
+use std::sync::{MutexGuard, OnceLock};
 use std::thread::Builder;
 
 use crate::kernel::raw;
@@ -62,25 +62,25 @@ impl Drop for Borrowed {
     }
 }
 
-/// The thread that closes files whose close may wait.
-#[derive(Debug)]
-pub(crate) struct Reaper(SyncSender<OwnedFd>);
+/// The thread that closes files whose close may wait. The first such file starts it.
+#[derive(Debug, Default)]
+pub(crate) struct Reaper(OnceLock<SyncSender<OwnedFd>>);
 
 impl Reaper {
-    /// Starts the thread. The thread ends when this value is dropped, unless a close hangs.
-    pub(crate) fn start() -> Self {
+    /// Starts the thread. The thread ends when the queue is dropped, unless a close hangs.
+    fn start() -> SyncSender<OwnedFd> {
         let (queue, files) = mpsc::sync_channel(MAX_WAITING);
         let thread = Builder::new().name("vb3-reaper".into());
         // If the thread cannot be started, each thread closes the files that it drops.
         let work = move || files.into_iter().for_each(drop::<OwnedFd>);
         drop(thread.spawn(work));
-        Self(queue)
+        queue
     }
 
     fn close(&self, fd: OwnedFd) {
         if !closes_at_once(fd.as_fd()) {
             // If the queue is full, dropping the error closes the file here.
-            drop(self.0.try_send(fd));
+            drop(self.0.get_or_init(Self::start).try_send(fd));
         }
     }
 }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn files_are_closed_once_the_lock_is_free() {
-        let (mutex, reaper) = (Mutex::new(7), Reaper::start());
+        let (mutex, reaper) = (Mutex::new(7), Reaper::default());
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let locked = Locked::new(mutex.lock().expect("free"), &reaper);
         drop(Borrowed::from(OwnedFd::from(reader)));

@@ -136,6 +136,12 @@ impl Inner {
         self.at.values().filter(|at| at.pid == pid).count()
     }
 
+    /// Returns how many threads are idle, or about to ask for a role, like one that has just started.
+    fn free(&self) -> usize {
+        let receiver = usize::from(!self.receiver_wanted);
+        self.threads.saturating_sub(self.at.len() + receiver)
+    }
+
     fn may_begin(&self, pid: u32) -> bool {
         let left = self.most.saturating_sub(self.at.len());
         self.busy(pid) < (left / 4).max(1)
@@ -358,12 +364,14 @@ impl Pool {
         }
     }
 
-    /// Returns how many threads to start, so that one is idle. Counts these threads as started.
+    /// Returns how many threads to start. Counts these threads as started. The first call starts only the
+    /// receiver, which is enough for a short program; later calls also start a thread that is idle.
     pub(crate) fn wanted(&self) -> usize {
         let mut inner = lock(&self.inner);
         let work = inner.jobs.len() + usize::from(inner.receiver_wanted);
+        let spare = usize::from(inner.threads > 0);
         let room = inner.most.saturating_sub(inner.threads);
-        let wanted = (work + 1).saturating_sub(inner.idle).min(room);
+        let wanted = (work + spare).saturating_sub(inner.free()).min(room);
         inner.threads += wanted;
         wanted
     }
@@ -375,10 +383,10 @@ impl Pool {
         inner.threads
     }
 
-    /// Returns whether a receiver is wanted and no thread is idle.
+    /// Returns whether a receiver is wanted and no thread is free.
     pub(crate) fn is_short(&self) -> bool {
         let inner = lock(&self.inner);
-        inner.receiver_wanted && inner.idle == 0
+        inner.receiver_wanted && inner.free() == 0
     }
 
     /// Tells all threads to end after their present jobs.
