@@ -31,6 +31,10 @@ pub(crate) enum Ended {
 /// the kernel treats an ended process that was not reaped as a possible caller. Children without the filter
 /// are left to the code that started them.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
+    let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if !matches!(waitid(WaitId::All, looks), Ok(Some(_))) {
+        return;
+    }
     let own = filters("self").unwrap_or(0);
     for pid in procs::children("self") {
         if filters(pid).is_some_and(|filters| filters > own)
