@@ -11,9 +11,7 @@ use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
 use crate::note::Note;
-use crate::process::{
-    Forward, Guard, Inherited, Lending, Listener, launch, listener, probe_with, signal,
-};
+use crate::process::{Forward, Guard, Inherited, Lending, launch, listener, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor};
 use crate::tree::{Monitors, Showing, Shown};
@@ -42,8 +40,6 @@ pub fn run(
     let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
     let mut may = MayBlock::of_this_thread();
     let inherited = Inherited::take(&signal::CAUGHT);
-    let powers = probe_with(&may);
-    powers.suffice()?;
     if !listener::sizes_fit() {
         return Err(Error::Kernel {
             feature: Feature::Listener,
@@ -65,18 +61,17 @@ pub fn run(
     } else {
         Forward::begin().ok()
     };
-    let guard = Guard::start().ok();
-    let child = launch::spawn(program, range, limit, &inherited)?;
-    let (listener, _) = Listener::new(child.listener);
+    let child = launch::spawn(&may, program, (range, limit), &inherited)?;
+    let (powers, subject) = (child.powers, child.subject);
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {
-        listener,
+        listener: subject.listener,
         events,
         procs: Procs::new(
             powers.getfd.err(),
             limit.maximum.map_or(usize::MAX, |most| most as usize),
         ),
-        guard,
+        guard: Guard::of(subject.pid).ok(),
         powers,
         held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
@@ -98,7 +93,7 @@ pub fn run(
         .map_or(0, |t| t.as_secs());
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let alarm = alarm.map_err(raw::err);
-    let main = child.pid;
+    let main = subject.pid;
     let server = Server {
         host: Arc::clone(&host),
         backend,
@@ -109,7 +104,7 @@ pub fn run(
         said_ordinary_number: false,
         wakes,
         report: ExitReport::default(),
-        main: (child.pid, child.pidfd),
+        main: (main, subject.pidfd),
         ended: None,
         forward,
         wake_fds: Vec::new(),

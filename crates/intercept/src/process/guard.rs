@@ -2,9 +2,11 @@
 //!
 //! Without the supervisor, no process answers the programs' calls: each fails with ENOSYS, and a
 //! shell in a loop would try for ever. A guard process waits for the supervisor's end, kills every
-//! process that the supervisor knew, and prints a message. It is forked before any program starts,
-//! allocates nothing, and has two descriptors: standard error, and a pipe whose other end the kernel
-//! closes when the supervisor ends.
+//! process that the supervisor knew, and prints a message. It allocates nothing, and has two descriptors:
+//! standard error, and a pipe whose other end the kernel closes when the supervisor ends.
+//!
+//! The kernel itself kills the first process with the supervisor, unless the process changes its user. So
+//! the guard is forked once another thread makes a call, or the first process has made several calls.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,7 +15,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
@@ -23,6 +25,9 @@ use vb3_host::Errno;
 /// Maximum number of recorded threads. The index of a thread's entry is its id modulo this number, and a
 /// later thread replaces an earlier one with the same index.
 const PLACES: u32 = 1 << 16;
+
+/// Number of calls of the program's first process after which the guard starts.
+const MAX_UNGUARDED: u32 = 64;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
@@ -144,29 +149,52 @@ pub(crate) fn stat_field(text: &[u8], field: usize) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Guard {
     table: Table,
+    /// The program's first process.
+    main: u32,
+    /// How many calls the first process has made, at most [`MAX_UNGUARDED`]: then the guard was started.
+    calls: AtomicU32,
     /// The guard process, and the writing end of its pipe. The guard waits until this end is closed.
     process: Mutex<Option<(libc::pid_t, OwnedFd)>>,
 }
 
 impl Guard {
-    /// Starts the guard process.
+    /// Prepares a guard for a program with this first process.
     ///
     /// # Errors
-    /// Fails if the system has no memory or process left.
-    pub(crate) fn start() -> Result<Self, Errno> {
-        let table = Table::new()?;
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
-        // SAFETY: the child makes only async-signal-safe calls.
-        let pid = unsafe { fork(|| wait_for_end(&table, reader.as_raw_fd()))? };
+    /// Fails if the system has no memory left.
+    pub(crate) fn of(main: u32) -> Result<Self, Errno> {
         Ok(Self {
-            table,
-            process: Mutex::new(Some((pid, writer))),
+            table: Table::new()?,
+            main,
+            calls: AtomicU32::new(0),
+            process: Mutex::default(),
         })
     }
 
-    /// Records a thread of the run.
+    /// Records a thread of the run that makes a call. Starts the guard process if it is needed now.
     pub(crate) fn add(&self, tid: u32) {
         self.table.add(tid);
+        // Only the receiver of calls uses the count.
+        let calls = self.calls.load(Ordering::Relaxed);
+        if calls < MAX_UNGUARDED {
+            let is_due = tid != self.main || calls + 1 == MAX_UNGUARDED;
+            let calls = if is_due { MAX_UNGUARDED } else { calls + 1 };
+            self.calls.store(calls, Ordering::Relaxed);
+            if is_due {
+                *lock(&self.process) = self.start().ok();
+            }
+        }
+    }
+
+    /// Starts the guard process.
+    ///
+    /// # Errors
+    /// Fails if the system has no descriptor or process left.
+    fn start(&self) -> Result<(libc::pid_t, OwnedFd), Errno> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
+        // SAFETY: the child makes only async-signal-safe calls.
+        let pid = unsafe { fork(|| wait_for_end(&self.table, reader.as_raw_fd()))? };
+        Ok((pid, writer))
     }
 
     /// Kills the processes of all recorded threads, and ends the guard.
@@ -245,9 +273,13 @@ mod tests {
     fn programs_end_with_the_pipe_and_not_with_the_guard() {
         let _alone = alone();
         let (mut known, mut other) = (sleeper(), sleeper());
-        let guard = Guard::start().expect("a guard");
-        guard.add(known.id());
+        let guard = Guard::of(other.id()).expect("a guard");
         guard.add(other.id());
+        assert!(
+            lock(&guard.process).is_none(),
+            "the kernel ends the first process"
+        );
+        guard.add(known.id());
         // Makes the entry look as if another thread had this id before.
         let place = &guard.table.0[(other.id() % PLACES) as usize];
         place.start.fetch_add(1, Ordering::Relaxed);
@@ -258,8 +290,12 @@ mod tests {
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         await_child(pid);
         assert!(other.try_wait().expect("a child").is_none());
-        let guard = Guard::start().expect("a guard");
-        guard.add(other.id());
+        let guard = Guard::of(other.id()).expect("a guard");
+        for _ in 0..MAX_UNGUARDED {
+            assert!(lock(&guard.process).is_none(), "it made few calls");
+            guard.add(other.id());
+        }
+        assert!(lock(&guard.process).is_some());
         drop(guard);
         assert!(other.try_wait().expect("a child").is_none());
         other.kill().expect("it runs");

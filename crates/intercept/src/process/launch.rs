@@ -8,23 +8,22 @@ use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, waitpid};
 
 use crate::error::Error;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, raw};
 use crate::process::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::process::filter::{self, FdRange};
 use crate::process::inherited::Inherited;
+use crate::process::probe::{Powers, Subject};
 use crate::program::Program;
 use vb3_host::Errno;
 
 /// A program under the filter, during or after its execve.
-#[derive(Debug)]
 pub(crate) struct Child {
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) listener: OwnedFd,
+    pub(crate) subject: Subject,
+    pub(crate) powers: Powers,
     pub(crate) range: FdRange,
 }
 
-fn system(call: &'static str) -> impl Fn(Errno) -> Error {
+pub(crate) fn system(call: &'static str) -> impl Fn(Errno) -> Error {
     move |Errno(errno)| Error::System { call, errno }
 }
 
@@ -110,30 +109,30 @@ pub(crate) fn limits() -> (Rlimit, FdRange) {
     (limit, range)
 }
 
-/// Forks, installs the filter and executes the program. Returns once its execve has succeeded.
+/// Forks, installs the filter, finds the supervisor's powers and executes the program. Returns once its
+/// execve has succeeded.
 pub(crate) fn spawn(
+    may: &MayBlock,
     program: &Program,
-    range: FdRange,
-    limit: Rlimit,
+    (range, limit): (FdRange, Rlimit),
     inherited: &Inherited,
 ) -> Result<Child, Error> {
+    let mut powers = Powers::untried();
     let prepared = prepare(program, range, limit, inherited)?;
     let (ours, theirs) = socket_pair()?;
     // SAFETY: the child makes only async-signal-safe calls.
     let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
     let pid = pid.map_err(system("fork"))?.cast_unsigned();
-    drop(theirs);
-    let started = raw::pidfd_open(pid)
-        .map_err(system("pidfd_open"))
-        .and_then(|pidfd| {
-            let listener = handshake(&ours)?;
-            Ok(Child {
-                pid,
-                pidfd,
-                listener,
-                range,
-            })
-        });
+    let started = Subject::of(pid, &ours, theirs).and_then(|subject| {
+        powers.try_on(may, &subject);
+        powers.suffice()?;
+        executed(&ours)?;
+        Ok(Child {
+            subject,
+            powers,
+            range,
+        })
+    });
     started.inspect_err(|_| reap(pid))
 }
 
@@ -204,12 +203,10 @@ pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Err
 }
 
 /// Waits until the child's execve succeeds or fails.
-fn handshake(socket: &OwnedFd) -> Result<OwnedFd, Error> {
-    // The probe has found that waits ignore signals.
-    let (listener, _) = first_word(socket)?.map_err(Error::of_filter)?;
+fn executed(socket: &OwnedFd) -> Result<(), Error> {
     // A successful execve closes the socket.
     match receive(socket)? {
-        None => Ok(listener),
+        None => Ok(()),
         Some((SAYS_NO_EXEC, libc::ENOENT, _)) => Err(Error::NotFound),
         Some((_, errno, _)) => Err(Error::Exec { errno }),
     }

@@ -23,7 +23,6 @@ pub(crate) use lend::{Asked, Lending, Lent};
 pub(crate) use listener::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Listener, Notif, Reply,
 };
-pub(crate) use probe::probe_with;
 pub use probe::{Power, Powers, probe};
 pub(crate) use reap::{Ended, Left as LeftProcess};
 pub(crate) use rewrite::{Found, InStead, Left, Stopped};

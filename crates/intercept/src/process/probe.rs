@@ -1,17 +1,19 @@
 //! Finds out what this system lets a supervisor do, by trying it on a child.
 //!
 //! The kernel's version does not tell enough: seccomp profiles of containers, Yama and missing
-//! capabilities can each forbid something. So the supervisor tries each power once, at its start.
+//! capabilities can each forbid something. So the supervisor tries each power once, at its start, on the
+//! program's process before its execve.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
 use crate::process::listener::{Listener, Notif};
-use crate::process::rewrite::{self, PTRACE_SEIZE};
+use crate::process::rewrite;
 use crate::process::{child, launch};
 use vb3_host::Errno;
 
@@ -58,18 +60,12 @@ static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 /// Tries all powers on a new child process.
 #[must_use]
 pub fn probe() -> Powers {
-    probe_with(&MayBlock::of_this_thread())
-}
-
-/// Tries all powers like `probe`, in a thread that already has its [`MayBlock`].
-pub(crate) fn probe_with(may: &MayBlock) -> Powers {
-    let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
-    let mut powers = Powers {
-        proc,
-        ..Powers::each(UNTRIED)
-    };
+    let mut powers = Powers::untried();
     match Subject::start() {
-        Ok(subject) => powers.try_on(may, &subject),
+        Ok(subject) => {
+            powers.try_on(&MayBlock::of_this_thread(), &subject);
+            launch::reap(subject.pid);
+        }
         Err(e) => powers.listener = Err(e),
     }
     powers
@@ -83,6 +79,14 @@ impl Powers {
     #[must_use]
     pub fn all() -> Self {
         Self::each(Ok(()))
+    }
+
+    /// Returns powers of which none but reading `/proc` was tried.
+    pub(crate) fn untried() -> Self {
+        Self {
+            proc: raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop),
+            ..Self::each(UNTRIED)
+        }
     }
 
     fn each(power: Power) -> Self {
@@ -101,7 +105,9 @@ impl Powers {
         }
     }
 
-    fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
+    /// Tries all powers on a child that waits in its first call. Answers the call, if the system permits
+    /// this.
+    pub(crate) fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
         let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
         self.wait_killable = lacks(subject.wait_killable);
         self.sync_wake_up = lacks(subject.sync);
@@ -124,10 +130,16 @@ impl Powers {
         let theirs = installed.unwrap_or(subject.socket);
         self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
         self.kcmp = compare(subject.pid, theirs, listener.as_fd());
+        // The child stops when its call is over.
+        let seized = rewrite::seize(subject.pid);
         let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
         self.add_fd_send = sent.map(drop);
-        // This test is the last one: it leaves the child traced until `subject` kills it.
-        self.ptrace = seize(subject.pid);
+        self.ptrace = seized.map(|stopped| {
+            // If the answer failed, `suffice` fails, and the child is killed.
+            if sent.is_ok() {
+                stopped.release(may).wait(may);
+            }
+        });
     }
 
     /// Returns how the supervisor accesses programs' memory: with process_vm calls if permitted.
@@ -177,11 +189,11 @@ impl Powers {
     }
 }
 
-/// A child that makes one call and waits for its answer. Dropping it kills the child.
-struct Subject {
-    pid: u32,
-    pidfd: OwnedFd,
-    listener: Listener,
+/// A child under a filter that makes one call and waits for its answer.
+pub(crate) struct Subject {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) listener: Listener,
     wait_killable: bool,
     sync: bool,
     /// The child's end of the socket, as a number in the child.
@@ -189,20 +201,24 @@ struct Subject {
 }
 
 impl Subject {
-    /// Starts the child, unless the kernel refuses its filter.
+    /// Starts a child for `probe`, unless the kernel refuses its filter.
     fn start() -> Result<Self, Errno> {
         let filter = crate::process::filter::only(libc::SYS_getppid);
-        let (ours, theirs) = launch::socket_pair().map_err(|e| Errno(e.errno()))?;
+        let failed = |e: Error| Errno(e.errno());
+        let (ours, theirs) = launch::socket_pair().map_err(failed)?;
         // SAFETY: the child makes only async-signal-safe calls.
         let pid = unsafe { launch::fork(|| child::subject(&filter, theirs.as_raw_fd())) };
         let pid = pid?.cast_unsigned();
+        let subject = Self::of(pid, &ours, theirs).map_err(failed);
+        subject.inspect_err(|_| launch::reap(pid))
+    }
+
+    /// Receives the listener of a new child over its socket.
+    pub(crate) fn of(pid: u32, ours: &OwnedFd, theirs: OwnedFd) -> Result<Self, Error> {
         let socket = theirs.as_raw_fd();
         drop(theirs);
-        let found = raw::pidfd_open(pid).and_then(|pidfd| {
-            let first = launch::first_word(&ours).map_err(|e| Errno(e.errno()))?;
-            Ok((pidfd, first?))
-        });
-        let (pidfd, (listener, wait_killable)) = found.inspect_err(|_| launch::reap(pid))?;
+        let pidfd = raw::pidfd_open(pid).map_err(launch::system("pidfd_open"))?;
+        let (listener, wait_killable) = launch::first_word(ours)?.map_err(Error::of_filter)?;
         let (listener, sync) = Listener::new(listener);
         Ok(Self {
             pid,
@@ -214,23 +230,21 @@ impl Subject {
         })
     }
 
-    /// Receives the child's call.
+    /// Receives the child's call. Continues after signals.
     fn call(&self) -> Result<Notif, Errno> {
-        if self.listener.look(CALL_TIMEOUT_MS) == 0 {
-            return Err(Errno(libc::ETIMEDOUT));
+        let until = Instant::now() + Duration::from_millis(CALL_TIMEOUT_MS as u64);
+        loop {
+            let received = match self.listener.look(CALL_TIMEOUT_MS) {
+                0 => Err(Errno(libc::EINTR)),
+                _ => self.listener.recv(),
+            };
+            match received {
+                Err(Errno(libc::EINTR)) if Instant::now() < until => {}
+                Err(Errno(libc::EINTR)) => return Err(Errno(libc::ETIMEDOUT)),
+                received => return received,
+            }
         }
-        self.listener.recv()
     }
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        launch::reap(self.pid);
-    }
-}
-
-fn seize(pid: u32) -> Power {
-    rewrite::ptrace(PTRACE_SEIZE, pid.cast_signed(), 0, 0).map(drop)
 }
 
 fn compare(pid: u32, theirs: i32, ours: BorrowedFd<'_>) -> Power {

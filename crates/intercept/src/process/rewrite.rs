@@ -30,11 +30,14 @@ const STEP: Duration = Duration::from_millis(5);
 /// another thread has taken the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
+/// Interval of attempts to release a thread that has not stopped.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Maximum number of stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
 /// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
 
-pub(crate) const PTRACE_SEIZE: libc::c_uint = 0x4206;
+const PTRACE_SEIZE: libc::c_uint = 0x4206;
 const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
 const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
@@ -47,6 +50,21 @@ pub(crate) enum Left {
     Free(Option<Ended>),
     /// The thread has not stopped yet, and cannot be released before it stops.
     Stray(Stopped),
+}
+
+impl Left {
+    /// Waits for a thread that has not stopped yet, and releases it. Returns how the thread ended, if it did.
+    pub(crate) fn wait(mut self, may: &MayBlock) -> Option<Ended> {
+        loop {
+            match self {
+                Self::Free(ended) => return ended,
+                Self::Stray(stray) => {
+                    self = stray.free_stray().map_or_else(Self::Stray, Self::Free);
+                }
+            }
+            may_block::sleep(may, RETRY_INTERVAL);
+        }
+    }
 }
 
 /// A seized thread that stops before its call restarts.
@@ -290,7 +308,7 @@ impl Stopped {
     }
 
     /// Releases a stray thread that has stopped or ended by now. Returns a thread that still runs as error.
-    pub(crate) fn free_stray(mut self) -> Result<Option<Ended>, Self> {
+    fn free_stray(mut self) -> Result<Option<Ended>, Self> {
         match self.look() {
             TraceeState::Nothing => return Err(self),
             TraceeState::Stop(Stop::Signal(signal)) => self.detach(signal),

@@ -160,7 +160,7 @@ pub(crate) struct Host {
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
-    /// Kills the programs if the supervisor is killed; `None` if the guard process could not be started.
+    /// Kills the programs if the supervisor is killed; `None` if there was no memory for it.
     pub(crate) guard: Option<Guard>,
     pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.

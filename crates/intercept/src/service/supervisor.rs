@@ -15,14 +15,14 @@
 //!   QBUF and DQBUF, compressed frames, and a loopback's copy for a writer that waits.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use super::{locks, polls};
 use crate::error::Error;
-use crate::kernel::{AUDIT_ARCH, Locked, MayBlock, World, lock, may_block, nr};
+use crate::kernel::{AUDIT_ARCH, Locked, MayBlock, World, lock, nr};
 use crate::note::Note;
 use crate::process::{Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite};
 use crate::service::dispatch;
@@ -36,7 +36,7 @@ use vb3_host::{Errno, Node};
 
 /// Stack size in bytes of a thread that serves calls.
 const STACK: usize = 512 << 10;
-/// Interval of attempts to release a traced thread that has not stopped, or to start a refused thread.
+/// Interval of attempts to start a refused thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Interval of the receiver's retries after the last caller's end, until the clock thread notices it.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
@@ -634,16 +634,7 @@ impl<'a> Supervisor<'a> {
 
     /// Records the end of a released thread. Waits for and releases a thread that has not stopped yet.
     pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
-        let ended = match left {
-            Left::Free(ended) => ended,
-            Left::Stray(mut stray) => loop {
-                match stray.free_stray() {
-                    Ok(ended) => break ended,
-                    Err(still) => stray = still,
-                }
-                may_block::sleep(may, RETRY_INTERVAL);
-            },
-        };
+        let ended = left.wait(may);
         if ended.is_some() {
             self.step(may, |server| server.note_ended(tid, ended));
         }
