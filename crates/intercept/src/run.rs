@@ -2,11 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::descriptors::{Held, Table, files};
+use crate::descriptors::{Held, Table};
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::Pins;
@@ -14,7 +14,7 @@ use crate::note::Note;
 use crate::process::{Forward, Guard, Inherited, Lending, launch, listener, signal};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor};
-use crate::tree::{Monitors, Showing, Shown};
+use crate::tree::{Monitors, Showing};
 use crate::waiting::{Epolls, Pending, Sleep};
 use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
@@ -49,10 +49,7 @@ pub fn run(
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
     let wakes = Events::new().map_err(system("epoll_create"))?;
-    let references: Result<Vec<_>, Errno> = nodes.iter().map(files::reference).collect();
-    let references = references.map_err(system("memfd_create"))?;
-    let (references, inodes) = references.into_iter().unzip();
-    let (shown, no_tree) = Shown::all(&may, &nodes, backend);
+    let references = nodes.iter().map(|_| OnceLock::new()).collect();
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
     let _limit = RaisedLimit::begin(limit);
@@ -85,9 +82,6 @@ pub fn run(
     for note in host.powers.notes() {
         host.note(note);
     }
-    if let Some(Errno(errno)) = no_tree {
-        host.note(Note::NoSysfs { errno });
-    }
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |t| t.as_secs());
@@ -99,7 +93,7 @@ pub fn run(
         backend,
         pending: Pending::default(),
         epolls: Epolls::default(),
-        table: Table::new(inodes),
+        table: Table::default(),
         said_no_io_uring: false,
         said_ordinary_number: false,
         wakes,
@@ -121,7 +115,7 @@ pub fn run(
     let supervisor = Supervisor {
         world: World::new(server),
         pool: Pool::new(),
-        showing: Showing::new(shown),
+        showing: Showing::default(),
         nodes,
         references,
         main,

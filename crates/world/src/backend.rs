@@ -251,7 +251,7 @@ impl Backend for World {
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(|| self.media.files(node), udev::files)
+        video.map_or_else(|| self.media.files(&self.nodes, node), udev::files)
     }
 
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {

@@ -17,15 +17,18 @@ enum Source {
 impl Source {
     fn now_ns(&self) -> u64 {
         match self {
-            Self::Monotonic => {
-                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-                let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-                let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-                seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-            }
+            Self::Monotonic => since_boot_ns(),
             Self::Given(now_ns) => now_ns(),
         }
     }
+}
+
+/// Returns nanoseconds of the system's monotonic clock.
+pub(super) fn since_boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// How fast the devices' time passes.

@@ -10,6 +10,7 @@
 //! its number again while files from before are still open. Controls and formats keep their values.
 
 use crate::World;
+use crate::clock::since_boot_ns;
 use crate::node::Node;
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
@@ -133,6 +134,8 @@ impl World {
             }
             if !comes {
                 self.disconnect(at);
+            } else if let Some(node) = self.nodes.get_mut(at) {
+                node.since_us = since_boot_ns() / 1000;
             }
         }
         if !comes && let Some(times) = self.plugs.unplugged.get_mut(at) {

@@ -106,16 +106,21 @@ impl Media {
     }
 
     /// Returns a media node's files under /sys and in udev's database; empty for other nodes.
-    pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(super) fn files(&self, nodes: &[Node], node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
         };
+        let since_us = nodes.get(entry.at).map_or(0, |node| node.since_us);
         let (dir, identity) = (entry.location.dir(), entry.device.identity());
         let path = format!("{dir}/media{number}/model");
-        let mut files = udev::device_files(&entry.location, identity);
+        let mut files = udev::device_files(since_us, &entry.location, identity);
         files.extend(udev::bytes([
             (PathBuf::from(path), format!("{}\n", identity.card)),
-            udev::device_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
+            udev::device_record(
+                since_us,
+                &format!("{MEDIA_MAJOR}:{number}"),
+                &entry.location,
+            ),
         ]));
         files
     }

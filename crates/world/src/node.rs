@@ -1,5 +1,6 @@
 //! A node of a run: a video device or subdevice, with its location.
 
+use crate::clock::since_boot_ns;
 use crate::location::Location;
 use crate::memory::{DeviceBus, WorldMemory};
 use crate::needs::Wants;
@@ -157,6 +158,8 @@ pub(super) struct Node {
     /// The node's number among the video nodes of its device.
     pub(super) index: usize,
     pub(super) location: Location,
+    /// When the device was plugged in, in microseconds since boot.
+    pub(super) since_us: u64,
     /// The device's kind, such as `camera` or `display`.
     pub(super) kind: String,
     pub(super) allocator: Allocator,
@@ -284,6 +287,7 @@ impl Node {
             name: name.map_or_else(|| video.identity().card.clone(), str::to_owned),
             index,
             location,
+            since_us: since_boot_ns() / 1000,
             kind: spec.kind.name().to_owned(),
             allocator: spec.allocator,
             dma,

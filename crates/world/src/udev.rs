@@ -5,18 +5,9 @@
 use crate::location::{Location, Platform};
 use crate::node::{Node, Part};
 use crate::udev_text::plain;
-use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use vb3_v4l2::{Identity, Role};
-
-/// Returns microseconds since boot.
-fn now_us() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let part = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
-    seconds.saturating_mul(1_000_000).saturating_add(part)
-}
 
 /// Returns a node's capabilities in udev's words.
 const fn capabilities(node: &Node) -> &'static str {
@@ -100,13 +91,14 @@ pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// Returns udev's database record of a device, as it is once udev has processed the device.
-fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
+/// Returns udev's database record of a device, as it is once udev has processed the device, at
+/// `since_us`.
+fn record(since_us: u64, path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {
         let _ = writeln!(text, "S:v4l/{link}");
     }
-    let _ = writeln!(text, "I:{}", now_us());
+    let _ = writeln!(text, "I:{since_us}");
     let tag = path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
     let more = more.iter().map(|(name, value)| (&**name, &**value));
     let place = [("ID_PATH", path), ("ID_PATH_TAG", &tag)];
@@ -133,9 +125,10 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, Vec<u8>)> {
     let card = &identity.card;
     let here = format!("/sys/class/video4linux/{}", node.file_name());
     let name = (format!("{here}/name").into(), format!("{}\n", node.name));
-    let of_device = device_files(&node.location, identity);
+    let since_us = node.since_us;
+    let of_device = device_files(since_us, &node.location, identity);
     if node.is_subdevice() {
-        let record = device_record(&format!("81:{number}"), &node.location);
+        let record = device_record(since_us, &format!("81:{number}"), &node.location);
         return bytes([name, record]).chain(of_device).collect();
     }
     let of_node = [
@@ -145,7 +138,7 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, Vec<u8>)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let all = [&of_node[..], &properties(node)].concat();
-    let record = record(&node.location.id_path(), &link_names(node), &all);
+    let record = record(since_us, &node.location.id_path(), &link_names(node), &all);
     let files = [
         (format!("{here}/index"), format!("{}\n", node.index)),
         (format!("/run/udev/data/c81:{number}"), record),
@@ -155,12 +148,17 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Returns the generated files of a device without its nodes.
-pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, Vec<u8>)> {
+pub(super) fn device_files(
+    since_us: u64,
+    location: &Location,
+    identity: &Identity,
+) -> Vec<(PathBuf, Vec<u8>)> {
     match location {
         Location::Usb(webcam) => {
             let properties = webcam.properties(&identity.card);
             let records = webcam.records().into_iter();
-            let records = records.map(|(at, path)| (at.into(), record(&path, &[], &properties)));
+            let records =
+                records.map(|(at, path)| (at.into(), record(since_us, &path, &[], &properties)));
             let texts = records.chain(webcam.files(&identity.card));
             bytes(texts).chain(webcam.binary_files()).collect()
         }
@@ -178,9 +176,9 @@ pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(Pat
 }
 
 /// Returns the record of a media device or subdevice: path and text. `number` is such as `384:0`.
-pub(super) fn device_record(number: &str, location: &Location) -> (PathBuf, String) {
+pub(super) fn device_record(since_us: u64, number: &str, location: &Location) -> (PathBuf, String) {
     let path = PathBuf::from(format!("/run/udev/data/c{number}"));
-    (path, record(&location.id_path(), &[], &[]))
+    (path, record(since_us, &location.id_path(), &[], &[]))
 }
 
 #[cfg(test)]
@@ -191,17 +189,13 @@ mod tests {
     fn a_record_is_one_line_for_each_entry() {
         let links = ["by-path/platform-x-video-index0".to_owned()];
         let product = ("ID_V4L_PRODUCT".to_owned(), "two\nlines".to_owned());
-        let text = record("platform-x.0", &links, &[product]);
+        let text = record(1234, "platform-x.0", &links, &[product]);
         let lines: Vec<&str> = text.lines().collect();
         let [link, since, product, path, tag, version] = lines[..] else {
             panic!("{text}")
         };
         assert_eq!(link, "S:v4l/by-path/platform-x-video-index0");
-        assert!(
-            since
-                .strip_prefix("I:")
-                .is_some_and(|us| us.parse::<u64>().is_ok())
-        );
+        assert_eq!(since, "I:1234");
         assert_eq!(product, "E:ID_V4L_PRODUCT=two lines");
         assert_eq!(
             (path, tag),

@@ -140,19 +140,12 @@ pub(crate) struct Table {
     files: HashMap<FileId, DeviceFile>,
     /// The device files that have descriptors.
     by_inode: HashMap<FdIdentity, FileId>,
-    /// Per node, the inode of descriptors opened with O_PATH.
-    references: Vec<FdIdentity>,
+    /// The nodes that programs have opened with O_PATH, by the inode of these descriptors.
+    pub(crate) references: HashMap<FdIdentity, usize>,
     pub(crate) locks: Locks,
 }
 
 impl Table {
-    pub(crate) fn new(references: Vec<FdIdentity>) -> Self {
-        Self {
-            references,
-            ..Self::default()
-        }
-    }
-
     /// Adds a device file with a descriptor.
     pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
         self.by_inode.insert(inode, file);
@@ -201,10 +194,7 @@ impl Table {
     /// Returns the device file or node behind an inode.
     pub(crate) fn find(&self, inode: FdIdentity) -> Option<Target> {
         let device = self.by_inode.get(&inode).copied().map(Target::Device);
-        device.or_else(|| {
-            let mut references = self.references.iter();
-            references.position(|&id| id == inode).map(Target::Node)
-        })
+        device.or_else(|| self.references.get(&inode).copied().map(Target::Node))
     }
 
     /// Returns the index of the node that a file was opened on.

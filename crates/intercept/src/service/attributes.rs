@@ -74,7 +74,7 @@ impl Supervisor<'_> {
             PathTarget::Fails(e) => return Err(e),
             PathTarget::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
             PathTarget::Node(node) => {
-                let reference = self.references.get(node).ok_or(Errno(libc::ENOENT))?;
+                let reference = self.reference(may, node)?;
                 format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
             }
         };

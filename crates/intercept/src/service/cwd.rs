@@ -57,7 +57,7 @@ impl Supervisor<'_> {
     pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
         let known = real.ok().and_then(|real| {
-            let shown = self.shown();
+            let shown = self.showing.made()?;
             let known = shown.tree.as_ref()?.known_as(&real)?;
             Some(known.to_vec())
         });

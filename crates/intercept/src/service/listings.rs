@@ -10,7 +10,7 @@ use vb3_host::Errno;
 
 impl Supervisor<'_> {
     pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let shown = self.shown();
+        let shown = self.shown(may);
         let listings = &shown.listings;
         if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
             return Ok(Verdict::native());

@@ -35,7 +35,7 @@ impl Supervisor<'_> {
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
                     && let Some(fd) = self
-                        .shown()
+                        .shown(may)
                         .tree
                         .as_ref()
                         .and_then(|tree| tree.link_file(&path))
@@ -66,8 +66,7 @@ impl Supervisor<'_> {
     ) -> Result<Verdict, Errno> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let reference = self.references.get(node).ok_or(Errno(libc::ENODEV))?;
-            let fd = raw::reopen(reference.as_fd(), libc::O_RDONLY)?;
+            let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
             // The number is a reserved one, so that the filter reports fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
@@ -94,6 +93,21 @@ impl Supervisor<'_> {
         });
         // If this fails, dropping the descriptor ends the device file.
         self.publish(n, opened?, cloexec)
+    }
+
+    /// Returns the file for descriptors of a node that are opened with O_PATH.
+    pub(crate) fn reference(&self, may: &mut MayBlock, node: usize) -> Result<&OwnedFd, Errno> {
+        let missing = Errno(libc::ENODEV);
+        let (cell, spec) = (self.references.get(node), self.nodes.get(node));
+        let (cell, spec) = (cell.ok_or(missing)?, spec.ok_or(missing)?);
+        if cell.get().is_none() {
+            let (fd, id) = files::reference(spec)?;
+            let mut server = self.server(may);
+            if cell.set(fd).is_ok() {
+                server.table.references.insert(id, node);
+            }
+        }
+        cell.get().ok_or(missing)
     }
 
     /// Installs a descriptor at a reserved number: the last step of an open. The supervisor must hold no

@@ -106,7 +106,7 @@ impl Supervisor<'_> {
         let absolute = path.first() == Some(&b'/');
         let seen = if absolute {
             path.to_vec()
-        } else if self.may_be_ours(path) {
+        } else if self.may_be_ours(may, path) {
             let Some(base) = base_of(call.notif.tid, dir) else {
                 return Some(PathTarget::Native);
             };
@@ -173,8 +173,8 @@ impl Supervisor<'_> {
     }
 
     /// Returns whether a relative path contains a name that occurs in the supervisor's paths.
-    fn may_be_ours(&self, path: &[u8]) -> bool {
-        let shown = self.shown();
+    fn may_be_ours(&self, may: &mut MayBlock, path: &[u8]) -> bool {
+        let shown = self.shown(may);
         let tree = shown.tree.as_ref();
         path.split(|&b| b == b'/')
             .any(|part| tree.is_some_and(|tree| tree.has_name(part)) || self.has_node_called(part))
@@ -193,8 +193,9 @@ impl Supervisor<'_> {
     /// Returns the path by which programs know a directory: for a generated directory, its path under
     /// /sys, /dev or /run.
     fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
-        let shown = self.shown();
-        let known = shown.tree.as_ref().and_then(|tree| tree.known_as(&real));
+        let shown = self.showing.made();
+        let tree = shown.as_ref().and_then(|shown| shown.tree.as_ref());
+        let known = tree.and_then(|tree| tree.known_as(&real));
         known.map(<[u8]>::to_vec).unwrap_or(real)
     }
 
@@ -206,7 +207,7 @@ impl Supervisor<'_> {
         path: &[u8],
         links: Links,
     ) -> Option<PathTarget> {
-        let shown = self.shown();
+        let shown = self.shown_at(may, path)?;
         let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
             Found::Inside(real) => {
@@ -234,7 +235,8 @@ impl Supervisor<'_> {
         if let Some(node) = self.node_named(path) {
             return Some(self.node_place(node));
         }
-        if let Some(tree) = &self.shown().tree
+        if let Some(shown) = self.shown_at(may, path)
+            && let Some(tree) = &shown.tree
             && let Some(Found::Inside(real)) = tree.find(path, links)
         {
             return Some(PathTarget::Sys(real));

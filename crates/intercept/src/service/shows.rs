@@ -7,19 +7,35 @@ use crate::kernel::MayBlock;
 use crate::note::Note;
 use crate::service::serve::Server;
 use crate::service::supervisor::Supervisor;
-use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, uevent};
+use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, may_be_shown, uevent};
 use std::sync::Arc;
 use vb3_host::{Errno, Hotplug, Node};
 
 impl Supervisor<'_> {
-    /// Returns the tree that programs see at present.
-    pub(crate) fn shown(&self) -> Arc<Shown> {
-        self.showing.now()
+    /// Returns the tree that programs see at present. Makes it if no program has needed it yet.
+    pub(crate) fn shown(&self, may: &mut MayBlock) -> Arc<Shown> {
+        self.showing.made().unwrap_or_else(|| {
+            self.showing.made_by(|| {
+                let mut told = |node: &Node| Told::by(self.server(may).backend, node.id);
+                let told = self.nodes.iter().map(|node| Some(told(node))).collect();
+                let (shown, failed) = Shown::all(may, &self.nodes, told);
+                if let Some(Errno(errno)) = failed {
+                    self.host.note(Note::NoSysfs { errno });
+                }
+                shown
+            })
+        })
+    }
+
+    /// Returns the tree, or `None` if this path cannot lead into it.
+    pub(crate) fn shown_at(&self, may: &mut MayBlock, path: &[u8]) -> Option<Arc<Shown>> {
+        let made = self.showing.made();
+        made.or_else(|| may_be_shown(path).then(|| self.shown(may)))
     }
 
     /// Returns the target for a node's path: the node, or ENOENT if programs do not see the node now.
     pub(crate) fn node_place(&self, node: usize) -> PathTarget {
-        if self.shown().has(node) {
+        if self.showing.made().is_none_or(|shown| shown.has(node)) {
             PathTarget::Node(node)
         } else {
             PathTarget::Fails(Errno::ENOENT)
@@ -45,7 +61,7 @@ impl Supervisor<'_> {
         let Some(at) = self.nodes.iter().position(|node| node.id == change.node) else {
             return;
         };
-        let before = self.shown();
+        let before = self.shown(may);
         if before.has(at) == change.present {
             return;
         }
@@ -57,7 +73,7 @@ impl Supervisor<'_> {
             Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
         }
         let node = self.nodes.get(at);
-        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown().tree) {
+        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown(may).tree) {
             self.tell(may, node, before, now);
         }
     }
@@ -88,7 +104,7 @@ impl Supervisor<'_> {
         } else {
             events.extend(above.into_iter().chain(come).map(|path| ("add", path)));
             // In a kernel, a driver is bound after it has made all nodes of the device.
-            if self.has_all_of(node) {
+            if self.has_all_of(may, node) {
                 let devices = node.devices.iter().filter(|device| !device.stays);
                 let bound = devices.filter(|device| is_bound(now, &device.path));
                 let bound = bound.map(|device| ("bind", device.path.clone()));
@@ -108,8 +124,8 @@ impl Supervisor<'_> {
     }
 
     /// Returns whether programs see all nodes of a node's device.
-    fn has_all_of(&self, node: &Node) -> bool {
-        let shown = self.shown();
+    fn has_all_of(&self, may: &mut MayBlock, node: &Node) -> bool {
+        let shown = self.shown(may);
         let mut all = self.nodes.iter().enumerate();
         all.all(|(at, other)| other.devices != node.devices || shown.has(at))
     }

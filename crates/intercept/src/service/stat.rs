@@ -138,7 +138,7 @@ impl Supervisor<'_> {
 
     /// Returns the device number (major, minor) that a generated file shows, if it stands for a device.
     fn number_of(&self, real: &[u8]) -> Option<(u32, u32)> {
-        let shown = self.shown();
+        let shown = self.showing.made()?;
         let tree = shown.tree.as_ref()?;
         let path = std::str::from_utf8(tree.known_as(real)?).ok()?;
         tree.file_number(path)
@@ -146,7 +146,7 @@ impl Supervisor<'_> {
 
     /// Returns the path of the generated link with this identity, if there is one.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
-        self.shown().tree.as_ref()?.link_of(id)
+        self.showing.made()?.tree.as_ref()?.link_of(id)
     }
 
     fn node_stat(&self, may: &MayBlock, node: usize) -> libc::stat {
@@ -200,21 +200,21 @@ impl Supervisor<'_> {
     /// Serves statfs and fstatfs. A file generated under /sys reports sysfs, since device libraries check
     /// this. Other generated files report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let shown = self.shown();
-        let Some(tree) = &shown.tree else {
-            return Ok(Verdict::native());
-        };
         let call = Call::new(&self.host, n);
-        let known = if n.nr == libc::SYS_statfs {
-            match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
-                PathTarget::Sys(real) => tree.known_as(&real).map(<[u8]>::to_vec),
-                _ => None,
+        let place = (n.nr == libc::SYS_statfs)
+            .then(|| self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow));
+        let shown = self.showing.made();
+        let known = shown.as_ref().and_then(|shown| {
+            let tree = shown.tree.as_ref()?;
+            match place {
+                Some(PathTarget::Sys(real)) => tree.known_as(&real).map(<[u8]>::to_vec),
+                Some(_) => None,
+                None => {
+                    let look = call.look(n.int(0)).ok()?;
+                    tree.place_of(look.id, look.fd.as_ref())
+                }
             }
-        } else {
-            let look = call.look(n.int(0));
-            look.ok()
-                .and_then(|look| tree.place_of(look.id, look.fd.as_ref()))
-        };
+        });
         let Some(known) = known else {
             return Ok(Verdict::native());
         };

@@ -16,7 +16,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) world: World<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
-    /// One memfd per node, for descriptors opened with O_PATH.
-    pub(crate) references: Vec<OwnedFd>,
+    /// Per node, a memfd for descriptors opened with O_PATH. The first such open makes it.
+    pub(crate) references: Vec<OnceLock<OwnedFd>>,
     /// Process id of the program.
     pub(crate) main: u32,
     pub(crate) showing: Showing,

@@ -70,6 +70,13 @@ pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
     if out.is_empty() { b"/".to_vec() } else { out }
 }
 
+/// Returns whether the generated tree may contain an absolute path. Links outside the tree count as text.
+pub(crate) fn may_be_shown(path: &[u8]) -> bool {
+    // A generated path is below /dev, /sys or /run, or it is /proc/devices.
+    let is_top = |part: &[u8]| matches!(part, b"dev" | b"sys" | b"run" | b"devices");
+    path.split(|&b| b == b'/').any(is_top)
+}
+
 pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(at) => (

@@ -48,10 +48,8 @@ impl Shown {
     pub(crate) fn all(
         may: &MayBlock,
         nodes: &[Node],
-        backend: &dyn Backend,
+        told: Vec<Option<Told>>,
     ) -> (Self, Option<Errno>) {
-        let told = nodes.iter().map(|node| Told::by(backend, node.id));
-        let told: Vec<Option<Told>> = told.map(Some).collect();
         let joined = Told::joined(&told);
         let tree = Tree::make(may, nodes, &joined.files, &joined.links);
         let failed = tree.as_ref().err().copied();
@@ -97,20 +95,25 @@ impl Shown {
     }
 }
 
-/// The files and nodes that are shown now.
-#[derive(Debug)]
-pub(crate) struct Showing(pub(crate) RwLock<Arc<Shown>>);
+/// The files and nodes that are shown now. They are made when a program first needs them: many never do.
+#[derive(Debug, Default)]
+pub(crate) struct Showing(RwLock<Option<Arc<Shown>>>);
 
 impl Showing {
-    pub(crate) fn new(shown: Shown) -> Self {
-        Self(RwLock::new(Arc::new(shown)))
+    /// Returns what is shown, unless it was not needed yet. Then all nodes are present.
+    pub(crate) fn made(&self) -> Option<Arc<Shown>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    pub(crate) fn now(&self) -> Arc<Shown> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn made_by(&self, make: impl FnOnce() -> Shown) -> Arc<Shown> {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shown.get_or_insert_with(|| Arc::new(make())))
     }
 
     pub(crate) fn set(&self, shown: Shown) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(shown));
     }
 }

@@ -6,6 +6,7 @@ use crate::surroundings::command;
 use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
+use std::time::SystemTime;
 
 /// A program inherits the ignored and blocked signals of the run's parent.
 #[test]
@@ -90,6 +91,33 @@ fn a_closed_or_full_stderr_changes_no_status() {
         let status = command.stderr(stderr).status().unwrap();
         assert_eq!(status.code(), Some(6), "{status}");
     }
+}
+
+/// A run makes its generated files, threads and processes when a program first needs them.
+#[test]
+fn program_without_devices_costs_little() {
+    let temp = crate::common::tempdir();
+    let said = |script: &str| {
+        let dir = crate::common::tempdir();
+        let mut command = vb3(dir.path());
+        command.env("TMPDIR", temp.path());
+        command.args(["run", "--control", "control", "--", "sh", "-c", script]);
+        let (status, stdout, stderr) = finish(&mut command, dir.path());
+        assert_eq!(status, 0, "{stderr}");
+        stdout
+    };
+    let temp_dir = fs::File::open(temp.path()).unwrap();
+    let changed = || temp_dir.metadata().unwrap().modified().unwrap();
+    temp_dir.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let children = said("read -r all </proc/$PPID/task/$PPID/children; echo $all");
+    assert_eq!(children.split_whitespace().count(), 1, "{children}");
+    assert_eq!(changed(), SystemTime::UNIX_EPOCH, "nothing was generated");
+    // The listing needs the generated files. The clock may have started an idle thread meanwhile.
+    let threads = said("set -- /proc/$PPID/task/*; echo $#");
+    assert!(threads.trim().parse::<u32>().unwrap() <= 4, "{threads}");
+    assert!(changed() > SystemTime::UNIX_EPOCH);
+    let open = said("ls -l /proc/$PPID/fd");
+    assert!(!open.contains("memfd:video"), "{open}");
 }
 
 #[test]

@@ -96,7 +96,8 @@ fn refused_close_is_over_in_the_end() {
 #[test]
 fn file_is_gone_after_descriptors_and_mappings() {
     let (node, file) = (FdIdentity { dev: 1, ino: 9 }, FileId(4));
-    let mut table = Table::new(vec![node]);
+    let mut table = Table::default();
+    table.references.insert(node, 0);
     table.add_file(file, ID, Some(0));
     table.add_mapping(file);
     assert_eq!(table.find(ID), Some(Target::Device(file)));
