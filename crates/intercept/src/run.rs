@@ -58,23 +58,22 @@ pub fn run(
     } else {
         Forward::begin().ok()
     };
-    let child = launch::spawn(&may, program, (range, limit), &inherited)?;
-    let (powers, subject) = (child.powers, child.subject);
+    let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {
-        listener: subject.listener,
+        listener: child.listener,
         events,
         procs: Procs::new(
             powers.getfd.err(),
             limit.maximum.map_or(usize::MAX, |most| most as usize),
         ),
-        guard: Guard::of(subject.pid).ok(),
+        guard: Guard::of(child.pid).ok(),
         powers,
         held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
         mapping: HashSet::new().into(),
         pins: Pins::default(),
-        range: child.range,
+        range,
         outside: false.into(),
         closes: 0.into(),
         notes,
@@ -87,7 +86,7 @@ pub fn run(
         .map_or(0, |t| t.as_secs());
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let alarm = alarm.map_err(raw::err);
-    let main = subject.pid;
+    let main = child.pid;
     let server = Server {
         host: Arc::clone(&host),
         backend,
@@ -98,7 +97,7 @@ pub fn run(
         said_ordinary_number: false,
         wakes,
         report: ExitReport::default(),
-        main: (main, subject.pidfd),
+        main: (main, child.pidfd),
         ended: None,
         forward,
         wake_fds: Vec::new(),

@@ -98,25 +98,6 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Runs the child on which `probe` tries what the system permits. It makes one notified call (getppid).
-pub(crate) fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
-    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        match install(filter) {
-            Ok((listener, killable)) => {
-                say(socket, SAYS_READY, killable.into(), Some(listener));
-                libc::close(listener);
-                libc::syscall(libc::SYS_getppid);
-                libc::pause();
-            }
-            Err(e) => say(socket, SAYS_NO_FILTER, e, None),
-        }
-        libc::_exit(0)
-    }
-}
-
 /// Sets the program's directory, descriptors, limits and signals.
 fn set_up(p: &Prepared) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.

@@ -155,16 +155,6 @@ fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
-/// Returns a filter that reports the call `nr` and allows all others.
-pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
-    vec![
-        op(LD, NR, 0, 0),
-        op(JEQ, word(nr), 0, 1),
-        op(RET, NOTIFY, 0, 0),
-        op(RET, ALLOW, 0, 0),
-    ]
-}
-
 /// Returns the filter for the programs of a run, whose devices get descriptors in `range`.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Load, NoneOf, TypeByte, Unless};

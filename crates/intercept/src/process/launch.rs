@@ -1,7 +1,7 @@
 //! Starts the program under the filter.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
@@ -12,18 +12,27 @@ use crate::kernel::{MayBlock, raw};
 use crate::process::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::process::filter::{self, FdRange};
 use crate::process::inherited::Inherited;
-use crate::process::probe::{Powers, Subject};
+use crate::process::listener::Listener;
+use crate::process::probe::Powers;
 use crate::program::Program;
 use vb3_host::Errno;
 
-/// A program under the filter, during or after its execve.
+/// A child under the filter.
 pub(crate) struct Child {
-    pub(crate) subject: Subject,
-    pub(crate) powers: Powers,
-    pub(crate) range: FdRange,
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) listener: Listener,
+    /// Whether waiting calls ignore non-fatal signals.
+    pub(crate) wait_killable: bool,
+    /// Whether answers wake the caller on its own CPU.
+    pub(crate) sync: bool,
+    /// The child's end of the socket, as a number in the child.
+    pub(crate) their_socket: RawFd,
+    /// The supervisor's end. A successful execve closes the child's.
+    socket: OwnedFd,
 }
 
-pub(crate) fn system(call: &'static str) -> impl Fn(Errno) -> Error {
+fn system(call: &'static str) -> impl Fn(Errno) -> Error {
     move |Errno(errno)| Error::System { call, errno }
 }
 
@@ -60,8 +69,7 @@ fn terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
 
 fn prepare(
     program: &Program,
-    range: FdRange,
-    limit: Rlimit,
+    (limit, range): (Rlimit, FdRange),
     inherited: &Inherited,
 ) -> Result<Prepared, Error> {
     let mut args = vec![c_string(&program.name)?];
@@ -109,31 +117,50 @@ pub(crate) fn limits() -> (Rlimit, FdRange) {
     (limit, range)
 }
 
-/// Forks, installs the filter, finds the supervisor's powers and executes the program. Returns once its
-/// execve has succeeded.
-pub(crate) fn spawn(
-    may: &MayBlock,
+/// Forks, and installs the filter. The child then waits in its first call, which comes before its execve.
+pub(crate) fn start(
     program: &Program,
-    (range, limit): (FdRange, Rlimit),
+    limits: (Rlimit, FdRange),
     inherited: &Inherited,
 ) -> Result<Child, Error> {
-    let mut powers = Powers::untried();
-    let prepared = prepare(program, range, limit, inherited)?;
+    let prepared = prepare(program, limits, inherited)?;
     let (ours, theirs) = socket_pair()?;
     // SAFETY: the child makes only async-signal-safe calls.
     let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
     let pid = pid.map_err(system("fork"))?.cast_unsigned();
-    let started = Subject::of(pid, &ours, theirs).and_then(|subject| {
-        powers.try_on(may, &subject);
-        powers.suffice()?;
-        executed(&ours)?;
-        Ok(Child {
-            subject,
-            powers,
-            range,
-        })
-    });
-    started.inspect_err(|_| reap(pid))
+    let their_socket = theirs.as_raw_fd();
+    drop(theirs);
+    let listens = || {
+        let pidfd = raw::pidfd_open(pid).map_err(system("pidfd_open"))?;
+        let (listener, wait_killable) = first_word(&ours)?.map_err(Error::of_filter)?;
+        Ok((pidfd, Listener::new(listener), wait_killable))
+    };
+    let (pidfd, (listener, sync), wait_killable) = listens().inspect_err(|_| reap(pid))?;
+    Ok(Child {
+        pid,
+        pidfd,
+        listener,
+        wait_killable,
+        sync,
+        their_socket,
+        socket: ours,
+    })
+}
+
+/// Starts a child, finds the supervisor's powers, and executes the program. Returns once its execve has
+/// succeeded.
+pub(crate) fn spawn(
+    may: &MayBlock,
+    program: &Program,
+    limits: (Rlimit, FdRange),
+    inherited: &Inherited,
+) -> Result<(Child, Powers), Error> {
+    let child = start(program, limits, inherited)?;
+    let mut powers = Powers::untried();
+    powers.try_on(may, &child);
+    let executed = powers.suffice().and_then(|()| executed(&child.socket));
+    executed.inspect_err(|_| reap(child.pid))?;
+    Ok((child, powers))
 }
 
 /// Forks, and returns the child's process id. The child runs `in_child` and exits.
@@ -168,7 +195,7 @@ pub(crate) fn await_child(pid: libc::pid_t) {
     while waitpid(pid, WaitOptions::empty()).is_err_and(|e| e == rustix::io::Errno::INTR) {}
 }
 
-pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(system("socketpair"))
 }
 
@@ -190,7 +217,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
 
 /// Receives a child's first message: its listener and whether its waiting calls ignore non-fatal
 /// signals, or the errno with which the kernel refused the filter.
-pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Error> {
+fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Error> {
     let failed = |errno| Error::System {
         call: "start of the child",
         errno,

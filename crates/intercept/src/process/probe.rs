@@ -4,7 +4,7 @@
 //! capabilities can each forbid something. So the supervisor tries each power once, at its start, on the
 //! program's process before its execve.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,12 @@ use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
-use crate::process::listener::{Listener, Notif};
+use crate::process::inherited::Inherited;
+use crate::process::launch;
+use crate::process::launch::Child;
+use crate::process::listener::Notif;
 use crate::process::rewrite;
-use crate::process::{child, launch};
+use crate::program::Program;
 use vb3_host::Errno;
 
 /// How long the probe waits for the child's call, in milliseconds.
@@ -61,12 +64,14 @@ static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 #[must_use]
 pub fn probe() -> Powers {
     let mut powers = Powers::untried();
-    match Subject::start() {
-        Ok(subject) => {
-            powers.try_on(&MayBlock::of_this_thread(), &subject);
-            launch::reap(subject.pid);
+    let inherited = Inherited::take(&[]);
+    // The child cannot execute a directory.
+    match launch::start(&Program::new("/"), launch::limits(), &inherited) {
+        Ok(child) => {
+            powers.try_on(&MayBlock::of_this_thread(), &child);
+            launch::reap(child.pid);
         }
-        Err(e) => powers.listener = Err(e),
+        Err(e) => powers.listener = Err(Errno(e.errno())),
     }
     powers
 }
@@ -107,11 +112,11 @@ impl Powers {
 
     /// Tries all powers on a child that waits in its first call. Answers the call, if the system permits
     /// this.
-    pub(crate) fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
+    pub(crate) fn try_on(&mut self, may: &MayBlock, child: &Child) {
         let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
-        self.wait_killable = lacks(subject.wait_killable);
-        self.sync_wake_up = lacks(subject.sync);
-        let call = match subject.call() {
+        self.wait_killable = lacks(child.wait_killable);
+        self.sync_wake_up = lacks(child.sync);
+        let call = match call_of(child) {
             Ok(call) => call,
             Err(e) => {
                 self.listener = Err(e);
@@ -121,17 +126,17 @@ impl Powers {
         self.listener = Ok(());
         let addr = (&raw const MARK).expose_provenance() as u64;
         let word = MARK.load(Ordering::Relaxed);
-        self.process_vm = CopyMethod::Calls.try_on(may, subject.pid, addr, word);
-        self.proc_mem = CopyMethod::Files.try_on(may, subject.pid, addr, word);
-        let listener = &subject.listener;
+        self.process_vm = CopyMethod::Calls.try_on(may, child.pid, addr, word);
+        self.proc_mem = CopyMethod::Files.try_on(may, child.pid, addr, word);
+        let listener = &child.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
         // If nothing was installed, uses the child's end of the socket.
-        let theirs = installed.unwrap_or(subject.socket);
-        self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
-        self.kcmp = compare(subject.pid, theirs, listener.as_fd());
+        let theirs = installed.unwrap_or(child.their_socket);
+        self.getfd = raw::pidfd_getfd(child.pidfd.as_fd(), theirs).map(drop);
+        self.kcmp = compare(child.pid, theirs, listener.as_fd());
         // The child stops when its call is over.
-        let seized = rewrite::seize(subject.pid);
+        let seized = rewrite::seize(child.pid);
         let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
         self.add_fd_send = sent.map(drop);
         self.ptrace = seized.map(|stopped| {
@@ -189,60 +194,18 @@ impl Powers {
     }
 }
 
-/// A child under a filter that makes one call and waits for its answer.
-pub(crate) struct Subject {
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) listener: Listener,
-    wait_killable: bool,
-    sync: bool,
-    /// The child's end of the socket, as a number in the child.
-    socket: i32,
-}
-
-impl Subject {
-    /// Starts a child for `probe`, unless the kernel refuses its filter.
-    fn start() -> Result<Self, Errno> {
-        let filter = crate::process::filter::only(libc::SYS_getppid);
-        let failed = |e: Error| Errno(e.errno());
-        let (ours, theirs) = launch::socket_pair().map_err(failed)?;
-        // SAFETY: the child makes only async-signal-safe calls.
-        let pid = unsafe { launch::fork(|| child::subject(&filter, theirs.as_raw_fd())) };
-        let pid = pid?.cast_unsigned();
-        let subject = Self::of(pid, &ours, theirs).map_err(failed);
-        subject.inspect_err(|_| launch::reap(pid))
-    }
-
-    /// Receives the listener of a new child over its socket.
-    pub(crate) fn of(pid: u32, ours: &OwnedFd, theirs: OwnedFd) -> Result<Self, Error> {
-        let socket = theirs.as_raw_fd();
-        drop(theirs);
-        let pidfd = raw::pidfd_open(pid).map_err(launch::system("pidfd_open"))?;
-        let (listener, wait_killable) = launch::first_word(ours)?.map_err(Error::of_filter)?;
-        let (listener, sync) = Listener::new(listener);
-        Ok(Self {
-            pid,
-            pidfd,
-            listener,
-            wait_killable,
-            sync,
-            socket,
-        })
-    }
-
-    /// Receives the child's call. Continues after signals.
-    fn call(&self) -> Result<Notif, Errno> {
-        let until = Instant::now() + Duration::from_millis(CALL_TIMEOUT_MS as u64);
-        loop {
-            let received = match self.listener.look(CALL_TIMEOUT_MS) {
-                0 => Err(Errno(libc::EINTR)),
-                _ => self.listener.recv(),
-            };
-            match received {
-                Err(Errno(libc::EINTR)) if Instant::now() < until => {}
-                Err(Errno(libc::EINTR)) => return Err(Errno(libc::ETIMEDOUT)),
-                received => return received,
-            }
+/// Receives the child's call. Continues after signals.
+fn call_of(child: &Child) -> Result<Notif, Errno> {
+    let until = Instant::now() + Duration::from_millis(CALL_TIMEOUT_MS as u64);
+    loop {
+        let received = match child.listener.look(CALL_TIMEOUT_MS) {
+            0 => Err(Errno(libc::EINTR)),
+            _ => child.listener.recv(),
+        };
+        match received {
+            Err(Errno(libc::EINTR)) if Instant::now() < until => {}
+            Err(Errno(libc::EINTR)) => return Err(Errno(libc::ETIMEDOUT)),
+            received => return received,
         }
     }
 }
