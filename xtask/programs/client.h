@@ -56,6 +56,8 @@ static inline uint64_t cpu_of(pid_t pid)
 	if (!dir)
 		return 0;
 	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (entry->d_name[0] == '.')
+			continue;
 		unsigned long long ran = 0;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
 		FILE *file = fopen(path, "r");
