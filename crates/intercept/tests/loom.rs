@@ -190,7 +190,7 @@ impl Run {
 
     fn clock(&self) {
         while !self.pool.is_closing() {
-            let (again, _) = self.pool.look(|tid| tid);
+            let (again, _) = self.pool.look(false, |tid| tid);
             if again.is_some() {
                 thread::yield_now();
             } else {
@@ -337,7 +337,7 @@ fn missing_receiver_is_noted_once() {
             assert!(matches!(pool.next(), Part::Work(..)));
         };
         let is_said = || {
-            let (_, remarks) = pool.look(|tid| tid);
+            let (_, remarks) = pool.look(false, |tid| tid);
             remarks
                 .iter()
                 .any(|note| matches!(note, Note::NobodyServes { calls: 3, .. }))

@@ -327,9 +327,14 @@ impl Pool {
         }
     }
 
-    /// Replaces the receiver if its state has not changed for too long. The clock calls this. `pid_of`
-    /// returns a thread's process. Returns the time until the next check, and remarks for the user.
-    pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
+    /// Replaces the receiver if its state has not changed for too long. The clock calls this. With
+    /// `expects_calls`, the clock has answered calls, so that others follow soon. `pid_of` returns a thread's
+    /// process. Returns the time until the next check, and remarks for the user.
+    pub(crate) fn look(
+        &self,
+        expects_calls: bool,
+        pid_of: impl Fn(u32) -> u32,
+    ) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
         inner.forgive(Instant::now());
         let state = self.watch.state.load(Ordering::Acquire);
@@ -345,7 +350,7 @@ impl Pool {
             self.pass_on(&mut inner, state, pid, nr);
         }
         let remarks = inner.remarks();
-        let active = is_at_a_call || since < RECEIVER_INTERVAL * 8 || inner.receiver_wanted;
+        let active = is_at_a_call || moved || expects_calls || inner.receiver_wanted;
         if active {
             self.watch.keep();
         }

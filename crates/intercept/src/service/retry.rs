@@ -7,7 +7,9 @@ use crate::process::{
 use crate::service::dispatch::reply;
 use crate::service::host::{Call, Host};
 use crate::service::serve::{How, Server, Verdict};
-use crate::waiting::{Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting};
+use crate::waiting::{
+    EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
+};
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 use vb3_host::{CallId, Errno, FileId};
@@ -127,7 +129,7 @@ impl Server<'_> {
         for slot in Pending::due(&self.pending.deadlines, now) {
             self.retry(slot);
         }
-        for slot in Pending::due(&self.pending.looks, now) {
+        for slot in Pending::due(&self.pending.looks, now + EARLY) {
             self.look_for_signals(slot);
         }
     }

@@ -154,9 +154,11 @@ impl<'a> Supervisor<'a> {
         });
         self.show_hotplug(may);
         self.show_revoked(may, scope);
+        let mut expects_calls = true;
         loop {
             let is_refused = self.start_workers(scope)?;
-            let (look_again, remarks) = self.pool.look(|tid| self.host.pid_of(tid));
+            let (look_again, remarks) =
+                (self.pool).look(expects_calls, |tid| self.host.pid_of(tid));
             for remark in remarks {
                 if !self.host.try_note(remark) {
                     self.pool.unsaid(&remark);
@@ -185,6 +187,7 @@ impl<'a> Supervisor<'a> {
             self.read_locks_beside(may, scope);
             let is_wanted = || self.world.is_wanted();
             let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
+            expects_calls = !rest.answers.is_empty();
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
                 // The result is not needed: the clock itself starts missing workers.

@@ -15,6 +15,8 @@ use vb3_host::FileId;
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
 /// Interval if a signal is pending, or has recently interrupted the thread.
 pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
+/// A check may be this early if the clock is awake, to save a wake-up.
+pub(crate) const EARLY: Duration = Duration::from_micros(400);
 /// How long after a signal its thread is checked often.
 const RECENTLY: Duration = Duration::from_millis(200);
 /// Interval for a thread without handlers: a signal can only stop it, or end it with a core dump.
