@@ -14,8 +14,8 @@
 )]
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
@@ -27,7 +27,7 @@ use vb3_host::Errno;
 const PLACES: u32 = 1 << 16;
 
 /// Number of calls of the program's first process after which the guard starts.
-const MAX_UNGUARDED: u32 = 64;
+const MAX_UNGUARDED: u64 = 64;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
@@ -151,10 +151,9 @@ pub(crate) struct Guard {
     table: Table,
     /// The program's first process.
     main: u32,
-    /// How many calls the first process has made, at most [`MAX_UNGUARDED`]: then the guard was started.
-    calls: AtomicU32,
-    /// The guard process, and the writing end of its pipe. The guard waits until this end is closed.
-    process: Mutex<Option<(libc::pid_t, OwnedFd)>>,
+    /// Once started: the guard process, and the writing end of its pipe. The guard waits until this end is
+    /// closed.
+    process: OnceLock<Mutex<Option<(libc::pid_t, OwnedFd)>>>,
 }
 
 impl Guard {
@@ -166,23 +165,16 @@ impl Guard {
         Ok(Self {
             table: Table::new()?,
             main,
-            calls: AtomicU32::new(0),
-            process: Mutex::default(),
+            process: OnceLock::new(),
         })
     }
 
-    /// Records a thread of the run that makes a call. Starts the guard process if it is needed now.
-    pub(crate) fn add(&self, tid: u32) {
+    /// Records a thread of the run that makes call number `call`. Starts the guard process if it is needed
+    /// now.
+    pub(crate) fn add(&self, tid: u32, call: u64) {
         self.table.add(tid);
-        // Only the receiver of calls uses the count.
-        let calls = self.calls.load(Ordering::Relaxed);
-        if calls < MAX_UNGUARDED {
-            let is_due = tid != self.main || calls + 1 == MAX_UNGUARDED;
-            let calls = if is_due { MAX_UNGUARDED } else { calls + 1 };
-            self.calls.store(calls, Ordering::Relaxed);
-            if is_due {
-                *lock(&self.process) = self.start().ok();
-            }
+        if tid != self.main || call > MAX_UNGUARDED {
+            self.process.get_or_init(|| self.start().ok().into());
         }
     }
 
@@ -204,7 +196,8 @@ impl Guard {
     }
 
     fn end(&self) {
-        let Some((pid, writer)) = lock(&self.process).take() else {
+        let process = self.process.get();
+        let Some((pid, writer)) = process.and_then(|process| lock(process).take()) else {
             return;
         };
         // The guard exits without killing any process if it reads a byte.
@@ -274,28 +267,25 @@ mod tests {
         let _alone = alone();
         let (mut known, mut other) = (sleeper(), sleeper());
         let guard = Guard::of(other.id()).expect("a guard");
-        guard.add(other.id());
-        assert!(
-            lock(&guard.process).is_none(),
-            "the kernel ends the first process"
-        );
-        guard.add(known.id());
+        guard.add(other.id(), 1);
+        assert!(guard.process.get().is_none(), "the kernel ends the first");
+        guard.add(known.id(), 2);
         // Makes the entry look as if another thread had this id before.
         let place = &guard.table.0[(other.id() % PLACES) as usize];
         place.start.fetch_add(1, Ordering::Relaxed);
         // Closes the pipe, as the kernel does when the supervisor ends.
-        let (pid, writer) = lock(&guard.process).take().expect("it runs");
+        let process = guard.process.get().expect("it was started");
+        let (pid, writer) = lock(process).take().expect("it runs");
         drop(writer);
         let status = known.wait().expect("it has ended");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         await_child(pid);
         assert!(other.try_wait().expect("a child").is_none());
         let guard = Guard::of(other.id()).expect("a guard");
-        for _ in 0..MAX_UNGUARDED {
-            assert!(lock(&guard.process).is_none(), "it made few calls");
-            guard.add(other.id());
-        }
-        assert!(lock(&guard.process).is_some());
+        guard.add(other.id(), MAX_UNGUARDED);
+        assert!(guard.process.get().is_none(), "it made few calls");
+        guard.add(other.id(), MAX_UNGUARDED + 1);
+        assert!(guard.process.get().is_some());
         drop(guard);
         assert!(other.try_wait().expect("a child").is_none());
         other.kill().expect("it runs");

@@ -317,9 +317,9 @@ impl<'a> Supervisor<'a> {
                 }
                 Err(_) => continue,
             };
-            self.received.fetch_add(1, Ordering::Relaxed);
+            let before = self.received.fetch_add(1, Ordering::Relaxed);
             if let Some(guard) = &self.host.guard {
-                guard.add(n.tid);
+                guard.add(n.tid, before + 1);
             }
             if self.pool.step_in(&n) {
                 self.wake_clock();
