@@ -226,7 +226,7 @@ impl Procs {
         match (copy, thread.has_own_pidfd) {
             (Ok(copy), true) => {
                 let (id, mode) = raw::known(copy.as_fd())?;
-                let fd = Some(copy.into());
+                let fd = Some(Borrowed::of(copy, mode));
                 Ok(OpenFile {
                     id,
                     mode,

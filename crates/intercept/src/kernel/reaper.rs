@@ -18,29 +18,39 @@ const MAX_WAITING: usize = 1024;
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
-    static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static RELEASED: RefCell<Option<Vec<(OwnedFd, bool)>>> = const { RefCell::new(None) };
 }
 
 /// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the lock's release.
 #[derive(Debug)]
-pub(crate) struct Borrowed(Option<OwnedFd>);
+pub(crate) struct Borrowed {
+    fd: Option<OwnedFd>,
+    /// Whether the file's type shows that its close may not wait.
+    closes_at_once: bool,
+}
 
 impl Borrowed {
+    /// Wraps a duplicate of a file of this type.
+    pub(crate) fn of(fd: OwnedFd, mode: u32) -> Self {
+        let (fd, closes_at_once) = (Some(fd), !may_wait(mode));
+        Self { fd, closes_at_once }
+    }
+
     /// Returns the descriptor, for a file that closes immediately or that other code takes over.
     pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
-        self.0.take()
+        self.fd.take()
     }
 }
 
 impl From<OwnedFd> for Borrowed {
     fn from(fd: OwnedFd) -> Self {
-        Self(Some(fd))
+        Self::of(fd, libc::S_IFREG)
     }
 }
 
 impl AsFd for Borrowed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_ref().expect("taken by value alone").as_fd()
+        self.fd.as_ref().expect("taken by value alone").as_fd()
     }
 }
 
@@ -52,13 +62,15 @@ impl AsRawFd for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let Some(fd) = self.0.take() else { return };
+        let Some(fd) = self.fd.take() else { return };
+        let closes_at_once = self.closes_at_once;
         // Closes the file here if this thread does not hold the lock, or is ending.
-        let keep = |released: &RefCell<Option<Vec<OwnedFd>>>| match &mut *released.borrow_mut() {
-            Some(released) => released.push(fd),
-            None => drop(fd),
-        };
-        RELEASED.try_with(keep).ok();
+        RELEASED
+            .try_with(|released| match &mut *released.borrow_mut() {
+                Some(released) => released.push((fd, closes_at_once)),
+                None => drop(fd),
+            })
+            .ok();
     }
 }
 
@@ -89,14 +101,15 @@ impl Reaper {
 /// kernel's anonymous files.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
     let is_memory = rustix::fs::fcntl_get_seals(fd).is_ok();
-    is_memory
-        || raw::known(fd).is_ok_and(|(_, mode)| {
-            let kind = mode & libc::S_IFMT;
-            !matches!(
-                kind,
-                libc::S_IFREG | libc::S_IFDIR | libc::S_IFCHR | libc::S_IFBLK
-            )
-        })
+    is_memory || raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode))
+}
+
+/// Returns whether the close of a file of this type may wait.
+const fn may_wait(mode: u32) -> bool {
+    matches!(
+        mode & libc::S_IFMT,
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFCHR | libc::S_IFBLK
+    )
 }
 
 /// The held lock. Borrowed files that this thread drops are closed after the release of the lock.
@@ -134,7 +147,12 @@ impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
         let released = RELEASED.take().unwrap_or_default();
-        released.into_iter().for_each(|fd| self.reaper.close(fd));
+        for (fd, closes_at_once) in released {
+            match closes_at_once {
+                true => drop(fd),
+                false => self.reaper.close(fd),
+            }
+        }
     }
 }
 
