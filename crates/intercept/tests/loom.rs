@@ -326,6 +326,25 @@ fn pool_starts_enough_threads_and_ends_them() {
 }
 
 #[test]
+fn clock_rests_while_the_receiver_waits() {
+    loom::model(|| {
+        let pool = Pool::of_at_most(2);
+        let Part::Receive(term) = pool.next() else {
+            panic!("a receiver is wanted first");
+        };
+        let checks = |expects_calls| pool.look(expects_calls, |tid| tid).0.is_some();
+        assert!(pool.step_in(&CALL), "the clock must be woken");
+        assert!(pool.step_out(term).is_none());
+        assert!(checks(false), "the receiver has moved on");
+        assert!(!checks(false));
+        assert!(pool.step_in(&CALL), "the clock must be woken again");
+        assert!(pool.step_out(term).is_none());
+        assert!(checks(false) && checks(true), "calls follow answers");
+        assert!(!pool.step_in(&CALL), "the clock checks anyway");
+    });
+}
+
+#[test]
 fn missing_receiver_is_noted_once() {
     loom::model(|| {
         let pool = Pool::of_at_most(3);
