@@ -1,7 +1,6 @@
 //! The program to run, its options, and the result.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::note::Note;
@@ -13,7 +12,6 @@ pub struct Program {
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) dir: Option<PathBuf>,
-    pub(crate) stdio: [Option<OwnedFd>; 3],
 }
 
 impl Program {
@@ -26,7 +24,6 @@ impl Program {
             args: Vec::new(),
             env: std::env::vars_os().collect(),
             dir: None,
-            stdio: [None, None, None],
         }
     }
 
@@ -54,38 +51,10 @@ impl Program {
         self
     }
 
-    /// Removes an environment variable.
-    #[must_use]
-    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.env.retain(|(known, _)| known != name.as_ref());
-        self
-    }
-
     /// Sets the program's working directory.
     #[must_use]
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
-        self
-    }
-
-    /// Sets the program's standard input.
-    #[must_use]
-    pub fn stdin(mut self, fd: OwnedFd) -> Self {
-        self.stdio[0] = Some(fd);
-        self
-    }
-
-    /// Sets the program's standard output.
-    #[must_use]
-    pub fn stdout(mut self, fd: OwnedFd) -> Self {
-        self.stdio[1] = Some(fd);
-        self
-    }
-
-    /// Sets the program's standard error.
-    #[must_use]
-    pub fn stderr(mut self, fd: OwnedFd) -> Self {
-        self.stdio[2] = Some(fd);
         self
     }
 }

@@ -1,12 +1,12 @@
 //! The memfds that represent device files and nodes in programs.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::kernel::raw;
 use rustix::fs::SealFlags;
-use vb3_host::{Errno, FdIdentity, Node, NodeKind};
+use vb3_host::{Errno, Node, NodeKind};
 
 /// Returns the inode number that stat reports for a node.
 pub(crate) fn inode(node: &Node) -> u64 {
@@ -17,13 +17,6 @@ pub(crate) fn inode(node: &Node) -> u64 {
         NodeKind::File => 0x7662_0e00,
     };
     base + u64::from(node.minor)
-}
-
-/// Makes a memfd for descriptors that programs open on a node with O_PATH.
-pub(crate) fn reference(node: &Node) -> Result<(OwnedFd, FdIdentity), Errno> {
-    let fd = empty_node(node)?;
-    let (id, _) = raw::known(fd.as_fd())?;
-    Ok((fd, id))
 }
 
 /// Makes a memfd for one open of a node.

@@ -18,7 +18,6 @@ pub(crate) struct Prepared {
     pub(crate) argv: Vec<*const libc::c_char>,
     pub(crate) envp: Vec<*const libc::c_char>,
     pub(crate) dir: Option<CString>,
-    pub(crate) stdio: [RawFd; 3],
     pub(crate) filter: Vec<libc::sock_filter>,
     pub(crate) limit: Rlimit,
     pub(crate) inherited: ForChild,
@@ -98,7 +97,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Sets the program's directory, descriptors, limits and signals.
+/// Sets the program's directory, limits and signals.
 fn set_up(p: &Prepared) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.
     unsafe {
@@ -110,11 +109,6 @@ fn set_up(p: &Prepared) -> Result<(), i32> {
             }
         };
         p.inherited.set();
-        for (i, &fd) in p.stdio.iter().enumerate() {
-            if fd >= 0 {
-                fail(libc::dup2(fd, i as libc::c_int))?;
-            }
-        }
         if let Some(dir) = &p.dir {
             fail(libc::chdir(dir.as_ptr()))?;
         }

@@ -85,13 +85,6 @@ fn prepare(
     }
     let (argv, envp) = (terminated(&args), terminated(&env));
     args.append(&mut env);
-    let fd = |i: usize| {
-        program
-            .stdio
-            .get(i)
-            .and_then(Option::as_ref)
-            .map_or(-1, AsRawFd::as_raw_fd)
-    };
     Ok(Prepared {
         paths: candidates(program)?,
         argv,
@@ -101,7 +94,6 @@ fn prepare(
             .as_ref()
             .map(|dir| c_string(dir.as_os_str()))
             .transpose()?,
-        stdio: [fd(0), fd(1), fd(2)],
         filter: filter::program(range),
         limit,
         inherited: inherited.for_child(),

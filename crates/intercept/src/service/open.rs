@@ -101,7 +101,8 @@ impl Supervisor<'_> {
         let (cell, spec) = (self.references.get(node), self.nodes.get(node));
         let (cell, spec) = (cell.ok_or(missing)?, spec.ok_or(missing)?);
         if cell.get().is_none() {
-            let (fd, id) = files::reference(spec)?;
+            let fd = files::empty_node(spec)?;
+            let (id, _) = raw::known(fd.as_fd())?;
             let mut server = self.server(may);
             if cell.set(fd).is_ok() {
                 server.table.references.insert(id, node);
