@@ -27,7 +27,7 @@ use vb3_host::Errno;
 const PLACES: u32 = 1 << 16;
 
 /// Number of calls of the program's first process after which the guard starts.
-const MAX_UNGUARDED: u64 = 64;
+const MAX_UNGUARDED: u64 = 256;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
