@@ -3,7 +3,7 @@
 mod control;
 mod slots;
 
-use super::syntax::{Input, Parameters, expect_size};
+use super::syntax::{Input, Parameters, expect_size, need};
 use control::{FrameControl, SequenceControl};
 pub(super) use slots::{Slots, Update};
 use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
@@ -23,12 +23,12 @@ pub(super) fn check(id: u32, value: &[u8]) -> Result<(), String> {
 /// Checks that samples are 8-bit 4:2:0.
 fn check_samples(sequence: &SequenceControl) -> Result<(), String> {
     let is_mono = sequence.header.flags & sequence_flag::MONO_CHROME != 0;
-    if sequence.profile == 0 && sequence.bit_depth == 8 && !is_mono {
+    if sequence.seq_profile == 0 && sequence.bit_depth == 8 && !is_mono {
         return Ok(());
     }
     Err(format!(
         "the device decodes 8-bit 4:2:0 (profile 0), and the sequence has profile {} with {} bits{}",
-        sequence.profile,
+        sequence.seq_profile,
         sequence.bit_depth,
         if is_mono { ", without colour" } else { "" }
     ))
@@ -43,22 +43,14 @@ pub(super) fn describe(
     size: (u32, u32),
     content: Vec<u8>,
 ) -> Result<Input, String> {
-    let sequence = parameters.need(
-        cid::STATELESS_AV1_SEQUENCE,
-        "V4L2_CID_STATELESS_AV1_SEQUENCE",
-        SequenceControl::read,
-    )?;
+    let sequence = need!(parameters, STATELESS_AV1_SEQUENCE, SequenceControl::read)?;
     check_samples(&sequence)?;
     let sequence = sequence.header;
-    let control = parameters.need(
-        cid::STATELESS_AV1_FRAME,
-        "V4L2_CID_STATELESS_AV1_FRAME",
-        FrameControl::read,
-    )?;
-    let entries = parameters.need(
-        cid::STATELESS_AV1_TILE_GROUP_ENTRY,
-        "V4L2_CID_STATELESS_AV1_TILE_GROUP_ENTRY",
-        control::tile_entries,
+    let control = need!(parameters, STATELESS_AV1_FRAME, FrameControl::read)?;
+    let entries = need!(
+        parameters,
+        STATELESS_AV1_TILE_GROUP_ENTRY,
+        control::tile_entries
     )?;
     let tiles = tiles(control.tile_counts, &entries, &content)?;
     let mut frame = control.header;

@@ -1,6 +1,6 @@
 //! H.264: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
-use super::syntax::{Input, Parameters, expect_samples, expect_size};
+use super::syntax::{Input, Parameters, copied, expect_samples, expect_size, need};
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
 use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
 
@@ -21,11 +21,7 @@ pub(super) fn describe(
 
 /// Returns the next picture's parameter sets. Fails if their size is not the format's.
 fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), String> {
-    let sps = parameters.need(
-        cid::STATELESS_H264_SPS,
-        "V4L2_CID_STATELESS_H264_SPS",
-        H264Sps::read,
-    )?;
+    let sps = need!(parameters, STATELESS_H264_SPS, H264Sps::read)?;
     let pps = parameters.get(cid::STATELESS_H264_PPS, H264Pps::read);
     let pps = pps.unwrap_or_default();
     check_samples(&sps)?;
@@ -46,10 +42,10 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
     }
     let scaling = match u32::from(pps.flags) & sys::V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT {
         0 => None,
-        _ => Some(parameters.need(
-            cid::STATELESS_H264_SCALING_MATRIX,
-            "V4L2_CID_STATELESS_H264_SCALING_MATRIX",
-            H264ScalingMatrix::read,
+        _ => Some(need!(
+            parameters,
+            STATELESS_H264_SCALING_MATRIX,
+            H264ScalingMatrix::read
         )?),
     };
     let pps = picture_set(&pps, scaling.as_ref());
@@ -88,61 +84,51 @@ fn coded_size(sps: &H264Sps) -> (u32, u32) {
 
 fn sequence_set(sps: &H264Sps) -> Sps {
     let flag = |flag| sps.flags & flag != 0;
-    Sps {
-        profile_idc: sps.profile_idc,
-        constraint_set_flags: sps.constraint_set_flags,
-        level_idc: sps.level_idc,
-        seq_parameter_set_id: sps.seq_parameter_set_id,
-        chroma_format_idc: sps.chroma_format_idc,
-        bit_depth_luma_minus8: sps.bit_depth_luma_minus8,
-        bit_depth_chroma_minus8: sps.bit_depth_chroma_minus8,
+    copied!(
+        Sps from sps:
+        profile_idc, constraint_set_flags, level_idc, seq_parameter_set_id, chroma_format_idc,
+        bit_depth_luma_minus8, bit_depth_chroma_minus8, log2_max_frame_num_minus4,
+        max_num_ref_frames, pic_width_in_mbs_minus1, pic_height_in_map_units_minus1;
         qpprime_y_zero_transform_bypass: flag(
             sys::V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS,
         ),
-        log2_max_frame_num_minus4: sps.log2_max_frame_num_minus4,
-        order: match sps.pic_order_cnt_type {
-            0 => PictureOrder::Lsb {
-                log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
-            },
-            1 => PictureOrder::Expected {
-                delta_pic_order_always_zero: flag(
-                    sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO,
-                ),
-                offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
-                offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
-                offset_for_ref_frame: sps.offset_for_ref_frame.clone(),
-            },
-            _ => PictureOrder::Decoding,
-        },
-        max_num_ref_frames: sps.max_num_ref_frames,
+        order: picture_order(sps),
         gaps_in_frame_num_value_allowed: flag(
             sys::V4L2_H264_SPS_FLAG_GAPS_IN_FRAME_NUM_VALUE_ALLOWED,
         ),
-        pic_width_in_mbs_minus1: sps.pic_width_in_mbs_minus1,
-        pic_height_in_map_units_minus1: sps.pic_height_in_map_units_minus1,
         frame_mbs_only: flag(sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY),
         mb_adaptive_frame_field: flag(sys::V4L2_H264_SPS_FLAG_MB_ADAPTIVE_FRAME_FIELD),
         direct_8x8_inference: flag(sys::V4L2_H264_SPS_FLAG_DIRECT_8X8_INFERENCE),
+    )
+}
+
+fn picture_order(sps: &H264Sps) -> PictureOrder {
+    match sps.pic_order_cnt_type {
+        0 => copied!(PictureOrder::Lsb from sps: log2_max_pic_order_cnt_lsb_minus4;),
+        1 => PictureOrder::Expected {
+            delta_pic_order_always_zero: sps.flags
+                & sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO
+                != 0,
+            offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
+            offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
+            offset_for_ref_frame: sps.offset_for_ref_frame.clone(),
+        },
+        _ => PictureOrder::Decoding,
     }
 }
 
 fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
     let flag = |flag: u32| u32::from(pps.flags) & flag != 0;
-    Pps {
-        pic_parameter_set_id: pps.pic_parameter_set_id,
-        seq_parameter_set_id: pps.seq_parameter_set_id,
+    copied!(
+        Pps from pps:
+        pic_parameter_set_id, seq_parameter_set_id, num_ref_idx_l0_default_active_minus1,
+        num_ref_idx_l1_default_active_minus1, weighted_bipred_idc, pic_init_qp_minus26,
+        pic_init_qs_minus26, chroma_qp_index_offset, second_chroma_qp_index_offset;
         entropy_coding_mode: flag(sys::V4L2_H264_PPS_FLAG_ENTROPY_CODING_MODE),
         bottom_field_pic_order_in_frame_present: flag(
             sys::V4L2_H264_PPS_FLAG_BOTTOM_FIELD_PIC_ORDER_IN_FRAME_PRESENT,
         ),
-        num_ref_idx_l0_default_active_minus1: pps.num_ref_idx_l0_default_active_minus1,
-        num_ref_idx_l1_default_active_minus1: pps.num_ref_idx_l1_default_active_minus1,
         weighted_pred: flag(sys::V4L2_H264_PPS_FLAG_WEIGHTED_PRED),
-        weighted_bipred_idc: pps.weighted_bipred_idc,
-        pic_init_qp_minus26: pps.pic_init_qp_minus26,
-        pic_init_qs_minus26: pps.pic_init_qs_minus26,
-        chroma_qp_index_offset: pps.chroma_qp_index_offset,
-        second_chroma_qp_index_offset: pps.second_chroma_qp_index_offset,
         deblocking_filter_control_present: flag(
             sys::V4L2_H264_PPS_FLAG_DEBLOCKING_FILTER_CONTROL_PRESENT,
         ),
@@ -153,7 +139,7 @@ fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
             lists_4x4: lists.lists_4x4,
             lists_8x8: [lists.lists_8x8[0], lists.lists_8x8[1]],
         }),
-    }
+    )
 }
 
 #[cfg(test)]

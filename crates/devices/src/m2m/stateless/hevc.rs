@@ -1,6 +1,6 @@
 //! HEVC: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
-use super::syntax::{Input, Parameters, expect_samples, expect_size};
+use super::syntax::{Input, Parameters, copied, expect_samples, expect_size, need};
 use vb3_codec::parameter_sets::hevc::{
     PictureSet, References, ScalingFactors, SequenceSet, picture, sps_flag,
 };
@@ -38,11 +38,7 @@ pub(super) fn describe(
     size: (u32, u32),
     slices: Vec<u8>,
 ) -> Result<Input, String> {
-    let sps = parameters.need(
-        cid::STATELESS_HEVC_SPS,
-        "V4L2_CID_STATELESS_HEVC_SPS",
-        HevcSps::read,
-    )?;
+    let sps = need!(parameters, STATELESS_HEVC_SPS, HevcSps::read)?;
     check_samples(&sps, sps.chroma_format_idc)?;
     let found = (
         sps.pic_width_in_luma_samples,
@@ -58,10 +54,10 @@ pub(super) fn describe(
     }
     let scaling = match sps.flags & sps_flag::SCALING_LIST_ENABLED {
         0 => None,
-        _ => Some(parameters.need(
-            cid::STATELESS_HEVC_SCALING_MATRIX,
-            "V4L2_CID_STATELESS_HEVC_SCALING_MATRIX",
-            HevcScalingMatrix::read,
+        _ => Some(need!(
+            parameters,
+            STATELESS_HEVC_SCALING_MATRIX,
+            HevcScalingMatrix::read
         )?),
     };
     let pps = parameters.get(cid::STATELESS_HEVC_PPS, HevcPps::read);
@@ -81,13 +77,6 @@ pub(super) fn describe(
     let bytes = picture(&sequence_set(&sps), &pps, &references, &slices)?;
     let references = entries.map(|entry| entry.timestamp_ns).collect();
     Ok(Input::new(bytes, references))
-}
-
-/// Copies fields that have the same names in two structures.
-macro_rules! copied {
-    ($to:ident from $from:ident: $($field:ident),*; $($rest:tt)*) => {
-        $to { $($field: $from.$field,)* $($rest)* }
-    };
 }
 
 fn sequence_set(sps: &HevcSps) -> SequenceSet {

@@ -289,6 +289,26 @@ impl Parameters {
     }
 }
 
+/// Reads a control that must have been set with the function. Fails with a sentence otherwise.
+macro_rules! need {
+    ($parameters:ident, $control:ident, $read:expr) => {
+        $parameters.need(
+            vb3_v4l2::cid::$control,
+            concat!("V4L2_CID_", stringify!($control)),
+            $read,
+        )
+    };
+}
+pub(super) use need;
+
+/// Copies fields that have the same names in two structures.
+macro_rules! copied {
+    ($($to:ident)::+ from $from:ident: $($field:ident),*; $($rest:tt)*) => {
+        $($to)::+ { $($field: $from.$field,)* $($rest)* }
+    };
+}
+pub(super) use copied;
+
 /// Checks that samples of H.264 or HEVC are 8-bit 4:2:0.
 pub(super) fn expect_samples(chroma_format_idc: u8, depths_minus8: [u8; 2]) -> Result<(), String> {
     if chroma_format_idc == 1 && depths_minus8 == [0, 0] {
