@@ -13,6 +13,7 @@ mod lend;
 pub(super) mod table;
 mod work;
 
+use super::codec_controls::MIN_BUFFERS;
 use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
 use super::picture::Content;
 use super::raw::RawFormats;
@@ -24,7 +25,7 @@ use crate::surface::EINVAL;
 use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use table::{Input, MIN_BUFFERS, Row};
+use table::{Input, Row};
 use vb3_codec::StreamFormat;
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{

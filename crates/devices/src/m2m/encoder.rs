@@ -16,6 +16,7 @@ mod read;
 mod table;
 mod work;
 
+use super::codec_controls::MIN_BUFFERS;
 use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
 use super::raw::RawFormats;
 use super::{CodecProcess, color, raw};
@@ -27,7 +28,7 @@ use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
 use levels::Stream;
 use std::collections::VecDeque;
-use table::{MIN_BUFFERS, Row};
+use table::Row;
 use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
@@ -122,7 +123,7 @@ impl<C> Encoder<C> {
             },
         };
         let mut device = Self::with_parts(spec, place, parts);
-        device.output.policy.min_reqbufs = MIN_BUFFERS;
+        device.output.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
         if row.is_stream() {
             device.capture.flags = FormatFlags::ENC_CAP_FRAME_INTERVAL;
         }

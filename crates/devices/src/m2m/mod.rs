@@ -6,6 +6,7 @@
 //! the process. A change of resolution and a drain end with a buffer marked LAST. After a seek, no earlier
 //! picture appears.
 
+mod codec_controls;
 mod color;
 mod converter;
 mod decoder;

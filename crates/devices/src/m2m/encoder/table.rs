@@ -2,15 +2,13 @@
 
 use super::controls::Controls;
 use super::levels::{self, Stream};
-use crate::m2m::decoder::table::{H264_PROFILES, HEVC_TIERS, VP8_PROFILES};
+use crate::m2m::codec_controls as all;
 use crate::picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_codec::{
     Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, Subsampling, Vp8Settings,
 };
-use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, FrameSizes, cid};
+use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
 
-/// Minimum number of OUTPUT buffers.
-pub(super) const MIN_BUFFERS: u32 = 2;
 /// Columns and lines of a macroblock.
 const MACROBLOCK: u32 = 16;
 
@@ -30,41 +28,7 @@ pub(super) struct Row {
     pub(super) config: fn(&Controls, &Stream, Colour) -> Config,
 }
 
-const LEAST_BUFFERS: ControlSpec = ControlSpec::integer(
-    cid::MIN_BUFFERS_FOR_OUTPUT,
-    "Min Number of Output Buffers",
-    (1, 32, 1),
-    MIN_BUFFERS.cast_signed(),
-)
-.with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
-const GOP_SIZE: ControlSpec =
-    ControlSpec::integer(cid::MPEG_VIDEO_GOP_SIZE, "Video GOP Size", (0, 3600, 1), 30);
-const BITRATE: ControlSpec = ControlSpec::integer(
-    cid::MPEG_VIDEO_BITRATE,
-    "Video Bitrate",
-    (16_000, 200_000_000, 1),
-    2_000_000,
-);
-const FORCE_KEY_FRAME: ControlSpec =
-    ControlSpec::button(cid::MPEG_VIDEO_FORCE_KEY_FRAME, "Force Key Frame");
-/// Bitrate modes in the kernel's order. libvpx and x265 have both.
-const BITRATE_MODES: ControlSpec = ControlSpec::menu(
-    cid::MPEG_VIDEO_BITRATE_MODE,
-    "Video Bitrate Mode",
-    &["Variable Bitrate", "Constant Bitrate"],
-    0,
-);
-/// Where parameter sets are: in the buffer of their picture.
-const HEADER_MODE: ControlSpec = ControlSpec::menu(
-    cid::MPEG_VIDEO_HEADER_MODE,
-    "Sequence Header Mode",
-    &["", "Joined With 1st Frame"],
-    1,
-);
-/// Largest index of a VP8 quantizer (RFC 6386, section 9.6).
-const MAX_QP: i32 = 127;
-/// Largest quantizer of 8-bit HEVC (ITU-T H.265, 7.4.9.14).
-const MAX_HEVC_QP: i32 = 51;
+const LEAST_BUFFERS: ControlSpec = all::told(all::MIN_BUFFERS_FOR_OUTPUT);
 
 static ROWS: [Row; 4] = [
     Row {
@@ -75,24 +39,14 @@ static ROWS: [Row; 4] = [
         block: MACROBLOCK,
         controls: &[
             LEAST_BUFFERS,
-            GOP_SIZE,
+            all::MPEG_VIDEO_GOP_SIZE,
             // There is only this mode, because the library varies the bitrate within the stream.
-            ControlSpec::menu(
-                cid::MPEG_VIDEO_BITRATE_MODE,
-                "Video Bitrate Mode",
-                &["Variable Bitrate"],
-                0,
-            ),
-            BITRATE,
-            FORCE_KEY_FRAME,
-            HEADER_MODE,
-            ControlSpec::menu(cid::MPEG_VIDEO_H264_LEVEL, "H264 Level", levels::H264, 11),
-            ControlSpec::menu(
-                cid::MPEG_VIDEO_H264_PROFILE,
-                "H264 Profile",
-                H264_PROFILES,
-                1,
-            ),
+            all::menu(all::MPEG_VIDEO_BITRATE_MODE, &["Variable Bitrate"], 0),
+            all::MPEG_VIDEO_BITRATE,
+            all::MPEG_VIDEO_FORCE_KEY_FRAME,
+            all::MPEG_VIDEO_HEADER_MODE,
+            all::menu(all::MPEG_VIDEO_H264_LEVEL, levels::H264, 11),
+            all::menu(all::MPEG_VIDEO_H264_PROFILE, all::H264_PROFILES, 1),
         ],
         config: |controls, stream, colour| {
             Config::H264Encoder(H264Settings {
@@ -123,26 +77,16 @@ static ROWS: [Row; 4] = [
         block: MACROBLOCK,
         controls: &[
             LEAST_BUFFERS,
-            GOP_SIZE,
-            BITRATE_MODES,
-            BITRATE,
-            FORCE_KEY_FRAME,
-            ControlSpec::integer(
-                cid::MPEG_VIDEO_HEVC_MIN_QP,
-                "HEVC Minimum QP Value",
-                (0, MAX_HEVC_QP, 1),
-                0,
-            ),
-            ControlSpec::integer(
-                cid::MPEG_VIDEO_HEVC_MAX_QP,
-                "HEVC Maximum QP Value",
-                (0, MAX_HEVC_QP, 1),
-                MAX_HEVC_QP,
-            ),
-            HEADER_MODE,
-            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_PROFILE, "HEVC Profile", &["Main"], 0),
-            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 5),
-            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_TIER, "HEVC Tier", HEVC_TIERS, 0),
+            all::MPEG_VIDEO_GOP_SIZE,
+            all::MPEG_VIDEO_BITRATE_MODE,
+            all::MPEG_VIDEO_BITRATE,
+            all::MPEG_VIDEO_FORCE_KEY_FRAME,
+            all::MPEG_VIDEO_HEVC_MIN_QP,
+            all::MPEG_VIDEO_HEVC_MAX_QP,
+            all::MPEG_VIDEO_HEADER_MODE,
+            all::menu(all::MPEG_VIDEO_HEVC_PROFILE, &["Main"], 0),
+            all::menu(all::MPEG_VIDEO_HEVC_LEVEL, levels::HEVC, 5),
+            all::menu(all::MPEG_VIDEO_HEVC_TIER, all::HEVC_TIERS, 0),
         ],
         config: |controls, stream, colour| {
             let level = controls.number(cid::MPEG_VIDEO_HEVC_LEVEL);
@@ -170,23 +114,13 @@ static ROWS: [Row; 4] = [
         block: MACROBLOCK,
         controls: &[
             LEAST_BUFFERS,
-            GOP_SIZE,
-            BITRATE_MODES,
-            BITRATE,
-            FORCE_KEY_FRAME,
-            ControlSpec::integer(
-                cid::MPEG_VIDEO_VPX_MIN_QP,
-                "VPX Minimum QP Value",
-                (0, MAX_QP, 1),
-                0,
-            ),
-            ControlSpec::integer(
-                cid::MPEG_VIDEO_VPX_MAX_QP,
-                "VPX Maximum QP Value",
-                (0, MAX_QP, 1),
-                MAX_QP,
-            ),
-            ControlSpec::menu(cid::MPEG_VIDEO_VP8_PROFILE, "VP8 Profile", VP8_PROFILES, 0),
+            all::MPEG_VIDEO_GOP_SIZE,
+            all::MPEG_VIDEO_BITRATE_MODE,
+            all::MPEG_VIDEO_BITRATE,
+            all::MPEG_VIDEO_FORCE_KEY_FRAME,
+            all::MPEG_VIDEO_VPX_MIN_QP,
+            all::MPEG_VIDEO_VPX_MAX_QP,
+            all::MPEG_VIDEO_VP8_PROFILE,
         ],
         config: |controls, stream, _| {
             Config::Vp8Encoder(Vp8Settings {
@@ -207,12 +141,7 @@ static ROWS: [Row; 4] = [
         fourcc: FourCc::JPEG,
         least: SIZE_MIN,
         block: 1,
-        controls: &[ControlSpec::integer(
-            cid::JPEG_COMPRESSION_QUALITY,
-            "Compression Quality",
-            (1, 100, 1),
-            80,
-        )],
+        controls: &[all::JPEG_COMPRESSION_QUALITY],
         config: |controls, stream, _| Config::JpegEncoder {
             width: stream.size.0,
             height: stream.size.1,

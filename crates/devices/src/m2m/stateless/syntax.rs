@@ -1,12 +1,11 @@
 //! A table of the stateless decoders, one row each.
 
 use super::{av1, h264, hevc, vp8, vp9};
-use crate::m2m::decoder::table::{H264_LEVEL, H264_PROFILE};
-use crate::m2m::encoder::levels;
+use crate::m2m::codec_controls as all;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use std::collections::BTreeMap;
 use vb3_codec::Kind;
-use vb3_v4l2::{CompoundType, ControlSpec, FourCc, FrameSizes, cid};
+use vb3_v4l2::{ControlSpec, FourCc, FrameSizes};
 
 /// A row of the table: one decoder.
 #[derive(Debug)]
@@ -63,50 +62,21 @@ impl Input {
 /// Side of a macroblock.
 const MACROBLOCK: u32 = 16;
 
-/// All stateless decoders. Their controls have the kernel's numbers and names.
-///
-/// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
-/// `v4l2_ctrl_get_menu`, drivers/media/platform/verisilicon.
+/// All stateless decoders.
 static ROWS: [Syntax; 5] = [
     Syntax {
         kind: Kind::H264StatelessDecoder,
         card: "H.264 Stateless Decoder",
         fourcc: FourCc::H264_SLICE,
         controls: &[
-            H264_LEVEL,
-            H264_PROFILE,
-            ControlSpec::menu(
-                cid::STATELESS_H264_DECODE_MODE,
-                "H264 Decode Mode",
-                &["", "Frame-Based"],
-                1,
-            ),
-            ControlSpec::menu(
-                cid::STATELESS_H264_START_CODE,
-                "H264 Start Code",
-                &["", "Annex B Start Code"],
-                1,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_SPS,
-                "H264 Sequence Parameter Set",
-                CompoundType::H264Sps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_PPS,
-                "H264 Picture Parameter Set",
-                CompoundType::H264Pps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_SCALING_MATRIX,
-                "H264 Scaling Matrix",
-                CompoundType::H264ScalingMatrix,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_H264_DECODE_PARAMS,
-                "H264 Decode Parameters",
-                CompoundType::H264DecodeParams,
-            ),
+            all::MPEG_VIDEO_H264_LEVEL,
+            all::MPEG_VIDEO_H264_PROFILE,
+            all::STATELESS_H264_DECODE_MODE,
+            all::STATELESS_H264_START_CODE,
+            all::STATELESS_H264_SPS,
+            all::STATELESS_H264_PPS,
+            all::STATELESS_H264_SCALING_MATRIX,
+            all::STATELESS_H264_DECODE_PARAMS,
         ],
         step: MACROBLOCK,
         check: h264::check,
@@ -117,45 +87,18 @@ static ROWS: [Syntax; 5] = [
         card: "HEVC Stateless Decoder",
         fourcc: FourCc::HEVC_SLICE,
         controls: &[
-            ControlSpec::menu(
-                cid::MPEG_VIDEO_HEVC_PROFILE,
-                "HEVC Profile",
+            all::menu(
+                all::MPEG_VIDEO_HEVC_PROFILE,
                 &["Main", "Main Still Picture"],
                 0,
             ),
-            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 12),
-            ControlSpec::menu(
-                cid::STATELESS_HEVC_DECODE_MODE,
-                "HEVC Decode Mode",
-                &["", "Frame-Based"],
-                1,
-            ),
-            ControlSpec::menu(
-                cid::STATELESS_HEVC_START_CODE,
-                "HEVC Start Code",
-                &["", "Annex B Start Code"],
-                1,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_SPS,
-                "HEVC Sequence Parameter Set",
-                CompoundType::HevcSps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_PPS,
-                "HEVC Picture Parameter Set",
-                CompoundType::HevcPps,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_SCALING_MATRIX,
-                "HEVC Scaling Matrix",
-                CompoundType::HevcScalingMatrix,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_HEVC_DECODE_PARAMS,
-                "HEVC Decode Parameters",
-                CompoundType::HevcDecodeParams,
-            ),
+            all::MPEG_VIDEO_HEVC_LEVEL,
+            all::STATELESS_HEVC_DECODE_MODE,
+            all::STATELESS_HEVC_START_CODE,
+            all::STATELESS_HEVC_SPS,
+            all::STATELESS_HEVC_PPS,
+            all::STATELESS_HEVC_SCALING_MATRIX,
+            all::STATELESS_HEVC_DECODE_PARAMS,
         ],
         step: hevc::SMALLEST_BLOCK,
         check: hevc::check,
@@ -165,11 +108,7 @@ static ROWS: [Syntax; 5] = [
         kind: Kind::Vp8StatelessDecoder,
         card: "VP8 Stateless Decoder",
         fourcc: FourCc::VP8_FRAME,
-        controls: &[ControlSpec::compound(
-            cid::STATELESS_VP8_FRAME,
-            "VP8 Frame Parameters",
-            CompoundType::Vp8Frame,
-        )],
+        controls: &[all::STATELESS_VP8_FRAME],
         step: 2,
         check: |_, _| Ok(()),
         describe: vp8::describe,
@@ -179,17 +118,9 @@ static ROWS: [Syntax; 5] = [
         card: "VP9 Stateless Decoder",
         fourcc: FourCc::VP9_FRAME,
         controls: &[
-            ControlSpec::menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
-            ControlSpec::compound(
-                cid::STATELESS_VP9_FRAME,
-                "VP9 Frame Decode Parameters",
-                CompoundType::Vp9Frame,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_VP9_COMPRESSED_HDR,
-                "VP9 Probabilities Updates",
-                CompoundType::Vp9CompressedHdr,
-            ),
+            all::menu(all::MPEG_VIDEO_VP9_PROFILE, &["0"], 0),
+            all::STATELESS_VP9_FRAME,
+            all::STATELESS_VP9_COMPRESSED_HDR,
         ],
         step: 2,
         check: vp9::check,
@@ -200,27 +131,11 @@ static ROWS: [Syntax; 5] = [
         card: "AV1 Stateless Decoder",
         fourcc: FourCc::AV1_FRAME,
         controls: &[
-            ControlSpec::menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
-            ControlSpec::compound(
-                cid::STATELESS_AV1_SEQUENCE,
-                "AV1 Sequence Parameters",
-                CompoundType::Av1Sequence,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_AV1_TILE_GROUP_ENTRY,
-                "AV1 Tile Group Entry",
-                CompoundType::Av1TileGroupEntry,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_AV1_FRAME,
-                "AV1 Frame Parameters",
-                CompoundType::Av1Frame,
-            ),
-            ControlSpec::compound(
-                cid::STATELESS_AV1_FILM_GRAIN,
-                "AV1 Film Grain",
-                CompoundType::Av1FilmGrain,
-            ),
+            all::MPEG_VIDEO_AV1_PROFILE,
+            all::STATELESS_AV1_SEQUENCE,
+            all::STATELESS_AV1_TILE_GROUP_ENTRY,
+            all::STATELESS_AV1_FRAME,
+            all::STATELESS_AV1_FILM_GRAIN,
         ],
         step: 2,
         check: av1::check,
