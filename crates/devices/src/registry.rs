@@ -154,175 +154,45 @@ impl Row {
 const SOURCES: &str = "pattern or FILE";
 
 /// All kinds, in the order of help texts.
+#[rustfmt::skip]
 pub(crate) const ROWS: &[Row] = &[
-    row(
-        help(
-            "camera",
-            SOURCES,
-            "a camera; ffmpeg decodes a FILE (default pattern)",
-        ),
-        false,
-        |value| camera(value, CameraInput::Sensor),
-    ),
-    row(
-        help(
-            "display",
-            SINKS,
-            "a display that records what it is shown (default null)",
-        ),
-        false,
-        display,
-    ),
-    row(
-        help(
-            "loopback",
-            "",
-            "two nodes: what a program writes to the first, others read from the second",
-        ),
-        false,
-        |value| {
-            let kind = DeviceKind::Loopback {
-                readers: 1,
-                exclusive: false,
-                placeholder: None,
-            };
-            bare(value, kind)
-        },
-    ),
-    codec(
-        "h264dec",
-        Kind::H264Decoder,
-        "a stateful H.264 decoder; needs libavcodec",
-    ),
-    codec(
-        "h264dec-stateless",
-        Kind::H264StatelessDecoder,
-        "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec",
-    ),
-    codec(
-        "hevcdec-stateless",
-        Kind::HevcStatelessDecoder,
-        "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec",
-    ),
-    codec(
-        "vp8dec-stateless",
-        Kind::Vp8StatelessDecoder,
-        "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec",
-    ),
-    codec(
-        "vp9dec-stateless",
-        Kind::Vp9StatelessDecoder,
-        "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec",
-    ),
-    codec(
-        "av1dec-stateless",
-        Kind::Av1StatelessDecoder,
-        "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec",
-    ),
-    codec(
-        "hevcdec",
-        Kind::HevcDecoder,
-        "a stateful HEVC decoder; needs libavcodec",
-    ),
-    codec(
-        "vp8dec",
-        Kind::Vp8Decoder,
-        "a stateful VP8 decoder; needs libavcodec",
-    ),
-    codec(
-        "vp9dec",
-        Kind::Vp9Decoder,
-        "a stateful VP9 decoder; needs libavcodec",
-    ),
-    codec(
-        "av1dec",
-        Kind::Av1Decoder,
-        "a stateful AV1 decoder; needs libavcodec",
-    ),
-    codec(
-        "mpeg2dec",
-        Kind::Mpeg2Decoder,
-        "a stateful MPEG-2 decoder; needs libavcodec",
-    ),
-    codec(
-        "mpeg4dec",
-        Kind::Mpeg4Decoder,
-        "a stateful MPEG-4 part 2 decoder; needs libavcodec",
-    ),
-    codec(
-        "jpegdec",
-        Kind::JpegDecoder,
-        "a JPEG decoder, memory to memory",
-    ),
-    codec(
-        "h264enc",
-        Kind::H264Encoder,
-        "a stateful H.264 encoder; needs libavcodec with x264",
-    ),
-    codec(
-        "hevcenc",
-        Kind::HevcEncoder,
-        "a stateful HEVC encoder; needs libavcodec with x265",
-    ),
-    codec(
-        "vp8enc",
-        Kind::Vp8Encoder,
-        "a stateful VP8 encoder; needs libavcodec with libvpx",
-    ),
-    codec(
-        "jpegenc",
-        Kind::JpegEncoder,
-        "a JPEG encoder, memory to memory",
-    ),
-    row(
-        help(
-            "capture-convert",
-            SOURCES,
-            "a camera with a scaler, which crops and scales",
-        ),
-        false,
-        |value| camera(value, CameraInput::Scaler),
-    ),
-    row(
-        help(
-            "hdmi",
-            SOURCES,
-            "an HDMI capture device with DV timings and EDID (default pattern)",
-        ),
-        false,
-        |value| camera(value, CameraInput::Hdmi),
-    ),
-    row(
-        help(
-            "convert",
-            "",
-            "crops, scales, turns and converts pictures, memory to memory",
-        ),
-        true,
-        |value| bare(value, DeviceKind::Converter),
-    ),
-    row(
-        help(
-            "vimc",
-            "",
-            "Linux's virtual media controller: sensors, debayers, a scaler and three captures",
-        ),
-        false,
-        |value| bare(value, DeviceKind::Graph(&graph::VIMC)),
-    ),
-    row(
-        help(
-            "sensor",
-            graph::MODELS,
-            "a raw image sensor behind Qualcomm's camera receiver (default imx219)",
-        ),
-        true,
-        |value| {
-            let topology = graph::sensor_topology(value);
-            let unknown = Some("sensor= takes imx219 or ov5647");
-            topology.map(DeviceKind::Graph).ok_or(unknown)
-        },
-    ),
+    row(help("camera", SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)"), false,
+        |value| camera(value, CameraInput::Sensor)),
+    row(help("display", SINKS, "a display that records what it is shown (default null)"), false, display),
+    row(help("loopback", "", "two nodes: what a program writes to the first, others read from the second"), false,
+        |value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
+    codec("h264dec", Kind::H264Decoder, "a stateful H.264 decoder; needs libavcodec"),
+    codec("h264dec-stateless", Kind::H264StatelessDecoder,
+        "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("hevcdec-stateless", Kind::HevcStatelessDecoder,
+        "a stateless HEVC decoder, memory to memory by media requests; needs libavcodec"),
+    codec("vp8dec-stateless", Kind::Vp8StatelessDecoder,
+        "a stateless VP8 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("vp9dec-stateless", Kind::Vp9StatelessDecoder,
+        "a stateless VP9 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("av1dec-stateless", Kind::Av1StatelessDecoder,
+        "a stateless AV1 decoder, memory to memory by media requests; needs libavcodec"),
+    codec("hevcdec", Kind::HevcDecoder, "a stateful HEVC decoder; needs libavcodec"),
+    codec("vp8dec", Kind::Vp8Decoder, "a stateful VP8 decoder; needs libavcodec"),
+    codec("vp9dec", Kind::Vp9Decoder, "a stateful VP9 decoder; needs libavcodec"),
+    codec("av1dec", Kind::Av1Decoder, "a stateful AV1 decoder; needs libavcodec"),
+    codec("mpeg2dec", Kind::Mpeg2Decoder, "a stateful MPEG-2 decoder; needs libavcodec"),
+    codec("mpeg4dec", Kind::Mpeg4Decoder, "a stateful MPEG-4 part 2 decoder; needs libavcodec"),
+    codec("jpegdec", Kind::JpegDecoder, "a JPEG decoder, memory to memory"),
+    codec("h264enc", Kind::H264Encoder, "a stateful H.264 encoder; needs libavcodec with x264"),
+    codec("hevcenc", Kind::HevcEncoder, "a stateful HEVC encoder; needs libavcodec with x265"),
+    codec("vp8enc", Kind::Vp8Encoder, "a stateful VP8 encoder; needs libavcodec with libvpx"),
+    codec("jpegenc", Kind::JpegEncoder, "a JPEG encoder, memory to memory"),
+    row(help("capture-convert", SOURCES, "a camera with a scaler, which crops and scales"), false,
+        |value| camera(value, CameraInput::Scaler)),
+    row(help("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)"), false,
+        |value| camera(value, CameraInput::Hdmi)),
+    row(help("convert", "", "crops, scales, turns and converts pictures, memory to memory"), true,
+        |value| bare(value, DeviceKind::Converter)),
+    row(help("vimc", "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures"), false,
+        |value| bare(value, DeviceKind::Graph(&graph::VIMC))),
+    row(help("sensor", graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)"), true,
+        sensor),
 ];
 
 /// Makes a codec's entry. Codecs are multi-planar, as most of the kernel's codecs are.
@@ -356,6 +226,12 @@ fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static
 fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
     let sink = parse_sink(value).map_err(Some)?;
     Ok(DeviceKind::Display { sink })
+}
+
+fn sensor(value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let unknown = Some("sensor= takes imx219 or ov5647");
+    let topology = graph::sensor_topology(value);
+    topology.map(DeviceKind::Graph).ok_or(unknown)
 }
 
 /// Returns `kind` if `value` is empty. Otherwise fails.

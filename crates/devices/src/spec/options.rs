@@ -116,20 +116,19 @@ impl DeviceOption {
     }
 }
 
-const fn option(
-    group: Group,
-    kinds: Kinds,
-    name: &'static str,
-    values: &'static str,
-    meaning: &'static str,
-) -> DeviceOption {
-    DeviceOption {
-        name,
-        values,
-        meaning,
-        group,
-        kinds,
-    }
+/// Defines the table of options. An option has its group, the kinds of devices that have it, its name, its
+/// values and its meaning.
+macro_rules! options {
+    ($($group:ident $kinds:ident $name:literal = $values:expr, $meaning:literal;)*) => {
+        /// All options of devices.
+        pub const OPTIONS: &[DeviceOption] = &[$(DeviceOption {
+            name: $name,
+            values: $values,
+            meaning: $meaning,
+            group: Group::$group,
+            kinds: Kinds::$kinds,
+        },)*];
+    };
 }
 
 const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
@@ -140,293 +139,87 @@ const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 
 const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
 const SWITCH: &str = "on or off";
 
-/// All options of devices.
-pub const OPTIONS: &[DeviceOption] = &[
-    option(
-        Group::Picture,
-        Kinds::All,
-        "size",
-        SIZES,
-        "a camera's only size; the first size of other devices (default: the clip's, or 640x480; hdmi: 1920x1080)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::All,
-        "fps",
-        RATES,
-        "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30; hdmi: 60)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::All,
-        "format",
-        FORMATS,
-        "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Sensors,
-        "profile",
-        "webcam or sensor",
-        "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Sensors,
-        "sizes",
-        SIZE_LIST,
-        "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Sensors,
-        "rates",
-        RATE_LIST,
-        "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Cameras,
-        "formats",
-        FORMAT_LIST,
-        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor and hdmi)",
-    ),
-    option(
-        Group::Node,
-        Kinds::Identified,
-        "identity",
-        "uvc, plain or v4l2loopback",
-        "uvc: a USB webcam of the driver uvcvideo (a camera's default); plain: a platform device (default with mplane=on or profile=sensor, and of a loopback); v4l2loopback: a loopback with one node, as of that driver",
-    ),
-    option(
-        Group::Node,
-        Kinds::Sensors,
-        "usb",
-        "VVVV:PPPP, the USB vendor and product in hexadecimal",
-        "ids of a USB webcam (default 1d6b:0102)",
-    ),
-    option(
-        Group::Node,
-        Kinds::Cameras,
-        "like",
-        "FILE.toml of `vb3 clone`, or a name that `vb3 devices` lists",
-        "be this real camera: its formats, controls, USB identity and the rhythm of its stream; --device FILE.toml is camera,like=FILE.toml",
-    ),
-    option(
-        Group::Node,
-        Kinds::Loopbacks,
-        "readers",
-        "a number from 1 to 8",
-        "number of nodes that read from a loopback (default 1)",
-    ),
-    option(
-        Group::Node,
-        Kinds::Loopbacks,
-        "exclusive-caps",
-        SWITCH,
-        "on: a loopback's readers have no format while there is no writer; with identity=v4l2loopback, the node is an OUTPUT device then, and a CAPTURE device with a writer (default off)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Loopbacks,
-        "placeholder",
-        "black, hold or FILE",
-        "what readers get while there is no writer. black: black frames; hold: the last frame again; FILE: a picture or clip that ffmpeg decodes (default: no frames)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::Cameras,
-        "end",
-        "loop, hold, stop or unplug",
-        "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera",
-    ),
-    option(
-        Group::Timing,
-        Kinds::All,
-        "pace",
-        "real or free",
-        "real: frames at their rate (default); free: a frame for each buffer, at once",
-    ),
-    option(
-        Group::Picture,
-        Kinds::CamerasAndDisplays,
-        "mplane",
-        SWITCH,
-        "on: the multi-planar API (default off)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "alloc",
-        "contig, sg or vmalloc",
-        "buffer memory: contig is one run of addresses (default), sg scattered pages, vmalloc memory without DMA",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "place",
-        "fixed or lazy",
-        "fixed: a buffer gets its address when it is allocated (default); lazy: when a device first uses it, at a place that suits all devices that share it. Only vb3 has lazy; no board's driver does",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "admission",
-        SWITCH,
-        "on: REQBUFS and CREATE_BUFS allocate all buffers or fail with ENOMEM; off: as many as fit (default). Only vb3 has on",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "userptr",
-        SWITCH,
-        "offer USERPTR (default: as the machine allows)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "hints",
-        SWITCH,
-        "accept cache hints (default on)",
-    ),
-    option(
-        Group::Faults,
-        Kinds::All,
-        "inject",
-        SWITCH,
-        "on: controls that make the next call fail (default off)",
-    ),
-    option(
-        Group::Timing,
-        Kinds::All,
-        "max-buffers",
-        "a number from 32 to 32768",
-        "most buffers of the queue (default 64)",
-    ),
-    option(
-        Group::Timing,
-        Kinds::All,
-        "min-queued",
-        "a number from 0 to 8",
-        "buffers that the device needs before it starts (default 0)",
-    ),
-    option(
-        Group::Node,
-        Kinds::All,
-        "name",
-        "1 to 31 printable ASCII characters",
-        "name of the card",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "mask",
-        "a number of bits from 20 to 64, or the highest address, such as 0xddbfffff",
-        "addresses that the device reaches (DMA mask)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "contiguous",
-        SWITCH,
-        "on: the device is not behind the machine's IOMMU and needs contiguous memory (default off)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "iommu",
-        "a name in [iommus] of the machine's profile",
-        "the IOMMU that the device is behind (default: the machine's common one)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "sram",
-        "bytes from 4KiB to 256MiB, a multiple of 4KiB",
-        "coherent memory of its own; all its buffers come from there (default: the machine's)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "window",
-        "FIRST-LAST@BUS in hexadecimal, whole pages, such as 0x0-0x3fffffff@0xc0000000",
-        "memory that its bus shows, and the bus address (default: all memory at its own address)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "align",
-        "bytes, a power of two from 1 to 16MiB",
-        "alignment of plane addresses (default 1)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "max-segment",
-        "bytes from 4KiB to 4GiB",
-        "longest plane that the device accepts (default: the machine's)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "boundary",
-        "bytes, a power of two from 4KiB to 4GiB",
-        "DMA boundary: no plane crosses a multiple of this (default: the machine's)",
-    ),
-    option(
-        Group::Picture,
-        Kinds::All,
-        "stride",
-        "a power of two from 1 to 4096",
-        "alignment of line lengths (default 1)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "coherent",
-        SWITCH,
-        "the device sees the CPU's caches (default: as the machine's devices do)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "sync",
-        SWITCH,
-        "off: the driver never syncs caches, so it needs memory that is coherent for it (default on)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "pages",
-        SWITCH,
-        "on: the driver accepts only memory with struct pages (default off)",
-    ),
-    option(
-        Group::Memory,
-        Kinds::All,
-        "protected",
-        "off, on or only",
-        "access to the machine's protected memory: none, also that, or nothing else (default off)",
-    ),
-    option(
-        Group::Node,
-        Kinds::All,
-        "node",
-        "videoN, N from 0 to 63",
-        "number of the node (default: the lowest free one)",
-    ),
-    option(
-        Group::Node,
-        Kinds::All,
-        "unplug",
-        presence::TIMES,
-        "unplug at this time after the start (default: only by `vb3 ctl unplug`)",
-    ),
-    option(
-        Group::Node,
-        Kinds::All,
-        "plug",
-        presence::TIMES,
-        "plug in at this time; without an earlier unplug= the device is absent before",
-    ),
-];
+options! {
+    Picture All "size" = SIZES,
+        "a camera's only size; the first size of other devices (default: the clip's, or 640x480; hdmi: 1920x1080)";
+    Picture All "fps" = RATES,
+        "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30; hdmi: 60)";
+    Picture All "format" = FORMATS,
+        "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)";
+    Picture Sensors "profile" = "webcam or sensor",
+        "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)";
+    Picture Sensors "sizes" = SIZE_LIST,
+        "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes)";
+    Picture Sensors "rates" = RATE_LIST,
+        "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)";
+    Picture Cameras "formats" = FORMAT_LIST,
+        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor and hdmi)";
+    Node Identified "identity" = "uvc, plain or v4l2loopback",
+        "uvc: a USB webcam of the driver uvcvideo (a camera's default); plain: a platform device (default with mplane=on or profile=sensor, and of a loopback); v4l2loopback: a loopback with one node, as of that driver";
+    Node Sensors "usb" = "VVVV:PPPP, the USB vendor and product in hexadecimal",
+        "ids of a USB webcam (default 1d6b:0102)";
+    Node Cameras "like" = "FILE.toml of `vb3 clone`, or a name that `vb3 devices` lists",
+        "be this real camera: its formats, controls, USB identity and the rhythm of its stream; --device FILE.toml is camera,like=FILE.toml";
+    Node Loopbacks "readers" = "a number from 1 to 8",
+        "number of nodes that read from a loopback (default 1)";
+    Node Loopbacks "exclusive-caps" = SWITCH,
+        "on: a loopback's readers have no format while there is no writer; with identity=v4l2loopback, the node is an OUTPUT device then, and a CAPTURE device with a writer (default off)";
+    Picture Loopbacks "placeholder" = "black, hold or FILE",
+        "what readers get while there is no writer. black: black frames; hold: the last frame again; FILE: a picture or clip that ffmpeg decodes (default: no frames)";
+    Picture Cameras "end" = "loop, hold, stop or unplug",
+        "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera";
+    Timing All "pace" = "real or free",
+        "real: frames at their rate (default); free: a frame for each buffer, at once";
+    Picture CamerasAndDisplays "mplane" = SWITCH,
+        "on: the multi-planar API (default off)";
+    Memory All "alloc" = "contig, sg or vmalloc",
+        "buffer memory: contig is one run of addresses (default), sg scattered pages, vmalloc memory without DMA";
+    Memory All "place" = "fixed or lazy",
+        "fixed: a buffer gets its address when it is allocated (default); lazy: when a device first uses it, at a place that suits all devices that share it. Only vb3 has lazy; no board's driver does";
+    Memory All "admission" = SWITCH,
+        "on: REQBUFS and CREATE_BUFS allocate all buffers or fail with ENOMEM; off: as many as fit (default). Only vb3 has on";
+    Memory All "userptr" = SWITCH,
+        "offer USERPTR (default: as the machine allows)";
+    Memory All "hints" = SWITCH,
+        "accept cache hints (default on)";
+    Faults All "inject" = SWITCH,
+        "on: controls that make the next call fail (default off)";
+    Timing All "max-buffers" = "a number from 32 to 32768",
+        "most buffers of the queue (default 64)";
+    Timing All "min-queued" = "a number from 0 to 8",
+        "buffers that the device needs before it starts (default 0)";
+    Node All "name" = "1 to 31 printable ASCII characters",
+        "name of the card";
+    Memory All "mask" = "a number of bits from 20 to 64, or the highest address, such as 0xddbfffff",
+        "addresses that the device reaches (DMA mask)";
+    Memory All "contiguous" = SWITCH,
+        "on: the device is not behind the machine's IOMMU and needs contiguous memory (default off)";
+    Memory All "iommu" = "a name in [iommus] of the machine's profile",
+        "the IOMMU that the device is behind (default: the machine's common one)";
+    Memory All "sram" = "bytes from 4KiB to 256MiB, a multiple of 4KiB",
+        "coherent memory of its own; all its buffers come from there (default: the machine's)";
+    Memory All "window" = "FIRST-LAST@BUS in hexadecimal, whole pages, such as 0x0-0x3fffffff@0xc0000000",
+        "memory that its bus shows, and the bus address (default: all memory at its own address)";
+    Memory All "align" = "bytes, a power of two from 1 to 16MiB",
+        "alignment of plane addresses (default 1)";
+    Memory All "max-segment" = "bytes from 4KiB to 4GiB",
+        "longest plane that the device accepts (default: the machine's)";
+    Memory All "boundary" = "bytes, a power of two from 4KiB to 4GiB",
+        "DMA boundary: no plane crosses a multiple of this (default: the machine's)";
+    Picture All "stride" = "a power of two from 1 to 4096",
+        "alignment of line lengths (default 1)";
+    Memory All "coherent" = SWITCH,
+        "the device sees the CPU's caches (default: as the machine's devices do)";
+    Memory All "sync" = SWITCH,
+        "off: the driver never syncs caches, so it needs memory that is coherent for it (default on)";
+    Memory All "pages" = SWITCH,
+        "on: the driver accepts only memory with struct pages (default off)";
+    Memory All "protected" = "off, on or only",
+        "access to the machine's protected memory: none, also that, or nothing else (default off)";
+    Node All "node" = "videoN, N from 0 to 63",
+        "number of the node (default: the lowest free one)";
+    Node All "unplug" = presence::TIMES,
+        "unplug at this time after the start (default: only by `vb3 ctl unplug`)";
+    Node All "plug" = presence::TIMES,
+        "plug in at this time; without an earlier unplug= the device is absent before";
+}
