@@ -1,6 +1,7 @@
 //! A device of any kind, so that hosts can keep all devices in one table.
 
 use crate::disturb::{NO_SIGNAL, Plan};
+use crate::forward::forward;
 use crate::hdmi::Signal;
 use crate::inject::{Fault, Inject};
 use crate::notes::Note;
@@ -213,37 +214,19 @@ impl<C> Driver for Faulty<'_, C> {
         self.inner.queue_setup(create)
     }
 
-    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
-        self.inner.buffer_count(offered)
-    }
-
-    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
-        self.inner.prepare_streaming()
-    }
-
-    fn unprepare_streaming(&mut self) {
-        self.inner.unprepare_streaming();
-    }
-
-    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        self.inner.buf_init(index)
+    forward! { self.inner =>
+        fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError>;
+        fn prepare_streaming(&mut self) -> Result<(), DriverError>;
+        fn unprepare_streaming(&mut self);
+        fn buf_init(&mut self, index: u32) -> Result<(), DriverError>;
+        fn buf_finish(&mut self, index: u32);
+        fn buf_cleanup(&mut self, index: u32);
+        fn buf_queue(&mut self, buffer: Active<C>);
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
         self.inject.check(Fault::Prepare)?;
         self.inner.buf_prepare(buffer)
-    }
-
-    fn buf_finish(&mut self, index: u32) {
-        self.inner.buf_finish(index);
-    }
-
-    fn buf_cleanup(&mut self, index: u32) {
-        self.inner.buf_cleanup(index);
-    }
-
-    fn buf_queue(&mut self, buffer: Active<C>) {
-        self.inner.buf_queue(buffer);
     }
 
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
@@ -275,20 +258,41 @@ impl<C> Driver for Faulty<'_, C> {
 impl<C: 'static> VideoDriver for Device<C> {
     type Cookie = C;
 
-    fn identity(&self) -> &Identity {
-        self.inner.identity()
-    }
-
-    fn role(&self) -> Role {
-        self.inner.role()
-    }
-
-    fn announces(&self, flow: Flow) -> bool {
-        self.inner.announces(flow)
-    }
-
-    fn planarity(&self) -> Planarity {
-        self.inner.planarity()
+    forward! { self.inner =>
+        fn identity(&self) -> &Identity;
+        fn role(&self) -> Role;
+        fn announces(&self, flow: Flow) -> bool;
+        fn planarity(&self) -> Planarity;
+        fn stored_as(&self, code: u32) -> Option<Option<FourCc>>;
+        fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)>;
+        fn subdevice(&self) -> Option<(&MediaGraph, usize)>;
+        fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
+        fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags;
+        fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_>;
+        fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>>;
+        fn set_format(&mut self, flow: Flow, to: &Format, peer_busy: bool) -> Result<(), DriverError>;
+        fn interval(&self, flow: Flow) -> Option<Fraction>;
+        fn set_interval(&mut self, flow: Flow, wanted: Fraction);
+        fn ports(&self) -> &[Port];
+        fn port(&self) -> u32;
+        fn set_port(&mut self, index: u32) -> Result<(), DriverError>;
+        fn receiver(&self) -> Option<&Receiver>;
+        fn set_timings(&mut self, mode: &Timings);
+        fn set_edid(&mut self, edid: Vec<u8>);
+        fn has_selection(&self) -> bool;
+        fn sets_selection(&self) -> bool;
+        fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect>;
+        fn set_selection(
+            &mut self, flow: Flow, target: SelectionTarget, wanted: Rect, flags: SelectionFlags,
+        ) -> Result<Rect, DriverError>;
+        fn commands(&self) -> Option<CommandSet>;
+        fn command(&mut self, command: Command) -> Result<(), DriverError>;
+        fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError>;
+        fn volatile_control(&self, id: u32) -> Option<ControlValue>;
+        fn queue_policy(&self, flow: Flow) -> QueuePolicy;
+        fn has_begun(&self) -> bool;
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn statistics(&self) -> Statistics;
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
@@ -306,34 +310,6 @@ impl<C: 'static> VideoDriver for Device<C> {
             plan: self.plan.as_mut(),
             notes: self.notes.as_mut(),
         })
-    }
-
-    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
-        self.inner.stored_as(code)
-    }
-
-    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
-        self.inner.take_ranges()
-    }
-
-    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
-        self.inner.subdevice()
-    }
-
-    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
-        self.inner.formats(flow)
-    }
-
-    fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags {
-        self.inner.format_flags(flow, pixel)
-    }
-
-    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
-        self.inner.frame_sizes(pixel)
-    }
-
-    fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>> {
-        self.inner.frame_intervals(pixel, w, h)
     }
 
     fn format(&self, flow: Flow) -> Format {
@@ -356,85 +332,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.try_format(flow, &wanted)
     }
 
-    fn set_format(
-        &mut self,
-        flow: Flow,
-        format: &Format,
-        peer_busy: bool,
-    ) -> Result<(), DriverError> {
-        self.inner.set_format(flow, format, peer_busy)
-    }
-
-    fn interval(&self, flow: Flow) -> Option<Fraction> {
-        self.inner.interval(flow)
-    }
-
-    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        self.inner.set_interval(flow, wanted);
-    }
-
-    fn ports(&self) -> &[Port] {
-        self.inner.ports()
-    }
-
-    fn port(&self) -> u32 {
-        self.inner.port()
-    }
-
-    fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
-        self.inner.set_port(index)
-    }
-
-    fn receiver(&self) -> Option<&Receiver> {
-        self.inner.receiver()
-    }
-
-    fn set_timings(&mut self, mode: &Timings) {
-        self.inner.set_timings(mode);
-    }
-
-    fn set_edid(&mut self, edid: Vec<u8>) {
-        self.inner.set_edid(edid);
-    }
-
-    fn has_selection(&self) -> bool {
-        self.inner.has_selection()
-    }
-
-    fn sets_selection(&self) -> bool {
-        self.inner.sets_selection()
-    }
-
-    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
-        self.inner.selection(flow, target)
-    }
-
-    fn set_selection(
-        &mut self,
-        flow: Flow,
-        target: SelectionTarget,
-        wanted: Rect,
-        flags: SelectionFlags,
-    ) -> Result<Rect, DriverError> {
-        self.inner.set_selection(flow, target, wanted, flags)
-    }
-
-    fn commands(&self) -> Option<CommandSet> {
-        self.inner.commands()
-    }
-
-    fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        self.inner.command(command)
-    }
-
     fn controls(&self) -> Vec<ControlSpec> {
         let mut controls = self.inner.controls();
         controls.extend(self.inject.controls());
         controls
-    }
-
-    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        self.inner.try_control(id, value)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -442,10 +343,6 @@ impl<C: 'static> VideoDriver for Device<C> {
             return Ok(());
         }
         self.inner.set_control(id, value)
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        self.inner.volatile_control(id)
     }
 
     fn input_status(&self) -> u32 {
@@ -461,10 +358,6 @@ impl<C: 'static> VideoDriver for Device<C> {
             Some(_) if self.inner.role() == Role::Capture => own | EventKinds::SOURCE_CHANGE,
             _ => own,
         }
-    }
-
-    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        self.inner.queue_policy(flow)
     }
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
@@ -490,17 +383,5 @@ impl<C: 'static> VideoDriver for Device<C> {
         }
         let late = self.next_late_frame();
         self.inner.next_tick().into_iter().chain(late).min()
-    }
-
-    fn has_begun(&self) -> bool {
-        self.inner.has_begun()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.wake_fd()
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.inner.statistics()
     }
 }

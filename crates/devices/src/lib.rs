@@ -23,6 +23,7 @@ mod display;
 mod disturb;
 mod failure;
 mod fault;
+mod forward;
 mod graph;
 mod hdmi;
 mod inject;

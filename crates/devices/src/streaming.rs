@@ -5,6 +5,7 @@
 //! belongs to one kind of device.
 
 use crate::device::Outside;
+use crate::forward::forward;
 use crate::hdmi::{Hdmi, Signal};
 use crate::picture::Frame;
 use crate::place::{HostSettings, identity, policy};
@@ -521,20 +522,15 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         &self.identity
     }
 
-    fn role(&self) -> Role {
-        self.engine.role()
-    }
-
-    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
-        self.engine.stored_as(code)
-    }
-
-    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
-        self.engine.take_ranges()
-    }
-
-    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
-        self.engine.subdevice()
+    forward! { self.engine =>
+        fn role(&self) -> Role;
+        fn stored_as(&self, code: u32) -> Option<Option<FourCc>>;
+        fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)>;
+        fn subdevice(&self) -> Option<(&MediaGraph, usize)>;
+        fn ports(&self) -> &[Port];
+        fn controls(&self) -> Vec<ControlSpec>;
+        fn volatile_control(&self, id: u32) -> Option<ControlValue>;
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
     }
 
     fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
@@ -585,10 +581,6 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
     fn set_interval(&mut self, _: Flow, wanted: Fraction) {
         self.stream.formats.set_interval(wanted);
-    }
-
-    fn ports(&self) -> &[Port] {
-        self.engine.ports()
     }
 
     fn receiver(&self) -> Option<&Receiver> {
@@ -646,16 +638,8 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         scaler.set_rect(target, wanted, flags, &self.stream.formats.format())
     }
 
-    fn controls(&self) -> Vec<ControlSpec> {
-        self.engine.controls()
-    }
-
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         self.engine.set_control(id, value.number())
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        self.engine.volatile_control(id)
     }
 
     fn events(&self) -> EventKinds {
@@ -698,10 +682,6 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         self.stream.is_on && self.engine.has_begun()
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.engine.wake_fd()
-    }
-
     fn statistics(&self) -> Statistics {
         self.stream.statistics
     }
@@ -713,20 +693,13 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
         self.engine.work_at_once();
     }
 
-    fn finish(&mut self) -> Option<Failure> {
-        self.engine.finish()
-    }
-
-    fn keep_thumbnails(&mut self) {
-        self.engine.keep_thumbnails();
-    }
-
-    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        self.engine.thumbnails(count)
-    }
-
-    fn last_shown(&mut self) -> Option<LastShown> {
-        self.engine.last_shown()
+    forward! { self.engine =>
+        fn finish(&mut self) -> Option<Failure>;
+        fn keep_thumbnails(&mut self);
+        fn thumbnails(&self, count: usize) -> Vec<Thumbnail>;
+        fn last_shown(&mut self) -> Option<LastShown>;
+        fn take_unplug(&mut self) -> bool;
+        fn pause(&mut self, paused: bool) -> bool;
     }
 
     fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
@@ -741,20 +714,12 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
         self.stream.is_on && self.engine.is_preparing()
     }
 
-    fn take_unplug(&mut self) -> bool {
-        self.engine.take_unplug()
-    }
-
     fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         self.engine.play(&mut self.stream, next)
     }
 
     fn is_next_ready(&mut self) -> bool {
         !self.stream.is_on || self.engine.is_next_ready()
-    }
-
-    fn pause(&mut self, paused: bool) -> bool {
-        self.engine.pause(paused)
     }
 
     fn set_signal(&mut self, signal: Signal) -> Option<bool> {

@@ -5,6 +5,7 @@ use super::settings::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
 use crate::device::Outside;
+use crate::forward::forward;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use std::os::fd::BorrowedFd;
@@ -104,8 +105,10 @@ impl<C> Drop for LoopbackNode<C> {
 impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
     type Cookie = C;
 
-    fn identity(&self) -> &Identity {
-        self.reader.identity()
+    forward! { self.reader =>
+        fn identity(&self) -> &Identity;
+        fn ports(&self) -> &[Port];
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
     }
 
     fn role(&self) -> Role {
@@ -127,12 +130,18 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         Planarity::Single
     }
 
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        self.side_mut(flow).queue_driver(flow)
+    forward! { self.side_mut(flow) =>
+        fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_>;
+        fn set_format(&mut self, flow: Flow, format: &Format, busy: bool) -> Result<(), DriverError>;
+        fn note_waiter(&mut self, flow: Flow, waiter: Waiter);
     }
 
-    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
-        self.side(flow).formats(flow)
+    forward! { self.side(flow) =>
+        fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
+        fn format(&self, flow: Flow) -> Format;
+        fn try_format(&self, flow: Flow, wanted: &Format) -> Format;
+        fn interval(&self, flow: Flow) -> Option<Fraction>;
+        fn queue_policy(&self, flow: Flow) -> QueuePolicy;
     }
 
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
@@ -149,28 +158,8 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         }
     }
 
-    fn format(&self, flow: Flow) -> Format {
-        self.side(flow).format(flow)
-    }
-
-    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        self.side(flow).try_format(flow, wanted)
-    }
-
-    fn set_format(&mut self, flow: Flow, format: &Format, busy: bool) -> Result<(), DriverError> {
-        self.side_mut(flow).set_format(flow, format, busy)
-    }
-
-    fn interval(&self, flow: Flow) -> Option<Fraction> {
-        self.side(flow).interval(flow)
-    }
-
     fn set_interval(&mut self, _: Flow, wanted: Fraction) {
         self.writer.set_interval(Flow::Output, wanted);
-    }
-
-    fn ports(&self) -> &[Port] {
-        self.reader.ports()
     }
 
     /// Source: v4l2loopback 0.13.2 `vidioc_enum_input`.
@@ -194,10 +183,6 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         Ok(())
     }
 
-    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        self.side(flow).queue_policy(flow)
-    }
-
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let now = self.link.lock().settings.unwrap_or_default();
         let changes = now.changes(self.announced);
@@ -212,10 +197,6 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
         self.reader.tick(now_ns, bus, progress);
     }
 
-    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        self.side_mut(flow).note_waiter(flow, waiter);
-    }
-
     fn next_tick(&self) -> Option<u64> {
         let news = self.has_news().then_some(0);
         let sides = [self.writer.next_tick(), self.reader.next_tick(), news];
@@ -224,10 +205,6 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
 
     fn has_begun(&self) -> bool {
         self.reader.has_begun() && self.writer.next_tick().is_none()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.reader.wake_fd()
     }
 
     fn statistics(&self) -> Statistics {
