@@ -53,6 +53,7 @@ pub mod headers;
 mod job;
 mod jpeg;
 mod launch;
+pub mod levels;
 mod library;
 mod limits;
 mod loan;

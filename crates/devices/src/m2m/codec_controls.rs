@@ -3,7 +3,7 @@
 //! Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 //! `v4l2_ctrl_get_menu`, drivers/media/platform/verisilicon.
 
-use super::encoder::levels;
+use vb3_codec::levels;
 use vb3_v4l2::CompoundType as Of;
 use vb3_v4l2::{ControlFlags, ControlSpec, cid};
 

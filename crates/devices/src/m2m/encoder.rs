@@ -11,7 +11,6 @@
 
 mod controls;
 mod format;
-pub(super) mod levels;
 mod read;
 mod table;
 mod work;
@@ -26,9 +25,9 @@ use crate::select::fit;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
-use levels::Stream;
 use std::collections::VecDeque;
 use table::Row;
+use vb3_codec::levels::Stream;
 use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{

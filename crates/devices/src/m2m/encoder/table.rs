@@ -1,9 +1,9 @@
 //! A table of the encoders, one row each.
 
 use super::controls::Controls;
-use super::levels::{self, Stream};
 use crate::m2m::codec_controls as all;
 use crate::picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
+use vb3_codec::levels::{self, Stream};
 use vb3_codec::{
     Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, Subsampling, Vp8Settings,
 };

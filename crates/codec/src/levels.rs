@@ -1,24 +1,24 @@
 //! Limits of H.264's and HEVC's levels, and the lowest level that allows a stream.
 
-/// Names of H.264's levels, in the kernel's order.
-pub(in crate::m2m) const H264: &[&str] = &[
+/// Names of H.264's levels, the lowest first.
+pub const H264: &[&str] = &[
     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
     "5.1", "5.2",
 ];
-/// Names of HEVC's levels, in the kernel's order.
-pub(in crate::m2m) const HEVC: &[&str] = &[
+/// Names of HEVC's levels, the lowest first.
+pub const HEVC: &[&str] = &[
     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
 /// The properties of a stream that levels limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
+pub struct Stream {
     /// Width and height in pixels.
-    pub(super) size: (u32, u32),
+    pub size: (u32, u32),
     /// Number of pictures, and the number of seconds that they take together.
-    pub(super) rate: (u32, u32),
+    pub rate: (u32, u32),
     /// Bits per second.
-    pub(super) bitrate: u32,
+    pub bitrate: u32,
 }
 
 impl Stream {
@@ -69,7 +69,8 @@ const H264_LIMITS: [Limits; 17] = [
 ];
 
 /// Returns `level_idc` of H.264: the wanted level, or the lowest above it that allows the stream.
-pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
+#[must_use]
+pub fn h264(wanted: usize, stream: &Stream) -> u8 {
     let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
     let (wide, high) = (blocks(stream.size.0), blocks(stream.size.1));
     let picture = wide * high;
@@ -126,7 +127,8 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
 
 /// Returns a level of HEVC times 10, and its maximum bitrate in the tier in kbit/s. The level is the wanted
 /// one, or the lowest above it that allows the stream.
-pub(super) fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
+#[must_use]
+pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
     let picture = wide * high;
     let rate = stream.units(picture);
