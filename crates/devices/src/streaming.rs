@@ -409,18 +409,13 @@ impl Stamp {
         progress: &mut Progress<C>,
     ) {
         let completion = Completion {
-            outcome,
-            payloads: match flow {
-                Flow::Capture => Some(payloads.unwrap_or_default()),
-                Flow::Output => None,
-            },
-            data_offsets: None,
+            payloads: (flow == Flow::Capture).then(|| payloads.unwrap_or_default()),
             timestamp_ns: Some(self.time_ns),
-            sequence: self.sequence,
             field: self.field,
             last: self.last,
             timecode: self.timecode,
             frame_flags: self.frame_flags,
+            ..Completion::new(outcome, self.sequence)
         };
         progress.finish(flow, token, completion);
     }

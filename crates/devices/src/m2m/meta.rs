@@ -1,6 +1,5 @@
 //! A program's metadata of an OUTPUT frame, which is copied to the CAPTURE frame.
 
-use crate::surface::FIELD_NONE;
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};
 use vb3_v4l2::FrameFlags;
 
@@ -37,15 +36,12 @@ impl Meta {
         last: bool,
     ) -> Completion {
         Completion {
-            outcome,
             payloads: Some(payloads),
-            data_offsets: None,
             timestamp_ns: Some(self.timestamp_ns),
-            sequence,
-            field: FIELD_NONE,
             last,
             timecode: self.timecode,
             frame_flags: Some(self.frame_flags),
+            ..Completion::new(outcome, sequence)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One of the two queues of a memory-to-memory device.
 
-use crate::surface::{FIELD_NONE, Surface};
+use crate::surface::Surface;
 use std::collections::VecDeque;
 use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare};
 use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
@@ -95,17 +95,7 @@ impl<C> M2mQueue<C> {
         outcome: DoneState,
         progress: &mut Progress<C>,
     ) {
-        let completion = Completion {
-            outcome,
-            payloads: None,
-            data_offsets: None,
-            timestamp_ns: None,
-            sequence: self.next_sequence(),
-            field: FIELD_NONE,
-            last: false,
-            timecode: None,
-            frame_flags: None,
-        };
+        let completion = Completion::new(outcome, self.next_sequence());
         progress.finish(self.flow, token, completion);
     }
 
@@ -146,15 +136,11 @@ impl<C> M2mQueue<C> {
             return false;
         };
         let completion = Completion {
-            outcome: DoneState::Done,
             payloads: Some([0; MAX_PLANES]),
-            data_offsets: None,
             timestamp_ns: Some(0),
-            sequence: self.next_sequence(),
-            field: FIELD_NONE,
             last: true,
-            timecode: None,
             frame_flags: Some(0),
+            ..Completion::new(DoneState::Done, self.next_sequence())
         };
         progress.finish(self.flow, token, completion);
         true
