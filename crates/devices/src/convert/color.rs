@@ -176,69 +176,44 @@ fn measures(width: usize, height: usize) -> Result<(u32, u32), YuvError> {
 }
 
 fn to_rgb(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
-    let (range, matrix) = meant(color);
-    let bgra = to.form == Form::Xbgr32;
+    let (range, by) = meant(color);
     let step = stride(to.planes[0].stride)?;
+    let is_bgra = to.form == Form::Xbgr32;
     let out = to.planes[0].cells();
-    match from.form {
-        Form::Semi420 => {
-            let run = if bgra {
-                yuv::yuv_nv12_to_bgra
-            } else {
-                yuv::yuv_nv12_to_rgb
-            };
-            run(&semi(from)?, out, step, range, matrix, MODE)
-        }
-        Form::Semi422 => {
-            let run = if bgra {
-                yuv::yuv_nv16_to_bgra
-            } else {
-                yuv::yuv_nv16_to_rgb
-            };
-            run(&semi(from)?, out, step, range, matrix, MODE)
-        }
-        Form::Planar420 => {
-            let run = if bgra {
-                yuv::yuv420_to_bgra
-            } else {
-                yuv::yuv420_to_rgb
-            };
-            run(&planar(from)?, out, step, range, matrix)
-        }
-        Form::Yuyv | Form::Rgb24 | Form::Xbgr32 => Err(YuvError::ImagesSizesNotMatch),
+    match (from.form, is_bgra) {
+        (Form::Semi420, true) => yuv::yuv_nv12_to_bgra(&semi(from)?, out, step, range, by, MODE),
+        (Form::Semi420, false) => yuv::yuv_nv12_to_rgb(&semi(from)?, out, step, range, by, MODE),
+        (Form::Semi422, true) => yuv::yuv_nv16_to_bgra(&semi(from)?, out, step, range, by, MODE),
+        (Form::Semi422, false) => yuv::yuv_nv16_to_rgb(&semi(from)?, out, step, range, by, MODE),
+        (Form::Planar420, true) => yuv::yuv420_to_bgra(&planar(from)?, out, step, range, by),
+        (Form::Planar420, false) => yuv::yuv420_to_rgb(&planar(from)?, out, step, range, by),
+        (Form::Yuyv | Form::Rgb24 | Form::Xbgr32, _) => Err(YuvError::ImagesSizesNotMatch),
     }
 }
 
 fn from_rgb(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
-    let (range, matrix) = meant(color);
-    let bgra = from.form == Form::Xbgr32;
+    let (range, by) = meant(color);
     let (data, step) = (from.planes[0].cells(), stride(from.planes[0].stride)?);
-    match to.form {
-        Form::Semi420 => {
-            let run = if bgra {
-                yuv::bgra_to_yuv_nv12
-            } else {
-                yuv::rgb_to_yuv_nv12
-            };
-            run(&mut semi_mut(to)?, data, step, range, matrix, MODE)
+    match (to.form, from.form == Form::Xbgr32) {
+        (Form::Semi420, true) => {
+            yuv::bgra_to_yuv_nv12(&mut semi_mut(to)?, data, step, range, by, MODE)
         }
-        Form::Semi422 => {
-            let run = if bgra {
-                yuv::bgra_to_yuv_nv16
-            } else {
-                yuv::rgb_to_yuv_nv16
-            };
-            run(&mut semi_mut(to)?, data, step, range, matrix, MODE)
+        (Form::Semi420, false) => {
+            yuv::rgb_to_yuv_nv12(&mut semi_mut(to)?, data, step, range, by, MODE)
         }
-        Form::Planar420 => {
-            let run = if bgra {
-                yuv::bgra_to_yuv420
-            } else {
-                yuv::rgb_to_yuv420
-            };
-            run(&mut planar_mut(to)?, data, step, range, matrix, MODE)
+        (Form::Semi422, true) => {
+            yuv::bgra_to_yuv_nv16(&mut semi_mut(to)?, data, step, range, by, MODE)
         }
-        Form::Yuyv | Form::Rgb24 | Form::Xbgr32 => Err(YuvError::ImagesSizesNotMatch),
+        (Form::Semi422, false) => {
+            yuv::rgb_to_yuv_nv16(&mut semi_mut(to)?, data, step, range, by, MODE)
+        }
+        (Form::Planar420, true) => {
+            yuv::bgra_to_yuv420(&mut planar_mut(to)?, data, step, range, by, MODE)
+        }
+        (Form::Planar420, false) => {
+            yuv::rgb_to_yuv420(&mut planar_mut(to)?, data, step, range, by, MODE)
+        }
+        (Form::Yuyv | Form::Rgb24 | Form::Xbgr32, _) => Err(YuvError::ImagesSizesNotMatch),
     }
 }
 

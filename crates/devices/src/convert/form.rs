@@ -107,15 +107,31 @@ pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
     )
 }
 
-/// A plane to read.
+/// A plane, with memory of the type `D`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Plane<'a> {
+pub(super) struct PlaneOf<D> {
     /// The plane's memory, from the beginning of a line.
-    pub(super) data: &'a [u8],
+    pub(super) data: D,
     /// Bytes of a line before the plane's first cell.
     pub(super) left: usize,
     pub(super) stride: usize,
     pub(super) shape: Shape,
+}
+
+/// A plane to read.
+pub(super) type Plane<'a> = PlaneOf<&'a [u8]>;
+/// A plane to write.
+pub(super) type PlaneMut<'a> = PlaneOf<&'a mut [u8]>;
+
+impl<D> PlaneOf<D> {
+    pub(super) const fn new(data: D, stride: usize, shape: Shape) -> Self {
+        Self {
+            data,
+            left: 0,
+            stride,
+            shape,
+        }
+    }
 }
 
 /// Locates a window of `inner` cells in a plane.
@@ -134,15 +150,6 @@ fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, us
 }
 
 impl<'a> Plane<'a> {
-    pub(super) const fn new(data: &'a [u8], stride: usize, shape: Shape) -> Self {
-        Self {
-            data,
-            left: 0,
-            stride,
-            shape,
-        }
-    }
-
     /// Returns the memory from the plane's first cell on.
     pub(super) fn cells(self) -> &'a [u8] {
         self.data.get(self.left..).unwrap_or(&[])
@@ -174,27 +181,7 @@ impl<'a> Plane<'a> {
     }
 }
 
-/// A plane to write.
-#[derive(Debug, Default)]
-pub(super) struct PlaneMut<'a> {
-    /// The plane's memory, from the beginning of a line.
-    pub(super) data: &'a mut [u8],
-    /// Bytes of a line before the plane's first cell.
-    pub(super) left: usize,
-    pub(super) stride: usize,
-    pub(super) shape: Shape,
-}
-
-impl<'a> PlaneMut<'a> {
-    pub(super) const fn new(data: &'a mut [u8], stride: usize, shape: Shape) -> Self {
-        Self {
-            data,
-            left: 0,
-            stride,
-            shape,
-        }
-    }
-
+impl PlaneMut<'_> {
     /// Returns the memory from the first cell on, as [`Plane::cells`].
     pub(super) fn cells(&mut self) -> &mut [u8] {
         self.data.get_mut(self.left..).unwrap_or(&mut [])
@@ -237,15 +224,20 @@ impl<'a> PlaneMut<'a> {
     }
 }
 
-/// A picture to read, or a window of one.
+/// A picture, or a window of one, with planes of the type `P`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Picture<'a> {
+pub(super) struct PictureOf<P> {
     pub(super) form: Form,
     pub(super) width: usize,
     pub(super) height: usize,
     /// The planes of the form. Others are empty.
-    pub(super) planes: [Plane<'a>; 3],
+    pub(super) planes: [P; 3],
 }
+
+/// A picture to read.
+pub(super) type Picture<'a> = PictureOf<Plane<'a>>;
+/// A picture to write.
+pub(super) type PictureMut<'a> = PictureOf<PlaneMut<'a>>;
 
 /// Returns the position and the shape that `rect` has in a plane of this form.
 fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)> {
@@ -255,13 +247,8 @@ fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)
     Some(((at.width, at.lines), inner))
 }
 
-impl<'a> Picture<'a> {
-    pub(super) const fn new(
-        form: Form,
-        width: usize,
-        height: usize,
-        planes: [Plane<'a>; 3],
-    ) -> Self {
+impl<P> PictureOf<P> {
+    pub(super) const fn new(form: Form, width: usize, height: usize, planes: [P; 3]) -> Self {
         Self {
             form,
             width,
@@ -269,7 +256,9 @@ impl<'a> Picture<'a> {
             planes,
         }
     }
+}
 
+impl Picture<'_> {
     /// Returns an even window of the picture; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Self> {
         let mut planes = [Plane::default(); 3];
@@ -284,31 +273,7 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// A picture to write, or a window of one.
-#[derive(Debug, Default)]
-pub(super) struct PictureMut<'a> {
-    pub(super) form: Form,
-    pub(super) width: usize,
-    pub(super) height: usize,
-    /// The planes of the form. Others are empty.
-    pub(super) planes: [PlaneMut<'a>; 3],
-}
-
-impl<'a> PictureMut<'a> {
-    pub(super) const fn new(
-        form: Form,
-        width: usize,
-        height: usize,
-        planes: [PlaneMut<'a>; 3],
-    ) -> Self {
-        Self {
-            form,
-            width,
-            height,
-            planes,
-        }
-    }
-
+impl PictureMut<'_> {
     /// Returns an even window of the picture, as [`Picture::window`].
     pub(super) fn window(&mut self, rect: Rect) -> Option<PictureMut<'_>> {
         let mut planes: [PlaneMut<'_>; 3] = Default::default();

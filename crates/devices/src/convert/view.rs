@@ -1,7 +1,7 @@
 //! Pictures of callers: bytes in planes, with strides.
 
 use super::error::ConvertError;
-use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
+use super::form::{Form, Picture, PictureMut, PictureOf, PlaneOf};
 use crate::picture::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
@@ -47,23 +47,11 @@ impl<'a> View<'a> {
         size: Size,
         planes: impl IntoIterator<Item = (&'a [u8], usize)>,
     ) -> Result<Self, ConvertError> {
-        let form = form_of(format)?;
-        let mut out = [Plane::default(); 3];
-        let mut found = 0;
-        for (index, (data, stride)) in planes.into_iter().enumerate() {
-            found = index + 1;
-            let (Some(to), Some(_)) = (out.get_mut(index), plane(format, size, index)) else {
-                break;
-            };
-            let shape = check(format, size, index, data.len(), stride)?;
-            *to = Plane::new(data, stride, shape);
-        }
-        complete(format, found)?;
-        let (width, height) = (size.width() as usize, size.height() as usize);
+        let picture = picture(format, size, planes)?;
         Ok(Self {
             format,
             size,
-            picture: Picture::new(form, width, height, out),
+            picture,
         })
     }
 
@@ -79,18 +67,15 @@ impl<'a> View<'a> {
         data: &'a [u8],
         stride: usize,
     ) -> Result<Self, ConvertError> {
-        let mut planes = [(&[] as &[u8], 0); 3];
         let mut rest = data;
-        for (index, plane) in planes.iter_mut().enumerate().take(format.components.len()) {
-            let bytes = plane_bytes(format, size, index, stride);
-            let (head, tail) = rest.split_at(bytes.min(rest.len()));
-            *plane = (head, stride_in_one(format, stride, index));
-            rest = tail;
-        }
         Self::new(
             format,
             size,
-            planes.into_iter().take(format.components.len()),
+            in_one(format, size, stride).map(|(bytes, stride)| {
+                let (head, tail) = rest.split_at(bytes.min(rest.len()));
+                rest = tail;
+                (head, stride)
+            }),
         )
     }
 
@@ -131,23 +116,11 @@ impl<'a> ViewMut<'a> {
         size: Size,
         planes: impl IntoIterator<Item = (&'a mut [u8], usize)>,
     ) -> Result<Self, ConvertError> {
-        let form = form_of(format)?;
-        let mut out: [PlaneMut<'a>; 3] = Default::default();
-        let mut found = 0;
-        for (index, (data, stride)) in planes.into_iter().enumerate() {
-            found = index + 1;
-            let (Some(to), Some(_)) = (out.get_mut(index), plane(format, size, index)) else {
-                break;
-            };
-            let shape = check(format, size, index, data.len(), stride)?;
-            *to = PlaneMut::new(data, stride, shape);
-        }
-        complete(format, found)?;
-        let (width, height) = (size.width() as usize, size.height() as usize);
+        let picture = picture(format, size, planes)?;
         Ok(Self {
             format,
             size,
-            picture: PictureMut::new(form, width, height, out),
+            picture,
         })
     }
 
@@ -161,18 +134,16 @@ impl<'a> ViewMut<'a> {
         data: &'a mut [u8],
         stride: usize,
     ) -> Result<Self, ConvertError> {
-        let mut planes: [(&mut [u8], usize); 3] = Default::default();
         let mut rest = data;
-        for (index, plane) in planes.iter_mut().enumerate().take(format.components.len()) {
-            let bytes = plane_bytes(format, size, index, stride);
-            let (head, tail) = rest.split_at_mut(bytes.min(rest.len()));
-            *plane = (head, stride_in_one(format, stride, index));
-            rest = tail;
-        }
         Self::new(
             format,
             size,
-            planes.into_iter().take(format.components.len()),
+            in_one(format, size, stride).map(|(bytes, stride)| {
+                let len = bytes.min(rest.len());
+                let (head, tail) = std::mem::take(&mut rest).split_at_mut(len);
+                rest = tail;
+                (head, stride)
+            }),
         )
     }
 
@@ -195,10 +166,44 @@ impl<'a> ViewMut<'a> {
     }
 }
 
-/// Returns the distance from a plane to the next one in the same memory, in bytes. Saturates.
-fn plane_bytes(format: &'static PixelFormat, size: Size, index: usize, stride: usize) -> usize {
-    let lines = plane(format, size, index).map_or(0, |(_, lines)| lines);
-    stride_in_one(format, stride, index).saturating_mul(lines)
+/// Makes a picture of planes, each with its stride in bytes. Checks format, number and lengths of planes.
+fn picture<D: AsRef<[u8]> + Default>(
+    format: &'static PixelFormat,
+    size: Size,
+    planes: impl IntoIterator<Item = (D, usize)>,
+) -> Result<PictureOf<PlaneOf<D>>, ConvertError> {
+    let form = form_of(format)?;
+    let mut out: [PlaneOf<D>; 3] = Default::default();
+    let mut found = 0;
+    for (index, (data, stride)) in planes.into_iter().enumerate() {
+        found = index + 1;
+        let (Some(to), Some(_)) = (out.get_mut(index), plane(format, size, index)) else {
+            break;
+        };
+        let shape = check(format, size, index, data.as_ref().len(), stride)?;
+        *to = PlaneOf::new(data, stride, shape);
+    }
+    if found != format.components.len() {
+        return Err(ConvertError::Planes {
+            wanted: format.components.len(),
+            found,
+        });
+    }
+    let (width, height) = (size.width() as usize, size.height() as usize);
+    Ok(PictureOf::new(form, width, height, out))
+}
+
+/// Returns the distance from each plane to the next one in the same memory, and its stride. Saturates.
+fn in_one(
+    format: &'static PixelFormat,
+    size: Size,
+    stride: usize,
+) -> impl Iterator<Item = (usize, usize)> {
+    (0..format.components.len()).map(move |index| {
+        let lines = plane(format, size, index).map_or(0, |(_, lines)| lines);
+        let stride = stride_in_one(format, stride, index);
+        (stride.saturating_mul(lines), stride)
+    })
 }
 
 fn form_of(format: &'static PixelFormat) -> Result<Form, ConvertError> {
@@ -239,17 +244,6 @@ fn check(
         });
     }
     Ok(shape)
-}
-
-const fn complete(format: &'static PixelFormat, found: usize) -> Result<(), ConvertError> {
-    if found == format.components.len() {
-        Ok(())
-    } else {
-        Err(ConvertError::Planes {
-            wanted: format.components.len(),
-            found,
-        })
-    }
 }
 
 /// Checks that `rect` has at least one 2x2 block and whole blocks only, inside a picture.
