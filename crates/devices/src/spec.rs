@@ -28,7 +28,7 @@ pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
-    parse_window, split,
+    parse_window, parse_word, split,
 };
 pub use presence::Presence;
 use std::fmt;
@@ -374,39 +374,30 @@ impl DeviceSpec {
                 }
             }
             "end" => {
-                let chosen = match value {
-                    "loop" => ClipEnd::Loop,
-                    "hold" => ClipEnd::Hold,
-                    "stop" => ClipEnd::Stop,
-                    "unplug" => ClipEnd::Unplug,
-                    _ => return Err(None),
-                };
                 if let DeviceKind::Camera { end, .. } = &mut self.kind {
-                    *end = chosen;
+                    use ClipEnd::{Hold, Loop, Stop, Unplug};
+                    let all = [
+                        ("loop", Loop),
+                        ("hold", Hold),
+                        ("stop", Stop),
+                        ("unplug", Unplug),
+                    ];
+                    *end = parse_word(value, &all).ok_or(None)?;
                 }
             }
             "pace" => {
-                self.pace = match value {
-                    "real" => Pace::Real,
-                    "free" => Pace::Free,
-                    _ => return Err(None),
-                };
+                let all = [("real", Pace::Real), ("free", Pace::Free)];
+                self.pace = parse_word(value, &all).ok_or(None)?;
             }
             "mplane" => self.mplane = parse_switch(value).ok_or(None)?,
             "alloc" => {
-                self.allocator = match value {
-                    "contig" => Allocator::Contig,
-                    "sg" => Allocator::Sg,
-                    "vmalloc" => Allocator::Vmalloc,
-                    _ => return Err(None),
-                };
+                use Allocator::{Contig, Sg, Vmalloc};
+                let all = [("contig", Contig), ("sg", Sg), ("vmalloc", Vmalloc)];
+                self.allocator = parse_word(value, &all).ok_or(None)?;
             }
             "place" => {
-                self.lazy = match value {
-                    "fixed" => false,
-                    "lazy" => true,
-                    _ => return Err(None),
-                };
+                let all = [("fixed", false), ("lazy", true)];
+                self.lazy = parse_word(value, &all).ok_or(None)?;
             }
             "admission" => self.admission = parse_switch(value).ok_or(None)?,
             "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
@@ -482,19 +473,10 @@ impl DeviceSpec {
 
     /// Checks that options for addresses belong to a device that uses addresses.
     fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+        #[rustfmt::skip]
         const OF_ADDRESSES: &[&str] = &[
-            "mask",
-            "contiguous",
-            "iommu",
-            "sram",
-            "window",
-            "align",
-            "max-segment",
-            "boundary",
-            "coherent",
-            "sync",
-            "pages",
-            "protected",
+            "mask", "contiguous", "iommu", "sram", "window", "align", "max-segment", "boundary",
+            "coherent", "sync", "pages", "protected",
         ];
         let limit = said
             .iter()

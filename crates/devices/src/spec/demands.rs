@@ -1,6 +1,6 @@
 //! A device's demands on memory, apart from those on its address.
 
-use super::parse::parse_switch;
+use super::parse::{parse_switch, parse_word};
 use vb3_dma::Protected;
 
 /// What a device and its driver demand of memory, apart from its address.
@@ -24,12 +24,9 @@ impl Demands {
             "sync" => self.unsynced = !parse_switch(value)?,
             "pages" => self.pages = parse_switch(value)?,
             _ => {
-                self.protected = match value {
-                    "off" => Protected::Never,
-                    "on" => Protected::Also,
-                    "only" => Protected::Only,
-                    _ => return None,
-                };
+                use Protected::{Also, Never, Only};
+                self.protected =
+                    parse_word(value, &[("off", Never), ("on", Also), ("only", Only)])?;
             }
         }
         Some(())

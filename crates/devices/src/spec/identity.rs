@@ -1,6 +1,7 @@
 //! The identity that a device shows.
 //! A camera can show that of a USB webcam, and a loopback that of v4l2loopback.
 
+use super::parse::parse_hex;
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
 use std::fmt;
 
@@ -59,8 +60,8 @@ impl UsbId {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (vendor, product) = text.split_once(':')?;
         let id = |text: &str| {
-            let is_hex = text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
-            u16::from_str_radix(text, 16).ok().filter(|_| is_hex)
+            let number = parse_hex(text).filter(|_| text.len() == 4)?;
+            u16::try_from(number).ok()
         };
         Some(Self {
             vendor: id(vendor)?,

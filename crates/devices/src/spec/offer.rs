@@ -1,6 +1,6 @@
 //! The sizes, rates and formats that a camera offers.
 
-use super::parse::{parse_format, parse_fps, parse_size};
+use super::parse::{parse_format, parse_fps, parse_size, parse_word};
 use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use crate::picture::Size;
 use vb3_v4l2::Fraction;
@@ -35,11 +35,8 @@ impl DeviceSpec {
     pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "profile" => {
-                self.profile = Some(match value {
-                    "webcam" => Profile::Webcam,
-                    "sensor" => Profile::Sensor,
-                    _ => return Err(None),
-                });
+                let all = [("webcam", Profile::Webcam), ("sensor", Profile::Sensor)];
+                self.profile = Some(parse_word(value, &all).ok_or(None)?);
             }
             "sizes" => self.sizes = list(value, parse_size).ok_or(None)?,
             "rates" => self.rates = list(value, parse_fps).ok_or(None)?,

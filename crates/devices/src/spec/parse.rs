@@ -62,12 +62,29 @@ pub(crate) fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
     }
 }
 
+/// Returns what a word stands for.
+pub(super) fn parse_word<T: Copy>(word: &str, all: &[(&str, T)]) -> Option<T> {
+    let found = all.iter().find(|(known, _)| *known == word);
+    found.map(|(_, meaning)| *meaning)
+}
+
 pub(super) fn parse_switch(value: &str) -> Option<bool> {
-    match value {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
+    parse_word(value, &[("on", true), ("off", false)])
+}
+
+/// Parses a number of hexadecimal digits only.
+pub(super) fn parse_hex(digits: &str) -> Option<u64> {
+    let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = u64::from_str_radix(digits, 16).ok();
+    number.filter(|_| is_number)
+}
+
+/// Parses a whole number with one of these units.
+pub(super) fn parse_with_unit(value: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let mut found = units.iter();
+    let found = found.find_map(|(name, unit)| Some((value.strip_suffix(name)?, unit)));
+    let (digits, unit) = found?;
+    u64::from(parse_in(digits, 0, u32::MAX)?).checked_mul(*unit)
 }
 
 /// Parses a number of digits only, within limits.
@@ -85,8 +102,7 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
 pub(super) fn parse_mask(value: &str) -> Option<u64> {
     const MIN_BITS: u32 = 20;
     if let Some(digits) = value.strip_prefix("0x") {
-        let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        let last = u64::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
+        let last = parse_hex(digits)?;
         return (last >= u64::from(u32::MAX >> (32 - MIN_BITS))).then_some(last);
     }
     let bits = parse_in(value, MIN_BITS, 64)?;
@@ -95,12 +111,13 @@ pub(super) fn parse_mask(value: &str) -> Option<u64> {
 
 /// Parses a number of bytes within limits, plain or in KiB, MiB or GiB.
 pub(super) fn parse_bytes(value: &str, min: u64, max: u64) -> Option<u64> {
-    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let (digits, unit) = UNITS
-        .iter()
-        .find_map(|&(name, unit)| Some((value.strip_suffix(name)?, unit)))
-        .unwrap_or((value, 1));
-    let bytes = u64::from(parse_in(digits, 0, u32::MAX)?) * unit;
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("", 1),
+    ];
+    let bytes = parse_with_unit(value, &units)?;
     (min..=max).contains(&bytes).then_some(bytes)
 }
 
@@ -129,11 +146,7 @@ pub(super) fn parse_format(value: &str) -> Option<FourCc> {
 /// bus address.
 pub(super) fn parse_window(value: &str) -> Option<(u64, u64, u64)> {
     const PAGE: u64 = 4096;
-    let number = |text: &str| {
-        let digits = text.strip_prefix("0x")?;
-        let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        u64::from_str_radix(digits, 16).ok().filter(|_| is_number)
-    };
+    let number = |text: &str| parse_hex(text.strip_prefix("0x")?);
     let (memory, bus) = value.split_once('@')?;
     let (first, last) = memory.split_once('-')?;
     let (first, last, bus) = (number(first)?, number(last)?, number(bus)?);

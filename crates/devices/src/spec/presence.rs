@@ -1,6 +1,6 @@
 //! The times at which a device appears and disappears.
 
-use super::parse::parse_in;
+use super::parse::parse_with_unit;
 use super::{DeviceSpec, SpecError};
 
 /// The values of `plug=` and `unplug=`.
@@ -41,10 +41,7 @@ pub(super) fn parse(value: &str) -> Option<u64> {
         ("min", 60_000_000_000),
         ("s", 1_000_000_000),
     ];
-    let (digits, unit) = UNITS
-        .iter()
-        .find_map(|&(name, unit)| Some((value.strip_suffix(name)?, unit)))?;
-    let ns = u64::from(parse_in(digits, 0, u32::MAX)?).checked_mul(unit)?;
+    let ns = parse_with_unit(value, &UNITS)?;
     (ns <= MAX_NS).then_some(ns)
 }
 
