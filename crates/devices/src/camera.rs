@@ -17,6 +17,7 @@ use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
 use crate::{Failure, MetadataLink, PlayError};
 use controls::Controls;
+pub(crate) use controls::slider;
 use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;

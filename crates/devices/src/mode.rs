@@ -16,7 +16,7 @@ use vb3_v4l2::{
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
 /// [`crate::picture`] uses.
-const COLOR: Colorimetry = Colorimetry {
+pub(crate) const COLOR: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 0,
     ycbcr_enc: 0,

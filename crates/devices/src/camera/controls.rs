@@ -30,6 +30,16 @@ const APERTURE_PRIORITY: u32 = 3;
 /// The exposure time that does not change the picture, in units of 100 µs.
 const EXPOSURE: i32 = 156;
 
+/// Declares a number that programs show as a slider.
+pub(crate) const fn slider(
+    id: u32,
+    name: &'static str,
+    range: (i32, i32, u32),
+    default: i32,
+) -> ControlSpec {
+    ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
+}
+
 /// The current values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
@@ -176,9 +186,6 @@ impl Controls {
         if let Some(like) = &self.like {
             return like.controls().to_vec();
         }
-        let slider = |id, name, range, default| {
-            ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
-        };
         let items = if self.has_clip {
             CLIP_MENU
         } else {

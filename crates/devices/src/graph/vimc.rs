@@ -4,9 +4,11 @@
 //! its overlay text are missing, as are the blanking controls and pixel rate of Linux 7.3; the scaler and
 //! all captures have progressive frames only; captures list even sizes only.
 
+use crate::camera::slider;
+use crate::mode::COLOR;
 use vb3_v4l2::{
-    Colorimetry, ControlSpec, EntityNode, EntitySpec, Follows, FourCc, LinkSpec, MbusFormat,
-    PadSpec, Topology, cid, sys,
+    ControlSpec, EntityNode, EntitySpec, Follows, FourCc, LinkSpec, MbusFormat, PadSpec, Topology,
+    cid, sys,
 };
 
 /// `VIMC_CID_TEST_PATTERN`.
@@ -121,63 +123,27 @@ const fn join<const N: usize>(groups: &[&[u32]]) -> [u32; N] {
 }
 
 /// Names of test patterns. The name is empty if Linux has the pattern and this sensor does not.
+#[rustfmt::skip]
 const PATTERNS: &[&str] = &[
-    "75% Colorbar",
-    "",
-    "",
-    "",
-    "",
-    "100% Black",
-    "100% White",
-    "100% Red",
-    "100% Green",
-    "100% Blue",
-    "16x16 Checkers",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "Gray Ramp",
-    "",
+    "75% Colorbar", "", "", "", "", "100% Black", "100% White", "100% Red", "100% Green", "100% Blue",
+    "16x16 Checkers", "", "", "", "", "", "", "", "", "", "Gray Ramp", "",
 ];
 
 const SENSOR_CONTROLS: &[ControlSpec] = &[
-    ControlSpec::integer(cid::BRIGHTNESS, "Brightness", (0, 255, 1), 128)
-        .with(vb3_v4l2::ControlFlags::SLIDER),
-    ControlSpec::integer(cid::CONTRAST, "Contrast", (0, 255, 1), 128)
-        .with(vb3_v4l2::ControlFlags::SLIDER),
-    ControlSpec::integer(cid::SATURATION, "Saturation", (0, 255, 1), 128)
-        .with(vb3_v4l2::ControlFlags::SLIDER),
-    ControlSpec::integer(cid::HUE, "Hue", (-128, 127, 1), 0).with(vb3_v4l2::ControlFlags::SLIDER),
+    slider(cid::BRIGHTNESS, "Brightness", (0, 255, 1), 128),
+    slider(cid::CONTRAST, "Contrast", (0, 255, 1), 128),
+    slider(cid::SATURATION, "Saturation", (0, 255, 1), 128),
+    slider(cid::HUE, "Hue", (-128, 127, 1), 0),
     ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
     ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
     ControlSpec::menu(TEST_PATTERN, "Test Pattern", PATTERNS, 0),
-    ControlSpec::menu(
-        OVERLAY,
-        "Show Information",
-        &["All", "Counters Only", "None"],
-        0,
-    ),
+    ControlSpec::menu(OVERLAY, "Show Information", OVERLAYS, 0),
 ];
-
-const DEBAYER_CONTROLS: &[ControlSpec] = &[ControlSpec::integer(
-    MEAN_WINDOW,
-    "Debayer Mean Window Size",
-    (1, 25, 2),
-    3,
-)];
-
-const LENS_CONTROLS: &[ControlSpec] = &[ControlSpec::integer(
-    cid::FOCUS_ABSOLUTE,
-    "Focus, Absolute",
-    (0, 1023, 1),
-    0,
-)];
+const OVERLAYS: &[&str] = &["All", "Counters Only", "None"];
+const MEAN: ControlSpec =
+    ControlSpec::integer(MEAN_WINDOW, "Debayer Mean Window Size", (1, 25, 2), 3);
+const FOCUS: ControlSpec =
+    ControlSpec::integer(cid::FOCUS_ABSOLUTE, "Focus, Absolute", (0, 1023, 1), 0);
 
 const fn subdevice(
     name: &'static str,
@@ -202,7 +168,7 @@ const fn debayer(name: &'static str) -> EntitySpec {
         PadSpec::new(SOURCE, DEBAYERED, RGB[0], Follows::Size),
     ];
     let function = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_ENC_CONV;
-    subdevice(name, function, PADS, DEBAYER_CONTROLS)
+    subdevice(name, function, PADS, &[MEAN])
 }
 
 const fn scaler(name: &'static str) -> EntitySpec {
@@ -225,7 +191,7 @@ const fn capture(name: &'static str) -> EntitySpec {
 }
 
 const fn lens(name: &'static str) -> EntitySpec {
-    subdevice(name, sys::MEDIA_ENT_F_LENS, &[], LENS_CONTROLS)
+    subdevice(name, sys::MEDIA_ENT_F_LENS, &[], &[FOCUS])
 }
 
 const fn link(source: (usize, u16), sink: (usize, u16), flags: u32) -> LinkSpec {
@@ -287,11 +253,6 @@ pub(crate) static VIMC: Topology = Topology {
         width: 640,
         height: 480,
         code: RGB[0],
-        color: Colorimetry {
-            colorspace: sys::V4L2_COLORSPACE_SRGB,
-            xfer_func: 0,
-            ycbcr_enc: 0,
-            quantization: 0,
-        },
+        color: COLOR,
     },
 };

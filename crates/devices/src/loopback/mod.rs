@@ -52,25 +52,18 @@ pub use state::LoopbackAttribute;
 
 use crate::Failure;
 use crate::graph;
+use crate::mode::COLOR;
 use crate::picture::Size;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
 use fill::Fill;
 use settings::Settings;
-use vb3_v4l2::{Colorimetry, Format, FourCc, Fraction, PixelFormat, Port, pixfmt};
+use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {
     name: "Loopback",
     kind: 2,
 }];
-
-/// sRGB, the colorimetry that cameras report.
-const COLOR: Colorimetry = Colorimetry {
-    colorspace: 8,
-    xfer_func: 0,
-    ycbcr_enc: 0,
-    quantization: 0,
-};
 
 /// Returns the supported formats: all formats that have one memory plane.
 pub(crate) fn formats() -> Vec<&'static PixelFormat> {

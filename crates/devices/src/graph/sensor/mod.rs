@@ -13,6 +13,7 @@ mod tests;
 
 pub(super) use raw::Raw;
 
+use crate::mode::COLOR;
 use imx219::IMX219;
 use ov5647::OV5647;
 use vb3_v4l2::{
@@ -46,12 +47,9 @@ const RAW: &[u32] = &{
 const ENABLED: u32 = sys::MEDIA_LNK_FL_ENABLED;
 const FIXED: u32 = ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// `V4L2_COLORSPACE_RAW`.
 const RAW_COLORS: Colorimetry = Colorimetry {
-    colorspace: 11,
-    xfer_func: 0,
-    ycbcr_enc: 0,
-    quantization: 0,
+    colorspace: sys::V4L2_COLORSPACE_RAW,
+    ..COLOR
 };
 
 /// Returns the link from a pad to the first pad of another entity.
