@@ -241,7 +241,7 @@ pub(super) fn expect_size(
     (wide, high): (u32, u32),
     (width, height): (u32, u32),
 ) -> Result<(), String> {
-    let even = |length: u32| length.next_multiple_of(2);
+    let even = |length: u32| length.saturating_add(length % 2);
     if (even(wide), even(high)) == (width, height) {
         return Ok(());
     }

@@ -103,6 +103,9 @@ fn av1_controls_must_agree() {
     refused("pictures of 65x32", |controls| {
         controls.frame[at!(upscaled_width)] = 65
     });
+    refused("pictures of 4294967295x32", |controls| {
+        controls.frame[at!(upscaled_width)..][..4].fill(0xff);
+    });
     refused("profile 0 with 10 bits", |controls| {
         controls.sequence[offset_of!(sys::v4l2_ctrl_av1_sequence, bit_depth)] = 10;
     });
