@@ -15,6 +15,7 @@ pub mod source;
 pub mod spec;
 
 #[cfg(test)]
+#[path = "tests/bench.rs"]
 mod bench;
 mod beside;
 mod camera;

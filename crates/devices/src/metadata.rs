@@ -13,8 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::DriverError;
 use vb3_v4l2::{
-    Bus, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
-    Progress, pixfmt,
+    Bus, Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Planarity, Port, Progress, pixfmt,
 };
 
 /// Bytes of a buffer (`UVC_METADATA_BUF_SIZE`).
@@ -197,20 +196,8 @@ impl Formats for MetadataFormats {
         FrameSizes::One(0, 0)
     }
 
-    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
-        FrameIntervals::One(self.interval())
-    }
-
     fn format(&self) -> Format {
         Format::meta(pixfmt::UVC_METADATA.fourcc, BUFFER_BYTES)
-    }
-
-    fn try_format(&self, _: &Format) -> Format {
-        self.format()
-    }
-
-    fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
-        Ok(())
     }
 
     /// Metadata has no interval that programs can set.

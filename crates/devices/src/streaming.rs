@@ -33,7 +33,9 @@ const FRAMES_PER_TICK: u32 = 8;
 
 /// The current format and rate of a device, and those that it offers.
 pub(crate) trait Formats {
-    fn planarity(&self) -> Planarity;
+    fn planarity(&self) -> Planarity {
+        Planarity::Single
+    }
 
     /// Returns the offered pixel formats, in the order of ENUM_FMT.
     fn pixels(&self) -> &[&'static PixelFormat];
@@ -42,14 +44,23 @@ pub(crate) trait Formats {
     fn sizes(&self, pixel: FourCc) -> FrameSizes<'_>;
 
     /// Returns the intervals (seconds per frame) that are offered for a pixel format and size.
-    fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_>;
+    fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_> {
+        let _ = (pixel, size);
+        FrameIntervals::One(self.interval())
+    }
 
     fn format(&self) -> Format;
 
     /// Returns the format that would be set for `wanted`.
-    fn try_format(&self, wanted: &Format) -> Format;
+    fn try_format(&self, wanted: &Format) -> Format {
+        let _ = wanted;
+        self.format()
+    }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError>;
+    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+        let _ = format;
+        Ok(())
+    }
 
     /// Returns the current interval, in seconds per frame.
     fn interval(&self) -> Fraction;

@@ -16,6 +16,7 @@ mod turn;
 mod view;
 
 #[cfg(test)]
+#[path = "tests/bench.rs"]
 mod bench;
 #[cfg(test)]
 mod tests;

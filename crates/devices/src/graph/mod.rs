@@ -24,9 +24,8 @@ use scene::Scene;
 use sensor::Setting;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
-    Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, MediaGraph, PixelFormat, Planarity, Port, Progress, Role, SensorMode, Topology,
-    cid, pixfmt,
+    Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameSizes,
+    MediaGraph, PixelFormat, Planarity, Port, Progress, Role, SensorMode, Topology, cid, pixfmt,
 };
 
 /// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
@@ -132,10 +131,6 @@ impl Formats for Video {
 
     fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
         self.sizes()
-    }
-
-    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
-        FrameIntervals::One(INTERVAL)
     }
 
     fn format(&self) -> Format {

@@ -11,7 +11,7 @@ use crate::surface::{EBUSY, Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
-    Planarity, Port, Progress, Waiter,
+    Port, Progress, Waiter,
 };
 
 /// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
@@ -336,10 +336,6 @@ impl WriterFormats {
 }
 
 impl Formats for WriterFormats {
-    fn planarity(&self) -> Planarity {
-        Planarity::Single
-    }
-
     fn pixels(&self) -> &[&'static PixelFormat] {
         match self.is_fixed() {
             true => only(&self.pixels, self.format().fourcc),

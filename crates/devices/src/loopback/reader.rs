@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, PixelFormat, Planarity, Port, Progress, Span,
+    Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes,
+    PixelFormat, Port, Progress, Span,
 };
 
 /// A CAPTURE node of a loopback.
@@ -503,10 +503,6 @@ impl ReaderFormats {
 }
 
 impl Formats for ReaderFormats {
-    fn planarity(&self) -> Planarity {
-        Planarity::Single
-    }
-
     fn pixels(&self) -> &[&'static PixelFormat] {
         if !self.is_there() {
             return &[];
@@ -519,17 +515,9 @@ impl Formats for ReaderFormats {
         FrameSizes::One(format.width, format.height)
     }
 
-    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
-        FrameIntervals::One(self.interval())
-    }
-
     fn format(&self) -> Format {
         let shared = self.link.lock();
         shared.outdated(self.reader).unwrap_or(shared.format)
-    }
-
-    fn try_format(&self, _: &Format) -> Format {
-        self.format()
     }
 
     fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {

@@ -1,11 +1,12 @@
 //! Records what a display shows, exactly as shown.
 //!
 //! A [`Sink`] passes pictures to a thread that writes them. On request, it keeps a few thumbnails for a
-//! contact sheet ([`Sink::keep_thumbnails`]), or checksums and the last picture ([`Sink::remember`]). It
+//! contact sheet ([`Sink::keep_thumbnails`]), or the last picture ([`Sink::read_all`]). It
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
 //! The display does not read a picture that nothing needs ([`Sink::take_next`]).
 
 #[cfg(test)]
+#[path = "tests/gate.rs"]
 mod gate;
 mod name;
 mod png;
@@ -27,9 +28,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vb3_v4l2::{Fraction, PixelFormat};
 use writer::Writer;
-
-/// Maximum number of checksums kept: those of the first pictures.
-pub const CHECKSUMS_MAX: usize = 1 << 16;
 
 /// The shape and rate of the next pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +58,11 @@ pub struct Record {
 pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
-    remembers: bool,
     /// Whether every picture must be read, even if nothing keeps it.
     reads_all: bool,
     last: Option<Arc<Frame>>,
     /// Memory that the next picture can use.
     spare: Option<Frame>,
-    checksums: Vec<u32>,
     /// Thumbnails, if they are requested.
     thumbs: Option<Collection>,
     shown: u64,
@@ -87,11 +83,9 @@ impl Sink {
         Ok(Self {
             kind: spec.clone(),
             writer: recorder.map(Writer::start).transpose()?,
-            remembers: false,
             reads_all: false,
             last: None,
             spare: None,
-            checksums: Vec::new(),
             thumbs: None,
             shown: 0,
         })
@@ -101,11 +95,6 @@ impl Sink {
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         self.kind.accepts(format)
-    }
-
-    /// Keeps checksums of the next pictures, and the last picture.
-    pub const fn remember(&mut self) {
-        self.remembers = true;
     }
 
     /// Makes the display read each picture, so that [`last_shared`](Self::last_shared) is the last one shown.
@@ -148,7 +137,7 @@ impl Sink {
     #[must_use]
     pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
-        let is_seen = self.writer.is_some() || self.remembers || self.reads_all || is_kept;
+        let is_seen = self.writer.is_some() || self.reads_all || is_kept;
         is_seen.then(|| self.take_frame(format, size))
     }
 
@@ -174,9 +163,6 @@ impl Sink {
     /// first.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
-        if self.remembers && self.checksums.len() < CHECKSUMS_MAX {
-            self.checksums.push(frame.checksum());
-        }
         if let Some(thumbs) = &mut self.thumbs {
             thumbs.offer(&frame);
         }
@@ -215,12 +201,6 @@ impl Sink {
     #[must_use]
     pub fn last_shared(&self) -> Option<Arc<Frame>> {
         self.last.clone()
-    }
-
-    /// Returns the CRC-32 of the first pictures since [`remember`](Self::remember), up to [`CHECKSUMS_MAX`].
-    #[must_use]
-    pub fn checksums(&self) -> &[u32] {
-        &self.checksums
     }
 
     /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since

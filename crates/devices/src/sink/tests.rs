@@ -258,9 +258,10 @@ fn checksums_are_those_of_ffmpeg() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("a.yuv");
     let mut sink = Sink::open(&SinkSpec::Raw(path.clone())).expect("a sink");
-    sink.remember();
     sink.begin(shape).expect("a layout it takes");
+    let mut ours = Vec::new();
     for number in 0..5 {
+        ours.push(picture(shape, number).checksum());
         show(&mut sink, picture(shape, number));
     }
     sink.finish();
@@ -282,7 +283,7 @@ fn checksums_are_those_of_ffmpeg() {
         .filter_map(|line| u32::from_str_radix(line.rsplit(',').next()?.trim(), 16).ok())
         .collect();
     assert_eq!(sums.len(), 5, "{text}");
-    assert_eq!(sink.checksums(), sums);
+    assert_eq!(ours, sums);
 }
 
 #[test]
