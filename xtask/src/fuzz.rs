@@ -12,7 +12,17 @@ use std::thread;
 
 /// All targets of `fuzz/`.
 const TARGETS: &[&str] = &[
-    "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl", "board",
+    "iova",
+    "iopt",
+    "mapper",
+    "bounce",
+    "convert",
+    "worker",
+    "stream",
+    "decoder",
+    "stateless",
+    "ioctl",
+    "board",
     "script",
 ];
 

@@ -48,6 +48,8 @@ pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use hdmi::Signal;
 pub use loopback::{Link, LoopbackAttribute, Placeholder};
+#[doc(hidden)]
+pub use m2m::RequestReader;
 use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
 pub use metadata::MetadataLink;
 pub use notes::Note;

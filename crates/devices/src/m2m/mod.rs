@@ -30,6 +30,7 @@ pub(crate) use pending::PendingFrames;
 pub(crate) use process::CodecProcess;
 pub(crate) use queue::M2mQueue;
 pub(crate) use raw::formats as codec_formats;
+pub use stateless::RequestReader;
 pub(crate) use stateless::{StatelessDecoder, is_stateless};
 
 #[cfg(test)]

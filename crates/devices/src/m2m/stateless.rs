@@ -18,6 +18,7 @@
 mod av1;
 mod h264;
 mod hevc;
+mod reader;
 mod syntax;
 mod vp8;
 mod vp9;
@@ -31,6 +32,7 @@ use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL};
+pub use reader::RequestReader;
 use std::collections::BTreeMap;
 pub(crate) use syntax::is_stateless;
 use syntax::{Parameters, Syntax};
