@@ -1,7 +1,7 @@
 //! Stateless decoders. H.264: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures, and wrong
 //! or random controls do no harm.
 
-mod av1;
+pub(crate) mod av1;
 mod fields;
 mod frames;
 

@@ -4,7 +4,7 @@
 use super::{Path, lacks};
 use crate::common::{Run, RunOutput, ffmpeg, lacks_libavcodec};
 
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// 20 frames of 64x64 by `aomenc --enable-fwd-kf=1`: hidden key frames, which are shown later and then
 /// fill all reference slots.
@@ -12,6 +12,14 @@ const HIDDEN_KEYS: &[u8] = include_bytes!("hidden_keys.ivf");
 
 fn lacks_programs() -> bool {
     lacks(PYTHON) || lacks("ffmpeg") || lacks_libavcodec()
+}
+
+/// Returns the command by which the client decodes a file to `pictures.raw`.
+pub(crate) fn client(file: &str) -> String {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let client = programs.join("stateless_av1.py");
+    let client = client.display();
+    format!("{PYTHON} -B {client} /dev/video0 /dev/media0 {file} pictures.raw")
 }
 
 /// Makes a stream of 16 frames.
@@ -31,13 +39,8 @@ fn expect_exact(machine: &str, stream: &[u8], seed: &[&str]) -> RunOutput {
     let raw = "-fps_mode passthrough -pix_fmt nv12 -f rawvideo -".split(' ');
     let pictures = ffmpeg(["-i", path.to_str().unwrap()].into_iter().chain(raw));
     assert!(!pictures.is_empty(), "ffmpeg gives no pictures");
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
-    let client = programs.join("stateless_av1.py");
-    let outcome = run
-        .program([PYTHON, "-B", client.to_str().unwrap()])
-        .and(["/dev/video0", "/dev/media0", "stream.ivf", "pictures.raw"])
-        .and(seed)
-        .run();
+    let line = [&[&*client("stream.ivf")], seed].concat().join(" ");
+    let outcome = run.program(["sh", "-c", &line]).run();
     outcome.expect_success();
     assert!(outcome.read("pictures.raw") == pictures, "{machine}");
     outcome
