@@ -247,3 +247,14 @@ fn has_one_address_space(numbers: Vec<usize>) {
     mapper.free_table(table, false);
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
+
+#[test]
+fn a_pin_counts_until_it_ends() {
+    let mapper = Setup::direct().mapper();
+    let user = FakeUser::default();
+    let table = mapper.pin_user(&user, 0x1000_3000, PAGE, BOTH).unwrap();
+    let live = mapper.live();
+    assert_eq!((live.pins, live.tables), (1, 1));
+    mapper.free_table(table, false);
+    assert!(mapper.live().is_empty());
+}
