@@ -31,7 +31,7 @@ const IOTLB_DOMAIN: u64 = 1 << 63 | 2 << 60 | 1 << 49 | 1 << 48;
 const FAULT_PENDING: u32 = 1 << 1;
 const FAULT_OVERFLOW: u32 = 1 << 0;
 
-/// How often a register is read until a command is complete.
+/// Maximum number of reads of a register until a command must be complete.
 const MAX_READS: u32 = 1_000_000;
 
 /// A device's identifier in its requests: bus, device and function.
@@ -42,13 +42,13 @@ pub(crate) struct Bdf(pub(crate) u16);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) device: Bdf,
-    /// The page's address.
+    /// The I/O address of the page.
     pub(crate) addr: u64,
     pub(crate) reason: u8,
 }
 
 impl Fault {
-    /// The entry forbids writing. (6 is the same for reading.)
+    /// The page-table entry does not allow writes. (6 is the reason for reads.)
     pub(crate) const NO_WRITE: u8 = 5;
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Vtd {
     capability: u64,
     extended: u64,
     root: PhysAddr,
-    /// Each domain's number is its index here plus one.
+    /// The devices, with their page tables. A domain's number is its index in this list plus one.
     domains: Vec<(Bdf, PageTable)>,
 }
 
@@ -67,7 +67,8 @@ impl Vtd {
     /// The registers of such an IOMMU must be at `base`, and no other code may use them.
     ///
     /// # Errors
-    /// Returns `Unsupported` if no IOMMU answers there, or if it ignores a command.
+    /// `Unsupported` if no IOMMU answers at `base`, or if the IOMMU does not complete a command; `NoMemory`
+    /// if there is no page for the root table.
     pub(crate) unsafe fn start(base: u64, frames: &mut Frames) -> Result<Self, Error> {
         let mut vtd = Self {
             base,
@@ -157,7 +158,7 @@ impl Vtd {
         table.unmap(frames, iova, len).map(|_removed| ())
     }
 
-    /// Invalidates the hardware's cached translations of a device.
+    /// Invalidates the hardware's cached translations of a device, and frees the retired tables.
     pub(crate) fn flush(&mut self, frames: &mut Frames, device: Bdf) -> Result<(), Error> {
         let (domain, table) = self.domain(device)?;
         let retired = table.take_retired();
@@ -251,8 +252,8 @@ impl Vtd {
     }
 
     fn write32(&self, offset: u64, value: u32) {
-        // SAFETY: a register, by the contract of `start`; what it makes the hardware read are tables
-        // of this module.
+        // SAFETY: a register, by the contract of `start`. If the write makes the hardware read memory, it
+        // reads tables of this module.
         unsafe { self.register(offset).cast::<u32>().write_volatile(value) }
     }
 

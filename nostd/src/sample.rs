@@ -1,5 +1,5 @@
-//! A host with an IOMMU and one without, two devices, a ring, and a capture queue whose buffers an
-//! interrupt completes: written against the crates' documentation alone.
+//! A sample that was written only from the crates' documentation. It has a host with an IOMMU and one
+//! without, two devices, a ring, and a capture queue whose buffers an interrupt completes.
 
 use crate::host::{Host, PAGE};
 use alloc::{rc::Rc, vec::Vec};
@@ -106,7 +106,7 @@ impl Iommu for Translated {
         })
     }
     fn iommu_flush(&self, dev: u8) {
-        // Hardware is told between the two.
+        // Between `take_retired` and `free`, a real host would flush the hardware's translation buffer.
         self.table(dev, |table, ram| table.take_retired().free(ram));
     }
 }
@@ -128,7 +128,7 @@ impl KernelViews for Translated {
 
 vb3_dma::without!(Translated: Caches, Bounce, UserPages);
 
-/// Maps a frame for two devices, and gives one a ring.
+/// Maps a frame for two devices, and writes its address into a ring of one device.
 pub(crate) fn ring<P: Platform<Device = u8>>(dma: &Mapper<P>) -> Result<(), Error> {
     let (camera, display) = (dma.device(0)?, dma.device(1)?);
     let ring = camera.alloc_coherent(PAGE)?;
@@ -143,7 +143,7 @@ pub(crate) fn ring<P: Platform<Device = u8>>(dma: &Mapper<P>) -> Result<(), Erro
     dma.live().is_empty().then_some(()).ok_or(Error::Busy)
 }
 
-/// Hands buffers to the hardware: a list that the interrupt handler empties.
+/// Puts buffers into the simulated hardware: a list that the interrupt handler empties.
 struct Camera(Rc<RefCell<Vec<Active<Cookie>>>>);
 
 impl Driver for Camera {

@@ -1,4 +1,4 @@
-//! Address newtypes. No arithmetic mixes addresses of two address spaces.
+//! Address newtypes, one for each address space, so that arithmetic cannot mix addresses of two spaces.
 
 use core::fmt;
 

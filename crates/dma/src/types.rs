@@ -47,15 +47,15 @@ pub enum FlushPolicy {
     #[default]
     Strict,
     /// Later, for many ranges at a time. Until the flush, a device can reach unmapped memory, and the
-    /// addresses are not reused. No memory returns to its owner before the flush: freeing an allocation, or
-    /// a table of pinned or the caller's own memory, flushes first.
+    /// addresses are not reused. No memory returns to its owner before the flush: freeing an allocation
+    /// flushes first, and so does freeing a table of pinned memory or of the caller's own memory.
     Lazy,
 }
 
 /// Receiver of a hand-over of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncFor {
-    /// The device is about to use the memory: written lines are cleaned.
+    /// The device is about to use the memory: dirty cache lines are written back.
     Device,
     /// The CPU is about to use the memory: stale lines are invalidated.
     Cpu,
@@ -99,7 +99,7 @@ bitflags! {
         const NO_KERNEL_MAPPING = 1 << 0;
         /// Map and unmap do no cache maintenance; the caller syncs.
         const SKIP_CPU_SYNC = 1 << 1;
-        /// A write-combined CPU mapping is wanted.
+        /// The caller wants a write-combined CPU mapping.
         const WRITE_COMBINE = 1 << 2;
         /// Allocates physically contiguous memory even behind an IOMMU.
         const FORCE_CONTIGUOUS = 1 << 3;
@@ -120,7 +120,8 @@ bitflags! {
 }
 
 /// Kind of memory that a segment describes.
-// As wide as the other fields of `Segment`, which then has no padding: compilers copy padding byte by byte.
+// As wide as the other fields of `Segment`, so that `Segment` has no padding, which compilers copy byte by
+// byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum SegmentKind {

@@ -1,4 +1,4 @@
-//! Allocating and freeing addresses with much or little live, against three others.
+//! Times address allocation with few and with many live ranges, and compares it with three other allocators.
 
 use crate::stats::{Dice, Summary, time_with};
 use crate::tree::Tree;
@@ -78,7 +78,7 @@ impl Contender for range_alloc::RangeAllocator<u64> {
 enum Load {
     /// Single granules, freed in any order.
     Uniform,
-    /// Mostly single granules that come and go, between larger ranges of all sizes.
+    /// Mostly single granules, allocated and freed between larger ranges of all sizes.
     Mixed,
 }
 
@@ -92,7 +92,8 @@ impl Load {
     }
 }
 
-/// Fills up to `live`, then times a free and an allocation. `None` if filling takes too long.
+/// Allocates `live` ranges, then times a free with an allocation. `None` if the first allocations take too
+/// long.
 fn run(who: &mut dyn Contender, load: Load, live: usize, clock: f64) -> Option<Summary> {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut held = Vec::with_capacity(live);
@@ -105,7 +106,7 @@ fn run(who: &mut dyn Contender, load: Load, live: usize, clock: f64) -> Option<S
         }
     }
     let held = std::cell::RefCell::new(held);
-    // Which range goes is looked up before the clock starts: that list is not the allocator's.
+    // Chooses the range to free before the clock starts, because the list of ranges is not the allocator's.
     let mut prepare = || {
         let which = dice.below(live as u64) as usize;
         (which, held.borrow()[which], load.size(&mut dice))
@@ -114,7 +115,7 @@ fn run(who: &mut dyn Contender, load: Load, live: usize, clock: f64) -> Option<S
         who.free(at, old);
         held.borrow_mut()[which] = (black_box(who.alloc(units)), units);
     };
-    // Into the steady state, as far as a second goes.
+    // Runs without timing for up to a second, to reach the steady state.
     let second = Duration::from_secs(1);
     time_with(2 * live, second, clock, &mut prepare, &mut step);
     Some(time_with(
@@ -177,7 +178,7 @@ pub(crate) fn single(clock: f64) {
     println!();
 }
 
-/// Each thread frees and allocates in its own set, through what they share.
+/// Runs `count` threads on a shared allocator. Each thread frees and allocates its own ranges.
 pub(crate) fn threads(count: usize, step: impl Fn(usize, &mut Vec<u64>, &mut Dice) + Sync) -> f64 {
     const STEPS: u32 = 200_000;
     let barrier = Barrier::new(count);
@@ -207,7 +208,7 @@ pub(crate) fn threads(count: usize, step: impl Fn(usize, &mut Vec<u64>, &mut Dic
 
 const PER_THREAD: usize = 4_000;
 
-/// Either fills up, or replaces one at random.
+/// Allocates a range. If the thread holds enough ranges, first frees a random one.
 fn turn(
     held: &mut Vec<u64>,
     dice: &mut Dice,
@@ -256,7 +257,7 @@ pub(crate) fn shared() {
     println!();
 }
 
-/// The model is only worth comparing with if it is right.
+/// Checks that the model of Linux's allocator is correct, before it is compared with.
 pub(crate) fn check_tree() {
     let mut tree = Tree::new(1 << 20);
     let mut dice = Dice(3);
@@ -277,7 +278,7 @@ pub(crate) fn check_tree() {
     }
 }
 
-/// Bytes of bookkeeping with `live` single granules live.
+/// Returns the bytes of bookkeeping for each MiB of `live` allocated single granules.
 pub(crate) fn metadata(live: usize) -> f64 {
     let mut space = ours();
     for _ in 0..live {

@@ -1,4 +1,4 @@
-//! Mapping and unmapping, flushing, bouncing, and what it takes in memory.
+//! Times mapping, unmapping, flushing and bouncing, and measures the memory that they need.
 
 use crate::iova;
 use crate::platform::{BOUNCED, Bench, Devices, PAGE, RAM, TRANSLATED, Table};
@@ -32,7 +32,8 @@ fn mapped(list: &[Segment], page_sizes: u64, clock: f64) -> Summary {
     })
 }
 
-/// The same entries by the same code, without addresses to choose or anything to remember.
+/// Times writing and clearing the same page-table entries without the layer: no addresses to choose, no
+/// records to keep.
 fn entries(list: &[Segment], page_sizes: u64, clock: f64) -> Summary {
     let mut table = Table::new(page_sizes);
     let base = 1 << 40;
@@ -48,7 +49,7 @@ fn entries(list: &[Segment], page_sizes: u64, clock: f64) -> Summary {
     })
 }
 
-/// One store a page to set, one to clear.
+/// Times one store for each page to set its entry, and one to clear the entry.
 fn stores(list: &[Segment], clock: f64) -> Summary {
     let pages: usize = list.iter().map(|s| (s.len / PAGE) as usize).sum();
     let mut words = vec![0u64; pages];
@@ -168,7 +169,7 @@ pub(crate) fn bouncing(clock: f64) {
                 let mapping = mapper.map(BOUNCED, &table, direction, Attrs::empty());
                 mapper.unmap(mapping.expect("mapped"), Attrs::empty());
             });
-            // The slots that the pool gives, so that both touch the same bytes.
+            // Uses the slots that the pool would allocate, so that both copies touch the same bytes.
             let mut bytes = mapper.platform().bytes.borrow_mut();
             let half = bytes.len() / 2;
             let len_here = len as usize;
@@ -213,7 +214,7 @@ pub(crate) fn metadata() {
         let both = Direction::Bidirectional;
         let mapping = mapper.map(TRANSLATED, &table, both, Attrs::empty());
         let mapping = mapping.expect("mapped");
-        // The mapping stores the device's segments, and the CPU's for cache maintenance.
+        // The mapping stores the device's segments, and the physical runs for cache maintenance.
         let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
         let tables = mapper.platform().table.borrow().table.tables() * PAGE;
         println!(

@@ -1,4 +1,5 @@
-//! A machine that costs nothing: flat memory, and page tables as a VT-d unit would walk them.
+//! A machine whose own work takes almost no time: flat memory, and page tables as a VT-d unit would walk
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -14,15 +15,15 @@ pub(crate) const PAGE: u64 = 4096;
 /// The device behind the IOMMU, and the one that bounces everything.
 pub(crate) const TRANSLATED: u32 = 0;
 pub(crate) const BOUNCED: u32 = 1;
-/// A device that sees memory as it is.
+/// A device that uses physical addresses.
 const DIRECT: u32 = 2;
 const POOL: u64 = 0x1000_0000;
 const POOL_BYTES: u64 = 32 << 20;
-/// Memory behind the pool, as far as it can be copied.
+/// Address of the memory after the pool. Its first bytes can be copied.
 pub(crate) const RAM: u64 = POOL + POOL_BYTES;
 const RAM_BYTES: u64 = 32 << 20;
 
-/// Tables in one vector; the address of a table is its place.
+/// Tables in one vector. The address of a table is its offset in the vector, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     words: Vec<u64>,
@@ -36,7 +37,7 @@ impl TableMemory for Tables {
             self.words[first..first + len as usize / 8].fill(0);
             return Ok(PhysAddr::new(at));
         }
-        // A table's place is a multiple of its length; the first is left out.
+        // A table's offset is a multiple of its length. The first page is not used.
         let at = (self.words.len() as u64 * 8).max(PAGE);
         self.words.resize((at + len) as usize / 8, 0);
         Ok(PhysAddr::new(at))
@@ -97,7 +98,7 @@ pub(crate) struct Bench {
     page_sizes: u64,
     pub(crate) table: RefCell<Table>,
     pub(crate) bytes: RefCell<Vec<u8>>,
-    /// How long a flush is waited for.
+    /// Time that a flush takes.
     pub(crate) flush_wait: Duration,
     pub(crate) flushes: Cell<u64>,
 }
@@ -113,7 +114,7 @@ impl Bench {
         }
     }
 
-    /// With memory that can be copied.
+    /// Adds memory that can be copied.
     pub(crate) fn with_memory(mut self) -> Self {
         self.bytes = RefCell::new(vec![1; (POOL_BYTES + RAM_BYTES) as usize]);
         self
@@ -223,11 +224,11 @@ impl Bounce for Bench {
 
 vb3_dma::without!(Bench: Caches, UserPages, KernelViews);
 
-/// Alone on its cache lines.
+/// Padded to 128 bytes against false sharing.
 #[repr(align(128))]
 pub(crate) struct Apart(MutexLock<Table>);
 
-/// Devices with a page table each, behind a lock each. None at all: devices without an IOMMU.
+/// Devices, each with its own page table and lock. If the list is empty, devices have no IOMMU.
 pub(crate) struct Devices(Vec<Apart>);
 
 impl Devices {

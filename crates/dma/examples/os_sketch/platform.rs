@@ -1,5 +1,5 @@
-// All that an operating system brings to the mapping layer: its pages, its IOMMU's page table and
-// its view of memory. Uses `core` and `alloc` alone.
+// All that an operating system must provide to the mapping layer: its pages, its IOMMU's page table and its
+// view of memory. Uses only `core` and `alloc`.
 use crate::ram::{PAGE, PAGES, Ram};
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -9,7 +9,8 @@ use vb3_dma::{
     PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
-/// The system: two devices, each behind a separate page table. `RefCell` stands for its locks.
+/// The system: two devices, each behind a separate page table. A real system would use locks in place of
+/// `RefCell`.
 pub(crate) struct Os {
     pub(crate) ram: RefCell<Ram>,
     pub(crate) tables: [RefCell<PageTable>; 2],
@@ -109,7 +110,8 @@ impl Iommu for Os {
     fn iommu_flush(&self, dev: u8) {
         let Ok(table) = self.table(dev) else { return };
         let retired = table.borrow_mut().take_retired();
-        // Here the IOMMU's invalidation register is written, and its completion awaited.
+        // Real hardware: write the IOMMU's invalidation register here, and wait until the invalidation is
+        // complete.
         retired.free(&mut *self.ram.borrow_mut());
     }
 }
@@ -137,5 +139,5 @@ impl KernelViews for Os {
     }
 }
 
-// The system lacks caches that devices do not see, a bounce pool, and programs.
+// The system has no caches that devices do not see, no bounce pool and no programs.
 vb3_dma::without!(Os: Caches, Bounce, UserPages);

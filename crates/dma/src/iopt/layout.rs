@@ -1,4 +1,4 @@
-//! Layout of a table: the geometry of its levels, and its format's entries.
+//! Layout of a page table: the geometry of its levels, and the entries of its format.
 
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::{arm, vtd};
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// Returns the mask of entry sizes for a granule of `1 << granule_bits`; 0 if it has no such granule.
+    /// Returns the mask of entry sizes for a granule of `1 << granule_bits`; 0 for an unsupported granule.
     #[must_use]
     pub const fn page_sizes(self, granule_bits: u32) -> u64 {
         match (self, granule_bits) {
@@ -160,7 +160,7 @@ impl Geometry {
         1 << self.granule_bits
     }
 
-    /// Returns the bytes of the root: a granule, or several if tables are concatenated.
+    /// Returns the size of the root in bytes: a granule, or several if tables are concatenated.
     pub(super) const fn root_bytes(&self) -> u64 {
         let bytes = 1u64 << (self.root_index_bits + ENTRY_SHIFT);
         if bytes > self.granule() {
@@ -218,7 +218,7 @@ impl Geometry {
         self.max_leaf
     }
 
-    /// Returns the number of entries in one table, from that of `iova` on, that cover at most `len` bytes.
+    /// Returns how many entries of one table `len` bytes fill, from the entry for `iova` on.
     #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
         let entries = self.entries(height);
@@ -226,7 +226,7 @@ impl Geometry {
         left.min(len >> self.shift(height))
     }
 
-    /// Returns the manual's number of the level.
+    /// Returns the manual's number of the level at this height.
     pub(super) const fn level(&self, height: u32) -> u32 {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => 3u32.saturating_sub(height),

@@ -29,7 +29,7 @@ impl MapRange {
 /// The entries that map the first part of a request.
 struct FirstPart {
     path: Path,
-    /// Height of the part's entries in the tree of tables; less than the path's if tables are missing.
+    /// Height of the part's entries; less than the path's height if tables on the way are missing.
     height: u32,
     /// Number of entries in the part.
     run: u64,
@@ -37,7 +37,7 @@ struct FirstPart {
 
 /// Counts the missing tables of a request, each once.
 struct Missing {
-    /// For each height, the number of the address range of the table counted last.
+    /// For each height, the address bits that select the missing table which was counted last.
     last: [u64; MAX_LEVELS],
     count: u64,
 }
@@ -116,7 +116,7 @@ impl PageTable {
         self.enter(mem, request, &mut spare)
     }
 
-    /// Returns the bytes of a part.
+    /// Returns the number of bytes that a part maps.
     fn bytes(&self, place: &FirstPart) -> u64 {
         place.run << self.geometry.shift(place.height)
     }
@@ -131,7 +131,7 @@ impl PageTable {
         let height = geo.leaf_height(request.iova, request.phys, request.len);
         let path = self.descend(mem, request.iova, height);
         if geo.decode(path.height, path.entry) != Entry::Empty {
-            // A table has entries, so a table where a block would fit also maps something.
+            // No table is empty, so a table in place of a block means that part of the range is mapped.
             return Err(Error::Invalid);
         }
         let mut run = geo.run(request.iova, height, request.len);
@@ -141,7 +141,8 @@ impl PageTable {
         Ok(FirstPart { path, height, run })
     }
 
-    /// Returns the number of empty entries from `at` on, at most `most`. The first entry must be empty.
+    /// Returns the number of empty entries from `at` on, at most `most`. The caller has checked that the
+    /// first is empty.
     fn empty_run<M: TableMemory + ?Sized>(&self, mem: &M, at: PhysAddr, most: u64) -> u64 {
         let is_empty = |index: &u64| {
             let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));
@@ -150,7 +151,7 @@ impl PageTable {
         1 + (1..most).take_while(is_empty).count() as u64
     }
 
-    /// Makes sure that nothing is mapped in the range; returns how many tables are missing.
+    /// Fails if anything is mapped in the range. Returns how many tables are missing.
     fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &MapRange) -> Result<u64, Error> {
         let mut missing = Missing {
             last: [u64::MAX; MAX_LEVELS],
@@ -166,7 +167,7 @@ impl PageTable {
         Ok(missing.count)
     }
 
-    /// Maps a request that `survey` has checked. The spare tables suffice.
+    /// Maps a request that `survey` has checked. `spare` has as many tables as `survey` found missing.
     fn enter<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -205,7 +206,7 @@ impl PageTable {
         for index in 0..place.run {
             let at = PhysAddr::new(first.get() + (index << ENTRY_SHIFT));
             mem.write_entry(at, geo.leaf(place.height, phys, request.attributes));
-            // The last iteration may end at the end of the address space.
+            // No overflow: output addresses have at most 52 bits.
             phys = phys.wrapping_add(geo.size(place.height));
         }
         mem.publish(first, place.run << ENTRY_SHIFT);

@@ -11,8 +11,8 @@
 //! # Flushing
 //! A walker may keep using removed entries and tables until its translation buffers are flushed.
 //! [`PageTable::unmap`] therefore only retires empty tables. The host obtains them with
-//! [`PageTable::take_retired`], then flushes, then frees them with [`Retired::free`]. Tables that
-//! are retired during the flush wait for the next one.
+//! [`PageTable::take_retired`], then flushes, then frees them with [`Retired::free`]. Tables that are retired
+//! during the flush wait for the next flush.
 //!
 //! # Examples
 //! ```

@@ -16,7 +16,7 @@ pub trait TableMemory {
     /// `NoMemory` (ENOMEM).
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
 
-    /// Frees a table of `len` bytes, the length at its allocation. The table's content may be anything.
+    /// Frees a table. `len` is the number of bytes that was allocated. The table's content may be anything.
     fn free_table(&mut self, table: PhysAddr, len: u64);
 
     /// Reads an entry of an allocated table.
@@ -31,8 +31,8 @@ pub trait TableMemory {
         let _ = (at, len);
     }
 
-    /// Makes a walker forget a block of `len` bytes. Called after the block's removal and before a
-    /// table replaces it, for architectures that require break-before-make.
+    /// Makes a walker forget its cached translation of a block of `len` bytes. Called after the block's
+    /// removal and before a table replaces the block, for architectures that require break-before-make.
     fn break_block(&mut self, iova: Iova, len: u64) {
         let _ = (iova, len);
     }
@@ -40,7 +40,7 @@ pub trait TableMemory {
 
 /// A page table in memory.
 ///
-/// [`free`](Self::free) releases its memory. Dropping it leaks the memory.
+/// [`free`](Self::free) releases the memory. Dropping this value leaks the memory.
 #[derive(Debug)]
 #[must_use = "goes back through PageTable::free"]
 pub struct PageTable {
@@ -203,8 +203,8 @@ impl PageTable {
         mem.free_table(self.root, geo.root_bytes());
     }
 
-    /// Walks down to the entry for `iova` at height `stop`, or to the first that points to no table. `iova`
-    /// must be an input address.
+    /// Walks down to the entry for `iova` at height `stop`, or to an earlier entry that points to no table.
+    /// `iova` must be an input address.
     pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {
@@ -259,8 +259,8 @@ impl PageTable {
         Ok(spare)
     }
 
-    /// Changes the number of used entries of the path's table at `height`. Returns the new number;
-    /// `None` for the root, which stores none.
+    /// Changes the number of used entries of the path's table at `height`. Returns the new number; `None` for
+    /// the root, which has no such count.
     pub(super) fn recount<M: TableMemory + ?Sized>(
         &self,
         mem: &mut M,

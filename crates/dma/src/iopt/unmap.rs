@@ -130,8 +130,7 @@ impl PageTable {
     }
 
     /// Clears up to `most` entries of one table, but stops at an entry that points to a table. Unlinks the
-    /// cleared table if it is then empty. Returns the number of entries visited, and how many of them were
-    /// leaves.
+    /// table if it is then empty. Returns the number of entries visited, and how many of them were leaves.
     fn clear<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -162,7 +161,7 @@ impl PageTable {
         (passed, leaves)
     }
 
-    /// Unlinks the empty table at the end of a path, and each table above that becomes empty.
+    /// Unlinks the empty table at the end of a path, and each higher table that becomes empty as a result.
     fn take_out<M: TableMemory + ?Sized>(&mut self, mem: &mut M, path: &Path) {
         let geo = self.geometry;
         let mut height = path.height;

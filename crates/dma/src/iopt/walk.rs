@@ -71,7 +71,7 @@ impl PageTable {
     ) -> impl Iterator<Item = Leaf> + 'a {
         let geo = &self.geometry;
         let mut next = first.get();
-        // The last input address lies below 2^57.
+        // No overflow below: the last input address lies below 2^57.
         let end = geo.input_end().min(last.get().saturating_add(1));
         core::iter::from_fn(move || {
             while next < end {

@@ -44,14 +44,14 @@ impl IovaAllocator {
         }
     }
 
-    /// Makes `alloc` try addresses below 4 GiB first, until the first failed attempt.
+    /// Makes `alloc_with` try addresses below 4 GiB first, until an attempt fails for the first time.
     ///
     /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
     pub(crate) fn prefer_low(&mut self) {
         self.low_first = true;
     }
 
-    /// Returns the highest address that `alloc` tries first, given the caller's limit.
+    /// Returns the highest address that `alloc_with` tries first, given the caller's limit.
     #[inline]
     pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
         if self.low_first {
@@ -84,9 +84,10 @@ impl IovaAllocator {
         1 << self.shift
     }
 
-    /// Allocates `len` bytes (rounded up to granules) at a multiple of `align` bytes, none above `limit`,
-    /// without the heap. If possible, the range begins at a multiple of its length rounded up to a power of
-    /// two. If `room` is too small for the tree's new node, fails and records in `room` what is lacking.
+    /// Allocates `len` bytes (rounded up to granules) at a multiple of `align` bytes, none above `limit`. If
+    /// possible, the start is also a multiple of the length rounded up to a power of two. Allocates no heap
+    /// memory: if `room` is too small for the tree's new node, fails and records in `room` how much is
+    /// lacking.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL) for length zero, a length that overflows when rounded up, or an alignment that

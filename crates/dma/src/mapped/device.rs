@@ -12,8 +12,7 @@ use core::fmt;
 /// own structures.
 ///
 /// A host with its own reference-counted pointers implements this trait for them. Each clone must refer to
-/// the same mapper. A mapper refuses guards of another mapper, and these stay with the mapper that made
-/// them.
+/// the same mapper. A mapper refuses guards that another mapper made, and does not release their resources.
 ///
 /// # Examples
 /// ```
@@ -173,8 +172,8 @@ impl<H: MapperRef> DmaDevice<H> {
     /// allocate if the device accepts the run of pages directly; only the address space may
     /// allocate, to track live ranges.
     ///
-    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses, and
-    /// the caller guarantees that these addresses stay the same memory until the mapping ends.
+    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses until
+    /// the mapping ends, and the caller guarantees that the memory there is not reused before.
     /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always flushes, with
     /// any policy.
     ///

@@ -21,7 +21,7 @@ pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Ow
     kind: PhantomData<fn() -> (D, O)>,
 }
 
-/// A failed hand-over. The owner has not changed.
+/// A failed hand-over between CPU and device. The memory's owner has not changed.
 #[derive(Debug)]
 pub struct NotHandedOver<M> {
     /// The error.
@@ -74,7 +74,8 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
 
     #[inline]
     fn end(&self, mapping: &Mapping<H::Platform>) -> Result<(), Error> {
-        // The caller of `map_raw` may reuse the memory at once. For other memory, freeing it flushes.
+        // Flushes at once for `map_raw`, whose caller may reuse the memory at once. Freeing other memory
+        // flushes.
         let now = M::IS_RAW;
         self.host.mapper().end_mapping(mapping, O::UNMAP, now)
     }
@@ -168,7 +169,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cp
     }
 }
 
-/// The CPU's view of mapped memory that the CPU owns. Dropping it unmaps the view.
+/// The CPU's view of mapped memory that the CPU owns. Dropping this value removes the view.
 pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
     mapper: &'a Mapper<P, L>,
     vmap: Option<Vmap<P>>,

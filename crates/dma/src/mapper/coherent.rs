@@ -1,7 +1,7 @@
 //! A device's own coherent memory: SRAM, a carve-out.
 //!
-//! The memory has no pages. Drivers allocate from it, and programs map it, like other memory. Another
-//! device uses it through a table of physical ranges. Only a request for its pages is refused.
+//! The memory has no pages. Drivers allocate this memory, and programs map it, like other memory. Another
+//! device uses the memory through a table of physical ranges. Only uses that need pages are refused.
 //!
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 pub(super) enum Backing<Pages> {
     /// Separately allocated pages.
     Pages(Pages),
-    /// Part of the memory declared for its device, from page `unit` on.
+    /// Part of the coherent memory declared for the allocation's device, from page `unit` on.
     Region { unit: u64 },
 }
 
@@ -183,7 +183,7 @@ fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
     })
 }
 
-/// Returns the error for `len` bytes that a device's own memory has no room for.
+/// Returns the error for a failed allocation of `len` bytes from a device's own memory.
 fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     match err {
         RangeError::Exhausted(found) => Error::NoMemory(Reason::new(
@@ -196,7 +196,8 @@ fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     }
 }
 
-/// Turns `Unmappable` into `NoMemory`, because the allocator has no memory that the device can map.
+/// Turns `Unmappable` into `NoMemory`: to the caller of an allocation, memory that cannot be mapped is
+/// missing memory.
 pub(super) fn as_shortage(err: Error) -> Error {
     match err {
         Error::Unmappable(reason) => Error::NoMemory(reason),

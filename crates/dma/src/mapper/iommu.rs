@@ -239,7 +239,8 @@ pub(super) fn take_range<D>(
     align: u64,
 ) -> Option<Result<u64, Error>> {
     let space = state.iova.as_mut()?;
-    // Spare ranges are aligned to their length rounded up to a power of two.
+    // A spare range suits: it is aligned to its length rounded up to a power of two, here a multiple of
+    // `align`.
     let at_hand = if align / 2 < len {
         state.spares.take(len, space.preferred_limit(limit))
     } else {

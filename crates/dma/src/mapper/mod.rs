@@ -62,10 +62,10 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
     /// One more than the highest index used so far.
     used: AtomicUsize,
-    /// The slots of the bounce pool.
+    /// Allocator of the bounce pool's slots.
     bounce: Option<L::Lock<crate::RangeAllocator>>,
     live: L::Lock<Live>,
-    /// Memory that devices may still reach after its unmapping failed.
+    /// Memory that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck<P>>,
     now_ns: L::Lock<u64>,
     /// Identifies the mapper, so that it refuses objects of other mappers.
@@ -87,7 +87,8 @@ struct Slot<D> {
     counters: Counters,
     mode: SegmentMode,
     region: Option<coherent::Region>,
-    /// Index of the slot with its I/O address space: its own, or that of its group's representative.
+    /// Index of the slot with the device's I/O address space: its own slot, or that of its group's
+    /// representative.
     space: usize,
     /// Number of other devices that use this device's address space.
     members: u32,
@@ -136,8 +137,8 @@ impl<D> Slot<D> {
         (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);
     }
 
-    /// Counts another device that uses this address space. If that device is untrusted, translations here
-    /// no longer wait for a flush.
+    /// Counts another device that uses this address space. If that device is untrusted, removed translations
+    /// of this address space no longer wait for a flush.
     fn add_member(&mut self, untrusted: bool) {
         self.members = self.members.saturating_add(1);
         if untrusted {
@@ -249,8 +250,8 @@ pub struct Table<P: Platform> {
     memory: MemoryOwner<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
-    /// Alignment in bytes. Each run starts at a multiple of it, and the bytes from the run's end to the
-    /// next multiple have the same owner. 1 if unknown.
+    /// Alignment in bytes. Each run starts at a multiple of the alignment, and the bytes from the run's end
+    /// to the next multiple have the same owner. 1 if unknown.
     granule: u64,
     caching: Caching,
 }
@@ -275,15 +276,16 @@ pub struct Mapping<P: Platform> {
     runs: Runs<P::Device>,
 }
 
-/// The memory of a mapping, and its addresses. Small, because drivers move mappings around.
+/// The memory of a mapping, and the device's addresses of the memory. Small, because drivers move mappings
+/// around.
 #[derive(Debug)]
 enum Runs<D> {
-    /// For a device that uses its own address space, or none.
+    /// One run, for a device that uses its own I/O address space, or has no IOMMU.
     One(OneRun),
     List(Box<[Parts<D>; 1]>),
 }
 
-/// The runs of a mapping that may bounce or have several runs.
+/// The runs of a mapping that has several runs, or may bounce.
 #[derive(Debug)]
 struct Parts<D> {
     at: At<D>,
@@ -337,7 +339,7 @@ impl<P: Platform> Mapping<P> {
         self.dev
     }
 
-    /// Returns the device and its address space.
+    /// Returns the device that the memory is mapped for, and the address space that this device uses.
     #[inline]
     fn at(&self) -> At<P::Device> {
         match &self.runs {
@@ -494,7 +496,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         owner == self.id
     }
 
-    /// As [`is_own`](Self::is_own), as a result.
+    /// As [`is_own`](Self::is_own), but returns `Invalid` (EINVAL) for an object of another mapper.
     #[inline]
     fn check_own(&self, owner: usize) -> Result<(), Error> {
         self.is_own(owner).then_some(()).ok_or(Error::Invalid)
@@ -510,8 +512,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_device(at, |state| state.mode = mode)
     }
 
-    /// Removes a device that no longer exists, with its address space, coherent memory and counters. If the
-    /// platform still has the device, it can be used again, as a new device.
+    /// Removes the layer's state of a device: address space, coherent memory and counters. A later use of the
+    /// same device starts with new state.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while anything is mapped or allocated for the device, other devices of its group
@@ -556,7 +558,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`with_slot`](Self::with_slot), for the state of a device.
     ///
     /// # Errors
-    /// `Removed` (ENODEV) if the device was removed. Another device may use its slot by then.
+    /// `Removed` (ENODEV) if the device was removed. Another device may already use the slot.
     #[inline]
     fn with_device<R>(
         &self,
@@ -615,7 +617,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .known
                 .with(|known| known.iter().position(|&other| other == dev))?,
         };
-        // A removed device frees its index.
+        // The slot may be vacant or belong to another device, because removing a device frees its index.
         let is_here = self.with_slot(slot, |state| state.dev == Some(dev));
         is_here.filter(|&here| here).map(|_| slot)
     }
@@ -667,7 +669,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Returns an index for a device that the platform does not number: its own, an unused or a vacant one.
+    /// Returns an index for a device that the platform does not number: its former index, an unused or a
+    /// vacant one.
     fn name(&self, dev: P::Device) -> Result<usize, Error> {
         let slot = self.known.with(|known| {
             if let Some(slot) = known.iter().position(|&other| other == dev) {

@@ -16,7 +16,7 @@ use core::slice;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Makes a table of physical ranges: the caller's own pages, or ranges without pages (device memory, a
-    /// carve-out). Pages count as cached.
+    /// carve-out). The CPU is assumed to map the pages cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///
@@ -91,9 +91,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Hands a new mapping over to the device.
     ///
-    /// Fills the bounce slots even if the caller syncs later. A slot may hold another owner's bytes, and
-    /// memory that the device does not write must keep its values. If the device only reads, zeroes suffice
-    /// until the caller syncs.
+    /// Fills the bounce slots even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's
+    /// bytes, and the copy back at unmap would overwrite memory that the device never wrote. With this flag,
+    /// zeroes suffice for a device that only reads, because the caller syncs first.
     fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
@@ -119,8 +119,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because the slots
-    /// are reused next.
+    /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because other
+    /// mappings may reuse the slots next.
     ///
     /// # Errors
     /// The platform's error. The device may then still reach the memory.
@@ -164,7 +164,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
         let Some(addr) = self.map_one(facts, (segment, owned), wanted)? else {
-            // Kept apart from the short path's result, which thus need not be copied.
+            // A separate return, so that the short path's result need not be copied.
             let mapping = self.map_list(facts, (slice::from_ref(segment), owned), wanted)?;
             return Ok(mapping);
         };
@@ -183,8 +183,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps runs of memory. The number in `memory` is an alignment: the runs' owner also owns the bytes
-    /// around each run, out to multiples of it.
+    /// Maps runs of memory. `memory` holds the runs and an alignment. The owner of the runs also owns the
+    /// bytes around each run, out to multiples of this alignment.
     #[inline(never)]
     fn map_list(
         &self,
@@ -232,7 +232,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(mapping)
     }
 
-    /// Maps a table for a device whose state is known.
+    /// Maps a table, for a caller that has already looked up the device.
     pub(crate) fn map_for(
         &self,
         facts: &Facts<P::Device>,
@@ -251,7 +251,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.map_segments(facts, memory, wanted)
     }
 
-    /// Maps an allocation for a device whose state is known.
+    /// Maps an allocation, for a caller that has already looked up the device.
     pub(crate) fn map_alloc(
         &self,
         facts: &Facts<P::Device>,
@@ -288,13 +288,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`end_mapping`](Self::end_mapping), for mappings that the short path does not handle.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        // Removes the device's view before it copies out, so that the copy has the device's last
-        // writes.
+        // Removes the device's view before the copy out of the bounce slots, so that the copy has the
+        // device's last writes.
         let ended = self.end_view(mapping);
         self.end_view_of(mapping, attrs, ended)
     }
 
-    /// Finishes a mapping without the device's view: hands it to the CPU, counts, and releases slots.
+    /// Finishes a mapping after the device's view was removed: syncs for the CPU, updates the counters, and
+    /// releases bounce slots. `ended` tells whether the removal succeeded.
     #[inline(never)]
     pub(super) fn end_view_of(
         &self,

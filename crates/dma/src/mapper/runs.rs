@@ -41,7 +41,7 @@ pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
     list.into_boxed_slice().try_into().map_err(|_| exhausted)
 }
 
-/// Appends a physical run, joined to the last one if they are adjacent.
+/// Appends a physical run, or joins it to the last run if both are adjacent.
 pub(super) fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
     if join_segment(list.last_mut(), segment)? {
         return Ok(());
@@ -71,7 +71,8 @@ pub(super) fn push_within(list: &mut Vec<Segment>, segment: Segment) -> Result<(
     Ok(())
 }
 
-/// Extends `last` by a run of its kind that begins at its end; returns whether it did.
+/// Extends `last` by `segment` if that is of the same kind and begins where `last` ends. Returns whether it
+/// did.
 pub(super) fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
     if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
         return Err(Error::Invalid);

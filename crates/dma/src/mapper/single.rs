@@ -15,7 +15,7 @@ use crate::{
 use core::num::NonZeroU64;
 use core::slice;
 
-/// A device, its state's index and the host's description of it.
+/// A device, the index of its state, and the host's description of the device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<D> {
     pub(crate) at: At<D>,
@@ -24,8 +24,8 @@ pub(crate) struct Facts<D> {
     pub(super) granule: Option<NonZeroU64>,
     /// Required alignment of an address in bytes.
     align: u64,
-    /// The device may see other memory in aligned blocks of so many bytes that hold its own: a page if it is
-    /// trusted.
+    /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that holds
+    /// part of its memory, the device may see all bytes.
     shared: u64,
 }
 
@@ -34,12 +34,12 @@ pub(crate) struct Facts<D> {
 pub(super) struct OneRun {
     pub(super) segment: Segment,
     pub(super) output: DmaSegment,
-    /// Bytes of the IOMMU's smallest page, if the address is the IOMMU's.
+    /// Bytes of the IOMMU's smallest page; `None` if the address is no I/O virtual address.
     pub(super) granule: Option<NonZeroU64>,
 }
 
 impl OneRun {
-    /// Returns the range of I/O virtual addresses that the run takes.
+    /// Returns the range of I/O virtual addresses that the run occupies; `None` without an IOMMU.
     #[inline]
     pub(super) fn iova(&self) -> Option<IovaRange> {
         let granule = self.granule?.get();
@@ -51,7 +51,7 @@ impl OneRun {
     }
 }
 
-/// The mapped memory, and how it is mapped.
+/// How memory is mapped: the CPU's caching, the direction and the caller's attributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) caching: Caching,
@@ -74,11 +74,11 @@ impl Wanted {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns what mapping needs to know of a device. Makes the device's state on first use.
+    /// Returns a device's `Facts`, which a mapping needs. Makes the device's state on first use.
     ///
     /// # Errors
     /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet; `Busy` if
-    /// the mapper has no room for it.
+    /// the mapper has no room for the device.
     #[inline]
     pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts<P::Device>, Error> {
         let at = self.at(dev)?;
@@ -165,7 +165,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Option<DmaAddr>, Error> {
         let (at, info, limits) = (facts.at, &facts.info, &facts.info.limits);
         let inside = granule - 1;
-        // The device may see other bytes only in aligned blocks of this size that hold the run.
+        // Whether every byte of the run's granules belongs to the run's owner, or may be seen by the device.
         let alone =
             owned.max(facts.shared) >= granule || (segment.addr.get() | segment.len) & inside == 0;
         let offset = segment.addr.get() & inside;
@@ -186,7 +186,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return None;
             }
             let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, 1)?.ok()?;
-            // A run that crosses the boundary becomes several segments, which needs a list.
+            // A run that crosses the device's boundary becomes several segments, which only `map_list` can
+            // return.
             if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)
             {
                 give_back(state, IovaRange { base, len, granule });
@@ -273,8 +274,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Counts a mapping, so that its device is not removed meanwhile. The counters, of 64 bits, never overflow by
-/// steps of one.
+/// Counts a mapping, so that its device is not removed meanwhile. Counters of 64 bits that grow by one never
+/// overflow.
 #[inline]
 pub(super) fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
     let c = &mut state.counters;

@@ -119,8 +119,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 /// Cleans or invalidates caches. Returns whether that was necessary.
 ///
-/// Before the device's access, it cleans the caches even if the device only writes: a dirty line that is
-/// written back later would overwrite the device's data.
+/// Before the device's access, cleans the caches even if the device only writes. Otherwise a dirty line that
+/// is written back later would overwrite the device's data.
 pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],

@@ -22,9 +22,9 @@ pub enum RangeError {
 
 /// Allocates ranges of units, from the top.
 ///
-/// A range comes from the highest free block that has the length rounded up to a power of two, and is
-/// aligned to it. If there is none, the range comes from the highest free run that is long enough. A
-/// request fails only if there is no such run.
+/// A range comes from the highest free aligned block: its size is the length rounded up to a power of two,
+/// and its start is a multiple of this size. If no such block is free, the range comes from the highest free
+/// run that is long enough. A request fails only if there is no such run.
 ///
 /// # Cost
 /// `take` and `give_back` visit a few paths of a balanced tree: the number of steps grows with the
@@ -72,7 +72,7 @@ impl RangeAllocator {
         self.tree.metadata_bytes()
     }
 
-    /// Returns the units of the longest free run that lies at or below `limit`.
+    /// Returns the length in units of the longest free run at or below `limit`.
     fn largest_free(&self, limit: u64) -> u64 {
         self.tree.longest_below(limit.min(self.last))
     }
@@ -87,7 +87,8 @@ impl RangeAllocator {
         RangeRoom::retry(|room| self.take_with(room, units, align, limit))
     }
 
-    /// As [`take`](Self::take), without the heap: a new node uses `room`. Fails if `room` is too small.
+    /// As [`take`](Self::take), but allocates no heap memory: a new tree node uses `room`. Fails if `room` is
+    /// too small.
     pub(crate) fn take_with(
         &mut self,
         room: &mut RangeRoom,
@@ -112,7 +113,7 @@ impl RangeAllocator {
         Ok(at)
     }
 
-    /// Returns the start of the highest free aligned block; if there is none, that of the highest free run.
+    /// Returns the start of the highest free aligned block; without one, the highest start in a free run.
     fn highest(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
         let block = block.and_then(|size| {
