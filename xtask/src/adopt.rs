@@ -1,4 +1,4 @@
-//! Boots other projects' drivers, and one over our queue, on a bare machine in QEMU (see `adopt/`).
+//! Boots other projects' drivers, and a driver that uses our queue, on a bare machine in QEMU (see `adopt/`).
 
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -43,7 +43,8 @@ const VIRTIO_TRANSLATED: &str = "\
 
 const NVME: &str = "-device nvme,drive=disk,serial=adopt";
 
-/// Each piece takes the device 100 ms, in which the processor sleeps.
+/// Each transfer of the device `edu` takes 100 ms. With `sleep=off`, QEMU skips the time in which the
+/// processor sleeps.
 const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";

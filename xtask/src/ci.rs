@@ -17,7 +17,7 @@ pub(crate) struct TestArgs {
     words: Vec<String>,
 }
 
-/// One of several parts, counted from 1, and their number.
+/// A part of the tests: its number, counted from 1, and the number of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part(usize, usize);
 
@@ -95,7 +95,7 @@ fn names_of(Part(number, of): Part) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs end-to-end tests one after another. `numbers` are passed in their environment.
+/// Runs end-to-end tests one after another. `numbers` become environment variables of the tests.
 pub(crate) fn one_by_one(
     filter: &str,
     numbers: impl IntoIterator<Item = (&'static str, u32)>,

@@ -1,5 +1,5 @@
-//! `cargo xtask compliance`: runs our tests of v4l2-compliance and libcamera with other versions of them.
-//! The versions are those of other Debian releases. Also runs libcamera's own tests.
+//! `cargo xtask compliance`: runs our tests with other versions of v4l2-compliance and libcamera. The
+//! versions are those of other Debian releases. Also runs libcamera's own tests.
 
 mod libcamera;
 

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Width of the converter's pictures: half of the demo clip's.
 const CONVERTED_WIDTH: u32 = 640;
-/// Smallest PSNR in decibels between a frame and its reference. Two good scalers differ by less.
+/// Smallest PSNR in decibels between a frame and its reference. Pictures of two good scalers reach a higher
+/// PSNR.
 const MIN_PSNR_DB: f64 = 40.0;
 /// Longest time that a machine may take in addition to the clip's length.
 const EXTRA_SECONDS: f64 = 120.0;
@@ -213,8 +214,8 @@ impl<'a> Demo<'a> {
         self.faults.push(fault);
     }
 
-    /// Adds a row to the table, and the report's faults to the list.
-    /// They are copies, no dma-buf at the display, and resources still held.
+    /// Adds a row to the table, and the report's faults to the list. A fault is a copy, a display without
+    /// dma-bufs, or a resource that is still held.
     fn add(&mut self, run: Run<'a>, report: &Value, frames: usize, verdict: String) {
         let sums = Sums::of(report);
         if sums.copied != 0 {

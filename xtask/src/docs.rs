@@ -19,10 +19,10 @@ const END: &str = "<!-- end -->";
 
 /// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
-/// Longest command that the page shows, in characters.
+/// Longest command that the table of programs shows, in characters.
 const MAX_COMMAND: usize = 100;
 
-/// Maximum number of lines that a difference shows of each text.
+/// Maximum number of lines of each text that the report of a difference shows.
 const MAX_SHOWN: usize = 3;
 
 /// Arguments of `docs`.
@@ -154,7 +154,7 @@ fn difference(old: &str, new: &str) -> String {
     format!("line {}:{}{}", same + 1, lines('-', old), lines('+', new))
 }
 
-/// Returns a sentence for each link of a page that leads nowhere.
+/// Returns a message for each link of a page that leads nowhere.
 fn dead_links(path: &Path, text: &str) -> impl Iterator<Item = String> {
     let links = text.split("](").skip(1);
     let links = links.filter_map(|rest| Some(rest.split_once(')')?.0));

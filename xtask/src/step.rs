@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Interval of looks at a running step.
+/// Interval between two checks of a running step.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Milliseconds of a tick in /proc (`USER_HZ` is 100 on all of Linux's current architectures).
@@ -63,7 +63,7 @@ impl Running {
         Ok(self.child.try_wait()?.map(|status| status.success()))
     }
 
-    /// Looks at the process again and again, until a look finds something.
+    /// Calls `look` at intervals, until `look` returns a value.
     pub(crate) fn watch<T>(
         &mut self,
         mut look: impl FnMut(&mut Self) -> Result<Option<T>>,

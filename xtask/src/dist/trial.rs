@@ -1,4 +1,4 @@
-//! Tries what was made, in fresh roots of Debian without anything that it could depend on by mistake.
+//! Tries the built packages in fresh roots of Debian, without anything that they could need by mistake.
 //! `trials.toml` has the trials.
 
 use super::{Release, root};

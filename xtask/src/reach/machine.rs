@@ -16,7 +16,8 @@ const USE: Duration = Duration::from_secs(300);
 /// Longest time for tests.
 const TESTS: Duration = Duration::from_secs(3 * 3600);
 
-/// Number of tests at a time. A translated processor keeps some tests' time limits only one by one.
+/// Number of tests at a time. On a translated processor, some tests keep their time limits only if they run
+/// alone.
 const THREADS: &str = "1";
 /// Factor by which programs may take longer in a guest.
 const SLOWNESS: &str = "10";

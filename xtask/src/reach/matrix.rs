@@ -42,10 +42,10 @@ pub(super) struct Use {
 #[derive(Deserialize)]
 struct Place {
     name: String,
-    /// Programs that it needs installed.
+    /// Programs that must be installed to try this place.
     needs: Vec<String>,
     script: String,
-    /// Whether every use must work there.
+    /// Whether every use must work in this place.
     #[serde(default = "always")]
     complete: bool,
 }
@@ -105,7 +105,7 @@ pub(crate) fn run(only: &[String], save: &docs::Save) -> Result<()> {
     Ok(())
 }
 
-/// Tries every use in each place. Adds those that fail but must work to `lost`.
+/// Tries every use in each place. Adds to `lost` the uses that fail although they must work.
 fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
     let (uses, mut places, mut rows) = (uses()?, places()?, Vec::new());
     let names = places.iter().map(|place| place.name.as_str());
@@ -153,7 +153,7 @@ fn verdict(works: bool) -> &'static str {
     if works { "ok" } else { "lost" }
 }
 
-/// Returns whether a place was asked for: by its name, or by a part of it that is no place's name.
+/// Returns whether `only` selects a place: by its name, or by a part of its name that is no place's name.
 fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
     let asks =
         |word: &String| name == word || !names.contains(word) && name.contains(word.as_str());
@@ -161,7 +161,7 @@ fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
 }
 
 impl Place {
-    /// Returns a program that is not installed.
+    /// Returns a needed program that is not installed, if any.
     fn missing(&self) -> Option<&String> {
         let is_in = |dir: &str, name: &String| Path::new(dir).join(name).is_file();
         let mut needs = self.needs.iter();
@@ -183,7 +183,7 @@ impl Place {
         Ok(all)
     }
 
-    /// Runs a command in it, under `vb3 run`. Returns the end of its output if it fails.
+    /// Runs a command in this place, under `vb3 run`. Returns the end of the output if the command fails.
     fn run(&self, vb3: &Path, command: &str) -> Result<Option<String>> {
         let script = &self.script;
         let mut child = cmd!(

@@ -103,7 +103,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
 fn keep(first: &CellOutcome) {
     let name = first.cell.name();
     let kept = results().join(format!("{name}-first"));
-    // The files of an earlier run are no longer needed. There may be none to keep now.
+    // Both calls may fail: there may be no files of an earlier run, and none to keep.
     let _ = fs::remove_dir_all(&kept);
     let _ = fs::rename(results().join(&name), &kept);
     let faults = first.faults.join("; ");

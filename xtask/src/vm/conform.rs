@@ -47,7 +47,8 @@ impl Expected {
         self
     }
 
-    /// Returns the deviations in a home: `stock`, `kernel` or `process`.
+    /// Returns how the answers `seen` deviate from the expected ones. `home` says where: `stock`, `kernel` or
+    /// `process`.
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {

@@ -93,7 +93,7 @@ impl Lab {
         let from = format!("{}/dists/trixie-backports/InRelease", own_mirror());
         sh::quietly(cmd!("/usr/lib/apt/apt-helper download-file {from} {to}"))
             .context("the Debian mirror cannot be reached")?;
-        // Only the download itself mattered.
+        // The file is not needed: the download only shows that the mirror can be reached.
         let _gone = fs::remove_file(&to);
         Ok(())
     }

@@ -53,9 +53,9 @@ const MEMATTR_NORMAL_NC: u64 = 0b0101;
 /// Stage 2 `MemAttr`: Normal, outer and inner write-back.
 const MEMATTR_NORMAL_WB: u64 = 0b1111;
 
-/// Ignored bits of a table descriptor that hold the count's low byte.
+/// Position of the low byte of the used-entry count, in bits of a table descriptor that the hardware ignores.
 const COUNT_LOW_SHIFT: u32 = 2;
-/// Ignored bits of a table descriptor that hold the count's high byte.
+/// Position of the high byte of this count, in other ignored bits.
 const COUNT_HIGH_SHIFT: u32 = 51;
 const COUNT: u64 = 0xff << COUNT_LOW_SHIFT | 0xff << COUNT_HIGH_SHIFT;
 

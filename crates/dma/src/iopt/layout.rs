@@ -12,7 +12,8 @@ pub(super) const MAX_LEVELS: usize = 5;
 pub enum Format {
     /// Arm VMSAv8-64 stage 1, with a granule of 4, 16 or 64 KiB.
     ///
-    /// The format has no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
+    /// The format has no write-only memory. The walker's register `MAIR` must hold the value
+    /// [`MAIR`](super::MAIR).
     ArmLpaeS1,
     /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
     ///
@@ -194,7 +195,7 @@ impl Geometry {
         }
     }
 
-    /// Returns the bits of an index into a table below the root.
+    /// Returns the mask of an index into a table below the root.
     pub(super) const fn index_mask(&self) -> u64 {
         (1 << self.index_bits) - 1
     }

@@ -121,7 +121,7 @@ impl PageTable {
         place.run << self.geometry.shift(place.height)
     }
 
-    /// Finds the place of the first part of a request. Fails if a mapping exists there.
+    /// Returns the entries for the first part of a request. Fails if something is mapped there.
     fn place<M: TableMemory + ?Sized>(
         &self,
         mem: &M,

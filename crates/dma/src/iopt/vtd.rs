@@ -16,7 +16,8 @@ const PAGE_SIZE: u64 = 1 << 7;
 const SNOOP: u64 = 1 << 11;
 /// Address bits of an entry. Bits above the host address width must be zero.
 const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
-/// `EMT` and `IPAT`: the memory type, ignored by requests without PASID. `EMT` 0 is uncached.
+/// `EMT` and `IPAT`: the memory type, which the hardware ignores for requests without PASID. `EMT` 0 is
+/// uncached.
 const IPAT: u64 = 1 << 6;
 /// Ignored bits of an entry that points to a table. They hold the count of used entries.
 const COUNT_SHIFT: u32 = 52;
@@ -44,7 +45,8 @@ pub(super) fn decode(height: u32, entry: u64) -> Entry {
     }
 }
 
-/// Returns the entry that points to a table. It allows all accesses: a walker combines all entries' rights.
+/// Returns the entry that points to a table. The entry allows all accesses: an access needs the right in all
+/// entries of a walk, so the leaf decides.
 pub(super) const fn table(next: PhysAddr) -> u64 {
     next.get() & ADDR | READ | WRITE
 }

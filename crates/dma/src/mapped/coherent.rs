@@ -1,4 +1,4 @@
-//! Coherent memory for a device and the CPU, such as descriptor rings, whole or in small blocks.
+//! Coherent memory for a device and the CPU, such as a descriptor ring: whole pages, or blocks of a pool.
 
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;

@@ -8,8 +8,8 @@ use crate::{Attrs, Caching, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
-/// A reference to a mapper that guards keep: `&Mapper`, or `Arc<Mapper>` for guards that live in a driver's
-/// own structures.
+/// Reference to a mapper, kept by each guard: `&Mapper`, or `Arc<Mapper>` for guards in a driver's
+/// structures.
 ///
 /// A host with its own reference-counted pointers implements this trait for them. Each clone must refer to
 /// the same mapper. A mapper refuses guards that another mapper made, and does not release their resources.
@@ -168,14 +168,13 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host(), memory, mapping))
     }
 
-    /// Maps one run of physically contiguous, cached memory and hands it to the device. Does not
-    /// allocate if the device accepts the run of pages directly; only the address space may
-    /// allocate, to track live ranges.
+    /// Maps one run of physically contiguous, cached memory and hands it to the device. If the device accepts
+    /// the run unchanged, only the I/O address space may allocate heap memory, to track live ranges.
     ///
     /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses until
     /// the mapping ends, and the caller guarantees that the memory there is not reused before.
     /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always flushes, with
-    /// any policy.
+    /// any flush policy.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
@@ -203,7 +202,7 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host(), Raw(memory), mapping))
     }
 
-    /// Allocates zeroed, cached memory in pages that the device reaches. The memory is mapped for no
+    /// Allocates zeroed, cached memory in pages that the device reaches. The memory is not yet mapped for any
     /// device.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use core::sync::atomic::AtomicU8;
 #[must_use = "unmaps when it is dropped"]
 pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> {
     host: H,
-    /// `None` only during a drop or a hand-over.
+    /// `None` only during `unmap` or a hand-over.
     held: Option<(M, Mapping<H::Platform>)>,
     kind: PhantomData<fn() -> (D, O)>,
 }
@@ -114,7 +114,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
 }
 
 impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
-    /// Returns the first address that the device sees.
+    /// Returns the device's address of the first byte.
     #[must_use]
     #[inline]
     pub fn addr(&self) -> DmaAddr {
@@ -200,7 +200,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
             .vmap_bytes(self.vmap.as_ref()?.host())
     }
 
-    /// Copies the device's bytes, starting at byte `offset`.
+    /// Copies bytes out of the memory, starting at byte `offset`.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.

@@ -1,4 +1,4 @@
-//! Memory that guards keep while the memory is mapped.
+//! Memory that a guard owns or borrows while the memory is mapped.
 
 use super::device::{DeviceOf, MapperRef};
 use crate::mapper::{Facts, Wanted};

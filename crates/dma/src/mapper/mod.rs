@@ -60,7 +60,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     /// The device at each index, for platforms that do not number their devices.
     known: L::Lock<Vec<P::Device>>,
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
-    /// One more than the highest index used so far.
+    /// One more than the highest device index used so far.
     used: AtomicUsize,
     /// Allocator of the bounce pool's slots.
     bounce: Option<L::Lock<crate::RangeAllocator>>,
@@ -178,7 +178,7 @@ struct IovaRange {
 
 /// Memory allocated through a [`Mapper`].
 ///
-/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping it leaks the memory.
+/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping this value leaks the memory.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
@@ -371,7 +371,7 @@ impl<P: Platform> Mapping<P> {
 
 /// A mapping of memory for the CPU, made by a [`Mapper`].
 ///
-/// Must be unmapped with [`DmaOps::vunmap`](crate::DmaOps::vunmap). Dropping it leaves the memory
+/// Must be unmapped with [`DmaOps::vunmap`](crate::DmaOps::vunmap). Dropping this value leaves the memory
 /// mapped.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::vunmap"]
@@ -622,7 +622,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         is_here.filter(|&here| here).map(|_| slot)
     }
 
-    /// Returns a device and its state. Makes the state on first use.
+    /// Returns a device and the index of its state. Makes the state on first use.
     ///
     /// # Errors
     /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it.
@@ -677,7 +677,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Some(slot);
             }
             if known.len() < self.slots.len() {
-                // There is room, reserved when the mapper was made.
+                // Allocates nothing: the room was reserved when the mapper was made.
                 known.push(dev);
                 return Some(known.len().saturating_sub(1));
             }
@@ -761,7 +761,7 @@ fn heap_exhausted(bytes: usize) -> Error {
     Error::NoMemory(Reason::new(Constraint::Ram, bytes as u64, 0))
 }
 
-/// Returns the reason why an IOMMU cannot map memory, which begins or ends `found` bytes into a granule.
+/// Returns the reason why an IOMMU cannot map memory that begins or ends `found` bytes into a granule.
 const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
     Reason {
         // If a granule is at most a page, only alignment is required.

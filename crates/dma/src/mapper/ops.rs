@@ -155,7 +155,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps one run of memory, by the short path if possible.
+    /// Maps one run of memory, by the short path (`map_one`) if possible.
     #[inline(always)]
     pub(crate) fn map_run(
         &self,
@@ -285,7 +285,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Vmap { owner, host })
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for mappings that the short path does not handle.
+    /// As [`end_mapping`](Self::end_mapping), for mappings that bounce, or whose flush may wait.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         // Removes the device's view before the copy out of the bounce slots, so that the copy has the

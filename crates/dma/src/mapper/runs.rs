@@ -59,7 +59,7 @@ pub(super) fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
     Ok(runs)
 }
 
-/// As [`push_segment`], without the heap: fails if the list has no room.
+/// As [`push_segment`], but allocates nothing: fails if the list has no room.
 pub(super) fn push_within(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
     if join_segment(list.last_mut(), segment)? {
         return Ok(());
@@ -102,7 +102,7 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
         .ok_or(Error::Invalid)
 }
 
-/// Collects physical runs by index until there are no more.
+/// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`.
 pub(super) fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Error> {
     let mut list = Vec::new();
     let mut index = 0usize;

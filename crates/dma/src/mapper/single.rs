@@ -175,7 +175,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let (Some(len), true) = (len, alone && limits.max_segments > 1) else {
             return Ok(None);
         };
-        // A grouped device uses another device's address space, which that device's lock protects.
+        // A grouped device uses another device's address space. The other device's lock protects this space,
+        // and the code below takes only the lock of `at.slot`.
         if at.space != at.slot || facts.align > granule || offset & facts.align.wrapping_sub(1) != 0
         {
             return Ok(None);
@@ -217,7 +218,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Some(DmaAddr::new(base.saturating_add(offset))))
     }
 
-    /// Ends a mapping. Flushes at once if `now` is set or ranges may not wait.
+    /// Ends a mapping. Flushes at once if `now` is set or the range may not wait for a later flush.
     ///
     /// # Errors
     /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap).
@@ -237,7 +238,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for mappings behind an IOMMU, in several runs or with syncs.
+    /// As [`end_mapping`](Self::end_mapping), for mappings that use an IOMMU, have several runs or need
+    /// syncs.
     #[inline(never)]
     fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
         let at = mapping.at();

@@ -45,7 +45,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result.map(|()| due)
     }
 
-    /// Copies one bounced run in or out.
+    /// Copies one bounced run into the bounce pool, or back to its memory.
     ///
     /// Syncs the caches even for a coherent device, because the device shares the pool with devices that
     /// are not coherent. On a coherent machine, the calls cost nothing.
