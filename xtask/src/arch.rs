@@ -90,7 +90,8 @@ impl Arch {
         let program = format!("qemu-system-{}", self.machine());
         let (machine, cpu) = match self {
             Self::X86_64 => ("q35", "max"),
-            // Emulated, the architecture's own function for signing pointers takes most of a kernel's time.
+            // In emulation, the architecture's own algorithm for signing pointers takes most of the kernel's
+            // time.
             Self::Arm64 => ("virt,gic-version=3", "max,pauth-impdef=on"),
         };
         cmd!("nice {program} -M {machine} -cpu {cpu} -nodefaults -no-reboot -display none")

@@ -57,7 +57,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Gets the kernel and the root, or finds them kept.
+    /// Finds the kernel and the root in the cache, or makes them.
     pub(crate) fn get(kind: Kind) -> Result<Self> {
         crate::setup::install(&[kind.arch.name()])?;
         let kernel = kernel(kind)?;

@@ -67,7 +67,7 @@ pub(crate) fn run() -> Result<()> {
         let root = sh::root();
         let packages: Vec<_> = CRATES.iter().flat_map(|name| ["-p", name]).collect();
         let packages = &packages;
-        // rustup's cargo, which chooses the toolchain.
+        // `+VERSION` works with rustup's cargo, which chooses the toolchain.
         let check = cmd!("cargo +{FLOOR} check {packages...} --target-dir {target}");
         let test =
             cmd!("cargo +{FLOOR} test --quiet {packages...} -p {MACHINE} --target-dir {target}");

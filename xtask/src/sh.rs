@@ -7,7 +7,7 @@ use std::borrow::BorrowMut;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Makes a command from a line. `{path}` in it is one argument, and `{words...}` are several.
+/// Makes a command from a line. In the line, `{path}` is one argument, and `{words...}` are several.
 macro_rules! cmd {
     ($line:literal) => {{
         let shell = $crate::sh::shell();
@@ -88,7 +88,7 @@ pub(crate) fn quietly(mut command: impl BorrowMut<Command>) -> Result<Vec<u8>> {
 /// Runs a command without output. Returns what it printed, trimmed.
 ///
 /// # Errors
-/// As [`quietly`]; or what it printed is not UTF-8.
+/// As [`quietly`]; or the output is not UTF-8.
 pub(crate) fn text(mut command: impl BorrowMut<Command>) -> Result<String> {
     let command = command.borrow_mut();
     let text = String::from_utf8(quietly(&mut *command)?);

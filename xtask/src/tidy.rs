@@ -24,7 +24,7 @@ struct Rules {
     words: words::Rules,
 }
 
-/// The row of a crate.
+/// The rules of a crate: its place in the layers, and its exceptions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layer {
@@ -97,7 +97,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// Returns the dependencies of crates that point upwards or sideways.
+/// Returns a fault for each dependency that the crate's row in `rules.toml` does not allow.
 fn layer_faults(packages: &[Value]) -> Vec<String> {
     let rank = |name: &str| RULES.layer.iter().position(|layer| layer.name == name);
     let mut faults = Vec::new();
@@ -188,7 +188,7 @@ fn has_unsafe(text: &str) -> bool {
         .any(|line| !line.trim_start().starts_with("//") && has(line))
 }
 
-/// Returns circles between a crate's modules, and between the files of some of its directories.
+/// Returns circles of imports between a crate's modules, and between the files of some of its directories.
 fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<String> {
     let exports = circles::exports(root);
     let files = sources.iter();

@@ -1,4 +1,4 @@
-//! How long a call on a camera waits while another device's frames are copied.
+//! Measures how long a call on a camera waits while another device's frames are copied.
 
 use super::{On, Vb3, client, measure};
 use crate::table::{self, Table};

@@ -11,10 +11,10 @@ const COUNTS: [usize; 2] = [1, 5];
 /// Number of frames of each camera: five seconds.
 const FRAMES: &str = "150";
 
-/// The source that ffmpeg plays: bars that it paints once.
+/// The source that ffmpeg plays: colour bars, which ffmpeg paints only once.
 const BARS: &str = "smptebars=size=1920x1080:rate=30";
 
-/// CPU time as a fraction of the run's time, and memory.
+/// CPU time as a fraction of the run's time, and memory in KiB.
 #[derive(Clone, Copy)]
 struct Cost {
     program: f64,

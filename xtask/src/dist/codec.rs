@@ -13,7 +13,8 @@ const BUILD: &str = "build";
 /// The program of vb3-avcodec. The package installs it as vb3-codec.
 const PROGRAM: &str = "avcodec-worker";
 
-/// Finds the packages that the program which follows needs. dpkg-shlibdeps needs a source package around the program.
+/// Finds the packages that a program needs. The program's path is appended to the script. dpkg-shlibdeps
+/// needs a source package around the program.
 const SHLIBDEPS: &str = r"mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps
 printf 'Source: vb3\n\nPackage: vb3-codec\nArchitecture: any\n' > debian/control
 exec dpkg-shlibdeps -O -e";
@@ -119,7 +120,7 @@ pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> 
     Ok(package)
 }
 
-/// Returns the last fields of the package.
+/// Returns the last fields of the package's control file.
 fn fields(depends: &str) -> String {
     format!(
         "Depends: {depends}\n\

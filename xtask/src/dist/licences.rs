@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 /// Names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
-/// How many levels below a crate its licences are searched: crates contain sources of others.
+/// How many levels below a crate its licences are searched, because a crate may contain other projects'
+/// sources.
 const DEPTH: usize = 3;
 
-/// Returns every crate of a package's binary with its licence, then every licence text once with its crates.
+/// Returns the linked crates of a package with their licences, then each licence text with its crates.
 pub(super) fn text(package: &str, target: &str) -> Result<String> {
     let tree = format!("tree --package {package} --target {target} --edges normal --prefix none");
     let tree = sh::text(sh::cargo(&tree).args(["--format", "{p}"]))?;

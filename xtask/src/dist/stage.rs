@@ -25,7 +25,7 @@ const COMPLETIONS: [[&str; 3]; 3] = [
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 pub(super) const THIRD_PARTY: &str = "THIRD-PARTY-LICENSES.txt";
 
-/// The last fields of the package with the binary.
+/// The last fields of the control file, for the package with the binary.
 const FIELDS: &str = "Suggests: ffmpeg, vb3-codec
 Description: V4L2 cameras, codecs and displays for unmodified programs
  vb3 run puts cameras, codecs, converters and displays under a program that uses

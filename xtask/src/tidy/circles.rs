@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::path::Path;
 
-/// For each module of a crate, the modules that it names. A module is the first part of a path.
-/// A module is named directly (`crate::module::…`), or by a name that the root exports (`crate::Name`).
+/// For each module of a crate, the modules that it imports. A module is the first part of a path. A module is
+/// named directly (`crate::module::…`), or by a name that the root exports (`crate::Name`).
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// Each name that a crate's root exports, and the module that the name comes from.

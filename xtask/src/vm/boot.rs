@@ -178,7 +178,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Reads complete lines. Returns whether there was one.
+    /// Reads complete lines. Returns whether there was at least one.
     fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
         let lines = self.lines.new_in(serial);
         for line in lines

@@ -18,7 +18,7 @@ cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflag
 /// Copies the sources into the build root.
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
-    // The only crate of another project that the module links.
+    // bitflags is the only crate of another project that the module links.
     let bitflags = sh::package(&kernel_packages()?, "bitflags")?;
     let bitflags = bitflags["manifest_path"].as_str().map(Path::new);
     let bitflags = bitflags

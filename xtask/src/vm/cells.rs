@@ -35,8 +35,8 @@ impl Cell {
         lab::arch_of(&self.kernel)
     }
 
-    /// Returns whether the scenario needs `what`.
-    /// This is `peers`, drivers built from the kernel's source, or `package`, the module as packaged.
+    /// Returns whether the scenario needs `what`. `what` is `peers` (drivers built from the kernel's source)
+    /// or `package` (the module's Debian package).
     pub(crate) fn needs(&self, what: &str) -> bool {
         self.wishes("needs").iter().any(|name| name == what)
     }

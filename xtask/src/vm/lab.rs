@@ -109,7 +109,7 @@ impl Lab {
         make(&what, 10, "make-guest.sh", &words)
     }
 
-    /// Returns the kernels of an architecture that was added, oldest first.
+    /// Returns the kernels of an architecture, oldest first. The architecture must have been added.
     pub(crate) fn kernels(&self, arch: Arch) -> Result<Vec<String>> {
         let list = match arch {
             Arch::X86_64 => self.root.join("kernels.list"),

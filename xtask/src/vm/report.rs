@@ -105,7 +105,7 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Numbers of passed and of all checks.
+/// Number of passed checks, and of all checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score {
     passed: usize,

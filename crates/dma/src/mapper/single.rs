@@ -238,8 +238,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for mappings that use an IOMMU, have several runs or need
-    /// syncs.
+    /// As [`end_mapping`](Self::end_mapping), for mappings with an IOMMU, with several runs, or with syncs.
     #[inline(never)]
     fn end_runs(&self, mapping: &Mapping<P>, attrs: Attrs, now: bool) -> Result<(), Error> {
         let at = mapping.at();
