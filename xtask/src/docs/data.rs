@@ -171,7 +171,7 @@ impl Measured {
     }
 }
 
-/// Returns the rows of a run. Of rows that differ only in their first cell, returns one with all these
+/// Returns the rows of a run. Rows that differ only in their first cell become one row with all their first
 /// cells.
 fn joined(rows: &[Vec<String>]) -> Vec<Vec<String>> {
     let mut joined: Vec<Vec<String>> = Vec::new();

@@ -11,7 +11,7 @@ use std::path::Path;
 const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
 const REPORT: &str = "same.json";
 
-/// Bytes of one of the run's pictures.
+/// Length in bytes of each of the run's pictures.
 const FRAME: usize = 64 * 48 * 2;
 
 /// The faults that the script injects into the run.
@@ -68,7 +68,7 @@ fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec_pretty(&report)?)
 }
 
-/// Returns the first line that differs, for text. Otherwise, returns the lengths in bytes.
+/// Returns the first line that differs if both are text, otherwise the lengths in bytes.
 fn first_difference(own: &[u8], other: &[u8]) -> String {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let mut lines = text(own).lines().zip(text(other).lines()).enumerate();

@@ -109,7 +109,7 @@ impl Lab {
         make(&what, 10, "make-guest.sh", &words)
     }
 
-    /// Returns the kernels of an architecture, oldest first. The architecture must have been added.
+    /// Returns the kernels of an architecture, oldest first. Except for x86-64, `add` must have run before.
     pub(crate) fn kernels(&self, arch: Arch) -> Result<Vec<String>> {
         let list = match arch {
             Arch::X86_64 => self.root.join("kernels.list"),

@@ -8,8 +8,7 @@ use crate::{Attrs, Caching, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
-/// Reference to a mapper, kept by each guard: `&Mapper`, or `Arc<Mapper>` for guards in a driver's
-/// structures.
+/// Reference to a mapper that each guard keeps: `&Mapper`, or `Arc<Mapper>` in a driver's own structures.
 ///
 /// A host with its own reference-counted pointers implements this trait for them. Each clone must refer to
 /// the same mapper. A mapper refuses guards that another mapper made, and does not release their resources.
