@@ -512,8 +512,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_device(at, |state| state.mode = mode)
     }
 
-    /// Removes the layer's state of a device, such as an unplugged one: its address space, memory and
-    /// counters. A later use of the same device starts with new state.
+    /// Removes the layer's state of a device: address space, coherent memory and counters. A later use of the
+    /// same device starts with new state.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while anything is mapped or allocated for the device, other devices of its group
