@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Machine to run on; may be repeated
     #[arg(long, value_name = "NAME", default_values = ["pc", "soc-cma", "soc-noncoherent"])]
     machine: Vec<String>,
-    /// Machine that runs the decoder's line as well; may be repeated
+    /// Further machine, which runs only the decoder's pipeline; may be repeated
     #[arg(long, value_name = "NAME", default_values = ["soc-sram"])]
     decoder_machine: Vec<String>,
     /// Frames to stream from the camera on each machine
@@ -303,7 +303,7 @@ impl Sums {
         }
     }
 
-    /// The cells from the rate to the refusals.
+    /// Returns a row's cells for the columns from "fps" to "refusals".
     fn cells(&self, frames: usize) -> [String; 6] {
         let fps = (frames.saturating_sub(1)) as f64 * 1e9 / self.span_ns.max(1) as f64;
         let mib = |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));

@@ -19,8 +19,9 @@ const MAX_EVENTS: usize = 4096;
 /// as programs can see the order's effect.
 ///
 /// # Errors
-/// Every order can fail with [`Error::Refused`] (the wrong field, and what is allowed), [`Error::Ended`] (the
-/// run has ended), [`Error::Socket`] or [`Error::Answer`]. After the last three errors, use a new client.
+/// Every order can fail with [`Error::Refused`], which names the wrong field and the allowed values;
+/// [`Error::Ended`], if the run has ended; [`Error::Socket`]; or [`Error::Answer`]. After the last three
+/// errors, use a new client.
 #[derive(Debug)]
 pub struct Client {
     lines: BufReader<UnixStream>,

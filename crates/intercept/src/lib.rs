@@ -14,8 +14,9 @@
 //! * **Waits.** The supervisor answers poll and select. It borrows the program's other files for such a
 //!   call. An epoll set gets one substitute object per device file. The object's event mask follows the
 //!   device's state.
-//! * **Mappings.** An mmap is rewritten while it runs, so that it maps the buffer's own memfd.
-//! * **Closes.** The filter reports calls that close or copy a reserved number before they run. When the
+//! * **Mappings.** The supervisor stops the caller of mmap with ptrace and changes the call's arguments, so
+//!   that the call maps the buffer's own memfd.
+//! * **Closes.** Before a call closes or copies a reserved number, the filter reports the call. When the
 //!   last descriptor of a device file is closed, the kernel frees the memfd's inode. The supervisor
 //!   notices this, also after SIGKILL.
 //! * **Files without a path.** A backend can make further device files with
@@ -29,16 +30,18 @@
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
 //!     leases work as on a device.
 //!   * At numbers 0 to 2, all calls except write and writev work as on a device. A write to standard output
-//!     reaches the device if it has 4 KiB or more, or a multiple of 64 bytes; others fail with EINVAL.
+//!     reaches the device if its length is at least 4 KiB or a multiple of 64 bytes. Other writes fail with
+//!     EINVAL.
 //!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
-//!     calls act on the memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
-//!     (no effect), a private mapping, and the last close, whose event epoll_wait may still deliver.
+//!     calls act on the memfd: fstat shows a regular file, pread reads no bytes, pwrite fails with EPERM,
+//!     fsync has no effect, and lseek and private mappings use the memfd. After the last close, epoll_wait
+//!     may still deliver an event of the file.
 //!   * lockf of more than one byte from the current position fails with EOVERFLOW.
 //! * A signal whose handler lacks SA_RESTART may arrive in the microseconds before the supervisor
 //!   receives a reported call. Any reported call can then end with EINTR.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its
 //!   own seccomp listener gets EBUSY.
-//! * Two opens of one node exclude each other with flock and record locks at reserved numbers only.
+//! * Record locks of two opens of a node conflict only if both descriptors have reserved numbers.
 //! * chmod, chown and utimensat of a node change nothing: they succeed for root, and fail with EPERM for
 //!   others. inotify reports no events of a node. A node made with mknod opens no device (ENXIO).
 //! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping
@@ -47,10 +50,10 @@
 //! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
 //!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
 //!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
-//! * Some memory cannot be tracked in this way: in containers with the default profile, without
-//!   ptrace, in a program with its own filter, for shared mappings of files on a disk, and on arm64
-//!   before Linux 6.10. If the program replaces such memory, the new memory gets the device's data, and a
-//!   note says so.
+//! * Shared mappings of files on a disk cannot be tracked in this way. No memory can be tracked in containers
+//!   with the default profile, where ptrace is refused, in programs with their own seccomp filter, and on
+//!   arm64 before Linux 6.10. If the program replaces untracked memory, the new memory gets the device's
+//!   data, and a note says so.
 //! * A device waits for a page of a user pointer if the program drops the page and serves its faults
 //!   (userfaultfd, FUSE). All other programs then wait, too.
 //! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of

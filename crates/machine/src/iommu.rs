@@ -126,7 +126,8 @@ fn within(iova: u64, leaf: &Leaf) -> Option<Translation> {
     Some(Translation { phys, len, prot })
 }
 
-/// Returns the profile's page sizes up to the first missing one. Larger pages could not be split.
+/// Returns the profile's page sizes below the format's first size that the profile lacks.
+/// A larger page could not be split into pages of the missing size.
 fn without_gaps(profile: &IommuProfile) -> u64 {
     let offered = profile
         .format

@@ -34,12 +34,14 @@ impl Vmap {
 impl Machine {
     /// Imports another driver's memory as pages of this machine.
     ///
-    /// The pages are scattered if the profile scatters pages, since the real addresses are unknown. Free them
-    /// with `free_pages`, which also ends this process's mapping.
+    /// The real addresses are unknown, so the pages get free addresses of the machine's RAM. These are
+    /// scattered if the profile scatters pages. Free the pages with `free_pages`, which also ends this
+    /// process's mapping.
     ///
     /// # Errors
-    /// `Invalid` for a length that is not a multiple of pages; `NoMemory` if the machine has less RAM, or the
-    /// process has no memory; `NoSuchMemory` if the exporter has no pages for it.
+    /// `Invalid` if the length is 0 or not a multiple of 4 KiB; `NoMemory` if the machine has too little free
+    /// RAM, or if this process cannot allocate memory; `NoSuchMemory` if the exporter has no pages for
+    /// `foreign`.
     pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         let state = self.state.get_mut();
         state.may_fail()?;
@@ -60,7 +62,7 @@ impl Machine {
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
-        // Fills the devices' store, as if earlier writes had left the CPU's caches.
+        // Copies the bytes to the devices' store, if there is one, as if the CPU had written its caches back.
         if let Err(miss) = object.clean(0, len) {
             state.ram.give(&object.frames);
             return Err(missed(miss));
@@ -467,7 +469,7 @@ impl KernelViews for Machine {
 
     fn release_physical(&self, range: Segment) {
         let state = &mut *self.state.borrow_mut();
-        // Only memory that the claim itself made is freed.
+        // Frees the memory only if `claim_physical` made it.
         if let Some(id) = state.claimed.remove(&range.addr.get()) {
             let object = state.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
@@ -530,7 +532,7 @@ impl State {
         self.object_at(frames, (SegmentKind::Pages, request.caching), len, shared)
     }
 
-    /// Returns whether the CPU caches this memory, so that non-snooping devices see other bytes.
+    /// Returns whether the CPU caches this memory. If so, non-snooping devices may see stale bytes.
     fn is_cached(&self, addr: u64) -> bool {
         let piece = self.memory.locate(addr, 1).ok();
         let object = piece.and_then(|piece| self.memory.get(piece.object));

@@ -101,7 +101,8 @@ impl Statistics {
 /// # Invariants
 /// A buffer's state says where it is: Dequeued with the program, InRequest in a request, Queued in `queued`,
 /// Active with the device, Done and Error in `done`. `queued_count` counts all buffers except Dequeued and
-/// InRequest. Every list has capacity for all buffers. `memory` is set if the queue has buffers or streams.
+/// InRequest. Every list has capacity for all buffers. `memory` is set while the queue has buffers or
+/// is streaming.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
@@ -123,7 +124,7 @@ pub struct Queue<M: MemOps> {
     /// True from the success of `start_streaming` to the call of `stop_streaming`.
     pub(crate) started: bool,
     pub(crate) error: bool,
-    /// Whether the fences of a failed device's buffers have been ended.
+    /// Whether the device has failed, and the fences of its buffers have been signalled with EIO.
     pub(crate) accesses_failed: bool,
     pub(crate) last_buffer_dequeued: bool,
     /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF.

@@ -99,7 +99,7 @@ impl Codec for Slices {
     fn flush(&mut self, _: &mut Out) {}
 }
 
-/// Returns S_EXT_CTRLS's arguments, which set the sequence parameters of pictures with a request.
+/// Returns arguments of an S_EXT_CTRLS that sets, in `request`, the sequence parameters for a picture size.
 pub(crate) fn parameters(width: u32, height: u32, request: i32) -> (Arg, Arg) {
     const CONTROL: usize = size_of::<v4l2_ext_control>();
     const SPS: usize = size_of::<v4l2_ctrl_h264_sps>();

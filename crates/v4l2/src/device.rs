@@ -301,8 +301,8 @@ where
 
     /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, closing
-    /// another file cannot change the result of a successful call.
+    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, a call
+    /// that succeeds would have the same result if another file had been closed before it.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -512,7 +512,7 @@ where
         }
     }
 
-    /// Returns the time of the next tick (ns), except for drivers that would only continue unfinished work.
+    /// Returns the time (ns) of the next tick that begins work. Ignores ticks that only continue work.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {
         self.contexts_at_work()

@@ -1,5 +1,5 @@
-//! Builds libcamera's own tests from source, and runs them without a camera, in `vb3 run`, and with the
-//! kernel's vimc in a virtual machine.
+//! Builds libcamera's own tests from source, and runs them without a camera and with three cameras.
+//! The cameras are two devices of `vb3 run`, and the kernel's vimc in a virtual machine.
 
 use crate::sh::{self, cmd};
 use crate::vm::{self, lab};
@@ -22,7 +22,7 @@ const PLACES: [(&str, Option<&str>); 3] = [
     ("webcam", Some("camera=pattern")),
 ];
 
-/// The result of each test in a word, and of v4l-utils for vimc's nodes.
+/// Results by test name: pass, skip or FAIL. With vimc, also short forms of v4l-utils' output by command.
 type Results = BTreeMap<String, String>;
 
 /// Reads the lines of `lab/libcamera-tests.py`.

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Use KVM; without it, instructions are translated, and ratios are of translated code
     #[arg(long)]
     kvm: bool,
-    /// Count instructions, of one processor, instead of time; no two runs differ by much
+    /// Use one processor, and count its instructions instead of time; the counts hardly differ between runs
     #[arg(long, conflicts_with = "kvm")]
     count: bool,
 }

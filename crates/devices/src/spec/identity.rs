@@ -1,5 +1,5 @@
 //! The identity that a device shows.
-//! A camera can show that of a USB webcam, and a loopback that of v4l2loopback.
+//! A camera can pose as a USB webcam, and a loopback as v4l2loopback.
 
 use super::parse::parse_hex;
 use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};

@@ -167,8 +167,9 @@ impl<H: MapperRef> DmaDevice<H> {
         Ok(Mapped::new(self.host(), memory, mapping))
     }
 
-    /// Maps one run of physically contiguous, cached memory and hands it to the device. If the device accepts
-    /// the run unchanged, only the I/O address space may allocate heap memory, to track live ranges.
+    /// Maps one run of physically contiguous, cached memory and hands it to the device.
+    /// If the device accepts the run as one segment without a bounce buffer, this method allocates heap
+    /// memory only for the I/O address space's record of live ranges.
     ///
     /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical addresses until
     /// the mapping ends, and the caller guarantees that the memory there is not reused before.

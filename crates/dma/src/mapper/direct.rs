@@ -55,7 +55,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Checks an allocation's run against the device's alignment, and a single-segment device's limits.
+    /// Checks an allocation's run against the device's alignment.
+    /// If the device takes only one segment, also checks the run against the device's limits.
     pub(super) fn check_one_address(
         &self,
         dev: P::Device,

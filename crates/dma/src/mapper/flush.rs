@@ -74,7 +74,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
-        // Reserved without the lock. A shorter queue was never lazy and is empty, so the swap loses none.
+        // Allocates the new queue without the lock. If the old queue has less capacity, it was never lazy and
+        // is empty, so replacing it loses no ranges.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
@@ -219,7 +220,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Frees waiting ranges that were among the first `until` ever queued. Returns whether more of those wait.
+/// Frees waiting ranges with serial numbers below `until`; the first range ever queued has number 0.
+/// Returns whether more of these ranges wait.
 /// Frees at most `BATCH` ranges, because interrupts may wait for the lock that the caller holds.
 fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     for _ in 0..BATCH {

@@ -46,7 +46,7 @@ pub struct Powers {
     pub add_fd_send: Power,
     /// Access to memory with process_vm_readv and process_vm_writev.
     pub process_vm: Power,
-    /// Access to memory and its permissions through `/proc/PID/mem`.
+    /// Access to memory through `/proc/PID/mem`, after a look-up of the pages' permissions.
     pub proc_mem: Power,
     /// Duplicating the child's descriptors with pidfd_getfd (Linux 5.6).
     pub getfd: Power,

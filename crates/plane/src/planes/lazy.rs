@@ -70,7 +70,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Some(self.buffers.inspect(memory, first)??.addr)
     }
 
-    /// Maps memory as one run for the device that it was allocated for.
+    /// Maps memory at contiguous DMA addresses for the device that it was allocated for.
     fn map_own_run(
         &self,
         memory: MemoryId,
@@ -88,8 +88,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         mapped.map_err(own_error)?
     }
 
-    /// Maps memory. If the memory is not placed yet, or a move may help after a failure, places it for all
-    /// attached devices and maps it then.
+    /// Maps memory. If it has no place yet, places it for all attached devices first. If the mapping fails
+    /// and another place may help, moves it to a place for all attached devices and maps it again.
     pub(super) fn map_or_place<T>(
         &self,
         memory: MemoryId,

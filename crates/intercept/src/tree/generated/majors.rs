@@ -12,8 +12,8 @@ pub(super) const PATH: &str = "/proc/devices";
 /// Major number of USB devices.
 const USB: u32 = 189;
 
-/// Returns the driver of a node's major number. `None` for files, and for miscellaneous devices, since
-/// every kernel lists their driver.
+/// Returns the driver of a node's major number. `None` for regular files. Also `None` for miscellaneous
+/// devices, because every kernel's own text already has their line (`10 misc`).
 fn driver(node: &Node) -> Option<&'static str> {
     match node.kind {
         NodeKind::Video => Some("video4linux"),
