@@ -127,7 +127,7 @@ pub struct Tiles {
     pub rows: Vec<u32>,
 }
 
-/// Quantisers. Bits of `flags`: 1: V's differ from U's; 2: matrices are used; 4: blocks change quantisers.
+/// Quantisers. Bits of `flags`: 1: V's differ from U's; 2: matrices used; 4: blocks may change quantisers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.12")]
 pub struct Quantization {
