@@ -64,7 +64,6 @@ mod shm;
 mod slots;
 mod socket;
 pub mod units;
-mod wake;
 mod window;
 mod wire;
 mod words;
@@ -83,7 +82,6 @@ pub use serve::{
     serve_stdin_with,
 };
 pub use slots::{Packet, Picture};
-pub use wake::{count_wake, wake_eventfd, wakes_made};
 pub use worker::Worker;
 
 /// Widest supported picture, in pixels.

@@ -11,7 +11,6 @@ use crate::process::Running;
 use crate::shm::Shared;
 use crate::slots::{Layout, Link, NO_SLOT, Packet, Picture, Ring, copy};
 use crate::socket::Received;
-use crate::wake::count_wake;
 use crate::wire::{Message, Op, VERSION};
 use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
@@ -78,7 +77,6 @@ impl Worker {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
-        count_wake();
         let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
         // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {

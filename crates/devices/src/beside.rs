@@ -4,9 +4,9 @@ use crate::Failure;
 use crate::convert::{Converter, Job, View, ViewMut, plane};
 use crate::picture::Size;
 use crate::surface::LentLines;
+use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use vb3_codec::wake_eventfd;
 use vb3_v4l2::PixelFormat;
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
@@ -177,8 +177,8 @@ impl Beside {
     /// # Errors
     /// Fails if no thread or descriptor is available, with a message for the user.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
-        let wake =
-            wake_eventfd().map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
         let (wake, shared) = (Arc::new(wake), Arc::new(Shared::default()));
         shared.lock().wake = Arc::downgrade(&wake);
         let of = Arc::clone(&shared);

@@ -1,10 +1,10 @@
 //! A bounded queue between the devices' thread, which never waits, and a helper thread, which may wait.
 
 use crate::Failure;
+use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use vb3_codec::wake_eventfd;
 
 /// The queue. The devices' thread uses the `try_` methods, and the helper thread the `_wait` methods.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ struct State<T> {
 impl<T> Ring<T> {
     /// Makes a queue of at most `capacity` items.
     pub(crate) fn new(capacity: usize) -> Result<Arc<Self>, Failure> {
-        let wake =
-            wake_eventfd().map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
         let state = State {
             items: VecDeque::new(),
             capacity,

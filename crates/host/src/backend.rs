@@ -275,12 +275,6 @@ pub trait Backend: Send {
     /// another file, the front end must register the number again.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Returns how many descriptors of [`wake_fds`](Self::wake_fds) were made so far. While the count stays
-    /// the same, a number that is in both results belongs to the same file. `None` if this is unknown.
-    fn wake_fds_made(&self) -> Option<u64> {
-        None
-    }
-
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
     /// programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {

@@ -101,7 +101,6 @@ pub fn run(
         ended: None,
         forward,
         wake_fds: Vec::new(),
-        wake_fds_made: None,
         swept: Instant::now(),
         answers: Vec::new(),
         sleep: Sleep::default(),

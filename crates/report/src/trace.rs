@@ -546,10 +546,6 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.wake_fds()
     }
 
-    fn wake_fds_made(&self) -> Option<u64> {
-        self.devices.wake_fds_made()
-    }
-
     fn is_own_child(&self, pid: u32) -> bool {
         self.devices.is_own_child(pid)
     }

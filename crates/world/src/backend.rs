@@ -303,10 +303,6 @@ impl Backend for World {
         devices.chain(control).chain(self.orders.fds()).collect()
     }
 
-    fn wake_fds_made(&self) -> Option<u64> {
-        Some(vb3_codec::wakes_made())
-    }
-
     fn is_own_child(&self, pid: u32) -> bool {
         vb3_codec::is_worker(pid)
     }

@@ -16,7 +16,6 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use vb3_codec::count_wake;
 
 /// Longest order in bytes.
 const MAX_ORDER: usize = 4096;
@@ -86,7 +85,6 @@ impl Control {
             Ok(listener)
         });
         let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
-        count_wake();
         Ok(Self {
             listener: Some(listener),
             path,
@@ -181,7 +179,6 @@ impl Control {
                 self.clients.remove(0);
             }
             self.next = self.next.wrapping_add(1);
-            count_wake();
             self.clients.push(Client {
                 id: ClientId(self.next),
                 stream,

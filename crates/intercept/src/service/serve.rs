@@ -93,7 +93,6 @@ pub(crate) struct Server<'a> {
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
     pub(crate) wake_fds: Vec<i32>,
-    pub(crate) wake_fds_made: Option<u64>,
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Answer>,
@@ -496,27 +495,24 @@ impl Server<'_> {
     }
 
     /// Updates the epoll set of the backend's wake descriptors. The kernel has removed closed ones, and
-    /// another file may have the number of one of them now, if the backend has made a descriptor since.
+    /// another file may have the number of one of them now.
     pub(crate) fn sync_wake_fds(&mut self) {
-        let made = self.backend.wake_fds_made();
-        let is_same = made.is_some() && made == self.wake_fds_made;
         let fds = self.backend.wake_fds();
+        if fds.is_empty() && self.wake_fds.is_empty() {
+            return;
+        }
         for &old in &self.wake_fds {
             if !fds.iter().any(|fd| fd.as_raw_fd() == old) {
                 self.wakes.remove(old);
             }
         }
         for fd in &fds {
-            let has = is_same && self.wake_fds.contains(&fd.as_raw_fd());
-            if !has || cfg!(debug_assertions) {
-                let events = libc::EPOLLIN.cast_unsigned();
-                let added = self.wakes.add(*fd, events, Event::Wake);
-                // The error means that the descriptor is already in the set.
-                debug_assert!(!has || added == Err(Errno(libc::EEXIST)));
-            }
+            // Ignores EEXIST: the descriptor is already in the set.
+            self.wakes
+                .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
+                .ok();
         }
         self.wake_fds = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        self.wake_fds_made = made;
     }
 
     /// Updates programs' epoll sets before a call on `file` is answered.

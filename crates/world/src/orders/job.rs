@@ -1,9 +1,9 @@
 //! Runs the work of one order on a thread, because the work may wait for files or programs.
 
+use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use vb3_codec::wake_eventfd;
 
 /// Work that runs on its own thread. The thread ends with the work and is never joined.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ impl<T: Send + 'static> Job<T> {
         name: &str,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<Self, String> {
-        let wake = wake_eventfd().map_err(|e| format!("cannot make an eventfd: {e}"))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| format!("cannot make an eventfd: {e}"))?;
         let wake = Arc::new(wake);
         let (sender, done) = channel();
         let ready = Arc::clone(&wake);
