@@ -127,17 +127,13 @@ pub fn run(
         receive_ends: receive_ends(),
         host,
     };
-    let mut says = Some(|| say(remarks, options.notes));
     std::thread::scope(|scope| {
         // A separate thread shows notes, since the user's function may block. If the thread cannot be
         // started, the run shows no notes.
-        let mut start_notes = || {
-            if let Some(says) = says.take() {
-                let thread = Builder::new().name("vb3-notes".into());
-                thread.spawn_scoped(scope, says).ok();
-            }
-        };
-        let served = supervisor.run(&mut may, &mut start_notes);
+        let says = Builder::new().name("vb3-notes".into());
+        says.spawn_scoped(scope, || say(remarks, options.notes))
+            .ok();
+        let served = supervisor.run(&mut may);
         let ended = supervisor.server(&mut may).ended;
         if served.is_err() {
             if let Some(guard) = &supervisor.host.guard {
@@ -153,10 +149,6 @@ pub fn run(
         };
         // This closes the channel of notes, so that the notes' thread ends.
         drop(supervisor);
-        // The program has ended before the thread was started.
-        if let Some(says) = says.take() {
-            says();
-        }
         served.map(|()| report)
     })
 }

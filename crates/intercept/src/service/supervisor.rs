@@ -129,14 +129,9 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Serves calls until the program's last process has ended.
-    /// Calls `start_notes` when the run has lasted some milliseconds.
-    pub(crate) fn run(
-        &self,
-        may: &mut MayBlock,
-        start_notes: &mut dyn FnMut(),
-    ) -> Result<(), Error> {
+    pub(crate) fn run(&self, may: &mut MayBlock) -> Result<(), Error> {
         std::thread::scope(|scope| {
-            let served = self.clock(may, scope, start_notes);
+            let served = self.clock(may, scope);
             self.pool.close();
             served
         })?;
@@ -150,7 +145,6 @@ impl<'a> Supervisor<'a> {
         &'scope self,
         may: &mut MayBlock,
         scope: &'scope Scope<'scope, '_>,
-        start_notes: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         self.server(may).watch_all()?;
         // Devices that are absent at the start disappear before the first call.
@@ -208,7 +202,6 @@ impl<'a> Supervisor<'a> {
             if over || self.pool.is_closing() {
                 return Ok(());
             }
-            start_notes();
         }
     }
 
