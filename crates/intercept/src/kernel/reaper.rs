@@ -25,7 +25,7 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     fd: Option<OwnedFd>,
-    /// Whether the file's type shows that its close may not wait.
+    /// Whether the file's type shows that its close does not wait.
     closes_at_once: bool,
 }
 
@@ -43,8 +43,10 @@ impl Borrowed {
 }
 
 impl From<OwnedFd> for Borrowed {
+    /// Wraps a duplicate of a file of unknown type, whose close may wait.
     fn from(fd: OwnedFd) -> Self {
-        Self::of(fd, libc::S_IFREG)
+        let (fd, closes_at_once) = (Some(fd), false);
+        Self { fd, closes_at_once }
     }
 }
 

@@ -14,17 +14,21 @@ use vb3_host::{Errno, Hotplug, Node};
 impl Supervisor<'_> {
     /// Returns the tree that programs see at present. Makes it if no program has needed it yet.
     pub(crate) fn shown(&self, may: &mut MayBlock) -> Arc<Shown> {
-        self.showing.made().unwrap_or_else(|| {
-            self.showing.made_by(|| {
-                let mut told = |node: &Node| Told::by(self.server(may).backend, node.id);
-                let told = self.nodes.iter().map(|node| Some(told(node))).collect();
-                let (shown, failed) = Shown::all(may, &self.nodes, told);
-                if let Some(Errno(errno)) = failed {
-                    self.host.note(Note::NoSysfs { errno });
-                }
-                shown
-            })
-        })
+        if let Some(shown) = self.showing.made() {
+            return shown;
+        }
+        let mut failed = None;
+        let shown = self.showing.made_by(|| {
+            let mut told = |node: &Node| Told::by(self.server(may).backend, node.id);
+            let told = self.nodes.iter().map(|node| Some(told(node))).collect();
+            let (shown, error) = Shown::all(may, &self.nodes, told);
+            failed = error;
+            shown
+        });
+        if let Some(Errno(errno)) = failed {
+            self.host.note(Note::NoSysfs { errno });
+        }
+        shown
     }
 
     /// Returns the tree, or `None` if this path cannot lead into it.
@@ -68,12 +72,12 @@ impl Supervisor<'_> {
         let told = change
             .present
             .then(|| Told::by(self.server(may).backend, change.node));
-        match before.with(may, &self.nodes, at, told) {
+        let now = match before.with(may, &self.nodes, at, told) {
             Ok(shown) => self.showing.set(shown),
             Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
-        }
+        };
         let node = self.nodes.get(at);
-        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown(may).tree) {
+        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &now.tree) {
             self.tell(may, node, before, now);
         }
     }

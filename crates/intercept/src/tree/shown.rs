@@ -1,9 +1,9 @@
 //! The nodes' paths as programs see them, and their changes when a device is plugged or unplugged.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::kernel::MayBlock;
+use crate::kernel::{MayBlock, lock};
 use crate::tree::generated::Tree;
 use crate::tree::listing::Listings;
 use vb3_host::{Backend, Errno, Node, NodeId};
@@ -97,23 +97,29 @@ impl Shown {
 
 /// The files and nodes that are shown now. They are made when a program first needs them: many never do.
 #[derive(Debug, Default)]
-pub(crate) struct Showing(RwLock<Option<Arc<Shown>>>);
+pub(crate) struct Showing {
+    now: RwLock<Option<Arc<Shown>>>,
+    /// Held while the first value is made, which takes the lock of all devices and writes files.
+    making: Mutex<()>,
+}
 
 impl Showing {
     /// Returns what is shown, unless it was not needed yet. Then all nodes are present.
     pub(crate) fn made(&self) -> Option<Arc<Shown>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let now = self.now.read();
+        now.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns what is shown. If it was not needed yet, makes it first; other threads do not wait in
+    /// [`made`](Self::made) meanwhile.
     pub(crate) fn made_by(&self, make: impl FnOnce() -> Shown) -> Arc<Shown> {
-        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shown.get_or_insert_with(|| Arc::new(make())))
+        let _alone = lock(&self.making);
+        self.made().unwrap_or_else(|| self.set(make()))
     }
 
-    pub(crate) fn set(&self, shown: Shown) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(shown));
+    pub(crate) fn set(&self, shown: Shown) -> Arc<Shown> {
+        let shown = Arc::new(shown);
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(now.insert(shown))
     }
 }
