@@ -193,11 +193,7 @@ impl<H: MapperRef> DmaDevice<H> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
         let _ = direction;
-        let wanted = Wanted {
-            caching: Caching::Cached,
-            direction: D::DIRECTION,
-            attrs: Attrs::empty(),
-        };
+        let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::empty());
         let mapping = self.mapper().map_run(&self.facts, (&memory, 1), wanted)?;
         Ok(Mapped::new(self.host(), Raw(memory), mapping))
     }

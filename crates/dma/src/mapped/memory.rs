@@ -42,12 +42,7 @@ impl<P: Platform> Source<'_, P> {
         let attrs = Attrs::empty();
         match *self {
             Self::Run(run) => {
-                let caching = Caching::Cached;
-                let wanted = Wanted {
-                    caching,
-                    direction,
-                    attrs,
-                };
+                let wanted = Wanted::new(Caching::Cached, direction, attrs);
                 mapper.map_segments(facts, (&[run], 1), wanted)
             }
             Self::Alloc(alloc) => mapper.map_alloc(facts, alloc, direction, attrs),

@@ -242,12 +242,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Mapping<P>, Error> {
         self.check_own(table.owner)?;
         let memory = (&table.segments[..], table.granule);
-        let caching = table.caching;
-        let wanted = Wanted {
-            caching,
-            direction,
-            attrs,
-        };
+        let wanted = Wanted::new(table.caching, direction, attrs);
         self.map_segments(facts, memory, wanted)
     }
 
@@ -263,12 +258,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let memory = (&alloc.segments[..], alloc.granule);
-        let caching = alloc.caching;
-        let wanted = Wanted {
-            caching,
-            direction,
-            attrs,
-        };
+        let wanted = Wanted::new(alloc.caching, direction, attrs);
         self.map_segments(facts, memory, wanted)
     }
 

@@ -54,12 +54,21 @@ impl OneRun {
 /// How memory is mapped: the CPU's caching, the direction and the caller's attributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    pub(crate) caching: Caching,
-    pub(crate) direction: Direction,
-    pub(crate) attrs: Attrs,
+    pub(super) caching: Caching,
+    pub(super) direction: Direction,
+    pub(super) attrs: Attrs,
 }
 
 impl Wanted {
+    #[inline]
+    pub(crate) const fn new(caching: Caching, direction: Direction, attrs: Attrs) -> Self {
+        Self {
+            caching,
+            direction,
+            attrs,
+        }
+    }
+
     /// Returns whether hand-overs need cache maintenance.
     pub(super) fn needs_sync(&self, info: &DeviceInfo) -> bool {
         let cached = self.caching == Caching::Cached && !self.attrs.contains(Attrs::MMIO);
