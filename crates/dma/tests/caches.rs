@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
-use vb3_dma::{Attrs, Caching, Direction, DmaOps as _, Segment, SyncFor};
+use vb3_dma::{Attrs, Caching, Direction, DmaOps as _, Error, Segment, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;
 const WAYS: [Direction; 3] = [Direction::ToDevice, Direction::FromDevice, BOTH];
@@ -54,6 +54,42 @@ fn mapping_and_unmapping_hand_memory_over() {
             assert!(mapper.live().is_empty());
         }
     }
+}
+
+/// A map that fails counts neither as a mapping nor as a sync. A device can be removed once it has no
+/// mapping.
+#[test]
+fn failed_maps_are_not_counted() {
+    let runs = [ram(0, PAGE), ram(4 * PAGE, PAGE)];
+    let mut failures = 0;
+    for setup in [Setup::direct(), Setup::iommu(32)].map(Setup::non_coherent) {
+        for len in 1..=2 {
+            for call in 0.. {
+                let mapper = setup.clone().mapper();
+                let table = mapper.table_of_segments(&runs[..len]).unwrap();
+                let map = || mapper.map(0, &table, BOTH, Attrs::empty());
+                // Makes the address space, so that the short path can allocate in it.
+                mapper.unmap(map().unwrap(), Attrs::empty());
+                mapper.platform().fail(Some(call));
+                let mapped = map();
+                mapper.platform().fail(None);
+                let (counters, live) = (mapper.counters(0), mapper.live());
+                let counts = [counters.maps, counters.syncs_for_device, live.mappings + 1];
+                assert_eq!(counts, [1 + u64::from(mapped.is_ok()); 3], "call {call}");
+                mapper.free_table(table, false);
+                let Ok(mapping) = mapped else {
+                    mapper.remove_device(0).unwrap();
+                    failures += 1;
+                    continue;
+                };
+                assert_eq!(mapper.remove_device(0), Err(Error::Busy));
+                mapper.unmap(mapping, Attrs::empty());
+                mapper.remove_device(0).unwrap();
+                break;
+            }
+        }
+    }
+    assert!(failures >= 2);
 }
 
 /// Who asks for no sync gets none: the fake shows it.

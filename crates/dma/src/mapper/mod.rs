@@ -127,11 +127,6 @@ impl<D> Slot<D> {
         }
     }
 
-    /// Returns the number of mappings that the device has now.
-    fn mappings(&self) -> u64 {
-        self.counters.maps.wrapping_sub(self.counters.unmaps)
-    }
-
     /// Gives a vacant slot to a device.
     fn claim(&mut self, dev: D, slot: usize, untrusted: bool) {
         (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);

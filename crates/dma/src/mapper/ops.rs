@@ -2,10 +2,9 @@
 
 use super::bounce::Plan;
 use super::layout::Shape;
-use super::single::{count_mapped, count_unmapped, uncount_mapped};
 use super::{
-    Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Table, Vmap, Wanted,
-    boxed, collect, copy_segments, push_segment, total_len,
+    Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Slot, Table, Vmap,
+    Wanted, boxed, collect, copy_segments, push_segment, total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -112,9 +111,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
         let synced = maintained || (done && !mapping.runs.bounced().is_empty() && !zero);
         self.with_slot(mapping.slot, |state| {
-            let c = &mut state.counters;
-            c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
-            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
+            if synced {
+                state.count_sync(SyncFor::Device);
+            }
+            let bounced = &mut state.counters.bytes_bounced;
+            *bounced = bounced.saturating_add(copied);
         });
         result
     }
@@ -205,7 +206,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })?;
         // Counted first, so that the device cannot be removed meanwhile.
         let mode = self.with_device(at, |state| {
-            count_mapped(state, false);
+            state.count_map();
             state.mode
         })?;
         let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
@@ -226,7 +227,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             filled
         });
         if let Err(err) = filled {
-            self.with_slot(at.slot, |state| uncount_mapped(state, false));
+            self.with_slot(at.slot, Slot::undo_count_map);
             return Err(err);
         }
         Ok(mapping)
@@ -296,7 +297,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
             self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
         }
-        self.with_slot(mapping.slot, |state| count_unmapped(state, false));
+        self.with_slot(mapping.slot, Slot::count_unmap);
         self.release_or_quarantine(mapping, ended.is_ok());
         ended
     }

@@ -140,7 +140,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(None);
         };
         if facts.granule.is_none() {
-            self.with_device(facts.at, |state| count_mapped(state, synced))?;
+            self.with_device(facts.at, |state| {
+                state.count_map();
+                if synced {
+                    state.count_sync(SyncFor::Device);
+                }
+            })?;
         }
         if synced {
             self.platform.cache_clean(segment.addr, segment.len);
@@ -203,7 +208,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 give_back(state, IovaRange { base, len, granule });
                 return None;
             }
-            count_mapped(state, synced);
+            state.count_map();
+            if synced {
+                state.count_sync(SyncFor::Device);
+            }
             Some(base)
         })?;
         let Some(base) = base else {
@@ -221,7 +229,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if let Err(err) = mapped {
             let range = IovaRange { base, len, granule };
             self.undo_map(at, range, (base, done), slice::from_ref(segment));
-            self.with_slot(at.slot, |state| uncount_mapped(state, synced));
+            self.with_slot(at.slot, |state| {
+                state.undo_count_map();
+                let syncs = &mut state.counters.syncs_for_device;
+                *syncs = syncs.wrapping_sub(synced.into());
+            });
             return Err(err);
         }
         Ok(Some(DmaAddr::new(base.saturating_add(offset))))
@@ -240,7 +252,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<(), Error> {
         match &mapping.runs {
             Runs::One(run) if run.granule.is_none() && !mapping.needs_sync => {
-                self.with_slot(mapping.slot, |state| count_unmapped(state, false));
+                self.with_slot(mapping.slot, Slot::count_unmap);
                 Ok(())
             }
             _ => self.end_runs(mapping, attrs, now),
@@ -272,7 +284,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let synced = syncs && maintain(&self.platform, runs, mapping.direction, SyncFor::Cpu);
         let own = iova.filter(|_| at.space == at.slot);
         self.with_slot(at.slot, |state| {
-            count_unmapped(state, synced);
+            state.count_unmap();
+            if synced {
+                state.count_sync(SyncFor::Cpu);
+            }
             if let Some(range) = own {
                 give_back(state, range);
             }
@@ -284,30 +299,38 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Counts a mapping, so that its device is not removed meanwhile. Counters of 64 bits that grow by one never
-/// overflow.
-#[inline]
-pub(super) fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
-    let c = &mut state.counters;
-    c.maps = c.maps.wrapping_add(1);
-    if synced {
-        c.syncs_for_device = c.syncs_for_device.wrapping_add(1);
+/// Counters of 64 bits that grow by one never overflow, so the functions below need not saturate.
+impl<D> Slot<D> {
+    /// Returns the number of mappings that the device has now. A mapping whose unmapping failed has ended,
+    /// too; its addresses are quarantined.
+    pub(super) fn mappings(&self) -> u64 {
+        self.counters.maps.wrapping_sub(self.counters.unmaps)
     }
-}
 
-/// Undoes [`count_mapped`].
-pub(super) fn uncount_mapped<D>(state: &mut Slot<D>, synced: bool) {
-    let c = &mut state.counters;
-    c.maps = c.maps.saturating_sub(1);
-    c.syncs_for_device = c.syncs_for_device.saturating_sub(synced.into());
-}
+    /// Counts a mapping, so that its device is not removed meanwhile.
+    #[inline]
+    pub(super) fn count_map(&mut self) {
+        self.counters.maps = self.counters.maps.wrapping_add(1);
+    }
 
-/// Counts the end of a mapping.
-#[inline]
-pub(super) fn count_unmapped<D>(state: &mut Slot<D>, synced: bool) {
-    let c = &mut state.counters;
-    c.unmaps = c.unmaps.wrapping_add(1);
-    if synced {
-        c.syncs_for_cpu = c.syncs_for_cpu.wrapping_add(1);
+    /// Undoes [`count_map`](Self::count_map) after a failure.
+    pub(super) fn undo_count_map(&mut self) {
+        self.counters.maps = self.counters.maps.wrapping_sub(1);
+    }
+
+    /// Counts the end of a mapping.
+    #[inline]
+    pub(super) fn count_unmap(&mut self) {
+        self.counters.unmaps = self.counters.unmaps.wrapping_add(1);
+    }
+
+    /// Counts a hand-over that needed work.
+    #[inline]
+    pub(super) fn count_sync(&mut self, sync: SyncFor) {
+        let c = &mut self.counters;
+        match sync {
+            SyncFor::Device => c.syncs_for_device = c.syncs_for_device.wrapping_add(1),
+            SyncFor::Cpu => c.syncs_for_cpu = c.syncs_for_cpu.wrapping_add(1),
+        }
     }
 }

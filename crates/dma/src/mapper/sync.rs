@@ -110,10 +110,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     pub(super) fn count_sync(&self, slot: usize, sync: SyncFor) {
-        self.count(slot, |c| match sync {
-            SyncFor::Device => c.syncs_for_device = c.syncs_for_device.saturating_add(1),
-            SyncFor::Cpu => c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(1),
-        });
+        self.with_slot(slot, |state| state.count_sync(sync));
     }
 }
 
