@@ -32,13 +32,14 @@ pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// Moves a value to the heap; returns an error if memory runs out.
+/// Moves a value to the heap; returns an error if memory runs out, where `Box::new` would abort. The box
+/// holds an array because only vectors allocate fallibly in stable Rust.
 pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
     let exhausted = heap_exhausted(size_of::<T>());
     let mut list = Vec::new();
     list.try_reserve_exact(1).map_err(|_| exhausted)?;
     list.push(value);
-    list.into_boxed_slice().try_into().map_err(|_| exhausted)
+    Box::try_from(list).map_err(|_| exhausted)
 }
 
 /// Appends a physical run, or joins it to the last run if both are adjacent.
