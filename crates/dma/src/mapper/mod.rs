@@ -11,6 +11,7 @@ mod direct;
 mod flush;
 mod iommu;
 mod layout;
+mod mapping;
 mod ops;
 mod placed;
 mod runs;
@@ -19,22 +20,21 @@ mod spares;
 mod stuck;
 mod sync;
 
+pub use mapping::Mapping;
+use mapping::{OneRun, Parts, Runs};
 use runs::{
     List, append, boxed, collect, copy_segments, join_segment, push, push_segment, push_within,
     reserve, room_for_runs, total_len,
 };
-use single::OneRun;
 pub(crate) use single::{Facts, Wanted};
 
 use crate::iova::IovaAllocator;
 use crate::{
-    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Live, Lock,
-    Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
+    Caching, Constraint, Counters, DeviceInfo, DmaAddr, Error, Live, Lock, Locks, NoLocks,
+    Platform, Reason, Segment, SegmentMode,
 };
-use ::alloc::boxed::Box;
 use ::alloc::vec::Vec;
 use core::fmt;
-use core::slice;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Default maximum number of devices of a mapper.
@@ -256,111 +256,6 @@ impl<P: Platform> Table<P> {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
-    }
-}
-
-/// A scatter table mapped for one device, with the addresses that the device uses.
-#[derive(Debug)]
-#[must_use = "goes back through DmaOps::unmap"]
-pub struct Mapping<P: Platform> {
-    owner: usize,
-    dev: P::Device,
-    slot: usize,
-    direction: Direction,
-    needs_sync: bool,
-    runs: Runs<P::Device>,
-}
-
-/// The memory of a mapping, and the device's addresses of the memory. Small, because drivers move mappings
-/// around.
-#[derive(Debug)]
-enum Runs<D> {
-    /// One run, for a device that uses its own I/O address space, or has no IOMMU.
-    One(OneRun),
-    List(Box<[Parts<D>; 1]>),
-}
-
-/// The runs of a mapping that has several runs, or may bounce.
-#[derive(Debug)]
-struct Parts<D> {
-    at: At<D>,
-    output: List<DmaSegment>,
-    /// The parts that do not bounce, for cache maintenance.
-    direct: List<Segment>,
-    bounced: Vec<bounce::Bounced>,
-    iova: Option<IovaRange>,
-}
-
-impl<D> Runs<D> {
-    /// Returns the runs as the device sees them, in order.
-    #[inline]
-    fn output(&self) -> &[DmaSegment] {
-        match self {
-            Self::One(run) => slice::from_ref(&run.output),
-            Self::List(parts) => &parts[0].output,
-        }
-    }
-
-    /// Returns the parts that do not bounce.
-    #[inline]
-    fn direct(&self) -> &[Segment] {
-        match self {
-            Self::One(run) => slice::from_ref(&run.segment),
-            Self::List(parts) => &parts[0].direct,
-        }
-    }
-
-    #[inline]
-    fn bounced(&self) -> &[bounce::Bounced] {
-        match self {
-            Self::One(_) => &[],
-            Self::List(parts) => &parts[0].bounced,
-        }
-    }
-
-    #[inline]
-    fn iova(&self) -> Option<IovaRange> {
-        match self {
-            Self::One(run) => run.iova(),
-            Self::List(parts) => parts[0].iova,
-        }
-    }
-}
-
-impl<P: Platform> Mapping<P> {
-    /// Returns the device that the table is mapped for.
-    #[must_use]
-    pub fn device(&self) -> P::Device {
-        self.dev
-    }
-
-    /// Returns the device that the memory is mapped for, and the address space that this device uses.
-    #[inline]
-    fn at(&self) -> At<P::Device> {
-        match &self.runs {
-            Runs::One(_) => At {
-                dev: self.dev,
-                slot: self.slot,
-                group: self.dev,
-                space: self.slot,
-            },
-            Runs::List(parts) => parts[0].at,
-        }
-    }
-
-    /// Returns the runs as the device sees them, in order.
-    #[must_use]
-    pub fn segments(&self) -> &[DmaSegment] {
-        self.runs.output()
-    }
-
-    /// Returns the number of bytes that go through the bounce pool.
-    #[must_use]
-    pub fn bounced_bytes(&self) -> u64 {
-        self.runs
-            .bounced()
-            .iter()
-            .fold(0, |sum, b| sum.saturating_add(b.len))
     }
 }
 

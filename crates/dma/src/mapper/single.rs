@@ -9,8 +9,8 @@ use super::sync::maintain;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
 use crate::ranges::RangeRoom;
 use crate::{
-    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova,
-    Locks, PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
+    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Iova, Locks,
+    PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
 };
 use core::num::NonZeroU64;
 use core::slice;
@@ -27,28 +27,6 @@ pub(crate) struct Facts<D> {
     /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that holds
     /// part of its memory, the device may see all bytes.
     shared: u64,
-}
-
-/// One run that a device uses unchanged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OneRun {
-    pub(super) segment: Segment,
-    pub(super) output: DmaSegment,
-    /// Bytes of the IOMMU's smallest page; `None` if the address is no I/O virtual address.
-    pub(super) granule: Option<NonZeroU64>,
-}
-
-impl OneRun {
-    /// Returns the range of I/O virtual addresses that the run occupies; `None` without an IOMMU.
-    #[inline]
-    pub(super) fn iova(&self) -> Option<IovaRange> {
-        let granule = self.granule?.get();
-        let offset = self.output.addr.get() & (granule - 1);
-        // No overflow: the range lies in the address space.
-        let len = (offset + self.output.len + (granule - 1)) & !(granule - 1);
-        let base = self.output.addr.get() - offset;
-        Some(IovaRange { base, len, granule })
-    }
 }
 
 /// How memory is mapped: the CPU's caching, the direction and the caller's attributes.

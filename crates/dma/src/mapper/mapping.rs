@@ -1,0 +1,136 @@
+//! A mapping's memory and addresses.
+
+use super::bounce::Bounced;
+use super::{At, IovaRange, List};
+use crate::{Direction, DmaSegment, Platform, Segment};
+use ::alloc::boxed::Box;
+use ::alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::slice;
+
+/// A scatter table mapped for one device, with the addresses that the device uses.
+#[derive(Debug)]
+#[must_use = "goes back through DmaOps::unmap"]
+pub struct Mapping<P: Platform> {
+    pub(super) owner: usize,
+    pub(super) dev: P::Device,
+    pub(super) slot: usize,
+    pub(super) direction: Direction,
+    pub(super) needs_sync: bool,
+    pub(super) runs: Runs<P::Device>,
+}
+
+/// The memory of a mapping, and the device's addresses of the memory. Small, because drivers move mappings
+/// around.
+#[derive(Debug)]
+pub(super) enum Runs<D> {
+    /// One run, for a device that uses its own I/O address space, or has no IOMMU.
+    One(OneRun),
+    List(Box<[Parts<D>; 1]>),
+}
+
+/// The runs of a mapping that has several runs, or may bounce.
+#[derive(Debug)]
+pub(super) struct Parts<D> {
+    pub(super) at: At<D>,
+    pub(super) output: List<DmaSegment>,
+    /// The parts that do not bounce, for cache maintenance.
+    pub(super) direct: List<Segment>,
+    pub(super) bounced: Vec<Bounced>,
+    pub(super) iova: Option<IovaRange>,
+}
+
+impl<D> Runs<D> {
+    /// Returns the runs as the device sees them, in order.
+    #[inline]
+    pub(super) fn output(&self) -> &[DmaSegment] {
+        match self {
+            Self::One(run) => slice::from_ref(&run.output),
+            Self::List(parts) => &parts[0].output,
+        }
+    }
+
+    /// Returns the parts that do not bounce.
+    #[inline]
+    pub(super) fn direct(&self) -> &[Segment] {
+        match self {
+            Self::One(run) => slice::from_ref(&run.segment),
+            Self::List(parts) => &parts[0].direct,
+        }
+    }
+
+    #[inline]
+    pub(super) fn bounced(&self) -> &[Bounced] {
+        match self {
+            Self::One(_) => &[],
+            Self::List(parts) => &parts[0].bounced,
+        }
+    }
+
+    #[inline]
+    pub(super) fn iova(&self) -> Option<IovaRange> {
+        match self {
+            Self::One(run) => run.iova(),
+            Self::List(parts) => parts[0].iova,
+        }
+    }
+}
+
+/// One run that a device uses unchanged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneRun {
+    pub(super) segment: Segment,
+    pub(super) output: DmaSegment,
+    /// Bytes of the IOMMU's smallest page; `None` if the address is no I/O virtual address.
+    pub(super) granule: Option<NonZeroU64>,
+}
+
+impl OneRun {
+    /// Returns the range of I/O virtual addresses that the run occupies; `None` without an IOMMU.
+    #[inline]
+    pub(super) fn iova(&self) -> Option<IovaRange> {
+        let granule = self.granule?.get();
+        let offset = self.output.addr.get() & (granule - 1);
+        // No overflow: the range lies in the address space.
+        let len = (offset + self.output.len + (granule - 1)) & !(granule - 1);
+        let base = self.output.addr.get() - offset;
+        Some(IovaRange { base, len, granule })
+    }
+}
+
+impl<P: Platform> Mapping<P> {
+    /// Returns the device that the table is mapped for.
+    #[must_use]
+    pub fn device(&self) -> P::Device {
+        self.dev
+    }
+
+    /// Returns the device that the memory is mapped for, and the address space that this device uses.
+    #[inline]
+    pub(super) fn at(&self) -> At<P::Device> {
+        match &self.runs {
+            Runs::One(_) => At {
+                dev: self.dev,
+                slot: self.slot,
+                group: self.dev,
+                space: self.slot,
+            },
+            Runs::List(parts) => parts[0].at,
+        }
+    }
+
+    /// Returns the runs as the device sees them, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[DmaSegment] {
+        self.runs.output()
+    }
+
+    /// Returns the number of bytes that go through the bounce pool.
+    #[must_use]
+    pub fn bounced_bytes(&self) -> u64 {
+        self.runs
+            .bounced()
+            .iter()
+            .fold(0, |sum, b| sum.saturating_add(b.len))
+    }
+}
