@@ -1,6 +1,9 @@
 //! A driver in user space: QEMU's edu device does real DMA both ways, through an IOMMU, at the
 //! addresses that the mapping layer chooses. `platform.rs` has all code that the layer needs over VFIO.
 //!
+//! Unlike the crate, this example has `unsafe` blocks: it calls mmap and VFIO's ioctls, and copies memory at
+//! addresses that the layer passes as numbers.
+//!
 //! Usage: vfio_edu BDF, with the device bound to vfio-pci. Prints a line of JSON for each step.
 
 mod platform;

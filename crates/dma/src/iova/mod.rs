@@ -14,7 +14,6 @@ const LOW: u64 = u32::MAX as u64;
 ///
 /// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
 /// ranges.
-///
 #[derive(Debug)]
 pub(crate) struct IovaAllocator {
     space: RangeAllocator,

@@ -39,7 +39,8 @@ impl Region {
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Declares a physical range as the coherent memory of `dev`. The range is at `addr` on the
-    /// device's bus. From then on, `alloc_coherent` uses only this memory.
+    /// device's bus. From then on, `alloc_coherent` uses only this memory, until
+    /// [`remove_device`](Self::remove_device).
     ///
     /// # Errors
     /// * `Invalid` for a range that is empty, is not whole pages, or exceeds the address space.

@@ -40,7 +40,8 @@ pub struct RangeAllocator {
 }
 
 impl RangeAllocator {
-    /// Maximum number of separate regions that can be reserved.
+    /// Maximum number of separate regions that a host can reserve in an I/O address space
+    /// ([`Iommu::reserved_iova`](crate::Iommu::reserved_iova)).
     pub const MAX_RESERVED: usize = 64;
 
     /// Makes an allocator of all units from `first` to `last`, both included.
