@@ -248,6 +248,33 @@ fn has_one_address_space(numbers: Vec<usize>) {
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
+/// A freed range of a device is reused for another device of its group only if the range is aligned for that
+/// device, too.
+#[test]
+fn reused_addresses_are_aligned_for_each_device() {
+    let strict = Setup {
+        align: 4 * PAGE,
+        ..Setup::iommu(32)
+    };
+    let setup = Setup {
+        grouped: vec![1],
+        ..Setup::iommu(32).with_device(1, strict)
+    };
+    let mapper = setup.mapper();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
+    // The three highest of 32 pages, of which none is at a multiple of four pages.
+    for freed in [(); 3].map(|()| map(0)) {
+        mapper.unmap(freed, Attrs::empty());
+    }
+    let mapping = map(1);
+    let addr = mapping.segments()[0].addr;
+    assert!(addr.is_aligned(4 * PAGE), "{addr}");
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+    assert!(mapper.live().is_empty());
+}
+
 #[test]
 fn a_pin_counts_until_it_ends() {
     let mapper = Setup::direct().mapper();

@@ -702,6 +702,23 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
     }
 }
 
+/// The entry stays, and the pages on both sides of it are removed.
+#[test]
+fn unmap_passes_an_entry_of_reserved_bits() {
+    let mut bench = Bench::new(CASES[0]);
+    bench.map(0, 0, 12 * K, Prot::READ);
+    let walker = bench.case.walker(&bench.table);
+    let (_, tables) = walker.everything(&bench.mem);
+    let &(lowest, _) = tables.iter().find(|&&(_, used)| used == 3).unwrap();
+    let page = bench.mem.peek(lowest + 8);
+    bench.mem.poke(lowest + 8, page & !0b10);
+    let removed = bench.table.unmap(&mut bench.mem, Iova::new(0), 12 * K);
+    assert_eq!((removed, bench.table.leaf_count()), (Ok(8 * K), 1));
+    bench.mem.poke(lowest + 8, page);
+    bench.model.retain(|&at, _| at == 4 * K);
+    bench.finish();
+}
+
 #[test]
 fn empty_tables_await_the_flush() {
     let case = CASES[0];

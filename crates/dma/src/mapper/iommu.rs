@@ -239,8 +239,7 @@ pub(super) fn take_range<D>(
     align: u64,
 ) -> Option<Result<u64, Error>> {
     let space = state.iova.as_mut()?;
-    // A spare range suits: it is aligned to its length rounded up to a power of two, here a multiple of
-    // `align`.
+    // A spare range is aligned to its length rounded up to a power of two. This must be a multiple of `align`.
     let at_hand = if align / 2 < len {
         state.spares.take(len, space.preferred_limit(limit))
     } else {
