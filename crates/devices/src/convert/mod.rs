@@ -16,9 +16,6 @@ mod turn;
 mod view;
 
 #[cfg(test)]
-#[path = "tests/bench.rs"]
-mod bench;
-#[cfg(test)]
 mod tests;
 
 use crate::picture::{Rect, Size};
