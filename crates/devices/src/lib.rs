@@ -14,9 +14,6 @@ pub mod sink;
 pub mod source;
 pub mod spec;
 
-#[cfg(test)]
-#[path = "tests/bench.rs"]
-mod bench;
 mod beside;
 mod camera;
 mod device;
@@ -55,3 +52,8 @@ pub use metadata::MetadataLink;
 pub use notes::Note;
 pub use place::HostSettings;
 pub use shown::{BufferPlanes, LastShown};
+
+#[cfg(test)]
+mod tests {
+    pub(crate) mod bench;
+}

@@ -1,9 +1,9 @@
 use super::*;
-use crate::bench::Bench;
 use crate::device::Outside as _;
 use crate::picture::{Frame, Matrix, Size};
 use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};
+use crate::tests::bench::Bench;
 use vb3_queue::{Driver as _, PlaneSizes};
 use vb3_v4l2::{Colorimetry, FourCc, PixelFormat, Statistics, VideoDriver as _, pixfmt};
 

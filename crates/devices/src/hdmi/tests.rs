@@ -1,9 +1,9 @@
 use super::*;
-use crate::bench::{Bench, BenchMemory};
 use crate::camera::Camera;
 use crate::device::Outside as _;
 use crate::picture::Size;
 use crate::source::{Background, Picture, render};
+use crate::tests::bench::{Bench, BenchMemory};
 use crate::{Device, FaultSchedule, HostSettings};
 use vb3_v4l2::{EventKinds, Flow, Format, Progress, VideoDriver as _, pixfmt};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::HostSettings;
-use crate::bench::{Bench, Beside};
+use crate::tests::bench::{Bench, Beside};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
 mod pieces;
@@ -78,7 +78,7 @@ impl Pair {
 
     /// Runs all nodes once, the writer's first. Returns the number of buffers that the writer got back.
     fn tick(&mut self, now_ns: u64) -> usize {
-        let mut nothing = crate::bench::BenchMemory::default();
+        let mut nothing = crate::tests::bench::BenchMemory::default();
         let other = &mut nothing;
         let beside = Beside { other, same: &[] };
         let came = self.writer.tick_beside(now_ns, beside);
@@ -512,7 +512,7 @@ fn shared_memory_is_passed_on() {
     }
     assert_eq!(pair.copied(), (0, 0));
     let (writer, reader) = (&pair.writer.memory, &pair.readers[0].memory);
-    let touched = |memory: &crate::bench::BenchMemory| memory.accesses.len();
+    let touched = |memory: &crate::tests::bench::BenchMemory| memory.accesses.len();
     assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
 }
 

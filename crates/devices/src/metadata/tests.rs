@@ -1,6 +1,6 @@
 use super::*;
-use crate::bench::Bench;
 use crate::camera::Camera;
+use crate::tests::bench::Bench;
 use vb3_queue::Error;
 use vb3_v4l2::VideoDriver as _;
 

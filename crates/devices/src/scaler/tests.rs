@@ -1,12 +1,12 @@
 use super::*;
 use crate::HostSettings;
-use crate::bench::{Bench, FILLER};
 use crate::beside::Beside;
 use crate::camera::Camera;
 use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::source::{Background, Picture, render};
 use crate::streaming::Engine as _;
+use crate::tests::bench::{Bench, FILLER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_queue::Error;

@@ -5,9 +5,6 @@
 //! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
 //! The display does not read a picture that nothing needs ([`Sink::take_next`]).
 
-#[cfg(test)]
-#[path = "tests/gate.rs"]
-mod gate;
 mod name;
 mod png;
 mod raw;

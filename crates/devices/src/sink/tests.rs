@@ -1,3 +1,5 @@
+mod gate;
+
 use super::*;
 use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};

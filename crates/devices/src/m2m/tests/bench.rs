@@ -1,9 +1,9 @@
 //! A test bench for devices with two queues. Its memory is plain, and the worker runs in a thread whose
 //! answers the bench waits for.
 
-use crate::bench::BenchMemory;
 use crate::device::Outside;
 use crate::spec::DeviceSpec;
+use crate::tests::bench::BenchMemory;
 use crate::{Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};

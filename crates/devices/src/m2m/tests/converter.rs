@@ -1,12 +1,12 @@
 //! Tests the converter on memory that it accesses in place, and on memory that it must copy.
 
 use super::bench::{Bench, device};
-use crate::bench::FILLER;
 use crate::beside::Beside;
 use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::m2m::FrameConverter;
 use crate::surface::PIECE;
+use crate::tests::bench::FILLER;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;

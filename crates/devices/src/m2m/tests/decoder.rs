@@ -3,7 +3,7 @@
 use super::bench::{Bench, device};
 use super::{encoder, library};
 use crate::Decoder;
-use crate::bench::FILLER;
+use crate::tests::bench::FILLER;
 use std::os::unix::fs::FileExt as _;
 use vb3_queue::Error;
 use vb3_v4l2::{DriverEvent, Flow, Format, FourCc, VideoDriver};
