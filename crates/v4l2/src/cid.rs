@@ -18,7 +18,7 @@ macro_rules! ids {
         )*
 
         /// Ids with their names, without `V4L2_CID_`.
-        pub(crate) static NAMES: &[(u32, &str)] = &[$(($name, stringify!($name))),*];
+        static NAMES: &[(u32, &str)] = &[$(($name, stringify!($name))),*];
     };
 }
 
@@ -106,6 +106,13 @@ ids! {
     STATELESS_AV1_TILE_GROUP_ENTRY = STATELESS + 501;
     STATELESS_AV1_FRAME = STATELESS + 502;
     STATELESS_AV1_FILM_GRAIN = STATELESS + 505;
+}
+
+/// Returns a control's name without `V4L2_CID_`; `None` for an unknown control.
+#[must_use]
+pub fn name(id: u32) -> Option<&'static str> {
+    let known = NAMES.iter().find(|(known, _)| *known == id);
+    known.map(|(_, name)| *name)
 }
 
 /// First id of the user class for a driver's own controls: `V4L2_CID_USER_BASE` plus 0xf000, above

@@ -116,8 +116,7 @@ pub(super) fn control(id: u32) -> String {
         (sys::V4L2_CTRL_FLAG_NEXT_COMPOUND, "|NEXT_COMPOUND"),
     ];
     let plain = id & sys::V4L2_CTRL_ID_MASK;
-    let known = cid::NAMES.iter().find(|(number, _)| *number == plain);
-    let mut name = known.map_or_else(|| format!("{plain:#x}"), |(_, name)| (*name).to_owned());
+    let mut name = cid::name(plain).map_or_else(|| format!("{plain:#x}"), str::to_owned);
     for (flag, said) in FLAGS {
         if id & flag != 0 {
             name.push_str(said);

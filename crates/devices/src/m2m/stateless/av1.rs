@@ -3,7 +3,7 @@
 mod control;
 mod slots;
 
-use super::syntax::{Input, Parameters, expect_size, need};
+use super::syntax::{Input, Parameters, expect_size};
 use control::{FrameControl, SequenceControl};
 pub(super) use slots::{Slots, Update};
 use vb3_codec::av1::{FrameHeader, Motion, SLOTS, frame_flag, frame_type, sequence_flag};
@@ -43,15 +43,11 @@ pub(super) fn describe(
     size: (u32, u32),
     content: Vec<u8>,
 ) -> Result<Input, String> {
-    let sequence = need!(parameters, STATELESS_AV1_SEQUENCE, SequenceControl::read)?;
+    let sequence = parameters.need(cid::STATELESS_AV1_SEQUENCE, SequenceControl::read)?;
     check_samples(&sequence)?;
     let sequence = sequence.header;
-    let control = need!(parameters, STATELESS_AV1_FRAME, FrameControl::read)?;
-    let entries = need!(
-        parameters,
-        STATELESS_AV1_TILE_GROUP_ENTRY,
-        control::tile_entries
-    )?;
+    let control = parameters.need(cid::STATELESS_AV1_FRAME, FrameControl::read)?;
+    let entries = parameters.need(cid::STATELESS_AV1_TILE_GROUP_ENTRY, control::tile_entries)?;
     let tiles = tiles(control.tile_counts, &entries, &content)?;
     let mut frame = control.header;
     frame.film_grain = parameters.get(cid::STATELESS_AV1_FILM_GRAIN, control::film_grain);

@@ -1,6 +1,6 @@
 //! H.264: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
-use super::syntax::{Input, Parameters, copied, expect_samples, expect_size, need};
+use super::syntax::{Input, Parameters, copied, expect_samples, expect_size};
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps, check_slices};
 use vb3_v4l2::{H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
 
@@ -21,7 +21,7 @@ pub(super) fn describe(
 
 /// Returns the next picture's parameter sets. Fails if their size is not the format's.
 fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), String> {
-    let sps = need!(parameters, STATELESS_H264_SPS, H264Sps::read)?;
+    let sps = parameters.need(cid::STATELESS_H264_SPS, H264Sps::read)?;
     let pps = parameters.get(cid::STATELESS_H264_PPS, H264Pps::read);
     let pps = pps.unwrap_or_default();
     check_samples(&sps)?;
@@ -42,11 +42,7 @@ fn sets(parameters: &Parameters, size: (u32, u32)) -> Result<(Vec<u8>, Pps), Str
     }
     let scaling = match u32::from(pps.flags) & sys::V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT {
         0 => None,
-        _ => Some(need!(
-            parameters,
-            STATELESS_H264_SCALING_MATRIX,
-            H264ScalingMatrix::read
-        )?),
+        _ => Some(parameters.need(cid::STATELESS_H264_SCALING_MATRIX, H264ScalingMatrix::read)?),
     };
     let pps = picture_set(&pps, scaling.as_ref());
     let mut bytes = sequence_set(&sps).write();

@@ -1,6 +1,6 @@
 //! HEVC: the device makes parameter sets from the controls, and puts them before a picture's slices.
 
-use super::syntax::{Input, Parameters, copied, expect_samples, expect_size, need};
+use super::syntax::{Input, Parameters, copied, expect_samples, expect_size};
 use vb3_codec::parameter_sets::hevc::{
     PictureSet, References, ScalingFactors, SequenceSet, picture, sps_flag,
 };
@@ -38,7 +38,7 @@ pub(super) fn describe(
     size: (u32, u32),
     slices: Vec<u8>,
 ) -> Result<Input, String> {
-    let sps = need!(parameters, STATELESS_HEVC_SPS, HevcSps::read)?;
+    let sps = parameters.need(cid::STATELESS_HEVC_SPS, HevcSps::read)?;
     check_samples(&sps, sps.chroma_format_idc)?;
     let found = (
         sps.pic_width_in_luma_samples,
@@ -54,11 +54,7 @@ pub(super) fn describe(
     }
     let scaling = match sps.flags & sps_flag::SCALING_LIST_ENABLED {
         0 => None,
-        _ => Some(need!(
-            parameters,
-            STATELESS_HEVC_SCALING_MATRIX,
-            HevcScalingMatrix::read
-        )?),
+        _ => Some(parameters.need(cid::STATELESS_HEVC_SCALING_MATRIX, HevcScalingMatrix::read)?),
     };
     let pps = parameters.get(cid::STATELESS_HEVC_PPS, HevcPps::read);
     let pps = picture_set(&pps.unwrap_or_default(), scaling)?;

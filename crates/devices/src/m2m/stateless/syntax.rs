@@ -5,7 +5,7 @@ use crate::m2m::codec_controls as all;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use std::collections::BTreeMap;
 use vb3_codec::Kind;
-use vb3_v4l2::{ControlSpec, FourCc, FrameSizes};
+use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
 
 /// A row of the table: one decoder.
 #[derive(Debug)]
@@ -193,28 +193,14 @@ impl Parameters {
     ///
     /// # Errors
     /// Fails with a message if the control was never set.
-    pub(super) fn need<T>(
-        &self,
-        id: u32,
-        name: &str,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<T, String> {
-        let missing = || format!("the control {name} was never set");
+    pub(super) fn need<T>(&self, id: u32, read: impl Fn(&[u8]) -> Option<T>) -> Result<T, String> {
+        let missing = || {
+            let name = cid::name(id).unwrap_or_default();
+            format!("the control V4L2_CID_{name} was never set")
+        };
         self.get(id, read).ok_or_else(missing)
     }
 }
-
-/// Reads a control that must have been set with the function. Fails with a sentence otherwise.
-macro_rules! need {
-    ($parameters:ident, $control:ident, $read:expr) => {
-        $parameters.need(
-            vb3_v4l2::cid::$control,
-            concat!("V4L2_CID_", stringify!($control)),
-            $read,
-        )
-    };
-}
-pub(super) use need;
 
 /// Copies fields that have the same names in two structures.
 macro_rules! copied {

@@ -1,8 +1,8 @@
 //! VP8: an OUTPUT buffer has a whole frame, and a control has the frame's header.
 
-use super::syntax::{Input, Parameters, expect_size, need};
+use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp8Header;
-use vb3_v4l2::{Vp8FrameHeader, sys};
+use vb3_v4l2::{Vp8FrameHeader, cid, sys};
 
 /// Checks a frame against its control, and makes the library's input.
 ///
@@ -13,7 +13,7 @@ pub(super) fn describe(
     size: (u32, u32),
     frame: Vec<u8>,
 ) -> Result<Input, String> {
-    let control = need!(parameters, STATELESS_VP8_FRAME, Vp8FrameHeader::read)?;
+    let control = parameters.need(cid::STATELESS_VP8_FRAME, Vp8FrameHeader::read)?;
     expect_size((control.width.into(), control.height.into()), size)?;
     let header = Vp8Header::read(&frame);
     let header = header.ok_or("the buffer does not begin with a VP8 frame's header")?;
@@ -64,7 +64,7 @@ pub(super) fn describe(
 mod tests {
     use super::*;
     use core::mem::offset_of;
-    use vb3_v4l2::{CompoundType, cid};
+    use vb3_v4l2::CompoundType;
 
     /// A key frame of 64x32 with two partitions, of 2 and 3 bytes.
     const FRAME: [u8; 15] = [0x50, 0, 0, 0x9d, 1, 0x2a, 64, 0, 32, 0, 1, 2, 3, 4, 5];

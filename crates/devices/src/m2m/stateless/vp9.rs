@@ -1,6 +1,6 @@
 //! VP9: an OUTPUT buffer has a whole frame, and controls have its headers.
 
-use super::syntax::{Input, Parameters, expect_size, need};
+use super::syntax::{Input, Parameters, expect_size};
 use vb3_codec::headers::Vp9Header;
 use vb3_v4l2::{Vp9FrameHeader, cid, sys};
 
@@ -27,7 +27,7 @@ pub(super) fn describe(
     size: (u32, u32),
     frame: Vec<u8>,
 ) -> Result<Input, String> {
-    let control = need!(parameters, STATELESS_VP9_FRAME, Vp9FrameHeader::read)?;
+    let control = parameters.need(cid::STATELESS_VP9_FRAME, Vp9FrameHeader::read)?;
     let pixels = |less_one: u16| u32::from(less_one) + 1;
     let found = (
         pixels(control.frame_width_minus_1),
