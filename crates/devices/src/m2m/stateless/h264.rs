@@ -100,7 +100,9 @@ fn sequence_set(sps: &H264Sps) -> Sps {
 
 fn picture_order(sps: &H264Sps) -> PictureOrder {
     match sps.pic_order_cnt_type {
-        0 => copied!(PictureOrder::Lsb from sps: log2_max_pic_order_cnt_lsb_minus4;),
+        0 => PictureOrder::Lsb {
+            log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
+        },
         1 => PictureOrder::Expected {
             delta_pic_order_always_zero: sps.flags
                 & sys::V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO

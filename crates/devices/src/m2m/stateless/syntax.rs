@@ -202,10 +202,10 @@ impl Parameters {
     }
 }
 
-/// Copies fields that have the same names in two structures.
+/// Makes a structure from fields with the same names in another structure, and from further fields.
 macro_rules! copied {
-    ($($to:ident)::+ from $from:ident: $($field:ident),*; $($rest:tt)*) => {
-        $($to)::+ { $($field: $from.$field,)* $($rest)* }
+    ($to:ident from $from:ident: $($field:ident),*; $($rest:tt)*) => {
+        $to { $($field: $from.$field,)* $($rest)* }
     };
 }
 pub(super) use copied;

@@ -57,8 +57,11 @@ macro_rules! at {
         offset_of!(sys::v4l2_ctrl_av1_frame, $($name).+)
     };
 }
+#[cfg(test)]
+pub(super) use at;
 
-/// Makes a structure from fields with the same names in Linux's structure.
+/// Makes a structure from the bytes of fields with the same names in Linux's structure, and from further
+/// fields.
 macro_rules! fields {
     ($to:ident from $bytes:expr, $of:ident: $($field:ident),*; $($rest:tt)*) => {
         $to { $($field: $bytes.get(offset_of!(sys::$of, $field)),)* $($rest)* }

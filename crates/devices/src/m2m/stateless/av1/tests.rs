@@ -1,12 +1,7 @@
+use super::control::at;
 use super::*;
 use core::mem::offset_of;
 use vb3_v4l2::{CompoundType, sys};
-
-macro_rules! at {
-    ($($name:ident).+) => {
-        offset_of!(sys::v4l2_ctrl_av1_frame, $($name).+)
-    };
-}
 
 /// Controls of a shown key frame of 64x32 with one tile of 3 bytes.
 struct Controls {
