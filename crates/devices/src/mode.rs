@@ -11,13 +11,13 @@ use std::sync::Arc;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, Timings, pixfmt,
+    Planarity, Timings, pixfmt, sys,
 };
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
 /// [`crate::picture`] uses.
 pub(crate) const COLOR: Colorimetry = Colorimetry {
-    colorspace: 8,
+    colorspace: sys::V4L2_COLORSPACE_SRGB,
     xfer_func: 0,
     ycbcr_enc: 0,
     quantization: 0,

@@ -4,26 +4,26 @@ use super::stateless::is_stateless;
 use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
-use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
+use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt, sys};
 
-/// `V4L2_COLORSPACE_REC709`, the default colorimetry.
+/// The default colorimetry.
 pub(crate) const REC709: Colorimetry = Colorimetry {
-    colorspace: 3,
+    colorspace: sys::V4L2_COLORSPACE_REC709,
     xfer_func: 0,
     ycbcr_enc: 0,
     quantization: 0,
 };
-/// `V4L2_COLORSPACE_JPEG` of JPEG files, which implies all other parts of the colorimetry.
+/// The colorimetry of JPEG files. The colorspace implies all other parts.
 pub(crate) const JPEG: Colorimetry = Colorimetry {
-    colorspace: 7,
+    colorspace: sys::V4L2_COLORSPACE_JPEG,
     ..REC709
 };
 /// The only colorimetry of pictures in JPEG files: sRGB primaries, BT.601's matrix, full range.
 pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
-    colorspace: 8,
-    xfer_func: 2,
-    ycbcr_enc: 1,
-    quantization: 1,
+    colorspace: sys::V4L2_COLORSPACE_SRGB,
+    xfer_func: sys::V4L2_XFER_FUNC_SRGB,
+    ycbcr_enc: sys::V4L2_YCBCR_ENC_601,
+    quantization: sys::V4L2_QUANTIZATION_FULL_RANGE,
 };
 
 /// Returns the raw formats that a codec supports.
