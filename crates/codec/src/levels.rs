@@ -32,9 +32,11 @@ impl Stream {
 /// Limits of a level of H.264 (ITU-T H.264, table A-1).
 struct Limits {
     level_idc: u8,
-    /// Maximum number of macroblocks per second. `picture` is the maximum of a picture.
+    /// Maximum number of macroblocks per second.
     rate: u64,
+    /// Maximum number of macroblocks in a picture.
     picture: u64,
+    /// Maximum bitrate in kbit/s.
     kilobits: u64,
 }
 
@@ -68,7 +70,8 @@ const H264_LIMITS: [Limits; 17] = [
     limits(52, 2_073_600, 36_864, 240_000),
 ];
 
-/// Returns `level_idc` of H.264: the wanted level, or the lowest above it that allows the stream.
+/// Returns the `level_idc` of the lowest level that allows the stream, or of the highest level if none does.
+/// Levels below the index `wanted` of [`H264`] do not count.
 #[must_use]
 pub fn h264(wanted: usize, stream: &Stream) -> u8 {
     let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
@@ -82,18 +85,18 @@ pub fn h264(wanted: usize, stream: &Stream) -> u8 {
             && limits.rate >= rate
             && limits.kilobits * 1000 >= u64::from(stream.bitrate)
     };
+    let [.., highest] = &H264_LIMITS;
     let level = H264_LIMITS.iter().skip(wanted).find(allows);
-    level
-        .or(H264_LIMITS.last())
-        .map_or(52, |limits| limits.level_idc)
+    level.unwrap_or(highest).level_idc
 }
 
 /// Limits of a level of HEVC (ITU-T H.265, tables A.8 and A.9).
 struct HevcLimits {
     /// The level times 10.
     level: u8,
-    /// Maximum number of luma samples of a picture. `rate` is the maximum per second.
+    /// Maximum number of luma samples in a picture.
     picture: u64,
+    /// Maximum number of luma samples per second.
     rate: u64,
     /// Maximum bitrates of the tiers Main and High in kbit/s. They are equal if the level has no High tier.
     kilobits: [u32; 2],
@@ -125,8 +128,9 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
 ];
 
-/// Returns a level of HEVC times 10, and its maximum bitrate in the tier in kbit/s. The level is the wanted
-/// one, or the lowest above it that allows the stream.
+/// Returns the lowest level that allows the stream, times 10, and the level's maximum bitrate in the tier in
+/// kbit/s; the highest level if none allows the stream.
+/// Levels below the index `wanted` of [`HEVC`] do not count.
 #[must_use]
 pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
@@ -143,9 +147,10 @@ pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
             && limits.rate >= rate
             && u64::from(kilobits(limits)) * 1000 >= u64::from(stream.bitrate)
     };
-    let level = HEVC_LIMITS.iter().skip(wanted).find(allows);
-    let level = level.or(HEVC_LIMITS.last());
-    level.map_or((62, 240_000), |limits| (limits.level, kilobits(limits)))
+    let [.., highest] = &HEVC_LIMITS;
+    let limits = HEVC_LIMITS.iter().skip(wanted).find(allows);
+    let limits = limits.unwrap_or(highest);
+    (limits.level, kilobits(limits))
 }
 
 #[cfg(test)]
