@@ -83,8 +83,8 @@ controls! {
 /// Reordered pictures wait in the worker's memory.
 pub(super) const MIN_BUFFERS: i32 = 2;
 
-/// Returns a control that the program only reads.
-pub(super) const fn told(control: ControlSpec) -> ControlSpec {
+/// Returns a control that programs cannot set.
+pub(super) const fn read_only(control: ControlSpec) -> ControlSpec {
     control.with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE))
 }
 

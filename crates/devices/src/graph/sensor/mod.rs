@@ -3,7 +3,7 @@
 //! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one receiver of each kind;
 //! initially, the video node and the pads have the sensor's format.
 //!
-//! docs/exposure.svg shows how libcamera 0.4's software ISP sets exposure and gain.
+//! docs/exposure.svg shows the mean samples while libcamera 0.4's software ISP sets exposure and gain.
 
 mod imx219;
 mod ov5647;

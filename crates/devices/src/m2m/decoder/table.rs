@@ -4,7 +4,7 @@ use crate::m2m::codec_controls as all;
 use vb3_codec::Kind;
 use vb3_v4l2::{ControlSpec, FourCc};
 
-const LEAST_BUFFERS: ControlSpec = all::told(all::MIN_BUFFERS_FOR_CAPTURE);
+const LEAST_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_CAPTURE);
 
 /// The contents of an OUTPUT buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

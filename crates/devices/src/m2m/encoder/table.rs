@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) config: fn(&Controls, &Stream, Colour) -> Config,
 }
 
-const LEAST_BUFFERS: ControlSpec = all::told(all::MIN_BUFFERS_FOR_OUTPUT);
+const LEAST_BUFFERS: ControlSpec = all::read_only(all::MIN_BUFFERS_FOR_OUTPUT);
 
 static ROWS: [Row; 4] = [
     Row {

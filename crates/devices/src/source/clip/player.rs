@@ -161,7 +161,8 @@ impl Player {
         let (of, kills) = (Arc::clone(&ring), Arc::clone(&killer));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
-            // Is dropped last, after everything that has a descriptor.
+            // Must be dropped last, after everything that has a descriptor. Captured variables would be dropped
+            // later, so that `job` and `of` become local ones.
             let _counted = counted;
             let (job, of) = (job, of);
             let mut play = Play {
