@@ -207,5 +207,8 @@ mod tests {
         assert_eq!(hevc(0, false, &fast), (51, 40_000));
         assert_eq!(hevc(0, true, &fast), (40, 30_000));
         assert_eq!(h264(11, &small), 40);
+        let too_fast = stream((4096, 2304), 1000, 1_000_000);
+        assert_eq!(hevc(0, true, &too_fast), (62, 800_000), "the highest");
+        assert_eq!(h264(0, &too_fast), 52, "the highest");
     }
 }

@@ -110,7 +110,10 @@ mod tests {
         );
         refused("VP8 frame's header", |_, frame| frame.truncate(9));
         let none = describe(&Parameters::default(), (64, 32), FRAME.to_vec());
-        assert!(none.unwrap_err().contains("never set"));
+        assert!(
+            none.unwrap_err()
+                .contains("V4L2_CID_STATELESS_VP8_FRAME was never set")
+        );
     }
 
     #[test]

@@ -123,7 +123,10 @@ fn av1_controls_must_agree() {
         controls.frame[at!(frame_type)] = 1
     });
     let none = describe(&Parameters::default(), (64, 32), Vec::new());
-    assert!(none.unwrap_err().contains("never set"));
+    assert!(
+        none.unwrap_err()
+            .contains("V4L2_CID_STATELESS_AV1_SEQUENCE was never set")
+    );
 }
 
 #[test]
