@@ -12,7 +12,6 @@ use vb3_v4l2::{CompoundType, sys};
 
 /// Width and height of all pictures, unless a step changes them.
 const SIZE: (u32, u32) = (64, 32);
-const NS_PER_PICTURE: u64 = 1;
 
 /// Actions of a program.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -144,6 +143,7 @@ struct Program {
     reader: RequestReader,
     controls: Vec<(u32, CompoundType, Vec<u8>)>,
     content: Vec<u8>,
+    /// Number of decoded pictures, and the last one's timestamp in nanoseconds.
     pictures: u64,
 }
 
@@ -203,7 +203,7 @@ impl Program {
     }
 
     fn refer(&mut self, kind: u8) {
-        let last = (self.pictures * NS_PER_PICTURE).to_ne_bytes();
+        let last = self.pictures.to_ne_bytes();
         for (_, of, value) in &mut self.controls {
             let (stamps, count) = match of {
                 CompoundType::Av1Frame => {
@@ -226,10 +226,10 @@ impl Program {
                 assert!(!sentence.is_empty());
             }
         }
-        let stamp = (self.pictures + 1) * NS_PER_PICTURE;
-        match self.reader.read(SIZE, self.content.clone(), stamp) {
+        let timestamp_ns = self.pictures + 1;
+        match self.reader.read(SIZE, self.content.clone(), timestamp_ns) {
             Ok(input) => {
-                self.pictures += 1;
+                self.pictures = timestamp_ns;
                 self.check(&input);
             }
             Err(sentence) => assert!(!sentence.is_empty()),
