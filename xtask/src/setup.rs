@@ -1,7 +1,7 @@
 //! The system packages that tasks need, installed by apt.
 
 use crate::sh::{self, cmd};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
@@ -16,7 +16,8 @@ pub(crate) const ALL: &[&str] = &["demo", "tests"];
 /// # Errors
 /// A package is missing and cannot be installed here. The message says what to install.
 pub(crate) fn install(wanted: &[&str]) -> Result<()> {
-    let known: BTreeMap<String, Vec<(String, String)>> = toml::from_str(PACKAGES)?;
+    let known = toml::from_str(PACKAGES).context("packages.toml")?;
+    let known: BTreeMap<String, Vec<(String, String)>> = known;
     // Groups share packages.
     let mut missing = BTreeMap::new();
     for (group, packages) in &known {

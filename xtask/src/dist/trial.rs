@@ -45,6 +45,7 @@ struct Trial {
 
 /// Scripts for a guest.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Scripts {
     binary: String,
     wheel: String,

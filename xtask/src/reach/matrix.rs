@@ -33,6 +33,7 @@ struct Table {
 
 /// A way to use a device.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Use {
     pub(super) name: String,
     pub(super) command: String,
@@ -40,6 +41,7 @@ pub(super) struct Use {
 
 /// A place where programs run.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Place {
     name: String,
     /// Programs that must be installed to try this place.

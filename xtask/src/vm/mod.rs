@@ -148,7 +148,8 @@ struct Known {
 
 impl Known {
     fn of(arch: Arch) -> Result<Self> {
-        let mut all: HashMap<String, Self> = toml::from_str(include_str!("scenarios.toml"))?;
+        let all = toml::from_str(include_str!("scenarios.toml"));
+        let mut all: HashMap<String, Self> = all.context("scenarios.toml")?;
         all.remove(arch.name())
             .with_context(|| format!("{} has no scenarios", arch.name()))
     }
