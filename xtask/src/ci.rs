@@ -1,6 +1,7 @@
 //! Tests in three tiers, and CI.
 
-use crate::{setup, sh};
+use crate::setup;
+use crate::sh::{self, cmd};
 use anyhow::{Result, ensure};
 use std::process::Command;
 use std::str::FromStr;
@@ -115,7 +116,8 @@ pub(crate) fn one_by_one(
 
 /// Runs everything that must pass, as CI does.
 pub(crate) fn run() -> Result<()> {
-    sh::run(Command::new(sh::root().join(".ci/run")).current_dir(sh::root()))
+    let script = sh::root().join(".ci/run");
+    sh::run(cmd!("{script}").current_dir(sh::root()))
 }
 
 #[cfg(test)]

@@ -106,5 +106,5 @@ fn link(target: &Path) -> Result<()> {
     let (library, program) = (target.join("release/libvb3_nostd.a"), target.join("map"));
     let source = sh::root().join("nostd/main.c");
     sh::run(cmd!("cc -Wall -Werror -o {program} {source} {library}"))?;
-    sh::run(Command::new(program))
+    sh::run(cmd!("{program}"))
 }

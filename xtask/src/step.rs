@@ -3,6 +3,7 @@
 use crate::{sh, vm};
 use anyhow::{Context as _, Result, bail};
 use fs_err::{self as fs, File};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -90,9 +91,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            let group = format!("-{}", self.child.id());
             // A process that cannot be stopped has ended meanwhile.
-            let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ended = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ended = self.child.wait();
         }
     }

@@ -171,11 +171,9 @@ impl Tools<'_> {
     }
 
     fn libraries(&self, stream: &Stream, sizes: &[&str]) -> Command {
-        let mut command = Command::new(&self.libraries);
-        command
-            .arg(&stream.bare)
-            .arg(sizes.join(","))
-            .env("VB3_CODEC", self.codec());
+        let (libraries, bare, sizes) = (&self.libraries, &stream.bare, sizes.join(","));
+        let mut command = cmd!("{libraries} {bare} {sizes}");
+        command.env("VB3_CODEC", self.codec());
         command
     }
 
@@ -312,7 +310,7 @@ mod tests {
     fn time_of_children_grows() {
         let before = children_ns().unwrap();
         let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
-        sh::quietly(Command::new("sh").args(["-c", busy])).unwrap();
+        sh::quietly(cmd!("sh -c {busy}")).unwrap();
         assert!(children_ns().unwrap() > before);
     }
 }

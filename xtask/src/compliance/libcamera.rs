@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
@@ -133,8 +133,7 @@ fn is_wrong(row: &[String]) -> bool {
 /// Returns the directory of the build. Makes it if it is not kept.
 fn built() -> Result<PathBuf> {
     const SCRIPT: &str = "make-libcamera-tests.sh";
-    let suite =
-        sh::text(Command::new("sh").args(["-c", ". /etc/os-release; echo $VERSION_CODENAME"]))?;
+    let suite = sh::text(cmd!("sh -c '. /etc/os-release; echo $VERSION_CODENAME'"))?;
     let out = sh::cache("lab")?.join(format!("libcamera-tests-{suite}-{}", lab::key(SCRIPT)?));
     if !out.join("tests.json").exists() {
         let words = [suite.as_ref(), out.as_ref()];

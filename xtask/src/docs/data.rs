@@ -3,13 +3,14 @@
 //! A file holds the table's header and the runs that measured its rows, the newest first. A new run
 //! replaces the rows of the same names.
 
+use crate::sh::{self, cmd};
 use crate::table::{self, Table};
-use crate::{sh, tidy};
+use crate::tidy;
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::Command;
 
 /// The directory of the tables, below the root.
 pub(super) const DIR: &str = "docs/data";
@@ -69,16 +70,14 @@ impl Run {
     /// Returns a run of this command on this machine, without rows yet.
     fn here() -> Result<Self> {
         refuse_changes(&sh::root())?;
-        let said = |script| {
-            let mut shell = Command::new("sh");
-            sh::text(shell.args(["-c", script]).current_dir(sh::root()))
-        };
+        let said = |script| sh::text(cmd!("sh -c {script}").current_dir(sh::root()));
         let words = std::env::args_os().skip(1).filter(|word| word != "--save");
+        let words: Vec<OsString> = words.collect();
         Ok(Self {
             date: said("date -u +%F")?,
             commit: said("git rev-parse --short=7 HEAD")?,
             machine: said(MACHINE)?,
-            command: sh::shown(Command::new("cargo").arg("xtask").args(words)),
+            command: sh::shown(&cmd!("cargo xtask {words...}")),
             ..Self::default()
         })
     }
@@ -94,8 +93,7 @@ const MACHINE: &str = r#"
 
 /// Fails if the tree differs from its commit, because the figures would name the wrong commit.
 fn refuse_changes(root: &Path) -> Result<()> {
-    let mut git = Command::new("git");
-    git.args(["status", "--porcelain", "--", ".", ":!docs"]);
+    let mut git = cmd!("git status --porcelain -- . :!docs");
     let changes = sh::text(git.current_dir(root))?;
     let first = changes.lines().next().unwrap_or_default();
     ensure!(
@@ -251,7 +249,7 @@ mod tests {
     fn a_tree_with_changes_outside_docs_is_refused() {
         let dir = std::env::temp_dir().join(format!("docs-tree-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("docs")).unwrap();
-        let init = sh::quietly(Command::new("git").arg("init").current_dir(&dir));
+        let init = sh::quietly(cmd!("git init").current_dir(&dir));
         std::fs::write(dir.join("docs/page.md"), "").unwrap();
         let clean = refuse_changes(&dir);
         std::fs::write(dir.join("code.rs"), "").unwrap();
@@ -264,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_machine_has_processors_kernel_and_memory() {
-        let said = sh::text(Command::new("sh").args(["-c", MACHINE])).unwrap();
+        let said = sh::text(cmd!("sh -c {MACHINE}")).unwrap();
         let is_number = |word: &&str| word.parse::<u32>().is_ok_and(|n| n > 0);
         let numbers = said.split(' ').filter(is_number).count();
         assert!(numbers >= 2 && said.contains("), Linux "), "{said}");

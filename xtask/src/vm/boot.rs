@@ -9,7 +9,6 @@ use fs_err::{self as fs, File};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longest time of a boot with its scenario, unless the scenario sets another one (`seconds`).
@@ -150,13 +149,9 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
 /// Concatenates guest, modules and overlay. The kernel unpacks them in this order.
 fn pack(lab: &Lab, cell: &Cell, dir: &Path) -> Result<()> {
     let overlay = dir.join("overlay.cpio");
-    let mut pack = Command::new("sh");
-    pack.args([
-        "-euc",
-        "chmod +x init; find . | cpio -o -H newc --quiet >\"$1\"",
-        "sh",
-    ]);
-    sh::quietly(pack.arg(&overlay).current_dir(dir.join("overlay")))?;
+    let script = "chmod +x init; find . | cpio -o -H newc --quiet >\"$1\"";
+    let mut pack = cmd!("sh -euc {script} sh {overlay}");
+    sh::quietly(pack.current_dir(dir.join("overlay")))?;
     let mut out = File::create(dir.join("initrd"))?;
     let modules = lab.kernel(&cell.kernel, &lab.packed()?);
     for part in [lab.guest(cell.arch())?, modules, overlay] {

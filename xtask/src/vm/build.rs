@@ -2,11 +2,11 @@
 
 use super::lab::{Lab, arch_of, is_checked};
 use crate::arch::Arch;
-use crate::{sh, step};
+use crate::sh::{self, cmd};
+use crate::step;
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Copies the sources to `$1`. `$2` is the work directory, and `$3` the source of bitflags.
 const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates" "$2/rust"
@@ -24,16 +24,9 @@ pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let bitflags = bitflags
         .and_then(Path::parent)
         .context("bitflags has no directory")?;
-    let mut copy = Command::new("sh");
-    copy.args(["-euc", COPY, "sh"])
-        .arg(work.join("src"))
-        .arg(&work);
-    step::run(
-        "copying the sources",
-        60,
-        "copy",
-        copy.arg(bitflags).current_dir(sh::root()),
-    )
+    let mut copy = cmd!("sh -euc {COPY} sh {work}/src {work} {bitflags}");
+    let copy = copy.current_dir(sh::root());
+    step::run("copying the sources", 60, "copy", copy)
 }
 
 /// Returns the packages of the kernel crate and its dependencies, as cargo describes them.

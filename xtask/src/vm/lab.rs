@@ -178,7 +178,7 @@ impl Lab {
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
             let program = super::build::programs(self, Arch::X86_64).join("tsc");
-            sh::text(Command::new(program)).ok()?.parse().ok()
+            sh::text(cmd!("{program}")).ok()?.parse().ok()
         })
     }
 
@@ -276,8 +276,7 @@ pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> 
 /// Returns a command that runs its arguments at low priority in new namespaces.
 /// The command's mounts end with it. Without root rights, it also uses a user namespace.
 pub(crate) fn namespace() -> Command {
-    let mut command = Command::new("nice");
-    command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
+    let mut command = cmd!("nice unshare --mount --pid --fork --kill-child");
     if !rustix::process::geteuid().is_root() {
         command.args(["--map-root-user", "--map-auto"]);
     }
