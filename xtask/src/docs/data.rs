@@ -150,8 +150,8 @@ impl Measured {
         text
     }
 
-    /// Returns the table and its origin, for a page. Equal rows of a run become one. If there are several
-    /// runs, rows name their commits.
+    /// Returns the table and its origin, for a page. Equal verdicts of a run become one row. If there are
+    /// several runs, rows name their commits.
     pub(super) fn markdown(&self) -> String {
         let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let commit = |run: &Run| (self.run.len() > 1).then(|| format!("`{}`", run.commit));
@@ -170,11 +170,16 @@ impl Measured {
 }
 
 /// Returns the rows of a run. Rows that differ only in their first cell become one row with all their first
-/// cells.
+/// cells. Rows with figures stay apart, since figures are equal by chance.
 fn joined(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let has_figure = |row: &[String]| {
+        let mut cells = row.iter().skip(1);
+        cells.any(|cell| cell.contains(|c: char| c.is_ascii_digit()))
+    };
     let mut joined: Vec<Vec<String>> = Vec::new();
     for row in rows {
         let same = joined.iter_mut().find(|old| old.get(1..) == row.get(1..));
+        let same = same.filter(|_| !has_figure(row));
         match (same.and_then(|old| old.first_mut()), row.first()) {
             (Some(names), Some(name)) => *names += &format!(", {name}"),
             _ => joined.push(row.clone()),
@@ -215,9 +220,17 @@ mod tests {
         assert_eq!(toml::from_str::<Measured>(&table.text()).unwrap(), table);
         table.add(&table::row(["a", "b"]), run("c3", &["x", "y"]));
         assert_eq!(table.run, [run("c3", &["x", "y"])]);
-        assert!(table.markdown().contains("\n| x, y | 1 \\| \"2\" |\n"));
         table.add(&table::row(["a", "c"]), run("c4", &["x"]));
         assert_eq!(table.run, [run("c4", &["x"])]);
+    }
+
+    #[test]
+    fn equal_verdicts_share_a_row() {
+        let rows = [["x", "ok"], ["y", "ok"], ["z", "lost"]].map(table::row);
+        let shared = [["x, y", "ok"], ["z", "lost"]].map(table::row);
+        assert_eq!(joined(&rows), shared);
+        let measured = [["x", "1.02"], ["y", "1.02"]].map(table::row);
+        assert_eq!(joined(&measured), measured);
     }
 
     #[test]
