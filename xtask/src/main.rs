@@ -80,7 +80,7 @@ enum Task {
     Nostd,
     /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
     Adopt,
-    /// Run eleven fuzz targets; without nightly and cargo-fuzz, only their stored inputs
+    /// Run the fuzz targets; without nightly and cargo-fuzz, only their stored inputs
     Fuzz(fuzz::Args),
     /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, adopt, fuzz,
     /// tests, VMs
