@@ -23,10 +23,10 @@ pub(crate) struct StormArgs {
     /// Which moments, calls and numbers; drawn and printed without it
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Seconds that each storm may take before it counts as one that hangs
+    /// Seconds after which a storm counts as hanging
     #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
     patience: u32,
-    /// Which of them: those whose test has this in its name
+    /// Only the storms whose test has this in its name
     #[arg(value_name = "NAME", default_value = "")]
     name: String,
 }

@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         let cost = all.value(cost)? as f64 / few.value(cost)?.max(1) as f64;
         let both = |key| Ok::<_, anyhow::Error>(format!("{}, {}", few.time(key)?, all.time(key)?));
         let (wake, end) = (both("wake_ns")?, both("end_ns")?);
-        println!("{says}: a frame is reported after {wake}; one less takes {end}");
+        println!("{says}: a frame is reported after {wake}; to remove one takes {end}");
         let (lost, frames) = (all.value("camera_lost")?, all.value("camera_frames")?);
         rows.push(vec![
             says.to_owned(),
@@ -62,9 +62,8 @@ pub(super) fn run(args: &Args) -> Result<Table> {
         ]);
     }
     println!(
-        "A call changes nothing (of `pollfds`: one entry of the poll, as what is heard of). The \
-         camera streams 640x480 beside it all. CPU time is the client's and vb3's, with what the \
-         camera takes of vb3 meanwhile."
+        "Another call is QUERYCAP; for `pollfds`, one entry of the poll. A camera streams 640x480 \
+         meanwhile. CPU time is the client's and vb3's; vb3's includes the camera's."
     );
     let header = [
         "items",

@@ -104,14 +104,14 @@ fn virt_with_tree(cell: &Cell, dir: &Path, size: &[&str]) -> Result<(Command, St
         let mut tree = dir.join("machine.dtb");
         let dump = format!("dumpdtb={}", tree.display());
         sh::quietly(virt(cell, dir).args(size).args(["-M", &dump]))
-            .context("QEMU does not tell its device tree")?;
+            .context("QEMU writes no device tree")?;
         let lab = sh::root().join("lab");
         for name in additions {
             let more = dir.join(format!("{name}.dtb"));
             sh::quietly(cmd!(
                 "sh {lab}/make-tree.sh {tree} {lab}/trees/{name}.dts {more}"
             ))
-            .with_context(|| format!("the device tree takes no {name}"))?;
+            .with_context(|| format!("cannot add {name} to the device tree"))?;
             tree = more;
         }
         qemu.arg("-dtb").arg(tree);

@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     match possible(args) {
         Err(reason) if args.if_possible => {
-            println!("vm: left out, because virtual machines cannot be had here: {reason:#}");
+            println!("vm: skipped: no virtual machine can run here: {reason:#}");
             return Ok(());
         }
         other => other?,
