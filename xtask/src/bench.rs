@@ -76,19 +76,21 @@ enum What {
 
 /// Measures, and prints the table.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let save = &args.save;
+    let (save, shown) = (&args.save, docs::Save { save: false });
     match &args.what {
-        Some(What::Dma { .. }) if save.save => bail!("bench dma has no table to save"),
+        Some(What::Dma { .. } | What::Camera(_) | What::Kernel(_)) if save.save => {
+            bail!("no page shows this table, so it is not saved")
+        }
         Some(What::Dma { count: true, .. }) => count_dma(),
         Some(What::Dma { parts, .. }) => dma(parts),
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
         Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
         Some(What::Beside(on)) => save.table("bench beside", || beside::run(on)),
-        Some(What::Camera(on)) => save.table("bench camera", || camera::run(on)),
-        Some(What::Kernel(args)) => save.table("bench kernel", || vm::bench::run(args)),
+        Some(What::Camera(on)) => shown.table("bench camera", || camera::run(on)),
+        Some(What::Kernel(args)) => shown.table("bench kernel", || vm::bench::run(args)),
         None => {
             save.table("bench", || calls(args))?;
-            save.table("bench camera", || camera::run(&args.on))
+            shown.table("bench camera", || camera::run(&args.on))
         }
     }
 }
