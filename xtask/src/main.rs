@@ -46,7 +46,7 @@ enum Task {
     Bench(bench::Args),
     /// Test the kernel modules in virtual machines, and compare them with the C modules
     Vm(vm::Args),
-    /// Compare answers to calls: stock Linux's, our kernel modules' and `vb3 run`'s
+    /// Compare `vb3 run`'s answers to calls with stock Linux's; `vm conformance`: our kernel modules'
     Conformance,
     /// Run our tests with v4l2-compliance or libcamera of other Debian releases; or libcamera's own tests
     Compliance(compliance::Args),
