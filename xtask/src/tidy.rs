@@ -47,7 +47,8 @@ struct Layer {
 }
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
-    toml::from_str(include_str!("tidy/rules.toml")).expect("rules.toml is well-formed")
+    let rules = toml::from_str(include_str!("tidy/rules.toml"));
+    rules.unwrap_or_else(|e| panic!("rules.toml: {e}"))
 });
 
 /// The test that lists whether each public type of a library is `Send` and `Sync`.

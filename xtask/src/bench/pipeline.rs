@@ -19,6 +19,7 @@ const BETWEEN: &str = "960x540";
 /// An importer keeps up to 64 mappings that it does not use at the time.
 const KEPT: &str = "48";
 const REMAPPED: &str = "128";
+
 /// Arguments of `bench pipeline`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
