@@ -174,13 +174,13 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Reads complete lines. Returns whether there was at least one.
+    /// Lines before the first result are skipped: UEFI firmware also prints its messages here.
     fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
         let lines = self.lines.new_in(serial);
-        for line in lines
-            .iter()
-            .map(|line| line.trim())
-            .filter(|line| !line.is_empty())
-        {
+        let trimmed = lines.iter().map(|line| line.trim());
+        let is_firmware = self.steps.is_empty();
+        let results = trimmed.skip_while(|line| is_firmware && !line.starts_with('{'));
+        for line in results.filter(|line| !line.is_empty()) {
             let step: Value = serde_json::from_str(line)
                 .with_context(|| format!("the guest sent no JSON: {line}"))?;
             eprintln!("vm:   {cell}: {}", super::report::line(&step));
@@ -191,5 +191,28 @@ impl Heard {
 
     fn is_complete(&self) -> bool {
         self.steps.last().is_some_and(|step| step["step"] == "end")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_firmware_are_no_results() {
+        let serial = sh::target().join(format!("serial-test-{}", std::process::id()));
+        let mut heard = Heard::default();
+        let mut listen = |text: &str| {
+            fs::write(&serial, text).unwrap();
+            heard.listen("cell", &serial)
+        };
+        let (firmware, step) = ("\u{1b}[2JOVMF: insecure\r\n", "{\"step\":\"end\"}\r\n");
+        assert!(listen(firmware).unwrap());
+        assert!(listen(&[firmware, "\r\n", step].concat()).unwrap());
+        let noise = listen(&[firmware, "\r\n", step, "oops\r\n"].concat());
+        std::fs::remove_file(&serial).unwrap();
+        assert!(noise.unwrap_err().to_string().contains("oops"));
+        assert_eq!(heard.steps.len(), 1);
+        assert!(heard.is_complete());
     }
 }

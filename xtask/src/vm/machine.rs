@@ -86,6 +86,11 @@ fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, Strin
         // Only code in the firmware's own mode may write the variables.
         qemu.args(["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
         qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        // The owner did not sign the kernel. Newer firmware must be told to start it all the same.
+        qemu.args([
+            "-fw_cfg",
+            "name=opt/org.tianocore/EnableLegacyLoader,string=yes",
+        ]);
         for (unit, file) in [("0,readonly=on", &code), ("1", &variables)] {
             let file = file.display();
             qemu.arg("-drive")
