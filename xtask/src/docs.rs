@@ -1,16 +1,19 @@
 //! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
 //!
 //! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
-//! table of docs/data, or the table of `compatibility`.
+//! table of docs/data, or the lists of `compatibility`.
 
 mod data;
 
 pub(crate) use data::Save;
 
-use crate::{sh, table, tidy};
+use crate::{sh, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,8 +22,16 @@ const END: &str = "<!-- end -->";
 
 /// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
-/// Longest command that the table of programs shows, in characters.
+/// Longest command that the lists of programs show, in characters.
 const MAX_COMMAND: usize = 100;
+/// Headings of these lists: what the tests compare.
+const COMPARED: [&str; 5] = [
+    "Every byte of the frames",
+    "Every byte of the pictures, as ffmpeg decodes them",
+    "Pictures, within a tolerance",
+    "A picture in a window, within a tolerance",
+    "Printed texts (v4l2-compliance: no failure or warning)",
+];
 
 /// Maximum number of lines of each text that the report of a difference shows.
 const MAX_SHOWN: usize = 3;
@@ -90,31 +101,80 @@ struct Clients {
 struct Client {
     name: String,
     command: String,
-    checks: String,
     #[serde(default)]
     limit: String,
+    /// Whether the program shows its pictures in a window.
+    #[serde(default)]
+    window: bool,
+    #[serde(flatten)]
+    judge: Judge,
+}
+
+/// The field by which the test judges a client.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Judge {
+    Frames(IgnoredAny),
+    Same(IgnoredAny),
+    Pictures(IgnoredAny),
+    Prints(IgnoredAny),
+}
+
+impl Client {
+    /// Returns what the test compares: one of [`COMPARED`].
+    fn compared(&self) -> &'static str {
+        let [bytes, decoded, pictures, window, output] = COMPARED;
+        match self.judge {
+            Judge::Frames(_) => bytes,
+            Judge::Same(_) => decoded,
+            Judge::Pictures(_) if self.window => window,
+            Judge::Pictures(_) => pictures,
+            Judge::Prints(_) => output,
+        }
+    }
+
+    /// Returns the command as an item of a list, if it is short. The client's name comes first, unless the
+    /// command begins with it.
+    fn item(&self) -> Option<String> {
+        let Self { name, command, .. } = self;
+        let is_short = command.chars().count() <= MAX_COMMAND;
+        let is_named = command.split(' ').next() == Some(name);
+        let item = match is_named {
+            true => format!("- `{command}`\n"),
+            false => format!("- {name}: `{command}`\n"),
+        };
+        is_short.then_some(item)
+    }
 }
 
 impl Clients {
-    /// Returns a table of the clients, and the limits of some.
+    /// Returns a list of the clients for each kind of comparison, and the limits of some.
     fn markdown(&self) -> String {
         if self.client.is_empty() {
             return format!("No client is listed: there is no {CLIENTS}.");
         }
+        let mut text = String::new();
+        for compared in COMPARED {
+            let all = self.client.iter();
+            let all = all.filter(|client| client.compared() == compared);
+            let (short, long): (Vec<&Client>, Vec<_>) =
+                all.partition(|client| client.item().is_some());
+            text += &format!("**{compared}:**\n\n");
+            text.extend(short.iter().filter_map(|client| client.item()));
+            if !long.is_empty() {
+                let names: Vec<&str> = long.iter().map(|client| &*client.name).collect();
+                text += &format!("- longer commands: {}\n", names.join(", "));
+            }
+            text += "\n";
+        }
         let mut limits: Vec<&str> = Vec::new();
-        let rows = self.client.iter().map(|client| {
+        for client in &self.client {
             if !client.limit.is_empty() && !limits.contains(&&*client.limit) {
                 limits.push(&client.limit);
             }
-            let is_short = client.command.chars().count() <= MAX_COMMAND;
-            let command = is_short.then(|| format!("`{}`", client.command));
-            let command = command.unwrap_or_else(|| "…".to_owned());
-            vec![client.name.clone(), command, client.checks.clone()]
-        });
-        let rows: Vec<_> = rows.collect();
-        let mut text = table::markdown(&["program", "command", "compared"], &rows);
+        }
         if !limits.is_empty() {
-            text += "\n\nLimits of the programs:\n\n";
+            text += "Limits of the programs:\n\n";
         }
         text.extend(limits.iter().map(|limit| format!("- {limit}\n")));
         text.trim_end().to_owned()
@@ -226,23 +286,30 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_rows_and_none_is_a_sentence() {
+    fn clients_are_listed_by_what_is_compared() {
         let none = Clients { client: Vec::new() }.markdown();
         assert!(none.ends_with(&format!("there is no {CLIENTS}.")), "{none}");
-        let row = |name, command: &str, limit| {
+        let row = |name, command: &str, judge| {
             let text =
-                format!("name = '{name}'\nchecks = 'x'\nlimit = '{limit}'\ncommand = '{command}'");
+                format!("name = '{name}'\nlimit = 'It fails.'\ncommand = '{command}'\n{judge}");
             toml::from_str(&text).unwrap()
         };
         let long = "a".repeat(MAX_COMMAND + 1);
         let client = vec![
-            row("a", "b | c", ""),
-            row("d", &long, "It fails."),
-            row("e", "f", "It fails."),
+            row("a (b)", "a | b", "frames = { count = 1 }"),
+            row("c", &long, "pictures = []\nwindow = true"),
+            row("d", "d e", "prints = ['x']"),
+            row("f", "f", "frames = { count = 1 }"),
         ];
         let said = Clients { client }.markdown();
-        let rows = "| a | `b \\| c` | x |\n| d | … | x |\n| e | `f` | x |\n\nLimits";
-        assert!(said.contains(rows), "{said}");
+        let [bytes, _, _, window, output] = COMPARED;
+        for part in [
+            format!("**{bytes}:**\n\n- a (b): `a | b`\n- `f`\n\n"),
+            format!("**{window}:**\n\n- longer commands: c\n\n"),
+            format!("**{output}:**\n\n- `d e`\n\nLimits"),
+        ] {
+            assert!(said.contains(&part), "{said}");
+        }
         assert_eq!(said.matches("- It fails.").count(), 1, "{said}");
     }
 }

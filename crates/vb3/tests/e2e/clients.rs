@@ -37,8 +37,6 @@ struct Client {
     needs: Vec<String>,
     /// The command, which runs under `vb3 run -- sh -c`.
     command: String,
-    /// Summary of the checks, for docs/compatibility.md.
-    checks: String,
     /// Specs of devices, separated by spaces.
     #[serde(default)]
     device: Option<String>,
@@ -333,7 +331,7 @@ fn rows_are_complete() {
     assert!(names.is_sorted_by(|a, b| a < b), "two rows have one name");
     for client in &clients {
         let limit = client.limit.as_deref().unwrap_or("none");
-        let texts = [&client.package, &client.command, &client.checks];
+        let texts = [&client.package, &client.command];
         assert!(texts.iter().all(|text| !text.is_empty()), "{}", client.name);
         assert!(
             !limit.is_empty() && !client.needs.is_empty(),
