@@ -133,12 +133,12 @@ impl Client {
         }
     }
 
-    /// Returns the command as an item of a list, if it is short. The client's name comes first, unless the
-    /// command begins with it.
+    /// Returns the command as an item of a list, if it is short. The client's name comes first, unless it
+    /// begins with the command's program.
     fn item(&self) -> Option<String> {
         let Self { name, command, .. } = self;
         let is_short = command.chars().count() <= MAX_COMMAND;
-        let is_named = command.split(' ').next() == Some(name);
+        let is_named = command.split(' ').next() == name.split(' ').next();
         let item = match is_named {
             true => format!("- `{command}`\n"),
             false => format!("- {name}: `{command}`\n"),
@@ -296,15 +296,15 @@ mod tests {
         };
         let long = "a".repeat(MAX_COMMAND + 1);
         let client = vec![
-            row("a (b)", "a | b", "frames = { count = 1 }"),
+            row("a b", "c | d", "frames = { count = 1 }"),
             row("c", &long, "pictures = []\nwindow = true"),
             row("d", "d e", "prints = ['x']"),
-            row("f", "f", "frames = { count = 1 }"),
+            row("f (g)", "f", "frames = { count = 1 }"),
         ];
         let said = Clients { client }.markdown();
         let [bytes, _, _, window, output] = COMPARED;
         for part in [
-            format!("**{bytes}:**\n\n- a (b): `a | b`\n- `f`\n\n"),
+            format!("**{bytes}:**\n\n- a b: `c | d`\n- `f`\n\n"),
             format!("**{window}:**\n\n- longer commands: c\n\n"),
             format!("**{output}:**\n\n- `d e`\n\nLimits"),
         ] {
