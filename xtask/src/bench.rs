@@ -76,7 +76,7 @@ enum What {
 
 /// Measures, and prints the table.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (save, shown) = (&args.save, docs::Save { save: false });
+    let save = &args.save;
     match &args.what {
         Some(What::Dma { .. } | What::Camera(_) | What::Kernel(_)) if save.save => {
             bail!("no page shows this table, so it is not saved")
@@ -86,11 +86,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Pipeline(args)) => save.table("bench pipeline", || pipeline::run(args)),
         Some(What::Scale(args)) => save.table("bench scale", || scale::run(args)),
         Some(What::Beside(on)) => save.table("bench beside", || beside::run(on)),
-        Some(What::Camera(on)) => shown.table("bench camera", || camera::run(on)),
-        Some(What::Kernel(args)) => shown.table("bench kernel", || vm::bench::run(args)),
+        Some(What::Camera(on)) => camera::run(on).map(|table| table::print(&table)),
+        Some(What::Kernel(args)) => vm::bench::run(args).map(|table| table::print(&table)),
         None => {
             save.table("bench", || calls(args))?;
-            shown.table("bench camera", || camera::run(&args.on))
+            camera::run(&args.on).map(|table| table::print(&table))
         }
     }
 }

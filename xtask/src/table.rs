@@ -28,6 +28,11 @@ pub(crate) fn format(header: &[impl AsRef<str>], rows: &[Vec<String>]) -> String
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Prints a table.
+pub(crate) fn print((header, rows): &Table) {
+    println!("{}", format(header, rows));
+}
+
 /// Formats rows under a header as Markdown. All columns are left-aligned.
 pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");

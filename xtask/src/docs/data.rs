@@ -30,8 +30,9 @@ impl Save {
     /// The table cannot be measured or stored, or the tree differs from its commit.
     pub(crate) fn table(&self, name: &str, measure: impl FnOnce() -> Result<Table>) -> Result<()> {
         let run = self.save.then(Run::here).transpose()?;
-        let (header, rows) = measure()?;
-        println!("{}", table::format(&header, &rows));
+        let measured = measure()?;
+        table::print(&measured);
+        let (header, rows) = measured;
         let Some(run) = run else { return Ok(()) };
         let path = sh::root().join(format!("{DIR}/{}.toml", name.replace(' ', "-")));
         let mut all = match path.exists() {
