@@ -10,10 +10,7 @@ pub(crate) use data::Save;
 use crate::{sh, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -24,13 +21,17 @@ const END: &str = "<!-- end -->";
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
 /// Longest command that the lists of programs show, in characters.
 const MAX_COMMAND: usize = 100;
-/// Headings of these lists: what the tests compare.
-const COMPARED: [&str; 5] = [
-    "Every byte of the frames",
-    "Every byte of the pictures, as ffmpeg decodes them",
-    "Pictures, within a tolerance",
-    "A picture in a window, within a tolerance",
-    "Printed texts (v4l2-compliance: no failure or warning)",
+/// What the tests compare: a field of a client's row, and the heading of the clients that have it. The
+/// first field counts.
+const COMPARED: [(&str, &str); 5] = [
+    ("frames", "Every byte of the frames"),
+    ("same", "Every byte of the pictures, as ffmpeg decodes them"),
+    ("window", "A picture in a window, within a tolerance"),
+    ("pictures", "Pictures, within a tolerance"),
+    (
+        "prints",
+        "Printed texts (v4l2-compliance: no failure or warning)",
+    ),
 ];
 
 /// Maximum number of lines of each text that the report of a difference shows.
@@ -103,34 +104,16 @@ struct Client {
     command: String,
     #[serde(default)]
     limit: String,
-    /// Whether the program shows its pictures in a window.
-    #[serde(default)]
-    window: bool,
     #[serde(flatten)]
-    judge: Judge,
-}
-
-/// The field by which the test judges a client.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Judge {
-    Frames(IgnoredAny),
-    Same(IgnoredAny),
-    Pictures(IgnoredAny),
-    Prints(IgnoredAny),
+    others: toml::Table,
 }
 
 impl Client {
-    /// Returns what the test compares: one of [`COMPARED`].
-    fn compared(&self) -> &'static str {
-        let [bytes, decoded, pictures, window, output] = COMPARED;
-        match self.judge {
-            Judge::Frames(_) => bytes,
-            Judge::Same(_) => decoded,
-            Judge::Pictures(_) if self.window => window,
-            Judge::Pictures(_) => pictures,
-            Judge::Prints(_) => output,
-        }
+    /// Returns the heading for what the test compares.
+    fn compared(&self) -> Option<&'static str> {
+        let mut all = COMPARED.iter();
+        let found = all.find(|(field, _)| self.others.contains_key(*field));
+        found.map(|(_, heading)| *heading)
     }
 
     /// Returns the command as an item of a list, if it is short. The client's name comes first, unless it
@@ -154,9 +137,9 @@ impl Clients {
             return format!("No client is listed: there is no {CLIENTS}.");
         }
         let mut text = String::new();
-        for compared in COMPARED {
+        for (_, compared) in COMPARED {
             let all = self.client.iter();
-            let all = all.filter(|client| client.compared() == compared);
+            let all = all.filter(|client| client.compared() == Some(compared));
             let (short, long): (Vec<&Client>, Vec<_>) =
                 all.partition(|client| client.item().is_some());
             text += &format!("**{compared}:**\n\n");
@@ -302,7 +285,7 @@ mod tests {
             row("f (g)", "f", "frames = { count = 1 }"),
         ];
         let said = Clients { client }.markdown();
-        let [bytes, _, _, window, output] = COMPARED;
+        let [bytes, _, window, _, output] = COMPARED.map(|(_, heading)| heading);
         for part in [
             format!("**{bytes}:**\n\n- a b: `c | d`\n- `f`\n\n"),
             format!("**{window}:**\n\n- longer commands: c\n\n"),
