@@ -1,7 +1,7 @@
 //! Cameras, codecs, converters, displays and loopbacks: drivers that move pixels by DMA address.
 //!
-//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), the parsed text by which a user requests
-//! one. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its buffers
+//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), a user's request, parsed.
+//! A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its buffers
 //! and passes the pictures to a [`sink`]. All devices reach memory only through the host's
 //! [`Bus`](vb3_v4l2::Bus), by the addresses in their buffers.
 #![forbid(unsafe_code)]

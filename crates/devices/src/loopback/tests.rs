@@ -332,7 +332,7 @@ fn a_frame_is_copied_once() {
     assert_eq!(pair.copied(), (0, 10 * FRAME));
 }
 
-/// A writer that looks for a buffer gets one, whatever readers do. The loopback copies that buffer's frame.
+/// A writer that looks for a buffer gets one, even if no reader takes frames. The loopback copies that buffer's frame.
 #[test]
 fn a_writer_waits_for_nobody() {
     for buffers in [1, 2] {

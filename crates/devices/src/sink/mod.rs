@@ -208,7 +208,7 @@ impl Sink {
         thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
-    /// Returns a descriptor that becomes readable when there is room again. It is for a display to which
+    /// Returns a descriptor that becomes readable when there is room again. A display waits for it after
     /// [`has_room`](Self::has_room) has returned false.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -78,7 +78,7 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     });
     let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
-    // For pictures as small as these, libavcodec uses its own memory, from which everything is copied.
+    // libavcodec decodes such small pictures in its own memory, so all bytes are copied.
     let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
     let copied = bench.device.statistics().codec_bytes_copied;
     assert_eq!(copied, bytes as u64, "by the codec");

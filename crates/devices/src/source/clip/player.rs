@@ -20,7 +20,7 @@ use vb3_v4l2::{Fraction, PixelFormat};
 const READY: usize = 4;
 /// Maximum bytes of a looping clip's first pictures, which are kept to play while ffmpeg starts again.
 const HEAD_BYTES: usize = 64 << 20;
-/// Minimum number of first pictures that are kept, whatever their size.
+/// Minimum number of first pictures that are kept, even if they have more bytes.
 const HEAD_MIN: usize = 4;
 
 /// A file to play, and how to play it.
@@ -40,8 +40,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Returns the format that ffmpeg writes, and ffmpeg's name of it. This is the wanted format, or one from
-    /// which the wanted picture can be made if ffmpeg cannot write the wanted format.
+    /// Returns the format that ffmpeg writes, and ffmpeg's name of it. If ffmpeg cannot write the wanted
+    /// format, this is one that can be converted to it.
     fn decoded(&self) -> (&'static PixelFormat, &'static str) {
         let format = self.format.in_one_plane();
         match (format.ffmpeg, format.model()) {
