@@ -14,9 +14,6 @@ use std::process::Stdio;
 
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
-/// How often a test may run here. A crash counts, even if libcamera's own race causes it: see
-/// `lab/scenarios/libcamera.sh`.
-const ATTEMPTS: &str = "1";
 
 /// Where the tests run: a name, and the simulated device, if any.
 const PLACES: [(&str, Option<&str>); 3] = [
@@ -43,10 +40,7 @@ fn here(built: &Path, device: Option<&str>, vb3: &Path) -> Result<Results> {
         Some(device) => cmd!("{vb3} run --quiet --device {device} -- /usr/bin/python3 {tests}"),
         None => cmd!("/usr/bin/python3 {tests}"),
     };
-    let out = command
-        .arg(built)
-        .args([LIMIT, ATTEMPTS])
-        .stdin(Stdio::null());
+    let out = command.arg(built).arg(LIMIT).stdin(Stdio::null());
     let out = out.stderr(Stdio::inherit()).output();
     let out = out.context("the tests do not start")?;
     let status = out.status;
