@@ -15,6 +15,7 @@ mod fluster;
 mod fuzz;
 mod guest;
 mod long;
+mod mutants;
 mod nostd;
 mod reach;
 mod setup;
@@ -65,6 +66,8 @@ enum Task {
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
+    /// Test a random sample of mutants of the code, with cargo-mutants; list the survivors
+    Mutants(mutants::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
     Dist(dist::Args),
     /// Install the system packages that demo and test need
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Task::Fluster(args) => fluster::run(&args),
         Task::Storm(args) => long::storm(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
