@@ -20,12 +20,15 @@ const END: &str = "<!-- end -->";
 /// The list of programs that tests run, as a path below the root.
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
 /// Longest command that the lists of programs show, in characters.
-const MAX_COMMAND: usize = 100;
+const MAX_COMMAND: usize = 80;
 /// What the tests compare: a field of a client's row, and the heading of the clients that have it. The
 /// first field counts.
 const COMPARED: [(&str, &str); 5] = [
-    ("frames", "Every byte of the frames"),
-    ("same", "Every byte of the pictures, as ffmpeg decodes them"),
+    ("frames", "Every byte of each frame"),
+    (
+        "same",
+        "Every byte of each decoded picture, against ffmpeg's own decoder",
+    ),
     ("window", "A picture in a window, within a tolerance"),
     ("pictures", "Pictures, within a tolerance"),
     (
