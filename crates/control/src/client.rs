@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait for the answer to an order, unless [`Order::waits`].
+/// Maximum wait for an answer. An order for which [`Order::waits`] returns true has no limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of events kept while the client waits for an answer. Further events are counted as lost.
 const MAX_EVENTS: usize = 4096;
@@ -290,7 +290,7 @@ impl Client {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// See [`Client`]; a refusal is not an error here.
+    /// See [`Client`]. No order is sent, so [`Error::Refused`] does not occur.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         Event::read(&self.next_event_line()?)
     }
@@ -298,7 +298,7 @@ impl Client {
     /// Waits for the next event. Returns it as the run sent it.
     ///
     /// # Errors
-    /// See [`Client`]; a refusal is not an error here.
+    /// See [`Client`]. No order is sent, so [`Error::Refused`] does not occur.
     pub fn next_event_line(&mut self) -> Result<Value, Error> {
         if let Some(event) = self.events.pop_front() {
             return Ok(event);

@@ -92,7 +92,7 @@ impl Order {
             .with_mappings(mappings)
     }
 
-    /// Revokes the buffer with this number in the list of buffers. Devices no longer reach its memory.
+    /// Revokes the buffer with this number in the list of buffers. Devices lose access to its memory.
     #[must_use]
     pub fn revoke(buffer: &str, mappings: Option<Mappings>) -> Self {
         Self::new("revoke")
@@ -186,7 +186,7 @@ impl Order {
         }
     }
 
-    /// Returns whether the run may take any length of time to answer.
+    /// Returns whether the answer may take any length of time: the order itself waits for something.
     pub(crate) fn waits(&self) -> bool {
         let verb = self.0.get("do").and_then(Value::as_str);
         matches!(verb, Some("wait" | "advance" | "shown"))

@@ -59,8 +59,8 @@ impl Run {
         self
     }
 
-    /// Holds the program until [`Running::go`], so that orders can come before its first call. The program
-    /// then has no standard input.
+    /// Holds the program until [`Running::go`], so that orders can come before its first call. A held
+    /// program has no standard input.
     #[must_use]
     pub fn hold(mut self) -> Self {
         self.is_held = true;
@@ -135,7 +135,7 @@ fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
     ];
     while poll(&mut fds, Some(&START_TIMEOUT)) == Err(rustix::io::Errno::INTR) {}
     let mut line = Vec::new();
-    // This reads even if the run has ended, since the run may have written the path before.
+    // This reads even if the run has ended, since the run may have written the path before its end.
     if let Err(e) = fifo.read_to_end(&mut line)
         && e.kind() != io::ErrorKind::WouldBlock
     {

@@ -12,10 +12,10 @@ mod tests;
 /// Where debugfs is mounted.
 pub const DEBUGFS: &str = "/sys/kernel/debug";
 
-/// Maximum number of bytes that are read of a file. The module keeps only 256 lines.
+/// Maximum number of bytes to read from a file of the module, which keeps only 256 lines.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// One line of the module:
+/// One line of the module's file `refusals`:
 /// `DEVICE: KIND, N bytes, by PROGRAM[PID], S s ago: CONSTRAINT: wanted W, found F, DETAILS, errno E`.
 struct Refusal<'a> {
     device: &'a str,
@@ -62,7 +62,7 @@ fn lines(debugfs: &Path, name: &str) -> Result<String> {
     File::open(&path)
         .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
         .map_err(|e| unreadable(e, debugfs, &path))?;
-    // A program chooses its name, and could put control characters there.
+    // A program chooses its own name, which could contain control characters.
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.replace(|c: char| c.is_control() && c != '\n', "?"))
 }

@@ -62,12 +62,12 @@ pub struct Report {
     pub devices: Vec<DeviceReport>,
     /// Memory of the machine.
     pub memory: MemoryReport,
-    /// Buffers of the run and the holders of each. Released buffers come first, oldest first.
+    /// Buffers of the run and the holders of each, in the order in which the run first recorded them.
     pub buffers: Vec<BufferReport>,
     /// Number of buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
     pub buffers_left_out: u64,
-    /// Refused calls, oldest first. Equal refusals are one entry with a count. Not listed are queries
-    /// (`ENUM_*`, `G_*`, `TRY_*`, …), and calls whose failure a script injected.
+    /// Refused calls, oldest first. Equal refusals are one entry with a count. Failed queries (`ENUM_*`,
+    /// `G_*`, `TRY_*`, …) and failures that a script injected are not listed.
     pub refusals: Vec<Refusal>,
     /// Number of refusals beyond [`MAX_REFUSALS`].
     pub refusals_left_out: u64,
@@ -123,7 +123,7 @@ pub struct Setup {
 pub struct ScriptEvent {
     /// Line of the step in the script.
     pub line: u64,
-    /// The device node; empty for the machine.
+    /// The device node; empty for an event of the whole machine.
     pub device: String,
     /// The step's action, by its key: `fail`, `late`, ….
     pub action: String,
@@ -180,15 +180,16 @@ pub struct QueueReport {
     /// Frames that the device dropped because no buffer was queued.
     pub dropped: u64,
     /// Frames that a program missed although no script caused it.
-    /// They were dropped between two delivered ones, or returned with an error. Frames dropped after the last
-    /// delivered one do not count. For a memory-to-memory device, the CAPTURE queue has the number.
+    /// Each was returned with an error, or was dropped before a delivered frame. Frames dropped after a
+    /// stream's last delivered frame do not count. For a memory-to-memory device, the CAPTURE queue has the
+    /// number.
     pub lost: u64,
     /// Bytes that the CPU copied into or out of a buffer.
     /// The CPU copies for read() and write(), shadow buffers, and devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,
     /// Bytes that the codec process of a decoder copied into buffers; counted at the device's first queue.
-    /// The process copies interleaved chroma, and whole pictures that its library did not decode directly
-    /// into a buffer. Hardware makes no such copies, so `bytes_copied` does not include them.
+    /// The process copies interleaved chroma, and whole pictures that the codec library did not decode
+    /// directly into a buffer. Hardware makes no such copies, so `bytes_copied` does not include them.
     pub bytes_copied_by_codec: u64,
     /// Bytes copied to or from a bounce pool.
     pub bytes_bounced: u64,
@@ -254,8 +255,8 @@ pub struct Room {
     pub wanted: u64,
     /// Buffers that fit in the free memory.
     pub fits: u64,
-    /// Free bytes of the memory that the device allocates from and reaches; zero if memory was not
-    /// the shortage.
+    /// Free bytes of the RAM that the device allocates from and reaches; zero if the call failed for
+    /// lack of something else.
     pub free_bytes: u64,
     /// Bytes of the longest free run.
     pub longest_bytes: u64,
@@ -424,7 +425,7 @@ impl Repeated for Refusal {
     }
 
     /// Remedy and room depend on the memory that is free at the time, so they are not compared.
-    /// The first refusal's values stay.
+    /// The entry keeps the remedy and room of the first refusal.
     fn is_same(&self, other: &Self) -> bool {
         let key = |refusal: &Self| Self {
             times: 0,

@@ -347,7 +347,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let devices = &mut self.devices;
         let done = devices.ioctl(file, request, arg, nonblocking, &watched);
         if watched.lacks() {
-            // The call will be repeated, and will be recorded then.
+            // The front end will repeat the call. The repeated call is recorded.
             return done;
         }
         let results = Self::answered(request, &done, &watched);

@@ -12,11 +12,11 @@ use std::ops::Range;
 /// Width of a plot, and height of a plot with axes, in SVG units. The page scales them.
 const WIDTH: u32 = 1160;
 const HEIGHT: u32 = 200;
-/// Margins: to the left of the axis, above it for labels, and to the right of it.
+/// Margins of the plotted area: to its left, above it (for the marks' labels), and to its right.
 const LEFT: u32 = 64;
 const TOP: u32 = 22;
 const RIGHT: u32 = 8;
-/// Margin below the axis.
+/// Margin below the plotted area.
 const BELOW: u32 = 28;
 /// Width of one letter of a mark's label, in SVG units.
 const LETTER: f64 = 8.0;
@@ -64,7 +64,7 @@ fn intervals(stream: &Stream) -> Vec<(f64, f64)> {
     points.collect()
 }
 
-/// Returns the number of buffers that the device owns.
+/// Returns the points of the stepped line that shows how many buffers the device owns.
 fn depth(stream: &Stream) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     let mut before = 0;

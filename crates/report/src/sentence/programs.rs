@@ -2,7 +2,7 @@
 
 use crate::report::Remedy;
 
-/// Kind of a device's queue. It decides which option of a program applies.
+/// Kind of a device's queue. A program has a separate option for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// A camera.
@@ -27,7 +27,7 @@ pub struct Program {
     shares: Option<Options>,
     /// Options for devices that import another device's buffers.
     imports: Option<Options>,
-    /// Options for devices that allocate buffers while the program copies pictures.
+    /// Options with which each device allocates its own buffers, and the program copies pictures.
     copies: Option<Options>,
     /// Options whose value is the number of buffers.
     counts: &'static [&'static str],
@@ -152,8 +152,8 @@ fn each(programs: &[&Program], say: impl Fn(&Program) -> Option<String>) -> Stri
     }
 }
 
-/// Returns the queue and node of each device that shares the buffer. A converter uses its OUTPUT
-/// queue if another device makes the picture.
+/// Returns the kind of queue and the node of each device that shares the buffer. A converter uses its
+/// OUTPUT queue if another device makes the picture, else its CAPTURE queue.
 fn ends(remedy: &Remedy) -> Vec<(End, &str)> {
     let named = remedy.devices.iter().filter_map(|device| {
         let (kind, path) = device.strip_suffix(')')?.rsplit_once(" (")?;

@@ -8,12 +8,12 @@ use crate::report::{Report, Row};
 pub struct Verdict {
     /// Whether nothing went wrong, no script injected a fault, and the program succeeded.
     pub is_good: bool,
-    /// One or two sentences.
+    /// One to three sentences.
     pub text: String,
 }
 
 /// Lists the problems that no script caused; `None` if there are none.
-/// The list has one clause for each device, then missed steps and resources still held.
+/// The list has a clause for each device that had problems, then missed steps and resources still held.
 ///
 /// The list includes failures outside the devices. [`failure`](super::failure) explains those.
 #[must_use]
@@ -57,7 +57,7 @@ fn of_device(row: &Row) -> String {
     format!("{}: {frames}, {}", row.name(), words.join(", "))
 }
 
-/// Summarises a run in one or two sentences.
+/// Summarises a run in one to three sentences: exit status, injected faults, problems.
 #[must_use]
 pub fn verdict(report: &Report) -> Verdict {
     let problems = problems(report);
@@ -75,8 +75,8 @@ pub fn verdict(report: &Report) -> Verdict {
     }
     let is_good = said.is_empty() && problems.is_none();
     said.push(match problems {
-        // Only "step", "still" and "something" begin with s, and get a capital. No device's name begins with
-        // s.
+        // A list that begins with "step", "still" or "something" gets a capital. Other lists begin with a
+        // number or with a device's name, which stays as it is. No such name begins with s.
         Some(problems) => match problems.strip_prefix('s') {
             Some(rest) => format!("S{rest}"),
             None => problems,

@@ -1,5 +1,5 @@
 //! Writers of traces: a bounded queue, and a thread that writes its calls.
-//! Calls that find the queue full are only counted. The trace and the end of the run show the count.
+//! If the queue is full, calls are only counted. The trace shows the count, and so does the run's end.
 
 use crate::event::{Event, Format};
 use anyhow::{Context as _, Result};
@@ -40,7 +40,7 @@ impl Sink {
     /// Writes to a file, replacing its content. A FIFO is opened as soon as it has a reader.
     ///
     /// # Errors
-    /// The file cannot be written, or the thread cannot be started.
+    /// The file cannot be written, or the writer's thread cannot be started.
     pub(super) fn file(path: &Path, format: Format) -> Result<Self> {
         let name = path.display().to_string();
         let waits = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
@@ -57,9 +57,9 @@ impl Sink {
     /// Writes text to standard error.
     ///
     /// # Errors
-    /// The system has no free descriptor or thread.
+    /// No descriptor is free, or the writer's thread cannot be started.
     fn stderr() -> Result<Self> {
-        // A `File` of its own, so that other messages do not wait for the writer's lock.
+        // A separate `File`, so that the trace and other messages do not share the lock of `io::stderr`.
         let fd = io::stderr().as_fd().try_clone_to_owned();
         let file = File::from(fd.context("cannot write to the terminal")?);
         Self::start("the terminal".to_owned(), Format::Text, move || Ok(file))
@@ -223,7 +223,7 @@ pub(super) fn format_of(path: &Path) -> Format {
 /// Starts the traces that a command line requests.
 ///
 /// # Errors
-/// The file cannot be written, or the system has no descriptor or thread left.
+/// The file cannot be written, no descriptor is free, or a writer's thread cannot be started.
 pub fn sinks(file: Option<&PathBuf>, format: Option<Format>, verbose: bool) -> Result<Vec<Sink>> {
     let mut sinks = Vec::new();
     if let Some(path) = file {

@@ -19,7 +19,7 @@ impl Part {
     /// Reads the program's memory. If it cannot be read, returns zeros and `false`.
     ///
     /// # Errors
-    /// `NOT_GATHERED`: the call must be repeated.
+    /// `NOT_GATHERED`: the front end has not read this memory yet. It repeats the call when it has.
     fn read(caller: &dyn Caller, addr: u64, len: usize) -> Result<(Self, bool), Errno> {
         let mut bytes = vec![0; len];
         let is_there = match caller.read(addr, &mut bytes) {
@@ -61,7 +61,8 @@ impl<'a> Watched<'a> {
     /// Watches the structure at `addr`. Reads the program's bytes if the ioctl passes them to the device.
     ///
     /// # Errors
-    /// `NOT_GATHERED`: the call must be repeated, and must not reach the devices before that.
+    /// `NOT_GATHERED`: the front end must first read this memory. It then repeats the call, so the first
+    /// attempt must not reach the devices.
     pub(super) fn new(caller: &'a dyn Caller, request: u32, addr: u64) -> Result<Self, Errno> {
         let len = decode::size(request).min(decode::MAX_STRUCTURE);
         let reads = request & super::READS != 0;
@@ -123,7 +124,7 @@ impl<'a> Watched<'a> {
         fields
     }
 
-    /// Returns whether the call needed memory that was not gathered and must be repeated.
+    /// Returns whether the call must be repeated, because the front end had not read all of its memory.
     pub(super) fn lacks(&self) -> bool {
         self.lacks.get()
     }
