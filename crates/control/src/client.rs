@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Maximum wait for an answer. An order for which [`Order::waits`] returns true has no limit.
+/// Maximum wait for an answer. There is no maximum if [`Order::waits`] returns true.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of events kept while the client waits for an answer. Further events are counted as lost.
 const MAX_EVENTS: usize = 4096;

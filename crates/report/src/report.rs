@@ -62,7 +62,7 @@ pub struct Report {
     pub devices: Vec<DeviceReport>,
     /// Memory of the machine.
     pub memory: MemoryReport,
-    /// Buffers of the run and the holders of each, in the order in which the run first recorded them.
+    /// Buffers of the run, in the order of their first records, and the holders of each.
     pub buffers: Vec<BufferReport>,
     /// Number of buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
     pub buffers_left_out: u64,
@@ -256,7 +256,7 @@ pub struct Room {
     /// Buffers that fit in the free memory.
     pub fits: u64,
     /// Free bytes of the RAM that the device allocates from and reaches; zero if the call failed for
-    /// lack of something else.
+    /// another reason than a lack of RAM.
     pub free_bytes: u64,
     /// Bytes of the longest free run.
     pub longest_bytes: u64,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use vb3_devices::{Link, LoopbackAttribute};
 use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
 
-/// First id of the nodes of these files, above the ids of timelines' nodes.
+/// First id of the nodes of these files, above the id of the node `sw_sync`.
 const FIRST_ID: u32 = (1 << 18) + 3;
 /// Maximum bytes of one read or write. sysfs passes one page per call.
 const MAX_BYTES: u64 = 4096;
@@ -127,7 +127,7 @@ impl Attributes {
 }
 
 impl World {
-    /// Answers a read of a file in sysfs; `None` for other files.
+    /// Answers a read of one of these files; `None` for other files.
     pub(super) fn read_attribute(
         &mut self,
         file: FileId,
@@ -142,7 +142,7 @@ impl World {
         })
     }
 
-    /// Answers a write to a file in sysfs; `None` for other files.
+    /// Answers a write to one of these files; `None` for other files.
     pub(super) fn write_attribute(
         &mut self,
         file: FileId,

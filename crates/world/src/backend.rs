@@ -105,7 +105,8 @@ impl Backend for World {
             let node = self.nodes.get(at)?;
             Some(node.video.passes_own_buffers(handle, request))
         };
-        // With simulated time, every change takes effect in the order of the calls.
+        // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
+        // other paces, QBUF and DQBUF of the device's own buffers need not wait.
         self.clock.is_virtual() || !passes_own().unwrap_or(false)
     }
 
@@ -127,8 +128,8 @@ impl Backend for World {
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
         let waits = self.waiting.contains(&file);
         let found = self.poll_by(file, events, Video::poll);
-        // A program that polls while a buffer is ready does not wait. Its next call may be DQBUF, so time
-        // must not advance before that call.
+        // `poll_by` has marked the program as waiting. If the file is ready for another event, `peek`
+        // removes the mark. The next call may be DQBUF, so time must not advance before it.
         if found == 0 && !waits && self.clock.is_virtual() {
             self.peek(file, POLL_IN | POLL_OUT | POLL_PRI);
         }

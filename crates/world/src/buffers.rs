@@ -76,7 +76,7 @@ impl World {
         };
         let _ = writeln!(entry, " {place}");
         for holder in memory.holders() {
-            // Processes and devices get one line each.
+            // Processes and devices follow below, with one line each.
             let what = match holder.kind {
                 HolderKind::User(UserKind::Plane) => "its queue",
                 HolderKind::Vmap => "a driver, by the CPU",
@@ -149,7 +149,7 @@ fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'st
     }
 }
 
-/// Returns the place of memory in pages of `page` bytes.
+/// Describes where memory lies: its address, or its numbers of runs and of pages (`page` bytes each).
 fn where_it_lies(shared: &Shared, page: u64) -> String {
     match shared.alloc().segments() {
         [] => "not placed yet".to_owned(),

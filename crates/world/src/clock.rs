@@ -76,9 +76,9 @@ impl fmt::Display for Pace {
 #[derive(Default)]
 pub(super) struct Clock {
     source: Source,
-    /// Nanoseconds that the clock stood still in stops before the last one.
+    /// Nanoseconds that the clock stood still in all stops before the latest one.
     behind_ns: u64,
-    /// When the last stop began and when it ends, in the source's time.
+    /// When the latest stop began and when it ends, in the source's time.
     stop: Option<(u64, u64)>,
     pace: Pace,
     /// The devices' time when the pace was set.

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 const MAX_ORDER: usize = 4096;
 /// Maximum number of clients at one time. A new client replaces the oldest.
 const MAX_CLIENTS: usize = 16;
-/// Maximum number of attempts to make the socket. A run that ends at the same moment may remove its
-/// directory.
+/// Maximum number of attempts to make the socket. Another run that ends at the same moment may remove
+/// the socket's directory.
 const TRIES: u32 = 4;
 
 /// Identifies a client of the socket.
@@ -51,7 +51,7 @@ struct Client {
 pub struct Control {
     listener: Option<UnixListener>,
     path: PathBuf,
-    /// The directory, which the last run of this user removes.
+    /// The socket's directory. This user's last run removes it.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
     next: u64,
@@ -140,8 +140,8 @@ impl Control {
         self.listener.iter().map(|l| l.as_fd()).chain(asking)
     }
 
-    /// Returns the listener if a client waits to be accepted. accept would allocate a socket even without
-    /// a client.
+    /// Returns the listener if a client waits to be accepted. Without this check, accept() would allocate a
+    /// socket even if no client waits.
     fn caller(&self) -> Option<&UnixListener> {
         let listener = self.listener.as_ref()?;
         let mut looked = [PollFd::new(listener, PollFlags::IN)];
@@ -164,8 +164,8 @@ impl Control {
         orders
     }
 
-    /// Accepts new clients. Call it only in a tick: the front end asks for the descriptors after each
-    /// tick.
+    /// Accepts new clients. Call it only in a tick: after each tick, the front end asks which descriptors
+    /// to watch ([`fds`](Self::fds)).
     pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
             let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());

@@ -6,7 +6,7 @@ use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{CallOutcome, Caller, Errno, FdIdentity};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
-/// The two sizes of `DMA_BUF_SET_NAME`.
+/// The two numbers of `DMA_BUF_SET_NAME`, with an argument of 4 and of 8 bytes.
 const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
 impl World {

@@ -14,7 +14,7 @@ const fn verb(usage: Usage) -> &'static str {
 }
 
 impl World {
-    /// Gives devices the buffers whose fences have ended, and wakes programs that poll these buffers.
+    /// Gives devices the buffers whose fences have ended. Wakes programs that poll dma-bufs or sync files.
     pub(super) fn settle_fences(&mut self) {
         // A device that gets a buffer may drop it, which ends another fence. The chain is at most
         // as long as the number of devices.
@@ -34,10 +34,10 @@ impl World {
         }
     }
 
-    /// Asks devices for buffers that they keep longer than necessary, because a caller waits for
-    /// fences.
+    /// Asks displays and loopbacks to return buffers that they keep longer than necessary.
+    /// Called when a caller waits for fences.
     ///
-    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`; differs: all devices are asked,
+    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`; differs: all these devices are asked,
     /// whichever fence the caller waits for.
     pub(super) fn want_buffers_back(&mut self) {
         let outputs = self.nodes.iter_mut();

@@ -1,4 +1,4 @@
-//! Checks how many buffers fit before a program asks for any.
+//! Checks how many buffers fit in memory, before a program asks for any.
 
 use crate::World;
 use crate::memory::WorldMemory;
@@ -8,7 +8,7 @@ use vb3_dma::{Direction, Reason};
 use vb3_plane::{AllocArgs, Coherency, MemOps as _};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
-/// How many buffers of a queue fit.
+/// How many buffers of a queue fit in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// Path of the device node.

@@ -174,7 +174,7 @@ fn path(heap: &Heap) -> PathBuf {
 }
 
 impl World {
-    /// Answers a call on a heap's file. Linux checks only the call's number, not its letter.
+    /// Answers a call on a heap's file. As in Linux, only `_IOC_NR` of the request is checked.
     pub(super) fn heap_ioctl(
         &mut self,
         file: FileId,
@@ -200,7 +200,7 @@ impl World {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let mut data = [0; DATA];
-        // The call's number contains the structure's size. The bytes beyond that size are zero.
+        // The request contains the size of the program's structure. The bytes beyond that size are zero.
         let size = (request >> 16 & 0x3fff) as usize;
         let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
@@ -228,7 +228,7 @@ impl World {
         }
         let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
-            // If programs had just closed exports, `look` has freed their memory, so this tries again.
+            // `look` has freed the memory of exports that programs had closed, so this tries again.
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| {

@@ -26,7 +26,8 @@ pub(super) struct Plugs {
     present: Vec<bool>,
     /// How often each device was unplugged.
     unplugged: Vec<u32>,
-    /// When a device is plugged (`true`) or unplugged, and its index; the next event last.
+    /// Coming events: time in nanoseconds, the device's index, and whether it is plugged in (`true`) or
+    /// unplugged. The next event is last.
     due: Vec<(u64, usize, bool)>,
     /// Files of unplugged devices that programs still have open.
     gone: BTreeSet<FileId>,
@@ -121,7 +122,8 @@ impl World {
         }
     }
 
-    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing or must wait.
+    /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing, or if programs
+    /// have not seen [`MAX_UNSEEN`] earlier events yet.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
         let present = self.plugs.present.get(at).copied();
         if present != Some(!comes) || self.plugs.unseen.len() >= MAX_UNSEEN {
@@ -161,7 +163,7 @@ impl World {
         true
     }
 
-    /// Returns the indices of all nodes of a node's device, including its own.
+    /// Returns the indices of all nodes of one device: the device of the node `at`.
     fn siblings(&self, at: usize) -> Vec<usize> {
         let Some(node) = self.nodes.get(at) else {
             return Vec::new();

@@ -1,8 +1,8 @@
 //! Buffers of other drivers: real dma-bufs of the kernel that programs queue at simulated devices.
 //!
 //! A buffer becomes memory of the machine when it is first queued. From then on, the host recognises it by
-//! its file, so that devices keep their mappings. The host releases it once no queue names it and no device
-//! has it attached, or once no other process holds it.
+//! its file, so that devices keep their mappings. The host releases the buffer once no queue refers to it and
+//! no device has it attached, or once no other process holds it.
 //!
 //! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued, and
 //! again while work is pending. Meanwhile queues wait as they do for imported fences.
@@ -24,7 +24,7 @@ use vb3_v4l2::{POLL_IN, POLL_OUT};
 /// Maximum number of buffers of other drivers at one time. Each uses a descriptor of this process.
 const MAX_IMPORTS: usize = 512;
 
-/// `ECANCELED`: no caller waits any more.
+/// `ECANCELED`: the error of a fence whose buffer is released before the buffer's own driver is done.
 const CANCELED: i32 = 125;
 
 /// Maximum number of refusals kept until they are reported.
@@ -62,7 +62,7 @@ pub(super) struct Imports {
     poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
-    /// Whether the front end must still collect a descriptor. It will then repeat the current call.
+    /// Whether the front end must still fetch a program's descriptor. It then repeats the current call.
     pub(super) lacks: bool,
 }
 
@@ -231,8 +231,8 @@ impl Imports {
         });
     }
 
-    /// Drops the imports that no queue names and that `which` selects. `which` gets an import and whether a
-    /// device is attached to it.
+    /// Drops the imports that `which` selects, unless a queue refers to them. `which` gets an import, and
+    /// whether a device is attached to the import.
     fn drop_where(&mut self, memory: &mut WorldMemory, which: impl Fn(&Import, bool) -> bool) {
         if self.all.is_empty() {
             return;
@@ -284,7 +284,7 @@ impl Import {
             let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
-                // No caller can wait for a fence that there is no room for.
+                // There is no room for the fence, so no caller can wait for it.
                 Err(_) => fences.close(timeline, FenceOutcome::Done, now_ns),
             }
         });

@@ -44,7 +44,7 @@ enum Named {
     User(UserId),
 }
 
-/// A buffer that exists.
+/// The row of a buffer that still exists.
 #[derive(Debug)]
 struct Row {
     /// How many rows were made before this one.
@@ -116,7 +116,8 @@ pub(super) struct Ledger {
     left_out: u64,
     /// Largest number of buffers without a row that existed at one time.
     most_unfollowed: u64,
-    /// Number of rows for programs' own memory. `unfollowed_users` counts such buffers without a row.
+    /// Number of rows for programs' own memory. `unfollowed_users` counts the ranges of such memory without a
+    /// row.
     users: usize,
     unfollowed_users: usize,
     /// Buffers that had fences at the last look.
@@ -126,8 +127,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the buffers in the order of their rows, and how many were not recorded. The order of the
-    /// buffers' ends would differ between runs, because the kernel chooses it.
+    /// Returns the buffers in the order of their rows' creation, and how many have no row. The kernel chooses
+    /// when buffers end, so an order by these ends would differ between runs.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
         let live = self.live.values();
         let live = live.map(|row| (row.number, row.tell(now_ns)));
@@ -191,7 +192,7 @@ impl World {
         let now_ns = self.clock.now_ns();
         let changed = self.memory.take_changed();
         let mut ledger = core::mem::take(&mut self.ledger);
-        // A program's own memory may become a buffer's memory later.
+        // A dma-buf may have been made of a program's own memory. The memory's own row then ends.
         if changed.is_none() || ledger.users > 0 {
             self.follow_users(&mut ledger, now_ns);
         }

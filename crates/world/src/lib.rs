@@ -119,7 +119,8 @@ const MAX_PLACES: usize = 4096;
 /// Maximum number of notes on streams that ended as the user asked.
 const MAX_ENDS: usize = 64;
 
-/// Time after which a tick starts no further device's work, in nanoseconds. Programs' calls come first.
+/// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
+/// first.
 const TURN_NS: u64 = 300_000;
 
 /// A machine with devices, ready for programs.
@@ -134,7 +135,7 @@ pub struct World {
     numbers: BTreeMap<(usize, FileHandle), FileId>,
     media: Media,
     heaps: Heaps,
-    /// Devices whose lines are longer than a program asked for.
+    /// Devices that chose longer picture lines than a program asked for.
     lines: Lines,
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
@@ -143,7 +144,7 @@ pub struct World {
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
-    /// Files on which a program found nothing since time last advanced.
+    /// Files that a program polled or called in vain since virtual time last advanced.
     waiting: BTreeSet<FileId>,
     /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
@@ -166,7 +167,7 @@ pub struct World {
     buffers_changed: bool,
     /// Whether a program found a dma-buf busy and waits for it.
     waits_for_buffers: bool,
-    /// The plane of each memory that missed a sync, by the memory's number.
+    /// The name of each plane whose memory lacked a sync, by the memory's number.
     places: BTreeMap<u64, summary::PlaneName>,
     /// Which devices are plugged in.
     plugs: Plugs,
@@ -503,7 +504,7 @@ impl World {
                 }
                 self.places.insert(missed.memory, place.clone());
             }
-            // Memory whose buffer is gone is reported under the buffer's name.
+            // If the memory's buffer is gone, the memory is reported under the name that the buffer had.
             let place = place.or_else(|| self.places.get(&missed.memory).cloned());
             self.report
                 .miss_sync(summary::missing(place.unwrap_or_default(), missed));

@@ -33,7 +33,7 @@ pub(super) struct Missed {
 /// Maximum number of missing syncs kept until they are reported.
 const MAX_MISSED: usize = 4096;
 
-/// Records missing syncs, and counts the stale bytes of memory.
+/// Records missing syncs. Also tells the planes how many bytes of a memory are stale.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     missed: RefCell<Vec<Missed>>,
@@ -74,8 +74,8 @@ pub(super) struct DeviceBus<'a> {
 }
 
 impl DeviceBus<'_> {
-    /// Returns the address `done` bytes after `offset` of a scattered plane, and how many of the
-    /// `left` bytes are contiguous there: at least one.
+    /// Returns the address of byte `offset + done` of a scattered plane, and how many of the next `left`
+    /// bytes are contiguous: at least one.
     fn segment(
         &self,
         view: SgView,
@@ -92,8 +92,8 @@ impl DeviceBus<'_> {
         Ok((addr, usize::try_from(len).unwrap_or(left).min(left)))
     }
 
-    /// Calls `each` for every contiguous run of `len` bytes after `offset` of a scattered plane,
-    /// with its address and the bytes that it covers.
+    /// Splits the `len` bytes at `offset` of a scattered plane into contiguous runs, and calls `each` for
+    /// every run. `each` gets the run's address, and which of the `len` bytes it covers.
     fn for_segments(
         &mut self,
         view: SgView,

@@ -21,7 +21,7 @@ use vb3_v4l2::{
     VideoDevice, VideoDriver,
 };
 
-/// When a stream ends during a picture's copy, the device moves at most this many further pieces.
+/// Maximum number of pieces that a device still copies if a stream ends in the middle of a picture.
 const MAX_PIECES: usize = 4096;
 
 /// Returns the index of the IOMMU that `iommu=` names, or `None` if the option is not set.
@@ -381,8 +381,8 @@ impl Node {
         Some(MediaDevice::new(identity, self.function?, minors))
     }
 
-    /// Returns when virtual time must stop for the device: now if it is due, or when it next fills or shows a
-    /// buffer. Frames without a buffer do not advance time.
+    /// Returns when virtual time must stop for the device: now if its work is due, or when it next fills or
+    /// shows a buffer. Frames without a buffer do not advance time.
     pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
         let flows = self.video.role().flows();
         let due = self.video.contexts_at_work().filter_map(|context| {
@@ -404,7 +404,8 @@ impl Node {
         contexts.any(|context| context.driver().is_preparing())
     }
 
-    /// Prepares the device for a script's faults, on current and future files. Returns the faults' schedule.
+    /// Prepares the device for a script's faults, for its open files and those opened later. Returns the
+    /// faults' schedule.
     pub(super) fn disturb(&mut self) -> &FaultSchedule {
         let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
         for context in self.video.contexts_mut() {

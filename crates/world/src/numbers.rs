@@ -40,7 +40,7 @@ pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     Ok(specs.iter().map(&mut number).collect())
 }
 
-/// Checks that no two different graphs are the same device on the platform bus.
+/// Checks that no two media graphs of the run have the same device on the platform bus.
 fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
     let mut graphs: Vec<&MediaGraph> = Vec::new();
     for (graph, _) in specs.iter().filter_map(DeviceSpec::graph) {

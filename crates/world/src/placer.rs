@@ -1,10 +1,10 @@
 //! Places buffers of devices with `place=lazy`.
 //!
-//! Such a buffer has bytes (a memfd) after REQBUFS, and an address after its first mapping. `dmabuf::Shared`
+//! Such a buffer has bytes (a memfd) after REQBUFS, and an address after its first mapping. `vb3_dmabuf`
 //! asks the [`Placer`] for a place that suits all attached devices, and asks again if a device attaches that
-//! cannot use the place. `queue` maps the buffer again after a move. A buffer does not move while a device
-//! owns it. S_FMT fixes line lengths before the devices are known, so in a run with such a device all devices
-//! use the widest stride.
+//! cannot use the place. `vb3_queue` maps the buffer again after a move. A buffer does not move while a
+//! device owns it. S_FMT fixes line lengths before it is known which devices share a buffer. So if a device
+//! of a run has `place=lazy`, all devices of the run use the widest stride.
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
@@ -134,7 +134,8 @@ fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<
         return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
     };
     if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
-        // Restricts pages to what all devices reach. Leaves out lower pages, which small DMA masks need.
+        // `solve` has chosen the lowest pages, which devices with small DMA masks need. Any page that all
+        // these devices reach will do.
         let reach = needs.iter().map(Needs::reach);
         (placement.first, placement.last) = reach.fold((0, u64::MAX), |(first, last), reach| {
             (reach.0.max(first), reach.1.min(last))
@@ -227,7 +228,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
             }));
         }
         let len = whole(machine, spec.len_bytes)?;
-        // Counts all reserved but unplaced memory as if this device had reserved it, too.
+        // Counts all memory that is reserved and not placed yet as if this device had reserved it.
         let before = machine.promised_bytes().div_ceil(len);
         let count = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
         let needs = self.needs(ops, &mut std::iter::once(device));

@@ -61,7 +61,7 @@ impl Play {
         due.min()
     }
 
-    /// Returns whether a call is new. A repetition of a call, also of one that waited, is not.
+    /// Returns whether a call is new: not a repetition of an earlier call, such as one that waited.
     fn is_new(&mut self, call: CallId) -> bool {
         if self.recent.contains(&call) {
             return false;
@@ -210,7 +210,7 @@ impl World {
             started_ns: self.clock.now_ns(),
             recent: VecDeque::new(),
         };
-        // The devices count their frames themselves.
+        // A step that begins at a frame is passed to its device now, because devices count their own frames.
         for at in 0..self.play.steps.len() {
             let playing = &self.play.steps[at];
             let first = match (&playing.step.action, &playing.step.when) {
@@ -405,8 +405,8 @@ impl World {
         missed.map(say).collect()
     }
 
-    /// Subtracts the frames that the script cost a node from its lost frames: frames marked as bad, frames
-    /// written while a fault was active, and frames without a buffer because late frames kept the buffers.
+    /// Subtracts from a node's lost frames those that the script caused. They were marked as bad, met an
+    /// injected IOMMU fault, or had no buffer because late frames kept the buffers.
     pub(super) fn forgive_scripted(&self, node: usize, device: &mut DeviceReport) {
         let steps = self.play.steps.iter();
         for playing in steps.filter(|playing| playing.node == Some(node)) {

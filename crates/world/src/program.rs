@@ -44,8 +44,8 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// Whether the front end must still collect data from the program. If so, it ignores this result and
-    /// repeats the call.
+    /// Whether the front end must still fetch data from the program. If so, it ignores the call's result
+    /// and repeats the call.
     pub(super) lacks: Cell<bool>,
 }
 

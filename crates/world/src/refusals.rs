@@ -13,8 +13,8 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
-/// Prefixes of calls that only query something, so that an error is an ordinary answer. They query where a
-/// list ends or whether a control exists, or try a crop that programs do without.
+/// Prefixes of calls whose errors are ordinary answers. Most of these calls ask, for example, where a list
+/// ends or whether a control exists. Some set a crop, without which programs work, too.
 const QUESTIONS: [&str; 10] = [
     "ENUM",
     "QUERY",

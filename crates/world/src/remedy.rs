@@ -1,7 +1,7 @@
 //! Finds memory that all devices could have used, after one of them refused a buffer.
 //!
-//! The solver knows neither machines nor nodes. This module converts the machine's limits to needs, and its
-//! memory to heaps.
+//! The solver, `vb3_dmabuf::solve`, knows neither machines nor nodes. This module converts the machine's
+//! limits to the solver's needs, and the machine's memory to heaps.
 
 use crate::memory::WorldMemory;
 use crate::node::Node;
@@ -156,7 +156,8 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
     for context in importer.video.contexts() {
         for &flow in importer.video.role().flows() {
             let format = context.driver().format(flow);
-            // If a program gives no length, the plane is as long as the offered buffer.
+            // `len_bytes` is the length that the program gave, or else the buffer's length. Both may exceed
+            // `sizeimage`.
             let planes = format.planes.iter().take(format.num_planes);
             let planes = planes.filter(|plane| u64::from(plane.sizeimage) <= len_bytes);
             let plane = planes.max_by_key(|plane| plane.sizeimage);
@@ -215,7 +216,7 @@ fn heaps(machine: &Machine) -> Vec<NamedHeap> {
         align: machine.page_size(),
         pages: true,
         cached: true,
-        // Private memory is not shared with any device.
+        // On a machine with private memory, devices reach only shared memory. This memory is not shared.
         protected: profile.private_memory,
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());

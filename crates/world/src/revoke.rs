@@ -6,7 +6,7 @@
 //! no device, as after a graphics device was unplugged. On request they fault (SIGBUS) instead, as on memory
 //! of a device that was passed to a virtual machine.
 //!
-//! Programs read zeroes immediately in both cases, since the pages leave the file that they map.
+//! Programs read zeroes immediately in both cases, since the file that they map loses its pages.
 //! The front end then makes each process fault (`Backend::take_revoked`). The order is answered
 //! after that.
 //!

@@ -68,7 +68,7 @@ impl World {
         self.revoke_by_name(number, None)
     }
 
-    /// Returns whether a device still maps memory that was revoked but not quarantined.
+    /// Returns whether a device still maps revoked memory, except quarantined memory, whose unmap failed.
     #[must_use]
     pub fn has_mapped_revoked(&self) -> bool {
         let buffers = self.memory.buffers();

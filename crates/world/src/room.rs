@@ -15,8 +15,8 @@ const NOT_OF_RAM: [Constraint; 3] = [
     Constraint::SizeLimit,
 ];
 
-/// Returns how many buffers of a failed call would have fit, and how much of their memory is free. Call this
-/// after the failed call has released its memory.
+/// Returns how many buffers of a failed call would have fit, and how much of the memory for them is free.
+/// Call this after the failed call has released its memory.
 pub(super) fn find(node: &Node, memory: &WorldMemory, refusal: &Refusal, short: Shortage) -> Room {
     let mut room = Room {
         wanted: short.wanted,

@@ -1,4 +1,4 @@
-//! Converts free memory for the solver.
+//! Converts free memory to runs for `vb3_dmabuf::solve`.
 
 use vb3_dma::Segment;
 use vb3_dmabuf::solve::Run;

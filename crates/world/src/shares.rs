@@ -133,7 +133,7 @@ impl Shares {
         self.exporter = Some(exporter);
     }
 
-    /// Returns whether any buffer must be checked for its end, since nothing reports the end.
+    /// Returns whether there is a buffer whose end nothing reports, so that it must be checked repeatedly.
     pub(super) fn wants_looks(&self) -> bool {
         self.real.len() > 0 || self.imports.len() > 0
     }
@@ -143,7 +143,7 @@ impl Shares {
         self.look_at(memory, usize::MAX)
     }
 
-    /// Does the same for only some of the dma-bufs. The next call continues with the others.
+    /// Does the same as [`look`](Self::look) for some of the dma-bufs. The next call continues with others.
     pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
         self.look_at(memory, LOOKED_AT);
     }
@@ -216,7 +216,7 @@ impl Shares {
             Err(e) => return Err((e, buf)),
         };
         let real = match access {
-            // The kernel would let the program map protected memory.
+            // With a real dma-buf, the kernel would let the program map protected memory.
             _ if is_protected(memory, buf.id()) => None,
             ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
             ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
@@ -311,7 +311,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Removes a dma-buf from a file. With the file's last dma-buf, its mapping ends.
+    /// Removes a dma-buf from a file. When the last one is removed, the mapping of the file ends.
     fn forget(&mut self, memory: &mut WorldMemory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
@@ -475,8 +475,8 @@ fn file_of(
     ))
 }
 
-/// Returns a sealed, empty file for a dma-buf in protected memory. It has the buffer's length but
-/// none of its bytes.
+/// Returns a sealed file of `len` zeroes. It stands for a dma-buf in protected memory, whose bytes
+/// programs must not see.
 fn sealed_zeroes(len: u64) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = memfd_create("vb3", flags).and_then(|file| {

@@ -110,7 +110,7 @@ pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<WorldMem
     })
 }
 
-/// Returns what programs hold now.
+/// Returns the resources that programs hold now.
 pub(super) fn held(memory: &WorldMemory, nodes: &[Node], files: usize) -> Held {
     let page = memory.ops().page_size();
     let machine = memory.ops().platform().held();

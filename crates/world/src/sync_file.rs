@@ -2,7 +2,7 @@
 //!
 //! Source: Linux 6.12 drivers/dma-buf/sync_file.c and dma-buf.c `dma_buf_export_sync_file`,
 //! `dma_buf_import_sync_file`, `dma_buf_poll`; differs: `DMA_BUF_IOCTL_SYNC` waits only for
-//! imported fences, since V4L2 devices have no fences there; a deadline is accepted and has no
+//! imported fences, since V4L2 drivers of Linux have no fences; a deadline is accepted and has no
 //! effect.
 
 use crate::World;

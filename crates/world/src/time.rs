@@ -107,7 +107,8 @@ impl World {
             {
                 self.clock.jump(due);
             }
-            // A program that finds nothing again is recorded again, and time advances further.
+            // Wakes the waiting programs. A program that finds nothing again is recorded as waiting again, so
+            // time advances further.
             self.changed.append(&mut self.waiting);
             self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
         }

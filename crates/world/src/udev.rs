@@ -91,8 +91,7 @@ pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// Returns udev's database record of a device, as it is once udev has processed the device, at
-/// `since_us`.
+/// Returns a device's record in udev's database, as if udev had processed the device at `since_us`.
 fn record(since_us: u64, path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {

@@ -43,7 +43,7 @@ pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Err
     }
 }
 
-/// Checks a mapping in the same order as uvcvideo. Returns its errno for a missing extension unit.
+/// Checks a control mapping in uvcvideo's order. A valid one gets the errno of a missing extension unit.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_xu_ctrl_map`, uvc_ctrl.c
 /// `uvc_ctrl_add_mapping`.

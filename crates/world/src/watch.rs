@@ -42,9 +42,10 @@ pub(super) struct StreamWatch {
     done: u64,
     first_ns: Option<u64>,
     pub(super) longest_ns: u64,
-    /// The driver's count of dropped frames at the last frame or at the end of the stream.
+    /// The driver's count of dropped frames when the latest frame completed, or when its stream ended.
     dropped: u64,
-    /// Number of frames dropped between two completed frames.
+    /// Number of frames dropped before a completed frame. Frames dropped after a stream's last completed
+    /// frame do not count.
     pub(super) lost: u64,
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Mark {
 /// Returns the marks of a device in order of time.
 /// They are its plugs and unplugs, and the script's events on this device and on the machine.
 pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<Mark> {
-    // The script's plug events are left out, because the time line also has them: at the time at which
-    // programs saw them.
+    // The script's plug events are left out, because the time line also has them. There, the time is when
+    // programs saw the change.
     let faults = report.script.iter().filter(|event| {
         let is_here = event.device.is_empty() || event.device == device;
         is_here && !matches!(&*event.action, "plug" | "unplug")

@@ -27,7 +27,7 @@ pub struct Program {
     shares: Option<Options>,
     /// Options for devices that import another device's buffers.
     imports: Option<Options>,
-    /// Options with which each device allocates its own buffers, and the program copies pictures.
+    /// Options that make each device allocate its own buffers, so that the program copies pictures.
     copies: Option<Options>,
     /// Options whose value is the number of buffers.
     counts: &'static [&'static str],

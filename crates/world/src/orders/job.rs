@@ -16,7 +16,7 @@ impl<T: Send + 'static> Job<T> {
     /// Starts the work on a thread with this name.
     ///
     /// # Errors
-    /// Fails with a message if the system has no free descriptor or thread.
+    /// Fails, with a message for the client, if no descriptor is free or the thread cannot be started.
     pub(super) fn start(
         name: &str,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,

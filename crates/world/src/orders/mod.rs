@@ -58,9 +58,9 @@ struct Waiting {
     awaited: Awaited,
 }
 
-/// Shortest interval of checks for new clients in real time. Ticks with pieces of one picture follow each
-/// other closely. A client that is not accepted yet keeps the socket readable, so the front end soon runs
-/// another tick.
+/// Shortest interval between checks for new clients, in nanoseconds of real time. Ticks that each copy a
+/// piece of one picture follow each other closely. A client that is not accepted yet keeps the socket
+/// readable, so the front end soon runs another tick.
 const ACCEPT_NS: u64 = 250_000;
 
 /// Orders that are not answered yet.

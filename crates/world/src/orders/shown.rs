@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// Starts the same for a display whose picture an order waits for; `None` if no picture is readable yet.
+    /// Continues [`find_shown`](Self::find_shown) for a waiting order; `None` if no picture is readable yet.
     pub(super) fn find_next_shown(
         &mut self,
         at: usize,

@@ -142,7 +142,7 @@ impl Lab {
         }
     }
 
-    /// Ends the program and starts it again. Another program keeps its sync files.
+    /// Ends the program and starts it again. Another program keeps the sync files of the ended one.
     fn kill(&mut self) {
         self.bench.close_all(&[self.camera, self.display]);
         self.camera = self.bench.open(0);
@@ -191,7 +191,7 @@ fn every_fence_ends_whatever_a_program_does() {
         begun += lab.finish();
     }
     assert!(begun > 1000, "{begun} fences are no test");
-    // Counts pending fences, and ended fences that programs' sync files still show.
+    // `most` includes pending fences, and ended fences that programs' sync files still show.
     assert!(most < 100, "{most} at one time");
 }
 
@@ -221,8 +221,8 @@ fn program_death_fails_its_fences() {
     lab.finish();
 }
 
-/// A loopback keeps the buffer with the newest frame. A program that polls the buffer's dma-buf for writing
-/// gets the buffer back, although it does not poll the queue.
+/// A loopback keeps the buffer with the newest frame. If a program polls the buffer's dma-buf for writing,
+/// the loopback releases the buffer, although the program does not poll the queue.
 #[test]
 fn loopback_returns_a_buffer_being_polled() {
     let mut bench = Bench::new("pc", &["loopback,size=64x48"]);

@@ -115,7 +115,7 @@ fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> V
     got
 }
 
-/// Most machines are too small for all buffers; the others have room for all.
+/// Most of the machines are too small for all buffers; the other machines have room for all.
 #[test]
 fn what_fits_is_what_a_program_gets() {
     let (mut all, mut some, mut none) = (0, 0, 0);
@@ -200,8 +200,8 @@ impl Bench {
     }
 }
 
-/// Other users of memory act at random. If the call succeeds, all its buffers can be used. If the call fails,
-/// it holds nothing and names a number of buffers that fits.
+/// Other users of memory act at random. If REQBUFS succeeds, all its buffers can be used. If REQBUFS fails,
+/// it holds nothing, and the report names a number of buffers that fits.
 #[test]
 fn all_or_none_queue_is_never_promised_too_much() {
     let (mut yes, mut no, mut fewer) = (0, 0, 0);

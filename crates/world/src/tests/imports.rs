@@ -216,7 +216,7 @@ fn what_is_too_small_or_no_dmabuf_is_refused_as_ever() {
     );
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), -1, 0), Err(22));
     assert_eq!(bench.world.shares.borrow().imports.len(), 0);
-    // With the check for the kernel's dma-bufs, a memfd is refused.
+    // With the real check whether a file is a dma-buf, a memfd is refused.
     bench.world.shares.get_mut().imports = Imports::of_kernel();
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), good, 0), Err(22));
     bench.close_all(&[camera]);
@@ -417,10 +417,10 @@ fn exporter_fence_delays_only_its_buffer() {
     assert!(!comes(&mut bench, display, OUTPUT));
     let due = bench.world.next_tick().unwrap();
     assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
-    // The driver is done. Others read the buffer, and a display may do so, too.
+    // The driver has written the buffer. Other devices read it, and a display may read it, too.
     READY.store(IN, Ordering::Relaxed);
     assert!(comes(&mut bench, display, OUTPUT));
-    // A camera waits until the readers are done.
+    // A camera, which writes the buffer, waits until the readers are done.
     queue(&mut bench, camera, (CAPTURE, 0), buffer, 0).unwrap();
     assert!(!comes(&mut bench, camera, CAPTURE));
     READY.store(IN | OUT, Ordering::Relaxed);

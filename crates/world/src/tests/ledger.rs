@@ -74,7 +74,7 @@ fn buffer_with_many_handles_is_one_row() {
     assert_eq!(holders(row), wanted);
     assert!(row.holders.iter().all(|holder| holder.at_end));
     assert!(!row.orphaned && !row.revoked);
-    // The queue releases the buffer, which stays. Then it is revoked, and all holders release it.
+    // The queue releases the buffer, which stays. Then the buffer is revoked, and all holders release it.
     bench.stream(display, OUTPUT, false);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let number = row.number.clone();
@@ -118,7 +118,7 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let report = bench.world.report();
     assert_eq!(report.buffers.len(), 768);
-    // Of 256 and ten times 200 buffers, the report lists 768. It omits the rest and 44 more buffers.
+    // There were 300 buffers, but 44 got no row, and then ten times 200 buffers. The report lists 768.
     assert_eq!(report.buffers_left_out, 256 + 2000 - 768 + 44);
     bench.close_all(&[camera]);
 }

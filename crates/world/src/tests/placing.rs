@@ -86,7 +86,7 @@ fn mapped_memory_is_not_placed_in_protected_area() {
         refused(&mut bench),
         ("/dev/video0".to_owned(), "protected".to_owned())
     );
-    // No program maps the other buffer, and from now on none maps this one.
+    // The program has not mapped buffer 1. Its mapping of buffer 0 ends, so both can be queued.
     queue(&mut bench, camera, 1).unwrap();
     bench.world.tag_ended(tag);
     queue(&mut bench, camera, 0).unwrap();

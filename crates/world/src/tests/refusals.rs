@@ -35,8 +35,8 @@ fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
 fn calls_that_fail_are_refusals_and_questions_are_not() {
     let mut bench = Bench::new("soc-cma", &["camera,sizes=64x48"]);
     let camera = bench.open(0);
-    // Queries USERPTR support, a format after the last one, an unknown control, and a buffer before any is
-    // done.
+    // Asks for USERPTR support, for a format after the last one, for an unknown control, and for a buffer
+    // before any is done.
     let mut format = Arg::new(size_of::<v4l2_fmtdesc>(), &[(0, 99), (4, CAPTURE)]);
     let mut control = Arg::new(size_of::<v4l2_control>(), &[(0, 0xdead)]);
     let mut export = Bench::exported(CAPTURE, u32::MAX);
