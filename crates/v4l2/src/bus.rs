@@ -76,7 +76,7 @@ impl<C> Lines<'_, C> {
 
 /// The location of a span, as another process finds it.
 ///
-/// A device passes the location to its worker process, and itself reads only the offset and the length.
+/// A device passes the location to its codec process. The device itself reads only the offset and the length.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {
     /// The memory, as a file to map.
@@ -144,7 +144,7 @@ pub trait Bus<C> {
     /// As [`read`](Self::read).
     fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
 
-    /// Reads the bytes as if the device had read permission.
+    /// Reads as [`read`](Self::read) does, but also where the device may only write.
     /// The read is not counted, because a hardware device would not make this access.
     ///
     /// # Errors

@@ -14,6 +14,6 @@ pub enum CommandSet {
 pub enum Command {
     /// Processes the queued OUTPUT buffers, and marks the last CAPTURE buffer (`_CMD_STOP`).
     Stop,
-    /// Continues after the last buffer (`_CMD_START`).
+    /// Continues after the buffer that `Stop` has marked as last (`_CMD_START`).
     Start,
 }

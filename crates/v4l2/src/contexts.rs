@@ -1,7 +1,7 @@
-//! The contexts of a device, and sums over them.
+//! The contexts of a device (driver, queues and controls), and sums over them.
 //!
 //! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
-//! does not grow with the number of open files, unless the contexts are linked.
+//! does not grow with the number of open files, except for contexts that affect each other (`are_linked`).
 
 use crate::context::Context;
 use crate::file::FileHandle;
@@ -205,8 +205,7 @@ where
 
     /// Updates the sums for contexts that were borrowed mutably.
     fn update_sums(&mut self) {
-        // Returns early, because several callers ask after each call of a program, and often no context was
-        // borrowed.
+        // Returns early: each call of a program leads to several updates, and often no context was borrowed.
         if self.lent.is_empty() {
             return;
         }

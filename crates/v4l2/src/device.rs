@@ -301,8 +301,8 @@ where
 
     /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, a call
-    /// that succeeds would have the same result if another file had been closed before it.
+    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, a successful
+    /// call has the same result even if the host learns only later that another file was closed before.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -489,7 +489,7 @@ where
         true
     }
 
-    /// Passes buffers to their drivers, once the fences of these buffers have signalled.
+    /// Passes on buffers to their drivers if the fences of these buffers have signalled.
     pub fn settle_queues(&mut self, mem: &mut M) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {

@@ -38,8 +38,8 @@ where
             read_user(program, arg, whole)?;
         }
         if request.call == Call::ExportBuf {
-            // Tests first whether the answer can be written: else a descriptor would exist whose number the
-            // program lacks.
+            // Tests first whether the answer can be written. Otherwise, the call could fail and leave a
+            // descriptor whose number the program does not know.
             write_user(program, arg, whole)?;
         }
         Image(whole).clear_from(request.keep);

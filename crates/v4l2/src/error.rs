@@ -51,7 +51,7 @@ pub enum Error {
         /// Bytes needed.
         needed: u32,
     },
-    /// ENOMEM: a bounded table is full.
+    /// ENOMEM: the limit of event subscriptions or media requests is reached, or a request lacks controls.
     Full,
     /// ENOENT: there is no event, and the caller does not wait.
     NoEvent,

@@ -9,12 +9,13 @@ mod graph;
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, Name};
 
-/// The major number of media devices. Linux assigns such numbers dynamically, and 384 last.
+/// The major number of media devices. Of the numbers that Linux assigns dynamically, 384 comes last.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
 
-/// Maximum number of bytes of an entity's name before its suffix: names are cut there, not in the suffix.
+/// Maximum number of bytes of an entity's name before its suffix. Longer names are cut there, so that the
+/// suffix stays whole.
 const MAX_STEM: usize = 24;
 
 /// The function of a video device that has a media device.

@@ -224,7 +224,7 @@ impl PixelFormat {
         }
     }
 
-    /// Returns true if the table has no meaning for the format's bits, only their number, as for `RGB565`.
+    /// Returns whether the table gives only the number of the format's bits, not their meaning (as `RGB565`).
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
@@ -300,13 +300,14 @@ impl PixelFormat {
         usize::try_from(bytes).ok()
     }
 
-    /// Returns the layout of a compressed format's plane, with `wanted` bytes within limits.
+    /// Returns the layout of a compressed format's plane: `wanted` bytes, clamped to limits.
     ///
     /// The lower limit depends on the picture size; the upper one is [`MAX_COMPRESSED_BYTES`]. If `wanted` is
-    /// 0, an uncompressed 4:2:0 picture fits, up to the upper limit. `bytesperline` is 0.
+    /// 0, the plane has the size of an uncompressed 4:2:0 picture, within the limits. `bytesperline` is 0.
     #[must_use]
     pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
-        // By default, even an incompressible picture in 4:2:0 fits; a small one has room for headers.
+        // By default, even an incompressible 4:2:0 picture fits. The minimum leaves small pictures room for
+        // headers.
         let picture = width.saturating_mul(height).saturating_mul(3) / 2;
         let least = MIN_COMPRESSED_BYTES.max(picture / 4);
         let sizeimage = match wanted {

@@ -7,7 +7,7 @@ use vb3_queue::RequestId;
 
 /// The program behind one call: its memory and its file descriptors.
 ///
-/// The memory can change at any time. So each byte is read once and then checked.
+/// The memory can change at any time. So each byte is read only once, and the copy is checked.
 pub trait Program<M: MemOps> {
     /// Copies from the program's memory. On an error, `out` may be partly written, and is not used.
     ///
@@ -15,7 +15,7 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
-    /// Announces reads in pieces within `len_bytes` from `addr`, so that slow memory is read in one go.
+    /// Announces that parts of the `len_bytes` at `addr` will be read. The host can then fetch all at once.
     ///
     /// # Errors
     /// The memory cannot be read now. The call must end without changes; the host repeats it.

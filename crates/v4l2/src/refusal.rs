@@ -47,7 +47,7 @@ const fn shortage(error: Error) -> Option<Shortage> {
     }
 }
 
-/// The last refusals, oldest first.
+/// The latest refusals, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(VecDeque<Refusal>);
 

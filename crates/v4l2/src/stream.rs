@@ -111,7 +111,7 @@ impl<M: MemOps> Stream<M> {
         self.queue.session(mem, driver)
     }
 
-    /// Ends the wait of a call, which the caller repeats.
+    /// Ends the wait of a call, so that the caller can repeat the call.
     pub(crate) fn wake_up(&mut self, call: u64) {
         self.waiting.take_if(|(waiting, ..)| *waiting == call);
     }
@@ -175,7 +175,7 @@ impl<M: MemOps> Stream<M> {
         self.flow == Flow::Output
     }
 
-    /// Returns those of a buffer's flags that the device determines, not the queue.
+    /// Returns the flags of a buffer that the device determines. The queue determines the others.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
         let mut kept = info.frame_flags;
         if !self.holds_capture {

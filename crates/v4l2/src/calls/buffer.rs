@@ -137,8 +137,8 @@ where
         );
         let mut caps = stream.buf_caps();
         if count == 0 {
-            // Only a query (count 0) reports this flag. Programs from before Linux 6.8 see a reserved field
-            // here, and v4l2-compliance 1.22 requires the field to be zero once buffers exist.
+            // Only a query (count 0) reports the flag and the field. Before Linux 6.8, `max_num_buffers` was
+            // reserved, and v4l2-compliance 1.22 requires it to be zero if the call makes buffers.
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
             let max = stream.queue.config().max_num_buffers;
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);

@@ -274,7 +274,7 @@ where
         }
         let under_way = stream.queue.transfer_under_way();
         if under_way.is_some_and(|call| call != cx.call) {
-            // Linux waits here for the queue's lock, even in a call that must not wait for a frame.
+            // Waits even if the call must not wait for a frame: Linux waits here for the queue's lock.
             return Ok(V4l2Outcome::Wait);
         }
         self.move_piece(mem, cx, flow, |mut session, pieces| match flow {

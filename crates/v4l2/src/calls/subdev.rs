@@ -271,7 +271,7 @@ where
                 arg.set_u32(field!(v4l2_subdev_capability.version), sys::API_VERSION);
                 return Ok(());
             }
-            // There is no kernel log.
+            // LOG_STATUS writes nothing, because there is no kernel log.
             Call::LogStatus => return Ok(()),
             Call::SubdevGetClientCap => {
                 arg.set_u64(0, self.file_mut(file)?.client_caps);

@@ -69,7 +69,7 @@ impl PlaneArray {
     }
 }
 
-/// A program's description of a buffer, copied so that the program cannot change it any more.
+/// A program's description of a buffer: a copy, which the program cannot change.
 #[derive(Debug)]
 pub(crate) struct UserBuffer {
     pub(crate) index: u32,

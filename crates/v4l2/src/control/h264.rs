@@ -77,7 +77,7 @@ pub(super) fn validate_pps(pps: &mut Image<'_>) -> bool {
     pps.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)) <= 7
         && references.iter().all(|at| pps.u8(*at) < MAX_REFERENCES)
         && pps.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)) <= 2
-        // The lower bound applies to samples of 14 bits, the maximum.
+        // -62 is the lower bound for samples of 14 bits, the largest bit depth.
         && (-62..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)))
         && (-26..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)))
         && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))

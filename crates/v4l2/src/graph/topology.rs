@@ -30,7 +30,7 @@ pub struct Topology {
     pub width: (u32, u32),
     /// Smallest and largest height. All heights are even.
     pub height: (u32, u32),
-    /// The initial format of pads and video nodes. The code in it is not used.
+    /// The initial format of pads and video nodes. Its bus code is not used.
     pub default: MbusFormat,
 }
 

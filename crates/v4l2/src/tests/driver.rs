@@ -18,7 +18,7 @@ pub(crate) const WIDE: u32 = sys::V4L2_CID_USER_BASE | 0x1003;
 pub(crate) const MASK: u32 = sys::V4L2_CID_USER_BASE | 0x1004;
 pub(crate) const NUMBERS: u32 = sys::V4L2_CID_USER_BASE | 0x1005;
 pub(crate) const AUTO: u32 = sys::V4L2_CID_AUTO_WHITE_BALANCE;
-/// Inactive while [`AUTO`] is on.
+/// A control that is inactive while [`AUTO`] is on.
 pub(crate) const GOVERNED: u32 = sys::V4L2_CID_WHITE_BALANCE_TEMPERATURE;
 pub(crate) const GRABBED: u32 = sys::V4L2_CID_USER_BASE | 0x1006;
 

@@ -275,7 +275,7 @@ fn closing_a_waiting_file_frees_the_queue() {
     b.close();
 }
 
-/// After the waiter's close the file has no buffers, so another file can use the queue.
+/// The waiting file has freed its buffers. Once it is closed, another file can use the queue.
 #[test]
 fn closing_a_stopped_waiter_frees_the_queue() {
     let mut b = Bench::capture();

@@ -121,7 +121,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
     }
     let ty = b.ty();
     if random.below(4) != 0 {
-        // Sets a pointer at the usual offset, and a likely type.
+        // Sets a likely type, and a pointer at an offset where structures often have one.
         for at in [0, 4, 8] {
             if random.below(3) == 0 && arg.len() >= at + 4 {
                 Image(&mut arg).set_u32(at, ty);

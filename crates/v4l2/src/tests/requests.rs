@@ -25,13 +25,13 @@ const TILES: u32 = crate::cid::STATELESS_AV1_TILE_GROUP_ENTRY;
 /// A log of the devices' work.
 type Story = Arc<Mutex<Vec<String>>>;
 
-/// Processes one buffer in every tick.
+/// A driver that processes one buffer in every tick.
 struct Worker {
     output: TestDriver,
     capture: TestDriver,
     requests: Requests,
     story: Story,
-    /// Counts ticks of drivers and questions for the next tick.
+    /// Number of calls of `tick` and `next_tick` of all drivers.
     asked: Arc<AtomicU64>,
 }
 
@@ -126,7 +126,7 @@ impl VideoDriver for Worker {
     }
 }
 
-/// A device of workers, and one program with two files of it.
+/// A device whose driver is [`Worker`], and one program with two open files of the device.
 struct Bench {
     mem: TestMemory,
     program: TestProgram,
@@ -623,7 +623,7 @@ fn idle_files_are_not_polled_in_each_call() {
         bench.stream(file, flow, true);
         assert_eq!(bench.qbuf(file, flow, 0, None), 0);
     }
-    // Examines the contexts that have changed so far, so that they count as unchanged.
+    // This examines all contexts that have changed so far, so that they count as unchanged.
     bench.device.take_woken();
     let asked = |bench: &Bench| bench.asked.swap(0, Ordering::Relaxed);
     asked(&bench);
