@@ -2,15 +2,15 @@
 //! Usage: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. `cargo xtask bench pipeline` compares a pipeline of
 //! devices with this program.
 //!
-//! libavcodec is opened by the same source file as in `vb3-codec`. The picture is converted from size to
-//! size. There are no other copies: the first conversion reads the codec's memory, and the last one writes
+//! libavcodec is opened by the same source file as in `vb3-codec`. Each picture is converted to every SIZE in
+//! turn. There are no other copies: the first conversion reads the codec's memory, and the last one writes
 //! the display's memory.
 
 #[expect(dead_code, reason = "the example uses only a part of the module")]
 #[path = "../../avcodec/src/library.rs"]
 mod library;
 
-// Linked for the C code that `library` calls.
+// The module `library` calls C code of this crate.
 use vb3_avcodec as _;
 
 use library::{Codec, Library};
@@ -24,7 +24,8 @@ use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_v4l2::{Fraction, pixfmt};
 
-/// Bytes of the stream that are cut into frames at a time. The devices' program queues buffers of this size.
+/// Bytes of the stream that are cut into frames at a time. The program in the benchmark's pipeline of devices
+/// queues buffers of this size.
 const PIECE: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -64,7 +65,7 @@ fn parse_size(text: &str) -> Result<Size, Box<dyn Error>> {
 /// The steps after the decoder.
 struct Line {
     engine: Converter,
-    /// Pictures between two conversions.
+    /// The pictures from each conversion except the last one, which writes to the display.
     between: Vec<Frame>,
     size: Size,
     sink: Sink,

@@ -111,7 +111,7 @@ struct State {
     has_picture: bool,
     todo: Option<Task>,
     done: Option<Task>,
-    /// The owner's descriptor, which closes with the owner, even while the thread still converts.
+    /// The owner's descriptor. It closes when the owner drops its handle, even during a conversion.
     wake: Weak<OwnedFd>,
 }
 
@@ -155,7 +155,7 @@ impl Shared {
 }
 
 /// The owner's handle of the thread. The thread has at most one picture. When the owner drops the handle, the
-/// thread finishes its picture and ends. Nothing joins it.
+/// thread finishes its picture and ends. The thread is never joined.
 #[derive(Debug)]
 pub(crate) struct Beside {
     shared: Arc<Shared>,
@@ -175,7 +175,7 @@ impl Beside {
     /// Starts a thread that calls `run` for each picture.
     ///
     /// # Errors
-    /// Fails if no thread or descriptor is available, with a message for the user.
+    /// Fails, with a message for the user, if no thread or descriptor is available.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;

@@ -28,28 +28,28 @@ use vb3_v4l2::{
     pixfmt,
 };
 
-/// Maximum number of pictures of a clip that one late tick skips, and of frame events that it makes. Later
-/// ticks skip the rest. In virtual time, one tick skips them all.
+/// Maximum number of pictures of a clip that one late tick skips, and of frame-sync events that it reports.
+/// Later ticks skip the rest. In virtual time, one tick skips all pictures.
 const SKIP_MAX: u64 = 64;
 
-/// The part of the test pattern that the sensor of a camera with a scaler sees.
+/// The size of the test pattern in a camera with a scaler: the sensor's picture before it is scaled.
 const PATTERN: (u32, u32) = (1280, 720);
 
 /// A camera.
 ///
 /// At each frame time, a camera fills its oldest buffer. A frame without a buffer waits for one until the
-/// next frame is due, as in a sensor's line buffer. Then the frame is dropped and counted, and leaves a gap
-/// in the sequence. A late tick delivers only the newest frame, with the time at which that was due, and
-/// drops earlier ones. Frame 0 is taken when the first buffer is queued. If a clip's decoder is late, its
-/// pictures are shown later and none is skipped, but the frame numbers still follow the time. With
+/// next frame is due, as in a sensor's line buffer. When that is due, the waiting frame is dropped and
+/// counted, and leaves a gap in the sequence. A late tick drops all frames but the newest one, which gets the
+/// time at which it was due. Frame 0 is taken when the first buffer is queued. If a clip's decoder is late,
+/// its pictures are shown later and none is skipped, but the frame numbers still follow the time. With
 /// [`Pace::Free`], each buffer gets a frame immediately, and no frame is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. A file's buffer finishes when the file is
 /// ready.
 ///
 /// At the end of a clip, the camera acts as its [`ClipEnd`] says. With `Stop`, the stream ends only after the
-/// program has taken the last frame and waits for another, so a slow program loses no frame. Then the queue
-/// has an error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip again.
+/// program has taken the last frame and waits for another, so a slow program loses no frame. After that, the
+/// queue has an error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip again.
 ///
 /// Source: Linux 7.2 drivers/staging/media/imx/imx-media-capture.c `imx_media_capture_device_error`,
 /// which calls `vb2_queue_error` when the sensor sends no frame any more; buffers are returned with the
@@ -258,7 +258,7 @@ impl<C> Player<C> {
         true
     }
 
-    /// Plans the next frame, and counts the frames that a real camera loses before it.
+    /// Plans the next frame. Counts as dropped the frames that the imitated camera loses before this frame.
     fn plan_next(&mut self, stream: &mut Stream<Mode, C>, time_ns: u64) {
         let interval = stream.formats.interval;
         let next = self
@@ -355,7 +355,7 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
             }
         }
-        // A waiting program gets one of these frames first, so it does not wait for the end yet.
+        // A waiting program first gets the frames that are finished now, so it does not wait for the end yet.
         self.is_awaited &= progress.finished.is_empty();
     }
 

@@ -57,8 +57,8 @@ pub(crate) trait Outside: VideoDriver {
     /// Returns the last failure of something outside the device, such as a file.
     fn failure(&self) -> Option<&Failure>;
 
-    /// Returns whether the device waits for its own process or thread: ffmpeg, a codec, a conversion, a
-    /// recording.
+    /// Returns whether the device waits for its own helper: ffmpeg, a codec process, a converting thread, or
+    /// the thread that writes a recording.
     ///
     /// If so, [`wake_fd`](VideoDriver::wake_fd) becomes readable later. A device that waits for the program
     /// is not preparing.
@@ -88,8 +88,8 @@ pub(crate) trait Outside: VideoDriver {
         false
     }
 
-    /// Changes the signal of an HDMI input. Returns whether the signal differs from before; `None` for other
-    /// inputs.
+    /// Changes the signal of an HDMI input. Returns whether the new signal differs from the earlier one;
+    /// `None` if the device is no HDMI input.
     fn set_signal(&mut self, signal: Signal) -> Option<bool> {
         let _ = signal;
         None
@@ -122,8 +122,7 @@ impl<C: Send + 'static> Device<C> {
     /// Makes the device of a SPEC. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
-    /// Fails for a clip that cannot be played or a recording that cannot be written, with a message
-    /// for the user.
+    /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
     pub fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let inner = spec.make(place)?;
         let inject = Inject::new(spec.inject);
@@ -139,9 +138,9 @@ impl<C: Send + 'static> Device<C> {
 
     /// Makes the device work only within ticks from now on, except for the work of other processes.
     ///
-    /// This is for a virtual clock, which stands still during a tick, so that no caller is late. Without this
-    /// call, a thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when
-    /// one is ready.
+    /// This is for a virtual clock. The clock stands still during a tick, so a long tick makes no frame late.
+    /// Without this call, a thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes
+    /// readable when a picture is ready.
     pub fn work_at_once(&mut self) {
         self.inner.work_at_once();
     }
@@ -152,7 +151,7 @@ impl<C: Send + 'static> Device<C> {
         self.inner.finish()
     }
 
-    /// Returns whether the device waits for its own process or thread. A virtual clock then stands still.
+    /// Returns whether the device waits for its own process or thread. If so, a virtual clock stands still.
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         self.inner.is_preparing()
@@ -163,8 +162,8 @@ impl<C: Send + 'static> Device<C> {
         self.inner.take_unplug()
     }
 
-    /// Plays another source, from the frame that `next` names, or else as soon as the source has a picture. A
-    /// camera that does not stream plays it from the first frame of its next stream.
+    /// Plays another source, from the frame that `next` names. If `next` names none, plays it as soon as it
+    /// has a picture. A camera that does not stream plays it from the first frame of its next stream.
     ///
     /// # Errors
     /// Fails with a [`PlayError`] that says why the source is not played.
@@ -184,8 +183,8 @@ impl<C: Send + 'static> Device<C> {
         self.inner.pause(paused)
     }
 
-    /// Returns a failure that is new since the last call. It is the external reason why streaming did not
-    /// start or ended.
+    /// Returns a failure that is new since the last call. The failure is outside the device, and is the
+    /// reason why streaming did not start or has ended.
     pub fn take_failure(&mut self) -> Option<Failure> {
         let failure = self.inner.failure();
         if failure == self.told.as_ref() {
@@ -197,7 +196,7 @@ impl<C: Send + 'static> Device<C> {
 }
 
 /// The driver of a queue with requested faults.
-/// It also notes in the plan and for the host that streams start or stop.
+/// It also records, in the plan and in the host's notes, that streams start or stop.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,

@@ -49,7 +49,7 @@ struct Last {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PicturePlace {
     Sink,
-    /// In the buffer with this index, not read.
+    /// In the buffer with this index. The display has not read the picture.
     Buffer(u32),
     /// In a buffer that the program queued again before the stream ended.
     Lost,

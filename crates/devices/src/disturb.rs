@@ -54,8 +54,8 @@ impl<C> Plan<C> {
 impl<C: 'static> Device<C> {
     /// Lets a host disturb the device from now on.
     ///
-    /// A device with a source gets `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts the device's frames. All
-    /// open files of the device share the schedule.
+    /// A capture device then offers the event `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts the device's
+    /// frames. All open files of the device share the schedule.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
         self.plan.get_or_insert_with(|| Plan {

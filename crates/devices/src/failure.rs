@@ -72,7 +72,7 @@ pub enum PlayError {
         /// The number of the stream's next frame.
         next: u32,
     },
-    /// The system lacks a thread or a descriptor.
+    /// The system provides no thread or descriptor.
     Failed(Failure),
 }
 

@@ -7,7 +7,7 @@ use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
 /// Maximum number of bytes that [`FrameFault::Corrupt`] changes in a frame.
 pub const MAX_CORRUPT: u64 = 4096;
-/// Maximum number of hits that are kept until the host takes them.
+/// Maximum number of [`FaultHit`]s that are kept until the host takes them.
 const MAX_HITS: usize = 4096;
 
 /// A fault of a frame.

@@ -20,7 +20,7 @@ use vb3_v4l2::{
 const BUFFER_BYTES: u32 = 10_240;
 /// Maximum number of frames whose headers wait for the node's next tick.
 const PENDING_MAX: usize = 64;
-/// Bytes of a payload header that has both times.
+/// Bytes of a payload header with both optional fields: presentation time and source clock.
 const HEADER: u8 = 12;
 /// Ticks of the webcam's clock in a microsecond (`dwClockFrequency` is 48 MHz).
 const TICKS_PER_US: u64 = 48;

@@ -86,7 +86,7 @@ fn component_bytes(format: &PixelFormat, size: Size, index: usize) -> usize {
     bytes.unwrap_or_default()
 }
 
-/// A picture in memory: all components one after the other, without padding.
+/// A picture in memory: all components (planes of samples) one after the other, without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The pixel format, which has one memory plane.

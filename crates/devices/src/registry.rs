@@ -317,8 +317,7 @@ impl DeviceSpec {
     /// Makes the device. For a memory-to-memory device, this is one open file's part.
     ///
     /// # Errors
-    /// Fails for a clip that cannot be played or a recording that cannot be written, with a message
-    /// for the user.
+    /// Fails, with a message for the user, if a clip cannot be played or a recording cannot be written.
     pub(crate) fn make<C: Send + 'static>(
         &self,
         place: &HostSettings,

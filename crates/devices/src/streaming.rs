@@ -159,7 +159,7 @@ pub(crate) trait Engine<C> {
         false
     }
 
-    /// Notes that a caller has found no finished buffer.
+    /// Notes that a program's call, such as DQBUF or poll(), has found no finished buffer.
     fn note_waiter(&mut self, waiter: Waiter) {
         let _ = waiter;
     }
@@ -172,7 +172,7 @@ pub(crate) trait Engine<C> {
     /// Returns whether buffers may be allocated now.
     ///
     /// # Errors
-    /// EBUSY for the caller, if another file of the device has buffers that exclude these.
+    /// EBUSY for the program's call, if another file of the device has buffers that exclude these.
     fn may_allocate(&self, formats: &Self::Formats) -> Result<(), DriverError> {
         let _ = formats;
         Ok(())

@@ -1,4 +1,5 @@
-//! Pictures in the planes of buffers, raw or compressed: their sizes, checks, and copies through the bus.
+//! Pictures in the planes of buffers, raw or compressed: their sizes, checks, and copies through the bus. A
+//! component is one plane of samples, such as Y or UV. One memory plane may hold several components.
 
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};

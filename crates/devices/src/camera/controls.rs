@@ -21,7 +21,7 @@ const CLIP_MENU: &[&str] = &[
     "Solid Grey",
 ];
 
-/// The menu of a webcam's exposure modes. Few webcams offer the modes without a name here.
+/// The menu of a webcam's exposure modes. Few webcams offer the modes whose names are empty in this menu.
 const EXPOSURE_MENU: &[&str] = &["", "Manual Mode", "", "Aperture Priority Mode"];
 /// `V4L2_EXPOSURE_MANUAL`.
 const MANUAL: i64 = 1;

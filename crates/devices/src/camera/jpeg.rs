@@ -81,8 +81,8 @@ impl<C> JpegEncoder<C> {
         worker.begin_picture().map_err(refusal)
     }
 
-    /// Continues to copy a picture's samples, at most `left`. `filled` is the number of samples copied.
-    /// Returns whether all samples are copied.
+    /// Continues to copy a picture's samples, at most `left`. `filled` is the number of samples copied so
+    /// far. Returns whether all samples are copied.
     pub(super) fn fill_on(
         &mut self,
         frame: &Frame,

@@ -1,5 +1,5 @@
-//! Moves a frame from the source to a buffer in pieces, one in each tick, so that no program's call
-//! waits for a large frame.
+//! Moves a frame from the source to a buffer in pieces, one in each tick (a call by the host), so that no
+//! program's call waits for a large frame.
 
 use super::Player;
 use crate::mode::Mode;
@@ -134,7 +134,7 @@ impl<C> Player<C> {
         let frame = || self.source.picture_again().ok_or(Trouble::Stale);
         let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
-            // The encoder's picture is not written to a buffer here: see `fill_on`.
+            // The JPEG encoder gets this picture by `fill_on`.
             Stage::Filling(_) => Ok(None),
             Stage::Writing(cursor) => {
                 let going = (cursor, &mut stream.left);

@@ -75,8 +75,8 @@ impl<C> Player<C> {
     /// Accepts the command to play another source.
     ///
     /// # Errors
-    /// [`PlayError::Passed`] if the source's first frame is over already, or a failure if the system lacks a
-    /// thread or descriptor.
+    /// [`PlayError::Passed`] if the source's first frame is over already, or a failure if the system provides
+    /// no thread or descriptor.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,

@@ -57,7 +57,7 @@ impl Colors {
         } else if is_whole(from) && is_whole(&to.as_picture()) {
             height
         } else {
-            // All lines but the last two have their full stride.
+            // Only a plane's last line may lack its full stride. It covers one or two lines of the picture.
             height.saturating_sub(2)
         };
         if direct > 0 {
@@ -71,10 +71,10 @@ impl Colors {
         Ok(())
     }
 
-    /// Converts through copies, which the library can handle.
+    /// Converts through copies, whose lines all have their full stride, as the `yuv` crate needs.
     ///
-    /// The library skips a last line if the plane ends before the line's stride does. For YUYV, the library's
-    /// result is off by two, so YUYV is unpacked first.
+    /// The crate skips a last line if the plane ends before the line's stride does. For YUYV, the crate's
+    /// samples differ by 2 from the right ones, so YUYV is unpacked first.
     fn by_copies(
         &mut self,
         from: &Picture<'_>,
@@ -95,7 +95,7 @@ impl Colors {
     }
 }
 
-/// Converts between forms that have the same colour model, without the library.
+/// Converts between forms that have the same colour model, without the `yuv` crate.
 fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     if from.form == to.form {
         copy(from, to);
@@ -146,7 +146,7 @@ fn stride(stride: usize) -> Result<u32, YuvError> {
     u32::try_from(stride).map_err(|_| YuvError::PointerOverflow)
 }
 
-/// Converts with the library. All lines must have their full stride.
+/// Converts with the `yuv` crate. All lines must have their full stride.
 fn convert(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
     match (from.form.is_yuv(), to.form.is_yuv()) {
         (true, false) => to_rgb(from, to, color),

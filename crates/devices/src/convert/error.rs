@@ -9,7 +9,7 @@ use vb3_v4l2::FourCc;
 pub enum ConvertError {
     /// The pixel format is not supported.
     Format(FourCc),
-    /// The format has another number of planes.
+    /// The number of planes given is not the format's.
     Planes {
         /// Number of planes of the format.
         wanted: usize,

@@ -1,4 +1,5 @@
-//! Pictures during a conversion: planes that consist of cells.
+//! Pictures during a conversion: planes that consist of cells. A cell is a group of bytes that move together,
+//! such as one Y sample, a UV pair, or R, G and B.
 
 use super::error::ConvertError;
 use crate::picture::Rect;
@@ -79,7 +80,8 @@ impl Form {
     }
 }
 
-/// Returns the form in which a source is scaled and turned: its own if each cell is one pixel.
+/// Returns the form in which a source is scaled and turned. YUYV is unpacked first, since its cells have two
+/// pixels.
 pub(super) const fn to_move(source: Form, target: Form) -> Form {
     match (source, target) {
         (Form::Yuyv, _) | (Form::Rgb24 | Form::Xbgr32, Form::Yuyv) => Form::Semi422,
@@ -89,8 +91,8 @@ pub(super) const fn to_move(source: Form, target: Form) -> Form {
     }
 }
 
-/// Returns the form that a picture has after it was scaled and turned.
-/// This is the target's form if each target plane can be made from one plane.
+/// Returns the form that a picture has after it was scaled and turned. Scaling also changes UV pairs between
+/// 4:2:0 and 4:2:2, as the target needs, but does not split or join planes.
 pub(super) const fn after_move(form: Form, target: Form) -> Form {
     match (form, target) {
         (Form::Semi422, Form::Semi420 | Form::Planar420) => Form::Semi420,
@@ -135,8 +137,8 @@ impl<D> PlaneOf<D> {
 }
 
 /// Locates a window of `inner` cells in a plane.
-/// Returns the start of the window's lines, the end of the window's last line with padding, and the bytes of
-/// each line before the window.
+/// Returns the offset of the window's first line, the end of its last line with padding, and the number of
+/// bytes before the window in each line.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width
@@ -155,7 +157,8 @@ impl<'a> Plane<'a> {
         self.data.get(self.left..).unwrap_or(&[])
     }
 
-    /// Returns all complete lines of memory; `None` if the memory ends before the last line's padding does.
+    /// Returns the memory of all lines with their padding; `None` if it ends before the last line's padding
+    /// does.
     pub(super) fn whole(self) -> Option<&'a [u8]> {
         self.data.get(..self.stride.checked_mul(self.shape.lines)?)
     }
@@ -187,7 +190,7 @@ impl PlaneMut<'_> {
         self.data.get_mut(self.left..).unwrap_or(&mut [])
     }
 
-    /// Returns all complete lines of memory, as [`Plane::whole`].
+    /// Returns the memory of all lines with their padding, as [`Plane::whole`].
     pub(super) fn whole(&mut self) -> Option<&mut [u8]> {
         self.data
             .get_mut(..self.stride.checked_mul(self.shape.lines)?)
@@ -241,7 +244,7 @@ pub(super) type PictureMut<'a> = PictureOf<PlaneMut<'a>>;
 
 /// Returns the position and the shape that `rect` has in a plane of this form.
 fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)> {
-    // A corner's position in cells is the size of the picture left of it and above it.
+    // The position of a corner, in cells, is the size of the picture's part that is left of it and above it.
     let at = form.plane(rect.x as usize, rect.y as usize, index)?;
     let inner = form.plane(rect.width as usize, rect.height as usize, index)?;
     Some(((at.width, at.lines), inner))
@@ -259,7 +262,7 @@ impl<P> PictureOf<P> {
 }
 
 impl Picture<'_> {
-    /// Returns an even window of the picture; `None` if it exceeds the picture.
+    /// Returns the part inside `rect`, whose numbers are even; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Self> {
         let mut planes = [Plane::default(); 3];
         for (index, (plane, to)) in self.planes.iter().zip(&mut planes).enumerate() {
@@ -274,7 +277,7 @@ impl Picture<'_> {
 }
 
 impl PictureMut<'_> {
-    /// Returns an even window of the picture, as [`Picture::window`].
+    /// Returns the part inside `rect`, as [`Picture::window`].
     pub(super) fn window(&mut self, rect: Rect) -> Option<PictureMut<'_>> {
         let mut planes: [PlaneMut<'_>; 3] = Default::default();
         for (index, (plane, to)) in self.planes.iter_mut().zip(&mut planes).enumerate() {

@@ -1,9 +1,9 @@
 //! Pixel conversion: crop, scale, place, mirror, rotate, and change of layout or colour.
 //!
 //! It is pure arithmetic on memory: [`Converter::run`] reads one picture and writes another. It knows neither
-//! devices nor addresses. The `fast_image_resize` crate scales (bilinear; a reduction weighs all source
-//! pixels), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at run time. This
-//! crate itself only moves bytes.
+//! devices nor addresses. The `fast_image_resize` crate scales (bilinear; in a reduced picture, all source
+//! pixels count), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at run time.
+//! This crate itself only moves bytes.
 //!
 //! Planes are scaled separately: Y'CbCr is not converted to R'G'B' unless its matrix or range changes.
 

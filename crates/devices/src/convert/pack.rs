@@ -1,5 +1,5 @@
-//! Converts between layouts of Y'CbCr at the same size. The code moves bytes, and at most averages two lines
-//! of chroma.
+//! Converts between layouts of Y'CbCr at the same size. The code only moves bytes, or averages two lines of
+//! chroma.
 
 use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
 
@@ -13,7 +13,7 @@ pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     }
 }
 
-/// Converts between forms of Y'CbCr. Callers use only supported pairs; others leave the target unchanged.
+/// Converts between forms of Y'CbCr. Callers use supported pairs of forms only; others leave `to` unchanged.
 pub(super) fn relay(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     use Form::{Planar420, Semi420, Semi422, Yuyv};
     match (from.form, to.form) {

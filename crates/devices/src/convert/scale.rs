@@ -1,4 +1,4 @@
-//! Scales and turns planes.
+//! Scales planes with the `fast_image_resize` crate, and turns them.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};
@@ -14,9 +14,9 @@ use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resize
 #[derive(Debug, Default)]
 pub(super) struct Scaler {
     resizer: Resizer,
-    /// A scaled plane, before it is turned.
+    /// A scaled plane that is still to be turned.
     turned: Buffer,
-    /// Copies of planes in which the library cannot address the wanted part.
+    /// Copies of planes that the crate cannot use as they are (see [`is_whole`]).
     packed_from: Buffer,
     packed_to: Buffer,
 }
@@ -30,7 +30,7 @@ pub(super) enum Which {
 }
 
 impl Scaler {
-    /// Scales and turns a picture's planes to those of another picture that has the same form.
+    /// Scales and turns planes of `from` into those of `to`, whose cells must have the same sizes.
     pub(super) fn move_planes(
         &mut self,
         turn: Turn,
@@ -118,7 +118,8 @@ fn packed_plane(buffer: &mut Buffer, shape: Shape) -> Result<PlaneMut<'_>, Conve
     Ok(PlaneMut::new(bytes, shape.line_bytes(), shape))
 }
 
-/// Returns whether the library can use the plane as it is: its lines are complete and have whole cells.
+/// Returns whether the crate can use a plane as it is. Its memory must have every line up to the stride. Its
+/// stride and the bytes left of it must be multiples of a cell (the bytes that are scaled together).
 fn is_whole(plane: &Plane<'_>) -> bool {
     let cell = plane.shape.cell.max(1);
     plane.stride.is_multiple_of(cell) && plane.left.is_multiple_of(cell) && plane.whole().is_some()
@@ -139,7 +140,7 @@ fn resize(
     resized.ok_or(ConvertError::Refused(Step::Scale))
 }
 
-/// Returns the sizes for the library in cells: stride and left edge, then width and lines of the part.
+/// Returns the measures for the crate, in cells: stride and left edge, then width and lines of the plane.
 fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
     let cell = shape.cell.max(1);
     let measure = |measure: usize| u32::try_from(measure).ok();
@@ -151,7 +152,7 @@ fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
     ])
 }
 
-/// Scales a plane whose cells have the type `P`; `None` if the library refuses.
+/// Scales a plane whose cells have the type `P`; `None` if the crate refuses.
 fn resize_cells<P: PixelTrait>(
     resizer: &mut Resizer,
     from: Plane<'_>,

@@ -37,8 +37,8 @@ impl Rotate {
     }
 }
 
-/// One of the eight orientations of a rectangle: rows may become columns, and then the result may be
-/// mirrored.
+/// One of the eight orientations of a rectangle. If `transpose` is set, rows become columns first. The result
+/// may then be mirrored or turned upside down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) transpose: bool,

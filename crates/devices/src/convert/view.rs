@@ -1,4 +1,4 @@
-//! Pictures of callers: bytes in planes, with strides.
+//! Pictures that callers pass in: bytes in planes, with strides.
 
 use super::error::ConvertError;
 use super::form::{Form, Picture, PictureMut, PictureOf, PlaneOf};
@@ -193,7 +193,7 @@ fn picture<D: AsRef<[u8]> + Default>(
     Ok(PictureOf::new(form, width, height, out))
 }
 
-/// Returns the distance from each plane to the next one in the same memory, and its stride. Saturates.
+/// Returns, for each plane, the distance to the next one in the same memory, and the stride. Saturates.
 fn in_one(
     format: &'static PixelFormat,
     size: Size,

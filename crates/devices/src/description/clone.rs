@@ -16,7 +16,8 @@ use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, 
 /// Number of buffers of the measured stream.
 const BUFFERS: u32 = 4;
 
-/// Controls that an automatic mode makes inactive: the control, the mode's, and the value for manual mode.
+/// Controls that an automatic mode makes inactive. Each row has the control, the mode's control, and the
+/// value of the mode's control for manual mode.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, `master_id`.
 const MASTERS: &[(u32, u32, i64)] = &[
@@ -220,7 +221,7 @@ fn size_table(
         }
     }
     if entry.intervals.is_empty() && entry.interval_range.is_empty() {
-        // This device has no list of intervals.
+        // The device lists no intervals for this format and size.
         entry
             .intervals
             .push(Seconds(interval.unwrap_or(Fraction::new(1, 30))));

@@ -1,4 +1,4 @@
-//! Descriptions of real cameras: a file has a device's answers, and the times and sizes of its frames.
+//! Descriptions of real cameras: files with a device's answers to calls, and its frames' times and sizes.
 //!
 //! [`File`] is a file's contents. [`Description`] is the checked form, which a simulated camera imitates.
 //! [`describe`] asks a real device for the facts.
@@ -111,7 +111,7 @@ impl Description {
     /// Parses and checks a description.
     ///
     /// # Errors
-    /// Fails with the line and the values that are allowed there.
+    /// Fails with a message that names the line and the allowed values.
     pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
         check::parse(text).map(Arc::new)
     }

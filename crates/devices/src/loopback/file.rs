@@ -1,4 +1,4 @@
-//! Plays the placeholder's file. One reader plays it for all readers.
+//! Plays the placeholder's file, which readers see without a writer. One reader plays it for all readers.
 
 use super::fill::playable;
 use super::link::{Shared, has_same_layout};
@@ -52,7 +52,7 @@ impl FilePlayer {
     /// Shows the file's next picture if the picture is due.
     ///
     /// # Errors
-    /// Fails if the file cannot be played further, with a message for the user.
+    /// Fails, with a message for the user, if the file cannot be played further.
     pub(super) fn play(&mut self, shared: &mut Shared, now_ns: u64) -> Result<(), Failure> {
         let due_ns = shared.next_of_file();
         let is_other = |playing: &Playing| !has_same_layout(&playing.format, &shared.format);

@@ -42,7 +42,7 @@ enum Kind {
     Repeated,
 }
 
-/// Returns the pixel format and size of a format in which a file can be shown; otherwise `None`.
+/// Returns the pixel format and size of a format in which a file can be shown; `None` for other formats.
 pub(super) fn playable(format: &Format) -> Option<(&'static PixelFormat, Size)> {
     Some((
         drawable(format.fourcc)?,

@@ -357,7 +357,7 @@ impl Shared {
         }
     }
 
-    /// Ends a reader's use of each writer's buffer whose memory the reader has queued again (`is_back`).
+    /// Ends a reader's use of those writer's buffers whose memory the reader has queued again (`is_back`).
     pub(super) fn reclaim<C: 'static>(
         &mut self,
         reader: u32,
@@ -399,8 +399,8 @@ impl Shared {
         std::mem::take(&mut self.back)
     }
 
-    /// Takes back for the writer a buffer that is still needed: one that a reader uses, or else the one with
-    /// the oldest frame. `read` copies that frame to new memory.
+    /// Takes a buffer back for the writer although it is still needed: one that a reader uses, or else the
+    /// one with the oldest frame. `read` copies that frame to new memory.
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,

@@ -19,7 +19,7 @@
 //! With the identity v4l2loopback, there is one node. Each of its open files has a writer and a reader of the
 //! same kinds as above, and all files use the same shared state.
 //!
-//! How many times the report counts that a frame's bytes are copied:
+//! How many times a frame's bytes are copied, as the report of a run counts it:
 //!
 //! | the writer's buffers | the reader's | at the OUTPUT node | at the CAPTURE node |
 //! |---|---|---|---|

@@ -30,7 +30,7 @@ pub(crate) struct LoopbackNode<C> {
     link: Link,
     /// Whether the node shows programs only one direction at a time.
     exclusive: bool,
-    /// The controls' values that the program knows: those when it opened the file, or of the last event.
+    /// The controls' values that the program knows: those at its open(), or those in the latest event.
     announced: Settings,
 }
 

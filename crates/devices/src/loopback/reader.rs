@@ -19,9 +19,9 @@ use vb3_v4l2::{
 
 /// A CAPTURE node of a loopback.
 ///
-/// It offers only the writer's format. A reader starts with the newest frame and gets all later ones. A slow
-/// reader misses frames, which are counted and leave a gap in the sequence. After the writer's end, readers
-/// wait for the next writer. If the next writer sets another format, each reader gets
+/// It offers only the writer's format. A reader starts with the newest frame and gets all later ones, unless
+/// it is slow. A slow reader misses frames, which are counted and leave a gap in the sequence. After the
+/// writer's end, readers wait for the next writer. If the next writer sets another format, each reader gets
 /// `V4L2_EVENT_SOURCE_CHANGE`, and no frames until it has freed its buffers. With `exclusive-caps=on`, there
 /// is no format and no streaming (EIO) without a writer, so that programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
@@ -42,7 +42,7 @@ pub(crate) struct Reader<C> {
 }
 
 /// A frame that is being copied to a buffer, one piece in each tick.
-/// The loopback keeps the writer's buffer meanwhile. If that buffer is lost nevertheless, the next frame is
+/// Meanwhile, the loopback keeps the writer's buffer. If that buffer is lost nevertheless, the next frame is
 /// copied to the reader's buffer instead.
 #[derive(Debug)]
 struct Copying<C> {
@@ -50,7 +50,7 @@ struct Copying<C> {
     token: Active<C>,
     /// Number of the frame's bytes that are in the buffer already.
     done: u64,
-    /// Number of bytes that were moved in memory so far.
+    /// Number of bytes that this copy has moved in memory so far, which the statistics count.
     copied: u64,
 }
 

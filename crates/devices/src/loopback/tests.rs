@@ -193,7 +193,7 @@ fn readers_with_buffers_keep_their_format() {
     wanted.fourcc = pixfmt::MJPEG.fourcc;
     (wanted.width, wanted.height) = (32, 16);
     let wanted = writer.device.try_format(Flow::Output, &wanted);
-    // The bench's reader has buffers that its queue has announced to the driver, or has none yet.
+    // The reader has buffers. They fix the layout of its format, but not its colours.
     let mut other_colors = format;
     other_colors.color.colorspace = 3;
     writer

@@ -80,7 +80,7 @@ controls! {
 }
 
 /// Number of CAPTURE buffers that a stateful decoder needs, and of OUTPUT buffers that an encoder needs.
-/// Reordered pictures wait in the worker's memory.
+/// Pictures that wait for reordering are in the codec process's memory.
 pub(super) const MIN_BUFFERS: i32 = 2;
 
 /// Returns a control that programs cannot set.

@@ -2,8 +2,8 @@
 //! It imitates the driver s5p-fimc.
 //!
 //! Each open file has a thread, which converts pictures if source and target together have 512 KiB or more.
-//! The thread reads the buffer itself if it can; otherwise ticks copy the picture for the thread. In virtual
-//! time, ticks convert all pictures.
+//! The thread reads the buffer itself if it can; otherwise ticks (calls by the host) copy the picture for the
+//! thread. In virtual time, ticks convert all pictures.
 
 mod work;
 

@@ -41,7 +41,7 @@ struct Decoded<C> {
     damaged: bool,
     /// The buffer that has the picture, or gets it now.
     token: Option<Active<C>>,
-    /// Whether the worker decoded the picture into a lent buffer.
+    /// Whether the worker decoded the picture into a CAPTURE buffer that was lent to it.
     was_lent: bool,
 }
 
@@ -70,12 +70,12 @@ pub(crate) struct Decoding<C> {
     /// The visible part of the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    /// H.264: tag of the last piece that was passed to the codec before CAPTURE streams.
+    /// Except for JPEG: tag of the latest piece that the codec got while CAPTURE did not stream.
     ///
     /// The device keeps the OUTPUT buffer of the piece until the codec has finished with it. Without any
     /// queued buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
-    /// JPEG: tag of the last file that has given a picture.
+    /// JPEG: tag of the latest file from which the worker has decoded a picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,

@@ -1,4 +1,4 @@
-//! One open file of a memory-to-memory device: two queues, and the worker between them.
+//! One open file of a memory-to-memory device: two queues, and a worker (a codec process or a thread).
 //!
 //! [`M2mDevice`] has everything that memory-to-memory devices share: two queues with their formats, the
 //! worker, metadata of the worker's frames, and the drain. [`M2mEngine`] has the parts that differ by kind.
@@ -239,8 +239,8 @@ impl<S, W, C> M2mDevice<S, W, C> {
         *dropped = dropped.saturating_add(1);
     }
 
-    /// Converts the result of moving a picture to its buffer's state and bytes used. Returns `None` if the
-    /// device has lost the buffer. Counts faults.
+    /// Converts the result of a picture's move to the state of its buffer and the bytes used. Returns `None`
+    /// if the device has lost the buffer. Counts faults.
     pub(super) const fn outcome(&mut self, moved: Result<Payloads, Trouble>) -> Option<Outcome> {
         match moved {
             Ok(payloads) => Some((DoneState::Done, payloads)),

@@ -1,8 +1,8 @@
 //! A stateful encoder: pictures at OUTPUT, a stream or files at CAPTURE.
 //!
-//! It follows the kernel's stateful encoder interface. The coded size follows from the OUTPUT format
-//! and its crop rectangle. A drain ends with an empty last buffer, and stopping CAPTURE begins a new
-//! stream. The codec library runs in a separate process. An OUTPUT buffer is returned with its packet.
+//! It follows the kernel's stateful encoder interface. The coded size follows from the OUTPUT format and its
+//! crop rectangle. A drain ends with an empty last buffer, and stopping CAPTURE begins a new stream. The
+//! codec library runs in a separate process, the worker. An OUTPUT buffer is returned with its packet.
 //!
 //! The last buffer never has the last packet. Otherwise, GStreamer 1.22's encoders take the end of a drain
 //! for the end of the stream, and drop all pictures after a change of size.

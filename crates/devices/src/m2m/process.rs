@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
 /// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
-/// readable, so an endless sender delays no other work.
+/// readable. So a worker that sends events without end delays no other work.
 pub(crate) const MAX_EVENTS: usize = 64;
 
 /// A [`Worker`] that is started on demand. If the worker dies, no other one starts until
@@ -25,7 +25,7 @@ impl CodecProcess {
     /// Makes a codec process that is started later.
     ///
     /// # Errors
-    /// Fails if no available library has the codec, with a message for the user.
+    /// Fails, with a message for the user, if no available library has the codec.
     pub(crate) fn new(kind: Kind, place: &HostSettings) -> Result<Self, Failure> {
         place.codecs.describe(kind).map_err(Failure::new)?;
         Ok(Self {
@@ -109,14 +109,14 @@ impl CodecProcess {
         worker.submit(job)
     }
 
-    /// Takes back all lent buffers. The worker keeps its mappings of them for later loans.
+    /// Takes back all buffers lent to the worker. The worker keeps its mappings of them for later loans.
     pub(crate) fn take_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_back();
         }
     }
 
-    /// Takes back all lent buffers, and makes the worker unmap them.
+    /// Takes back all buffers lent to the worker, and makes the worker unmap them.
     pub(crate) fn take_all_back(&mut self) {
         if let Some(worker) = &mut self.worker {
             worker.take_all_back();

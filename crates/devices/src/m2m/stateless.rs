@@ -13,7 +13,7 @@
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole frames,
 //! with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a picture
 //! whose slices use several picture parameter sets is returned with an error. A missing reference is an
-//! error, too; hantro and rkvdec read the buffer that they are writing in its place.
+//! error, too; in its place, hantro and rkvdec read the buffer that they are writing.
 
 mod av1;
 mod h264;
@@ -55,7 +55,7 @@ pub(crate) struct Stateless<C> {
     /// The tag of the last request that the worker got.
     tag: u64,
     held: Option<FirstField<C>>,
-    /// Whether the worker accepts loans. It does so once it has announced the size of pictures.
+    /// Whether the worker accepts loans of buffers. It does so once it has announced the size of pictures.
     is_lending: bool,
     /// Memory for reordering samples.
     scratch: Vec<u8>,
@@ -65,8 +65,8 @@ impl<C> StatelessDecoder<C> {
     /// Makes the decoder of a SPEC for one open file. The worker starts with the stream.
     ///
     /// # Errors
-    /// Fails with a message for the user: no available library decodes the stream by requests, or the
-    /// SPEC names an unsupported format.
+    /// Fails with a message for the user: no available library can decode for this device, or the SPEC names
+    /// an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = spec.kind.codec().and_then(Syntax::of);
         let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;

@@ -1,4 +1,5 @@
-//! The meaning of each byte in a picture's cells, from the format's entry in the table of formats.
+//! The meaning of each byte in a picture's cells, from the format's entry in the table of formats. A cell is
+//! the smallest repeated part of a component (a plane of samples).
 
 use super::{Frame, Rgb, Yuv};
 use vb3_v4l2::PixelFormat;

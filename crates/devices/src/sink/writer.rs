@@ -8,8 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, within two limits.
-/// So a program that stops after a few small pictures does not wait for the disk.
+/// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
+/// `WAITING_MAX`. So a program that stops after a few small pictures does not wait for the disk.
 const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;

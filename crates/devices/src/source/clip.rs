@@ -45,7 +45,7 @@ impl Clip {
     /// Checks a file, and stores its size and rate. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// Fails for a missing file, a file without pictures, or missing ffmpeg, with a message for the user.
+    /// Fails, with a message for the user, for a missing file, a file without pictures, or missing ffmpeg.
     pub fn open(path: &Path, end: ClipEnd) -> Result<Self, Failure> {
         let info = probe::probe(path)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl Clip {
     /// Plays the clip from its beginning, in this format and size, at `interval` seconds per frame.
     ///
     /// # Errors
-    /// Fails if no thread or descriptor is available, with a message for the user.
+    /// Fails, with a message for the user, if no thread or descriptor is available.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,

@@ -13,7 +13,7 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 /// - brightness `b`: `y = y + b - 128`;
 /// - hue `h` turns the vector (`u - 128`, `v - 128`) by `h * 180 / 128` degrees. Then saturation `s`
 ///   and gain `g` scale it, by `s / 128` and `g / 64`;
-/// - each result is clamped to a byte.
+/// - only the final `y`, `u` and `v` are clamped to 0 to 255, not the results of single steps.
 ///
 /// RGB24 pictures are converted by [`Rgb::to_yuv`] and back if any of these controls has another value
 /// than the default.
@@ -52,16 +52,16 @@ impl Default for Picture {
 /// The value 1.0 in the fixed-point format of sines and of factors for chroma.
 const ONE: i32 = 1 << 14;
 
-/// Returns the sine of `step * 180 / 128` degrees in 1/16384, for steps of half a turn (0 to 128).
+/// Returns the sine of `step * 180 / 128` degrees in units of 1/16384. `step` is 0 to 128 (half a turn).
 ///
 /// This is Bhaskara's approximation: exact at 0, 30, 90, 150 and 180 degrees, and within 0.0017 elsewhere.
 fn half_sine(step: i32) -> i32 {
     let x = step * (128 - step);
-    // `x` is at most 2^12, so the product is at most 2^28 before the last factor of 4.
+    // `x` is at most 2^12, so `ONE * 4 * x` is at most 2^28, which fits.
     (ONE * 4 * x / (5 * 128 * 128 - 4 * x)) * 4
 }
 
-/// Returns sine and cosine of `hue * 180 / 128` degrees in 1/16384.
+/// Returns sine and cosine of `hue * 180 / 128` degrees in units of 1/16384.
 fn turn(hue: i8) -> (i32, i32) {
     let sine = |step: i32| {
         let step = step.rem_euclid(256);
@@ -134,8 +134,8 @@ impl Adjust {
     #[must_use]
     pub fn chroma(&self, u: u8, v: u8) -> (u8, u8) {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-        // No overflow: the sums are at most 181 * 2^14, the turned values at most 181 * 2^7. Times 255 * 255,
-        // these fit 31 bits.
+        // No overflow: each sum is at most 181 * 2^14, and each turned value at most 181 * 2^7. A turned
+        // value times 255 * 255 fits in 31 bits.
         let turned_u = (u * self.cos - v * self.sin) >> 7;
         let turned_v = (u * self.sin + v * self.cos) >> 7;
         let scale = |value: i32| crate::picture::byte(((value * self.scale) >> 20) + 128);

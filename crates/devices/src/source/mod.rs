@@ -109,7 +109,7 @@ impl Source {
     /// Starts to play from the first picture. A clip shows a new picture every `interval` seconds.
     ///
     /// # Errors
-    /// Fails if the system lacks a thread or descriptor for a clip, with a message for the user.
+    /// Fails, with a message for the user, if the system provides no thread or descriptor for a clip.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,
@@ -203,8 +203,8 @@ impl Source {
         }
     }
 
-    /// Returns bytes from the start of the range `wanted`, at least one. The range lies in a component of
-    /// [`picture_again`](Self::picture_again). `None` outside the component, or if there is no picture.
+    /// Returns bytes of a component of [`picture_again`](Self::picture_again): the range `wanted`, or its
+    /// beginning (at least one byte). `None` outside the component, or if there is no picture.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => {

@@ -327,9 +327,10 @@ impl Pattern {
         &self.shown
     }
 
-    /// Returns bytes of a component of the last picture, from the start of the range `wanted`; at least one.
+    /// Returns the range `wanted` of the last picture's component, or its beginning (at least one byte).
     ///
-    /// Background lines come from `ring`: a copy of the picture reads these few lines often, from the cache.
+    /// Background lines come from `ring`. So a copy of the picture reads the same few lines, which stay in a
+    /// cache.
     pub(crate) fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         let (size, format) = (self.shown.size(), self.shown.format());
         // CAST: widening, on every target there is.

@@ -1,4 +1,5 @@
-//! Runs ffmpeg and ffprobe (the tools) as child processes. Each wait has a time limit. A signal kills a tool.
+//! Runs ffmpeg and ffprobe (the tools) as child processes. Each wait has a time limit. To stop a tool, this
+//! module sends SIGKILL to its process group.
 
 use crate::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,7 +39,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// Kills the tool that a thread runs now, and all tools that follow, without waiting.
+/// Kills the tool that a thread runs now, and each tool that it starts later. Does not wait for their ends.
 #[derive(Debug, Default)]
 pub(super) struct Killer(Mutex<Running>);
 
@@ -46,7 +47,7 @@ pub(super) struct Killer(Mutex<Running>);
 enum Running {
     #[default]
     None,
-    /// The tool's process group. The leader is not waited for yet, so the group's number is not reused.
+    /// The tool's process group. Its leader is not reaped yet, so the group's number is not reused.
     Group(Pid),
     /// Each tool is killed as soon as it starts.
     Killed,
@@ -57,7 +58,7 @@ impl Killer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills the tool, and each one that starts later.
+    /// Kills the current tool, and each one that starts later.
     pub(super) fn kill(&self) {
         if let Running::Group(pid) = mem::replace(&mut *self.running(), Running::Killed) {
             let _ = kill_process_group(pid, Signal::KILL);
@@ -72,7 +73,7 @@ impl Killer {
         }
     }
 
-    /// Forgets the current tool before it is waited for, because its number may be reused afterwards.
+    /// Forgets the current tool. Needed before the tool is reaped: its number may be reused after that.
     fn forget(&self) {
         let mut running = self.running();
         if matches!(*running, Running::Group(_)) {
@@ -96,8 +97,8 @@ impl Tool {
     /// Starts a tool in a process group of its own, so that ^C at the terminal does not reach the tool.
     ///
     /// # Errors
-    /// Fails if the tool is not installed or the system lacks a process or thread, with a message for
-    /// the user.
+    /// Fails, with a message for the user, if the tool is not installed, or if the system cannot start a
+    /// process or a thread.
     pub(super) fn start(
         name: &'static str,
         command: &mut Command,
@@ -181,7 +182,7 @@ impl Tool {
     /// Waits for the tool's end, after its output has ended. Returns the tool's status and messages.
     ///
     /// # Errors
-    /// Fails if the tool does not end in time, with a message for the user.
+    /// Fails, with a message for the user, if the tool does not end in time.
     pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
@@ -210,7 +211,7 @@ impl Drop for Tool {
         self.killer.forget();
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
-            // The child is not waited for yet, so its number is not reused. Kills its children, too.
+            // The child is not reaped yet, so its number is not reused. The signal reaches its children, too.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
@@ -227,7 +228,7 @@ fn left(deadline: Instant) -> Timespec {
     })
 }
 
-/// Reads a tool's messages until they end, and keeps the first. Reads all, so that the tool never blocks.
+/// Reads all messages of a tool, so that the tool never blocks. Keeps the first [`MESSAGES_MAX`] bytes.
 fn messages(mut stderr: ChildStderr) -> String {
     let mut kept = Vec::new();
     let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
@@ -247,8 +248,8 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-/// Returns the reason that a tool gave for its failure. This is the tool's last two messages, without the
-/// "[component @ address]" in front, or the tool's status if there are no messages.
+/// Returns the reason that a tool gave for its failure: the last two messages in `said`, without the
+/// "[component @ address]" in front. Without messages, this is the tool's status.
 pub(super) fn reason(said: &str, status: &ExitStatus) -> String {
     let lines: Vec<&str> = said
         .lines()

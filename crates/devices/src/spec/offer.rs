@@ -30,7 +30,7 @@ impl DeviceSpec {
         })
     }
 
-    /// Sets an option for what a camera offers.
+    /// Sets `profile`, `sizes`, `rates` or `formats`, which determine what a camera offers.
     /// The error has a message only if the option's list of values does not explain the error.
     pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
@@ -54,7 +54,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that the options for what a camera offers agree with each other.
+    /// Checks that the options for a camera's sizes, rates and formats agree with each other.
     pub(super) fn check_offer(&self) -> Result<(), SpecError> {
         let refuse = |option: &str, value: String, allowed: String| {
             Err(SpecError::value(option, &value, allowed))

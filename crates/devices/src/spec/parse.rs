@@ -62,7 +62,7 @@ pub(crate) fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
     }
 }
 
-/// Returns what a word stands for.
+/// Returns the value that a word has in `all`.
 pub(super) fn parse_word<T: Copy>(word: &str, all: &[(&str, T)]) -> Option<T> {
     let found = all.iter().find(|(known, _)| *known == word);
     found.map(|(_, meaning)| *meaning)
@@ -72,7 +72,7 @@ pub(super) fn parse_switch(value: &str) -> Option<bool> {
     parse_word(value, &[("on", true), ("off", false)])
 }
 
-/// Parses a number of hexadecimal digits only.
+/// Parses a number that has only hexadecimal digits.
 pub(super) fn parse_hex(digits: &str) -> Option<u64> {
     let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(digits, 16).ok();
@@ -87,7 +87,7 @@ pub(super) fn parse_with_unit(value: &str, units: &[(&str, u64)]) -> Option<u64>
     u64::from(parse_in(digits, 0, u32::MAX)?).checked_mul(*unit)
 }
 
-/// Parses a number of digits only, within limits.
+/// Parses a number that has only digits and lies within limits.
 pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
     if !value.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -257,7 +257,7 @@ fn flat_colours_follow_matrix_and_range() {
     }
 }
 
-/// The display's colour conversion gives the same colours.
+/// [`Yuv::to_rgb_by`], which converts single colours of a display's picture, gives the same colours.
 #[test]
 fn the_display_sees_the_same_colours() {
     for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {

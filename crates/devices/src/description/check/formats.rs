@@ -62,7 +62,7 @@ pub(super) fn formats(source: &mut Source<'_>, file: &File) -> Result<Vec<Offere
     Ok(all)
 }
 
-/// Returns a copy of a format that has the device's own description.
+/// Returns the format with the device's own description of it.
 fn described(pixel: &'static PixelFormat, description: &str) -> &'static PixelFormat {
     match pixel.description == description {
         true => pixel,

@@ -1,7 +1,8 @@
 //! Sony's IMX219.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/imx219.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flags do not say that a streaming sensor refuses flips.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: while the sensor streams, it refuses flips, but the
+//! flags of these controls do not change.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::picture::{Frame, Size};
 use vb3_v4l2::FourCc;
 
-/// Takes the reader's next frame, which has equal bytes at `every`th places from the first on.
+/// Runs a tick of the reader and returns the bytes of its next frame, whose buffer is then queued again.
 fn taken(reader: &mut Reader, now_ns: u64) -> Option<Vec<u8>> {
     reader.tick(now_ns);
     let info = reader.take().ok()?;

@@ -7,12 +7,13 @@
 //! its picture is also lent, but the process waits before it uses the buffer.
 //!
 //! libavcodec decodes directly into a lent buffer if the line lengths agree. Otherwise the process copies the
-//! picture once, and counts this in `bytes_copied_by_codec`. This happens for interlaced pictures, sizes
-//! whose lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the library refers
-//! to pictures in all lent buffers, it gets a copy of one picture, whose buffer is then free.
+//! picture once, and a run's report counts this in `bytes_copied_by_codec`. This happens for interlaced
+//! pictures, sizes whose lines do not agree, AV1, 10-bit pictures, and the first picture of a format. If the
+//! library refers to pictures in all lent buffers, it gets a copy of one of them, and that buffer is then
+//! free.
 //!
-//! STREAMOFF takes unused lent buffers back. STREAMOFF waits while one picture is copied, or until the
-//! library has finished its current packet and copied its references. No other call waits for a codec
+//! STREAMOFF takes unused lent buffers back. It waits while one picture is copied, or until the library has
+//! finished its current packet and copied the pictures to which it refers. No other call waits for a codec
 //! process. After STREAMOFF has returned, the process writes nothing.
 
 use super::{Decoder, Drain, Pending};

@@ -1,4 +1,4 @@
-//! The decoder's work in a tick.
+//! The decoder's work in a tick (a call by the host). The worker is the codec process.
 
 use super::table::Input;
 use super::{Decoded, Decoder, Drain, Offered, Pending};
@@ -70,7 +70,7 @@ impl<C> Decoder<C> {
         let is_file = self.own.row.input == Input::File;
         let chroma = chroma_of(&self.own.held);
         let job = match is_file {
-            // Files are decoded without loans: a CAPTURE buffer is finished even for a file without picture.
+            // Files are decoded without loans, because even a file without a picture takes a CAPTURE buffer.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
@@ -261,8 +261,8 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Returns the buffer for a picture without a loan. Only a process that ignores loans delivers such
-    /// pictures while all buffers are lent.
+    /// Returns the buffer for a picture without a loan. If all buffers are lent, takes them back first: only
+    /// a process that ignores loans delivers such a picture at that time.
     fn next_buffer(&mut self) -> Option<Active<C>> {
         if self.capture.tokens.is_empty() {
             self.take_back();

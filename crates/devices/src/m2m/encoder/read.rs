@@ -1,4 +1,4 @@
-//! Moves a picture from a buffer to the worker in pieces, one in each tick.
+//! Moves a picture from a buffer to the worker (the codec process) in pieces, one in each tick.
 
 use crate::surface::{PictureCursor, Surface, Trouble, resume};
 use vb3_codec::PlanesMut;

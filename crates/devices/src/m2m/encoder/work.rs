@@ -1,4 +1,4 @@
-//! The encoder's work in a tick.
+//! The encoder's work in a tick (a call by the host). The worker is the codec process.
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::device::FrameWorker as _;

@@ -40,8 +40,8 @@ impl RequestReader {
         Ok(())
     }
 
-    /// Returns the library's input for a request with these bytes in its OUTPUT buffer. Its picture is then
-    /// the one with this timestamp. `size` is the size of CAPTURE buffers.
+    /// Returns the library's input for a request with these bytes in its OUTPUT buffer. From then on,
+    /// `timestamp_ns` names the request's picture. `size` is the size of CAPTURE buffers.
     ///
     /// # Errors
     /// Fails with a sentence about a missing, wrong or unsupported part.

@@ -1,4 +1,4 @@
-//! The stateless decoder's work in a tick: one request at a time.
+//! The stateless decoder's work in a tick: one request at a time. The worker is the codec process.
 
 use super::{StatelessDecoder, av1};
 use crate::m2m::device::{FrameWorker as _, Outcome};

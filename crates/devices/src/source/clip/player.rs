@@ -20,7 +20,7 @@ use vb3_v4l2::{Fraction, PixelFormat};
 const READY: usize = 4;
 /// Maximum bytes of a looping clip's first pictures, which are kept to play while ffmpeg starts again.
 const HEAD_BYTES: usize = 64 << 20;
-/// Minimum number of first pictures that are kept, even if they have more bytes.
+/// Minimum number of first pictures that are kept, even if they exceed [`HEAD_BYTES`].
 const HEAD_MIN: usize = 4;
 
 /// A file to play, and how to play it.
@@ -161,8 +161,8 @@ impl Player {
         let (of, kills) = (Arc::clone(&ring), Arc::clone(&killer));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
-            // Must be dropped last, after everything that has a descriptor. Captured variables would be dropped
-            // later, so that `job` and `of` become local ones.
+            // `_counted` must be dropped last, after everything that has a descriptor. Variables that stay
+            // captured would be dropped after it, so `job` and `of` become local ones.
             let _counted = counted;
             let (job, of) = (job, of);
             let mut play = Play {
@@ -337,7 +337,7 @@ impl<'a> Decoder<'a> {
     /// Waits until ffmpeg has ended.
     ///
     /// # Errors
-    /// Fails if ffmpeg failed before the clip's end, with a message for the user.
+    /// Fails, with a message for the user, if ffmpeg failed before the clip's end.
     fn end(self) -> Result<(), Failure> {
         let name = self.job.path.display();
         let (status, said) = self.tool.end()?;

@@ -41,7 +41,7 @@ impl<'a> Bytes<'a> {
         (bytes.len() == size_of::<Control>()).then_some(Self(bytes))
     }
 
-    /// Returns the bytes from a part on.
+    /// Returns the bytes from offset `at` on.
     fn part(&self, at: usize) -> Self {
         Self(self.0.get(at..).unwrap_or_default())
     }
@@ -178,7 +178,7 @@ fn tiles(control: &Bytes<'_>, (columns, rows): (u8, u8)) -> Tiles {
 pub(super) fn film_grain(bytes: &[u8]) -> Option<FilmGrain> {
     use sys::v4l2_ctrl_av1_film_grain as Control;
     let control = Bytes::of::<Control>(bytes)?;
-    // The points follow their number: 16 values, then 16 scalings.
+    // In Linux's structure, the number of points is followed by 16 values and then by 16 scalings.
     let points = |at| GrainPoints {
         count: control.get(at),
         values: control.get(at + 1),

@@ -1,9 +1,9 @@
-//! AV1's reference slots in the library.
+//! AV1's reference slots in the codec library.
 //!
 //! A program names the frame in each slot by its timestamp. The library fills its slots as the headers of
 //! earlier frames say. Program and library agree unless the program makes a mistake, or shows a hidden key
-//! frame again (show_existing_frame). A program does this on its own, and so the device does not learn that
-//! the frame now fills all slots.
+//! frame again (show_existing_frame). The program needs no device to show a frame again, so the device does
+//! not learn that the frame now fills all slots.
 
 use vb3_codec::av1::{Known, Motion, SLOTS, Sequence};
 
