@@ -1,7 +1,7 @@
 //! The metadata node of a webcam. Each of its buffers has the USB payload header of one frame.
 //!
 //! Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c, uvc_video.c `uvc_video_decode_meta`.
-//! Differs: each frame has one payload; a real webcam's has many.
+//! Differs: each frame has one payload; a frame of a real webcam has many.
 
 use crate::Failure;
 use crate::camera;

@@ -35,7 +35,7 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// Returns the nearest interval from 1 to `most` frames per second, as a fraction without zeroes.
+/// Returns the nearest interval from 1 to `most` frames per second, as a fraction of numbers other than 0.
 pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
     let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
     if seconds >= frames {

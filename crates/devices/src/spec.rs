@@ -69,8 +69,8 @@ pub struct DeviceSpec {
     pub pace: Pace,
     /// The allocator of the device's planes.
     pub allocator: Allocator,
-    /// Whether the device's own buffers are placed at their first use. They then suit all devices that share
-    /// them by that time, and move later if another device needs this.
+    /// Whether the device's own buffers are placed at their first use. Such a buffer suits all devices that
+    /// share it by that time, and moves later if another device needs this.
     pub lazy: bool,
     /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,
@@ -96,7 +96,7 @@ pub struct DeviceSpec {
     pub name: Option<String>,
     /// The device's DMA mask, at least 2^20 - 1; `None` for the machine's.
     pub mask: Option<u64>,
-    /// Whether the device's memory must be physically contiguous. The device is then not behind an IOMMU.
+    /// Whether the device's memory must be physically contiguous. If so, the device is not behind an IOMMU.
     pub contiguous: bool,
     /// The name of the device's IOMMU; `None` for the machine's common one.
     pub iommu: Option<String>,
@@ -107,7 +107,7 @@ pub struct DeviceSpec {
     pub window: Option<(u64, u64, u64)>,
     /// Alignment of plane addresses in bytes, a power of two; `None` for no alignment.
     pub align: Option<u64>,
-    /// Maximum bytes of a plane, which is one run of addresses; `None` for the machine's.
+    /// Maximum bytes of a plane (a plane is one run of addresses); `None` for the machine's maximum.
     pub max_segment: Option<u64>,
     /// DMA boundary in bytes, a power of two: no plane crosses a multiple of it. `None` for the
     /// machine's.

@@ -81,14 +81,14 @@ impl Controls {
         controls
     }
 
-    /// Returns the real camera's inputs; `None` if the camera has the usual input.
+    /// Returns the inputs of the imitated camera; `None` without one, or if its description lists no inputs.
     pub(super) fn ports(&self) -> Option<&[Port]> {
         let ports = self.like.as_ref().map(|like| like.ports());
         ports.filter(|ports| !ports.is_empty())
     }
 
-    /// Applies a value of a real camera's control to the picture. The control's range is scaled to that of
-    /// the picture, with the control's default as the neutral value.
+    /// Applies a value of a real camera's control to the picture. The control's range is mapped to the range
+    /// of the picture's own setting, with the control's default as the neutral value.
     fn set_described(&mut self, like: &Description, id: u32, value: i64) {
         let Some(control) = like.control(id) else {
             return;

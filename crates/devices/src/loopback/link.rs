@@ -339,13 +339,13 @@ impl Shared {
         !self.copying.is_empty()
     }
 
-    /// Returns whether another reader still needs a frame.
+    /// Returns whether another reader than `reader` still needs the frame with this number.
     pub(super) fn is_wanted_beside(&self, reader: u32, number: u64) -> bool {
         let mut others = self.readers.iter().filter(|(other, _)| **other != reader);
         others.any(|(_, next)| *next <= number)
     }
 
-    /// Passes the writer's buffer of a frame to a reader. Other readers get the frame from `copy`, if any.
+    /// Passes the writer's buffer with a frame to a reader. Other readers get the frame from `copy`, if any.
     pub(super) fn give(&mut self, at: usize, reader: u32, copy: Option<Vec<u8>>) {
         let Some(frame) = self.frames.get_mut(at) else {
             return;

@@ -11,8 +11,8 @@ const EINVAL: i32 = 22;
 /// A file in the sysfs directory of a node of v4l2loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopbackAttribute {
-    /// `format`: `FOURCC:WIDTHxHEIGHT@RATE`, or empty while no file has buffers or has set the format.
-    /// Accepts `@RATE`.
+    /// `format`: `FOURCC:WIDTHxHEIGHT@RATE`, or empty while no file has buffers or has set the format. Users
+    /// can write `@RATE` to it.
     Format,
     /// `buffers`: the number of buffers of the file that has the most.
     Buffers,

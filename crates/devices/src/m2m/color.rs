@@ -61,7 +61,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
     }
 }
 
-/// Converts V4L2's colour description of Y'CbCr to a stream's, with explicit defaults.
+/// Converts V4L2's colour description of Y'CbCr to a stream's. Replaces V4L2's defaults by their meaning.
 /// H.273 has no code points for opRGB, which becomes "unspecified" (2).
 pub(super) const fn colour_of(color: Colorimetry) -> Colour {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {

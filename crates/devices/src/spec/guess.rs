@@ -24,7 +24,7 @@ fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&
         .map(|(_, name)| name)
 }
 
-/// Returns `; did you mean NAME?` for the nearest name, or the full stop that ends the sentence.
+/// Returns `; did you mean NAME?` for the nearest name, or `.` if no name is similar enough.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))

@@ -124,7 +124,7 @@ impl Numbers {
         ))
     }
 
-    /// Returns the rule for the numbers of a menu, for a message.
+    /// Describes, for a message, the numbers that a menu may have.
     fn menu_rule(&self) -> String {
         format!(
             "from index min = {} on; default = {} and value = {} are indexes of items",

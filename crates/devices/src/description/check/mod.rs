@@ -41,7 +41,7 @@ impl std::error::Error for DescriptionError {}
 
 type Result<T> = std::result::Result<T, DescriptionError>;
 
-/// The text of a description, which finds the lines of errors and notes.
+/// The text of a description, for finding the lines of errors and notes.
 struct Source<'a> {
     text: &'a str,
     notes: Vec<String>,
@@ -78,7 +78,7 @@ fn keep(text: &str) -> &'static str {
     Box::leak(text.to_owned().into_boxed_str())
 }
 
-/// Only the version is parsed first, so that a newer file gets the right error.
+/// The version, which is parsed before all else, so that a newer file gets the right error.
 #[derive(Deserialize)]
 struct VersionOnly {
     version: Spanned<i64>,

@@ -132,7 +132,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Completes both buffers with the result, or keeps the one that the device still has.
+    /// Completes both buffers with the result. If the device has lost one of them, keeps the other instead.
     fn give_back(
         &mut self,
         source: Active<C>,

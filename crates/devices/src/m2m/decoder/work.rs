@@ -129,7 +129,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Adds a decoded picture, or a substitute for one.
+    /// Adds a decoded picture, or an entry without content for a picture that could not be decoded.
     fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
         let token = loan.and_then(|loan| self.own.lent.take(loan));
         if token.is_none() && matches!(content, Content::Buffer(_)) {

@@ -49,7 +49,7 @@ impl Input {
         Self::new(frame, references)
     }
 
-    /// Makes the input of other codecs, with the timestamps of the references to check.
+    /// Makes an input of these bytes. `references` are the timestamps of the references to check.
     pub(super) const fn new(bytes: Vec<u8>, references: Vec<u64>) -> Self {
         Self {
             bytes,
