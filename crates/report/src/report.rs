@@ -173,7 +173,7 @@ pub struct DeviceReport {
 pub struct QueueReport {
     /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`.
     pub queue: String,
-    /// Memory model last used: `mmap`, `userptr` or `dmabuf`; empty if never.
+    /// Memory model used most recently: `mmap`, `userptr` or `dmabuf`; empty if none was used.
     pub memory: String,
     /// Frames that the device completed.
     pub frames: u64,

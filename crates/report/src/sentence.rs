@@ -84,7 +84,7 @@ pub fn time(ns: u64) -> String {
     }
 }
 
-/// Formats a size: exactly below 10 KiB, else with three significant digits.
+/// Formats a size: the exact number below 10 KiB, else three significant digits.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -13,7 +13,7 @@ pub enum BusFault {
         /// The bus address of the access.
         addr: u64,
     },
-    /// The range ends beyond the memory that the cookie stands for.
+    /// The range ends beyond the plane's memory.
     OutOfRange {
         /// First requested byte, from the start of the plane.
         offset: u64,
@@ -65,7 +65,7 @@ pub struct Lines<'a, C> {
 }
 
 impl<C> Lines<'_, C> {
-    /// Returns the bytes from the start of the first line to the end of the last.
+    /// Returns the number of bytes from the start of the first line to the end of the last line.
     /// `None` if the number does not fit in 64 bits.
     #[must_use]
     pub fn extent(&self) -> Option<u64> {
@@ -96,8 +96,8 @@ pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
 
 /// Work that a device does directly on memory.
 ///
-/// Its arguments are the bytes to read and the bytes to write, a slice for each element of `from` and of `to`
-/// in `Bus::in_place`. Returns true if the work is done.
+/// It gets a slice of bytes to read for each element of `from` in [`Bus::in_place`]. For each element of
+/// `to`, it gets a slice of bytes to write. Returns true if the work is done.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// Identifies a device to other devices of the same machine.

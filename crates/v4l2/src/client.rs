@@ -1,6 +1,6 @@
 //! A client of a capture device: makes ioctls as a program does, and reads the device's answers.
 //!
-//! No structure of these ioctls contains a pointer, so the ioctl's implementation accesses no other memory.
+//! No structure of these ioctls contains a pointer, so an ioctl accesses no memory besides its structure.
 
 use crate::bytes::{Image, field};
 use crate::calls::format::{read_format, write_format};
@@ -306,7 +306,7 @@ impl Client<'_> {
             };
             let fill = |image: &mut Image<'_>| image.set_u32(0, next);
             let control = client.call(sys::VIDIOC_QUERY_EXT_CTRL, fill, read)?;
-            // Stops at a device that returns the same control again, which would never end.
+            // Stops if a device returns the same control again, because the list would never end.
             let is_new = control.id > last;
             last = control.id;
             is_new.then_some(control).ok_or(Errno::EINVAL)

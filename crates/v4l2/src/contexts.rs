@@ -148,12 +148,12 @@ where
         contexts.filter(|context| is_at_work(&context.driver))
     }
 
-    /// Returns the numbers of contexts at work, and of those that may have begun to work.
+    /// Lists, by number, the contexts at work and those that may have begun to work.
     pub(crate) fn to_tick(&self) -> Vec<u64> {
         self.at_work.union(&self.lent).copied().collect()
     }
 
-    /// Returns the numbers of contexts with buffers that were not passed to the driver yet.
+    /// Lists, by number, the contexts with buffers that were not passed to the driver yet.
     pub(crate) fn holding_back(&mut self) -> Vec<u64> {
         self.update_sums();
         self.holding_back.iter().copied().collect()

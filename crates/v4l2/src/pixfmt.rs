@@ -224,7 +224,7 @@ impl PixelFormat {
         }
     }
 
-    /// Returns whether the table gives only the number of the format's bits, not their meaning (as `RGB565`).
+    /// Returns whether the table gives only the format's number of bits, not their meaning, as for `RGB565`.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)

@@ -53,7 +53,7 @@ struct Open {
     rest: Option<Vec<u8>>,
 }
 
-/// These files by the ids of their nodes, and the ones that programs have open.
+/// The files by the ids of their nodes, and the open files of programs.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     all: BTreeMap<u32, (PathBuf, Attribute)>,

@@ -34,7 +34,7 @@ struct Client {
     id: ClientId,
     stream: UnixStream,
     asked: Vec<u8>,
-    /// The answer that is sent once programs see the effect.
+    /// The answer that is sent once programs see the effect of the client's order.
     answer: Option<String>,
     ordered: bool,
     /// Bytes that the socket had no room for: the rest of an answer or of an event's line.
@@ -66,7 +66,7 @@ impl Control {
     pub fn open() -> Result<Self> {
         let dir = directory();
         let pid = std::process::id();
-        // Another run that ends removes the directory if it is the last one.
+        // The directory may vanish, because another run that ends at this time may remove it.
         (1..TRIES)
             .find_map(|_| Self::open_in(&dir, pid).ok())
             .map_or_else(|| Self::open_in(&dir, pid), Ok)
@@ -150,7 +150,7 @@ impl Control {
         (called != Ok(0)).then_some(listener)
     }
 
-    /// Returns the orders that have arrived: at most one of each client.
+    /// Returns the orders that have arrived: at most one from each client.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
         let mut orders = Vec::new();
         self.clients.retain_mut(|client| match client.read() {

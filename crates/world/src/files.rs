@@ -32,7 +32,7 @@ impl World {
         FileId(self.next_file)
     }
 
-    /// Returns whether a file is of a kind without poll, read and write.
+    /// Returns whether a file is of a kind without a poll operation.
     fn knows_no_poll(&self, file: FileId) -> bool {
         self.heaps.has(file)
             || self.udmabufs.has(file)
@@ -213,7 +213,7 @@ impl World {
         outcome
     }
 
-    /// Answers read() or write(), which only files of video devices support.
+    /// Answers read() or write() of a video device's file. Fails with EINVAL for files of other kinds.
     pub(super) fn transfer(
         &mut self,
         file: FileId,

@@ -18,7 +18,7 @@ pub(super) enum HeldBy {
     Pages(u32, Device),
 }
 
-/// Returns each process that has mapped a file as a holder of the file's memory.
+/// Returns the processes that have mapped a file, each as a holder of the file's memory.
 pub(super) fn mapped_by(
     vma: &Vma,
     pids: &BTreeSet<u32>,

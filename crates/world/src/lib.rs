@@ -181,7 +181,7 @@ pub struct World {
     control: Option<Control>,
     /// Orders that are not answered yet.
     orders: Orders,
-    /// Descriptors that this process had open after the devices were made.
+    /// Number of descriptors that this process had open after the devices were made.
     own_fds: usize,
 }
 

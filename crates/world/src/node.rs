@@ -178,7 +178,7 @@ pub(super) struct Node {
     pub(super) loopback: Option<Link>,
     /// The function that its media device reports, if it has one.
     function: Option<MediaFunction>,
-    /// When frames were completed, and which memory was used last.
+    /// When frames were completed, and which memory model was used most recently.
     pub(super) watch: Watch,
     /// When the device is plugged and unplugged by its own options.
     pub(super) presence: Presence,

@@ -142,7 +142,7 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Returns why a step never took effect. `frames` is the number of frames that its device finished.
+/// Returns why a step never took effect. `frames` is the number of frames that the step's device finished.
 fn missed(playing: &Playing, frames: u64) -> String {
     let called = |what: &str| match playing.calls {
         0 => format!("{what} was never called"),

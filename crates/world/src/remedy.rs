@@ -53,7 +53,7 @@ fn name(node: &Node) -> String {
     format!("{} ({})", node.kind, node.path.display())
 }
 
-/// Finds memory for the buffer that suits the refusing device and all others that use the buffer.
+/// Finds memory that suits the refusing device and all other devices that use the buffer.
 pub(super) fn find(
     nodes: &[Node],
     memory: &WorldMemory,

@@ -134,7 +134,7 @@ impl World {
             .filter(|id| buffers.inspect(*id, is_exported) == Some(true))
             .collect();
         for id in exported {
-            // The memory that a device exports belongs to the machine.
+            // The memory that a device exports belongs to the machine, so `revoke` does not return false.
             self.revoke(id, mappings);
         }
         self.after_call();

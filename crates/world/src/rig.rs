@@ -14,7 +14,7 @@ pub struct LeftOver {
     pub held: Held,
     /// The machine's counts, without pages of I/O page tables.
     pub machine: vb3_machine::Held,
-    /// Number of buffers' memories.
+    /// Number of memories of buffers that still exist.
     pub memories: u64,
     /// Number of fences that have begun and not ended, or that ended more than once.
     pub fences: u64,

@@ -174,7 +174,7 @@ pub(super) fn device_files(
     }
 }
 
-/// Returns the record of a media device or subdevice: path and text. `number` is such as `384:0`.
+/// Returns the record of a media device or subdevice: path and text. `number` is major and minor: `384:0`.
 pub(super) fn device_record(since_us: u64, number: &str, location: &Location) -> (PathBuf, String) {
     let path = PathBuf::from(format!("/run/udev/data/c{number}"));
     (path, record(since_us, &location.id_path(), &[], &[]))

@@ -47,7 +47,7 @@ pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<M
     all
 }
 
-/// Returns an explanation of the lines on the plots.
+/// Returns an explanation of the marks, which are lines on the plots.
 pub(super) fn legend(marks: &[Mark]) -> Markup {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for mark in marks {

@@ -1,4 +1,4 @@
-//! Summarises a run in a line, a sentence and a table.
+//! Summarises a run: its problems in one line, its verdict in sentences, its devices in a table.
 
 use super::{all_of, bytes, count, held};
 use crate::report::{Report, Row};

@@ -316,7 +316,7 @@ where
         }
     }
 
-    /// Completes buffers whose `Active` token was dropped, and passes on those whose fences have signalled.
+    /// Completes buffers whose `Active` token was dropped. Passes on buffers whose fences have signalled.
     pub(crate) fn settle_queues(&mut self, mem: &mut M) {
         for flow in [Flow::Capture, Flow::Output] {
             if let Ok((stream, mut driver)) = self.parts(flow) {
@@ -350,8 +350,8 @@ where
             let Ok((stream, mut driver)) = self.parts(finished.flow) else {
                 continue;
             };
-            // An error means that the program took the buffer back (stale token). The queue counts it; it is
-            // no failure.
+            // An error means that the program took the buffer back (stale token). The queue counts such
+            // tokens. They are not failures.
             let _ = stream
                 .session(mem, &mut *driver)
                 .complete(finished.token, finished.completion);

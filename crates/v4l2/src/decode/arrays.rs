@@ -109,7 +109,7 @@ impl Array {
     }
 }
 
-/// Returns the name of a control, with the flags of a query. An unknown control gives a number.
+/// Returns the name of a control, or its number if it is unknown, with the flags of a query.
 pub(super) fn control(id: u32) -> String {
     const FLAGS: [(u32, &str); 2] = [
         (sys::V4L2_CTRL_FLAG_NEXT_CTRL, "|NEXT_CTRL"),
@@ -129,7 +129,7 @@ fn id(entry: &[u8]) -> String {
     control(Bytes(entry).u32(field!(v4l2_ext_control.id)))
 }
 
-/// Decodes controls with their values. A control with a payload gives the payload's length.
+/// Decodes controls with their values. For a control with a payload, the value is the payload's length.
 fn values(bytes: &[u8]) -> Fields {
     let values = bytes.chunks_exact(CONTROL_BYTES).map(|entry| {
         let fields = Bytes(entry);
