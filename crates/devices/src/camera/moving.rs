@@ -1,4 +1,4 @@
-//! Moves a frame from the source to a buffer in pieces, one in each tick (a call by the host), so that no
+//! Moves a frame from the source to a buffer in pieces, one in each tick (a call by the host). So no
 //! program's call waits for a large frame.
 
 use super::Player;

@@ -137,8 +137,8 @@ impl<D> PlaneOf<D> {
 }
 
 /// Locates a window of `inner` cells in a plane.
-/// Returns the offset of the window's first line, the end of its last line with padding, and the number of
-/// bytes before the window in each line.
+/// Returns the offset of the window's first line, the end of its last line with padding, and each line's
+/// bytes before the window.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width

@@ -29,8 +29,8 @@ impl Scene {
         }
     }
 
-    /// Returns how many samples of the sensor a line costs, of which one tick reads a limited number. A line
-    /// of a raw frame counts as 1, so one tick renders a whole raw frame.
+    /// Returns how many samples of the sensor are read for a line. One tick reads a limited number of samples.
+    /// For raw frames, returns 1, so that one tick renders a whole frame.
     pub(super) fn samples(&self) -> u32 {
         match self {
             Self::Developed(chain) => chain.samples(),

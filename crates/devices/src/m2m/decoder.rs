@@ -75,7 +75,7 @@ pub(crate) struct Decoding<C> {
     /// The device keeps the OUTPUT buffer of the piece until the codec has finished with it. Without any
     /// queued buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
-    /// JPEG: tag of the latest file from which the worker has decoded a picture.
+    /// JPEG: tag of the latest file that the worker has decoded to a picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,

@@ -167,7 +167,7 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     assert!(bench.device.wake_fd().is_none());
 }
 
-/// Converts a large picture; the thread reads the source itself if `maps` is set. Returns the result, the
+/// Converts a large picture; the thread reads the source itself if memory `maps`. Returns the result, the
 /// number of bytes that the device read, and the number of bytes that it only counted.
 fn convert_large(case: &Case, hflip: bool, maps: bool) -> (Vec<u8>, usize, usize) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
