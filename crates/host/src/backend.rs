@@ -65,7 +65,8 @@ pub struct Map {
     pub offset: u64,
     /// Tag with which the front end calls [`Backend::tag_ended`] when the mapping ends.
     ///
-    /// That is the end of its last part or copy (fork, mremap), or the kernel's refusal to make it.
+    /// A mapping ends with its last part or copy (after fork or mremap). It also ends if the kernel refuses
+    /// to make it.
     pub tag: Tag,
 }
 
@@ -108,7 +109,7 @@ pub trait Backend: Send {
     ) -> CallOutcome;
 
     /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end reports
-    /// these ends before the call, otherwise soon after it.
+    /// the end of those files and mappings before the call, otherwise soon after it.
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
         let _ = (file, request);
         true
@@ -221,11 +222,11 @@ pub trait Backend: Send {
     /// (`/sys/class/video4linux/video0/name`, …) and in udev's database (`/run/udev/data/c81:0`).
     ///
     /// Called at the start and whenever the node appears. The front end itself adds the node's `dev`,
-    /// `uevent` and `subsystem`, and the entries of its devices, unless they are in the list.
+    /// `uevent` and `subsystem`, and the entries of its devices, unless the returned list contains them.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
-    /// Returns the paths and targets of a node's symbolic links: `/dev/v4l/by-path/…` and the node's path.
-    /// The paths are absolute. Called together with [`files`](Self::files).
+    /// Returns a node's symbolic links, each as its absolute path and its target: `/dev/v4l/by-path/…` and
+    /// the node's path. Called together with [`files`](Self::files).
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
@@ -246,12 +247,13 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault: in a program
-    /// that waits in a call, only after the call; in a program that cannot be stopped, not at all.
+    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. If a program
+    /// waits in a call, its mappings fault only after the call. If a program cannot be stopped, they never
+    /// fault.
     fn revoked_shown(&mut self) {}
 
-    /// Returns whether an ioctl allocates memory, which other programs may just have released. If so, the
-    /// front end must first report all earlier ends of files and mappings, at any cost.
+    /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such
+    /// an ioctl, the front end must report all earlier ends of files and mappings, at any cost.
     fn takes_memory(&self, request: u32) -> bool {
         let _ = request;
         false

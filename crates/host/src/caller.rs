@@ -18,9 +18,9 @@ pub enum Access {
 
 /// The calling thread and its process during one call.
 pub trait Caller {
-    /// Returns the process (thread group) id, in the supervisor's pid namespace.
+    /// Returns the process (thread group) id, in the front end's pid namespace.
     fn pid(&self) -> u32;
-    /// Returns the thread's id, in the supervisor's pid namespace.
+    /// Returns the thread's id, in the front end's pid namespace.
     fn tid(&self) -> u32 {
         self.pid()
     }
@@ -59,8 +59,8 @@ pub trait Caller {
         Err(Errno::EPERM)
     }
 
-    /// Installs a descriptor in the program and returns its number. This must be the last step of the
-    /// program's call that can fail.
+    /// Installs a descriptor in the program and returns its number. The backend must do this last: no later
+    /// step of the program's call may fail.
     ///
     /// The program gets a new open file description of the memfd `fd`, with `fd`'s access mode. When the
     /// last descriptor and mapping of this description have ended in all processes, the front end calls
@@ -75,8 +75,8 @@ pub trait Caller {
     ///
     /// Calls on the descriptor reach the backend as calls on `file`, like those on a device file. The front
     /// end calls [`Backend::release`](crate::Backend::release) when the file ends. Returns the number and the
-    /// identity that [`identify`](Self::identify) will return. This must be the last step of the call that
-    /// can fail.
+    /// identity that [`identify`](Self::identify) will return. The backend must do this last: no later step
+    /// of the call may fail.
     ///
     /// # Errors
     /// EMFILE; ENOSYS if the front end does not support such files. On an error, nothing is installed.
@@ -94,10 +94,11 @@ pub trait Caller {
     /// # Errors
     /// EFAULT if the front end cannot access the program's memory.
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
-    /// Returns a handle to the program's memory, for a device that will use `len_bytes` from `addr`.
+    /// Returns a handle to the program's memory, for a device that will use `len_bytes` bytes from `addr` on.
     ///
-    /// The front end prepares for [`pin`](ProcessMemory::pin) if it can, and makes the pages present.
-    /// Otherwise a device's access might wait for a page fault that a program resolves (userfaultfd).
+    /// The front end prepares for [`pin`](ProcessMemory::pin) if it can, and makes the pages present. If a
+    /// page were missing, a device's access might wait for a page fault that a program resolves
+    /// (userfaultfd).
     ///
     /// # Errors
     /// The errors of [`memory`](Self::memory). [`Errno::NOT_GATHERED`]: the backend must end the call
@@ -122,8 +123,8 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
     /// Copies to the program's memory at `addr`, even if the memory is read-only.
     ///
-    /// The caller checks permission beforehand, by [`probe`](Self::probe) with [`Access::Write`]. Linux, too,
-    /// checks permission only once, when it pins the memory for a device.
+    /// The backend checks permission beforehand, by [`probe`](Self::probe) with [`Access::Write`]. Linux,
+    /// too, checks permission only once, when it pins the memory for a device.
     ///
     /// # Errors
     /// EFAULT unless all of it is mapped and the program is still the same.
@@ -136,7 +137,7 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// # Errors
     /// EFAULT if the list of the process's mappings cannot be read.
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno>;
-    /// Returns the one file that all `len` bytes from `addr` map, or `None` if there is no such file.
+    /// Returns the file that is mapped at all `len` bytes from `addr`, or `None` if no single file is.
     fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
         let _ = (addr, len);
         None
@@ -145,8 +146,9 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn maps_file(&self, id: FdIdentity) -> bool;
     /// Pins `len` bytes at `addr` while the returned value lives.
     ///
-    /// The value accesses these bytes even after the program moves them (mremap). Reads of bytes unmapped
-    /// since then fail, even if other memory is mapped there. `None` if moves and unmaps cannot be tracked.
+    /// The value accesses these bytes even after the program moves them (mremap). Reads of bytes that were
+    /// unmapped after the pin fail, even if other memory is mapped there. `None` if moves and unmaps cannot
+    /// be tracked.
     fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
         let _ = (addr, len);
         None
