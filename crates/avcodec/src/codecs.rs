@@ -1,4 +1,4 @@
-//! The codec for each kind of worker.
+//! Makes the codec for each kind of codec process.
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;

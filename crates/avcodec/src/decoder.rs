@@ -1,4 +1,6 @@
-//! Decodes pieces of a stream to pictures, for every codec.
+//! Decodes pieces of a stream to pictures: the stateful decoders of all codecs.
+//!
+//! The library is libavcodec. The host is the process that started this codec process.
 
 use crate::library::{Codec, Error, Library, Picture};
 use std::collections::VecDeque;
@@ -7,9 +9,9 @@ use vb3_codec::{
     Config, Field, FrameShape, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Rect, Stop, StreamFormat,
 };
 
-/// Maximum number of units whose pictures are pending. A decoder reorders far fewer.
+/// Maximum number of access units whose pictures are pending. A decoder reorders far fewer.
 const MAX_STAMPS: usize = 64;
-/// Maximum number of bytes of units that are kept, to decode them again after a drain.
+/// Maximum size in bytes of the units that are kept, so that they can be decoded again after a drain.
 const MAX_KEPT: usize = 32 << 20;
 
 /// How a codec's pieces of input become access units.
@@ -68,7 +70,7 @@ struct Stamp {
     damaged: bool,
 }
 
-/// Decodes a stream whose pictures the library orders for display.
+/// Decodes a stream whose pictures the library returns in display order.
 pub(crate) struct Decoder<C> {
     cut: C,
     codec: Codec,
@@ -79,14 +81,14 @@ pub(crate) struct Decoder<C> {
     /// The format that the host has accepted.
     format: Option<StreamFormat>,
     history: History,
-    /// Number of the last unit whose pictures a drain has returned.
+    /// Number of units before the latest drain or flush. Pictures of them that come later are dropped.
     drained: u64,
-    /// Whether no unit has come since the last drain. The library then has no reference pictures.
+    /// Whether no unit has come since the last drain. If so, the library has no reference pictures.
     is_cold: bool,
     /// Number of bytes that the last probe read without finding a format.
     probed: usize,
     /// Whether the stream has pictures of two fields.
-    /// The library may return the first field before the second, and then still writes to the picture.
+    /// The library may return such a picture after the first field, and write the second field to it later.
     has_fields: bool,
 }
 
@@ -127,8 +129,8 @@ impl<C: Cut> Decoder<C> {
     /// Detects the format from the beginning of the first unit.
     ///
     /// The end of the unit is known only when the next one begins, but a host may wait for the format before
-    /// it sends more. So a second decoder reads the bytes so far. It does so again each time they have
-    /// doubled.
+    /// it sends more. So a second decoder reads the bytes so far. It reads them again each time their number
+    /// has doubled.
     fn probe(&mut self, out: &mut Out) -> Result<(), Stop> {
         if self.cut.waiting() < 2 * self.probed {
             return Ok(());
@@ -179,7 +181,7 @@ impl<C: Cut> Decoder<C> {
         self.take(out)
     }
 
-    /// After a drain, decodes those units again that the next pictures may refer to.
+    /// After a drain, decodes again the units whose pictures the next pictures may refer to.
     fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
         if !std::mem::take(&mut self.is_cold) || is_key {
             return Ok(());
@@ -197,7 +199,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Offers the library memory for its next picture, unless an offer is open.
+    /// Offers the library memory of the host for its next picture, unless an offer is open.
     fn offer(&mut self, out: &mut Out) -> Result<(), Stop> {
         while let Some(frame) = self.library.released() {
             out.release_frame(frame);
@@ -258,7 +260,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Sends all ready pictures to the parent.
+    /// Sends all ready pictures to the host.
     fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
         loop {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
@@ -411,7 +413,7 @@ impl History {
                 self.bytes -= bytes.len();
             }
         }
-        // Decoding can begin only with a key picture, and resume only from complete units.
+        // Decoding can begin only with a key picture, so units before the first one are not kept.
         if !unit.key && self.units.is_empty() {
             return;
         }

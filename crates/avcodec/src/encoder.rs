@@ -5,14 +5,14 @@ use vb3_codec::{Config, Out, Planes, Stop};
 
 /// Settings of one kind of stream.
 pub(crate) trait Coding: Copy + PartialEq {
-    /// The library's encoder for such a stream.
+    /// libavcodec's encoder for such a stream.
     const CODEC: Codec;
-    /// The encoder's name, for messages.
+    /// The name of the encoder's library, for messages.
     const LIBRARY: &str;
-    /// Whether the library starts a thread when it is opened.
+    /// Whether this library starts a thread when it is opened.
     ///
-    /// The process may start threads only at set-up. So the library is opened once for the life of the
-    /// process, and a new stream begins with a key picture.
+    /// The codec process may start threads only at set-up. So such a library is opened once in the life of
+    /// the process, and a new stream only begins with a key picture.
     const OPENS_AT_SET_UP: bool = false;
 
     /// Returns the settings from a set-up; `None` if the set-up is for another kind of stream.
@@ -26,17 +26,17 @@ pub(crate) trait Coding: Copy + PartialEq {
         vec![packet]
     }
 
-    /// Returns the new bitrate, if nothing else differs and the library can change it within a stream.
+    /// Returns the bitrate if it alone differs from `before`, and the library can change it within a stream.
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
         let _ = before;
         None
     }
 }
 
-/// An encoder.
+/// Encodes pictures with the settings `S`.
 pub(crate) struct Encoder<S> {
     settings: Option<S>,
-    /// The library's encoder, opened at the first picture or at set-up.
+    /// The encoder, opened at the first picture or at set-up.
     library: Option<Library>,
     /// Number of pictures since the library was opened.
     count: u64,

@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_first_packet_has_no_description() {
         let (set, sei): (&[u8], &[u8]) = (&[0, 0, 0, 1, 0x67, 9], &[0, 0, 1, 6, 5, 0x80]);
-        // Only the beginning of a slice is searched, and an emulated start code comes after it.
+        // A slice's bytes are not searched, so the start code inside the slice does not count.
         let slice: &[u8] = &[0, 0, 0, 1, 0x65, 0, 0, 1, 6];
         let whole = [set, sei, slice].concat();
         assert_eq!(units(&whole), [set, sei, slice]);

@@ -37,7 +37,7 @@ const MISSING: &str = "vb3-codec was built without libavcodec and has no codec. 
                        install libavcodec-dev pkg-config, then install vb3 again by cargo; or install \
                        the package vb3-codec.";
 
-/// Runs the program `vb3-codec`: serves one parent on standard input, or prints the codecs.
+/// Runs the program `vb3-codec`: serves its parent process on standard input, or prints the codecs.
 #[must_use]
 pub fn main() -> ExitCode {
     let word = std::env::args_os().nth(1);
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Makes the codec for a kind of worker; `None` if the library does not have the codec.
+/// Makes the codec for a kind of codec process; `None` if the library does not have the codec.
 #[must_use]
 pub fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     codecs::make(kind)

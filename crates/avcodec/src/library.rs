@@ -37,7 +37,7 @@ impl Codec {
         }
     }
 
-    /// Returns the kinds of workers that use the codec.
+    /// Returns the kinds of codec processes that use the codec.
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
@@ -231,7 +231,7 @@ impl Library {
         NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
     }
 
-    /// As [`open`](Self::open), and makes [`current`](Self::current) available.
+    /// Opens a decoder like [`open`](Self::open), and makes [`current`](Self::current) available.
     pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
         let library = Self::open(codec)?;
         // SAFETY: the decoder is ours.
@@ -244,8 +244,8 @@ impl Library {
         self.call(unit.as_ptr(), unit.len(), number)
     }
 
-    /// Tells the library that the input has ended, so that it returns all pending pictures.
-    /// Then call [`flush`](Self::flush).
+    /// Tells the library that the input has ended, so that it returns all pending pictures. After the last
+    /// one, call [`flush`](Self::flush).
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.call(std::ptr::null(), 0, 0)
     }
@@ -275,8 +275,8 @@ impl Library {
         Ok(Some(picture(&raw)))
     }
 
-    /// Returns the picture of the last packet, even before the library would return it.
-    /// Needs [`open_keeping`](Self::open_keeping).
+    /// Returns the picture of the packet sent last, even if the library would return it later. Needs
+    /// [`open_keeping`](Self::open_keeping).
     pub(crate) fn current(&mut self) -> Option<Picture<'_>> {
         let mut raw = RawPicture::EMPTY;
         // SAFETY: the decoder is ours, and the call fills `raw`.
@@ -361,7 +361,7 @@ impl Drop for Library {
     }
 }
 
-/// Converts a format. Numbers outside H.273 become "unspecified".
+/// Converts a format. A profile or level outside 0 to 255 becomes 0.
 fn format(raw: &RawFormat) -> StreamFormat {
     let small = |value: i32| u8::try_from(value).unwrap_or(0);
     StreamFormat {

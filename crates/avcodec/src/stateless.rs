@@ -1,8 +1,8 @@
 //! Decodes complete single pictures and returns them in the same order.
 //!
-//! The library would reorder pictures for display, and drop late ones. Here the host does the ordering, so
-//! each piece's picture is returned as soon as it is complete. The library reads the references between
-//! pictures from the slice headers.
+//! The library (libavcodec) would reorder pictures for display, and drop late ones. The program of a
+//! stateless decoder orders the pictures itself. So each piece's picture is returned as soon as it is
+//! complete. The library reads the references between pictures from the slice headers.
 
 use crate::decoder::check_size;
 use crate::library::{Codec, Error, Library};
@@ -13,7 +13,7 @@ pub(crate) struct Stateless {
     library: Library,
     /// Number of pieces decoded so far.
     count: u64,
-    /// The format that the host has accepted.
+    /// The format that the parent process has accepted.
     format: Option<StreamFormat>,
 }
 
@@ -27,7 +27,7 @@ impl Stateless {
         })
     }
 
-    /// Sends the picture of the last piece to the parent, or reports why there is none.
+    /// Sends the picture of the piece decoded last to the parent process, or reports why there is none.
     fn give(&mut self, tag: u64, failed: Option<&Error>, out: &mut Out) -> Result<(), Stop> {
         let pixels = self.library.pixels();
         let Some(picture) = self.library.current() else {

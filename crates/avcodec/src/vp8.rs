@@ -4,7 +4,7 @@ use crate::encoder::Coding;
 use crate::encoders::{Codec, Settings, most_pictures};
 use vb3_codec::{Config, Vp8Settings};
 
-/// Converts a libvpx quantizer (the index here) to the stream's quantizer index.
+/// Lists the stream's quantizer index for each of libvpx's quantizers, 0 to 63.
 ///
 /// Source: libvpx `vp8/encoder/onyx_if.c` `q_trans`.
 const QUANTIZERS: [u8; 64] = [

@@ -7,7 +7,7 @@ use vb3_codec::{Config, Framing, Job, Kind};
 
 const KIND: Kind = Kind::H264Decoder;
 
-/// Encoders' defaults, and rarer tools.
+/// Options of x264: its defaults, and rarer coding tools.
 const OPTIONS: [&str; 10] = [
     "bframes=3:direct=spatial",
     "bframes=3:direct=temporal:b-pyramid=strict",
@@ -40,7 +40,7 @@ fn every_coding_tool_is_exact() {
     }
 }
 
-/// Coded: I0 P2 b1 P4 b3 P6 b5 P8 b7.
+/// The coding order is I0 P2 b1 P4 b3 P6 b5 P8 b7. The numbers give the display order.
 #[test]
 fn tags_follow_pictures_through_reordering() {
     if library().is_none() {
@@ -204,7 +204,7 @@ fn unsupported_streams_are_refused_with_reason() {
     for (stream, part) in cases {
         let driven = decode(KIND, Framing::AccessUnits, &access_units(&stream));
         if part.is_empty() {
-            // 8-bit 4:2:0 all the same.
+            // Its pictures are 8-bit 4:2:0, so the stream is supported.
             expect_exact("lossless", &driven, &stream, "h264");
             continue;
         }

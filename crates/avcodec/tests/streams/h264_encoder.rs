@@ -1,4 +1,4 @@
-//! Pictures to H.264 streams.
+//! Encodes pictures to H.264 streams.
 
 use crate::encoders::*;
 use crate::tools::Driven;

@@ -239,7 +239,7 @@ fn one_unit_gives_its_picture_at_once() {
         driven.wait_for(|event| *event == TestEvent::Consumed(tag));
         assert_eq!(driven.tags().len() as u64, tag);
     }
-    // Detected from the second piece on.
+    // Without a configured framing, it is detected only from the second piece on.
     let mut driven = Driven::new(KIND, &launch());
     for (tag, data) in (1..).zip(access_units(&stream)) {
         driven.submit(Job::Decode { tag, data });

@@ -1,4 +1,4 @@
-//! Pictures to an HEVC byte stream.
+//! Encodes pictures to an HEVC byte stream.
 
 use crate::encoders::{
     FRAMES, HEIGHT, WIDTH, byte_stream, check_decoding, check_order, packet_bytes, packets, source,
@@ -43,8 +43,7 @@ fn units(bytes: &[u8]) -> Vec<(u8, &[u8])> {
     starts.map(|(at, _)| unit(at)).collect()
 }
 
-/// Returns tier and level (times 30) of the parameter set. No emulation prevention byte precedes them
-/// here.
+/// Returns tier and level (times 30) of the parameter set, without regard to emulation prevention bytes.
 fn tier_and_level(packet: &[u8]) -> (u8, u8) {
     let units = units(packet);
     let (_, set) = units.iter().find(|(kind, _)| *kind == 33).unwrap();

@@ -33,13 +33,13 @@ struct Host {
     free: VecDeque<usize>,
     /// Loans with their buffers.
     lent: BTreeMap<u64, usize>,
-    /// Buffers on display. Beyond a fixed number, the oldest is returned.
+    /// Buffers on display. If there are more than `keeps`, the oldest becomes unused.
     shown: VecDeque<usize>,
     keeps: usize,
     pictures: Vec<Vec<u8>>,
     /// Bytes copied to the buffers, for each picture.
     copied: Vec<u64>,
-    /// Numbers of the memory. They are new after the host has taken all of it back.
+    /// Part of the numbers of lent memory. It increases when the host has taken all memory back.
     generation: u64,
     /// Pieces that the worker has not consumed.
     under_way: usize,
@@ -216,12 +216,12 @@ impl Host {
         }
     }
 
-    /// Decodes the first unit by itself. Then the buffers are lent before the rest is begun.
+    /// Decodes units. Waits after each one until the format is known, so that the host lends buffers early.
     fn decode(&mut self, units: &[&[u8]]) {
         for data in units {
             self.under_way += 1;
             self.submit(Job::Decode { tag: 1, data });
-            // Its end may be known only when the next one begins.
+            // The unit's end may be known only when the next one begins.
             while self.buffers.is_empty() && self.under_way > 0 {
                 self.wait();
             }
@@ -251,8 +251,7 @@ impl Host {
         old.into_iter().flatten().collect()
     }
 
-    /// Collects pictures that were reported before all loans were revoked. They do not belong to the
-    /// loans.
+    /// Drops events that were reported before all loans were revoked. None of them may be a filled buffer.
     fn take_late(&mut self) {
         while let Some(event) = self.worker.poll() {
             assert!(!matches!(event, Event::Filled { .. }), "it was taken back");
@@ -268,8 +267,8 @@ impl Host {
     }
 }
 
-/// All pictures except the first, which gave the format. Copied are only the end of a plane that shares
-/// its page with another, and chroma for UV pairs.
+/// The library decodes all pictures except the first, which gave the format, into buffers. Only the end of a
+/// plane that shares its page with another plane is copied, and chroma for UV pairs.
 #[test]
 fn library_decodes_into_host_buffers() {
     if library().is_none() {
@@ -288,7 +287,7 @@ fn library_decodes_into_host_buffers() {
             let mut host = Host::new(Kind::H264Decoder, chroma, 26, 2);
             host.expect_exact(&name, &units, (&stream, "h264"));
             let most = match chroma {
-                // The end of each plane, if it does not end at a page.
+                // The end of each plane, if this is not the end of a page.
                 Chroma::Planar => 3 * 4095,
                 Chroma::Pairs => 4095 + host.len() / 3,
             };
@@ -303,8 +302,8 @@ fn library_decodes_into_host_buffers() {
     }
 }
 
-/// Copied are the end of each plane, since it does not end at a page, and chroma for UV pairs. The
-/// first picture, which gave the format, is copied whole.
+/// The end of each plane is copied, since it is not the end of a page, and chroma for UV pairs. The first
+/// picture, which gave the format, is copied whole.
 #[test]
 fn pictures_of_1080_lines_lie_in_separate_planes() {
     if library().is_none() {
@@ -413,8 +412,8 @@ fn revoked_buffers_stay_references_unwritten() {
     }
 }
 
-/// Fields are returned as the library decodes them. The library never writes to a two-field picture
-/// after returning it.
+/// Pictures of two fields are copied when the library returns them. So the library never writes to a buffer
+/// after that.
 #[test]
 fn seeks_sizes_and_fields_work_with_loans() {
     if library().is_none() {

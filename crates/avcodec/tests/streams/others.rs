@@ -202,7 +202,7 @@ fn every_codec_continues_after_drain() {
     let Some(library) = library() else { return };
     for (kind, words, container) in CASES {
         let has = library.kinds.iter().any(|(known, _)| *known == kind);
-        // Only ffmpeg's IVF muxer cuts a stream. The others are sent in pieces.
+        // Only IVF marks where a frame begins. This test cannot cut the other streams at a frame.
         if !has || container != "ivf" {
             continue;
         }

@@ -56,7 +56,7 @@ pub(crate) fn decoded_by_ffmpeg(stream: &[u8], format: &str) -> Vec<u8> {
     )
 }
 
-/// Splits a stream with one slice per access unit. Each part begins with the bytes before its slice.
+/// Splits a stream into access units. Each one begins with the bytes before its first slice.
 pub(crate) fn access_units(stream: &[u8]) -> Vec<&[u8]> {
     let mut cuts = vec![0];
     let mut had_slice = false;

@@ -1,4 +1,4 @@
-//! Pictures to VP8 frames.
+//! Encodes pictures to VP8 frames.
 
 use crate::encoders::*;
 use crate::tools::{Driven, TestEvent};
