@@ -1,5 +1,5 @@
-//! Measures what one notified call costs: the bare round trip to the supervisor and back, and
-//! calls that move bytes, each as the median of many.
+//! Measures the cost of one reported call: the bare round trip to the supervisor and back, and calls that
+//! move bytes. Each result is the median of many calls.
 //!
 //! `cargo run --release -p vb3-intercept --example roundtrip [COUNT]`
 

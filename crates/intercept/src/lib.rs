@@ -5,15 +5,15 @@
 //! its children's calls, until all of them have ended.
 //!
 //! # How it works
-//! The program runs under a seccomp filter that reports calls which may concern a device. The kernel executes
-//! all other calls as usual.
+//! The program runs under a seccomp filter. The filter notifies the *supervisor*, which is this process, of
+//! calls that may concern a device. The kernel executes all other calls as usual.
 //!
 //! * **Opens.** The open of a node returns a descriptor of an empty memfd. Its number comes from a
 //!   reserved range (256 numbers below 1024), so that the filter recognises reads and writes of
 //!   devices. The memfd's inode identifies the file after dup, fork, exec or passing it over a socket.
-//! * **Waits.** The supervisor answers poll and select. It borrows the program's other files for such a
-//!   call. An epoll set gets one substitute object per device file. The object's event mask follows the
-//!   device's state.
+//! * **Waits.** The supervisor answers poll and select. For such a call, it borrows the program's other
+//!   polled files. An epoll set gets one substitute object per device file. The object's event mask follows
+//!   the device's state.
 //! * **Mappings.** The supervisor stops the caller of mmap with ptrace and changes the call's arguments, so
 //!   that the call maps the buffer's own memfd.
 //! * **Closes.** Before a call closes or copies a reserved number, the filter reports the call. When the

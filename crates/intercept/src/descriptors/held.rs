@@ -8,9 +8,9 @@
 //! releases the lock, and merges several events into one. So after an event, this module checks the file's
 //! locks again and again for a second, at growing intervals.
 //!
-//! The supervisor reads these events before each call and processes at most 128 ends at a time. For a QBUF or
-//! DQBUF of a streaming queue, it does so only after the call has failed or would wait, and then repeats the
-//! call (`Backend::needs_fresh_closes`).
+//! The supervisor reads these events before it answers a call, and processes at most 128 ends at a time. For
+//! a QBUF or DQBUF of a streaming queue, it reads them only after the call has failed or would wait. It then
+//! repeats the call (`Backend::needs_fresh_closes`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::MaybeUninit;
@@ -107,7 +107,7 @@ pub(crate) struct Held {
     inotify: Option<OwnedFd>,
     inodes: HashMap<FdIdentity, Inode>,
     watches: HashMap<i32, FdIdentity>,
-    /// Files whose inode has ended, until `collect`.
+    /// Files whose inode has ended; [`collect`](Held::collect) takes them.
     ended: Vec<FdIdentity>,
     doubtful: HashSet<FdIdentity>,
     next_byte: i64,
@@ -151,7 +151,7 @@ impl Held {
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
             // A file that waits for the list of locks needs no timeout: the thread that reads the list wakes
-            // the clock thread.
+            // the clock thread, which calls `collect`.
             let waits = self.wants_locks() && inode.is_large();
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
@@ -342,7 +342,8 @@ impl Held {
         }
     }
 
-    /// Returns whether to call [`collect`](Self::collect) again right after [`take_locks`](Self::take_locks).
+    /// Returns whether a check needs the list of all locks. If so, call [`take_locks`](Self::take_locks),
+    /// then [`collect`](Self::collect) again.
     pub(crate) const fn wants_locks(&self) -> bool {
         self.wants_locks && self.locks.is_none()
     }

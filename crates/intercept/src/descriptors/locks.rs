@@ -239,13 +239,14 @@ impl Locks {
     }
 
     /// Releases a table's record locks on a node, because a descriptor of the node was closed. As in Linux,
-    /// locks set through other opens of the node end, too. Returns whether the table may have had locks.
+    /// locks set through other opens of the node end, too. Returns true if the table may have held locks
+    /// there: it has set or queried one before.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         self.drop_holders(|of, holder| of == node && holder.owner == Owner::Table(table))
     }
 
-    /// Releases the locks of owners that have locked through a file, which has no descriptor left. Returns
-    /// whether there were such owners.
+    /// Releases the locks of owners that have set or queried a lock through a file. Its last descriptor was
+    /// closed. Returns whether there were such owners.
     pub(crate) fn file_ended(&mut self, file: FileId) -> bool {
         self.drop_holders(|_, holder| holder.through.contains(&file))
     }

@@ -1,20 +1,23 @@
-//! The table of programs' descriptors: the file behind each reserved number (see `FdRange`), the calls that
-//! close numbers, the device files, and their locks.
+//! Keeps track of programs' descriptors: the file behind each number, the calls that close numbers, the
+//! device files, and their locks.
 //!
-//! An entry belongs to one thread and one number. So the table need not know which threads share a
-//! descriptor table, which would cost a system call in each call. Before the supervisor lets a call close
-//! or replace a number, this table drops the number's entries, of all threads. It adds entries for the number
-//! only after the closing thread's next call, because until then the kernel may not have performed the close.
-//! unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers by its
-//! process. A descriptor received from another process gets a number that was free, and so had no entry.
+//! Only numbers from the range for devices and buffers (`FdRange`, the *reserved* numbers) have entries. An
+//! entry belongs to one thread and one number. So this module need not find out which threads share a
+//! descriptor table: that would take one more system call for each call. Before the supervisor lets a call
+//! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
+//! added only after the closing thread's next call, because until then the kernel may not have performed the
+//! close. unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers
+//! by its process. A descriptor received from another process gets a number that was free, and so had no
+//! entry.
 //!
-//! Before a close, files that may end with it leave their epoll sets until the close is over.
+//! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
+//! if they still exist after the close.
 //!
 //! Each device file has an inode of its own. The file exists until its descriptors and mappings have ended.
 //!
-//! The table makes no system call. The module `held` stays separate. It reports when the last descriptor and
-//! mapping have gone, which only the kernel knows. It has its own lock, because callers without the lock of
-//! all devices use it, too.
+//! This module makes no system call. The module `held` is separate: it asks the kernel when the last
+//! descriptor and mapping of a file have gone. It has its own lock, because it is also used by code that does
+//! not hold the one lock of all devices.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -25,9 +28,10 @@ use super::locks::Locks;
 
 /// Maximum number of entries.
 const MAX_ENTRIES: usize = 1 << 16;
-/// Delay of each check of a close, if its thread makes no further call.
+/// Time before the first check of a close, and between checks. The thread's next call ends the checks,
+/// because it shows that the close is over.
 const CHECK_DELAY: Duration = Duration::from_millis(50);
-/// Maximum number of checks of a close that the kernel has not made: its thread may wait for a CPU.
+/// Number of checks after which a close is taken as over. It is large: the closing thread may wait for a CPU.
 const MAX_CHECKS: u32 = 100;
 
 /// CLOSE_RANGE_CLOEXEC: close_range only sets FD_CLOEXEC.
@@ -93,7 +97,8 @@ pub(crate) struct Closed {
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// A process or thread with the same descriptor table, if files wait for the close's end; else `None`.
+    /// A process or thread that shares the closing thread's descriptor table. `None` if the close is over, or
+    /// concerns no file in an epoll set.
     task: Option<u32>,
     /// Files that may end with the call. Until the call is over, they are not in their epoll sets.
     files: Vec<Closed>,
@@ -130,7 +135,7 @@ struct DeviceFile {
 /// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// The entries by number, then by thread. Few numbers are reserved.
+    /// The entries by number, then by thread.
     known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
     count: usize,
     closing: Vec<Closing>,
@@ -202,8 +207,9 @@ impl Table {
         self.files.get(&file)?.node
     }
 
-    /// Releases record locks that end with a close: those of the task's descriptor table on the nodes of
-    /// the closed files. Returns whether the table may have had such locks.
+    /// Releases record locks that end with a close: those of the task's descriptor table on the nodes of the
+    /// closed files. Returns true if the descriptor table may have held such locks: it has set or queried one
+    /// on such a node.
     pub(crate) fn unlock(
         &mut self,
         task: u32,

@@ -104,7 +104,8 @@ impl<T> World<T> {
         step(&mut self.lock(may))
     }
 
-    /// Takes the lock in order of arrival, so that a busy clock thread does not keep calls waiting.
+    /// Takes the lock in order of arrival. So the clock thread, which runs device work, does not keep calls
+    /// waiting.
     pub(crate) fn lock<'m>(&'m self, _: &'m mut MayBlock) -> Locked<'m, T> {
         let _next = lock(&self.next);
         Locked::new(lock(&self.inner), &self.reaper)

@@ -17,8 +17,8 @@ const REMEMBERED: usize = 8192;
 /// Remembered threads use at most 1/`SHARE` of the supervisor's descriptors.
 const SHARE: usize = 4;
 
-/// After a search found no free reserved number, the next search comes after this time, or after a close.
-/// The time is short, since an exec can close numbers unnoticed.
+/// Interval of searches for a *reserved* number (one for devices), while none is free and none is closed. The
+/// time is short, since an exec can close numbers unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has made a call.

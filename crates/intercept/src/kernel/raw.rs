@@ -1,6 +1,6 @@
 //! System calls that the standard library lacks, with owned descriptors and errno values.
 //!
-//! "No program serves" a file if it is not in a FUSE file system. Calls on such a file do not block.
+//! A program "serves" a file if the file is in a FUSE file system. Calls on other files do not block.
 
 #![expect(
     clippy::disallowed_methods,
@@ -129,8 +129,8 @@ pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>)
     found.collect()
 }
 
-/// Compares two descriptors in the kernel's order of open files. Equal ones have the same description.
-/// Returns EPERM or ENOSYS if the kernel refuses to compare.
+/// Compares two descriptors in the kernel's order of open files. Equal descriptors refer to the same open
+/// file. Returns EPERM or ENOSYS if the kernel refuses to compare.
 pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
     compare_with(a, std::process::id(), b.as_raw_fd())
 }

@@ -1,8 +1,8 @@
-//! Closes files that were borrowed from programs, without holding the lock of all devices.
+//! Closes files that were borrowed from programs, without holding the one lock of all devices.
 //!
-//! A close may call the file's file system (FLUSH), which may take long or never answer. A thread
-//! that holds the lock therefore collects the files that it drops. After the release of the lock, the
-//! thread closes the files that close immediately, and passes the others to the reaper thread.
+//! A close may call the file's file system (FLUSH), which may take long or never answer. A thread that holds
+//! this lock therefore collects the files that it drops. After the release of the lock, the thread closes the
+//! files that close immediately, and passes the others to the reaper thread.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};

@@ -67,7 +67,7 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
     Some((hex()?, hex()?))
 }
 
-/// Returns for how many of the `len` bytes at `addr` the thread's mappings permit this access.
+/// Returns how many of the `len` bytes at `addr`, up to the first gap, the thread may access in this way.
 ///
 /// # Errors
 /// Returns ESRCH or EACCES if the list of mappings cannot be read.
@@ -76,7 +76,7 @@ pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Resul
     covered(&maps, addr, len, |map| map.allows(access))
 }
 
-/// Returns how many of the `len` bytes at `addr` are in mappings that `is_good` accepts.
+/// Returns how many of the `len` bytes at `addr`, up to the first gap, are mapped as `is_good` accepts.
 ///
 /// # Errors
 /// Returns ESRCH if the process has ended.
@@ -151,7 +151,7 @@ pub(crate) fn visit_text(
     }
 }
 
-/// Bytes for a mapping's name with its NUL. The kernel returns no longer path.
+/// Bytes for a mapping's name with its NUL. The kernel returns no path that is longer than this.
 const NAME_MAX: usize = 4096;
 
 /// The kernel's `struct procmap_query`.

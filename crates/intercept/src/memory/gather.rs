@@ -1,10 +1,10 @@
 //! Copies of a program's memory for one call: read before the call is applied, written after it.
 //!
-//! A copy may block for as long as the program likes, for example on a page that a user-space handler fills,
-//! or on a file system that has stopped. So no copy is made under the lock of all devices. A call reads from
-//! the copies made for it. If a part is missing, it is recorded, and the call fails without changing
-//! anything. The supervisor then copies the missing part and repeats the call. Written data is stored until
-//! the call is answered.
+//! A copy may block for as long as the program likes. A user-space handler may fill the page late, or a file
+//! system may have stopped. So no copy is made under the one lock of all devices. A call reads from the
+//! copies made for it. If a part is missing, it is recorded, and the call fails without changing anything.
+//! The supervisor then copies the missing part and repeats the call. Written data is stored until the call is
+//! answered.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -102,7 +102,7 @@ struct Inner {
     touched: HashMap<(u64, u64), bool>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
-    /// Descriptors that the thread sent for this call.
+    /// Descriptors that the thread sent for this call (see `process::lend`).
     lent: Vec<(i32, OwnedFd)>,
     /// Descriptors that the thread must send.
     wanted: Vec<i32>,

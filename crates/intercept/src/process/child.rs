@@ -77,7 +77,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
         };
         say(socket, SAYS_READY, killable.into(), Some(listener));
         libc::close(listener);
-        // The supervisor tries its powers on this call. The kernel never executes it.
+        // On this call, the supervisor tries out its `Powers`. The kernel never executes the call.
         libc::syscall(libc::SYS_execve, 0, 0, 0, 0, 0, 0);
         let mut error = libc::ENOENT;
         for path in &p.paths {

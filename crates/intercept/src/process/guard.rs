@@ -5,8 +5,9 @@
 //! process that the supervisor knew, and prints a message. It allocates nothing, and has two descriptors:
 //! standard error, and a pipe whose other end the kernel closes when the supervisor ends.
 //!
-//! The kernel itself kills the first process with the supervisor, unless the process changes its user. So
-//! the guard is forked once another thread makes a call, or the first process has made several calls.
+//! When the supervisor ends, the kernel itself kills the program's first process, unless this process has
+//! changed its user. So the guard is forked once another thread makes a call, or the first process has made
+//! more than [`MAX_UNGUARDED`] calls.
 
 #![expect(
     clippy::disallowed_methods,

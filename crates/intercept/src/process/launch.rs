@@ -1,4 +1,4 @@
-//! Starts the program under the filter.
+//! Starts the program under the run's seccomp filter.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -109,7 +109,7 @@ pub(crate) fn limits() -> (Rlimit, FdRange) {
     (limit, range)
 }
 
-/// Forks, and installs the filter. The child then waits in its first call, which comes before its execve.
+/// Forks, and installs the filter. The child then waits in a first reported call, before it runs the program.
 pub(crate) fn start(
     program: &Program,
     limits: (Rlimit, FdRange),
@@ -139,8 +139,8 @@ pub(crate) fn start(
     })
 }
 
-/// Starts a child, finds the supervisor's powers, and executes the program. Returns once its execve has
-/// succeeded.
+/// Starts a child, finds out what the system lets the supervisor do, and executes the program. Returns once
+/// its execve has succeeded.
 pub(crate) fn spawn(
     may: &MayBlock,
     program: &Program,

@@ -2,9 +2,10 @@
 //! calling thread sends the descriptors itself.
 //!
 //! The supervisor answers the thread's call so that the kernel restarts it, and stops the thread before the
-//! restart. The thread then maps a page of the supervisor, which holds a message, and sends the message with
-//! the descriptors over a socket. It unmaps the page and closes the descriptors of page and socket. Then it
-//! repeats its call, and the supervisor has the descriptors. The thread's own memory is not changed.
+//! restart. It then makes the stopped thread perform calls. The thread maps a page with a message, which the
+//! supervisor shares with it. It sends the message, with the descriptors, over a socket. It unmaps the page
+//! and closes the descriptors of page and socket. Then it repeats its call, and the supervisor has the
+//! descriptors. The thread's own memory is not changed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,8 +76,8 @@ impl Lending {
     }
 }
 
-/// Requests descriptors from the calling thread, and answers its call: the thread repeats the call later.
-/// If the message's page cannot be installed, the call fails instead. `keep` gets the descriptors before the
+/// Requests descriptors from the calling thread, and answers its call so that the thread repeats it later. If
+/// the message's page cannot be installed, the call fails instead. `keep` gets the descriptors before the
 /// thread continues. `keep` is not called if the call fails, the thread ends, or a signal arrives first.
 ///
 /// # Errors

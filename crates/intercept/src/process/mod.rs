@@ -1,4 +1,4 @@
-//! Programs' processes: their start under the filter, their stops by ptrace, their signals and their ends.
+//! Programs' processes: start under the seccomp filter, stops by ptrace, signals and ends.
 //!
 //! Modules in other folders import only the exports of this file.
 

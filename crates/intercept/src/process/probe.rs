@@ -65,7 +65,7 @@ static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 pub fn probe() -> Powers {
     let mut powers = Powers::untried();
     let inherited = Inherited::take(&[]);
-    // The child cannot execute a directory.
+    // The child never runs a program: a directory cannot be executed.
     match launch::start(&Program::new("/"), launch::limits(), &inherited) {
         Ok(child) => {
             powers.try_on(&MayBlock::of_this_thread(), &child);

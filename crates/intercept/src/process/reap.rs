@@ -25,11 +25,12 @@ pub(crate) enum Ended {
     Signal(i32),
 }
 
-/// Reaps ended children that ran under the filter, except children for which `spares` is true.
+/// Reaps ended children that ran under the run's seccomp filter, except those for which `spares` is true.
 ///
-/// Most are orphans: some never made a call, others ended while they had another parent. Before Linux 6.11,
-/// the kernel treats an ended process that was not reaped as a possible caller. Children without the filter
-/// are left to the code that started them.
+/// Most are orphans. Some never made a call that the filter reports, so the supervisor does not know them.
+/// Others ended while they still had another parent. Before Linux 6.11, an ended process keeps its filter
+/// until it is reaped. Until then, the kernel does not report that no program is left. Children without the
+/// filter are left to the code that started them.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     if !matches!(waitid(WaitId::All, looks), Ok(Some(_))) {
@@ -48,11 +49,11 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     }
 }
 
-/// A process of a program that has not ended.
+/// A running process of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) pid: u32,
-    /// Its session, or 0 if it began outside this pid namespace.
+    /// The id of its session, or 0 if the session began outside this pid namespace.
     pub(crate) session: u32,
 }
 
@@ -86,8 +87,8 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     name
 }
 
-/// Returns whether a thread has a seccomp filter besides the run's. That filter may reject calls that
-/// the supervisor makes the thread execute.
+/// Returns whether a thread has a seccomp filter besides the run's. Such a filter may reject the calls that
+/// the thread executes for the supervisor.
 pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     let own = filters("self").unwrap_or(0);
     filters(tid).is_none_or(|filters| filters > own + 1)

@@ -1,4 +1,4 @@
-//! Changes a running call with ptrace, only in its thread and only for the call's duration.
+//! Changes a thread's call with ptrace, without an effect on other threads or on later calls.
 //!
 //! The supervisor seizes the thread while it waits for its call's answer. The answer makes the kernel
 //! restart the call, and the thread stops before the restart. All signals but SIGSTOP are blocked

@@ -144,7 +144,8 @@ impl SignalState {
             *seen = 0;
             return Verdict::None;
         }
-        // The kernel offers a process-wide signal to the leader first, which takes it if unblocked.
+        // The kernel first offers a process-wide signal to the leader, which takes the signal unless it
+        // blocks it.
         if self.threads <= 1 || self.leader {
             return Verdict::Certain;
         }

@@ -1,4 +1,6 @@
 //! Calls that close or copy descriptors of devices.
+//!
+//! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
 use crate::kernel::{MayBlock, lock, nr};
@@ -25,8 +27,8 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Installs a copy at a number, and closes the file that had this number. This may block, since a
-    /// close may call a file system.
+    /// Installs a copy of a descriptor at a number, and closes the file that had this number. This may block,
+    /// since a close may call a file system.
     pub(crate) fn install_copy(
         &self,
         n: &Notif,
@@ -40,9 +42,9 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Finds the files in epoll sets whose last descriptor a call closes. The kernel keeps a file in its
-    /// epoll sets while the file has any descriptor, so this searches the descriptors of all programs,
-    /// without the lock.
+    /// Finds the files that are in epoll sets and whose last descriptor a call closes. The kernel keeps a
+    /// file in its epoll sets while the file has any descriptor. So this searches the descriptors of all
+    /// programs, without the lock.
     pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
         let Some((first, last)) = numbers_of(n) else {
             return;
@@ -226,7 +228,7 @@ impl Server<'_> {
         (ends, self.table.closes())
     }
 
-    /// Removes the files that `look_for_holders` found from all epoll sets, before the kernel closes them.
+    /// Before the kernel closes the files that `look_for_holders` found, removes them from all epoll sets.
     fn before_close(&mut self, n: &Notif, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         let ends = n.gathered.take_ends();

@@ -32,7 +32,7 @@ impl Supervisor<'_> {
 
 impl Server<'_> {
     /// Takes the pending changes of epoll sets. Each answer, and call `n`, must wait for the changes in sets
-    /// of the answered process. Returns the changes for `n`, and stores the others in `answers`.
+    /// of its own process. Returns the changes for `n`, and stores the others in `answers`.
     pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
         let caused = self.epolls.take_caused();
         if caused.is_empty() {

@@ -1,5 +1,5 @@
-//! The supervisor's state apart from the backend (the devices): the listener, the threads and the
-//! descriptions given to programs. `Call` is one call, as the backend sees it.
+//! The supervisor's state apart from the backend (the devices): the listener, programs' threads, and the open
+//! files given to programs. `Call` is one call, as the backend sees it.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -20,8 +20,9 @@ use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{Access, CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// A reserved number is used only if at least this many numbers below it are free. Between the search for the
-/// number and its use, the program opens fewer files than this, and they get lower numbers.
+/// A reserved number (see [`FdRange`]) is used only if at least this many numbers below it are free. Between
+/// the search for the number and its use, the program opens fewer files than this, and they get lower
+/// numbers.
 const ROOM: u32 = 64;
 
 /// Interval of checks whether the mmap calls of ended threads are over, and maximum number of checks.
@@ -206,7 +207,7 @@ impl Host {
         }
     }
 
-    /// Returns the thread with this id. From now on, its end is reported. Fails with ESRCH.
+    /// Returns the thread with this id. From now on, its end is reported. Fails with ESRCH if there is none.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {
             self.events
@@ -402,7 +403,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for the
-    /// necessary calls. Until the thread has sent the descriptor, an error that stays inside the supervisor.
+    /// necessary calls. NOT_GATHERED, which programs never see, until the thread has sent the descriptor.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());

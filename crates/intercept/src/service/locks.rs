@@ -96,7 +96,8 @@ impl Server<'_> {
         };
         let Some((node, file)) = file else {
             // A dma-buf cannot be opened a second time, so no other open file's lock conflicts. But on the
-            // buffer's memfd, the supervisor's own locks would. So the kernel checks the call on a new memfd.
+            // buffer's memfd, the supervisor's own locks would conflict. So the kernel checks the call on a
+            // new memfd.
             let nobodys = raw::memfd(c"vb3-locks")?;
             let like = match asks {
                 true => libc::F_OFD_GETLK,
@@ -125,7 +126,8 @@ impl Server<'_> {
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
-            // The conflicting lock's owner may have ended: releases the locks of ended processes. Retries.
+            // The conflicting lock's owner may have ended. So this releases the locks of ended processes, and
+            // retries.
             self.forget_ended();
             done = self.try_lock(&lock);
         }

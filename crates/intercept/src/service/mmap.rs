@@ -138,8 +138,8 @@ impl Supervisor<'_> {
         let listener = &self.host.listener;
         lock(&self.host.mapping).insert(n.id);
         let asked = self.step(may, |server| server.map(n, file, args, mode));
-        // On a failure, dropping `fd` ends the open file, and its end is reported. The kernel lets the
-        // calling thread install the descriptor, so this may wait for the thread.
+        // On a failure, dropping `fd` ends the open file, and its end is reported. In the kernel, the calling
+        // thread itself installs the descriptor, so `add_fd` may wait for the thread.
         let installed = asked.and_then(|(fd, offset)| {
             let remote = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
             Ok((remote, offset))

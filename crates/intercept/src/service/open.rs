@@ -67,7 +67,7 @@ impl Supervisor<'_> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
             let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
-            // The number is a reserved one, so that the filter reports fstat.
+            // The number is reserved for devices, so that the filter reports fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
             return Ok(Verdict::value(number.into()));
@@ -95,7 +95,7 @@ impl Supervisor<'_> {
         self.publish(n, opened?, cloexec)
     }
 
-    /// Returns the file for descriptors of a node that are opened with O_PATH.
+    /// Returns the memfd that stands for a node behind descriptors opened with O_PATH.
     pub(crate) fn reference(&self, may: &mut MayBlock, node: usize) -> Result<&OwnedFd, Errno> {
         let missing = Errno(libc::ENODEV);
         let (cell, spec) = (self.references.get(node), self.nodes.get(node));

@@ -416,7 +416,7 @@ impl Pool {
 }
 
 impl Inner {
-    /// Shortens the jobs' stalls by a long time without checks, in which the supervisor itself did not run.
+    /// Subtracts a long time without checks from the jobs' stalls: the supervisor itself did not run then.
     fn forgive(&mut self, now: Instant) {
         let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
         self.looked = Some(now);

@@ -1,4 +1,4 @@
-//! The state under the lock: the devices, and programs' files and buffers.
+//! The state that the one lock of all devices protects: the devices, and programs' files and buffers.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -60,8 +60,8 @@ pub(crate) enum How {
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// Runs the call without descriptors, so that the kernel finds a signal. Has the slot, and the index of
-    /// the argument that counts descriptors.
+    /// Runs the call without descriptors, so that the kernel finds a signal. The fields are the slot, and the
+    /// index of the argument that counts descriptors.
     Interrupt(u32, usize),
     /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
@@ -561,7 +561,7 @@ impl Server<'_> {
         self.table.has_no_files() && lock(&self.host.held).is_empty()
     }
 
-    /// Ends all remaining files and calls, and completes the report. Such a file was passed to a process
+    /// Ends all remaining files and calls, and completes the report. A remaining file was passed to a process
     /// outside the run, or its end was not noticed yet.
     pub(crate) fn finish(&mut self) {
         self.give_up_all();

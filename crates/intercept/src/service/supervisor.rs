@@ -38,7 +38,7 @@ use vb3_host::{Errno, Node};
 const STACK: usize = 512 << 10;
 /// Interval of attempts to start a refused thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// Interval of the receiver's retries after the last caller's end, until the clock thread notices it.
+/// Interval of the receiver's retries after the programs' last thread has ended, until the clock notices it.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Work that remains after a step of the devices, besides the answer to the step's own call.
@@ -75,7 +75,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) alarm: OwnedFd,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
-    /// Whether the kernel ends a receive when no caller is left (Linux 6.11).
+    /// Whether the kernel ends a receive when no thread is left that could make a call (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
 
@@ -248,7 +248,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Searches for epoll sets that no program holds, if new sets appear faster than the thread searches.
+    /// Searches for epoll sets that no program holds, if the search thread is too slow for the new sets.
     fn sweep_if_late(&self, may: &mut MayBlock) {
         let sweep = self.server(may).epolls.begin_late_sweep();
         if let Some(sweep) = sweep {

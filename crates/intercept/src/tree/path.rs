@@ -70,7 +70,8 @@ pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
     if out.is_empty() { b"/".to_vec() } else { out }
 }
 
-/// Returns whether the generated tree may contain an absolute path. Links outside the tree count as text.
+/// Returns whether the generated tree may contain an absolute path. Only the path's text decides; links
+/// outside the tree are not resolved.
 pub(crate) fn may_be_shown(path: &[u8]) -> bool {
     // A generated path is below /dev, /sys or /run, or it is /proc/devices.
     let is_top = |part: &[u8]| matches!(part, b"dev" | b"sys" | b"run" | b"devices");

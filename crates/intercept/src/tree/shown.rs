@@ -104,14 +104,15 @@ pub(crate) struct Showing {
 }
 
 impl Showing {
-    /// Returns what is shown, unless it was not needed yet. Then all nodes are present.
+    /// Returns the files and nodes that are shown now. `None` if no program has needed them yet: all nodes
+    /// are then present.
     pub(crate) fn made(&self) -> Option<Arc<Shown>> {
         let now = self.now.read();
         now.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns what is shown. If it was not needed yet, makes it first; other threads do not wait in
-    /// [`made`](Self::made) meanwhile.
+    /// Returns the files and nodes that are shown now, and makes them if no program has needed them yet.
+    /// Meanwhile, other threads do not wait in [`made`](Self::made).
     pub(crate) fn made_by(&self, make: impl FnOnce() -> Shown) -> Arc<Shown> {
         let _alone = lock(&self.making);
         self.made().unwrap_or_else(|| self.set(make()))

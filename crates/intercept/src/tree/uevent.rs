@@ -94,7 +94,7 @@ fn with_header((subsystem, kind): (&str, Option<&str>), properties: &[u8]) -> Ve
     out.extend(murmur(subsystem.as_bytes()).to_be_bytes());
     let kind = kind.map_or(0, |kind| murmur(kind.as_bytes()));
     out.extend(kind.to_be_bytes());
-    // The filter of tags: the device has none.
+    // The filter of udev's tags is empty, since the device has no tag.
     out.extend([0; 8]);
     out.extend(properties);
     out

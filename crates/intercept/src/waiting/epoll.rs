@@ -243,7 +243,7 @@ impl Epolls {
         let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
-        // A file's entries mostly ask for the same conditions, so the last result is kept.
+        // A file's entries mostly ask for the same conditions, so the latest result is used again.
         let mut known: Option<(i16, i16)> = None;
         let mut due = Vec::new();
         for ((set, number), entry) in entries {
@@ -262,7 +262,7 @@ impl Epolls {
         }
     }
 
-    /// Returns all buffers that have entries in sets, removed ones included.
+    /// Returns all buffers that have entries in sets, or whose entries were removed before a close.
     pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
         let known = self.by_file.keys().chain(self.parked.keys());
         let buffers = known.filter_map(|file| match file {

@@ -11,7 +11,8 @@ use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// For lists up to this length, every descriptor's file is looked up, even if no number is reserved.
+/// For lists up to this length, every descriptor's file is looked up. Longer lists are looked up only if they
+/// contain a number that may be a device's.
 pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;

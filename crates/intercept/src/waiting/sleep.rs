@@ -22,8 +22,8 @@ impl Sleep {
         self.until
     }
 
-    /// Returns whether the clock must be woken, because it would sleep past `due`. Then records that it wakes
-    /// at `due`, so that the next call for the same time returns false.
+    /// Returns whether the clock must be woken, because it would sleep past `due`. If so, records that it
+    /// wakes at `due`, so that the next call for the same time returns false.
     pub(crate) fn is_cut_short_by(&mut self, due: Instant) -> bool {
         let sooner = self.until.is_none_or(|until| due + SLACK < until);
         if sooner {

@@ -1,5 +1,5 @@
-//! Differences between architectures: the filter's architecture value, system calls that only some
-//! have, registers, and the length of the system call instruction.
+//! Differences between architectures: the architecture value that the seccomp filter checks, some system
+//! calls, registers, and the length of the system call instruction.
 //!
 //! Structures with other layouts (`stat`, `epoll_event`) come from libc. The page size is known at
 //! run time ([`page_size`]).
@@ -71,28 +71,28 @@ impl Regs {
         transfer(libc::PTRACE_SETREGSET, tid, &mut regs)
     }
 
-    /// Returns argument `i`, 0 to 5, of the call at whose entry the thread is.
+    /// Returns argument `i`, 0 to 5, of the call that the thread is about to enter.
     pub(crate) fn arg(&self, i: usize) -> u64 {
         let mut regs = self.0;
         this::arg_mut(&mut regs, i).map_or(0, |arg| *arg)
     }
 
-    /// Sets argument `i`, 0 to 5, of the call at whose entry the thread is.
+    /// Sets argument `i`, 0 to 5, of the call that the thread is about to enter.
     pub(crate) fn set_arg(&mut self, i: usize, value: u64) {
         if let Some(arg) = this::arg_mut(&mut self.0, i) {
             *arg = value;
         }
     }
 
-    /// Restores an argument to its value at the call's entry. For use at the call's exit: afterwards the
-    /// kernel decides whether to restart the call.
+    /// Restores an argument to its value at the call's entry. For use at the call's exit, before the kernel
+    /// decides whether to restart the call.
     pub(crate) fn put_back(&mut self, entry: &Self, i: usize) {
         if i > 0 || !this::FIRST_IS_RESULT {
             self.set_arg(i, entry.arg(i));
         }
     }
 
-    /// Returns the result of the call at whose exit the thread is.
+    /// Returns the result of the call that the thread is about to leave.
     pub(crate) fn result(&self) -> Result<u64, Errno> {
         let value = this::result(&self.0);
         match value.cast_signed() {
@@ -102,7 +102,7 @@ impl Regs {
         }
     }
 
-    /// Prevents the kernel from restarting the call at whose exit the thread is.
+    /// Prevents the kernel from restarting the call that the thread is about to leave.
     pub(crate) fn forget_call(&mut self) {
         this::forget_call(&mut self.0);
     }

@@ -15,7 +15,7 @@ pub(crate) enum Found {
 }
 
 impl Stopped {
-    /// Returns the thread's state. From a stop at a signal, lets it run on to the requested stop.
+    /// Returns the thread's state. If the thread stopped at a signal, lets it run to the requested stop.
     pub(crate) fn find(&mut self) -> Found {
         match self.look() {
             TraceeState::Nothing => Found::OnItsWay,

@@ -96,7 +96,7 @@ impl Epolls {
         self.is_swept = false;
     }
 
-    /// Returns a search for the caller to make, if sets appear faster than the thread searches.
+    /// Returns a search for the caller to make, if the search thread is too slow for the new sets.
     pub(crate) fn begin_late_sweep(&self) -> Option<Sweep> {
         self.is_sweep_due(LATE_FACTOR).then(|| self.sweep())
     }
