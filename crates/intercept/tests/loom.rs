@@ -9,7 +9,7 @@ mod pool;
 #[path = "../src/service/watch.rs"]
 mod watch;
 
-/// The exports of the kernel room.
+/// Replaces the exports of `src/kernel`.
 mod kernel {
     /// loom's types instead of `src/kernel/sync.rs`, and a clock on which every wait has taken a
     /// minute.
@@ -228,7 +228,7 @@ fn another_thread_receives_for_a_stalled_one() {
 #[test]
 fn held_back_call_runs_after_its_predecessor() {
     model(3, || {
-        // A process has one such thread at a time.
+        // In this pool, a process has at most one job at a time.
         let pool = Arc::new(Pool::of_at_most(2));
         let served = Arc::new(AtomicUsize::new(0));
         assert!(matches!(pool.next(), Part::Receive(_)));
@@ -250,7 +250,7 @@ fn held_back_call_runs_after_its_predecessor() {
                 }
             }
         });
-        // Before the first call begins, during it, or after it.
+        // This comes before the first call begins, during it, or after it.
         pool.hand_over(7, Job::Call(CALL));
         worker.join().unwrap();
         assert_eq!(served.load(Ordering::Acquire), 2);

@@ -1,4 +1,4 @@
-//! Tests files over fork, exec, passing, and the death of programs.
+//! Tests device files across fork, exec and passing over sockets, and at the death of programs.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -143,7 +143,7 @@ inside! {
                 unsafe { libc::pause() };
             }
             drop(other);
-            // The first of these calls follows the end of our own close.
+            // Our own close does not end the file, since the child still has it.
             for _ in 0..2 {
                 assert_eq!(call(&file, ALONE, round), Err(libc::EBUSY));
             }
@@ -250,7 +250,7 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
     assert_eq!(report.map(|report| report.status), Ok(9));
 }
 
-/// As in a container whose filter refuses it.
+/// The test's own filter refuses pidfd_getfd, as a container's does.
 #[test]
 fn without_borrowed_descriptors_the_rest_works() {
     let _one = crate::one_run();

@@ -1,8 +1,8 @@
 //! Runs programs under the front end, with a toy backend.
 //!
-//! Each test runs this test binary again as a program, with one of the functions in `inside`
-//! modules. They do nothing unless they are run that way. A failed check fails the program's exit
-//! status.
+//! Each test runs this test binary again as a program, with one of the functions in `inside` modules. These
+//! functions do nothing unless they are run that way. After a failed check, the program's exit status is not
+//! 0.
 
 #![allow(clippy::disallowed_methods, reason = "tests may block")]
 
@@ -115,7 +115,7 @@ fn alone(body: impl FnOnce()) {
     assert_eq!(status, 0, "the single-threaded body failed");
 }
 
-/// Puts the calling thread under its own filter, which decides one call.
+/// Puts the calling thread under a seccomp filter of its own, which answers call `nr` with `becomes`.
 fn filter_itself(nr: i64, becomes: u32) {
     let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
     let mut code = [
@@ -147,7 +147,7 @@ fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Defines a test that runs its body inside.
+/// Defines tests whose bodies run in a program under the front end.
 macro_rules! inside {
     ($($(#[$attr:meta])* fn $name:ident() $body:block)+) => {
         $(

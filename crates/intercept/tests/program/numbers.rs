@@ -119,7 +119,7 @@ inside! {
         use_it(0);
     }
 
-    /// A shell's `exec 7<>`, `PROGRAM <&7`, and a number 3 that a program passes to a child.
+    /// Numbers as in a shell's `exec 7<>` and `PROGRAM <&7`, and number 3, which a program passes to a child.
     fn dup_to_chosen_number_is_a_device() {
         let file = device();
         for number in [0, 1, 2, 3, 10] {
@@ -138,7 +138,7 @@ inside! {
         }
     }
 
-    /// Tables of processes that clone makes with CLONE_FILES, and of threads without it.
+    /// Threads share a descriptor table until one of them unshares it.
     fn tables_that_are_shared_and_not() {
         let (fd, kept) = (number(), number());
         use_it(fd);
@@ -151,7 +151,7 @@ inside! {
                 assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
                 use_it(fd);
                 meet(&step, 1);
-                // Closed in the other thread and still open here, and the reverse.
+                // `fd` is closed in the other thread and still open here. Then `kept` is closed only here.
                 meet(&step, 2);
                 use_it(fd);
                 close(kept);
@@ -319,7 +319,7 @@ fn calls_on_a_copy(number: i32) -> Vec<Made> {
     made
 }
 
-/// The results of a device, and of the kernel for calls that it answers alone.
+/// Returns the results that the device gives, or the kernel for calls that it answers alone.
 fn answers_of_a_copy(number: i32) -> Vec<Made> {
     let (standard, refused) = (number < 3, (-1, libc::EINVAL));
     let frame = (FRAME.len() as i64, 0);

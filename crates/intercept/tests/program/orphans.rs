@@ -62,7 +62,7 @@ fn a_child_of_the_backend_is_left_to_it() {
     assert_eq!(report.status, 0);
     let status = own.wait().expect("its status is there");
     assert_eq!(status.code(), Some(3));
-    // The child that no run started counted as an orphan.
+    // The other child was reaped like an orphan, since the backend did not claim it.
     let taken = other.wait().expect_err("it is gone").raw_os_error();
     assert_eq!(taken, Some(libc::ECHILD));
 }

@@ -51,7 +51,7 @@ inside! {
             libc::SYS_statx, libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_preadv,
             libc::SYS_faccessat2, libc::SYS_fstatfs,
         ];
-        // Room for writes at the last random pointer.
+        // Has room for writes at the highest of the random pointers.
         let memory = vec![0xffu8; 1 << 18];
         for _ in 0..10_000 {
             let nr = nrs[n.next() as usize % nrs.len()];

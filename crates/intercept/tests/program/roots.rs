@@ -42,7 +42,7 @@ fn mount(from: &CStr, to: &Path, flags: libc::c_ulong, kind: Option<&CStr>) -> b
     true
 }
 
-/// Makes a directory on a new file system, with a name in it that outside is a link to the device.
+/// Makes a directory on a new file system, and a path: outside, a link to the device; inside, a plain file.
 fn jail(name: &str) -> (PathBuf, PathBuf) {
     let own = format!("vb3-{name}-{}", std::process::id());
     let link = std::env::temp_dir().join(&own);

@@ -13,9 +13,9 @@ use crate::toy::COUNT;
 use crate::{call, device, errno, is_inside, itself, one_run, run_noting};
 use vb3_intercept::Note;
 
-/// Blocking calls of one program, more than it gets threads.
+/// Number of blocking calls of one program: more than the threads that it gets.
 const CALLS: usize = 300;
-/// Programs with one such call each.
+/// Number of programs with one such call each.
 const PROGRAMS: usize = 300;
 /// Threads of the pool. As many programs, each with a blocking call, use all of them.
 const THREADS: usize = 1024;
@@ -126,7 +126,7 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
             libc::alarm(TIMEOUT.as_secs() as u32);
             libc::read(end, [0u8; 1].as_mut_ptr().cast(), 1);
         }
-        // Fills the page.
+        // Closes the userfaultfd, so that the kernel fills the page.
         drop(faults);
     });
     0
@@ -194,7 +194,7 @@ fn full_pool_does_not_block_other_programs() {
     let [(libc::SYS_ioctl, calls)] = stalled[..] else {
         panic!("one program stalls in ioctl: {stalled:?}");
     };
-    // One may be counted twice while it is being postponed.
+    // A call may be counted twice while it is being postponed.
     assert!((1..=CALLS + 1).contains(&calls), "{calls}");
 }
 

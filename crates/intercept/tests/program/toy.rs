@@ -41,7 +41,7 @@ pub(crate) const ABANDONED: u64 = request(200);
 pub(crate) const PROBE: u64 = request(201);
 /// Makes a file without a path. Returns its descriptor.
 pub(crate) const MAKE: u64 = request(202);
-/// Makes a descriptor that wakes the supervisor when it is readable, or closes it.
+/// Makes a descriptor that wakes the supervisor when it is readable. With 0, closes the descriptor.
 pub(crate) const WAKE_FD: u64 = request(203);
 /// Succeeds if no other file is open. The supervisor looks for closed files only if it fails.
 pub(crate) const ALONE: u64 = request(204);
@@ -82,7 +82,7 @@ pub(crate) struct Toy {
     pub(crate) gone: u32,
     pub(crate) abandoned: u32,
     pub(crate) written: Vec<u8>,
-    /// Children that it started itself.
+    /// Children that count as started by the backend.
     pub(crate) children: Vec<u32>,
     /// The number of opens from which on further ones are refused.
     pub(crate) most: usize,

@@ -1,4 +1,4 @@
-//! Tests that waits take the kernel's time, count and end as in a kernel.
+//! Tests the timeouts, limits, ends and costs of waits.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -132,7 +132,7 @@ inside! {
         }
     }
 
-    /// Each wait ends with the signals that come meanwhile.
+    /// Each wait ends at the next signal.
     fn signals_at_one_kilohertz_end_each_wait() {
         alone(|| {
             let file = device();
@@ -216,7 +216,7 @@ inside! {
         });
     }
 
-    /// As in a container that refuses it, programs then use calls that reach the devices.
+    /// Programs then use calls that reach the devices, as in a container that refuses io_uring.
     fn io_uring_is_refused() {
         let mut params = [0u8; 120];
         // SAFETY: the structure is live.
@@ -225,8 +225,7 @@ inside! {
     }
 }
 
-/// The supervisor's processor time for one run of a program in `scale`, with so many of what it
-/// makes.
+/// Returns the supervisor's processor time for a run of a program in `scale` that makes `count` objects.
 fn cost(name: &str, count: u32) -> Duration {
     let used = || {
         // SAFETY: zero is a value of the structure, and the kernel fills it.
@@ -251,7 +250,7 @@ fn cost(name: &str, count: u32) -> Duration {
     took
 }
 
-/// Ten times as many cost no more than ten times as much and a bit, or `most` times.
+/// Checks that `count` objects cost at most `most` times as much as a tenth of them, plus 100 ms.
 fn assert_straight(name: &str, count: u32, most: u32) {
     let (few, many) = (cost(name, count / 10), cost(name, count));
     eprintln!("{name}: {} in {few:?}, {count} in {many:?}", count / 10);
@@ -266,7 +265,7 @@ fn threads_that_wait_cost_a_straight_line() {
 
 #[test]
 fn exported_buffers_cost_a_straight_line() {
-    // All of one buffer: the kernel goes through the locks of a file one by one.
+    // All exports are of one buffer, whose locks the kernel goes through one by one.
     assert_straight("waiting::scale::exports", 3000, 50);
 }
 
@@ -285,7 +284,7 @@ mod scale {
     use super::*;
 
     fn size() -> Option<usize> {
-        // Some more than it has by default: they are opened one after the other.
+        // The tests need more descriptors than the default limit allows.
         let limit = libc::rlimit {
             rlim_cur: 8192,
             rlim_max: 8192,

@@ -55,7 +55,7 @@ fn exec_by_a_thread_drops_all_entries() {
     assert_eq!(table.get(20, 800), Known::Names(ID));
 }
 
-/// A thread that gets no CPU may close later than after the first checks.
+/// A thread that gets no CPU may perform its close only after the first checks.
 #[test]
 fn close_not_made_yet_is_not_over() {
     let mut table = Table::default();
@@ -112,7 +112,7 @@ fn file_is_gone_after_descriptors_and_mappings() {
 /// A step of a program. A thread is named by its position among the live threads.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A call on a descriptor, which asks the table.
+    /// A call on a descriptor: the supervisor asks the table for the file.
     Call {
         at: usize,
         fd: i32,
@@ -143,7 +143,7 @@ enum Step {
         at: usize,
         fails: bool,
     },
-    /// The kernel makes a thread's last close, copy or exec, before the thread's next call.
+    /// The kernel performs a thread's pending close, copy or exec, before the thread's next call.
     Made {
         at: usize,
     },
@@ -250,7 +250,7 @@ impl Model {
         tid
     }
 
-    /// The kernel makes the last call of a thread.
+    /// Performs a thread's pending call, as the kernel does.
     fn make(&mut self, table: &mut Table, tid: u32) {
         match self.threads.get_mut(&tid).unwrap().under_way.take() {
             Some(Step::Close { first, last, .. }) => {
@@ -270,7 +270,7 @@ impl Model {
                 for other in others {
                     if of(&self.threads[&other], thread.process) {
                         self.threads.remove(&other);
-                        // The supervisor does not see the end of such a process, so the model keeps it.
+                        // The supervisor does not see the leader's end: the executing thread gets its id.
                         if other != thread.process {
                             table.ended(other);
                         }
