@@ -24,7 +24,8 @@ pub enum CallOutcome {
     ///
     /// The front end lets other calls run, then continues with [`Backend::resume`]. The program gets the sum
     /// of all pieces. The front end may call [`Backend::abandon`] instead; the call has then moved nothing.
-    /// Until one of the two calls, other reads and writes of the file return [`Wait`](Self::Wait).
+    /// Until the last piece has moved or the call is abandoned, other reads and writes of the file return
+    /// [`Wait`](Self::Wait).
     Part(i64),
 }
 

@@ -35,7 +35,8 @@ pub struct BusDevice {
     pub path: String,
     /// Name of the bus that the device is on, such as `platform`.
     pub bus: &'static str,
-    /// Whether the device stays when its nodes disappear, as a USB controller does without cameras.
+    /// Whether the device stays when its nodes disappear. A USB controller stays when its camera is
+    /// unplugged, for example.
     pub stays: bool,
 }
 
