@@ -12,7 +12,7 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// Whether this library starts a thread when it is opened.
     ///
     /// The codec process may start threads only at set-up. So such a library is opened once in the life of
-    /// the process, and a new stream only begins with a key picture.
+    /// the process. To begin a new stream, it makes a key picture.
     const OPENS_AT_SET_UP: bool = false;
 
     /// Returns the settings from a set-up; `None` if the set-up is for another kind of stream.
