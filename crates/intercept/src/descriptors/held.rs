@@ -186,7 +186,7 @@ impl Held {
     }
 
     /// Makes a new description of the file behind `fd` with the open flags `flags`, for a program. `collect`
-    /// reports the description's end, whichever processes got it. A device file does not end
+    /// reports the description's end, no matter which processes have got it. A device file does not end
     /// before the caller closes `fd`.
     ///
     /// # Errors

@@ -201,7 +201,7 @@ pub(crate) enum EpollOp {
     Modify,
 }
 
-/// Changes a program's epoll set. Blocks while the kernel, for a thread's epoll_wait, polls the set's
+/// Changes a program's epoll set. During a thread's epoll_wait, this blocks while the kernel polls the set's
 /// files or writes events to the thread's memory.
 #[expect(clippy::disallowed_methods, reason = "it has the token")]
 pub(crate) fn epoll_ctl(

@@ -168,7 +168,7 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map_err(err)
 }
 
-/// Returns the cached identity and mode of an open file. Calls no file system in user space.
+/// Returns the identity and mode of an open file from the kernel's cache. Calls no file system in user space.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let stat = rustix::fs::statx(fd, "", flags, KNOWN);

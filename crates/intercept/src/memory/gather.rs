@@ -124,7 +124,7 @@ pub(crate) struct Gathered {
     came: OnceLock<Instant>,
     /// Files behind the call's descriptors, if they were looked up without the lock.
     found: Mutex<HashMap<i32, Result<OpenFile, Errno>>>,
-    /// Files in epoll sets whose last descriptor the call closes, if they were looked up.
+    /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
     ends: Mutex<Option<Vec<Closed>>>,
     /// The epoll set that the call names, if it was looked up without the lock.
     set: OnceLock<u64>,
@@ -142,7 +142,7 @@ impl Gathered {
         lock(&self.found).insert(fd, look);
     }
 
-    /// Stores the files in epoll sets whose last descriptor the call closes.
+    /// Stores the files that are in epoll sets and whose last descriptor the call closes.
     pub(crate) fn keep_ends(&self, ends: Vec<Closed>) {
         *lock(&self.ends) = Some(ends);
     }

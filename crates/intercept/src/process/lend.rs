@@ -3,9 +3,9 @@
 //!
 //! The supervisor answers the thread's call so that the kernel restarts it, and stops the thread before the
 //! restart. It then makes the stopped thread perform calls. The thread maps a page with a message, which the
-//! supervisor shares with it. It sends the message, with the descriptors, over a socket. It unmaps the page
-//! and closes the descriptors of page and socket. Then it repeats its call, and the supervisor has the
-//! descriptors. The thread's own memory is not changed.
+//! supervisor shares with it. The thread sends the message, with the descriptors, over a socket. It unmaps
+//! the page and closes the descriptors of page and socket. Then it repeats its call, and the supervisor has
+//! the descriptors. The thread's own memory is not changed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};

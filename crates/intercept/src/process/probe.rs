@@ -1,8 +1,8 @@
 //! Finds out what this system lets a supervisor do, by trying it on a child.
 //!
-//! The kernel's version does not tell enough: seccomp profiles of containers, Yama and missing
-//! capabilities can each forbid something. So the supervisor tries each power once, at its start, on the
-//! program's process before its execve.
+//! The kernel's version does not tell enough: seccomp profiles of containers, Yama and missing capabilities
+//! can each forbid something. So the supervisor tries each operation once, at its start, on the program's
+//! process before its execve.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -276,7 +276,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Restores the thread's signal mask. While the thread runs, this fails; the thread's release tries again.
+    /// Restores the thread's signal mask. While the thread runs, this fails; its release tries again.
     fn free_signals(&mut self) {
         if let Some(mask) = self.mask
             && self.ended.is_none()

@@ -95,7 +95,7 @@ impl Ending {
 enum Due {
     Nothing,
     Name(Fate),
-    /// Send this signal. If a treatment is given, first name the processes with it.
+    /// Send this signal. If a treatment is given, first tell the user the processes and the treatment.
     Send(i32, Option<Fate>),
 }
 

@@ -165,7 +165,7 @@ impl Supervisor<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Answers a mapping with an error, and releases the seized thread, which stops only after the answer.
+    /// Answers a mapping with an error, and then releases the seized thread: it stops only after the answer.
     fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
         self.left(may, n.tid, stopped.release(may));

@@ -327,9 +327,9 @@ impl Pool {
         }
     }
 
-    /// Replaces the receiver if its state has not changed for too long. The clock calls this. With
-    /// `expects_calls`, the clock has answered calls, so that others follow soon. `pid_of` returns a thread's
-    /// process. Returns the time until the next check, and remarks for the user.
+    /// Replaces the receiver if its state has not changed for too long. The clock calls this. `expects_calls`
+    /// says that the clock has answered calls, so that others follow soon. `pid_of` returns a thread's
+    /// process. Returns the time until the next check, and notes for the user.
     pub(crate) fn look(
         &self,
         expects_calls: bool,

@@ -155,8 +155,8 @@ impl Server<'_> {
         soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Returns until when the clock may sleep. The clock wakes after `look_again` in any case, so work that is
-    /// due after this time needs no separate wake.
+    /// Returns the time until which the clock may sleep. The clock wakes after `look_again` in any case, so
+    /// work that is due after this time needs no separate wake.
     pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
         let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
         self.sleep.plan(self.due(), look_again)
@@ -206,7 +206,7 @@ impl Server<'_> {
     /// Serves one call on a descriptor.
     pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
         n.gathered.begin();
-        // A close or a process's end before the call must have its effect when the call is made. This
+        // If a file was closed or a process ended before the call, the call must see the effect. This
         // function looks for closes itself: epoll_wait may report none while the clock polls the same set.
         // The end of a thread matters if its waiting call keeps a file open.
         if !self.pending.is_empty() {

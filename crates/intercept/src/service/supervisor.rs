@@ -135,7 +135,7 @@ impl<'a> Supervisor<'a> {
             self.pool.close();
             served
         })?;
-        // No caller is left, so the step's remaining work is dropped.
+        // No process of the program is left, so the step's remaining work is dropped.
         self.apply(may, None, Server::finish);
         Ok(())
     }
@@ -300,7 +300,7 @@ impl<'a> Supervisor<'a> {
     /// Receives and serves calls until another thread becomes the receiver.
     fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
-            // Before Linux 6.11, a receive after the last caller's end never returns.
+            // Before Linux 6.11, a receive after the end of the last thread never returns.
             let received = match self.receive_ends || self.host.listener.wait() {
                 true => self.host.listener.recv(),
                 false => Err(Errno(libc::ENOENT)),
@@ -311,7 +311,7 @@ impl<'a> Supervisor<'a> {
                     if self.pool.is_closing() {
                         return;
                     }
-                    // Waits until the clock notices the last caller's end.
+                    // Waits until the clock notices the end of the last thread.
                     self.pool.await_close(END_CHECK_INTERVAL);
                     continue;
                 }

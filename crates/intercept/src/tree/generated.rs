@@ -373,7 +373,7 @@ impl Tree {
     }
 
     /// Resolves a path. Follows the tree's links, and treats other parts as text. Returns the result if
-    /// `counts` is true for the path or any path on the way.
+    /// `counts` returns true for the path or for any path on the way.
     fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let links = if path.ends_with(b"/") {
             Links::Follow

@@ -49,7 +49,7 @@ impl Listings {
         this
     }
 
-    /// Adds the name of `path` to the listing of its directory, or of directory `generated` if there is one.
+    /// Adds the name of `path` to the listing of its directory, or of directory `generated` if it is given.
     pub(crate) fn add(
         &mut self,
         may: &MayBlock,

@@ -57,8 +57,8 @@ pub(super) fn result(regs: &Regs) -> u64 {
 /// Does nothing: the kernel restarts the call only if its result, in x0, is a restart code (ERESTARTSYS).
 pub(super) fn forget_call(_: &mut Regs) {}
 
-/// Does nothing: the kernel restores the call's first argument and the program counter before the ptrace stop
-/// for a signal, so the thread already is where the call runs again.
+/// Does nothing. The kernel restores the call's first argument and the program counter before the ptrace stop
+/// for a signal. So the thread is already at the instruction that repeats the call.
 ///
 /// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
 pub(super) fn again(_: &mut Regs) {}

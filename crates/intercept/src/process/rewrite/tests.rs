@@ -28,8 +28,8 @@ fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
     out.write_all(b"r").ok()
 }
 
-/// The thread first stops at the signal. The kernel delivers the signal after the descriptor is
-/// closed, and the call restarts.
+/// A thread that is made to close a descriptor first stops at its due signal. The kernel delivers the signal
+/// after the descriptor is closed, and the call restarts.
 #[test]
 fn a_due_signal_leaves_no_descriptor_behind() {
     let _alone = crate::process::alone();

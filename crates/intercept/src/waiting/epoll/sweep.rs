@@ -48,7 +48,7 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Returns whether there are at least `times` times as many sets as make a search due.
+    /// Returns whether the number of sets is at least `times` times the number at which a search is due.
     fn is_sweep_due(&self, times: usize) -> bool {
         self.sets.len() >= self.sweep_at.max(FROM) * times
     }
