@@ -226,8 +226,9 @@ pub trait Backend: Send {
     /// `uevent` and `subsystem`, and the entries of its devices, unless the returned list contains them.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
-    /// Returns a node's symbolic links, each as its absolute path and its target: `/dev/v4l/by-path/…` and
-    /// the node's path. Called together with [`files`](Self::files).
+    /// Returns a node's symbolic links, each as its absolute path and its target. A link has the path
+    /// `/dev/v4l/by-path/…` and the node's path as target, for example. Called together with
+    /// [`files`](Self::files).
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
