@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -228,11 +228,16 @@ fn left(deadline: Instant) -> Timespec {
     })
 }
 
-/// Reads all messages of a tool, so that the tool never blocks. Keeps the first [`MESSAGES_MAX`] bytes.
-fn messages(mut stderr: ChildStderr) -> String {
+/// Reads all messages of a tool, so that the tool never blocks. Keeps the last [`MESSAGES_MAX`] bytes.
+fn messages(mut stderr: impl Read) -> String {
     let mut kept = Vec::new();
-    let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
-    let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+    while matches!(
+        (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept),
+        Ok(1..)
+    ) {
+        let older = kept.len().saturating_sub(MESSAGES_MAX as usize);
+        kept.drain(..older);
+    }
     String::from_utf8_lossy(&kept).into_owned()
 }
 
@@ -309,6 +314,13 @@ mod tests {
         drop(closed);
         let stopped = tool.fill(&mut [0; 4], Some(quit.as_fd()));
         assert!(matches!(stopped, Err(Stop::Quit)));
+    }
+
+    #[test]
+    fn last_messages_of_many_are_kept() {
+        let said = "a warning\n".repeat(1000) + "moov atom not found\ninvalid data\n";
+        let found = reason(&messages(said.as_bytes()), &ExitStatus::default());
+        assert_eq!(found, "moov atom not found; invalid data");
     }
 
     #[test]
