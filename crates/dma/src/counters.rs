@@ -1,11 +1,11 @@
-//! Counters of the layer's work and of the resources that it holds.
+//! Counters of the mapping layer's work, and of the resources that the layer holds.
 
 /// Work done for one device since the mapper first used the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Tables mapped.
+    /// Mappings made, each of a scatter table or of one run.
     pub maps: u64,
-    /// Tables unmapped.
+    /// Mappings ended.
     pub unmaps: u64,
     /// Hand-overs to the device that needed cache maintenance or a bounce copy.
     pub syncs_for_device: u64,
@@ -30,9 +30,9 @@ pub struct Live {
     pub page_bytes: u64,
     /// Bytes of I/O virtual addresses in use.
     pub iova_bytes: u64,
-    /// Mapped tables.
+    /// Mappings for devices.
     pub mappings: u64,
-    /// Tables, mapped or not.
+    /// Scatter tables, mapped or not.
     pub tables: u64,
     /// CPU mappings.
     pub vmaps: u64,

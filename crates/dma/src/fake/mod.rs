@@ -82,7 +82,7 @@ pub struct Setup {
     pub coherency: Coherency,
     /// Physical address of the bounce pool.
     pub pool_base: u64,
-    /// Size in bytes of the pieces in which memory for no device is allocated.
+    /// Size in bytes of the pieces that the host allocates for a request that names no device.
     pub unmapped_granule: u64,
     /// Whether the host allocates single pages only, even if a request wants larger pieces.
     pub small_pieces: bool,
@@ -286,7 +286,7 @@ impl Fake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes fallible call `n` from now on fail; 0 is the next one. With `None`, no call fails.
+    /// Makes the fallible call number `n` fail, where 0 is the next one. With `None`, no call fails.
     pub fn fail(&self, n: Option<u64>) {
         let mut state = self.state();
         (state.fail_at, state.calls, state.hits) = (n, 0, 0);

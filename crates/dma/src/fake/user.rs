@@ -20,7 +20,7 @@ impl FakeUser {
 pub(super) struct ProgramMemory {
     pages: Vec<u64>,
     read_only: bool,
-    /// Number of times that the program mapped other memory at these addresses.
+    /// Number of times that the program replaced the memory at these addresses.
     version: u64,
 }
 

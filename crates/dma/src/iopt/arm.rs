@@ -59,7 +59,7 @@ const COUNT_LOW_SHIFT: u32 = 2;
 const COUNT_HIGH_SHIFT: u32 = 51;
 const COUNT: u64 = 0xff << COUNT_LOW_SHIFT | 0xff << COUNT_HIGH_SHIFT;
 
-/// Maximum height of a block entry: 1 GiB, 32 MiB or 512 MiB.
+/// Maximum height of a block entry, in levels above the last: that of 1 GiB, 32 MiB or 512 MiB blocks.
 pub(super) const fn max_leaf(granule_bits: u32) -> u32 {
     if granule_bits == 12 { 2 } else { 1 }
 }

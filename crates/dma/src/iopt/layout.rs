@@ -219,7 +219,7 @@ impl Geometry {
         self.max_leaf
     }
 
-    /// Returns how many entries of one table `len` bytes fill, from the entry for `iova` on.
+    /// Returns the number of whole entries in `len` bytes from `iova` on, at most those of one table.
     #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
         let entries = self.entries(height);

@@ -104,7 +104,7 @@ impl PageTable {
         self.map_any(mem, &request)
     }
 
-    /// As [`map`](Self::map), for several tables and tables that do not exist yet.
+    /// As [`map`](Self::map), for a request that spans several tables or needs tables that do not exist yet.
     #[inline(never)]
     fn map_any<M: TableMemory + ?Sized>(
         &mut self,

@@ -22,7 +22,7 @@ impl PageTable {
         len: u64,
     ) -> Result<u64, Error> {
         let end = self.check_range(iova, len)?;
-        // Most ranges are pages of one table, so that no block is split.
+        // Most ranges are pages of one table. No block is split then.
         let mut removed = 0;
         let path = self.descend(mem, iova.get(), 0);
         let pages = len >> self.geometry.shift(0);
@@ -36,7 +36,7 @@ impl PageTable {
         Ok(removed + self.unmap_any(mem, iova.get(), end)?)
     }
 
-    /// As [`unmap`](Self::unmap), for blocks and several tables.
+    /// As [`unmap`](Self::unmap), for a range with blocks or in several tables.
     #[inline(never)]
     fn unmap_any<M: TableMemory + ?Sized>(
         &mut self,

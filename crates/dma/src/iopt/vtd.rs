@@ -16,8 +16,8 @@ const PAGE_SIZE: u64 = 1 << 7;
 const SNOOP: u64 = 1 << 11;
 /// Address bits of an entry. Bits above the host address width must be zero.
 const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
-/// `EMT` and `IPAT`: the memory type, which the hardware ignores for requests without PASID. `EMT` 0 is
-/// uncached.
+/// `IPAT`: the field `EMT` decides the memory type, and `EMT` 0 is uncached. The hardware ignores both for
+/// requests without PASID.
 const IPAT: u64 = 1 << 6;
 /// Ignored bits of an entry that points to a table. They hold the count of used entries.
 const COUNT_SHIFT: u32 = 52;

@@ -159,7 +159,7 @@ impl IovaAllocator {
     }
 }
 
-/// Returns the number of units that hold `bytes`; the last one may be filled in part.
+/// Returns the number of units (granules) that hold `bytes`; the last one may be filled in part.
 const fn units_up(bytes: u64, shift: u32) -> u64 {
     (bytes >> shift) + (bytes & ((1 << shift) - 1) != 0) as u64
 }

@@ -1,4 +1,4 @@
-//! A driver's handle of a device. The handle and its guards keep a reference to the mapper.
+//! A driver's handle of a device. The handle, and the guards that its calls return, refer to the mapper.
 
 use super::guard::Mapped;
 use super::memory::{Mappable, OwnedMemory, Raw};

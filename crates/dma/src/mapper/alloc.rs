@@ -282,7 +282,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.live
                 .with(|live| live.allocs = live.allocs.saturating_sub(1));
         }
-        // The memory may also have been mapped through a table.
+        // The memory may also have been mapped through a table, and that translation may wait for a flush.
         self.flush_all_lazy();
         let is_gone = is_gone && !self.is_stuck(&alloc.segments);
         match alloc.backing {
@@ -306,7 +306,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 /// does not apply, unless the device accepts only one segment.
 ///
 /// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
-/// keeps its limit.
+/// segment keeps its limit on the number of segments.
 const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
     let mut info = *info;
     if info.limits.max_segments != 1 {

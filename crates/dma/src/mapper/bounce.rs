@@ -3,9 +3,9 @@
 //! Neighbouring segments that bounce share one run of slots if the pool has a run that long, so the copies
 //! are contiguous. All other bytes of the run are zeroed.
 //!
-//! If an untrusted device's memory does not fill whole granules, only its ends bounce; the middle is mapped
-//! directly. If an IOMMU's granule is larger than a page, the same holds for any device whose memory ends
-//! in a granule with other owners' pages.
+//! If an untrusted device's memory does not fill whole granules (the IOMMU's smallest pages), only the ends
+//! of the memory bounce. The middle is mapped directly. If a granule is larger than a page, the same holds
+//! for any device whose memory ends in a granule with other owners' pages.
 //!
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: only the pool limits a run's length unless the platform
 //! sets a limit, and every copied byte is counted.
@@ -98,7 +98,7 @@ struct Ends {
 impl Ends {
     fn of(segment: Segment, guard: Guard) -> Self {
         let (inside, unit) = (guard.granule - 1, guard.unit - 1);
-        // Counted from the start of the segment's first granule.
+        // `start` and `end` are offsets from the start of the segment's first granule.
         let start = segment.addr.get() & inside;
         let end = start.saturating_add(segment.len);
         let first = if start & !unit == 0 {
@@ -371,7 +371,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 super::append(&mut plan.targets, part)?;
                 super::append(plan.direct, part)?;
             }
-            // Wraps if the segment ends at the last address. `at` is not used again then.
+            // If the segment ends at the last address, this wraps to 0, and no later part uses it.
             at = PhysAddr::new(at.get().wrapping_add(len));
         }
         Ok(())

@@ -152,7 +152,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Describes part of an allocation for mapping into a program. The program's mapping keeps the memory.
+    /// Describes part of an allocation for mapping into a program. The program's mapping keeps the memory
+    /// alive.
     pub(super) fn mmap_part(
         &self,
         alloc: &Alloc<P>,

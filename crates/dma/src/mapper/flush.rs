@@ -192,7 +192,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once. The caller reuses the memory next.
+    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once, because the caller reuses the memory next.
     ///
     /// # Errors
     /// As [`unmap_iommu`](Self::unmap_iommu).
@@ -244,7 +244,7 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
-        // The allocator refuses a range that is not taken, without a change.
+        // If the range is not taken, the allocator refuses it and changes nothing.
         let _ = space.free(Iova::new(range.base), range.len);
     }
 }

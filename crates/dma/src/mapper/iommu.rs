@@ -1,11 +1,11 @@
 //! Mapping behind an IOMMU: a whole table becomes one range of I/O virtual addresses.
 //!
-//! A mapping exposes its segments, and also the rest of the granules at their heads and tails, because an
-//! IOMMU cannot hide that rest. Allocations of this layer consist of whole granules, so only other memory
-//! has such a rest. A trusted device may see the rest of the memory's own pages, which in pinned user
-//! memory belongs to the same program. If a granule is larger than a page, no device may see the granule's
-//! other pages. An untrusted device may see nothing of the rest. To hide the rest, head and tail bounce, or
-//! the mapping is refused.
+//! An IOMMU maps whole granules (its smallest pages). A mapping therefore exposes its segments, and also the
+//! other bytes of the granules in which a segment begins or ends (the *rest*). Allocations of this layer
+//! consist of whole granules, so only other memory has a rest. A trusted device may see the part of the rest
+//! that is in the memory's own pages. In pinned user memory, that part belongs to the same program. If a
+//! granule is larger than a page, no device may see the granule's other pages. An untrusted device may see
+//! nothing of the rest. To hide the rest, the ends of the segments bounce, or the mapping is refused.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule may be larger than a page.
 
@@ -239,7 +239,8 @@ pub(super) fn take_range<D>(
     align: u64,
 ) -> Option<Result<u64, Error>> {
     let space = state.iova.as_mut()?;
-    // A spare range is aligned to its length rounded up to a power of two. This must be a multiple of `align`.
+    // A spare range is aligned to its length rounded up to a power of two. That power must be a multiple of
+    // `align`.
     let at_hand = if align / 2 < len {
         state.spares.take(len, space.preferred_limit(limit))
     } else {

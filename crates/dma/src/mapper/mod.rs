@@ -1,8 +1,8 @@
 //! The mapping layer over a platform.
 //!
-//! A table is mapped in two steps. First, each part that the device cannot reach gets a bounce slot. Then
-//! the resulting physical runs get bus addresses: their own without an IOMMU, else one range of I/O virtual
-//! addresses.
+//! A scatter table is mapped in two steps. First, each part that the device cannot reach gets a bounce slot.
+//! Then the resulting physical runs get addresses for the device. Behind an IOMMU, these are one range of I/O
+//! virtual addresses. Otherwise each run keeps the bus address that its memory has.
 
 mod alloc;
 mod bounce;
@@ -220,7 +220,7 @@ impl<P: Platform> Alloc<P> {
         self.len
     }
 
-    /// Returns the number of held bytes: the length rounded up to the larger page of CPU and IOMMU.
+    /// Returns the held bytes: the length rounded up to a page of CPU or IOMMU, whichever is larger.
     fn held_bytes(&self) -> u64 {
         round_up(self.len, self.granule).unwrap_or(self.len)
     }

@@ -24,8 +24,8 @@ pub(crate) struct Facts<D> {
     pub(super) granule: Option<NonZeroU64>,
     /// Required alignment of an address in bytes.
     align: u64,
-    /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that holds
-    /// part of its memory, the device may see all bytes.
+    /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that contains
+    /// part of the mapped memory, the device may see all bytes.
     shared: u64,
 }
 

@@ -1,4 +1,4 @@
-//! An allocator of integer ranges, for I/O virtual addresses and bounce slots.
+//! An allocator of ranges of integers (units), for I/O virtual addresses and bounce slots.
 //!
 //! The ranges that are not free form a balanced tree. The root of each subtree stores the subtree's longest
 //! free run and largest aligned free block, so a search follows one path. Freeing never allocates.
@@ -22,9 +22,9 @@ pub enum RangeError {
 
 /// Allocates ranges of units, from the top.
 ///
-/// A range comes from the highest free aligned block: its size is the length rounded up to a power of two,
-/// and its start is a multiple of this size. If no such block is free, the range comes from the highest free
-/// run that is long enough. A request fails only if there is no such run.
+/// A range comes from the highest free aligned block. The block's size is the length rounded up to a power of
+/// two, and its start is a multiple of its size. If no such block is free, the range comes from the highest
+/// free run that is long enough. A request fails only if there is no such run.
 ///
 /// # Cost
 /// `take` and `give_back` visit a few paths of a balanced tree: the number of steps grows with the

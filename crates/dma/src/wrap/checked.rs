@@ -9,14 +9,15 @@ use crate::{
 use core::fmt;
 use core::panic::Location;
 
-/// Checks how a driver uses a [`DmaOps`], and reports each misuse. The wrapper passes every call on
-/// unchanged.
+/// Checks how a driver uses a [`DmaOps`] (the layer below), and reports each misuse. The wrapper passes every
+/// call to that layer unchanged.
 ///
 /// The number of tracked segments is limited, as in Linux. Beyond `capacity` live segments, the wrapper
 /// reports `TrackingEnded` and stops checking.
 ///
-/// `L` provides the lock around the list of live objects. Unlike the mapper's own locks, this lock is held
-/// while the list allocates and while the sink takes a report. The sink must not call the wrapper.
+/// `L` provides the lock around the list of live objects. The wrapper holds this lock also while it allocates
+/// memory for the list, and while the sink takes a report. The locks of a [`Mapper`](crate::Mapper) are never
+/// held so long. The sink must not call the wrapper.
 ///
 /// # Examples
 /// ```
@@ -88,7 +89,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.ops
     }
 
-    /// Returns the number of segments mapped or allocated now.
+    /// Returns the number of segments that are mapped or allocated now.
     pub fn live_segments(&self) -> usize {
         self.book.with(|book| book.live_segments())
     }
