@@ -26,7 +26,7 @@ pub enum MemoryKind {
 pub enum Due {
     /// No work.
     Nothing,
-    /// Cache maintenance by the plane's owner.
+    /// Cache maintenance by this crate, through the DMA layer.
     Sync,
     /// Cache maintenance that is necessary, but that the user asked to omit.
     Skipped,

@@ -2,9 +2,9 @@
 //! # How the parts work together
 //!
 //! [`MemOps`] is the interface that a queue calls (vb2's `mem_ops`). [`contig`], [`sg`], [`vmalloc`] and
-//! [`UserMemory`] are the allocators. They need no heap and no tables, so a kernel can use them.
-//! [`Planes`] (feature `alloc`) combines them with a registry of dma-bufs and implements [`MemOps`] for
-//! a process.
+//! [`UserMemory`] are the allocators. They keep no list of buffers and use no heap, so a kernel module can
+//! use them with its own objects. [`Planes`] (feature `alloc`) combines them with a registry of dma-bufs and
+//! implements [`MemOps`] for a process.
 //!
 //! # Who syncs when
 //!
@@ -22,11 +22,11 @@
 //! | vmalloc, a program's | nothing | nothing | has no effect |
 //!
 //! *Imported* memory stays mapped while it is queued many times. If its mapping bounces, the exporter copies
-//! the data at each hand-over. The exporter does no cache maintenance then: if one device writes to memory
-//! and another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
+//! the data at each hand-over. No hand-over does cache maintenance: if one device writes to memory and
+//! another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
 //! buffer with the CPU must announce the access (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all
 //! mapped attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
-//! here and fail on a board. The *first* map of an import does sync, as every map does.
+//! here and fail on a board. Mapping does sync, but an import is mapped only before its first use.
 //!
 //! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have mapped
 //! the memory. So prepare begins a CPU access and finish ends it. The driver of an OUTPUT queue
@@ -46,9 +46,9 @@
 //! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
 //! | 3 | the counters; the state of all planes together | a few instructions |
 //!
-//! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees,
-//! so one queue's allocation does not delay other queues. `tests/loom.rs` checks the orders of two
-//! threads.
+//! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees, so one
+//! queue's allocation does not delay other queues. `tests/loom.rs` runs two threads in all orders with at
+//! most two preemptions, and checks that these rules hold.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -52,7 +52,7 @@ pub enum PlaneError {
 }
 
 impl PlaneError {
-    /// The Linux errno, positive.
+    /// Returns the Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
@@ -110,11 +110,11 @@ impl core::error::Error for PlaneError {}
 /// exactly once, with [`put`](Self::put) or [`put_dmabuf`](Self::put_dmabuf). A failed call keeps no
 /// resource.
 ///
-/// Queues share one memory by reference. A call of one queue must not delay calls of others.
+/// Several queues share one value by reference. A call of one queue must not delay calls of others.
 ///
 /// # Context
-/// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only for
-/// locks of the memory.
+/// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only if they wait for
+/// one of the implementation's locks.
 pub trait MemOps {
     /// The host's identifier of a device that planes are allocated for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
@@ -251,13 +251,13 @@ pub trait MemOps {
     /// Returns the size of a dma-buf in bytes.
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64;
 
-    /// Whether two references name the same dma-buf.
+    /// Returns whether two references name the same dma-buf.
     fn same_dmabuf(&self, a: &Self::DmaBuf, b: &Self::DmaBuf) -> bool;
 
     /// Takes one more reference to a dma-buf.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) when the count or table is full.
+    /// `NoMemory` (ENOMEM) when no more references can be counted or stored.
     fn clone_dmabuf(&self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
 
     /// Drops a reference to a dma-buf.

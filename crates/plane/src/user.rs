@@ -225,7 +225,7 @@ impl<O: DmaOps> UserMemory<O> {
             && self.direction.device_reads()
             && cx.ops.bounces(mapping)
         {
-            // A bounced mapping always needs a copy, so this one failed.
+            // A bounced mapping always needs a copy. Nothing was done, so the copy failed.
             return Err(user_pages(cx.ops.table_len(&self.table)));
         }
         Ok(done)

@@ -108,7 +108,7 @@ enum Segments {
     Import(ImportKey),
 }
 
-/// How to map a plane into a program, and the memory whose mappings to count.
+/// How to map a plane into a program, and the memory that must count the mapping.
 #[derive(Debug)]
 pub struct PlaneMmap<M> {
     /// The memory to pass to [`Buffers::vma_open`] after mapping.
@@ -296,7 +296,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().get(dev)
     }
 
-    /// Returns the last dma-buf that a device could not use; `None` if none was refused since the last call.
+    /// Returns the dma-buf that a device most recently could not use; `None` if none since the previous call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
         self.facts.with(|facts| facts.refused.take())
     }
