@@ -77,9 +77,9 @@
 //! | 3 | one dma-buf's entry; the clock; the list of changes; vacant slots | a few instructions |
 //! | 4 | the host's placer, observer and DMA layer | their own work |
 //!
-//! No thread holds two locks of one row, except in row 4. A thread holds no lock while memory is
-//! allocated or freed, so an allocation that sleeps does not delay other threads. `tests/loom.rs` checks
-//! the orders of two threads.
+//! No thread holds two locks of one row, except in row 4. A thread holds no lock while memory is allocated or
+//! freed, so an allocation that sleeps does not delay other threads. `tests/loom.rs` runs two threads in all
+//! orders with at most two preemptions, and checks that these rules hold.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -167,8 +167,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(Self::new(alloc, spec, list))
     }
 
-    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is that
-    /// memory in the DMA layer. It has no users yet, and is freed like allocated memory.
+    /// Makes shared memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is the DMA
+    /// layer's allocation of that memory. It has no users yet, and is freed like allocated memory.
     pub fn adopt(alloc: O::Alloc, len_bytes: u64, list: L) -> Self {
         let spec = Spec {
             backing: Backing::Foreign,
@@ -229,8 +229,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Does the second half of [`Self::release`]: frees memory that was just closed. Attachments and mappings
-    /// made in between are lost. [Quarantined](Self::is_quarantined) memory also returns to the DMA layer,
-    /// which does not use it again.
+    /// made since [`close`](Self::close) are lost. [Quarantined](Self::is_quarantined) memory also returns to
+    /// the DMA layer, which does not use it again.
     #[inline]
     pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);

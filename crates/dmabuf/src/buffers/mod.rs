@@ -236,7 +236,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.now_ns.with(|now| *now = now_ns);
     }
 
-    /// Calls `act` with the fences of all memories, which are locked meanwhile, and the time.
+    /// Locks the fences of all memories, and calls `act` with them and with the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
         let now_ns = self.cx().now_ns;
         self.fences.with(|fences| act(fences, now_ns))
@@ -338,7 +338,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is
-    /// that memory in the DMA layer. The memory lives as long as the dma-buf.
+    /// the DMA layer's allocation of that memory. The memory lives as long as the dma-buf.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. The
@@ -348,7 +348,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;
         let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
-            // If the failed export has counted no user, no end of a user frees the memory. So free it here.
+            // If the export failed before it counted a user, the memory has no user whose end would free it.
             self.release(id, self.memories.remove(id.0));
         }
         exported

@@ -48,7 +48,7 @@ pub struct Early<T> {
     pub owner: T,
     /// That device's access: a read or a write.
     pub owner_usage: Usage,
-    /// Number of such accesses since they were last taken.
+    /// Number of such accesses since the previous [`Fences::take_early`].
     pub times: u64,
 }
 

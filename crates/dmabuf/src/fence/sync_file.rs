@@ -101,7 +101,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.sync_file_of(found, now_ns)
     }
 
-    /// Makes a sync file of two sync files' pending fences, the last of each context (`SYNC_IOC_MERGE`).
+    /// Makes a sync file of two sync files' pending fences, the latest of each context (`SYNC_IOC_MERGE`).
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).
@@ -114,7 +114,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.sync_file_of(found, now_ns)
     }
 
-    /// Makes a sync file of the last fence of each context, and takes a reference to each.
+    /// Makes a sync file of the latest fence of each context, and takes a reference to each.
     fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
         let place = |fence: &FenceId| {
             let found = self.table.get(fence.0);

@@ -141,8 +141,8 @@ impl<T: Copy> Fences<T> {
         Ok(())
     }
 
-    /// Drops one reference to the fence. The table removes a fence with its last reference, without reporting
-    /// an end.
+    /// Drops one reference to the fence. If it was the last one, the table removes the fence, without
+    /// reporting an end.
     pub(super) fn put(&mut self, fence: FenceId) {
         let Some(found) = self.table.get_mut(fence.0) else {
             return;

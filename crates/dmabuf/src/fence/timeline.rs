@@ -94,7 +94,7 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Makes a fence with this sequence number, already ended if the timeline has reached it. The caller gets
-    /// a reference. The fence is removed with its last reference.
+    /// a reference. The fence is removed when its last reference is dropped.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).

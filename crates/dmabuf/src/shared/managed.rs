@@ -138,9 +138,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the memory back from all attached devices. Accesses by devices behind an IOMMU fault from now
-    /// on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's addresses
-    /// and the CPU's handles keep their access until the exporter ends it. The exporter must zero the memory
-    /// before this call, so that copies for devices that bounce are zeroed, too.
+    /// on, and later attaching, mapping and exporting fail. Three parties keep their access until the
+    /// exporter ends it: devices without an IOMMU, the device that the memory was allocated for, and the
+    /// CPU's handles. The exporter must zero the memory before this call, so that copies for devices that
+    /// bounce are zeroed, too.
     ///
     /// # Errors
     /// `Quarantined` (EIO) if an unmap failed, now or before: a device may still reach the memory. Later
@@ -154,14 +155,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         while let Some(key) = at {
             let held = self.list.get_mut(key).and_then(|a| a.held.as_mut());
             if let Some(held) = held.filter(|held| cx.ops.bounces(&held.mapping)) {
-                // The sync makes the copy show the current memory. The copy is not copied back.
+                // The sync renews the bounced copy from the memory. The copy is then dropped without being
+                // copied back.
                 cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
                 held.maybe_written = false;
             }
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        // No later read may see a device's writes to this memory.
+        // The CPU must never get what devices wrote last, so no sync is missing any more.
         self.state.synced();
         if self.state.quarantined {
             return Err(Error::Quarantined);

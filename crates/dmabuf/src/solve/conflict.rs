@@ -58,8 +58,9 @@ pub(super) fn conflict(
     all: &Strictest,
 ) -> Conflict {
     let excludes = |rules: Rules| first_fit(request, all, rules, heaps).is_none();
-    // Leaves out demands as long as the rest still excludes every heap. The result conflicts and limits the
-    // size of the search, but a smaller set of other demands may conflict, too.
+    // Leaves out each demand without which the rest still excludes every heap. The remaining demands
+    // conflict, and their number limits the search for a smaller set. A smaller set may contain other
+    // demands.
     let mut rest = all.rules();
     for rule in all.rules().iter() {
         if excludes(rest.without(rule)) {

@@ -52,8 +52,8 @@
 //! # What is promised
 //!
 //! A placement holds for any pieces that the heap returns: a device with a limited number of segments gets no
-//! more bytes than its segments hold at worst. Nothing is reserved: free memory may be taken before it is
-//! allocated.
+//! more bytes than its segments hold in the worst layout. Nothing is reserved: free memory may be taken
+//! before it is allocated.
 
 mod conflict;
 mod needs;

@@ -168,7 +168,8 @@ pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool
     if limits.boundary == u64::MAX {
         return count.saturating_mul(segment);
     }
-    // Each block needs `each` segments. One block is lost, as the run may begin and end inside one.
+    // Each block needs `each` segments. One block is subtracted, because the run may begin and end within a
+    // block.
     let each = block.div_ceil(segment).max(1);
     let blocks = (count / each).saturating_sub(1);
     by_page.max(blocks.saturating_mul(block))
