@@ -175,9 +175,9 @@ impl Ownership {
         (first != NO_SLOT).then_some(first)
     }
 
-    /// Removes `index` from the list that [`take_dropped`](Self::take_dropped) returned; returns the next
-    /// index. Call [`was_dropped`](Self::was_dropped) for `index` only afterwards: until this call, a drop of
-    /// a newer token does not list the slot again, so an earlier check could miss that drop.
+    /// Takes `index` out of the list of [`take_dropped`](Self::take_dropped); returns the next index. Call
+    /// [`was_dropped`](Self::was_dropped) for `index` only afterwards. While `index` is listed, the drop of a
+    /// newer token does not list it again, so an earlier check could miss that drop.
     pub(crate) fn unlist(&self, index: u32) -> Option<u32> {
         let slot = self.slot(index)?;
         let next = slot.next.load(SeqCst);
@@ -285,8 +285,8 @@ pub(crate) struct TokenFacts {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
-    /// True until the queue takes the token: a drop then returns the buffer. Stored here because
-    /// padding leaves room for it.
+    /// True until the queue takes the token. While it is true, dropping the token returns the buffer. Stored
+    /// here because padding leaves room for it.
     pub(crate) armed: bool,
 }
 

@@ -59,7 +59,7 @@ impl<M: MemOps> Session<'_, M> {
     /// * [`Error::Fault`] (EFAULT): `sink` failed; the next call reads the bytes again.
     /// * [`Error::WouldBlock`] (EAGAIN): no buffer is ready. A caller that may sleep then calls
     ///   [`Queue::wait`].
-    /// * Starting: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
+    /// * Errors of the start of streaming: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).
     pub fn read(&mut self, sink: &mut dyn Sink, len_bytes: u64) -> Result<u64, Error> {
@@ -187,7 +187,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Moves the next piece of a write().
     ///
     /// # Errors
-    /// As [`resume_read`](Self::resume_read), but the call stays in progress if [`Source::prepare`] fails.
+    /// As [`resume_read`](Self::resume_read), but the write() stays in progress if [`Source::prepare`] fails.
     pub fn resume_write(
         &mut self,
         source: &mut dyn Source,

@@ -11,7 +11,7 @@ use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
 pub(crate) struct NewBuffers {
     pub(crate) first: u32,
     pub(crate) count: u32,
-    /// Number of buffers that fit in memory; set if admission freed them, since not all fit.
+    /// Number of buffers that fit in memory; set if admission freed them because not all fit.
     room: Option<u32>,
     pub(crate) cause: Option<Reason>,
 }

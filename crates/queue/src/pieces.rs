@@ -28,9 +28,9 @@ impl Pieces {
 /// The result of a piece of a read() or write().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// The last piece, with its bytes: the call has ended. 0 bytes when a read() of several pieces ends.
+    /// The call has ended with a piece of this many bytes; a read() of several pieces ends with 0.
     Last(u64),
-    /// A piece, with its bytes: more pieces follow.
+    /// A piece of this many bytes was moved, and more pieces follow.
     Part(u64),
 }
 
