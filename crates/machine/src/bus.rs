@@ -188,7 +188,7 @@ impl Machine {
         })
     }
 
-    /// Returns the target of an access of `dev` at `addr`, and the number of bytes from there.
+    /// Returns the target of an access of `dev` at `addr`, and how many bytes the target has from there.
     ///
     /// # Errors
     /// [`BusFault`] if the access has no target.

@@ -1,4 +1,4 @@
-//! The machine: one cell with its parts, and the calls that report about them.
+//! The machine: its parts in one `RefCell`, and the calls that report about them.
 
 use crate::backing::Backing;
 use crate::device::{BusStats, Device};

@@ -126,8 +126,9 @@ fn within(iova: u64, leaf: &Leaf) -> Option<Translation> {
     Some(Translation { phys, len, prot })
 }
 
-/// Returns the profile's page sizes below the format's first size that the profile lacks.
-/// A larger page could not be split into pages of the missing size.
+/// Returns the profile's page sizes that are smaller than the first gap in the profile's sizes.
+/// The gap is the smallest size that the format has and the profile lacks. A larger page could not be split
+/// into pages of that size.
 fn without_gaps(profile: &IommuProfile) -> u64 {
     let offered = profile
         .format

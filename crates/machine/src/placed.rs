@@ -13,8 +13,9 @@ use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 impl Machine {
     /// Reserves `len` bytes (whole pages), zeroed for the CPU and every device.
     ///
-    /// Until [`place_pages`](Self::place_pages), only programs reach the pages, and as many bytes of RAM stay
-    /// free, at any addresses, contiguous or not. The pages are freed like all pages.
+    /// Until [`place_pages`](Self::place_pages), only programs reach the pages. Meanwhile, the machine keeps
+    /// the same number of bytes of RAM free, at any addresses, contiguous or not. The pages are freed like
+    /// all pages.
     ///
     /// # Errors
     /// `Invalid` for a length that is zero or not a multiple of pages; `NoMemory` (ENOMEM) if RAM has not

@@ -120,7 +120,7 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes the fewest frames after which no run exceeds `longest` frames.
+    /// Takes as few frames as possible, so that no remaining run exceeds `longest` frames.
     pub(crate) fn shorten(&mut self, longest: u64) -> Vec<(u64, u64)> {
         let mut taken = Vec::new();
         let long: Vec<_> = self.iter().filter(|&(_, len)| len > longest).collect();
@@ -193,8 +193,8 @@ impl Runs {
             // The ends change only if the first or the last free piece was taken.
             ends = ends.filter(|&(lowest, top)| lowest < frame && frame + piece < top);
         }
-        // Swapping two adjacent pieces makes no new adjacent pair: a neighbour would have to equal one of the
-        // two.
+        // Swapping two adjacent pieces makes no new adjacent pair: for that, a neighbour in the list would
+        // have to be the other piece of the two.
         for i in 1..frames.len() {
             if frames[i - 1] + piece == frames[i] {
                 frames.swap(i - 1, i);

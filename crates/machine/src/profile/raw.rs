@@ -32,7 +32,7 @@ const MAX_NAME: usize = 200;
 const MAX_SRAM: u64 = 256 << 20;
 /// Maximum bytes of on-chip memory, in areas without struct pages.
 const MAX_CHIP: u64 = 512 << 20;
-/// Start of the device hole. The contiguous area and the bounce pool must be below it.
+/// Start of the hole in RAM for devices' addresses. The contiguous area and the bounce pool must be below it.
 const LOW_END: u64 = 3 << 30;
 
 /// A number of bytes in a TOML file, written as a number or with a unit.
@@ -484,7 +484,7 @@ fn check_bounce(
     Ok((mode, pool))
 }
 
-/// Checks areas. Their names become heap files, so each must be unique.
+/// Checks areas. Each area becomes a dma-heap with the area's name, so names must be unique.
 fn check_areas(
     source: &Source<'_>,
     raw: BTreeMap<Spanned<String>, Spanned<RawArea>>,
