@@ -1,9 +1,9 @@
 //! Functions that the C shim calls.
 // UNSAFETY: pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! C passes valid references, and a [`Payload`] only while it has an object. A function that gets a request
-//! puts an object into the request's payload. On success, it returns 1 if hand-overs of the object may need a
-//! sync, else 0.
+//! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references, and
+//! a payload only while it has an object. A function that gets a request puts an object into the request's
+//! payload. On success, it returns 1 if hand-overs of the object may need a sync, else 0.
 
 use crate::attachments::Key;
 use crate::device::Use;

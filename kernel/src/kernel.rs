@@ -48,7 +48,7 @@ impl Errno {
 /// Size in bytes of the address range that encodes errors (`MAX_ERRNO`).
 const MAX_ERRNO: usize = 4095;
 
-/// Splits an error pointer into pointer and errno. NULL means ENOMEM.
+/// Converts a pointer or error pointer from C to a `Result`. NULL means ENOMEM.
 pub fn pointer<T>(at: *mut T) -> Result<NonNull<T>, Errno> {
     let errno = at.addr().wrapping_neg();
     match NonNull::new(at) {

@@ -240,7 +240,8 @@ impl Mapping {
     }
 }
 
-/// A kernel mapping of an allocation or of pinned memory. The allocation's owner ends the former.
+/// A kernel mapping of an allocation or of pinned memory. The allocation's owner removes its mapping;
+/// [`DmaOps::vunmap`] removes only that of pinned memory.
 pub struct Vmap {
     at: NonNull<c_void>,
     pinned: Option<NonNull<sys::FrameVector>>,
