@@ -1,4 +1,4 @@
-//! The bounce pool: what goes through it, where it lies, what it shows and what it costs.
+//! Tests the bounce pool: which memory bounces and where to, which bytes the device sees, and the counters.
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, Setup, ram, sram};
@@ -29,8 +29,7 @@ fn fill(mapper: &mut Mapper<Fake>, segment: Segment, byte: u8) {
     mapper.platform_mut().poke(segment.addr.get(), &bytes);
 }
 
-/// CVE-2022-48853: a device that writes less than it was lent must not hand a program the bytes
-/// that were in the slot before.
+/// CVE-2022-48853: if a device fills only part of a slot, the program must not see the slot's older bytes.
 #[test]
 fn from_device_never_shows_what_another_device_left() {
     for attrs in [Attrs::empty(), Attrs::SKIP_CPU_SYNC] {
@@ -56,7 +55,7 @@ fn from_device_never_shows_what_another_device_left() {
         );
         done(&mapper);
     }
-    // Only read by the device and not yet synced: zeroes.
+    // Memory that the device only reads, and that the caller has not synced yet, reads as zeroes.
     let mut mapper = Setup::narrow(16 * SLOT).mapper();
     let old = map(&mut mapper, &[ram(0, SLOT)], BOTH, Attrs::empty()).unwrap();
     mapper.unmap(old, Attrs::empty());
@@ -76,8 +75,7 @@ fn from_device_never_shows_what_another_device_left() {
     done(&mapper);
 }
 
-/// Defect 5, in this layer: each hand-over to a device that sees a bounce copy renews the copy, in
-/// every mapping.
+/// Defect 5 of stock kernels: here, each hand-over to a device renews the bounce copy in each mapping.
 #[test]
 fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
     let mut mapper = Setup::narrow(64 * SLOT).mapper();
@@ -103,8 +101,8 @@ fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
     done(&mapper);
 }
 
-/// Defect 9, in this layer: a mapping knows how it was made. Unmapped with other attributes, it
-/// is taken down the same way.
+/// Defect 9 of stock kernels: here, a mapping records how it was made. An unmap with other attributes ends it
+/// in the same way.
 #[test]
 fn unmap_follows_the_map_not_its_own_attributes() {
     let mut mapper = Setup::untrusted().mapper();
@@ -126,7 +124,7 @@ fn unmap_follows_the_map_not_its_own_attributes() {
     done(&mapper);
 }
 
-/// What lies around a copy in its slots or granules is zero.
+/// The bytes around a copy, in its slots or granules, are zero.
 #[test]
 fn the_rest_of_slots_and_granules_is_zero() {
     let mut mapper = Setup::untrusted().mapper();
@@ -160,7 +158,8 @@ fn untrusted_device_bounces_ends_without_gaps() {
         let memory = ram(offset, len);
         let before = mapper.counters(0).bytes_bounced;
         let mapping = map(&mut mapper, &[memory], BOTH, Attrs::ONE_RUN);
-        // One granule's head and tail are two granules of the pool when it lies across.
+        // Memory across a granule's end has a head and a tail. These take two granules of the pool, in one
+        // run.
         let mapping = mapping.unwrap();
         assert_eq!(mapping.bounced_bytes(), bounced, "{offset:#x} {len:#x}");
         assert_eq!(mapper.counters(0).bytes_bounced - before, bounced);
@@ -180,7 +179,7 @@ fn untrusted_device_bounces_ends_without_gaps() {
     done(&mapper);
 }
 
-/// The copy, not the memory, is what lies at the device's address.
+/// The device gets the address of the copy, so the copy has the alignment that the device needs.
 #[test]
 fn a_copy_lies_as_the_device_needs_it() {
     let setup = Setup {
@@ -188,7 +187,7 @@ fn a_copy_lies_as_the_device_needs_it() {
         ..Setup::narrow(16 * SLOT)
     };
     let mut mapper = setup.mapper();
-    // Leaves the next free slot in the middle of a page.
+    // After this mapping, the next free slot is in the middle of a page.
     let odd = map(&mut mapper, &[ram(0, SLOT)], BOTH, Attrs::empty()).unwrap();
     for offset in [0, 100] {
         let memory = ram(PAGE + offset, SLOT);
@@ -219,7 +218,7 @@ fn running_out_says_how_much_was_wanted_and_found() {
     assert_eq!(all.segments()[0].addr.get(), POOL);
     mapper.unmap(all, Attrs::empty());
     done(&mapper);
-    // Linux: 128 slots to a set, so at most 256 KiB in any pool.
+    // In Linux, a set has 128 slots, so a run is at most 256 KiB in any pool.
     let setup = Setup {
         run_bytes: 256 << 10,
         ..Setup::narrow(1 << 20)
@@ -233,7 +232,7 @@ fn running_out_says_how_much_was_wanted_and_found() {
     )
     .unwrap_err();
     assert_eq!(err.reason().unwrap().found, 256 << 10);
-    // In pieces that fit a set it works.
+    // Pieces that each fit in a set are accepted.
     let pieces = [ram(0, 200 << 10), ram(1 << 20, 200 << 10)];
     let mapping = map(&mut mapper, &pieces, BOTH, Attrs::empty()).unwrap();
     mapper.unmap(mapping, Attrs::empty());
@@ -242,7 +241,7 @@ fn running_out_says_how_much_was_wanted_and_found() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-    /// CVE class 9: mappings never share a slot, and the device's bytes return to the right memory.
+    /// Mappings never share a slot, and the device's bytes return to the right memory (a class of CVEs).
     #[test]
     fn mappings_never_share_bytes_of_the_pool(
         ops in prop::collection::vec((any::<bool>(), 0u64..PAGE, 1u64..9000, any::<usize>()), 1..60),
@@ -259,7 +258,7 @@ proptest! {
         };
         let mut mapper = setup.mapper();
         let mut live: Vec<(Mapping<Fake>, Segment, u8)> = Vec::new();
-        // Slots or granules of the pool, but for an end that is no whole one.
+        // Size and number of the pool's slots, or of its granules (the pool's ends may lie inside a granule).
         let unit = granule.unwrap_or(SLOT);
         let units = granule.map_or(40, |_| 9);
         for (n, (take, offset, len, which)) in ops.into_iter().enumerate() {
@@ -271,8 +270,8 @@ proptest! {
                     Ok(mapping) => live.push((mapping, memory, mark)),
                     Err(err) => {
                         prop_assert_eq!(err.reason().unwrap().constraint, Constraint::BouncePool);
-                        // Free slots lie in at most this many gaps, all too short: two runs for
-                        // each mapping, and one that this mapping already got.
+                        // The free slots form at most this many gaps, each too short. Each live mapping has
+                        // at most two runs, and this mapping may already have got one.
                         let gaps = 2 + 2 * live.len() as u64;
                         let free = u64::saturating_sub(units, mapper.live().bounce_bytes / unit);
                         let wanted = granule.map_or(len.div_ceil(SLOT), |_| 2);

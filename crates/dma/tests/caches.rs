@@ -1,5 +1,5 @@
-//! A cache between the CPU and a device that goes stale. The layer makes every necessary hand-over;
-//! a missing one would lose bytes, which these tests detect.
+//! Tests with a CPU cache that goes stale. The layer makes every necessary hand-over; a missing one would
+//! lose bytes, which these tests detect.
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
@@ -18,15 +18,15 @@ fn setups() -> [Setup; 4] {
     .map(Setup::non_coherent)
 }
 
-/// The device sees the CPU's bytes from before the map, and the CPU sees the device's bytes from
-/// before the unmap, although the cache held lines of both.
+/// After the map, the device sees what the CPU wrote before. After the unmap, the CPU sees what the device
+/// wrote before. The CPU's cache holds lines of the memory at both times.
 #[test]
 fn mapping_and_unmapping_hand_memory_over() {
     for setup in setups() {
         for direction in WAYS {
             let mapper = setup.clone().mapper();
             let fake = mapper.platform();
-            // An offset that is one of lines, not of pages.
+            // The memory starts at a cache line, but not at a page.
             let memory = ram(3 * 64, 2 * PAGE);
             let addr = memory.addr.get();
             fake.poke(addr, &[1; 2 * PAGE as usize]);
@@ -37,7 +37,7 @@ fn mapping_and_unmapping_hand_memory_over() {
                 let seen = fake.dev_read(at, memory.len).unwrap();
                 assert!(seen.iter().all(|&b| b == 1), "{direction:?} {setup:?}");
             }
-            // The CPU looks, which it may not, and so has lines that will be old.
+            // The CPU reads memory of the device, which it must not do, and so gets lines that will be stale.
             let _ = fake.peek(addr, memory.len);
             if direction.device_writes() {
                 fake.dev_write(at, &[2; 2 * PAGE as usize]).unwrap();
@@ -46,7 +46,7 @@ fn mapping_and_unmapping_hand_memory_over() {
             let seen = fake.peek(addr, memory.len);
             let byte = if direction.device_writes() { 2 } else { 1 };
             assert!(seen.iter().all(|&b| b == byte), "{direction:?} {setup:?}");
-            // A line that was still dirty would be written back over the device's bytes now.
+            // If a line were still dirty, the eviction would write it over the device's bytes.
             fake.evict();
             let seen = fake.peek(addr, memory.len);
             assert!(seen.iter().all(|&b| b == byte), "{direction:?} {setup:?}");
@@ -92,7 +92,7 @@ fn failed_maps_are_not_counted() {
     assert!(failures >= 2);
 }
 
-/// Who asks for no sync gets none: the fake shows it.
+/// With `SKIP_CPU_SYNC`, map and unmap do not sync: device and CPU see old bytes.
 #[test]
 fn a_skipped_sync_is_seen() {
     let mapper = Setup::direct().non_coherent().mapper();
@@ -109,7 +109,7 @@ fn a_skipped_sync_is_seen() {
     mapper.free_table(table, true);
 }
 
-/// Coherent memory of a device that does not snoop is mapped uncached, and zero for both.
+/// Coherent memory of a device that does not snoop is mapped uncached, and is zero for device and CPU.
 #[test]
 fn coherent_memory_needs_no_hand_over() {
     for setup in [
@@ -152,8 +152,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// CPU and device take turns, each hand-over for as much as is used and no more: both always
-    /// see what was written last, in one piece or several, bounced or not.
+    /// CPU and device write in turns, with hand-overs around each write of the CPU. Both always see the
+    /// latest bytes, in one segment or several, bounced or not.
     #[test]
     fn turns_with_hand_overs_lose_nothing(
         which in 0usize..4,
@@ -162,7 +162,7 @@ proptest! {
     ) {
         let mapper = setups()[which].clone().mapper();
         let fake = mapper.platform();
-        // Two runs, cut at a line.
+        // Two runs, divided at a cache line.
         let cut = (cut.next_multiple_of(64)).min(3 * PAGE - 64);
         let (first, second) = (ram(0, cut), ram(1 << 20, 4 * PAGE - cut));
         let phys = |at: u64| if at < cut {

@@ -9,8 +9,7 @@ use vb3_dma::{
 const BOTH: Direction = Direction::Bidirectional;
 const ON_BUS: DmaAddr = DmaAddr::new(0x2000_0000);
 
-/// Seed 001, end to end: allocated from the device's memory alone, shown to a program, shared with
-/// a device behind an IOMMU through a table without pages.
+/// Maps a device's own memory into a program, and behind an IOMMU through a table without pages.
 #[test]
 fn device_memory_is_shared_by_physical_address() {
     let mut mapper = Setup::iommu(32).mapper();
@@ -28,7 +27,7 @@ fn device_memory_is_shared_by_physical_address() {
     let at = mapper.alloc_dma_addr(&alloc).unwrap();
     assert_eq!(at.get(), ON_BUS.get() + offset, "as the device sees it");
     assert_eq!(mapper.alloc_caching(&alloc), Caching::Uncached);
-    // It held something before.
+    // The memory held other bytes before.
     let zeroed = mapper.platform_mut().peek(memory.addr.get(), 3 * PAGE);
     assert!(
         zeroed.iter().all(|&b| b == 0),
@@ -40,7 +39,7 @@ fn device_memory_is_shared_by_physical_address() {
     assert_eq!(shown, (memory.addr.get() + PAGE, 2 * PAGE));
     assert_eq!(mapper.mmap(&alloc, PAGE, 3 * PAGE).unwrap_err().errno(), 6);
 
-    // Another device, behind the IOMMU.
+    // The memory is also mapped behind the IOMMU.
     let table = mapper.table_of(&alloc).unwrap();
     assert!(
         table
@@ -142,7 +141,7 @@ fn what_cannot_be_zeroed_is_not_handed_out() {
     assert!(mapper.live().is_empty());
 }
 
-/// Seed 002: scattered pages as one range for the kernel, and the same bytes for the device.
+/// Scattered pages are one range of addresses for the kernel, and the device sees the same bytes.
 #[test]
 fn scattered_pages_are_one_range_for_the_cpu_too() {
     let mut mapper = Setup::iommu(32).mapper();
@@ -160,7 +159,7 @@ fn scattered_pages_are_one_range_for_the_cpu_too() {
 
 #[test]
 fn one_run_is_kept_or_refused_with_the_constraint() {
-    // Defect 13: contiguity was hoped for.
+    // Defect 13 of stock kernels: contiguity was assumed, not checked.
     let scattered: Vec<Segment> = (0..4).map(|n| ram(n * 3 * PAGE, PAGE)).collect();
     let odd = [ram(0, PAGE + 0x800), ram(8 * PAGE, PAGE)];
     let mapper = Setup::iommu(32).mapper();
@@ -190,7 +189,7 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     assert_eq!(mapping.segments().len(), 4);
     direct.unmap(mapping, Attrs::empty());
     direct.free_table(table, false);
-    // Adjacent memory passes, however it was put together.
+    // Adjacent pieces are one run, wherever the table divides them.
     let touching = [ram(0, PAGE + 0x800), ram(PAGE + 0x800, PAGE)];
     let table = direct.table_of_segments(&touching).unwrap();
     let mapping = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
@@ -199,8 +198,8 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     assert!(direct.live().is_empty());
 }
 
-/// An allocation has one address: how many segments a table may have is no matter, with an IOMMU
-/// or without.
+/// An allocation has one address, with or without an IOMMU. The maximum number of segments in a table does
+/// not limit it.
 #[test]
 fn an_allocation_is_no_table_of_segments() {
     for setup in [Setup::direct(), Setup::iommu(32)] {

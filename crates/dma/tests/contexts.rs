@@ -1,5 +1,5 @@
-//! Several contexts at one mapper: threads that map at the same time, and what an interrupt handler
-//! may call while another context is in the middle of a call that sleeps.
+//! Several contexts use one mapper. Threads map at the same time, and an interrupt handler makes calls while
+//! another context sleeps inside a call.
 
 use std::sync::{Barrier, Mutex, mpsc};
 use vb3_dma::fake::{Fake, Mutexes, PAGE, Setup, ram};
@@ -22,13 +22,13 @@ type Arced = std::sync::Arc<Mapper<Fake, Mutexes>>;
 const fn is_send<T: Send>() {}
 const fn is_sync<T: Sync>() {}
 
-/// Which of the public types may go to another thread, or be used by several. A type parameter that
-/// is `Send` and `Sync` stands for the host's part.
+/// Checks which public types are `Send` and which are `Sync`. Type parameters that the host provides are both
+/// here.
 #[test]
 fn public_types_are_send_and_sync_as_they_say() {
     is_send::<Mapper<Fake, Mutexes>>();
     is_sync::<Mapper<Fake, Mutexes>>();
-    // Without locks, one context at a time.
+    // A mapper without locks can go to another thread, but threads cannot share it.
     is_send::<Mapper<Fake, NoLocks>>();
     is_send::<&Mapper<Fake, Mutexes>>();
     is_send::<vb3_dma::Mapping<Fake>>();
@@ -56,7 +56,7 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<Error>();
 }
 
-/// As [`public_types_are_send_and_sync_as_they_say`], for values, wrappers and the host for tests.
+/// As [`public_types_are_send_and_sync_as_they_say`], for plain values, wrappers and the fake host.
 #[test]
 fn types_say_which_threads_they_may_visit() {
     use vb3_dma::fake::{
@@ -229,8 +229,8 @@ impl KernelViews for Sleepy {
     }
 }
 
-/// While one context sleeps in an allocation for a device, others sync and complete for the same
-/// device, and take from its pool. If a lock were held over the sleep, this would never end.
+/// While one context sleeps in an allocation, another one syncs and takes a block for the same device.
+/// If a lock were held during the sleep, the test would never end.
 #[test]
 fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     let (asleep, is_asleep) = mpsc::channel();
@@ -250,7 +250,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| dma.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
         is_asleep.recv().unwrap();
-        // As an interrupt handler does when a frame has arrived.
+        // Does what an interrupt handler does when a frame has arrived.
         let at = mapping.segments()[0].addr;
         let _ = dma.platform().fake.peek(memory.addr.get(), 7);
         assert_eq!(dma.platform().fake.dev_write(at, b"a frame"), Some(()));
@@ -259,7 +259,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         assert!(dma.sync(&mapping, BOTH, SyncFor::Device));
         let part = pool.take(PAGE).unwrap();
         part.write(0, b"a command").unwrap();
-        // It could even unmap, as far as this host's page tables do not sleep.
+        // The handler may even unmap, because this host's page tables do not sleep.
         dma.unmap(mapping, Attrs::empty());
         wake.send(()).unwrap();
         dma.free(sleeper.join().unwrap());
@@ -269,7 +269,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }
 
-/// `DmaOps` for a reference: each context has a copy and needs no exclusive access.
+/// A reference implements `DmaOps`: each context has a copy, and none needs exclusive access.
 #[test]
 fn each_context_has_ops_of_its_own() {
     fn stream<D: DmaOps<Device = u32>>(ops: D) {

@@ -10,7 +10,7 @@ const BOTH: Direction = Direction::Bidirectional;
 #[test]
 fn what_could_not_be_unmapped_is_quarantined() {
     for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
-        // 15 granules: an address that came back too early would be seen at once.
+        // The space has only 15 granules, so an address that was freed too early would be reused below.
         let mapper = Setup::iommu(16).mapper();
         mapper.set_flush_policy(0, policy).unwrap();
         let table = mapper.table_of_segments(&[ram(0, 2 * PAGE)]).unwrap();
@@ -34,13 +34,14 @@ fn what_could_not_be_unmapped_is_quarantined() {
         assert_eq!(mapper.counters(0).failed_unmaps, 2);
         assert_eq!(mapper.platform().freed_in_reach(), [], "the page was kept");
         assert_eq!(mapper.platform().pages_out(), 1);
-        // All other addresses go out, those never.
+        // All other addresses are assigned again, but never the quarantined ones.
         let mut held = Vec::new();
         while let Ok(mapping) = mapper.map(0, &table, BOTH, Attrs::empty()) {
             assert!(mapping.segments()[0].addr != stuck);
             held.push(mapping);
         }
-        // Of 15 granules less 3: pairs lie on even ones, and a single one is left at either end.
+        // 12 of the 15 granules are left. Pairs start at even granules, so one granule at each end stays
+        // free.
         assert_eq!(held.len(), 5);
         assert_eq!(mapper.platform().stale_reuse(), []);
         held.into_iter()
@@ -49,7 +50,7 @@ fn what_could_not_be_unmapped_is_quarantined() {
     }
 }
 
-/// A bounce slot that a device may still reach is not lent to another one.
+/// A bounce slot that a device may still reach is not used for another mapping.
 #[test]
 fn slots_of_a_view_that_does_not_end_stay_taken() {
     let mapper = Setup::untrusted().mapper();
@@ -80,7 +81,7 @@ fn memory_in_reach_goes_back_to_nobody() {
     let mappings = tables.each_ref().map(mapped);
     mapper.platform().fail_unmaps(true);
     for mapping in mappings {
-        // As code knows it that is written for any layer.
+        // Calls `try_unmap` through `DmaOps`, as code does that works with any layer.
         let layer = &mapper;
         let told = DmaOps::try_unmap(&layer, mapping, Attrs::empty());
         assert_eq!(told, Err(Error::Unsupported));
@@ -101,7 +102,7 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_eq!((live.tables, live.pins), (0, 0), "none that somebody has");
     let kept = 3 * PAGE + 20;
     assert_eq!(live.quarantined_bytes - before, kept);
-    // One pin keeps a page: those that follow go.
+    // One pin is enough to keep the page, so later pins of it end as usual.
     for _ in 0..3 {
         let again = mapper
             .pin_user(&FakeUser::default(), PAGE + 5, 20, BOTH)
@@ -112,7 +113,7 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_eq!(mapper.live(), live);
 }
 
-/// A map that fails half-way, and cannot be undone, lends no slot again that the device may reach.
+/// If a map fails half-way and cannot be undone, slots that the device may reach are not used again.
 #[test]
 fn slots_of_a_map_that_cannot_be_undone_stay_taken() {
     let mut in_reach = 0;
@@ -134,7 +135,7 @@ fn slots_of_a_map_that_cannot_be_undone_stay_taken() {
     assert!(in_reach > 0);
 }
 
-/// Devices are looked for, or found by numbers that the host has for them.
+/// Devices have no numbers, so that the mapper searches for them, or they have numbers in two orders.
 fn numberings() -> [Vec<usize>; 3] {
     [vec![], vec![0, 1, 2], vec![2, 0, 1]]
 }
@@ -263,7 +264,7 @@ fn reused_addresses_are_aligned_for_each_device() {
     let mapper = setup.mapper();
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty()).unwrap();
-    // The three highest of 32 pages, of which none is at a multiple of four pages.
+    // The three highest pages of the space. None of them is at a multiple of four pages.
     for freed in [(); 3].map(|()| map(0)) {
         mapper.unmap(freed, Attrs::empty());
     }

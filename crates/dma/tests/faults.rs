@@ -1,5 +1,5 @@
-//! A fault at every call of the platform, in every operation: the state afterwards is the state
-//! before. And the defects and classes of defects that this layer must not have.
+//! Lets every call of the platform fail in every operation: the state after the failure is the state before.
+//! Also tests that this layer lacks some numbered defects of stock kernels, and some classes of CVEs.
 
 use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 use vb3_dma::{
@@ -171,7 +171,7 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
             for (what, step) in OPERATIONS {
                 let mut mapper = setup.clone().mapper();
                 mapper.set_segment_mode(0, mode).unwrap();
-                // Something that was there before stays what it is.
+                // The operations must not change this older allocation.
                 let kept = mapper.alloc_virtual(PAGE).unwrap();
                 let before = state(&mapper);
                 let whole = step(&mut mapper);
@@ -205,7 +205,7 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
     assert!(faults > 600, "{faults} faults");
 }
 
-/// A hung IOMMU fails the call that maps and the one that takes back what it had mapped. The memory
+/// A hung IOMMU fails the call that maps, and then the call that removes the part already mapped. The memory
 /// stays out of use.
 #[test]
 fn a_hung_iommu_gets_no_page_freed_in_its_reach() {
@@ -231,8 +231,7 @@ fn a_hung_iommu_gets_no_page_freed_in_its_reach() {
     assert!(quarantined > 50, "{quarantined}");
 }
 
-/// The same addresses can be had after any number of failures: none is lost (N4), also when
-/// flushing is lazy.
+/// After any number of failures, all addresses can still be assigned, also with lazy flushing (defect N4).
 #[test]
 fn failures_never_wear_the_address_space_out() {
     for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
@@ -251,7 +250,7 @@ fn failures_never_wear_the_address_space_out() {
     }
 }
 
-/// Defect 4: padding up to a boundary showed the device the memory behind a segment.
+/// Defect 4: padding up to a boundary exposed the memory behind a segment to the device.
 #[test]
 fn padding_shows_the_device_nothing() {
     for mode in [SegmentMode::Compatible, SegmentMode::Contiguous] {
@@ -275,7 +274,7 @@ fn padding_shows_the_device_nothing() {
     }
 }
 
-/// Defect 14: success with nothing mapped. Defect 21: unmapping what was never mapped.
+/// Defect 14: a map succeeded without mapping anything. Defect 21: an unmap of memory that was never mapped.
 #[test]
 fn failed_maps_leave_nothing_mapped() {
     let mapper = Setup::direct().mapper();
@@ -290,11 +289,11 @@ fn failed_maps_leave_nothing_mapped() {
     mapper.platform_mut().fail(Some(1));
     let list = [ram(0, PAGE), ram(9 * PAGE, PAGE)];
     assert!(mapped(&mut mapper, &list, Attrs::empty()).is_err());
-    // The platform asserts that only whole, mapped granules are taken out.
+    // The platform asserts that only whole, mapped granules are unmapped.
     assert!(mapper.platform().is_clean());
 }
 
-/// Defect N5 and CVE class 4: sizes from outside are refused before anything is tried.
+/// Defect N5, and a class of CVEs: sizes from outside are refused before any call of the platform.
 #[test]
 fn oversized_requests_are_refused_at_once() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
@@ -339,7 +338,7 @@ fn oversized_requests_are_refused_at_once() {
     }
 }
 
-/// The last byte of the address space is an address like any other.
+/// The last byte of the address space can be mapped like any other.
 #[test]
 fn memory_at_the_end_of_the_address_space_maps() {
     let last = Segment {
@@ -355,7 +354,7 @@ fn memory_at_the_end_of_the_address_space_maps() {
     mapper.free_table(table, false);
 }
 
-/// CVE class 6: an allocation of any kind is zero for the device and the program.
+/// A class of CVEs: here, an allocation of any kind is zero for the device and the program.
 #[test]
 fn every_allocation_is_zeroed() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
@@ -381,7 +380,7 @@ fn every_allocation_is_zeroed() {
     }
 }
 
-/// Regions that are reserved and addresses below 4 GiB, through the mapper.
+/// Reserved regions, and the preference for addresses below 4 GiB, apply to mappings.
 #[test]
 fn the_platforms_wishes_about_addresses_are_kept() {
     let setup = Setup {
@@ -406,8 +405,8 @@ fn the_platforms_wishes_about_addresses_are_kept() {
     mapper.free_table(table, false);
 }
 
-/// A host that places fewer pages than it promised is caught; the old place is gone, so that no map
-/// shows it to a device.
+/// If a host places another number of pages than it promised, the call fails. The allocation then has no
+/// place, so no map can show the old one to a device.
 #[test]
 fn wrongly_placed_pages_lie_nowhere() {
     let mapper = Setup::iommu(32).mapper();

@@ -1,4 +1,4 @@
-//! No address is given out again while a device may still use its old translation.
+//! No address is assigned again while a device may still use its old translation.
 
 use proptest::prelude::*;
 use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
@@ -56,7 +56,7 @@ fn lazy_flush_batches_and_holds_addresses() {
     let again = map(&mut mapper);
     assert!(seen.contains(&again.segments()[0].addr));
     mapper.unmap(again, Attrs::empty());
-    // Ten milliseconds after the first was queued, by the host's clock.
+    // The queue is flushed ten milliseconds after its first range was queued, by the host's clock.
     mapper.tick(9_999_999);
     assert_eq!(mapper.platform().flushes(), 1);
     mapper.tick(10_000_000);
@@ -64,7 +64,7 @@ fn lazy_flush_batches_and_holds_addresses() {
         (mapper.platform().flushes(), mapper.live().iova_bytes),
         (2, 0)
     );
-    // The time never goes back, and the wait begins with the first range that is queued.
+    // The clock never goes back, and the wait begins when the first range is queued.
     mapper.tick(5);
     let third = map(&mut mapper);
     mapper.unmap(third, Attrs::empty());
@@ -78,7 +78,7 @@ fn lazy_flush_batches_and_holds_addresses() {
 
 #[test]
 fn running_out_flushes_before_it_refuses() {
-    // 15 granules: zero is never given.
+    // The space has 15 granules, because granule zero is never assigned.
     let mut mapper = Setup::iommu(16).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     for _ in 0..20 {
@@ -93,7 +93,7 @@ fn running_out_flushes_before_it_refuses() {
     assert!(mapper.live().is_empty(), "and leaves nothing queued");
 }
 
-/// CVE class 5: memory that is freed, or slots that others use next, are out of reach first.
+/// A class of CVEs: here, no device reaches memory that is freed, or slots that others may use next.
 #[test]
 fn freed_memory_is_out_of_reach_even_when_lazy() {
     let mapper = Setup::iommu(32).mapper();
@@ -117,7 +117,7 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
-/// Devices of a group see each other's translations, also what waits to be flushed.
+/// Devices of a group see each other's translations, also those that wait for a flush.
 #[test]
 fn a_group_with_an_untrusted_member_is_strict() {
     let setup = Setup {
@@ -146,14 +146,14 @@ fn a_group_with_an_untrusted_member_is_strict() {
         assert!(!reach(waits), "flushed when the member came");
         mapper.set_flush_policy(1, FlushPolicy::Lazy).unwrap();
         assert!(!reach(once(0)), "strict from then on");
-        // Without this member, the group may be set to lazy again.
+        // After the untrusted member was removed, the group may be set to lazy again.
         mapper.remove_device(2).unwrap();
         assert!(!reach(once(0)));
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
         assert!(reach(once(1)));
         mapper.free_table(memory, false);
     }
-    // Where the one that stands for the group is untrusted, all are.
+    // If the device that represents the group is untrusted, the whole group is.
     let setup = Setup {
         trusted: vec![1],
         ..setup
@@ -168,7 +168,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
     mapper.free_table(memory, false);
 }
 
-/// The caller's memory is the caller's again once its table is gone.
+/// Once a table of the caller's memory is freed, no device reaches the memory, and the caller may reuse it.
 #[test]
 fn freed_table_leaves_callers_memory_unreachable() {
     let mut mapper = Setup::iommu(32).mapper();
@@ -182,7 +182,7 @@ fn freed_table_leaves_callers_memory_unreachable() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
-/// The same for memory that was mapped through a table, which outlives its mapping.
+/// Allocated memory is freed only after a flush, even if it was mapped through a table.
 #[test]
 fn memory_is_released_only_after_a_flush() {
     let mapper = Setup::iommu(32).mapper();
@@ -255,7 +255,7 @@ proptest! {
         coherent in any::<bool>(),
     ) {
         let coherency = if coherent { Coherency::Coherent } else { Coherency::NonCoherent };
-        // Pages of the IOMMU, each as many of the CPU's.
+        // The IOMMU's page, which has `1 << large` pages of the CPU.
         let granule = PAGE << large;
         let setup = Setup::iommu(bits + large).granule(granule);
         let mut mapper = Setup { coherency, ..setup }.mapper();
@@ -271,13 +271,13 @@ proptest! {
                         Ok(mapping) => maps.push((mapping, ram(page * granule, pages * granule))),
                         Err(err) => {
                             prop_assert_eq!(err.reason().unwrap().constraint, Constraint::IovaSpace);
-                            // The free addresses lie in no more gaps than this, all too short.
+                            // The free addresses form at most this many gaps, each too short.
                             let gaps = 1 + (maps.len() + allocs.len()) as u64;
                             let free = units - mapper.live().iova_bytes / granule;
                             prop_assert!(free < pages * gaps, "{} free in {} gaps", free, gaps);
                         }
                     }
-                    // Freeing it would flush.
+                    // Freeing the table now would flush.
                     tables.push(table);
                 }
                 Op::Unmap(which) if !maps.is_empty() => {

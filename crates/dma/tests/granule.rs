@@ -1,4 +1,4 @@
-//! IOMMUs whose pages are as large as the CPU's, or larger: whose memory a device gets to see.
+//! IOMMUs with pages of the CPU's size or larger, and the memory that devices then see.
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ fn with_pool(granule: u64, untrusted: bool) -> Setup {
         untrusted,
         bounce: BounceMode::WhenNeeded,
         pool_bytes: 32 * granule + PAGE,
-        // Where pages of the IOMMU are larger, the pool starts inside one.
+        // If the IOMMU's pages are larger than the CPU's, the pool starts inside one.
         pool_base: POOL + PAGE,
         ..trusted(granule)
     }
@@ -109,7 +109,7 @@ fn allocations_fill_whole_pieces() {
                     assert_eq!(own.len() as u64 * PAGE, held, "{what}");
                     assert_eq!(mapper.live().page_bytes, granule + held);
 
-                    // Lent through a table, as a whole and in one run, with nothing copied.
+                    // A table of the allocation is mapped as a whole, in one run, with nothing copied.
                     let table = mapper.table_of(&alloc).unwrap();
                     assert_eq!(mapper.table_len(&table), pages);
                     let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
@@ -180,7 +180,7 @@ fn what_is_asked_for_is_bounded_before_it_is_rounded() {
     assert_eq!(err, Error::Invalid, "an IOMMU without pages");
 }
 
-/// A platform that has no such pieces is not believed.
+/// The mapper refuses pieces of the platform that are smaller than requested.
 #[test]
 fn pieces_that_are_too_small_go_back() {
     for unmapped_granule in [PAGE, 64 * K] {
@@ -199,7 +199,7 @@ fn pieces_that_are_too_small_go_back() {
     }
 }
 
-/// Pages of a program lie apart. No granule shows one without showing others.
+/// A program's pages are scattered. A granule that contains one of them also contains other memory.
 #[test]
 fn shared_granules_are_refused_with_the_constraint() {
     for granule in [16 * K, 64 * K] {
@@ -225,7 +225,7 @@ fn shared_granules_are_refused_with_the_constraint() {
             let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
             refused(err, granule, 3 * PAGE);
             mapper.free_table(table, false);
-            // The rest of the memory's own pages is no secret to a trusted device.
+            // A trusted device may see the rest of the memory's own pages.
             let own = ram(0x123, 2 * granule - 0x123 - 0x456);
             let mapping = map(&mut mapper, &[own], Attrs::ONE_RUN).unwrap();
             assert_eq!(mapping.segments()[0].addr.get() % granule, 0x123);
@@ -260,7 +260,7 @@ fn only_joints_on_granules_make_one_run() {
             at = at.checked_add(part.len).unwrap();
         }
         mapper.unmap(mapping, Attrs::empty());
-        // In its own pages, and still no run: the joint lies inside a granule.
+        // The segments have granules of their own, but are not one run: the first one ends inside a granule.
         let odd = [ram(0, granule - 0x10), ram(8 * granule, granule)];
         let err = map(&mut mapper, &odd, Attrs::ONE_RUN).unwrap_err();
         let reason = err.reason().unwrap();
@@ -285,7 +285,7 @@ fn only_joints_on_granules_make_one_run() {
     }
 }
 
-/// Copied together, pages that fill no granule become one run.
+/// Pages that do not fill a granule become one run, because they are copied together.
 #[test]
 fn scattered_pages_become_one_run_in_the_pool() {
     for untrusted in [false, true] {
@@ -315,12 +315,12 @@ fn scattered_pages_become_one_run_in_the_pool() {
         let reason = err.reason().unwrap();
         assert_eq!((err.errno(), reason.constraint), (5, Constraint::NoBounce));
         assert_eq!(reason.wanted, 9 * PAGE);
-        // Without pages, there is nothing to copy.
+        // Memory without pages cannot be copied.
         let err = map(&mut mapper, &[sram(0, PAGE)], Attrs::empty()).unwrap_err();
         assert_eq!(err.errno(), 5);
         done(&mapper);
     }
-    // Too long for one set of slots: piece by piece.
+    // The pages together are longer than a run of slots may be, so each gets a run of its own.
     let setup = Setup {
         run_bytes: 2 * PAGE,
         ..with_pool(64 * K, false)
@@ -345,8 +345,7 @@ fn is_whole(segment: Segment, granule: u64, unit: u64) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
-    /// Any lists on any of these machines: the device sees the memory byte by byte, and reaches no
-    /// page of anybody else.
+    /// With any lists, the device sees its memory byte by byte, and reaches no page of another owner.
     #[test]
     fn devices_see_their_memory_and_never_a_neighbours(
         bits in prop_oneof![Just(12u32), Just(14), Just(16)],
@@ -414,7 +413,7 @@ proptest! {
                 });
                 prop_assert!(lent || (POOL..pool_end).contains(&page), "{page:#x}");
             }
-            // Of the pool it sees copies of what is its own, and zeroes around them.
+            // In the pool, devices see copies of their own memory, and zeroes around the copies.
             let reached: Vec<u64> = fake.reached().into_iter().filter(|&p| p < RAM).collect();
             for page in reached {
                 let bytes = mapper.platform_mut().peek(page, PAGE);

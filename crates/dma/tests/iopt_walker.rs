@@ -1,8 +1,8 @@
 //! I/O page tables, checked with a separate walker.
 //!
-//! The walker below is written from the manuals' pictures of entries (Arm ARM D8.3, VT-d 9.8) and
-//! shares nothing with the code under test: bit numbers stand here a second time, on purpose.
-//! Beside it stands a map of single pages. All three must agree after every step.
+//! The walker of `iopt/manual.rs` is written from the manuals' figures of entries (Arm ARM D8.3, VT-d 9.8).
+//! It shares nothing with the code under test, and repeats the bit numbers on purpose. A map of single pages
+//! is the third party of the comparison. All three must agree after every step.
 
 mod iopt {
     pub(crate) mod manual;
@@ -20,7 +20,7 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 
-/// A configuration and where the manual says its walk starts.
+/// A configuration, and the start of its walk according to the manual.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     format: Format,
@@ -42,8 +42,8 @@ const fn case(format: Format, granule: u64, input_bits: u32, start_level: u32, r
 
 use Format::{ArmLpaeS1 as S1, ArmLpaeS2 as S2, VtdSecondStage as Vtd};
 
-/// Every format and granule, with the start levels of the manuals' tables. Stage 2 concatenates
-/// up to sixteen tables where that saves a level and loses no block.
+/// Every format and granule, with the start levels of the manuals' tables. Stage 2 concatenates up to sixteen
+/// tables if that saves a level and rules out no block size.
 const CASES: &[Case] = &[
     case(S1, 4 * K, 48, 0, 4 * K),
     case(S1, 4 * K, 40, 0, 4 * K),
@@ -156,8 +156,8 @@ impl Bench {
             .map(|(index, (iova, granule))| iova + index * granule)
     }
 
-    /// Does something that may run out of tables, with the n-th table missing for every n, until
-    /// it goes through. A failure must leave every byte as it was.
+    /// Calls `act` with the n-th allocation of a table failing, for each n until `act` succeeds. A failure
+    /// must leave every byte as it was.
     fn with_every_failure<T>(
         &mut self,
         mut act: impl FnMut(&mut PageTable, &mut Tables) -> Result<T, Error>,
@@ -213,7 +213,7 @@ impl Bench {
         assert_eq!(removed, gone * self.case.granule);
     }
 
-    /// Everything agrees.
+    /// Checks that the table, the walker and the map of pages agree.
     fn check(&self) {
         let walker = self.case.walker(&self.table);
         let (seen, tables) = walker.everything(&self.mem);
@@ -257,7 +257,7 @@ impl Bench {
         assert_eq!(ours, seen);
     }
 
-    /// Single addresses, mapped and not, both ways.
+    /// Compares the results of table, walker and map for single addresses, mapped or not.
     fn probe(&self, addresses: impl IntoIterator<Item = u64>) {
         let walker = self.case.walker(&self.table);
         for at in addresses {
@@ -293,7 +293,7 @@ fn prot_of(leaf: &Seen) -> Prot {
     prot
 }
 
-/// Entries that the largest sizes need for a range.
+/// Returns the number of entries for a range if each is as large as possible.
 fn fewest_leaves(sizes: u64, iova: u64, phys: u64, len: u64) -> u64 {
     let (mut done, mut count) = (0u64, 0u64);
     while done < len {
@@ -331,7 +331,7 @@ enum Op {
 #[derive(Clone, Copy, Debug)]
 enum Len {
     Granules(u64),
-    /// Blocks, and granules more or (below zero) less.
+    /// A number of blocks, and a number of granules to add (or, below zero, to subtract).
     Blocks(u64, i64),
 }
 
@@ -346,7 +346,7 @@ impl Len {
     }
 }
 
-/// A block and granules in it, near the start or the end of the addresses.
+/// Generates a block near the start or the end of the addresses, and the number of a granule in it.
 fn place() -> impl Strategy<Value = (u64, u64)> {
     let block = prop_oneof![0u64..3, Just(u64::MAX), Just(u64::MAX - 1)];
     let inside = prop_oneof![3 => Just(0u64), 2 => 0u64..5, 1 => 500u64..513];
@@ -383,7 +383,7 @@ fn op() -> impl Strategy<Value = Op> {
 impl Case {
     fn address(&self, (block, granules): (u64, u64), end: u64) -> u64 {
         let blocks = end / self.block();
-        // Blocks are counted from the end where the number wraps.
+        // Numbers just below 2^64 count blocks from the end.
         (block.wrapping_add(blocks) % blocks) * self.block() + granules * self.granule
     }
 }
@@ -420,7 +420,7 @@ fn run(case: Case, ops: &[Op]) {
     bench.finish();
 }
 
-/// Runs of each case; `PROPTEST_CASES` changes it.
+/// Sets the number of runs of each case, which `PROPTEST_CASES` changes.
 fn config() -> ProptestConfig {
     let set = std::env::var_os("PROPTEST_CASES").is_some();
     ProptestConfig {
@@ -582,7 +582,7 @@ fn configurations_no_manual_has_are_refused() {
             page_sizes: 8 * K,
             ..good
         },
-        // A gap: a block of 1 GiB could not be cut.
+        // The sizes have a gap: a block of 1 GiB could not be split.
         Config {
             page_sizes: (4 * K) | G,
             ..good
@@ -632,7 +632,7 @@ fn configurations_no_manual_has_are_refused() {
 
 #[test]
 fn root_tables_are_adjacent_if_no_block_is_lost() {
-    // Twenty bits are too many for level 3 alone; the two of level 1 become four tables.
+    // In the first case, 20 bits are too many for level 3. So level 2 has four tables instead of a level 1.
     let wide = [
         (4 * K, 32, 2, 16 * K),
         (4 * K, 24, 3, 32 * K),
@@ -669,8 +669,8 @@ fn root_tables_are_adjacent_if_no_block_is_lost() {
 
 #[test]
 fn entries_of_reserved_bits_fault_and_lead_nowhere() {
-    // A block where Arm has none, the reserved last-level encoding, a large page where VT-d has
-    // none, and a table that names itself: the walk ends all the same.
+    // A block at a level where Arm has none, a large page where VT-d has none, and then a table that points
+    // to itself: every walk ends.
     let arm = CASES[0];
     for (format_case, level_of, entry) in [(arm, 0, 0b01u64), (CASES[24], 4, 1 << 7 | 0b11)] {
         let mut bench = Bench::new(format_case);
@@ -702,7 +702,7 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
     }
 }
 
-/// The entry stays, and the pages on both sides of it are removed.
+/// An entry with reserved bits stays, and the pages on both sides of it are removed.
 #[test]
 fn unmap_passes_an_entry_of_reserved_bits() {
     let mut bench = Bench::new(CASES[0]);

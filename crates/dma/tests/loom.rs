@@ -36,9 +36,9 @@ impl<T> Lock<T> for Guarded<T> {
 struct Host {
     one_group: bool,
     pool: bool,
-    /// Under locks of loom's, too: before each of the host's calls the other thread may run.
+    /// Page-table entries. The lock is loom's, too, so the other thread may run before each call of the host.
     entries: Mutex<BTreeMap<(u8, u64), u64>>,
-    /// Translations that were not flushed yet.
+    /// Removed translations that were not flushed yet.
     stale: Mutex<BTreeMap<(u8, u64), u64>>,
 }
 
@@ -146,7 +146,7 @@ fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
                 dma.unmap(mapping, Attrs::empty());
                 dma.flush_lazy(dev);
             }
-            // The other thread has all there is of what they share.
+            // The other thread holds all of the addresses or slots that both share.
             Err(err) => assert_eq!(err.errno(), 12, "{err}"),
         }
     }

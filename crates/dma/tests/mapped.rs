@@ -9,7 +9,7 @@ use vb3_dma::{
     Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind, UserPages,
 };
 
-/// Whatever the policy: the memory is the caller's again.
+/// With any flush policy, the device no longer reaches the caller's memory after the drop.
 #[test]
 fn dropping_a_mapping_ends_the_devices_view() {
     for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
@@ -48,7 +48,7 @@ fn a_hand_over_that_fails_gives_the_mapping_back() {
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
-/// A copy that the CPU had already is not made again over what the CPU wrote since.
+/// After a hand-over to the CPU, an unmap does not copy the device's bytes over what the CPU wrote since.
 #[test]
 fn what_the_cpu_wrote_last_stays() {
     for setup in [
@@ -78,7 +78,7 @@ fn what_the_cpu_wrote_last_stays() {
     }
 }
 
-/// A driver's structure keeps its guards, and outlives the scope that made the mapper.
+/// Guards that own a reference to the mapper can leave the scope in which they were made.
 #[test]
 fn guards_of_a_shared_mapper_live_anywhere() {
     let fake = Fake::new(Setup::iommu(32));
@@ -160,7 +160,7 @@ fn what_cannot_be_one_run_is_refused() {
             Error::Invalid
         );
     }
-    // Without pages there is nothing for the CPU to see.
+    // Memory without pages has no view for the CPU.
     let mapped = device.map_raw(sram(0, PAGE), Bidirectional).unwrap();
     let mapped = mapped.into_cpu().unwrap();
     assert_eq!(mapped.view().unwrap_err(), Error::Unsupported);
@@ -175,7 +175,7 @@ fn what_cannot_be_one_run_is_refused() {
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
-/// Memory of this process, at its own offsets.
+/// A host whose physical addresses are offsets in this vector.
 struct Flat(Vec<AtomicU8>);
 
 impl PageSource for Flat {
@@ -244,7 +244,7 @@ fn a_host_that_can_shows_the_bytes_where_they_are() {
     drop(view);
     drop(mapped);
     assert!(dma.live().is_empty());
-    // One that cannot says so, and copies.
+    // This host cannot lend the bytes, so the view has none and can only copy.
     let dma = Setup::direct().mapper();
     let mapped = dma
         .device(0)

@@ -5,7 +5,7 @@ use vb3_dma::{Attrs, Direction, DmaOps, Error, IommuInfo, Iova, Limits, SyncFor}
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// A mapping of another mapper would unmap this mapper's memory at the same address.
+/// If a mapper accepted another mapper's mapping, it would unmap its own memory at the same address.
 #[test]
 fn what_another_mapper_made_is_left_alone() {
     let (mut mine, mut other) = (Setup::iommu(32).mapper(), Setup::iommu(32).mapper());
@@ -45,13 +45,13 @@ fn what_another_mapper_made_is_left_alone() {
     mine.unmap(mapping, Attrs::empty());
     mine.free_table(table, false);
     assert!(mine.live().is_empty() && mine.platform().is_clean());
-    // They stay with the mapper that made them.
+    // The refused objects stay with the mapper that made them.
     let live = other.live();
     assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 2));
     assert_eq!(live.vmaps, 1);
 }
 
-/// No segment can keep to a boundary of nothing, or to a length of nothing.
+/// No segment can meet a boundary mask of zero or a maximum length of zero.
 #[test]
 fn limits_that_no_memory_meets_are_an_error() {
     let good = Setup::direct().limits;

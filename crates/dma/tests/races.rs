@@ -1,4 +1,4 @@
-//! A device that is removed in the middle of another context's call, before each of its locks.
+//! A device is removed during another context's call, before each lock that the call takes.
 
 use std::cell::{Cell, RefCell};
 use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
@@ -8,7 +8,7 @@ use vb3_dma::{
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// Locks before which the test does something else, once.
+/// Locks that call a function of the test once: before the lock that the test selects is taken.
 struct Interrupted;
 
 struct Guarded<T>(RefCell<T>);
@@ -47,7 +47,7 @@ thread_local! {
     static REMOVED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Removes device 0, and gives its place to device 1 if that works.
+/// Removes device 0. If that succeeds, device 1 gets its index.
 fn replace(test: &Test) {
     let removed = test.remove_device(0);
     assert!(
@@ -102,7 +102,8 @@ fn a_removed_device_leaves_its_place_to_the_next() {
                     devices: 2,
                     ..setup.clone()
                 };
-                // Leaked: the locks find it by reference. There is room for one device.
+                // Leaked, because the locks find the mapper by a static reference. It has room for one
+                // device.
                 let mapper: &Test =
                     Box::leak(Box::new(Mapper::with_locks(Fake::new(setup), 1).unwrap()));
                 if known {

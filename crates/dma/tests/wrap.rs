@@ -1,4 +1,4 @@
-//! Each misuse is reported once, by name and place; right use is met with silence.
+//! Each misuse is reported once, with its kind and place. Correct use causes no report.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,8 +11,8 @@ use vb3_dma::{
 type Dev = u8;
 type Log = Rc<RefCell<Vec<Report<Dev>>>>;
 
-/// A layer whose handles can be copied, as those of a C interface can, so that every mistake can
-/// be made. Tables name the addresses they will be mapped at.
+/// A layer whose handles can be copied, as those of a C interface can, so that a test can make every mistake.
+/// A table contains the device addresses at which it will be mapped.
 #[derive(Debug, Default)]
 struct Toy {
     next: Cell<u64>,
@@ -146,7 +146,7 @@ impl<S: vb3_dma::wrap::Sink<Report<Dev>>> DmaOpsChecked for Checked<Toy, S> {
     }
 }
 
-/// The one report there is.
+/// Returns the report, and checks that there is only one.
 fn only(log: &Log) -> Report<Dev> {
     let mut reports = log.borrow_mut();
     assert_eq!(reports.len(), 1, "{reports:?}");
@@ -172,7 +172,7 @@ fn pin<O: DmaOpsChecked>(ops: &O, pieces: &[(u64, u64)]) -> O::Table {
 fn right_use_is_met_with_silence() {
     let (ops, log) = checked(64);
     ops.limits(1, Limits::default());
-    // Longer than a segment of the device: allocations are one run all the same.
+    // The allocation is longer than a segment of the device may be. That is allowed, since it is one run.
     let long = ops.alloc_coherent(1, 1 << 19, NONE).unwrap();
     let alloc = ops.alloc_coherent(1, 8192, NONE).unwrap();
     let cached = ops.alloc_noncontiguous(1, 8192, FROM, NONE).unwrap();
@@ -181,7 +181,7 @@ fn right_use_is_met_with_silence() {
     let table = ops.table_of(&alloc).unwrap();
     let other = pin(&ops, &[(0x1000, 4096), (0x8000, 65536)]);
     let first = ops.map(1, &table, BOTH, NONE).unwrap();
-    // Two readers of the same memory, and the same memory for another device.
+    // Two mappings for reading may overlap, and so may mappings for different devices.
     let second = ops.map(2, &other, TO, Attrs::MMIO).unwrap();
     let third = ops.map(2, &other, TO, NONE).unwrap();
     let fourth = ops.map(1, &other, FROM, NONE).unwrap();
@@ -225,7 +225,7 @@ fn unmapped_twice_and_used_after() {
     assert!(by.location.line() < report.by.location.line());
 }
 
-/// Of many mappings that ended, the latest are known by name.
+/// The checker remembers only the latest of many ended mappings, and names their ends.
 #[test]
 fn later_uses_name_only_recent_ends() {
     let (ops, log) = checked(4);
@@ -370,7 +370,7 @@ fn leaks_name_who_mapped() {
     let report = only(&log);
     assert_eq!((report.violation, report.len), (Violation::Leak, 8192));
     assert_eq!(report.mapped_by.unwrap().location.line(), line);
-    // Its unmapping afterwards is a second one.
+    // An unmap after the device's removal is reported as a second one.
     ops.unmap(mapping, NONE);
     assert!(matches!(
         only(&log).violation,
@@ -396,7 +396,7 @@ fn memory_given_back_too_early_or_twice() {
     ops.unmap(mapping, NONE);
     let table = ops.table_of(&alloc).unwrap();
     ops.free(alloc.clone());
-    // Its address is gone from the ledger of no device: virtual memory has none.
+    // Virtual memory has no device address, but the checker knows that a table still uses it.
     assert_eq!(only(&log).violation, Violation::FreedInUse { users: 1 });
     ops.vmap_table(&table).unwrap();
     assert_eq!(only(&log).violation, Violation::UsedAfterFree);
@@ -434,7 +434,7 @@ fn segments_at_the_last_address_are_checked() {
     assert_eq!((log.borrow().len(), ops.live()), (0, 0));
 }
 
-/// An unmap that fails is passed on.
+/// The checker passes the error of a failed unmap to its caller.
 #[test]
 fn a_failed_unmap_is_passed_on_by_the_checker() {
     let mapper = Setup::iommu(32).mapper();

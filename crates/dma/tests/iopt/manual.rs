@@ -1,4 +1,4 @@
-//! A walker after the manuals' pictures of entries, and nothing else.
+//! A page-table walker, written only from the manuals' figures of entries.
 
 use super::memory::Tables;
 
@@ -37,18 +37,18 @@ enum Next {
     Page(Seen),
 }
 
-/// Bits `high..=low` of a word, in place.
+/// Returns bits `high..=low` of a word, in place.
 fn field(word: u64, high: u32, low: u32) -> u64 {
     word >> low << low & (u64::MAX >> (63 - high))
 }
 
-/// The same, moved down.
+/// Returns bits `high..=low` of a word, shifted down to bit 0.
 fn value(word: u64, high: u32, low: u32) -> u64 {
     field(word, high, low) >> low
 }
 
 impl Walker {
-    /// The highest and lowest address bit that index a level.
+    /// Returns the highest and the lowest address bit that index a level.
     fn bits(&self, level: u32) -> (u32, u32) {
         let (high, low) = match (self.kind, self.granule, level) {
             (Kind::Vtd, _, 5) => (56, 48),
@@ -69,8 +69,8 @@ impl Walker {
             (_, 0x1_0000, 3) => (28, 16),
             other => panic!("no level {other:?}"),
         };
-        // The first level takes what is left of the address: fewer bits, or with tables side by
-        // side more.
+        // The first level is indexed by all remaining bits: fewer than another level, or more if root tables
+        // are concatenated.
         if level == self.start_level {
             (self.input_bits.max(low + 1) - 1, low)
         } else {
@@ -98,14 +98,14 @@ impl Walker {
         }
     }
 
-    /// Figure "VMSAv8-64 Table, Block and Page descriptors".
+    /// Decodes an entry by the figure "VMSAv8-64 Table, Block and Page descriptors".
     fn arm_entry(&self, level: u32, iova: u64, word: u64) -> Next {
         let low = self.bits(level).1;
         let granule_low = self.granule.trailing_zeros();
         match (value(word, 1, 0), level) {
             (0b00 | 0b10, _) => return Next::Nothing,
             (0b11, 0..=2) => {
-                // NSTable, APTable, XNTable and PXNTable are of no use to a device.
+                // NSTable, APTable, XNTable and PXNTable are not needed for devices.
                 assert_eq!(value(word, 63, 59), 0, "hierarchical rights in {word:#x}");
                 assert_eq!(value(word, 50, 48), 0, "RES0 in {word:#x}");
                 if granule_low > 12 {
@@ -119,7 +119,7 @@ impl Walker {
         }
         assert_eq!(value(word, 50, 48), 0, "RES0 in {word:#x}");
         if low > 12 {
-            // Below the address: RES0, and for blocks nT.
+            // Bits below the address are RES0, and in a block also nT.
             assert_eq!(value(word, low - 1, 12), 0, "RES0 in {word:#x}");
         }
         assert_eq!(value(word, 10, 10), 1, "AF would fault");
@@ -129,7 +129,7 @@ impl Walker {
         let (read, write, cached, device) = if self.kind == Kind::Stage1 {
             assert_eq!(value(word, 54, 53), 0b11, "UXN, PXN");
             assert_eq!(value(word, 5, 5), 0, "NS");
-            // MAIR as the crate says it: attribute n in byte n.
+            // Attribute n is byte n of the crate's MAIR.
             let attribute = vb3_dma::iopt::MAIR >> (8 * value(word, 4, 2)) & 0xff;
             let (cached, device) = match attribute {
                 0x44 => (false, false),
@@ -168,7 +168,7 @@ impl Walker {
         })
     }
 
-    /// Tables "Format of SS-PML5E" to "Format of SS-PTE".
+    /// Decodes an entry by the tables "Format of SS-PML5E" to "Format of SS-PTE".
     fn vtd_entry(&self, level: u32, iova: u64, word: u64) -> Next {
         let low = self.bits(level).1;
         let (read, write) = (value(word, 0, 0) != 0, value(word, 1, 1) != 0);
@@ -219,7 +219,7 @@ impl Walker {
         }
     }
 
-    /// All pages in order, and all tables with the number of their entries in use.
+    /// Returns all pages in order, and all tables with the numbers of their used entries.
     pub(crate) fn everything(&self, mem: &Tables) -> (Vec<Seen>, Vec<(u64, usize)>) {
         let (mut pages, mut tables) = (Vec::new(), Vec::new());
         self.visit(

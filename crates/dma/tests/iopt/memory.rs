@@ -1,4 +1,4 @@
-//! Memory for tables that notices what must not happen.
+//! Memory for page tables, which asserts that tables are used correctly.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use vb3_dma::iopt::TableMemory;
@@ -6,17 +6,17 @@ use vb3_dma::{Constraint, Error, Iova, PhysAddr, Reason};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    /// Length by address.
+    /// Length in bytes of each table, by address.
     tables: BTreeMap<u64, u64>,
-    /// Words that are not zero.
+    /// Words that are not zero, by address.
     words: HashMap<u64, u64>,
     next: u64,
-    /// Tables to go until one is refused.
+    /// Number of tables to allocate until an allocation fails.
     pub(crate) fail_at: Option<u64>,
     pub(crate) taken: u64,
-    /// Blocks that were broken.
+    /// Calls of `break_block`: addresses and lengths.
     pub(crate) broken: Vec<(u64, u64)>,
-    /// Whether writes wait to be published.
+    /// Whether to check that a table is published before it is linked.
     pub(crate) watch: bool,
     dirty: BTreeSet<u64>,
 }
@@ -89,7 +89,7 @@ impl TableMemory for Tables {
         }
         assert!(len.is_power_of_two());
         let at = self.next.next_multiple_of(len);
-        // Never used twice, so that a stale pointer is noticed.
+        // Addresses are never used twice, so that a stale pointer is noticed.
         self.next = at + len;
         self.tables.insert(at, len);
         self.taken += 1;
