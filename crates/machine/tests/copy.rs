@@ -82,7 +82,7 @@ fn a_fault_says_whose_address_it_was() {
     assert!(!machine.bus_is_same((one, whole), (other, to)));
 }
 
-/// An injected fault strikes the writing device, since the read came before.
+/// The injected faults hit only the writing device, because the read was counted before.
 #[test]
 fn a_fault_that_was_asked_for_strikes_once() {
     let (mut mapper, one, other) = with_two(&with_iommu(CMA));
@@ -104,7 +104,7 @@ fn a_fault_that_was_asked_for_strikes_once() {
 fn memory_is_known_by_itself_and_not_by_its_address() {
     for lines in [CMA, &with_iommu(CMA), &with_iommu(COHERENT)] {
         let (mut mapper, one, other) = with_two(lines);
-        // So that the two do not count their addresses alike.
+        // Shifts the second device's addresses, so that the two devices do not assign equal ones.
         let before = mapper.alloc_coherent(other, PAGE, Attrs::empty()).unwrap();
         let shared = mapper.alloc_coherent(one, LEN, Attrs::empty()).unwrap();
         let table = mapper.table_of(&shared).unwrap();
@@ -119,7 +119,8 @@ fn memory_is_known_by_itself_and_not_by_its_address() {
         assert!(machine.bus_is_same((one, span(from, 100, PAGE)), (other, span(to, 100, 0).addr)));
         assert!(!machine.bus_is_same((one, span(from, 0, PAGE)), (other, span(to, PAGE, 0).addr)));
         assert!(!machine.bus_is_same((one, span(from, 0, 0)), (other, to)));
-        // Onto itself it stays as it is, and is said to have gone by way of elsewhere.
+        // A copy of memory onto itself leaves its bytes unchanged, and counts as indirect: each byte moves
+        // twice.
         let data = pattern(LEN as usize);
         machine.bus_write(one, from, &data).unwrap();
         let whole = span(from, 0, LEN);

@@ -16,7 +16,7 @@ fn occupied_memory_leaves_short_runs_and_is_not_held() {
         .unwrap();
     let before = mapper.platform().held();
     let taken = mapper.platform_mut().occupy_cma(16 * PAGE);
-    // One page of 17 in what is free.
+    // One page of each 17 free pages is taken.
     let free = (16 << 20) - 5 * PAGE;
     assert_eq!(taken, free / (17 * PAGE) * PAGE);
     let runs = mapper.platform().free_memory().contiguous;
@@ -30,7 +30,7 @@ fn occupied_memory_leaves_short_runs_and_is_not_held() {
         (reason.constraint, reason.wanted, reason.found),
         (Constraint::Contiguous, 17 * PAGE, 16 * PAGE)
     );
-    // The rest can be taken, too.
+    // With a limit of zero, the remaining pages are taken, too.
     let rest = mapper.platform_mut().occupy_cma(0);
     assert_eq!(rest, free - taken);
     let refused = mapper.alloc_coherent(dev, 2 * PAGE, Attrs::empty());

@@ -60,7 +60,7 @@ fn with_cached(
     result
 }
 
-/// Makes another driver's memory from a memfd.
+/// Makes memory of another driver, from a memfd.
 fn other_drivers(len: u64) -> Foreign {
     let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, len).unwrap();
@@ -122,19 +122,19 @@ fn fault_at_each_call_leaves_nothing() {
                     assert_eq!(reason.wanted, n);
                     failures += 1;
                 }
-                // A copy into a bounce slot at a sync: only the caller of `sync` learns of it, from
-                // the result.
+                // If a sync's copy into a bounce slot fails, only the result of `sync` shows it, and the
+                // scenario succeeds.
                 Ok(()) => assert!(lines.contains("bounce"), "call {n} was swallowed"),
             }
         }
-        // Two allocations, their mmap and vmap, a pin, and two CPU mappings of tables; behind an
-        // IOMMU, an entry for each page besides.
+        // At least these calls can fail: two allocations, their mmap and vmap, a pin, and two CPU mappings of
+        // tables. With an IOMMU, so can the call for each page-table entry.
         assert!(failures >= 7, "{failures} failures");
         assert!(
             !lines.contains("iommu") || failures >= 20,
             "{failures} failures"
         );
-        // The layer works on as if nothing had happened.
+        // After the failures, the layer works as before.
         mapper.platform_mut().set_faults(Faults::Off);
         scenario(&mut mapper, dev, &user).unwrap();
         assert_eq!(mapper.platform().held(), before);

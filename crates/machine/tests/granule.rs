@@ -44,8 +44,8 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
     for granule in GRANULES {
         for attrs in [Attrs::empty(), Attrs::FORCE_CONTIGUOUS] {
             let (mut mapper, dev) = bench(&lines(granule, ""));
-            // Memory of a program, another device and the CPU, allocated between the device's
-            // allocations so that they are as close as possible.
+            // Memory of a program, of another device and of the CPU. It is allocated between the device's
+            // allocations, to be as close to them as possible.
             let bytes = vec![0x5e; 64 * PAGE as usize];
             let program = Program::new(0x40_0000, bytes.clone());
             let user: User = program.clone();
@@ -53,7 +53,7 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
                 .platform_mut()
                 .add_device("other", DeviceLimits::default())
                 .unwrap();
-            // Without an IOMMU, memory comes in one piece of any number of pages.
+            // Memory of a device without an IOMMU may have any number of pages, in one piece.
             let bare = DeviceLimits {
                 iommu: Some(false),
                 ..DeviceLimits::default()
@@ -84,7 +84,7 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
                 let at = mapper.alloc_dma_addr(alloc).unwrap();
                 let all = len.next_multiple_of(granule);
                 assert!(reached(&mapper, dev, at) >= all, "to the end of its pieces");
-                // None of it is anybody's, and it is written over.
+                // These bytes belong to no other owner, so the device may overwrite them.
                 let mut seen = vec![0; all as usize];
                 mapper.platform_mut().bus_read(dev, at, &mut seen).unwrap();
                 assert!(!seen.contains(&0x5e), "{granule:#x}: somebody's bytes");
@@ -136,7 +136,7 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
             assert_eq!(seen, bytes[offset as usize..][..PAGE as usize]);
         }
         assert_eq!(mapper.mmap(&alloc, len, PAGE).unwrap_err().errno(), 6);
-        // Lent to another device, and described by a table of what was asked for.
+        // The memory is shared with another device. Its table describes only the requested length.
         let other = mapper
             .platform_mut()
             .add_device("other", DeviceLimits::default())
@@ -156,7 +156,7 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
         mapper.unmap(mapping, attrs);
         mapper.free_table(table, false);
         mapper.free(alloc);
-        // Memory for no device in particular can be lent as well.
+        // Memory that was allocated for no device can be shared, too.
         let plain = mapper.alloc_virtual(len).unwrap();
         let table = mapper.table_of(&plain).unwrap();
         let mapping = mapper.map(dev, &table, BOTH, attrs).unwrap();
@@ -169,8 +169,8 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
     }
 }
 
-/// A program's memory is in single frames. It is refused with the reason, or bounced if there is a
-/// pool.
+/// A program's memory consists of single frames. A larger granule refuses it, with the reason.
+/// If there is a pool, the memory bounces instead.
 #[test]
 fn user_memory_is_refused_or_copied() {
     for granule in [16 << 10, 64 << 10] {
@@ -237,7 +237,7 @@ fn ram_runs_out_in_whole_pieces() {
         let err = machine.alloc_pages(request(len, granule)).unwrap_err();
         assert_eq!(err, Error::Invalid, "{len:#x} {granule:#x}");
     }
-    // Three MiB are 48 pieces; one page off each of some leaves fewer.
+    // Three MiB have 48 pieces. Each allocated page makes at most one piece unusable.
     let pages: Vec<_> = (0..5)
         .map(|_| machine.alloc_pages(request(PAGE, PAGE)).unwrap())
         .collect();

@@ -20,8 +20,8 @@ static HEAP: Heap = Heap;
 
 thread_local! {
     static IS_EMPTY: Cell<bool> = const { Cell::new(false) };
-    /// Locks of [`Watched`] that the thread holds, how often it took one, and how often the heap was
-    /// used meanwhile.
+    /// Number of [`Watched`] locks that the thread holds. `TAKEN` counts how often it took one, and `ASKED`
+    /// how often it used the heap meanwhile.
     static HELD: Cell<u32> = const { Cell::new(0) };
     static TAKEN: Cell<u64> = const { Cell::new(0) };
     static ASKED: Cell<u64> = const { Cell::new(0) };
@@ -65,13 +65,13 @@ unsafe impl GlobalAlloc for Heap {
         if IS_EMPTY.get() {
             return std::ptr::null_mut();
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the conditions of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         ask();
-        // SAFETY: the caller's promise; it came from there.
+        // SAFETY: the caller keeps the conditions of `dealloc`, and `System` allocated the memory.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -105,7 +105,7 @@ type Test = Mapper<Fake, Watched>;
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// Devices of one group and a single one, with and without an IOMMU, bouncing or not.
+/// Two devices of one group and a single one, with and without an IOMMU, with and without bouncing.
 fn tests() -> Vec<Test> {
     let setups = [
         Setup::direct(),
@@ -198,7 +198,7 @@ fn what_stays_in_reach_is_remembered_outside_the_lock() {
             .collect();
         for piece in pieces {
             let table = m.table_of(&piece).unwrap();
-            // The first that the bounce pool has no room for is not stuck.
+            // The bounce pool fills with quarantined slots. Once it is full, mapping fails.
             if let Ok(mapping) = m.map(0, &table, BOTH, Attrs::empty()) {
                 m.unmap(mapping, Attrs::empty());
             }
@@ -217,7 +217,7 @@ fn what_stays_in_reach_is_remembered_outside_the_lock() {
     }
 }
 
-/// Without room to record what stays in reach, nothing is freed any more.
+/// If the heap has no room to record quarantined memory, no memory is freed any more.
 #[test]
 fn without_heap_all_memory_is_quarantined() {
     let m = tests().remove(2);
@@ -238,7 +238,7 @@ fn without_heap_all_memory_is_quarantined() {
     assert_eq!(live.quarantined_bytes, PAGE + 3 * PAGE, "addresses, pages");
 }
 
-/// Interrupts are off only for a few ranges at a time.
+/// A flush frees only a few ranges under one hold of the lock, which stands for disabled interrupts.
 #[test]
 fn a_flush_gives_ranges_back_in_batches() {
     let m = tests().remove(2);

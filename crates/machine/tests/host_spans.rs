@@ -1,5 +1,4 @@
-//! Memory that another process writes for a device: its location, and its counting as the device's own
-//! writes.
+//! Memory that another process writes for a device: its location, and how the machine counts the writes.
 
 mod common;
 
@@ -115,7 +114,7 @@ fn a_mapping_that_went_away_is_a_fault() {
     assert_eq!((stats.faults, stats.bytes_written), (1, 0));
 }
 
-/// A stored result is used until a change.
+/// The result of a lookup is stored, and used until translations change.
 #[test]
 fn a_rewritten_page_table_is_noticed() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
@@ -135,7 +134,7 @@ fn a_rewritten_page_table_is_noticed() {
     assert_eq!((hits, found - walks), (0, LEN / PAGE), "each page once");
     let fault = machine.bus_note_written(dev, span(addr, 0, LEN + 1));
     assert!(fault.is_err(), "what was not looked for is");
-    // All entries of the root: nothing is mapped any more, once the buffer forgets.
+    // Clears the root's entries, so that nothing is mapped. `set_staleness` then flushes old translations.
     let root = machine.iommu_root(dev).unwrap();
     for entry in 0..512 {
         let at = root.checked_add(entry * 8).unwrap();
@@ -146,7 +145,7 @@ fn a_rewritten_page_table_is_noticed() {
     assert!(machine.bus_host_spans(dev, &whole).is_none());
 }
 
-/// The same for accesses of more than a page.
+/// A large access also looks up each page only once, until translations change.
 #[test]
 fn a_large_access_looks_for_its_pages_once() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
@@ -191,7 +190,7 @@ fn a_place_to_read_is_none_to_write() {
     mapper.free(alloc);
 }
 
-/// Devices that do not snoop write to a separate store, but a process would write to the CPU's.
+/// Devices that do not snoop write to a store of their own. Another process could only write the CPU's.
 #[test]
 fn what_the_cpu_does_not_see_at_once_is_not_shown() {
     let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
@@ -201,14 +200,14 @@ fn what_the_cpu_does_not_see_at_once_is_not_shown() {
     let addr = mapper.alloc_dma_addr(&cached).unwrap();
     let machine = mapper.platform_mut();
     assert!(machine.bus_host_spans(dev, &[span(addr, 0, 64)]).is_none());
-    // Uncached memory has one store for all.
+    // Uncached memory has one store for the CPU and all devices.
     let uncached = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
     let addr = mapper.alloc_dma_addr(&uncached).unwrap();
     let machine = mapper.platform_mut();
     assert!(machine.bus_host_spans(dev, &[span(addr, 0, 64)]).is_some());
 }
 
-/// The bounce pool's memory also holds other bytes.
+/// The bounce pool's memory also has other owners' bytes, so another process must not write it.
 #[test]
 fn memory_that_bounces_is_not_shown() {
     let lines = format!("{COHERENT}\n[bounce]\nmode = \"always\"\npool = \"128KiB\"");

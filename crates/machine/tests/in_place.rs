@@ -1,4 +1,4 @@
-//! Access in place has the same bytes, counters and events as copying, or no effect.
+//! Access in place gives the same bytes, counters and events as copying, or has no effect.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn span(addr: DmaAddr, offset: u64, len: u64) -> BusLines {
     BusSpan { addr, len }.into()
 }
 
-/// Returns the bus events during `run`, and the counters.
+/// Returns the bus events during `run`, and the device's counters.
 fn seen(
     machine: &mut Machine,
     dev: Device,
@@ -52,7 +52,7 @@ fn add_one(from: &[&[u8]], to: &mut [&mut [u8]]) -> bool {
     true
 }
 
-/// Reads line after line, and writes the results of [`add_one`].
+/// Reads all lines, adds one to each byte, and writes the results: the same work as [`add_one`].
 fn by_copying(machine: &mut Machine, dev: Device, from: &[BusLines], to: &[BusLines]) {
     let mut read = Vec::new();
     for lines in from {
@@ -90,7 +90,7 @@ fn what_happens_is_what_copying_does() {
             let machine = mapper.platform_mut();
             let data: Vec<u8> = (0..LEN).map(|i| (i % 251) as u8).collect();
             machine.bus_write(dev, from, &data).unwrap();
-            // The second lies before the first.
+            // The second span of each list is before the first.
             let from = [span(from, 4000, 9000), span(from, 7, 100)];
             let to = [span(to, 5000, 9000), span(to, 4100, 100)];
             let seen = seen(machine, dev, |machine| {
@@ -115,7 +115,7 @@ fn what_happens_is_what_copying_does() {
     }
 }
 
-/// Lines with gaps: each is a separate access, and gaps do not change.
+/// If lines have gaps between them, each line is a separate access, and the gaps keep their bytes.
 #[test]
 fn lines_with_gaps_are_accessed_one_by_one() {
     let lines = "coherent = false\ncma = \"8MiB\"";

@@ -1,4 +1,4 @@
-//! Devices follow the bytes of their page table, and faults name the level.
+//! Devices follow the bytes of their page table, and a fault names the level at which the walk ended.
 
 mod common;
 
@@ -23,10 +23,10 @@ fn lines(format: &str, bits: u32) -> String {
     format!("{COHERENT}\n[iommu]\nformat = \"{format}\"\npage_sizes = [{page}]\naperture = 32")
 }
 
-/// Returns the address of the last entry for an address, by a separate walk.
+/// Returns the address of the last-level entry for an I/O address, by a walk of the test's own.
 ///
-/// A table is a page of eight-byte entries. Tables are aligned. In all formats, bits 47 and below of an
-/// entry, down to those of a page, are the next address.
+/// A table is a page of eight-byte entries. Tables are aligned. In all formats, an entry's bits from 47 down
+/// to the page size are the address of the next table.
 fn last_entry(
     machine: &vb3_machine::Machine,
     root: PhysAddr,
@@ -35,7 +35,7 @@ fn last_entry(
 ) -> PhysAddr {
     let address = ((1u64 << 48) - 1) & !((1 << bits) - 1);
     let index = bits - 3;
-    // The first index takes all bits that are left.
+    // The first index consists of all remaining high bits.
     let mut at = root.get() | iova >> (bits + index * tables) << 3;
     for level in (0..tables).rev() {
         let entry = machine.iommu_word(PhysAddr::new(at)).unwrap();
@@ -64,7 +64,7 @@ fn a_changed_entry_changes_where_the_device_goes() {
         let root = machine.iommu_root(dev).unwrap();
         let entries = [addr, second].map(|a| last_entry(machine, root, a.get(), (bits, below)));
         let words = entries.map(|at| machine.iommu_word(at).unwrap());
-        // The table's former entry stays in the translation cache until a flush.
+        // The translation buffer keeps the table's former entry until a flush.
         machine.set_iommu_word(entries[0], words[1]);
         vb3_dma::Iommu::iommu_flush(machine, dev);
         let mut out = [0u8; 4];
@@ -146,7 +146,7 @@ fn second_pass_over_a_buffer_hardly_walks() {
         .unwrap();
     let addr = mapper.alloc_dma_addr(&alloc).unwrap();
     let machine = mapper.platform_mut();
-    // Larger ranges are not looked up again (host_spans.rs).
+    // Larger accesses store their result instead of asking the translation buffer again (host_spans.rs).
     for page in (0..160).map(|access| access % 16) {
         let addr = addr.checked_add(page * PAGE).unwrap();
         machine.bus_write(dev, addr, &[7; PAGE as usize]).unwrap();

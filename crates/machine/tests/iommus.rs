@@ -35,14 +35,14 @@ fn each_device_has_the_addresses_of_its_own_iommu() {
         mapper.free(alloc);
         Ok::<_, vb3_dma::Error>(addr)
     };
-    // From the top of what is not reserved.
+    // Addresses are assigned from the top of the space that is not reserved.
     assert_eq!(addr(narrow, 16).unwrap(), 0x80_0000 - 16 * PAGE);
     assert_eq!(addr(wide, 16).unwrap(), (1 << 32) - 16 * PAGE);
-    // Twice the contiguous memory there is: nothing to one behind an IOMMU.
+    // This is twice the size of the contiguous area. A device behind an IOMMU does not need that area.
     addr(wide, 512).unwrap();
     let reason = addr(outside, 512).unwrap_err().reason().unwrap();
     assert_eq!(reason.constraint, Constraint::ContiguousPool);
-    // More than the narrow one has addresses for.
+    // This is more than the narrow IOMMU has addresses for.
     let reason = addr(narrow, 2048).unwrap_err().reason().unwrap();
     assert_eq!(reason.constraint, Constraint::IovaSpace);
     let mut byte = [0];

@@ -12,8 +12,8 @@ use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 
-/// A table of physically separate pieces of these lengths, as for an importer. The pieces are real
-/// pages, which the bus can write.
+/// A scatter table of physically separate pieces with given lengths, as an importer gets. The pieces are
+/// allocated pages, so that devices can write them.
 struct Pieces {
     pages: Vec<Pages>,
     table: Vec<Segment>,
@@ -22,7 +22,7 @@ struct Pieces {
 fn pieces(mapper: &mut Mapper<Machine>, lens: &[u64]) -> Pieces {
     let (mut pages, mut table) = (Vec::new(), Vec::new());
     for &len in lens {
-        // One page more, so that no two pieces touch.
+        // Allocates one page more than necessary, so that no two pieces are adjacent.
         let request = PageRequest {
             len: len + PAGE,
             granule: PAGE,
@@ -55,7 +55,7 @@ fn device(mapper: &mut Mapper<Machine>, limits: DeviceLimits) -> Device {
     mapper.platform_mut().add_device("dev", limits).unwrap()
 }
 
-/// Maps pieces and returns (segments, bytes in one run).
+/// Maps pieces of these lengths. Returns the segments' lengths, and the bytes in the first run.
 fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u64) {
     let mut mapper = mapper(profile);
     let dev = device(&mut mapper, limits);
@@ -81,7 +81,7 @@ fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u
             last | info.limits.boundary
         );
     }
-    // Each byte of the run is the byte of the piece it stands for.
+    // Each address of the run leads to the corresponding byte of the pieces.
     let mut rel = 0;
     for piece in &pieces.table {
         let at = found[0].addr.checked_add(rel).unwrap();
@@ -110,13 +110,13 @@ fn bounded(boundary: u64, max_segment: u64) -> DeviceLimits {
 #[test]
 fn scattered_pieces_are_one_run_behind_an_iommu() {
     let profile = with_iommu(CMA);
-    // No boundary and long segments: one segment.
+    // Without a boundary, and with long segments, the device gets one segment.
     let (lens, run) = map_pieces(&profile, bounded(0, 1 << 30), &[64 * K, 16 * K, 64 * K]);
     assert_eq!((lens, run), (vec![144 * K], 144 * K));
-    // Segments of at most 64 KiB: several, but they touch.
+    // With segments of at most 64 KiB, it gets several, which are adjacent.
     let (lens, run) = map_pieces(&profile, bounded(0, 64 * K), &[64 * K, 16 * K, 64 * K]);
     assert_eq!((lens, run), (vec![64 * K, 64 * K, 16 * K], 144 * K));
-    // A boundary of 64 KiB opens no gap either, where padding up to it would.
+    // A boundary of 64 KiB makes no gap either. Padding up to the boundary would make one.
     let (lens, run) = map_pieces(&profile, bounded(64 * K, 64 * K), &[16 * K, 64 * K]);
     assert_eq!(run, 80 * K, "{lens:?}");
     let (lens, run) = map_pieces(&profile, bounded(64 * K, 64 * K), &[64 * K, 16 * K, 64 * K]);
@@ -129,7 +129,7 @@ fn scattered_pieces_are_one_run_behind_an_iommu() {
 fn scattered_pieces_stay_apart_without_an_iommu() {
     let (lens, run) = map_pieces(CMA, bounded(0, 1 << 30), &[64 * K, 16 * K, 64 * K]);
     assert_eq!((lens, run), (vec![64 * K, 16 * K, 64 * K], 64 * K));
-    // One physical run is split at the limits and still is one run.
+    // One physical run is split at the limits, but its segments still are one run.
     let (lens, run) = map_pieces(CMA, bounded(0, 48 * K), &[128 * K]);
     assert_eq!((lens, run), (vec![48 * K, 48 * K, 32 * K], 128 * K));
 }
@@ -148,7 +148,7 @@ fn joint_inside_a_page_exposes_no_neighbour() {
     let found = segments(&mapper, &mapping);
     assert_eq!(found.len(), 2);
     assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), PAGE + 0x800);
-    // Only pages of the table are visible: four pages are mapped, nothing before or behind.
+    // The device sees only pages of the table: four pages are mapped, and none before or after them.
     assert_eq!(mapper.platform().held().iommu_pages, 4);
     let behind = found[1].addr.checked_add(2 * PAGE).unwrap();
     let before = DmaAddr::new(found[0].addr.get() - 1);
@@ -157,7 +157,7 @@ fn joint_inside_a_page_exposes_no_neighbour() {
             .platform()
             .bus_translate(dev, outside, false)
             .unwrap_err();
-        // The run may end at the top of what the device reaches.
+        // The run may end at the highest address that the device reaches.
         assert!(matches!(
             fault.kind,
             FaultKind::Unmapped | FaultKind::BeyondMask
@@ -194,7 +194,7 @@ fn too_many_segments_are_refused_with_count() {
 #[test]
 fn address_beyond_mask_names_both_addresses() {
     let mut mapper = mapper(CMA);
-    // 20 bits reach only the first MiB, which is never allocated.
+    // With 20 bits, the device reaches only the first MiB, which is never allocated.
     let narrow = DeviceLimits {
         mask: Some((1 << 20) - 1),
         ..DeviceLimits::default()
@@ -236,7 +236,7 @@ fn iovas_stay_below_mask_and_run_out_with_counts() {
     let first = mapper.alloc_coherent(dev, 8 * M, Attrs::empty()).unwrap();
     let addr = mapper.alloc_dma_addr(&first).unwrap();
     assert!(addr.get() > 0 && addr.get() + 8 * M - 1 <= 0xff_ffff);
-    // 16 MiB of addresses without page zero: the second 8 MiB do not fit any more.
+    // 16 MiB of addresses lack page zero, so another 8 MiB do not fit.
     let err = mapper
         .alloc_coherent(dev, 8 * M, Attrs::empty())
         .unwrap_err();
@@ -277,7 +277,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
         .bus_read(dev, addr, &mut byte)
         .unwrap();
     assert_eq!(byte, [0]);
-    // Read-only, and for no other device.
+    // The mapping is read-only, and other devices do not have it.
     let fault = mapper
         .platform_mut()
         .bus_write(dev, addr, &[1])
@@ -288,7 +288,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
         .bus_read(other, addr, &mut byte)
         .unwrap_err();
     assert_eq!((fault.kind, fault.dev), (FaultKind::Unmapped, other));
-    // An access that leaves the mapping faults where it does.
+    // An access that begins inside the mapping and leaves it faults at the first address outside.
     let mut long = vec![0; 3 * PAGE as usize];
     let fault = mapper
         .platform_mut()

@@ -39,7 +39,7 @@ fn contiguous_memory_runs_out_with_what_is_left_of_it() {
         refused(mapper.alloc_coherent(dev, 8 * M, Attrs::empty())),
         (12, reason)
     );
-    // Enough is free, but not in one piece.
+    // Now enough memory is free, but not in one run.
     let second = mapper.alloc_coherent(dev, 2 * M, Attrs::empty()).unwrap();
     let third = mapper.alloc_coherent(dev, 4 * M, Attrs::empty()).unwrap();
     mapper.free(first);
@@ -72,7 +72,7 @@ fn unreachable_contiguous_memory_names_both_addresses() {
         ..DeviceLimits::default()
     };
     let near = mapper.platform_mut().add_device("near", limits).unwrap();
-    // The area begins at 1 MiB: three are within reach, and go to another device.
+    // The area begins at 1 MiB, so the device reaches three MiB of it. Another device gets these.
     let first = mapper.alloc_coherent(far, 3 * M, Attrs::empty()).unwrap();
     let constraint = Constraint::Mask;
     let reason = Reason {
@@ -173,7 +173,7 @@ fn bad_sizes_are_refused_before_any_work() {
         );
         assert_eq!(mapper.alloc_virtual(0).err(), Some(Error::Invalid));
         assert_eq!(mapper.platform().fallible_calls(), 0, "nothing was tried");
-        // All of RAM is below the limit, but some of it is spoken for.
+        // This is not more than all of RAM, but part of RAM is never available.
         let (errno, reason) = refused(mapper.alloc_virtual(64 * M));
         assert_eq!(
             (errno, reason.constraint, reason.wanted),
@@ -196,7 +196,7 @@ fn memory_is_zero_although_it_was_used_before() {
         let dirt = vec![0xa5; M as usize];
         for attrs in [Attrs::empty(), Attrs::NO_KERNEL_MAPPING] {
             for coherent in [true, false] {
-                // More than half of the memory there is, twice: frames are used again.
+                // Allocates more than half of the memory twice, so that frames are reused.
                 for _ in 0..2 {
                     let mut held = Vec::new();
                     for _ in 0..10 {
@@ -301,7 +301,7 @@ fn a_program_maps_the_very_memory_the_device_writes() {
         .bus_read(dev, addr.checked_add(PAGE).unwrap(), &mut seen)
         .unwrap();
     assert_eq!(&seen, b"drawn");
-    // Known again by its identity; neither shrinks nor grows.
+    // The memfd can be recognised by its identity, and has a fixed size.
     let stat = rustix::fs::fstat(&map.fd).unwrap();
     let identity = mapper
         .platform()
@@ -310,7 +310,7 @@ fn a_program_maps_the_very_memory_the_device_writes() {
     assert_eq!((stat.st_dev, stat.st_ino), identity);
     assert!(rustix::fs::ftruncate(&map.fd, 0).is_err());
     assert!(rustix::fs::ftruncate(&map.fd, 4 * PAGE).is_err());
-    // Outside the memory, and nonsense.
+    // Ranges that end beyond the memory, or overflow.
     for (offset, len) in [(PAGE, 3 * PAGE), (3 * PAGE, 1), (!(PAGE - 1), 2 * PAGE)] {
         assert_eq!(mapper.mmap(&alloc, offset, len).unwrap_err().errno(), 6);
     }
@@ -320,7 +320,7 @@ fn a_program_maps_the_very_memory_the_device_writes() {
         Some(22)
     );
     mapper.free(alloc);
-    // The program's descriptor still works, and shows nothing of later owners.
+    // The program's descriptor still works, and shows its old bytes, not those of later owners.
     rustix::io::pread(&map.fd, &mut seen, map.offset).unwrap();
     assert_eq!(&seen, b"drawn");
 }
@@ -365,7 +365,7 @@ fn single_pages_adjoin_only_if_profile_says() {
     assert_eq!(alloc.segments().len(), 1);
     mapper.free(alloc);
     let (mapper, _) = with_device(COHERENT);
-    // All the memory there is: still no two pages that follow each other touch.
+    // Even if all memory is allocated, no two consecutive pages are adjacent.
     let len = 63 * M;
     let all = mapper.alloc_virtual(len).unwrap();
     assert_eq!(all.segments().len() as u64, len / PAGE);
@@ -376,7 +376,7 @@ fn single_pages_adjoin_only_if_profile_says() {
 
 #[test]
 fn scattered_memory_lies_within_the_mask() {
-    // 16 of 64 MiB are in reach.
+    // The device reaches 16 of 64 MiB.
     let limits = DeviceLimits {
         mask: Some(0xff_ffff),
         ..DeviceLimits::default()
@@ -394,9 +394,9 @@ fn scattered_memory_lies_within_the_mask() {
     assert!(highest(&free) > Some(0xff_ffff), "the mask is the device's");
     direct.free(alloc);
     direct.free(free);
-    // More than lies in reach.
+    // This is more memory than the device reaches.
     assert_eq!(refused(direct.alloc_scattered(dev, 32 * M)).0, 12);
-    // An IOMMU shows any page.
+    // Behind an IOMMU, the device reaches any page.
     let mut behind = mapper(&with_iommu(COHERENT));
     let dev = behind.platform_mut().add_device("dev", limits).unwrap();
     let alloc = behind.alloc_scattered(dev, 32 * M).unwrap();

@@ -23,7 +23,7 @@ fn device(mapper: &mut Mapper<Machine>, limits: DeviceLimits) -> Device {
     mapper.platform_mut().add_device("dev", limits).unwrap()
 }
 
-/// Returns the result for `len` bytes of memory that another device allocated.
+/// Returns the result of mapping `len` bytes of memory that another device allocated.
 fn shared(
     profile: &str,
     limits: DeviceLimits,
@@ -71,7 +71,7 @@ fn a_longer_run_is_refused_with_both_lengths() {
         for mode in MODES {
             assert!(shared(profile, limits, mode, 64 * K).is_ok());
             assert_eq!(shared(profile, limits, mode, 256 * K), Err((5, reason)));
-            // A device that takes several gets several.
+            // A device that accepts several segments can have memory beyond the limits of one.
             let several = DeviceLimits {
                 max_segments: None,
                 ..limits
@@ -81,7 +81,7 @@ fn a_longer_run_is_refused_with_both_lengths() {
             let alloc = mapper.alloc_coherent(dev, 256 * K, Attrs::empty()).unwrap();
             mapper.free(alloc);
         }
-        // Its own memory is no other.
+        // The limits apply in the same way to memory that the device itself allocates.
         let mut mapper = mapper(profile);
         let dev = device(&mut mapper, limits);
         let err = mapper.alloc_coherent(dev, 256 * K, Attrs::empty());
@@ -130,7 +130,7 @@ fn a_boundary_is_kept_where_the_address_can_be_chosen() {
     };
     let mut mapper = mapper(CMA);
     let dev = device(&mut mapper, limits);
-    // Odd sizes in between, so that the next free place would cross.
+    // The odd lengths make the next free place cross the boundary, so it must not be used.
     let mut allocs = Vec::new();
     for len in [PAGE, 9 * PAGE, 9 * PAGE, 16 * PAGE] {
         let alloc = mapper.alloc_coherent(dev, len, Attrs::empty()).unwrap();
@@ -176,7 +176,7 @@ fn alignment_holds_where_address_is_free() {
                 .unwrap(),
         );
     }
-    // Memory that lies where it lies is refused with the alignment that it has.
+    // Memory that is already placed cannot be aligned. The refusal states the alignment that it has.
     let segment = Segment {
         addr: mapper_segment(&mapper, &allocs[1]),
         len: 2 * PAGE,
@@ -200,7 +200,7 @@ fn alignment_holds_where_address_is_free() {
 }
 
 fn mapper_segment(mapper: &Mapper<Machine>, alloc: &vb3_dma::Alloc<Machine>) -> vb3_dma::PhysAddr {
-    // Without an IOMMU the bus address is the physical one.
+    // Without an IOMMU, the bus address is the physical address.
     vb3_dma::PhysAddr::new(mapper.alloc_dma_addr(alloc).unwrap().get())
 }
 
@@ -217,7 +217,7 @@ fn an_alignment_is_a_power_of_two() {
 
 #[test]
 fn a_mask_is_the_highest_address_whatever_its_bits() {
-    // Of venus: dma_mask = 0xddc00000 - 1. As if memory were scarce above, with 48 MiB - 1, too.
+    // The first mask is that of venus (`dma_mask = 0xddc00000 - 1`). The others end within small memory.
     for (lines, last) in [
         (with_iommu("coherent = true\ncma = \"16MiB\""), 0xddbf_ffff),
         ("coherent = true".to_owned(), 48 * M - 1),
@@ -230,7 +230,7 @@ fn a_mask_is_the_highest_address_whatever_its_bits() {
         };
         let dev = device(&mut mapper, limits);
         let mut taken = Vec::new();
-        // With an IOMMU the highest addresses are given first, else the lowest memory.
+        // With an IOMMU, the highest addresses are assigned first; else the lowest memory is used first.
         for _ in 0..64 {
             let Ok(alloc) = mapper.alloc_coherent(dev, M, Attrs::empty()) else {
                 break;
@@ -238,11 +238,11 @@ fn a_mask_is_the_highest_address_whatever_its_bits() {
             let addr = mapper.alloc_dma_addr(&alloc).unwrap();
             let end = addr.checked_add(M - 1).unwrap();
             assert!(end.get() <= last, "{end:?} {last:#x}");
-            // All of it is the device's to write.
+            // The device may write up to the last byte.
             assert!(mapper.platform().bus_translate(dev, end, true).is_ok());
             taken.push((alloc, end.get()));
         }
-        // More than a mask of whole bits below the limit would give.
+        // Addresses are used beyond the largest mask of the form `2^n - 1` below the limit.
         let highest = taken.iter().map(|(_, end)| *end).max().unwrap();
         assert!(highest > last.next_power_of_two() / 2, "{highest:#x}");
         for (alloc, _) in taken {

@@ -38,7 +38,7 @@ fn each_part_of_own_memory_has_its_file() {
     assert_eq!(mapper.platform().claimed_bytes(), 2 * PAGE);
     let gone = mapper.platform_mut().bus_read(dev, addr, &mut byte);
     assert_eq!(gone.unwrap_err().addr, addr, "it is nobody's now");
-    // The next one there is new, for the device and for programs that kept the old file.
+    // The next allocation there has new bytes, for the device and for programs that kept the old file.
     let again = mapper
         .alloc_coherent(dev, 6 * PAGE, Attrs::empty())
         .unwrap_err();

@@ -50,7 +50,7 @@ fn single_page_does_not_use_contiguous_area() {
         for alloc in [&one, &two] {
             assert!(alloc.segments()[0].addr.is_aligned(page), "{page:#x}");
         }
-        // A part that the CPU cannot map by itself is refused: offsets are whole pages.
+        // The CPU maps whole pages, so an offset inside a page is refused.
         assert_eq!(mapper.mmap(&two, page, 1).map(|mmap| mmap.offset), Ok(page));
         assert_eq!(mapper.mmap(&two, page / 2, 1).unwrap_err().errno(), 22);
         mapper.free(one);
@@ -130,7 +130,7 @@ fn memory_without_pages_is_as_large_as_pages() {
     }
 }
 
-/// Another driver's memory is in pages of the host, which may be smaller.
+/// Another driver's memory consists of pages of the host, which may be smaller than the machine's.
 #[test]
 fn another_drivers_memory_takes_whole_pages() {
     for (page, _) in PAGES {
@@ -146,7 +146,7 @@ fn another_drivers_memory_takes_whole_pages() {
     }
 }
 
-/// Unmapped memory may later be used behind any of the machine's IOMMUs.
+/// Memory without a device may later be mapped behind any of the machine's IOMMUs.
 #[test]
 fn pieces_match_the_largest_iommu_page() {
     for (page, _) in PAGES {
@@ -159,8 +159,8 @@ fn pieces_match_the_largest_iommu_page() {
     }
 }
 
-/// A program's memory is in pieces of a page each. A page-aligned picture of 64 KiB has sixteen, four
-/// or one.
+/// A program's memory consists of pieces of one page. A page-aligned picture of 64 KiB has sixteen, four or
+/// one, depending on the page size.
 #[test]
 fn a_programs_memory_is_pinned_in_pages() {
     for (page, _) in PAGES {
@@ -186,15 +186,15 @@ fn a_programs_memory_is_pinned_in_pages() {
             pieces.len() as u64
         };
         assert_eq!(pin(0x40_0000, 64 * KIB), 64 * KIB / page, "{page:#x}");
-        // From the middle of one to the middle of another.
+        // The range goes from the middle of one page to the middle of the next.
         assert_eq!(pin(0x40_0000 + page / 2, page), 2, "{page:#x}");
         assert_eq!(pin(0x40_0001, page - 1), 1, "{page:#x}");
         assert_eq!(mapper.platform().held(), Default::default());
     }
 }
 
-/// An IOMMU's page may be smaller or larger than the CPU's. Memory is in pieces of the larger size, so
-/// an IOMMU never shows another owner's bytes beyond its end.
+/// An IOMMU's page may be smaller or larger than the CPU's. Memory consists of pieces of the larger size, so
+/// an IOMMU never exposes another owner's bytes behind the memory.
 #[test]
 fn an_iommu_shows_whole_pages_of_whichever_are_larger() {
     for (page, _) in PAGES {

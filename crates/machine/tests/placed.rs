@@ -41,7 +41,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
             .unwrap();
         assert_eq!(alloc.segments(), []);
         assert_eq!(mapper.platform().held().ram_bytes, before.ram_bytes);
-        // A program draws before anybody knows where.
+        // A program writes to the memory before it is placed.
         let map = mapper.mmap(&alloc, 0, 4 * PAGE).unwrap();
         rustix::io::pwrite(&map.fd, &pattern(64), 0).unwrap();
         let place = |mapper: &Mapper<Machine>, alloc: &mut _, spot| {
@@ -80,7 +80,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
         let mut last = [0; 4];
         rustix::io::pread(&map.fd, &mut last, 4 * PAGE - 4).unwrap();
         assert_eq!(&last, b"last", "the same file");
-        // Where something else lies it cannot go, and stays.
+        // Memory cannot move to a place that is occupied, and stays where it is.
         assert!(place(&mapper, &mut alloc, run).is_err());
         assert_eq!(alloc.segments()[0].addr, first.addr);
         let trace = mapper.platform().trace();
@@ -115,7 +115,7 @@ fn what_is_promised_is_kept_free() {
         (reason.constraint, reason.wanted, reason.found),
         (Constraint::Ram, 2 * M, M)
     );
-    // Others are refused it, too, until it goes.
+    // Ordinary allocations cannot take the reserved memory either.
     let request = |len| vb3_dma::PageRequest {
         len,
         granule: PAGE,
@@ -128,11 +128,11 @@ fn what_is_promised_is_kept_free() {
     let small = machine.alloc_pages(request(M)).unwrap();
     assert_eq!(machine.place_pages(&most, ANYWHERE, Caching::Cached), Ok(0));
     assert_eq!(machine.promised_bytes(), 0);
-    // Pages that were not promised do not move.
+    // Pages that were not reserved before placement do not move.
     let refused = machine.place_pages(&small, ANYWHERE, Caching::Cached);
     assert_eq!(refused, Err(Error::Invalid));
     machine.free_pages(small);
-    // Both places are taken at once, and there is only one.
+    // A move needs both places at the same time, and there is not enough free memory for that.
     assert!(
         machine
             .place_pages(&most, ANYWHERE, Caching::Cached)
@@ -159,7 +159,7 @@ fn a_reserved_area_is_kept_for_who_names_it() {
         panic!("{free:?}")
     };
     assert_eq!((vpu[0].len, wifi[0].len), (AREA, M));
-    // All that is not reserved is taken, and the area is still whole.
+    // Takes all memory outside the reserved areas. The area is not touched.
     let request = |len, layout| vb3_dma::PageRequest {
         len,
         granule: PAGE,

@@ -70,7 +70,7 @@ fn private_memory_is_copied_and_counted() {
     assert!(mapper.sync(&mapping, Direction::FromDevice, SyncFor::Cpu));
     mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
     assert_eq!((&seen[..6], &seen[6..]), (&b"device"[..], &data[6..]));
-    // And the other way round.
+    // The CPU's write is visible to the device after a sync for the device, not before.
     mapper.vmap_write(&vmap, 0, b"theCPU").unwrap();
     mapper
         .platform_mut()
@@ -121,7 +121,7 @@ fn a_bounce_slot_shows_no_earlier_bytes() {
     mapper.unmap(mapping, Attrs::empty());
     mapper.free_table(table, false);
 
-    // 100 bytes of user memory take one slot; what lies around them in it is zero.
+    // 100 bytes of user memory take one slot. The slot's other bytes are zero.
     let program = Program::new(0x1000_0000, vec![1; 2 * PAGE as usize]);
     let user: User = program;
     for (direction, attrs) in [
@@ -163,7 +163,7 @@ fn refused_bounce_names_its_bytes() {
     mapper.free_table(table, false);
     mapper.free(alloc);
 
-    // Memory made for a device is shared: another device reaches it as it is.
+    // Memory allocated for a device is shared (unencrypted), so another device reaches it without bouncing.
     let other = mapper
         .platform_mut()
         .add_device("other", DeviceLimits::default())
@@ -194,7 +194,7 @@ fn a_bounce_pool_that_is_used_up_names_itself() {
     let err = mapper
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap_err();
-    // Page by page it nearly fits: the 17th finds nothing.
+    // The pages bounce one by one. The pool has room for 16, so the 17th fails.
     let constraint = Constraint::BouncePool;
     let reason = Reason {
         constraint,
@@ -303,7 +303,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
     let counters = mapper.counters(dev);
     assert_eq!((counters.syncs_for_device, counters.syncs_for_cpu), (2, 1));
 
-    // Without syncs where none were wanted.
+    // With `SKIP_CPU_SYNC`, neither unmap nor map syncs.
     mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
     assert_eq!(mapper.counters(dev).syncs_for_cpu, 1);
     mapper.vmap_write(&vmap, 0, b"dirty").unwrap();
@@ -317,7 +317,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
         .unwrap();
     assert_eq!(&seen, b"photo");
     mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
-    // A mapping that may not need syncs is refused.
+    // This device needs syncs, so a mapping that must not need any is refused.
     let refused = mapper.map(dev, &table, Direction::ToDevice, Attrs::REQUIRE_COHERENT);
     assert_eq!(refused.err(), Some(Error::Unsupported));
 
@@ -416,7 +416,8 @@ fn user_memory_is_reached_through_the_program() {
         mapper.vmap_read(&vmap, PAGE, &mut three).unwrap();
         assert_eq!(&three, b"new");
         mapper.vunmap(vmap);
-        // The program goes; nothing hangs, nothing panics, the device faults or sees old bytes.
+        // The program ends while its memory is mapped. Nothing hangs or panics; the device faults or sees old
+        // bytes.
         program.die();
         let gone = mapper.platform_mut().bus_write(dev, at, &[0]);
         assert_eq!(
@@ -490,7 +491,7 @@ fn scattered_user_memory_is_no_run_without_iommu() {
 
 const LARGE: &str = "coherent = true\nscattered = true";
 
-/// A machine with as much memory above 4 GiB as below, for devices with 32 address bits.
+/// Makes a machine with RAM above and below 4 GiB, for devices with 32 address bits.
 fn large(lines: &str) -> (Mapper, Device) {
     let text = format!("name = \"t\"\nram = \"8GiB\"\ndma_mask = 32\n{LARGE}\n{lines}");
     let profile = vb3_machine::Profile::parse(&text).unwrap();
@@ -527,7 +528,7 @@ fn only_what_the_mask_does_not_reach_bounces() {
                 assert!(bounces);
                 assert_eq!(mapping.bounced_bytes(), high);
                 assert_eq!(mapper.counters(dev).bytes_bounced, high);
-                // In order, whichever way each page goes.
+                // The bytes arrive in order, whether a page bounces or not.
                 let vmap = mapper.vmap_alloc(&alloc).unwrap();
                 let data = pattern(64 * PAGE as usize);
                 let mut at = 0usize;

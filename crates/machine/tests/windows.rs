@@ -1,4 +1,4 @@
-//! Devices whose bus shows them a part of memory, at other addresses.
+//! Devices whose bus reaches only a part of memory, at other addresses.
 
 mod common;
 
@@ -10,7 +10,7 @@ type Mapper = vb3_dma::Mapper<Machine>;
 
 const BUS: u64 = 0xc000_0000;
 
-/// A device that sees `len` bytes of memory from 0 on, at [`BUS`].
+/// Adds a device that reaches the first `len` bytes of memory, at [`BUS`].
 fn with_window(lines: &str, len: u64) -> (Mapper, Device) {
     let mut mapper = mapper(lines);
     let window = BusWindow {
@@ -44,7 +44,7 @@ fn allocations_are_seen_only_in_the_window() {
             .unwrap_err();
         assert_eq!(fault.kind, FaultKind::NoMemory, "{at:#x}");
     }
-    // An access ends where the window does.
+    // An access that leaves the window faults.
     let end = DmaAddr::new(BUS + (8 << 20) - 2);
     assert!(machine.bus_write(dev, end, b"lost").is_err());
     mapper.free(alloc);
@@ -52,7 +52,7 @@ fn allocations_are_seen_only_in_the_window() {
 
 #[test]
 fn it_gets_no_memory_from_beyond_its_window() {
-    // 16 MiB of contiguous memory from 1 MiB on. The device sees 3 MiB of them.
+    // The contiguous area has 16 MiB and begins at 1 MiB. The device reaches 3 MiB of it.
     let (mapper, dev) = with_window(CMA, 4 << 20);
     let all = mapper.alloc_coherent(dev, 3 << 20, Attrs::empty()).unwrap();
     let error = mapper
@@ -62,14 +62,14 @@ fn it_gets_no_memory_from_beyond_its_window() {
     mapper.free(all);
 }
 
-/// Mapping memory that ends beyond a device's window is refused with the last byte. On a board, the
-/// device would reach other memory there.
+/// Memory that ends beyond a device's window is refused, and the reason has the address of its last byte. On
+/// a board, the device would reach other memory there.
 #[test]
 fn memory_across_the_end_of_a_window_is_refused() {
     let (mut mapper, dev) = with_window(CMA, 4 << 20);
     let limits = DeviceLimits::default();
     let other = mapper.platform_mut().add_device("other", limits).unwrap();
-    // 16 MiB of contiguous memory from 1 MiB on.
+    // The contiguous area has 16 MiB and begins at 1 MiB.
     let allocs = [(), ()].map(|()| {
         let alloc = mapper.alloc_coherent(other, 2 << 20, Attrs::empty());
         alloc.unwrap()

@@ -1,4 +1,4 @@
-//! Every built-in machine under the checking layer: nothing is reported, even on failures.
+//! Every built-in machine under the checking wrapper: it reports no misuse, even if calls fail.
 
 mod common;
 
@@ -9,7 +9,7 @@ use vb3_dma::wrap::{Checked, Report};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, profile};
 
-/// Everything the seam offers, once; gives everything back whether it works or not.
+/// Uses every call of `DmaOps` once. Frees everything, whether the calls succeed or not.
 fn scenario<O>(ops: &O, dev: Device, (user, shown): (&User, bool)) -> Result<(), Error>
 where
     O: DmaOps<Device = Device, User = User>,
@@ -47,7 +47,7 @@ where
     let table = ops.table_of(alloc)?;
     let result = map_and_sync(ops, dev, &table, Direction::ToDevice);
     ops.free_table(table, false);
-    // A machine that bounces all may refuse what is longer than its pool takes.
+    // A machine that bounces everything may refuse memory that is longer than its pool.
     result?;
     let table = ops.pin_user(user, 0x10_0800, 4 * PAGE, Direction::Bidirectional)?;
     let result = if shown {
@@ -92,7 +92,7 @@ fn run(profile: &Profile, faults: Faults) -> RunResult {
     let ops = Checked::new(mapper, sink, 4096);
     ops.set_limits(dev, info.limits);
     let user: User = Program::new(0x10_0000, pattern(64 << 10));
-    // Scattered pages cannot be shown by an IOMMU that has larger ones.
+    // An IOMMU with larger pages cannot map scattered pages of a program.
     let shown = profile
         .iommu
         .as_ref()
@@ -113,11 +113,11 @@ fn right_use_is_silent_whatever_fails() {
         let (result, _, reports) = run(&profile, Faults::Off);
         assert_eq!(result, Ok(()), "{name}");
         assert_eq!(reports, [], "{name}");
-        // Each call of the machine that may fail, once.
+        // Makes each fallible call of the machine fail once.
         for n in 0.. {
             let (result, hits, reports) = run(&profile, Faults::Nth(n));
             assert_eq!(reports, [], "{name}, call {n}");
-            // A copy that a sync makes may fail without a word.
+            // The run may succeed despite a fault: a sync does not return the error of a failed copy.
             assert!(result.is_ok() || hits > 0, "{name}, call {n}");
             if hits == 0 {
                 assert!(n > 10, "{name}: only {n} calls could fail");

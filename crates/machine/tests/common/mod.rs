@@ -8,7 +8,7 @@ use vb3_machine::{Machine, Profile, UserFault, UserMemory};
 
 pub(crate) const PAGE: u64 = 4096;
 
-/// Returns a machine of 64 MiB with further lines of profile.
+/// Returns a machine with 64 MiB of RAM. `lines` are further lines of its profile.
 pub(crate) fn machine(lines: &str) -> Machine {
     let text = format!("name = \"test\"\nram = \"64MiB\"\ndma_mask = 32\n{lines}\n");
     let profile = Profile::parse(&text).unwrap_or_else(|err| panic!("{err} in:\n{text}"));
@@ -27,7 +27,7 @@ pub(crate) fn with_iommu(lines: &str) -> String {
     format!("{lines}\n{IOMMU}")
 }
 
-/// A program that has `len` bytes at `base`, and may lose them.
+/// A program whose memory begins at `base`, and can be lost.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) base: u64,
@@ -100,7 +100,7 @@ pub(crate) fn segments<D: DmaOps>(ops: &D, mapping: &D::Mapping) -> Vec<DmaSegme
         .collect()
 }
 
-/// Bytes that tell their place.
+/// Returns bytes whose values depend on their positions.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
