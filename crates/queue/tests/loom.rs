@@ -1,9 +1,9 @@
-//! All orders of threads at the state that tokens share with their queue, with two or three
-//! preemptions.
+//! Explores orders of threads that use the state which tokens share with their queue.
 //!
-//! The crate is compiled once more, into this test, with loom's atomics (`sync`). Loom
-//! chooses the next thread at each of them, and the value that each load sees.
-//! loom takes sequentially consistent orders for acquire and release: what holds here needs no more.
+//! The orders have at most two or three preemptions. The test compiles the crate's modules again, with loom's
+//! atomics (`sync`). Loom chooses the next thread at each atomic operation, and the value that each load
+//! gets. It weakens sequentially consistent orders to acquire and release, so the code does not depend on
+//! more than these.
 #![allow(
     dead_code,
     unused_imports,
@@ -67,13 +67,13 @@ mod stream;
 #[path = "../src/wait.rs"]
 mod wait;
 
-/// loom's, in the place of `src/sync.rs`.
+/// Loom's types, in place of `src/sync.rs`.
 mod sync {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-    /// An atomic whose stores are swaps. loom lets a store stand before another thread's exchange
-    /// that has read what was there before the store, which no machine does; two exchanges it orders.
+    /// An atomic whose stores are swaps. Loom lets a store come before another thread's exchange that has
+    /// read the value from before the store. No machine does that, and loom does not do it with two swaps.
     macro_rules! swapping {
         ($name:ident, $value:ty) => {
             #[derive(Debug)]
@@ -161,7 +161,8 @@ impl Shared {
         self.wake_all();
     }
 
-    /// Wakes who sleeps, so that the wake-up cannot fall between its look and its sleep.
+    /// Wakes the sleeping thread. Taking the lock first prevents a wake-up between the thread's check and
+    /// sleep.
     fn wake_all(&self) {
         drop(self.finished.lock().unwrap());
         self.wake.notify_all();
@@ -179,18 +180,18 @@ impl Shared {
     }
 }
 
-/// A queue that streams, and what came back of it.
+/// A queue that streams, and the results of its buffers.
 struct Bench {
     mem: FakeMem,
     driver: FakeDriver,
     queue: Queue<FakeMem>,
     shared: Shared,
-    /// How often each buffer came back done, and with an error.
+    /// For each buffer, how often it returned without an error, and how often with one.
     seen: [[u32; 2]; 2],
 }
 
 impl Bench {
-    /// All `buffers` are the driver's, which drops none by itself.
+    /// Makes a queue whose `buffers` buffers all belong to the driver, which never drops a token by itself.
     fn streaming(buffers: u32) -> Self {
         let mut config = Config::new(7, QueueType::Capture);
         config.io_modes = IoModes::all();
@@ -231,7 +232,7 @@ impl Bench {
         self.session().streamon().unwrap();
     }
 
-    /// Collects, and dequeues one, if one is done.
+    /// Collects finished buffers, and dequeues one of them if there is one.
     fn look(&mut self) -> Option<u32> {
         let shared = self.shared.clone();
         self.session().collect(|| shared.pop());
@@ -258,7 +259,7 @@ impl Bench {
         }
     }
 
-    /// Checks that no wake-up is left and all memory returns.
+    /// Checks that no wake-up is pending, and that all memory returns.
     fn finish(mut self) {
         assert_eq!(self.look(), None);
         let wait = self.queue.wait().unwrap();
@@ -323,7 +324,8 @@ fn redropped_buffer_is_found_each_time() {
         let (mine, other) = (b.driver.tokens.remove(0), b.driver.tokens.remove(0));
         let device = thread::spawn(move || drop(other));
         drop(mine);
-        // Dropped, queued again and dropped again, while the other is on its way to the list.
+        // This buffer is dropped, queued and dropped again, while the other thread adds its buffer to the
+        // list.
         while let Some(index) = b.look() {
             if b.seen.iter().flatten().sum::<u32>() <= 2 {
                 b.qbuf(index);
@@ -375,7 +377,7 @@ fn a_sleeper_wakes_for_each_dropped_token() {
     });
 }
 
-/// A token that outlives STREAMOFF does nothing to the buffer, which is another stream's by then.
+/// A token that outlives STREAMOFF does not change the buffer, which the next stream uses by then.
 fn streamoff_meanwhile(end: fn(&Shared, Active<u64>)) {
     explore(move || {
         let mut b = Bench::streaming(1);
@@ -415,8 +417,8 @@ fn token_dropped_during_streamoff_is_stale() {
     streamoff_meanwhile(|shared, token| shared.drop_token(token));
 }
 
-/// A token of the last stream gets onto the list of dropped ones only now, in the place of the
-/// buffer's next token, which is dropped while the list is read.
+/// A token of the last stream is listed as dropped only after STREAMOFF. It must not hide the buffer's next
+/// token, which is dropped while the list is read.
 #[test]
 fn a_token_that_is_listed_late_hides_no_other() {
     explore_deeper(3, || {

@@ -1,4 +1,4 @@
-//! Two queues of one memory: one waits for the host's allocator, and the other does not notice.
+//! Two queues share one memory. While one waits for the host's allocator, the other is not delayed.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
@@ -17,7 +17,7 @@ const PAGE: u64 = 4096;
 const FAST: u8 = 0;
 const SLOW: u8 = 1;
 
-/// Pages. The slow device waits for them until the test lets it continue.
+/// A host that allocates pages. For the slow device, it waits until the test lets it continue.
 struct Host {
     next: AtomicU64,
     asleep: mpsc::SyncSender<()>,
@@ -57,7 +57,7 @@ impl PageSource for Host {
 
 vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
 
-/// A driver that keeps what it is given until the test finishes it.
+/// A driver that keeps its buffers until the test completes them.
 struct Camera<C>(Vec<Active<C>>);
 
 impl<C> Driver for Camera<C> {
@@ -98,7 +98,7 @@ fn buffer<M: MemOps>() -> QueueBuffer<M> {
     buffer
 }
 
-/// A queue's REQBUFS, and its end. That of the slow device sleeps in the host.
+/// Makes and frees the buffers of a queue. For the slow device, REQBUFS sleeps in the host.
 fn allocate(memory: &Memories<'_>, device: u8) {
     let mut queue = queue::<Memories<'_>>(Device::contig(device));
     let mut camera = Camera(Vec::new());
@@ -132,7 +132,7 @@ impl<'a> Stream<'a> {
         stream
     }
 
-    /// How many locks ten frames take.
+    /// Returns the number of locks that ten frames take.
     fn run(&mut self, memory: &Memories<'a>) -> u64 {
         let before = CountedLocks::taken();
         for sequence in 0..10 {
@@ -163,7 +163,7 @@ fn sleeping_allocation_delays_no_other_queue() {
     let mut stream = Stream::new(&memory);
     let alone = stream.run(&memory);
     thread::scope(|scope| {
-        // Dropped if this thread fails: the other one then ends, too.
+        // If this thread fails, `wake` is dropped, so the other thread ends, too.
         let wake = wake.take().unwrap();
         scope.spawn(|| allocate(&memory, SLOW));
         is_asleep.recv().unwrap();

@@ -1,4 +1,4 @@
-//! Faults at every call to the platform: each call is done or refused, and nothing is left over.
+//! Faults at every call to the platform: each call succeeds or fails, and no resource is left over.
 
 use crate::lab::{Frame, Lab, OUTPUT, Offer, Op, Reply, Setup, Token, bytes_of};
 use crate::random::{op, prelude, setups};
@@ -14,15 +14,15 @@ const fn offer(memory: Memory, nth: usize) -> Offer {
     }
 }
 
-/// Frames of two planes from the camera to the display and back, as long as buffers last.
+/// Adds operations that pass four frames of two planes from the camera to the display.
 fn frames(ops: &mut Vec<Op>, memories: [Memory; 2]) {
     for index in 0..3_u32 {
-        // Both planes of a buffer were exported together.
+        // A buffer's two planes were exported one after the other.
         let nth = 2 * index as usize;
         ops.push(Op::Queue(0, index, offer(memories[0], nth)));
     }
     ops.extend([Op::On(0), Op::On(1)]);
-    // The first one comes round again, mapped already.
+    // The first buffer is used a second time, when it is already mapped.
     for index in [0, 1, 2, 0_u32] {
         let nth = 2 * index as usize;
         ops.extend([
@@ -40,7 +40,7 @@ fn frames(ops: &mut Vec<Op>, memories: [Memory; 2]) {
     ops.extend([Op::DropToken(0, 0), Op::Off(0), Op::Off(1)]);
 }
 
-/// Every call, in each memory model, with everything shared.
+/// Returns a script with every call, in each memory model, where the devices share all buffers.
 pub(crate) fn script(coherency: Coherency) -> Vec<Op> {
     use Memory::{DmaBuf, Mmap, UserPtr};
     let mut ops = vec![
@@ -66,7 +66,7 @@ pub(crate) fn script(coherency: Coherency) -> Vec<Op> {
     ops
 }
 
-/// read() and write(), of one plane.
+/// Returns a script of read() and write(), for buffers of one plane.
 fn files() -> Vec<Op> {
     let mut ops = vec![Op::File(0), Op::Poll(0)];
     for _ in 0..3 {
@@ -102,8 +102,8 @@ fn consistent(lab: &mut Lab) {
     }
 }
 
-/// Runs a script with one fault; what was said, and how often it struck. A call that the fault
-/// made fail is made again.
+/// Runs a script with one fault. Returns the replies, and whether the fault occurred. Repeats a call that
+/// failed because of the fault.
 fn run(setup: Setup, script: &[Op], fault: Option<u64>, must: &[Said]) -> (Vec<Said>, bool) {
     let mut lab = Lab::new(setup);
     lab.machine()
@@ -121,7 +121,8 @@ fn run(setup: Setup, script: &[Op], fault: Option<u64>, must: &[Said]) -> (Vec<S
                 assert!([5, 12, 14, 22].contains(&errno), "{op:?}: errno {errno}");
                 said = lab.apply(*op, at as u32 + 1);
             } else {
-                // Fewer buffers, or another way found: all that follows may be different.
+                // The call made fewer buffers, or succeeded in another way. Later replies may then differ,
+                // too.
                 as_ever = must.get(at) == Some(&said);
             }
         }

@@ -1,4 +1,4 @@
-//! One machine, a CAPTURE and an OUTPUT queue on it, their devices, and a program.
+//! A machine with a CAPTURE and an OUTPUT queue, a device for each queue, and a program.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -21,18 +21,18 @@ pub(crate) type Layer = Mapper<Machine>;
 pub(crate) type Mem = Planes<Layer, Log>;
 pub(crate) type Token = Active<Cookie>;
 
-/// Bytes of a plane: three pages, so that scattered ones show.
+/// Bytes of a plane: three pages, so that scattered pages make a difference.
 pub(crate) const LEN: u64 = 3 * 4096;
-/// The OUTPUT queue's side; 0 is the CAPTURE queue's.
+/// Number of the OUTPUT queue's side. The CAPTURE queue's is 0.
 pub(crate) const OUTPUT: usize = 1;
-/// Places in the program's memory that it offers as USERPTR.
+/// Number of slots: places in the program's memory that it passes as USERPTR.
 pub(crate) const SLOTS: usize = 3;
-/// Most bufs and mappings of a program.
+/// Maximum number of dma-bufs, and of mappings, that the program holds.
 const MAX_HELD: usize = 8;
 const BASE: u64 = 0x7000_0000;
 const STRIDE: u64 = 2 * LEN;
 
-/// The bytes that a stamp stands for; zero is all zeroes. No cache line is the same for two stamps.
+/// Returns a plane's bytes for a stamp; zeroes for stamp zero. Two stamps have no cache line in common.
 pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
     let mut bytes = vec![0; LEN as usize];
     if stamp > 0 {
@@ -49,7 +49,7 @@ pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
     bytes
 }
 
-/// Hears of missing syncs, as a host does.
+/// Counts missing syncs, as a host's observer does.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) missing: Cell<u64>,
@@ -107,12 +107,12 @@ impl UserMemory for Program {
     }
 }
 
-/// Where the program has its memory number `slot`.
+/// Returns the program's address of a slot.
 pub(crate) fn slot_addr(slot: usize) -> u64 {
     BASE + slot as u64 * STRIDE
 }
 
-/// A device: it keeps its tokens, also the stale ones, until the test finishes or drops them.
+/// A device that keeps its tokens, even stale ones, until the test completes or drops them.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) tokens: Vec<Token>,
@@ -148,12 +148,12 @@ impl Driver for Engine {
     fn stop_streaming(&mut self) {}
 }
 
-/// What stands on the machine.
+/// Configuration of a lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setup {
     pub(crate) machine: &'static str,
     pub(crate) seed: u64,
-    /// Of the CAPTURE and the OUTPUT queue's device.
+    /// Allocators of the CAPTURE queue's device and the OUTPUT queue's device.
     pub(crate) allocators: [Allocator; 2],
     pub(crate) planes: usize,
     /// Whether read() and write() are offered.
@@ -165,12 +165,12 @@ pub(crate) struct Side {
     pub(crate) queue: Queue<Mem>,
     pub(crate) engine: Engine,
     pub(crate) device: Device<Dev>,
-    /// The caller that sleeps.
+    /// The wait of a caller that sleeps, if any.
     pub(crate) wait: Option<Wait>,
 }
 
 impl Side {
-    /// What every call needs.
+    /// Returns a session of the queue for one call.
     pub(crate) fn session<'a>(&'a mut self, mem: &'a Mem) -> Session<'a, Mem> {
         self.queue.session(mem, &mut self.engine)
     }
@@ -186,7 +186,7 @@ pub(crate) struct Lab {
     pub(crate) clock: u64,
 }
 
-/// Something a program or a device does. `nth` counts what there is, round and round.
+/// An operation of a program or a device. The index `nth` is taken modulo the number of objects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Reqbufs(usize, Memory, u32, Coherency),
@@ -199,7 +199,7 @@ pub(crate) enum Op {
     Off(usize),
     /// The device does its work with its nth buffer and completes it with this outcome.
     Work(usize, usize, DoneState),
-    /// The device drops its nth token, and does nothing.
+    /// The device drops its nth token, and does no work.
     DropToken(usize, usize),
     SetError(usize),
     Wait(usize),
@@ -213,7 +213,7 @@ pub(crate) enum Op {
     Mmap(usize, u32),
     MmapBuf(usize),
     Munmap(usize),
-    /// DMA_BUF_IOCTL_SYNC on the nth buf.
+    /// `DMA_BUF_IOCTL_SYNC` with these flags on the nth dma-buf.
     Sync(usize, u64),
     /// The program writes a new stamp through its nth mapping.
     Write(usize),
@@ -225,12 +225,12 @@ pub(crate) enum Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
     pub(crate) memory: Memory,
-    /// Which buf or slot.
+    /// Index of the dma-buf or slot.
     pub(crate) nth: usize,
     pub(crate) hints: HintSkip,
 }
 
-/// The bytes of a plane, short to look at.
+/// The bytes of a plane, which a message shows as a checksum.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Frame(pub(crate) Vec<u8>);
 
@@ -242,28 +242,28 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// It was done.
+    /// The operation was done.
     Done,
-    /// There was nothing to do it with.
+    /// There was no object for the operation.
     Nothing,
     Count(u32),
     /// First index and count.
     Range(u32, u32),
-    /// A buffer came back.
+    /// DQBUF returned this buffer.
     Back {
         index: u32,
         error: bool,
     },
-    /// The device worked on a buffer; what it read, on OUTPUT.
+    /// The device worked on a buffer. On OUTPUT, `read` has the bytes that it read.
     Worked {
         index: u32,
         read: Frame,
     },
     Poll(Readiness),
-    /// What read() brought.
+    /// The bytes that read() returned.
     Bytes(Frame),
 }
 
@@ -315,12 +315,12 @@ impl Lab {
         self.mem.ops_mut().platform_mut()
     }
 
-    /// What the device at a side sees from a plane's start on.
+    /// Returns the bytes that the device at a side sees in a plane.
     pub(crate) fn device_read(&mut self, side: usize, cookie: Cookie) -> Result<Vec<u8>, BusFault> {
         let dev = self.sides[side].device.dma;
         let mut out = vec![0; LEN as usize];
         match cookie {
-            // The test looks, not the device: a CAPTURE buffer may be mapped for writing alone.
+            // The device need not be permitted to read: a CAPTURE buffer may be mapped only for writing.
             Cookie::Dma(addr) => self.machine().bus_inspect(dev, addr, &mut out)?,
             Cookie::Sg(view) => {
                 let mut done = 0;
@@ -362,7 +362,7 @@ impl Lab {
         }
     }
 
-    /// The live tokens of a side, by their place among all tokens.
+    /// Returns the indices of a side's tokens that are not stale.
     pub(crate) fn live_tokens(&self, side: usize) -> Vec<usize> {
         let tokens = self.sides[side].engine.tokens.iter().enumerate();
         let live = tokens.filter(|(_, token)| !token.is_stale());
@@ -401,7 +401,7 @@ impl Lab {
         request
     }
 
-    /// Does one thing; `stamp` is what is written, if anything is.
+    /// Performs an operation. If it writes, it writes the bytes of `stamp`.
     pub(crate) fn apply(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
         self.clock += 1000;
         let now = self.clock;
@@ -446,7 +446,7 @@ impl Lab {
         Ok(Reply::Bytes(Frame(bytes.0)))
     }
 
-    /// Calls on a queue that take no memory along.
+    /// Performs an operation that passes no memory to the queue.
     fn stream(&mut self, op: Op) -> Result<Reply, i32> {
         let mem = &mut self.mem;
         let (Op::Reqbufs(side, ..)
@@ -509,7 +509,7 @@ impl Lab {
         reply.map_err(Error::errno)
     }
 
-    /// The device at a side works: a camera writes the stamp, a display reads.
+    /// Lets the device at a side work: a camera writes the stamp, a display reads.
     fn work(&mut self, side: usize, nth: usize, outcome: DoneState, stamp: u32) -> Reply {
         let live = self.live_tokens(side);
         let Some(at) = pick(&live, nth) else {
@@ -553,7 +553,7 @@ impl Lab {
         }
     }
 
-    /// A program's access to its memory.
+    /// Performs a program's operation on its memory.
     fn program(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
         match op {
             Op::Export(side, index) => {
@@ -654,7 +654,7 @@ impl Lab {
         out
     }
 
-    /// Ends everything, in any state, and checks that nothing is held.
+    /// Ends everything, from any state, and checks that no resource is in use.
     pub(crate) fn end(mut self) {
         self.machine().set_faults(vb3_machine::Faults::Off);
         for side in &mut self.sides {
@@ -682,7 +682,7 @@ const BOTH: Interest = Interest {
     writable: true,
 };
 
-/// The place of the nth thing, round and round.
+/// Returns `nth` modulo the list's length; `None` for an empty list.
 pub(crate) fn pick<T>(list: &[T], nth: usize) -> Option<usize> {
     nth.checked_rem(list.len())
 }

@@ -1,4 +1,4 @@
-//! Whose memory is whose: tokens that count no more, and bytes that were somebody else's.
+//! The ownership of memory: stale tokens have no effect, and new owners do not see old bytes.
 
 use crate::lab::{LEN, Lab, OUTPUT, Offer, Op, Reply, Setup, bytes_of, slot_addr};
 use crate::random::{joins_pages, setups};
@@ -20,7 +20,7 @@ const fn offer(memory: Memory, nth: usize) -> Offer {
 
 const DONE: Completion = Completion::new(DoneState::Done, 0);
 
-/// Camera and display stream, the camera's first two buffers being the display's too.
+/// Makes a lab where camera and display stream. They share the camera's first two buffers.
 fn streaming(setup: Setup, coherency: Coherency) -> Lab {
     let mut lab = Lab::new(setup);
     let ops = [
@@ -41,7 +41,7 @@ fn streaming(setup: Setup, coherency: Coherency) -> Lab {
     lab
 }
 
-/// Where vmalloc memory is not one run for the display, nothing is shared.
+/// Returns whether the display can use the camera's memory: scattered vmalloc memory may not be one run.
 fn can_share(setup: Setup) -> bool {
     joins_pages(setup) || setup.allocators == [Allocator::Contig; 2]
 }
@@ -53,7 +53,7 @@ fn cookies(lab: &Lab, side: usize) -> Vec<Cookie> {
         .collect()
 }
 
-/// Whether the device at a side reaches memory where a plane was.
+/// Returns whether the device at a side still reaches the memory of a plane.
 fn reaches(lab: &mut Lab, side: usize, cookie: Cookie) -> Result<(), Option<FaultKind>> {
     let dev = lab.sides[side].device.dma;
     let byte = [0xee];
@@ -83,7 +83,7 @@ fn stale_token_reaches_no_memory() {
                 assert!(matches!(token.planes().map(Iterator::count), Err(Stale)));
                 assert_eq!(token.plane(0), Err(Stale));
             }
-            // The same buffer in its next use: the old token is no better.
+            // After the buffer is queued again, the old token is still stale.
             if matches!(end, Op::Off(_)) {
                 for index in 0..2 {
                     lab.apply(Op::Queue(0, index, offer(Memory::Mmap, 0)), 0)
@@ -101,7 +101,7 @@ fn stale_token_reaches_no_memory() {
                 assert_eq!(reaches(&mut lab, 0, old[0]), Ok(()), "the new token's");
                 lab.apply(Op::Release(0), 0).unwrap();
             }
-            // While others hold the memory, it is theirs: nothing of it is freed.
+            // The display still has the memory, so none of it is freed.
             let display = cookies(&lab, OUTPUT);
             assert!(lab.device_read(OUTPUT, display[0]).is_ok());
             for op in [Op::Release(1), Op::CloseBuf(0), Op::CloseBuf(0)] {
@@ -112,7 +112,8 @@ fn stale_token_reaches_no_memory() {
                 let expected = match cookie {
                     Cookie::Cpu(_) | Cookie::Sg(_) => None,
                     Cookie::Dma(_) if iommu => Some(FaultKind::Unmapped),
-                    // The pool is the machine's: what lies there is nobody's.
+                    // The display's address is in the bounce pool, which stays reachable, but has no owner's
+                    // bytes.
                     Cookie::Dma(_) if setup.machine == "vm-bounce" && side == OUTPUT => continue,
                     Cookie::Dma(_) => Some(FaultKind::NoMemory),
                 };
@@ -147,7 +148,7 @@ fn releasing_importer_loses_only_its_access() {
     }
 }
 
-/// Fills all memory of a side's buffers, by the device and through mappings, then frees it.
+/// Fills the memory of a side's buffers, by the device and through mappings, and then frees the memory.
 fn soil(lab: &mut Lab, side: usize, coherency: Coherency) -> Vec<Cookie> {
     lab.apply(Op::Reqbufs(side, Memory::Mmap, 3, coherency), 0)
         .unwrap();
@@ -190,7 +191,7 @@ fn new_memory_is_zero_for_program_and_device() {
                 lab.apply(Op::Mmap(side, index), 0).unwrap();
                 let seen = lab.mapped_bytes(index as usize);
                 assert!(seen == bytes_of(0), "{setup:?} {side} {coherency:?}");
-                // What the device sees without any hand-over before it.
+                // With all hints, the device sees the memory without a hand-over before.
                 let mut hints = offer(Memory::Mmap, 0);
                 hints.hints = HintSkip::all();
                 lab.apply(Op::Queue(side, index, hints), 0).unwrap();
@@ -212,7 +213,7 @@ fn new_memory_is_zero_for_program_and_device() {
     }
 }
 
-/// Queues a program's memory of any length, and streams.
+/// Queues a program's memory of any length, and starts streaming.
 fn queue_user(lab: &mut Lab, side: usize, addr: u64, len: u64) -> Cookie {
     let counts = [3, 1];
     for _ in 0..2 {
@@ -254,7 +255,7 @@ fn reused_bounce_slot_exposes_nothing() {
     let mut lab = Lab::new(setup);
     let (camera, display) = (lab.sides[0].device.dma, lab.sides[1].device.dma);
     let slots = LEN + 2048;
-    // A camera fills its slots, and whatever lies behind its bytes in them.
+    // A camera fills its slots, also the bytes behind its buffer.
     let Cookie::Dma(dirty) = queue_user(&mut lab, 0, slot_addr(0), LEN + 100) else {
         panic!("no address")
     };
@@ -262,7 +263,7 @@ fn reused_bounce_slot_exposes_nothing() {
     lab.machine().bus_write(camera, dirty, &secret).unwrap();
     lab.apply(Op::Release(0), 0).unwrap();
     lab.sides[0].engine.tokens.clear();
-    // A display's buffer comes to lie there: it sees the program's bytes, then zeroes.
+    // A display's buffer gets the same slots. The display sees the program's bytes, and zeroes behind them.
     lab.user.write(slot_addr(1), &bytes_of(7)).unwrap();
     let Cookie::Dma(addr) = queue_user(&mut lab, 1, slot_addr(1), LEN + 100) else {
         panic!("no address")
@@ -274,7 +275,7 @@ fn reused_bounce_slot_exposes_nothing() {
     assert!(seen[LEN as usize..].iter().all(|byte| *byte == 0));
     lab.machine().bus_write(camera, addr, &secret).unwrap();
     lab.apply(Op::Release(1), 0).unwrap();
-    // A camera that writes half a frame: the other half is what the program had.
+    // A camera writes half a frame. The program keeps its own bytes in the other half.
     lab.user.write(slot_addr(2), &bytes_of(8)).unwrap();
     let Cookie::Dma(addr) = queue_user(&mut lab, 0, slot_addr(2), LEN) else {
         panic!("no address")

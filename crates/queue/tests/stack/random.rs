@@ -1,4 +1,4 @@
-//! Random calls on both queues, compared with the model after each, on every built-in machine.
+//! Random operations on both queues, compared with the model after each, on every built-in machine.
 
 use crate::lab::{Lab, OUTPUT, Offer, Op, Setup};
 use crate::model::Model;
@@ -24,12 +24,12 @@ fn offer() -> impl Strategy<Value = Offer> {
     (memory(), 0_usize..8, 0_u8..8).prop_map(|(memory, nth, bits)| Offer {
         memory,
         nth,
-        // Half of them none.
+        // Half of the buffers have no hints.
         hints: HintSkip::from_bits_truncate(if bits < 4 { bits } else { 0 }),
     })
 }
 
-/// What a frame's way from one queue to the other takes.
+/// Generates the operations that pass a frame from one queue to the other.
 fn often() -> impl Strategy<Value = Op> {
     let side = 0..=OUTPUT;
     let index = 0_u32..5;
@@ -75,7 +75,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![3 => often(), 2 => seldom()]
 }
 
-/// Every built-in machine, with every mix of allocators.
+/// Returns every built-in machine, with three mixes of allocators.
 pub(crate) fn setups() -> Vec<Setup> {
     use Allocator::{Contig, Vmalloc};
     let mixes = [[Contig, Contig], [Vmalloc, Contig], [Contig, Vmalloc]];
@@ -92,14 +92,14 @@ pub(crate) fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Whether scattered pages become one run for devices: by an IOMMU, or in a bounce pool.
+/// Returns whether scattered pages become one run for devices: by an IOMMU, or in a bounce pool.
 pub(crate) fn joins_pages(setup: Setup) -> bool {
     let profile = Profile::builtin(setup.machine).expect("built in");
     profile.iommu.is_some() || profile.private_memory
 }
 
-/// Buffers on both sides to begin with, so that short runs get somewhere: one side's own, which
-/// the program has mapped and exported, and the other's.
+/// Returns operations that make buffers on both sides, so that short runs reach streaming. The program has
+/// mapped and exported those of `exporter`.
 pub(crate) fn prelude(exporter: usize, memory: Memory, coherency: Coherency) -> Vec<Op> {
     let importer = 1 - exporter;
     let mut ops = vec![
@@ -124,7 +124,7 @@ pub(crate) fn prelude(exporter: usize, memory: Memory, coherency: Coherency) -> 
     ops
 }
 
-/// Three times in four a program hands in what the queue takes.
+/// In three of four cases, changes the memory model of an offer to the queue's.
 fn fitting(lab: &Lab, op: Op) -> Op {
     let fit = |side: usize, offer: Offer| match lab.sides[side].queue.memory() {
         Some(memory) if offer.nth % 4 != 3 => Offer { memory, ..offer },
@@ -149,7 +149,7 @@ fn run(setup: Setup, ops: &[Op]) {
     lab.end();
 }
 
-/// A buffer of the queue's own.
+/// An offer of the queue's own memory.
 const OWN: Offer = Offer {
     memory: Memory::Mmap,
     nth: 0,
@@ -176,7 +176,7 @@ fn a_shared_copy_is_copied_back_while_in_use() {
     }
 }
 
-/// A program writes to its mapping of a driver's buffer, which another device has mapped.
+/// A program writes to its mapping of a buffer before QBUF, while another device has the memory mapped.
 #[test]
 fn bytes_before_queueing_reach_a_cpu_driver() {
     for (exporter, nth) in [(0, 5), (OUTPUT, 2)] {
@@ -190,8 +190,8 @@ fn bytes_before_queueing_reach_a_cpu_driver() {
     }
 }
 
-/// A camera has two dma-bufs of one memory, each with its bounced copy. A sync copies both back, in
-/// the order in which they were attached.
+/// A camera has two dma-bufs of one memory, each with a bounced copy. A sync copies both back, in the order
+/// of attaching.
 #[test]
 fn two_copies_of_a_memory_come_back_in_order() {
     let import = |nth| Offer {

@@ -1,4 +1,4 @@
-//! A run is a function of its seed.
+//! A run depends only on its seed.
 
 use crate::faults::script;
 use crate::lab::{Lab, Reply, Setup};
@@ -6,7 +6,7 @@ use crate::random::{joins_pages, setups};
 use vb3_machine::Faults;
 use vb3_plane::{Allocator, Coherency};
 
-/// What happened and when, and what was said, word for word.
+/// Runs the script. Returns the machine's events with their times, as text, and all replies.
 fn story(setup: Setup, faults: Faults) -> (String, Vec<Result<Reply, i32>>) {
     let mut lab = Lab::new(setup);
     lab.machine().trace_mut().start(1 << 20);

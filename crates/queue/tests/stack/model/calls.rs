@@ -1,4 +1,4 @@
-//! What each call means.
+//! The effects of each operation on the model, and the replies that it expects.
 
 use super::{Buf, Buffer, BufferHolder, Holds, Kind, MAX, Mem, Model, READS, WRITES};
 use crate::lab::{Offer, Op, Reply, SLOTS, bytes_of, pick};
@@ -75,7 +75,7 @@ impl Model {
         }
     }
 
-    /// Where the first `count` new buffers fit.
+    /// Returns first index and number of the new buffers, which are at most `count`.
     fn room(&self, side: usize, count: u32) -> (u32, u32) {
         let buffers = &self.streams[side].buffers;
         for size in (1..=count.min(MAX)).rev() {
@@ -88,7 +88,7 @@ impl Model {
         (0, 0)
     }
 
-    /// QBUF or PREPARE_BUF up to the hand-over; what they must say.
+    /// Does QBUF or PREPARE_BUF up to the hand-over; returns the expected result.
     fn prepare(&mut self, side: usize, index: u32, offer: Offer, only: bool) -> Result<(), i32> {
         let stream = &self.streams[side];
         let buffer = stream.buffers.get(&index).ok_or(22)?;
@@ -134,7 +134,7 @@ impl Model {
                 if self.contig(side) && !self.shows_pages && !self.private {
                     return Err(14);
                 }
-                // A camera's bounced copy begins as what the program has, a display's as zeroes.
+                // A camera's bounced copy starts with the program's bytes, a display's with zeroes.
                 let copied = self.private && side == 0;
                 Holds::User(slot, if copied { self.slots[slot] } else { 0 })
             }
@@ -144,7 +144,7 @@ impl Model {
                 if old == Holds::Buf(buf) {
                     return Ok(());
                 }
-                // The program's own reference came first.
+                // The queue's reference, besides that of the program.
                 self.bufs.get_mut(&buf).unwrap().refs += 1;
                 self.put(side, old);
                 self.buffer(side, index).holds = Holds::Nothing;
@@ -192,7 +192,7 @@ impl Model {
         self.streams[side].done.push_back(index);
     }
 
-    /// Does what the call means, and compares what was said.
+    /// Performs an operation on the model, and compares the queue's reply with the expected one.
     pub(crate) fn step(&mut self, op: Op, stamp: u32, said: &Result<Reply, i32>) {
         let expected = match op {
             Op::Work(side, _, outcome) => {
@@ -466,7 +466,8 @@ impl Model {
                     return Ok(Reply::Nothing);
                 };
                 let mem = self.bufs[&self.held[at]].mem;
-                // A CPU that reads is a device that wrote, and the other way round.
+                // Converts the CPU's access to a device's direction: a CPU that reads needs what devices
+                // wrote.
                 let direction = match flags & 3 {
                     1 => WRITES,
                     2 => READS,

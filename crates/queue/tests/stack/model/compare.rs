@@ -1,4 +1,4 @@
-//! Comparing the model with what there is.
+//! Compares the model with the lab.
 
 use super::{BufferHolder, Holds, MAX, Model};
 use crate::lab::{Lab, bytes_of, slot_addr};
@@ -72,7 +72,7 @@ impl Model {
         self.compare_tokens(lab, side);
     }
 
-    /// What the device has: exactly its buffers, and in them the bytes that it must see.
+    /// Asserts that the device has exactly the model's buffers, and sees the expected bytes in them.
     fn compare_tokens(&self, lab: &mut Lab, side: usize) {
         let mut has = Vec::new();
         for at in lab.live_tokens(side) {

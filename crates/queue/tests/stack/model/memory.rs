@@ -1,4 +1,4 @@
-//! Memory: who holds it, and what CPU and devices see of it.
+//! The model's memory: its holders, and the bytes that the CPU and devices see.
 
 use super::{Buffer, Holds, Import, Kind, Mem, Model, READS, WRITES, by_cpu, device};
 use vb3_plane::Allocator;
@@ -14,7 +14,7 @@ impl Model {
         self.next
     }
 
-    /// Whether CPU and devices may see different bytes of a memory.
+    /// Returns whether CPU and devices may see different bytes of a memory.
     pub(super) fn two_views(&self, mem: u32) -> bool {
         !self.coherent && self.mems[&mem].kind != Kind::Coherent
     }
@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// The mapped attachments of a memory but one.
+    /// Returns the mapped attachments of a memory, without `except`, in the order of attaching.
     pub(super) fn attached(&self, mem: u32, except: Option<(usize, u32)>) -> Vec<(usize, u32)> {
         let of = |((_, buf), import): &(&(usize, u32), &Import)| {
             import.mapped && self.bufs[buf].mem == mem
@@ -57,7 +57,8 @@ impl Model {
         keys.filter(|key| Some(*key) != except).collect()
     }
 
-    /// The CPU is about to look (`WRITES`) or to change (`READS`).
+    /// Begins a CPU access. The direction is that of a device: with `WRITES` the CPU reads, with `READS` it
+    /// writes.
     pub(super) fn for_cpu(&mut self, mem: u32, direction: u8) {
         let Mem {
             side, kind, unread, ..
@@ -82,10 +83,10 @@ impl Model {
         }
     }
 
-    /// The CPU has changed it, or looked.
+    /// Ends a CPU access, with the directions of [`for_cpu`](Self::for_cpu).
     pub(super) fn for_device(&mut self, mem: u32, direction: u8, except: Option<(usize, u32)>) {
         let Mem { side, kind, .. } = self.mems[&mem];
-        // What the CPU wrote leaves its cache, whatever the device does.
+        // Bytes that the CPU wrote leave its cache, in whatever direction the device has the memory.
         let part = |side| direction & (device(side) | READS);
         if kind == Kind::NonCoherent && !self.coherent && part(side) != 0 {
             self.clean(mem);
@@ -142,7 +143,7 @@ impl Model {
         }
     }
 
-    /// Attaches and maps; false where the device cannot have it in one run.
+    /// Attaches and maps a dma-buf; false if the device needs one run and the memory is scattered.
     pub(super) fn take_buf(&mut self, side: usize, buf: u32) -> bool {
         let mem = self.bufs[&buf].mem;
         self.bufs.get_mut(&buf).unwrap().refs += 1;
@@ -175,7 +176,7 @@ impl Model {
         true
     }
 
-    /// Gives up what a buffer holds.
+    /// Releases the memory that a buffer holds.
     pub(super) fn put(&mut self, side: usize, holds: Holds) {
         match holds {
             Holds::Nothing | Holds::User(..) => {}
@@ -205,7 +206,7 @@ impl Model {
         match holds {
             Holds::Nothing => {}
             Holds::Own(mem) if !self.contig(side) => {
-                // What a program wrote to its mapping is not dropped.
+                // Bytes that a program wrote to its mapping must not be dropped.
                 self.for_device(mem, READS, None);
                 self.for_cpu(mem, by_cpu(side));
             }
@@ -286,7 +287,7 @@ impl Model {
         self.streams[side].buffers.get_mut(&index).unwrap()
     }
 
-    /// What the device sees of a buffer.
+    /// Returns the stamp that the device sees in a buffer.
     pub(super) fn seen(&self, side: usize, index: u32) -> u32 {
         match self.streams[side].buffers[&index].holds {
             Holds::Nothing => 0,

@@ -1,9 +1,7 @@
-//! What must be, by the rules alone: who has each buffer, who holds each memory, and which bytes
-//! the CPU and the device see in it.
+//! A model of the rules: who holds each buffer and memory, and which bytes CPU and devices see.
 //!
-//! Memory has two views, the CPU's and the devices', where caches are not coherent and the memory
-//! is cached; a bounced mapping has a view of its own. A view is a stamp: whoever writes, writes
-//! all of it.
+//! Cached memory has two views if caches are not coherent: the CPU's and the devices'. A bounced mapping has
+//! a view of its own. A view is one number (a stamp), because each write fills the whole memory.
 
 mod calls;
 mod compare;
@@ -20,12 +18,12 @@ const READS: u8 = 1;
 const WRITES: u8 = 2;
 const MAX: u32 = 32;
 
-/// What the device at a side does with memory: a camera writes, a display reads.
+/// Returns the access of the device at a side: a camera writes, a display reads.
 fn device(side: usize) -> u8 {
     [WRITES, READS][side]
 }
 
-/// The CPU's access that a driver's work amounts to, as a direction of a device.
+/// Returns the direction for a driver's CPU access, as if it were a device's: the opposite of `device`.
 fn by_cpu(side: usize) -> u8 {
     [READS, WRITES][side]
 }
@@ -42,15 +40,15 @@ struct Mem {
     side: usize,
     kind: Kind,
     cpu: u32,
-    /// What the CPU saw at the last sync.
+    /// The CPU's stamp at the last sync.
     synced: u32,
     dev: u32,
-    /// A device wrote, and no sync for the CPU followed.
+    /// Whether a device wrote, and no sync for the CPU followed.
     unread: bool,
     queue: bool,
     bufs: usize,
     maps: usize,
-    /// Places in the list of attachments: how many there were, and those that are free again.
+    /// Number of places in the list of attachments. `free` lists those that are vacant again.
     places: usize,
     free: Vec<usize>,
 }
@@ -65,10 +63,10 @@ struct Buf {
 #[derive(Debug, Default)]
 struct Import {
     planes: usize,
-    /// Where it stands in the memory's list: copies are brought up to date in that order.
+    /// Place in the memory's list of attachments. Syncs renew bounced copies in this order.
     place: usize,
     mapped: bool,
-    /// A bounced copy: what the device sees.
+    /// The stamp of the bounced copy, which the device sees.
     slot: u32,
     maybe_written: bool,
 }
@@ -85,7 +83,7 @@ enum BufferHolder {
 enum Holds {
     Nothing,
     Own(u32),
-    /// A slot of the program, and what the device sees of it.
+    /// A slot of the program, and the stamp that the device sees.
     User(usize, u32),
     Buf(u32),
 }
@@ -133,7 +131,7 @@ pub(crate) struct Model {
     coherent: bool,
     private: bool,
     iommu: bool,
-    /// Whether the IOMMU can show single pages, of which memory of programs is made.
+    /// Whether the IOMMU can map single pages, of which a program's memory consists.
     shows_pages: bool,
     least: [usize; 2],
     streams: [Stream; 2],
@@ -141,7 +139,8 @@ pub(crate) struct Model {
     bufs: BTreeMap<u32, Buf>,
     imports: BTreeMap<(usize, u32), Import>,
     slots: [u32; SLOTS],
-    /// What the program holds, in the lab's order: dma-bufs, and mappings of memory or of bufs.
+    /// The dma-bufs that the program holds, in the lab's order. `maps` lists its mappings of memory or
+    /// dma-bufs.
     held: Vec<u32>,
     maps: Vec<(u32, Option<u32>)>,
     next: u32,
