@@ -1,8 +1,8 @@
-//! The orders in which two threads take the locks of `Buffers`, as far as two preemptions make one.
+//! Runs two threads on `Buffers`, in all orders with at most two preemptions.
 //!
-//! All locks are loom's: those of memories, of the tables, of fences and of the mapping layer. Loom
-//! runs the other thread at each of them, and finds two locks that are taken in either order. It does
-//! not explore how a table publishes new slots, which is one atomic pointer.
+//! All locks are loom's: those of memories, of the tables, of fences and of the mapping layer. At each lock,
+//! loom may switch to the other thread, and so it finds two locks that are taken in either order. It does not
+//! explore how a table publishes new slots, which is one atomic pointer.
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
@@ -35,9 +35,9 @@ impl<T> Lock<T> for Guarded<T> {
     }
 }
 
-/// Pages that are counted.
+/// A host that counts pages.
 struct Host {
-    /// Pages allocated so far, and pages freed.
+    /// Numbers of pages allocated and freed so far.
     pages: Mutex<(u64, u64)>,
 }
 
@@ -86,7 +86,7 @@ fn allocate(buffers: &Shared) -> MemoryId {
     buffers.allocate(spec).unwrap()
 }
 
-/// Runs two threads on a memory, in all orders. Each gives back what it takes; `end` gives back the
+/// Runs two threads on a memory, in all orders. Each thread releases what it acquires; `end` releases the
 /// rest.
 fn explore(
     one: impl Fn(&Shared, MemoryId) + Send + Sync + Copy + 'static,
@@ -120,7 +120,7 @@ fn drop_plane(buffers: &Shared, id: MemoryId) {
     buffers.drop_user(id, UserKind::Plane);
 }
 
-/// A mapping and its end, where the memory is still there.
+/// Opens and closes a mapping of the memory, if the memory still exists.
 fn map_once(buffers: &Shared, id: MemoryId) {
     match buffers.vma_open(id) {
         Ok(vma) => {
@@ -147,7 +147,7 @@ fn two_threads_allocate_at_the_same_time() {
     explore(both, both, drop_plane);
 }
 
-/// An export, shown to a device, and its end.
+/// Exports the memory, maps it for another device, and releases both.
 fn show(buffers: &Shared, id: MemoryId) {
     let Ok(buf) = buffers.export(id, Access::ReadWrite, Name::default()) else {
         return;
