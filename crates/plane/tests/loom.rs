@@ -1,6 +1,6 @@
-//! The orders in which two threads take the locks of `Planes`, as far as two preemptions make one.
+//! Runs two threads on `Planes`, in all orders with at most two preemptions.
 //!
-//! All locks are loom's, those of `Buffers` and of the mapping layer, too.
+//! All locks are loom's, also those of `Buffers` and of the mapping layer.
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
@@ -35,7 +35,7 @@ impl<T> Lock<T> for Guarded<T> {
     }
 }
 
-/// One page, which is given out once.
+/// A host with one page, which every allocation gets.
 struct Host;
 
 impl PageSource for Host {
@@ -75,8 +75,8 @@ fn attach(planes: &Shared, buf: &BufRef) -> Plane<u8> {
         .unwrap()
 }
 
-/// Runs two threads on an exported plane, in all orders. The display has it imported already, for
-/// `two` to give back.
+/// Runs two threads on an exported plane, in all orders. The display has already imported it; `two` gets this
+/// import to release it.
 fn explore(
     one: impl Fn(&Shared, &BufRef) + Send + Sync + Copy + 'static,
     two: impl Fn(&Shared, &BufRef, Plane<u8>) + Send + Sync + Copy + 'static,
@@ -108,7 +108,7 @@ fn explore(
     });
 }
 
-/// Imports the plane, uses it once, and gives it back.
+/// Imports the plane, uses it once, and releases it.
 fn show(planes: &Shared, buf: &BufRef) {
     let mut shown = attach(planes, buf);
     planes.map_dmabuf(&mut shown).unwrap();
@@ -130,7 +130,7 @@ fn two_planes_share_an_import() {
 
 #[test]
 fn import_survives_its_last_planes_end() {
-    // The thread finds the import of `first`, or makes its own.
+    // The other thread finds the import of `first`, or makes one.
     explore(show, |planes, _, first| planes.put(first));
 }
 

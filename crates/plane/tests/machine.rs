@@ -1,4 +1,4 @@
-//! Planes over the mapping layer and a simulated machine: every built-in one.
+//! Planes over the mapping layer and each built-in simulated machine.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ impl Lab {
             .expect("exported")
     }
 
-    /// One frame by the device: prepared, written or read on the bus, finished.
+    /// Lets the device write one frame on the bus, between prepare and finish.
     fn write(&mut self, dev: Dev, plane: &mut TestPlane, skip: HintSkip, byte: u8) {
         let addr = self.dma(plane);
         self.p.prepare(plane, skip).expect("prepared");
@@ -176,7 +176,7 @@ fn camera_to_display_on_every_machine_without_a_copy() {
             let buf = lab.export(&owner);
             let mut plane = lab.import(display, &buf, Direction::ToDevice);
             for byte in 1..5 {
-                // The user asks for no invalidation: the CPU does not read.
+                // The program does not read the frame, so it asks to omit the invalidation.
                 lab.write(camera.dma, &mut owner, HintSkip::FINISH, byte);
                 let frame = lab.read(display.dma, &mut plane);
                 assert!(frame.iter().all(|b| *b == byte), "{name} {coherency:?}");
@@ -199,7 +199,7 @@ fn cpu_reads_stale_bytes_without_sync() {
         for sync in [false, true] {
             let mut lab = Lab::new(name);
             let (camera, display) = (lab.camera, lab.display);
-            // The display's buffer, filled by the camera, read by a program.
+            // The camera fills the display's buffer, and a program reads it.
             let owner = lab.alloc(display, Direction::ToDevice, Coherency::NonCoherent);
             let buf = lab.export(&owner);
             let id = buf.id();
@@ -318,7 +318,7 @@ fn full_contiguous_area_is_enomem_with_reason() {
     lab.end();
 }
 
-/// The life of a shared buffer; what fails ends it.
+/// Allocates, shares and uses a buffer, and releases everything. The first error ends it.
 fn life(lab: &mut Lab) -> Result<(), PlaneError> {
     let (camera, display) = (lab.camera, lab.display);
     let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));

@@ -1,5 +1,5 @@
-//! Memory whose unmap failed, on a host whose page tables keep their entries. A device may still
-//! reach it, so it is not allocated again.
+//! Memory whose unmap failed, on a host whose page tables then keep their entries. A device may still reach
+//! the memory, so it is not allocated again.
 
 use std::collections::BTreeSet;
 use vb3_dma::fake::{Fake, FakeUser, Setup};
@@ -31,7 +31,7 @@ fn alloc(t: &Test) -> Plane<u32> {
     t.alloc(CAMERA, args).unwrap()
 }
 
-/// Physical pages that a plane's memory is made of.
+/// Returns the physical pages of a plane's memory.
 fn pages_of(t: &Test, plane: &Plane<u32>) -> BTreeSet<u64> {
     let pages = t.buffers().inspect(plane.memory().unwrap(), |memory| {
         let runs = memory.alloc().segments().iter();
@@ -70,7 +70,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
     t.put_dmabuf(buf);
     t.put(owner);
     assert_eq!(t.ops().platform().freed_in_reach(), []);
-    // Who allocates next gets none of its pages.
+    // Later allocations get none of the quarantined pages.
     for _ in 0..8 {
         let other = alloc(&t);
         assert!(pages.is_disjoint(&pages_of(&t, &other)));

@@ -1,6 +1,6 @@
-//! One thread's allocation sleeps in the host, and another thread's calls meet no lock of it.
+//! While one thread's allocation sleeps in the host, another thread's calls never wait for a lock of it.
 //!
-//! Locks are counted, no time is taken.
+//! The test counts locks, and measures no time.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
@@ -18,7 +18,7 @@ const CAMERA: u8 = 0;
 const DISPLAY: u8 = 1;
 const SLOW: u8 = 2;
 
-/// Pages. The slow device waits for them until the test lets it continue.
+/// A host that allocates pages. For the slow device, it waits until the test lets it continue.
 struct Host {
     next: AtomicU64,
     asleep: mpsc::SyncSender<()>,
@@ -66,7 +66,7 @@ const ARGS: AllocArgs = AllocArgs {
     coherency: Coherency::Coherent,
 };
 
-/// A plane's life: allocated, exported, shown to another device, released.
+/// Allocates a plane, exports it, uses it on another device, and releases it.
 fn live_and_end(planes: &Shared) {
     let mut frame = planes.alloc(Device::contig(CAMERA), ARGS).unwrap();
     let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
@@ -101,12 +101,12 @@ fn sleeping_allocation_holds_no_lock() {
     let layer = Mapper::<_, CountedLocks>::with_locks(host, 3).unwrap();
     let planes = Shared::with_locks(layer, ());
     thread::scope(|scope| {
-        // Dropped if this thread fails: the other one then ends, too.
+        // If this thread fails, `wake` is dropped, so the other thread ends, too.
         let wake = wake.take().unwrap();
         let slow = scope.spawn(|| planes.alloc(Device::contig(SLOW), ARGS).unwrap());
         is_asleep.recv().unwrap();
         assert_eq!(CountedLocks::held(), 0, "nothing is locked while it sleeps");
-        // More than one chunk of a table has slots for.
+        // Makes more planes than the first chunk of a table has slots.
         let held: Vec<_> = (0..40)
             .map(|_| planes.alloc(Device::contig(CAMERA), ARGS).unwrap())
             .collect();
