@@ -36,7 +36,7 @@ pub enum Constraint {
     BufferSize,
     /// Largest size in bytes that the layer tries to allocate.
     SizeLimit,
-    /// Pages behind a physical range.
+    /// Pages behind a physical range. Wanted: 1, or the address that has no memory. Found: 0.
     PagesBehind,
     /// A fault injected for a test.
     InjectedFault,

@@ -346,8 +346,8 @@ pub trait Iommu: PageSource {
         None
     }
 
-    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory.
-    /// Memory that does not fill whole granules then bounces, and unmaps of the device and its group are
+    /// Returns whether `dev` is untrusted: it must not see bytes that only share a page with its memory. If
+    /// it is, memory that does not fill whole granules bounces, and unmaps of the device and its group are
     /// always flushed at once. The answer never changes.
     ///
     /// If granules are larger than pages, the layer hides a granule's other pages even from trusted devices.

@@ -120,8 +120,8 @@ bitflags! {
 }
 
 /// Kind of memory that a segment describes.
-// As wide as the other fields of `Segment`, so that `Segment` has no padding, which compilers copy byte by
-// byte.
+// As wide as the other fields of `Segment`, so that `Segment` has no padding. Compilers copy a value with
+// padding in small pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum SegmentKind {

@@ -119,7 +119,7 @@ impl Geometry {
         } = *config;
         let granule_bits = page_sizes.trailing_zeros();
         let offered = format.page_sizes(granule_bits);
-        // All sizes of the format, up to the largest requested one.
+        // Must equal `whole`: all sizes of the format up to the largest requested one.
         let wanted = offered & page_sizes;
         let top = 63u32.saturating_sub(wanted.leading_zeros());
         let whole = offered & (u64::MAX >> 63u32.saturating_sub(top));

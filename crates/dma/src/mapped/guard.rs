@@ -74,8 +74,8 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
 
     #[inline]
     fn end(&self, mapping: &Mapping<H::Platform>) -> Result<(), Error> {
-        // Flushes at once for `map_raw`, whose caller may reuse the memory at once. Freeing other memory
-        // flushes.
+        // After `map_raw`, the caller may reuse the memory at once, so this must flush. Other memory is
+        // flushed when it is freed.
         let now = M::IS_RAW;
         self.host.mapper().end_mapping(mapping, O::UNMAP, now)
     }

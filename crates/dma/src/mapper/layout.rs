@@ -177,8 +177,8 @@ impl Layouter {
     }
 }
 
-/// Refuses a table that page tables cannot map as one run. The error has the offset in a granule that
-/// prevents one run.
+/// Refuses a table that page tables cannot map as one run. The error has the offset in a granule at which a
+/// segment ends or starts.
 pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [before, after] = pair else { continue };

@@ -20,8 +20,8 @@ pub struct Mapping<P: Platform> {
     pub(super) runs: Runs<P::Device>,
 }
 
-/// The memory of a mapping, and the device's addresses of the memory. Small, because drivers move mappings
-/// around.
+/// The memory of a mapping, and the device's addresses of the memory. The type is small, because drivers move
+/// mappings around.
 #[derive(Debug)]
 pub(super) enum Runs<D> {
     /// One run, for a device that uses its own I/O address space, or has no IOMMU.

@@ -92,7 +92,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// Fills the bounce slots even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's
     /// bytes, and the copy back at unmap would overwrite memory that the device never wrote. With this flag,
-    /// zeroes suffice for a device that only reads, because the caller syncs first.
+    /// zeroes suffice for a device that only reads, because the caller syncs before the device reads.
     fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();

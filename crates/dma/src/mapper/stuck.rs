@@ -95,7 +95,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
             let run = in_granules(segment, granule);
-            // Each failed unmap of the same memory gets here, but the range is recorded only once.
+            // Every failed unmap of the same memory calls this function, but the range is recorded only once.
             if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
                 continue;
             }

@@ -44,7 +44,8 @@ const fn order_below(end: u64, len: u64) -> i8 {
     let Some(order) = len.checked_ilog2() else {
         return -1;
     };
-    // Start of the highest block of this order below `end`. If it lies too low, half such a block fits.
+    // Start of the highest block of this order below `end`. If that block begins too low, one of half its
+    // size fits.
     let start = ((end >> order) << order).checked_sub(1 << order);
     match start {
         // CAST: below 64.

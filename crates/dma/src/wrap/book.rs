@@ -6,7 +6,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::panic::Location;
 
-/// Number of ended entries to remember. A report of a later use can then name the call that ended one.
+/// Number of ended entries to remember, so that a report of a later use can name the call that ended the
+/// entry.
 const REMEMBERED: usize = 64;
 
 /// Attributes that must be the same at map and unmap.
