@@ -33,9 +33,9 @@ pub enum Backing<D> {
     Virtual(D),
     /// Cached pages that the device reaches, contiguous for the CPU alone (videobuf2-dma-sg).
     Scattered(D),
-    /// Memory that is placed when it is first mapped, so that it suits all devices attached then. It moves if
-    /// a later device needs it ([`Placer`](crate::Placer)). The device only names the owner, which is
-    /// attached like the others.
+    /// Memory that is placed when it is first mapped, so that it suits all devices attached by that time. It
+    /// moves if a later device needs another place ([`Placer`](crate::Placer)). The device only names the
+    /// owner, which is attached like the others.
     Lazy {
         /// The owner.
         device: D,

@@ -1,4 +1,4 @@
-//! A bounded table on the heap. A key of a removed entry does not find a later one.
+//! A bounded table on the heap. The key of a removed entry never finds a later entry.
 
 use crate::Store;
 use alloc::vec::Vec;

@@ -341,8 +341,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// the DMA layer's allocation of that memory. The memory lives as long as the dma-buf.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. The
-    /// allocation has then been freed.
+    /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. An error
+    /// frees the allocation.
     pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
         let list = Slab::new(Self::ATTACHMENT_LIMIT);
         let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;

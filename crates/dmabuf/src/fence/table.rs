@@ -15,7 +15,7 @@ pub(super) struct Fence<T> {
     pub(super) seqno: u64,
     pub(super) owner: T,
     pub(super) status: Status,
-    /// Number of references. The table removes the fence with the last one.
+    /// Number of references. When the last one is dropped, the table removes the fence.
     holders: u32,
 }
 

@@ -76,7 +76,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// Syncs the mappings of all attachments except `except`: only those that bounce, or only the others.
+    /// Syncs the mappings of all attachments except `except`: those that bounce if `bounced` is set, else the
+    /// others.
     fn sync_attached<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,

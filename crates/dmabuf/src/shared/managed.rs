@@ -163,7 +163,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        // The CPU must never get what devices wrote last, so no sync is missing any more.
+        // The CPU must not get bytes that devices wrote, so no sync is missing any more.
         self.state.synced();
         if self.state.quarantined {
             return Err(Error::Quarantined);

@@ -16,8 +16,8 @@ pub trait Placer<O: DmaOps> {
     /// memory now.
     fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// Finds a place of `len_bytes` that suits all given devices, and also programs if one has the memory
-    /// mapped (`is_mapped`). Changes nothing.
+    /// Finds a place of `len_bytes` that suits all given devices. If a program has the memory mapped
+    /// (`is_mapped`), the place must suit programs, too. Changes nothing.
     ///
     /// # Errors
     /// The shortage, or `Invalid` (EINVAL) if the devices' demands exclude each other.

@@ -51,7 +51,7 @@ impl Default for PictureNeeds {
 /// One device's demands on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// The last bus address, and limits on segments and their boundaries. The last address applies only
+    /// The highest bus address, and limits on segments and their boundaries. The highest address applies only
     /// without an IOMMU; with one, [`Translation::free_bytes`] limits the amount.
     pub limits: Limits,
     /// Lowest bus address it reaches without an IOMMU.
