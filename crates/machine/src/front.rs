@@ -330,8 +330,8 @@ impl Machine {
     /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
     ///
     /// # Errors
-    /// `NoMemory` when the device hole is full or the process has no memory; `Invalid` for a length that is
-    /// zero or not a multiple of the page size.
+    /// `NoMemory` when the hole for devices' addresses is full or the process has no memory; `Invalid` for a
+    /// length that is zero or not a multiple of the page size.
     pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
         let state = self.state.get_mut();
         state.check_pages(len)?;

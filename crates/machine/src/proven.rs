@@ -12,7 +12,7 @@ const MAX: usize = 256;
 pub(crate) struct Proven {
     /// The number of changes to translations and memory when the spans were stored.
     changes: u64,
-    /// Length and place of a span, by device, whether it writes, and first address.
+    /// Length and place of each span. The key is the device, whether it writes, and the span's first address.
     places: BTreeMap<(u32, bool, u64), (u64, Extent)>,
 }
 

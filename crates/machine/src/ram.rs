@@ -321,7 +321,7 @@ impl Ram {
             .ok_or(short(Constraint::Ram, frames, found))
     }
 
-    /// Takes a run of the device hole.
+    /// Takes a run of the hole, for memory of the chip.
     pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
         match self.hole.take_run((frames, 1), u64::MAX / FRAME) {

@@ -86,7 +86,8 @@ impl Machine {
 }
 
 impl State {
-    /// Copies directly; `None` if that is impossible. The target may then be partly written.
+    /// Copies directly. Returns `None` if that is impossible, although the target may be partly written by
+    /// then.
     fn copy_straight(
         &mut self,
         (reader, from): (Device, BusSpan),
