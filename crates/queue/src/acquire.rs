@@ -86,7 +86,8 @@ impl<M: MemOps> Buffer<M> {
                 plane.take(mem, target, i, &mut wanted.source, *length)?;
             }
         }
-        // An exporter may place memory at its first map. So all planes are attached before one is mapped.
+        // An exporter may place memory at its first map, for the devices attached by then. So all planes are
+        // attached before any is mapped.
         for plane in &mut self.planes {
             if let (Some(memory), Some(_)) = (&mut plane.memory, &plane.dmabuf) {
                 mem.map_dmabuf(memory)?;

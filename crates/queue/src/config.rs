@@ -123,9 +123,9 @@ pub struct Config<Dev> {
     pub page_shift: u32,
     /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
     pub max_plane_bytes: u64,
-    /// Whether a call makes all requested buffers or none (ENOMEM). If true, all are placed where their
-    /// device reaches them, and the queue's maximum number of buffers still limits a call. If false, a call
-    /// makes as many buffers as fit in memory, as vb2 does. vb2 has no such setting.
+    /// Whether a call makes all requested buffers or none (ENOMEM). If true, the call places all buffers
+    /// where their devices reach them. The queue's maximum number of buffers still limits a call. If false, a
+    /// call makes as many buffers as fit in memory, as vb2 does. vb2 has no such setting.
     pub admission: bool,
 }
 

@@ -79,11 +79,11 @@ pub struct Prepare<'a> {
 
 /// A device, as its queue sees it.
 ///
-/// The caller of each method has borrowed the queue, so a driver must not call the queue. It keeps each
-/// [`Active`] token until the device has finished the buffer. Then the queue's owner passes the token to
-/// [`Session::complete`](crate::Session::complete); an interrupt handler or another thread passes it to
-/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an error, except
-/// after a failed start: the buffer then stays queued.
+/// The caller of each method has borrowed the queue, so a driver must not call the queue. A driver keeps each
+/// [`Active`] token until the device has finished the buffer. Then code that has access to the queue passes
+/// the token to [`Session::complete`](crate::Session::complete); an interrupt handler or another thread
+/// passes it to [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an
+/// error, except after a failed start: the buffer then stays queued.
 ///
 /// # Context
 /// Methods may sleep, unless the host calls the queue in a context that forbids its `MemOps` to sleep.

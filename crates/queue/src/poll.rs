@@ -25,8 +25,8 @@ pub enum Readiness {
 
 impl<M: MemOps> Session<'_, M> {
     /// Returns whether a caller would have to wait. Every caller may poll, not only the queue's owner. If a
-    /// queue without buffers offers read() or write(), polling starts the emulation ([`Queue::fileio_active`]
-    /// describes who then owns the queue).
+    /// queue without buffers offers read() or write(), polling starts the emulation. The host then makes the
+    /// caller's file the queue's owner.
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
     pub fn poll(&mut self, interest: Interest) -> Readiness {

@@ -158,7 +158,7 @@ fn given_length<M: MemOps>(
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Prepares memory, driver and caches, in this order. If the caches fail, calls `buf_finish`.
+    /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
     fn prepare(
         &mut self,
         mem: &M,

@@ -1,4 +1,4 @@
-//! The queue's part of media requests: buffers that are in one.
+//! The queue's part of media requests: its buffers that are in a request.
 
 use crate::buffer::RequestEntry;
 use crate::queue::QueuedBy;
