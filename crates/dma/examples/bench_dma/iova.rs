@@ -106,7 +106,8 @@ fn run(who: &mut dyn Contender, load: Load, live: usize, clock: f64) -> Option<S
         }
     }
     let held = std::cell::RefCell::new(held);
-    // Chooses the range to free before the clock starts, because the list of ranges is not the allocator's.
+    // Chooses the range to free before the clock starts, because the list of ranges is not part of the
+    // allocator.
     let mut prepare = || {
         let which = dice.below(live as u64) as usize;
         (which, held.borrow()[which], load.size(&mut dice))
@@ -257,7 +258,7 @@ pub(crate) fn shared() {
     println!();
 }
 
-/// Checks that the model of Linux's allocator is correct, before it is compared with.
+/// Checks that the model of Linux's allocator is correct, before the benchmark uses it.
 pub(crate) fn check_tree() {
     let mut tree = Tree::new(1 << 20);
     let mut dice = Dice(3);

@@ -1,4 +1,4 @@
-//! The list of allocations, tables and mappings, and the rules of their use.
+//! The checker's list of allocations, tables and mappings, and the rules of use that it checks.
 
 use super::{Report, Sink, Site, Violation};
 use crate::{Attrs, Direction, DmaSegment, Limits};
