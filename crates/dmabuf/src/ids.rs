@@ -1,4 +1,4 @@
-//! Ids of the registry's memories and dma-bufs.
+//! Ids of the memories and dma-bufs in a registry (`Buffers`).
 
 use crate::SlabKey;
 use core::fmt;

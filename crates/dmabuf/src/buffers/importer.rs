@@ -1,4 +1,4 @@
-//! Implements the importer's interface on the registry.
+//! Implements the importer's interface ([`Importer`]) for the registry.
 
 use super::{AttachRef, BufRef, Buffers};
 use crate::{Error, Importer, Observer, Shared};

@@ -131,7 +131,7 @@ fn defect_06_sync_reaches_all_attachments() {
     let mut second = s.b.attach(&s.buf, OTHER).unwrap();
     s.b.map(&mut second, Bidirectional).unwrap();
     let third = s.b.attach(&s.buf, BOUNCER).unwrap();
-    // Devices that were synced, and number of syncs for the CPU: of camera, display and the other.
+    // Counts, for each of these devices, the syncs for the device and the syncs for the CPU.
     let devices = [CAMERA, DISPLAY, OTHER];
     let counts = |s: &Set| {
         devices.map(|dev| {

@@ -21,9 +21,9 @@ enum Step {
     Begin(usize, usize, bool),
     /// A device has finished, or has failed.
     Complete(usize, bool),
-    /// STREAMOFF: all of its accesses end.
+    /// All accesses of a device end (STREAMOFF).
     StreamOff(usize),
-    /// Its program dies, and the timeline's fences end.
+    /// The program of a timeline ends, and so do the timeline's fences.
     Kill(usize),
     Export(usize, bool),
     Import(usize, usize, bool),
