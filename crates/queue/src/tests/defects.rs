@@ -324,7 +324,7 @@ fn defect_20_hints_count_only_where_they_are_allowed() {
     }
 }
 
-/// Covers rows OD1 to OD7 of the table.
+/// Covers rows OD1 to OD7 of the table measured on stock kernels (see `calls`).
 #[test]
 fn defect_n1_payload_is_checked_against_its_memory() {
     let mut b = Bench::new(QueueType::Output);

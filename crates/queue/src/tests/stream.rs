@@ -100,7 +100,7 @@ fn streamoff_cancels_without_streaming() {
     b.finish();
 }
 
-/// Covers rows MQ1 to MQ12 of the table.
+/// Covers rows MQ1 to MQ12 of the table measured on stock kernels (see `calls`).
 #[test]
 fn the_driver_starts_when_enough_is_queued() {
     for queue_type in BOTH {
