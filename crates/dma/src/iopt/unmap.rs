@@ -22,7 +22,7 @@ impl PageTable {
         len: u64,
     ) -> Result<u64, Error> {
         let end = self.check_range(iova, len)?;
-        // Most ranges are pages of one table, and split no block.
+        // Most ranges consist of pages in one table, and split no block.
         let mut removed = 0;
         let path = self.descend(mem, iova.get(), 0);
         let pages = len >> self.geometry.shift(0);

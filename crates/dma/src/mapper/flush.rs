@@ -244,7 +244,7 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
-        // If the range is not taken, the allocator refuses it and changes nothing.
+        // The allocator refuses a range that is not allocated, and changes nothing.
         let _ = space.free(Iova::new(range.base), range.len);
     }
 }
