@@ -7,7 +7,7 @@ use vb3_dma::{DmaOps, SyncFor};
 pub enum SyncKind {
     /// `DMA_BUF_SYNC_START | READ`: the CPU may read bytes that it cached before a device wrote.
     BeginRead,
-    /// `DMA_BUF_SYNC_END | WRITE`: a device may read the bytes from before the CPU's write.
+    /// `DMA_BUF_SYNC_END | WRITE`: a device may read the old bytes that the CPU has overwritten.
     EndWrite,
 }
 

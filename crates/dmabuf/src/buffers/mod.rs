@@ -337,8 +337,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.with_memory(id, |memory, cx| memory.place(cx, placer.as_ref()))
     }
 
-    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made. `alloc` is
-    /// the DMA layer's allocation of that memory. The memory lives as long as the dma-buf.
+    /// Makes a dma-buf from another driver's memory, which is `len_bytes` long (whole pages). `alloc` is the
+    /// DMA layer's allocation of that memory. The memory lives as long as the dma-buf.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. An error
