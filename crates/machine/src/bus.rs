@@ -104,12 +104,14 @@ impl Machine {
     /// Runs `act` on memory in place: on the lines of `from` to read and the lines of `to` to write, as `dev`
     /// sees them. Returns the result of `act`.
     ///
-    /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines of
-    /// `from` count as read and those of `to` as written.
+    /// `act` also gets the bytes between lines, and must not change them. After `act`, the lines of `from`
+    /// count as read, and those of `to` as written if `act` returned true.
     ///
-    /// Returns `None`, without effect, if an access to the lines or between them would fault; if their bytes
-    /// are not contiguous; if a program can reach these bytes, too (memory with one view, or a program's
-    /// memory); or if bytes to write overlap other bytes of the call, or are in memory that is also read.
+    /// Returns `None`, without effect, in these cases:
+    /// * `from` or `to` has more than 16 sets of lines.
+    /// * An access to the lines or between them would fault, or their bytes are not contiguous.
+    /// * A program can reach these bytes, too (memory with one view, or a program's memory).
+    /// * Bytes to write overlap other bytes of the call, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,

@@ -77,7 +77,7 @@ impl Iommu {
     /// Removes the mappings of a range. The device may use them until a flush.
     ///
     /// # Errors
-    /// As [`PageTable::unmap`]: only if a large page extends beyond the range.
+    /// As [`PageTable::unmap`]. Memory can run out only if a large page extends beyond the range.
     pub(crate) fn unmap(
         &mut self,
         mem: &mut Tables<'_>,

@@ -76,7 +76,7 @@ impl Machine {
                 return false;
             }
             let here = one.len.min(other.len);
-            // The search for the next segment starts from this one only if this one ends here.
+            // If the current segment ends here, the search for the next one starts from it.
             ours = (one.len == here).then_some(source.found);
             theirs = (other.len == here).then_some(target.found);
             done += here;
@@ -86,8 +86,8 @@ impl Machine {
 }
 
 impl State {
-    /// Copies directly. Returns `None` if that is impossible, although the target may be partly written by
-    /// then.
+    /// Copies directly, without a buffer in between. Returns `None` if that is impossible; the target may be
+    /// partly written even so.
     fn copy_straight(
         &mut self,
         (reader, from): (Device, BusSpan),

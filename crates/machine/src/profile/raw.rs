@@ -557,8 +557,7 @@ fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, Prof
     let wrong = |message| source.error("iommu.page_sizes", raw.page_sizes.span(), message);
     let smallest = sizes.clone().min().unwrap_or(0);
     let granule = smallest.checked_ilog2().unwrap_or(0);
-    // The format offers no sizes (0) for a smallest size that it lacks. A size that it has fits in the
-    // aperture.
+    // `page_sizes` returns 0 if the format lacks this granule. Each granule of a format fits in the aperture.
     let offered = match format.page_sizes(granule) & mask_of(aperture_bits) {
         0 => {
             let all = [12, 14, 16].into_iter();
