@@ -22,8 +22,8 @@ type Arced = std::sync::Arc<Mapper<Fake, Mutexes>>;
 const fn is_send<T: Send>() {}
 const fn is_sync<T: Sync>() {}
 
-/// Checks which public types are `Send` and which are `Sync`. Type parameters that the host provides are both
-/// here.
+/// Checks which public types are `Send` and which are `Sync`. The host's type parameters are both in this
+/// test.
 #[test]
 fn public_types_are_send_and_sync_as_they_say() {
     is_send::<Mapper<Fake, Mutexes>>();
