@@ -35,7 +35,7 @@ pub struct Import {
     laid: Serial<Option<Laid>>,
     /// The table of the mapping, while there is one. Hand-overs sync it.
     table: AtomicPtr<SgTable>,
-    /// The kernel's mapping, which is made under the lock, and whether it is I/O memory.
+    /// The kernel's mapping. It is made under the lock of `is_iomem`, which is true for I/O memory.
     vaddr: AtomicPtr<c_void>,
     is_iomem: Locked<bool>,
     pub(crate) reach: Reach,
