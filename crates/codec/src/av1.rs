@@ -2,8 +2,8 @@
 //!
 //! Names and conditions are those of the AV1 bitstream specification, 5.5 and 5.9. A program does not pass
 //! all values of the stream's headers. The written headers lack frame numbers, decoder models, timing
-//! information and operating points. The caller marks each frame as shown, so that the library returns it
-//! immediately.
+//! information and operating points. A caller of [`frame`](fn@frame) marks each frame as shown, so that the
+//! codec library returns its picture immediately.
 
 mod bits;
 mod frame;
@@ -119,7 +119,7 @@ pub struct FrameHeader {
 pub struct Tiles {
     /// Whether all tiles have one size, except those at the right and bottom edges.
     pub is_uniform: bool,
-    /// The tile whose probabilities later frames can use.
+    /// Number of the tile whose final probabilities later frames can start from.
     pub context_update_tile_id: u8,
     /// The width of each column in superblocks.
     pub columns: Vec<u32>,
@@ -143,7 +143,7 @@ pub struct Quantization {
     pub delta_q_res: u8,
 }
 
-/// Segments. Bits of `flags`: 1: enabled; 2: the frame has a new map; 4: the map is coded from the last one.
+/// Segments. Bits of `flags`: 1: enabled; 2: a map is coded; 4: it is coded relative to the previous map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.14")]
 pub struct Segmentation {
@@ -153,8 +153,8 @@ pub struct Segmentation {
     pub feature_data: [[i16; 8]; 8],
 }
 
-/// Loop filter. Bits of `flags`: 1: levels depend on reference and mode; 4: blocks may change the level;
-/// 8: blocks may change the four levels separately.
+/// Loop filter. Bits of `flags`: 1: levels depend on reference and mode; 4: a block may change the level;
+/// 8: a block may change each of the four levels separately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are syntax elements of AV1, 5.9.11")]
 pub struct LoopFilter {

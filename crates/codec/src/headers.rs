@@ -1,4 +1,4 @@
-//! Parses headers of VP8 and VP9 frames, to compare them with a program's description.
+//! Parses headers of VP8 and VP9 frames, to compare them with the frame parameters that a program passes.
 
 /// The header of a VP8 frame (RFC 6386, 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Vp8Header {
 /// The first fields of a VP9 frame (bitstream specification, 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vp9Header {
-    /// No frame, but the number of an earlier frame to show again.
+    /// Codes no new frame: the header has the number of an earlier frame to show again.
     ShowExisting,
     /// A frame.
     Frame {
@@ -74,7 +74,7 @@ impl Vp9Header {
         })
     }
 
-    /// Parses a key frame's size. It follows four bits of colour.
+    /// Parses a key frame's size, which follows four bits of colour information.
     fn size(bytes: &[u8]) -> (u32, u32) {
         let bits = bytes
             .iter()

@@ -1,8 +1,8 @@
-//! Jobs for a worker, and its events.
+//! Jobs that a host submits to a [`Worker`](crate::Worker), and events that the worker reports.
 
 use crate::slots::{Packet, Picture};
 
-/// The kind of a worker.
+/// A worker's codec, and whether it encodes or decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// H.264 byte stream (Annex B) to pictures.
@@ -36,7 +36,7 @@ pub enum Kind {
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
     /// Pictures to an HEVC byte stream (annex B).
-    /// The encoder can be set up only once, since its library then starts threads.
+    /// The encoder can be set up only once ([`is_set_up_once`](Self::is_set_up_once)).
     HevcEncoder,
     /// Pictures to VP8 frames.
     Vp8Encoder,
@@ -170,7 +170,7 @@ pub enum Job<'a> {
     Encode {
         /// Returned with both answers.
         tag: u64,
-        /// I420 of the configured size, with chroma as configured.
+        /// Planes Y, U and V, with the configured size and chroma subsampling.
         picture: Planes<'a>,
         /// Whether to encode an independent picture; in H.264, an IDR picture.
         force_key: bool,
@@ -179,21 +179,21 @@ pub enum Job<'a> {
     Drain,
     /// Drops all pending output for a seek, but keeps parameter sets. The answer is [`Event::Flushed`].
     ///
-    /// Earlier input then gives no more pictures, formats or faults; its [`Event::Consumed`] arrives before
-    /// `Flushed`. A format that the host has not yet accepted (`Proceed`) is withdrawn, and announced again
-    /// with the next picture that has it. Decoding resumes at the next independent picture.
+    /// Input from before the flush gives no more pictures, formats or faults; its [`Event::Consumed`] arrives
+    /// before `Flushed`. A format that the host has not yet accepted (`Proceed`) is withdrawn, and announced
+    /// again with the next picture that has it. Decoding resumes at the next independent picture.
     Flush,
-    /// The host accepts pictures of the last announced format, with this chroma.
+    /// The host accepts pictures of the format announced by the latest [`Event::Format`], with this chroma.
     Proceed(Chroma),
     /// As `Proceed`, but pictures are written to memory from [`Worker::lend`](crate::Worker::lend).
-    /// Loans are used in any order. Pictures that still arrive in slots have this chroma, too.
+    /// Loans are used in any order. Pictures that do not use lent memory have this chroma, too.
     ProceedByLoan(Chroma),
 }
 
 /// The settings of a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Config {
-    /// For a decoder. The framing matters only for byte streams, as of [`Kind::H264Decoder`].
+    /// For a decoder. The framing matters only for byte streams, such as those of [`Kind::H264Decoder`].
     Decoder(Framing),
     /// For [`Kind::H264Encoder`].
     H264Encoder(H264Settings),
@@ -227,9 +227,9 @@ pub enum Subsampling {
 /// The places at which input may be cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Detected from the pieces. At first, they are read as a [`Stream`](Self::Stream). If the piece that
-    /// follows a slice begins an access unit, the pieces are read as [`AccessUnits`](Self::AccessUnits). Once
-    /// a piece begins elsewhere, they are read as a `Stream` for good.
+    /// Detected from the pieces, which are read as a [`Stream`](Self::Stream) at first. The next piece after
+    /// one with a slice decides: if it begins an access unit, pieces are read as
+    /// [`AccessUnits`](Self::AccessUnits). Once a piece begins elsewhere, they are a `Stream` for good.
     #[default]
     Auto,
     /// Every piece is one or more access units, so pictures are decoded without waiting for the next piece.
@@ -401,8 +401,8 @@ pub struct StreamFormat {
 
 /// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
 ///
-/// A sample is one byte, or two bytes (little endian) for 10 bits. In a library's pictures, the 10 bits are
-/// the lower ones; in a [`Picture`], they are the upper ones, as in P010.
+/// A sample is one byte, or two bytes (little endian) for 10 bits. In pictures from a codec library, the
+/// lower 10 bits are the sample. In a [`Picture`], the upper 10 bits are, as in P010.
 #[derive(Clone, Copy)]
 pub struct Planes<'a> {
     /// Columns of luma.
@@ -455,7 +455,7 @@ pub enum Event {
         tag: u64,
         /// The picture's pixels.
         picture: Picture,
-        /// The loan that was claimed for the picture and not used, if any.
+        /// Number of the loan that the worker claimed for the picture but did not use, if any.
         loan: Option<u64>,
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
@@ -470,8 +470,8 @@ pub enum Event {
         field: Field,
         /// Whether parts are concealed, because the stream was damaged.
         damaged: bool,
-        /// Bytes that the worker reports as copied into the memory.
-        /// If its library did not decode into this memory, the worker copied the whole picture.
+        /// Bytes that the worker copied into the memory, as it reports.
+        /// They are the whole picture, unless the codec library decoded into this memory.
         copied: u64,
     },
     /// An encoded picture.
@@ -502,7 +502,7 @@ pub enum Event {
     Unsupported {
         /// Tag of the input.
         tag: u64,
-        /// The loan that was claimed for the picture and not used, if any.
+        /// Number of the loan that the worker claimed for the picture but did not use, if any.
         loan: Option<u64>,
         /// The reason with its numbers, and a remedy.
         sentence: String,
@@ -514,10 +514,10 @@ pub enum Event {
     },
 }
 
-/// Why a job was refused. Nothing has changed.
+/// Why a job was refused. A refused job changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// This many jobs are pending, and no more are allowed. Poll, then try again.
+    /// The maximum number of jobs is pending. Poll for events, then try again.
     #[error("{0} jobs are under way")]
     Full(usize),
     /// Input is too long.

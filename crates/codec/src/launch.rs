@@ -1,4 +1,4 @@
-//! Starts workers: as a program, as a thread, or in another server.
+//! Starts workers: as a program, as a thread, or in a server that runs already.
 
 use crate::job::Kind;
 use crate::process::Running;
@@ -56,7 +56,7 @@ impl Failure {
 #[derive(Clone, Debug)]
 pub struct Launch {
     how: How,
-    /// Whether the codecs are those of another library, not of this crate.
+    /// Whether the worker has the codecs of another library, rather than those of this crate.
     other: bool,
 }
 
@@ -70,8 +70,8 @@ enum How {
 impl Launch {
     /// Runs `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin).
     ///
-    /// The program's standard output is closed, and its standard error is the caller's. The program is killed
-    /// when this process ends, no matter which thread started it.
+    /// The program's standard output is closed, and its standard error is that of this process. When this
+    /// process ends, the program is killed, no matter which thread started it.
     pub fn program<A: Into<OsString>>(
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
@@ -99,8 +99,8 @@ impl Launch {
         is_there.then_some(()).ok_or(Failure::NoLibrary { codec })
     }
 
-    /// Runs the worker in a thread of this process, with the same messages, for tests and debuggers.
-    /// A crash of the codec ends the process, and no limits apply.
+    /// Runs the worker in a thread of this process, for tests and debuggers.
+    /// A crash of the codec ends this process, and the worker has no resource limits.
     #[must_use]
     pub const fn in_thread() -> Self {
         Self::by(How::Thread(serve::built_in))
@@ -113,11 +113,10 @@ impl Launch {
         Self { how, other: true }
     }
 
-    /// Passes the worker's end of the socket to `take`, which must serve it as
-    /// [`serve`](crate::serve) does.
+    /// Passes the worker's end of the socket to `take`, which gives it to a server that runs already.
     ///
-    /// When the [`Worker`] ends, the server continues, and finds its socket closed. No kind of worker is
-    /// refused here, since only the server knows which codecs it has.
+    /// The server must serve the socket as [`serve`](crate::serve) does. When the [`Worker`] ends, the server
+    /// continues, and finds the socket closed. A start refuses no kind: only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]

@@ -22,7 +22,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Returns units per second for pictures of `area` units.
+    /// Returns the number of units per second if a picture has `area` units, such as macroblocks.
     fn units(&self, area: u64) -> u64 {
         let (frames, seconds) = self.rate;
         area * u64::from(frames) / u64::from(seconds.max(1))
@@ -71,7 +71,7 @@ const H264_LIMITS: [Limits; 17] = [
 ];
 
 /// Returns the `level_idc` of the lowest level that allows the stream, or of the highest level if none does.
-/// Levels below the index `wanted` of [`H264`] do not count.
+/// The search begins at index `wanted` of [`H264`].
 #[must_use]
 pub fn h264(wanted: usize, stream: &Stream) -> u8 {
     let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
@@ -128,9 +128,8 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
 ];
 
-/// Returns the lowest level that allows the stream, times 10, and the level's maximum bitrate in the tier in
-/// kbit/s; the highest level if none allows the stream.
-/// Levels below the index `wanted` of [`HEVC`] do not count.
+/// Returns the lowest level that allows the stream, times 10, and its maximum bitrate in kbit/s in the tier.
+/// If no level allows the stream, it is the highest level. The search begins at index `wanted` of [`HEVC`].
 #[must_use]
 pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));

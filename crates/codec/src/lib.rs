@@ -2,7 +2,7 @@
 //!
 //! A [`Worker`] is one codec. A decoder turns pieces of an elementary stream into pictures, and an
 //! encoder turns pictures into packets. The library runs in another process. If it crashes, hangs or
-//! exhausts memory, only that process ends, and its owner gets [`Event::Died`] with an explanation.
+//! exhausts memory, only that process ends, and the worker reports [`Event::Died`] with an explanation.
 //!
 //! ```no_run
 //! use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Worker};
@@ -25,10 +25,10 @@
 //! ```
 //!
 //! # Communication
-//! Input and output are in shared memory that the parent makes (sealed memfds of fixed size). Short
-//! messages use a socket. The parent checks every number that a worker sends. It waits for the worker in
-//! one case only: [`Worker::take_back`]. The worker waits for the parent when all slots of the output
-//! memory are in use. It continues once a [`Picture`] or [`Packet`] is dropped.
+//! The *parent* is the process with the [`Worker`]. It makes shared memory for input and output (sealed
+//! memfds of fixed size). Short messages use a socket. The parent checks every number that a worker sends.
+//! It waits for the worker in one case only: [`Worker::take_back`]. The worker waits for the parent when all
+//! slots of the output memory are in use. It continues once a [`Picture`] or [`Packet`] is dropped.
 //!
 //! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps this memory. It
 //! copies each picture there, or its library decodes there directly ([`Out::frame`]). Each loan has a word
@@ -84,13 +84,13 @@ pub use serve::{
 pub use slots::{Packet, Picture};
 pub use worker::Worker;
 
-/// Widest supported picture, in pixels.
+/// Width of the widest supported picture, in pixels.
 pub const MAX_WIDTH: u32 = 4096;
-/// Highest supported picture, in pixels.
+/// Height of the tallest supported picture, in pixels.
 pub const MAX_HEIGHT: u32 = 2304;
 /// Longest piece of input, in bytes.
 pub const MAX_INPUT: usize = 20 << 20;
 /// Largest number of jobs with input data that a worker holds at once.
 pub const MAX_IN_FLIGHT: usize = 8;
-/// Largest number of pictures or packets held at once. A worker without a free slot waits for one.
+/// Number of output slots. Each holds a picture or packet; a worker without a free slot waits for one.
 pub const OUTPUT_SLOTS: usize = 8;

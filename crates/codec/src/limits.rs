@@ -1,8 +1,8 @@
 //! Resource limits of a worker process.
 //!
-//! Before a worker reads input, it loses all system calls except the few that a library needs. x265 starts
-//! threads when it opens. So a worker with x265 is first set up, from checked numbers, and then confined
-//! together with its threads (`Kind::is_set_up_once`).
+//! Before a worker reads input, it is confined: it keeps only the few system calls that codec libraries need.
+//! x265 starts threads at set-up. So a worker with x265 is first set up, with checked settings. It is then
+//! confined together with its threads (`Kind::is_set_up_once`).
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -12,7 +12,7 @@ use seccompiler::{
     SeccompRule, apply_filter_all_threads,
 };
 
-/// Largest address space, in bytes: several times the 16 largest pictures.
+/// Largest address space, in bytes: several times the size of 16 pictures of the maximum size.
 const ADDRESS_SPACE: u64 = 2 << 30;
 /// Largest CPU time of one job, in seconds.
 const JOB_SECONDS: u64 = 20;
@@ -36,7 +36,7 @@ pub(crate) fn apply() -> Result<(), Errno> {
     rustix::thread::set_no_new_privs(true)?;
     lower(Resource::Core, 0)?;
     lower(Resource::As, ADDRESS_SPACE)?;
-    // The size of files is not limited: the process can open no files, but standard error may be a file.
+    // The size of files is not limited: the process can open none, and a limit would apply to standard error.
     Ok(())
 }
 
@@ -89,7 +89,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// Returns the filter. Other calls fail with EPERM, and so do prlimit64 and tgkill on other processes.
+/// Returns the seccomp filter: calls other than [`CALLS`] fail with EPERM.
+/// The calls prlimit64 and tgkill are allowed, but fail with EPERM on other processes.
 fn filter() -> Option<BpfProgram> {
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().map(|call| (*call, Vec::new())).collect();
@@ -105,7 +106,7 @@ fn filter() -> Option<BpfProgram> {
     filter.try_into().ok()
 }
 
-/// Starts the CPU time of the next job. When the time is used up, SIGXCPU ends the process.
+/// Gives the next job its CPU time. When the job has used it up, SIGXCPU ends the process.
 pub(crate) fn begin_job() {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let used = u64::try_from(now.tv_sec).unwrap_or(0);

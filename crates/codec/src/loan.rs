@@ -1,15 +1,15 @@
 //! Memory that is lent to a worker for one picture, and the protocol for its ownership.
 //!
-//! A *loan* is the permission to write one picture. It has a number, and a 32-bit word with its state in
-//! memory shared by both processes. The worker sets the word to claim the loan before it writes the first
-//! byte, and to release the loan after the last. The parent sets the word to revoke a loan that is not
-//! claimed; otherwise it waits for the release. So the parent never waits until the worker reads its socket,
-//! which may take as long as decoding a picture.
+//! A *loan* is the permission to write one picture. It has a number, and a 32-bit word with its state, in
+//! memory that the worker shares with its parent (the process with the `Worker`). The worker sets the word to
+//! claim the loan before it writes the first byte, and to release the loan after the last byte. The parent
+//! sets the word to revoke an unclaimed loan, and waits for the release of a claimed one. So the parent never
+//! waits until the worker reads its socket, which may take as long as decoding a picture.
 //!
 //! A library that decodes directly into loans has several at a time. It reads reference pictures long after
 //! the release of their loans. A further word says whether the library uses any lent memory
-//! ([`set_holding`]). If so, the parent demands all of it back ([`demand`]), and waits until the library has
-//! copies instead ([`answer_demand`]).
+//! ([`set_holding`]). If so, the parent demands all lent memory back ([`demand`]), and waits until the
+//! library uses copies instead ([`answer_demand`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Stands in place of the chroma layout for a loan without memory, whose picture uses an output slot.
+/// Replaces the chroma layout in the message of a loan without memory, whose picture uses an output slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
 /// Number of words for loans' states. There are more words than loans, so that no word is reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of three words: whether the worker's library has lent memory; last demand; last answered demand.
+/// Offsets of three words: whether the library holds lent memory; latest demand; latest answered demand.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
@@ -40,10 +40,10 @@ const WRITING: u32 = 1;
 const WRITTEN: u32 = 2;
 const BACK: u32 = 3;
 
-/// Longest time until the worker finishes writing a picture whose memory was demanded.
-/// This is many times what a busy machine needs.
+/// Longest time that the parent waits for the release of a loan while the worker copies a picture to it.
+/// A busy machine needs only a small part of this time.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
-/// As `WRITE_TIMEOUT`, if the library must first finish a piece of a stream.
+/// Longest time that the parent waits for an answer to a demand: the library first finishes a piece of input.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval at which the parent checks that the worker still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -115,7 +115,7 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     let Some(state) = of(input, number) else {
         return false;
     };
-    // Any other value comes from a faulty worker and is ignored.
+    // Values other than the expected ones come from a faulty worker and are ignored.
     revoke(input, number)
         || wait(state, WRITE_TIMEOUT, is_gone, |found| {
             found == word(number, WRITTEN)
@@ -143,20 +143,20 @@ fn wait(
     }
 }
 
-/// Worker: stores whether its library has lent memory. Stores true before the library gets the first memory.
+/// Worker: stores whether its library holds lent memory. Stores true before the library gets any.
 pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
     if let Some(word) = input.word(HOLDING) {
         word.store(is_holding.into(), Ordering::SeqCst);
     }
 }
 
-/// Parent: returns whether the worker's library may have lent memory, although all loans were revoked.
+/// Parent: returns whether the worker's library may hold lent memory, although all loans were revoked.
 pub(crate) fn is_holding(input: &Shared) -> bool {
     let found = input.word(HOLDING);
     found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
 }
 
-/// Parent: demands all lent memory. Returns the number of the demand, for `await_answer`.
+/// Parent: demands all lent memory back. Returns the number of the demand, for [`await_answer`].
 pub(crate) fn demand(input: &Shared) -> u32 {
     let word = input.word(DEMANDED);
     word.map_or(0, |word| {
@@ -165,13 +165,13 @@ pub(crate) fn demand(input: &Shared) -> u32 {
 }
 
 /// Parent: waits for the answer to [`demand`]. Returns false on timeout.
-/// After the answer, the worker's library neither reads nor writes memory lent before.
+/// After the answer, the worker's library neither reads nor writes memory that was lent before the demand.
 pub(crate) fn await_answer(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
     let word = input.word(ANSWERED);
     word.is_some_and(|word| wait(word, LIBRARY_TIMEOUT, is_gone, |found| found == demand))
 }
 
-/// Worker: returns the number of a demand that it has not answered.
+/// Worker: returns the number of the demand that it has not answered yet, if any.
 pub(crate) fn demanded(input: &Shared) -> Option<u32> {
     let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
     let given = input.word(ANSWERED)?.load(Ordering::Relaxed);
@@ -210,7 +210,7 @@ pub struct Lent<'a> {
     pub planes: &'a [LentPlane<'a>],
 }
 
-/// Returns the row bytes and row counts of a picture's planes.
+/// Returns, for each plane of a picture, the bytes of a row and the number of rows.
 pub(crate) fn shapes(layout: &Layout, chroma: Chroma) -> Vec<(usize, usize)> {
     let (columns, lines) = layout.plane(1);
     match chroma {
@@ -219,7 +219,7 @@ pub(crate) fn shapes(layout: &Layout, chroma: Chroma) -> Vec<(usize, usize)> {
     }
 }
 
-/// Returns the number of bytes from the first to the last row, including padding between rows.
+/// Returns the number of bytes of a plane, including padding between rows, but not after the last row.
 pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u64> {
     let before = u64::try_from(lines.checked_sub(1)?).ok()?;
     let last = u64::try_from(columns).ok()?;

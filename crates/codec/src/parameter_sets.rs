@@ -1,7 +1,7 @@
 //! Writes H.264 parameter sets, and those of [HEVC](hevc).
 //!
-//! A stateless decoder gets a picture's slices without parameter sets. With these in front, a library that
-//! expects a stream can decode the picture.
+//! A stateless decoder gets a picture's slices without parameter sets. If they are written in front of the
+//! slices, a library that expects a stream can decode the picture.
 
 pub(crate) mod bits;
 pub mod hevc;
@@ -10,8 +10,8 @@ use bits::{BitWriter, Bits, nal_units, unescape, upward_diagonals};
 
 /// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
 ///
-/// There is no cropping, since pictures are complete, and no colour description. Scaling lists are in a
-/// [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
+/// The set has no cropping, so that the library returns complete pictures, and no colour description. Scaling
+/// lists are in a [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -144,7 +144,7 @@ impl Sps {
         bits.nal_unit(&[0x67])
     }
 
-    /// Writes VUI parameters that contain only the limit of reordering.
+    /// Writes VUI parameters that contain only the limit of picture reordering.
     fn write_vui(&self, bits: &mut BitWriter) {
         // No aspect ratio, overscan, signal type, chroma location, timing, HRD parameters or picture
         // structure. Bitstream restrictions are present; motion vectors may cross the picture's edges.

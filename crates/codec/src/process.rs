@@ -1,7 +1,7 @@
 //! A worker's process.
 //!
-//! Each worker has a thread that starts the process and waits for its end. So callers do not wait while the
-//! program is read from disk.
+//! Each worker has a thread that starts the process and waits for its end. So the owner of a worker does not
+//! wait while the program is read from disk.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for a killed process to end, for a machine with much other work.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval of checks whether the process hangs in the kernel, for example in a file system that is gone.
+/// Interval of the checks that find a process hanging in the kernel, such as in a file system that is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// If this many checks in a row find that the process hangs in the kernel, the wait for its end is given up.
+/// If this many checks in a row find the process hanging in the kernel, its owner stops waiting for its end.
 const MAX_HELD: u32 = 5;
 
 /// Name of the threads that start processes, and of these processes until exec.
@@ -46,7 +46,7 @@ pub fn is_worker(pid: u32) -> bool {
     workers.pids.contains(&pid) || (workers.starting > 0 && may_be_starting(pid))
 }
 
-/// Returns whether a process has ended, or has not reached exec.
+/// Returns whether a process may be a worker that is just starting: it has ended, or not reached exec yet.
 fn may_be_starting(pid: u32) -> bool {
     stat(pid).is_none_or(|(name, state)| {
         name.ends_with(&format!("({KEEPER}")) || matches!(state, 'Z' | 'X')
@@ -64,7 +64,7 @@ fn stat(pid: u32) -> Option<(String, char)> {
 #[derive(Debug)]
 enum Stage {
     Starting,
-    /// The owner no longer needs the process.
+    /// The owner ended the worker while the process was starting.
     Unwanted,
     /// The process id, and a handle that stays valid even if another caller has waited for the process.
     Runs(u32, Option<OwnedFd>),
@@ -88,7 +88,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The thread of a worker.
+    /// Runs the thread of a worker: starts the process, and waits for its end.
     ///
     /// Linux sends a worker its parent-death signal when the thread that spawned it ends. So this
     /// thread lives as long as the worker.
@@ -111,8 +111,8 @@ impl Shared {
                 workers().pids.retain(|known| Some(*known) != pid);
                 self.end(status.map_or_else(|_| "the codec process ended".to_owned(), describe));
             }
-            // Stores the reason before the command is dropped: this closes the worker's socket, and the owner
-            // then asks for the reason.
+            // The reason is stored before the command is dropped. The drop closes the worker's socket, and
+            // the owner then asks for the reason.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
     }

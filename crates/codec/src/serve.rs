@@ -1,4 +1,4 @@
-//! The worker's main loop: receives jobs, runs the codec, and waits for the parent if necessary.
+//! The worker's main loop: receives jobs from the parent (the process with the `Worker`), and runs the codec.
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
 use crate::limits;
@@ -37,7 +37,7 @@ pub enum Stop {
     Gone,
 }
 
-/// A codec. It reports everything to `out`, in order.
+/// A codec. It passes its pictures, packets and faults to `out`, in order.
 pub trait Codec {
     /// Sets up the codec. The parent has checked the settings.
     fn configure(&mut self, config: Config);
@@ -121,8 +121,8 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    // Some libraries start threads when the codec is configured. Then the process is confined only after the
-    // next job, which is Op::Configure.
+    // Some libraries start threads when the codec is configured. A process with one of them is confined only
+    // after the next job, which is Op::Configure.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
     if limited && !is_open && limits::confine().is_err() {
         return ExitCode::from(2);
@@ -163,7 +163,7 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
     let own = env!("CARGO_PKG_VERSION");
     let [_, found, ..] = hello.words;
     let answer = if found == 0 {
-        // A parent from before version numbers shows this text to the user as the stream's failure.
+        // A parent that is too old to send a version shows this text to the user as the stream's failure.
         let sentence = format!(
             "vb3-codec {own} does not fit this vb3: of what they say to each other, it wants \
              version {VERSION}, and vb3 speaks one from before versions were told; install the \
@@ -203,7 +203,7 @@ struct Server {
 
 impl Server {
     /// Confines the process, unless it is confined already. It can then start no threads.
-    /// For use after the first job if this job configures the codec, otherwise before it.
+    /// Is called after the first job if this job configures the codec, and before it if not.
     fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::confine().map_err(|_| Stop::Gone)?;
@@ -312,7 +312,7 @@ impl Server {
     }
 }
 
-/// Memory of this process and the parent for finished pictures or packets, in slots of equal size.
+/// Memory that is shared with the parent, for finished pictures or packets, in slots of equal size.
 #[derive(Debug)]
 struct Ring {
     memory: Shared,
@@ -332,7 +332,7 @@ pub struct Out {
     ring: Option<Ring>,
     /// Slots that may be written, one bit for each.
     free: u32,
-    /// Bits of a sample in the format announced last.
+    /// Bits of a sample in the most recently announced format.
     bits: u8,
     /// The input's memory, which also contains the state words of loans.
     input: Arc<Shared>,
@@ -396,8 +396,8 @@ impl Out {
 
     /// Gives lent memory back if the parent demands it. The library continues with copies.
     ///
-    /// The parent waits for the memory. So call this after each call into a library that uses memory from
-    /// [`frame`](Self::frame).
+    /// The parent waits until it has the memory. So call this after each call into a library that uses memory
+    /// from [`frame`](Self::frame).
     ///
     /// # Errors
     /// The codec must stop.
@@ -413,7 +413,7 @@ impl Out {
     /// Returns lent memory for a picture, for a library to decode into.
     ///
     /// The library may read the memory until the codec calls [`release_frame`](Self::release_frame). Returns
-    /// `None` if no available memory is suitable. The picture is then copied.
+    /// `None` if no lent memory is suitable. The library then uses its own memory, and the picture is copied.
     ///
     /// # Errors
     /// The codec must stop.
@@ -428,7 +428,8 @@ impl Out {
 
     /// Returns whether a frame still has its loan, so that [`picture_in`](Self::picture_in) can send it.
     ///
-    /// Otherwise the parent demanded the loan back, or another picture got it, and the library uses a copy.
+    /// A frame loses its loan if the parent demands it back or another picture gets it. From then on, the
+    /// library uses a copy of the memory.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)
@@ -538,7 +539,7 @@ impl Out {
     /// If pictures use loans, waits for a loan and claims it.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // Does not wait any longer: a loan that arrives after the flush is for later pictures.
+            // The wait ends, because a loan that arrives after the flush is for later pictures.
             if self.flushing() {
                 return Err(Stop::Flush);
             }
@@ -574,7 +575,7 @@ impl Out {
         Ok(self.free.trailing_zeros())
     }
 
-    /// Sends the parent a picture of the format announced last, in a loan or a slot.
+    /// Sends the parent a picture of the most recently announced format, in a loan or a slot.
     ///
     /// # Errors
     /// The codec must stop.

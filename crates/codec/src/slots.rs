@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Maximum number of release messages that wait because the socket is full.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
-/// Slot number in messages about pictures in lent memory, which have no slot.
+/// Slot number in a message about a picture that the worker wrote to memory that the parent process lent.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// The parent's end of the socket, shared by the worker's handle and its output.
+/// The end of the socket in the parent process, shared by the `Worker` and its [`Ring`]s.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) socket: Socket,
@@ -39,7 +39,7 @@ impl Link {
         self.send_backlog(&mut backlog);
     }
 
-    /// Sends messages that did not fit into the socket before.
+    /// Sends the release messages that have waited because the socket was full.
     pub(crate) fn catch_up(&self) {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         self.send_backlog(&mut backlog);
@@ -50,7 +50,7 @@ impl Link {
     }
 }
 
-/// Memory for [`OUTPUT_SLOTS`] pictures or packets.
+/// Memory that is shared with the worker, for [`OUTPUT_SLOTS`] pictures or packets.
 #[derive(Debug)]
 pub(crate) struct Ring {
     pub(crate) memory: Shared,
@@ -95,7 +95,7 @@ impl Ring {
     }
 }
 
-/// A slot of a ring, in use until this is dropped.
+/// A slot of a ring. The slot is in use until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldSlot {
     ring: Arc<Ring>,
@@ -154,7 +154,7 @@ impl Picture {
         self.held.ring.chroma
     }
 
-    /// Returns the number of bits of a sample: 8, or 10, which are the upper bits of two bytes.
+    /// Returns the number of bits of a sample: 8 or 10. Ten bits are the upper bits of two bytes.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         if self.layout.sample == 1 { 8 } else { 10 }
@@ -265,7 +265,7 @@ impl Layout {
         line
     }
 
-    /// Interleaves a library's rows of U and V.
+    /// Interleaves a row of U and a row of V in the output format, after converting samples of 10 bits.
     pub(crate) fn join(&self, u: &[u8], v: &[u8], to: &mut [u8]) {
         match self.sample {
             1 => join(u, v, to),
@@ -323,7 +323,7 @@ pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bo
     planes.all(|(plane, to)| copy_plane(layout, from, plane, to))
 }
 
-/// As [`copy`], but with the chroma layout that was requested.
+/// As [`copy`], but with the requested chroma layout.
 pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut [u8]) -> bool {
     if chroma == Chroma::Planar {
         return layout
@@ -358,7 +358,7 @@ fn raise(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// As [`raise`], and interleaves two rows.
+/// Interleaves two rows of 10-bit samples, converted as by [`raise`].
 fn join_raised(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (u, _) = u.as_chunks::<2>();
     let (v, _) = v.as_chunks::<2>();

@@ -57,7 +57,7 @@ pub struct Cutter<S: Syntax> {
     syntax: S,
     units: Units<S>,
     framing: Framing,
-    /// Whether all pieces so far were access units ([`Framing::Auto`]); `None` until this is known.
+    /// For [`Framing::Auto`]: whether all pieces so far began access units; `None` until this is known.
     aligned: Option<bool>,
 }
 
@@ -107,7 +107,7 @@ impl<S: Syntax> Cutter<S> {
             .map(|_| [units.lead.as_slice(), rest].concat())
     }
 
-    /// Returns the number of bytes that `next` has not returned yet.
+    /// Returns the number of received bytes that `next` has not returned yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.units.bytes.len().saturating_sub(self.units.start)
@@ -145,7 +145,7 @@ impl<S: Syntax> Cutter<S> {
 const MAX_UNIT: usize = 16 << 20;
 /// Maximum length in bytes of the NAL units before a picture's first slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
-/// A slice's id lies within this many bytes of its NAL unit, or before the next start code.
+/// A slice's id lies within this many first bytes of its NAL unit, or the unit is shorter.
 const PEEK: usize = 48;
 /// Length of a start code in bytes.
 const START: usize = 3;
@@ -183,12 +183,12 @@ struct Units<S: Syntax> {
     searched: usize,
     /// Offset of the newest NAL unit, which begins after its start code.
     nal: Option<usize>,
-    /// Whether the NAL unit at `nal` has been tested for being the start of an access unit.
+    /// Whether the code has tested if the NAL unit at `nal` starts an access unit.
     seen: bool,
     first: Option<First<S::SliceId>>,
     /// Faults, each with the tag of its piece.
     faults: VecDeque<(u64, String)>,
-    /// Tag of the piece with the last fault.
+    /// Tag of the piece with the most recent fault.
     last_fault: Option<u64>,
 }
 
@@ -207,7 +207,7 @@ fn without_zeros(bytes: &[u8]) -> &[u8] {
     bytes.get(..last.map_or(0, |at| at + 1)).unwrap_or_default()
 }
 
-/// Returns the tag of the piece that came last.
+/// Returns the tag of the newest piece.
 fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
     pieces.back().map_or(0, |(_, tag)| *tag)
 }
@@ -335,7 +335,7 @@ impl<S: Syntax> Units<S> {
         piece.map_or(0, |(_, tag)| *tag)
     }
 
-    /// Ends the last NAL unit at `end`, and passes the unit to `syntax`.
+    /// Ends the newest NAL unit at `end`, and passes the unit to `syntax`.
     fn finish(&mut self, end: usize, syntax: &mut S) {
         let Some(nal) = self.nal else { return };
         let bytes = self.bytes.get(nal..end).unwrap_or_default();
@@ -344,7 +344,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Stores a fault for the caller, but at most one for each piece, since a piece may have millions.
+    /// Stores a fault for `fault`, but at most one for each piece, since a piece may have millions of faults.
     fn report_fault(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);
@@ -352,13 +352,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Removes the access unit that ends at `end`. If it has no slice, its bytes stay for the next unit.
+    /// Removes the access unit that ends at `end`. Bytes without a slice stay, for the next unit.
     fn cut(&mut self, end: usize) -> Option<Unit> {
         let first = self.first.take()?;
         let mut bytes = std::mem::take(&mut self.lead);
         bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
         self.start = end;
-        // Moves the remaining bytes only once half is used up: moving them for each unit would be slow.
+        // Moves the remaining bytes only when they are less than half: to move them for each unit is slow.
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
@@ -379,7 +379,7 @@ impl<S: Syntax> Units<S> {
         self.moved(by);
     }
 
-    /// Moves the NAL units without a slice to `lead`, for the access unit of the next slice.
+    /// Moves the received NAL units, which have no slice, to `lead`, for the access unit of the next slice.
     fn set_aside(&mut self) {
         self.forget_given();
         let end = self.bytes.len();

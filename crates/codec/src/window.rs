@@ -1,9 +1,9 @@
 //! Maps one plane of lent memory into this process, so that a codec library can decode into the plane.
 //!
 //! A library writes more lines than the visible ones (whole macroblocks), and may access some bytes after
-//! them. In the buffer, these bytes may belong to another plane. So the mapping after the plane's last whole
-//! page is private memory of this process. [`Window::copy_last_page`] copies the end of the picture from
-//! there to the buffer.
+//! them. In the host's buffer, these bytes may belong to another plane. So after the plane's last whole page,
+//! the mapping continues with private memory of this process. The end of the picture is there, and
+//! [`Window::copy_last_page`] copies it to the buffer.
 //!
 //! [`Window::detach`] replaces the shared pages by private copies at the same addresses. The library can
 //! still read the picture there. Its writes no longer reach the buffer.
@@ -32,7 +32,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Maps the `extent` bytes at `offset` of a memory. At least `room` bytes from the plane's first
+    /// Maps a plane: the `extent` bytes at `offset` of a memory. At least `room` bytes from the plane's first
     /// byte on are accessible.
     ///
     /// # Errors

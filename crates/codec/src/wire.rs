@@ -1,7 +1,8 @@
-//! Messages between a parent and its worker: an operation, some numbers, and a text for the user.
+//! Messages between a worker and its parent, the process with the `Worker`.
+//! A message has an operation, some numbers, and a text for the user.
 
 /// Version of these messages, raised with every change of their meaning.
-/// Programs that are older than this number send 0 or nothing.
+/// Programs from the time before such versions send 0 or nothing.
 pub(crate) const VERSION: u64 = 6;
 /// How many numbers a message has.
 pub(crate) const WORDS: usize = 16;
@@ -10,14 +11,14 @@ pub(crate) const MAX_TEXT: usize = 300;
 /// Longest message, in bytes.
 pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 
-/// The operation of a message. Brackets list the message's numbers.
-/// "To the worker" and "To the parent" also hold for the operations that follow without a direction.
+/// The operation of a message. Parentheses list the message's numbers.
+/// An operation without a direction has the direction of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
     /// To the worker, first, with the memory for input: (kind, version of these messages).
     Hello = 1,
-    /// (type of settings, settings...); for an encoder also memory for packets, described as in `Proceed`.
+    /// (type of settings, settings...); for an encoder also memory for packets, with numbers as in `Proceed`.
     Configure,
     /// (tag, slot, length).
     Decode,

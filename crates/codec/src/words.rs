@@ -51,7 +51,7 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
     }
 }
 
-/// Number of words of a [`Config`]. An encoder's words for its output memory follow them.
+/// Number of words of a [`Config`]. For an encoder, words about its output memory follow.
 pub(crate) const CONFIG_WORDS: usize = 13;
 
 fn colour_to_word(c: Colour) -> u64 {
@@ -76,7 +76,7 @@ const fn is_even(width: u32, height: u32, least: u32) -> bool {
     width.is_multiple_of(2) && height.is_multiple_of(2) && width >= least && height >= least
 }
 
-/// A configuration as words, and the layout of the pictures for an encoder.
+/// A configuration as words, and for an encoder also the layout of its input pictures.
 type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 
 /// Converts a configuration to words. If the configuration is invalid, returns a message about the fault.

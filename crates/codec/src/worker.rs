@@ -1,8 +1,8 @@
-//! The parent's side of a worker. It trusts no message of the worker, and waits only for lent memory.
+//! The side of a worker in its parent process, the worker's owner.
 //!
-//! A worker that crashes, hangs or breaks the protocol is ended, and its owner gets the reason. If the owner
-//! demands lent memory back, a worker is also ended if it holds a loan for half a second, or if its library
-//! works for two seconds.
+//! The owner trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs or
+//! breaks the protocol is ended, and the owner gets the reason. When the owner demands lent memory back, it
+//! waits half a second for a loan, or two seconds for a library. Then it ends the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
@@ -22,10 +22,10 @@ mod loans;
 
 /// Maximum number of unanswered jobs without data. No reasonable host submits more.
 const MAX_CONTROL: usize = 32;
-/// Maximum number of messages that one poll reads without finding an event, so that no poll takes long.
+/// Maximum number of messages without an event that one poll reads, so that no poll takes long.
 const MAX_SILENT: usize = 64;
-/// Maximum number of output memories.
-/// Each set-up of an encoder adds one. The first packet after a set-up removes the older ones.
+/// Maximum number of output memories of a worker.
+/// Each set-up of an encoder adds a memory. The first packet after a set-up removes the older ones.
 const MAX_RINGS: usize = 4;
 
 /// A codec in a process of its own. Dropping the worker ends the process.
@@ -44,7 +44,7 @@ pub struct Worker {
     announced: Option<StreamFormat>,
     /// Size of the pictures.
     layout: Option<Layout>,
-    /// The input slot of a picture that was begun and not submitted yet.
+    /// The input slot of the picture that `begin_picture` began, until the picture is submitted.
     filling: Option<usize>,
     drains: usize,
     flushes: usize,
@@ -53,7 +53,7 @@ pub struct Worker {
     state: State,
     /// Name of the started program, for messages.
     program: String,
-    /// Whether the worker has sent its version, and this version equals ours.
+    /// Whether the worker has sent its version, and it is the same as here.
     agrees: bool,
     /// A message about the versions, if they differ.
     mismatch: Option<String>,
@@ -62,7 +62,7 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// The worker was ended for this reason; poll has not reported it yet.
+    /// The worker was ended for this reason, which `poll` has not reported yet.
     Dying(&'static str),
     Dead,
 }
@@ -105,7 +105,8 @@ impl Worker {
         })
     }
 
-    /// Returns the process id, for messages; `None` for a thread, and before the start or after the end.
+    /// Returns the process id, for messages. `None` before the process has started, after it has ended, and
+    /// for a worker without its own process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running.id()
@@ -347,7 +348,7 @@ impl Worker {
         match self.link.socket.send(message, fd, false) {
             Ok(()) => Ok(()),
             Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
-            // Poll can still read the worker's last messages, and reports its end after them.
+            // `poll` can still read the worker's final messages, and reports the worker's end after them.
             Err(_) => Err(Refused::Dead),
         }
     }

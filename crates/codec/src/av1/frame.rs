@@ -13,7 +13,7 @@ const NO_REFERENCE: u8 = 7;
 /// Smallest value of `superres_denom`. The coded width is 8 / `superres_denom` of the full width.
 const LEAST_DENOMINATOR: u8 = 9;
 
-/// State that the library has from earlier frames.
+/// State that the decoding library keeps from earlier frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known {
     /// The order hint of the frame in each slot; 0 in an empty one.
@@ -188,7 +188,7 @@ struct Header<'a> {
 impl Header<'_> {
     fn put(&self, bits: &mut BitWriter) -> Result<(), String> {
         let (sequence, frame) = (self.sequence, self.frame);
-        // The frame is not an earlier one shown again.
+        // This header codes a new frame, and does not show an earlier one again.
         bits.put(0, 1);
         bits.put(frame.frame_type.into(), 2);
         bits.flag(frame.has(frame_flag::SHOW_FRAME));
@@ -265,7 +265,7 @@ impl Header<'_> {
         }
     }
 
-    /// Writes the size of a frame, which is also its size for display.
+    /// Writes the size of a frame. Its size for display is the same.
     fn put_size(&self, bits: &mut BitWriter, is_other_size: bool) -> Result<(), String> {
         let frame = self.frame;
         let (width, height) = (frame.upscaled_width, frame.frame_height);
@@ -373,7 +373,7 @@ impl Header<'_> {
         }
     }
 
-    /// Writes segments with all features, even those that are equal to a reference's.
+    /// Writes segments with all features, even those that are equal to a reference frame's.
     fn put_segmentation(&self, bits: &mut BitWriter) {
         /// Number of bits of each feature, and whether the feature has a sign.
         const BITS: [(u32, bool); 8] = [
@@ -452,7 +452,7 @@ impl Header<'_> {
             let has_deltas = filter.flags & 1 != 0;
             bits.flag(has_deltas);
             if has_deltas {
-                // Writes all differences, even those that are equal to a reference's.
+                // Writes all differences, even those that are equal to a reference frame's.
                 bits.flag(true);
                 for delta in filter.ref_deltas.iter().chain(&filter.mode_deltas) {
                     bits.flag(true);
@@ -519,7 +519,7 @@ impl Header<'_> {
     fn put_modes(&self, bits: &mut BitWriter) {
         let frame = self.frame;
         if !frame.is_lossless() {
-            // Whether each block selects its transform size. Otherwise, the size is the largest.
+            // Whether each block selects its transform size. If not, all blocks use the largest size.
             bits.flag(frame.tx_mode == 2);
         }
         if !frame.is_intra() {

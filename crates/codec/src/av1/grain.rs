@@ -3,7 +3,7 @@
 use super::{FilmGrain, GrainPoints};
 use crate::parameter_sets::bits::BitWriter;
 
-/// Writes a frame's film grain with all parameters, even those that are equal to a reference's.
+/// Writes a frame's film grain with all parameters, even those that are equal to a reference frame's.
 pub(super) fn put(bits: &mut BitWriter, grain: Option<&FilmGrain>, may_refer: bool) {
     let Some(grain) = grain.filter(|grain| grain.flags & 1 != 0) else {
         return bits.flag(false);

@@ -17,7 +17,7 @@ pub(crate) struct Decoder {
     picture: Vec<u8>,
 }
 
-/// A decoded file in the library's format.
+/// A decoded file, as the JPEG library returns it.
 struct Image {
     width: u32,
     height: u32,

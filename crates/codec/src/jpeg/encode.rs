@@ -19,10 +19,10 @@ impl Encoder {
     }
 }
 
-/// Passes a picture to the library row by row, with a chroma sample for each pixel.
+/// Passes a picture to the JPEG library row by row, with a chroma sample for each pixel.
 ///
-/// For this, each of the picture's chroma samples is repeated for all its pixels. The library then takes the
-/// chroma of one of these pixels, and so encodes exactly the picture's samples.
+/// For this, each of the picture's chroma samples is repeated for all pixels that share it. The library takes
+/// the chroma of one of these pixels, and so encodes exactly the picture's samples.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
     sampling: Subsampling,

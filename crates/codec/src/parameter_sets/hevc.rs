@@ -1,8 +1,8 @@
 //! Writes HEVC parameter sets, and slices whose headers contain the picture's set of references.
 //!
 //! A program passes the references of each picture to a stateless decoder. It does not pass the sets of
-//! references in the sequence parameter set, which slice headers name by number. So in a sequence with such
-//! sets, each slice header is written again, with the picture's own set instead of the number.
+//! references that a sequence parameter set contains, and that slice headers name by number. So in a sequence
+//! with these sets, each slice header is written again, with the picture's own set instead of the number.
 
 mod slices;
 
@@ -131,7 +131,7 @@ pub struct References {
     pub order: i32,
     /// The display order of each reference, and whether this picture may refer to it.
     pub short_term: Vec<(i32, bool)>,
-    /// `NumDeltaPocs` of that set in the sequence parameter set from which slice headers predict their own.
+    /// `NumDeltaPocs` of the sequence parameter set's set from which slice headers predict their own.
     pub num_delta_pocs_of_ref_rps_idx: u8,
 }
 

@@ -33,7 +33,7 @@ impl Draw {
     fn sps(&mut self) -> Sps {
         let profile_idc = [66, 77, 88, 100][self.below(4) as usize];
         let frame_mbs_only = self.flag();
-        // The other parser refuses sizes that the level does not allow.
+        // The parser h264_reader refuses sizes that the level does not allow.
         let is_large = self.flag();
         let (level_idc, most) = match is_large {
             true => (52, (255, 143, 2)),
@@ -100,7 +100,7 @@ impl Draw {
     }
 }
 
-/// Returns another parser's view of a NAL unit without start code.
+/// Passes a NAL unit to the parser h264_reader, without the start code.
 fn reading(nal: &[u8]) -> RefNal<'_> {
     assert_eq!(nal[..4], [0, 0, 0, 1]);
     let body = &nal[4..];

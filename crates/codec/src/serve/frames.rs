@@ -9,9 +9,9 @@ use crate::slots::Layout;
 use crate::window::Window;
 use std::rc::Rc;
 
-/// Maximum number of pictures whose memory a library may hold at once.
+/// Maximum number of pictures in lent memory that a library may hold at once.
 const MAX_HELD: usize = 40;
-/// After the library has held all loans at once, it decodes this many pictures into its own memory.
+/// Once the library has held all loans at the same time, it decodes this many pictures into its own memory.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
@@ -45,7 +45,7 @@ pub struct Frame {
     pub planes: [Option<FramePlane>; 3],
 }
 
-/// A buffer's planes, mapped for a library.
+/// The planes of one of the host's buffers, mapped for a library.
 #[derive(Debug)]
 pub(super) struct Windows {
     /// For each plane, the number of its memory, and the plane's offset in that memory in bytes.
@@ -180,7 +180,7 @@ impl Frames {
     }
 
     /// Releases memory that the library no longer needs.
-    /// If its loan has not been used for a finished picture, returns the loan for reuse.
+    /// If the memory's loan was not used for a finished picture, returns the loan for reuse.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.swap_remove(at);
@@ -195,7 +195,7 @@ impl Frames {
     }
 
     /// Finishes a picture in its loan. Returns the loan and the number of bytes copied for this.
-    /// `None` if the frame has no loan, the loan has another layout, or the copy failed.
+    /// `None` if the frame has no loan, the loan is for another picture size, or the copy failed.
     pub(super) fn finish(
         &mut self,
         id: u64,
@@ -220,8 +220,8 @@ impl Frames {
         }
     }
 
-    /// Takes one loan from the library, which holds all of them, for another picture.
-    /// The library then uses a copy of the loan's memory.
+    /// Takes one loan for another picture from the library, which holds all loans.
+    /// The library continues with a copy of the loan's memory.
     pub(super) fn copy_one(
         &mut self,
         loans: &mut Loans,

@@ -6,12 +6,12 @@ use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
-/// A codec that reads from the input which fault to show.
+/// A codec that commits the fault that its input names.
 /// The faults are `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `format` and `hold`.
 pub(super) struct Harm;
 
 /// Tries to leave the sandbox in five ways.
-/// The exit status has a leading 1, then one bit for each way that worked.
+/// The exit status has a leading 1 bit, followed by one bit for each way, which is 1 if the way worked.
 fn escape() -> ! {
     let parent = rustix::process::getppid();
     let freed = [

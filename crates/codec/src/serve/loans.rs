@@ -1,4 +1,4 @@
-//! The worker's side of lent memory.
+//! The worker's side of memory that the parent process lends for decoded pictures.
 
 use super::Stop;
 use super::frames::Frames;
@@ -45,7 +45,7 @@ impl Loans {
         Ok(())
     }
 
-    /// Unmaps all memory except that of loans.
+    /// Drops revoked loans, and unmaps all memory that no loan uses.
     pub(super) fn unmap(&mut self, input: &Shared) {
         self.forget(input);
         self.mapped.clear();

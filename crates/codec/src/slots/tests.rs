@@ -97,7 +97,7 @@ fn ten_bit_samples_use_the_upper_bits() {
     assert_eq!(Layout::with_bits(3, 2, 12), None);
     let row =
         |samples: &[u16]| -> Vec<u8> { samples.iter().flat_map(|s| s.to_le_bytes()).collect() };
-    // With a gap after each row of Y.
+    // The plane Y has a gap after each row.
     let (y, u, v) = (row(&[1, 2, 3, 9, 4, 5, 1023]), row(&[6, 7]), row(&[8, 512]));
     let from = Planes {
         width: 3,

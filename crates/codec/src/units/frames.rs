@@ -4,7 +4,7 @@ use crate::headers::Vp9Header;
 
 /// Detects a codec's independent frames.
 pub trait Key: Default {
-    /// Returns whether `frame` is independent. If it holds several frames, the first one decides.
+    /// Returns whether `frame` is independent. If `frame` holds several frames, the first one decides.
     fn is_key(frame: &[u8]) -> bool;
 }
 

@@ -86,8 +86,8 @@ impl Syntax for H264 {
 }
 
 impl H264 {
-    /// Returns a slice's picture id from the slice's first bytes.
-    /// `None` if the id is unreadable, or the picture is redundant.
+    /// Returns the picture id in a slice's first bytes.
+    /// `None` if the id is unreadable, or the slice belongs to a redundant coded picture.
     fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;
         let part = RefNal::new(nal, &[], true);

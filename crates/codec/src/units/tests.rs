@@ -4,7 +4,7 @@ use super::*;
 const SPS: &[u8] = &[0, 0, 1, 0x67, 0x42, 0xc0, 0x0a, 0xda, 0x10, 0x99];
 const PPS: &[u8] = &[0, 0, 1, 0x68, 0xce, 0x3c, 0x80];
 
-/// Returns the first bytes of a slice that begins a picture, or of one that continues it.
+/// Returns the first bytes of a slice, which begins a picture (`first`) or continues one.
 fn slice(kind: u8, first: bool) -> Vec<u8> {
     let mut slice = vec![0, 0, 1, kind, if first { 0x88 } else { 0x40 }];
     slice.extend([0x55; 60]);

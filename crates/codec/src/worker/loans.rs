@@ -1,4 +1,4 @@
-//! The parent's side of lent memory.
+//! Lent memory on the side of the parent, the process with the [`Worker`].
 
 use super::{State, Worker};
 use crate::job::Refused;
@@ -7,7 +7,8 @@ use crate::wire::{Message, Op};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Limits of a worker's mappings: number of memories, and bytes. Beyond them, all memory is unmapped.
+/// Limits of a worker's mappings: number of memories, and bytes. Before they are exceeded, the worker unmaps
+/// all memory that no loan uses.
 const MAX_MAPPED: usize = 512;
 const MAX_MAPPED_BYTES: u64 = 512 << 20;
 
@@ -22,7 +23,7 @@ pub(super) struct Loans {
 }
 
 impl Loans {
-    /// Processes the worker's report that it has used a loan. `is_filled` says whether it filled the memory.
+    /// Processes a report that the worker used a loan. `is_filled`: the picture is in the lent memory.
     /// Returns false for a loan that was revoked, and fails for an impossible report.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
@@ -47,10 +48,10 @@ impl Worker {
     /// Lends memory for the next picture that has no loan yet. Returns the loan's number.
     ///
     /// The event of the picture repeats this number. After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan),
-    /// each picture waits for a loan. A picture that fits is written directly to the lent memory. With
-    /// `None`, the picture uses a slot. Events may name the loans in any order. The host may lend memory
-    /// again while later pictures still refer to the picture in it. The worker then uses other loans first,
-    /// or a copy of that picture.
+    /// each picture waits for a loan. A picture that fits is written directly to the lent memory. If `lent`
+    /// is `None`, the picture uses an output slot. Events may name the loans in any order. The host may lend
+    /// the same memory again while later pictures still refer to the picture in it. The worker then uses
+    /// other loans first, or keeps a copy of that picture.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether to try again.
@@ -116,14 +117,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes all loans back. After this, the worker neither reads nor writes memory lent before.
+    /// Takes all loans back. Afterwards, the worker neither reads nor writes the memory of these loans.
     ///
     /// The call waits while the worker copies a picture or, if its library decodes into loans, decodes a
     /// piece of the stream. A worker that takes much longer, or that is stopped, is killed. Pictures not
     /// reported yet are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // A worker that is about to be killed may still write, so its loans have not ended.
+        // A worker that is about to be killed may still write to its loans, so it is ended below.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
         let claimed: Vec<u64> = out
@@ -132,7 +133,7 @@ impl Worker {
             .collect();
         if loan::is_holding(input) {
             let demand = loan::demand(input);
-            // If the socket is full, the worker is busy, and looks for demands anyway after its present work.
+            // If the socket is full, the worker is busy. It then looks for demands after its present work.
             let _ = self.send(&Message::new(Op::Demand, &[]), None);
             is_over &= loan::await_answer(&self.input, demand, || self.is_gone());
         } else {
@@ -159,7 +160,7 @@ impl Worker {
     /// As `take_back`, and makes the worker unmap the memory.
     pub fn take_all_back(&mut self) {
         self.take_back();
-        // If the socket is full, the next call sends the message. An ended worker maps nothing.
+        // If the socket is full, the next call of `unmap` sends the message. An ended worker maps nothing.
         let _ = self.unmap();
     }
 }

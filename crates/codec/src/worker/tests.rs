@@ -10,14 +10,14 @@ thread_local! {
     static END: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 
-/// A worker whose part the test plays, before its first message.
+/// Returns a worker, and the socket on which the test plays the worker's part. No message was sent yet.
 fn unknown(kind: Kind) -> (Worker, Socket) {
     let launch = Launch::handed(|end| END.set(Some(end)));
     let worker = Worker::spawn(kind, &launch).unwrap();
     (worker, Socket::new(END.take().unwrap()))
 }
 
-/// A worker whose part the test plays.
+/// As [`unknown`], after the worker's first message.
 fn played(kind: Kind) -> (Worker, Socket) {
     let (worker, end) = unknown(kind);
     say(&end, Op::Version, &[VERSION]);
@@ -52,7 +52,7 @@ fn lend(worker: &mut Worker, memory: &Shared) -> u64 {
     worker.lend(Some(&lent)).unwrap()
 }
 
-/// A decoder whose part the test plays, with lent memory for a picture of 512x512.
+/// Returns a decoder with lent memory for a picture of 512x512. The test plays the decoder's part.
 /// Also returns the test's end of the socket, and its mappings of input and lent memory.
 fn lent() -> (Worker, Socket, Shared, Shared) {
     let (mut worker, end) = played(Kind::H264Decoder);
@@ -150,7 +150,7 @@ fn loans_of_dead_workers_return_at_once() {
     died(&mut worker);
 }
 
-/// Without this, its owner would wait until the worker runs again, which may be never.
+/// A stopped worker may never run again, so its owner would wait forever.
 #[test]
 fn stopped_workers_are_killed_without_a_wait() {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};

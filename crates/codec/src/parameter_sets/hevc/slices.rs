@@ -53,7 +53,7 @@ struct SliceWriter<'a> {
     address_bits: u32,
     slices: Vec<u8>,
     first_segments: u32,
-    /// Number of reserved bits in each written header, so that the header's length changes by whole bytes.
+    /// Number of reserved bits in each written header: with them, the header's length changes by whole bytes.
     extra_bits: Option<u8>,
 }
 

@@ -62,7 +62,7 @@ fn slices(bytes: &[u8]) -> Vec<(u8, String)> {
     units.into_iter().skip(3).collect()
 }
 
-/// A slice header gets its picture's references, no matter how it codes its own.
+/// A slice header gets its picture's references, no matter how the original header codes them.
 /// The rest of the slice does not change.
 #[test]
 fn slices_get_the_pictures_references() {
