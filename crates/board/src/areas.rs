@@ -1,12 +1,12 @@
-//! Memory areas of a machine: a board's reserved memory for devices, and on-chip memory.
+//! Memory areas of a machine, which come from a board's reserved memory for devices and its on-chip memory.
 
 use crate::{Board, Reserved, ReservedKind};
 
-/// Maximum number of areas in a profile, of bytes in a name, and of bytes of on-chip memory.
+/// Maximum number of areas in a profile, of bytes in a name, and of bytes in all areas without struct pages.
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
-/// Maximum number of bytes of RAM below the addresses of devices, without the first MiB.
+/// Bytes of RAM below 3 GiB, where a simulated machine's device addresses begin, without the first MiB.
 const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
 /// A memory area in a profile.
@@ -26,8 +26,8 @@ impl Board {
     /// Selects the memory areas of the machine.
     ///
     /// They are device pools (`shared-dma-pool`), `no-map` ranges that a video device names, and on-chip
-    /// memory. Other `no-map` memory belongs to firmware. Pools take at most half of the RAM that remains
-    /// after `cma`. The size of each area is a multiple of `page` bytes.
+    /// memory. Other `no-map` memory belongs to firmware. All pools together take at most half of the RAM
+    /// that remains without `cma`. The size of each area is a multiple of `page` bytes.
     pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
         let (mut room, mut chip) = (ram.min(LOW_RAM).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {
@@ -69,7 +69,7 @@ impl Board {
     }
 }
 
-/// Turns a node's name into a heap name that no built-in heap or video device has.
+/// Turns a node's name into a heap name, which differs from the names of built-in heaps and video devices.
 fn name(path: &str) -> String {
     let last = path.rsplit('/').next().unwrap_or_default();
     let plain = |c: char| match c {

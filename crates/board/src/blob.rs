@@ -15,8 +15,8 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Maximum length of a name, in bytes. It limits the memory for a tree.
-/// Each node's path repeats the names above it, and each property has its own copy of a shared name.
+/// Maximum length of a name, in bytes. It limits the memory that a tree takes after reading.
+/// Each node's path repeats the names of the nodes above, and each property stores its own copy of its name.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.damaged(Damage::NoEnd))
     }
 
-    /// Skips this many bytes, and padding to four; `None` beyond the block's end.
+    /// Skips this many bytes, and padding to a multiple of four; `None` beyond the block's end.
     fn skip(&mut self, bytes: usize) -> Option<()> {
         let next = self.at.checked_add(bytes)?.checked_next_multiple_of(4)?;
         self.at = Some(next).filter(|&next| next <= self.end)?;

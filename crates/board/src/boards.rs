@@ -5,11 +5,11 @@
 pub struct Shipped {
     /// The name of the board's machine.
     pub name: &'static str,
-    /// The end of the path of the board's tree in Debian's `linux-image` packages.
+    /// Path of the board's tree in Debian's `linux-image` packages, without the leading directories.
     pub tree: &'static str,
     /// Bytes of memory of the board as sold, if the tree leaves this to the boot loader.
     pub ram: Option<u64>,
-    /// Page size in bytes and name of the board's usual kernel; `None` for pages of 4 KiB.
+    /// Page size in bytes of the board's usual kernel, and the source of this value; `None` for 4 KiB.
     pub pages: Option<(u64, &'static str)>,
     /// The profile of the board's machine, with the devices.
     pub profile: &'static str,

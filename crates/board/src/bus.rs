@@ -15,7 +15,7 @@ pub struct Window {
     pub memory: Range,
 }
 
-/// Returns the bus for a device's memory accesses: its `dma-mem` interconnect, or the node above.
+/// Returns the bus that a device uses for memory: its `dma-mem` interconnect, or else its parent node.
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `__of_get_dma_parent`.
 fn parent(tree: &Tree, id: Id) -> Option<Id> {
@@ -37,8 +37,8 @@ fn parent(tree: &Tree, id: Id) -> Option<Id> {
     named.or_else(|| tree.parent(id))
 }
 
-/// Returns the windows of a bus; `None` without `dma-ranges`.
-/// An empty list stands for an empty `dma-ranges`: addresses pass unchanged.
+/// Returns the windows of a bus; `None` if it has no property `dma-ranges`.
+/// The list is empty if `dma-ranges` is empty: the bus passes addresses on unchanged.
 fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     tree.property(bus, "dma-ranges")?;
     let (child, size) = tree.widths(bus);
@@ -58,7 +58,7 @@ fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     Some(out)
 }
 
-/// Returns the windows through which a device sees memory, after those of outer buses were applied.
+/// Returns the windows through which a device sees memory, limited by the windows of outer buses.
 /// The list is empty if the device sees all memory at its physical addresses.
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`; differs: the result may
@@ -98,7 +98,7 @@ fn join_windows(windows: Vec<Window>) -> Vec<Window> {
     out
 }
 
-/// Limits the windows `below` to the addresses that the outer bus's windows `above` pass on.
+/// Limits a bus's windows (`below`) to the addresses that the outer bus's windows (`above`) pass on.
 fn limit_windows(below: &[Window], above: &[Window]) -> Vec<Window> {
     let mut out = Vec::new();
     for inner in below {

@@ -23,7 +23,7 @@ pub struct Iommu {
 pub struct Sensor {
     /// Full path of the sensor's node.
     pub path: String,
-    /// The row of the sensor's driver.
+    /// The row of the sensor in the table of drivers.
     pub driver: &'static SensorDriver,
 }
 
@@ -72,7 +72,7 @@ const NAMES: &[&str] = &[
     "vpu",
 ];
 
-/// Finds the video devices whose drivers are known. Adds to `not_taken` other nodes that look like devices.
+/// Finds the video devices whose drivers are known. Adds other nodes that look like devices to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let (mut out, mut sensors) = (Vec::new(), Vec::new());
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
@@ -92,7 +92,7 @@ pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     out
 }
 
-/// Attaches the first sensor to the first receiver, since a run has at most one sensor.
+/// Attaches the first sensor to the first camera receiver, since a run of `vb3` has at most one sensor.
 fn attach(sensors: Vec<Sensor>, devices: &mut [Device], not_taken: &mut Vec<String>) {
     let is_receiver = |device: &&mut Device| device.kinds.contains(&Kind::Camera);
     let receiver = devices.iter_mut().find(is_receiver);

@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind's name in `vb3 run --device NAME`; `codec` says how the driver's codecs work.
+    /// Returns the kind's name in `vb3 run --device NAME`. `codec`: whether a codec is stateful or stateless.
     /// `None` for a kind that is not simulated, such as stateless decoders for MPEG-2.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
@@ -136,7 +136,7 @@ pub struct Sourced<T> {
     pub says: String,
 }
 
-/// A row of the table: one driver, and devices that this driver handles alike.
+/// A row of the table: a driver, and those of its devices that it handles in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Driver {
@@ -147,7 +147,7 @@ pub struct Driver {
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
-    /// The kernel that the row was compared with, if [`KERNEL`] does not have the driver.
+    /// The kernel whose source the row was compared with, if [`KERNEL`] does not have the driver.
     pub kernel: Option<String>,
     /// The file with the driver's match table, as a path in the kernel's source.
     pub source: String,
@@ -232,7 +232,7 @@ pub(crate) fn sensor_of<'a>(
     compatible.find_map(|wanted| sensors().iter().find(|row| row.compatible == wanted))
 }
 
-/// Finds the row of a driver by the first of these strings that the table has; the most specific is first.
+/// Finds the first of these strings in the table, and returns its row. The most specific string comes first.
 pub(crate) fn of<'a>(compatible: impl Iterator<Item = &'a str>) -> Option<&'static Driver> {
     compatible
         .filter_map(|wanted| {

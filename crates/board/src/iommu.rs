@@ -6,7 +6,7 @@ pub(crate) struct Row {
     begins: &'static str,
     /// Text that the IOMMU's `compatible` contains.
     contains: &'static str,
-    /// Those page sizes of the IOMMU that the simulated page tables support, too.
+    /// The page sizes that both the IOMMU and the simulated page tables support.
     pub(crate) page_sizes: &'static [&'static str],
     /// Width in bits of the addresses that the IOMMU translates.
     pub(crate) aperture: u32,

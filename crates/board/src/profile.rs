@@ -63,7 +63,7 @@ impl Board {
         named.or(shown).unwrap_or(0)
     }
 
-    /// Returns the size of the shared contiguous memory, and the node that defines it.
+    /// Returns the size of the shared contiguous memory (CMA), and the source of this value.
     fn cma(&self) -> (u64, String) {
         let found = self
             .reserved
@@ -141,8 +141,8 @@ impl Board {
         line(format_args!(
             "bounce = \"none\"\nscattered = true\nallocator = \"contig\""
         ));
-        // A program's memory may begin at any address. Caches that need cleaning do not support that, and
-        // neither do scattered pages without an IOMMU. A SPEC can still enable this by userptr=on.
+        // Memory that a program passes may begin within a cache line, which needs coherent devices. Its pages
+        // are scattered, which needs an IOMMU. A SPEC can still enable such memory by userptr=on.
         line(format_args!("userptr = {}", coherent && !iommus.is_empty()));
         let specs = self.specs();
         if !specs.is_empty() {
@@ -236,7 +236,7 @@ impl Device {
     }
 
     /// Returns the window that translates the device's addresses, for `window=` of a SPEC.
-    /// `None` unless there is exactly one, of whole pages below the mask.
+    /// `None` unless the device has no IOMMU and only this window, of whole pages below its mask.
     fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;
@@ -267,7 +267,7 @@ impl Device {
             .collect()
     }
 
-    /// Returns the device's allocator and reachable addresses, as options of a SPEC.
+    /// Returns options of a SPEC for the device's allocator and the addresses that it reaches.
     fn memory_options(&self, ram_start: u64) -> String {
         let mut spec = String::new();
         if self.alloc.is != Allocator::Contig {

@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Number of bytes at the beginning of a source within which `/dts-v1/` must be.
+/// `/dts-v1/` must be within this many bytes at the beginning of a source.
 const TAG_WITHIN: usize = 4096;
 /// Longest time that the compiler may take.
 const DTC_TIMEOUT: Duration = Duration::from_secs(20);
-/// Maximum number of bytes of the compiler's messages that are read, and of letters that are shown.
+/// Maximum number of bytes that are read of the compiler's messages, and of characters that are shown.
 const MAX_MESSAGES: u64 = 16 << 10;
 const MAX_SHOWN: usize = 200;
 
@@ -51,7 +51,7 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
         _ => format!("{name}: dtc did not start: {e}"),
     })?;
     let output = wait_for_end(&mut child, timeout);
-    // A compiler that has ended is not affected. The output of a running one is no longer needed.
+    // This does nothing if the compiler has ended. If it still runs, its output is no longer needed.
     let _ = child.kill();
     let status = child.wait().map_err(|e| format!("{name}: dtc: {e}"))?;
     let (dtb, messages) = output.ok_or_else(|| {
@@ -77,7 +77,7 @@ fn wait_for_end(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8
     let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
     let messages = read(messages, MAX_MESSAGES);
     let dtb = dtb.recv_timeout(timeout).ok()?;
-    // The output exceeds its bound, so the process would wait for a reader.
+    // Here the process still has output. It waits for a reader, so its messages would not end.
     if dtb.len() > MAX_BYTES {
         return Some((dtb, Vec::new()));
     }

@@ -297,7 +297,7 @@ fn memory_and_reservations_match_the_tree() {
             ),
             pool("vpu@a000000", 0xa00_0000, 0x80_0000),
             pool("cam,fw", 0xb00_0000, 0x1000),
-            // This pool is one page larger than half of the rest.
+            // This pool is one page larger than half of the RAM that remains.
             pool("too-large", 0xc00_0000, 0x3c00_0000),
             node("empty", &[], vec![]),
         ],
@@ -422,8 +422,8 @@ fn bus_window_of_one_gigabyte_limits_devices() {
     is_taken(&board);
 }
 
-/// As on many Allwinner boards, memory begins at 0x40000000, and the bus shows it from 0 on.
-/// The machine's memory begins at 0.
+/// As on many Allwinner boards, memory begins at 0x40000000, and at bus address 0.
+/// The simulated machine's memory begins at 0.
 #[test]
 fn bus_window_follows_ram_start_of_machine() {
     let shows = |ranges: &[u32], memory: Option<u32>| {
@@ -443,7 +443,7 @@ fn bus_window_follows_ram_start_of_machine() {
             "camera,identity=plain,name=csi@1000,mask=0xbfffffff"
         );
     }
-    // A window that starts below memory, one over half of memory, and one that starts above its base.
+    // Three windows: one starts below memory, one covers half of it, and one starts above memory's base.
     assert_eq!(
         shows(&[0, 0, 0x2000_0000, 0x4000_0000], Some(0x4000_0000)),
         "camera,identity=plain,name=csi@1000,window=0x0-0x1fffffff@0x20000000"

@@ -1,4 +1,4 @@
-//! The tree in memory: nodes with their parents, and an index of phandles.
+//! A device tree in memory: nodes with their parents, and an index of the phandles that refer to nodes.
 
 use crate::blob::{Reader, Token};
 use crate::{Damage, Error};
@@ -164,7 +164,7 @@ impl Tree {
         self.texts(id, name).next().map(str::to_owned)
     }
 
-    /// Returns how many cells an address and a size have in `reg` and `ranges` of this node's children.
+    /// Returns the numbers of cells of an address and of a size in `reg` and `ranges` of the node's children.
     pub(crate) fn widths(&self, id: Id) -> (usize, usize) {
         let width = |name, default| {
             let cells = self.number(id, name).unwrap_or(default);
@@ -182,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Reads a number of `width` cells, but uses only the lowest two. The cells above them hold flags.
+/// Reads a number that is `width` cells wide. Only its lowest two cells count: the upper ones hold flags.
 pub(crate) fn take(cells: &mut impl Iterator<Item = u32>, width: usize) -> Option<u64> {
     if width > 4 {
         return None;

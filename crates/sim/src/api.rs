@@ -11,12 +11,12 @@ pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EINVAL: i32 = 22;
 
-/// V4L2_BUF_FLAG_QUEUED; the next two are _DONE and _ERROR.
+/// V4L2_BUF_FLAG_QUEUED, then V4L2_BUF_FLAG_DONE and V4L2_BUF_FLAG_ERROR.
 pub(crate) const QUEUED: u32 = 2;
 pub(crate) const DONE: u32 = 4;
 pub(crate) const ERROR: u32 = 0x40;
 
-/// Where a queue's buffers come from, as a value of `enum v4l2_memory`.
+/// Where the memory of a queue's buffers comes from: a value of `enum v4l2_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     Mmap = 1,
@@ -24,7 +24,7 @@ pub(crate) enum Model {
     DmaBuf = 4,
 }
 
-/// A kind of queue, which is a value of V4L2_BUF_TYPE_*.
+/// A kind of queue: a value of V4L2_BUF_TYPE_*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) output: bool,
@@ -72,7 +72,7 @@ impl Arg {
     }
 }
 
-/// Where the memory of a buffer comes from, as QBUF names it.
+/// The memory that a QBUF passes for a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Own,
@@ -140,7 +140,7 @@ pub(crate) fn put_request(buffer: &mut Arg, fd: i32) {
     buffer.put(offset_of!(v4l2_buffer, __bindgen_anon_1), &fd.to_ne_bytes());
 }
 
-/// The fields of a buffer as a call returned them.
+/// The fields of a `v4l2_buffer` as a call returned them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told {
     pub(crate) index: u32,

@@ -1,4 +1,4 @@
-//! Memory-to-memory devices: the inputs that programs give them, and the results that must come.
+//! Memory-to-memory devices: the inputs that programs queue, and the results that the devices must return.
 //!
 //! A program numbers its OUTPUT buffers by their timestamps, which these devices copy. The timestamp of a
 //! CAPTURE buffer therefore names the input whose result it has.
@@ -13,8 +13,8 @@ use crate::steps::At;
 /// The pixel format of JPEG files.
 const JPEG: u32 = u32::from_le_bytes(*b"JPEG");
 
-/// Returns a JPEG file of one grey picture, whose sides are multiples of 16. Its only coefficient is the DC
-/// of the first block. `number` determines the scale of this coefficient.
+/// Returns a JPEG file of a grey picture whose sides are multiples of 16. All coefficients are zero except
+/// the DC of the first block. `number` determines the scale of this coefficient.
 pub(crate) fn jpeg(width: u32, height: u32, number: u32) -> Vec<u8> {
     // CAST: the simulation's pictures are small.
     let [[high, h], [wide, w]] = [height, width].map(|side| (side as u16).to_be_bytes());
@@ -24,7 +24,7 @@ pub(crate) fn jpeg(width: u32, height: u32, number: u32) -> Vec<u8> {
     // The frame header: three components in 4:2:0.
     file.extend([0xff, 0xc0, 0, 17, 8, high, h, wide, w, 3]);
     file.extend([1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0]);
-    // Codes of DC: 0 for no difference, 10 for one bit. The only code of AC: 0 for the end of a block.
+    // The Huffman codes of DC: 0 for no difference, 10 for one bit. AC has one code: 0 ends a block.
     file.extend([0xff, 0xc4, 0, 21, 0x00, 1, 1]);
     file.extend([0; 14]);
     file.extend([0, 1, 0xff, 0xc4, 0, 20, 0x10, 1]);
@@ -118,10 +118,10 @@ impl Sim<'_> {
     }
 
     /// Returns the bytes that a program writes to an OUTPUT buffer; `None` for formats that it cannot write.
-    /// Records the expected result if that is known in advance.
+    /// Records the expected result if it is known in advance.
     pub(crate) fn painting(&mut self, at: At, number: u32) -> Check<Option<Vec<u8>>> {
         let (width, height, pixel, _) = self.queue(at)?.picture;
-        // There are few different inputs, so each comes several times.
+        // There are only eight different inputs, so that each comes several times.
         let few = 1 + number % 8;
         Ok(match pixel {
             JPEG => Some(jpeg(width, height, few)),

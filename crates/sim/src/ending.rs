@@ -1,4 +1,4 @@
-//! The end of a simulation: faults stop, every device must give frames, and then nothing may be held.
+//! The end of a simulation: faults stop, every device must return frames, and no memory or file may remain.
 
 use crate::api::Model;
 use crate::model::BufferHolder;
@@ -9,9 +9,9 @@ use vb3_host::Backend as _;
 use vb3_machine::Faults;
 use vb3_world::LeftOver;
 
-/// Number of buffers that each queue must return.
+/// Number of buffers that each queue must return at the end of a simulation.
 const ENOUGH: u32 = 3;
-/// Number of ticks within which the buffers must be returned.
+/// Number of ticks within which the queues must return these buffers.
 const MOST_TICKS: u32 = 400;
 /// Longest time in nanoseconds by which the simulation moves its own clock (`Pace::Given`) at once.
 const STEP_NS: u64 = 40_000_000;
@@ -31,7 +31,7 @@ impl Sim<'_> {
         self.close_everything()
     }
 
-    /// Checks that cameras' streams with queued buffers continue, unless a fault disturbed the run.
+    /// Checks that each camera stream with queued buffers continues, unless a fault disturbed the run.
     fn progress(&mut self) -> Check {
         let mut dice = Dice::new(self.plan.seed, 2);
         for file in 0..self.files.len() {
@@ -110,7 +110,7 @@ impl Sim<'_> {
                 self.dequeue(at, &mut dice)?;
                 self.run_due_work()?;
                 self.fill(at, &mut dice)?;
-                // A decoder's stream ends where the decoder finds the format.
+                // A decoder ends the stream when it finds the format of the pictures.
                 if !self.queue(at)?.streaming {
                     self.stream(at, true)?;
                 }
@@ -139,13 +139,13 @@ impl Sim<'_> {
         Ok(self.queue(at)?.queued() > 0)
     }
 
-    /// Checks that nothing is held once everything is closed.
+    /// Closes all files, and checks that the stack then holds no memory or other resource.
     fn close_everything(&mut self) -> Check {
         let programs: Vec<u32> = self.programs.keys().copied().collect();
         for program in programs {
             self.kill(program)?;
         }
-        // These ticks give lazy flushes and delayed frees time.
+        // In these ticks, lazy flushes and delayed frees complete.
         for _ in 0..4 {
             self.world.tick();
         }

@@ -30,7 +30,7 @@ impl Sim<'_> {
         let done = self.call((file, program), ALLOC, (&mut arg, None), None)?;
         self.world.release(file);
         self.note(|| format!("program {program} allocates {len} bytes at {heap:?}: {done:?}"));
-        // The first heap has all memory, and each of the others has a part of it.
+        // The first heap allocates from all memory, and each of the others from a part of it.
         let is_small = self.heaps.first() != Some(&heap);
         match done {
             Ok(_) => {}

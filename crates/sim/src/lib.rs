@@ -3,7 +3,7 @@
 //! A seed determines a machine, devices, programs and faults ([`Plan`]), and a list of steps. Each step is
 //! one call of a program, or an event that no program causes. After each step, [`simulate`] compares the
 //! result with a reference model. At the end it stops all faults, expects frames from every device, closes
-//! everything, and expects that nothing is held.
+//! all files, and expects that the stack holds no resource any more.
 //!
 //! ```
 //! let plan = vb3_sim::Plan::of(7);

@@ -16,7 +16,7 @@ const SLOTS_AT: u64 = 0x2_0000;
 pub(crate) const SLOT_BYTES: u64 = 0x1_0000;
 /// Number of slots.
 pub(crate) const SLOTS: u32 = 6;
-/// Bytes that are allocated together.
+/// Unit in which a process's memory is allocated, in bytes.
 const PAGE: usize = 4096;
 const END: u64 = SLOTS_AT + SLOT_BYTES * SLOTS as u64;
 
@@ -58,7 +58,7 @@ impl Space {
     }
 }
 
-/// Splits a range of addresses at pages. Returns page, range in the page, and range in the data.
+/// Splits a range of addresses at pages. Returns each part's page, range in the page, and range in the data.
 fn pieces(addr: u64, len: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
     let start = usize::try_from(addr).unwrap_or(usize::MAX);
     let mut done = 0;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use vb3_host::{CallId, FileId, NodeId, Tag};
 
-/// A node of the world, found at the start, and what was written to it.
+/// A device node of the simulated world, with records of the pictures that were written to it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) number: u32,
@@ -68,7 +68,7 @@ pub(crate) struct Buffer {
     pub(crate) request: i32,
 }
 
-/// The bytes at the beginning of a memory, as far as they are known.
+/// The known bytes at the beginning of a memory: their checksum and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) sum: u32,
@@ -101,7 +101,7 @@ pub(crate) struct Queue {
     pub(crate) began_ns: u64,
     pub(crate) last: Option<(u32, i64)>,
     pub(crate) picture: Picture,
-    /// Whether a program found nothing in the queue and has not been woken since.
+    /// Whether a program found no finished buffer in the queue, and has not been woken since.
     pub(crate) waits: bool,
     /// The call of a thread that waits in DQBUF.
     pub(crate) blocked: Option<CallId>,
@@ -132,7 +132,7 @@ impl Queue {
             .count()
     }
 
-    /// Records that the stream has stopped, so that the program has all buffers.
+    /// Records that the stream has stopped, and the program has all buffers back.
     pub(crate) fn stop(&mut self) {
         for buffer in self.buffers.values_mut() {
             buffer.place = BufferHolder::Program;
@@ -174,14 +174,14 @@ pub(crate) struct Mapping {
 /// The expected state of a memory.
 #[derive(Debug, Default)]
 pub(crate) struct ModelMemory {
-    /// Number of writers so far.
+    /// Number of times that a writer got the memory so far.
     pub(crate) generation: u64,
     /// The memory's first bytes, if the model knows them.
     pub(crate) content: Option<Content>,
     /// Number of queues that may write to the memory now.
     pub(crate) writers: u32,
-    /// Whether a device has ever written to the memory. A simulated machine finds dirty cache lines by their
-    /// bytes. If a program then writes the same bytes as before, their lines look clean.
+    /// Whether a device has ever written to the memory. A simulated machine finds dirty cache lines by
+    /// comparing bytes. So if a program writes the bytes that are there already, their lines look clean.
     pub(crate) is_device_written: bool,
     /// OUTPUT nodes that have the memory queued.
     pub(crate) readers: BTreeSet<usize>,

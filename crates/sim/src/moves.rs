@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use vb3_host::{Backend as _, CallId, ProcessMemory as _};
 use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
 
-/// DMA_BUF_IOCTL_SYNC. The next one is its flag for the end of an access.
+/// DMA_BUF_IOCTL_SYNC, and its flag for the end of an access.
 const SYNC: u32 = 0x4008_6200;
 const END: u64 = 4;
 
@@ -58,7 +58,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Records a write to a memory. For devices that read the memory now, its bytes become unknown.
+    /// Records a write to a memory. If a device reads the memory now, the bytes that it reads become unknown.
     fn written(&mut self, memory: u64) {
         let inputs = self
             .files
@@ -79,7 +79,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Chooses a buffer's memory. Returns the memory with its number in the model, and the changed buffer.
+    /// Chooses memory for a buffer. Returns the memory, its number in the model, and the changed buffer.
     fn source(
         &mut self,
         at: At,
@@ -111,7 +111,7 @@ impl Sim<'_> {
                     true => buffer.slot,
                     false => 1 + dice.below(SLOTS - 1),
                 };
-                // The numbers of user memories are far above all other numbers.
+                // User memories have numbers far above those of other memories.
                 let memory = (u64::from(pid) << 32) + u64::from(slot);
                 self.memories.entry(memory).or_default();
                 let len = size.max(1).min(u32::try_from(SLOT_BYTES).unwrap_or(0));
@@ -169,7 +169,7 @@ impl Sim<'_> {
                     _ if only_prepare && place == Some(BufferHolder::Prepared) => &[EINVAL],
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
-                    // A JPEG file of another size has changed the format, for which the buffer is too small.
+                    // A JPEG file of another size has changed the format, and the buffer is too small for it.
                     Model::Mmap if !kind.output && self.is_decoder(at) => &[EINVAL],
                     // `expect` allows the errnos of faults, which may prevent lazy placement.
                     Model::Mmap => &[],
@@ -179,7 +179,7 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            // The program dropped the buffer's request. So the program has the buffer again.
+            // The program dropped the buffer's media request, and so has the buffer again.
             (Ok(None), _) => Ok(()),
             (Ok(value), Some(BufferHolder::Program)) => {
                 buffer.request = request_of(value);
@@ -197,7 +197,7 @@ impl Sim<'_> {
         let node = self.files.get(at.0).map_or(0, |file| file.node);
         let queue = self.queue(at)?;
         let output = queue.kind.output;
-        // PREPARE_BUF passes the memory on. A later QBUF keeps this memory, whatever memory it names.
+        // PREPARE_BUF passes the memory to the driver. A later QBUF keeps it, even if it names another.
         let was = queue
             .buffers
             .get(&index)
@@ -221,7 +221,7 @@ impl Sim<'_> {
         if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
-            // With another length, the buffer lacks bytes of the picture, or has bytes after it.
+            // If the length differs, the buffer lacks bytes of the picture, or has bytes after it.
             let content = of
                 .content
                 .filter(|c| of.writers == 0 && c.len == buffer.used);
@@ -252,8 +252,8 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Passes a memory to a device. Returns the memory's generation, or `u64::MAX` if another device may
-    /// write at the same time. The model then cannot predict the bytes.
+    /// Passes a memory to a device. Returns the memory's generation. If another device may write at the same
+    /// time, returns `u64::MAX`, because the model cannot predict the bytes.
     fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
         let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
         if !output {

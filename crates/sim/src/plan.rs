@@ -38,8 +38,8 @@ pub enum Pace {
     Given,
 }
 
-/// The plan of a seed. Steps have numbers. Each step has its own random numbers, so the other steps stay the
-/// same if one is dropped.
+/// The plan of a seed. Each step has a number, and from it its own random numbers. So if a step is dropped,
+/// the other steps stay the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The seed from which the plan was made.
@@ -82,7 +82,7 @@ fn device(dice: &mut Dice, machine: &str) -> String {
     spec + &memory(dice, machine)
 }
 
-/// Returns the SPEC of a memory-to-memory device. Each of its pictures is one OUTPUT buffer.
+/// Returns the SPEC of a memory-to-memory device that takes one picture in each OUTPUT buffer.
 fn codec(dice: &mut Dice, machine: &str) -> String {
     let size = SIZES[dice.below(3) as usize];
     let kind = ["jpegdec", "jpegenc", STATELESS, "convert"][dice.below(4) as usize];

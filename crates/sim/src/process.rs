@@ -30,7 +30,7 @@ pub(crate) struct Process {
     pub(crate) call: Cell<CallId>,
     pub(crate) space: Arc<Space>,
     pub(crate) fds: RefCell<BTreeMap<i32, Rc<Shared>>>,
-    /// Media requests by descriptor. It is larger than the other files' descriptors and is never reused.
+    /// Media requests by descriptor. Their descriptors are above those of other files, and are never reused.
     pub(crate) requests: RefCell<BTreeMap<i32, FileId>>,
 }
 
@@ -66,7 +66,7 @@ impl Process {
         self.fds.borrow().get(&fd).cloned()
     }
 
-    /// Closes a descriptor. Returns the file's tag if this was its last descriptor.
+    /// Closes a descriptor. Returns the file's tag if the file has no other descriptor.
     pub(crate) fn close(&self, fd: i32) -> Option<Tag> {
         let shared = self.fds.borrow_mut().remove(&fd)?;
         Rc::into_inner(shared).map(|last| last.tag)

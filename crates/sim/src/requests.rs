@@ -59,7 +59,7 @@ impl Sim<'_> {
         Ok(done)
     }
 
-    /// Sets the parameters of a request's picture, and puts the picture's buffer into the request.
+    /// Sets the parameters of a picture in a request, and puts the picture's buffer into the request.
     fn fill_request(
         &mut self,
         at: At,

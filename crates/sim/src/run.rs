@@ -63,7 +63,7 @@ pub(crate) struct Sim<'a> {
     pub(crate) files: Vec<File>,
     pub(crate) mappings: Vec<Mapping>,
     pub(crate) memories: BTreeMap<u64, ModelMemory>,
-    /// Checksums of the results of inputs, by the node and the input's checksum.
+    /// The checksum of the result of each input, by the node and the input's checksum.
     pub(crate) results: BTreeMap<(usize, u32), u32>,
     pub(crate) next_memory: u64,
     pub(crate) next_call: u64,
@@ -141,7 +141,7 @@ impl<'a> Sim<'a> {
             world.set_pace(vb3_world::Pace::Virtual);
         }
         if plan.seed % 2 == 1 {
-            // As on hardware, devices see a new page in place of a removed one only after a flush.
+            // As on hardware, a device uses a removed mapping until a flush, even if a new one replaces it.
             let machine = world.machine_mut();
             for device in (0..)
                 .map_while(|nth| machine.device_at(nth))

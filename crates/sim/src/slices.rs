@@ -50,7 +50,7 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     }
 }
 
-/// Decodes slices. The field is the picture size that was announced last.
+/// Decodes slices. The field is the most recently announced picture size.
 struct Slices(Option<(u32, u32)>);
 
 impl Codec for Slices {

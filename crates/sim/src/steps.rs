@@ -1,4 +1,4 @@
-//! A step, which is one call of a program or an event, with its expected result.
+//! One step of a simulation: a call of a program, or another event, with its expected result.
 
 use crate::api::{self, Arg, DONE, EINVAL, ENODEV, Model, QUEUED, Source};
 use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
@@ -218,7 +218,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Passes another program's descriptor to a program.
+    /// Passes a descriptor of another program to this program.
     fn receive(&mut self, program: u32, dice: &mut Dice) -> Check {
         let others: Vec<Rc<_>> = (self.programs.values())
             .flat_map(|process| process.fds.borrow().values().cloned().collect::<Vec<_>>())
@@ -247,7 +247,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Makes a call on a file. Mostly, the call suits the state of the file's queues.
+    /// Makes a call on a file. In most cases, the call suits the state of the file's queues.
     fn on_file(&mut self, file: usize, dice: &mut Dice) -> Check {
         let count = self.files.get(file).map_or(0, |file| file.queues.len());
         let mut at = (file, dice.below(u32::try_from(count).unwrap_or(1)) as usize);
@@ -296,7 +296,7 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Checks that an errno is one that stock kernels return for this call.
+    /// Checks that the call may fail with this errno: `allowed` has it, or an injected event explains it.
     pub(crate) fn expect(&self, at: At, call: &str, errno: i32, allowed: &[i32]) -> Check {
         let is_dead = self.files.get(at.0).is_some_and(|file| file.dead);
         let is_right = match errno {
