@@ -56,10 +56,10 @@ pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     Ok((text, profile))
 }
 
-/// Checks that a board's device tree has devices. `name` is the board as the user named it.
+/// Checks that a board has devices that can be simulated. `name` is the board as the user named it.
 ///
 /// # Errors
-/// The tree has none. The message lists the video devices without a known driver.
+/// The board has no such device. The message lists the video devices without a known driver.
 pub fn has_devices(board: &Board, name: &str) -> Result<()> {
     if board.specs().is_empty() {
         let mut told = format!(

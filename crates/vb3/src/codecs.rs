@@ -9,7 +9,7 @@ pub(crate) fn all() -> Codecs {
     Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
 }
 
-/// Returns what a [`World`](vb3_world::World) gets from its host: these codecs.
+/// Returns the codecs in the form in which a [`World`](vb3_world::World) gets them.
 pub(crate) fn outside() -> Outside {
     Outside::with_codecs(all())
 }

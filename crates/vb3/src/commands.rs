@@ -45,7 +45,7 @@ pub fn main() -> u8 {
         }
         Command::Manual { dir } => manual::pages(dir).map(success),
         Command::Codec => {
-            // The standard input of a codec process is the supervisor's socket.
+            // The standard input of a codec process is the socket to the `vb3` that started it.
             let _ = vb3_codec::serve_stdin();
             Ok(0)
         }
@@ -73,7 +73,7 @@ fn explain(error: &clap::Error) -> u8 {
         return FAILED;
     }
     let word = match error.get(ContextKind::InvalidSubcommand) {
-        // clap explains unknown subcommands of `ctl` itself.
+        // clap itself explains an unknown subcommand of `ctl`.
         Some(ContextValue::String(word))
             if error.kind() == ErrorKind::InvalidSubcommand
                 && std::env::args_os()
@@ -101,7 +101,7 @@ fn explain(error: &clap::Error) -> u8 {
     FAILED
 }
 
-/// Returns the exit status of commands that only succeed or fail.
+/// Returns the exit status of a successful command that has no other status of its own.
 const fn success((): ()) -> u8 {
     0
 }

@@ -21,7 +21,7 @@ const FEW_DESCRIPTORS: u64 = 64;
 struct Facts {
     kernel: String,
     powers: Powers,
-    /// Number of seccomp filters of this process; they filter each call of the program, too.
+    /// Number of seccomp filters of this process. A program that `vb3` runs inherits them.
     filters: Option<u64>,
     /// `kernel.yama.ptrace_scope`; `None` without Yama.
     yama: Option<u64>,
@@ -76,14 +76,14 @@ fn ffmpeg() -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Returns the decoding library and its licence.
+/// Returns the library of `vb3-codec` and its licence, or the reason why it is missing.
 fn codec() -> Result<String, String> {
     let codecs = crate::codecs::all();
     let library = codecs.other().map_err(str::to_owned)?;
     Ok(format!("{}, {}", library.name, library.license))
 }
 
-/// Returns the library and licence of each codec device.
+/// Returns each codec device with its library and licence, or with the reason why it has no library.
 fn codecs() -> Vec<(&'static str, Result<String, String>)> {
     let codecs = crate::codecs::all();
     let kinds = vb3_codec::Kind::all();
@@ -117,7 +117,7 @@ struct Report {
     parts: Vec<Row>,
     /// The codec devices.
     codecs: Vec<Row>,
-    /// Abilities that programs have because of these features.
+    /// The uses of devices that these features allow or prevent.
     uses: Vec<Row>,
     /// The reason why no program can be run, if any.
     refused: Option<String>,
@@ -311,7 +311,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let run = powers.suffice().is_ok();
     let stop = run && powers.ptrace.is_ok();
     let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
-    // If no program runs at all, another permission is missing, which an earlier row names.
+    // If no program can run, the missing permission is another one, which an earlier row names.
     let ptrace = if run { PTRACE } else { "see above" };
     let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
     let row = |name, works, change| Row {

@@ -2,8 +2,8 @@
 //!
 //! GStreamer makes an element of each memory-to-memory device. It probes the devices again only when
 //! the names in `/dev` change. With one shared registry, a run whose `/dev/video0` is a converter could
-//! get the decoder of the previous run, and programs outside could see devices of a run. Runs with
-//! memory-to-memory devices therefore use separate registries, one for each set of devices.
+//! get the decoder of the previous run. Programs outside `vb3` could also see devices of a run. So runs
+//! with memory-to-memory devices use separate registries, one for each set of devices.
 
 use std::ffi::OsString;
 use std::fs::DirEntry;

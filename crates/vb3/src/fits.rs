@@ -31,12 +31,12 @@ struct Queue<'a> {
     buffers: u32,
     /// Size of one buffer, in bytes.
     size_bytes: u64,
-    /// The constraint that one more buffer does not meet.
+    /// The constraint that one more buffer would violate.
     #[serde(skip_serializing_if = "Option::is_none")]
     shortfall: Option<Shortfall>,
 }
 
-/// An unmet constraint: the value needed and the value found, in the constraint's unit.
+/// A violated constraint: the value needed and the value found, in the constraint's unit.
 #[derive(Debug, Serialize)]
 struct Shortfall {
     constraint: &'static str,
@@ -53,7 +53,7 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
         profile, mut specs, ..
     } = Target::find(&args.target, &args.devices)?;
     for spec in &mut specs {
-        // Nothing is recorded, so that an existing recording is not overwritten.
+        // The display records nothing, so that it does not overwrite an existing recording.
         if let DeviceKind::Display { sink } = &mut spec.kind {
             *sink = SinkSpec::Null;
         }

@@ -14,7 +14,7 @@ use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
 use vb3_report::sentence::bytes;
 
-/// Maximum length of a parser's message, in characters.
+/// Maximum length of a TOML parser's message, in characters.
 const MAX_SAID: usize = 300;
 /// Maximum size of a profile file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -30,7 +30,7 @@ pub(crate) struct Found {
     pub(crate) name: String,
     /// The profile, as TOML.
     pub(crate) text: String,
-    /// The board, if a device tree gave the profile.
+    /// The board, if the profile was made from a device tree.
     pub(crate) board: Option<Board>,
 }
 

@@ -1,4 +1,4 @@
-//! Checks that a run writes each output to a file that is no other output or input of the run.
+//! Checks that no file is both an input and an output of a run, or two of its outputs.
 
 use crate::cli::RunOptions;
 use anyhow::{Result, bail};
@@ -47,7 +47,7 @@ struct Use<'a> {
     writes: bool,
 }
 
-/// Refuses a report whose name ends neither as JSON nor as HTML. Devices and pipes get JSON.
+/// Refuses a report file unless its name ends in `.json` or `.html`. Devices and pipes get JSON.
 ///
 /// # Errors
 /// The message names the allowed endings and suggests a name.

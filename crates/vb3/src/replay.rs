@@ -18,11 +18,11 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     if setup.profile.is_empty() || report.program.is_empty() {
         bail!("the report does not name the program: an older vb3 wrote it");
     }
-    // The report replaces bytes that are not UTF-8.
+    // In the report, this character replaces bytes that are not UTF-8.
     if let Some(word) = report.program.iter().find(|word| word.contains('\u{fffd}')) {
         bail!("the program's argument {word:?} was not UTF-8, so the report cannot repeat it");
     }
-    // Names are relative to the current directory, which changes below.
+    // Paths on the command line are relative to the present directory, which changes below.
     let absolute = |path: &PathBuf| std::path::absolute(path);
     let reports: Result<_, _> = args.options.report.iter().map(absolute).collect();
     let options = RunOptions {

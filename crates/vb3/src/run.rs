@@ -21,11 +21,11 @@ use vb3_world::control::Control;
 use vb3_world::script::Script;
 use vb3_world::{Pace, World};
 
-/// Minimum limit of open files for a run without devices.
+/// Smallest limit of open files with which a run without devices starts.
 const FEWEST_DESCRIPTORS: u64 = 64;
-/// Open files that each device adds to the limit.
+/// Number by which each device raises this smallest limit.
 const DESCRIPTORS_PER_DEVICE: u64 = 8;
-/// Maximum number of different notes on single programs.
+/// Maximum number of different notes that are kept. Notes that concern all programs are always kept.
 const MAX_REMARKS: usize = 64;
 
 /// A prepared run.
@@ -229,7 +229,7 @@ fn announce(file: &Path, orders: &Result<OsString, String>) -> Result<()> {
     std::fs::write(file, line).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Ends a trace. Returns notes on its gaps, which are also printed.
+/// Ends a trace. Prints and returns notes on calls that it lacks.
 fn end_of_trace(sink: Sink) -> Vec<String> {
     let name = sink.name().to_owned();
     let left = sink.finish();
@@ -260,7 +260,8 @@ fn enough_descriptors(devices: usize) -> Result<()> {
     }
 }
 
-/// Returns the program's status, or [`STRICT`] if `--strict` finds a problem.
+/// Returns the exit status of the run. It is the program's, unless the program succeeded and the run did not:
+/// [`FAILED`] for an incomplete recording, [`STRICT`] for a problem that `--strict` finds.
 fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     let unrecorded = report.failures.iter().any(|failure| failure.recording);
     if program == 0 && unrecorded {
@@ -275,7 +276,7 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
 /// Runs the program under the front end. Returns its exit status and notes.
 ///
 /// # Errors
-/// The front end cannot work here. A missing program is not an error but a status.
+/// The front end cannot work here. If the program cannot be executed, the exit status says so.
 fn supervise(
     world: &mut dyn Backend,
     program: &[OsString],

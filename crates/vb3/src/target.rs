@@ -19,7 +19,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Parses a profile and devices, such as those of a report.
+    /// Parses a machine's profile and the devices, such as those that a report records.
     ///
     /// # Errors
     /// The profile or a device is invalid.
