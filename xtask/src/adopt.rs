@@ -17,7 +17,7 @@ const GOOD: i32 = 33;
 /// Bytes of each half of the disk.
 const HALF: usize = 2 << 20;
 
-/// A boot: its name, the program's actions, and arguments for the machine's devices.
+/// A boot: its name, the actions of the booted program, and QEMU's arguments for devices.
 ///
 /// `disk` and `nvme` copy the disk's first half, inverted, to the second. `iommu` needs an IOMMU.
 type Boot = (&'static str, &'static str, &'static str);
@@ -43,8 +43,8 @@ const VIRTIO_TRANSLATED: &str = "\
 
 const NVME: &str = "-device nvme,drive=disk,serial=adopt";
 
-/// Each transfer of the device `edu` takes 100 ms. With `sleep=off`, QEMU skips the time in which the
-/// processor sleeps.
+/// Each transfer of the device `edu` takes 100 ms of machine time. With `sleep=off`, QEMU skips the time in
+/// which the machine's processor sleeps.
 const QUEUE: &str = "-icount shift=0,sleep=off -device edu -device edu";
 
 const COUNTED: &str = "-icount shift=0 -device virtio-blk-pci,drive=disk,disable-legacy=on";
@@ -79,7 +79,7 @@ fn once((name, actions, machine): Boot, program: &Path, dir: &Path) -> Result<()
     let (disk, console) = (dir.join("disk"), dir.join("console"));
     let written = noise();
     fs::write(&disk, [&written[..], &vec![0; HALF]].concat())?;
-    // The IOMMU must come before the devices that it translates for.
+    // On QEMU's command line, the IOMMU must precede the devices that it translates for.
     let iommu = ["-device", "intel-iommu,aw-bits=48"]
         .into_iter()
         .filter(|_| has("iommu"));

@@ -45,7 +45,7 @@ impl Arch {
         std::env::consts::ARCH == self.machine()
     }
 
-    /// Returns the name of a program of the C compiler for this architecture.
+    /// Returns the name of a program for C builds, such as `gcc`, for this architecture.
     pub(crate) fn tool(self, name: &str) -> String {
         match self.is_here() {
             true => name.to_owned(),

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// A ratio that is larger than its aim by this factor misses the aim.
+/// A ratio clearly misses its aim if it is larger than the aim by this factor.
 const MAX_OVER_AIM: f64 = 1.05;
 
-/// Parts of the mapping layer that can be measured alone.
+/// Parts of the mapping layer (`vb3-dma`) that can be measured alone.
 const DMA_PARTS: &[&str] = &["iova", "threads", "map", "flush", "bounce", "memory"];
 
 /// Arguments of `bench`.
@@ -102,7 +102,7 @@ struct Vb3<'a> {
 }
 
 impl<'a> Vb3<'a> {
-    /// Installs what a C client needs, and further packages; builds `vb3`.
+    /// Installs a C compiler for the clients, and these packages. Builds `vb3`.
     fn new(on: &'a On, packages: &[&str]) -> Result<Self> {
         setup::install(&[packages, &["gcc", "libc6-dev"]].concat())?;
         Ok(Self {
@@ -111,7 +111,7 @@ impl<'a> Vb3<'a> {
         })
     }
 
-    /// Returns the command of a run with these devices, without the program to run.
+    /// Returns a `vb3 run` command with these devices. The caller adds the program to run.
     fn with(&self, devices: &[&str]) -> Command {
         let Self { program, machine } = self;
         let devices = devices.iter().flat_map(|device| ["--device", device]);
@@ -226,7 +226,7 @@ fn count_dma() -> Result<()> {
     Ok(())
 }
 
-/// Compiles a client, linked statically.
+/// Compiles a client program in C, linked statically.
 fn client(name: &str) -> Result<PathBuf> {
     let dir = sh::target().join("bench");
     let source = sh::root().join("xtask/programs");

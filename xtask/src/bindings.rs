@@ -10,7 +10,7 @@ use std::collections::HashSet;
 const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
                       #include <linux/media.h>\n#include <linux/v4l2-subdev.h>\n";
 
-/// Generates the bindings and compares them with the stored ones. If it cannot, prints the reason.
+/// Generates the bindings and compares them with the stored ones. If that is impossible, prints the reason.
 pub(crate) fn run() -> Result<()> {
     if !sh::has("bindgen") {
         eprintln!(

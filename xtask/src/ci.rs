@@ -37,11 +37,11 @@ impl FromStr for Part {
 
 /// The end-to-end tests. Like other tests, they are built with the features of the whole workspace.
 pub(crate) const E2E: &str = "test --workspace --test e2e";
-/// Tests of libraries and of model checkers: all except `e2e`, and `program` of `intercept`.
+/// Unit and model tests: all tests except the files `e2e` and `program` (of `vb3-intercept`).
 const UNIT: &str = "test --workspace --lib --bins --test [!ep]*";
 const DOC: &str = "test --workspace --doc";
 
-/// Returns cargo's command for tests, of which none may be skipped: everything that they need is installed.
+/// Returns cargo's command for tests. None may be skipped, because all programs that they need are installed.
 pub(crate) fn needing_all(line: &str) -> Command {
     let mut cargo = sh::cargo(line);
     cargo.env("VB3_TESTS_NEED_ALL", "1");

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Parts of the names of all tests that run v4l2-compliance, libcamera or a newer GStreamer.
+/// Parts of test names, which select all tests that run v4l2-compliance, libcamera or a newer GStreamer.
 const FILTERS: [&str; 5] = ["av1_streams", "compli", "libcamera::", "sensor::", "vimc::"];
 
 /// Arguments of `compliance`.

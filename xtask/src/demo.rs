@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Width of the converter's pictures: half of the demo clip's.
 const CONVERTED_WIDTH: u32 = 640;
-/// Smallest PSNR in decibels between a frame and its reference. Pictures of two good scalers reach a higher
-/// PSNR.
+/// Smallest allowed PSNR in decibels between a frame and its reference. The PSNR between the pictures of two
+/// good scalers is higher.
 const MIN_PSNR_DB: f64 = 40.0;
 /// Longest time that a machine may take in addition to the clip's length.
 const EXTRA_SECONDS: f64 = 120.0;
@@ -120,8 +120,8 @@ impl<'a> Demo<'a> {
             format!("camera={clip},format=NV12,size={width}x{height},fps={n}/{d}"),
             format!("display={recorded},format=NV12,fps={n}/{d}"),
         ];
-        // Without show-preroll-frame=false, the sink shows the first frame twice: already in the pause before
-        // playing.
+        // Without show-preroll-frame=false, the sink shows the first frame twice: the first time in the pause
+        // before playing.
         let program = format!(
             "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={frames} \
              ! video/x-raw,format=NV12,width={width},height={height},framerate={n}/{d} \
@@ -193,7 +193,7 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// Runs gst-launch-1.0 with these devices, for a clip of so many seconds. Returns the report.
+    /// Runs gst-launch-1.0 with these devices. The clip lasts `seconds`. Returns the report.
     fn go(&self, run: &Run<'_>, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
         let (vb3, machine, report) = (&self.vb3, run.machine, run.recorded.with_extension("json"));
         let limit = (seconds + EXTRA_SECONDS).ceil().to_string();

@@ -21,8 +21,8 @@ const END: &str = "<!-- end -->";
 const CLIENTS: &str = "crates/vb3/tests/e2e/clients.toml";
 /// Longest command that the lists of programs show, in characters.
 const MAX_COMMAND: usize = 80;
-/// What the tests compare: a field of a client's row, and the heading of the clients that have it. The
-/// first field counts.
+/// Kinds of comparison: a field of a client's row, and the heading of the clients that have it. If a client
+/// has several of these fields, the first one counts.
 const COMPARED: [(&str, &str); 5] = [
     ("frames", "Every byte of each frame"),
     (
@@ -37,7 +37,7 @@ const COMPARED: [(&str, &str); 5] = [
     ),
 ];
 
-/// Maximum number of lines of each text that the report of a difference shows.
+/// Maximum number of lines of the old and of the new text that a message about a stale block shows.
 const MAX_SHOWN: usize = 3;
 
 /// Arguments of `docs`.
@@ -112,15 +112,15 @@ struct Client {
 }
 
 impl Client {
-    /// Returns the heading for what the test compares.
+    /// Returns the heading of the client's kind of comparison.
     fn compared(&self) -> Option<&'static str> {
         let mut all = COMPARED.iter();
         let found = all.find(|(field, _)| self.others.contains_key(*field));
         found.map(|(_, heading)| *heading)
     }
 
-    /// Returns the command as an item of a list, if it is short. The client's name comes first, unless it
-    /// begins with the command's program.
+    /// Returns the command as an item of a list, if it is short. The client's name comes first, unless the
+    /// name begins with the command's program.
     fn item(&self) -> Option<String> {
         let Self { name, command, .. } = self;
         let is_short = command.chars().count() <= MAX_COMMAND;

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ];
     for decoder in &decoders {
         let found = &found;
-        // With a threshold, fluster fails if fewer streams are right, or if none has run.
+        // With this threshold, fluster fails if fewer streams have right pictures, or if no stream has run.
         let mut run = cmd!(
             "{vb3} run --machine {machine} --device {device} -- /usr/bin/python3 -c {MAIN} --no-emoji
                  --test-suites-dir {suites} --resources {resources} --output {pictures}
@@ -100,7 +100,7 @@ fn streams(list: &Value) -> Result<BTreeMap<String, PathBuf>> {
     vectors.map(stream).collect()
 }
 
-/// Puts the existing files where fluster looks for them. Returns the names of their streams.
+/// Places the existing files where fluster looks for them. Returns the names of their streams.
 fn lay_out(
     wanted: &BTreeMap<String, PathBuf>,
     vectors: &Path,

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
-    // The codec process is the ordinary program, without the instrumentation of the target.
+    // The codec process is the ordinary program: the target's instrumentation does not cover it.
     if targets.contains(&"decoder") {
         let build = "build --quiet --release --package vb3 --bin vb3-codec";
         sh::run(sh::cargo(build))?;
@@ -127,7 +127,7 @@ fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
     cargo.arg(format!("-max_len={}", longest(target)));
-    // Inputs are long from the start, because a driver's use takes many steps.
+    // Inputs may be long from the start, because many faults need an input with many steps.
     sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");
     Ok(())
@@ -137,7 +137,7 @@ fn replay(dir: &Path, target: &str) -> Result<()> {
     let seeds = seeds(dir, target);
     let kept = fs::read_dir(&seeds).is_ok_and(|mut list| list.next().is_some());
     ensure!(kept, "{} has no inputs", seeds.display());
-    // Unoptimized, and with the artifacts that the tests have built: there are few inputs.
+    // There are few inputs, so the target is not optimized, and uses crates that the tests have built.
     let mut cargo = sh::cargo("run --quiet --no-default-features --manifest-path fuzz/Cargo.toml");
     cargo.arg("--target-dir").arg(sh::target());
     cargo.env("VB3_CODEC", codec());

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// Memory of a guest in megabytes. It also holds what the guest writes.
+/// Memory of a guest in megabytes. It also holds the files that the guest writes.
 const MEMORY: &str = "3072";
 
 /// A guest: a kernel, a processor and a root.
@@ -24,7 +24,7 @@ pub(crate) struct Kind {
     suite: &'static str,
     image: &'static str,
     pub(crate) arch: Arch,
-    /// Whether the kernel is too old for `vb3 run`, which must then say so.
+    /// Whether the kernel is too old for `vb3 run`. `vb3 run` must say so and run no program.
     pub(crate) refused: bool,
 }
 
@@ -187,7 +187,7 @@ fn program(kind: Kind, line: &str, name: &str) -> Result<PathBuf> {
         file.with_context(|| format!("cargo built no {name}"))
     };
     if kind.arch == Arch::Arm64 {
-        // cargo's build had no libavcodec, so its program has no codecs.
+        // The `vb3-codec` that cargo built has no codecs, because there was no libavcodec for arm64.
         crate::dist::arm64_codec(&built("vb3")?.with_file_name("vb3-codec"))?;
     }
     built(name)

@@ -32,7 +32,7 @@ struct Mutant {
     package: String,
 }
 
-/// What cargo-mutants writes to `outcomes.json`.
+/// The content of cargo-mutants' file `outcomes.json`.
 #[derive(Deserialize)]
 struct Outcomes {
     outcomes: Vec<Outcome>,
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         sample.len(),
         out.display()
     );
-    // It also fails if a mutant survives.
+    // The status is 2 if a mutant survived, and 3 if the tests of one took too long.
     let status = cargo.status().context("cannot run cargo-mutants")?;
     ensure!(
         matches!(status.code(), Some(0 | 2 | 3)),
@@ -115,8 +115,8 @@ fn escape(text: &str) -> String {
     escaped.collect()
 }
 
-/// Prints the survivors, and the number of caught mutants of each package. Mutants that do not compile count
-/// as neither; those that hang are caught.
+/// Prints the survivors, and the number of caught mutants of each package. Mutants that do not compile are
+/// not counted. Mutants whose tests hang count as caught.
 fn show(outcomes: &[Outcome]) {
     let mut packages: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
     for outcome in outcomes {

@@ -28,10 +28,10 @@ const BARE: &str = "x86_64-unknown-none";
 /// Targets without 64-bit atomics, which the queue needs.
 const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
 
-/// The second target that the front end must build for, with std.
+/// The target besides this machine's that the front end (`vb3-intercept`) must build for, with std.
 const OTHER: &str = "aarch64-unknown-linux-gnu";
 
-/// Builds the library without std, runs it from C, and checks other targets that are installed.
+/// Builds the sample library without std, calls it from C, and checks the other targets that are installed.
 ///
 /// # Errors
 /// A build fails, or std is linked although it must not be.
@@ -94,7 +94,7 @@ fn in_target(line: &str, words: &[&str], target: &Path) -> Command {
 fn link(target: &Path) -> Result<()> {
     const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
     sh::run(in_target(BUILD, &[], target))?;
-    // The control program must fail, and for the right reason.
+    // The control program links std, so its build must fail, with E0152 (a lang item is defined twice).
     let control = in_target(BUILD, &["--features", "control"], target).output();
     let control = control.context("cargo does not start")?;
     let said = String::from_utf8_lossy(&control.stderr);

@@ -11,14 +11,14 @@ const PACKAGES: &str = include_str!("packages.toml");
 /// The groups that demo and tests need.
 pub(crate) const ALL: &[&str] = &["demo", "tests"];
 
-/// Installs what is missing of these groups and packages. Prints names and purposes.
+/// Installs the missing packages of these groups and of these names. Prints their names and purposes.
 ///
 /// # Errors
 /// A package is missing and cannot be installed here. The message says what to install.
 pub(crate) fn install(wanted: &[&str]) -> Result<()> {
     let known = toml::from_str(PACKAGES).context("packages.toml")?;
     let known: BTreeMap<String, Vec<(String, String)>> = known;
-    // Groups share packages.
+    // Several groups may have the same package.
     let mut missing = BTreeMap::new();
     for (group, packages) in &known {
         let has = |name: &String| wanted.contains(&name.as_str());

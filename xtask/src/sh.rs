@@ -16,7 +16,7 @@ macro_rules! cmd {
 }
 pub(crate) use cmd;
 
-/// Returns the shell of [`cmd!`], whose commands run in the current directory.
+/// Returns a shell for [`cmd!`]. Its commands run in the current directory.
 pub(crate) fn shell() -> xshell::Shell {
     xshell::Shell::new().expect("the current directory exists")
 }

@@ -39,12 +39,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     sh::run(sh::cargo("run --release -q -p vb3-sim --").args(&args.rest))
 }
 
-/// A git worktree of the last commit that is removed when this is dropped.
+/// A git worktree of the last commit. Dropping this value removes the worktree.
 struct Tree(PathBuf);
 
 impl Tree {
     fn new(path: PathBuf) -> Result<Self> {
-        // The worktree of an ended run may still be there.
+        // Removes the worktree of an earlier run, if it is still there.
         drop(Self(path.clone()));
         let root = sh::root();
         sh::quietly(cmd!("git -C {root} worktree add -q --detach {path} HEAD"))?;
@@ -109,8 +109,8 @@ fn planted(names: &[String]) -> Result<()> {
 
 /// Builds a tree's simulation, and returns the program's path.
 ///
-/// Everything is built inside the tree. Cargo gives the packages of all trees the same names: in a shared
-/// directory, it would use a library with a planted error for the sound one.
+/// Everything is built inside the tree. Cargo gives the packages of all trees the same names. In a shared
+/// directory, it would take a library with a planted error for the sound library.
 fn build(tree: &Path) -> Result<PathBuf> {
     let target = tree.join("target");
     let mut build = sh::cargo("build -q -p vb3-sim");

@@ -78,7 +78,7 @@ impl Running {
     }
 
     /// Waits for the end, at most until `limit` after the start. Returns whether the process has succeeded,
-    /// or `None` if it still runs. Calls `look` meanwhile, the last time after the end.
+    /// or `None` if it still runs. Calls `look` at intervals, and a last time after the end.
     pub(crate) fn wait(&mut self, limit: Duration, mut look: impl FnMut()) -> Result<Option<bool>> {
         self.watch(|running| {
             let ended = running.ended()?;
@@ -91,17 +91,17 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // A process that cannot be stopped has ended meanwhile.
+            // If the signal cannot be sent, the processes have ended meanwhile.
             let _ended = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ended = self.child.wait();
         }
     }
 }
 
-/// Returns the sum of two processor times of a process: field `first` of its file `stat`, and the next one.
+/// Returns the sum of two processor times of a process: field `first` of its file `stat`, and the next field.
 pub(crate) fn cpu_time(pid: &str, first: usize) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, a name, may contain anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let words = stat.rsplit_once(')')?.1.split_whitespace().skip(first - 3);
     let ticks: Option<Vec<u64>> = words.take(2).map(|word| word.parse().ok()).collect();
     Some(Duration::from_millis(

@@ -1,4 +1,5 @@
-//! Checks house rules: layers, rooms, imports, lengths of files, places of unsafe code, docs and words.
+//! Checks house rules: layers of crates, rooms (directories of modules), imports, file lengths, unsafe code,
+//! documentation and words.
 
 mod circles;
 mod docs;
@@ -54,7 +55,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
 /// The test that lists whether each public type of a library is `Send` and `Sync`.
 const THREADS: &str = "fn types_say_which_threads_they_may_visit";
 
-/// Maximum number of lines of `vb3-dma`'s smallest host, which its README shows and runs.
+/// Maximum number of lines of the smallest host of `vb3-dma`, an example in the crate's README.
 const MAX_HOST_LINES: usize = 60;
 
 /// Maximum number of lines of a source file, except for tests and generated files.
@@ -189,7 +190,7 @@ fn has_unsafe(text: &str) -> bool {
         .any(|line| !line.trim_start().starts_with("//") && has(line))
 }
 
-/// Returns circles of imports between a crate's modules, and between the files of some of its directories.
+/// Returns circles of imports: between a crate's modules, and between the files of some of its directories.
 fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<String> {
     let exports = circles::exports(root);
     let files = sources.iter();

@@ -4,12 +4,12 @@ use super::{On, Vb3, client, measure};
 use crate::table::{self, Table};
 use anyhow::Result;
 
-/// Sizes of the other device's frames, which are NV12, 30 per second.
+/// Sizes of the other device's frames. The frames are NV12, 30 per second.
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
 
 const CAMERA: &str = "camera=pattern,format=NV12,fps=30";
 
-/// How another device moves frames: a description, its SPEC without the size, and the command.
+/// Workloads: a description, the SPEC of the device that moves frames (without its size), and the command.
 const WORKLOADS: [(&str, &str, &str); 6] = [
     ("nothing", CAMERA, "true"),
     (
@@ -41,7 +41,7 @@ const WORKLOADS: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Seconds of calls for each workload. The frames of the workload last as long.
+/// Seconds for which calls are measured with each workload. The workload's frames last as long.
 const SECONDS: &str = "3";
 
 /// Measures a row for each workload.

@@ -6,7 +6,7 @@ use crate::table::{self, Table};
 use anyhow::Result;
 
 const CAMERA: &str = "camera=pattern,format=NV12,size=1920x1080,fps=30";
-/// Numbers of cameras to compare. Their difference excludes the costs of the start and of the machine.
+/// Numbers of cameras in the two runs. The difference of their costs excludes the start of `vb3`.
 const COUNTS: [usize; 2] = [1, 5];
 /// Number of frames of each camera: five seconds.
 const FRAMES: &str = "150";

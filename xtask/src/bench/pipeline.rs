@@ -15,8 +15,8 @@ use std::time::Instant;
 const SHOWN: &str = "640x360";
 /// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
-/// Numbers of the decoder's buffers: so few that all mappings are kept, and so many that none is kept.
-/// An importer keeps up to 64 mappings that it does not use at the time.
+/// Numbers of the decoder's buffers. With the first, importers keep all mappings; with the second, none.
+/// An importer keeps up to 64 mappings of dma-bufs that it does not use at the time.
 const KEPT: &str = "48";
 const REMAPPED: &str = "128";
 
@@ -44,10 +44,10 @@ struct Tools<'a> {
     libraries: PathBuf,
 }
 
-/// Two commands that run alternately, and the meaning of the ratio of their costs.
+/// Two commands that run alternately, and a name and an aim for the ratio of their costs.
 struct Pair {
     what: String,
-    /// Whether the elapsed time counts, and not the CPU time of all processes.
+    /// Whether the cost is the elapsed time, rather than the CPU time of all processes.
     by_wall: bool,
     aim: Option<f64>,
     this: Command,
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     Ok(table(args, &pairs))
 }
 
-/// Returns the clip in a size, repeated so that starting matters little. It is made once and kept.
+/// Returns the clip, scaled to a size, and repeated so that the start matters little. Makes it once.
 fn stream(size: &'static str, again: &str) -> Result<Stream> {
     let file =
         |end: &str| Ok::<_, anyhow::Error>(sh::cache("")?.join(format!("pipeline-p-{size}.{end}")));
@@ -119,7 +119,7 @@ fn stream(size: &'static str, again: &str) -> Result<Stream> {
     Ok(Stream { size, mp4, bare })
 }
 
-/// Lets ffmpeg make a file, unless the file exists.
+/// Runs an ffmpeg command that makes a file, unless the file exists.
 fn make(path: &Path, mut ffmpeg: Command) -> Result<()> {
     if !path.exists() {
         eprintln!("making {}", path.display());
@@ -141,7 +141,7 @@ impl Tools<'_> {
         run
     }
 
-    /// Returns the codec program. `vb3` must decode by the library that the other program calls.
+    /// Returns the path of `vb3-codec`. It decodes with the library that the other program calls directly.
     fn codec(&self) -> PathBuf {
         self.vb3.program.with_file_name("vb3-codec")
     }
@@ -246,7 +246,7 @@ fn measure(command: &mut Command, by_wall: bool) -> Result<u64> {
     if !by_wall {
         return Ok(children_ns()? - cpu);
     }
-    // If the program reports its own time, that is better: it excludes the program's start and end.
+    // A time that the program reports itself is better: it excludes the program's start and end.
     let own = said
         .lines()
         .find_map(|line| line.strip_prefix("wall_ns ")?.parse().ok());
@@ -261,7 +261,7 @@ fn children_ns() -> Result<u64> {
 }
 
 impl Pair {
-    /// Returns the spread of the ratios of runs side by side.
+    /// Returns the spread of the ratios of both commands' costs, one ratio for each round.
     fn ratios(&self) -> [f64; 3] {
         let ratio = |&(this, over): &(u64, u64)| this as f64 / over.max(1) as f64;
         spread(self.costs.iter().map(ratio).collect(), f64::total_cmp)

@@ -1,4 +1,4 @@
-//! Measures the cost of many objects at once, which grows linearly if none costs more than the first.
+//! Measures whether the cost of many objects grows linearly: whether no object costs more than the first.
 
 use super::{On, Vb3, client, measure, verdict};
 use crate::table::{self, Table};
@@ -27,7 +27,7 @@ const KINDS: &[(&str, &str, u32)] = &[
 /// Each kind is measured twice: with its largest number of objects, and with this fraction of it.
 const PART: u32 = 8;
 
-/// Measures a row for each kind. A cell has the values of both numbers of objects.
+/// Measures a row for each kind. A cell has two values, one for each number of objects.
 pub(super) fn run(args: &Args) -> Result<Table> {
     let vb3 = Vb3::new(&args.on, &[])?;
     let client = client("scale")?;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<Table> {
             measure(run.arg(&client).args([name, &count.to_string()]))
         };
         let (few, all) = (measure(most / PART)?, measure(most)?);
-        // For a poll, one object is an entry of the call.
+        // An object of `pollfds` is an entry of the measured call, so the call's time per entry counts.
         let cost = if name == "pollfds" {
             "call_ns"
         } else {

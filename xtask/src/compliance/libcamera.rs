@@ -15,17 +15,17 @@ use std::process::Stdio;
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
 
-/// Where the tests run: a name, and the simulated device, if any.
+/// Places where the tests run: a name, and the simulated device, if any.
 const PLACES: [(&str, Option<&str>); 3] = [
     ("no camera", None),
     ("vimc", Some("vimc")),
     ("webcam", Some("camera=pattern")),
 ];
 
-/// Results by test name: pass, skip or FAIL. With vimc, also short forms of v4l-utils' output by command.
+/// Results by test name: pass, skip or FAIL. With vimc, also short forms of what commands of v4l-utils print.
 type Results = BTreeMap<String, String>;
 
-/// Reads the lines of `lab/libcamera-tests.py`.
+/// Selects the results of `lab/libcamera-tests.py` among the steps of a run.
 fn results(steps: &[Value]) -> Results {
     let own = steps.iter().filter(|step| step["step"] == "libcamera");
     let text = |fact: &Value| fact.as_str().unwrap_or_default().to_owned();

@@ -94,7 +94,7 @@ pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec
     Ok(lines.filter_map(hash).collect())
 }
 
-/// Compares shown frames with a clip's frames, which begin again after the last one.
+/// Compares shown frames with a clip's frames. After its last frame, the clip begins again.
 /// Returns how many shown frames are out of order, and how many of the clip's frames are missing.
 pub(super) fn compare(clip: &[String], shown: &[String]) -> (usize, usize) {
     let (mut next, mut wrong, mut skipped) = (0, 0, 0);
@@ -111,7 +111,7 @@ pub(super) fn compare(clip: &[String], shown: &[String]) -> (usize, usize) {
     (wrong, skipped)
 }
 
-/// Returns the lowest PSNR of the recorded frames in decibels, compared with the scaled `model`.
+/// Returns the lowest PSNR in decibels of a recorded frame, compared with the frame of the scaled `model`.
 pub(super) fn lowest_psnr(
     recorded: &Path,
     model: &Path,

@@ -13,8 +13,8 @@ const BUILD: &str = "build";
 /// The program of vb3-avcodec. The package installs it as vb3-codec.
 const PROGRAM: &str = "avcodec-worker";
 
-/// Finds the packages that a program needs. The program's path is appended to the script. dpkg-shlibdeps
-/// needs a source package around the program.
+/// Finds the packages that a program needs. The caller appends the program's path to this script.
+/// dpkg-shlibdeps needs a source package around the program.
 const SHLIBDEPS: &str = r"mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps
 printf 'Source: vb3\n\nPackage: vb3-codec\nArchitecture: any\n' > debian/control
 exec dpkg-shlibdeps -O -e";
@@ -26,7 +26,7 @@ pub(super) fn missing() -> Option<String> {
     Some(format!("{lacking} is not installed"))
 }
 
-/// Returns the packages of the root: build tools, and a compiler and libraries for another processor.
+/// Returns the packages of the root: build tools, and for another processor its compiler and libraries.
 fn packages(arch: Arch) -> String {
     let tools = "gcc,libc6-dev,pkg-config,dpkg-dev";
     if arch.is_here() {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The page whose commands are run.
+/// The page on CI, whose commands the trials run.
 const PAGE: &str = include_str!("../../../docs/ci.md");
 
 /// The page that a newcomer follows.
@@ -57,7 +57,7 @@ impl Trials {
     }
 }
 
-/// Makes each trial of `of` on these releases of Debian, with these files.
+/// Makes each trial whose field `of` has this value, on these releases of Debian, with these files.
 pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf]) -> Result<()> {
     let Trials { roots, trial, .. } = Trials::read()?;
     for trial in trial.iter().filter(|trial| trial.of == of) {
@@ -88,7 +88,7 @@ pub(super) fn run(release: &Release, of: &str, suites: &[&str], files: &[PathBuf
                 "tried {name} on Debian {suite}: {} ({seconds} s)",
                 trial.done
             );
-            // The durations that pytest prints.
+            // pytest prints these lines about durations.
             let said = String::from_utf8_lossy(&said);
             let times = said.lines().filter(|line| line.contains("s call "));
             times.for_each(|line| println!("  {line}"));
@@ -135,7 +135,7 @@ fn commands(page: &str) -> Vec<String> {
     commands
 }
 
-/// Returns the lines of the page's block with this info string.
+/// Returns the lines of the block in [`PAGE`] that has this info string.
 fn block(info: &str) -> Result<&'static str> {
     let after = PAGE.split_once(&format!("```{info}\n"));
     let lines = after.and_then(|(_, after)| after.split_once("```"));
@@ -156,7 +156,7 @@ fn action() -> Result<String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// Returns the commands of the GitLab job, which finds a clip.
+/// Returns the commands of the GitLab job, with a further one that makes the job's clip.
 fn gitlab() -> Result<String> {
     let job = block("yaml skip=run-by-dist-as-gitlab")?;
     let (_, lines) = job
@@ -187,7 +187,7 @@ fn docker() -> Result<String> {
     Ok(script)
 }
 
-/// Tries the binary alone.
+/// Tries the binary in a directory without any other file.
 pub(super) fn alone(release: &Release, binary: &Path) -> Result<()> {
     let root = release.dir.join("empty");
     sh::fresh(&root)?;
@@ -204,7 +204,7 @@ pub(super) fn alone(release: &Release, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the wheel and the module's tests.
+/// Returns the paths of the wheel and of the tests of its Python module.
 pub(super) fn with_tests(wheel: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![wheel.to_owned()];
     for test in fs::read_dir(sh::root().join("python/tests"))? {

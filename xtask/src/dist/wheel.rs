@@ -20,7 +20,7 @@ names = [name for name in wheel.namelist() if name.endswith('/scripts/vb3')]
 assert [wheel.read(name) for name in names] == [open(sys.argv[2], 'rb').read()], names
 ";
 
-/// Makes the wheel for a processor. It contains exactly the binary that is tried alone.
+/// Makes the wheel for a processor. It contains exactly this binary, which is also tried without a wheel.
 pub(super) fn make(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
     let (python, target) = (sh::root().join("python"), arch.target());
     fs::write(

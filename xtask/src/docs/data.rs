@@ -151,8 +151,8 @@ impl Measured {
         text
     }
 
-    /// Returns the table and its origin, for a page. Equal verdicts of a run become one row. If there are
-    /// several runs, rows name their commits.
+    /// Returns the table and its origin, for a page. Rows of a run that have equal verdicts become one row.
+    /// If there are several runs, rows name their commits.
     pub(super) fn markdown(&self) -> String {
         let mut header: Vec<&str> = self.header.iter().map(String::as_str).collect();
         let commit = |run: &Run| (self.run.len() > 1).then(|| format!("`{}`", run.commit));

@@ -1,4 +1,4 @@
-//! Tries uses and tests on other kernels and another processor, in virtual machines.
+//! Tries ways to use a device, and tests, on other kernels and another processor, in virtual machines.
 
 use super::matrix::{Use, WAITS};
 use super::same;
@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest time for one use. The guest's instructions are translated.
+/// Longest time for one use. Guests are slow, since QEMU translates their instructions.
 const USE: Duration = Duration::from_secs(300);
 
 /// Longest time for tests.
 const TESTS: Duration = Duration::from_secs(3 * 3600);
 
-/// Number of tests at a time. On a translated processor, some tests keep their time limits only if they run
+/// Number of tests at a time. On an emulated processor, some tests keep their time limits only if they run
 /// alone.
 const THREADS: &str = "1";
 /// Factor by which programs may take longer in a guest.
@@ -37,10 +37,10 @@ fn out(kind: Kind) -> Result<PathBuf> {
 }
 
 /// Tries every use of the table in a guest. Returns the row's name and the results.
-/// A run on a virtual clock must be the same in the guest as here.
+/// It also compares a run on a virtual clock in the guest with the same run on this machine.
 ///
 /// # Errors
-/// `vb3` cannot be built for the guest, the guest does not boot or ends early, or that run differs.
+/// `vb3` cannot be built for the guest, the guest does not boot or ends early, or these two runs differ.
 pub(super) fn tried(guest: &Guest, uses: &[Use]) -> Result<(String, Vec<bool>)> {
     let name = guest.kind.name;
     let vb3 = guest::vb3(guest.kind)?;

@@ -13,10 +13,10 @@ use std::time::Instant;
 /// Longest time for one cell, in seconds.
 const LIMIT: &str = "120";
 
-/// Waits as programs do, in a language that calls the system directly.
+/// A Python script that waits for a camera in each of the ways in which programs wait.
 pub(super) const WAITS: &str = include_str!("waits.py");
 
-/// Starts an engine and a container in it.
+/// A script that starts a Docker engine, and a container in it.
 const DOCKER: &str = include_str!("docker.sh");
 
 /// The default search path, without a user's additions.
@@ -155,7 +155,7 @@ fn verdict(works: bool) -> &'static str {
     if works { "ok" } else { "lost" }
 }
 
-/// Returns whether `only` selects a place: by its name, or by a part of its name that is no place's name.
+/// Returns whether `only` selects a place: by its name, or by a part of it that is not another place's name.
 fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
     let asks =
         |word: &String| name == word || !names.contains(word) && name.contains(word.as_str());

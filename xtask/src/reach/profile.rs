@@ -41,7 +41,7 @@ const ADMIN: &[libc::c_long] = calls![
     SYS_userfaultfd SYS_vhangup
 ];
 
-/// System calls on other processes that need CAP_SYS_PTRACE in every version.
+/// System calls on other processes that need CAP_SYS_PTRACE in the profile of every engine's version.
 const TRACING: &[libc::c_long] = calls![
     SYS_kcmp SYS_pidfd_getfd SYS_process_madvise
 ];
@@ -109,7 +109,7 @@ impl Profile {
     pub(crate) fn apply(&self) -> Result<()> {
         if self.contained {
             for lost in LOST.iter() {
-                // This fails for a user who is not root, and has none of these capabilities.
+                // This fails for a user who is not root. Such a user has none of these capabilities.
                 let _ = remove_capability_from_bounding_set(lost);
             }
         }

@@ -1,5 +1,5 @@
-//! The same run on two machines.
-//! On a virtual clock, with a script, the report, trace and pictures must be equal byte by byte.
+//! The same run on two computers.
+//! On a virtual clock, with a script, their reports, traces and pictures must be equal byte by byte.
 
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail};
@@ -23,7 +23,7 @@ pub(super) fn prepare(dir: &Path) -> Result<()> {
 }
 
 /// Returns a shell command that makes the run in a prepared directory.
-/// The program is dd, which makes the same calls in every version. v4l2-ctl does not.
+/// The program is dd: unlike v4l2-ctl, it makes the same calls in every version.
 pub(super) fn command(vb3: &Path, dir: &str) -> String {
     let [report, trace, pictures] = FILES;
     format!(
@@ -35,7 +35,7 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
     )
 }
 
-/// Makes the same run here, and compares its files with those of another machine in `there`.
+/// Makes the same run here, and compares its files with those of another computer in `there`.
 ///
 /// # Errors
 /// A file differs, or one of the two runs wrote no files.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::path::Path;
 
-/// For each module of a crate, the modules that it imports. A module is the first part of a path. A module is
-/// named directly (`crate::module::…`), or by a name that the root exports (`crate::Name`).
+/// For each module of a crate, the modules that it imports. A module is the first part of a path. An import
+/// names it directly (`crate::module::…`), or by an item that the root exports (`crate::Name`).
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// Each name that a crate's root exports, and the module that the name comes from.
@@ -23,7 +23,7 @@ pub(super) struct Allowed {
     reason: String,
 }
 
-/// Returns the names that a crate's root exports. For a renamed import, that is the new name.
+/// Returns the names that a crate's root exports. If an export is renamed, this is the new name.
 pub(super) fn exports(root: &str) -> Exports {
     let paths = paths_after("use", root).into_iter();
     let export = |mut path: Vec<String>| Some((path.pop()?, path.into_iter().next()?));
@@ -49,7 +49,8 @@ pub(super) fn add(
     }
 }
 
-/// Returns the modules in directories that a file names directly: `crate::folder::module::Name`.
+/// Returns the modules that a file names directly although they are in a directory:
+/// `crate::folder::module::Name`.
 pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
     let behind = |path: Vec<String>| match &path[..] {
         [folder, module, _, ..] if module.starts_with(char::is_lowercase) => {

@@ -9,7 +9,7 @@ const MAX_FILES: usize = 3;
 const HEADING: &str = "## Where things are added";
 
 /// Returns faults of the table: a file that does not exist, files of two crates, or too many files.
-/// A file whose name contains `NAME` is one that the addition makes.
+/// A file whose name contains `NAME` need not exist, because the addition makes it.
 pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
     let section = contributing.split(HEADING).nth(1).unwrap_or_default();
     let section = section.split("\n## ").next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Rooms of a large crate: directories of modules, each with one front door, in a fixed order.
 //!
-//! A room is a directory below `src`, and its front door is `mod.rs`. A file may import only from rooms below
-//! its own. It may import only what the front door of another room exports: `crate::room::Name`, never
+//! A room is a directory below `src`, and its front door is `mod.rs`. A file may import from rooms that stand
+//! before its own in the order, and only items that their front doors export: `crate::room::Name`, never
 //! `crate::room::module::Name`.
 
 use super::{Source, circles};

@@ -61,7 +61,7 @@ fn unfinished_summaries(name: &str, text: &str) -> Vec<String> {
             .find(|marker| line.starts_with(marker))
     };
     let lines: Vec<(usize, &str)> = (1..).zip(text.lines().map(str::trim_start)).collect();
-    // A comment may follow another item's comment without a blank line.
+    // Comments of two kinds (`///`, `//!`) may follow each other without a blank line.
     let comments = lines.chunk_by(|(_, line), (_, next)| marker(line) == marker(next));
     let fault = |comment: &[(usize, &str)]| {
         let (number, first) = comment.first()?;

@@ -78,7 +78,7 @@ fn bytes(steps: &[Value], module: &str) -> Option<u64> {
 }
 
 /// Returns each operation with its fastest run for each module, in order.
-/// Other work of the machine only makes a run slower.
+/// The fastest run counts, because other work of the machine can only make a run slower.
 fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
     let fastest = |module: &str, name: &str| {
         let name = format!("{module}.bench.{name}");

@@ -17,13 +17,13 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Longest time between two results.
 const SILENCE: Duration = Duration::from_secs(300);
 
-/// Factor by which the checked kernel may be slower.
+/// Factor by which the checked kernel (with KASAN and other checkers) may be slower.
 const CHECKED_FACTOR: u32 = 4;
 
 /// Longest time that a kernel takes to print its state.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// Boots a cell. Returns the steps that its scenario reported.
+/// Boots a cell (a virtual machine with a scenario). Returns the steps that its scenario reported.
 ///
 /// # Errors
 /// The machine does not boot, or reports nothing for too long. The message has the end of its console.
@@ -36,8 +36,8 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     pack(lab, cell, &dir)?;
     let mut heard = boot(lab, cell, args, &dir)?;
     if heard.steps.is_empty() && !has_begun(&dir) {
-        // QEMU's translation can run an instruction that another processor has just replaced. Then the kernel
-        // dies while it starts, before any module is loaded.
+        // QEMU's translation can run an instruction that another processor has just replaced. This may end
+        // the kernel while it starts, before any module is loaded.
         eprintln!("vm: {name} died before its scenario began: again");
         heard = boot(lab, cell, args, &dir)?;
     }
@@ -56,7 +56,7 @@ fn has_begun(dir: &Path) -> bool {
     String::from_utf8_lossy(&console).contains("guest: up")
 }
 
-/// Boots a cell and reads results to the end, or until the machine is silent before its scenario.
+/// Boots a cell and reads its results. Returns early if the machine is silent before its scenario begins.
 fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let (console, name) = (dir.join("console"), cell.name());
     eprintln!("vm: booting {name} (log: {})", console.display());
@@ -146,7 +146,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Concatenates guest, modules and overlay. The kernel unpacks them in this order.
+/// Concatenates the archives of guest, modules and overlay. The kernel unpacks them in this order.
 fn pack(lab: &Lab, cell: &Cell, dir: &Path) -> Result<()> {
     let overlay = dir.join("overlay.cpio");
     let script = "chmod +x init; find . | cpio -o -H newc --quiet >\"$1\"";
@@ -174,7 +174,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Reads complete lines. Returns whether there was at least one.
-    /// Lines before the first result are skipped: UEFI firmware also prints its messages here.
+    /// Lines before the first result are skipped: UEFI firmware prints its messages to the same port.
     fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
         let lines = self.lines.new_in(serial);
         let trimmed = lines.iter().map(|line| line.trim());

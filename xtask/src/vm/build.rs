@@ -34,7 +34,7 @@ pub(crate) fn kernel_packages() -> Result<Vec<serde_json::Value>> {
     sh::packages("--manifest-path kernel/Cargo.toml")
 }
 
-/// Builds an architecture's Rust object, and the programs of its guests, from the copied sources.
+/// Builds the object file of the kernel crate for an architecture, and the programs of its guests.
 pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     object(lab, arch, None)?;
     let name = arch.name();
@@ -51,7 +51,7 @@ pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
     lab.work().join(format!("programs-{}", arch.name()))
 }
 
-/// Returns the directory of an architecture's Rust object, inside the build root.
+/// Returns the directory of the kernel crate's object file (the Rust object), inside the build root.
 pub(crate) fn object_dir(arch: Arch, checker: Option<&str>) -> String {
     let end = checker.map(|checker| format!("-{checker}"));
     format!("/work/rust-{}{}", arch.name(), end.unwrap_or_default())
@@ -71,7 +71,7 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
 }
 
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
-/// This system is usually older than the guest's.
+/// They run in the guest, because this system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     sh::run(sh::cargo("build --release --package vb3 --bin vb3"))?;
     sh::run(sh::cargo(
@@ -107,7 +107,7 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
         &format!("driver.sh /work/src/lab {out} {arch} {kernel}"),
     )?;
     let name = lab.packed()?;
-    // Only a run that packs needs the lock.
+    // The lock is needed only if the modules are not packed yet.
     let is_packed = || lab.kernel(kernel, &name).exists();
     let _lock = match is_packed() {
         true => return Ok(()),

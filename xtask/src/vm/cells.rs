@@ -35,8 +35,8 @@ impl Cell {
         lab::arch_of(&self.kernel)
     }
 
-    /// Returns whether the scenario needs `what`. `what` is `peers` (drivers built from the kernel's source)
-    /// or `package` (the module's Debian package).
+    /// Returns whether the scenario needs `what`: `peers` (drivers built from the kernel's source) or
+    /// `package` (the module's Debian package).
     pub(crate) fn needs(&self, what: &str) -> bool {
         self.wishes("needs").iter().any(|name| name == what)
     }
@@ -99,7 +99,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
     })
 }
 
-/// Keeps the files of a machine with faults, which boots a second time.
+/// Keeps the files of a machine that had faults, before it boots a second time.
 fn keep(first: &CellOutcome) {
     let name = first.cell.name();
     let kept = results().join(format!("{name}-first"));
@@ -152,7 +152,7 @@ impl CellOutcome {
         self.faults = report::faults(&steps);
         let [c, rust] = ["c", "rust"].map(|module| conform::of_module(&steps, module));
         if self.cell.scenario != "conformance" {
-            // For other kinds of memory, no table lists the right answers, so the C module's answers count.
+            // The table of right answers is for one kind of memory. For others, the C module's answers count.
             if !c.is_empty() && !rust.is_empty() {
                 self.c.add(c.len(), 0);
                 let found = conform::differences(&c, &rust);

@@ -37,7 +37,7 @@ impl Expected {
         Ok(Self { stock, differing })
     }
 
-    /// Selects an architecture, whose stock kernels may differ as listed in `differences`.
+    /// Selects an architecture. Its stock kernels may give other answers if `differences` lists them.
     pub(crate) fn on(mut self, arch: &str) -> Self {
         for ((home, name), value) in &self.differing {
             if home == arch {
@@ -47,8 +47,8 @@ impl Expected {
         self
     }
 
-    /// Returns how the answers `seen` deviate from the expected ones. `home` says where: `stock`, `kernel` or
-    /// `process`.
+    /// Returns how the answers `seen` deviate from the expected ones. `home` is the implementation that gave
+    /// them: `stock`, `kernel` or `process`.
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {
@@ -76,7 +76,7 @@ fn results(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Returns where our module's answers differ from those of the C module in the same machine.
+/// Returns a sentence for each answer of our module that differs from the C module's in the same machine.
 pub(crate) fn differences(
     c: &BTreeMap<String, String>,
     rust: &BTreeMap<String, String>,

@@ -41,7 +41,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Adds what an architecture other than x86-64 needs, if it was not added before.
+    /// Adds the packages that an architecture other than x86-64 needs, unless they were added before.
     pub(crate) fn add(&self, arch: Arch) -> Result<()> {
         if arch == Arch::X86_64 {
             return Ok(());
@@ -121,7 +121,7 @@ impl Lab {
             .collect())
     }
 
-    /// Returns the checked kernel. Builds it if there is none for this source and configuration.
+    /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already.
     ///
     /// # Errors
     /// No stock kernel has the source, or the build fails.
@@ -231,7 +231,7 @@ impl Lab {
     }
 }
 
-/// Returns whether a file's content is this line.
+/// Returns whether a file contains exactly this line.
 fn is_stamped(file: &Path, stamp: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.trim() == stamp)
 }
@@ -260,7 +260,7 @@ pub(crate) fn key(script: &str) -> Result<String> {
     Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-/// Runs a script of lab/ that makes something to keep. Its arguments are this system's mirror, then `words`.
+/// Runs a script of lab/ that makes files to keep. Its arguments are this system's mirror and `words`.
 pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> Result<()> {
     let mut make = namespace();
     make.arg("sh").arg(sh::root().join("lab").join(script));
@@ -283,7 +283,7 @@ pub(crate) fn namespace() -> Command {
     command
 }
 
-/// Returns the Debian mirror in this system's apt sources, or the one that serves everybody.
+/// Returns the Debian mirror in this system's apt sources, or else Debian's public one.
 fn own_mirror() -> String {
     let sites = sh::text(cmd!("apt-get indextargets --format $(SITE)")).unwrap_or_default();
     let mirror = sites

@@ -1,7 +1,7 @@
 //! The virtual machine of a cell, as QEMU's command.
 //!
 //! A PC with VT-d or virtio-iommu has two serial ports. QEMU's virt machine, with SMMUv3 or virtio-iommu, has
-//! one; there, results come over a serial port on PCI.
+//! one, so its results come over a serial port on PCI.
 
 use super::lab::Lab;
 use super::{Args, Cell, Iommu};
@@ -57,7 +57,7 @@ pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result
     Ok(qemu)
 }
 
-/// Returns a PC without its size and programs, and arguments of its kernel.
+/// Returns a PC (without its memory, processors and kernel), and arguments of its kernel.
 fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, String)> {
     let mut qemu = Arch::X86_64.qemu();
     for name in ["console", "serial"] {
@@ -83,10 +83,10 @@ fn pc(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<(Command, Strin
         let (code, variables) = (from.join("code"), dir.join("variables"));
         fs::copy(from.join("variables"), &variables)
             .context("there is no firmware; the packages' test makes it")?;
-        // Only code in the firmware's own mode may write the variables.
+        // Only code in system management mode (SMM), such as the firmware's, may write the variables.
         qemu.args(["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
         qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
-        // The owner did not sign the kernel. Newer firmware must be told to start it all the same.
+        // The kernel has no signature of the machine's owner. Newer firmware starts it only with this option.
         qemu.args([
             "-fw_cfg",
             "name=opt/org.tianocore/EnableLegacyLoader,string=yes",

@@ -1,7 +1,7 @@
-//! `cargo xtask vm`: runs stock kernels in virtual machines, with the C module and ours.
+//! `cargo xtask vm`: runs stock kernels in virtual machines, with videobuf2's C module and ours.
 //!
 //! The lab (`lab/`) makes its build root and guest image by itself, and keeps them in the cache. Each step
-//! prints what it does, and has a time limit and a log. Its end stops all processes that it started.
+//! prints its purpose, and has a time limit and a log. When a step ends, all processes that it started stop.
 
 pub(crate) mod bench;
 mod boot;

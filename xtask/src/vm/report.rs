@@ -2,15 +2,15 @@
 //!
 //! A step is `{"step": NAME, …}`. `"ok": false` is a fault. The prefix of NAME is the module:
 //!
-//! - `rust.`: our module. The step must succeed as often as the `c.` step of the same name. It counts `total`
-//!   and `succeeded`; failures by bad `luck` do not count. It may not refuse (`errno`) what C accepts, and
-//!   may leave no `wrong` bytes or `dirty_pages`. Its errno must be the one it `want`s.
+//! - `rust.`: our module. A step that counts tries (`total` and `succeeded`) must succeed at least as often
+//!   as the `c.` step of the same name. Failures by bad `luck` do not count. A step may not fail (`errno`)
+//!   if the `c.` step succeeds, and may leave no `wrong` bytes or `dirty_pages`. Its errno must equal `want`.
 //! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran, ours must
 //!   reach each step that succeeded in C.
-//! - `patched.`: the C module with the patches of docs/upstream. A step must give what it `want`s.
+//! - `patched.`: the C module with the patches of docs/upstream. The errno of a step must equal `want`.
 //! - `vb3.`: `vb3 run`. Its steps count with those of our module.
 //!
-//! A step named `dmesg` is a complaint of the kernel.
+//! A step named `dmesg` is a message of the kernel about a fault.
 
 use serde_json::Value;
 use std::fmt;
@@ -32,8 +32,8 @@ fn named<'a>(steps: &'a [Value], name: &str) -> Option<&'a Value> {
     steps.iter().find(|step| step["step"] == name)
 }
 
-/// Returns whether a failure of our step counts even if C fails, too. This holds for steps that
-/// move bytes, expose memory, or name the expected errno.
+/// Returns whether a failure of our step counts even if the C module's step fails, too. This holds for
+/// steps that move bytes, expose memory, or name the expected errno.
 fn must_pass(step: &Value) -> bool {
     ["want", "wrong", "dirty_pages"]
         .iter()
@@ -45,7 +45,7 @@ fn is_wrong(step: &Value) -> bool {
     must_pass(step) && passed(step) == Some(false) && step["ok"] != false
 }
 
-/// Returns the steps that only the C module reached, if both ran. Steps that failed in C are left out.
+/// Returns the steps that only the C module reached, if both modules ran. Steps that failed are left out.
 fn not_reached(steps: &[Value]) -> Vec<String> {
     let names = || steps.iter().filter_map(|step| step["step"].as_str());
     if !names().any(|name| name.starts_with("rust.")) {
