@@ -1,5 +1,5 @@
-//! Arbitrary device trees: each one is read as a valid machine with devices that it can host, or
-//! refused with a message.
+//! Arbitrary device trees. Each is refused with a message, or gives a valid machine and devices that
+//! this machine can host.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_board::Board;

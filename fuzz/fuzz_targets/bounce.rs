@@ -1,5 +1,5 @@
-//! A random driver on machines that bounce always, when needed, or for private memory, with a small
-//! pool.
+//! A random driver on machines with a small bounce pool, which they use always, when needed, or for
+//! private memory.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;

@@ -16,7 +16,7 @@ struct Side {
     layout: u8,
     width: u8,
     height: u8,
-    /// 1: the width is multiplied by 16; 2: the height is; others: neither.
+    /// 1: the width is multiplied by 16; 2: the height is multiplied by 16; others: neither is.
     long: u8,
     pad: u8,
     /// Bytes that each plane has beyond its need; negative if bytes are missing.
@@ -92,7 +92,7 @@ impl Side {
         }
     }
 
-    /// Returns stride and bytes of each given plane. Planes in one memory are one entry.
+    /// Returns stride and bytes of each given plane, or one entry for planes that share one memory.
     fn measures(&self) -> Vec<(usize, usize)> {
         let (layout, size, pad) = (self.layout(), self.size(), usize::from(self.pad));
         let (line, _) = plane(layout, size, 0).expect("the first plane");
@@ -116,7 +116,7 @@ impl Side {
         (0..self.planes()).map(plane).collect()
     }
 
-    /// Returns whether a view of the picture must be possible.
+    /// Returns whether all planes have enough memory, so that a view of the picture must be possible.
     fn is_whole(&self) -> bool {
         let slack = self.slack.iter().take(self.layout().components.len());
         let enough = slack.clone().all(|slack| *slack >= 0);
@@ -183,7 +183,7 @@ fn color(bits: u8) -> Color {
     }
 }
 
-/// Restores the bytes that `compose` may change, and leaves all others.
+/// Restores the bytes inside the compose rectangle `rect`, and leaves all others.
 fn undo(side: &Side, rect: Rect, memory: &mut [Vec<u8>], before: &[Vec<u8>]) {
     let (layout, size) = (side.layout(), side.size());
     let measures = side.measures();

@@ -1,5 +1,5 @@
-//! Page tables of every format, compared with the tests' walker. Table allocations fail, and bytes
-//! change without the table's knowledge.
+//! Page tables of every format, compared with a separate table walker of `vb3-dma`'s tests. Table
+//! allocations fail, and bytes of tables change without the knowledge of `PageTable`.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -57,7 +57,7 @@ struct Input {
     input_bits: u8,
     sizes: u8,
     steps: Vec<Step>,
-    /// Words that overwrite the tables at the end. The walk must still end.
+    /// Words that overwrite table entries after all steps. A walk must still end.
     vandal: Vec<(u16, u64)>,
 }
 
@@ -121,7 +121,7 @@ vb3_fuzz::target!(|input: Input| {
         return;
     };
     if table.start_level() == 3 && config.input_bits < bits + 3 {
-        // The manuals have no table with so few entries, so there is nothing to compare.
+        // The processors' manuals define no table with so few entries, so there is nothing to compare.
         return table.free(&mut mem);
     }
     let (granule, end) = (1u64 << bits, 1u64 << config.input_bits);
@@ -254,8 +254,8 @@ vb3_fuzz::target!(|input: Input| {
         assert_eq!(mem.live(), 0);
         return;
     }
-    // Entries that point outside the tables read as empty. No walk is longer than the number of
-    // levels.
+    // If an entry points outside the tables, reads there return empty entries. No walk is longer
+    // than the number of levels.
     for &(place, word) in input.vandal.iter().take(16) {
         let (at, _) = tables[usize::from(place) % tables.len()];
         mem.poke(at + 8 * u64::from(place % 512), word);
@@ -271,7 +271,7 @@ mod lenient {
     use vb3_dma::iopt::TableMemory;
     use vb3_dma::{Error, PhysAddr};
 
-    /// Reads outside the tables return nothing.
+    /// Table memory whose reads outside the tables return empty entries.
     pub(crate) struct Lenient<'a>(pub(crate) &'a Tables);
 
     impl TableMemory for Lenient<'_> {

@@ -24,14 +24,14 @@ vb3_fuzz::target!(|input: Input| {
         3 => "",
         _ => "none",
     };
-    // The IOMMU's page sizes, if the format has a choice: the smallest, and the others.
+    // The IOMMU's smallest page size and its other ones, if the format has a choice.
     let (page, others) = match input.format / 25 % 3 {
         1 if iommu.contains("arm") => (16 << 10, ""),
         2 if iommu.contains("arm") => (64 << 10, ""),
         _ => (4 << 10, ", \"2MiB\""),
     };
     let bounce = format!("[bounce]\nmode = \"when-needed\"\npool = {}", 16 * page);
-    // Four of five machines are of a special kind if they have an IOMMU.
+    // Three of five machines with an IOMMU are of a special kind, and one of five without.
     let (kind, own, more) = match input.format / 5 % 5 {
         0 => ("", "", ""),
         1 => ("untrusted = true", "", &bounce[..]),
@@ -56,7 +56,7 @@ vb3_fuzz::target!(|input: Input| {
         input.coherent
     );
     let limits = DeviceLimits {
-        // At least a page, as for every device.
+        // A boundary is at least a page, as for every device.
         boundary: input.boundary.map(|bits| (1u64 << (12 + bits % 20)) - 1),
         max_segment: input.max_segment.map(|len| 4096 + u64::from(len)),
         max_segments: input.max_segments.map(|n| u32::from(n).max(1)),

@@ -26,7 +26,7 @@ enum Step {
     Content { at: u16, value: u8 },
     /// Changes the length of the OUTPUT buffer.
     Len { bytes: u16 },
-    /// Makes the next frames refer to the last picture in all ways.
+    /// Makes the next frames refer to the most recent picture by all of their references.
     Refer { kind: u8 },
     /// Queues a request.
     Queue,
@@ -143,7 +143,7 @@ struct Program {
     reader: RequestReader,
     controls: Vec<(u32, CompoundType, Vec<u8>)>,
     content: Vec<u8>,
-    /// Number of decoded pictures, and the last one's timestamp in nanoseconds.
+    /// Number of decoded pictures, which is also the timestamp of the latest one in nanoseconds.
     pictures: u64,
 }
 
@@ -188,7 +188,7 @@ impl Program {
         }
     }
 
-    /// Makes AV1's tiles columns of one superblock, each with the first bytes of the buffer.
+    /// Makes `count` AV1 tiles. Each is a column of one superblock, and has the first bytes of the buffer.
     fn set_entries(&mut self, count: usize) {
         for (_, of, value) in &mut self.controls {
             if *of == CompoundType::Av1TileGroupEntry {

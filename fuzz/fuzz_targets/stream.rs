@@ -31,7 +31,7 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
             assert!((1..=tag).contains(&at) && !sentence.is_empty());
             faults += 1;
         }
-        // A piece causes few faults.
+        // No piece causes more than a few faults.
         assert!(faults <= 2 * tag, "{faults} faults in {tag} pieces");
     }
     assert!(

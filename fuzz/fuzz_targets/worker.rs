@@ -1,5 +1,5 @@
-//! Codec workers that send arbitrary messages. Their owner gets only well-formed events that answer
-//! its requests, or the worker's end, and at most one event per message.
+//! Codec workers that send arbitrary messages. The owner of a worker gets only well-formed events:
+//! answers to its requests, or the worker's end. There is at most one event per message.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -157,7 +157,7 @@ impl Owner {
                 let done = self.worker.submit(job);
                 let format = self.format;
                 if self.took(done) {
-                    // Lends a number without memory, so the picture uses a slot.
+                    // Makes a loan without memory, so the picture uses a slot.
                     let _ = self.worker.lend(None);
                     let visible = format.expect("a format to go on with").visible;
                     self.size = Some((visible.width, visible.height));
@@ -246,7 +246,7 @@ impl Owner {
         }
     }
 
-    /// Returns whether the worker accepted a job. It may refuse only for the interface's reasons.
+    /// Returns whether the worker accepted a job. After its end, it must not accept any.
     fn took(&self, done: Result<(), Refused>) -> bool {
         assert!(!self.died || done != Ok(()), "the dead took a job");
         done.is_ok()
@@ -331,7 +331,7 @@ impl Owner {
     fn poll(&mut self) {
         let most = self.sent + 1;
         let (mut events, mut silences) = (0, 0);
-        // One poll ignores at most 64 invalid messages, so the owner polls several times.
+        // One poll skips at most 64 messages without an event, so the owner polls several times.
         while silences <= most / 64 {
             let Some(event) = self.worker.poll() else {
                 silences += 1;

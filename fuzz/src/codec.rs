@@ -1,5 +1,5 @@
-//! Simulated codecs that follow the order of answers or break it, as the input says. They decode
-//! nothing, and run in the caller's thread.
+//! Simulated codec workers. The fuzzer's input determines whether their answers are right or wrong.
+//! They decode nothing, and run in the caller's thread.
 
 use crate::random::Random;
 use crate::wire::{CONFIG_WORDS, End, Op, WORDS, taken};
@@ -39,7 +39,7 @@ impl Codecs {
         }
     }
 
-    /// Processes pending jobs, at most `most` per codec.
+    /// Lets each codec process its pending jobs, but at most `most`.
     pub fn work(&mut self, most: usize) {
         let started = taken().into_iter().map(|end| Codec {
             end,
@@ -83,7 +83,7 @@ impl Codec {
                 Op::Proceed => self.set_ring(words[0]),
                 Op::Configure if self.encodes => self.set_ring(words[CONFIG_WORDS]),
                 Op::Flush => {
-                    // Earlier jobs are answered without being done.
+                    // The codec answers earlier jobs, but does not process them.
                     for (op, words) in std::mem::take(&mut self.jobs) {
                         match op {
                             Op::Drain => self.end.say(Op::Drained, &[], b""),

@@ -1,4 +1,4 @@
-//! A correct owner of a decoder, to which it sends invalid streams.
+//! The owner of a decoder. It uses the decoder's API correctly, and sends arbitrary streams.
 
 use crate::random::Random;
 use arbitrary::Arbitrary;
@@ -18,7 +18,7 @@ const WORKER_TIMEOUT: Timespec = Timespec {
 /// How a stream is submitted.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Plan {
-    /// Chooses pieces, drains, flushes, and pictures to keep.
+    /// Determines the pieces, the drains and flushes, and the pictures to keep.
     pub random: Random,
     /// Framing, size of pieces, and chroma layout.
     pub manner: u8,
@@ -54,7 +54,7 @@ pub fn drive(kind: Kind, launch: &Launch, plan: Plan, data: &[u8]) {
     };
     owner.submit(Job::Configure(Config::Decoder(framing)));
     let most = [64, 1024, 1 << 14, 1 << 20][usize::from(manner / 3 % 4)];
-    // More pieces take longer and show nothing new.
+    // The maximum grows with the data, because more pieces take longer and show nothing new.
     let pieces = random.pieces(data, most.max(data.len() / 64));
     for (tag, data) in (1..).zip(pieces) {
         if owner.submit(Job::Decode { tag, data }) {

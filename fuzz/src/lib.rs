@@ -166,7 +166,7 @@ pub enum Step {
         which: u8,
         for_cpu: bool,
     },
-    /// The device accesses its memory, and the bytes are compared with the program's memory.
+    /// Lets the device access mapped memory, and compares the bytes with the program's memory.
     Device {
         which: u8,
         byte: u8,
@@ -236,7 +236,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         mapper.declare_coherent(dev, own, addr).expect("in reach");
     }
     let ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
-    // Linux's layout keeps contiguous memory contiguous, whatever the device's limits.
+    // Linux's layout puts contiguous memory into one segment, even if this exceeds the device's limits.
     if !compatible {
         ops.set_limits(dev, info.limits);
     }
@@ -374,7 +374,7 @@ impl Driver {
         let Some(Table { table, way, .. }) = &self.tables[index] else {
             return;
         };
-        // Callers map no memory for writing if it was pinned for reading.
+        // A correct caller does not map memory for writing that was pinned for reading.
         if direction.device_writes() && !way.device_writes() {
             return;
         }
@@ -406,8 +406,8 @@ impl Driver {
         }
     }
 
-    /// Attributes that the unmap must repeat are not stored here, so these mappings are unmapped
-    /// immediately.
+    /// Unmaps the newest mapping if it has attributes that the unmap must repeat, because they are not
+    /// stored here.
     fn reattribute(&mut self, attrs: Attrs) {
         let sticky = Attrs::NO_KERNEL_MAPPING | Attrs::FORCE_CONTIGUOUS | Attrs::REQUIRE_COHERENT;
         if attrs.intersects(sticky)

@@ -1,4 +1,4 @@
-//! Choices that one number of the input determines.
+//! Random choices that are determined by one number of the fuzzer's input.
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -53,7 +53,7 @@ impl<'a> Arbitrary<'a> for Rest {
     }
 }
 
-/// As many steps as the input's bytes suffice for.
+/// Steps of a type, as many as the input has bytes for.
 #[derive(Clone, Debug)]
 pub struct Steps<T>(pub Vec<T>);
 

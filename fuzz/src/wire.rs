@@ -62,7 +62,7 @@ thread_local! {
     static TAKEN: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a launcher for workers that this thread simulates. [`taken`] returns their ends.
+/// Returns a launcher for workers that this thread simulates. [`taken`] returns the workers' socket ends.
 #[must_use]
 pub const fn played() -> Launch {
     fn take(end: OwnedFd) {
@@ -71,7 +71,7 @@ pub const fn played() -> Launch {
     Launch::handed(take)
 }
 
-/// Returns the ends of the workers started since the last call.
+/// Returns the socket ends of the workers that were started since the previous call.
 #[must_use]
 pub fn taken() -> Vec<End> {
     TAKEN.take().into_iter().map(End).collect()

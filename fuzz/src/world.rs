@@ -21,7 +21,7 @@ use vb3_host::{Backend as _, CallOutcome, FileId, Mmap, NodeId, Tag};
 use vb3_machine::Profile;
 use vb3_world::{Outside, World};
 
-/// Maximum number of ticks until a world must be at rest.
+/// Maximum number of ticks until all devices of a world must be at rest.
 const MAX_TICKS: usize = 256;
 /// First id of media nodes.
 const MEDIA: u32 = 1 << 16;
@@ -122,10 +122,10 @@ struct Bench {
     media: u32,
 }
 
-/// Runs a program on a world. Nothing may be held at its end.
+/// Runs a program on a world. At the end, the world may hold no resource.
 ///
 /// # Panics
-/// Panics if something is held, or if an answer is impossible.
+/// Panics if the world holds a resource at the end, or if an answer is impossible.
 pub fn run(input: Input) {
     let machine = MACHINES[usize::from(input.machine) % MACHINES.len()];
     let text = format!("name = \"fuzz\"\nram = \"64MiB\"\ndma_mask = 32\n{machine}\n");

@@ -74,7 +74,7 @@ impl Dequeue {
     }
 }
 
-/// Points a buffer to planes that follow it.
+/// Adds planes after a buffer's structure, and points the buffer to them.
 fn planes(arg: Arg, mplane: bool, used: u16, fd: u32) -> Arg {
     if !mplane {
         return arg;
