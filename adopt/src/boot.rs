@@ -83,7 +83,7 @@ boot_long:
     options(att_syntax)
 );
 
-/// Bytes that [`boot_pdpt`](self) maps, each at its own address.
+/// Bytes from address 0 that [`boot_pdpt`](self) maps at their physical addresses.
 pub(crate) const MAPPED: u64 = 512 << 30;
 
 /// The boot loader's information (`hvm_start_info`). The loader passes its address.
@@ -114,7 +114,7 @@ const MAGIC: u32 = 0x336e_c578;
 const RAM: u32 = 1;
 
 unsafe extern "C" {
-    /// The end of the program: the linker defines this symbol.
+    /// The end of the program in memory, a symbol that the linker defines.
     static _end: u8;
 }
 
@@ -123,8 +123,8 @@ impl StartInfo {
     /// `addr` must come from the boot loader, and its memory must be unchanged.
     pub(crate) unsafe fn at(addr: u64) -> Option<&'static Self> {
         let info = core::ptr::with_exposed_provenance::<Self>(usize::try_from(addr).ok()?);
-        // SAFETY: by the caller; the loader puts the structure into mapped memory, aligned to eight
-        // bytes.
+        // SAFETY: the caller guarantees the address; the loader puts the structure into mapped memory,
+        // aligned to eight bytes.
         let info = unsafe { info.as_ref() }?;
         (info.magic == MAGIC && info.version >= 1).then_some(info)
     }
@@ -139,8 +139,8 @@ impl StartInfo {
         unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("")
     }
 
-    /// Returns start and end of the RAM after the program, in whole pages. The end is that of the
-    /// memory map's range in which the program lies.
+    /// Returns start and end of the RAM after the program, in whole pages. It ends where the memory
+    /// map's range with the program ends.
     pub(crate) fn free_ram(&self) -> Option<(u64, u64)> {
         let first = (&raw const _end as u64).checked_next_multiple_of(4096)?;
         let map = core::ptr::with_exposed_provenance::<MapEntry>(self.memory_map as usize);

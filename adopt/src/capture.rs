@@ -1,6 +1,6 @@
-//! A camera and a display with the `queue` crate. Frames pass from the camera's memory through
-//! dma-bufs, which both devices map, to the display's memory. The devices copy frames in pieces;
-//! an interrupt ends each copy.
+//! A camera and a display with the crate `vb3-queue`. Frames pass from the camera's memory through
+//! dma-bufs, which both devices map, to the display's memory. The devices copy frames in pieces.
+//! Each copy ends with an interrupt.
 
 use crate::TestResult;
 use crate::edu::{self, Edu, FRAME, Half};

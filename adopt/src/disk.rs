@@ -30,7 +30,7 @@ pub(crate) fn copy(dma: &'static Dma) -> TestResult {
     let (mut at, mut requests) = (0, 0usize);
     while at < half {
         let sectors = LENGTHS[requests % LENGTHS.len()].min(half - at);
-        // At an odd address, so that pages are mapped partially.
+        // The data begins at an odd address, so that the mapping has partial pages.
         let data = &mut buffer[1..][..sectors * SECTOR_SIZE];
         let again = &mut again[..sectors * SECTOR_SIZE];
         disk.read_blocks(at, data)
@@ -109,11 +109,11 @@ pub(crate) fn read_broken(dma: &'static Dma) -> TestResult {
         .map_err(|err| format!("the request is not taken: {err}"))?;
     let addr = BROKEN_AT.load(Ordering::Relaxed);
     let fault = faults::wait(dma);
-    // This resets the device.
+    // The drop resets the device.
     drop(disk);
     faults::only(dma, fault, device, addr)?;
-    // The part of the buffer in that page. It is zero unless the device has written there, because
-    // the disk contains no page of zeros.
+    // The part of the buffer in the page without an entry. It is zero unless the device has written
+    // there, because the disk contains no page of zeros.
     let hidden = 4096 - data.as_ptr().addr() % 4096;
     let hidden = &data[hidden..][..4096.min(BROKEN - hidden)];
     if let Some(place) = hidden.iter().position(|&byte| byte != 0) {

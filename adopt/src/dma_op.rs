@@ -1,7 +1,7 @@
 //! `dma_api::DmaOp` over the mapping layer, for one device.
 //!
-//! Devices of this machine see the CPU's caches. The trait's default hand-overs then do nothing, so
-//! they are not overridden.
+//! Devices of this machine see the CPU's caches, and need no cache syncs. The trait's default methods
+//! for syncs do nothing, so this module does not override them.
 
 use crate::driven::Driven;
 use crate::machine::Dma;
@@ -39,7 +39,7 @@ impl OpOnDma {
     }
 
     fn alloc(&self, layout: Layout) -> Option<DmaAllocHandle> {
-        // Memory is allocated in pages. `dma-api` refuses an address that lacks a larger alignment.
+        // Memory is aligned to pages. If a layout needs more, `dma-api` checks the address and may refuse it.
         let (addr, seen) = self.driven.alloc(layout.size())?;
         // SAFETY: the pages are zeroed, have the layout's size and this address for the device, and
         // no other code uses them until they are freed.

@@ -1,5 +1,5 @@
-//! The records of one driver's memory and mappings. Drivers' traits pass back only addresses, so
-//! the records are found by address.
+//! Records of one driver's memory and mappings. The traits that drivers use pass only addresses
+//! back, so the records are found by address.
 
 use crate::lock::Spin;
 use crate::machine::{Dma, run_of, view_of};
@@ -92,8 +92,8 @@ impl Driven {
         Ok(addr)
     }
 
-    /// Takes a buffer back, or panics: the device must not see the caller's later writes to the
-    /// buffer, and the drivers' traits cannot return an error.
+    /// Takes a buffer back from the device. Panics if this fails: the device must not see the caller's
+    /// later writes to the buffer, and the drivers' traits cannot return an error.
     pub(crate) fn unshare(&self, addr: u64) {
         let unmapped = take(&self.shared, addr)
             .ok_or(Error::Invalid)
@@ -106,7 +106,7 @@ impl Driven {
         drop(self.shared.with(core::mem::take));
     }
 
-    /// Removes a page table entry without the layer's knowledge.
+    /// Removes a page table entry without the mapping layer's knowledge.
     pub(crate) fn break_entry(&self, iova: Iova) -> Result<(), Error> {
         let machine = self.device.mapper().platform();
         machine.break_entry(self.bdf(), iova)

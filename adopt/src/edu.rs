@@ -23,7 +23,7 @@ use virtio_drivers::transport::pci::bus::{
 
 pub(crate) const MASK: u64 = (1 << 28) - 1;
 
-/// Bytes of a piece, which the device copies at once. A frame has six pieces, or three pages.
+/// Bytes of a piece, which the device copies at once. A frame has six pieces, which are three pages.
 const PIECE: u64 = 2048;
 pub(crate) const FRAME: u64 = 6 * PIECE;
 
@@ -116,14 +116,14 @@ pub(crate) struct Engine {
     is_camera: bool,
     far: u64,
     waiting: VecDeque<Active<Cookie>>,
-    /// Finished bytes of the first buffer, and whether the device's memory has the next piece.
+    /// Number of bytes of the first buffer that are done, and whether the next piece is in the device.
     done: u64,
     has_piece: bool,
     sequence: u32,
     finished: Completions<Cookie>,
 }
 
-/// The engines, which the interrupt handler shares with other code.
+/// The engines of both devices. The interrupt handler and other code use them.
 static ENGINES: [Spin<Option<Engine>>; 2] = [const { Spin::holding(None) }; 2];
 
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
@@ -158,7 +158,7 @@ impl Engine {
 
     /// Starts the next copy, if there is one.
     fn start(&mut self) {
-        // Discards buffers that the queue took back when it stopped.
+        // Drops the tokens of buffers that the queue took back when it stopped.
         while self.near().is_none() && self.waiting.pop_front().is_some() {
             (self.done, self.has_piece) = (0, false);
         }
@@ -186,7 +186,7 @@ impl Engine {
             self.done = 0;
             if let Some(token) = self.waiting.pop_front() {
                 let done = Completion::new(DoneState::Done, self.sequence);
-                // If the queue stopped meanwhile, no caller waits for the buffer.
+                // This fails if the queue has stopped, and so has taken the buffer back.
                 let _ = self.finished.push(token, done);
             }
             self.sequence += 1;
@@ -195,7 +195,7 @@ impl Engine {
     }
 }
 
-/// The part of the driver that the queue calls. The number is the device's.
+/// The part of a driver that the queue calls. The field is the device's number.
 pub(crate) struct Half(usize);
 
 impl Half {

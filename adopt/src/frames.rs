@@ -49,7 +49,7 @@ impl Frames {
         };
         let start = starts.find(is_free).ok_or_else(|| self.full(pages))?;
         self.used[start..start + pages].fill(true);
-        // Leaves one page free, so that pages taken one after the other are not contiguous.
+        // Leaves one page free, so that the pages of successive calls are not contiguous.
         self.next = start + pages + 1;
         let addr = PhysAddr::new(self.first + start as u64 * PAGE);
         // SAFETY: the pages are RAM, were free until now, and are ours.
@@ -91,7 +91,7 @@ impl TableMemory for Frames {
     }
 
     fn write_entry(&mut self, at: PhysAddr, entry: u64) {
-        // SAFETY: as above; the layer writes only tables through this, which no other code uses.
+        // SAFETY: as above; the mapping layer writes only its tables, which no other code uses.
         unsafe { self.entry(at).write_volatile(entry) }
     }
 }

@@ -9,8 +9,7 @@ use spin::Once;
 use vb3_dma::{Direction, Error, PhysAddr};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
 
-/// Maximum number of devices. The trait's functions have no `self`, so a type represents each
-/// device.
+/// Maximum number of devices. The trait's functions have no `self`, so each device has its own type.
 const DEVICES: usize = 4;
 
 static DRIVEN: [Once<Driven>; DEVICES] = [const { Once::new() }; DEVICES];

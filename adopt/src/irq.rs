@@ -114,7 +114,7 @@ pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
         let done = without(|| {
             let done = is_so();
             if !done {
-                // SAFETY: no interrupt is lost, because `sti` admits none before `hlt`, and an
+                // SAFETY: no interrupt is lost, because `sti` lets none in before `hlt`, and an
                 // interrupt ends `hlt`.
                 unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
             }

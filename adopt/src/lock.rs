@@ -22,7 +22,7 @@ impl<T> Lock<T> for Spin<T> {
     }
 }
 
-/// [`Spin`] as the layer's kind of lock.
+/// Selects [`Spin`] as the lock that the mapping layer uses.
 pub(crate) struct SpinLocks;
 
 impl Locks for SpinLocks {

@@ -67,7 +67,7 @@ impl Machine {
         self.vtd(|vtd, _| vtd.pages(device)).unwrap_or(0)
     }
 
-    /// Removes a page table entry without the layer's knowledge, to simulate a defect.
+    /// Removes a page table entry without the mapping layer's knowledge, to simulate a defect.
     pub(crate) fn break_entry(&self, device: Bdf, iova: Iova) -> Result<(), Error> {
         self.vtd(|vtd, frames| {
             vtd.unmap(frames, device, iova, PAGE)?;
@@ -82,8 +82,8 @@ impl Machine {
     }
 }
 
-/// Describes this program's memory for the layer: one segment, because the CPU uses physical
-/// addresses.
+/// Describes this program's memory for the mapping layer: one segment, because the CPU uses
+/// physical addresses.
 pub(crate) fn run_of(memory: NonNull<[u8]>) -> Segment {
     Segment {
         addr: PhysAddr::new(memory.cast::<u8>().as_ptr().expose_provenance() as u64),
@@ -178,7 +178,7 @@ impl Iommu for Machine {
 
     fn iommu_flush(&self, device: Bdf) {
         let done = self.vtd(|vtd, frames| vtd.flush(frames, device));
-        // Without the flush, the layer would free memory that the device still reaches.
+        // Without the flush, the mapping layer would free memory that the device still reaches.
         assert_eq!(done, Some(Ok(())), "the IOMMU does not flush");
     }
 

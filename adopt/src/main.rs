@@ -58,7 +58,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     port::exit(false)
 }
 
-/// Is called by the assembly code of `boot` with the address of the boot loader's information.
+/// Starts the program. The assembly code of `boot` passes the address of the boot loader's information.
 extern "C" fn start(info: u64) -> ! {
     // SAFETY: the address comes from the loader, and no code has changed the memory there.
     let info = unsafe { StartInfo::at(info) };
@@ -112,8 +112,8 @@ fn run(words: &str, mut frames: Frames) -> TestResult {
     Ok(())
 }
 
-/// Takes a device's buffers back after its driver has ended, and checks for errors. Returns how
-/// often memory was mapped for the device.
+/// Takes a device's buffers back after its driver has ended, and checks for errors. Returns the
+/// number of times that memory was mapped for the device.
 fn finish(dma: &Dma, driven: &Driven) -> TestResult<u64> {
     driven.reclaim();
     faults::none(dma)?;

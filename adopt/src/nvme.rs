@@ -49,7 +49,7 @@ impl MmioOp for Registers {
     fn iounmap(&self, _mmio: &MmioRaw) {}
 }
 
-/// The interrupt line, read in configuration space, because the CPU takes no interrupts here.
+/// The interrupt line. It is polled in configuration space, because the CPU takes no interrupts here.
 #[derive(Clone, Copy)]
 struct Line(DeviceFunction);
 
@@ -280,7 +280,7 @@ fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOn
     let blocks = (2 * PAGE / disk.controller.device_info().logical_block_size) as u64;
     let read = disk.run(request(RequestOp::Read, 0, blocks, Some(data)));
     faults::only(dma, faults::wait(dma), op.driven.bdf(), second)?;
-    // The device may or may not report the failure.
+    // A device that reports the failure returns no data to check.
     let Ok(Some(data)) = read else {
         return Ok(());
     };

@@ -27,7 +27,7 @@ const SET_ROOT_TABLE: u32 = 1 << 30;
 const CONTEXT_ALL: u64 = 1 << 63 | 1 << 61;
 /// `IOTLB_REG`: invalidates one domain, and drains reads and writes.
 const IOTLB_DOMAIN: u64 = 1 << 63 | 2 << 60 | 1 << 49 | 1 << 48;
-/// `FSTS`: a fault is recorded, or the record overflowed.
+/// `FSTS`: a fault is recorded; a fault was lost because the records were full.
 const FAULT_PENDING: u32 = 1 << 1;
 const FAULT_OVERFLOW: u32 = 1 << 0;
 
@@ -48,7 +48,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// The page-table entry does not allow writes. (6 is the reason for reads.)
+    /// The page-table entry does not allow writes. (If it does not allow reads, the reason is 6.)
     pub(crate) const NO_WRITE: u8 = 5;
 }
 
@@ -140,7 +140,7 @@ impl Vtd {
         mut prot: Prot,
     ) -> Result<(), Error> {
         if self.extended & 1 << 7 == 0 {
-            // Without snoop control this bit is reserved, and all accesses snoop.
+            // Without snoop control, the entry's bit for it is reserved, and all accesses snoop.
             prot.remove(Prot::COHERENT);
         }
         let (_, table) = self.domain(device)?;
@@ -167,7 +167,7 @@ impl Vtd {
         Ok(())
     }
 
-    /// Returns whether the hardware caches missing entries.
+    /// Returns whether the hardware caches the absence of a page table entry.
     pub(crate) fn keeps_absence(&self) -> bool {
         self.capability & 1 << 7 != 0
     }

@@ -1,5 +1,5 @@
 //! Cost of mapping for a driver, in instructions. Compares our adapters, which use the mapping
-//! layer, with plain adapters as in the drivers' examples, which give devices CPU addresses.
+//! layer, with plain adapters. These give devices CPU addresses, as the drivers' examples do.
 //!
 //! Only meaningful under QEMU's `-icount shift=0`, where the time-stamp counter counts
 //! instructions.
@@ -23,7 +23,7 @@ use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Numbers of devices that do not exist. No device is needed to map memory, only the IOMMU.
+/// Numbers of devices that do not exist. To map memory, only the IOMMU is needed, not the device.
 const FIRST_UNUSED: Bdf = Bdf(0xff);
 const SECOND_UNUSED: Bdf = Bdf(0xfe);
 const OURS: usize = 2;
@@ -50,7 +50,7 @@ fn map_and_unmap<H: Hal>(memory: &mut [u8]) -> u64 {
     })
 }
 
-/// Returns the instructions of `dma-api` to map and unmap a page, and to allocate, zero and free one.
+/// Returns two counts of instructions by `dma-api`: map and unmap a page; allocate, zero and free one.
 fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
     let page = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
     let direction = DmaDirection::FromDevice;
@@ -65,7 +65,7 @@ fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
     (mapped, taken)
 }
 
-/// Returns the driver's instructions to read 4 KiB, without those that wait for the disk.
+/// Returns the number of instructions that the driver needs to read 4 KiB, without its wait for the disk.
 fn read<H: Hal>(dma: &'static Dma) -> TestResult<u64> {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<H, _>::new(transport)

@@ -12,7 +12,7 @@ use virtio_drivers::{BufferDirection, Hal};
 /// Allocates memory from the heap, and gives devices CPU addresses.
 pub(super) struct PlainAdapter;
 
-/// Number of the device whose rings `PlainAdapter`'s `Hal` allocates, through `OnDma<DISK>`.
+/// Number of the disk. `PlainAdapter` allocates this device's rings by `OnDma<DISK>`.
 pub(super) const DISK: usize = 3;
 
 // SAFETY: `OnDma` meets the contract of all methods but `share`, which returns CPU addresses. A
