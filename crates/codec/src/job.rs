@@ -441,9 +441,9 @@ pub struct PlanesMut<'a> {
 /// An event of a worker.
 #[derive(Debug)]
 pub enum Event {
-    /// The piece of input has been consumed.
+    /// A piece of input, or a picture to encode, has been consumed.
     Consumed {
-        /// Tag of the piece, as submitted.
+        /// Tag of the job with the input, as submitted.
         tag: u64,
     },
     /// Pictures of this format follow once the host submits [`Job::Proceed`]. All pictures of the

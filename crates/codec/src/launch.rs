@@ -99,7 +99,7 @@ impl Launch {
         is_there.then_some(()).ok_or(Failure::NoLibrary { codec })
     }
 
-    /// Runs the worker in a thread of this process, for tests and debuggers.
+    /// Runs the worker in a thread of this process, with the messages of a process, for tests and debuggers.
     /// A crash of the codec ends this process, and the worker has no resource limits.
     #[must_use]
     pub const fn in_thread() -> Self {

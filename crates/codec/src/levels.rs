@@ -129,7 +129,7 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
 ];
 
 /// Returns the lowest level that allows the stream, times 10, and its maximum bitrate in kbit/s in the tier.
-/// If no level allows the stream, it is the highest level. The search begins at index `wanted` of [`HEVC`].
+/// Returns the highest level if none allows the stream. The search begins at index `wanted` of [`HEVC`].
 #[must_use]
 pub fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));

@@ -89,8 +89,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// Returns the seccomp filter: calls other than [`CALLS`] fail with EPERM.
-/// The calls prlimit64 and tgkill are allowed, but fail with EPERM on other processes.
+/// Returns the seccomp filter. Calls outside [`CALLS`] fail with EPERM, except prlimit64 and tgkill on this
+/// process.
 fn filter() -> Option<BpfProgram> {
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().map(|call| (*call, Vec::new())).collect();

@@ -10,8 +10,8 @@ use bits::{BitWriter, Bits, nal_units, unescape, upward_diagonals};
 
 /// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
 ///
-/// The set has no cropping, so that the library returns complete pictures, and no colour description. Scaling
-/// lists are in a [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
+/// The set has no colour description. It has no cropping either, so that the library returns complete
+/// pictures. Scaling lists are in a [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     missing_docs,

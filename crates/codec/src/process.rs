@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of the checks that find a process hanging in the kernel, such as in a file system that is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// If this many checks in a row find the process hanging in the kernel, its owner stops waiting for its end.
+/// If this many checks in a row find the process hanging in the kernel, the wait for its end stops.
 const MAX_HELD: u32 = 5;
 
 /// Name of the threads that start processes, and of these processes until exec.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Maximum number of release messages that wait because the socket is full.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
-/// Slot number in a message about a picture that the worker wrote to memory that the parent process lent.
+/// Slot number in messages about pictures that the worker wrote to lent memory (see `loan`), not to a slot.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// The end of the socket in the parent process, shared by the `Worker` and its [`Ring`]s.
@@ -265,7 +265,7 @@ impl Layout {
         line
     }
 
-    /// Interleaves a row of U and a row of V in the output format, after converting samples of 10 bits.
+    /// Interleaves a row of U and a row of V. Converts 10-bit samples to the output format.
     pub(crate) fn join(&self, u: &[u8], v: &[u8], to: &mut [u8]) {
         match self.sample {
             1 => join(u, v, to),

@@ -145,7 +145,7 @@ impl<S: Syntax> Cutter<S> {
 const MAX_UNIT: usize = 16 << 20;
 /// Maximum length in bytes of the NAL units before a picture's first slice, such as parameter sets.
 const MAX_LEAD: usize = 1 << 20;
-/// A slice's id lies within this many first bytes of its NAL unit, or the unit is shorter.
+/// A slice's id lies within the first `PEEK` bytes of its NAL unit, or within a shorter unit.
 const PEEK: usize = 48;
 /// Length of a start code in bytes.
 const START: usize = 3;

@@ -1,8 +1,8 @@
-//! The side of a worker in its parent process, the worker's owner.
+//! The parent's side of a worker. The parent is the process that owns the worker.
 //!
-//! The owner trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs or
-//! breaks the protocol is ended, and the owner gets the reason. When the owner demands lent memory back, it
-//! waits half a second for a loan, or two seconds for a library. Then it ends the worker.
+//! The parent trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs
+//! or breaks the protocol is ended, and the parent gets the reason. When the parent demands lent memory back,
+//! it waits half a second for a loan, or two seconds for a library. It then ends the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
