@@ -41,7 +41,7 @@ pub(crate) fn exchange(dma: &'static Dma) -> TestResult {
     let answer = (0..MAX_POLLS).find_map(|_| net.receive().ok());
     let answer = answer.ok_or("the network does not answer")?;
     let said = answer.packet();
-    // After the Ethernet header: the kinds, the operation, the sender, the receiver.
+    // After the Ethernet header: the start as above, the operation, the sender, the receiver.
     let is_reply = said.get(..6) == Some(&own)
         && said.get(14..20) == Some(&ETHERNET_IPV4)
         && said.get(20..22) == Some(&REPLY)

@@ -225,7 +225,7 @@ fn find() -> TestResult<(DeviceFunction, Bdf, u64, usize)> {
 }
 
 /// Reads the first half of the disk, writes it inverted to the second half, and reads that back.
-/// With `breaks`, then reads blocks while the entry for a page of their buffer is missing.
+/// With `breaks`, also reads blocks while the page table entry for a page of their buffer is missing.
 pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> TestResult {
     let (place, device, registers, size) = find()?;
     let op = OP

@@ -24,6 +24,6 @@ vb3_fuzz::target!(|dtb: Rest| {
             assert!(parsed.is_ok(), "{spec}: {:?}", parsed.err());
         }
     }
-    // People read these lines, so there are at most as many as a tree has devices.
+    // A user reads these sentences, so there must not be very many.
     assert!(board.not_taken.len() <= 200, "{}", board.not_taken.len());
 });

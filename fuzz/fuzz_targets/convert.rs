@@ -116,7 +116,7 @@ impl Side {
         (0..self.planes()).map(plane).collect()
     }
 
-    /// Returns whether all planes have enough memory, so that a view of the picture must be possible.
+    /// Returns whether the planes are complete and large enough, so that a view must be possible.
     fn is_whole(&self) -> bool {
         let slack = self.slack.iter().take(self.layout().components.len());
         let enough = slack.clone().all(|slack| *slack >= 0);

@@ -1,5 +1,5 @@
-//! H.264 streams in any pieces, through the decoder process that `VB3_CODEC` names. The library may
-//! fail, but its owner must get valid events.
+//! H.264 streams in any pieces, through the decoder process that `VB3_CODEC` names. The decoder's
+//! library may fail, but the owner of the decoder must get valid events.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;

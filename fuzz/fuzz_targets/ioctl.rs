@@ -1,6 +1,6 @@
 //! A program with arbitrary calls on all kinds of devices and machines, with codecs that follow the
-//! rules or break them. Every call is answered, devices come to rest, and nothing is held after all
-//! files are closed.
+//! rules or break them. Every call is answered, and devices come to rest. No resource is held after
+//! all files are closed.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_fuzz::world::{Input, run};

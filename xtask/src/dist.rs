@@ -132,7 +132,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds `vb3-codec` for Debian 13 on arm64, if a root of it can be made, and puts it at a path.
+/// Builds `vb3-codec` for Debian 13 on arm64, if a root of this release can be made, and puts it at a path.
 pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
     if let Some(why) = codec::missing() {
         println!("vb3-codec for arm64: not made, {why}");

@@ -1,7 +1,7 @@
 //! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
 //!
 //! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
-//! table of docs/data, or the lists of `compatibility`.
+//! table of docs/data or, in the block `compatibility`, lists of programs.
 
 mod data;
 

@@ -127,7 +127,7 @@ fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
     cargo.arg(format!("-max_len={}", longest(target)));
-    // Inputs may be long from the start, because many faults need an input with many steps.
+    // Inputs may be long from the start, because even a simple use of a driver takes many steps.
     sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");
     Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: tests a random sample of small changes of the code (cargo-mutants).
+//! `cargo xtask mutants`: tests a random sample of mutants (small changes of the code) by cargo-mutants.
 
 use crate::sh;
 use crate::table;

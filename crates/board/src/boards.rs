@@ -31,8 +31,8 @@ macro_rules! board {
 }
 
 /// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them.
-/// The Raspberry Pi 5 comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`), because its
-/// tree in 6.12 has no video devices.
+/// The tree of the Raspberry Pi 5 is from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`),
+/// because its tree in 6.12 has no video devices.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
     board!(

@@ -66,7 +66,7 @@ fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
 pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     let mut seen: Option<Vec<Window>> = None;
     let mut at = device;
-    // There are at most as many steps as tree levels. The limit also ends cycles of interconnects.
+    // The loop takes at most one step per level of the tree. The limit also ends cycles of interconnects.
     for _ in 0..64 {
         let Some(bus) = parent(tree, at) else { break };
         if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {

@@ -92,7 +92,7 @@ pub enum Allocator {
 }
 
 impl Allocator {
-    /// Returns the allocator's name in a SPEC.
+    /// Returns the allocator's name in a SPEC, the argument of `vb3 run --device`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

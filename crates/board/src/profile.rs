@@ -1,4 +1,4 @@
-//! Makes a machine profile and the SPECs of the devices from a board.
+//! Makes a machine profile from a board, and SPECs (arguments of `vb3 run --device`) of its devices.
 
 use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, iommu};
 use std::fmt::Write as _;

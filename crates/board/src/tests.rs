@@ -509,7 +509,7 @@ fn adjacent_windows_join_and_several_are_noted() {
         ["camera,identity=plain,name=csi@1000,window=0x0-0x2fffffff@0xc0000000"]
     );
     assert_eq!(halves.not_taken, Vec::<String>::new());
-    // A gap on the bus keeps two windows.
+    // Because of a gap on the bus, the two windows stay separate.
     let apart = of(&[
         0xc000_0000,
         0,
@@ -532,7 +532,7 @@ fn adjacent_windows_join_and_several_are_noted() {
         "{sentence}"
     );
     is_taken(&apart);
-    // Memory at its own addresses needs no window.
+    // If bus addresses and physical addresses are equal, no window is needed.
     let same = of(&[
         0,
         0,

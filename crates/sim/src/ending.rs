@@ -13,7 +13,7 @@ use vb3_world::LeftOver;
 const ENOUGH: u32 = 3;
 /// Number of ticks within which the queues must return these buffers.
 const MOST_TICKS: u32 = 400;
-/// Longest time in nanoseconds by which the simulation moves its own clock (`Pace::Given`) at once.
+/// Longest time in nanoseconds by which the simulation moves its own clock (`Pace::Given`) in one step.
 const STEP_NS: u64 = 40_000_000;
 
 impl Sim<'_> {

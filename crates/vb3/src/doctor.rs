@@ -311,7 +311,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let run = powers.suffice().is_ok();
     let stop = run && powers.ptrace.is_ok();
     let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
-    // If no program can run, the missing permission is another one, which an earlier row names.
+    // If no program can run, a permission other than ptrace is missing. An earlier row names it.
     let ptrace = if run { PTRACE } else { "see above" };
     let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
     let row = |name, works, change| Row {

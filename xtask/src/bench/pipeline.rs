@@ -1,5 +1,5 @@
-//! Compares a pipeline of decoder, converter and display by dma-buf with direct calls of their
-//! libraries. Both run alternately, on the same stream, until the same pictures are shown.
+//! Compares two ways to show a stream: a pipeline of decoder, converter and display by dma-buf, and
+//! direct calls of their libraries. Both run alternately, on the same stream, and show the same pictures.
 
 use super::{On, Vb3, client, spread, time, verdict};
 use crate::sh::{self, cmd};

@@ -1,4 +1,4 @@
-//! Makes roots of Debian by mmdebstrap, keeps them, and runs commands in them.
+//! Makes roots (root directories) of Debian releases by mmdebstrap, keeps them, and runs commands in them.
 
 use super::Release;
 use crate::sh::{self, cmd};

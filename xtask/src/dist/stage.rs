@@ -125,7 +125,7 @@ pub(super) fn pack(
     let package = release
         .dir
         .join(format!("{name}_{version}_{}.deb", arch.debian()));
-    // Unlike newer formats, xz can be read by dpkg of Debian 12 and before.
+    // The format is xz, because dpkg of Debian 12 and of older releases can read it.
     sh::quietly(cmd!(
         "dpkg-deb --root-owner-group -Zxz --build {root} {package}"
     ))?;

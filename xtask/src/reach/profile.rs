@@ -41,7 +41,7 @@ const ADMIN: &[libc::c_long] = calls![
     SYS_userfaultfd SYS_vhangup
 ];
 
-/// System calls on other processes that need CAP_SYS_PTRACE in the profile of every engine's version.
+/// System calls on other processes that need CAP_SYS_PTRACE in the profiles of all engine versions.
 const TRACING: &[libc::c_long] = calls![
     SYS_kcmp SYS_pidfd_getfd SYS_process_madvise
 ];

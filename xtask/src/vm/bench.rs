@@ -1,4 +1,4 @@
-//! `cargo xtask bench kernel`: measures the C module and ours alternately, in one boot.
+//! `cargo xtask bench kernel`: measures videobuf2's C module and ours alternately, in one boot.
 
 use super::lab::Lab;
 use super::{Cell, Iommu, boot, build, results};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// MiB of memory that an emulator needs in addition to its machine's.
+/// MiB of memory that an emulator needs in addition to the memory of its virtual machine.
 const EMULATOR_MIB: usize = 256;
 
 /// One virtual machine: a kernel, an IOMMU, and a scenario that runs on it.

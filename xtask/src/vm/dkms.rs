@@ -46,7 +46,7 @@ struct Packages<'a> {
     lab: &'a Lab,
     arch: Arch,
     version: String,
-    /// The archive of the Rust object's source, for all architectures.
+    /// The archive of the source of the kernel crate's object file, for all architectures.
     archive: String,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Packages<'a> {
 }
 
 /// Tests the packages in the build root, with upgrades in each order.
-/// Installs them, looks which module each kernel would load, and removes them.
+/// Installs them, checks which module each kernel would load, and removes them.
 ///
 /// # Errors
 /// A step fails. The message has the end of its log.

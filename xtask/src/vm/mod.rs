@@ -234,13 +234,13 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a scenario on this kernel needs `what`.
+/// Returns whether a scenario on this kernel needs `what`, as for `Cell::needs`.
 fn needs(cells: &[Cell], kernel: &str, what: &str) -> bool {
     let mut cells = cells.iter().filter(|cell| cell.kernel == kernel);
     cells.any(|cell| cell.needs(what))
 }
 
-/// Returns the kernels that the arguments select, for each architecture the oldest first.
+/// Returns the kernels that the arguments select. Those of an architecture are together, the oldest first.
 fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
     if args.checked {
         return Ok(vec![lab.checked()?]);
