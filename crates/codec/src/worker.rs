@@ -2,7 +2,8 @@
 //!
 //! The parent trusts no message of the worker, and waits only for lent memory. A worker that crashes, hangs
 //! or breaks the protocol is ended, and the parent gets the reason. When the parent demands lent memory back,
-//! it waits half a second for a loan, or two seconds for a library. It then ends the worker.
+//! it waits half a second if the worker writes to it, and two seconds if the codec's library holds it. If the
+//! memory is not released by then, the parent ends the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
@@ -28,7 +29,7 @@ const MAX_SILENT: usize = 64;
 /// Each set-up of an encoder adds a memory. The first packet after a set-up removes the older ones.
 const MAX_RINGS: usize = 4;
 
-/// A codec in a process of its own. Dropping the worker ends the process.
+/// A codec in a process, or in a thread for tests. Dropping the worker ends it.
 #[derive(Debug)]
 pub struct Worker {
     kind: Kind,
@@ -68,7 +69,7 @@ enum State {
 }
 
 impl Worker {
-    /// Begins to start a worker. Jobs that are submitted before it has started wait.
+    /// Begins to start a worker. Jobs wait until the worker has started.
     /// If the program cannot be started, the worker reports [`Event::Died`].
     ///
     /// # Errors

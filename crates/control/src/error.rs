@@ -1,4 +1,4 @@
-//! Errors of orders and runs.
+//! Errors of a run (a running `vb3 run`) and of orders, the commands that a client sends to it.
 
 use std::fmt;
 use std::io;

@@ -131,8 +131,8 @@ pub trait DmaOps {
 
     /// Returns whether `table` still describes the memory at `addr` of `user`.
     ///
-    /// A host that accesses user memory by address may always return true. A host that pins pages returns
-    /// false after the program has mapped other memory at `addr`.
+    /// A host that pins pages returns false after the program has mapped other memory at `addr`. A host that
+    /// does not pin, but looks up the address at each access, may always return true.
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
     /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).

@@ -53,8 +53,8 @@ pub struct BusFault {
     pub write: bool,
     /// The reason.
     pub kind: FaultKind,
-    /// The page-table entry that ended the walk, by the manual's name of its level; `None` for other
-    /// reasons.
+    /// The page-table level at which the walk ended, named as in the IOMMU's manual; `None` if no walk caused
+    /// the fault.
     pub level: Option<&'static str>,
 }
 

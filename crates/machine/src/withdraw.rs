@@ -1,4 +1,4 @@
-//! Revokes memory whose addresses devices may have, and whose file programs may map.
+//! Revokes memory. Devices may have its addresses, and programs may have mapped its file.
 
 use crate::backing::Backing;
 use crate::front::Machine;
@@ -11,8 +11,8 @@ use vb3_dma::Segment;
 pub struct OwnMemory(u64);
 
 impl Machine {
-    /// Finds an allocation to revoke, by its pages or by its segments in a device's own memory. `None` for
-    /// memory of another driver or program, which the machine cannot revoke.
+    /// Finds an allocation to revoke: by its pages, or by its segments if it has no pages (a device's coherent
+    /// memory). `None` for memory of another driver or program, which the machine cannot revoke.
     #[must_use]
     pub fn own_memory(&self, pages: Option<&Pages>, segments: &[Segment]) -> Option<OwnMemory> {
         let state = self.state.borrow();
@@ -49,7 +49,7 @@ impl Machine {
     /// Revokes memory permanently.
     ///
     /// Accesses of devices and drivers then fault. Programs that have it mapped read zeroes, and their writes
-    /// do not reach a device. The frames stay allocated until the memory is freed.
+    /// do not reach a device. The RAM stays allocated until the memory is freed.
     pub fn withdraw(&self, memory: OwnMemory) {
         self.state.borrow_mut().memory.withdraw(memory.0);
     }

@@ -3,7 +3,7 @@
 use crate::sys;
 
 /// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE`, `V4L2_CID_DV_CLASS_BASE` and
-/// `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`. bindgen omits such macros with sums.
+/// `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`. bindgen omits these macros.
 const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
 const STATELESS: u32 = sys::V4L2_CTRL_CLASS_CODEC_STATELESS | 0x900;
 const DV: u32 = sys::V4L2_CTRL_CLASS_DV | 0x900;
@@ -115,6 +115,6 @@ pub fn name(id: u32) -> Option<&'static str> {
     known.map(|(_, name)| *name)
 }
 
-/// First id of the user class for a driver's own controls: `V4L2_CID_USER_BASE` plus 0xf000, above
-/// every range that `linux/v4l2-controls.h` reserves.
+/// The first id that a driver may use for its own controls in the user class: `V4L2_CID_USER_BASE` plus
+/// 0xf000, above every range that `linux/v4l2-controls.h` reserves.
 pub const DRIVERS_OWN: u32 = sys::V4L2_CID_USER_BASE + 0xf000;

@@ -43,7 +43,7 @@ pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     number(PICTURE + at as u64).filter(|line| *line > 0)
 }
 
-/// Returns the longest line in bytes of a flow's current formats, among all files of the device.
+/// Returns the bytes of the longest line in a flow's formats. Each open file of the device has one.
 fn line(node: &Node, flow: Flow) -> Option<u32> {
     if !node.video.role().flows().contains(&flow) {
         return None;

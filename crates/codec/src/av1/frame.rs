@@ -18,7 +18,8 @@ const LEAST_DENOMINATOR: u8 = 9;
 pub struct Known {
     /// The order hint of the frame in each slot; 0 in an empty one.
     pub order_hints: [u32; SLOTS],
-    /// The motion of the frame that `primary_ref_frame` selects; the default motion if it selects none.
+    /// The global motion parameters of the frame that `primary_ref_frame` selects; the defaults if it selects
+    /// none.
     pub motion: Motion,
 }
 
@@ -124,7 +125,8 @@ impl Sequence {
             bits.flag(self.has(sequence_flag::ENABLE_JNT_COMP));
             bits.flag(self.has(sequence_flag::ENABLE_REF_FRAME_MVS));
         }
-        // Each frame says whether it uses tools for screen content and motion vectors of whole samples.
+        // Each frame says whether it uses screen content tools, and whether its motion vectors are whole
+        // samples.
         bits.put(0b11, 2);
         if self.has(sequence_flag::ENABLE_ORDER_HINT) {
             bits.put(self.order_hint_bits.saturating_sub(1).into(), 3);

@@ -7,7 +7,9 @@ use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
 /// A codec that commits the fault that its input names.
-/// The faults are `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `format` and `hold`.
+/// The faults: `abort`, `exit`, `hang`, `memory` (allocates without end), `nonsense` (no message), `lie` (a
+/// picture that it did not write), `escape` (from the sandbox), `format` (one without a picture), `hold`
+/// (writes to a loan without end).
 pub(super) struct Harm;
 
 /// Tries to leave the sandbox in five ways.

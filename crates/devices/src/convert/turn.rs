@@ -37,8 +37,8 @@ impl Rotate {
     }
 }
 
-/// One of the eight orientations of a rectangle. If `transpose` is set, rows become columns first. The result
-/// may then be mirrored or turned upside down.
+/// One of the eight orientations of a rectangle. If `transpose` is set, rows become columns first. Then
+/// `mirror` reverses each line, and `upside_down` reverses the order of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) transpose: bool,

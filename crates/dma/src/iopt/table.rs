@@ -155,7 +155,7 @@ impl PageTable {
         self.root
     }
 
-    /// Returns the manual's number of the root's level.
+    /// Returns the level of the root, numbered as in the architecture's manual.
     #[must_use]
     pub fn start_level(&self) -> u32 {
         self.geometry.level(self.geometry.levels - 1)
@@ -204,7 +204,7 @@ impl PageTable {
     }
 
     /// Walks down to the entry for `iova` at height `stop`, or to an earlier entry that points to no table.
-    /// `iova` must be an input address.
+    /// `iova` must be below the table's `input_end`.
     pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {

@@ -165,7 +165,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
         let Some(addr) = self.map_one(facts, (segment, owned), wanted)? else {
-            // A separate return, so that the short path's result need not be copied.
+            // This returns early, so that the compiler need not copy the short path's result.
             let mapping = self.map_list(facts, (slice::from_ref(segment), owned), wanted)?;
             return Ok(mapping);
         };
@@ -276,7 +276,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Vmap { owner, host })
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for mappings that bounce, or whose flush may wait.
+    /// As [`end_mapping`](Self::end_mapping), for mappings that bounce, or whose IOTLB flush may be postponed.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         // Removes the device's view before the copy out of the bounce slots, so that the copy has the

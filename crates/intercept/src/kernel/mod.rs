@@ -1,4 +1,5 @@
-//! System calls, /proc and registers, the locks of the supervisor, and which calls may wait.
+//! System calls, /proc, threads' CPU registers, the locks of the supervisor (`vb3 run`'s process), and
+//! `MayBlock`.
 //!
 //! Modules in other folders import only the exports of this file.
 

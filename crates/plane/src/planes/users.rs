@@ -124,9 +124,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.changes().wrapping_add(users)
     }
 
-    /// Returns the memories whose users changed since the last call
-    /// ([`Buffers::take_changed`](vb3_dmabuf::Buffers::take_changed)); `None` if any may have
-    /// changed, for example after a range was pinned or unpinned.
+    /// Returns the memories whose users changed since the last call (see
+    /// [`Buffers::take_changed`](vb3_dmabuf::Buffers::take_changed)). Returns `None` if it is not known which
+    /// changed, for example after a range was pinned or unpinned; the host must then look at all.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         let changed = self.buffers.take_changed();
         let is_same = self.facts.with(|facts| {

@@ -58,16 +58,16 @@ struct Waiting {
     awaited: Awaited,
 }
 
-/// Shortest interval between checks for new clients, in nanoseconds of real time. Ticks that each copy a
-/// piece of one picture follow each other closely. A client that is not accepted yet keeps the socket
-/// readable, so the front end soon runs another tick.
+/// Shortest interval between checks for new clients, in nanoseconds of real time. It saves a check in most
+/// ticks that copy a piece of one picture, because these ticks follow each other closely. A client that is
+/// not accepted yet keeps the socket readable, so the front end soon runs another tick.
 const ACCEPT_NS: u64 = 250_000;
 
 /// Orders that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     waiting: Vec<Waiting>,
-    /// Whether a client was answered outside a tick, so that its next order may have come.
+    /// Whether a client was answered outside a tick. It may have sent its next order since.
     are_answered: bool,
 }
 
@@ -268,7 +268,7 @@ impl World {
         }
     }
 
-    /// Replaces a client's subscription, from the answer to this order on.
+    /// Replaces a client's subscription. The new one begins with the answer to this order.
     fn subscribe(
         &mut self,
         client: ClientId,
