@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_level_that_allows_a_stream_is_its_level() {
+    fn level_is_lowest_that_allows_the_stream() {
         // Sizes and rates of annex A of H.265 (table A.11).
         let cases = [
             ((176, 144), 15, 100_000, 10),

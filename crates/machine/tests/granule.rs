@@ -40,7 +40,7 @@ fn reached(mapper: &Mapper<Machine>, dev: Device, addr: DmaAddr) -> u64 {
 }
 
 #[test]
-fn a_device_never_reaches_what_lies_beside_its_memory() {
+fn device_cannot_reach_neighbouring_memory() {
     for granule in GRANULES {
         for attrs in [Attrs::empty(), Attrs::FORCE_CONTIGUOUS] {
             let (mut mapper, dev) = bench(&lines(granule, ""));

@@ -190,7 +190,7 @@ fn no_lock_is_held_while_the_heap_is_asked() {
 }
 
 #[test]
-fn what_stays_in_reach_is_remembered_outside_the_lock() {
+fn reachable_rest_is_recorded_outside_the_lock() {
     for m in tests() {
         m.platform().fail_unmaps(true);
         let pieces: Vec<_> = (0..40)

@@ -25,7 +25,7 @@ fn refused(result: Result<vb3_dma::Alloc<Machine>, Error>) -> (i32, Reason) {
 }
 
 #[test]
-fn contiguous_memory_runs_out_with_what_is_left_of_it() {
+fn exhausted_contiguous_memory_names_the_rest() {
     let (mapper, dev) = with_device(CMA);
     let first = mapper.alloc_coherent(dev, 10 * M, Attrs::empty()).unwrap();
     assert_eq!(first.segments().len(), 1, "one physical run");
@@ -65,7 +65,7 @@ fn contiguous_memory_runs_out_with_what_is_left_of_it() {
 }
 
 #[test]
-fn unreachable_contiguous_memory_names_both_addresses() {
+fn unreachable_memory_names_both_addresses() {
     let (mut mapper, far) = with_device(CMA);
     let limits = DeviceLimits {
         mask: Some((4 * M) - 1),

@@ -111,7 +111,7 @@ fn scattered_memory_is_refused_with_its_first_run() {
 }
 
 #[test]
-fn a_boundary_is_kept_where_the_address_can_be_chosen() {
+fn boundary_is_kept_if_address_can_be_chosen() {
     let limits = one(DeviceLimits {
         boundary: Some(64 * K - 1),
         ..DeviceLimits::default()

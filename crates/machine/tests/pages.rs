@@ -196,7 +196,7 @@ fn a_programs_memory_is_pinned_in_pages() {
 /// An IOMMU's page may be smaller or larger than the CPU's. Memory consists of pieces of the larger size, so
 /// an IOMMU never exposes another owner's bytes behind the memory.
 #[test]
-fn an_iommu_shows_whole_pages_of_whichever_are_larger() {
+fn iommu_shows_whole_pages_of_the_larger_size() {
     for (page, _) in PAGES {
         for granule in [4 * KIB, 16 * KIB, 64 * KIB] {
             let iommu = format!(

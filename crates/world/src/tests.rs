@@ -428,7 +428,7 @@ fn what_fits_is_what_reqbufs_gives() {
 /// Seed 001: buffers are in the camera's own memory, without struct pages. The display reaches them by
 /// physical address.
 #[test]
-fn memory_without_pages_is_shared_by_physical_address() {
+fn memory_without_pages_is_shared_by_address() {
     use vb3_machine::Event;
     let (bench, report) = camera_to_display("soc-sram", 12);
     assert_eq!(report.total(|q| q.bytes_copied + q.bytes_bounced), 0);

@@ -153,7 +153,7 @@ fn a_free_camera_fills_every_buffer_and_drops_none() {
 }
 
 #[test]
-fn lines_go_where_bytesperline_says_and_padding_stays() {
+fn lines_follow_bytesperline_and_padding_stays() {
     for (format, bytes_per_pixel) in [("YUYV", 2), ("RGB24", 3)] {
         let mut camera = camera(&format!("camera,profile=sensor,size=16x8,format={format}"));
         let mut wanted_format = camera.format(Flow::Capture);

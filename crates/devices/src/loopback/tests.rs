@@ -288,7 +288,7 @@ fn line_lengths_left_from_g_fmt_are_forgotten() {
 }
 
 #[test]
-fn exclusive_nodes_have_no_format_while_nobody_writes() {
+fn exclusive_nodes_have_no_format_without_writer() {
     let nodes = nodes(",exclusive-caps=on,readers=2");
     assert_eq!(nodes.len(), 3);
     let output = LoopbackOutput::<u32>::new(&nodes[0], &place()).expect("an OUTPUT node");

@@ -200,7 +200,7 @@ fn busy_scaler_drops_frames_and_leaves_a_gap() {
 }
 
 #[test]
-fn what_is_scaled_when_the_stream_ends_is_not_written() {
+fn picture_in_scaler_at_stream_end_is_not_written() {
     let (mut bench, go) = held(1);
     bench.queue(0);
     bench.start();

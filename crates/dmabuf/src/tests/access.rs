@@ -199,7 +199,7 @@ fn new_bounced_mapping_shows_last_device_write() {
 }
 
 #[test]
-fn a_bounced_writer_reaches_the_cpu_and_other_devices() {
+fn bounced_write_reaches_cpu_and_other_devices() {
     for backing in [Backing::NonCoherent(DISPLAY), Backing::Coherent(DISPLAY)] {
         let mut s = set(backing, ToDevice, BOUNCER, FromDevice);
         let own = own_addr(&s.b, s.id);

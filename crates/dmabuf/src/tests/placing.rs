@@ -137,7 +137,7 @@ fn each_use_of_an_attachment_pins_its_memory() {
 }
 
 #[test]
-fn a_device_that_does_not_follow_pins_it_while_mapped() {
+fn device_that_does_not_follow_pins_while_mapped() {
     let (b, id) = lazy(true);
     b.place(id).unwrap();
     let key = b

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn probe_stops_at_the_first_gap_or_missing_permission() {
+    fn probe_stops_at_first_gap_or_missing_permission() {
         let text = b"00001000-00003000 rw-p 00000000 00:00 0 \n\
                      00003000-00004000 r--s 00000000 00:01 77 /memfd:x (deleted)\n";
         let maps: Vec<_> = text
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(own().probe(addr, 8, Access::Write), Ok(8));
         assert_eq!(own().probe(16, 8, Access::Read), Ok(0));
         assert_eq!(own().probe(addr, u64::MAX, Access::Read), Ok(0));
-        let code = (probe_stops_at_the_first_gap_or_missing_permission as fn()) as usize as u64;
+        let code = (probe_stops_at_first_gap_or_missing_permission as fn()) as usize as u64;
         assert_eq!(own().probe(code, 1, Access::Read), Ok(1));
         assert_eq!(own().probe(code, 1, Access::Write), Ok(0));
     }

@@ -93,7 +93,7 @@ fn each_format_of_page_tables_goes_by_its_own_name() {
 }
 
 #[test]
-fn fields_left_out_have_defaults_and_sizes_have_units() {
+fn omitted_fields_have_defaults_sizes_have_units() {
     let profile = Profile::parse(GOOD).unwrap();
     assert_eq!(
         (profile.ram, profile.cma, profile.bounce),

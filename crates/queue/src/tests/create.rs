@@ -218,7 +218,7 @@ fn admission_places_all_buffers_before_use() {
 }
 
 #[test]
-fn with_admission_the_limit_of_a_queue_is_no_shortage() {
+fn queue_limit_with_admission_is_no_shortage() {
     let mut b = admitting(QueueType::Capture);
     assert_eq!(b.reqbufs(Memory::Mmap, 100), Ok(32));
     b.remove(3, 2).unwrap();

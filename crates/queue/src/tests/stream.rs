@@ -214,7 +214,7 @@ fn completion_sets_what_the_driver_says() {
 }
 
 #[test]
-fn timestamps_are_copied_only_where_the_queue_says_so() {
+fn timestamps_are_copied_if_the_queue_says_so() {
     for (kind, expected) in [(TimestampKind::Copy, 99), (TimestampKind::Monotonic, 0)] {
         let mut b = Bench::with(QueueType::Output, |c| c.timestamps = kind);
         b.reqbufs(Memory::Mmap, 2).unwrap();

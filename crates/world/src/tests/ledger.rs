@@ -221,7 +221,7 @@ fn change_cost_ignores_unrelated_buffers() {
 }
 
 #[test]
-fn each_process_that_maps_a_buffer_is_told_of_at_once() {
+fn processes_that_map_a_buffer_are_listed_at_once() {
     let mut bench = Bench::new("pc", &["camera,sizes=64x48"]);
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, MMAP, 2);

@@ -32,7 +32,7 @@ fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
 }
 
 #[test]
-fn calls_that_fail_are_refusals_and_questions_are_not() {
+fn failed_calls_are_refusals_and_queries_are_not() {
     let mut bench = Bench::new("soc-cma", &["camera,sizes=64x48"]);
     let camera = bench.open(0);
     // Asks for USERPTR support, for a format after the last one, for an unknown control, and for a buffer
