@@ -69,18 +69,24 @@ impl Frame {
         }
     }
 
-    /// Fills lines of an area with copies of `cell`: from line `lines.0` on, every `lines.1`th line.
+    /// Fills lines of an area with copies of `cell`: from line `lines.0` on, every `lines.1`th line. Makes the
+    /// first of these lines, and copies it to the others.
     fn fill_lines(&mut self, component: usize, area: &Area, lines: (usize, usize), cell: &[u8]) {
         let line_bytes = self.line_bytes(component).max(1);
-        let every = self.component_mut(component).chunks_exact_mut(line_bytes);
-        let every = every.skip(area.lines.start).take(area.lines.len());
-        for line in every.skip(lines.0).step_by(lines.1.max(1)) {
-            let Some(part) = line.get_mut(area.columns.clone()) else {
-                return;
-            };
-            for to in part.chunks_exact_mut(cell.len().max(1)) {
-                to.copy_from_slice(cell);
-            }
+        let mut every = self
+            .component_mut(component)
+            .chunks_exact_mut(line_bytes)
+            .skip(area.lines.start)
+            .take(area.lines.len())
+            .skip(lines.0)
+            .step_by(lines.1.max(1))
+            .filter_map(|line| line.get_mut(area.columns.clone()));
+        let Some(first) = every.next() else {
+            return;
+        };
+        repeat(cell, first);
+        for line in every {
+            line.copy_from_slice(first);
         }
     }
 
@@ -227,6 +233,19 @@ impl Frame {
 
 /// Maximum number of bytes in a line of a cell.
 const CELL_MAX: usize = 8;
+
+/// Fills `to` with copies of `cell`, by copying the filled part until it is large enough.
+fn repeat(cell: &[u8], to: &mut [u8]) {
+    for (to, from) in to.iter_mut().zip(cell) {
+        *to = *from;
+    }
+    let mut filled = cell.len().min(to.len());
+    while filled > 0 && filled < to.len() {
+        let more = filled.min(to.len() - filled);
+        to.copy_within(..more, filled);
+        filled += more;
+    }
+}
 
 /// A rectangle in a component's memory: bytes of each line, and lines.
 struct Area {

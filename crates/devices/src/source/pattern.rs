@@ -69,7 +69,7 @@ pub fn render(
     let mut frame = Frame::new(format, size);
     base(&mut frame, background, picture);
     box_rect(size, sequence, picture).draw(&mut frame, picture);
-    draw_number(&mut frame, sequence);
+    draw_number(&mut frame, sequence, u32::MAX);
     frame
 }
 
@@ -227,6 +227,10 @@ fn strip(size: Size) -> Strip {
 }
 
 impl Strip {
+    fn height(&self) -> u32 {
+        self.bits.div_ceil(self.columns) * self.side
+    }
+
     fn block(&self, bit: u32) -> Rect {
         let (column, line) = (bit % self.columns, bit / self.columns);
         let side = self.side;
@@ -239,9 +243,10 @@ impl Strip {
     }
 }
 
-fn draw_number(frame: &mut Frame, sequence: u32) {
+/// Draws the blocks of those bits of a number that are set in `changed`.
+fn draw_number(frame: &mut Frame, sequence: u32, changed: u32) {
     let strip = strip(frame.size());
-    for bit in 0..strip.bits {
+    for bit in (0..strip.bits).filter(|bit| changed >> bit & 1 == 1) {
         let color = if sequence >> bit & 1 == 1 {
             WHITE
         } else {
@@ -273,7 +278,8 @@ pub struct Pattern {
     /// The upper lines of the background, which repeat down the picture.
     ring: Frame,
     shown: Frame,
-    dirty: Option<Rect>,
+    /// The box and the number in `shown`; `None` if it has only the background.
+    drawn: Option<(Rect, u32)>,
 }
 
 impl Default for Pattern {
@@ -284,7 +290,7 @@ impl Default for Pattern {
             shape: None,
             ring: empty.clone(),
             shown: empty,
-            dirty: None,
+            drawn: None,
         }
     }
 }
@@ -304,20 +310,26 @@ impl Pattern {
         picture: &Picture,
     ) -> &Frame {
         let shape = (format, size, self.background, *picture);
+        let shown = &mut self.shown;
         if self.shape != Some(shape) {
-            self.shown.reshape(format, size);
-            base(&mut self.shown, self.background, picture);
-            self.ring = self.shown.top(RING);
+            shown.reshape(format, size);
+            base(shown, self.background, picture);
+            self.ring = shown.top(RING);
             self.shape = Some(shape);
-            self.dirty = None;
-        }
-        if let Some(dirty) = self.dirty.take() {
-            self.shown.restore(&self.ring, dirty);
+            self.drawn = None;
         }
         let wanderer = box_rect(size, sequence, picture);
-        wanderer.draw(&mut self.shown, picture);
-        self.dirty = Some(wanderer.0);
-        draw_number(&mut self.shown, sequence);
+        let mut changed = u32::MAX;
+        if let Some((rect, number)) = self.drawn {
+            shown.restore(&self.ring, rect);
+            // In a very small picture, the box covers blocks.
+            if rect.y >= strip(size).height() {
+                changed = number ^ sequence;
+            }
+        }
+        wanderer.draw(shown, picture);
+        draw_number(shown, sequence, changed);
+        self.drawn = Some((wanderer.0, sequence));
         &self.shown
     }
 
@@ -337,8 +349,10 @@ impl Pattern {
         let line_bytes = format.line_bytes(component, size.width())? as usize;
         let byte = |y| (format.lines(component, y) as usize).checked_mul(line_bytes);
         let strip = strip(size);
-        let number = 0..strip.bits.div_ceil(strip.columns) * strip.side;
-        let moving = self.dirty.map_or(0..0, |rect| rect.y..rect.y + rect.height);
+        let number = 0..strip.height();
+        let moving = self
+            .drawn
+            .map_or(0..0, |(rect, _)| rect.y..rect.y + rect.height);
         let mut end = wanted.end;
         for lines in [number, moving] {
             let changed = byte(lines.start)?..byte(lines.end)?;

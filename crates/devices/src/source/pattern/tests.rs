@@ -43,7 +43,7 @@ fn every_picture_tells_its_number() {
             for picture in [Picture::default(), harsh()] {
                 let mut frame = render(layout, size, 0, Background::Bars, &picture);
                 for sequence in [0, 1, 2, 0x5555_5555, 0xaaaa_aaaa, 0xdead_beef, u32::MAX] {
-                    draw_number(&mut frame, sequence);
+                    draw_number(&mut frame, sequence, u32::MAX);
                     let (number, bits) = read_number(&frame);
                     let mask = u32::MAX.checked_shr(32 - bits).unwrap_or(0);
                     assert_eq!(number, sequence & mask, "{layout:?} {size}");
