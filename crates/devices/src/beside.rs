@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::convert::{Converter, Job, View, ViewMut, plane};
-use crate::picture::Size;
+use crate::picture::{Frame, Size};
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,9 @@ pub(crate) struct Task {
     pub(crate) job: Job,
     /// Format and size of the source, then of the target.
     pub(crate) shapes: [(&'static PixelFormat, Size); 2],
-    /// The source's components in their buffer; empty if `source` has the bytes.
+    /// The source; `None` if `lent` or `source` has its bytes.
+    pub(crate) frame: Option<Arc<Frame>>,
+    /// The source's components in their buffer; empty if `frame` or `source` has the bytes.
     pub(crate) lent: Vec<LentLines>,
     pub(crate) source: Vec<u8>,
     pub(crate) target: Vec<u8>,
@@ -35,6 +37,7 @@ impl Task {
     pub(crate) fn run(&mut self, engine: &mut Converter) {
         self.done = self.convert(engine).is_some();
         self.lent.clear();
+        self.frame = None;
     }
 
     fn convert(&mut self, engine: &mut Converter) -> Option<()> {
@@ -48,7 +51,11 @@ impl Task {
             if !self.lent.is_empty() {
                 read(&self.lent, (from, part), first, &mut self.source)?;
             }
-            let source = View::contiguous(from, part, &self.source, line(from, part)?).ok()?;
+            let bytes = self
+                .frame
+                .as_ref()
+                .map_or(&*self.source, |frame| frame.bytes());
+            let source = View::contiguous(from, part, bytes, line(from, part)?).ok()?;
             let job = if part == size {
                 job
             } else {
@@ -251,6 +258,7 @@ mod tests {
         Task {
             job: Job::whole(size, size, color),
             shapes: [(&pixfmt::GREY, size); 2],
+            frame: None,
             lent: Vec::new(),
             source: vec![7; 4],
             target: vec![0; 4],

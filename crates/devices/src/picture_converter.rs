@@ -2,9 +2,10 @@
 
 use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{Converter, Job};
-use crate::picture::Size;
+use crate::picture::{Frame, Size};
 use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, PixelFormat, Rect};
 
@@ -119,11 +120,12 @@ impl PictureConverter {
         self.thread.is_some()
     }
 
-    /// Passes a picture to the thread: the `lent` lines, or `source` if there are none.
+    /// Passes a picture to the thread: `frame`, the `lent` lines, or `source` if there is neither.
     /// If the thread refuses the picture, converts the picture within this call and returns it.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
+        frame: Option<Arc<Frame>>,
         lent: Vec<LentLines>,
     ) -> Option<Converted> {
         let mut target = std::mem::take(&mut self.target);
@@ -131,6 +133,7 @@ impl PictureConverter {
         let task = Task {
             job: conversion.job,
             shapes: conversion.shapes,
+            frame,
             lent,
             source: std::mem::take(&mut self.source),
             target,

@@ -8,6 +8,7 @@ use crate::picture::{Frame, Size};
 use crate::picture_converter::{Conversion, Converted, PictureConverter};
 use crate::select::{STEP, fit, settable};
 use crate::surface::{EINVAL, Surface, Trouble};
+use std::sync::Arc;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 
@@ -122,22 +123,10 @@ impl Scaler {
         self.converter.wants_thread(bytes)
     }
 
-    /// Continues to copy a picture for the thread, at most `left` bytes. The first `taken` bytes are copied
-    /// already. Updates both numbers. Returns whether the whole picture is copied.
-    pub(crate) fn take_in(&mut self, frame: &Frame, taken: &mut usize, left: &mut usize) -> bool {
-        let source = &mut self.converter.source;
-        source.truncate(*taken);
-        let rest = frame.bytes().get(*taken..).unwrap_or_default();
-        let some = rest.get(..*left).unwrap_or(rest);
-        source.extend_from_slice(some);
-        *taken += some.len();
-        *left -= some.len();
-        some.len() == rest.len()
-    }
-
-    /// Passes the copied picture to the thread. If the thread refuses, scales the picture now and returns it.
-    pub(crate) fn begin(&mut self, plan: &Conversion) -> Option<Converted> {
-        self.converter.begin(plan, Vec::new())
+    /// Passes a picture to the thread. If the thread refuses, scales the picture now and returns it.
+    pub(crate) fn begin(&mut self, plan: &Conversion, frame: &Arc<Frame>) -> Option<Converted> {
+        self.converter
+            .begin(plan, Some(Arc::clone(frame)), Vec::new())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Player;
 use crate::mode::Mode;
-use crate::picture_converter::{Conversion, Converted};
+use crate::picture_converter::Converted;
 use crate::streaming::{Stamp, Stream};
 use crate::surface::{PictureCursor, Trouble};
 use vb3_queue::{Active, MAX_PLANES};
@@ -24,8 +24,6 @@ enum Stage {
     Filling(usize),
     /// The source's picture is written to the buffer.
     Writing(PictureCursor),
-    /// The scaler copies the source's picture. The number counts the bytes copied so far.
-    TakingIn(Conversion, usize),
     /// A thread scales the picture.
     Scaling,
     /// The scaled picture is written to the buffer.
@@ -51,7 +49,11 @@ impl<C> Player<C> {
                 let format = &stream.formats.format;
                 let plan = scaler.plan(frame, format);
                 match plan {
-                    Ok(plan) if scaler.wants_thread(&plan, frame) => Stage::TakingIn(plan, 0),
+                    Ok(plan) if scaler.wants_thread(&plan, frame) => {
+                        let scaled = scaler.begin(&plan, frame);
+                        self.leave_picture();
+                        scaled.map_or(Stage::Scaling, Stage::WritingScaled)
+                    }
                     _ => {
                         let written =
                             plan.and_then(|plan| scaler.write(&plan, frame, format, &token, bus));
@@ -131,7 +133,6 @@ impl<C> Player<C> {
         bus: &mut dyn Bus<C>,
     ) -> Step {
         let (mode, token) = (&stream.formats, &moving.token);
-        let frame = || self.source.picture_again().ok_or(Trouble::Stale);
         let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
             // The JPEG encoder gets this picture by `fill_on`.
@@ -143,14 +144,6 @@ impl<C> Player<C> {
                     true => mode.payloads().map(Some),
                     false => Ok(None),
                 }
-            }
-            Stage::TakingIn(plan, taken) => {
-                let (scaler, frame) = (scaler?, frame()?);
-                if scaler.take_in(frame, taken, &mut stream.left) {
-                    let scaled = scaler.begin(plan);
-                    moving.stage = scaled.map_or(Stage::Scaling, Stage::WritingScaled);
-                }
-                Ok(None)
             }
             Stage::Scaling => {
                 if let Some(scaled) = scaler?.converter.take() {
@@ -197,10 +190,7 @@ impl<C> Player<C> {
 
 impl<C> Moving<C> {
     fn needs_picture(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Filling(_) | Stage::Writing(_) | Stage::TakingIn(..)
-        )
+        matches!(self.stage, Stage::Filling(_) | Stage::Writing(_))
     }
 }
 

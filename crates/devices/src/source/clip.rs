@@ -14,6 +14,7 @@ pub use player::await_ended;
 use player::{Job, Player};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use vb3_v4l2::{Fraction, PixelFormat};
 
@@ -32,7 +33,7 @@ pub struct Clip {
 #[derive(Debug)]
 pub enum Next {
     /// The next picture.
-    Frame(Frame),
+    Frame(Arc<Frame>),
     /// The next picture is not decoded yet; [`Clip::wake_fd`] becomes readable when it is.
     Later,
     /// No picture is left, or the clip does not play.
@@ -103,6 +104,13 @@ impl Clip {
             Ok(item) => item,
             Err(true) => Next::End,
             Err(false) => Next::Later,
+        }
+    }
+
+    /// Takes back a picture after its use.
+    pub fn put_back(&self, picture: Arc<Frame>) {
+        if let Some(player) = &self.player {
+            player.put_back(picture);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::picture::{Frame, Size};
 use crate::spec::{ClipEnd, SourceSpec};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
 /// The source that a running camera plays next.
@@ -56,7 +57,7 @@ pub struct Source {
 #[derive(Debug)]
 struct Playing {
     clip: Clip,
-    current: Option<Frame>,
+    current: Option<Arc<Frame>>,
     /// Whether the picture controls were applied to `current`.
     adjusted: bool,
 }
@@ -182,8 +183,9 @@ impl Source {
         match (&mut self.clip, pattern) {
             (Some(playing), None) => {
                 let frame = playing.current.as_mut()?;
-                if !core::mem::replace(&mut playing.adjusted, true) {
-                    picture.apply(frame);
+                let is_neutral = *picture == Picture::default();
+                if !core::mem::replace(&mut playing.adjusted, true) && !is_neutral {
+                    picture.apply(Arc::make_mut(frame));
                 }
                 Some(frame)
             }
@@ -196,7 +198,7 @@ impl Source {
 
     /// Returns the last result of [`picture`](Self::picture), unchanged. `None` if that was a clip's picture
     /// and [`advance`](Self::advance) was called.
-    pub fn picture_again(&self) -> Option<&Frame> {
+    pub fn picture_again(&self) -> Option<&Arc<Frame>> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => playing.current.as_ref(),
             _ => Some(self.pattern.last()),
@@ -217,8 +219,10 @@ impl Source {
 
     /// Advances to the next picture.
     pub fn advance(&mut self) {
-        if let Some(playing) = &mut self.clip {
-            playing.current = None;
+        if let Some(playing) = &mut self.clip
+            && let Some(picture) = playing.current.take()
+        {
+            playing.clip.put_back(picture);
         }
     }
 

@@ -7,6 +7,7 @@
 use super::controls::Picture;
 use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
 use std::ops::Range;
+use std::sync::Arc;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
 /// The backgrounds, in the order of the menu control.
@@ -277,7 +278,8 @@ pub struct Pattern {
     shape: Option<(&'static PixelFormat, Size, Background, Picture)>,
     /// The upper lines of the background, which repeat down the picture.
     ring: Frame,
-    shown: Frame,
+    /// The last picture. It is copied before a change only if it is still in use elsewhere.
+    shown: Arc<Frame>,
     /// The box and the number in `shown`; `None` if it has only the background.
     drawn: Option<(Rect, u32)>,
 }
@@ -289,7 +291,7 @@ impl Default for Pattern {
             background: Background::default(),
             shape: None,
             ring: empty.clone(),
-            shown: empty,
+            shown: Arc::new(empty),
             drawn: None,
         }
     }
@@ -310,7 +312,7 @@ impl Pattern {
         picture: &Picture,
     ) -> &Frame {
         let shape = (format, size, self.background, *picture);
-        let shown = &mut self.shown;
+        let shown = Arc::make_mut(&mut self.shown);
         if self.shape != Some(shape) {
             shown.reshape(format, size);
             base(shown, self.background, picture);
@@ -335,7 +337,7 @@ impl Pattern {
 
     /// Returns the picture that [`frame`](Self::frame) returned last.
     #[must_use]
-    pub const fn last(&self) -> &Frame {
+    pub const fn last(&self) -> &Arc<Frame> {
         &self.shown
     }
 

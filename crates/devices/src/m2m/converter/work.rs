@@ -74,7 +74,7 @@ impl<C> FrameConverter<C> {
             return self.give_back(source, target, made, progress);
         }
         let stage = match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
-            Ok(Some(lent)) => Stage::begun(self.worker.begin(&plan.conversion, lent)),
+            Ok(Some(lent)) => Stage::begun(self.worker.begin(&plan.conversion, None, lent)),
             Ok(None) => Stage::Reading(PictureCursor::default()),
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
@@ -114,7 +114,8 @@ impl<C> FrameConverter<C> {
                 let (place, going) = ((&at.source, at.plan.crop), (cursor, left));
                 let from = Surface(&self.output.format);
                 if from.read_rect_on(place, going, bus, &mut self.worker.source)? {
-                    at.stage = Stage::begun(self.worker.begin(&at.plan.conversion, Vec::new()));
+                    at.stage =
+                        Stage::begun(self.worker.begin(&at.plan.conversion, None, Vec::new()));
                 }
                 Ok(None)
             }

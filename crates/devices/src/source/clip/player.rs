@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::Failure;
-use crate::picture::{self, Frame, Size};
+use crate::picture::{Frame, Size};
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
 use crate::source::tool::{Killer, Stop, Tool, reason};
@@ -51,16 +51,9 @@ impl Job {
         }
     }
 
-    /// Makes a picture of the wanted format from the bytes that ffmpeg wrote.
-    fn picture(&self, data: Vec<u8>) -> Option<Frame> {
-        let (decoded, _) = self.decoded();
-        let frame = Frame::from_bytes(decoded, self.size, data)?;
-        if self.format.in_one_plane() == decoded {
-            return Some(frame);
-        }
-        let mut wanted = Frame::new(self.format, self.size);
-        wanted.take_samples(&frame);
-        Some(wanted)
+    /// Returns whether the pictures that ffmpeg writes must be converted to the wanted format.
+    fn converts(&self) -> bool {
+        self.format.in_one_plane() != self.decoded().0
     }
 
     /// Returns the ffmpeg command that writes the clip's pictures to standard output. The command leaves out
@@ -137,12 +130,23 @@ impl Drop for Counted {
     }
 }
 
+/// Pictures whose memory the player can use again.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Frame>>);
+
+impl Spare {
+    fn lock(&self) -> MutexGuard<'_, Vec<Frame>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A clip that plays. Dropping this value kills ffmpeg without waiting. The clip's thread waits for ffmpeg's
 /// end, which a file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
     ring: Arc<Ring<Next>>,
     killer: Arc<Killer>,
+    spare: Arc<Spare>,
     /// Dropping this closes the pipe, which ends the thread.
     _quit: PipeWriter,
 }
@@ -158,7 +162,8 @@ impl Player {
         let lacks = |e| Failure::new(format!("cannot start a thread for a clip: {e}"));
         let (closed, quit) = std::io::pipe().map_err(lacks)?;
         let killer = Arc::<Killer>::default();
-        let (of, kills) = (Arc::clone(&ring), Arc::clone(&killer));
+        let spare = Arc::<Spare>::default();
+        let (of, kills, spares) = (Arc::clone(&ring), Arc::clone(&killer), Arc::clone(&spare));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
             // `_counted` must be dropped last, after everything that has a descriptor. Variables that stay
@@ -170,6 +175,7 @@ impl Player {
                 ring: &of,
                 quit: closed,
                 killer: kills,
+                spare: spares,
             };
             if let Err(Stop::Failed(failure)) = play.run() {
                 let _ = of.push_wait(Next::Failed(failure));
@@ -180,6 +186,7 @@ impl Player {
         Ok(Self {
             ring,
             killer,
+            spare,
             _quit: quit,
         })
     }
@@ -187,6 +194,14 @@ impl Player {
     /// Returns the queue of pictures that are ready.
     pub(super) fn ring(&self) -> &Ring<Next> {
         &self.ring
+    }
+
+    /// Takes back a picture, to use its memory for a later one. Drops a picture that is still in use.
+    pub(super) fn put_back(&self, picture: Arc<Frame>) {
+        let mut spare = self.spare.lock();
+        if spare.len() < READY {
+            spare.extend(Arc::into_inner(picture));
+        }
     }
 }
 
@@ -203,6 +218,7 @@ struct Play<'a> {
     ring: &'a Ring<Next>,
     quit: PipeReader,
     killer: Arc<Killer>,
+    spare: Arc<Spare>,
 }
 
 impl Play<'_> {
@@ -216,16 +232,16 @@ impl Play<'_> {
             let fits = number < HEAD_MIN || head_bytes + bytes <= HEAD_BYTES;
             if ends == ClipEnd::Loop && head.len() == number && fits {
                 head_bytes += bytes;
-                head.push(frame.clone());
+                head.push(Arc::clone(frame));
             }
-            keep(&mut last, frame, ends == ClipEnd::Hold);
+            last = Some(Arc::clone(frame));
         })?;
         if count == 0 && !self.job.still {
             // The clip is shorter than half of a slow camera's interval, so it is played as a single picture.
             count = self.lap(0, true, |_, frame| {
-                keep(&mut last, frame, ends == ClipEnd::Hold);
+                last = Some(Arc::clone(frame));
                 if ends == ClipEnd::Loop {
-                    head.push(frame.clone());
+                    head.push(Arc::clone(frame));
                 }
             })?;
         }
@@ -242,7 +258,7 @@ impl Play<'_> {
                 self.lap_again(&head, count)?;
             },
             (ClipEnd::Hold, Some(frame)) => loop {
-                self.push(frame.clone())?;
+                self.push(Arc::clone(&frame))?;
             },
             _ => Ok(()),
         }
@@ -250,16 +266,16 @@ impl Play<'_> {
 
     /// Plays a clip of `count` pictures again. Its first pictures come from memory, while ffmpeg decodes the
     /// rest.
-    fn lap_again(&self, head: &[Frame], count: usize) -> Result<(), Stop> {
+    fn lap_again(&self, head: &[Arc<Frame>], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
             true => Some(Decoder::start(self.job, head.len(), false, &self.killer)?),
             false => None,
         };
         for frame in head {
-            self.push(frame.clone())?;
+            self.push(Arc::clone(frame))?;
         }
         if let Some(mut decoder) = rest {
-            while let Some(frame) = decoder.next(&self.quit)? {
+            while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
                 self.push(frame)?;
             }
             decoder.end()?;
@@ -272,11 +288,11 @@ impl Play<'_> {
         &self,
         skipped: usize,
         still: bool,
-        mut look: impl FnMut(usize, &Frame),
+        mut look: impl FnMut(usize, &Arc<Frame>),
     ) -> Result<usize, Stop> {
         let mut decoder = Decoder::start(self.job, skipped, still, &self.killer)?;
         let mut count = 0;
-        while let Some(frame) = decoder.next(&self.quit)? {
+        while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
             look(count, &frame);
             count += 1;
             self.push(frame)?;
@@ -285,18 +301,9 @@ impl Play<'_> {
         Ok(count)
     }
 
-    fn push(&self, frame: Frame) -> Result<(), Stop> {
+    fn push(&self, frame: Arc<Frame>) -> Result<(), Stop> {
         let pushed = self.ring.push_wait(Next::Frame(frame));
         pushed.map_err(|_| Stop::Quit)
-    }
-}
-
-/// Keeps a copy of a picture in `last` if `wanted` is true.
-fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
-    match last {
-        _ if !wanted => {}
-        Some(last) => last.copy_from(frame),
-        None => *last = Some(frame.clone()),
     }
 }
 
@@ -304,7 +311,8 @@ fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
 struct Decoder<'a> {
     job: &'a Job,
     tool: Tool,
-    len: usize,
+    /// The picture as ffmpeg wrote it, if that is not the wanted format.
+    decoded: Option<Frame>,
 }
 
 impl<'a> Decoder<'a> {
@@ -319,19 +327,26 @@ impl<'a> Decoder<'a> {
         Ok(Self {
             job,
             tool,
-            len: picture::bytes(job.decoded().0, job.size),
+            decoded: job
+                .converts()
+                .then(|| Frame::new(job.decoded().0, job.size)),
         })
     }
 
     /// Returns the next picture; `None` at the clip's end.
-    fn next(&mut self, quit: &PipeReader) -> Result<Option<Frame>, Stop> {
-        let mut data = vec![0; self.len];
-        let filled = self.tool.fill(&mut data, Some(quit.as_fd()));
-        let filled = filled.map_err(|stop| self.explain(stop))?;
-        Ok(match filled == self.len {
-            true => self.job.picture(data),
-            false => None,
-        })
+    fn next(&mut self, quit: &PipeReader, spare: &Spare) -> Result<Option<Arc<Frame>>, Stop> {
+        let mut picture =
+            (spare.lock().pop()).unwrap_or_else(|| Frame::new(self.job.format, self.job.size));
+        let data = self.decoded.as_mut().unwrap_or(&mut picture).bytes_mut();
+        let wanted = data.len();
+        let filled = self.tool.fill(data, Some(quit.as_fd()));
+        if filled.map_err(|stop| self.explain(stop))? < wanted {
+            return Ok(None);
+        }
+        if let Some(decoded) = &self.decoded {
+            picture.take_samples(decoded);
+        }
+        Ok(Some(Arc::new(picture)))
     }
 
     /// Waits until ffmpeg has ended.
