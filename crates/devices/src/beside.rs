@@ -59,7 +59,7 @@ impl Task {
             let job = if part == size {
                 job
             } else {
-                job.part(first, part)
+                job.part(size, first, part.height())
             };
             engine.run(&job, &source, &mut target).ok()?;
         }
@@ -69,8 +69,11 @@ impl Task {
     /// Returns how many lines of the source to convert at once.
     fn stripe_lines(&self) -> u32 {
         let [(from, size), (to, to_size)] = self.shapes;
-        let is_by_lines = size == to_size && self.job.keeps_places();
-        if self.lent.is_empty() || !is_by_lines {
+        // A quarter turn makes chroma of 4:2:2 into that of 4:4:0, which is scaled.
+        let is_square = |format: &PixelFormat| format.components.iter().all(|c| c.across == c.down);
+        let scales = self.job.scales(size, to_size)
+            || self.job.rotate.swaps() && !(is_square(from) && is_square(to));
+        if self.lent.is_empty() || scales {
             // The precision of the scaling library's weights depends on all weights, so it gets all lines in
             // one call.
             return size.height();

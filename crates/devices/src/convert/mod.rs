@@ -66,15 +66,44 @@ impl Job {
         }
     }
 
-    /// Returns whether each pixel keeps its position.
-    pub(crate) const fn keeps_places(&self) -> bool {
-        matches!(self.rotate, Rotate::None) && !self.hflip && !self.vflip
+    /// Returns whether the job scales a whole source to a whole target.
+    pub(crate) fn scales(&self, from: Size, to: Size) -> bool {
+        let (width, height) = (from.width(), from.height());
+        let turned = match self.rotate.swaps() {
+            true => (height, width),
+            false => (width, height),
+        };
+        turned != (to.width(), to.height())
     }
 
-    /// Returns the job for a part of the source that has whole lines, from line `first` on.
-    pub(crate) const fn part(self, first: u32, part: Size) -> Self {
-        let crop = all(part);
-        let compose = Rect { y: first, ..crop };
+    /// Returns the job for a part of the source, of `lines` lines from line `first` on. The job must not
+    /// scale.
+    pub(crate) fn part(self, source: Size, first: u32, lines: u32) -> Self {
+        let turn = Turn::of(&self);
+        let crop = Rect {
+            height: lines,
+            ..all(source)
+        };
+        // The part's lines may become columns, and may be mirrored in their direction.
+        let (x, y, width, height) = match turn.transpose {
+            false => (0, first, crop.width, lines),
+            true => (first, 0, lines, crop.width),
+        };
+        let below = source.height() - first - lines;
+        let compose = Rect {
+            x: if turn.transpose && turn.mirror {
+                below
+            } else {
+                x
+            },
+            y: if !turn.transpose && turn.upside_down {
+                below
+            } else {
+                y
+            },
+            width,
+            height,
+        };
         Self {
             crop,
             compose,

@@ -167,13 +167,23 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     assert!(bench.device.wake_fd().is_none());
 }
 
-/// Converts a large picture; the thread reads the source itself if memory `maps`. Returns the result, the
-/// number of bytes that the device read, and the number of bytes that it only counted.
-fn convert_large(case: &Case, hflip: bool, maps: bool) -> (Vec<u8>, usize, usize) {
+/// Converts a large picture, mirrored and turned by `(hflip, degrees)`; the thread reads the source itself if
+/// memory `maps`. Returns the result, the number of bytes that the device read, and the number of bytes that
+/// it only counted.
+fn convert_large(
+    case: &Case,
+    (hflip, degrees): (bool, i64),
+    maps: bool,
+) -> (Vec<u8>, usize, usize) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.maps = maps;
     let from = bench.set_format(Flow::Output, &format(case.from));
-    bench.set_format(Flow::Capture, &format(case.to));
+    let (fourcc, width, height) = case.to;
+    let turned = match degrees % 180 {
+        0 => case.to,
+        _ => (fourcc, height, width),
+    };
+    bench.set_format(Flow::Capture, &format(turned));
     if let Some(crop) = case.crop {
         let (target, exactly) = (SelectionTarget::Crop, SelectionFlags::empty());
         let set = bench
@@ -181,8 +191,10 @@ fn convert_large(case: &Case, hflip: bool, maps: bool) -> (Vec<u8>, usize, usize
             .set_selection(Flow::Output, target, crop, exactly);
         assert_eq!(set.expect("a crop"), crop);
     }
-    let flip = ControlValue::Number(hflip.into());
-    bench.device.set_control(cid::HFLIP, &flip).expect("a flip");
+    for (id, value) in [(cid::HFLIP, hflip.into()), (cid::ROTATE, degrees)] {
+        let value = ControlValue::Number(value);
+        bench.device.set_control(id, &value).expect("its control");
+    }
     bench.begin(1, 1);
     let bytes = (0..from.planes[0].sizeimage).map(|i| (i / 3 * 7 % 253) as u8);
     bench.send(0, &[&bytes.collect::<Vec<_>>()], 1);
@@ -226,12 +238,18 @@ fn thread_reads_lent_source_in_stripes() {
             ..whole((FourCc::YUV420, 1000, 486), (FourCc::YUYV, 1000, 486))
         },
     ];
-    for (case, hflip) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
-        let (lent, read) = (
-            convert_large(case, hflip, true),
-            convert_large(case, hflip, false),
+    let turns = [0, 90, 180, 270].map(|degrees| [(false, degrees), (true, degrees)]);
+    for (case, turn) in cases
+        .iter()
+        .flat_map(|case| turns.iter().flatten().map(move |turn| (case, *turn)))
+    {
+        let lent = convert_large(case, turn, true);
+        let read = convert_large(case, turn, false);
+        assert!(
+            lent.0 == read.0,
+            "the same bytes from {:?} by {turn:?}",
+            case.from
         );
-        assert!(lent.0 == read.0, "the same bytes from {:?}", case.from);
         assert_eq!((lent.1, read.2), (read.1, 0), "as much is read");
         assert_eq!(lent.2, lent.1, "a tick moves none of it");
     }
