@@ -60,6 +60,17 @@ impl Signals {
         }
     }
 
+    /// Returns the state for the thread's next call. A call with its own mask is checked as if nothing were
+    /// known of the thread's handlers.
+    pub(crate) fn with_mask(self, mask: Option<u64>) -> Self {
+        Self {
+            mask,
+            seen: 0,
+            handles: self.handles || mask.is_some() || self.mask.is_some(),
+            ..self
+        }
+    }
+
     /// Returns how soon the thread should be checked again.
     pub(crate) fn pace(&self) -> Pace {
         match (self.seen, self.handles) {
@@ -92,7 +103,11 @@ impl Signals {
         }
         let fd = self.status.as_ref()?;
         let mut text = vec![0u8; 4096];
-        let n = rustix::io::pread(fd, &mut text, 0).ok()?;
+        let Ok(n) = rustix::io::pread(fd, &mut text, 0) else {
+            // The file is that of an ended thread, whose number a new thread may have.
+            self.status = None;
+            return None;
+        };
         text.truncate(n);
         Some(text)
     }
@@ -330,5 +345,42 @@ mod tests {
                 leader: false
             }
         );
+    }
+
+    #[test]
+    fn next_call_is_checked_as_often_as_the_last() {
+        let idle = || Signals {
+            handles: false,
+            ..Signals::new(1)
+        };
+        assert_eq!(idle().with_mask(None).pace(), Pace::Seldom);
+        let masked = idle().with_mask(Some(0));
+        assert_eq!(masked.pace(), Pace::Often);
+        let masked = Signals {
+            handles: false,
+            ..masked
+        };
+        assert_eq!(masked.with_mask(None).pace(), Pace::Often);
+    }
+
+    #[test]
+    fn status_of_an_ended_thread_is_not_kept() {
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let (say, said) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // SAFETY: the call has no arguments and no effect.
+            say.send(unsafe { libc::gettid() }.cast_unsigned()).ok();
+            ends.recv().ok();
+        });
+        let mut signals = Signals::new(said.recv().expect("its id"));
+        signals.look();
+        assert!(signals.status.is_some());
+        drop(end);
+        thread.join().expect("it ends");
+        // The kernel removes the thread shortly after that.
+        while signals.status.is_some() {
+            signals.look();
+            std::thread::yield_now();
+        }
     }
 }

@@ -264,8 +264,7 @@ impl Server<'_> {
     pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
         self.task_ended(tid);
         self.give_up_thread(tid);
-        self.pending.interrupted.remove(&tid);
-        self.pending.suspended.remove(&tid);
+        self.pending.forget(tid);
     }
 
     /// Drops calls whose threads no longer wait.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::descriptors::{LockCall, Watched};
-use crate::process::{Notif, Signals};
+use crate::process::{Notif, Pace, Signals};
 use crate::tree::Receive;
 use crate::waiting::poll::Polling;
 use crate::waiting::transfer::Transfer;
@@ -24,6 +24,8 @@ pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
 /// A thread is checked at most once in this time multiplied by the number of waiting calls. This is about
 /// twenty times the cost of a check, so that all checks together take a twentieth of a CPU.
 const A_LOOK: Duration = Duration::from_micros(100);
+/// Maximum number of threads whose signal state is kept between calls. Each uses a descriptor.
+const MAX_KNOWN: usize = 64;
 /// Maximum number of calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
@@ -127,6 +129,8 @@ pub(crate) struct Pending {
     pub(crate) buffers_changed: bool,
     /// When a signal last interrupted a call, by thread.
     pub(crate) interrupted: HashMap<u32, Instant>,
+    /// The signal states of threads whose last call waited, and whose end is reported.
+    known: HashMap<u32, Signals>,
     /// Interrupted polls, by thread: number and deadline. restart_syscall continues them.
     pub(crate) suspended: HashMap<u32, (i64, Option<Instant>)>,
 }
@@ -144,9 +148,16 @@ impl Pending {
 
     /// Adds a call, and returns its slot. Returns the call as error if there are too many. `followed` says
     /// whether the end of the call's thread is reported.
-    pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
+    pub(crate) fn insert(
+        &mut self,
+        mut waiting: Waiting,
+        followed: bool,
+    ) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MAX_WAITING {
             return Err(Box::new(waiting));
+        }
+        if let Some(known) = self.known.remove(&waiting.notif.tid) {
+            waiting.signals = known.with_mask(waiting.signals.mask);
         }
         self.next = self.next.wrapping_add(1);
         let slot = self.next;
@@ -170,8 +181,13 @@ impl Pending {
         }
         self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
         let tid = waiting.notif.tid;
+        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
+        let pause = match waiting.signals.pace() {
+            Pace::Seldom if !needs_look => LOOK_SELDOM,
+            _ => LOOK,
+        };
         self.slots.insert(slot, waiting);
-        self.plan_look(slot, tid, LOOK);
+        self.plan_look(slot, tid, pause);
         Ok(slot)
     }
 
@@ -190,7 +206,7 @@ impl Pending {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Waiting> {
-        let waiting = self.slots.remove(&slot)?;
+        let mut waiting = self.slots.remove(&slot)?;
         if self.by_tid.get(&waiting.notif.tid) == Some(&slot) {
             self.by_tid.remove(&waiting.notif.tid);
         }
@@ -204,7 +220,11 @@ impl Pending {
         }
         self.on_buffers.remove(&slot);
         self.on_locks.remove(&slot);
-        self.unfollowed.remove(&slot);
+        if !self.unfollowed.remove(&slot) && self.known.len() < MAX_KNOWN {
+            let tid = waiting.notif.tid;
+            let signals = core::mem::replace(&mut waiting.signals, Signals::new(tid));
+            self.known.insert(tid, signals);
+        }
         if let Some(at) = waiting.deadline {
             self.deadlines.remove(&(at, slot));
         }
@@ -231,6 +251,13 @@ impl Pending {
             self.looks.remove(&(before, slot));
         }
         self.looks.insert((at, slot));
+    }
+
+    /// Forgets a thread that has ended.
+    pub(crate) fn forget(&mut self, tid: u32) {
+        self.known.remove(&tid);
+        self.interrupted.remove(&tid);
+        self.suspended.remove(&tid);
     }
 
     pub(crate) fn note_interrupted(&mut self, tid: u32) {
