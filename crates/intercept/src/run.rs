@@ -60,6 +60,8 @@ pub fn run(
     };
     let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
+    let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let alarm = alarm.map_err(raw::err);
     let host = Arc::new(Host {
         listener: child.listener,
         events,
@@ -77,6 +79,8 @@ pub fn run(
         outside: false.into(),
         closes: 0.into(),
         notes,
+        has_notes: false.into(),
+        alarm: alarm.map_err(system("eventfd"))?,
     });
     for note in host.powers.notes() {
         host.note(note);
@@ -84,8 +88,6 @@ pub fn run(
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |t| t.as_secs());
-    let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let alarm = alarm.map_err(raw::err);
     let main = child.pid;
     let server = Server {
         host: Arc::clone(&host),
@@ -122,18 +124,21 @@ pub fn run(
         received: AtomicU64::new(0),
         lent: Lending::default(),
         revoking: Revoking::default(),
-        alarm: alarm.map_err(system("eventfd"))?,
         reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),
         host,
     };
     std::thread::scope(|scope| {
-        // A separate thread shows notes, since the user's function may block. If the thread cannot be
-        // started, the run shows no notes.
-        let says = Builder::new().name("vb3-notes".into());
-        says.spawn_scoped(scope, || say(remarks, options.notes))
-            .ok();
-        let served = supervisor.run(&mut may);
+        let mut unshown = Some((remarks, options.notes));
+        let mut show_notes = || {
+            if let Some((remarks, notes)) = unshown.take() {
+                // A separate thread shows notes, since the user's function may block. If the thread cannot be
+                // started, the run shows no notes.
+                let says = Builder::new().name("vb3-notes".into());
+                says.spawn_scoped(scope, || say(remarks, notes)).ok();
+            }
+        };
+        let served = supervisor.run(&mut may, &mut show_notes);
         let ended = supervisor.server(&mut may).ended;
         if served.is_err() {
             if let Some(guard) = &supervisor.host.guard {
@@ -149,6 +154,9 @@ pub fn run(
         };
         // This closes the channel of notes, so that the notes' thread ends.
         drop(supervisor);
+        if let Some((remarks, notes)) = unshown {
+            say(remarks, notes);
+        }
         served.map(|()| report)
     })
 }

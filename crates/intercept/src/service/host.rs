@@ -175,8 +175,12 @@ pub(crate) struct Host {
     pub(crate) outside: AtomicBool,
     /// Number of calls that have closed reserved numbers.
     pub(crate) closes: AtomicU64,
-    /// Notes for the user who runs the program. A separate thread prints them.
+    /// Notes for the user who runs the program. A separate thread prints them, once there are any.
     pub(crate) notes: SyncSender<Note>,
+    /// Whether there was a note.
+    pub(crate) has_notes: AtomicBool,
+    /// Wakes the clock thread.
+    pub(crate) alarm: OwnedFd,
 }
 
 impl Host {
@@ -250,7 +254,17 @@ impl Host {
 
     /// Queues a note; returns false if the queue is full.
     pub(crate) fn try_note(&self, note: Note) -> bool {
-        self.notes.try_send(note).is_ok()
+        let is_queued = self.notes.try_send(note).is_ok();
+        if !self.has_notes.swap(true, Ordering::AcqRel) {
+            self.wake_clock();
+        }
+        is_queued
+    }
+
+    /// Wakes the clock thread.
+    pub(crate) fn wake_clock(&self) {
+        // The write fails only if the eventfd is full, and a full eventfd wakes the clock, too.
+        rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
     }
 
     /// Tracks a process's memory with the userfaultfd `made`, or queues one note if that fails.

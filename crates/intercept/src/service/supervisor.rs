@@ -71,8 +71,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) lent: Lending,
     /// Memory that is being revoked.
     pub(crate) revoking: Revoking,
-    /// Wakes the clock thread.
-    pub(crate) alarm: OwnedFd,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
     /// Whether the kernel ends a receive when no thread is left that could make a call (Linux 6.11).
@@ -101,7 +99,7 @@ impl<'a> Supervisor<'a> {
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
         if wake {
-            self.wake_clock();
+            self.host.wake_clock();
         }
         let rest = Rest {
             answers,
@@ -123,15 +121,14 @@ impl<'a> Supervisor<'a> {
         self.server(may).holds_nothing()
     }
 
-    fn wake_clock(&self) {
-        // The write fails only if the eventfd is full, and a full eventfd wakes the clock, too.
-        rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
-    }
-
-    /// Serves calls until the program's last process has ended.
-    pub(crate) fn run(&self, may: &mut MayBlock) -> Result<(), Error> {
+    /// Serves calls until the program's last process has ended. Calls `show_notes` when there are notes.
+    pub(crate) fn run(
+        &self,
+        may: &mut MayBlock,
+        show_notes: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
         std::thread::scope(|scope| {
-            let served = self.clock(may, scope);
+            let served = self.clock(may, scope, show_notes);
             self.pool.close();
             served
         })?;
@@ -145,6 +142,7 @@ impl<'a> Supervisor<'a> {
         &'scope self,
         may: &mut MayBlock,
         scope: &'scope Scope<'scope, '_>,
+        show_notes: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         self.server(may).watch_all()?;
         // Devices that are absent at the start disappear before the first call.
@@ -157,6 +155,9 @@ impl<'a> Supervisor<'a> {
         let mut expects_calls = true;
         loop {
             let is_refused = self.start_workers(scope)?;
+            if self.host.has_notes.load(Ordering::Acquire) {
+                show_notes();
+            }
             let (look_again, remarks) =
                 (self.pool).look(expects_calls, |tid| self.host.pid_of(tid));
             for remark in remarks {
@@ -179,7 +180,7 @@ impl<'a> Supervisor<'a> {
                 timeout =
                     Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
             }
-            let waited = self.host.events.wait(timeout, self.alarm.as_fd());
+            let waited = self.host.events.wait(timeout, self.host.alarm.as_fd());
             let has_events = waited.map_err(|Errno(errno)| Error::System {
                 call: "ppoll",
                 errno,
@@ -239,7 +240,7 @@ impl<'a> Supervisor<'a> {
         let read = || {
             self.host.read_locks(&MayBlock::of_this_thread());
             self.reads_locks.store(false, Ordering::Release);
-            self.wake_clock();
+            self.host.wake_clock();
         };
         let thread = Builder::new().name("vb3-locks".into()).stack_size(STACK);
         if thread.spawn_scoped(scope, read).is_err() {
@@ -322,7 +323,7 @@ impl<'a> Supervisor<'a> {
                 guard.add(n.tid, before + 1);
             }
             if self.pool.step_in(&n) {
-                self.wake_clock();
+                self.host.wake_clock();
             }
             let admitted = if self.pool.is_busy() {
                 self.pool.admit(self.host.pid_of(n.tid), &n)
@@ -330,7 +331,7 @@ impl<'a> Supervisor<'a> {
                 Admission::Serve
             };
             if admitted == Admission::ServeShort {
-                self.wake_clock();
+                self.host.wake_clock();
             }
             if admitted != Admission::HeldBack {
                 self.serve(may, &n);
@@ -561,7 +562,7 @@ impl<'a> Supervisor<'a> {
             if self.pool.is_busy() || is_long {
                 let pid = self.host.pid_of(answer.notif.tid);
                 if self.pool.hand_over(pid, Job::Answer(answer)) {
-                    self.wake_clock();
+                    self.host.wake_clock();
                 }
             } else {
                 self.answer(may, answer);
@@ -660,7 +661,7 @@ impl Drop for EndOnPanic<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.pool.close();
-            self.0.wake_clock();
+            self.0.host.wake_clock();
         }
     }
 }
