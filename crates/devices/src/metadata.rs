@@ -79,6 +79,7 @@ impl DeviceSpec {
             identity: Some(DeviceIdentity::Uvc),
             name,
             like: self.like.clone(),
+            bus_info: self.bus_info.clone(),
             // Like uvcvideo, the driver copies headers from USB packets to memory that no device reaches.
             allocator: Allocator::Vmalloc,
             sram: Some(0),

@@ -1,7 +1,8 @@
 //! The host's settings for devices.
 
-use crate::spec::DeviceSpec;
+use crate::spec::{DeviceKind, DeviceSpec};
 use vb3_codec::Codecs;
+use vb3_v4l2::sys::{V4L2_CAP_META_CAPTURE, V4L2_CAP_VIDEO_CAPTURE};
 use vb3_v4l2::{Identity, QueuePolicy};
 
 /// The host's settings for a device: its bus, memory options and codecs.
@@ -9,6 +10,8 @@ use vb3_v4l2::{Identity, QueuePolicy};
 pub struct HostSettings {
     /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
     pub bus_info: String,
+    /// The serial number and the revision (`bcdDevice`) of a USB device.
+    pub usb: Option<(String, u32)>,
     /// Whether the device offers USERPTR if its SPEC leaves this open.
     pub userptr: bool,
     /// The codecs that devices may use.
@@ -25,10 +28,21 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
         (None, None, Some((graph, _))) => graph.topology().driver,
         (None, None, None) => "videobuf3",
     };
+    let (serial, revision) = place.usb.clone().unwrap_or_default();
+    let described = like.and_then(|device| device.other_capabilities);
+    let other = match &spec.kind {
+        // As in uvcvideo, each node has the other one's capability.
+        DeviceKind::Metadata { .. } => V4L2_CAP_VIDEO_CAPTURE,
+        _ if spec.metadata.is_some() => V4L2_CAP_META_CAPTURE,
+        _ => 0,
+    };
     Identity {
         driver: driver.to_owned(),
         card: spec.name.clone().unwrap_or_else(|| card.to_owned()),
-        bus_info: place.bus_info.clone(),
+        bus_info: (spec.bus_info.as_ref()).unwrap_or(&place.bus_info).clone(),
+        serial,
+        revision,
+        other_caps: other | described.map_or(0, |caps| caps.0),
     }
 }
 

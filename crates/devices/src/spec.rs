@@ -94,6 +94,8 @@ pub struct DeviceSpec {
     pub metadata: Option<crate::MetadataLink>,
     /// The card's name; `None` for a name made from the kind.
     pub name: Option<String>,
+    /// `bus_info` of the real camera that a camera imitates; `None` for the host's.
+    pub bus_info: Option<String>,
     /// The device's DMA mask, at least 2^20 - 1; `None` for the machine's.
     pub mask: Option<u64>,
     /// Whether the device's memory must be physically contiguous. If so, the device is not behind an IOMMU.
@@ -236,6 +238,7 @@ impl DeviceSpec {
             like: None,
             metadata: None,
             name: None,
+            bus_info: None,
             mask: None,
             contiguous: false,
             iommu: None,

@@ -31,6 +31,8 @@ pub struct Capability {
     pub card: String,
     /// Location of the device on its bus.
     pub bus_info: String,
+    /// `V4L2_CAP_*` of all nodes of the device.
+    pub capabilities: u32,
     /// `V4L2_CAP_*` of this node.
     pub device_caps: u32,
 }
@@ -156,6 +158,7 @@ impl Client<'_> {
             driver: text::<16>(image, field!(v4l2_capability.driver)),
             card: text::<32>(image, field!(v4l2_capability.card)),
             bus_info: text::<32>(image, field!(v4l2_capability.bus_info)),
+            capabilities: image.u32(field!(v4l2_capability.capabilities)),
             device_caps: image.u32(field!(v4l2_capability.device_caps)),
         };
         self.call(sys::VIDIOC_QUERYCAP, |_| {}, read)

@@ -10,8 +10,8 @@ use bitflags::bitflags;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 
-/// Identity of a device for QUERYCAP. Texts are truncated to 15, 31 and 31 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Identity of a device for QUERYCAP and its media device. Texts are truncated to 15, 31, 31 and 39 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Name of the driver.
     pub driver: String,
@@ -19,6 +19,12 @@ pub struct Identity {
     pub card: String,
     /// Location, such as `platform:vb3-000`.
     pub bus_info: String,
+    /// Serial number; empty if the device has none.
+    pub serial: String,
+    /// Hardware revision, as the driver numbers it.
+    pub revision: u32,
+    /// Capabilities of the device's other nodes (`V4L2_CAP_*`).
+    pub other_caps: u32,
 }
 
 /// Direction of a device, which decides its queues.

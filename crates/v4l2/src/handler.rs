@@ -36,7 +36,9 @@ pub(crate) const fn class_of(id: u32) -> u32 {
     id & 0x0fff_0000
 }
 
-fn class_name(class: u32) -> &'static str {
+/// Returns Linux's name of a class of controls.
+#[must_use]
+pub fn class_name(class: u32) -> &'static str {
     match class {
         sys::V4L2_CTRL_CLASS_USER => "User Controls",
         sys::V4L2_CTRL_CLASS_CODEC => "Codec Controls",
@@ -82,6 +84,7 @@ impl Control {
             ControlKind::Button => {
                 flags |= ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE;
             }
+            ControlKind::Class => flags |= ControlFlags::WRITE_ONLY | ControlFlags::READ_ONLY,
             ControlKind::Compound(of) if of.most_elements().is_some() => {
                 flags |= ControlFlags::HAS_PAYLOAD | ControlFlags::DYNAMIC_ARRAY;
             }
@@ -93,7 +96,7 @@ impl Control {
         Self {
             id: spec.id,
             name: spec.name,
-            kind: Some(spec.kind),
+            kind: Some(spec.kind).filter(|kind| *kind != ControlKind::Class),
             flags,
             master: spec.master,
             value: (spec.initial).map_or_else(|| default_of(&spec.kind), ControlValue::Number),
@@ -112,17 +115,7 @@ impl Control {
     }
 
     pub(crate) fn range(&self) -> Range {
-        match &self.kind {
-            Some(kind) => range_of(kind),
-            None => Range {
-                ty: sys::V4L2_CTRL_TYPE_CTRL_CLASS,
-                min: 0,
-                max: 0,
-                step: 0,
-                default: 0,
-                elem_size: 4,
-            },
-        }
+        range_of(self.kind.as_ref().unwrap_or(&ControlKind::Class))
     }
 
     /// Returns the default value; 0 for a class.
@@ -237,7 +230,10 @@ impl Control {
                 Some(_) => Ok(wanted),
             },
             ControlKind::Bitmask { .. } => Ok(wanted & range.max),
-            ControlKind::Button | ControlKind::Text { .. } | ControlKind::Compound(_) => Ok(0),
+            ControlKind::Button
+            | ControlKind::Class
+            | ControlKind::Text { .. }
+            | ControlKind::Compound(_) => Ok(0),
         }
     }
 
@@ -364,6 +360,7 @@ fn range_of(kind: &ControlKind) -> Range {
             ..plain(of.number(), 0, 0, 0, 0)
         },
         ControlKind::Button => plain(sys::V4L2_CTRL_TYPE_BUTTON, 0, 0, 0, 0),
+        ControlKind::Class => plain(sys::V4L2_CTRL_TYPE_CTRL_CLASS, 0, 0, 0, 0),
         ControlKind::Text { min, max, .. } => Range {
             ty: sys::V4L2_CTRL_TYPE_STRING,
             min: min.into(),
@@ -390,12 +387,17 @@ impl Handler {
         let mut controls: Vec<Control> = Vec::new();
         for spec in specs {
             let fits = !matches!(spec.kind, ControlKind::Text { max, .. } if max > MAX_TEXT);
-            let class = class_of(spec.id);
-            if fits && class != 0 && controls.len().saturating_add(2) <= MAX_CONTROLS {
+            let is_known = controls.iter().any(|known| known.id == spec.id);
+            if fits && !is_known && class_of(spec.id) != 0 && controls.len() < MAX_CONTROLS / 2 {
                 controls.push(Control::from_spec(spec));
-                controls.push(Control::class(class));
             }
         }
+        let classes = controls
+            .iter()
+            .map(|control| Control::class(class_of(control.id)));
+        // The driver's own names of classes come first, so they stay.
+        let classes: Vec<_> = classes.collect();
+        controls.extend(classes);
         controls.sort_by_key(|control| control.id);
         controls.dedup_by_key(|control| control.id);
         let mut handler = Self { controls };

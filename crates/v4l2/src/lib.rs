@@ -56,6 +56,7 @@ pub use graph::{
     EntityNode, EntitySpec, Flips, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused, Sensor,
     SensorMode, Topology, clamp_colors,
 };
+pub use handler::class_name;
 pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
 pub use pads::{MbusFormat, Pads};
 pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};

@@ -108,6 +108,7 @@ impl MediaDevice {
                 driver: topology.driver.to_owned(),
                 card: topology.model.to_owned(),
                 bus_info: topology.bus_info.to_owned(),
+                ..Identity::default()
             },
             function: 0,
             minors,

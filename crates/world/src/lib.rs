@@ -89,7 +89,7 @@ use media::Media;
 use memory::{Ear, WorldMemory};
 use node::Node;
 pub use numbers::numbers;
-use numbers::with_metadata_nodes;
+use numbers::{separate_locations, with_metadata_nodes};
 use orders::Orders;
 pub use outside::Outside;
 use placer::Placer;
@@ -238,6 +238,7 @@ impl World {
             expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
         }
         align_strides(&mut expanded);
+        separate_locations(&mut expanded);
         let mut nodes = Vec::new();
         for (spec, number, part) in with_metadata_nodes(expanded)? {
             let codecs = outside.codecs.clone();

@@ -49,6 +49,14 @@ impl Location {
         matches!(self, Self::Usb(_))
     }
 
+    /// Returns the serial number and the revision of a USB device.
+    pub(super) fn usb(&self) -> Option<(String, u32)> {
+        match self {
+            Self::Usb(webcam) => Some(webcam.serial_and_revision()),
+            Self::Platform(_) | Self::Virtual(_) => None,
+        }
+    }
+
     /// Returns `bus_info` of QUERYCAP.
     pub(super) fn bus_info(&self) -> String {
         match self {

@@ -253,6 +253,7 @@ impl Node {
         };
         let place = HostSettings {
             bus_info: location.bus_info(),
+            usb: location.usb(),
             userptr: profile
                 .userptr
                 .unwrap_or(spec.allocator != Allocator::Contig),

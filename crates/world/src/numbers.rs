@@ -61,6 +61,20 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
     Ok(())
 }
 
+/// Leaves a real camera's `bus_info` to the first device that imitates it. Programs tell devices apart by it.
+pub(super) fn separate_locations(specs: &mut [DeviceSpec]) {
+    let mut taken: Vec<String> = Vec::new();
+    for spec in specs {
+        match spec.bus_info.take() {
+            Some(bus_info) if !taken.contains(&bus_info) => {
+                taken.push(bus_info.clone());
+                spec.bus_info = Some(bus_info);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Returns each device's nodes with their numbers, then the metadata nodes of webcams.
 ///
 /// Metadata nodes have the numbers after the last device's, so that the devices' numbers do not

@@ -197,6 +197,12 @@ impl Webcam {
         self.names.product.as_deref().unwrap_or(card)
     }
 
+    /// Returns the serial number, and the number of `bcdDevice`.
+    pub(super) fn serial_and_revision(&self) -> (String, u32) {
+        let revision = u32::from_str_radix(self.revision(), 16);
+        (self.serial.clone(), revision.unwrap_or(0))
+    }
+
     fn revision(&self) -> &str {
         &self.names.revision
     }

@@ -3,15 +3,16 @@
 use super::check::controls::MAX_ITEMS;
 use super::check::{MAX_FRAMES, MAX_LOST};
 use super::file::{
-    ActiveIf, Code, ControlId, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag,
-    FormatTable, InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord,
-    VERSION,
+    ActiveIf, Code, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag, FormatTable, Hex,
+    InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord, VERSION,
 };
 use crate::spec::UsbId;
 use std::fmt::Write as _;
 use toml::Spanned;
 use vb3_v4l2::client::{Client, ControlRange, OneOrRange};
-use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, pixfmt, sys};
+use vb3_v4l2::{
+    ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, class_name, pixfmt, sys,
+};
 
 /// Number of buffers of the measured stream.
 const BUFFERS: u32 = 4;
@@ -71,11 +72,7 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
         .capability()
         .map_err(|_| "it is no video device; name one such as /dev/video0".to_owned())?;
     if able.device_caps & sys::V4L2_CAP_VIDEO_CAPTURE == 0 {
-        let why = match able.device_caps & sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE {
-            0 => "it captures no pictures; `v4l2-ctl --list-devices` lists a device's nodes",
-            _ => "it has the multi-planar API, and only single-planar devices can be cloned",
-        };
-        return Err(why.to_owned());
+        return Err(refusal(able.device_caps).to_owned());
     }
     let inputs = client.inputs().map_err(failed("ENUMINPUT"))?;
     let now = client.format().map_err(failed("G_FMT"))?;
@@ -87,6 +84,7 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
     let mut usual = now;
     usual.planes = Default::default();
     let usual = client.try_format(&usual).map_err(failed("TRY_FMT"))?;
+    let other = able.capabilities & !able.device_caps & !sys::V4L2_CAP_DEVICE_CAPS;
     let image_bytes = bytes(&now).filter(|_| bytes(&usual) != bytes(&now));
     Ok(File {
         version: plain(VERSION),
@@ -94,6 +92,8 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
         device: plain(DeviceTable {
             driver: printable(&able.driver),
             card: printable(&able.card),
+            bus_info: Some(printable(&able.bus_info)).filter(|bus_info| !bus_info.is_empty()),
+            other_capabilities: Some(other).filter(|caps| *caps != 0).map(Hex),
             read: able.device_caps & sys::V4L2_CAP_READWRITE != 0,
         }),
         usb: usb.and_then(usb_table).map(plain),
@@ -115,6 +115,19 @@ pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, Strin
         formats,
         controls,
     })
+}
+
+/// Returns the reason why a device with these capabilities cannot be cloned.
+const fn refusal(caps: u32) -> &'static str {
+    const MEM2MEM: u32 = sys::V4L2_CAP_VIDEO_M2M | sys::V4L2_CAP_VIDEO_M2M_MPLANE;
+    if caps & MEM2MEM != 0 {
+        "it is a codec or a converter, and only cameras can be cloned; `vb3 devices` lists \
+         simulated codecs and converters"
+    } else if caps & sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 {
+        "it has the multi-planar API, and only single-planar devices can be cloned"
+    } else {
+        "it captures no pictures; `v4l2-ctl --list-devices` lists a device's nodes"
+    }
 }
 
 /// Returns a function that turns the errno of this call into a message.
@@ -247,8 +260,11 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             sys::V4L2_CTRL_TYPE_BITMASK => ControlType::Bitmask,
             sys::V4L2_CTRL_TYPE_BUTTON => ControlType::Button,
             sys::V4L2_CTRL_TYPE_INTEGER64 => ControlType::Integer64,
-            // Classes follow from their controls. Texts and structures are left out, because a client passes
-            // no pointers.
+            // The names of Linux's classes are known.
+            sys::V4L2_CTRL_TYPE_CTRL_CLASS if range.name != class_name(range.id & !1) => {
+                ControlType::Class
+            }
+            // Texts and structures are left out, because a client passes no pointers.
             _ => continue,
         };
         all.push(control(client, range, kind));
@@ -262,6 +278,11 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             .find(|(known, _)| *known == id)
             .map(|(_, value)| *value)
     };
+    let has_class = |class: &ControlTable| {
+        let is_member = |id: u32| id != class.id.0 && id & !0xffff == class.id.0 & !0xffff;
+        values.iter().any(|(id, _)| is_member(*id))
+    };
+    all.retain(|control| control.kind != ControlType::Class || has_class(control));
     for control in &mut all {
         let master = MASTERS.iter().find(|(id, ..)| *id == control.id.0);
         let Some((master, manual)) = master.map(|(_, master, manual)| (*master, *manual)) else {
@@ -272,7 +293,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
         if value_of(master).is_some_and(|value| (value != manual) == is_inactive) {
             control.flags.retain(|flag| *flag != Flag::Inactive);
             control.active_if = Some(ActiveIf {
-                id: ControlId(master),
+                id: Hex(master),
                 value: manual,
             });
         }
@@ -282,7 +303,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
 
 fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> ControlTable {
     let mut table = ControlTable {
-        id: ControlId(range.id),
+        id: Hex(range.id),
         name: printable(&range.name),
         kind,
         min: None,
@@ -324,10 +345,10 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
                 }
             }
         }
-        ControlType::Boolean | ControlType::Button => {}
+        ControlType::Boolean | ControlType::Button | ControlType::Class => {}
     }
     let value = match kind {
-        ControlType::Button | ControlType::Integer64 => None,
+        ControlType::Button | ControlType::Integer64 | ControlType::Class => None,
         ControlType::Bitmask => value.map(|value| value & i64::from(u32::MAX)),
         _ => value.map(|value| value.clamp(min, max)),
     };
@@ -339,6 +360,7 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
 fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
     let implied = match kind {
         ControlType::Button => ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE,
+        ControlType::Class => ControlFlags::WRITE_ONLY | ControlFlags::READ_ONLY,
         _ => ControlFlags::empty(),
     };
     let own = flags.difference(implied);

@@ -35,6 +35,10 @@ pub struct File {
 pub(crate) struct DeviceTable {
     pub(crate) driver: String,
     pub(crate) card: String,
+    /// Location on the bus; `None` for a simulated one.
+    pub(crate) bus_info: Option<String>,
+    /// Capabilities of the device's other nodes.
+    pub(crate) other_capabilities: Option<Hex>,
     /// Whether the device supports read().
     #[serde(default)]
     pub(crate) read: bool,
@@ -146,6 +150,8 @@ pub(crate) enum ControlType {
     Bitmask,
     Button,
     Integer64,
+    /// The name of a class of controls.
+    Class,
 }
 
 /// A control with its range and flags.
@@ -153,7 +159,7 @@ pub(crate) enum ControlType {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlTable {
     /// `V4L2_CID_*`.
-    pub(crate) id: ControlId,
+    pub(crate) id: Hex,
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) kind: ControlType,
@@ -182,7 +188,7 @@ pub(crate) struct ControlTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActiveIf {
     /// `V4L2_CID_*`.
-    pub(crate) id: ControlId,
+    pub(crate) id: Hex,
     pub(crate) value: i64,
 }
 
@@ -313,8 +319,8 @@ word!(
 );
 
 word!(
-    /// A control's id.
-    ControlId(u32),
+    /// A control's id, or a set of bits.
+    Hex(u32),
     "\"0x00980900\"",
     |text| {
         let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 8)?;

@@ -72,6 +72,24 @@ fn errors_name_the_line_and_what_is_allowed() {
         ("version = 1", "version = 2", 1, "reads version 1"),
         ("card =", "crad =", 5, "unknown field `crad`"),
         ("uvcvideo", "a driver with a long name", 3, "1 to 15"),
+        (
+            "card = \"A camera\"",
+            "card = \"A\"\nbus_info = \"usb-a-controller-with-a-long-name-1\"",
+            3,
+            "allowed are 1 to 31",
+        ),
+        (
+            "card = \"A camera\"",
+            "card = \"A\"\nother_capabilities = \"1\"",
+            6,
+            "must look like \"0x00980900\"",
+        ),
+        (
+            "type = \"integer\"",
+            "type = \"class\"",
+            37,
+            "no control's id",
+        ),
         ("046d:0825", "46d:825", 8, "must look like \"046d:0825\""),
         ("\"0012\"", "\"12\"", 7, "4 hexadecimal digits"),
         (

@@ -20,6 +20,7 @@ fn display(spec: &str) -> Display<u32> {
 fn unwatched(spec: &str) -> Display<u32> {
     let place = HostSettings {
         bus_info: "platform:vb3-001".into(),
+        usb: None,
         userptr: true,
         codecs: vb3_codec::Launch::in_thread().into(),
     };

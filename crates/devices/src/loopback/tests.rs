@@ -14,6 +14,7 @@ const START: u64 = 1_000 * MS;
 fn place() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-000".into(),
+        usb: None,
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
     }

@@ -10,6 +10,7 @@ const FRAME_NS: u64 = 10_000_000;
 fn place() -> HostSettings {
     HostSettings {
         bus_info: "usb-x-1".into(),
+        usb: None,
         userptr: true,
         codecs: vb3_codec::Launch::in_thread().into(),
     }

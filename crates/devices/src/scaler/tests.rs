@@ -22,6 +22,7 @@ fn camera() -> Camera<u32> {
 fn made(options: &str) -> Camera<u32> {
     let place = HostSettings {
         bus_info: "platform:vb3-000".into(),
+        usb: None,
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
     };

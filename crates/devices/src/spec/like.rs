@@ -43,6 +43,7 @@ impl DeviceSpec {
             .filter(|_| is_webcam)
             .map(|usb| usb.get_ref().id.0);
         self.name.get_or_insert_with(|| device.card.clone());
+        self.bus_info.clone_from(&device.bus_info);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use vb3_v4l2::{Flow, Role, VideoDriver};
 fn place() -> HostSettings {
     HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
+        usb: None,
         userptr: false,
         // The tests run no codec, so every kind counts as available.
         codecs: vb3_codec::Launch::handed(drop).into(),

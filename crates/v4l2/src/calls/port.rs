@@ -58,7 +58,7 @@ where
         let caps = self.capabilities();
         arg.set_u32(
             field!(v4l2_capability.capabilities),
-            caps | sys::V4L2_CAP_DEVICE_CAPS,
+            caps | id.other_caps | sys::V4L2_CAP_DEVICE_CAPS,
         );
         arg.set_u32(field!(v4l2_capability.device_caps), caps);
     }

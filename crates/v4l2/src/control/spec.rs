@@ -94,6 +94,8 @@ pub enum ControlKind {
     },
     /// Acts when written; it has no value.
     Button,
+    /// Names the class of the controls that the id belongs to.
+    Class,
     /// A text.
     Text {
         /// Minimum length in bytes.
@@ -107,7 +109,7 @@ pub enum ControlKind {
     Compound(CompoundType),
 }
 
-/// A driver's declaration of one control. Control classes need no declaration.
+/// A driver's declaration of one control. Linux's control classes need no declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlSpec {
     /// `V4L2_CID_*`.

@@ -22,6 +22,23 @@ fn rounding_at_the_edges_of_numbers() {
 }
 
 #[test]
+fn drivers_name_their_own_classes() {
+    let named = ControlSpec {
+        kind: ControlKind::Class,
+        ..ControlSpec::button(0x00f0_0001, "Vivid Controls")
+    };
+    let own = ControlSpec::boolean(0x00f0_f000, "Own", false);
+    for specs in [[named, own], [own, named]] {
+        let handler = Handler::new(&specs);
+        let class = handler.find(0x00f0_0001).expect("a class");
+        assert_eq!((class.name, class.kind), ("Vivid Controls", None));
+        assert_eq!(class.range().ty, sys::V4L2_CTRL_TYPE_CTRL_CLASS);
+        assert_eq!(class.flags.bits(), 0x44);
+        assert_eq!(handler.controls.len(), 2);
+    }
+}
+
+#[test]
 fn invalid_declarations_are_omitted() {
     let brightness = sys::V4L2_CID_BRIGHTNESS;
     let first = ControlSpec::boolean(brightness, "First", true);

@@ -120,6 +120,7 @@ impl MediaDevice {
         let texts = [
             (field!(media_device_info.driver), 16, &self.identity.driver),
             (field!(media_device_info.model), 32, &self.identity.card),
+            (field!(media_device_info.serial), 40, &self.identity.serial),
             (
                 field!(media_device_info.bus_info),
                 32,
@@ -131,6 +132,10 @@ impl MediaDevice {
         }
         out.set_u32(field!(media_device_info.media_version), sys::API_VERSION);
         out.set_u32(field!(media_device_info.driver_version), sys::API_VERSION);
+        out.set_u32(
+            field!(media_device_info.hw_revision),
+            self.identity.revision,
+        );
         Ok(())
     }
 

@@ -69,6 +69,7 @@ impl TestDriver {
                 driver: "test".to_owned(),
                 card: "A card with a name that is far too long".to_owned(),
                 bus_info: "platform:test".to_owned(),
+                ..Identity::default()
             },
             flow,
             planarity,

@@ -22,6 +22,9 @@ impl Bench {
             driver: "test".to_owned(),
             card: card.to_owned(),
             bus_info: "platform:vb3-009".to_owned(),
+            serial: "0123ABCD".to_owned(),
+            revision: 0x12,
+            other_caps: 0,
         };
         Self {
             program: TestProgram::default(),
@@ -57,6 +60,9 @@ fn devices_report_their_identity() {
     assert_eq!(text(&info, field!(media_device_info.model)), "An encoder");
     let bus = text(&info, field!(media_device_info.bus_info));
     assert_eq!(bus, "platform:vb3-009");
+    let serial = text(&info, field!(media_device_info.serial));
+    assert_eq!(serial, "0123ABCD");
+    assert_eq!(get(&info, field!(media_device_info.hw_revision)), 0x12);
     assert_eq!(
         get(&info, field!(media_device_info.media_version)),
         sys::API_VERSION

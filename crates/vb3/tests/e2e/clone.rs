@@ -3,8 +3,14 @@
 use crate::common::{Run, RunOutput, finish, lacks, vb3};
 use std::fs;
 
-/// The queries whose answers are compared line by line.
-const QUERIES: [&str; 3] = ["--all", "-L", "--list-formats-ext"];
+/// The queries whose answers are compared line by line, and the files of their answers.
+const QUERIES: [(&str, &str); 5] = [
+    ("v4l2-ctl -d /dev/video0 --all", "all"),
+    ("v4l2-ctl -d /dev/video0 -L", "controls"),
+    ("v4l2-ctl -d /dev/video0 --list-formats-ext", "formats"),
+    ("{ [ ! -e /dev/media0 ] || media-ctl -p; }", "media"),
+    ("v4l2-compliance -d /dev/video0", "compliance"),
+];
 
 /// A description with what the simulated cameras lack: menus that begin at 1, numbers, bits, a 64-bit
 /// range, long lines, stepwise intervals, several inputs, no USB.
@@ -13,9 +19,10 @@ const ODD: &str = include_str!("clone/odd.toml");
 /// Returns a shell script that stores the answers to all queries and a clone, after `first`.
 fn script(first: &str) -> String {
     let vb3 = env!("CARGO_BIN_EXE_vb3");
-    let queries = QUERIES.map(|query| format!("v4l2-ctl -d /dev/video0 {query} >answer{query}"));
-    let queries = queries.join(" && ");
-    format!("set -e; {first}; {queries}; {vb3} clone --seconds 0 /dev/video0 >clone.toml")
+    let queries = QUERIES.map(|(query, file)| format!("{query} >{file}"));
+    let queries = queries.join("; ");
+    let clone = "clone --serial --seconds 0 /dev/video0 >clone.toml";
+    format!("set -e; {first}; {queries}; {vb3} {clone}")
 }
 
 /// Runs a script on a device.
@@ -31,17 +38,17 @@ fn asked(device: &str, script: &str, clone: Option<&[u8]>) -> RunOutput {
 
 /// Compares a device with its clone, and the clone with the clone's clone.
 fn expect_same(device: &str, first: &str, file: Option<&[u8]>) {
-    if lacks("v4l2-ctl") {
+    if ["v4l2-ctl", "media-ctl", "v4l2-compliance"].map(lacks) != [false; 3] {
         return;
     }
     let original = asked(device, &script(first), file);
     let description = original.read("clone.toml");
     let clone = asked("camera.toml", &script(":"), Some(&description));
-    for query in QUERIES {
-        let text =
-            |run: &RunOutput| String::from_utf8(run.read(&format!("answer{query}"))).unwrap();
+    for (query, file) in QUERIES {
+        let text = |run: &RunOutput| String::from_utf8(run.read(file)).unwrap();
         let (wanted, found) = (text(&original), text(&clone));
-        assert!(wanted.lines().count() > 5, "{device}: {wanted}");
+        let is_long = wanted.lines().count() > 5;
+        assert!(is_long || file == "media", "{device}: {wanted}");
         for (wanted, found) in wanted.lines().zip(found.lines()) {
             assert_eq!(wanted, found, "{device} {query}");
         }
@@ -153,12 +160,14 @@ fn clone_repeats_the_sizes_of_jpeg_files() {
 fn unclonable_devices_and_files_get_a_reason() {
     let run = Run::on("pc").device("display").device("camera,mplane=on");
     let vb3_ = env!("CARGO_BIN_EXE_vb3");
-    let program = format!("! {vb3_} clone /dev/video0 && ! {vb3_} clone /dev/video1");
-    let outcome = run.program(["sh", "-c", &program]).run();
+    let clones = [0, 1, 2].map(|node| format!("! {vb3_} clone /dev/video{node}"));
+    let run = run.device("convert");
+    let outcome = run.program(["sh", "-c", &clones.join(" && ")]).run();
     outcome.expect_success();
     for said in [
         "/dev/video0: it captures no pictures",
         "/dev/video1: it has the multi-planar API",
+        "/dev/video2: it is a codec or a converter",
     ] {
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
     }

@@ -172,6 +172,40 @@ fn metadata_nodes_are_numbered_after_all_devices() {
     assert_eq!((dir(0), dir(5)), (dir(6), dir(7)));
 }
 
+/// Returns the text of `bus_info` from QUERYCAP, and the capabilities of all nodes of the device.
+fn location(bench: &mut Bench, number: u32) -> (String, u32) {
+    let file = bench.open(number);
+    let arg = Arg::new(size_of::<v4l2_capability>(), &[]);
+    let arg = bench.ioctl(file, VIDIOC_QUERYCAP, arg);
+    let at = offset_of!(v4l2_capability, bus_info);
+    let text = arg.0[at..at + 32].split(|&byte| byte == 0).next();
+    let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
+    (text, arg.u32(offset_of!(v4l2_capability, capabilities)))
+}
+
+#[test]
+fn only_the_first_clone_has_the_described_location() {
+    let text = "version = 1\n[device]\ndriver = \"uvcvideo\"\ncard = \"Cam\"\n\
+                bus_info = \"usb-0000:00:14.0-3\"\n[usb]\nid = \"046d:0825\"\n[[format]]\n\
+                code = \"YUYV\"\ndescription = \"YUYV 4:2:2\"\n\
+                size = [{ size = \"16x8\", intervals = [\"1/30\"] }]\n";
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cam.toml");
+    std::fs::write(&file, text).expect("a description");
+    let spec = format!("camera,like={}", file.display());
+    let mut bench = Bench::new("pc", &[&spec, &spec]);
+    let all = V4L2_CAP_VIDEO_CAPTURE
+        | V4L2_CAP_META_CAPTURE
+        | V4L2_CAP_STREAMING
+        | V4L2_CAP_EXT_PIX_FORMAT
+        | V4L2_CAP_DEVICE_CAPS;
+    // The metadata nodes have the last numbers.
+    let own = ["usb-0000:00:14.0-3", "usb-vb3-hcd.0-2"];
+    for (number, wanted) in [(0, own[0]), (1, own[1]), (2, own[0]), (3, own[1])] {
+        assert_eq!(location(&mut bench, number), (wanted.to_owned(), all));
+    }
+}
+
 /// A buffer of the metadata node has the number and the time of its frame.
 #[test]
 fn metadata_comes_with_each_frame() {

@@ -20,8 +20,9 @@ pub(super) fn controls(
             let message = format!("a description has at most {MAX_CONTROLS} [[control]]");
             return source.error(span, message);
         }
-        // Invalid ids have no class, are a class's own id, or have too many bits.
-        if id.0 & 0x0fff_0000 == 0 || id.0 & 0xffff == 1 || id.0 > 0x0fff_ffff {
+        let is_class = control.kind == ControlType::Class;
+        // Invalid ids have no class, are a class's own id unless it is one, or have too many bits.
+        if id.0 & 0x0fff_0000 == 0 || (id.0 & 0xffff == 1) != is_class || id.0 > 0x0fff_ffff {
             return source.error(span, format!("id = \"{id}\" is no control's id"));
         }
         if all.iter().any(|known| known.id == id.0) {
@@ -171,6 +172,7 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
             made.ok_or_else(|| "max, default and value are 32 bits".to_owned())
         }
         ControlType::Button => Ok(ControlKind::Button),
+        ControlType::Class => Ok(ControlKind::Class),
     };
     made.or_else(|allowed| source.error(table.span(), format!("{}: {allowed}", control.name)))
 }

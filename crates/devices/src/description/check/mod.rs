@@ -129,7 +129,10 @@ fn is_plain(text: &str, max: usize) -> bool {
 
 fn identity(source: &Source<'_>, file: &File) -> Result<()> {
     let device = file.device.get_ref();
-    for (name, text, max) in [("driver", &device.driver, 15), ("card", &device.card, 31)] {
+    let bus_info = device.bus_info.as_ref();
+    let texts = [("driver", &device.driver, 15), ("card", &device.card, 31)];
+    for (name, text, max) in (texts.into_iter()).chain(bus_info.map(|text| ("bus_info", text, 31)))
+    {
         if text.is_empty() || !is_plain(text, max) {
             let message = format!("{name} = {text:?}: allowed are 1 to {max} printable bytes");
             return source.error(file.device.span(), message);

@@ -25,6 +25,7 @@ pub(crate) fn device<D>(
 ) -> D {
     let place = HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
+        usb: None,
         userptr: false,
         codecs: launch.into(),
     };
