@@ -227,7 +227,8 @@ impl Control {
                     id: self.id,
                     wanted,
                 }),
-                Some(_) => Ok(wanted),
+                Some(None) => Err(Error::Invalid),
+                Some(Some(_)) => Ok(wanted),
             },
             ControlKind::Bitmask { .. } => Ok(wanted & range.max),
             ControlKind::Button

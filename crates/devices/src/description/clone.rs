@@ -253,6 +253,8 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
     let mut all: Vec<ControlTable> = Vec::new();
     for range in ranges {
         let kind = match range.kind {
+            // Texts, arrays and structures are left out, because a client passes no pointers.
+            _ if range.flags.contains(ControlFlags::HAS_PAYLOAD) => continue,
             sys::V4L2_CTRL_TYPE_INTEGER => ControlType::Integer,
             sys::V4L2_CTRL_TYPE_BOOLEAN => ControlType::Boolean,
             sys::V4L2_CTRL_TYPE_MENU => ControlType::Menu,
@@ -264,7 +266,6 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             sys::V4L2_CTRL_TYPE_CTRL_CLASS if range.name != class_name(range.id & !1) => {
                 ControlType::Class
             }
-            // Texts and structures are left out, because a client passes no pointers.
             _ => continue,
         };
         all.push(control(client, range, kind));
@@ -314,6 +315,7 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
         flags: flags(range.flags, kind),
         items: Vec::new(),
         numbers: Vec::new(),
+        gaps: Vec::new(),
         active_if: None,
     };
     let (min, max) = (range.min, range.max.max(range.min));
@@ -341,7 +343,12 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
                         let name = item.map(|(name, _)| printable(&name));
                         table.items.push(name.unwrap_or_default());
                     }
-                    _ => table.numbers.push(item.map_or(0, |(_, number)| number)),
+                    _ => {
+                        if item.is_none() {
+                            table.gaps.push(index.into());
+                        }
+                        table.numbers.push(item.map_or(0, |(_, number)| number));
+                    }
                 }
             }
         }

@@ -179,6 +179,9 @@ pub(crate) struct ControlTable {
     /// Numbers of the items of an integer menu.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) numbers: Vec<i64>,
+    /// Indexes of an integer menu that have no item. Their numbers mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gaps: Vec<i64>,
     /// The condition for this control to be active; `None` if it always is.
     pub(crate) active_if: Option<ActiveIf>,
 }

@@ -89,7 +89,8 @@ where
                 arg.set_text(at, 32, name.ok_or(Error::Invalid)?);
             }
             Some(ControlKind::IntegerMenu { first, items, .. }) => {
-                arg.set_i64(at, *item(items, first, index).ok_or(Error::Invalid)?);
+                let number = item(items, first, index).copied().flatten();
+                arg.set_i64(at, number.ok_or(Error::Invalid)?);
             }
             _ => return Err(Error::Invalid),
         }

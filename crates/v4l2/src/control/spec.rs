@@ -80,8 +80,8 @@ pub enum ControlKind {
     IntegerMenu {
         /// Index of the first item.
         first: u32,
-        /// Numbers in order.
-        items: &'static [i64],
+        /// Numbers in order. `None` is a gap that cannot be chosen.
+        items: &'static [Option<i64>],
         /// Index of the default item.
         default: u32,
     },

@@ -124,7 +124,7 @@ pub struct Sensor {
     /// Value of a dark pixel's sample, with ten bits.
     pub black: u16,
     /// Frequencies of the sensor's link, in Hz.
-    pub links: &'static [i64],
+    pub links: &'static [Option<i64>],
     /// Whether controls can mirror the sensor's frames. Mirroring changes the order of colours.
     pub flips: bool,
     /// Names of the test patterns. The first means no pattern. An empty name stands for a

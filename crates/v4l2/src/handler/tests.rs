@@ -39,6 +39,28 @@ fn drivers_name_their_own_classes() {
 }
 
 #[test]
+fn gaps_of_an_integer_menu_cannot_be_chosen() {
+    let menu = ControlSpec {
+        kind: ControlKind::IntegerMenu {
+            first: 1,
+            items: &[None, Some(2), Some(3)],
+            default: 2,
+        },
+        ..ControlSpec::button(0x0098_f907, "Integer menu")
+    };
+    let control = Control::from_spec(&menu);
+    for (wanted, got) in [
+        (0, Err(34)),
+        (1, Err(22)),
+        (2, Ok(ControlValue::Number(2))),
+        (4, Err(34)),
+    ] {
+        let found = control.validate(ControlValue::Number(wanted));
+        assert_eq!(found.map_err(|e| e.errno()), got, "{wanted}");
+    }
+}
+
+#[test]
 fn invalid_declarations_are_omitted() {
     let brightness = sys::V4L2_CID_BRIGHTNESS;
     let first = ControlSpec::boolean(brightness, "First", true);

@@ -332,7 +332,7 @@ impl VideoDriver for TestDriver {
                 "Numbers",
                 ControlKind::IntegerMenu {
                     first: 0,
-                    items: &[10, 1 << 40],
+                    items: &[Some(10), Some(1 << 40)],
                     default: 1,
                 },
             ),

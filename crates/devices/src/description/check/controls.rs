@@ -157,11 +157,18 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
         },
         ControlType::Menu => menu(control, &numbers),
         ControlType::IntegerMenu => match numbers.menu(control.numbers.len()) {
-            Some((first, default)) => Ok(ControlKind::IntegerMenu {
-                first,
-                items: Box::leak(control.numbers.clone().into_boxed_slice()),
-                default,
-            }),
+            Some((first, default)) => {
+                let numbers = (i64::from(first)..).zip(&control.numbers);
+                let items = numbers.map(|(index, number)| {
+                    let is_gap = control.gaps.contains(&index);
+                    Some(*number).filter(|_| !is_gap)
+                });
+                Ok(ControlKind::IntegerMenu {
+                    first,
+                    items: Vec::leak(items.collect()),
+                    default,
+                })
+            }
             None => Err(format!(
                 "an integer-menu has 1 to {MAX_ITEMS} numbers {}",
                 numbers.menu_rule()

@@ -56,7 +56,7 @@ pub(super) static IMX219: Sensor = Sensor {
     gain: Gain::Inverse { top: 256 },
     digital: Some(0xfff),
     black: 64,
-    links: &[456_000_000],
+    links: &[Some(456_000_000)],
     flips: true,
     patterns: &["Disabled", "Color Bars", "Solid Color", "", ""],
 };

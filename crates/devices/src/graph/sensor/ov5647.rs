@@ -41,7 +41,7 @@ pub(super) static OV5647: Sensor = Sensor {
     gain: Gain::Linear { unit: 16 },
     digital: None,
     black: 16,
-    links: &[218_750_000, 145_833_300],
+    links: &[Some(218_750_000), Some(145_833_300)],
     flips: false,
     patterns: &["Disabled", "Color Bars", "", ""],
 };
