@@ -13,7 +13,7 @@ mkdir -p "$pack/usr/lib/modules/$kernel"
 ln -s usr/lib "$pack/lib"
 for module in vivid videobuf2-dma-contig videobuf2-dma-sg videobuf2-vmalloc virtio_pci \
     virtio-iommu vfio-pci vfio_iommu_type1 udmabuf system_heap vgem drm_client_lib drm_kms_helper drm_shmem_helper v4l2-tpg configfs \
-    zram 9p 9pnet_virtio overlay; do
+    zram 9p 9pnet_virtio overlay usb_f_uvc uvcvideo; do
     modprobe -d "$tree" -S "$kernel" --show-depends "$module" 2>/dev/null || true
 done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
     to=$pack/usr/lib/modules/${file#*/lib/modules/}

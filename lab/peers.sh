@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds drivers that Debian's kernels leave out, from the same kernel's source: vimc, vim2m,
-# vicodec and vkms.
+# vicodec, vkms and dummy_hcd.
 #
 #   peers.sh LAB ARCH KERNEL OUT
 #
 # ARCH is a file of lab/arch. vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which
-# is what is tested. OUT appears only when it is complete.
+# is what is tested. dummy_hcd gets isochronous endpoints, without which there is no webcam; it still moves
+# no isochronous data. OUT appears only when it is complete.
 set -eu
 
 . "$1/arch/$2.sh"
@@ -19,7 +20,8 @@ build=$(headers "$kernel")
 if [ -e "$build/drivers/media/v4l2-core/v4l2-mem2mem.c" ]; then
     # A kernel that was built here has kept what is needed.
     (cd "$build" && cp -r --parents drivers/media/test-drivers/vim* drivers/media/test-drivers/vicodec \
-        drivers/media/v4l2-core/v4l2-mem2mem.c drivers/gpu/drm/vkms "$work/")
+        drivers/media/v4l2-core/v4l2-mem2mem.c drivers/gpu/drm/vkms \
+        drivers/usb/gadget/udc/dummy_hcd.c "$work/")
 else
     series=$(echo "$kernel" | cut -d. -f1-2)
     version=$(dpkg-query -W -f='${Version}' "linux-headers-${kernel%-*}-common")
@@ -27,7 +29,8 @@ else
     dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
         tar -xJ --strip-components=1 --wildcards \
             '*/drivers/media/test-drivers/vim*' '*/drivers/media/test-drivers/vicodec/*' \
-            '*/drivers/media/v4l2-core/v4l2-mem2mem.c' '*/drivers/gpu/drm/vkms/*'
+            '*/drivers/media/v4l2-core/v4l2-mem2mem.c' '*/drivers/gpu/drm/vkms/*' \
+            '*/drivers/usb/gadget/udc/dummy_hcd.c'
     rm ./*.deb
 fi
 
@@ -43,6 +46,10 @@ mkdir -p $media/test-drivers/vim2m
 mv $media/test-drivers/vim2m.c $media/test-drivers/vim2m/
 echo 'obj-m := vim2m.o' >$media/test-drivers/vim2m/Kbuild
 
+udc=drivers/usb/gadget/udc
+sed -i 's/USB_EP_CAPS(TYPE_BULK_OR_INT/USB_EP_CAPS(USB_EP_CAPS_TYPE_ALL/' $udc/dummy_hcd.c
+echo 'obj-m := dummy_hcd.o' >$udc/Kbuild
+
 make_in() {
     dir=$work/$1
     shift
@@ -56,6 +63,7 @@ make_in $media/test-drivers/vim2m KBUILD_EXTRA_SYMBOLS="$symbols"
 make_in $media/test-drivers/vicodec KBUILD_EXTRA_SYMBOLS="$symbols" CONFIG_VIDEO_VICODEC=m
 make_in $media/test-drivers/vimc CONFIG_VIDEO_VIMC=m
 make_in drivers/gpu/drm/vkms CONFIG_DRM_VKMS=m
+make_in $udc
 mkdir -p "$work/done"
 mv ./*.ko "$work/done/"
 mv "$work/done" "$out"

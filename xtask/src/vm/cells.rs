@@ -28,7 +28,7 @@ impl Cell {
 
     /// Returns whether the scenario is about user space, so that it needs `vb3` and its programs.
     pub(crate) fn is_of_process(&self) -> bool {
-        matches!(self.scenario.as_str(), "process" | "vfio")
+        matches!(self.scenario.as_str(), "clone" | "process" | "vfio")
     }
 
     pub(crate) fn arch(&self) -> Arch {
