@@ -273,6 +273,13 @@ pub trait Backend: Send {
     /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 
+    /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see
+    /// a change or `is_wanted` returns true: a call waits.
+    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
+        let _ = is_wanted;
+        self.tick();
+    }
+
     /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
     ///
     /// Called at the start and after every open, release and tick. If a descriptor's number now belongs to

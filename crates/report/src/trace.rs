@@ -542,6 +542,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.tick();
     }
 
+    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
+        self.devices.go_on(is_wanted);
+    }
+
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         self.devices.wake_fds()
     }

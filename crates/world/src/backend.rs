@@ -294,6 +294,13 @@ impl Backend for World {
         self.pass_time();
     }
 
+    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
+        match self.clock.is_virtual() {
+            true => self.pass_time(),
+            false => self.move_pieces(is_wanted),
+        }
+    }
+
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         let devices = self
             .nodes

@@ -11,6 +11,9 @@ const LOOK_NS: u64 = 50_000_000;
 /// How often the host polls other drivers' buffers for finished work.
 const ASK: Duration = Duration::from_millis(1);
 
+/// Maximum number of pieces of a picture that are moved in one step, if no call waits.
+const MAX_PIECES: usize = 8;
+
 /// How often the host tries to send lines to clients whose sockets were full.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -97,6 +100,22 @@ impl World {
         let others = [self.play.next_ns(), self.plugs.next_due()];
         let due = begins.chain(others.into_iter().flatten()).min();
         due.is_some_and(|due| self.clock.until(due) == 0)
+    }
+
+    /// Moves further pieces of unfinished pictures, until a frame is complete, other work is due or `is_wanted`
+    /// returns true.
+    pub(super) fn move_pieces(&mut self, is_wanted: &dyn Fn() -> bool) {
+        let now = self.set_now();
+        let done = |world: &Self| -> u64 { world.nodes.iter().map(|node| node.watch.done()).sum() };
+        let before = done(self);
+        for _ in 0..MAX_PIECES {
+            self.tick_nodes(now);
+            let has_begun = self.nodes.iter().any(|node| node.video.has_begun());
+            if !has_begun || done(self) != before || self.is_tick_due() || is_wanted() {
+                break;
+            }
+        }
+        self.after_call();
     }
 
     /// Runs a tick: does all work that is due.

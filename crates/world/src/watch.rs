@@ -27,6 +27,11 @@ impl Watch {
         }
     }
 
+    /// Returns how many frames the device has completed, of both directions.
+    pub(super) const fn done(&self) -> u64 {
+        self.capture.done + self.output.done
+    }
+
     pub(super) const fn of(&self, flow: Flow) -> &StreamWatch {
         match flow {
             Flow::Capture => &self.capture,
