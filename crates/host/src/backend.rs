@@ -275,7 +275,7 @@ pub trait Backend: Send {
 
     /// Continues work that an earlier tick has begun. May make several ticks at once, until a program can see
     /// a change or `is_wanted` returns true: a call waits.
-    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
+    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
         let _ = is_wanted;
         self.tick();
     }

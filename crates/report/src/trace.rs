@@ -542,8 +542,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.tick();
     }
 
-    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
-        self.devices.go_on(is_wanted);
+    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
+        self.devices.continue_work(is_wanted);
     }
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {

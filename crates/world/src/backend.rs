@@ -294,7 +294,7 @@ impl Backend for World {
         self.pass_time();
     }
 
-    fn go_on(&mut self, is_wanted: &dyn Fn() -> bool) {
+    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
         match self.clock.is_virtual() {
             true => self.pass_time(),
             false => self.move_pieces(is_wanted),

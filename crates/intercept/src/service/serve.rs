@@ -475,7 +475,7 @@ impl Server<'_> {
             if !is_alone || !self.has_tick() {
                 break;
             }
-            self.backend.go_on(is_wanted);
+            self.backend.continue_work(is_wanted);
             self.backend_changed();
             self.retry_changed();
             moved = true;
