@@ -1,6 +1,6 @@
 //! Parses the command line and runs its command.
 
-use crate::cli::{Cli, Command, FAILED, WhyArgs};
+use crate::cli::{Cli, Command, FAILED, RunArgs, WhyArgs};
 use crate::say::say;
 use crate::{clone, ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
 use anyhow::{Error, Result};
@@ -20,11 +20,15 @@ pub fn main() -> u8 {
             "internal error{place}; this is a defect in vb3, not in your program"
         ));
     }));
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let words: Vec<_> = std::env::args_os().collect();
+    let command = match RunArgs::parse(&words) {
+        Some(args) => Command::Run(args),
+        None => match Cli::try_parse_from(&words) {
+            Ok(cli) => cli.command,
+            Err(e) => return explain(&e),
+        },
     };
-    let result = match &cli.command {
+    let result = match &command {
         Command::Run(args) => run::run(args),
         Command::Machines(args) => to_stdout(|out| machines::print(args, out).map(success)),
         Command::Devices { kind } => {
