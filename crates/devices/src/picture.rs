@@ -128,15 +128,6 @@ impl Frame {
         self.size = size;
     }
 
-    /// Copies another picture into this one, whose memory is reused.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.format = other.format;
-        self.size = other.size;
-        self.matrix = other.matrix;
-        self.data.clear();
-        self.data.extend_from_slice(&other.data);
-    }
-
     /// Sets the matrix of the conversion to R'G'B'. The default is BT.601.
     pub const fn set_matrix(&mut self, matrix: Matrix) {
         self.matrix = matrix;

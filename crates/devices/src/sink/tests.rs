@@ -65,7 +65,7 @@ fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Record {
     sink.begin(shape).expect("a layout it takes");
     for number in 0..count {
         let mut frame = sink.take_frame(shape.format, shape.size);
-        frame.copy_from(&picture(shape, number));
+        frame.clone_from(&picture(shape, number));
         show(&mut sink, frame);
     }
     sink.finish()
