@@ -134,6 +134,7 @@ ln -s $uvc configs/c.1
 echo dummy_udc.0 >UDC
 cd /tmp
 /scenario/webcam /dev/video0 &
+firmware=$!
 name='Test Webcam: UVC Camera'
 for second in $(seq 1 30); do
     grep -qs "$name" /sys/class/video4linux/*/name && break
@@ -142,6 +143,10 @@ done
 node=$(node "$name")
 describe uvcvideo "$node" '--seconds 0 --serial'
 sh ask.sh "$node" uvcvideo
-echo >$webcam/UDC
-kill %1
+# Without its firmware, the webcam leaves the bus.
+kill $firmware
+for second in $(seq 1 30); do
+    [ -e "$node" ] || break
+    sleep 1
+done
 play uvcvideo "$node"

@@ -3,13 +3,14 @@
 use crate::common::{Run, RunOutput, finish, lacks, vb3};
 use std::fs;
 
-/// The queries whose answers are compared line by line, and the files of their answers.
+/// Shell commands, and the files of their answers, which are compared line by line.
 const QUERIES: [(&str, &str); 5] = [
     ("v4l2-ctl -d /dev/video0 --all", "all"),
     ("v4l2-ctl -d /dev/video0 -L", "controls"),
     ("v4l2-ctl -d /dev/video0 --list-formats-ext", "formats"),
-    ("{ [ ! -e /dev/media0 ] || media-ctl -p; }", "media"),
-    ("v4l2-compliance -d /dev/video0", "compliance"),
+    ("[ ! -e /dev/media0 ] || media-ctl -p", "media"),
+    // Comes last, since it changes controls. Odd devices fail some of its tests, and so do their clones.
+    ("v4l2-compliance -d /dev/video0 || true", "compliance"),
 ];
 
 /// A description with what the simulated cameras lack: menus that begin at 1, numbers, bits, a 64-bit
@@ -19,10 +20,9 @@ const ODD: &str = include_str!("clone/odd.toml");
 /// Returns a shell script that stores the answers to all queries and a clone, after `first`.
 fn script(first: &str) -> String {
     let vb3 = env!("CARGO_BIN_EXE_vb3");
-    let queries = QUERIES.map(|(query, file)| format!("{query} >{file}"));
-    let queries = queries.join("; ");
-    let clone = "clone --serial --seconds 0 /dev/video0 >clone.toml";
-    format!("set -e; {first}; {queries}; {vb3} {clone}")
+    let clone = format!("{vb3} clone --serial --seconds 0 /dev/video0 >clone.toml");
+    let queries = QUERIES.map(|(query, file)| format!("{{ {query}; }} >{file}"));
+    format!("set -e; {first}; {clone}; {}", queries.join("; "))
 }
 
 /// Runs a script on a device.
