@@ -3,9 +3,10 @@
 #
 #   patched.sh PATCHES KERNEL OUT
 #
-# Leaves OUT/patched-videobuf2-*.ko, and OUT/vb2_memory_test, the patches' kselftest. PATCHES/series has the
-# order. A patch that `git am` refuses, and a warning of checkpatch or of the compiler, is an error. So is
-# a patch that does not build alone, unless its line of the series ends with "needs earlier ones".
+# Leaves OUT/patched-videobuf2-*.ko with all patches, OUT/patched-NAME-videobuf2-*.ko with one each, and
+# OUT/vb2_memory_test, the patches' kselftest. PATCHES/series has the order. A line "PATCH after EARLIER"
+# means that PATCH alone needs EARLIER. A patch that `git am` refuses, one that does not build alone,
+# and a warning of checkpatch or of the compiler are errors.
 set -eu
 
 patches=$1
@@ -14,7 +15,7 @@ out=$3
 series=$(echo "$kernel" | cut -d. -f1-2)
 version=$(dpkg-query -W -f='${Version}' "linux-headers-$kernel")
 work=$out/patched
-rm -rf "$work"
+rm -rf "$work" "$out"/patched-*.ko
 mkdir -p "$work"
 cd "$work"
 command -v git >/dev/null || apt-get install -y -qq --no-install-recommends git perl
@@ -30,12 +31,19 @@ git config user.email videobuf3@users.noreply.github.com
 git add .
 git commit -q -m "The kernel's sources"
 dir=$work/drivers/media/common/videobuf2
+# Builds modules and keeps them as PREFIX-MODULE.ko, without debugging information, because guests hold them
+# in memory: build PREFIX MODULE...
 build() {
+    prefix=$1
+    shift
     # Another header would change the checksums of the exported symbols' types (MODVERSIONS). Stock drivers
     # load by those checksums, and the header's definitions do not concern them.
-    sed -i 's|^#include <linux/dma-resv.h>$|#ifndef __GENKSYMS__\n&\n#endif|' "$dir"/videobuf2-*.c
-    echo 'obj-m := videobuf2-dma-contig.o videobuf2-dma-sg.o videobuf2-vmalloc.o' >"$dir/Kbuild"
+    sed -i 's|^#include <linux/vmalloc.h>$|#ifndef __GENKSYMS__\n&\n#endif|' "$dir/videobuf2-dma-contig.c"
+    echo "obj-m := $(printf '%s.o ' "$@")" >"$dir/Kbuild"
     make -s -C "/lib/modules/$kernel/build" M="$dir" KCFLAGS=-Werror modules
+    for module; do
+        strip --strip-debug -o "$out/$prefix-$module.ko" "$dir/$module.ko"
+    done
 }
 apply() {
     git am --quiet --signoff "$patches/$1"
@@ -43,21 +51,21 @@ apply() {
     scripts/checkpatch.pl --no-tree --strict --quiet --ignore UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES -g HEAD
 }
 base=$(git rev-parse HEAD)
-while read -r patch rest; do
-    [ -z "$rest" ] || continue
-    echo "applying $patch alone"
+while read -r patch _ earlier; do
+    echo "applying $patch alone${earlier:+ after $earlier}"
     git reset -q --hard "$base"
-    apply "$patch"
-    build
+    for one in $earlier $patch; do
+        apply "$one"
+    done
+    changed=$(git diff --name-only HEAD~ -- drivers)
+    # shellcheck disable=SC2086 # one word each
+    [ -z "$changed" ] || build "patched-${patch%.patch}" $(basename -s .c $changed)
 done <"$patches/series"
 git reset -q --hard "$base"
 while read -r patch _; do
     echo "applying $patch"
     apply "$patch"
 done <"$patches/series"
-build
-for module in "$dir"/*.ko; do
-    cp "$module" "$out/patched-${module##*/}"
-done
+build patched videobuf2-dma-contig videobuf2-dma-sg videobuf2-vmalloc
 gcc -O2 -static -Wall -Werror -D_GNU_SOURCE -o "$out/vb2_memory_test" \
     tools/testing/selftests/media_tests/vb2_memory_test.c

@@ -18,7 +18,10 @@ struct probe_make {
 /* Calls the allocator as no program can. vb3probe.c explains the result. */
 struct probe_check {
 	__s32 fd;
-	__u32 rounds;
+	union {
+		__u32 rounds;
+		__u32 first;	/* of PROBE_REMAP: the direction of the first map */
+	};
 	__s64 result[4];
 };
 

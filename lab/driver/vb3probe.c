@@ -173,12 +173,14 @@ static long make(struct probe_make *p)
 }
 
 /*
- * Maps one attachment of an exported buffer in both directions, one after the other. result[0] is the
- * errno of the second map; result[1] is whether the first map's address is still mapped then.
+ * Maps one attachment of an exported buffer in one direction (`first`) and meanwhile in others. result[0]
+ * is the errno of the others; result[1] is whether the first map's address is still mapped then; result[2]
+ * is the errno of a map in another direction after all have ended.
  */
 static long remap(struct probe_check *p)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu->dev);
+	enum dma_data_direction first = p->first, direction;
 	struct dma_buf *buf = dma_buf_get(p->fd);
 	struct dma_buf_attachment *at;
 	struct sg_table *one, *two;
@@ -192,18 +194,30 @@ static long remap(struct probe_check *p)
 		ret = PTR_ERR(at);
 		goto put;
 	}
-	one = dma_buf_map_attachment_unlocked(at, DMA_TO_DEVICE);
+	one = dma_buf_map_attachment_unlocked(at, first);
 	if (IS_ERR(one)) {
 		ret = PTR_ERR(one);
 		goto detach;
 	}
 	addr = sg_dma_address(one->sgl);
+	p->result[1] = domain ? 1 : -1;
+	for (direction = DMA_TO_DEVICE; direction <= DMA_FROM_DEVICE; direction++) {
+		if (direction == first)
+			continue;
+		two = dma_buf_map_attachment_unlocked(at, direction);
+		if (domain && !iommu_iova_to_phys(domain, addr))
+			p->result[1] = 0;
+		if (IS_ERR(two))
+			p->result[0] = -PTR_ERR(two);
+		else
+			dma_buf_unmap_attachment_unlocked(at, two, direction);
+	}
+	dma_buf_unmap_attachment_unlocked(at, one, first);
 	two = dma_buf_map_attachment_unlocked(at, DMA_FROM_DEVICE);
-	p->result[0] = IS_ERR(two) ? -PTR_ERR(two) : 0;
-	p->result[1] = domain ? iommu_iova_to_phys(domain, addr) != 0 : -1;
-	if (!IS_ERR(two))
+	if (IS_ERR(two))
+		p->result[2] = -PTR_ERR(two);
+	else
 		dma_buf_unmap_attachment_unlocked(at, two, DMA_FROM_DEVICE);
-	dma_buf_unmap_attachment_unlocked(at, one, DMA_TO_DEVICE);
 detach:
 	dma_buf_detach(buf, at);
 put:

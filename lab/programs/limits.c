@@ -10,8 +10,9 @@
  *   limits DEVICE PREFIX untrusted ERRNO ERRNO
  *                                      memory in pieces, for a device that must not see other data
  *                                      in its pages: the errno for whole pages, and within pages
- *   limits DEVICE PREFIX calls         calls in an order that no program can cause
- *   limits DEVICE PREFIX remap         only the first of them, on coherent memory or dma-sg's
+ *   limits DEVICE PREFIX calls [remap|race|at-zero]
+ *                                      calls in an order that no program can cause
+ *   limits DEVICE PREFIX remap         the first of them, on coherent memory or dma-sg's
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
  *                                      memory that a device tree reserves, from START on: the errno
@@ -19,8 +20,8 @@
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
  *                                      the same, from vmalloc
- *   limits DEVICE PREFIX far-calls OTHER
- *                                      calls on a dma-buf of such memory
+ *   limits DEVICE PREFIX far-calls|export-offset|remap-virtual OTHER
+ *                                      calls on a dma-buf of such memory: both, or one
  *   limits DEVICE PREFIX swapped       memory that the kernel must swap out first
  *   limits DEVICE PREFIX far-large OTHER
  *                                      more far memory than a bounce slot holds
@@ -205,21 +206,40 @@ static int exported(int on, int type)
 	return call(on, VIDIOC_EXPBUF, &e) ? -1 : e.fd;
 }
 
-/* Maps one attachment for reading, and meanwhile for writing. */
+/* As `enum dma_data_direction`. */
+enum { BOTH_WAYS, TO_DEVICE };
+
+/*
+ * Maps one attachment in a direction, and meanwhile in others. A map both ways serves all; otherwise, the
+ * errno must be EBUSY. The stock module ends the first mapping.
+ */
+static void remap_of(int fd, const char *name, unsigned int first, int wanted)
+{
+	struct probe_check c = { .fd = fd, .first = first };
+	int error = call(probe, PROBE_REMAP, &c);
+
+	step(name, "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"first_leads_somewhere\":%lld,\"later_map\":%lld,\"ok\":%s",
+	     error, (long long)c.result[0], (long long)c.result[1], (long long)c.result[2],
+	     !error && c.result[0] == wanted && c.result[1] && !c.result[2] ? "true" : "false");
+}
+
+static void remaps_of(int fd)
+{
+	remap_of(fd, "remap", TO_DEVICE, EBUSY);
+	remap_of(fd, "remap-bidirectional", BOTH_WAYS, 0);
+}
+
 static void remap(const char *memory)
 {
-	struct probe_check c = { 0 };
 	struct buffer cap;
-	int error;
+	int fd;
 
 	set_size(65536);
-	error = make(&cap, CAP, memory);
-	c.fd = exported(video, CAP);
-	error = error ? error : call(probe, PROBE_REMAP, &c);
-	step("remap", "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"first_leads_somewhere\":%lld,\"ok\":%s",
-	     error, (long long)c.result[0], (long long)c.result[1],
-	     !error && c.result[1] != 0 ? "true" : "false");
-	close(c.fd);
+	if (make(&cap, CAP, memory))
+		step("remap.buffer", "\"ok\":false");
+	fd = exported(video, CAP);
+	remaps_of(fd);
+	close(fd);
 	unmake(&cap);
 }
 
@@ -240,22 +260,37 @@ static void gone(void)
 	unmake(&cap);
 }
 
-static void calls(void)
+static void race(void)
 {
 	struct probe_check c = { .rounds = 300 };
-	int error;
+	int error = call(probe, PROBE_RACE, &c);
 
-	remap("noncoherent");
-	error = call(probe, PROBE_RACE, &c);
 	step("vaddr-race", "\"defect\":19,\"errno\":%d,\"rounds\":%u,\"two_mappings\":%lld,\"none\":%lld,\"ok\":%s",
 	     error, c.rounds, (long long)c.result[0], (long long)c.result[1],
 	     !error && !c.result[0] && !c.result[1] ? "true" : "false");
-	error = call(probe, PROBE_ZERO, &c);
+}
+
+static void at_zero(void)
+{
+	struct probe_check c = { 0 };
+	int error = call(probe, PROBE_ZERO, &c);
+
 	step("detach-at-0", "\"defect\":20,\"errno\":%d,\"maps\":%lld,\"unmaps\":%lld,\"ok\":%s", error,
 	     (long long)c.result[0], (long long)c.result[1],
 	     !error && c.result[0] == c.result[1] ? "true" : "false");
+}
+
+/* All calls, or those named. */
+static void calls(const char *name)
+{
+	if (!name || !strcmp(name, "remap"))
+		remap("noncoherent");
+	if (!name || !strcmp(name, "race"))
+		race();
+	if (!name || !strcmp(name, "at-zero"))
+		at_zero();
 	/* The stock module lists no devices, so it need not keep them. */
-	if (!strcmp(prefix, "rust"))
+	if (!name && !strcmp(prefix, "rust"))
 		gone();
 }
 
@@ -464,11 +499,10 @@ static void shared(const char *path, int flags, const char *kind)
 	close(to.fd);
 }
 
-/* Checks what a mapping of a dma-buf of vmalloc memory shows from the sixth page on, and whether a
- * device can map that dma-buf in both directions. */
-static void virtual(const char *path)
+/* Checks what a mapping of a dma-buf of vmalloc memory shows from the sixth page on, and maps that dma-buf
+ * for a device in several directions: both, or the one test named. */
+static void virtual(const char *path, const char *name)
 {
-	struct probe_check c = { 0 };
 	struct buffer b = { .fd = -1 };
 	uint8_t *view = MAP_FAILED;
 	int error = borrow(path, 0, &b), seen = -1;
@@ -482,12 +516,11 @@ static void virtual(const char *path)
 		else
 			seen = view[0];
 	}
-	step("export-offset", "\"defect\":11,\"errno\":%d,\"asked_page\":5,\"seen_page\":%d,\"ok\":%s",
-	     error, seen, !error && seen == 5 ? "true" : "false");
-	c.fd = b.fd;
-	error = call(probe, PROBE_REMAP, &c);
-	step("remap", "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"ok\":%s", error,
-	     (long long)c.result[0], !error && c.result[0] == EBUSY ? "true" : "false");
+	if (strcmp(name, "remap-virtual"))
+		step("export-offset", "\"defect\":11,\"errno\":%d,\"asked_page\":5,\"seen_page\":%d,\"ok\":%s",
+		     error, seen, !error && seen == 5 ? "true" : "false");
+	if (strcmp(name, "export-offset"))
+		remaps_of(b.fd);
 	if (view != MAP_FAILED)
 		munmap(view, 4096);
 	munmap(b.view, bytes);
@@ -567,7 +600,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "partial")) {
 		partial();
 	} else if (!strcmp(mode, "calls")) {
-		calls();
+		calls(argc > 4 ? argv[4] : NULL);
 	} else if (!strcmp(mode, "remap")) {
 		remap("coherent");
 	} else if (!strcmp(mode, "pool") && argc > 4) {
@@ -583,8 +616,9 @@ int main(int argc, char **argv)
 		shared(argv[4], flag, "far.noncoherent");
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
 		stale(argv[4], 0, "far.virtual");
-	} else if (!strcmp(mode, "far-calls") && argc > 4) {
-		virtual(argv[4]);
+	} else if ((!strcmp(mode, "far-calls") || !strcmp(mode, "export-offset") ||
+		    !strcmp(mode, "remap-virtual")) && argc > 4) {
+		virtual(argv[4], mode);
 	} else if (!strcmp(mode, "swapped")) {
 		swapped();
 	} else if (!strcmp(mode, "far-large") && argc > 4) {

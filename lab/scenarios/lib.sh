@@ -6,8 +6,10 @@ step() {
     echo "step: $1 $2"
 }
 
-# The module under test; a scenario may name another.
+# The module under test; a scenario may name another. Of the patched modules, the one with all patches, or
+# with this patch only.
 module=videobuf2-dma-contig
+patch=
 
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
@@ -79,7 +81,7 @@ use_module() {
     case $1 in
         c) modprobe $module ;;
         rust) insmod /scenario/$module.ko ;;
-        patched) insmod /scenario/patched-$module.ko ;;
+        patched) insmod /scenario/patched-${patch:+$patch-}$module.ko ;;
     esac && return
     step "$1.load" '"ok":false'
     false

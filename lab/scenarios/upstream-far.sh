@@ -5,13 +5,19 @@
 
 modprobe videobuf2-dma-contig
 module=videobuf2-vmalloc
-for which in c patched; do
-    use_module "$which" || continue
+try() {
+    use_module "$1" || return
+    name=$1${patch:+.$patch}
     insmod /scenario/vb3edu.ko mask=0xffffffff other=far other_memory=vmalloc ||
-        step "$which.driver" '"ok":false'
-    insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
-    report "$which.far-calls" 100 /scenario/limits "$(node vb3edu)" "$which" far-calls "$(node vb3other)"
-    complaints "$which"
+        step "$name.driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$name.probe" '"ok":false'
+    report "$name.far-calls" 100 /scenario/limits "$(node vb3edu)" "$name" "$2" "$(node vb3other)"
+    complaints "$1"
     rmmod vb3probe vb3edu
-    drop_module "$which"
-done
+    drop_module "$1"
+    patch=
+}
+try c far-calls
+try patched far-calls
+patch=export-offset try patched export-offset
+patch=remap-direction-vmalloc try patched remap-virtual

@@ -6,9 +6,11 @@
 
 echo 0 >/proc/sys/kernel/panic_on_oops
 modprobe videobuf2-vmalloc
-for which in patched c; do
+for which in page-less patched c; do
+    patch=
+    [ $which != page-less ] || { patch=page-less which=patched; }
     use_module "$which" || continue
-    pool_of "$which"
+    pool_of "$which${patch:+.$patch}"
     [ "$which" = patched ] || break
     rmmod vb3probe vb3edu
     drop_module "$which"

@@ -1,44 +1,58 @@
-# The patches of docs/upstream: defects of the C module, and the same module with the patches, in the
-# same machine. upstream-far and upstream-pool have the tests with more memory and without pages.
+# The patches of docs/upstream: the C module's defects, and the same module with all patches and with each
+# alone, in one machine. upstream-far and upstream-pool have the tests with more memory and without pages.
 #append init_on_alloc=0
 #needs patched
 . /scenario/lib.sh
 
 [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
-modprobe videobuf2-vmalloc
-for which in c patched; do
-    use_module "$which" || continue
+
+# Tests a module with vb3edu, which allocates as MEMORY says: try MODULE MEMORY TEST...
+# A test is one of edu's (`edu:NAME`) or of limits (`NAME` or `NAME:CALL`).
+try() {
+    which=$1 memory=$2
+    shift 2
+    use_module "$which" || return
     warn_again
-    insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
+    insmod /scenario/vb3edu.ko mask=$mask memory="$memory" || step "$which.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
-    report "$which.calls" 250 /scenario/limits "$(node vb3edu)" "$which" calls
-    # The detach of a mapped buffer deserves a warning.
-    complaints "$which.calls"
-    # Behind an IOMMU, the stock module oopses at this. Without one, it has no kernel mapping of such
-    # memory.
-    case $IOMMU.$which in
-        none.* | *.c) more= ;;
-        *) more=vmap ;;
-    esac
-    report "$which.edu" 250 /scenario/edu "$(node vb3edu)" "$which" patches $more
-    complaints "$which"
+    name=$which${patch:+.$patch}
+    for test; do
+        case $test in
+            edu:*) report "$name.edu" 250 /scenario/edu "$(node vb3edu)" "$name" patches "${test#*:}" ;;
+            *:*) report "$name.calls" 250 /scenario/limits "$(node vb3edu)" "$name" "${test%:*}" "${test#*:}" ;;
+            *) report "$name.$test" 250 /scenario/limits "$(node vb3edu)" "$name" "$test" ;;
+        esac
+        case $test in
+            # The detach of a mapped buffer deserves a warning.
+            calls | calls:at-zero) complaints "$which.calls" ;;
+            *) complaints "$which" ;;
+        esac
+    done
     rmmod vb3probe vb3edu
     drop_module "$which"
-done
+    patch=
+}
+
+modprobe videobuf2-vmalloc
+try c contig calls edu:attributes edu:zones edu:zeroed
+# Behind an IOMMU, the stock module oopses at this test.
+vmap=edu:vmap
+[ "$IOMMU" = none ] && vmap=
+try patched contig calls edu:attributes edu:zones edu:zeroed $vmap
+patch=non-zeroed try patched contig edu:zeroed
+patch=detach-at-zero try patched contig calls:at-zero
+patch=userptr-vaddr try patched contig edu:vmap
+patch=vaddr-race try patched contig calls:race
+patch=attributes try patched contig edu:attributes
+patch=zones try patched contig edu:zones
+patch=remap-direction-contig try patched contig calls:remap remap
 
 modprobe videobuf2-dma-contig
 module=videobuf2-dma-sg
-for which in c patched; do
-    use_module "$which" || continue
-    warn_again
-    insmod /scenario/vb3edu.ko mask=$mask memory=sg || step "$which.sg-driver" '"ok":false'
-    insmod /scenario/vb3probe.ko || step "$which.sg-probe" '"ok":false'
-    report "$which.sg-calls" 250 /scenario/limits "$(node vb3edu)" "$which.sg" remap
-    complaints "$which"
-    rmmod vb3probe vb3edu
-    drop_module "$which"
-done
+try c sg remap
+try patched sg remap
+patch=remap-direction-sg try patched sg remap
 
 # The patches' kselftest, by vivid. Only export_mmap_offset may fail, and only on the stock module.
 kselftest() {
@@ -65,3 +79,17 @@ for kind in vmalloc dma-contig; do
         complaints "$which"
     done
 done
+
+# The kernel oopses, so this comes last.
+if [ "$IOMMU" != none ]; then
+    echo 0 >/proc/sys/kernel/panic_on_oops
+    module=videobuf2-dma-contig
+    rmmod $module 2>/dev/null
+    modprobe videobuf2-vmalloc
+    use_module c
+    insmod /scenario/vb3edu.ko mask=$mask
+    /scenario/edu "$(node vb3edu)" c patches vmap >/dev/results &
+    await_program
+    step c.vmap.program "\"defect\":21,\"ended\":$ended,\"ok\":$ended"
+    complaints c
+fi
