@@ -73,14 +73,6 @@ struct vb3_buf {
 #define RUST(buf) ((void *)(buf)->rust)
 #define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
 
-/* A buffer's description for users; Facts in src/show.rs. */
-struct vb3_facts {
-	u64 bytes;
-	u32 kind;
-	u32 direction;
-	struct dma_buf *import;
-};
-
 /* A constant text of the Rust object; no zero ends it. */
 struct vb3_text {
 	const char *at;
@@ -96,7 +88,7 @@ struct vb3_refusal {
 	bool has_addresses;	/* wanted and found are physical: not for the log */
 };
 
-/* A plane that the Rust object makes in an empty payload; Request in src/entry.rs. */
+/* A plane that the Rust object makes in an empty payload, and its results; Request in src/entry.rs. */
 struct vb3_request {
 	void *to;
 	struct device *dev;
@@ -106,6 +98,8 @@ struct vb3_request {
 	unsigned long attrs;
 	u64 at;			/* a program's address */
 	struct dma_buf *buf;
+	u64 addr;		/* result: the first address for the device */
+	struct sg_table *sgt;	/* result: the table that is mapped for the device */
 	bool non_coherent;
 };
 
@@ -122,44 +116,44 @@ struct vb3_memory {
 /* These sizes and offsets are those of the structures in src/. */
 static_assert(sizeof(struct vb3_use) == 8);
 static_assert(sizeof(struct vb3_memory) == 40 && offsetof(struct vb3_memory, direction) == 36);
-static_assert(sizeof(struct vb3_request) == 64 && offsetof(struct vb3_request, at) == 40);
-static_assert(sizeof(struct vb3_facts) == 24 && offsetof(struct vb3_facts, import) == 16);
+static_assert(sizeof(struct vb3_request) == 80 && offsetof(struct vb3_request, sgt) == 64);
 static_assert(sizeof(struct vb3_text) == 16 && offsetof(struct vb3_text, len) == 8);
 static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, wanted) == 32 &&
 	      offsetof(struct vb3_refusal, remedy) == 48 &&
 	      offsetof(struct vb3_refusal, has_addresses) == 64);
 
-enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
+/* Kinds of buffers. Those of allocated memory come first, as in AllocatedAs in src/linux.rs. */
+enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_VIRTUAL, VB3_USERPTR, VB3_DMABUF };
 
 /*
  * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
  * returns whether prepare and finish can have work for the object.
  */
 size_t vb3_rs_bytes(void);
-int vb3_rs_alloc(const struct vb3_request *request, u64 *addr);
-int vb3_rs_alloc_sg(const struct vb3_request *request, struct sg_table **sgt);
-int vb3_rs_alloc_virtual(const struct vb3_request *request);
-int vb3_rs_get_userptr(const struct vb3_request *request, u64 *addr);
-int vb3_rs_get_userptr_sg(const struct vb3_request *request, struct sg_table **sgt);
-int vb3_rs_get_userptr_virtual(const struct vb3_request *request);
-int vb3_rs_import(const struct vb3_request *request, bool in_pieces);
-int vb3_rs_import_virtual(const struct vb3_request *request);
+int vb3_rs_alloc(struct vb3_request *request);
+int vb3_rs_alloc_sg(struct vb3_request *request);
+int vb3_rs_alloc_virtual(struct vb3_request *request);
+int vb3_rs_get_userptr(struct vb3_request *request);
+int vb3_rs_get_userptr_sg(struct vb3_request *request);
+int vb3_rs_get_userptr_virtual(struct vb3_request *request);
+int vb3_rs_import(struct vb3_request *request, bool in_pieces);
+int vb3_rs_import_virtual(struct vb3_request *request);
 void vb3_rs_end(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);
-int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
+int vb3_rs_hand_over(void *rust, struct sg_table *sgt, bool to_device, bool skip);
 void vb3_rs_sync_import(void *rust, bool to_device);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
 int vb3_rs_import_map(void *rust, u64 *addr, struct sg_table **sgt);
 void vb3_rs_import_unmap(void *rust);
-int vb3_rs_attach(void *rust, struct device *dev, size_t *key);
-void vb3_rs_detach(void *rust, size_t key);
-struct sg_table *vb3_rs_map(void *rust, size_t key, struct vb3_use *use, int direction);
-void vb3_rs_unmap(void *rust, size_t key);
+size_t vb3_rs_attachment_bytes(void);
+int vb3_rs_attach(void *rust, struct device *dev, void *attachment);
+void vb3_rs_detach(void *rust, const void *attachment);
+struct sg_table *vb3_rs_map(void *rust, const void *attachment, struct vb3_use *use, int direction);
+void vb3_rs_unmap(void *rust, const void *attachment);
 unsigned int vb3_rs_cpu_access(void *rust, int direction, bool begin);
 s64 vb3_rs_counter(size_t index);
-void vb3_rs_describe(void *rust, struct vb3_facts *facts);
-void vb3_rs_holders(void *rust, struct seq_file *file);
+void vb3_rs_show(void *rust, struct seq_file *file);
 
 /* These count the users of allocated memory. The last user frees the memory. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
@@ -170,7 +164,7 @@ void vb3_drop_user(struct vb3_buf *buf, int kind);
  * buffer's mutex. In memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
 /* Completes a new buffer, given the Rust object's return value. */
-void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
+void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request);
 
 /* Whether the next step that can fail must fail, for tests. In shim.c. */
 #ifdef VB3_FAILS
@@ -181,6 +175,12 @@ static inline bool vb3_fails(void)
 	return false;
 }
 #endif
+
+/* Memory that is cached and has a table, in noncontiguous.c or sg/pages.c. */
+void vb3_free_noncontiguous(const struct vb3_memory *m);
+int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma);
+/* Makes a table of memory from vmalloc, in virtual.c. */
+struct sg_table *vb3_virtual_table(const struct vb3_memory *m);
 
 /* Returns whether this module exported the attachment's dma-buf. In dmabuf.c. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment);

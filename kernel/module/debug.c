@@ -71,11 +71,11 @@ static u64 seconds_since(u64 since_ns)
 	return now > since_ns ? div_u64(now - since_ns, NSEC_PER_SEC) : 0;
 }
 
-/* vb3_rs_holders in src/show.rs calls this, too: for each device, and for the kernel's mapping. */
-void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 count,
-		     struct device *dev, int direction, u64 since_ns)
+/* vb3_rs_show in src/show.rs calls this, too: for each device, and for the kernel's mapping. */
+void vb3_show_holder(struct seq_file *file, const char *kind, u32 count, struct device *dev,
+		     int direction, u64 since_ns)
 {
-	seq_printf(file, "  %.*s", kind_len, kind);
+	seq_printf(file, "  %s", kind);
 	if (dev)
 		seq_printf(file, " %s", dev_name(dev));
 	if (direction >= 0)
@@ -102,10 +102,26 @@ static void show_users(struct seq_file *file, struct vb3_buf *buf)
 		int count = atomic_read(&users->count);
 
 		if (count > 0)
-			vb3_show_holder(file, user_names[i], strlen(user_names[i]), count,
+			vb3_show_holder(file, user_names[i], count,
 					i == VB3_PLANE ? buf->dev : NULL, -1,
 					(u64)READ_ONCE(users->since) * NSEC_PER_SEC);
 	}
+}
+
+/* Only vb3_rs_show in src/show.rs calls this. It shows the buffer's devices then. */
+void vb3_show_buffer(struct seq_file *file, const void *payload, u64 bytes, unsigned int kind,
+		     int direction, const struct dma_buf *import)
+{
+	struct vb3_buf *buf = BUF(payload);
+
+	seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
+		   buf->number, name_of(buf->dev), NAME(kind_names, kind), bytes,
+		   (u64)READ_ONCE(buf->dma_addr), NAME(direction_names, direction), buf->comm,
+		   buf->pid, atomic_read(&buf->synced), atomic_read(&buf->skipped));
+	if (import)
+		seq_printf(file, "  of %s, inode %llu, %zu bytes\n", import->exp_name,
+			   (u64)file_inode(import->file)->i_ino, import->size);
+	show_users(file, buf);
 }
 
 static int buffers_show(struct seq_file *file, void *unused)
@@ -113,21 +129,8 @@ static int buffers_show(struct seq_file *file, void *unused)
 	struct vb3_buf *buf;
 
 	mutex_lock(&list_lock);
-	list_for_each_entry(buf, &list, all) {
-		struct vb3_facts facts = {};
-
-		vb3_rs_describe(RUST(buf), &facts);
-		seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
-			   buf->number, name_of(buf->dev), NAME(kind_names, facts.kind),
-			   facts.bytes, (u64)READ_ONCE(buf->dma_addr),
-			   NAME(direction_names, facts.direction), buf->comm, buf->pid,
-			   atomic_read(&buf->synced), atomic_read(&buf->skipped));
-		if (facts.import)
-			seq_printf(file, "  of %s, inode %llu, %zu bytes\n", facts.import->exp_name,
-				   (u64)file_inode(facts.import->file)->i_ino, facts.import->size);
-		show_users(file, buf);
-		vb3_rs_holders(RUST(buf), file);
-	}
+	list_for_each_entry(buf, &list, all)
+		vb3_rs_show(RUST(buf), file);
 	mutex_unlock(&list_lock);
 	return 0;
 }

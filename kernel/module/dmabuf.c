@@ -67,21 +67,22 @@ void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 
 /* The module's own dma-bufs. */
 
-/* A device's attachment to a dma-buf of this module. */
+/* A device's attachment to a dma-buf of this module, and after it the Rust object's entry. */
 struct attached {
 	struct vb3_use use;
-	size_t key;
+	u64 rust[];
 };
 
 static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
-	struct attached *attached = vb3_fails() ? NULL : kzalloc(sizeof(*attached), GFP_KERNEL);
+	size_t bytes = sizeof(struct attached) + vb3_rs_attachment_bytes();
+	struct attached *attached = vb3_fails() ? NULL : kzalloc(bytes, GFP_KERNEL);
 	struct vb3_buf *buf = dbuf->priv;
 	int ret;
 
 	if (!attached)
 		return -ENOMEM;
-	ret = vb3_rs_attach(RUST(buf), attachment->dev, &attached->key);
+	ret = vb3_rs_attach(RUST(buf), attachment->dev, attached->rust);
 	if (ret) {
 		kfree(attached);
 		return ret;
@@ -96,7 +97,7 @@ static void buf_detach(struct dma_buf *dbuf, struct dma_buf_attachment *attachme
 {
 	struct attached *attached = attachment->priv;
 
-	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), attached->key);
+	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), attached->rust);
 	put_device(attachment->dev);
 	kfree(attached);
 }
@@ -107,7 +108,7 @@ static struct sg_table *buf_map(struct dma_buf_attachment *attachment,
 	struct vb3_buf *buf = attachment->dmabuf->priv;
 	struct attached *attached = attachment->priv;
 
-	return vb3_rs_map(RUST(buf), attached->key, &attached->use, direction);
+	return vb3_rs_map(RUST(buf), attached->rust, &attached->use, direction);
 }
 
 static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
@@ -116,7 +117,7 @@ static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sg
 	struct vb3_buf *buf = attachment->dmabuf->priv;
 	struct attached *attached = attachment->priv;
 
-	vb3_rs_unmap(RUST(buf), attached->key);
+	vb3_rs_unmap(RUST(buf), attached->rust);
 }
 
 static void cpu_access(struct vb3_buf *buf, enum dma_data_direction direction, bool begin)

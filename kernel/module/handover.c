@@ -17,7 +17,7 @@ static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
 	}
 	if (!buf->is_handed_over)
 		return;
-	done = vb3_rs_hand_over(RUST(buf), to_device, skip);
+	done = vb3_rs_hand_over(RUST(buf), buf->sgt, to_device, skip);
 	if (done > 0)
 		atomic_inc(&buf->synced);
 	else if (done < 0)

@@ -17,7 +17,7 @@
  * free buffer has an unlocked mutex. On kernels that clear allocated memory, caches with a constructor
  * are exempt.
  */
-static struct kmem_cache *buffers __ro_after_init;
+static struct kmem_cache *buffers;
 
 static void construct(void *buf)
 {
@@ -73,7 +73,6 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 	poison(buf);
 	buf->vb = vb;
 	buf->dma_addr = 0;
-	buf->sgt = NULL;
 	refcount_set(&buf->users, 0);
 	buf->use = NULL;
 	memset(buf->kinds, 0, sizeof(buf->kinds));
@@ -82,14 +81,15 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 	return buf;
 }
 
-void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
+void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request)
 {
 	if (ret < 0) {
 		kmem_cache_free(buffers, buf);
 		return ERR_PTR(ret);
 	}
 	buf->is_handed_over = ret;
-	vb3_list(buf, dev, addr);
+	buf->sgt = request->sgt;
+	vb3_list(buf, request->dev, request->addr);
 	check_written(buf);
 	return buf;
 }

@@ -39,16 +39,13 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 		.non_coherent = q->non_coherent_mem,
 	};
 	struct vb3_buf *buf = new_buf(vb, dev, size, &request);
-	u64 addr = 0;
-	int ret;
 
 	if (IS_ERR(buf))
 		return buf;
 	lockdep_set_class(&buf->lock, &exporters);
 	refcount_set(&buf->users, 1);
 	vb3_count_user(buf, VB3_PLANE);
-	ret = kind_alloc(buf, &request, &addr);
-	return vb3_made(buf, ret, dev, addr);
+	return vb3_made(buf, VB3_ALLOC(&request), &request);
 }
 
 #ifdef VB3_COOKIE
@@ -63,14 +60,11 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 {
 	struct vb3_request request = { .at = vaddr };
 	struct vb3_buf *buf = new_buf(vb, dev, size, &request);
-	u64 addr = 0;
-	int ret;
 
 	if (IS_ERR(buf))
 		return buf;
 	/* A buffer with user memory never uses its mutex, so this sets no class. */
-	ret = kind_get_userptr(buf, &request, &addr);
-	return vb3_made(buf, ret, dev, addr);
+	return vb3_made(buf, VB3_GET_USERPTR(&request), &request);
 }
 
 void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
@@ -82,7 +76,7 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 	if (IS_ERR(buf))
 		return buf;
 	lockdep_set_class(&buf->lock, &importers);
-	return vb3_made(buf, kind_import(&request), dev, 0);
+	return vb3_made(buf, VB3_IMPORT(&request), &request);
 }
 
 int vb3_op_map_dmabuf(void *priv)

@@ -12,8 +12,10 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
 #include <media/frame_vector.h>
@@ -49,19 +51,9 @@ static_assert(DMA_BIDIRECTIONAL == 0 && DMA_TO_DEVICE == 1 && DMA_FROM_DEVICE ==
 static_assert(DMA_ATTR_WRITE_COMBINE == BIT(2) && DMA_ATTR_NO_KERNEL_MAPPING == BIT(4));
 static_assert(DMA_ATTR_FORCE_CONTIGUOUS == BIT(6) && DMA_ATTR_ALLOC_SINGLE_PAGES == BIT(7));
 static_assert(DMA_ATTR_NO_WARN == BIT(8) && MAX_ERRNO == 4095);
-static_assert(ARCH_KMALLOC_MINALIGN >= 8 && __alignof__(struct vb3_buf) >= 8);
+static_assert(__alignof__(struct vb3_buf) >= 8);
 
-/* Memory. */
-
-void *vb3_alloc(size_t bytes)
-{
-	return vb3_fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
-}
-
-void vb3_free(void *at)
-{
-	kfree(at);
-}
+/* Locks. */
 
 void vb3_lock(const void *payload)
 {
@@ -100,11 +92,14 @@ bool vb3_caches_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 
-/* Returns the length above which allocations are not tried: they would take all memory from others. */
-u64 vb3_size_limit(struct device *dev)
+/* Returns the length above which allocations are not tried: they would take all memory from others. A
+ * small one is always tried. */
+u64 vb3_size_limit(struct device *dev, u64 bytes)
 {
 	long anon, swappable;
 
+	if (bytes <= SZ_16M)
+		return SZ_16M;
 #ifdef CONFIG_DMA_DECLARE_COHERENT
 	if (dev && dev->dma_mem)
 		return U64_MAX;
@@ -133,14 +128,24 @@ void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, uns
 	return cookie;
 }
 
-void vb3_free_coherent(const struct vb3_memory *m)
+void vb3_memory_free(const struct vb3_memory *m)
 {
-	dma_free_attrs(m->dev, m->bytes, m->at, m->addr, m->attrs);
+	if (m->kind == VB3_COHERENT)
+		dma_free_attrs(m->dev, m->bytes, m->at, m->addr, m->attrs);
+	else if (m->kind == VB3_NON_COHERENT)
+		vb3_free_noncontiguous(m);
+	else
+		vfree(m->at);
 }
 
-int vb3_mmap_coherent(const struct vb3_memory *m, struct vm_area_struct *vma)
+/* The VMA's offset is the number of the first page to map. */
+int vb3_memory_mmap(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
-	return dma_mmap_attrs(m->dev, vma, m->at, m->addr, m->bytes, m->attrs);
+	if (m->kind == VB3_COHERENT)
+		return dma_mmap_attrs(m->dev, vma, m->at, m->addr, m->bytes, m->attrs);
+	if (m->kind == VB3_NON_COHERENT)
+		return vb3_mmap_noncontiguous(m, vma);
+	return remap_vmalloc_range(vma, m->at, vma->vm_pgoff);
 }
 
 /* Returns whether all entries of a table have real pages. In other entries, the page pointer is only
@@ -171,10 +176,15 @@ static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, siz
 }
 
 /* If the memory has no pages, sets *phys to its physical address. Otherwise leaves *phys unchanged. */
-struct sg_table *vb3_get_sgtable(const struct vb3_memory *m, u64 *phys)
+struct sg_table *vb3_memory_table(const struct vb3_memory *m, u64 *phys)
 {
-	struct sg_table *sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct sg_table *sgt;
 
+	if (m->kind == VB3_NON_COHERENT)
+		return m->at;
+	if (m->kind == VB3_VIRTUAL)
+		return vb3_virtual_table(m);
+	sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 	if (!sgt)
 		return NULL;
 	if (dma_get_sgtable_attrs(m->dev, sgt, m->at, m->addr, m->bytes, m->attrs) < 0)

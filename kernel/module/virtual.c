@@ -15,20 +15,9 @@ void *vb3_virtual_alloc(size_t bytes)
 	return vb3_fails() ? NULL : vmalloc_user(bytes);
 }
 
-void vb3_virtual_free(void *at)
+struct sg_table *vb3_virtual_table(const struct vb3_memory *m)
 {
-	vfree(at);
-}
-
-/* The VMA's offset is the number of the first page to map. */
-int vb3_virtual_mmap(struct vm_area_struct *vma, void *at)
-{
-	return remap_vmalloc_range(vma, at, vma->vm_pgoff);
-}
-
-struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
-{
-	unsigned int i, count = bytes >> PAGE_SHIFT;
+	unsigned int i, count = m->bytes >> PAGE_SHIFT;
 	struct sg_table *sgt = NULL;
 	struct page **pages = NULL;
 
@@ -37,10 +26,10 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	if (!pages)
 		return NULL;
 	for (i = 0; i < count; i++)
-		pages[i] = vmalloc_to_page(at + ((size_t)i << PAGE_SHIFT));
+		pages[i] = vmalloc_to_page(m->at + ((size_t)i << PAGE_SHIFT));
 	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
 	/* Each entry has one page. A device may accept only short ones, and above 256 KiB none can bounce. */
-	if (sgt && sg_alloc_table_from_pages_segment(sgt, pages, count, 0, bytes, PAGE_SIZE,
+	if (sgt && sg_alloc_table_from_pages_segment(sgt, pages, count, 0, m->bytes, PAGE_SIZE,
 						     GFP_KERNEL)) {
 		kfree(sgt);
 		sgt = NULL;

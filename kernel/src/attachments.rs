@@ -1,28 +1,37 @@
-//! The list of devices attached to a memory, one kernel allocation per entry.
+//! The list of devices attached to a memory. C provides the memory of each entry.
+// UNSAFETY: entries are in memory from C. SOUNDNESS.md lists the conditions.
 
-use crate::kernel::KBox;
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::iter;
+use core::ptr::{self, NonNull};
 use vb3_dmabuf::Store;
 
-/// Identifies an attachment's entry by the entry's address.
-/// C stores the key. The list compares a key with its entries, and does not follow the key as a pointer.
+/// Identifies an attachment by the address of its entry.
+/// The list compares a key with its entries, and does not follow the key as a pointer.
 /// C detaches each attachment once, which removes its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Key(usize);
+pub struct Key(*const c_void);
 
-struct Node<T> {
+/// An entry of a [`List`].
+pub struct Node<T> {
     value: T,
-    next: Option<KBox<Self>>,
+    next: Option<NonNull<Self>>,
 }
 
-impl<T> KBox<Node<T>> {
-    fn key(&self) -> Key {
-        Key(core::ptr::from_ref::<Node<T>>(self).addr())
+impl<T> Node<T> {
+    fn key(this: NonNull<Self>) -> Key {
+        Key(this.as_ptr().cast())
     }
 }
 
 /// A bounded list, with the newest entry first.
-pub struct List<T>(Option<KBox<Node<T>>>);
+pub struct List<T> {
+    first: Option<NonNull<Node<T>>>,
+    /// Memory for the next entry.
+    room: Cell<Option<NonNull<Node<T>>>>,
+}
 
 impl<T> List<T> {
     /// Maximum number of devices attached to one memory at a time.
@@ -30,32 +39,43 @@ impl<T> List<T> {
 
     /// Makes an empty list.
     pub const fn new() -> Self {
-        Self(None)
-    }
-
-    fn nodes(&self) -> impl Iterator<Item = &KBox<Node<T>>> {
-        core::iter::successors(self.0.as_ref(), |node| node.next.as_ref())
-    }
-
-    fn unlink(&mut self, key: Key) -> Option<KBox<Node<T>>> {
-        let mut link = &mut self.0;
-        while link.as_ref().is_some_and(|node| node.key() != key) {
-            link = &mut link.as_mut()?.next;
+        Self {
+            first: None,
+            room: Cell::new(None),
         }
-        let mut node = link.take()?;
-        *link = node.next.take();
-        Some(node)
     }
-}
 
-impl<T> Drop for List<T> {
-    #[inline]
-    fn drop(&mut self) {
-        // Drops entries one by one, since dropping the head would recurse through the whole list.
-        let mut at = self.0.take();
-        while let Some(mut node) = at {
-            at = node.next.take();
+    /// Provides the memory for the next entry.
+    ///
+    /// # Safety
+    /// The memory must have the size of a [`Node`], the alignment of u64, and no other user. If the next
+    /// insertion succeeds, the memory must outlive the entry.
+    pub unsafe fn provide(&self, room: NonNull<c_void>) {
+        const { assert!(align_of::<Node<T>>() <= align_of::<u64>()) };
+        self.room.set(Some(room.cast()));
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = NonNull<Node<T>>> {
+        // SAFETY: an entry exists while it is in the list.
+        iter::successors(self.first, |node| unsafe { node.as_ref() }.next)
+    }
+
+    fn find(&self, key: Key) -> Option<NonNull<Node<T>>> {
+        self.nodes().find(|node| Node::key(*node) == key)
+    }
+
+    fn unlink(&mut self, key: Key) -> Option<NonNull<Node<T>>> {
+        let mut link = &mut self.first;
+        while let Some(mut node) = *link {
+            // SAFETY: an entry exists while it is in the list, which is borrowed exclusively.
+            let next = unsafe { &mut node.as_mut().next };
+            if Node::key(node) == key {
+                *link = next.take();
+                return Some(node);
+            }
+            link = next;
         }
+        None
     }
 }
 
@@ -66,36 +86,37 @@ impl<T> Store<T> for List<T> {
         if self.len() >= Self::LIMIT {
             return Err(value);
         }
-        let mut node = KBox::new(Node { value, next: None }).map_err(|node| node.value)?;
-        node.next = self.0.take();
-        let key = node.key();
-        self.0 = Some(node);
-        Ok(key)
+        let Some(room) = self.room.take() else {
+            return Err(value);
+        };
+        let next = self.first;
+        // SAFETY: `provide` got memory for an entry, which this call takes.
+        unsafe { room.write(Node { value, next }) };
+        self.first = Some(room);
+        Ok(Node::key(room))
     }
 
     fn get(&self, key: Key) -> Option<&T> {
-        self.nodes()
-            .find(|node| node.key() == key)
-            .map(|node| &node.value)
+        // SAFETY: an entry exists while it is in the list.
+        self.find(key).map(|node| unsafe { &node.as_ref().value })
     }
 
     fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let mut at = self.0.as_mut();
-        while let Some(node) = at {
-            if node.key() == key {
-                return Some(&mut node.value);
-            }
-            at = node.next.as_mut();
-        }
-        None
+        // SAFETY: an entry exists while it is in the list, which is borrowed exclusively.
+        self.find(key)
+            .map(|mut node| unsafe { &mut node.as_mut().value })
     }
 
     fn remove(&mut self, key: Key) -> Option<T> {
-        self.unlink(key).map(|node| node.into_inner().value)
+        // SAFETY: the entry is no longer in the list, so nothing uses the value in place again.
+        self.unlink(key).map(|node| unsafe { node.read() }.value)
     }
 
     fn discard(&mut self, key: Key) -> bool {
-        self.unlink(key).is_some()
+        // SAFETY: as in `remove`.
+        self.unlink(key)
+            .map(|node| unsafe { ptr::drop_in_place(node.as_ptr()) })
+            .is_some()
     }
 
     fn len(&self) -> usize {
@@ -105,8 +126,8 @@ impl<T> Store<T> for List<T> {
     fn next(&self, after: Option<Key>) -> Option<Key> {
         let mut nodes = self.nodes();
         if let Some(key) = after {
-            nodes.find(|node| node.key() == key)?;
+            nodes.find(|node| Node::key(*node) == key)?;
         }
-        nodes.next().map(KBox::key)
+        nodes.next().map(Node::key)
     }
 }

@@ -5,21 +5,21 @@
 //! a payload only while it has an object. A function that gets a request puts an object into the request's
 //! payload. On success, it returns 1 if hand-overs of the object may need a sync, else 0.
 
-use crate::attachments::Key;
+use crate::attachments::{Key, Node};
 use crate::device::Use;
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, error_pointer};
-use crate::ledger;
+use crate::ledger::{self, Ledger};
 use crate::linux::{Dev, Linux, attrs_from_c, direction_from_c};
-use crate::object::{Allocated, Object};
+use crate::object::{Allocated, Object, with_request};
 use crate::sys::{self, DmaBuf, SgTable};
 use crate::user::User;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
-use core::mem::{MaybeUninit, offset_of};
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Attrs, Coherency, Direction, SyncFor};
-use vb3_dmabuf::Spec;
-use vb3_plane::{AllocArgs, Due, contig, vmalloc};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, SyncFor};
+use vb3_dmabuf::{Attachment, Cx, Spec};
+use vb3_plane::{AllocArgs, Due, PlaneError, UserMemory, contig, vmalloc};
 
 // A C buffer, with its payload, takes at most 320 bytes.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
@@ -33,6 +33,10 @@ impl Payload {
     pub(crate) fn object(&self) -> &Object {
         // SAFETY: a payload has an object until `vb3_rs_end`, which takes the payload.
         unsafe { self.0.cast().as_ref() }
+    }
+
+    pub(crate) const fn raw(&self) -> *const c_void {
+        self.0.as_ptr()
     }
 
     fn allocated(&self) -> Option<&Allocated> {
@@ -50,7 +54,7 @@ impl Payload {
     }
 }
 
-/// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload.
+/// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload, and its results.
 /// C guarantees that device and dma-buf outlive the object. The device may be NULL for memory that only the
 /// CPU uses.
 #[repr(C)]
@@ -65,43 +69,77 @@ pub struct Request {
     /// Address of user memory in the program.
     at: u64,
     buf: *mut DmaBuf,
+    /// Result: the memory's first address for the device.
+    addr: u64,
+    /// Result: the table that is mapped for the device.
+    sgt: *mut SgTable,
     non_coherent: bool,
 }
 
-const _: () = assert!(size_of::<Request>() == 64 && offset_of!(Request, at) == 40);
+const _: () = assert!(size_of::<Request>() == 80 && offset_of!(Request, sgt) == 64);
+
+/// A constructor of [`UserMemory`].
+type Pin = fn(
+    &Cx<'_, Linux, Ledger>,
+    Dev,
+    &(),
+    u64,
+    u64,
+    Direction,
+) -> Result<UserMemory<Linux>, PlaneError>;
 
 impl Request {
     fn direction(&self) -> Result<Direction, Errno> {
         direction_from_c(self.direction).ok_or(Errno::INVALID)
     }
 
-    fn args(&self, coherency: Coherency) -> Result<AllocArgs, Errno> {
-        Ok(AllocArgs {
+    /// Allocates memory, as `spec` describes it.
+    fn alloc(
+        &mut self,
+        coherency: Coherency,
+        spec: impl FnOnce(Dev, AllocArgs) -> Spec<Dev>,
+    ) -> Result<Payload, Errno> {
+        let args = AllocArgs {
             len_bytes: self.bytes,
             direction: self.direction()?,
             coherency,
-        })
-    }
-
-    /// Allocates memory. Returns its address and table for the device.
-    fn alloc(&self, spec: Spec<Dev>) -> Result<(Payload, (u64, *mut SgTable)), Errno> {
+        };
         let ops = Linux {
             gfp: self.gfp,
             attrs: self.attrs,
             ..Linux::PLAIN
         };
+        let spec = spec(self.dev, args);
         // SAFETY: the payload is empty.
         let (addr, sgt) = unsafe { Allocated::make(self.to, &ops, self.dev, spec) }?;
-        Ok((Payload(self.to), (addr.map_or(0, |addr| addr.get()), sgt)))
+        (self.addr, self.sgt) = (addr.map_or(0, DmaAddr::get), sgt);
+        Ok(Payload(self.to))
+    }
+
+    /// Pins user memory.
+    fn user(&mut self, in_pieces: bool, pin: Pin) -> Result<Payload, Errno> {
+        let direction = self.direction()?;
+        let ops = Linux {
+            in_pieces,
+            ..Linux::PLAIN
+        };
+        let memory = with_request(&ops, 0, |cx| {
+            pin(cx, self.dev, &(), self.at, self.bytes, direction)
+        });
+        let user = User::new(self.dev, direction, memory)?;
+        self.addr = user.memory.dma_addr().map_or(0, DmaAddr::get);
+        // The first mapping uses the pinned table itself.
+        self.sgt = user.memory.table().sgt();
+        Ok(self.put(Object::User(user)))
     }
 
     /// Imports the request's dma-buf.
-    fn import(&self, reach: Reach) -> Result<(Payload, ()), Errno> {
+    fn import(&self, reach: Reach) -> Result<Payload, Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
         let asked = (self.bytes, self.direction()?);
         // SAFETY: the object is put into the payload; its device and dma-buf outlive it.
         let made = unsafe { Import::new(self.to, self.dev, buf, asked, reach) }?;
-        Ok((self.put(Object::Import(made)), ()))
+        Ok(self.put(Object::Import(made)))
     }
 
     /// Puts an object into the payload.
@@ -112,22 +150,12 @@ impl Request {
     }
 }
 
-/// Returns the result of a request to C. If the request succeeded, writes its value to `out`.
-#[inline(always)]
-fn answer<T>(out: &mut MaybeUninit<T>, made: Result<(Payload, T), Errno>) -> c_int {
+/// Returns the result of a request to C.
+fn answer(made: Result<Payload, Errno>) -> c_int {
     match made {
-        Ok((payload, value)) => {
-            out.write(value);
-            c_int::from(payload.object().is_handed_over())
-        }
+        Ok(payload) => c_int::from(payload.object().is_handed_over()),
         Err(e) => e.to_c(),
     }
-}
-
-/// As [`answer`], for a request without a value.
-#[inline(always)]
-fn answer_only(made: Result<(Payload, ()), Errno>) -> c_int {
-    answer(&mut MaybeUninit::uninit(), made)
 }
 
 const fn sync_for(to_device: bool) -> SyncFor {
@@ -146,87 +174,62 @@ pub extern "C" fn vb3_rs_bytes() -> usize {
 
 /// Implements `alloc` of dma-contig.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_alloc(request: &Request, addr: &mut MaybeUninit<u64>) -> c_int {
-    let make = || {
-        let coherency = match request.non_coherent {
-            true => Coherency::NonCoherent,
-            false => Coherency::Coherent,
-        };
-        let (args, attrs) = (request.args(coherency)?, attrs_from_c(request.attrs));
-        let (payload, (addr, _)) = request.alloc(contig::spec(request.dev, args, attrs))?;
-        Ok((payload, addr))
+pub extern "C" fn vb3_rs_alloc(request: &mut Request) -> c_int {
+    let coherency = match request.non_coherent {
+        true => Coherency::NonCoherent,
+        false => Coherency::Coherent,
     };
-    answer(addr, make())
+    let attrs = attrs_from_c(request.attrs);
+    answer(request.alloc(coherency, |dev, args| contig::spec(dev, args, attrs)))
 }
 
 /// Implements `alloc` of dma-sg.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_alloc_sg(request: &Request, sgt: &mut MaybeUninit<*mut SgTable>) -> c_int {
-    let make = || {
-        // dma-sg's non-coherent memory comes from the shim in pieces, and needs the same syncs.
-        let args = request.args(Coherency::NonCoherent)?;
-        let spec = contig::spec(request.dev, args, Attrs::empty());
-        let (payload, (_, sgt)) = request.alloc(spec)?;
-        Ok((payload, sgt))
-    };
-    answer(sgt, make())
+pub extern "C" fn vb3_rs_alloc_sg(request: &mut Request) -> c_int {
+    // dma-sg's non-coherent memory comes from the shim in pieces, and needs the same syncs.
+    answer(request.alloc(Coherency::NonCoherent, |dev, args| {
+        contig::spec(dev, args, Attrs::empty())
+    }))
 }
 
 /// Implements `alloc` of vmalloc.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_alloc_virtual(request: &Request) -> c_int {
-    let make = || {
-        let args = request.args(Coherency::Coherent)?;
-        let (payload, _) = request.alloc(vmalloc::spec(request.dev, args))?;
-        Ok((payload, ()))
-    };
-    answer_only(make())
+pub extern "C" fn vb3_rs_alloc_virtual(request: &mut Request) -> c_int {
+    answer(request.alloc(Coherency::Coherent, vmalloc::spec))
 }
 
 /// Implements `get_userptr` of dma-contig.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_get_userptr(r: &Request, addr: &mut MaybeUninit<u64>) -> c_int {
-    let make = || {
-        let (made, addr) = User::contig(r.dev, r.at, r.bytes, r.direction()?)?;
-        Ok((r.put(Object::User(made)), addr.get()))
-    };
-    answer(addr, make())
+pub extern "C" fn vb3_rs_get_userptr(request: &mut Request) -> c_int {
+    answer(request.user(false, UserMemory::contig))
 }
 
 /// Implements `get_userptr` of dma-sg.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_get_userptr_sg(r: &Request, sgt: &mut MaybeUninit<*mut SgTable>) -> c_int {
-    let make = || {
-        let (made, sgt) = User::sg(r.dev, r.at, r.bytes, r.direction()?)?;
-        Ok((r.put(Object::User(made)), sgt))
-    };
-    answer(sgt, make())
+pub extern "C" fn vb3_rs_get_userptr_sg(request: &mut Request) -> c_int {
+    answer(request.user(true, UserMemory::sg))
 }
 
 /// Implements `get_userptr` of vmalloc.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_get_userptr_virtual(r: &Request) -> c_int {
-    let make = || {
-        let made = User::of_cpu(r.dev, r.at, r.bytes, r.direction()?)?;
-        Ok((r.put(Object::User(made)), ()))
-    };
-    answer_only(make())
+pub extern "C" fn vb3_rs_get_userptr_virtual(request: &mut Request) -> c_int {
+    answer(request.user(false, UserMemory::vmalloc))
 }
 
 /// Implements `attach_dmabuf` of dma-contig and dma-sg.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_import(request: &Request, in_pieces: bool) -> c_int {
+pub extern "C" fn vb3_rs_import(request: &mut Request, in_pieces: bool) -> c_int {
     let reach = match in_pieces {
         true => Reach::Pieces,
         false => Reach::Contiguous,
     };
-    answer_only(request.import(reach))
+    answer(request.import(reach))
 }
 
 /// Implements `attach_dmabuf` of vmalloc.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_import_virtual(request: &Request) -> c_int {
-    answer_only(request.import(Reach::Cpu))
+pub extern "C" fn vb3_rs_import_virtual(request: &mut Request) -> c_int {
+    answer(request.import(Reach::Cpu))
 }
 
 /// Ends the object: frees, unpins or detaches its memory. The last user of the object calls this once.
@@ -265,8 +268,13 @@ pub extern "C" fn vb3_rs_vaddr(rust: Payload) -> *mut c_void {
 /// Implements `prepare` and `finish`. Does not sleep.
 /// Returns 1 after a sync, -1 if a cache hint omitted the sync, else 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_hand_over(rust: Payload, to_device: bool, skip: bool) -> c_int {
-    match rust.object().hand_over(sync_for(to_device), skip) {
+pub extern "C" fn vb3_rs_hand_over(
+    rust: Payload,
+    sgt: *mut SgTable,
+    to_device: bool,
+    skip: bool,
+) -> c_int {
+    match rust.object().hand_over(sgt, sync_for(to_device), skip) {
         Due::Sync => 1,
         Due::Skipped => -1,
         _ => 0,
@@ -306,8 +314,7 @@ pub extern "C" fn vb3_rs_import_map(
     sgt: &mut *mut SgTable,
 ) -> c_int {
     let import = rust.import().ok_or(Errno::INVALID);
-    // SAFETY: the core maps one plane's dma-buf at a time.
-    match import.and_then(|import| unsafe { import.map() }) {
+    match import.and_then(Import::map) {
         Ok((table, at)) => {
             (*addr, *sgt) = (at.get(), table);
             0
@@ -320,23 +327,24 @@ pub extern "C" fn vb3_rs_import_map(
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_import_unmap(rust: Payload) {
     if let Some(i) = rust.import() {
-        // SAFETY: the core unmaps one plane's dma-buf at a time.
-        unsafe { i.unmap() };
+        i.unmap();
     }
 }
 
-/// Attaches a device to a dma-buf that this module exported.
+/// Returns the size in bytes of the memory for an attachment.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, key: &mut MaybeUninit<Key>) -> c_int {
-    match rust
-        .allocated()
-        .ok_or(Errno::INVALID)
-        .and_then(|a| a.attach(dev))
-    {
-        Ok(made) => {
-            key.write(made);
-            0
-        }
+pub extern "C" fn vb3_rs_attachment_bytes() -> usize {
+    size_of::<Node<Attachment<Linux>>>()
+}
+
+/// Attaches a device to a dma-buf that this module exported. `room` is the memory for the attachment. Its
+/// address is the attachment's key.
+#[unsafe(no_mangle)]
+pub extern "C" fn vb3_rs_attach(rust: Payload, dev: Dev, room: NonNull<c_void>) -> c_int {
+    let allocated = rust.allocated().ok_or(Errno::INVALID);
+    // SAFETY: C provides memory of `vb3_rs_attachment_bytes`, which outlives the attachment.
+    match allocated.and_then(|a| unsafe { a.attach(dev, room) }) {
+        Ok(()) => 0,
         Err(e) => e.to_c(),
     }
 }

@@ -1,7 +1,7 @@
 //! A plane with the memory of a dma-buf, through the kernel's own calls.
 // UNSAFETY: this file calls the kernel, as `linux.rs` does. SOUNDNESS.md lists the conditions.
 
-use crate::kernel::{Errno, Locked, Serial, pointer};
+use crate::kernel::{Errno, Locked, pointer};
 use crate::ledger::Count;
 use crate::link::Laid;
 use crate::linux::{Dev, direction_to_c, sync_table};
@@ -23,6 +23,14 @@ pub(crate) enum Reach {
     Cpu,
 }
 
+/// What only `map`, `unmap` and `vaddr` use.
+struct State {
+    /// The layout of the device's mapping, while there is one.
+    laid: Option<Laid>,
+    /// Whether the kernel's mapping is I/O memory.
+    is_iomem: bool,
+}
+
 /// A dma-buf to which the queue holds a reference.
 pub struct Import {
     pub(crate) buf: NonNull<DmaBuf>,
@@ -30,14 +38,11 @@ pub struct Import {
     attachment: *mut DmaBufAttachment,
     dev: Dev,
     pub(crate) len_bytes: u64,
-    /// The layout of the mapping, while there is one.
-    /// Used only in `map`, `unmap` and `detach`, which the queue's lock serialises.
-    laid: Serial<Option<Laid>>,
+    state: Locked<State>,
     /// The table of the mapping, while there is one. Hand-overs sync it.
     table: AtomicPtr<SgTable>,
-    /// The kernel's mapping. It is made under the lock of `is_iomem`, which is true for I/O memory.
+    /// The kernel's mapping, which is made under the lock of `state`.
     vaddr: AtomicPtr<c_void>,
-    is_iomem: Locked<bool>,
     pub(crate) reach: Reach,
     pub(crate) direction: Direction,
 }
@@ -69,16 +74,19 @@ impl Import {
             Count::Attachments.add(1);
         }
         Count::Objects.add(1);
+        let state = State {
+            laid: None,
+            is_iomem: false,
+        };
         Ok(Self {
             buf,
             attachment,
             dev,
             len_bytes,
-            laid: Serial::new(None),
+            // SAFETY: the caller stores the import in the payload.
+            state: unsafe { Locked::new(payload, state) },
             table: AtomicPtr::new(ptr::null_mut()),
             vaddr: AtomicPtr::new(ptr::null_mut()),
-            // SAFETY: the caller stores the import in the payload.
-            is_iomem: unsafe { Locked::new(payload, false) },
             reach,
             direction,
         })
@@ -138,15 +146,11 @@ impl Import {
     ///
     /// # Errors
     /// Returns EINVAL if mapping fails, and EFAULT if the memory is scattered or the CPU cannot map it.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn map(&self) -> Result<(*mut SgTable, DmaAddr), Errno> {
+    pub fn map(&self) -> Result<(*mut SgTable, DmaAddr), Errno> {
         let mapped = match self.reach {
             Reach::Cpu if self.vaddr().is_null() => Err(PlaneError::Fault(None)),
             Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
-            // SAFETY: the caller is serialised with all other users of `laid`.
-            _ => unsafe { self.laid.with(|laid| self.map_into(laid)) },
+            _ => self.state.with(|state| self.map_into(&mut state.laid)),
         };
         mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
     }
@@ -170,37 +174,28 @@ impl Import {
     }
 
     /// Unmaps the memory for the kernel and for the device.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn unmap(&self) {
-        if !self.vaddr.load(Ordering::Acquire).is_null() {
-            self.is_iomem.with(|is_iomem| {
-                let at = self.vaddr.swap(ptr::null_mut(), Ordering::Relaxed);
-                if !at.is_null() {
-                    // SAFETY: `vaddr` made this mapping, which ends here.
-                    unsafe { sys::vb3_buf_vunmap(self.buf.as_ptr(), at, *is_iomem) };
-                }
-            });
-        }
-        // SAFETY: the caller is serialised with all other users of `laid`.
-        unsafe { self.laid.with(|laid| self.unmap_from(laid)) };
+    pub fn unmap(&self) {
+        self.state.with(|state| {
+            let at = self.vaddr.swap(ptr::null_mut(), Ordering::Relaxed);
+            if !at.is_null() {
+                // SAFETY: `vaddr` made this mapping, which ends here.
+                unsafe { sys::vb3_buf_vunmap(self.buf.as_ptr(), at, state.is_iomem) };
+            }
+            self.unmap_from(&mut state.laid);
+        });
     }
 
     /// Returns the kernel's mapping, or NULL. The first call makes it.
     pub fn vaddr(&self) -> *mut c_void {
-        // SAFETY: the dma-buf exists, and `is_iomem` can be written.
-        let make = |is_iomem: &mut bool| unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), is_iomem) };
-        self.is_iomem.mapped_once(&self.vaddr, make)
+        self.state.mapped_once(&self.vaddr, |state| {
+            // SAFETY: the dma-buf exists, and `is_iomem` can be written.
+            unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), &raw mut state.is_iomem) }
+        })
     }
 
     /// Unmaps the memory and detaches the device. Called once.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn detach(&self) {
-        // SAFETY: the caller is serialised with all other users of `laid`.
-        unsafe { self.unmap() };
+    pub fn detach(&self) {
+        self.unmap();
         if !self.attachment.is_null() {
             // SAFETY: `new` made this attachment, which ends here.
             unsafe { sys::vb3_buf_detach(self.attachment) };

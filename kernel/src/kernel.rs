@@ -1,12 +1,10 @@
-//! Kernel memory, locks and error pointers.
+//! Kernel locks and error pointers.
 // UNSAFETY: this file, `linux.rs` and `entry.rs` call the kernel. SOUNDNESS.md lists the
 // conditions.
 
 use crate::sys;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::mem::ManuallyDrop;
-use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -62,67 +60,6 @@ pub fn pointer<T>(at: *mut T) -> Result<NonNull<T>, Errno> {
 pub fn error_pointer<T>(errno: Errno) -> *mut T {
     let raw = usize::try_from(errno.0).unwrap_or(22);
     core::ptr::without_provenance_mut(raw.wrapping_neg())
-}
-
-/// A value in a kernel allocation of its own.
-pub struct KBox<T>(NonNull<T>);
-
-impl<T> KBox<T> {
-    /// Alignment of all allocations. `ARCH_KMALLOC_MINALIGN` is never less.
-    const ALIGN: usize = 8;
-
-    /// Allocates memory for a value.
-    ///
-    /// # Errors
-    /// Returns the value if there is no memory.
-    pub fn new(value: T) -> Result<Self, T> {
-        const { assert!(align_of::<T>() <= Self::ALIGN && size_of::<T>() > 0) };
-        // SAFETY: the call has no condition.
-        let at = unsafe { sys::vb3_alloc(size_of::<T>()) };
-        match NonNull::new(at.cast::<T>()) {
-            None => Err(value),
-            Some(at) => {
-                // SAFETY: the memory is as large and as aligned as T, and no other code has it.
-                unsafe { at.write(value) };
-                Ok(Self(at))
-            }
-        }
-    }
-
-    /// Returns the value and frees the memory.
-    pub fn into_inner(self) -> T {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: the value exists. `this` is not dropped, so nothing uses the value in place again.
-        let value = unsafe { this.0.read() };
-        // SAFETY: `new` allocated the memory, and nothing uses it again.
-        unsafe { sys::vb3_free(this.0.as_ptr().cast()) };
-        value
-    }
-}
-
-impl<T> Drop for KBox<T> {
-    fn drop(&mut self) {
-        // SAFETY: the value exists and ends here.
-        unsafe { self.0.drop_in_place() };
-        // SAFETY: `new` allocated the memory, and nothing uses it again.
-        unsafe { sys::vb3_free(self.0.as_ptr().cast()) };
-    }
-}
-
-impl<T> Deref for KBox<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: the value exists as long as this box.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl<T> DerefMut for KBox<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the value exists as long as this box, which is borrowed exclusively.
-        unsafe { self.0.as_mut() }
-    }
 }
 
 /// A value behind the mutex of the buffer that contains it.
@@ -185,25 +122,6 @@ impl<T> Locked<T> {
     /// Returns the value itself. The caller guarantees that only it uses the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
-    }
-}
-
-/// A value of a buffer, used only in calls that videobuf2's core serialises for this buffer.
-pub struct Serial<T>(UnsafeCell<T>);
-
-impl<T> Serial<T> {
-    /// Wraps a value.
-    pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
-    }
-
-    /// Passes the value to `f`, which must not access it by another path.
-    ///
-    /// # Safety
-    /// The call must be one that videobuf2's core serialises for this buffer.
-    pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the caller is serialised, so no other code uses the value now.
-        f(unsafe { &mut *self.0.get() })
     }
 }
 

@@ -42,18 +42,6 @@ pub struct Laid {
     link: *mut sys::Link,
 }
 
-impl Default for Laid {
-    fn default() -> Self {
-        Self {
-            first: DmaSegment {
-                addr: DmaAddr::new(0),
-                len: 0,
-            },
-            link: ptr::null_mut(),
-        }
-    }
-}
-
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are scattered.
     /// They stay scattered without an IOMMU, if the kernel does not let drivers do this, or if a piece ends
@@ -69,11 +57,15 @@ impl Laid {
         len_bytes: u64,
         direction: Direction,
     ) -> Self {
-        let mut laid = Self::default();
-        // SAFETY: the table is mapped.
-        if let Some(first) = unsafe { run(sgt, len_bytes) } {
-            laid.first = first;
-        }
+        let nothing = DmaSegment {
+            addr: DmaAddr::new(0),
+            len: 0,
+        };
+        let mut laid = Self {
+            // SAFETY: the table is mapped.
+            first: unsafe { run(sgt, len_bytes) }.unwrap_or(nothing),
+            link: ptr::null_mut(),
+        };
         if laid.first.len >= len_bytes {
             return laid;
         }

@@ -59,7 +59,7 @@ pub(crate) unsafe fn sync_table(
     unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, vaddr) };
 }
 
-/// How memory was allocated.
+/// How memory was allocated: the first values of the kinds in module/buffer.h.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum AllocatedAs {
@@ -139,13 +139,7 @@ impl Alloc {
     /// The kernel must be mapping `vma`, and the allocation must exist.
     pub unsafe fn mmap(&self, vma: *mut sys::Vma) -> c_int {
         // SAFETY: the kernel is mapping `vma`, and the allocation exists.
-        unsafe {
-            match self.kind {
-                AllocatedAs::Coherent => sys::vb3_mmap_coherent(self, vma),
-                AllocatedAs::NonCoherent => sys::vb3_mmap_noncontiguous(self, vma),
-                AllocatedAs::Virtual => sys::vb3_virtual_mmap(vma, self.at.as_ptr()),
-            }
-        }
+        unsafe { sys::vb3_memory_mmap(self, vma) }
     }
 
     fn len_bytes(&self) -> u64 {
@@ -184,8 +178,8 @@ pub struct Mapping {
     /// Whether syncs are omitted. For a non-coherent device, a sync cleans caches through the kernel's own
     /// mapping of all memory, in which this memory may be absent.
     needs_no_sync: bool,
-    /// The layout of the mapping, which may have one range laid over scattered pieces.
-    laid: Laid,
+    /// The layout of a mapping that must be contiguous.
+    laid: Option<Laid>,
     told: Option<NonNull<Use>>,
 }
 
@@ -207,13 +201,10 @@ impl Table {
     }
 
     /// Describes a kernel mapping that [`DmaOps::vmap_table`] made, by its address.
-    pub const fn vmapped(&self, at: NonNull<c_void>) -> Vmap {
-        Vmap {
-            at,
-            pinned: match self.kind {
-                TableKind::Pinned(pinned, _) => Some(pinned),
-                _ => None,
-            },
+    pub const fn vmapped(&self, at: NonNull<c_void>) -> Option<Vmap> {
+        match self.kind {
+            TableKind::Pinned(pinned, _) => Some(Vmap { at, pinned }),
+            _ => None,
         }
     }
 }
@@ -240,11 +231,10 @@ impl Mapping {
     }
 }
 
-/// A kernel mapping of an allocation or of pinned memory. The allocation's owner removes its mapping;
-/// [`DmaOps::vunmap`] removes only that of pinned memory.
+/// A kernel mapping of pinned memory. [`DmaOps::vunmap`] removes it.
 pub struct Vmap {
     at: NonNull<c_void>,
-    pinned: Option<NonNull<sys::FrameVector>>,
+    pinned: NonNull<sys::FrameVector>,
 }
 
 impl Vmap {
@@ -258,20 +248,13 @@ const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
     Error::NoMemory(Reason::new(constraint, wanted, found))
 }
 
-/// Maximum length in bytes that is allocated without a check of the available memory.
-const SMALL_BYTES: u64 = 16 << 20;
-
 /// Checks and converts a length for the kernel.
 fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     if len_bytes == 0 {
         return Err(Error::Invalid);
     }
-    let limit = if len_bytes <= SMALL_BYTES {
-        SMALL_BYTES
-    } else {
-        // SAFETY: the device exists, or is NULL.
-        unsafe { sys::vb3_size_limit(dev.raw()) }
-    };
+    // SAFETY: the device exists, or is NULL.
+    let limit = unsafe { sys::vb3_size_limit(dev.raw(), len_bytes) };
     match usize::try_from(len_bytes) {
         Ok(len) if len_bytes <= limit => Ok(len),
         _ => Err(no_memory(Constraint::SizeLimit, len_bytes, limit)),
@@ -367,13 +350,7 @@ impl DmaOps for Linux {
 
     fn free(&self, alloc: Alloc) {
         // SAFETY: this is the end of the allocation.
-        unsafe {
-            match alloc.kind {
-                AllocatedAs::Coherent => sys::vb3_free_coherent(&raw const alloc),
-                AllocatedAs::NonCoherent => sys::vb3_free_noncontiguous(&raw const alloc),
-                AllocatedAs::Virtual => sys::vb3_virtual_free(alloc.at.as_ptr()),
-            }
-        }
+        unsafe { sys::vb3_memory_free(&raw const alloc) };
     }
 
     fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
@@ -399,13 +376,7 @@ impl DmaOps for Linux {
         let len = alloc.len_bytes();
         let mut phys = u64::MAX;
         // SAFETY: the allocation exists; `phys` can be written.
-        let sgt = unsafe {
-            match alloc.kind {
-                AllocatedAs::Coherent => sys::vb3_get_sgtable(alloc, &raw mut phys),
-                AllocatedAs::NonCoherent => alloc.at.cast().as_ptr(),
-                AllocatedAs::Virtual => sys::vb3_virtual_sgtable(alloc.at.as_ptr(), alloc.len),
-            }
-        };
+        let sgt = unsafe { sys::vb3_memory_table(alloc, &raw mut phys) };
         let missing = match alloc.kind {
             AllocatedAs::Coherent => {
                 Error::NoSuchMemory(Reason::new(Constraint::PagesBehind, len, 0))
@@ -505,7 +476,7 @@ impl DmaOps for Linux {
             kind,
             bounces: false,
             needs_no_sync: matches!(table.kind, TableKind::Uncached | TableKind::PageLess(_)),
-            laid: Laid::default(),
+            laid: None,
             told: self.told,
         };
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
@@ -526,8 +497,9 @@ impl DmaOps for Linux {
             match table.kind {
                 TableKind::Pinned(..) if !self.in_pieces => {
                     // SAFETY: the table was mapped above, and is unmapped only after the layout is dropped.
-                    mapping.laid =
+                    let laid =
                         unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
+                    mapping.laid = Some(laid);
                 }
                 // Uncached memory needs no syncs, but a bounced copy does.
                 TableKind::Uncached if mapping.bounces => {
@@ -585,15 +557,13 @@ impl DmaOps for Linux {
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
         // Callers need only the first run. A device that accepts pieces gets the whole table.
-        (index == 0).then_some(mapping.laid.first())
+        let laid = mapping.laid.as_ref().filter(|_| index == 0);
+        laid.map(Laid::first)
     }
 
-    fn vmap_alloc(&self, alloc: &Alloc) -> Result<Vmap, Error> {
-        let none = no_memory(Constraint::Ram, alloc.len_bytes(), 0);
-        Ok(Vmap {
-            at: NonNull::new(alloc.vmap()).ok_or(none)?,
-            pinned: None,
-        })
+    fn vmap_alloc(&self, _alloc: &Alloc) -> Result<Vmap, Error> {
+        // Objects map their allocations themselves, by `Alloc::vmap`.
+        Err(Error::Unsupported)
     }
 
     fn vmap_table(&self, table: &Table) -> Result<Vmap, Error> {
@@ -604,15 +574,13 @@ impl DmaOps for Linux {
         let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
         Ok(Vmap {
             at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, table.len, 0))?,
-            pinned: Some(pinned),
+            pinned,
         })
     }
 
     fn vunmap(&self, vmap: Vmap) {
-        if let Some(pinned) = vmap.pinned {
-            // SAFETY: `vmap_table` made this mapping, which ends here, before the memory is unpinned.
-            unsafe { sys::vb3_pinned_unmap(pinned.as_ptr(), vmap.at.as_ptr()) };
-        }
+        // SAFETY: `vmap_table` made this mapping, which ends here, before the memory is unpinned.
+        unsafe { sys::vb3_pinned_unmap(vmap.pinned.as_ptr(), vmap.at.as_ptr()) };
     }
 
     fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Alloc, Error> {

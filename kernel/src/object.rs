@@ -51,8 +51,6 @@ pub enum Object {
 pub struct Allocated {
     shared: Locked<Exporter>,
     dev: Dev,
-    /// The table of non-coherent memory, for hand-overs, which must not sleep and so cannot take the lock.
-    sgt: *mut SgTable,
     vaddr: AtomicPtr<c_void>,
     /// Whether a driver asked for memory without a kernel mapping.
     no_vaddr: bool,
@@ -95,7 +93,6 @@ impl Allocated {
             dev,
             // SAFETY: the object is stored in the payload, which no other code has yet.
             shared: unsafe { Locked::new(payload, shared) },
-            sgt,
             vaddr: AtomicPtr::new(vaddr),
             no_vaddr,
             kind: alloc.kind(),
@@ -143,12 +140,18 @@ impl Allocated {
     ///
     /// # Errors
     /// Returns ENOMEM.
-    pub fn attach(&self, dev: Dev) -> Result<Key, Errno> {
-        let attach = |cx: &Cx<'_, Linux, Ledger>| self.shared.with(|shared| shared.attach(cx, dev));
-        let key = with_request(&Linux::PLAIN, now_ns(), attach)
-            .map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
+    ///
+    /// # Safety
+    /// As [`List::provide`].
+    pub unsafe fn attach(&self, dev: Dev, room: NonNull<c_void>) -> Result<(), Errno> {
+        let attached = self.shared.with(|shared| {
+            // SAFETY: the caller guarantees this.
+            unsafe { shared.attachments().provide(room) };
+            with_request(&Linux::PLAIN, now_ns(), |cx| shared.attach(cx, dev))
+        });
+        attached.map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
         Count::Attachments.add(1);
-        Ok(key)
+        Ok(())
     }
 
     /// Detaches a device.
@@ -277,10 +280,11 @@ impl Object {
     }
 
     /// Hands the memory to the device or back, with the necessary sync. Returns the work that was due.
+    /// `sgt` is the table of allocated memory.
     ///
     /// # Context
-    /// Does not sleep.
-    pub fn hand_over(&self, sync: SyncFor, skip: bool) -> Due {
+    /// Does not sleep, so it cannot take the lock.
+    pub fn hand_over(&self, sgt: *mut SgTable, sync: SyncFor, skip: bool) -> Due {
         let skip = if skip {
             HintSkip::all()
         } else {
@@ -294,7 +298,7 @@ impl Object {
         };
         match (self, step) {
             (Self::Allocated(a), Due::Sync) => {
-                if let Some(sgt) = NonNull::new(a.sgt) {
+                if let Some(sgt) = NonNull::new(sgt) {
                     let vaddr = a.vaddr.load(Ordering::Acquire);
                     // SAFETY: table and device are those of the allocation.
                     unsafe { sync_table(a.dev, sgt, direction, sync, vaddr) };

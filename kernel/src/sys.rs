@@ -4,7 +4,7 @@
 //! those files, each function shows which kernel function it wraps.
 
 use crate::linux::Alloc;
-use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 /// Declares a kernel structure that only the shim accesses.
 macro_rules! opaque {
@@ -41,9 +41,6 @@ opaque! {
 }
 
 unsafe extern "C" {
-    pub fn vb3_alloc(bytes: usize) -> *mut c_void;
-    pub fn vb3_free(at: *mut c_void);
-
     pub fn vb3_lock(payload: *const c_void);
     pub fn vb3_unlock(payload: *const c_void);
 
@@ -51,7 +48,7 @@ unsafe extern "C" {
     pub fn vb3_now_ns() -> u64;
     pub fn vb3_cache_alignment() -> c_uint;
     pub fn vb3_caches_coherent(dev: *mut Device) -> bool;
-    pub fn vb3_size_limit(dev: *mut Device) -> u64;
+    pub fn vb3_size_limit(dev: *mut Device, bytes: u64) -> u64;
     pub fn vb3_dma_mask(dev: *mut Device) -> u64;
     pub fn vb3_refused(dev: *mut Device, refusal: *const crate::refusal::Refusal);
 
@@ -62,9 +59,9 @@ unsafe extern "C" {
         attrs: c_ulong,
         addr: *mut u64,
     ) -> *mut c_void;
-    pub fn vb3_free_coherent(memory: *const Alloc);
-    pub fn vb3_mmap_coherent(memory: *const Alloc, vma: *mut Vma) -> c_int;
-    pub fn vb3_get_sgtable(memory: *const Alloc, phys: *mut u64) -> *mut SgTable;
+    pub fn vb3_memory_free(memory: *const Alloc);
+    pub fn vb3_memory_mmap(memory: *const Alloc, vma: *mut Vma) -> c_int;
+    pub fn vb3_memory_table(memory: *const Alloc, phys: *mut u64) -> *mut SgTable;
     pub fn vb3_alloc_noncontiguous(
         dev: *mut Device,
         bytes: usize,
@@ -72,8 +69,6 @@ unsafe extern "C" {
         gfp: c_uint,
         attrs: c_ulong,
     ) -> *mut SgTable;
-    pub fn vb3_free_noncontiguous(memory: *const Alloc);
-    pub fn vb3_mmap_noncontiguous(memory: *const Alloc, vma: *mut Vma) -> c_int;
     pub fn vb3_vmap_noncontiguous(memory: *const Alloc) -> *mut c_void;
     pub fn vb3_vunmap_noncontiguous(dev: *mut Device, vaddr: *mut c_void);
     pub fn vb3_sync(
@@ -85,9 +80,6 @@ unsafe extern "C" {
     );
 
     pub fn vb3_virtual_alloc(bytes: usize) -> *mut c_void;
-    pub fn vb3_virtual_free(at: *mut c_void);
-    pub fn vb3_virtual_mmap(vma: *mut Vma, at: *mut c_void) -> c_int;
-    pub fn vb3_virtual_sgtable(at: *mut c_void, bytes: usize) -> *mut SgTable;
     pub fn vb3_pinned_map(pinned: *mut FrameVector, sgt: *mut SgTable) -> *mut c_void;
     pub fn vb3_pinned_unmap(pinned: *mut FrameVector, at: *mut c_void);
 
@@ -140,10 +132,17 @@ unsafe extern "C" {
     ) -> *mut Link;
     pub fn vb3_unlink(link: *mut Link);
 
+    pub fn vb3_show_buffer(
+        file: *mut SeqFile,
+        payload: *const c_void,
+        bytes: u64,
+        kind: c_uint,
+        direction: c_int,
+        import: *mut DmaBuf,
+    );
     pub fn vb3_show_holder(
         file: *mut SeqFile,
-        kind: *const u8,
-        kind_len: c_int,
+        kind: *const c_char,
         count: u32,
         dev: *mut Device,
         direction: c_int,

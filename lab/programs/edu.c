@@ -398,7 +398,11 @@ static void vmap_of_user(void)
 		return;
 	}
 	round_trip("vmap.userptr", &out, &cap, 0);
+	reqbufs(OUT, V4L2_MEMORY_USERPTR, 0, 0);
+	reqbufs(CAP, V4L2_MEMORY_USERPTR, 0, 0);
 	set_size(65536 - 4096);
+	reqbufs(OUT, V4L2_MEMORY_USERPTR, 1, 0);
+	reqbufs(CAP, V4L2_MEMORY_USERPTR, 1, 0);
 	out.view += 512;
 	cap.view += 1024;
 	round_trip("vmap.userptr-within-pages", &out, &cap, 0);

@@ -262,7 +262,7 @@ static void gone(void)
 
 static void race(void)
 {
-	struct probe_check c = { .rounds = 300 };
+	struct probe_check c = { .rounds = 2000 };
 	int error = call(probe, PROBE_RACE, &c);
 
 	step("vaddr-race", "\"defect\":19,\"errno\":%d,\"rounds\":%u,\"two_mappings\":%lld,\"none\":%lld,\"ok\":%s",

@@ -7,11 +7,11 @@ modprobe videobuf2-dma-contig
 module=videobuf2-vmalloc
 try() {
     use_module "$1" || return
-    name=$1${patch:+.$patch}
+    label=$1${patch:+.$patch}
     insmod /scenario/vb3edu.ko mask=0xffffffff other=far other_memory=vmalloc ||
-        step "$name.driver" '"ok":false'
-    insmod /scenario/vb3probe.ko || step "$name.probe" '"ok":false'
-    report "$name.far-calls" 100 /scenario/limits "$(node vb3edu)" "$name" "$2" "$(node vb3other)"
+        step "$label.driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$label.probe" '"ok":false'
+    report "$label.far-calls" 100 /scenario/limits "$(node vb3edu)" "$label" "$2" "$(node vb3other)"
     complaints "$1"
     rmmod vb3probe vb3edu
     drop_module "$1"

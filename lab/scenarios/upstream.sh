@@ -16,12 +16,12 @@ try() {
     insmod /scenario/vb3edu.ko mask=$mask memory="$memory" || step "$which.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
-    name=$which${patch:+.$patch}
+    label=$which${patch:+.$patch}
     for test; do
         case $test in
-            edu:*) report "$name.edu" 250 /scenario/edu "$(node vb3edu)" "$name" patches "${test#*:}" ;;
-            *:*) report "$name.calls" 250 /scenario/limits "$(node vb3edu)" "$name" "${test%:*}" "${test#*:}" ;;
-            *) report "$name.$test" 250 /scenario/limits "$(node vb3edu)" "$name" "$test" ;;
+            edu:*) report "$label.edu" 250 /scenario/edu "$(node vb3edu)" "$label" patches "${test#*:}" ;;
+            *:*) report "$label.calls" 250 /scenario/limits "$(node vb3edu)" "$label" "${test%:*}" "${test#*:}" ;;
+            *) report "$label.$test" 250 /scenario/limits "$(node vb3edu)" "$label" "$test" ;;
         esac
         case $test in
             # The detach of a mapped buffer deserves a warning.
@@ -36,13 +36,13 @@ try() {
 
 modprobe videobuf2-vmalloc
 try c contig calls edu:attributes edu:zones edu:zeroed
-# Behind an IOMMU, the stock module oopses at this test.
+# A program's memory in pieces needs an IOMMU. The stock module oopses at this test.
 vmap=edu:vmap
 [ "$IOMMU" = none ] && vmap=
 try patched contig calls edu:attributes edu:zones edu:zeroed $vmap
 patch=non-zeroed try patched contig edu:zeroed
 patch=detach-at-zero try patched contig calls:at-zero
-patch=userptr-vaddr try patched contig edu:vmap
+patch=userptr-vaddr try patched contig $vmap
 patch=vaddr-race try patched contig calls:race
 patch=attributes try patched contig edu:attributes
 patch=zones try patched contig edu:zones

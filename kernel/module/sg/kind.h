@@ -2,18 +2,6 @@
 /* For dma-sg. The cookie is the table that is mapped for the device. */
 #define VB3_NEEDS_DEVICE true
 #define VB3_COOKIE(buf) ((buf)->sgt)
-
-static inline int kind_alloc(struct vb3_buf *buf, const struct vb3_request *request, u64 *addr)
-{
-	return vb3_rs_alloc_sg(request, &buf->sgt);
-}
-
-static inline int kind_get_userptr(struct vb3_buf *buf, const struct vb3_request *request, u64 *addr)
-{
-	return vb3_rs_get_userptr_sg(request, &buf->sgt);
-}
-
-static inline int kind_import(const struct vb3_request *request)
-{
-	return vb3_rs_import(request, true);
-}
+#define VB3_ALLOC(request) vb3_rs_alloc_sg(request)
+#define VB3_GET_USERPTR(request) vb3_rs_get_userptr_sg(request)
+#define VB3_IMPORT(request) vb3_rs_import(request, true)
