@@ -1,10 +1,10 @@
 #!/bin/sh
 # Builds the kernel modules against the headers of one kernel, in the build root.
 #
-#   module.sh SOURCES RUST ARCH KERNEL OUT
+#   module.sh SOURCES RUST ARCH KERNEL OUT [FLAGS]
 #
-# SOURCES holds kernel/, RUST is the directory of rust-object.sh, ARCH is a file of lab/arch. Makes
-# OUT/videobuf2-*.ko. Three things are errors: a warning of the compiler, objtool or modpost; a
+# SOURCES holds kernel/, RUST is the directory of rust-object.sh, ARCH is a file of lab/arch. FLAGS are the C
+# compiler's. Makes OUT/videobuf2-*.ko. Three things are errors: a warning of the compiler, objtool or modpost; a
 # relocation that the module loader does not know; a symbol's CRC that differs from the kernel's own
 # module. Existing output of the same source is kept.
 set -eu
@@ -14,10 +14,11 @@ rust=$2
 arch=$3
 kernel=$4
 out=$5
+flags=${6:-}
 . "$sources/lab/arch/$arch.sh"
 build=$(headers "$kernel")
 log=$out/build.log
-from=$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
+from=$flags$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
     "$sources/lab/module.sh" "$sources/lab/lay-out.sh" "$sources/kernel/package/build.sh" \
     "$sources"/kernel/module/*.[ch] \
     "$sources"/kernel/module/*/* | sha256sum)
@@ -37,7 +38,7 @@ for dir in "$sources"/kernel/module/*/; do
     work=$out/$module
     sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$work"
     # shellcheck disable=SC2086 # one word each
-    sh "$sources/kernel/package/build.sh" "$work" "$build" $kbuild KCFLAGS="-Werror -DVB3_FAILS" >"$log" 2>&1 || fail
+    sh "$sources/kernel/package/build.sh" "$work" "$build" $kbuild KCFLAGS="-Werror $flags" >"$log" 2>&1 || fail
     # The headers name the compiler that built the kernel; the build root may have another patch level.
     if grep -v 'the compiler differs\|The kernel was built by\|You are using\|Skipping BTF' "$log" |
         grep -iE 'warning|objtool|modpost:|error'; then

@@ -66,6 +66,10 @@ struct vb3_buf {
 	u64 rust[];
 };
 
+/* With its payload (src/entry.rs), a buffer takes at most 320 bytes, unless the kernel checks its locks. */
+static_assert(sizeof(struct vb3_buf) <= 168 || IS_ENABLED(CONFIG_DEBUG_SPINLOCK) ||
+	      IS_ENABLED(CONFIG_PREEMPT_RT));
+
 /* No warnings and no OOM killer, because the caller handles a failed allocation. */
 #define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 #define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
@@ -175,6 +179,9 @@ static inline bool vb3_fails(void)
 	return false;
 }
 #endif
+
+/* Whether a frame has a struct page. A page pointer alone may only be computed. In shim.c. */
+bool vb3_has_page(unsigned long pfn);
 
 /* Memory that is cached and has a table, in noncontiguous.c or sg/pages.c. */
 void vb3_free_noncontiguous(const struct vb3_memory *m);

@@ -134,7 +134,6 @@ static int buffers_show(struct seq_file *file, void *unused)
 	mutex_unlock(&list_lock);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(buffers);
 
 static const char *const counter_names[] = {
 	"bytes", "objects", "attachments", "mappings", "syncs", "skipped", "links", "refusals",
@@ -148,7 +147,6 @@ static int counters_show(struct seq_file *file, void *unused)
 		seq_printf(file, "%s %lld\n", counter_names[i], vb3_rs_counter(i));
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(counters);
 
 /* The last refusals. Their texts are constants of the Rust object. Devices are stored by name, since
  * they may be gone. */
@@ -232,16 +230,29 @@ static int refusals_show(struct seq_file *file, void *unused)
 	}
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(refusals);
+
+/* A file's private data is the function that prints it. */
+static int open_file(struct inode *inode, struct file *file)
+{
+	return single_open(file, inode->i_private, NULL);
+}
+
+static const struct file_operations file_ops = {
+	.owner = THIS_MODULE,
+	.open = open_file,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
 
 static struct dentry *dir;
 
 int vb3_debug_init(void)
 {
 	dir = debugfs_create_dir(VB3_NAME, NULL);
-	debugfs_create_file("buffers", 0400, dir, NULL, &buffers_fops);
-	debugfs_create_file("counters", 0444, dir, NULL, &counters_fops);
-	debugfs_create_file("refusals", 0400, dir, NULL, &refusals_fops);
+	debugfs_create_file("buffers", 0400, dir, buffers_show, &file_ops);
+	debugfs_create_file("counters", 0444, dir, counters_show, &file_ops);
+	debugfs_create_file("refusals", 0400, dir, refusals_show, &file_ops);
 	return 0;
 }
 

@@ -50,7 +50,7 @@ static bool is_ram(phys_addr_t phys)
 {
 	unsigned long pfn = PHYS_PFN(phys);
 
-	return pfn_valid(pfn) && !is_zone_device_page(pfn_to_page(pfn));
+	return vb3_has_page(pfn) && !is_zone_device_page(pfn_to_page(pfn));
 }
 
 /* Links the last run of memory. */

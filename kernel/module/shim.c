@@ -148,15 +148,19 @@ int vb3_memory_mmap(const struct vb3_memory *m, struct vm_area_struct *vma)
 	return remap_vmalloc_range(vma, m->at, vma->vm_pgoff);
 }
 
-/* Returns whether all entries of a table have real pages. In other entries, the page pointer is only
- * computed. */
+bool vb3_has_page(unsigned long pfn)
+{
+	return pfn_valid(pfn);
+}
+
+/* Returns whether all entries of a table have real pages. */
 static bool has_pages(struct sg_table *sgt)
 {
 	struct scatterlist *at;
 	unsigned int i;
 
 	for_each_sgtable_sg(sgt, at, i)
-		if (!pfn_valid(page_to_pfn(sg_page(at))))
+		if (!vb3_has_page(page_to_pfn(sg_page(at))))
 			return false;
 	return true;
 }

@@ -55,11 +55,6 @@ pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
     raw
 }
 
-/// Returns the bits that [`Attrs`] does not support.
-pub(crate) fn without_known(raw: c_ulong) -> c_ulong {
-    raw & !attrs_to_c(Attrs::all())
-}
-
 /// A device's use of a dma-buf of this module: `struct vb3_use` of module/buffer.h.
 #[derive(Debug)]
 #[repr(C)]

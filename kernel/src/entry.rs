@@ -129,7 +129,7 @@ impl Request {
         let user = User::new(self.dev, direction, memory)?;
         self.addr = user.memory.dma_addr().map_or(0, DmaAddr::get);
         // The first mapping uses the pinned table itself.
-        self.sgt = user.memory.table().sgt();
+        self.sgt = user.memory.table().sgt.as_ptr();
         Ok(self.put(Object::User(user)))
     }
 

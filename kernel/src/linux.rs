@@ -7,7 +7,7 @@ use crate::link::{Laid, run};
 use crate::sys;
 
 pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
-use crate::device::{Use, attrs_to_c, without_known};
+use crate::device::{Use, attrs_to_c};
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::mem::offset_of;
@@ -149,7 +149,7 @@ impl Alloc {
 
 /// A scatter table that is not mapped for a device.
 pub struct Table {
-    sgt: NonNull<sys::SgTable>,
+    pub(crate) sgt: NonNull<sys::SgTable>,
     len: u64,
     kind: TableKind,
 }
@@ -170,7 +170,7 @@ enum TableKind {
 /// A scatter table mapped for a device.
 pub struct Mapping {
     dev: Dev,
-    sgt: NonNull<sys::SgTable>,
+    pub(crate) sgt: NonNull<sys::SgTable>,
     direction: Direction,
     kind: MappingKind,
     /// Whether the device has a bounced copy.
@@ -195,11 +195,6 @@ enum MappingKind {
 }
 
 impl Table {
-    /// Returns the table.
-    pub const fn sgt(&self) -> *mut sys::SgTable {
-        self.sgt.as_ptr()
-    }
-
     /// Describes a kernel mapping that [`DmaOps::vmap_table`] made, by its address.
     pub const fn vmapped(&self, at: NonNull<c_void>) -> Option<Vmap> {
         match self.kind {
@@ -210,11 +205,6 @@ impl Table {
 }
 
 impl Mapping {
-    /// Returns the table for a dma-buf's importer.
-    pub const fn sgt(&self) -> *mut sys::SgTable {
-        self.sgt.as_ptr()
-    }
-
     /// Records for the importer whether its device has a bounced copy.
     fn tell(&self, bounces: bool) {
         if let Some(told) = self.told {
@@ -233,15 +223,8 @@ impl Mapping {
 
 /// A kernel mapping of pinned memory. [`DmaOps::vunmap`] removes it.
 pub struct Vmap {
-    at: NonNull<c_void>,
+    pub(crate) at: NonNull<c_void>,
     pinned: NonNull<sys::FrameVector>,
-}
-
-impl Vmap {
-    /// Returns the address of the mapping.
-    pub const fn get(&self) -> NonNull<c_void> {
-        self.at
-    }
 }
 
 const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
@@ -290,7 +273,7 @@ impl DmaOps for Linux {
         let len = size(dev, len_bytes)?;
         // Without a kernel mapping, the DMA layer could not clear the memory.
         let kept = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING));
-        let attrs = kept | without_known(self.attrs);
+        let attrs = kept | (self.attrs & !attrs_to_c(Attrs::all()));
         let mut addr = 0;
         // SAFETY: the device exists; the length is not zero.
         let at = unsafe { sys::vb3_alloc_coherent(dev.raw(), len, self.gfp, attrs, &raw mut addr) };

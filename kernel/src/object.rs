@@ -6,7 +6,7 @@ use crate::device::Use;
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, Locked, now_ns};
 use crate::ledger::{Count, Ledger};
-use crate::linux::{Alloc, AllocatedAs, Dev, Linux, Mapping, sync_table};
+use crate::linux::{Alloc, AllocatedAs, Dev, Linux, sync_table};
 use crate::sys::SgTable;
 use crate::user::User;
 use core::ffi::c_void;
@@ -186,8 +186,8 @@ impl Allocated {
             let importer = shared.attachments().get(key).map(Attachment::device);
             let mapped = with_request(&ops, 0, |cx| shared.map(cx, key, direction));
             let table = mapped.and_then(|()| {
-                let mapping = shared.mapping(key).map(Mapping::sgt);
-                mapping.ok_or(Error::Invalid)
+                let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
+                Ok(mapping.sgt.as_ptr())
             });
             (importer, table)
         });

@@ -40,7 +40,7 @@ impl User {
     /// Returns the kernel's mapping, or NULL.
     pub fn vaddr(&self) -> *mut c_void {
         if let Some(vmap) = self.memory.vmap() {
-            return vmap.get().as_ptr();
+            return vmap.at.as_ptr();
         }
         let known = self.view.load(Ordering::Acquire);
         if !known.is_null() {
@@ -49,7 +49,7 @@ impl User {
         let Ok(made) = Linux::PLAIN.vmap_table(self.memory.table()) else {
             return ptr::null_mut();
         };
-        let at = made.get().as_ptr();
+        let at = made.at.as_ptr();
         let order = (Ordering::AcqRel, Ordering::Acquire);
         match self
             .view

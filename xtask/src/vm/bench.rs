@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     };
     build::sources(&lab)?;
     build::common(&lab, Arch::X86_64)?;
-    build::modules(&lab, kernel)?;
+    build::modules(&lab, kernel, false)?;
     fs::create_dir_all(results())?;
     let cell = Cell {
         kernel: kernel.clone(),

@@ -89,16 +89,18 @@ pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
     lab.work().join("process")
 }
 
-/// Builds the modules for a kernel, and packs the modules of the kernel itself.
-pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
+/// Builds the modules for a kernel, and packs the modules of the kernel itself. With `fails`, our modules
+/// can fail on request, for tests.
+pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     let out = format!("/work/{kernel}");
     let object = object_dir(arch_of(kernel), is_checked(kernel).then_some("kasan"));
     let arch = arch_of(kernel).name();
+    let flags = if fails { " -DVB3_FAILS" } else { "" };
     lab.step(
         &format!("building the modules for {kernel}"),
         300,
         &format!("module-{kernel}"),
-        &format!("module.sh /work/src {object} {arch} {kernel} {out}"),
+        &format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}"),
     )?;
     lab.step(
         &format!("building the test driver for {kernel}"),

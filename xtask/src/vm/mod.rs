@@ -220,7 +220,7 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     }
     let is_used = |kernel: &&String| cells.iter().any(|cell| cell.kernel == **kernel);
     for kernel in kernels.iter().filter(is_used) {
-        build::modules(lab, kernel)?;
+        build::modules(lab, kernel, true)?;
         if needs(cells, kernel, "peers") {
             build::peers(lab, kernel)?;
         }
