@@ -10,6 +10,7 @@
 #include <media/videobuf2-memops.h>
 
 #include "buffer.h"
+#include "older.h"
 #include "vb3.h"
 
 /*

@@ -9,6 +9,7 @@
 #include <linux/vmalloc.h>
 
 #include "buffer.h"
+#include "older.h"
 
 struct pages {
 	struct sg_table sgt;

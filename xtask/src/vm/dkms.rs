@@ -125,6 +125,11 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
         &format!("package-test-{arch}"),
         &format!("package-test.sh /work/src/lab {arch} /work/{next}{inside}"),
     )?;
+    if arch == Arch::X86_64.name() {
+        let object = build::object_dir(Arch::X86_64, None);
+        let line = format!("older.sh /work/src {object} /work/older");
+        lab.step("compiling the modules for Linux 6.1", 600, "older", &line)?;
+    }
     lab.step(
         &format!("rebuilding the Rust object of {arch} from its source"),
         900,
