@@ -17,7 +17,8 @@ checker=${4:-}
 src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 [ -d "$src/core" ] || src=/usr/src/rustc-$(rustc -V | cut -d' ' -f2)/library
 
-# RUSTC_BOOTSTRAP: the flags that a kernel's own rules need are not stable.
+# RUSTC_BOOTSTRAP: the flags that a kernel's own rules need are not stable. With -Copt-level=s, modules would
+# not be smaller: the saved code is lost to more functions, whose room and symbols take as much.
 export RUSTC_BOOTSTRAP=1
 flags="--target $target -Copt-level=2 -Ccodegen-units=1 -Cpanic=abort -Crelocation-model=static
   -Cforce-unwind-tables=n -Cdebuginfo=0 -Cembed-bitcode=yes --cap-lints=allow $arch_flags
