@@ -132,6 +132,9 @@ static void explain(struct record *op)
 	/* The free CMA memory, or the largest block of the page allocator if that is more. */
 	u64 room = (u64)max(global_zone_page_state(NR_FREE_CMA_PAGES),
 			    1ul << (ARRAY_SIZE(((struct zone *)NULL)->free_area) - 1)) << PAGE_SHIFT;
+	u64 free = (u64)si_mem_available() << PAGE_SHIFT;
+	/* The largest bounce. SIZE_MAX: the kernel does not bounce for this device. */
+	size_t bounce = op->dma_error ? dma_max_mapping_size(op->dev) : 0;
 
 	if (is_user && !op->size)
 		SAY("buffer-size", 1, 0);
@@ -141,10 +144,11 @@ static void explain(struct record *op)
 		SAY("buffer-size", op->size, op->dmabuf->size);
 	else if (op->dma_error && is_translated(op->dev))
 		SAY("iova-space", op->size, 0);
-	else if (op->dma_error && op->last_address > dma_get_mask(op->dev))
+	else if (op->dma_error && op->last_address > dma_get_mask(op->dev) &&
+		 (op->longest > bounce || bounce == SIZE_MAX))
 		SAY("dma-mask", op->last_address, dma_get_mask(op->dev));
 	else if (op->dma_error)
-		SAY("bounce-pool", op->longest, dma_max_mapping_size(op->dev));
+		SAY("bounce-pool", op->longest, bounce);
 	else if (op->is_contig && op->is_mapped && !op->dmabuf_error && op->contiguous < op->size)
 		SAY("contiguous", op->size, op->contiguous);
 	else if (op->kind == ATTACH || op->kind == MAP)
@@ -153,8 +157,10 @@ static void explain(struct record *op)
 		SAY("user-pages", PAGE_ALIGN(offset_in_page(op->vaddr) + op->size) >> PAGE_SHIFT, 0);
 	else if (op->is_contig && op->dev && !is_translated(op->dev))
 		SAY(op->size > room ? "cma-size" : "contiguous", op->size, room);
+	else if (op->is_contig && op->dev && op->size <= free)
+		SAY("iova-space", op->size, 0);
 	else
-		SAY("ram", op->size, (u64)si_mem_available() << PAGE_SHIFT);
+		SAY("ram", op->size, free);
 }
 
 /* Returns the record of the buffer with a key. For NULL, returns a free record. */

@@ -177,8 +177,12 @@ fn reason(r: &Refusal<'_>) -> (String, &'static str) {
             format!("The {wanted} pages are not memory of the program that it may use so."),
             "memory that the program has mapped, and may write if the device writes",
         ),
-        ("bounce-pool", _) => (
+        ("bounce-pool", _) if wanted > found => (
             format!("A segment has {wanted} bytes; a bounce has at most {found}."),
+            of_device,
+        ),
+        ("bounce-pool", _) => (
+            format!("The bounce pool had no room for segments of up to {wanted} bytes."),
             of_device,
         ),
         ("iova-space", _) => (

@@ -37,6 +37,20 @@ fn refusals_are_explained_line_by_line() {
 }
 
 #[test]
+fn a_full_bounce_pool_is_told_from_a_long_segment() {
+    let line = |wanted: u32| {
+        let text = format!(
+            "near: USERPTR, 262144 bytes, by a[1], 0 s ago: bounce-pool: wanted {wanted}, \
+             found 262144, 1 segments, longest {wanted}, errno 5\n"
+        );
+        printed(&text, "")
+    };
+    let (full, long) = (line(262_144), line(262_145));
+    assert!(full.contains("no room for segments of up to 262144 bytes"));
+    assert!(long.contains("A segment has 262145 bytes; a bounce has at most 262144."));
+}
+
+#[test]
 fn unknown_lines_lose_control_characters() {
     let text = printed("new \u{1b}[2J form\n", "");
     assert_eq!(text, "new ?[2J form\n");
