@@ -3,7 +3,8 @@
  * Prints how many bytes of caches the kernel cleans and invalidates for each QBUF and DQBUF, for the
  * device and for the CPU, by kind of memory, direction and hint, beside the number that videobuf2's
  * rules require. The machine's devices do not see the CPU's caches. The driver completes a buffer
- * within QBUF (instant=1).
+ * within QBUF (instant=1). Also prints the calls and bytes of an import: for the first QBUF, which maps the
+ * buffer, for a later one, and for the unmapping.
  *
  *   maintenance DEVICE PREFIX BYTES contig|sg
  */
@@ -11,10 +12,11 @@
 #include "edu.h"
 
 #define TRACING "/sys/kernel/debug/tracing/"
+#define FRAME (1u << 20)
 
-/* Bytes of the kernel's cache maintenance. */
+/* Bytes of the kernel's cache maintenance, and its calls. */
 struct seen {
-	unsigned long device, cpu;
+	unsigned long device, cpu, calls;
 };
 
 static int put(const char *path, const char *text)
@@ -69,10 +71,14 @@ static struct seen look(void)
 
 		if (!at || sscanf(at, "bytes=%lu way=%u", &n, &way) != 2)
 			continue;
-		if (strstr(line, "vb3/cpu") || strstr(line, " cpu:"))
-			seen.cpu += way == 1 ? 0 : n;
-		else
+		if (strstr(line, "vb3/cpu") || strstr(line, " cpu:")) {
+			if (way == 1)
+				continue;
+			seen.cpu += n;
+		} else {
 			seen.device += n;
+		}
+		seen.calls++;
 	}
 	if (trace)
 		fclose(trace);
@@ -153,6 +159,41 @@ static void cycle(const char *kind, int type, const struct hint *hint, int is_sg
 	unmake(&b);
 }
 
+/* Imports an exported buffer of one frame. dma-contig's coherent memory needs no maintenance. */
+static void import(const char *kind, int type, int is_sg)
+{
+	struct v4l2_exportbuffer e = { .type = type == CAP ? OUT : CAP, .flags = O_RDWR | O_CLOEXEC };
+	int error = set_size(FRAME), is_judged = !is_sg && !strcmp(kind, "coherent");
+	struct seen at[3] = { 0 };
+	unsigned long all = 0;
+	struct buffer from = { .fd = -1 }, to;
+	char name[96];
+
+	error = error ? error : make(&from, e.type, kind);
+	error = error ? error : call(video, VIDIOC_EXPBUF, &e);
+	to = (struct buffer){ .type = type, .memory = V4L2_MEMORY_DMABUF, .fd = e.fd };
+	error = error ? error : reqbufs(type, to.memory, 1, 0);
+	error = error ? error : call(video, VIDIOC_STREAMON, &type);
+	for (int round = 0; round < 2 && !error; round++) {
+		forget();
+		error = queue(&to, 0);
+		at[round] = look();
+		error = error ? error : dqbuf(&to);
+	}
+	forget();
+	call(video, VIDIOC_STREAMOFF, &type);
+	unmake(&to);
+	at[2] = look();
+	unmake(&from);
+	for (int i = 0; i < 3; i++)
+		all += at[i].calls;
+	snprintf(name, sizeof(name), "import.%s.%s", kind, type == CAP ? "capture" : "output");
+	step(name, "\"errno\":%d,\"want\":0,\"map_calls\":%lu,\"map_bytes\":%lu,\"qbuf_calls\":%lu,"
+	     "\"qbuf_bytes\":%lu,\"unmap_calls\":%lu,\"unmap_bytes\":%lu,\"ok\":%s", error,
+	     at[0].calls, at[0].device + at[0].cpu, at[1].calls, at[1].device + at[1].cpu,
+	     at[2].calls, at[2].device + at[2].cpu, !error && !(is_judged && all) ? "true" : "false");
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const kinds[] = { "coherent", "noncoherent", "userptr", "udmabuf" };
@@ -171,6 +212,9 @@ int main(int argc, char **argv)
 		for (int way = 0; way < 2; way++)
 			for (unsigned int hint = 0; hint < 4; hint++)
 				cycle(kinds[kind], way ? CAP : OUT, &hints[hint], is_sg);
+	for (int kind = 0; kind < 2; kind++)
+		for (int way = 0; way < 2; way++)
+			import(kinds[kind], way ? CAP : OUT, is_sg);
 	unwatch();
 	return 0;
 }

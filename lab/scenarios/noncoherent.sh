@@ -1,6 +1,7 @@
 # A bus without coherent caches, so that each sync is cache maintenance by the kernel. Tests all kinds
 # of memory by DMA and by the kernel's mapping. For each QBUF and DQBUF it compares the bytes cleaned
-# and invalidated with the necessary ones, by kind of memory, direction and hint.
+# and invalidated with the necessary ones, by kind of memory, direction and hint. Prints a table of the
+# maintenance of imports on the console.
 #tree noncoherent
 #append init_on_alloc=0
 . /scenario/lib.sh
@@ -15,8 +16,10 @@ for kind in contig sg; do
         use_module "$which" || continue
         insmod /scenario/vb3edu.ko mask=$mask memory=$kind instant=1 || step "$which.driver" '"ok":false'
         check_iommu
-        report "$which.maintenance-$kind" 250 /scenario/maintenance "$(node vb3edu)" \
-            "$which.$kind" $bytes $kind
+        within 250 /scenario/maintenance "$(node vb3edu)" "$which.$kind" $bytes $kind >/tmp/out
+        ended "$which.maintenance-$kind.exit" $?
+        cat /tmp/out >/dev/results
+        grep '\.import\.' /tmp/out >>/tmp/imports
         rmmod vb3edu
         if [ $kind = contig ]; then
             insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
@@ -26,4 +29,10 @@ for kind in contig sg; do
         complaints "$which"
         drop_module "$which"
     done
+done
+
+echo '| import of 1 MiB | map: calls, bytes | QBUF | unmap |'
+echo '|---|---|---|---|'
+tr -d '"{}' </tmp/imports | tr ':' ',' | while IFS=, read -r _ name _ _ _ _ _ a _ b _ c _ d _ e _ f _; do
+    echo "| $name | $a, $b | $c, $d | $e, $f |"
 done
