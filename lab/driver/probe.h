@@ -8,10 +8,12 @@
 
 #define PROBE_CHUNKS 16
 
-/* Makes a dma-buf of chunks of 4096 << order[i] bytes. No chunk is adjacent to the previous one. */
+/* Makes a dma-buf of chunks of 4096 << order[i] bytes. No chunk is adjacent to the previous one. If they are
+ * not 0, every attach and every map fail with these errnos. */
 struct probe_make {
 	__u32 count;
 	__s32 fd;
+	__s32 attach_error, map_error;
 	__u8 order[PROBE_CHUNKS];
 };
 
@@ -30,5 +32,8 @@ struct probe_check {
 #define PROBE_RACE _IOWR('3', 2, struct probe_check)
 #define PROBE_ZERO _IOWR('3', 3, struct probe_check)
 #define PROBE_GONE _IOWR('3', 4, struct probe_check)
+#define PROBE_EMPTY _IOWR('3', 5, struct probe_check)
+/* With rounds, takes the largest blocks that 32-bit devices reach, otherwise frees them. */
+#define PROBE_HOARD _IOWR('3', 6, struct probe_check)
 
 #endif

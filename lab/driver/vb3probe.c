@@ -37,16 +37,27 @@ struct chunks {
 	struct page *gap[PROBE_CHUNKS];
 	/* Whether a map returns DMA address 0, without a real mapping. */
 	bool at_zero;
+	int attach_error, map_error;
 	int maps, unmaps;
 };
+
+static int chunks_attach(struct dma_buf *buf, struct dma_buf_attachment *at)
+{
+	struct chunks *c = buf->priv;
+
+	return -c->attach_error;
+}
 
 static struct sg_table *chunks_map(struct dma_buf_attachment *at, enum dma_data_direction direction)
 {
 	struct chunks *c = at->dmabuf->priv;
-	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct sg_table *sgt;
 	struct scatterlist *sg;
 	unsigned int i;
 
+	if (c->map_error)
+		return ERR_PTR(-c->map_error);
+	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
 	if (!sgt || sg_alloc_table(sgt, c->count, GFP_KERNEL)) {
 		kfree(sgt);
 		return ERR_PTR(-ENOMEM);
@@ -117,6 +128,7 @@ static void chunks_release(struct dma_buf *buf)
 }
 
 static const struct dma_buf_ops chunks_ops = {
+	.attach = chunks_attach,
 	.map_dma_buf = chunks_map,
 	.unmap_dma_buf = chunks_unmap,
 	.mmap = chunks_mmap,
@@ -155,9 +167,13 @@ static struct dma_buf *chunks_make(unsigned int count, const u8 *orders)
 static long make(struct probe_make *p)
 {
 	struct dma_buf *buf;
+	struct chunks *c;
 	unsigned int i;
 
 	if (!p->count || p->count > PROBE_CHUNKS)
+		return -EINVAL;
+	if (p->attach_error < 0 || p->attach_error > MAX_ERRNO || p->map_error < 0 ||
+	    p->map_error > MAX_ERRNO)
 		return -EINVAL;
 	for (i = 0; i < p->count; i++)
 		if (p->order[i] > MAX_PAGE_ORDER)
@@ -165,6 +181,9 @@ static long make(struct probe_make *p)
 	buf = chunks_make(p->count, p->order);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
+	c = buf->priv;
+	c->attach_error = p->attach_error;
+	c->map_error = p->map_error;
 	p->fd = dma_buf_fd(buf, O_RDWR | O_CLOEXEC);
 	if (p->fd >= 0)
 		return 0;
@@ -401,6 +420,50 @@ free:
 	return ret;
 }
 
+/* Requests a program's memory of no bytes, which videobuf2's core never does. result[0] is the errno. */
+static long empty(struct probe_check *p)
+{
+	struct fake *fake = fake_make();
+	void *priv;
+
+	if (!fake)
+		return -ENOMEM;
+	priv = fake->queue.mem_ops->get_userptr(&fake->buffer, &edu->dev, PAGE_SIZE, 0);
+	p->result[0] = -PTR_ERR_OR_ZERO(priv);
+	if (!IS_ERR(priv))
+		fake->queue.mem_ops->put_userptr(priv);
+	kfree(fake);
+	return 0;
+}
+
+static LIST_HEAD(hoarded);
+
+static void free_hoard(void)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, &hoarded, lru) {
+		list_del(&page->lru);
+		__free_pages(page, MAX_PAGE_ORDER);
+	}
+}
+
+/* Takes the largest free blocks, so that smaller ones remain. result[0] is their number. */
+static long hoard(struct probe_check *p)
+{
+	struct page *page;
+
+	free_hoard();
+	while (p->rounds) {
+		page = alloc_pages(GFP_DMA32 | GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, MAX_PAGE_ORDER);
+		if (!page)
+			break;
+		list_add(&page->lru, &hoarded);
+		p->result[0]++;
+	}
+	return 0;
+}
+
 static long probe_ioctl(struct file *file, unsigned int command, unsigned long arg)
 {
 	void __user *user = (void __user *)arg;
@@ -430,6 +493,12 @@ static long probe_ioctl(struct file *file, unsigned int command, unsigned long a
 	case PROBE_GONE:
 		ret = gone(&c);
 		break;
+	case PROBE_EMPTY:
+		ret = empty(&c);
+		break;
+	case PROBE_HOARD:
+		ret = hoard(&c);
+		break;
 	default:
 		return -ENOTTY;
 	}
@@ -458,6 +527,7 @@ static int __init probe_init(void)
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
+	free_hoard();
 	pci_dev_put(edu);
 }
 

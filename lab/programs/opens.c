@@ -2,7 +2,7 @@
 /*
  * Opens a directory's files at random, with any flags, and reads, seeks, writes and polls them:
  *
- *   opens DIRECTORY ROUNDS SEED
+ *   opens DIRECTORY ROUNDS SEED STEP
  *
  * Every call answers with bytes or an errno. Prints the counts of opened and refused files as one step.
  */
@@ -62,10 +62,10 @@ int main(int argc, char **argv)
 {
 	static const int flags[] = { O_RDONLY, O_RDWR, O_WRONLY, O_TRUNC, O_APPEND | O_WRONLY, O_NONBLOCK,
 				     O_DIRECTORY, O_PATH, O_CREAT | O_EXCL, O_DIRECT };
-	static const char *const names[] = { "refusals", "buffers", "none", "." };
+	static const char *const names[] = { "refusals", "buffers", "counters", "none", "." };
 	int held[FILES], rounds, dir, opened = 0, refused = 0, i;
 
-	if (argc < 4 || (dir = open(argv[1], O_RDONLY | O_DIRECTORY)) < 0)
+	if (argc < 5 || (dir = open(argv[1], O_RDONLY | O_DIRECTORY)) < 0)
 		return 1;
 	rounds = atoi(argv[2]);
 	state = atoi(argv[3]);
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 
 		if (*slot >= 0)
 			close(*slot);
-		*slot = openat(dir, names[below(4)], flags[below(sizeof(flags) / sizeof(*flags))], 0600);
+		*slot = openat(dir, names[below(sizeof(names) / sizeof(*names))], flags[below(sizeof(flags) / sizeof(*flags))], 0600);
 		if (*slot >= 0) {
 			opened++;
 			use(*slot);
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 			refused++;
 		}
 	}
-	printf("{\"step\":\"why.opens\",\"opened\":%d,\"refused\":%d,\"ok\":%s}\n", opened, refused,
+	printf("{\"step\":\"%s\",\"opened\":%d,\"refused\":%d,\"ok\":%s}\n", argv[4], opened, refused,
 	       opened + refused == rounds && opened && refused ? "true" : "false");
 	return 0;
 }

@@ -2,6 +2,7 @@
 # descriptions, and both answer the same queries. The rules of lab/clone turn the original's answers into
 # those that are expected of the clone.
 #needs peers
+#needs vb3
 #file lab/clone/vivid.sed
 #file lab/clone/uvcvideo.sed
 . /scenario/lib.sh

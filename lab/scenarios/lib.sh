@@ -14,15 +14,43 @@ patch=
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
 
+# A step that succeeds if two words are the same.
+same() {
+    [ "$2" = "$3" ] && ok=true || ok=false
+    step "$1" "\"found\":\"$2\",\"wanted\":\"$3\",\"ok\":$ok"
+}
+
+# Whether a file has a line like the pattern.
+listed() {
+    grep -qE "$3" "$2" && ok=true || ok=false
+    [ "$ok" = true ] || cat "$2"
+    step "$1" "\"ok\":$ok"
+}
+
+# Whether `vb3 why --kernel` explains each refusal that vb2-why has recorded. Writes its text to /tmp/why.
+# arm64's machines have no vb3.
+explained() {
+    [ -e /scenario/vb3 ] || return
+    /scenario/vb3 why --kernel >/tmp/why
+    ended "$1.exit" $?
+    cat /tmp/why
+    same "$1.all" "$(grep -cE '^[^ ]+ refused ' /tmp/why)" "$(wc -l </sys/kernel/debug/vb2-why/refusals)"
+    # A line that it did not understand is printed as it is.
+    same "$1.raw" "$(grep -cE 'errno [0-9]+$|Wanted [0-9]' /tmp/why)" 0
+}
+
+# Unreclaimable slab memory in KiB.
+slab() { sed -n 's/^SUnreclaim: *\([0-9]*\).*/\1/p' /proc/meminfo; }
+
+# The PCI device of the test driver.
+edu_device() { grep -l 0x11e8 /sys/bus/pci/devices/*/device | sed 's|/device$||'; }
+
 # Reports whether the test device is behind the requested IOMMU. The device's driver must be loaded.
 check_iommu() {
-    for device in /sys/bus/pci/devices/*; do
-        [ "$(cat "$device/device")" = 0x11e8 ] || continue
-        [ -e "$device/iommu_group" ] && found=true || found=false
-        [ "$IOMMU" = none ] && wanted=false || wanted=true
-        [ "$found" = "$wanted" ] && ok=true || ok=false
-        step iommu "\"kind\":\"$IOMMU\",\"translates\":$found,\"ok\":$ok"
-    done
+    [ -e "$(edu_device)/iommu_group" ] && found=true || found=false
+    [ "$IOMMU" = none ] && wanted=false || wanted=true
+    [ "$found" = "$wanted" ] && ok=true || ok=false
+    step iommu "\"kind\":\"$IOMMU\",\"translates\":$found,\"ok\":$ok"
 }
 
 # Whether the kernel has the checked kernel's checkers.

@@ -1,5 +1,6 @@
 # `vb3 run` on a real kernel: programs pass dma-bufs of the kernel's own drivers through it, and its
 # exports are real dma-bufs.
+#needs vb3
 . /scenario/lib.sh
 
 modprobe udmabuf 2>/dev/null

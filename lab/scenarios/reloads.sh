@@ -7,14 +7,6 @@ dir=/sys/kernel/debug/vb2-why
 rounds=$(sed -n 's/.* rounds=\([0-9]*\).*/\1/p' /proc/cmdline)
 rounds=${rounds:-12}
 
-# Unreclaimable slab memory in KiB.
-slab() { sed -n 's/^SUnreclaim: *\([0-9]*\).*/\1/p' /proc/meminfo; }
-
-same() {
-    [ "$2" = "$3" ] && ok=true || ok=false
-    step "reloads.$1" "\"found\":\"$2\",\"wanted\":\"$3\",\"ok\":$ok"
-}
-
 # Small frames, and short waits for running handlers: most of the time goes to the probes.
 echo 1 >/sys/kernel/rcu_expedited
 use_module c
@@ -35,7 +27,7 @@ for round in $(seq 1 "$rounds"); do
     [ "$round" != 10 ] || before=$(slab)
     [ $((round % 5)) != 0 ] || step reloads.rounds "\"done\":$round,\"slab_kib\":$(slab)"
 done
-same rounds "$done" "$rounds"
+same reloads.rounds "$done" "$rounds"
 kill -0 $stream && ok=true || ok=false
 step reloads.still-streams "\"ok\":$ok"
 grew=$(($(slab) - before))
@@ -48,5 +40,5 @@ until grep -q MMAP $dir/buffers; do usleep 50000; done
 kill $stream
 wait $stream 2>/dev/null
 rmmod vb2_why || step reloads.remove '"ok":false'
-same probes "$(grep -c . /sys/kernel/debug/kprobes/list)" 0
-same complaints "$(dmesg | grep -cE 'WARNING:|BUG:|Oops')" 0
+same reloads.probes "$(grep -c . /sys/kernel/debug/kprobes/list)" 0
+same reloads.complaints "$(dmesg | grep -cE 'WARNING:|BUG:|Oops')" 0

@@ -2,7 +2,6 @@
 # unload. Afterwards it holds nothing, and slab and free memory have their former size.
 . /scenario/lib.sh
 
-slab() { sed -n 's/^SUnreclaim: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
 free_kb() { sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
 # Without an IOMMU and a bounce pool, the kernel warns of memory above a narrow mask.
 [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff

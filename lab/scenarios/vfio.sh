@@ -1,5 +1,6 @@
 # A user space driver with our mapping layer: the edu device does DMA at addresses that the layer chose,
 # and reaches nothing after their unmapping.
+#needs vb3
 . /scenario/lib.sh
 
 for module in vfio vfio_iommu_type1 vfio-pci; do

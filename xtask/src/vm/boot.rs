@@ -136,7 +136,11 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     if cell.needs("peers") {
         sh::copy_files(&lab.peers(&cell.kernel)?, &to)?;
     }
-    if cell.is_of_process() {
+    if let Some(other) = other_kernel(lab, cell)? {
+        let from = lab.work().join(other).join("vb2-why.ko");
+        fs::copy(from, to.join("other-vb2-why.ko"))?;
+    }
+    if cell.needs_vb3() {
         sh::copy_files(&build::user_programs(lab), &to)?;
     }
     let programs = build::programs(lab, cell.arch());
@@ -144,6 +148,16 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
         sh::copy_files(&programs, &to)?;
     }
     Ok(())
+}
+
+/// Returns another kernel of the same architecture, if the scenario needs its modules.
+pub(super) fn other_kernel(lab: &Lab, cell: &Cell) -> Result<Option<String>> {
+    if !cell.needs("other-kernel") {
+        return Ok(None);
+    }
+    let others = lab.kernels(cell.arch())?.into_iter();
+    let other = others.filter(|kernel| *kernel != cell.kernel).last();
+    other.map(Some).context("there is only one kernel")
 }
 
 /// Concatenates the archives of guest, modules and overlay. The kernel unpacks them in this order.

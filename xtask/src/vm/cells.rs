@@ -26,17 +26,17 @@ impl Cell {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
 
-    /// Returns whether the scenario is about user space, so that it needs `vb3` and its programs.
-    pub(crate) fn is_of_process(&self) -> bool {
-        matches!(self.scenario.as_str(), "clone" | "process" | "vfio")
+    /// Returns whether the scenario needs `vb3` and its programs. They are built for x86-64 only.
+    pub(crate) fn needs_vb3(&self) -> bool {
+        self.arch() == Arch::X86_64 && self.needs("vb3")
     }
 
     pub(crate) fn arch(&self) -> Arch {
         lab::arch_of(&self.kernel)
     }
 
-    /// Returns whether the scenario needs `what`: `peers` (drivers built from the kernel's source) or
-    /// `package` (the module's Debian package).
+    /// Returns whether the scenario needs `what`. `what` is `peers` (drivers built from the kernel's source),
+    /// `package` (the module's Debian package), `vb3`, or `other-kernel` (modules built for another kernel).
     pub(crate) fn needs(&self, what: &str) -> bool {
         self.wishes("needs").iter().any(|name| name == what)
     }

@@ -228,7 +228,12 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
             build::patched(lab, kernel)?;
         }
     }
-    if cells.iter().any(Cell::is_of_process) {
+    for cell in cells {
+        if let Some(other) = boot::other_kernel(lab, cell)? {
+            build::modules(lab, &other)?;
+        }
+    }
+    if cells.iter().any(Cell::needs_vb3) {
         build::process(lab)?;
     }
     Ok(())
