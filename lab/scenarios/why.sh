@@ -21,7 +21,7 @@ remove() { until rmmod vb2_why 2>/dev/null; do :; done; }
 refuse() {
     dmesg >/tmp/before
     # BusyBox's insmod tries twice.
-    kmod insmod "/scenario/$1" 2>/tmp/err && code=0 || code=$?
+    /usr/sbin/insmod "/scenario/$1" 2>/tmp/err && code=0 || code=$?
     dmesg | tail -n +$(($(wc -l </tmp/before) + 1)) >/tmp/lines
     cat /tmp/err /tmp/lines
     [ $code != 0 ] && grep -qi 'invalid module format' /tmp/err && [ "$(wc -l </tmp/lines)" = 1 ] &&
