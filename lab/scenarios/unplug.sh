@@ -33,7 +33,7 @@ rmmod vb3edu
 for seed in 11 12 13 14; do
     /scenario/opens $dir 10000 $seed rust.opens >/dev/results &
     opens=$!
-    until [ -e /proc/$opens/fd/3 ] || ! kill -0 $opens; do :; done
+    until [ "$(readlink /proc/$opens/fd/3)" = $dir ] || ! kill -0 $opens; do :; done
     until rmmod videobuf2-dma-contig 2>/dev/null; do :; done
     insmod /scenario/videobuf2-dma-contig.ko || step rust.load '"ok":false'
     wait $opens

@@ -1,7 +1,7 @@
 # vb2-why with the stock modules: debugfs has each refusal's reason and each buffer's holders. `reloads`
 # loads and removes it often.
 #memory 5120
-#append cma=0 swiotlb=2048
+#append cma=0 swiotlb=2048 init_on_alloc=0
 #needs vb3
 #needs other-kernel
 #seconds 1800

@@ -155,8 +155,8 @@ pub(super) fn other_kernel(lab: &Lab, cell: &Cell) -> Result<Option<String>> {
     if !cell.needs("other-kernel") {
         return Ok(None);
     }
-    let others = lab.kernels(cell.arch())?.into_iter();
-    let other = others.filter(|kernel| *kernel != cell.kernel).last();
+    let mut all = lab.kernels(cell.arch())?.into_iter();
+    let other = all.rfind(|kernel| *kernel != cell.kernel);
     other.map(Some).context("there is only one kernel")
 }
 
