@@ -44,11 +44,14 @@ fn expect_same(device: &str, first: &str, file: Option<&[u8]>) {
     let original = asked(device, &script(first), file);
     let description = original.read("clone.toml");
     let clone = asked("camera.toml", &script(":"), Some(&description));
-    for (query, file) in QUERIES {
+    // v4l2-compliance makes a device's faults happen, and resets a changed device in part.
+    let complies = first == ":" && !device.contains("inject=on");
+    let queries = QUERIES.iter();
+    for (query, file) in queries.filter(|(_, file)| complies || *file != "compliance") {
         let text = |run: &RunOutput| String::from_utf8(run.read(file)).unwrap();
         let (wanted, found) = (text(&original), text(&clone));
         let is_long = wanted.lines().count() > 5;
-        assert!(is_long || file == "media", "{device}: {wanted}");
+        assert!(is_long || *file == "media", "{device}: {wanted}");
         for (wanted, found) in wanted.lines().zip(found.lines()) {
             assert_eq!(wanted, found, "{device} {query}");
         }
