@@ -230,7 +230,7 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     }
     for cell in cells {
         if let Some(other) = boot::other_kernel(lab, cell)? {
-            build::modules(lab, &other)?;
+            build::modules(lab, &other, true)?;
         }
     }
     if cells.iter().any(Cell::needs_vb3) {
