@@ -107,8 +107,10 @@ fn browser_page_shows_camera_through_replug() {
         said.iter().partition(|what| what["event"] == "frame");
     assert_eq!(frames.len(), 3, "{}", outcome.stdout);
     for frame in frames {
-        // Chromium adds the ids of USB cameras.
-        assert_eq!(frame["label"], "Test Pattern Camera (1d6b:0102)");
+        // Some versions of Chromium add the ids of USB cameras; 156 does not.
+        let label = frame["label"].as_str().unwrap();
+        let name = label.strip_suffix(" (1d6b:0102)").unwrap_or(label);
+        assert_eq!(name, "Test Pattern Camera");
     }
     let numbers = [0, 1, 2].map(|n| outcome.read(&format!("{n}.rgb")));
     let numbers = numbers.map(|rgb| expect_shown(&rgb, Range::Full));
