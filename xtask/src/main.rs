@@ -66,7 +66,7 @@ enum Task {
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
-    /// Test a random sample of mutants of the code, with cargo-mutants; list the survivors
+    /// Test a sample of mutants of the code, with cargo-mutants; list the survivors
     Mutants(mutants::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
     Dist(dist::Args),

@@ -1,20 +1,19 @@
-//! `cargo xtask mutants`: tests a random sample of mutants (small changes of the code) by cargo-mutants.
+//! `cargo xtask mutants`: tests a sample of mutants (small changes of the code) by cargo-mutants.
 
-use crate::sh;
-use crate::table;
+use crate::{sh, table};
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::process::Command;
 
 /// Arguments of `mutants`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Number of mutants
+    /// Approximate number of mutants
     #[arg(long, value_name = "N", default_value_t = 300)]
     sample: usize,
-    /// Seed that chooses them
+    /// Number that chooses them
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Mutants that are tested at a time
@@ -54,28 +53,27 @@ enum Scenario {
 /// Tests a sample of the packages' mutants with each package's tests. Prints the survivors and a table.
 ///
 /// # Errors
-/// cargo-mutants is not installed, the tests fail without a mutant, or a package has no mutant.
+/// cargo-mutants is not installed, the tests fail without a mutant, or the packages have no mutants.
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(
         sh::has("cargo-mutants"),
         "cargo-mutants is not installed: cargo install --locked cargo-mutants"
     );
-    let sample = sample(all(&args.packages)?, args.sample, args.seed);
-    ensure!(!sample.is_empty(), "the packages have no mutants");
+    let all: Vec<Mutant> =
+        serde_json::from_slice(&sh::quietly(mutants("--list --json", &args.packages))?)
+            .context("cargo mutants --list")?;
+    ensure!(!all.is_empty(), "the packages have no mutants");
     let out = sh::target().join("mutants");
     sh::fresh(&out)?;
-    let mut cargo = sh::cargo("mutants --no-shuffle --colors=never --cap-lints=true --output");
-    cargo.arg(&out).arg(format!("--jobs={}", args.jobs));
-    cargo.args(args.packages.iter().flat_map(|name| ["-p", name]));
-    for mutant in &sample {
-        let pattern = format!("^{}$", escape(&mutant.name));
-        cargo.args(["--re", &pattern]);
-    }
-    eprintln!(
-        "testing {} mutants; results are in {}",
-        sample.len(),
-        out.display()
+    let mut cargo = mutants(
+        "--no-shuffle --colors=never --cap-lints=true",
+        &args.packages,
     );
+    cargo.arg("--output").arg(&out);
+    cargo.arg(format!("--jobs={}", args.jobs));
+    cargo.args(["--sharding=round-robin", "--shard"]);
+    cargo.arg(shard(all.len(), args.sample, args.seed));
+    eprintln!("results are in {}", out.display());
     // The status is 2 if a mutant survived, and 3 if the tests of one took too long.
     let status = cargo.status().context("cannot run cargo-mutants")?;
     ensure!(
@@ -88,31 +86,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Lists all mutants of packages.
-fn all(packages: &[String]) -> Result<Vec<Mutant>> {
-    let packages = packages.iter().flat_map(|name| ["-p", name]);
-    let listed = sh::quietly(sh::cargo("mutants --list --json").args(packages))?;
-    serde_json::from_slice(&listed).context("cargo mutants --list")
+/// Returns a command of cargo-mutants about the packages without their tests.
+fn mutants(line: &str, packages: &[String]) -> Command {
+    let mut cargo = sh::cargo("mutants --exclude tests --exclude tests.rs");
+    cargo.args(line.split(' '));
+    cargo.args(packages.iter().flat_map(|name| ["-p", name]));
+    cargo
 }
 
-/// Chooses `count` mutants: those with the lowest hashes of their seed and name.
-fn sample(mut all: Vec<Mutant>, count: usize, seed: u64) -> Vec<Mutant> {
-    all.sort_by_cached_key(|mutant| {
-        let mut hasher = DefaultHasher::new();
-        (seed, &mutant.name).hash(&mut hasher);
-        hasher.finish()
-    });
-    all.truncate(count);
-    all
-}
-
-/// Returns a regular expression that matches `text` only.
-fn escape(text: &str) -> String {
-    let special = |c: &char| r"\.+*?()|[]{}^$#&-~".contains(*c);
-    let escaped = text
-        .chars()
-        .flat_map(|c| special(&c).then_some('\\').into_iter().chain([c]));
-    escaped.collect()
+/// Returns the sample as cargo-mutants names it: every n-th mutant, from the one that `seed` chooses.
+fn shard(all: usize, sample: usize, seed: u64) -> String {
+    let every = all.div_ceil(sample.max(1)).max(1) as u64;
+    format!("{}/{every}", seed % every)
 }
 
 /// Prints the survivors, and the number of caught mutants of each package. Mutants that do not compile are
@@ -156,22 +141,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sample_follows_seed() {
-        let all = || {
-            let mutant = |n: u32| Mutant {
-                name: n.to_string(),
-                package: "p".to_owned(),
-            };
-            (0..100).map(mutant).collect::<Vec<_>>()
-        };
-        let names = |seed| {
-            sample(all(), 5, seed)
-                .into_iter()
-                .map(|m| m.name)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(names(1), names(1));
-        assert_ne!(names(1), names(2));
+    fn shards_have_about_the_wanted_size() {
+        assert_eq!(shard(1000, 300, 6), "2/4");
+        assert_eq!(shard(10, 300, 6), "0/1");
+        assert_eq!(shard(10, 0, 6), "6/10");
     }
 
     #[test]
@@ -182,6 +155,5 @@ mod tests {
              "summary": "MissedMutant"}], "total_mutants": 1}"#;
         let read: Outcomes = serde_json::from_str(text).unwrap();
         assert!(matches!(&read.outcomes[1].scenario, Scenario::Mutant(m) if m.package == "p"));
-        assert_eq!(escape("a.rs:1: f(x)"), r"a\.rs:1: f\(x\)");
     }
 }
