@@ -11,8 +11,8 @@ const LOOK_NS: u64 = 50_000_000;
 /// How often the host polls other drivers' buffers for finished work.
 const ASK: Duration = Duration::from_millis(1);
 
-/// Maximum number of pieces of a picture that are moved in one step, if no call waits.
-const MAX_PIECES: usize = 8;
+/// Maximum number of pieces of pictures that [`World::move_pieces`] moves for each device.
+const MAX_CONTINUED: usize = 8;
 
 /// How often the host tries to send lines to clients whose sockets were full.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -108,7 +108,7 @@ impl World {
         let now = self.set_now();
         let done = |world: &Self| -> u64 { world.nodes.iter().map(|node| node.watch.done()).sum() };
         let before = done(self);
-        for _ in 0..MAX_PIECES {
+        for _ in 0..MAX_CONTINUED {
             self.tick_nodes(now);
             let has_begun = self.nodes.iter().any(|node| node.video.has_begun());
             if !has_begun || done(self) != before || self.is_tick_due() || is_wanted() {

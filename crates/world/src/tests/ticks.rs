@@ -44,6 +44,28 @@ fn calls_run_between_pieces_streamoff_after_the_last() {
 }
 
 #[test]
+fn work_continues_until_a_call_or_a_frame() {
+    let mut bench = Bench::new("pc", &[LARGE, "camera,size=64x48,pace=free"]);
+    let display = bench.open(0);
+    queue_all(&mut bench, display, OUTPUT, 2);
+    bench.stream(display, OUTPUT, true);
+    bench.world.tick();
+    for _ in 0..2 {
+        bench.world.continue_work(&|| true);
+        assert_eq!(shown(&mut bench), 0, "a call waits, so one piece is read");
+    }
+    let camera = bench.open(1);
+    queue_all(&mut bench, camera, CAPTURE, 2);
+    bench.stream(camera, CAPTURE, true);
+    bench.world.continue_work(&|| false);
+    assert_eq!(shown(&mut bench), 0, "the camera has a frame first");
+    bench.world.continue_work(&|| false);
+    assert_eq!(shown(&mut bench), 1, "the rest of one frame is read");
+    bench.stream(display, OUTPUT, false);
+    bench.close_all(&[display, camera]);
+}
+
+#[test]
 fn traced_calls_have_the_same_needs() {
     let mut bench = Bench::new("pc", &["camera,size=64x48"]);
     let camera = bench.open(0);
