@@ -65,13 +65,9 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
 pub(super) fn separate_locations(specs: &mut [DeviceSpec]) {
     let mut taken: Vec<String> = Vec::new();
     for spec in specs {
-        match spec.bus_info.take() {
-            Some(bus_info) if !taken.contains(&bus_info) => {
-                taken.push(bus_info.clone());
-                spec.bus_info = Some(bus_info);
-            }
-            _ => {}
-        }
+        let bus_info = spec.bus_info.take();
+        spec.bus_info = bus_info.filter(|bus_info| !taken.contains(bus_info));
+        taken.extend(spec.bus_info.clone());
     }
 }
 
