@@ -54,7 +54,7 @@ pub(crate) fn copy(dma: &'static Dma) -> TestResult {
     Ok(())
 }
 
-/// Length in bytes of the buffer for which [`Breaking`] removes an entry.
+/// Length in bytes of a buffer. [`Breaking`] removes an entry of its mapping.
 const BROKEN: usize = 9 * SECTOR_SIZE;
 /// The device's address of that buffer's second page.
 static BROKEN_AT: AtomicU64 = AtomicU64::new(0);

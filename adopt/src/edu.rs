@@ -33,7 +33,7 @@ const DMA_FROM: u64 = 0x80;
 const DMA_TO: u64 = 0x88;
 const DMA_BYTES: u64 = 0x90;
 const DMA_COMMAND: u64 = 0x98;
-/// The device's address of its own memory.
+/// The address that the device uses for its internal memory.
 const OWN: u64 = 0x4_0000;
 /// Command that starts a copy into the device's memory, with an interrupt at the end.
 const IN: u64 = 1 | 4;

@@ -10,7 +10,7 @@ pub(crate) const PAGE: u64 = 4096;
 pub(crate) struct Frames {
     first: u64,
     used: Vec<bool>,
-    /// Index of the page at which the next search for free pages begins.
+    /// Index of the page where the next search for free pages begins.
     next: usize,
 }
 

@@ -190,7 +190,7 @@ impl Iommu for Machine {
         .unwrap_or(Ok(()))
     }
 
-    /// Reserves the addresses at which a device's write is an interrupt, not an access to memory.
+    /// Reserves the addresses where a device's write is an interrupt, not an access to memory.
     fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then_some((Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff)))
     }

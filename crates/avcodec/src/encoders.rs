@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-/// Converts a distance of key frames, in which 0 means no limit, to the library's number.
+/// Converts a distance of key frames to the library's number. 0 means no limit.
 pub(crate) const fn most_pictures(gop: u32) -> u32 {
     match gop {
         0 => i32::MAX.unsigned_abs(),

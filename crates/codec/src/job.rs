@@ -224,7 +224,7 @@ pub enum Subsampling {
     Yuv422,
 }
 
-/// The places at which input may be cut into pieces.
+/// The places where input may be cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Detected from the pieces, which are read as a [`Stream`](Self::Stream) at first. The next piece after

@@ -11,8 +11,8 @@ pub(crate) const CREATE_FLAGS: u64 = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64
 
 const API: u64 = 0xaa;
 /// The features that this userfaultfd needs. They are `UFFD_FEATURE_EVENT_REMAP`, `EVENT_REMOVE`,
-/// `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and `WP_HUGETLBFS_SHMEM`. Of the modes in which the kernel watches a
-/// range, only write protection raises no faults, as long as no page is protected.
+/// `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and `WP_HUGETLBFS_SHMEM`. The kernel can watch a range in several
+/// modes. Only write protection raises no faults, as long as no page is protected.
 const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;
