@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Error, HolderKind, Importer, Slab, SlabKey, Store, SyncFlags, SyncKind};
+use alloc::vec;
 
 fn num_users(b: &Bufs, id: MemoryId) -> u32 {
     b.inspect(id, |memory| memory.num_users()).expect("memory")
@@ -44,6 +45,26 @@ fn foreign_memory_lives_as_long_as_its_dma_buf() {
     assert_eq!(kinds.unwrap(), [HolderKind::User(UserKind::Export), mapped]);
     assert!(b.put_buf(buf), "the only handle, with the device's mapping");
     assert_nothing(&b);
+}
+
+#[test]
+fn changed_memories_are_listed_up_to_a_limit() {
+    let b = buffers();
+    let make = || memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let (one, two) = (make(), make());
+    assert_eq!(b.take_changed(), Some(vec![one, two]));
+    let before = b.changes();
+    let buf = export(&b, two);
+    assert!(b.changes() > before);
+    assert_eq!(b.take_changed(), Some(vec![two]));
+    b.put_buf(buf);
+    for id in [one, two].repeat(33) {
+        b.put_buf(export(&b, id));
+    }
+    assert_eq!(b.take_changed(), None, "more than 64 changes");
+    assert_eq!(b.take_changed(), Some(vec![]));
+    b.drop_user(one, UserKind::Plane);
+    end(b, two);
 }
 
 #[test]
