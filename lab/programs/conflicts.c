@@ -16,7 +16,7 @@
 #define BLOCK (4u << 20)
 #define BOUNCE (256u << 10)
 #define HUGE (2u << 20)
-#define MOST_BUFFERS 32
+#define MAX_BUFFERS 32
 
 static int probe = -1;
 
@@ -105,8 +105,8 @@ static void again_and_again(const char *name, uint8_t *at, uint32_t size)
 	int error = set_size(size);
 	unsigned int made = 0;
 
-	error = error ? error : reqbufs(OUT, V4L2_MEMORY_USERPTR, MOST_BUFFERS, 0);
-	while (!error && made < MOST_BUFFERS) {
+	error = error ? error : reqbufs(OUT, V4L2_MEMORY_USERPTR, MAX_BUFFERS, 0);
+	while (!error && made < MAX_BUFFERS) {
 		error = queue(V4L2_MEMORY_USERPTR, made, (unsigned long)at, size);
 		made += !error;
 	}
