@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds drivers that Debian's kernels leave out, from the same kernel's source: vimc, vim2m,
-# vicodec, vkms and dummy_hcd.
+# vicodec, vkms and dummy_hcd. Also v4l2loopback, for kernels for which Debian's compiles.
 #
 #   peers.sh LAB ARCH KERNEL OUT
 #
@@ -64,6 +64,9 @@ make_in $media/test-drivers/vicodec KBUILD_EXTRA_SYMBOLS="$symbols" CONFIG_VIDEO
 make_in $media/test-drivers/vimc CONFIG_VIDEO_VIMC=m
 make_in drivers/gpu/drm/vkms CONFIG_DRM_VKMS=m
 make_in $udc
+apt-get download -qq v4l2loopback-dkms
+dpkg-deb -x v4l2loopback-dkms_*.deb loopback
+make_in "$(echo loopback/usr/src/*)" || echo "v4l2loopback does not compile"
 mkdir -p "$work/done"
 mv ./*.ko "$work/done/"
 mv "$work/done" "$out"
