@@ -137,17 +137,17 @@ impl Object {
     }
 
     /// Returns all bytes if only devices reach them, else `None`. Memory that a program may write is never
-    /// borrowed as a slice.
+    /// borrowed as a slice, and no device reaches revoked memory.
     fn bytes(&self, view: View) -> Option<&[u8]> {
         match (view, &self.dram) {
-            (View::Dram, Some(dram)) => Some(dram.all()),
+            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.all()),
             _ => None,
         }
     }
 
     fn bytes_mut(&mut self, view: View) -> Option<&mut [u8]> {
         match (view, &mut self.dram) {
-            (View::Dram, Some(dram)) => Some(dram.all_mut()),
+            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.all_mut()),
             _ => None,
         }
     }
@@ -168,20 +168,20 @@ impl Object {
         }
     }
 
-    /// Writes the CPU's cached bytes back, so that devices see them.
+    /// Writes the CPU's cached bytes back, so that devices see them. Revoked memory stays zeroed.
     pub(crate) fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
-        let Some(dram) = &mut self.dram else {
-            return Ok(());
-        };
-        dram.clean(&self.backing, offset, len)
+        match &mut self.dram {
+            Some(dram) if !self.withdrawn => dram.clean(&self.backing, offset, len),
+            _ => Ok(()),
+        }
     }
 
-    /// Drops the CPU's cached bytes, so that the CPU sees the devices' bytes.
+    /// Drops the CPU's cached bytes, so that the CPU sees the devices' bytes. Revoked memory stays zeroed.
     fn invalidate(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
-        let Some(dram) = &mut self.dram else {
-            return Ok(());
-        };
-        dram.invalidate(&mut self.backing, offset, len)
+        match &mut self.dram {
+            Some(dram) if !self.withdrawn => dram.invalidate(&mut self.backing, offset, len),
+            _ => Ok(()),
+        }
     }
 
     /// Returns how many bytes of placed memory differ between the two views.

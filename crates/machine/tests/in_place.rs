@@ -318,6 +318,27 @@ fn withdrawn_memory_cannot_be_read_for_nobody() {
     assert_eq!(machine.bus_stats(dev).faults, 1);
 }
 
+/// The devices' own store of a machine without coherent caches is revoked, too.
+#[test]
+fn withdrawn_memory_is_not_lent_out() {
+    let (mut mapper, dev) = with_device("coherent = false\ncma = \"8MiB\"");
+    let both = Direction::Bidirectional;
+    let alloc = mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+    let alloc = alloc.unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let own = machine.own_memory(alloc.pages(), alloc.segments()).unwrap();
+    let whole = [span(addr, 0, LEN)];
+    let mut touch = |_: &[&[u8]], to: &mut [&mut [u8]]| {
+        to.iter_mut().for_each(|to| to.fill(1));
+        true
+    };
+    assert_eq!(machine.bus_in_place(dev, &[], &whole, &mut touch), Some(true));
+    machine.withdraw(own);
+    assert_eq!(machine.bus_in_place(dev, &whole, &[], &mut touch), None);
+    assert_eq!(machine.bus_in_place(dev, &[], &whole, &mut touch), None);
+}
+
 /// A program may write its mapped memory at any time, so such memory must not be borrowed as a slice.
 #[test]
 fn what_programs_can_write_is_never_lent_out() {
