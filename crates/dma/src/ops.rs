@@ -171,6 +171,10 @@ pub trait DmaOps {
         Ok(())
     }
 
+    /// Makes ended mappings unreachable for devices now. A layer that flushes I/O page tables later
+    /// implements this method.
+    fn flush(&self) {}
+
     /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache maintenance or a
     /// bounce copy was necessary and done.
     ///
@@ -272,6 +276,7 @@ impl<O: DmaOps + ?Sized> DmaOps for &O {
             -> Result<O::Mapping, Error>;
         fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
         fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
+        fn flush(&self);
         fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor) -> bool;
         fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
         fn bounces(&self, mapping: &O::Mapping) -> bool;

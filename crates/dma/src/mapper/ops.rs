@@ -482,6 +482,10 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         self.end_mapping(&mapping, attrs, false)
     }
 
+    fn flush(&self) {
+        self.flush_all_lazy();
+    }
+
     fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
         self.is_own(mapping.owner) && self.sync_mapping(mapping, direction, sync)
     }

@@ -293,6 +293,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         self.ops.try_unmap(mapping.inner, attrs)
     }
 
+    fn flush(&self) {
+        self.ops.flush();
+    }
+
     #[track_caller]
     fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
         self.note(|book, by| book.sync(mapping.id, direction, by));

@@ -14,8 +14,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn attach(&self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        self.note_change(buf.memory);
         let key = self.with_memory(buf.memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
+        self.note_change(buf.memory);
         Ok(AttachRef {
             memory: buf.memory,
             key,
@@ -42,11 +42,11 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn detach(&self, attachment: AttachRef) {
-        self.note_change(attachment.memory);
         let _gone = self.with_memory(attachment.memory, |memory, cx| {
             memory.detach(cx, attachment.key);
             Ok(())
         });
+        self.note_change(attachment.memory);
     }
 
     fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error> {

@@ -287,6 +287,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.changes.with(Changes::take)
     }
 
+    /// Records a change that was made. A caller that sees the record then sees the change.
     pub(super) fn note_change(&self, id: MemoryId) {
         self.changes.with(|changes| changes.note(id));
     }
@@ -364,10 +365,10 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 
     /// Drops one user of a memory. Dropping the last user frees the memory.
     pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
-        self.note_change(id);
         let cx = self.cx();
         let last = |memory: &mut SharedMemory<O>| memory.drop_user(&cx, kind);
         self.release(id, self.memories.remove_if(id.0, last));
+        self.note_change(id);
     }
 
     /// Counts a mapping that a program made of a memory by the queue's mmap offset.
@@ -375,10 +376,10 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
     pub fn vma_open(&self, id: MemoryId) -> Result<Vma, Error> {
-        self.note_change(id);
         self.with_memory(id, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
         })?;
+        self.note_change(id);
         Ok(Vma {
             memory: id,
             buf: None,
@@ -417,11 +418,11 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` for a memory that does not exist, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), and the
     /// DMA layer's error if it cannot describe the memory to devices.
     pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
-        self.note_change(memory);
         self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
             memory.add_user(UserKind::Export, cx.now_ns)
         })?;
+        self.note_change(memory);
         let inserted = self.bufs.insert(Buf {
             memory,
             access,
@@ -532,9 +533,9 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// As [`Shared::revoke`].
     pub fn revoke(&self, id: MemoryId) -> Result<(), Error> {
-        self.note_change(id);
         let cx = self.cx();
         let revoked = self.memories.with(id.0, |memory| memory.revoke(&cx));
+        self.note_change(id);
         if revoked.is_some() {
             let outcome = FenceOutcome::Failed(Error::Revoked.errno());
             self.with_fences(|fences, now_ns| fences.end_accesses(id, outcome, now_ns));

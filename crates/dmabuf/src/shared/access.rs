@@ -70,7 +70,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if done {
             cx.observer.synced(dev, sync);
         }
-        if sync == SyncFor::Cpu && part.device_writes() {
+        if done && sync == SyncFor::Cpu && part.device_writes() {
             self.state.synced();
         }
         done

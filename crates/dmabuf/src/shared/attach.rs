@@ -1,7 +1,7 @@
 //! Devices attached to shared memory.
 
 use crate::{Cx, Error, Observer, Shared, Store};
-use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment, SyncFor};
+use vb3_dma::{Attrs, Coherency, Direction, DmaOps, DmaSegment, SyncFor};
 
 /// A mapping of shared memory for one device.
 #[derive(Debug)]
@@ -207,7 +207,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
             self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
-        } else if !bounced && held.direction.device_writes() {
+        } else if !bounced
+            && held.direction.device_writes()
+            && cx.ops.coherency(dev) == Coherency::NonCoherent
+        {
+            // The unmap invalidated the CPU's caches.
             self.state.synced();
         }
     }

@@ -104,7 +104,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if done {
             cx.observer.synced(dev, SyncFor::Cpu);
         }
-        if held.direction.device_writes() {
+        if done && held.direction.device_writes() {
             self.state.synced();
         }
         done
@@ -113,8 +113,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Begins one use of a mapping by its attached device. The memory is pinned until
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
-    /// Only a bounced mapping needs work: the CPU's view is updated, and the CPU copies the memory to
-    /// the bounce slots again. The crate's documentation gives the reason.
+    /// Only a bounced mapping needs work: the CPU's view is updated, and if the device reads, the CPU copies
+    /// the memory to the bounce slots again. The crate's documentation gives the reason.
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for a device that is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1

@@ -163,6 +163,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
+        cx.ops.flush();
         // The CPU must not get bytes that devices wrote, so no sync is missing any more.
         self.state.synced();
         if self.state.quarantined {

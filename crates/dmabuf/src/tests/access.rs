@@ -345,6 +345,20 @@ fn a_cpu_that_writes_keeps_the_bytes_around() {
     s.end();
 }
 
+/// Nothing is invalidated for a coherent device, so the CPU still has to read what the camera wrote.
+#[test]
+fn a_coherent_device_keeps_the_note_of_a_write() {
+    let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, PC, FromDevice);
+    s.capture(5, false);
+    s.b.unmap(&mut s.a);
+    s.b.sync(s.buf.id(), 2).unwrap();
+    cpu_write(&s.b, s.id, 0, &[9; 4]);
+    s.b.sync(s.buf.id(), 6).unwrap();
+    s.b.sync(s.buf.id(), 1).unwrap();
+    assert_eq!(s.cpu(), [9, 9, 9, 9, 5, 5, 5, 5]);
+    s.end();
+}
+
 #[test]
 fn write_without_end_is_stale_and_reported() {
     let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);

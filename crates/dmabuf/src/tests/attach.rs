@@ -3,7 +3,7 @@
 use super::host::DIRECT;
 use super::*;
 use crate::{AttachRef, Error, Importer};
-use vb3_dma::DmaAddr;
+use vb3_dma::{DmaAddr, FlushPolicy};
 
 fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
     b.segment(attachment, 0).expect("mapped").addr
@@ -60,6 +60,9 @@ fn defect_20_address_zero_is_an_address() {
 #[test]
 fn revoked_memory_is_unreachable_and_unmappable() {
     let b = buffers();
+    for dev in [DISPLAY, BOUNCER] {
+        b.ops().set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
+    }
     let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);
     let mut one = b.attach(&buf, DISPLAY).unwrap();
