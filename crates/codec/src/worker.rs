@@ -297,6 +297,10 @@ impl Worker {
             self.is_set_up = true;
             return Ok(());
         };
+        if self.in_flight.iter().all(Option::is_none) {
+            // No packet of an older ring can come.
+            self.rings.clear();
+        }
         if self.rings.len() >= MAX_RINGS {
             return Err(Refused::Full(MAX_RINGS));
         }

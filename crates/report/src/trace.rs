@@ -458,6 +458,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let describe = || Self::structure(request, arg, &watched);
         let begun = self.begin(caller, None, describe);
         let done = self.devices.buffer_ioctl(id, request, arg, &watched);
+        if watched.lacks() {
+            return done;
+        }
         self.end(caller, begun, &done, Fields::new());
         done
     }

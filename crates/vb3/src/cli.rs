@@ -13,10 +13,6 @@ use vb3_world::{Mappings, Pace};
 pub const FAILED: u8 = 125;
 /// Exit status when the program succeeds but `--strict` finds a problem.
 pub const STRICT: u8 = 123;
-/// Exit status when the program cannot be executed.
-pub const CANNOT_EXECUTE: u8 = 126;
-/// Exit status when the program is not found.
-pub const NOT_FOUND: u8 = 127;
 
 /// Simulated cameras, displays and codecs for unmodified V4L2 programs, on a machine of your
 /// choice.

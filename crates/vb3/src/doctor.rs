@@ -349,7 +349,8 @@ pub fn print(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8> {
     let facts = Facts::find();
     let report = Report::of(&facts);
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &report.json(&facts))?;
+        serde_json::to_writer_pretty(&mut *out, &report.json(&facts))
+            .map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
         write(&report, out)?;

@@ -64,7 +64,8 @@ pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
 fn with_ram(machine: &str, text: &str, bytes: u64) -> Result<String> {
     parse(machine, text)?;
     let mut table: toml::Table = text.parse()?;
-    table.insert("ram".to_owned(), i64::try_from(bytes)?.into());
+    let ram = i64::try_from(bytes).context("--ram is larger than 8 EiB")?;
+    table.insert("ram".to_owned(), ram.into());
     Ok(table.to_string())
 }
 

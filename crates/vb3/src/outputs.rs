@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use vb3_devices::Placeholder;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
 use vb3_report::page;
 
@@ -43,8 +44,16 @@ fn by_name(path: &Path) -> Option<Identity> {
 /// A file of the run and its purpose.
 struct Use<'a> {
     path: &'a Path,
-    what: String,
+    what: &'static str,
     writes: bool,
+}
+
+/// Returns the file of a camera's description in a SPEC.
+fn description(word: &str) -> Option<&Path> {
+    let mut parts = word.split(',');
+    let first = parts.next().filter(|first| first.ends_with(".toml"));
+    let file = first.or_else(|| parts.find_map(|part| part.strip_prefix("like=")));
+    file.map(Path::new)
 }
 
 /// Refuses a report file unless its name ends in `.json` or `.html`. Devices and pipes get JSON.
@@ -69,48 +78,57 @@ fn check_report(path: &Path) -> Result<()> {
     )
 }
 
-/// Refuses a run that would overwrite its own input, or write two outputs to one file.
+/// Refuses a run that would overwrite its own input, or write two outputs to one file. `inputs` are the
+/// machine's and the script's files; `words` are the SPECs, which name descriptions.
 ///
 /// # Errors
 /// The message names both uses of the file.
-pub(crate) fn check(specs: &[DeviceSpec], options: &RunOptions) -> Result<()> {
-    let mut uses = Vec::new();
+pub(crate) fn check(
+    specs: &[DeviceSpec],
+    words: &[String],
+    inputs: &[(&'static str, PathBuf)],
+    options: &RunOptions,
+) -> Result<()> {
+    let reads = |path, what| Use {
+        path,
+        what,
+        writes: false,
+    };
+    let writes = |path, what| Use {
+        path,
+        what,
+        writes: true,
+    };
+    let mut uses: Vec<Use<'_>> = inputs
+        .iter()
+        .map(|(what, path)| reads(path, what))
+        .chain(words.iter().filter_map(|word| description(word)).map(|path| reads(path, "a description")))
+        .collect();
     for spec in specs {
-        match &spec.kind {
+        uses.extend(match &spec.kind {
             DeviceKind::Camera {
                 source: SourceSpec::Clip(path),
                 ..
-            } => uses.push(Use {
-                path,
-                what: "the clip of a camera".to_owned(),
-                writes: false,
-            }),
+            } => Some(reads(path, "the clip of a camera")),
+            DeviceKind::Loopback {
+                placeholder: Some(Placeholder::File(path)),
+                ..
+            } => Some(reads(path, "the placeholder of a loopback")),
             DeviceKind::Display {
                 sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
-            } => {
-                uses.push(Use {
-                    path,
-                    what: "the recording of a display".to_owned(),
-                    writes: true,
-                });
-            }
+            } => Some(writes(path, "the recording of a display")),
             DeviceKind::Display {
                 sink: SinkSpec::Png(name),
-            } => uses.push(Use {
-                path: Path::new(name),
-                what: "the pictures of a display".to_owned(),
-                writes: true,
-            }),
-            _ => {}
-        }
+            } => Some(writes(Path::new(name), "the pictures of a display")),
+            _ => None,
+        });
     }
-    let reports = options.report.iter().map(|path| ("the report", path));
-    let traces = options.trace.iter().map(|path| ("the trace", path));
-    uses.extend(reports.chain(traces).map(|(what, path)| Use {
-        path,
-        what: what.to_owned(),
-        writes: true,
-    }));
+    let written = [
+        ("the trace", &options.trace),
+        ("the file of --ready", &options.ready),
+    ];
+    uses.extend(options.report.iter().map(|path| writes(path, "the report")));
+    uses.extend(written.into_iter().filter_map(|(what, path)| Some(writes(path.as_ref()?, what))));
     let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
     for file in &uses {
         let Some(id) = identity(file.path) else {
@@ -154,7 +172,9 @@ mod tests {
             panic!("not run")
         };
         let specs = devices.iter().map(|spec| absolute(spec).parse().unwrap());
-        check(&specs.collect::<Vec<_>>(), &args.options)
+        let specs = specs.collect::<Vec<_>>();
+        let script = args.script.iter().map(|file| ("the script", file.into()));
+        check(&specs, &[], &script.collect::<Vec<_>>(), &args.options)
     }
 
     #[test]
@@ -176,9 +196,15 @@ mod tests {
             (&[camera], &["--report", "DIR/clip.mp4"]),
             (&[camera], &["--trace", "DIR/link.y4m"]),
             (&["display=DIR/new.y4m"], &["--trace", "DIR/new.y4m"]),
+            (&[camera], &["--ready", "DIR/link.y4m"]),
+            (
+                &["loopback,placeholder=DIR/clip.mp4", "display=DIR/hard.rgb"],
+                &[],
+            ),
+            (&[], &["--script", "DIR/clip.mp4", "--trace", "DIR/link.y4m"]),
         ];
         for (devices, options) in refused {
-            let e = checked(dir.path(), devices, options).expect_err(devices[0]);
+            let e = checked(dir.path(), devices, options).expect_err("one file, two uses");
             assert!(e.to_string().contains("are one file"), "{e}");
         }
         let fine: &[(&[&str], &[&str])] = &[
@@ -197,6 +223,14 @@ mod tests {
             checked(dir.path(), devices, options).expect(devices[0]);
         }
         assert_eq!(fs::read(at("clip.mp4")).unwrap(), b"clip");
+    }
+
+    #[test]
+    fn a_spec_names_its_description() {
+        for word in ["cam.toml", "cam.toml,fps=30", "camera,fps=30,like=cam.toml"] {
+            assert_eq!(description(word), Some(Path::new("cam.toml")), "{word}");
+        }
+        assert_eq!(description("camera=clip.mp4"), None);
     }
 
     #[test]

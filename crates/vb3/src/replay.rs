@@ -28,6 +28,8 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     let options = RunOptions {
         report: reports?,
         trace: args.options.trace.as_ref().map(absolute).transpose()?,
+        control: args.options.control.as_ref().map(absolute).transpose()?,
+        ready: args.options.ready.as_ref().map(absolute).transpose()?,
         ..args.options.clone()
     };
     if !setup.directory.is_empty() {

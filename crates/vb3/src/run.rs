@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     program: Vec<OsString>,
     script: Option<Script>,
     pace: Pace,
+    /// Files that the run reads, and their purposes.
+    inputs: Vec<(&'static str, PathBuf)>,
 }
 
 impl Plan {
@@ -65,6 +67,7 @@ impl Plan {
             program,
             script: None,
             pace: Pace::Real,
+            inputs: Vec::new(),
         }
     }
 
@@ -99,7 +102,12 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let mut plan = plan.with_pace(args.clock);
     if let Some(name) = &args.script {
         plan = plan.with_script(name, scripts::text(name)?)?;
+        plan.inputs.push(("the script", name.into()));
     }
+    let machine = args.target.machine.clone();
+    plan.inputs.push(("the machine", machine.into()));
+    // Names of machines and scripts that come with vb3 are no files.
+    plan.inputs.retain(|(_, path)| path.is_file());
     execute(plan, &args.options)
 }
 
@@ -116,8 +124,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         program,
         script,
         pace,
+        inputs,
     } = plan;
-    outputs::check(&specs, options)?;
+    outputs::check(&specs, &setup.devices, &inputs, options)?;
     let described = specs.iter().filter_map(|spec| spec.like.as_ref());
     for note in described.flat_map(|like| like.notes()) {
         if !options.quiet {

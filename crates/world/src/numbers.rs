@@ -79,7 +79,8 @@ pub(super) fn with_metadata_nodes(
     mut specs: Vec<DeviceSpec>,
 ) -> Result<Vec<(DeviceSpec, u32, Part)>> {
     let numbers = numbers(&specs)?;
-    let mut free = numbers.iter().max().map_or(0, |last| last + 1)..;
+    let video = numbers.iter().filter(|number| **number < FIRST_SUBDEVICE);
+    let mut free = video.max().map_or(0, |last| last + 1)..;
     let mut metadata = Vec::new();
     for (spec, number) in specs.iter_mut().zip(&numbers) {
         let part = Part::Metadata { webcam: *number };

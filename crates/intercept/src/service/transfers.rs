@@ -141,7 +141,12 @@ impl Server<'_> {
                     self.refresh(t.file);
                     return CallOutcome::Part(done);
                 }
-                CallOutcome::Fail(_) | CallOutcome::Wait if i > 0 && done > 0 => break,
+                CallOutcome::Fail(_) if i > 0 && done > 0 => break,
+                CallOutcome::Wait if i > 0 && done > 0 => {
+                    // The backend made the call a waiting one, and it does not wait.
+                    self.backend.abandon(t.file, call.call());
+                    break;
+                }
                 refused => {
                     t.progress = None;
                     self.refresh(t.file);

@@ -149,6 +149,8 @@ fn metadata_nodes_are_numbered_after_all_devices() {
         "camera,node=video5",
         "display",
         "camera,identity=plain",
+        // It has subdevices, whose numbers are larger.
+        "sensor=ov5647",
     ];
     let bench = Bench::new("pc", &specs);
     let nodes = bench.world.nodes();
