@@ -4,14 +4,15 @@ use crate::{DmaAddr, PhysAddr};
 use bitflags::bitflags;
 
 /// Direction of transfer between the CPU and a device. There is no "none".
+/// In the order of Linux's `enum dma_data_direction`, so a kernel converts it for free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
+    /// Device and CPU both read what the other wrote.
+    Bidirectional,
     /// The device reads what the CPU wrote.
     ToDevice,
     /// The CPU reads what the device wrote.
     FromDevice,
-    /// Device and CPU both read what the other wrote.
-    Bidirectional,
 }
 
 impl Direction {
