@@ -22,6 +22,7 @@
 #define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
 #define IN V4L2_BUF_TYPE_VIDEO_CAPTURE
 #define ROUNDS 21
+#define HUGE_PAGE (2ul << 20)
 
 static const char *prefix;
 static int video;
@@ -169,20 +170,48 @@ static int heap_buffer(void)
 	return a.fd;
 }
 
-/* Buffers of the other queue, as dma-bufs: the loaded module is then both exporter and importer. */
+/* Sets dma_attrs of queues that allocate buffers from now on. */
+static void set_attrs(const char *attrs)
+{
+	int file = open("/sys/module/vb3edu/parameters/attrs", O_WRONLY);
+
+	if (file < 0 || write(file, attrs, strlen(attrs)) < 0)
+		exit(1);
+	close(file);
+}
+
+/*
+ * Buffers of the other queue, as dma-bufs: the loaded module is then both exporter and importer. Their pages
+ * are contiguous, since the count of mapping scattered ones depends on the places that the kernel chose.
+ */
 static void exported(int fds[2])
 {
 	struct v4l2_format f = { .type = IN, .fmt.pix.sizeimage = bytes };
 	struct v4l2_requestbuffers r = { .type = IN, .memory = V4L2_MEMORY_MMAP, .count = 2 };
 
 	must(video, VIDIOC_S_FMT, &f, "format");
+	set_attrs("64"); /* DMA_ATTR_FORCE_CONTIGUOUS */
 	must(video, VIDIOC_REQBUFS, &r, "reqbufs");
+	set_attrs("0");
 	for (int i = 0; i < 2; i++) {
 		struct v4l2_exportbuffer e = { .type = IN, .index = i, .flags = O_CLOEXEC };
 
 		must(video, VIDIOC_EXPBUF, &e, "expbuf");
 		fds[i] = e.fd;
 	}
+}
+
+/* Returns memory of one huge page, so that parts of it are contiguous, for the same reason. */
+static uint8_t *huge_page(void)
+{
+	uint8_t *at = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	at += -(uintptr_t)at % HUGE_PAGE;
+	if (madvise(at, HUGE_PAGE, MADV_HUGEPAGE))
+		exit(1);
+	memset(at, 1, HUGE_PAGE);
+	return at;
 }
 
 int main(int argc, char **argv)
@@ -203,10 +232,8 @@ int main(int argc, char **argv)
 	streaming("export-moving", V4L2_MEMORY_DMABUF, own[0], own[1], 1);
 	/* Only an IOMMU makes user memory contiguous. */
 	if (argc > 3 && !strcmp(argv[3], "iommu")) {
-		a = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		b = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		a = huge_page();
+		b = a + bytes;
 		streaming("cycle-userptr", V4L2_MEMORY_USERPTR, (unsigned long)a, 0, 0);
 		streaming("userptr-moving", V4L2_MEMORY_USERPTR, (unsigned long)a,
 			  (unsigned long)b, 1);
