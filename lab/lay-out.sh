@@ -16,4 +16,5 @@ cp "$sources"/kernel/module/*.[ch] "$sources/kernel/module/$module"/* "$out/"
 roots=$(grep -oh 'vb3_rs_[a-z_]*(' "$out"/*.c "$out/kind.h" | tr -d '(' | sort -u | sed 's/^/-u /')
 # shellcheck disable=SC2086 # one word each
 "${cross}ld" -r --gc-sections $roots -o "$out/vb3rust.bin" "$rust/libvb3_kernel.a"
-"${cross}strip" --strip-debug --discard-locals "$out/vb3rust.bin"
+# Keeps the functions' names, and no name of a function that only removed code calls.
+"${cross}strip" --wildcard --strip-unneeded -K '_[RZ]*' -K 'vb3_rs_*' "$out/vb3rust.bin"

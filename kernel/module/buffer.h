@@ -51,7 +51,7 @@ struct vb3_buf {
 	struct sg_table *sgt;	/* the cookie of dma-sg */
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
-	bool is_handed_over;	/* whether prepare and finish can have anything to do */
+	u8 syncs;		/* steps whose sync is due: VB3_PREPARE, VB3_FINISH */
 	struct vb3_use *use;	/* of an import, at an exporter of this module */
 	struct mutex lock;
 	/* For debug.c. */
@@ -69,6 +69,9 @@ struct vb3_buf {
 /* With its payload (src/entry.rs), a buffer takes at most 320 bytes, unless the kernel checks its locks. */
 static_assert(sizeof(struct vb3_buf) <= 168 || IS_ENABLED(CONFIG_DEBUG_SPINLOCK) ||
 	      IS_ENABLED(CONFIG_PREEMPT_RT));
+
+/* Steps of a hand-over, as in src/object.rs. */
+enum { VB3_PREPARE = 1, VB3_FINISH = 2 };
 
 /* No warnings and no OOM killer, because the caller handles a failed allocation. */
 #define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -131,7 +134,7 @@ enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_VIRTUAL, VB3_USERPTR, VB3_DMABUF };
 
 /*
  * Functions of the Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds
- * returns whether prepare and finish can have work for the object.
+ * returns the steps whose sync is due.
  */
 size_t vb3_rs_bytes(void);
 int vb3_rs_alloc(struct vb3_request *request);
@@ -145,19 +148,21 @@ int vb3_rs_import_virtual(struct vb3_request *request);
 void vb3_rs_end(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);
-int vb3_rs_hand_over(void *rust, struct sg_table *sgt, bool to_device, bool skip);
-void vb3_rs_sync_import(void *rust, bool to_device);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
 int vb3_rs_import_map(void *rust, u64 *addr, struct sg_table **sgt);
 void vb3_rs_import_unmap(void *rust);
 size_t vb3_rs_attachment_bytes(void);
 int vb3_rs_attach(void *rust, struct device *dev, void *attachment);
 void vb3_rs_detach(void *rust, const void *attachment);
-struct sg_table *vb3_rs_map(void *rust, const void *attachment, struct vb3_use *use, int direction);
+struct sg_table *vb3_rs_map(void *rust, struct device *dev, const void *attachment,
+			    struct vb3_use *use, int direction);
 void vb3_rs_unmap(void *rust, const void *attachment);
 unsigned int vb3_rs_cpu_access(void *rust, int direction, bool begin);
-s64 vb3_rs_counter(size_t index);
 void vb3_rs_show(void *rust, struct seq_file *file);
+
+/* Counters in the Rust object; Count in src/ledger.rs. The first four must be zero at unload. */
+enum { VB3_HELD = 4, VB3_SYNCS = VB3_HELD, VB3_SKIPPED, VB3_LINKS, VB3_REFUSALS, VB3_COUNTS };
+extern atomic64_t vb3_rs_counts[VB3_COUNTS];
 
 /* These count the users of allocated memory. The last user frees the memory. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
@@ -179,15 +184,6 @@ static inline bool vb3_fails(void)
 	return false;
 }
 #endif
-
-/* Whether a frame has a struct page. A page pointer alone may only be computed. In shim.c. */
-bool vb3_has_page(unsigned long pfn);
-
-/* Memory that is cached and has a table, in noncontiguous.c or sg/pages.c. */
-void vb3_free_noncontiguous(const struct vb3_memory *m);
-int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma);
-/* Makes a table of memory from vmalloc, in virtual.c. */
-struct sg_table *vb3_virtual_table(const struct vb3_memory *m);
 
 /* Returns whether this module exported the attachment's dma-buf. In dmabuf.c. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment);

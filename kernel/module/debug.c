@@ -135,7 +135,7 @@ static int buffers_show(struct seq_file *file, void *unused)
 	return 0;
 }
 
-static const char *const counter_names[] = {
+static const char *const counter_names[VB3_COUNTS] = {
 	"bytes", "objects", "attachments", "mappings", "syncs", "skipped", "links", "refusals",
 };
 
@@ -143,8 +143,8 @@ static int counters_show(struct seq_file *file, void *unused)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(counter_names); i++)
-		seq_printf(file, "%s %lld\n", counter_names[i], vb3_rs_counter(i));
+	for (i = 0; i < VB3_COUNTS; i++)
+		seq_printf(file, "%s %lld\n", counter_names[i], atomic64_read(&vb3_rs_counts[i]));
 	return 0;
 }
 
@@ -170,9 +170,9 @@ static struct refusal *refusals;
 static u64 refusals_made;
 
 /* Stores a refusal for debugfs, if there is memory for the array. */
-static void keep_refusal(const struct refusal *made)
+static void keep_refusal(struct device *dev, const struct vb3_refusal *told)
 {
-	struct refusal *first = NULL;
+	struct refusal *first = NULL, *made;
 
 	if (!READ_ONCE(refusals))
 		first = kcalloc(REFUSALS, sizeof(*first), GFP_KERNEL | __GFP_NOWARN);
@@ -181,25 +181,23 @@ static void keep_refusal(const struct refusal *made)
 		refusals = first;
 		first = NULL;
 	}
-	if (refusals)
-		refusals[refusals_made++ % REFUSALS] = *made;
+	if (refusals) {
+		made = &refusals[refusals_made++ % REFUSALS];
+		made->at_ns = ktime_get_coarse_ns();
+		strscpy(made->device, name_of(dev), sizeof(made->device));
+		memcpy(made->comm, current->comm, sizeof(made->comm));
+		made->pid = task_tgid_nr(current);
+		made->told = *told;
+	}
 	spin_unlock(&refusals_lock);
 	kfree(first);
 }
 
 void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 {
-	struct refusal made = {
-		.at_ns = ktime_get_coarse_ns(),
-		.pid = task_tgid_nr(current),
-		.told = *told,
-	};
-
 	char numbers[64] = "";
 
-	strscpy(made.device, name_of(dev), sizeof(made.device));
-	get_task_comm(made.comm, current);
-	keep_refusal(&made);
+	keep_refusal(dev, told);
 	if (!told->has_addresses)
 		snprintf(numbers, sizeof(numbers), ": wanted %llu, found %llu", told->wanted,
 			 told->found);

@@ -35,7 +35,7 @@ void vb3_buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt, 
 }
 
 /* Tells the exporter again whether it mapped I/O memory, because that decides how to unmap it. */
-static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
+void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 {
 	struct iosys_map map;
 
@@ -55,15 +55,10 @@ void *vb3_buf_vmap(struct dma_buf *buf, bool *is_iomem)
 		return NULL;
 	*is_iomem = map.is_iomem;
 	if (map.is_iomem && !IS_ENABLED(CONFIG_X86)) {
-		vunmap_buf(buf, map.vaddr, true);
+		vb3_buf_vunmap(buf, map.vaddr, true);
 		return NULL;
 	}
 	return map.vaddr;
-}
-
-void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
-{
-	vunmap_buf(buf, vaddr, is_iomem);
 }
 
 /* The module's own dma-bufs. */
@@ -109,7 +104,7 @@ static struct sg_table *buf_map(struct dma_buf_attachment *attachment,
 	struct vb3_buf *buf = attachment->dmabuf->priv;
 	struct attached *attached = attachment->priv;
 
-	return vb3_rs_map(RUST(buf), attached->rust, &attached->use, direction);
+	return vb3_rs_map(RUST(buf), attachment->dev, attached->rust, &attached->use, direction);
 }
 
 static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,

@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Hand-overs of device memory between CPU and device. May run in interrupt context. */
+#include <linux/dma-mapping.h>
+
 #include <media/videobuf2-core.h>
 
 #include "buffer.h"
 #include "vb3.h"
 
-static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
+static bool bounces(const struct vb3_buf *buf)
 {
-	int done;
+	return buf->use && READ_ONCE(buf->use->bounces);
+}
 
-	/* A cache hint cannot omit the sync of a bounced copy. */
-	if (buf->use && READ_ONCE(buf->use->bounces)) {
-		vb3_rs_sync_import(RUST(buf), to_device);
-		atomic_inc(&buf->synced);
+static bool is_due(const struct vb3_buf *buf, u8 step)
+{
+	return (buf->syncs & step) || bounces(buf);
+}
+
+/* Syncs the memory in a step that is due. A cache hint omits the sync, but not that of a bounced copy. */
+static noinline void sync_buf(struct vb3_buf *buf, u8 step, bool skip)
+{
+	if (skip && !bounces(buf)) {
+		atomic_inc(&buf->skipped);
+		atomic64_inc(&vb3_rs_counts[VB3_SKIPPED]);
 		return;
 	}
-	if (!buf->is_handed_over)
+	/* The core does not unmap a buffer while it hands it over. */
+	if (!buf->sgt)
 		return;
-	done = vb3_rs_hand_over(RUST(buf), buf->sgt, to_device, skip);
-	if (done > 0)
-		atomic_inc(&buf->synced);
-	else if (done < 0)
-		atomic_inc(&buf->skipped);
+	if (step == VB3_PREPARE)
+		dma_sync_sgtable_for_device(buf->dev, buf->sgt, buf->vb->vb2_queue->dma_dir);
+	else
+		dma_sync_sgtable_for_cpu(buf->dev, buf->sgt, buf->vb->vb2_queue->dma_dir);
+	atomic_inc(&buf->synced);
+	atomic64_inc(&vb3_rs_counts[VB3_SYNCS]);
 }
 
 void vb3_op_prepare(void *priv)
@@ -30,14 +42,16 @@ void vb3_op_prepare(void *priv)
 
 	if (buf->use)
 		WRITE_ONCE(buf->use->in_use, 1);
-	hand_over(buf, true, buf->vb->skip_cache_sync_on_prepare);
+	if (is_due(buf, VB3_PREPARE))
+		sync_buf(buf, VB3_PREPARE, buf->vb->skip_cache_sync_on_prepare);
 }
 
 void vb3_op_finish(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
-	hand_over(buf, false, buf->vb->skip_cache_sync_on_finish);
+	if (is_due(buf, VB3_FINISH))
+		sync_buf(buf, VB3_FINISH, buf->vb->skip_cache_sync_on_finish);
 	if (buf->use)
 		smp_store_release(&buf->use->in_use, 0);
 }

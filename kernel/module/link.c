@@ -10,6 +10,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
+#include <linux/memory_hotplug.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -48,9 +49,7 @@ struct vb3_link {
 
 static bool is_ram(phys_addr_t phys)
 {
-	unsigned long pfn = PHYS_PFN(phys);
-
-	return vb3_has_page(pfn) && !is_zone_device_page(pfn_to_page(pfn));
+	return pfn_to_online_page(PHYS_PFN(phys));
 }
 
 /* Links the last run of memory. */

@@ -88,7 +88,7 @@ void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request)
 		kmem_cache_free(buffers, buf);
 		return ERR_PTR(ret);
 	}
-	buf->is_handed_over = ret;
+	buf->syncs = ret;
 	buf->sgt = request->sgt;
 	vb3_list(buf, request->dev, request->addr);
 	check_written(buf);
@@ -96,8 +96,10 @@ void *vb3_made(struct vb3_buf *buf, int ret, const struct vb3_request *request)
 }
 
 /* Ends a buffer. The payload may need the device until it has ended, so the device is released last. */
-static void end_buf(struct vb3_buf *buf)
+void vb3_op_end(void *priv)
 {
+	struct vb3_buf *buf = priv;
+
 	vb3_unlist(buf);
 	vb3_rs_end(RUST(buf));
 	put_device(buf->dev);
@@ -123,7 +125,7 @@ void vb3_drop_user(struct vb3_buf *buf, int kind)
 {
 	atomic_dec(&buf->kinds[kind].count);
 	if (refcount_dec_and_test(&buf->users))
-		end_buf(buf);
+		vb3_op_end(buf);
 }
 
 void vb3_op_put(void *priv)
@@ -179,16 +181,6 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 	return 0;
 }
 
-void vb3_op_put_userptr(void *priv)
-{
-	end_buf(priv);
-}
-
-void vb3_op_detach_dmabuf(void *priv)
-{
-	end_buf(priv);
-}
-
 static int __init vb3_init(void)
 {
 	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf) + vb3_rs_bytes(),
@@ -199,11 +191,11 @@ static int __init vb3_init(void)
 /* If one of the first counters is not zero, something leaked. */
 static void __exit vb3_exit(void)
 {
-	s64 held[4], all = 0;
+	s64 held[VB3_HELD], all = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(held); i++)
-		all |= held[i] = vb3_rs_counter(i);
+	for (i = 0; i < VB3_HELD; i++)
+		all |= held[i] = atomic64_read(&vb3_rs_counts[i]);
 	vb3_debug_exit();
 	kmem_cache_destroy(buffers);
 	if (!all)

@@ -6,7 +6,6 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
-#include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
@@ -68,9 +67,9 @@ void vb3_unlock(const void *payload)
 
 /* Devices. */
 
-unsigned int vb3_page_size(void)
+unsigned int vb3_page_shift(void)
 {
-	return PAGE_SIZE;
+	return PAGE_SHIFT;
 }
 
 u64 vb3_now_ns(void)
@@ -115,122 +114,13 @@ u64 vb3_dma_mask(struct device *dev)
 	return dma_get_mask(dev);
 }
 
-/* Allocation. */
-
-void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, unsigned long attrs,
-			 u64 *addr)
+/* Caches of x86-64 and arm64 see a kernel mapping and the memory itself alike, so no mapping is flushed. */
+void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu)
 {
-	dma_addr_t at = 0;
-	void *cookie = NULL;
-
-	if (!vb3_fails())
-		cookie = dma_alloc_attrs(dev, bytes, &at, VB3_GFP | (__force gfp_t)gfp, attrs);
-	*addr = at;
-	return cookie;
-}
-
-void vb3_memory_free(const struct vb3_memory *m)
-{
-	if (m->kind == VB3_COHERENT)
-		dma_free_attrs(m->dev, m->bytes, m->at, m->addr, m->attrs);
-	else if (m->kind == VB3_NON_COHERENT)
-		vb3_free_noncontiguous(m);
-	else
-		vfree(m->at);
-}
-
-/* The VMA's offset is the number of the first page to map. */
-int vb3_memory_mmap(const struct vb3_memory *m, struct vm_area_struct *vma)
-{
-	if (m->kind == VB3_COHERENT)
-		return dma_mmap_attrs(m->dev, vma, m->at, m->addr, m->bytes, m->attrs);
-	if (m->kind == VB3_NON_COHERENT)
-		return vb3_mmap_noncontiguous(m, vma);
-	return remap_vmalloc_range(vma, m->at, vma->vm_pgoff);
-}
-
-bool vb3_has_page(unsigned long pfn)
-{
-	return pfn_valid(pfn);
-}
-
-/* Returns whether all entries of a table have real pages. */
-static bool has_pages(struct sg_table *sgt)
-{
-	struct scatterlist *at;
-	unsigned int i;
-
-	for_each_sgtable_sg(sgt, at, i)
-		if (!vb3_has_page(page_to_pfn(sg_page(at))))
-			return false;
-	return true;
-}
-
-/*
- * Converts a table with one entry and an invalid page into a table without pages, if the entry and the
- * device's address stand for the same physical address. Returns that address, or U64_MAX.
- */
-static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, size_t bytes)
-{
-	u64 phys = sg_phys(sgt->sgl);
-
-	if (sgt->orig_nents != 1 || bytes > UINT_MAX || phys != dma_to_phys(dev, addr))
-		return U64_MAX;
-	sg_set_page(sgt->sgl, NULL, bytes, 0);
-	return phys;
-}
-
-/* If the memory has no pages, sets *phys to its physical address. Otherwise leaves *phys unchanged. */
-struct sg_table *vb3_memory_table(const struct vb3_memory *m, u64 *phys)
-{
-	struct sg_table *sgt;
-
-	if (m->kind == VB3_NON_COHERENT)
-		return m->at;
-	if (m->kind == VB3_VIRTUAL)
-		return vb3_virtual_table(m);
-	sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
-	if (!sgt)
-		return NULL;
-	if (dma_get_sgtable_attrs(m->dev, sgt, m->at, m->addr, m->bytes, m->attrs) < 0)
-		goto free;
-	if (has_pages(sgt))
-		return sgt;
-	*phys = without_pages(m->dev, sgt, m->addr, m->bytes);
-	if (*phys != U64_MAX)
-		return sgt;
-	sg_free_table(sgt);
-free:
-	kfree(sgt);
-	return NULL;
-}
-
-/* Returns the length of a table's kernel mapping. Most kernels do not need it. */
-static size_t mapped_bytes(struct sg_table *sgt)
-{
-	size_t bytes = 0;
-#ifdef ARCH_IMPLEMENTS_FLUSH_KERNEL_VMAP_RANGE
-	struct scatterlist *at;
-	unsigned int i;
-
-	for_each_sgtable_sg(sgt, at, i)
-		bytes += at->length;
-#endif
-	return bytes;
-}
-
-/* Syncs a table for a hand-over, with the kernel mapping of the same memory at vaddr, if any. */
-void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr)
-{
-	if (for_cpu) {
-		if (vaddr)
-			invalidate_kernel_vmap_range(vaddr, mapped_bytes(sgt));
+	if (for_cpu)
 		dma_sync_sgtable_for_cpu(dev, sgt, direction);
-	} else {
-		if (vaddr)
-			flush_kernel_vmap_range(vaddr, mapped_bytes(sgt));
+	else
 		dma_sync_sgtable_for_device(dev, sgt, direction);
-	}
 }
 
 /* User memory. */
@@ -288,6 +178,21 @@ void vb3_unpin(struct frame_vector *pinned, struct sg_table *sgt, bool dirty)
 	}
 	vb3_sgt_free(sgt);
 	vb2_destroy_framevec(pinned);
+}
+
+/* Maps a program's memory for the kernel. Returns the address of its first byte. */
+void *vb3_pinned_map(struct frame_vector *pinned, struct sg_table *sgt)
+{
+	void *at = NULL;
+
+	if (!vb3_fails())
+		at = vm_map_ram(frame_vector_pages(pinned), frame_vector_count(pinned), -1);
+	return at ? at + sgt->sgl->offset : NULL;
+}
+
+void vb3_pinned_unmap(struct frame_vector *pinned, void *at)
+{
+	vm_unmap_ram((void *)((unsigned long)at & PAGE_MASK), frame_vector_count(pinned));
 }
 
 /* Scatter tables. */

@@ -60,6 +60,12 @@ impl<T> List<T> {
         iter::successors(self.first, |node| unsafe { node.as_ref() }.next)
     }
 
+    /// Returns the values, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        // SAFETY: an entry exists while it is in the list.
+        self.nodes().map(|node| unsafe { &node.as_ref().value })
+    }
+
     fn find(&self, key: Key) -> Option<NonNull<Node<T>>> {
         self.nodes().find(|node| Node::key(*node) == key)
     }

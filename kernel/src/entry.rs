@@ -3,13 +3,13 @@
 //!
 //! A [`Payload`] is the part of a C buffer in which Rust stores an [`Object`]. C passes valid references, and
 //! a payload only while it has an object. A function that gets a request puts an object into the request's
-//! payload. On success, it returns 1 if hand-overs of the object may need a sync, else 0.
+//! payload. On success, it returns the steps of a hand-over whose sync is due ([`Object::syncs`]).
 
 use crate::attachments::{Key, Node};
 use crate::device::Use;
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, error_pointer};
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::linux::{Dev, Linux, attrs_from_c, direction_from_c};
 use crate::object::{Allocated, Object, with_request};
 use crate::sys::{self, DmaBuf, SgTable};
@@ -17,9 +17,9 @@ use crate::user::User;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, SyncFor};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr};
 use vb3_dmabuf::{Attachment, Cx, Spec};
-use vb3_plane::{AllocArgs, Due, PlaneError, UserMemory, contig, vmalloc};
+use vb3_plane::{AllocArgs, PlaneError, UserMemory, contig, vmalloc};
 
 // A C buffer, with its payload, takes at most 320 bytes.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
@@ -78,16 +78,6 @@ pub struct Request {
 
 const _: () = assert!(size_of::<Request>() == 80 && offset_of!(Request, sgt) == 64);
 
-/// A constructor of [`UserMemory`].
-type Pin = fn(
-    &Cx<'_, Linux, Ledger>,
-    Dev,
-    &(),
-    u64,
-    u64,
-    Direction,
-) -> Result<UserMemory<Linux>, PlaneError>;
-
 impl Request {
     fn direction(&self) -> Result<Direction, Errno> {
         direction_from_c(self.direction).ok_or(Errno::INVALID)
@@ -116,8 +106,18 @@ impl Request {
         Ok(Payload(self.to))
     }
 
-    /// Pins user memory.
-    fn user(&mut self, in_pieces: bool, pin: Pin) -> Result<Payload, Errno> {
+    /// Pins user memory by `pin`, a constructor of [`UserMemory`].
+    fn user<P>(&mut self, in_pieces: bool, pin: P) -> Result<Payload, Errno>
+    where
+        P: FnOnce(
+            &Cx<'_, Linux, Ledger>,
+            Dev,
+            &(),
+            u64,
+            u64,
+            Direction,
+        ) -> Result<UserMemory<Linux>, PlaneError>,
+    {
         let direction = self.direction()?;
         let ops = Linux {
             in_pieces,
@@ -134,6 +134,8 @@ impl Request {
     }
 
     /// Imports the request's dma-buf.
+    // Inlined because each module links only one of the callers.
+    #[inline(always)]
     fn import(&self, reach: Reach) -> Result<Payload, Errno> {
         let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
         let asked = (self.bytes, self.direction()?);
@@ -153,16 +155,8 @@ impl Request {
 /// Returns the result of a request to C.
 fn answer(made: Result<Payload, Errno>) -> c_int {
     match made {
-        Ok(payload) => c_int::from(payload.object().is_handed_over()),
+        Ok(payload) => payload.object().syncs(),
         Err(e) => e.to_c(),
-    }
-}
-
-const fn sync_for(to_device: bool) -> SyncFor {
-    if to_device {
-        SyncFor::Device
-    } else {
-        SyncFor::Cpu
     }
 }
 
@@ -265,30 +259,6 @@ pub extern "C" fn vb3_rs_vaddr(rust: Payload) -> *mut c_void {
     }
 }
 
-/// Implements `prepare` and `finish`. Does not sleep.
-/// Returns 1 after a sync, -1 if a cache hint omitted the sync, else 0.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_hand_over(
-    rust: Payload,
-    sgt: *mut SgTable,
-    to_device: bool,
-    skip: bool,
-) -> c_int {
-    match rust.object().hand_over(sgt, sync_for(to_device), skip) {
-        Due::Sync => 1,
-        Due::Skipped => -1,
-        _ => 0,
-    }
-}
-
-/// Syncs an import whose device has a bounced copy. Does not sleep.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_sync_import(rust: Payload, to_device: bool) {
-    if let Some(i) = rust.import() {
-        i.sync(sync_for(to_device));
-    }
-}
-
 /// Implements `mmap`, for a VMA that the kernel is mapping.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_mmap(
@@ -362,6 +332,7 @@ pub extern "C" fn vb3_rs_detach(rust: Payload, key: Key) {
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_map(
     rust: Payload,
+    dev: Dev,
     key: Key,
     told: NonNull<Use>,
     direction: c_int,
@@ -370,7 +341,7 @@ pub extern "C" fn vb3_rs_map(
         return error_pointer(Errno::INVALID);
     };
     // SAFETY: `told` outlives the attachment.
-    unsafe { a.map(key, told, direction) }.unwrap_or_else(error_pointer)
+    unsafe { a.map(dev, key, told, direction) }.unwrap_or_else(error_pointer)
 }
 
 /// Undoes one map for an attached device.
@@ -388,10 +359,4 @@ pub extern "C" fn vb3_rs_cpu_access(rust: Payload, direction: c_int, begin: bool
         (Some(a), Some(direction)) => a.cpu_access(direction, begin),
         _ => 0,
     }
-}
-
-/// Returns a counter for debugfs, or 0 past the last one.
-#[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_counter(index: usize) -> i64 {
-    ledger::count(index)
 }

@@ -4,12 +4,12 @@
 use crate::kernel::{Errno, Locked, pointer};
 use crate::ledger::Count;
 use crate::link::Laid;
-use crate::linux::{Dev, direction_to_c, sync_table};
+use crate::linux::{Dev, direction_to_c};
 use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use vb3_dma::{Direction, DmaAddr, SyncFor};
+use vb3_dma::{Direction, DmaAddr};
 use vb3_plane::{PlaneError, contig};
 
 /// How the queue's driver reaches the memory.
@@ -39,7 +39,7 @@ pub struct Import {
     dev: Dev,
     pub(crate) len_bytes: u64,
     state: Locked<State>,
-    /// The table of the mapping, while there is one. Hand-overs sync it.
+    /// The table of the mapping, while there is one.
     table: AtomicPtr<SgTable>,
     /// The kernel's mapping, which is made under the lock of `state`.
     vaddr: AtomicPtr<c_void>,
@@ -64,8 +64,7 @@ impl Import {
     ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
         let size = unsafe { sys::vb3_buf_size(buf.as_ptr()) };
-        contig::fits(size, len_bytes)
-            .map_err(|e| dev.refused("a dma-buf", e.reason(), e.errno()))?;
+        contig::fits(size, len_bytes).map_err(|e| dev.refused("a dma-buf", e))?;
         let mut attachment = ptr::null_mut();
         if reach != Reach::Cpu {
             // SAFETY: dma-buf, device and payload exist.
@@ -115,7 +114,7 @@ impl Import {
             Reach::Pieces => 0,
             Reach::Contiguous | Reach::Cpu => self.len_bytes,
         };
-        // SAFETY: the table was mapped above, and is unmapped only after the layout is dropped.
+        // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
         let made = unsafe { Laid::new(self.dev, attachment, sgt, wanted, self.direction) };
         let first = made.first();
         Count::Mappings.add(1);
@@ -134,7 +133,7 @@ impl Import {
         let Some(laid) = laid.take() else {
             return;
         };
-        drop(laid);
+        laid.remove();
         let sgt = self.table.swap(ptr::null_mut(), Ordering::AcqRel);
         // SAFETY: `map_into` mapped the table with these values, and its mapping ends here.
         unsafe { sys::vb3_buf_unmap(self.attachment, sgt, direction_to_c(self.direction)) };
@@ -152,16 +151,7 @@ impl Import {
             Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
             _ => self.state.with(|state| self.map_into(&mut state.laid)),
         };
-        mapped.map_err(|e| self.dev.refused("a dma-buf", e.reason(), e.errno()))
-    }
-
-    /// Syncs the table for a hand-over, if it is mapped.
-    pub(crate) fn sync(&self, sync: SyncFor) {
-        if let Some(sgt) = NonNull::new(self.table.load(Ordering::Acquire)) {
-            // SAFETY: videobuf2's core does not unmap a buffer during a hand-over.
-            unsafe { sync_table(self.dev, sgt, self.direction, sync, ptr::null_mut()) };
-            Count::Syncs.add(1);
-        }
+        mapped.map_err(|e| self.dev.refused("a dma-buf", e))
     }
 
     /// Returns the device, and whether the dma-buf is mapped: for the device, or else for the CPU.

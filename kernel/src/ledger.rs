@@ -17,9 +17,10 @@ pub enum Count {
     Attachments,
     /// Tables mapped for a device.
     Mappings,
-    /// Hand-overs that were synced.
+    /// Syncs; those of hand-overs are counted by C.
     Syncs,
     /// Hand-overs whose sync a program's cache hint omitted.
+    #[expect(dead_code, reason = "C counts them")]
     Skipped,
     /// Ranges of addresses that are laid over scattered mappings (see `link.rs`).
     Links,
@@ -27,6 +28,9 @@ pub enum Count {
     Refusals,
 }
 
+/// The counters. C's `atomic64_t` has the same layout.
+// SAFETY: no other symbol has this name.
+#[unsafe(export_name = "vb3_rs_counts")]
 static COUNTS: [AtomicI64; 8] = [const { AtomicI64::new(0) }; 8];
 
 impl Count {
@@ -36,11 +40,6 @@ impl Count {
             count.fetch_add(by, Relaxed);
         }
     }
-}
-
-/// Returns the counter at a position in debugfs, or 0 past the last one.
-pub fn count(index: usize) -> i64 {
-    COUNTS.get(index).map_or(0, |count| count.load(Relaxed))
 }
 
 /// The counters of one call.

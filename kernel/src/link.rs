@@ -36,7 +36,6 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaS
 }
 
 /// The layout of a mapped table: its first contiguous run, or one range laid over scattered pieces.
-/// Dropping the layout removes that range. The mapping stays.
 pub struct Laid {
     first: DmaSegment,
     link: *mut sys::Link,
@@ -48,8 +47,9 @@ impl Laid {
     /// within a page. Other drivers' dma-bufs also stay scattered unless the parameter `link_foreign` is set.
     ///
     /// # Safety
-    /// `sgt` must be mapped for `dev` in this direction until the layout is dropped. If `attachment` is not
+    /// `sgt` must be mapped for `dev` in this direction until [`remove`](Self::remove). If `attachment` is not
     /// null, the mapping must be one by that attachment.
+    #[inline(never)]
     pub unsafe fn new(
         dev: Dev,
         attachment: *mut sys::DmaBufAttachment,
@@ -95,10 +95,9 @@ impl Laid {
     pub const fn first(&self) -> DmaSegment {
         self.first
     }
-}
 
-impl Drop for Laid {
-    fn drop(&mut self) {
+    /// Removes the range, if there is one. The mapping stays.
+    pub fn remove(self) {
         if !self.link.is_null() {
             Count::Links.add(-1);
             // SAFETY: `new` made this range, which ends here.

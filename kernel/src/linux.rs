@@ -40,23 +40,17 @@ impl Linux {
     };
 }
 
-/// Syncs a table, and a kernel mapping of its bytes at `vaddr` if that is not NULL.
+/// Syncs a table.
 ///
 /// # Safety
 /// The table must be mapped for the device in this direction.
 ///
 /// # Context
 /// Does not sleep.
-pub(crate) unsafe fn sync_table(
-    dev: Dev,
-    sgt: NonNull<sys::SgTable>,
-    direction: Direction,
-    sync: SyncFor,
-    vaddr: *mut c_void,
-) {
+unsafe fn sync_table(dev: Dev, sgt: NonNull<sys::SgTable>, direction: Direction, sync: SyncFor) {
     let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
     // SAFETY: the caller has the table mapped for this device and direction.
-    unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, vaddr) };
+    unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu) };
 }
 
 /// How memory was allocated: the first values of the kinds in module/buffer.h.
@@ -110,13 +104,10 @@ impl Alloc {
         }
     }
 
-    /// Returns the kernel's address of the memory. Maps non-coherent memory for that; NULL on failure.
+    /// Maps non-coherent memory for the kernel. Returns the address, or NULL on failure.
     pub fn vmap(&self) -> *mut c_void {
-        match self.kind {
-            // SAFETY: the allocation exists.
-            AllocatedAs::NonCoherent => unsafe { sys::vb3_vmap_noncontiguous(self) },
-            AllocatedAs::Coherent | AllocatedAs::Virtual => self.vaddr(),
-        }
+        // SAFETY: the allocation exists.
+        unsafe { sys::vb3_memory_vmap(self) }
     }
 
     /// Removes a mapping for the kernel.
@@ -126,7 +117,7 @@ impl Alloc {
     pub unsafe fn vunmap(&self, vaddr: *mut c_void) {
         if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
             // SAFETY: `vmap` made this mapping, and no code uses it any more.
-            unsafe { sys::vb3_vunmap_noncontiguous(self.dev.raw(), vaddr) };
+            unsafe { sys::vb3_memory_vunmap(self, vaddr) };
         }
     }
 
@@ -256,7 +247,7 @@ impl DmaOps for Linux {
 
     fn page_size(&self) -> u64 {
         // SAFETY: the call has no condition.
-        u64::from(unsafe { sys::vb3_page_size() })
+        1u64.wrapping_shl(unsafe { sys::vb3_page_shift() })
     }
 
     fn cache_alignment(&self, _dev: Dev) -> u64 {
@@ -343,7 +334,7 @@ impl DmaOps for Linux {
     fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
         if let Some(sgt) = alloc.sgt() {
             // SAFETY: table and device are those of the allocation.
-            unsafe { sync_table(alloc.dev, sgt, direction, sync, ptr::null_mut()) };
+            unsafe { sync_table(alloc.dev, sgt, direction, sync) };
         }
         alloc.sgt().is_some()
     }
@@ -411,6 +402,7 @@ impl DmaOps for Linux {
         true
     }
 
+    #[inline(never)]
     fn free_table(&self, table: Table, device_wrote: bool) {
         match table.kind {
             // SAFETY: `table_of` made the table, which ends here.
@@ -479,7 +471,7 @@ impl DmaOps for Linux {
             mapping.tell(mapping.bounces);
             match table.kind {
                 TableKind::Pinned(..) if !self.in_pieces => {
-                    // SAFETY: the table was mapped above, and is unmapped only after the layout is dropped.
+                    // SAFETY: the table was mapped above, and is unmapped only after the layout is removed.
                     let laid =
                         unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
                     mapping.laid = Some(laid);
@@ -505,13 +497,17 @@ impl DmaOps for Linux {
         })
     }
 
+    // Not inlined: four callers share it.
+    #[inline(never)]
     fn unmap(&self, mapping: Mapping, attrs: Attrs) {
         mapping.tell(false);
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC)
             || mapping.needs_no_sync
             || mapping.is_up_to_date();
         let direction = direction_to_c(mapping.direction);
-        drop(mapping.laid);
+        if let Some(laid) = mapping.laid {
+            laid.remove();
+        }
         let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
         match mapping.kind {
             // SAFETY: `map` mapped the table with these values, and the mapping ends here.
@@ -530,7 +526,7 @@ impl DmaOps for Linux {
             return false;
         }
         // SAFETY: the table is mapped.
-        unsafe { sync_table(mapping.dev, mapping.sgt, direction, sync, ptr::null_mut()) };
+        unsafe { sync_table(mapping.dev, mapping.sgt, direction, sync) };
         true
     }
 

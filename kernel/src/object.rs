@@ -6,14 +6,14 @@ use crate::device::Use;
 use crate::import::{Import, Reach};
 use crate::kernel::{Errno, Locked, now_ns};
 use crate::ledger::{Count, Ledger};
-use crate::linux::{Alloc, AllocatedAs, Dev, Linux, sync_table};
+use crate::linux::{Alloc, AllocatedAs, Dev, Linux};
 use crate::sys::SgTable;
 use crate::user::User;
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
+use vb3_dmabuf::{Attachment, Cx, Error, Shared, Spec};
 use vb3_plane::{Due, HintSkip, MemoryKind, contig, due};
 
 /// Allocated memory, with the devices attached to it.
@@ -77,10 +77,7 @@ impl Allocated {
         spec: Spec<Dev>,
     ) -> Result<(Option<DmaAddr>, *mut SgTable), Errno> {
         let made = with_request(ops, 0, |cx| Exporter::allocate(cx, spec, List::new()));
-        let shared = made.map_err(|e| {
-            let e = contig::alloc_error(e);
-            dev.refused("an allocation", e.reason(), e.errno())
-        })?;
+        let shared = made.map_err(|e| dev.refused("an allocation", contig::alloc_error(e)))?;
         let alloc = *shared.alloc();
         let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
         let no_vaddr = sgt.is_null() && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
@@ -123,7 +120,7 @@ impl Allocated {
             with_cx(|cx| shared.prepare_export(cx))?;
             Ok(shared.len_bytes())
         });
-        done.map_err(|e: Error| self.dev.refused("an export", e.reason(), e.errno()))
+        done.map_err(|e| self.dev.refused_shared("an export", e))
     }
 
     /// Returns the memory to map into a program.
@@ -149,7 +146,7 @@ impl Allocated {
             unsafe { shared.attachments().provide(room) };
             with_request(&Linux::PLAIN, now_ns(), |cx| shared.attach(cx, dev))
         });
-        attached.map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
+        attached.map_err(|e| dev.refused_shared("an attachment", e))?;
         Count::Attachments.add(1);
         Ok(())
     }
@@ -164,7 +161,7 @@ impl Allocated {
         }
     }
 
-    /// Maps the memory for an attached device. Returns the table for the importer.
+    /// Maps the memory for an attached device, `dev`. Returns the table for the importer.
     /// An importer of this module records its device's use in `told`.
     ///
     /// # Errors
@@ -174,6 +171,7 @@ impl Allocated {
     /// `told` must outlive the attachment.
     pub unsafe fn map(
         &self,
+        dev: Dev,
         key: Key,
         told: NonNull<Use>,
         direction: Direction,
@@ -182,17 +180,12 @@ impl Allocated {
             told: Some(told),
             ..Linux::PLAIN
         };
-        let (importer, mapped) = self.shared.with(|shared| {
-            let importer = shared.attachments().get(key).map(Attachment::device);
-            let mapped = with_request(&ops, 0, |cx| shared.map(cx, key, direction));
-            let table = mapped.and_then(|()| {
-                let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
-                Ok(mapping.sgt.as_ptr())
-            });
-            (importer, table)
+        let mapped = self.shared.with(|shared| {
+            with_request(&ops, 0, |cx| shared.map(cx, key, direction))?;
+            let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
+            Ok(mapping.sgt.as_ptr())
         });
-        let dev = importer.unwrap_or(self.dev);
-        mapped.map_err(|e| dev.refused("a shared buffer", e.reason(), e.errno()))
+        mapped.map_err(|e| dev.refused_shared("a shared buffer", e))
     }
 
     /// Undoes one map for an attached device.
@@ -217,8 +210,9 @@ impl Allocated {
     }
 
     /// Calls `show` for each attached device.
-    pub fn each_holder(&self, show: impl FnMut(Holder<Dev>)) {
-        self.shared.with(|shared| shared.holders().for_each(show));
+    pub fn each_attached(&self, show: impl FnMut(&Attachment<Linux>)) {
+        self.shared
+            .with(|shared| shared.attachments().iter().for_each(show));
     }
 
     /// Returns whether the kernel has the memory mapped.
@@ -272,47 +266,11 @@ impl Object {
         }
     }
 
-    /// Returns whether a hand-over may need a sync.
-    pub fn is_handed_over(&self) -> bool {
+    /// Returns the steps whose sync is due, unless a cache hint omits it: 1 for prepare, 2 for finish.
+    /// Neither memory nor direction ever changes.
+    pub fn syncs(&self) -> c_int {
         let (memory, direction) = self.memory();
         let (prepare, finish) = due(memory, direction, HintSkip::empty());
-        prepare == Due::Sync || finish == Due::Sync
-    }
-
-    /// Hands the memory to the device or back, with the necessary sync. Returns the work that was due.
-    /// `sgt` is the table of allocated memory.
-    ///
-    /// # Context
-    /// Does not sleep, so it cannot take the lock.
-    pub fn hand_over(&self, sgt: *mut SgTable, sync: SyncFor, skip: bool) -> Due {
-        let skip = if skip {
-            HintSkip::all()
-        } else {
-            HintSkip::empty()
-        };
-        let (memory, direction) = self.memory();
-        let (prepare, finish) = due(memory, direction, skip);
-        let step = match sync {
-            SyncFor::Device => prepare,
-            SyncFor::Cpu => finish,
-        };
-        match (self, step) {
-            (Self::Allocated(a), Due::Sync) => {
-                if let Some(sgt) = NonNull::new(sgt) {
-                    let vaddr = a.vaddr.load(Ordering::Acquire);
-                    // SAFETY: table and device are those of the allocation.
-                    unsafe { sync_table(a.dev, sgt, direction, sync, vaddr) };
-                    Count::Syncs.add(1);
-                }
-            }
-            (Self::User(u), Due::Sync) => {
-                // Pinned memory cannot be revoked, and a copy to bounce slots does not fail.
-                let _done = with_cx(|cx| u.memory.sync(cx, sync));
-            }
-            (Self::Import(i), Due::Sync) => i.sync(sync),
-            (_, Due::Skipped) => Count::Skipped.add(1),
-            _ => {}
-        }
-        step
+        c_int::from(prepare == Due::Sync) | (c_int::from(finish == Due::Sync) << 1)
     }
 }

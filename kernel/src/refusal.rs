@@ -8,6 +8,8 @@ use crate::sys;
 use core::ffi::c_int;
 use core::mem::offset_of;
 use vb3_dma::{Constraint, Reason};
+use vb3_dmabuf::Error;
+use vb3_plane::PlaneError;
 
 /// `struct vb3_text` of module/buffer.h: a constant text, not ended by a zero.
 #[repr(C)]
@@ -75,9 +77,23 @@ const fn remedy(constraint: Constraint) -> &'static str {
     }
 }
 
+// Refusals are rare, so their code is not inlined.
 impl Dev {
-    /// Logs why a request was refused, at a limited rate. Returns the errno.
-    pub fn refused(self, what: &'static str, reason: Option<Reason>, errno: i32) -> Errno {
+    /// Logs why a plane's memory was refused, at a limited rate. Returns the errno.
+    #[inline(never)]
+    pub fn refused(self, what: &'static str, e: PlaneError) -> Errno {
+        self.explain(what, e.reason());
+        Errno::new(e.errno())
+    }
+
+    /// As [`refused`](Self::refused), for memory that this module exports.
+    #[inline(never)]
+    pub fn refused_shared(self, what: &'static str, e: Error) -> Errno {
+        self.explain(what, e.reason());
+        Errno::new(e.errno())
+    }
+
+    fn explain(self, what: &'static str, reason: Option<Reason>) {
         if let Some(reason) = reason {
             self.tell(&Refusal {
                 what: Text::new(what),
@@ -88,7 +104,6 @@ impl Dev {
                 has_addresses: reason.constraint == Constraint::Mask,
             });
         }
-        Errno::new(errno)
     }
 
     /// Logs that another driver refused to map its dma-buf for this device.

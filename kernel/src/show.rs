@@ -8,7 +8,6 @@ use crate::sys;
 use core::ffi::{CStr, c_uint};
 use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaOps};
-use vb3_dmabuf::HolderKind;
 
 /// Prints a buffer by `vb3_show_buffer`, then each device that holds it, and the kernel's mapping, by
 /// `vb3_show_holder`. May sleep.
@@ -33,24 +32,30 @@ pub extern "C" fn vb3_rs_show(rust: Payload, file: NonNull<sys::SeqFile>) {
             if a.is_vmapped() {
                 line(file, c"kernel mapping", None, None, u64::MAX);
             }
-            a.each_holder(|holder| {
-                let (name, direction) = match holder.kind {
-                    HolderKind::Mapped(direction) => (c"mapped", Some(direction)),
-                    _ => (c"attached", None),
-                };
-                line(file, name, holder.device, direction, holder.since_ns);
+            a.each_attached(|attached| {
+                let direction = attached.direction();
+                let (dev, since_ns) = (attached.device(), attached.since_ns());
+                line(
+                    file,
+                    held(direction.is_some()),
+                    Some(dev),
+                    direction,
+                    since_ns,
+                );
             });
         }
         Object::Import(i) => {
             let (dev, is_mapped) = i.mapped();
-            let (name, direction) = match is_mapped {
-                true => (c"mapped", Some(i.direction)),
-                false => (c"attached", None),
-            };
-            line(file, name, Some(dev), direction, u64::MAX);
+            let direction = is_mapped.then_some(i.direction);
+            line(file, held(is_mapped), Some(dev), direction, u64::MAX);
         }
         Object::User(_) => {}
     }
+}
+
+/// Returns how a device holds a buffer.
+const fn held(is_mapped: bool) -> &'static CStr {
+    if is_mapped { c"mapped" } else { c"attached" }
 }
 
 /// Prints a line about a holder to a file of debugfs.

@@ -1,6 +1,6 @@
 //! The shim's C functions, with kernel structures as opaque pointers.
 //!
-//! The declarations follow the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and `debug.c`. In
+//! The declarations follow the order of `module/shim.c`, the kinds' memory, `dmabuf.c`, `link.c` and `debug.c`. In
 //! those files, each function shows which kernel function it wraps.
 
 use crate::linux::Alloc;
@@ -44,7 +44,7 @@ unsafe extern "C" {
     pub fn vb3_lock(payload: *const c_void);
     pub fn vb3_unlock(payload: *const c_void);
 
-    pub fn vb3_page_size() -> c_uint;
+    pub fn vb3_page_shift() -> c_uint;
     pub fn vb3_now_ns() -> u64;
     pub fn vb3_cache_alignment() -> c_uint;
     pub fn vb3_caches_coherent(dev: *mut Device) -> bool;
@@ -69,15 +69,9 @@ unsafe extern "C" {
         gfp: c_uint,
         attrs: c_ulong,
     ) -> *mut SgTable;
-    pub fn vb3_vmap_noncontiguous(memory: *const Alloc) -> *mut c_void;
-    pub fn vb3_vunmap_noncontiguous(dev: *mut Device, vaddr: *mut c_void);
-    pub fn vb3_sync(
-        dev: *mut Device,
-        sgt: *mut SgTable,
-        direction: c_int,
-        for_cpu: bool,
-        vaddr: *mut c_void,
-    );
+    pub fn vb3_memory_vmap(memory: *const Alloc) -> *mut c_void;
+    pub fn vb3_memory_vunmap(memory: *const Alloc, vaddr: *mut c_void);
+    pub fn vb3_sync(dev: *mut Device, sgt: *mut SgTable, direction: c_int, for_cpu: bool);
 
     pub fn vb3_virtual_alloc(bytes: usize) -> *mut c_void;
     pub fn vb3_pinned_map(pinned: *mut FrameVector, sgt: *mut SgTable) -> *mut c_void;

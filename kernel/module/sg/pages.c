@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Cached memory in the largest available pieces, mapped for its device. Replaces noncontiguous.c.
- */
+/* Cached memory in the largest available pieces, mapped for its device. */
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
@@ -84,7 +82,7 @@ free:
 	return NULL;
 }
 
-void vb3_free_noncontiguous(const struct vb3_memory *m)
+void vb3_memory_free(const struct vb3_memory *m)
 {
 	dma_unmap_sgtable(m->dev, m->at, m->direction, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(m->at);
@@ -92,21 +90,26 @@ void vb3_free_noncontiguous(const struct vb3_memory *m)
 }
 
 /* The VMA's offset is the number of the first page to map. */
-int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma)
+int vb3_memory_mmap(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
 	struct pages *pages = pages_of(m->at);
 
 	return vm_map_pages(vma, pages->page, pages->count);
 }
 
-void *vb3_vmap_noncontiguous(const struct vb3_memory *m)
+void *vb3_memory_vmap(const struct vb3_memory *m)
 {
 	struct pages *pages = pages_of(m->at);
 
 	return vb3_fails() ? NULL : vmap(pages->page, pages->count, VM_MAP, PAGE_KERNEL);
 }
 
-void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
+void vb3_memory_vunmap(const struct vb3_memory *m, void *vaddr)
 {
 	vunmap(vaddr);
+}
+
+struct sg_table *vb3_memory_table(const struct vb3_memory *m, u64 *phys)
+{
+	return m->at;
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory that only the CPU uses: from vmalloc, or pinned memory of a program. Sizes are whole pages. */
+/* Memory that only the CPU uses, from vmalloc. Sizes are whole pages. */
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
-
-#include <media/frame_vector.h>
 
 #include "buffer.h"
 
@@ -15,7 +13,26 @@ void *vb3_virtual_alloc(size_t bytes)
 	return vb3_fails() ? NULL : vmalloc_user(bytes);
 }
 
-struct sg_table *vb3_virtual_table(const struct vb3_memory *m)
+void vb3_memory_free(const struct vb3_memory *m)
+{
+	vfree(m->at);
+}
+
+int vb3_memory_mmap(const struct vb3_memory *m, struct vm_area_struct *vma)
+{
+	return remap_vmalloc_range(vma, m->at, vma->vm_pgoff);
+}
+
+void *vb3_memory_vmap(const struct vb3_memory *m)
+{
+	return m->at;
+}
+
+void vb3_memory_vunmap(const struct vb3_memory *m, void *vaddr)
+{
+}
+
+struct sg_table *vb3_memory_table(const struct vb3_memory *m, u64 *phys)
 {
 	unsigned int i, count = m->bytes >> PAGE_SHIFT;
 	struct sg_table *sgt = NULL;
@@ -36,19 +53,4 @@ struct sg_table *vb3_virtual_table(const struct vb3_memory *m)
 	}
 	kvfree(pages);
 	return sgt;
-}
-
-/* Maps a program's memory for the kernel. Returns the address of its first byte. */
-void *vb3_pinned_map(struct frame_vector *pinned, struct sg_table *sgt)
-{
-	void *at = NULL;
-
-	if (!vb3_fails())
-		at = vm_map_ram(frame_vector_pages(pinned), frame_vector_count(pinned), -1);
-	return at ? at + sgt->sgl->offset : NULL;
-}
-
-void vb3_pinned_unmap(struct frame_vector *pinned, void *at)
-{
-	vm_unmap_ram((void *)((unsigned long)at & PAGE_MASK), frame_vector_count(pinned));
 }
