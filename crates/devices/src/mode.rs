@@ -382,12 +382,9 @@ impl Formats for Mode {
         let keep_color = !self.captures;
         let mut asked = *wanted;
         if self.offer.is_some() {
-            // A webcam sets its line length itself and ignores the program's. Source: Linux 7.2
-            // drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
-            asked
-                .planes
-                .iter_mut()
-                .for_each(|plane| plane.bytesperline = 0);
+            // A webcam sets the lengths of lines and buffers itself and ignores the program's. Source: Linux
+            // 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            asked.planes = Default::default();
         }
         let negotiated =
             Format::negotiate(&asked, &self.formats, self.sizes(asked.fourcc), keep_color)

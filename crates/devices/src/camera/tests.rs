@@ -204,6 +204,24 @@ fn a_webcam_says_itself_how_long_its_lines_are() {
 }
 
 #[test]
+fn webcam_sets_its_compressed_buffer_size() {
+    let default = 320 * 240 * 3 / 2;
+    for (profile, asked, want) in [
+        ("webcam", 0, default),
+        ("webcam", 640 * 480 * 2, default),
+        ("sensor", 640 * 480 * 2, 640 * 480 * 2),
+    ] {
+        let camera = camera(&format!("camera,profile={profile}"));
+        let mut wanted = camera.format(Flow::Capture);
+        (wanted.fourcc, wanted.width, wanted.height) = (FourCc::MJPEG, 320, 240);
+        wanted.planes[0].sizeimage = asked;
+        let format = camera.try_format(Flow::Capture, &wanted);
+        assert_eq!(format.fourcc, FourCc::MJPEG);
+        assert_eq!(format.planes[0].sizeimage, want, "{profile}, {asked}");
+    }
+}
+
+#[test]
 fn lines_are_multiples_of_the_stride_of_the_spec() {
     for (options, lines, longer_lines) in [
         ("", [32, 48], 132),
