@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
-use vb3_v4l2::pixfmt::ComponentLayout;
 use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt};
 
 /// `V4L2_FIELD_ANY`: the program did not name a field order.
@@ -121,15 +120,6 @@ impl LentLines {
         let mut lines = lines.map(|(line, out)| ((start + line * self.pitch) as u64, out));
         lines.all(|(at, out)| (self.reader)(at, out))
     }
-}
-
-/// A component's location in a buffer.
-struct Part<'a, C> {
-    plane: &'a PlaneView<C>,
-    /// Offset of the component in the memory plane.
-    first: u64,
-    bytesperline: u32,
-    layout: ComponentLayout,
 }
 
 /// The layout of buffers of a format.
@@ -271,7 +261,7 @@ impl Surface<'_> {
         buffer: &Active<C>,
         flow: Flow,
     ) -> Result<Vec<Lines<'_, C>>, Trouble> {
-        self.lines_in(planes_of(buffer), flow)
+        self.rect_lines(buffer, flow, Rect::whole(self.0.width, self.0.height))
     }
 
     /// Returns the same as [`lines`](Self::lines). `plane_of` finds a plane of the buffer.
@@ -280,48 +270,61 @@ impl Surface<'_> {
         plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
         flow: Flow,
     ) -> Result<Vec<Lines<'b, C>>, Trouble> {
+        let whole = Rect::whole(self.0.width, self.0.height);
+        self.rect_lines_in(plane_of, flow, whole)
+    }
+
+    /// Returns the location of each component's lines inside a rectangle with even edges.
+    pub(crate) fn rect_lines<'b, C>(
+        self,
+        buffer: &'b Active<C>,
+        flow: Flow,
+        rect: Rect,
+    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
+        let plane_of = |index| buffer.plane(index).map_err(|_| Trouble::Stale);
+        self.rect_lines_in(plane_of, flow, rect)
+    }
+
+    fn rect_lines_in<'b, C: 'b>(
+        self,
+        plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
+        flow: Flow,
+        rect: Rect,
+    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
         let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
+        let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());
+        let ends_within =
+            |from: u32, by: u32, end| from.checked_add(by).is_some_and(|to| to <= end);
+        if !ends_within(left, rect.width, self.0.width)
+            || !ends_within(top, rect.height, self.0.height)
+        {
+            return Err(Trouble::TooSmall);
+        }
         let lines = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, &plane_of, flow, index)?;
+            let (plane, first, bytesperline) = self.locate(pixel, &plane_of, flow, index)?;
+            let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
+            let above = u64::from(pixel.lines(index, top));
+            let pitch = u64::from(bytesperline);
             Ok(Lines {
-                cookie: &part.plane.cookie,
-                offset: part.first,
-                line_bytes: u64::from(part.layout.line_bytes),
-                count: u64::from(part.layout.lines),
-                pitch: u64::from(part.bytesperline),
+                cookie: &plane.cookie,
+                offset: first + above * pitch + u64::from(bytes(left)?),
+                line_bytes: u64::from(bytes(rect.width)?),
+                count: u64::from(pixel.lines(index, rect.height)),
+                pitch,
             })
         });
         lines.collect()
     }
 
-    /// Returns each component's span in a CAPTURE buffer, including line padding, and its stride.
-    pub(crate) fn component_spans<C>(
-        self,
-        buffer: &Active<C>,
-    ) -> Result<Vec<(Span<'_, C>, u64)>, Trouble> {
-        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
-        let spans = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, &planes_of(buffer), Flow::Capture, index)?;
-            let stride = u64::from(part.bytesperline);
-            let before = u64::from(part.layout.lines.saturating_sub(1)) * stride;
-            let span = Span {
-                cookie: &part.plane.cookie,
-                offset: part.first,
-                len: before + u64::from(part.layout.line_bytes),
-            };
-            Ok((span, stride))
-        });
-        spans.collect()
-    }
-
-    /// Returns a component's location in a buffer, which must have room for the whole picture.
-    fn part<'b, C>(
+    /// Returns a component's plane, its offset there and its stride. The buffer must have room for the whole
+    /// picture.
+    fn locate<'b, C>(
         self,
         pixel: &PixelFormat,
         plane_of: &impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
         flow: Flow,
         index: usize,
-    ) -> Result<Part<'b, C>, Trouble> {
+    ) -> Result<(&'b PlaneView<C>, u64, u32), Trouble> {
         let layout = pixel
             .component_layout(index, self.0.width, self.0.height, self.0.layouts())
             .ok_or(Trouble::TooSmall)?;
@@ -339,12 +342,7 @@ impl Surface<'_> {
         {
             return Err(Trouble::TooSmall);
         }
-        Ok(Part {
-            plane,
-            first: start + layout.offset,
-            bytesperline: layout.bytesperline,
-            layout,
-        })
+        Ok((plane, start + layout.offset, layout.bytesperline))
     }
 
     /// Returns the bytes of all components inside a rectangle with even edges, without padding.
@@ -384,15 +382,7 @@ impl Surface<'_> {
         bus: &mut dyn Bus<C>,
     ) -> Result<Option<Vec<LentLines>>, Trouble> {
         let all = self.rect_lines(buffer, Flow::Output, rect)?;
-        let spans = all.iter().map(|lines| {
-            Some(Span {
-                cookie: lines.cookie,
-                offset: lines.offset,
-                len: lines.extent()?,
-            })
-        });
-        let spans: Option<Vec<Span<'_, C>>> = spans.collect();
-        let Some(readers) = spans.and_then(|spans| bus.readers(&spans)) else {
+        let Some(readers) = spans(&all).and_then(|spans| bus.readers(&spans)) else {
             return Ok(None);
         };
         let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
@@ -429,45 +419,18 @@ impl Surface<'_> {
                 .map_err(|_| Trouble::Fault)
         })
     }
-
-    /// Returns the location of each component's lines inside a rectangle with even edges.
-    pub(crate) fn rect_lines<'b, C>(
-        self,
-        buffer: &'b Active<C>,
-        flow: Flow,
-        rect: Rect,
-    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
-        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
-        let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());
-        let ends_within =
-            |from: u32, by: u32, end| from.checked_add(by).is_some_and(|to| to <= end);
-        if !ends_within(left, rect.width, self.0.width)
-            || !ends_within(top, rect.height, self.0.height)
-        {
-            return Err(Trouble::TooSmall);
-        }
-        let lines = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, &planes_of(buffer), flow, index)?;
-            let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
-            let above = u64::from(pixel.lines(index, top));
-            let pitch = u64::from(part.bytesperline);
-            Ok(Lines {
-                cookie: &part.plane.cookie,
-                offset: part.first + above * pitch + u64::from(bytes(left)?),
-                line_bytes: u64::from(bytes(rect.width)?),
-                count: u64::from(pixel.lines(index, rect.height)),
-                pitch,
-            })
-        });
-        lines.collect()
-    }
 }
 
-/// Returns a function that finds a plane of a buffer by its index.
-fn planes_of<'b, C>(
-    buffer: &'b Active<C>,
-) -> impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble> {
-    move |index| buffer.plane(index).map_err(|_| Trouble::Stale)
+/// Returns the span of each component's lines, including line padding. `None` on overflow, or without lines.
+pub(crate) fn spans<'b, C>(all: &[Lines<'b, C>]) -> Option<Vec<Span<'b, C>>> {
+    let spans = all.iter().map(|lines| {
+        Some(Span {
+            cookie: lines.cookie,
+            offset: lines.offset,
+            len: lines.extent()?,
+        })
+    });
+    spans.collect()
 }
 
 /// Writes bytes to a buffer that has one plane. Returns the bytes used in each plane.
@@ -503,10 +466,7 @@ pub(crate) fn align_lines(
     for plane in &mut wanted.planes {
         plane.bytesperline = plane.bytesperline.checked_next_multiple_of(stride)?;
     }
-    let exactly = FrameSizes::Stepwise {
-        width: (format.width, format.width, 1),
-        height: (format.height, format.height, 1),
-    };
+    let exactly = FrameSizes::One(format.width, format.height);
     let mut aligned = Format::negotiate(&wanted, formats, exactly, false)?;
     aligned.color = format.color;
     Some(aligned)

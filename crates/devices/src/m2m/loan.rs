@@ -1,10 +1,10 @@
 //! Lends CAPTURE buffers, which the codec process writes directly.
 
 use super::picture::chroma_of;
-use crate::surface::{Surface, Trouble};
+use crate::surface::{Surface, Trouble, spans};
 use vb3_codec::{Lent, LentPlane, Refused, Worker};
 use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Format, Span};
+use vb3_v4l2::{Bus, Flow, Format};
 
 /// Lends a buffer for one picture. If the process cannot map the memory, lends only the buffer's number.
 pub(super) fn lend<C>(
@@ -13,17 +13,16 @@ pub(super) fn lend<C>(
     target: &Active<C>,
     bus: &mut dyn Bus<C>,
 ) -> Result<u64, Refused> {
-    let Ok(components) = Surface(format).component_spans(target) else {
+    let Ok(all) = Surface(format).lines(target, Flow::Capture) else {
         return worker.lend(None);
     };
-    let (spans, strides): (Vec<Span<'_, C>>, Vec<u64>) = components.into_iter().unzip();
-    if let Some(found) = bus.host_spans(&spans) {
-        let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
+    if let Some(found) = spans(&all).and_then(|spans| bus.host_spans(&spans)) {
+        let planes = found.iter().zip(&all).map(|(span, lines)| LentPlane {
             memory: span.file,
             number: span.number,
             len: span.file_len,
             offset: span.offset,
-            stride,
+            stride: lines.pitch,
         });
         let planes: Vec<LentPlane<'_>> = planes.collect();
         let lent = Lent {
