@@ -1,7 +1,8 @@
 //! Faults of frames, which the host plans. They occur between the device and the program.
 
+use crate::lock::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
@@ -94,30 +95,26 @@ struct Scheduled {
 }
 
 impl FaultSchedule {
-    fn lock(&self) -> MutexGuard<'_, Scheduled> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds a planned fault.
     pub fn add(&self, faults: FrameFaults) {
-        self.lock().faults.push(faults);
+        lock(&self.0).faults.push(faults);
     }
 
     /// Returns the number of finished CAPTURE frames, including those that the program did not get.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.lock().frames
+        lock(&self.0).frames
     }
 
     /// Returns the faults that have occurred since the last call, at most 4096.
     #[must_use]
     pub fn take_hits(&self) -> Vec<FaultHit> {
-        std::mem::take(&mut self.lock().hits)
+        std::mem::take(&mut lock(&self.0).hits)
     }
 
     /// Counts a frame. Returns its number, its faults, and whether the next frame is torn.
     fn count(&self) -> (u64, Vec<FrameFaults>, bool) {
-        let mut scheduled = self.lock();
+        let mut scheduled = lock(&self.0);
         let number = scheduled.frames;
         scheduled.frames = number.saturating_add(1);
         scheduled.faults.retain(|fault| !fault.is_over(number));
@@ -129,7 +126,7 @@ impl FaultSchedule {
     }
 
     fn hit(&self, step: u32, frame: u64) {
-        let hits = &mut self.lock().hits;
+        let hits = &mut lock(&self.0).hits;
         if hits.len() < MAX_HITS {
             hits.push(FaultHit { step, frame });
         }

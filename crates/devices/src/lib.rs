@@ -26,6 +26,7 @@ mod forward;
 mod graph;
 mod hdmi;
 mod inject;
+mod lock;
 mod loopback;
 mod m2m;
 mod metadata;

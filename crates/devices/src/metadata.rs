@@ -5,12 +5,13 @@
 
 use crate::Failure;
 use crate::camera;
+use crate::lock::lock;
 use crate::place::HostSettings;
 use crate::spec::{Allocator, DeviceIdentity, DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::write_bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use vb3_queue::DriverError;
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Planarity, Port, Progress, pixfmt,
@@ -48,14 +49,9 @@ impl PartialEq for MetadataLink {
 impl Eq for MetadataLink {}
 
 impl MetadataLink {
-    fn lock(&self) -> MutexGuard<'_, Frames> {
-        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Passes on the stamp of a frame that the camera has begun to write.
     pub(crate) fn push(&self, stamp: Stamp) {
-        let mut frames = self.lock();
+        let mut frames = lock(&self.0);
         if frames.is_on {
             frames.pending.push_back(stamp);
             if frames.pending.len() > PENDING_MAX {
@@ -142,12 +138,12 @@ impl<C> Engine<C> for Headers {
     const PORTS: &'static [Port] = &[];
 
     fn start(&mut self, _: &mut Stream<MetadataFormats, C>) -> Result<(), DriverError> {
-        self.link.lock().is_on = true;
+        lock(&self.link.0).is_on = true;
         Ok(())
     }
 
     fn stop(&mut self, _: &mut Stream<MetadataFormats, C>) {
-        *self.link.lock() = Frames::default();
+        *lock(&self.link.0) = Frames::default();
     }
 
     fn step(
@@ -157,7 +153,7 @@ impl<C> Engine<C> for Headers {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let Some(stamp) = self.link.lock().pending.pop_front() else {
+        let Some(stamp) = lock(&self.link.0).pending.pop_front() else {
             return false;
         };
         let Some(token) = stream.tokens.pop_front() else {
@@ -173,7 +169,7 @@ impl<C> Engine<C> for Headers {
     }
 
     fn next_step(&self, _: &Stream<MetadataFormats, C>) -> Option<u64> {
-        (!self.link.lock().pending.is_empty()).then_some(0)
+        (!lock(&self.link.0).pending.is_empty()).then_some(0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A bounded queue between the devices' thread, which never waits, and a helper thread, which may wait.
 
 use crate::Failure;
+use crate::lock::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -41,11 +42,6 @@ impl<T> Ring<T> {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn wait<'a>(&self, guard: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
         self.changed
             .wait(guard)
@@ -64,7 +60,7 @@ impl<T> Ring<T> {
 
     /// Sets the maximum number of items in the queue.
     pub(crate) fn set_capacity(&self, capacity: usize) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.capacity = capacity;
         self.notify(state);
     }
@@ -72,7 +68,7 @@ impl<T> Ring<T> {
     /// Adds an item. If the queue is full, returns the item; [`wake_fd`](Self::wake_fd) becomes readable
     /// once there is room.
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(item);
         }
@@ -88,7 +84,7 @@ impl<T> Ring<T> {
 
     /// Returns whether an item can be added. If not, requests a wake-up as [`try_push`](Self::try_push) does.
     pub(crate) fn has_room(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let room = state.closed || state.items.len() < state.capacity;
         state.wanted |= !room;
         room
@@ -97,7 +93,7 @@ impl<T> Ring<T> {
     /// Takes an item. `Err(true)` means that the queue is closed and empty. `Err(false)` means that it has no
     /// item yet: [`wake_fd`](Self::wake_fd) then becomes readable when it has one.
     pub(crate) fn try_pop(&self) -> Result<T, bool> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         match state.items.pop_front() {
             Some(item) => {
                 drop(state);
@@ -113,7 +109,7 @@ impl<T> Ring<T> {
 
     /// Adds an item, and waits for room if necessary. Returns the item if the queue was closed.
     pub(crate) fn push_wait(&self, item: T) -> Result<(), T> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         while state.items.len() >= state.capacity && !state.closed {
             state = self.wait(state);
         }
@@ -127,7 +123,7 @@ impl<T> Ring<T> {
 
     /// Takes an item, and waits for one if necessary. Returns `None` once the queue is closed and empty.
     pub(crate) fn pop_wait(&self) -> Option<T> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if let Some(item) = state.items.pop_front() {
                 self.notify(state);
@@ -142,7 +138,7 @@ impl<T> Ring<T> {
 
     /// Closes the queue: it accepts no more items, but earlier items can still be taken.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.closed = true;
         self.notify(state);
     }

@@ -3,10 +3,11 @@
 
 use super::fill::Fill;
 use super::settings::Settings;
+use crate::lock::lock;
 use crate::streaming::Stamp;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use vb3_queue::{Active, DoneState};
 use vb3_v4l2::{Format, Fraction, Peer, Span};
 
@@ -478,8 +479,7 @@ impl Link {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
-        // No code panics in the middle of a change, so even a poisoned lock guards consistent state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::{Recorder, Shape};
 use crate::Failure;
+use crate::lock::lock;
 use crate::picture::Frame;
 use crate::ring::Ring;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
@@ -38,10 +39,6 @@ pub(super) struct Writer {
     shape: Option<Shape>,
     /// Memory of shown pictures, for reuse once the thread has released it.
     spare: Vec<Arc<Frame>>,
-}
-
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {

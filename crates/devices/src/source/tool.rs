@@ -2,6 +2,7 @@
 //! module sends SIGKILL to its process group.
 
 use crate::Failure;
+use crate::lock::lock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -10,7 +11,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -54,19 +55,15 @@ enum Running {
 }
 
 impl Killer {
-    fn running(&self) -> MutexGuard<'_, Running> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Kills the current tool, and each one that starts later.
     pub(super) fn kill(&self) {
-        if let Running::Group(pid) = mem::replace(&mut *self.running(), Running::Killed) {
+        if let Running::Group(pid) = mem::replace(&mut *lock(&self.0), Running::Killed) {
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
 
     fn started(&self, pid: Pid) {
-        let mut running = self.running();
+        let mut running = lock(&self.0);
         match *running {
             Running::Killed => drop(kill_process_group(pid, Signal::KILL)),
             _ => *running = Running::Group(pid),
@@ -75,7 +72,7 @@ impl Killer {
 
     /// Forgets the current tool. Needed before the tool is reaped: its number may be reused after that.
     fn forget(&self) {
-        let mut running = self.running();
+        let mut running = lock(&self.0);
         if matches!(*running, Running::Group(_)) {
             *running = Running::None;
         }

@@ -2,6 +2,7 @@
 
 use super::Next;
 use crate::Failure;
+use crate::lock::lock;
 use crate::picture::{Frame, Size};
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
@@ -11,7 +12,7 @@ use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
@@ -99,15 +100,11 @@ static PLAYERS: Mutex<usize> = Mutex::new(0);
 /// Is notified when a clip has ended.
 static ENDED: Condvar = Condvar::new();
 
-fn players() -> MutexGuard<'static, usize> {
-    PLAYERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Waits until no clip plays or is ending, for at most `timeout`. A stopped clip's thread holds
 /// descriptors until ffmpeg has ended.
 pub fn await_ended(timeout: Duration) {
     // Ignores a timeout: a clip may remain, because a file system that hangs delays ffmpeg's end.
-    drop(ENDED.wait_timeout_while(players(), timeout, |count| *count > 0));
+    drop(ENDED.wait_timeout_while(lock(&PLAYERS), timeout, |count| *count > 0));
 }
 
 /// Counts one clip in [`PLAYERS`] as long as this value exists.
@@ -115,7 +112,7 @@ struct Counted;
 
 impl Counted {
     fn new() -> Option<Self> {
-        let mut count = players();
+        let mut count = lock(&PLAYERS);
         (*count < MAX_PLAYERS).then(|| {
             *count += 1;
             Self
@@ -125,20 +122,13 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        *players() -= 1;
+        *lock(&PLAYERS) -= 1;
         ENDED.notify_all();
     }
 }
 
 /// Pictures whose memory the player can use again.
-#[derive(Debug, Default)]
-struct Spare(Mutex<Vec<Frame>>);
-
-impl Spare {
-    fn lock(&self) -> MutexGuard<'_, Vec<Frame>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Spare = Mutex<Vec<Frame>>;
 
 /// A clip that plays. Dropping this value kills ffmpeg without waiting. The clip's thread waits for ffmpeg's
 /// end, which a file system that hangs may delay.
@@ -198,7 +188,7 @@ impl Player {
 
     /// Takes back a picture, to use its memory for a later one. Drops a picture that is still in use.
     pub(super) fn put_back(&self, picture: Arc<Frame>) {
-        let mut spare = self.spare.lock();
+        let mut spare = lock(&self.spare);
         if spare.len() < READY {
             spare.extend(Arc::into_inner(picture));
         }
@@ -227,7 +217,7 @@ impl Play<'_> {
         let (mut head, mut head_bytes) = (Vec::new(), 0);
         let mut last = None;
         let ends = self.job.end;
-        let mut count = self.lap(0, self.job.still, |number, frame| {
+        let mut count = self.lap(self.job.still, |number, frame| {
             let bytes = frame.bytes().len();
             let fits = number < HEAD_MIN || head_bytes + bytes <= HEAD_BYTES;
             if ends == ClipEnd::Loop && head.len() == number && fits {
@@ -238,7 +228,7 @@ impl Play<'_> {
         })?;
         if count == 0 && !self.job.still {
             // The clip is shorter than half of a slow camera's interval, so it is played as a single picture.
-            count = self.lap(0, true, |_, frame| {
+            count = self.lap(true, |_, frame| {
                 last = Some(Arc::clone(frame));
                 if ends == ClipEnd::Loop {
                     head.push(Arc::clone(frame));
@@ -284,13 +274,8 @@ impl Play<'_> {
     }
 
     /// Decodes the clip once. Calls `look` with each picture and its index. Returns the number of pictures.
-    fn lap(
-        &self,
-        skipped: usize,
-        still: bool,
-        mut look: impl FnMut(usize, &Arc<Frame>),
-    ) -> Result<usize, Stop> {
-        let mut decoder = Decoder::start(self.job, skipped, still, &self.killer)?;
+    fn lap(&self, still: bool, mut look: impl FnMut(usize, &Arc<Frame>)) -> Result<usize, Stop> {
+        let mut decoder = Decoder::start(self.job, 0, still, &self.killer)?;
         let mut count = 0;
         while let Some(frame) = decoder.next(&self.quit, &self.spare)? {
             look(count, &frame);
@@ -336,7 +321,7 @@ impl<'a> Decoder<'a> {
     /// Returns the next picture; `None` at the clip's end.
     fn next(&mut self, quit: &PipeReader, spare: &Spare) -> Result<Option<Arc<Frame>>, Stop> {
         let mut picture =
-            (spare.lock().pop()).unwrap_or_else(|| Frame::new(self.job.format, self.job.size));
+            (lock(spare).pop()).unwrap_or_else(|| Frame::new(self.job.format, self.job.size));
         let data = self.decoded.as_mut().unwrap_or(&mut picture).bytes_mut();
         let wanted = data.len();
         let filled = self.tool.fill(data, Some(quit.as_fd()));
