@@ -2,11 +2,14 @@
 
 use crate::Failure;
 use crate::convert::{Converter, Job, View, ViewMut, plane};
+use crate::lock::lock;
 use crate::picture::{Frame, Size};
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, Weak};
 use vb3_v4l2::PixelFormat;
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
@@ -114,62 +117,18 @@ impl std::fmt::Debug for Task {
     }
 }
 
-/// The state that the thread and its owner share.
-#[derive(Debug, Default)]
-struct State {
-    /// Whether the thread is busy: from [`Beside::give`] to [`Beside::take`].
-    has_picture: bool,
-    todo: Option<Task>,
-    done: Option<Task>,
-    /// The owner's descriptor. It closes when the owner drops its handle, even during a conversion.
-    wake: Weak<OwnedFd>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for the next picture. Returns `None` once the owner has gone.
-    fn next(&self) -> Option<Task> {
-        let mut state = self.lock();
-        loop {
-            if state.wake.strong_count() == 0 {
-                return None;
-            }
-            if let Some(task) = state.todo.take() {
-                return Some(task);
-            }
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn finish(&self, task: Task) {
-        let mut state = self.lock();
-        // The write is under the lock, so dropping the handle waits only for this write, not for a
-        // conversion.
-        if let Some(wake) = state.wake.upgrade() {
-            state.done = Some(task);
-            // The write cannot block: the counter is at most one.
-            let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
-        }
-    }
-}
-
 /// The owner's handle of the thread. The thread has at most one picture. When the owner drops the handle, the
 /// thread finishes its picture and ends. The thread is never joined.
 #[derive(Debug)]
 pub(crate) struct Beside {
-    shared: Arc<Shared>,
-    wake: Option<Arc<OwnedFd>>,
+    todo: SyncSender<Task>,
+    done: Receiver<Task>,
+    /// Whether the thread is busy: from [`give`](Self::give) to [`take`](Self::take).
+    has_picture: Cell<bool>,
+    wake: Arc<OwnedFd>,
+    /// The thread's reference to `wake`. The descriptor closes when the owner drops its handle, even during a
+    /// conversion. The thread writes under this lock, so dropping the handle waits only for this write.
+    lent: Arc<Mutex<Weak<OwnedFd>>>,
 }
 
 impl Beside {
@@ -189,58 +148,65 @@ impl Beside {
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
-        let (wake, shared) = (Arc::new(wake), Arc::new(Shared::default()));
-        shared.lock().wake = Arc::downgrade(&wake);
-        let of = Arc::clone(&shared);
+        let wake = Arc::new(wake);
+        let lent = Arc::new(Mutex::new(Arc::downgrade(&wake)));
+        let (todo, tasks) = sync_channel::<Task>(1);
+        let (finished, done) = sync_channel(1);
+        let of = Arc::clone(&lent);
         let thread = std::thread::Builder::new().name("vb3-convert".to_owned());
         let spawned = thread.spawn(move || {
-            while let Some(mut task) = of.next() {
+            for mut task in tasks {
                 run(&mut task);
-                of.finish(task);
+                let lent = lock(&of);
+                if let Some(wake) = lent.upgrade() {
+                    // Neither call blocks: there is at most one picture, and the counter is at most one.
+                    let _ = finished.send(task);
+                    let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
+                }
             }
         });
         let failed = |e| Failure::new(format!("cannot start a thread for conversions: {e}"));
         spawned.map_err(failed)?;
-        let wake = Some(wake);
-        Ok(Self { shared, wake })
+        Ok(Self {
+            todo,
+            done,
+            has_picture: Cell::new(false),
+            wake,
+            lent,
+        })
     }
 
     /// Passes a picture to the thread. Returns the picture if the thread is busy.
     pub(crate) fn give(&self, task: Task) -> Result<(), Box<Task>> {
-        let mut state = self.shared.lock();
-        if state.has_picture {
+        if self.has_picture.get() {
             return Err(Box::new(task));
         }
-        (state.has_picture, state.todo) = (true, Some(task));
-        drop(state);
-        self.shared.changed.notify_one();
-        Ok(())
+        let sent = self.todo.try_send(task);
+        self.has_picture.set(sent.is_ok());
+        sent.map_err(|refused| match refused {
+            TrySendError::Full(task) | TrySendError::Disconnected(task) => Box::new(task),
+        })
     }
 
     /// Returns the picture if the thread has converted it.
     pub(crate) fn take(&self) -> Option<Task> {
-        let mut state = self.shared.lock();
-        let task = state.done.take()?;
-        state.has_picture = false;
-        if let Some(wake) = &self.wake {
-            // The thread wrote to the descriptor when the picture was done.
-            let _ = rustix::io::read(&**wake, &mut [0; 8]);
-        }
+        let _lent = lock(&self.lent);
+        let task = self.done.try_recv().ok()?;
+        self.has_picture.set(false);
+        // The thread wrote to the descriptor when the picture was done.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         Some(task)
     }
 
     /// Returns a descriptor that is readable from the picture's completion until the picture is taken.
-    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.wake.as_deref().map(AsFd::as_fd)
+    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        let state = self.shared.lock();
-        self.wake = None;
-        drop(state);
-        self.shared.changed.notify_one();
+        *lock(&self.lent) = Weak::new();
     }
 }
 
@@ -299,7 +265,7 @@ mod tests {
             say.send("done").ok();
         });
         let beside = beside.expect("a thread");
-        let wake = Arc::downgrade(beside.wake.as_ref().expect("the owner's"));
+        let wake = Arc::downgrade(&beside.wake);
         assert!(beside.give(task()).is_ok());
         assert_eq!(said.recv(), Ok("begun"));
         drop(beside);

@@ -22,36 +22,10 @@ pub(crate) struct Conversion {
 }
 
 /// A converted picture, and how much of it is written to its buffer.
-#[derive(Debug)]
-pub(crate) struct Converted {
+struct Converted {
     task: Task,
     compose: Rect,
     cursor: PictureCursor,
-}
-
-impl Converted {
-    /// Continues to write the picture, at most `left` bytes. Returns the bytes used in each plane once the
-    /// picture is complete. Fails if the device no longer owns the buffer, or if the conversion failed.
-    pub(crate) fn resume_write<C>(
-        &mut self,
-        format: &Format,
-        buffer: &Active<C>,
-        left: &mut usize,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
-        if buffer.is_stale() {
-            return Err(Trouble::Stale);
-        }
-        if !self.task.done {
-            return Err(Trouble::Fault);
-        }
-        let surface = Surface(format);
-        let (place, going) = ((buffer, self.compose), (&mut self.cursor, left));
-        match surface.write_rect_on(place, going, bus, &self.task.target)? {
-            true => surface.payloads().map(Some),
-            false => Ok(None),
-        }
-    }
 }
 
 /// Converts pictures, one at a time.
@@ -65,6 +39,8 @@ pub(crate) struct PictureConverter {
     thread: Option<Beside>,
     /// The target rectangle of the picture that the thread is converting.
     under_way: Option<Rect>,
+    /// The picture that was converted last, until its memory is taken back.
+    converted: Option<Converted>,
     /// Whether all pictures are converted within calls, none by the thread.
     pub(crate) at_once: bool,
 }
@@ -86,6 +62,7 @@ impl PictureConverter {
             target: Vec::new(),
             thread: None,
             under_way: None,
+            converted: None,
             at_once: false,
         }
     }
@@ -105,7 +82,7 @@ impl PictureConverter {
     /// `None` if the thread has no picture.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.thread.as_ref().filter(|_| self.is_busy());
-        thread.and_then(Beside::wake_fd)
+        thread.map(Beside::wake_fd)
     }
 
     /// Returns whether the thread must convert a picture and can begin now. `bytes` counts source and target
@@ -121,13 +98,13 @@ impl PictureConverter {
     }
 
     /// Passes a picture to the thread: `frame`, the `lent` lines, or `source` if there is neither.
-    /// If the thread refuses the picture, converts the picture within this call and returns it.
+    /// If the thread refuses the picture, converts the picture within this call.
     pub(crate) fn begin(
         &mut self,
         conversion: &Conversion,
         frame: Option<Arc<Frame>>,
         lent: Vec<LentLines>,
-    ) -> Option<Converted> {
+    ) {
         let mut target = std::mem::take(&mut self.target);
         target.resize(conversion.bytes[1], 0);
         let task = Task {
@@ -144,28 +121,57 @@ impl PictureConverter {
             None => Err(Box::new(task)),
         };
         self.under_way = Some(conversion.compose);
-        let mut task = given.err()?;
-        task.run(&mut self.engine);
-        self.converted(*task)
+        if let Err(mut task) = given {
+            task.run(&mut self.engine);
+            self.keep(*task);
+        }
     }
 
-    /// Returns the picture that the thread has converted, once it is ready.
-    pub(crate) fn take(&mut self) -> Option<Converted> {
-        let task = self.thread.as_ref().and_then(Beside::take)?;
-        self.converted(task)
+    /// Returns whether the picture is converted, and can be written.
+    pub(crate) fn is_converted(&mut self) -> bool {
+        if let Some(task) = self.thread.as_ref().and_then(Beside::take) {
+            self.keep(task);
+        }
+        self.converted.is_some()
     }
 
-    fn converted(&mut self, task: Task) -> Option<Converted> {
-        Some(Converted {
+    fn keep(&mut self, task: Task) {
+        self.converted = self.under_way.take().map(|compose| Converted {
             task,
-            compose: self.under_way.take()?,
+            compose,
             cursor: PictureCursor::default(),
-        })
+        });
     }
 
-    /// Takes back the memory of a converted picture for reuse.
-    pub(crate) fn put_back(&mut self, converted: Converted) {
-        (self.source, self.target) = (converted.task.source, converted.task.target);
+    /// Continues to write the converted picture, at most `left` bytes. Returns the bytes used in each plane
+    /// once the picture is complete. Fails if there is no converted picture, if the device no longer owns the
+    /// buffer, or if the conversion failed.
+    pub(crate) fn resume_write<C>(
+        &mut self,
+        format: &Format,
+        buffer: &Active<C>,
+        left: &mut usize,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        let Some(converted) = self.converted.as_mut().filter(|_| !buffer.is_stale()) else {
+            return Err(Trouble::Stale);
+        };
+        if !converted.task.done {
+            return Err(Trouble::Fault);
+        }
+        let surface = Surface(format);
+        let (place, going) = ((buffer, converted.compose), (&mut converted.cursor, left));
+        match surface.write_rect_on(place, going, bus, &converted.task.target)? {
+            true => surface.payloads().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes back the memory of the converted picture for reuse.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(Converted { task, .. }) = self.converted.take() {
+            (self.source, self.target) = (task.source, task.target);
+        }
     }
 
     /// Converts `source`, or the converter's own source, into a buffer within this call.

@@ -5,8 +5,8 @@
 use crate::convert::{Color, Job, Range};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
-use crate::picture_converter::{Conversion, Converted, PictureConverter};
-use crate::select::{STEP, fit, settable};
+use crate::picture_converter::{Conversion, PictureConverter};
+use crate::select::{STEP, fit};
 use crate::surface::{EINVAL, Surface, Trouble};
 use std::sync::Arc;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
@@ -82,7 +82,7 @@ impl Scaler {
             matrix: matrix_of(&format.color),
             range: Range::Limited,
         };
-        let to = settable(self.compose).ok_or(Trouble::TooSmall)?;
+        let to = Size::new(self.compose.width, self.compose.height).ok_or(Trouble::TooSmall)?;
         let job = Job {
             crop: crate::picture::Rect {
                 x: self.crop.left.unsigned_abs(),
@@ -123,10 +123,10 @@ impl Scaler {
         self.converter.wants_thread(bytes)
     }
 
-    /// Passes a picture to the thread. If the thread refuses, scales the picture now and returns it.
-    pub(crate) fn begin(&mut self, plan: &Conversion, frame: &Arc<Frame>) -> Option<Converted> {
-        self.converter
-            .begin(plan, Some(Arc::clone(frame)), Vec::new())
+    /// Passes a picture to the thread. If the thread refuses, scales the picture now.
+    pub(crate) fn begin(&mut self, plan: &Conversion, frame: &Arc<Frame>) {
+        let frame = Some(Arc::clone(frame));
+        self.converter.begin(plan, frame, Vec::new());
     }
 }
 

@@ -1,17 +1,11 @@
 //! Fits the crop and compose rectangles that programs set.
 
-use crate::picture::Size;
 use crate::surface::ERANGE;
 use vb3_queue::DriverError;
 use vb3_v4l2::{Rect, SelectionFlags};
 
 /// Step of positions and lengths: a pair of columns or lines shares its chroma.
 pub(crate) const STEP: u32 = 2;
-
-/// Returns the size of a rectangle that [`fit`] has made; `None` for a size that is not supported.
-pub(crate) fn settable(rect: Rect) -> Option<Size> {
-    Size::new(rect.width, rect.height)
-}
 
 /// Returns the nearest rectangle with even edges inside a picture.
 /// Its sides are at least `least`, which is even.

@@ -3,7 +3,6 @@
 
 use super::Player;
 use crate::mode::Mode;
-use crate::picture_converter::Converted;
 use crate::streaming::{Stamp, Stream};
 use crate::surface::{PictureCursor, Trouble};
 use vb3_queue::{Active, MAX_PLANES};
@@ -24,10 +23,8 @@ enum Stage {
     Filling(usize),
     /// The source's picture is written to the buffer.
     Writing(PictureCursor),
-    /// A thread scales the picture.
+    /// A thread scales the picture, or the scaled picture is written to the buffer.
     Scaling,
-    /// The scaled picture is written to the buffer.
-    WritingScaled(Converted),
 }
 
 /// The result of a step: the bytes used in each plane, once the frame is in its buffer.
@@ -50,9 +47,9 @@ impl<C> Player<C> {
                 let plan = scaler.plan(frame, format);
                 match plan {
                     Ok(plan) if scaler.wants_thread(&plan, frame) => {
-                        let scaled = scaler.begin(&plan, frame);
+                        scaler.begin(&plan, frame);
                         self.leave_picture();
-                        scaled.map_or(Stage::Scaling, Stage::WritingScaled)
+                        Stage::Scaling
                     }
                     _ => {
                         let written =
@@ -87,15 +84,14 @@ impl<C> Player<C> {
         }
         let had_picture = moving.needs_picture();
         let step = self.step_on(&mut moving, stream, bus);
-        if had_picture && (step != Ok(None) || !moving.needs_picture()) {
-            self.leave_picture();
-        }
         if step == Ok(None) {
             self.moving = Some(moving);
             return;
         }
-        if let (Stage::WritingScaled(scaled), Some(scaler)) = (moving.stage, &mut self.scaler) {
-            scaler.converter.put_back(scaled);
+        if had_picture {
+            self.leave_picture();
+        } else if let Some(scaler) = &mut self.scaler {
+            scaler.converter.take_back();
         }
         finish(stream, (moving.stamp, moving.token), step, progress);
     }
@@ -133,7 +129,6 @@ impl<C> Player<C> {
         bus: &mut dyn Bus<C>,
     ) -> Step {
         let (mode, token) = (&stream.formats, &moving.token);
-        let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
             // The JPEG encoder gets this picture by `fill_on`.
             Stage::Filling(_) => Ok(None),
@@ -146,14 +141,11 @@ impl<C> Player<C> {
                 }
             }
             Stage::Scaling => {
-                if let Some(scaled) = scaler?.converter.take() {
-                    moving.stage = Stage::WritingScaled(scaled);
-                    return self.step_on(moving, stream, bus);
+                let converter = &mut self.scaler.as_mut().ok_or(Trouble::Fault)?.converter;
+                match converter.is_converted() {
+                    true => converter.resume_write(&mode.format, token, &mut stream.left, bus),
+                    false => Ok(None),
                 }
-                Ok(None)
-            }
-            Stage::WritingScaled(scaled) => {
-                scaled.resume_write(&mode.format, token, &mut stream.left, bus)
             }
         }
     }
@@ -165,25 +157,23 @@ impl<C> Player<C> {
 
     /// Returns whether another piece could be moved now.
     pub(super) fn can_go_on(&self) -> bool {
-        let is_scaling = |moving: &Moving<C>| matches!(moving.stage, Stage::Scaling);
-        self.moving
-            .as_ref()
-            .is_some_and(|moving| !is_scaling(moving))
+        self.moving.is_some() && !self.is_scaling()
+    }
+
+    /// Returns whether a thread scales a picture now.
+    fn is_scaling(&self) -> bool {
+        let scaler = self.scaler.as_ref();
+        scaler.is_some_and(|scaler| scaler.converter.is_busy())
     }
 
     /// Stops moving, because streaming ends. A picture that a thread scales is dropped when it is ready.
     pub(super) fn stop_moving(&mut self) {
-        match self.moving.take() {
-            Some(moving) if matches!(moving.stage, Stage::Scaling) => self.moving = Some(moving),
-            Some(Moving {
-                stage: Stage::WritingScaled(scaled),
-                ..
-            }) => {
-                if let Some(scaler) = &mut self.scaler {
-                    scaler.converter.put_back(scaled);
-                }
-            }
-            _ => {}
+        if self.is_scaling() {
+            return;
+        }
+        self.moving = None;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.converter.take_back();
         }
     }
 }

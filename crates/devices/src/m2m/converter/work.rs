@@ -3,8 +3,8 @@
 use super::{FrameConverter, color_of};
 use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
-use crate::picture_converter::{Conversion, Converted};
-use crate::select::settable;
+use crate::picture::Size;
+use crate::picture_converter::Conversion;
 use crate::surface::{PictureCursor, Surface, Trouble};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
@@ -30,17 +30,8 @@ pub(super) struct UnderWay<C> {
 enum Stage {
     /// Ticks read the picture from its buffer.
     Reading(PictureCursor),
-    /// The thread converts the picture.
+    /// The thread converts the picture, or ticks write the converted picture to its buffer.
     Converting,
-    /// Ticks write the converted picture to its buffer.
-    Writing(Converted),
-}
-
-impl Stage {
-    /// Returns the step after [`PictureConverter::begin`](crate::picture_converter::PictureConverter::begin).
-    fn begun(refused: Option<Converted>) -> Self {
-        refused.map_or(Self::Converting, Self::Writing)
-    }
 }
 
 /// The result of a step: the bytes used in each plane, once the picture is in its buffer.
@@ -74,18 +65,20 @@ impl<C> FrameConverter<C> {
             return self.give_back(source, target, made, progress);
         }
         let stage = match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
-            Ok(Some(lent)) => Stage::begun(self.worker.begin(&plan.conversion, None, lent)),
+            Ok(Some(lent)) => {
+                self.worker.begin(&plan.conversion, None, lent);
+                Stage::Converting
+            }
             Ok(None) => Stage::Reading(PictureCursor::default()),
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
-        let is_given = matches!(stage, Stage::Converting);
         self.own.under_way = Some(UnderWay {
             source,
             target,
             plan,
             stage,
         });
-        if !is_given {
+        if !self.worker.is_busy() {
             self.resume(&mut left, bus, progress);
         }
     }
@@ -101,9 +94,7 @@ impl<C> FrameConverter<C> {
             self.own.under_way = Some(at);
             return;
         }
-        if let Stage::Writing(converted) = at.stage {
-            self.worker.put_back(converted);
-        }
+        self.worker.take_back();
         let made = step.map(Option::unwrap_or_default);
         self.give_back(at.source, at.target, made, progress);
     }
@@ -114,21 +105,16 @@ impl<C> FrameConverter<C> {
                 let (place, going) = ((&at.source, at.plan.crop), (cursor, left));
                 let from = Surface(&self.output.format);
                 if from.read_rect_on(place, going, bus, &mut self.worker.source)? {
-                    at.stage =
-                        Stage::begun(self.worker.begin(&at.plan.conversion, None, Vec::new()));
+                    self.worker.begin(&at.plan.conversion, None, Vec::new());
+                    at.stage = Stage::Converting;
                 }
                 Ok(None)
             }
+            Stage::Converting if !self.worker.is_converted() => Ok(None),
+            Stage::Converting if at.source.is_stale() => Err(Trouble::Stale),
             Stage::Converting => {
-                let Some(converted) = self.worker.take() else {
-                    return Ok(None);
-                };
-                at.stage = Stage::Writing(converted);
-                self.step_on(at, left, bus)
-            }
-            Stage::Writing(_) if at.source.is_stale() => Err(Trouble::Stale),
-            Stage::Writing(converted) => {
-                converted.resume_write(&self.capture.format, &at.target, left, bus)
+                let format = &self.capture.format;
+                self.worker.resume_write(format, &at.target, left, bus)
             }
         }
     }
@@ -160,7 +146,7 @@ impl<C> FrameConverter<C> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let (crop, compose) = (self.own.crop, self.own.compose);
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
-        let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
+        let size_of = |rect: Rect| Size::new(rect.width, rect.height).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(crop)?, size_of(compose)?);
         let job = Job {
             rotate: self.own.rotate,
