@@ -2,6 +2,7 @@
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vimc/vimc-debayer.c and vimc-scaler.c.
 
+use super::scene::Scene;
 use super::vimc::{MEAN_WINDOW, TEST_PATTERN};
 use crate::picture::{Frame, Size};
 use crate::source::{Background, Pattern, Picture};
@@ -109,82 +110,6 @@ impl Chain {
         Some(chain)
     }
 
-    /// Begins frame `sequence`, with the current values of controls.
-    pub(super) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
-        let value = |id, default| graph.control(self.sensor, id).unwrap_or(default);
-        let byte = |id, default: u8| u8::try_from(value(id, default.into())).unwrap_or(default);
-        let picture = Picture {
-            brightness: byte(cid::BRIGHTNESS, 128),
-            contrast: byte(cid::CONTRAST, 128),
-            saturation: byte(cid::SATURATION, 128),
-            hue: i8::try_from(value(cid::HUE, 0)).unwrap_or(0),
-            hflip: value(cid::HFLIP, 0) != 0,
-            vflip: value(cid::VFLIP, 0) != 0,
-            ..Picture::default()
-        };
-        let (solid, background) = match value(TEST_PATTERN, 0) {
-            5 => (Some([0; 3]), Background::Bars),
-            6 => (Some([255; 3]), Background::Bars),
-            7 => (Some([255, 0, 0]), Background::Bars),
-            8 => (Some([0, 255, 0]), Background::Bars),
-            9 => (Some([0, 0, 255]), Background::Bars),
-            10 => (None, Background::Checkerboard),
-            20 => (None, Background::Ramp),
-            _ => (None, Background::Bars),
-        };
-        self.solid = solid;
-        let window = self
-            .debayer
-            .and_then(|entity| graph.control(entity, MEAN_WINDOW));
-        self.window = window
-            .and_then(|size| u32::try_from(size / 2).ok())
-            .unwrap_or(1);
-        self.pattern.set_background(background);
-        self.pattern
-            .frame(&pixfmt::RGB24, self.size, sequence, &picture);
-    }
-
-    /// Returns how many samples of the sensor the chain reads for one line.
-    pub(super) const fn samples(&self) -> u32 {
-        let lines = match (self.mosaic, self.debayer) {
-            (Some(_), Some(_)) => 2 * self.window + 1,
-            _ => 1,
-        };
-        self.size.width() * lines
-    }
-
-    /// Renders lines of the frame and appends their bytes to `out`.
-    pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
-        let cell = self
-            .output
-            .components
-            .first()
-            .map_or(&[][..], |plane| plane.cell);
-        for y in lines {
-            // A mosaic's cell, its smallest repeated part, has two lines. CAST: the remainder is at most 2.
-            let line = cell.get((y % cell.len().max(1) as u32) as usize);
-            let line = line.copied().unwrap_or_default();
-            if is_mosaic(self.output) {
-                for x in 0..self.width {
-                    let sample = line.get((x & 1) as usize).copied();
-                    let color = self.seen(x, y);
-                    self.push_raw(color[channel(sample.unwrap_or(Sample::G))], out);
-                }
-                continue;
-            }
-            let row = self.row(self.source(0, y).1);
-            for x in 0..self.width {
-                // CAST: widening, on every target there is.
-                let color = row.get(self.source(x, y).0 as usize).copied();
-                let color = color.unwrap_or_default();
-                out.extend(line.iter().map(|sample| match sample {
-                    Sample::X => 255,
-                    sample => color[channel(*sample)],
-                }));
-            }
-        }
-    }
-
     /// Appends the bytes of a mosaic's sample, widened to the output's number of bits.
     fn push_raw(&self, value: u8, out: &mut Vec<u8>) {
         let wide = u16::from(value);
@@ -258,5 +183,80 @@ impl Chain {
             })
         });
         pixels.collect()
+    }
+}
+
+impl Scene for Chain {
+    fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
+        let value = |id, default| graph.control(self.sensor, id).unwrap_or(default);
+        let byte = |id, default: u8| u8::try_from(value(id, default.into())).unwrap_or(default);
+        let picture = Picture {
+            brightness: byte(cid::BRIGHTNESS, 128),
+            contrast: byte(cid::CONTRAST, 128),
+            saturation: byte(cid::SATURATION, 128),
+            hue: i8::try_from(value(cid::HUE, 0)).unwrap_or(0),
+            hflip: value(cid::HFLIP, 0) != 0,
+            vflip: value(cid::VFLIP, 0) != 0,
+            ..Picture::default()
+        };
+        let (solid, background) = match value(TEST_PATTERN, 0) {
+            5 => (Some([0; 3]), Background::Bars),
+            6 => (Some([255; 3]), Background::Bars),
+            7 => (Some([255, 0, 0]), Background::Bars),
+            8 => (Some([0, 255, 0]), Background::Bars),
+            9 => (Some([0, 0, 255]), Background::Bars),
+            10 => (None, Background::Checkerboard),
+            20 => (None, Background::Ramp),
+            _ => (None, Background::Bars),
+        };
+        self.solid = solid;
+        let window = self
+            .debayer
+            .and_then(|entity| graph.control(entity, MEAN_WINDOW));
+        self.window = window
+            .and_then(|size| u32::try_from(size / 2).ok())
+            .unwrap_or(1);
+        self.pattern.set_background(background);
+        self.pattern
+            .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+    }
+
+    fn samples(&self) -> u32 {
+        let lines = match (self.mosaic, self.debayer) {
+            (Some(_), Some(_)) => 2 * self.window + 1,
+            _ => 1,
+        };
+        self.size.width() * lines
+    }
+
+    fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
+        let cell = self
+            .output
+            .components
+            .first()
+            .map_or(&[][..], |plane| plane.cell);
+        for y in lines {
+            // A mosaic's cell, its smallest repeated part, has two lines. CAST: the remainder is at most 2.
+            let line = cell.get((y % cell.len().max(1) as u32) as usize);
+            let line = line.copied().unwrap_or_default();
+            if is_mosaic(self.output) {
+                for x in 0..self.width {
+                    let sample = line.get((x & 1) as usize).copied();
+                    let color = self.seen(x, y);
+                    self.push_raw(color[channel(sample.unwrap_or(Sample::G))], out);
+                }
+                continue;
+            }
+            let row = self.row(self.source(0, y).1);
+            for x in 0..self.width {
+                // CAST: widening, on every target there is.
+                let color = row.get(self.source(x, y).0 as usize).copied();
+                let color = color.unwrap_or_default();
+                out.extend(line.iter().map(|sample| match sample {
+                    Sample::X => 255,
+                    sample => color[channel(*sample)],
+                }));
+            }
+        }
     }
 }

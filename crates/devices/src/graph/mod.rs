@@ -193,7 +193,7 @@ pub(crate) struct Entity<C> {
     spec: &'static EntitySpec,
     port: [Port; 1],
     /// Renders frames while the node streams.
-    chain: Option<Scene>,
+    chain: Option<Box<dyn Scene>>,
     /// The mode of a sensor at the last update of its controls' ranges.
     mode: Option<&'static SensorMode>,
     work: Option<Work<C>>,
@@ -325,7 +325,7 @@ impl<C> Engine<C> for Entity<C> {
             stream.failure = Some(Failure::asked_for(refused.sentence));
             DriverError(refused.errno)
         })?;
-        self.chain = Scene::new(&self.graph, &path);
+        self.chain = scene::of(&self.graph, &path);
         if self.chain.is_none() {
             self.graph.stop(self.index);
             return Err(EINVAL);

@@ -1,6 +1,7 @@
 //! Raw frames of a sensor: a mosaic with light, exposure, gain, noise and black level.
 
 use super::Setting;
+use crate::graph::scene::Scene;
 use crate::picture::Size;
 use crate::source::{Pattern, Picture};
 use std::ops::Range;
@@ -56,7 +57,7 @@ pub(crate) struct Raw {
     bars: bool,
     sequence: u32,
     /// Nanoseconds from one frame to the next.
-    pub(crate) frame_ns: u64,
+    frame_ns: u64,
 }
 
 /// Returns the raw value for an amount of light, without noise. White is 1.
@@ -107,30 +108,6 @@ impl Raw {
         })
     }
 
-    /// Begins frame `sequence`. A new gain affects this frame, a new exposure affects the next one.
-    pub(crate) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
-        let Some(setting) = Setting::of(graph, self.entity) else {
-            return;
-        };
-        let next = setting.exposure();
-        let lines = self.exposure.replace(next).unwrap_or(next);
-        // CAST: exposures are far below 2^52 ns.
-        let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
-        for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
-            for (to, light) in levels.iter_mut().zip(self.light) {
-                *to = level(light * response * amount, self.sensor.black);
-            }
-        }
-        self.bars = graph.control(self.entity, cid::TEST_PATTERN) == Some(1);
-        self.sequence = sequence;
-        self.frame_ns = setting.frame_ns();
-        if !self.bars {
-            let picture = Picture::default();
-            self.pattern
-                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
-        }
-    }
-
     /// Returns the raw sample at a pixel of the array, with noise.
     fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
         // CAST: `x & 1` and `y & 1` are one bit each; the others widen.
@@ -169,9 +146,38 @@ impl Raw {
             line.reverse();
         }
     }
+}
 
-    /// Renders lines of the frame and appends their bytes to `out`.
-    pub(crate) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
+impl Scene for Raw {
+    // A new gain affects this frame, a new exposure affects the next one.
+    fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
+        let Some(setting) = Setting::of(graph, self.entity) else {
+            return;
+        };
+        let next = setting.exposure();
+        let lines = self.exposure.replace(next).unwrap_or(next);
+        // CAST: exposures are far below 2^52 ns.
+        let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
+        for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
+            for (to, light) in levels.iter_mut().zip(self.light) {
+                *to = level(light * response * amount, self.sensor.black);
+            }
+        }
+        self.bars = graph.control(self.entity, cid::TEST_PATTERN) == Some(1);
+        self.sequence = sequence;
+        self.frame_ns = setting.frame_ns();
+        if !self.bars {
+            let picture = Picture::default();
+            self.pattern
+                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+        }
+    }
+
+    fn frame_ns(&self) -> Option<u64> {
+        Some(self.frame_ns)
+    }
+
+    fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         let mut line = Vec::new();
         for y in lines {
             self.read_line(y, &mut line);

@@ -1,6 +1,7 @@
 //! Tests sensors behind a receiver: timings, ranges, and the light in raw samples.
 
 use super::*;
+use crate::graph::scene::Scene as _;
 use proptest::prelude::*;
 use std::ops::Range;
 use vb3_v4l2::{Format, pixfmt};
@@ -232,7 +233,7 @@ proptest! {
         }
         raw.begin(sequence, &graph);
         prop_assert!(frame(&raw, 0..2).iter().all(|sample| *sample <= 1023));
-        prop_assert!(raw.frame_ns > 0);
+        prop_assert!(raw.frame_ns() > Some(0));
     }
 }
 
