@@ -87,41 +87,6 @@ impl Controls {
         ports.filter(|ports| !ports.is_empty())
     }
 
-    /// Applies a value of a real camera's control to the picture. The control's range is mapped to the range
-    /// of the picture's own setting, with the control's default as the neutral value.
-    fn set_described(&mut self, like: &Description, id: u32, value: i64) {
-        let Some(control) = like.control(id) else {
-            return;
-        };
-        let scaled = |low: i64, neutral: i64, high: i64| match control.kind {
-            ControlKind::Integer {
-                min, max, default, ..
-            } => {
-                let (min, max, default) = (i64::from(min), i64::from(max), i64::from(default));
-                match value < default {
-                    true => neutral - (neutral - low) * (default - value) / (default - min).max(1),
-                    false => {
-                        neutral + (high - neutral) * (value - default) / (max - default).max(1)
-                    }
-                }
-            }
-            _ => neutral,
-        };
-        let byte = |neutral: u8| u8::try_from(scaled(0, neutral.into(), 255)).unwrap_or(neutral);
-        let neutral = Picture::default();
-        match id {
-            cid::BRIGHTNESS => self.picture.brightness = byte(neutral.brightness),
-            cid::CONTRAST => self.picture.contrast = byte(neutral.contrast),
-            cid::SATURATION => self.picture.saturation = byte(neutral.saturation),
-            cid::HUE => self.picture.hue = i8::try_from(scaled(-128, 0, 127)).unwrap_or(0),
-            cid::GAIN => self.gain = byte(neutral.gain),
-            cid::HFLIP => self.picture.hflip = value != 0,
-            cid::VFLIP => self.picture.vflip = value != 0,
-            _ => {}
-        }
-        self.expose();
-    }
-
     pub(super) const fn is_webcam(&self) -> bool {
         self.is_webcam
     }
@@ -209,18 +174,39 @@ impl Controls {
         all
     }
 
+    /// Applies a control's value to the picture. The control's range is mapped to the range of the picture's
+    /// own setting, with the control's default as the neutral value.
     pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
-        if let Some(like) = self.like.clone() {
-            self.set_described(&like, id, value);
-            return Ok(());
-        }
-        let byte = || u8::try_from(value).map_err(|_| EINVAL);
+        let mut all = self.declare().into_iter();
+        let control = all.find(|control| control.id == id).ok_or(EINVAL)?;
+        let scaled = |low: i64, neutral: i64, high: i64| match control.kind {
+            ControlKind::Integer {
+                min, max, default, ..
+            } => {
+                let (min, max, default) = (i64::from(min), i64::from(max), i64::from(default));
+                match value < default {
+                    true => neutral - (neutral - low) * (default - value) / (default - min).max(1),
+                    false => {
+                        neutral + (high - neutral) * (value - default) / (max - default).max(1)
+                    }
+                }
+            }
+            _ => neutral,
+        };
+        let byte = |neutral: u8| u8::try_from(scaled(0, neutral.into(), 255)).map_err(|_| EINVAL);
+        let neutral = Picture::default();
         match id {
-            cid::BRIGHTNESS => self.picture.brightness = byte()?,
-            cid::CONTRAST => self.picture.contrast = byte()?,
-            cid::SATURATION => self.picture.saturation = byte()?,
-            cid::HUE => self.picture.hue = i8::try_from(value).map_err(|_| EINVAL)?,
-            cid::GAIN => self.gain = byte()?,
+            cid::BRIGHTNESS => self.picture.brightness = byte(neutral.brightness)?,
+            cid::CONTRAST => self.picture.contrast = byte(neutral.contrast)?,
+            cid::SATURATION => self.picture.saturation = byte(neutral.saturation)?,
+            cid::HUE => {
+                self.picture.hue = i8::try_from(scaled(-128, 0, 127)).map_err(|_| EINVAL)?
+            }
+            cid::GAIN => self.gain = byte(neutral.gain)?,
+            cid::HFLIP => self.picture.hflip = value != 0,
+            cid::VFLIP => self.picture.vflip = value != 0,
+            // The pictures of an imitated camera do not follow its exposure.
+            _ if self.like.is_some() => {}
             cid::EXPOSURE_AUTO => {
                 self.exposure = (value == MANUAL).then_some(self.manual);
             }
@@ -228,11 +214,8 @@ impl Controls {
                 self.manual = i32::try_from(value).map_err(|_| EINVAL)?;
                 self.exposure = self.exposure.map(|_| self.manual);
             }
-            cid::AUTO_WHITE_BALANCE | cid::WHITE_BALANCE_TEMPERATURE => {}
-            cid::HFLIP => self.picture.hflip = value != 0,
-            cid::VFLIP => self.picture.vflip = value != 0,
             cid::TEST_PATTERN => self.pattern = value,
-            _ => return Err(EINVAL),
+            _ => {}
         }
         self.expose();
         Ok(())

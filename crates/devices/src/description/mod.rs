@@ -149,11 +149,6 @@ impl Description {
         &self.controls
     }
 
-    /// Returns the declaration of a control.
-    pub(crate) fn control(&self, id: u32) -> Option<&ControlSpec> {
-        self.controls.iter().find(|control| control.id == id)
-    }
-
     /// Returns a format that the camera offers; the first one for an unknown code.
     fn offered(&self, fourcc: FourCc) -> Option<&Offered> {
         let known = |format: &&Offered| format.pixel.fourcc == fourcc;
