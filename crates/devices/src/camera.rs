@@ -6,7 +6,7 @@ mod moving;
 mod program;
 
 use crate::description::{FileSizes, Rhythm};
-use crate::hdmi::Hdmi;
+use crate::hdmi::{Hdmi, Signal};
 use crate::mode::Mode;
 use crate::picture::Size;
 use crate::place::HostSettings;
@@ -121,11 +121,7 @@ impl<C> Camera<C> {
             return Err(Failure::new("a display is no camera"));
         };
         let card = default_card(&spec.kind).unwrap_or_default();
-        let name = match source {
-            SourceSpec::Pattern => String::new(),
-            SourceSpec::Clip(path) => path.display().to_string(),
-        };
-        let source = Source::open(source, *end)?;
+        let NextSource { source, name, .. } = NextSource::open(source, *end, None)?;
         let native = source.native();
         let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
@@ -159,6 +155,33 @@ impl<C> Camera<C> {
             wants_unplug: false,
         };
         Ok(Self::with_engine(spec, place, card, mode, player))
+    }
+
+    /// Returns whether the device must be unplugged now. Returns true only once.
+    pub(crate) fn take_unplug(&mut self) -> bool {
+        std::mem::take(&mut self.engine.wants_unplug)
+    }
+
+    /// Plays another source, from the frame that `next` names.
+    pub(crate) fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
+        self.engine.order(&mut self.stream, next)
+    }
+
+    /// Returns whether the next source is ready, as [`Device::is_next_ready`](crate::Device::is_next_ready).
+    pub(crate) fn is_next_ready(&mut self) -> bool {
+        !self.stream.is_on() || self.engine.program.is_ready()
+    }
+
+    /// Stops or continues the source's pictures.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.engine.program.pause(paused);
+    }
+
+    /// Changes the signal of an HDMI input. Returns whether the new signal differs from the earlier one;
+    /// `None` if the camera has no HDMI input.
+    pub(crate) fn set_signal(&mut self, signal: Signal) -> Option<bool> {
+        let hdmi = self.engine.hdmi.as_mut();
+        hdmi.map(|hdmi| hdmi.set_signal(signal))
     }
 }
 
@@ -468,23 +491,6 @@ impl<C> Engine<C> for Player<C> {
         self.state == State::AwaitsSource || self.has_under_way()
     }
 
-    fn take_unplug(&mut self) -> bool {
-        std::mem::take(&mut self.wants_unplug)
-    }
-
-    fn play(&mut self, stream: &mut Stream<Mode, C>, next: NextSource) -> Result<(), PlayError> {
-        self.order(stream, next)
-    }
-
-    fn is_next_ready(&mut self) -> bool {
-        self.program.is_ready()
-    }
-
-    fn pause(&mut self, paused: bool) -> bool {
-        self.program.pause(paused);
-        true
-    }
-
     fn work_at_once(&mut self) {
         self.at_once = true;
         if let Some(scaler) = &mut self.scaler {
@@ -538,6 +544,10 @@ impl<C> Engine<C> for Player<C> {
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         self.controls.volatile(id)
+    }
+
+    fn camera(device: &mut Camera<C>) -> Option<&mut Camera<C>> {
+        Some(device)
     }
 }
 

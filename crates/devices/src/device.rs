@@ -1,13 +1,12 @@
 //! A device of any kind, so that hosts can keep all devices in one table.
 
+use crate::camera::Camera;
+use crate::display::Display;
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::forward::forward;
-use crate::hdmi::Signal;
 use crate::inject::{Fault, Inject};
 use crate::notes::Note;
-use crate::picture::Frame;
-use crate::shown::{BufferPlanes, LastShown};
-use crate::sink::{Collection, Thumbnail};
+use crate::sink::Collection;
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
 use crate::{Failure, HostSettings, PlayError};
@@ -22,32 +21,13 @@ use vb3_v4l2::{
 
 /// The interface between a device and its host, apart from the V4L2 driver.
 pub(crate) trait Outside: VideoDriver {
-    /// Finishes the device's recording. Returns the failure if the recording failed.
-    fn finish(&mut self) -> Option<Failure> {
+    /// Returns the device if it is a camera.
+    fn camera(&mut self) -> Option<&mut Camera<Self::Cookie>> {
         None
     }
 
-    /// Keeps thumbnails of the pictures that a display shows from now on.
-    fn keep_thumbnails(&mut self) {}
-
-    /// Returns thumbnails of at most `count` pictures that a display has shown.
-    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        let _ = count;
-        Vec::new()
-    }
-
-    /// Returns the picture shown last, as [`Device::last_shown`] does.
-    fn last_shown(&mut self) -> Option<LastShown> {
-        None
-    }
-
-    /// Reads a shown picture from its buffer, as [`Device::read_shown`] does.
-    fn read_shown(
-        &self,
-        planes: &BufferPlanes<Self::Cookie>,
-        bus: &mut dyn Bus<Self::Cookie>,
-    ) -> Option<Frame> {
-        let _ = (planes, bus);
+    /// Returns the device if it is a display.
+    fn display(&mut self) -> Option<&mut Display<Self::Cookie>> {
         None
     }
 
@@ -64,35 +44,6 @@ pub(crate) trait Outside: VideoDriver {
     /// is not preparing.
     fn is_preparing(&self) -> bool {
         false
-    }
-
-    /// Returns whether the device must be unplugged now. Returns true only once.
-    fn take_unplug(&mut self) -> bool {
-        false
-    }
-
-    /// Plays another source, from the frame that `next` names.
-    fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
-        let _ = next;
-        Err(PlayError::NoCamera)
-    }
-
-    /// Returns whether the next source is ready, as [`Device::is_next_ready`] does.
-    fn is_next_ready(&mut self) -> bool {
-        true
-    }
-
-    /// Stops or continues the source's pictures. Returns whether the device has a source.
-    fn pause(&mut self, paused: bool) -> bool {
-        let _ = paused;
-        false
-    }
-
-    /// Changes the signal of an HDMI input. Returns whether the new signal differs from the earlier one;
-    /// `None` if the device is no HDMI input.
-    fn set_signal(&mut self, signal: Signal) -> Option<bool> {
-        let _ = signal;
-        None
     }
 }
 
@@ -148,7 +99,7 @@ impl<C: Send + 'static> Device<C> {
     /// Finishes the device's recording and waits until it is written.
     /// Returns the failure if the recording failed. Call this once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
-        self.inner.finish()
+        self.inner.display()?.finish()
     }
 
     /// Returns whether the device waits for its own process or thread. If so, a virtual clock stands still.
@@ -159,7 +110,7 @@ impl<C: Send + 'static> Device<C> {
 
     /// Returns whether the device must be unplugged now, at the end of a clip. Returns true only once.
     pub fn take_unplug(&mut self) -> bool {
-        self.inner.take_unplug()
+        self.inner.camera().is_some_and(Camera::take_unplug)
     }
 
     /// Plays another source, from the frame that `next` names. If `next` names none, plays it as soon as it
@@ -168,19 +119,21 @@ impl<C: Send + 'static> Device<C> {
     /// # Errors
     /// Fails with a [`PlayError`] that says why the source is not played.
     pub fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
-        self.inner.play(next)
+        let camera = self.inner.camera().ok_or(PlayError::NoCamera)?;
+        camera.play(next)
     }
 
     /// Returns whether the next source has a picture, or no source is awaited. Until then,
     /// [`wake_fd`](VideoDriver::wake_fd) becomes readable when the source may have a picture.
     pub fn is_next_ready(&mut self) -> bool {
-        self.inner.is_next_ready()
+        self.inner.camera().is_none_or(Camera::is_next_ready)
     }
 
     /// Stops the source at its current picture, which all further frames show, or continues it. Returns
     /// whether the device has a source.
     pub fn pause(&mut self, paused: bool) -> bool {
-        self.inner.pause(paused)
+        let camera = self.inner.camera();
+        camera.map(|camera| camera.pause(paused)).is_some()
     }
 
     /// Returns a failure that is new since the last call. The failure is outside the device, and is the

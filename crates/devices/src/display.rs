@@ -89,6 +89,46 @@ impl<C> Display<C> {
         let mode = Mode::new(spec, false, None).ok_or_else(|| spec.no_such_format())?;
         Ok(Self::with_engine(spec, place, "Display", mode, screen))
     }
+
+    /// Finishes the recording. Returns the failure if the recording failed.
+    pub(crate) fn finish(&mut self) -> Option<Failure> {
+        self.engine.sink.finish().failure
+    }
+
+    /// Returns the picture that was shown last. From the first call on, each picture is read.
+    pub(crate) fn last_shown(&mut self) -> LastShown {
+        self.engine.sink.read_all();
+        let Some(Last { sequence, place }) = self.engine.last else {
+            return LastShown::Nothing;
+        };
+        match place {
+            PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
+            PicturePlace::Lost => LastShown::Lost,
+            PicturePlace::Sink => match self.engine.sink.last_shared() {
+                Some(frame) => LastShown::Picture { sequence, frame },
+                None => LastShown::Lost,
+            },
+        }
+    }
+
+    /// Reads a shown picture from its buffer. Counts no access.
+    pub(crate) fn read_shown(
+        &self,
+        planes: &BufferPlanes<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<Frame> {
+        self.stream.formats.inspect(planes, bus)
+    }
+
+    /// Keeps thumbnails of the pictures that are shown from now on.
+    pub(crate) fn keep_thumbnails(&mut self) {
+        self.engine.sink.keep_thumbnails();
+    }
+
+    /// Returns thumbnails of at most `count` pictures.
+    pub(crate) fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+        self.engine.sink.thumbnails(count)
+    }
 }
 
 impl<C> Screen<C> {
@@ -314,40 +354,8 @@ impl<C> Engine<C> for Screen<C> {
         Some(ControlValue::Number(count))
     }
 
-    fn finish(&mut self) -> Option<Failure> {
-        self.sink.finish().failure
-    }
-
-    fn last_shown(&mut self) -> Option<LastShown> {
-        self.sink.read_all();
-        let Some(Last { sequence, place }) = self.last else {
-            return Some(LastShown::Nothing);
-        };
-        Some(match place {
-            PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
-            PicturePlace::Lost => LastShown::Lost,
-            PicturePlace::Sink => match self.sink.last_shared() {
-                Some(frame) => LastShown::Picture { sequence, frame },
-                None => LastShown::Lost,
-            },
-        })
-    }
-
-    fn read_shown(
-        &self,
-        mode: &Mode,
-        planes: &BufferPlanes<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Option<Frame> {
-        mode.inspect(planes, bus)
-    }
-
-    fn keep_thumbnails(&mut self) {
-        self.sink.keep_thumbnails();
-    }
-
-    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        self.sink.thumbnails(count)
+    fn display(device: &mut Display<C>) -> Option<&mut Display<C>> {
+        Some(device)
     }
 }
 

@@ -79,7 +79,8 @@ impl<C: 'static> Device<C> {
         let Some(plan) = &mut self.plan else {
             return;
         };
-        let is_new = match self.inner.set_signal(signal) {
+        let camera = self.inner.camera();
+        let is_new = match camera.and_then(|camera| camera.set_signal(signal)) {
             Some(is_new) => {
                 plan.events.push(Hdmi::power_event(signal));
                 is_new

@@ -11,8 +11,9 @@ use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 impl<C: 'static> Device<C> {
     /// Keeps thumbnails of the frames that the device delivers or shows from now on.
     pub fn keep_thumbnails(&mut self) {
-        self.inner.keep_thumbnails();
-        if self.inner.role() == Role::Capture {
+        if let Some(display) = self.inner.display() {
+            display.keep_thumbnails();
+        } else if self.inner.role() == Role::Capture {
             self.shots.get_or_insert_default();
         }
     }
@@ -22,10 +23,11 @@ impl<C: 'static> Device<C> {
     /// They are evenly spread over all frames that a display has shown, or a camera has delivered, since
     /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
-    pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        match &self.shots {
-            Some(shots) => shots.spread(count),
-            None => self.inner.thumbnails(count),
+    pub fn thumbnails(&mut self, count: usize) -> Vec<Thumbnail> {
+        match (&self.shots, self.inner.display()) {
+            (Some(shots), _) => shots.spread(count),
+            (None, Some(display)) => display.thumbnails(count),
+            (None, None) => Vec::new(),
         }
     }
 

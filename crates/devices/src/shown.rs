@@ -37,13 +37,14 @@ impl<C> Device<C> {
     ///
     /// From the first call on, the display reads each picture that it shows.
     pub fn last_shown(&mut self) -> Option<LastShown> {
-        self.inner.last_shown()
+        let display = self.inner.display()?;
+        Some(display.last_shown())
     }
 
     /// Reads the picture in the planes of a [`LastShown::Buffer`]. The device's counters do not change.
     ///
     /// Returns `None` if the device is not a display, or the memory is gone.
-    pub fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
-        self.inner.read_shown(planes, bus)
+    pub fn read_shown(&mut self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
+        self.inner.display()?.read_shown(planes, bus)
     }
 }

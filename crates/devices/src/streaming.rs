@@ -4,18 +4,16 @@
 //! calls that all these devices answer alike. An [`Engine`] moves the pictures, and has everything that
 //! belongs to one kind of device.
 
+use crate::Failure;
+use crate::camera::Camera;
 use crate::device::Outside;
+use crate::display::Display;
 use crate::forward::forward;
-use crate::hdmi::{Hdmi, Signal};
-use crate::picture::Frame;
+use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
-use crate::shown::{BufferPlanes, LastShown};
-use crate::sink::Thumbnail;
-use crate::source::NextSource;
 use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Surface, Trouble};
-use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
@@ -228,68 +226,30 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// Returns the picture that was shown last, as [`Outside::last_shown`].
-    fn last_shown(&mut self) -> Option<LastShown> {
-        None
-    }
-
-    /// Reads a shown picture from its buffer, as [`Outside::read_shown`].
-    fn read_shown(
-        &self,
-        formats: &Self::Formats,
-        planes: &BufferPlanes<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Option<Frame> {
-        let _ = (formats, planes, bus);
-        None
-    }
-
     /// Makes the device work only within ticks, as [`Outside::work_at_once`].
     fn work_at_once(&mut self) {}
-
-    /// Finishes the device's recording, as [`Outside::finish`].
-    fn finish(&mut self) -> Option<Failure> {
-        None
-    }
-
-    /// Keeps thumbnails from now on, as [`Outside::keep_thumbnails`].
-    fn keep_thumbnails(&mut self) {}
-
-    /// Returns thumbnails, as [`Outside::thumbnails`].
-    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        let _ = count;
-        Vec::new()
-    }
 
     /// Returns whether the device waits for its own process or thread, as [`Outside::is_preparing`].
     fn is_preparing(&self) -> bool {
         false
     }
 
-    /// Returns whether the device must be unplugged now, as [`Outside::take_unplug`].
-    fn take_unplug(&mut self) -> bool {
-        false
+    /// Returns the device if it is a camera.
+    fn camera(device: &mut StreamingDevice<Self, Self::Formats, C>) -> Option<&mut Camera<C>>
+    where
+        Self: Sized,
+    {
+        let _ = device;
+        None
     }
 
-    /// Plays another source, as [`Outside::play`].
-    fn play(
-        &mut self,
-        stream: &mut Stream<Self::Formats, C>,
-        next: NextSource,
-    ) -> Result<(), PlayError> {
-        let _ = (stream, next);
-        Err(PlayError::NoCamera)
-    }
-
-    /// Returns whether the next source is ready, as [`Outside::is_next_ready`].
-    fn is_next_ready(&mut self) -> bool {
-        true
-    }
-
-    /// Pauses or continues the source, as [`Outside::pause`].
-    fn pause(&mut self, paused: bool) -> bool {
-        let _ = paused;
-        false
+    /// Returns the device if it is a display.
+    fn display(device: &mut StreamingDevice<Self, Self::Formats, C>) -> Option<&mut Display<C>>
+    where
+        Self: Sized,
+    {
+        let _ = device;
+        None
     }
 }
 
@@ -699,17 +659,12 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
         self.engine.work_at_once();
     }
 
-    forward! { self.engine =>
-        fn finish(&mut self) -> Option<Failure>;
-        fn keep_thumbnails(&mut self);
-        fn thumbnails(&self, count: usize) -> Vec<Thumbnail>;
-        fn last_shown(&mut self) -> Option<LastShown>;
-        fn take_unplug(&mut self) -> bool;
-        fn pause(&mut self, paused: bool) -> bool;
+    fn camera(&mut self) -> Option<&mut Camera<C>> {
+        E::camera(self)
     }
 
-    fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
-        self.engine.read_shown(&self.stream.formats, planes, bus)
+    fn display(&mut self) -> Option<&mut Display<C>> {
+        E::display(self)
     }
 
     fn failure(&self) -> Option<&Failure> {
@@ -718,17 +673,5 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
 
     fn is_preparing(&self) -> bool {
         self.stream.is_on && self.engine.is_preparing()
-    }
-
-    fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
-        self.engine.play(&mut self.stream, next)
-    }
-
-    fn is_next_ready(&mut self) -> bool {
-        !self.stream.is_on || self.engine.is_next_ready()
-    }
-
-    fn set_signal(&mut self, signal: Signal) -> Option<bool> {
-        self.engine.hdmi_mut().map(|hdmi| hdmi.set_signal(signal))
     }
 }

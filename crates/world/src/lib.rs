@@ -360,17 +360,17 @@ impl World {
     /// Returns at most `count` small pictures per device node: frames that displays showed, and
     /// frames that cameras delivered.
     #[must_use]
-    pub fn pictures(&self, count: usize) -> Vec<(String, Vec<Picture>)> {
-        let of = |node: &Node| {
-            let contexts = node.video.contexts();
-            let all = contexts.flat_map(|context| context.driver().thumbnails(count));
+    pub fn pictures(&mut self, count: usize) -> Vec<(String, Vec<Picture>)> {
+        let of = |node: &mut Node| {
+            let contexts = node.video.contexts_mut();
+            let all = contexts.flat_map(|context| context.driver_mut().thumbnails(count));
             let all = all.map(|frame| Picture {
                 number: frame.number,
                 png: frame.within(Picture::MAX_EDGE).png(),
             });
             (node.path.display().to_string(), all.collect())
         };
-        let found = self.nodes.iter().map(of);
+        let found = self.nodes.iter_mut().map(of);
         found
             .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
             .collect()

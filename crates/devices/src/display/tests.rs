@@ -1,5 +1,4 @@
 use super::*;
-use crate::device::Outside as _;
 use crate::picture::{Frame, Matrix, Size};
 use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};
@@ -36,7 +35,7 @@ impl<C> Display<C> {
         self.engine.repeated
     }
 
-    fn finish(&mut self) -> Record {
+    fn finished(&mut self) -> Record {
         self.engine.sink.finish()
     }
 }
@@ -265,7 +264,7 @@ fn stopping_drops_what_is_queued_and_shows_no_more() {
     assert_eq!(bench.tick(START + 100 * MS), 0);
     assert_eq!(bench.device.next_tick(), None);
     assert!(bench.memory.accesses.is_empty());
-    assert_eq!(bench.device.finish().shown, 1);
+    assert_eq!(bench.device.finished().shown, 1);
 }
 
 #[test]
@@ -317,7 +316,7 @@ fn every_picture_reaches_the_file_however_slow_it_is() {
     while let Ok(info) = bench.take() {
         shown.push(info.sequence);
     }
-    let record = bench.device.finish();
+    let record = bench.device.finished();
     assert_eq!((record.shown, record.written, record.lost), (40, 40, 0));
     assert_eq!(shown, (0..40).collect::<Vec<u32>>());
     let file = std::fs::read(&path).expect("the recording");
@@ -487,7 +486,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
         infos[held].1 > released,
         "it was not shown before there was room"
     );
-    let record = bench.device.finish();
+    let record = bench.device.finished();
     assert_eq!((record.shown, record.written, record.lost), (32, 32, 0));
 }
 

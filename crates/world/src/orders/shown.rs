@@ -69,7 +69,7 @@ impl World {
         let is_streaming = queue.is_some_and(|queue| queue.is_streaming());
         let memory = &mut self.memory;
         let read = |planes| {
-            let driver = context.driver();
+            let driver = context.driver_mut();
             driver.read_shown(&planes, &mut DeviceBus { memory, dev })
         };
         match planes.and_then(read) {
