@@ -1,9 +1,8 @@
 //! Makes the pictures that readers get while no writer streams.
 
-use crate::picture::Frame;
+use crate::picture::{Frame, Rect, Size, Yuv};
 use std::path::PathBuf;
-use vb3_v4l2::pixfmt::{self, Sample};
-use vb3_v4l2::{Format, FourCc, PixelFormat};
+use vb3_v4l2::{Format, FourCc, PixelFormat, pixfmt};
 
 /// The pictures that readers get while no writer streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,30 +25,22 @@ pub(super) fn drawable(fourcc: FourCc) -> Option<&'static PixelFormat> {
 /// Returns the bytes of a black picture.
 pub(super) fn black(format: &Format) -> Option<Vec<u8>> {
     let pixel = drawable(format.fourcc)?;
-    draw(format, |index, line, to| {
-        let cell = pixel.components.get(index)?.cell;
-        let samples = cell.get(line % cell.len().max(1))?.iter();
-        let samples: Vec<u8> = samples
-            .flat_map(|sample| black_sample(pixel, *sample))
-            .collect();
-        to.iter_mut()
-            .zip(samples.iter().cycle())
-            .for_each(|(to, from)| *to = *from);
-        Some(())
-    })
+    let mut frame = Frame::new(pixel, Size::new(format.width, format.height)?);
+    // Black is zero in formats whose samples are not known.
+    if !pixel.is_opaque() {
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            width: format.width,
+            height: format.height,
+        };
+        frame.fill(whole, Yuv::grey(16));
+    }
+    padded(format, &frame)
 }
 
 /// Returns the bytes of a frame with the line lengths of this format.
 pub(super) fn padded(format: &Format, frame: &Frame) -> Option<Vec<u8>> {
-    draw(format, |index, line, to| {
-        let from = frame.component(index).chunks(to.len().max(1)).nth(line)?;
-        to.get_mut(..from.len())?.copy_from_slice(from);
-        Some(())
-    })
-}
-
-/// Makes a picture of a format. `line` fills one line of a component.
-fn draw(format: &Format, line: impl Fn(usize, usize, &mut [u8]) -> Option<()>) -> Option<Vec<u8>> {
     let pixel = drawable(format.fourcc)?;
     let layouts = format.layouts();
     // CAST: widening, on every target there is.
@@ -58,22 +49,12 @@ fn draw(format: &Format, line: impl Fn(usize, usize, &mut [u8]) -> Option<()>) -
         let at = pixel.component_layout(index, format.width, format.height, layouts)?;
         let (offset, pitch) = (usize::try_from(at.offset).ok()?, at.bytesperline as usize);
         let lines = bytes.get_mut(offset..)?.chunks_mut(pitch.max(1));
-        for (number, to) in lines.take(at.lines as usize).enumerate() {
-            line(index, number, to.get_mut(..at.line_bytes as usize)?)?;
+        let from = frame
+            .component(index)
+            .chunks((at.line_bytes as usize).max(1));
+        for (to, from) in lines.take(at.lines as usize).zip(from) {
+            to.get_mut(..from.len())?.copy_from_slice(from);
         }
     }
     Some(bytes)
-}
-
-/// Returns the bytes of one sample of black. The last byte has the upper 8 bits.
-fn black_sample(pixel: &PixelFormat, sample: Sample) -> impl Iterator<Item = u8> + use<> {
-    let value = match sample {
-        Sample::Y => 16,
-        Sample::U | Sample::V => 128,
-        Sample::X if !pixel.is_opaque() => 255,
-        Sample::R | Sample::G | Sample::B | Sample::X => 0,
-    };
-    // CAST: 1 or 2.
-    let below = pixel.sample_bytes().saturating_sub(1) as usize;
-    std::iter::repeat_n(0, below).chain([value])
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: v4l2loopback 0.13.2 v4l2loopback.c.
 
-use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec};
+use vb3_v4l2::ControlSpec;
 
 /// `V4L2LOOPBACK_CID_BASE`.
 const BASE: u32 = 0x0098_f900;
@@ -37,31 +37,18 @@ impl Settings {
 
     /// Returns the controls with their current values.
     pub(super) fn controls(self) -> Vec<ControlSpec> {
-        let control = |id, name, kind, initial| ControlSpec {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial,
-        };
-        let off = ControlKind::Boolean { default: false };
-        let timeout = ControlKind::Integer {
-            min: 0,
-            max: MAX_TIMEOUT_MS,
-            step: 1,
-            default: 0,
-        };
-        let rows = [
-            ("keep_format", off),
-            ("sustain_framerate", off),
-            ("timeout", timeout),
+        let controls = [
+            ControlSpec::boolean(KEEP_FORMAT, "keep_format", false),
+            ControlSpec::boolean(SUSTAIN_FRAMERATE, "sustain_framerate", false),
+            ControlSpec::integer(TIMEOUT, "timeout", (0, MAX_TIMEOUT_MS, 1), 0),
         ];
-        let rows = rows.into_iter().zip(self.values());
-        let rows = rows.map(|((name, kind), (id, value))| control(id, name, kind, Some(value)));
-        let image = (TIMEOUT_IMAGE_IO, "timeout_image_io", ControlKind::Button);
-        rows.chain([control(image.0, image.1, image.2, None)])
-            .collect()
+        let controls = controls.into_iter().zip(self.values());
+        let controls = controls.map(|(control, (_, value))| ControlSpec {
+            initial: Some(value),
+            ..control
+        });
+        let image = ControlSpec::button(TIMEOUT_IMAGE_IO, "timeout_image_io");
+        controls.chain([image]).collect()
     }
 
     /// Sets a control. The caller guarantees that the value is in the control's range.
