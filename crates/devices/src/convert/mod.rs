@@ -25,7 +25,7 @@ pub use color::{Color, Range};
 pub use error::{ConvertError, Step};
 pub use turn::Rotate;
 pub(crate) use view::plane;
-pub use view::{View, ViewMut, converts};
+pub use view::{View, ViewMut, ViewOf, converts};
 
 use color::Colors;
 use form::{Buffer, Form, Picture, PictureMut};

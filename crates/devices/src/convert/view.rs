@@ -28,15 +28,19 @@ fn stride_in_one(format: &'static PixelFormat, stride: usize, index: usize) -> u
     format.in_one_plane().component_line(index, first) as usize
 }
 
-/// A picture to read.
+/// A picture to read or to write, with memory of the type `D`.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    format: &'static PixelFormat,
+pub struct ViewOf<D> {
     size: Size,
-    picture: Picture<'a>,
+    picture: PictureOf<PlaneOf<D>>,
 }
 
-impl<'a> View<'a> {
+/// A picture to read.
+pub type View<'a> = ViewOf<&'a [u8]>;
+/// A picture to write.
+pub type ViewMut<'a> = ViewOf<&'a mut [u8]>;
+
+impl<D: AsRef<[u8]> + Default> ViewOf<D> {
     /// Makes a picture of planes, each with its stride in bytes.
     ///
     /// # Errors
@@ -45,16 +49,20 @@ impl<'a> View<'a> {
     pub fn new(
         format: &'static PixelFormat,
         size: Size,
-        planes: impl IntoIterator<Item = (&'a [u8], usize)>,
+        planes: impl IntoIterator<Item = (D, usize)>,
     ) -> Result<Self, ConvertError> {
         let picture = picture(format, size, planes)?;
-        Ok(Self {
-            format,
-            size,
-            picture,
-        })
+        Ok(Self { size, picture })
     }
 
+    /// Returns the size of the picture.
+    #[must_use]
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+}
+
+impl<'a> View<'a> {
     /// Makes a picture whose planes follow each other in one memory.
     ///
     /// `stride` is the first plane's. The chroma planes of YUV420 have half of it.
@@ -79,18 +87,6 @@ impl<'a> View<'a> {
         )
     }
 
-    /// Returns the pixel format.
-    #[must_use]
-    pub const fn format(&self) -> &'static PixelFormat {
-        self.format
-    }
-
-    /// Returns the size of the picture.
-    #[must_use]
-    pub const fn size(&self) -> Size {
-        self.size
-    }
-
     /// Returns the part inside `rect`; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Picture<'a>> {
         inside(rect, self.size)?;
@@ -98,36 +94,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// A picture to write.
-#[derive(Debug)]
-pub struct ViewMut<'a> {
-    format: &'static PixelFormat,
-    size: Size,
-    picture: PictureMut<'a>,
-}
-
 impl<'a> ViewMut<'a> {
-    /// Makes a picture of planes, as [`View::new`].
-    ///
-    /// # Errors
-    /// Fails as [`View::new`] does.
-    pub fn new(
-        format: &'static PixelFormat,
-        size: Size,
-        planes: impl IntoIterator<Item = (&'a mut [u8], usize)>,
-    ) -> Result<Self, ConvertError> {
-        let picture = picture(format, size, planes)?;
-        Ok(Self {
-            format,
-            size,
-            picture,
-        })
-    }
-
     /// Makes a picture of planes in one memory, as [`View::contiguous`].
     ///
     /// # Errors
-    /// Fails as [`View::new`] does.
+    /// Fails as [`new`](Self::new) does.
     pub fn contiguous(
         format: &'static PixelFormat,
         size: Size,
@@ -145,18 +116,6 @@ impl<'a> ViewMut<'a> {
                 (head, stride)
             }),
         )
-    }
-
-    /// Returns the pixel format.
-    #[must_use]
-    pub const fn format(&self) -> &'static PixelFormat {
-        self.format
-    }
-
-    /// Returns the size of the picture.
-    #[must_use]
-    pub const fn size(&self) -> Size {
-        self.size
     }
 
     /// Returns the part inside `rect`; `None` if it exceeds the picture.
