@@ -51,7 +51,7 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),
-        cache_hints: spec.hints,
+        cache_hints: !spec.ignores_hints,
         file_io: (spec.like.as_ref())
             .map_or(defaults.file_io, |like| like.file().device.get_ref().read),
         admission: spec.admission,

@@ -28,7 +28,7 @@ pub enum CameraInput {
 }
 
 /// The kind of a device, with the kind's own settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceKind {
     /// A CAPTURE device, which plays a source.
     Camera {
@@ -80,6 +80,7 @@ pub enum DeviceKind {
     /// Decodes or encodes a stream or files, memory to memory.
     Codec(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
+    #[default]
     Converter,
     /// A device with several nodes, which share a media graph.
     Graph(&'static Topology),

@@ -35,7 +35,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use vb3_dma::Protected;
 use vb3_v4l2::{FourCc, Fraction};
 
 /// Maximum number of devices of a run. It is one more than the highest N of `node=videoN`.
@@ -44,7 +43,7 @@ pub const MAX_DEVICES: u32 = 64;
 pub const MAX_FPS: u32 = 120;
 
 /// The parsed text that requests one device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceSpec {
     /// The device's kind, with the kind's own settings.
     pub kind: DeviceKind,
@@ -76,8 +75,8 @@ pub struct DeviceSpec {
     pub admission: bool,
     /// Whether the device offers USERPTR; `None` leaves this to the host.
     pub userptr: Option<bool>,
-    /// Whether the device accepts cache hints.
-    pub hints: bool,
+    /// Whether the device ignores cache hints.
+    pub ignores_hints: bool,
     /// Whether the device has buttons that make calls fail.
     pub inject: bool,
     /// Maximum number of buffers, 32 to 32768; `None` for 64.
@@ -213,49 +212,11 @@ impl std::error::Error for SpecError {}
 impl DeviceSpec {
     /// Makes a device of a kind with default options.
     #[must_use]
-    pub const fn new(kind: DeviceKind, mplane: bool) -> Self {
+    pub fn new(kind: DeviceKind, mplane: bool) -> Self {
         Self {
             kind,
             mplane,
-            size: None,
-            fps: None,
-            format: None,
-            profile: None,
-            sizes: Vec::new(),
-            rates: Vec::new(),
-            formats: Vec::new(),
-            pace: Pace::Real,
-            allocator: Allocator::Contig,
-            lazy: false,
-            admission: false,
-            userptr: None,
-            hints: true,
-            inject: false,
-            max_buffers: None,
-            min_queued: 0,
-            identity: None,
-            usb: None,
-            like: None,
-            metadata: None,
-            name: None,
-            bus_info: None,
-            mask: None,
-            contiguous: false,
-            iommu: None,
-            sram: None,
-            window: None,
-            align: None,
-            max_segment: None,
-            boundary: None,
-            stride: None,
-            demands: Demands {
-                coherent: None,
-                unsynced: false,
-                pages: false,
-                protected: Protected::Never,
-            },
-            node: None,
-            presence: Presence::ALWAYS,
+            ..Self::default()
         }
     }
 }
@@ -404,7 +365,7 @@ impl DeviceSpec {
             }
             "admission" => self.admission = parse_switch(value).ok_or(None)?,
             "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
-            "hints" => self.hints = parse_switch(value).ok_or(None)?,
+            "hints" => self.ignores_hints = !parse_switch(value).ok_or(None)?,
             "inject" => self.inject = parse_switch(value).ok_or(None)?,
             "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
             "min-queued" => self.min_queued = parse_in(value, 0, 8).ok_or(None)?,

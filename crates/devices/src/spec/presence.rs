@@ -17,12 +17,6 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// The device is present from the start of the run to its end.
-    pub const ALWAYS: Self = Self {
-        plug_ns: None,
-        unplug_ns: None,
-    };
-
     /// Returns whether the device is present at the start of the run.
     #[must_use]
     pub const fn at_start(self) -> bool {

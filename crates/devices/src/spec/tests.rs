@@ -104,7 +104,7 @@ fn options_land_where_they_belong() {
             pace: Pace::Free,
             allocator: Allocator::Vmalloc,
             userptr: Some(false),
-            hints: false,
+            ignores_hints: true,
             inject: true,
             admission: true,
             min_queued: 3,
