@@ -13,7 +13,7 @@ use crate::place::HostSettings;
 use crate::scaler::Scaler;
 use crate::source::{NextSource, Ready, Source};
 use crate::spec::{CameraInput, ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
-use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::EIO;
 use crate::{Failure, MetadataLink, PlayError};
 use controls::Controls;
@@ -24,8 +24,7 @@ use program::Program;
 use std::os::fd::BorrowedFd;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, cid,
-    pixfmt,
+    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, cid, pixfmt,
 };
 
 /// Maximum number of pictures of a clip that one late tick skips, and of frame-sync events that it reports.
@@ -203,30 +202,26 @@ impl<C> Player<C> {
 
     /// Skips the frames whose time is over. Returns the time of the newest frame. `before` is the state at
     /// the start of this tick.
-    fn catch_up(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        before: State,
-        (now_ns, due_ns): (u64, u64),
-        progress: &mut Progress<C>,
-    ) -> u64 {
-        if stream.pace == Pace::Free {
-            return now_ns;
+    fn catch_up(&mut self, tick: &mut Tick<'_, Mode, C>, before: State, due_ns: u64) -> u64 {
+        if tick.stream.pace == Pace::Free {
+            return tick.now_ns;
         }
         let was_waiting = before == State::AwaitsSource;
-        if was_waiting && stream.sequence == 0 {
+        if was_waiting && tick.stream.sequence == 0 {
             // The frames' times begin with the first picture.
-            return now_ns;
+            return tick.now_ns;
         }
-        let (missed, time_ns) = stream.newest_due(now_ns, due_ns);
+        let (missed, time_ns) = tick.stream.newest_due(tick.now_ns, due_ns);
         // CAST: sequence numbers wrap.
-        let first = stream.sequence;
-        stream.sequence = first.wrapping_add(missed as u32);
-        stream.due_ns = Some(time_ns);
-        stream.count_dropped(missed);
+        let first = tick.stream.sequence;
+        tick.stream.sequence = first.wrapping_add(missed as u32);
+        tick.stream.due_ns = Some(time_ns);
+        tick.stream.count_dropped(missed);
         self.controls.count_frames(missed);
         for sequence in (first..).take(missed.min(SKIP_MAX) as usize) {
-            progress.events.push(DriverEvent::FrameSync { sequence });
+            tick.progress
+                .events
+                .push(DriverEvent::FrameSync { sequence });
         }
         self.owed += match (was_waiting, self.at_once) {
             // If the pictures of missed frames were skipped, too, a late decoder would never catch up.
@@ -251,33 +246,27 @@ impl<C> Player<C> {
 
     /// Begins to write the source's picture to the oldest buffer. Returns false if there is no picture or no
     /// buffer, or if the encoder fails.
-    fn give(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        stamp: Stamp,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    fn give(&mut self, tick: &mut Tick<'_, Mode, C>, stamp: Stamp) -> bool {
         let background = self.controls.background(self.source.is_clip());
         let picture = self.controls.picture();
         let number = self.program.number(stamp.sequence);
         let Some(frame) = self.source.picture(number, picture, background) else {
             return false;
         };
-        stream.tokens.retain(|token| !token.is_stale());
-        let Some(token) = stream.tokens.pop_front() else {
+        tick.stream.tokens.retain(|token| !token.is_stale());
+        let Some(token) = tick.stream.tokens.pop_front() else {
             return false;
         };
-        if stream.formats.pixel().is_compressed()
+        if tick.stream.formats.pixel().is_compressed()
             && let Err(failure) = self.jpeg.begin(frame)
         {
-            stream.fail(failure, progress);
+            tick.stream.fail(failure, tick.progress);
             return false;
         }
         if let Some(metadata) = &self.metadata {
             metadata.push(stamp);
         }
-        self.begin(stream, (stamp, token), bus, progress);
+        self.begin(tick, stamp, token);
         true
     }
 
@@ -362,59 +351,48 @@ impl<C> Engine<C> for Player<C> {
         self.jpeg.stop();
     }
 
-    fn begin_tick(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn begin_tick(&mut self, tick: &mut Tick<'_, Mode, C>) {
         self.source.acknowledge();
         self.program.acknowledge();
-        self.resume(stream, bus, progress);
-        match self.jpeg.finish(bus, progress) {
-            Ok(faults) => stream.count_faults(faults),
+        self.resume(tick);
+        match self.jpeg.finish(tick.bus, tick.progress) {
+            Ok(faults) => tick.stream.count_faults(faults),
             Err(failure) => {
                 self.stop_moving();
-                stream.fail(failure, progress);
+                tick.stream.fail(failure, tick.progress);
             }
         }
         // A waiting program first gets the frames that are finished now, so it does not wait for the end yet.
-        self.is_awaited &= progress.finished.is_empty();
+        self.is_awaited &= tick.progress.finished.is_empty();
     }
 
     /// Takes the next frame if it is due. Returns whether to continue.
-    fn step(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        now_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    fn step(&mut self, tick: &mut Tick<'_, Mode, C>) -> bool {
         if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
-            self.end_stream(stream, progress);
+            self.end_stream(tick.stream, tick.progress);
         }
         if self.program_follows() {
             self.switch();
         }
         if !self.has_signal() {
             // The frames' times start again when the signal returns.
-            stream.due_ns = None;
+            tick.stream.due_ns = None;
             return false;
         }
-        let has_buffer = self.has_buffer(stream);
-        let needs_buffer = stream.pace == Pace::Free || stream.due_ns.is_none();
+        let has_buffer = self.has_buffer(tick.stream);
+        let needs_buffer = tick.stream.pace == Pace::Free || tick.stream.due_ns.is_none();
         let is_over = matches!(self.state, State::AtEnd | State::Ended) || self.needs_picture();
         if is_over || !has_buffer && needs_buffer {
             return false;
         }
         let first_ns = self.rhythm.as_ref().map_or(0, Rhythm::first_ns);
-        let due_ns = *(stream.due_ns).get_or_insert(now_ns.saturating_add(first_ns));
-        if stream.pace == Pace::Real && now_ns < due_ns {
+        let due_ns = *(tick.stream.due_ns).get_or_insert(tick.now_ns.saturating_add(first_ns));
+        if tick.stream.pace == Pace::Real && tick.now_ns < due_ns {
             return false;
         }
         let before = self.state;
-        let time_ns = self.catch_up(stream, before, (now_ns, due_ns), progress);
-        self.follow_program(stream);
+        let time_ns = self.catch_up(tick, before, due_ns);
+        self.follow_program(tick.stream);
         match self.next_picture() {
             Ready::Frame => self.state = State::Running,
             Ready::Later => {
@@ -423,7 +401,7 @@ impl<C> Engine<C> for Player<C> {
             }
             Ready::Failed(failure) => {
                 self.state = State::Ended;
-                stream.fail(failure, progress);
+                tick.stream.fail(failure, tick.progress);
                 return false;
             }
             Ready::End => {
@@ -435,13 +413,15 @@ impl<C> Engine<C> for Player<C> {
             // The newest frame is kept until there is a buffer for it.
             return false;
         }
-        let sequence = stream.next_sequence();
-        self.plan_next(stream, time_ns);
-        progress.events.push(DriverEvent::FrameSync { sequence });
+        let sequence = tick.stream.next_sequence();
+        self.plan_next(tick.stream, time_ns);
+        tick.progress
+            .events
+            .push(DriverEvent::FrameSync { sequence });
         self.is_awaited = false;
         let stamp = Stamp::new(sequence, time_ns);
-        if !self.give(stream, stamp, bus, progress) {
-            stream.count_dropped(1);
+        if !self.give(tick, stamp) {
+            tick.stream.count_dropped(1);
             self.leave_picture();
         }
         true

@@ -7,13 +7,12 @@ use crate::place::HostSettings;
 use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Shape, Sink, Thumbnail};
 use crate::spec::{DeviceKind, DeviceSpec, Pace};
-use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
-    Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress,
-    cid,
+    Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, cid,
 };
 
 /// The first free control ids for drivers in the user class.
@@ -133,17 +132,11 @@ impl<C> Display<C> {
 
 impl<C> Screen<C> {
     /// Begins to read the oldest buffer, whose picture is shown at `time_ns`.
-    fn show(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        time_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
-        let Some(token) = stream.tokens.pop_front() else {
+    fn show(&mut self, tick: &mut Tick<'_, Mode, C>, time_ns: u64) {
+        let Some(token) = tick.stream.tokens.pop_front() else {
             return;
         };
-        let mode = &stream.formats;
+        let mode = &tick.stream.formats;
         let mut frame = self.sink.take_next(mode.pixel(), mode.size());
         if let Some(frame) = &mut frame {
             frame.set_matrix(mode.matrix());
@@ -154,24 +147,20 @@ impl<C> Screen<C> {
             cursor: PictureCursor::default(),
             time_ns,
         });
-        self.resume(stream, bus, progress);
+        self.resume(tick);
     }
 
     /// Continues to read a picture, and shows it when it is complete.
-    fn resume(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn resume(&mut self, tick: &mut Tick<'_, Mode, C>) {
         let Some(reading) = &mut self.reading else {
             return;
         };
-        let going = (&mut reading.cursor, &mut stream.left);
+        let going = (&mut reading.cursor, &mut tick.stream.left);
         let frame = reading.frame.as_mut();
-        let read = stream
+        let read = tick
+            .stream
             .formats
-            .resume_read(frame, &reading.token, going, bus);
+            .resume_read(frame, &reading.token, going, tick.bus);
         if read == Ok(false) {
             return;
         }
@@ -184,14 +173,14 @@ impl<C> Screen<C> {
         else {
             return;
         };
-        let outcome = stream.outcome(read).map(|(outcome, _)| outcome);
+        let outcome = tick.stream.outcome(read).map(|(outcome, _)| outcome);
         let Some(outcome) = outcome else {
             frame
                 .into_iter()
                 .for_each(|frame| self.sink.put_back(frame));
             return;
         };
-        let sequence = stream.next_sequence();
+        let sequence = tick.stream.next_sequence();
         match (outcome, frame) {
             (DoneState::Done, Some(frame)) => {
                 self.sink.show(frame);
@@ -207,12 +196,14 @@ impl<C> Screen<C> {
                 frame
                     .into_iter()
                     .for_each(|frame| self.sink.put_back(frame));
-                stream.count_dropped(1);
+                tick.stream.count_dropped(1);
             }
         }
-        progress.events.push(DriverEvent::FrameSync { sequence });
+        tick.progress
+            .events
+            .push(DriverEvent::FrameSync { sequence });
         let stamp = Stamp::new(sequence, time_ns);
-        stamp.finish(Flow::Output, token, outcome, None, progress);
+        stamp.finish(Flow::Output, token, outcome, None, tick.progress);
     }
 }
 
@@ -255,52 +246,41 @@ impl<C> Engine<C> for Screen<C> {
         }
     }
 
-    fn begin_tick(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn begin_tick(&mut self, tick: &mut Tick<'_, Mode, C>) {
         self.sink.acknowledge();
-        self.resume(stream, bus, progress);
+        self.resume(tick);
     }
 
     /// Begins to show the next picture if it is due. Returns whether to continue.
-    fn step(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        now_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    fn step(&mut self, tick: &mut Tick<'_, Mode, C>) -> bool {
         if self.reading.is_some() {
             return false;
         }
-        if stream.tokens.is_empty() {
+        if tick.stream.tokens.is_empty() {
             self.starved = true;
             return false;
         }
-        let mut due_ns = stream.due_ns.unwrap_or(now_ns);
-        if self.starved && now_ns > due_ns {
+        let mut due_ns = tick.stream.due_ns.unwrap_or(tick.now_ns);
+        if self.starved && tick.now_ns > due_ns {
             // These refreshes passed without a new picture.
-            let (missed, newest_ns) = stream.newest_due(now_ns, due_ns);
+            let (missed, newest_ns) = tick.stream.newest_due(tick.now_ns, due_ns);
             self.repeated = self.repeated.saturating_add(missed);
             due_ns = newest_ns;
         }
         self.starved = false;
-        stream.due_ns = Some(due_ns);
-        if stream.pace == Pace::Real && now_ns < due_ns {
+        tick.stream.due_ns = Some(due_ns);
+        if tick.stream.pace == Pace::Real && tick.now_ns < due_ns {
             return false;
         }
         if !self.sink.has_room() {
             self.held = true;
             return false;
         }
-        if core::mem::take(&mut self.held) || stream.pace == Pace::Free {
-            due_ns = due_ns.max(now_ns);
+        if core::mem::take(&mut self.held) || tick.stream.pace == Pace::Free {
+            due_ns = due_ns.max(tick.now_ns);
         }
-        self.show(stream, due_ns, bus, progress);
-        stream.due_ns = Some(due_ns.saturating_add(stream.interval_ns()));
+        self.show(tick, due_ns);
+        tick.stream.due_ns = Some(due_ns.saturating_add(tick.stream.interval_ns()));
         true
     }
 

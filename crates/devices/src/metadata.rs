@@ -8,14 +8,12 @@ use crate::camera;
 use crate::lock::lock;
 use crate::place::HostSettings;
 use crate::spec::{Allocator, DeviceIdentity, DeviceKind, DeviceSpec};
-use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::write_bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use vb3_queue::DriverError;
-use vb3_v4l2::{
-    Bus, Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Planarity, Port, Progress, pixfmt,
-};
+use vb3_v4l2::{Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Planarity, Port, pixfmt};
 
 /// Bytes of a buffer (`UVC_METADATA_BUF_SIZE`).
 const BUFFER_BYTES: u32 = 10_240;
@@ -146,24 +144,18 @@ impl<C> Engine<C> for Headers {
         *lock(&self.link.0) = Frames::default();
     }
 
-    fn step(
-        &mut self,
-        stream: &mut Stream<MetadataFormats, C>,
-        _: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    fn step(&mut self, tick: &mut Tick<'_, MetadataFormats, C>) -> bool {
         let Some(stamp) = lock(&self.link.0).pending.pop_front() else {
             return false;
         };
-        let Some(token) = stream.tokens.pop_front() else {
-            stream.count_dropped(1);
+        let Some(token) = tick.stream.tokens.pop_front() else {
+            tick.stream.count_dropped(1);
             return true;
         };
         self.frame_id ^= 1;
-        let written = write_bytes(&token, &contents(stamp, self.frame_id), bus);
-        if let Some((outcome, payloads)) = stream.outcome(written) {
-            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+        let written = write_bytes(&token, &contents(stamp, self.frame_id), tick.bus);
+        if let Some((outcome, payloads)) = tick.stream.outcome(written) {
+            stamp.finish(Flow::Capture, token, outcome, payloads, tick.progress);
         }
         true
     }

@@ -125,23 +125,12 @@ pub(crate) trait Engine<C> {
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
     /// Begins a tick, streaming or not. Called before the tick's frames are moved.
-    fn begin_tick(
-        &mut self,
-        stream: &mut Stream<Self::Formats, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
-        let _ = (stream, bus, progress);
+    fn begin_tick(&mut self, tick: &mut Tick<'_, Self::Formats, C>) {
+        let _ = tick;
     }
 
     /// Moves the stream's next picture if it is due. Returns whether to call this again in the same tick.
-    fn step(
-        &mut self,
-        stream: &mut Stream<Self::Formats, C>,
-        now_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool;
+    fn step(&mut self, tick: &mut Tick<'_, Self::Formats, C>) -> bool;
 
     /// Returns when [`step`](Self::step) has work next, in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
@@ -251,6 +240,15 @@ pub(crate) trait Engine<C> {
         let _ = device;
         None
     }
+}
+
+/// A tick (a call by the host), as an engine sees it.
+pub(crate) struct Tick<'a, F, C> {
+    pub(crate) stream: &'a mut Stream<F, C>,
+    /// The time in nanoseconds of the host's clock.
+    pub(crate) now_ns: u64,
+    pub(crate) bus: &'a mut dyn Bus<C>,
+    pub(crate) progress: &'a mut Progress<C>,
 }
 
 /// The stream of a device, as its engine sees it.
@@ -623,10 +621,16 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         let (stream, engine) = (&mut self.stream, &mut self.engine);
         stream.tokens.retain(|token| !token.is_stale());
         stream.left = stream.piece;
-        engine.begin_tick(stream, bus, progress);
+        let mut tick = Tick {
+            stream,
+            now_ns,
+            bus,
+            progress,
+        };
+        engine.begin_tick(&mut tick);
         for _ in 0..FRAMES_PER_TICK {
-            let goes_on = stream.is_on && stream.left > 0;
-            if !goes_on || !engine.step(stream, now_ns, bus, progress) {
+            let goes_on = tick.stream.is_on && tick.stream.left > 0;
+            if !goes_on || !engine.step(&mut tick) {
                 return;
             }
         }

@@ -3,10 +3,10 @@
 
 use super::Player;
 use crate::mode::Mode;
-use crate::streaming::{Stamp, Stream};
+use crate::streaming::{Stamp, Tick};
 use crate::surface::{PictureCursor, Trouble};
 use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Progress};
+use vb3_v4l2::Flow;
 
 /// A frame that is being moved to a buffer.
 #[derive(Debug)]
@@ -32,18 +32,12 @@ type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 
 impl<C> Player<C> {
     /// Begins to write the source's picture to a buffer.
-    pub(super) fn begin(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        (stamp, token): (Stamp, Active<C>),
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    pub(super) fn begin(&mut self, tick: &mut Tick<'_, Mode, C>, stamp: Stamp, token: Active<C>) {
         let frame = self.source.picture_again();
         let stage = match (&mut self.scaler, frame) {
-            _ if stream.formats.pixel().is_compressed() => Stage::Filling(0),
+            _ if tick.stream.formats.pixel().is_compressed() => Stage::Filling(0),
             (Some(scaler), Some(frame)) => {
-                let format = &stream.formats.format;
+                let format = &tick.stream.formats.format;
                 let plan = scaler.plan(frame, format);
                 match plan {
                     Ok(plan) if scaler.wants_thread(&plan, frame) => {
@@ -52,10 +46,10 @@ impl<C> Player<C> {
                         Stage::Scaling
                     }
                     _ => {
-                        let written =
-                            plan.and_then(|plan| scaler.write(&plan, frame, format, &token, bus));
+                        let written = plan
+                            .and_then(|plan| scaler.write(&plan, frame, format, &token, tick.bus));
                         self.leave_picture();
-                        return finish(stream, (stamp, token), written.map(Some), progress);
+                        return finish(tick, stamp, token, written.map(Some));
                     }
                 }
             }
@@ -66,24 +60,19 @@ impl<C> Player<C> {
             token,
             stage,
         });
-        self.resume(stream, bus, progress);
+        self.resume(tick);
     }
 
     /// Moves the next piece, within this tick's limit. Completes the buffer once it has its frame.
-    pub(super) fn resume(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    pub(super) fn resume(&mut self, tick: &mut Tick<'_, Mode, C>) {
         let Some(mut moving) = self.moving.take() else {
             return;
         };
         if let Stage::Filling(filled) = moving.stage {
-            return self.fill_on(moving, filled, stream, progress);
+            return self.fill_on(tick, moving, filled);
         }
         let had_picture = moving.needs_picture();
-        let step = self.step_on(&mut moving, stream, bus);
+        let step = self.step_on(tick, &mut moving);
         if step == Ok(None) {
             self.moving = Some(moving);
             return;
@@ -93,21 +82,15 @@ impl<C> Player<C> {
         } else if let Some(scaler) = &mut self.scaler {
             scaler.converter.take_back();
         }
-        finish(stream, (moving.stamp, moving.token), step, progress);
+        finish(tick, moving.stamp, moving.token, step);
     }
 
     /// Continues to copy a picture to the JPEG encoder, which has `filled` samples of it already.
-    fn fill_on(
-        &mut self,
-        moving: Moving<C>,
-        mut filled: usize,
-        stream: &mut Stream<Mode, C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn fill_on(&mut self, tick: &mut Tick<'_, Mode, C>, moving: Moving<C>, mut filled: usize) {
         let Some(frame) = self.source.picture_again() else {
             return;
         };
-        let done = match self.jpeg.fill_on(frame, &mut filled, &mut stream.left) {
+        let done = match self.jpeg.fill_on(frame, &mut filled, &mut tick.stream.left) {
             Ok(false) => {
                 let stage = Stage::Filling(filled);
                 self.moving = Some(Moving { stage, ..moving });
@@ -118,24 +101,19 @@ impl<C> Player<C> {
         };
         self.leave_picture();
         if let Err(failure) = done {
-            stream.fail(failure, progress);
+            tick.stream.fail(failure, tick.progress);
         }
     }
 
-    fn step_on(
-        &mut self,
-        moving: &mut Moving<C>,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Step {
-        let (mode, token) = (&stream.formats, &moving.token);
+    fn step_on(&mut self, tick: &mut Tick<'_, Mode, C>, moving: &mut Moving<C>) -> Step {
+        let (mode, token) = (&tick.stream.formats, &moving.token);
         match &mut moving.stage {
             // The JPEG encoder gets this picture by `fill_on`.
             Stage::Filling(_) => Ok(None),
             Stage::Writing(cursor) => {
-                let going = (cursor, &mut stream.left);
+                let going = (cursor, &mut tick.stream.left);
                 let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
-                match mode.resume_write(bytes_of, token, going, bus)? {
+                match mode.resume_write(bytes_of, token, going, tick.bus)? {
                     true => mode.payloads().map(Some),
                     false => Ok(None),
                 }
@@ -143,7 +121,9 @@ impl<C> Player<C> {
             Stage::Scaling => {
                 let converter = &mut self.scaler.as_mut().ok_or(Trouble::Fault)?.converter;
                 match converter.is_converted() {
-                    true => converter.resume_write(&mode.format, token, &mut stream.left, bus),
+                    true => {
+                        converter.resume_write(&mode.format, token, &mut tick.stream.left, tick.bus)
+                    }
                     false => Ok(None),
                 }
             }
@@ -185,13 +165,8 @@ impl<C> Moving<C> {
 }
 
 /// Completes a buffer with the result of its frame's last step.
-fn finish<C>(
-    stream: &mut Stream<Mode, C>,
-    (stamp, token): (Stamp, Active<C>),
-    step: Step,
-    progress: &mut Progress<C>,
-) {
-    if let Some((outcome, payloads)) = stream.outcome(step.map(Option::unwrap_or_default)) {
-        stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+fn finish<C>(tick: &mut Tick<'_, Mode, C>, stamp: Stamp, token: Active<C>, step: Step) {
+    if let Some((outcome, payloads)) = tick.stream.outcome(step.map(Option::unwrap_or_default)) {
+        stamp.finish(Flow::Capture, token, outcome, payloads, tick.progress);
     }
 }

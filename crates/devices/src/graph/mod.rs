@@ -18,14 +18,14 @@ use crate::Failure;
 use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, PictureCursor, Surface, Trouble};
 use scene::Scene;
 use sensor::Setting;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
-    Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameSizes,
-    MediaGraph, PixelFormat, Planarity, Port, Progress, Role, SensorMode, Topology, cid, pixfmt,
+    ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameSizes, MediaGraph,
+    PixelFormat, Planarity, Port, Role, SensorMode, Topology, cid, pixfmt,
 };
 
 /// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
@@ -242,26 +242,22 @@ impl<C> GraphNode<C> {
 
 impl<C> Entity<C> {
     /// Continues to render and write a frame. Returns the buffer's result when the frame is complete.
-    fn resume(
-        &mut self,
-        stream: &mut Stream<Video, C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Option<Result<(), Trouble>> {
+    fn resume(&mut self, tick: &mut Tick<'_, Video, C>) -> Option<Result<(), Trouble>> {
         let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
-        let format = stream.formats.format;
+        let format = tick.stream.formats.format;
         if work.lines < format.height {
             let some = (SAMPLES_PER_TICK / chain.samples().max(1)).max(1);
             let last = work.lines.saturating_add(some).min(format.height);
             let lines = work.lines..last;
             chain.render(lines, &mut self.picture);
             work.lines = last;
-            stream.left = 0;
+            tick.stream.left = 0;
             return None;
         }
-        let going = (&mut work.cursor, &mut stream.left);
+        let going = (&mut work.cursor, &mut tick.stream.left);
         let picture = &self.picture;
         let bytes_of = |_, range| picture.get(range);
-        let moved = Surface(&format).resume_write(&work.token, going, bus, bytes_of);
+        let moved = Surface(&format).resume_write(&work.token, going, tick.bus, bytes_of);
         match moved {
             Ok(false) => None,
             Ok(true) => Some(Ok(())),
@@ -340,51 +336,42 @@ impl<C> Engine<C> for Entity<C> {
         self.picture = Vec::new();
     }
 
-    fn begin_tick(
-        &mut self,
-        stream: &mut Stream<Video, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
-        let Some(moved) = self.resume(stream, bus) else {
+    fn begin_tick(&mut self, tick: &mut Tick<'_, Video, C>) {
+        let Some(moved) = self.resume(tick) else {
             return;
         };
-        let payloads = Surface(&stream.formats.format).payloads().ok();
-        let outcome = stream.outcome(moved);
+        let payloads = Surface(&tick.stream.formats.format).payloads().ok();
+        let outcome = tick.stream.outcome(moved);
         let (Some(work), Some((state, _))) = (self.work.take(), outcome) else {
             return;
         };
         let payloads = payloads.filter(|_| state == DoneState::Done);
         let flow = Flow::Capture;
         work.stamp
-            .finish(flow, work.token, state, payloads, progress);
+            .finish(flow, work.token, state, payloads, tick.progress);
     }
 
     /// Takes the next frame if it is due. Renders nothing without a buffer.
-    fn step(
-        &mut self,
-        stream: &mut Stream<Video, C>,
-        now_ns: u64,
-        _: &mut dyn Bus<C>,
-        _: &mut Progress<C>,
-    ) -> bool {
-        let is_due = stream.due_ns.is_none_or(|due| due <= now_ns);
-        let is_idle = self.work.is_none() && !stream.tokens.is_empty();
+    fn step(&mut self, tick: &mut Tick<'_, Video, C>) -> bool {
+        let is_due = tick.stream.due_ns.is_none_or(|due| due <= tick.now_ns);
+        let is_idle = self.work.is_none() && !tick.stream.tokens.is_empty();
         let Some(chain) = self.chain.as_mut().filter(|_| is_due && is_idle) else {
             return false;
         };
-        let Some(token) = stream.tokens.pop_front() else {
+        let Some(token) = tick.stream.tokens.pop_front() else {
             return false;
         };
-        let stamp = Stamp::new(stream.next_sequence(), now_ns);
-        let format = stream.formats.format;
+        let stamp = Stamp::new(tick.stream.next_sequence(), tick.now_ns);
+        let format = tick.stream.formats.format;
         let size = Size::nearest(format.width, format.height);
         chain.begin(stamp.sequence, &self.graph);
-        let interval_ns = chain.frame_ns().unwrap_or_else(|| stream.interval_ns());
+        let interval_ns = chain
+            .frame_ns()
+            .unwrap_or_else(|| tick.stream.interval_ns());
         // If a frame is late by less than an interval, the next frames keep their times.
-        let is_late = |due: &u64| now_ns.saturating_sub(*due) < interval_ns;
-        let from_ns = stream.due_ns.filter(is_late).unwrap_or(now_ns);
-        stream.due_ns = Some(from_ns.saturating_add(interval_ns));
+        let is_late = |due: &u64| tick.now_ns.saturating_sub(*due) < interval_ns;
+        let from_ns = tick.stream.due_ns.filter(is_late).unwrap_or(tick.now_ns);
+        tick.stream.due_ns = Some(from_ns.saturating_add(interval_ns));
         let bytes = pixfmt::lookup(format.fourcc).map(|pixel| crate::picture::bytes(pixel, size));
         self.picture.clear();
         self.picture.reserve(bytes.unwrap_or_default());

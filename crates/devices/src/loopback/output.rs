@@ -6,12 +6,12 @@ use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
-    Port, Progress, Waiter,
+    Port, Waiter,
 };
 
 /// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
@@ -139,13 +139,8 @@ impl Writer {
     /// Gives the writer the buffers back that readers do not need.
     /// If there are none, and readers have had a tick since the writer began to wait, gives back a buffer
     /// that they still need.
-    fn give_back<C: 'static>(
-        &mut self,
-        stream: &mut Stream<WriterFormats, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
-        let link = stream.formats.link.clone();
+    fn give_back<C: 'static>(&mut self, tick: &mut Tick<'_, WriterFormats, C>) {
+        let link = tick.stream.formats.link.clone();
         let mut shared = link.lock();
         let mut back = shared.take_back();
         match self.waits {
@@ -155,7 +150,7 @@ impl Writer {
             _ if shared.is_copied() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
-                back.extend(shared.relieve(|loan, bytes| copy(stream, loan, bytes, bus)));
+                back.extend(shared.relieve(|loan, bytes| copy(tick.stream, loan, bytes, tick.bus)));
             }
         }
         for (loan, outcome) in back {
@@ -164,11 +159,11 @@ impl Writer {
             };
             let Loan { token, stamp, .. } = *loan;
             if outcome == DoneState::Error {
-                stream.count_faults(1);
+                tick.stream.count_faults(1);
             }
             if !token.is_stale() {
                 self.waits = Waits::Nobody;
-                stamp.finish(Flow::Output, token, outcome, None, progress);
+                stamp.finish(Flow::Output, token, outcome, None, tick.progress);
             }
         }
     }
@@ -235,36 +230,30 @@ impl<C: Send + 'static> Engine<C> for Writer {
         formats.link.lock().unclaim(self.id);
     }
 
-    fn step(
-        &mut self,
-        stream: &mut Stream<WriterFormats, C>,
-        now_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
-        let Some(token) = stream.tokens.pop_front() else {
-            self.give_back(stream, bus, progress);
+    fn step(&mut self, tick: &mut Tick<'_, WriterFormats, C>) -> bool {
+        let Some(token) = tick.stream.tokens.pop_front() else {
+            self.give_back(tick);
             return false;
         };
         if self.waits == Waits::Perhaps {
             self.waits = Waits::Nobody;
         }
-        let link = stream.formats.link.clone();
+        let link = tick.stream.formats.link.clone();
         let mut shared = link.lock();
-        let taken = take(&token, &mut shared, self.is_image, bus);
+        let taken = take(&token, &mut shared, self.is_image, tick.bus);
         if !self.is_image {
-            shared.fill.note_written(now_ns);
+            shared.fill.note_written(tick.now_ns);
         }
-        let Some((outcome, taken)) = stream.outcome(taken) else {
+        let Some((outcome, taken)) = tick.stream.outcome(taken) else {
             return true;
         };
         let time_ns = match token.timestamp_ns() {
-            0 => now_ns,
+            0 => tick.now_ns,
             given_ns => given_ns,
         };
         let sequence = match shared.settings {
             Some(_) if !self.is_image => shared.count_written(),
-            _ => stream.next_sequence(),
+            _ => tick.stream.next_sequence(),
         };
         let stamp = Stamp {
             field: token.field(),
@@ -286,7 +275,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
             }
             Some(Taken::Read(bytes)) => {
                 // CAST: widening.
-                stream.count_copied(bytes.len() as u64);
+                tick.stream.count_copied(bytes.len() as u64);
                 match self.is_image {
                     true => shared.set_image(bytes),
                     false => shared.push(Body::Own(bytes), stamp),
@@ -295,7 +284,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
             None => {}
         }
         self.waits = Waits::Nobody;
-        stamp.finish(Flow::Output, token, outcome, None, progress);
+        stamp.finish(Flow::Output, token, outcome, None, tick.progress);
         true
     }
 

@@ -7,14 +7,14 @@ use crate::Failure;
 use crate::disturb::RESOLUTION;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes,
-    PixelFormat, Port, Progress, Span,
+    PixelFormat, Port, Span,
 };
 
 /// A CAPTURE node of a loopback.
@@ -232,13 +232,7 @@ impl<C: Send + 'static> Reader<C> {
     }
 
     /// Continues to copy the frame that was begun, within this tick's limit.
-    fn resume(
-        &mut self,
-        stream: &mut Stream<ReaderFormats, C>,
-        shared: &mut Shared,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn resume(&mut self, tick: &mut Tick<'_, ReaderFormats, C>, shared: &mut Shared) {
         let Some(mut copying) = self.copying.take() else {
             return;
         };
@@ -246,11 +240,11 @@ impl<C: Send + 'static> Reader<C> {
         let at = shared.from(copying.number);
         let found = at.and_then(|at| Some((at, shared.frames().get(at)?)));
         let found = found.filter(|(_, frame)| frame.number == copying.number);
-        let (Some((at, frame)), true) = (found, is_free(shared, &copying.token, bus)) else {
-            return stream.tokens.push_front(copying.token);
+        let (Some((at, frame)), true) = (found, is_free(shared, &copying.token, tick.bus)) else {
+            return tick.stream.tokens.push_front(copying.token);
         };
         let stamp = frame.stamp;
-        match copy_on(frame, &mut copying, &mut stream.left, bus) {
+        match copy_on(frame, &mut copying, &mut tick.stream.left, tick.bus) {
             Ok(Ok(None)) => {
                 shared.note_copying(self.id, Some(copying.number));
                 self.copying = Some(copying);
@@ -258,10 +252,10 @@ impl<C: Send + 'static> Reader<C> {
             Ok(done) => {
                 let Copying { number, token, .. } = copying;
                 let arrived = done.and_then(|arrived| arrived.ok_or(Trouble::Fault));
-                self.deliver(stream, shared, ((number, stamp), token, arrived), progress);
+                self.deliver(tick, shared, ((number, stamp), token, arrived));
             }
             Err(Lost) => {
-                stream.tokens.push_front(copying.token);
+                tick.stream.tokens.push_front(copying.token);
                 shared.remove(at, DoneState::Error);
             }
         }
@@ -270,21 +264,21 @@ impl<C: Send + 'static> Reader<C> {
     /// Completes a buffer with its frame, the frame's number and the writer's stamp.
     fn deliver(
         &mut self,
-        stream: &mut Stream<ReaderFormats, C>,
+        tick: &mut Tick<'_, ReaderFormats, C>,
         shared: &mut Shared,
         ((number, stamp), token, arrived): ((u64, Stamp), Active<C>, Result<Arrived, Trouble>),
-        progress: &mut Progress<C>,
     ) {
-        let Some((outcome, arrived)) = stream.outcome(arrived) else {
+        let Some((outcome, arrived)) = tick.stream.outcome(arrived) else {
             return;
         };
         let first = *self.first.get_or_insert(number);
-        stream.count_dropped(number.saturating_sub(self.next.max(first)));
+        tick.stream
+            .count_dropped(number.saturating_sub(self.next.max(first)));
         self.next = number.saturating_add(1);
         shared.follow(self.id, self.next);
         let mut payloads = None;
         if let Some(Arrived { len, copied }) = arrived {
-            stream.count_copied(copied);
+            tick.stream.count_copied(copied);
             let mut lens = [0; MAX_PLANES];
             lens[0] = len;
             payloads = Some(lens);
@@ -298,7 +292,7 @@ impl<C: Send + 'static> Reader<C> {
             },
             ..stamp
         };
-        stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+        stamp.finish(Flow::Capture, token, outcome, payloads, tick.progress);
     }
 
     /// Passes the writer's buffer with a frame to this reader. Copies the frame if other readers need it.
@@ -359,63 +353,52 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         self.file.put_back(&mut shared);
     }
 
-    fn begin_tick(
-        &mut self,
-        stream: &mut Stream<ReaderFormats, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
+    fn begin_tick(&mut self, tick: &mut Tick<'_, ReaderFormats, C>) {
         self.file.end_wait();
-        let link = stream.formats.link.clone();
+        let link = tick.stream.formats.link.clone();
         let shared = &mut *link.lock();
         if !has_same_layout(&self.announced, &shared.format) {
             self.announced = shared.format;
-            progress.events.push(DriverEvent::SourceChange {
+            tick.progress.events.push(DriverEvent::SourceChange {
                 port: 0,
                 changes: RESOLUTION,
             });
         }
-        self.resume(stream, shared, bus, progress);
+        self.resume(tick, shared);
     }
 
-    fn step(
-        &mut self,
-        stream: &mut Stream<ReaderFormats, C>,
-        now_ns: u64,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
-        if stream.tokens.is_empty() || self.copying.is_some() {
+    fn step(&mut self, tick: &mut Tick<'_, ReaderFormats, C>) -> bool {
+        if tick.stream.tokens.is_empty() || self.copying.is_some() {
             return false;
         }
-        let link = stream.formats.link.clone();
+        let link = tick.stream.formats.link.clone();
         let shared = &mut *link.lock();
         if shared.outdated(self.id).is_some() {
             shared.leave(self.id);
             return false;
         }
         shared.follow(self.id, self.next);
-        shared.add_fill(now_ns);
-        if let Err(failure) = self.file.play(shared, now_ns) {
-            stream.failure = Some(failure);
+        shared.add_fill(tick.now_ns);
+        if let Err(failure) = self.file.play(shared, tick.now_ns) {
+            tick.stream.failure = Some(failure);
         }
-        let tokens = &stream.tokens;
+        let tokens = &tick.stream.tokens;
         shared.reclaim(self.id, |loan| {
-            tokens.iter().any(|token| is_same(loan, token, bus))
+            tokens.iter().any(|token| is_same(loan, token, tick.bus))
         });
         let Some(at) = shared.from(self.next) else {
             return false;
         };
-        let delivery = delivery(shared, at, &stream.tokens, bus);
+        let delivery = delivery(shared, at, &tick.stream.tokens, tick.bus);
         let (Some(frame), Delivery::Reference(place) | Delivery::Copy(place)) =
             (shared.frames().get(at), delivery)
         else {
-            self.pass_over(stream, shared);
+            self.pass_over(tick.stream, shared);
             return true;
         };
         let (number, stamp) = (frame.number, frame.stamp);
         let is_there = delivery == Delivery::Reference(place);
-        let Some(token) = stream.tokens.remove(place) else {
+        let Some(token) = tick.stream.tokens.remove(place) else {
             return false;
         };
         if !is_there {
@@ -425,19 +408,19 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
                 done: 0,
                 copied: 0,
             });
-            self.resume(stream, shared, bus, progress);
+            self.resume(tick, shared);
             return self.copying.is_none();
         }
         let Ok(len) = length(frame, &token) else {
-            stream.tokens.push_front(token);
+            tick.stream.tokens.push_front(token);
             shared.remove(at, DoneState::Error);
             return true;
         };
         let arrived = len.map(|len| {
-            let copied = self.give(shared, at, (&token, len), bus);
+            let copied = self.give(shared, at, (&token, len), tick.bus);
             Arrived { len, copied }
         });
-        self.deliver(stream, shared, ((number, stamp), token, arrived), progress);
+        self.deliver(tick, shared, ((number, stamp), token, arrived));
         true
     }
 
