@@ -360,29 +360,41 @@ where
         offset: u64,
         len_bytes: u64,
         access: MapAccess,
+        now_ns: u64,
     ) -> Result<M::Mmap, Error> {
-        let context = self.context_mut(file).ok_or(Error::NoFile)?;
-        context.mmap(mem, offset, len_bytes, access)
+        let (context, scope) = self.context_and_scope(file).ok_or(Error::NoFile)?;
+        let mapped = context.mmap(mem, offset, len_bytes, access);
+        context.advance_requests(scope.of, scope.requests, now_ns);
+        mapped
     }
 
     /// Returns the pending poll events of a file.
     /// POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM and POLLPRI only if `events` has them; POLLERR in any case.
     ///
     /// Without buffers, polling for data starts read() or write(), and the file then owns the queue.
-    pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
-        self.poll_by(mem, file, events, PollLook::Program)
+    pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16, now_ns: u64) -> i16 {
+        self.poll_by(mem, file, events, now_ns, PollLook::Program)
     }
 
     /// Returns the result of [`poll`](Self::poll) without starting read() or write(), for the host's own use.
-    pub fn peek(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
-        self.poll_by(mem, file, events, PollLook::Host)
+    pub fn peek(&mut self, mem: &mut M, file: FileHandle, events: i16, now_ns: u64) -> i16 {
+        self.poll_by(mem, file, events, now_ns, PollLook::Host)
     }
 
-    fn poll_by(&mut self, mem: &mut M, file: FileHandle, events: i16, look: PollLook) -> i16 {
-        match self.context_mut(file) {
-            Some(context) => context.poll(mem, file, events, look),
-            None => crate::POLL_ERR,
-        }
+    fn poll_by(
+        &mut self,
+        mem: &mut M,
+        file: FileHandle,
+        events: i16,
+        now_ns: u64,
+        look: PollLook,
+    ) -> i16 {
+        let Some((context, scope)) = self.context_and_scope(file) else {
+            return crate::POLL_ERR;
+        };
+        let found = context.poll(mem, file, events, look);
+        context.advance_requests(scope.of, scope.requests, now_ns);
+        found
     }
 
     /// Records that a program waits for `events` of a file, after [`poll`](Self::poll) found none pending.
@@ -402,10 +414,12 @@ where
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
-        match self.context_mut(cx.file) {
-            Some(context) => context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program),
-            None => V4l2Outcome::Fail(Error::NoFile),
-        }
+        let Some((context, scope)) = self.context_and_scope(cx.file) else {
+            return V4l2Outcome::Fail(Error::NoFile);
+        };
+        let outcome = context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program);
+        context.advance_requests(scope.of, scope.requests, cx.now_ns);
+        outcome
     }
 
     /// Answers a write() of at most `len_bytes` from `addr` in the program.
@@ -418,10 +432,12 @@ where
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
-        match self.context_mut(cx.file) {
-            Some(context) => context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program),
-            None => V4l2Outcome::Fail(Error::NoFile),
-        }
+        let Some((context, scope)) = self.context_and_scope(cx.file) else {
+            return V4l2Outcome::Fail(Error::NoFile);
+        };
+        let outcome = context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program);
+        context.advance_requests(scope.of, scope.requests, cx.now_ns);
+        outcome
     }
 
     /// Continues the read() or write() `cx.call` after [`V4l2Outcome::Part`].
@@ -433,10 +449,12 @@ where
         addr: u64,
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
-        match self.context_mut(cx.file) {
-            Some(context) => context.resume(mem, cx, addr, program),
-            None => V4l2Outcome::Fail(Error::NoFile),
-        }
+        let Some((context, scope)) = self.context_and_scope(cx.file) else {
+            return V4l2Outcome::Fail(Error::NoFile);
+        };
+        let outcome = context.resume(mem, cx, addr, program);
+        context.advance_requests(scope.of, scope.requests, cx.now_ns);
+        outcome
     }
 
     /// Cancels a waiting or unfinished call of a file.
@@ -490,10 +508,11 @@ where
     }
 
     /// Passes on buffers to their drivers if the fences of these buffers have signalled.
-    pub fn settle_queues(&mut self, mem: &mut M) {
+    pub fn settle_queues(&mut self, mem: &mut M, now_ns: u64) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {
                 context.settle_queues(mem);
+                context.advance_requests(of, &mut self.requests, now_ns);
             }
         }
     }
@@ -505,10 +524,12 @@ where
     pub fn fail_queues(
         &mut self,
         mem: &mut M,
+        now_ns: u64,
         has_failed: impl Fn(&M, &vb3_queue::Queue<M>) -> bool,
     ) {
-        for context in self.contexts_mut() {
+        for (of, context) in self.contexts.iter_mut() {
             context.fail_queues(mem, &has_failed);
+            context.advance_requests(of, &mut self.requests, now_ns);
         }
     }
 

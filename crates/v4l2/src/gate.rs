@@ -109,7 +109,7 @@ where
     D: VideoDriver<Cookie = M::Cookie>,
 {
     /// Removes finished buffers from their requests, and passes the next buffer to the driver.
-    /// Called after every call and tick. `of` is this context's number.
+    /// Called after every call and tick, and after fences end. `of` is this context's number.
     pub(crate) fn advance_requests(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {
             return;

@@ -28,8 +28,9 @@ impl World {
             self.changed
                 .extend(self.sync_files.take_ended(&self.memory));
             self.buffers_changed = true;
+            let now_ns = self.clock.now_ns();
             for node in &mut self.nodes {
-                node.video.settle_queues(&mut self.memory);
+                node.video.settle_queues(&mut self.memory, now_ns);
             }
         }
     }

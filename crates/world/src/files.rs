@@ -45,7 +45,7 @@ impl World {
         &mut self,
         file: FileId,
         events: i16,
-        ask: impl FnOnce(&mut Video, &mut WorldMemory, FileHandle, i16) -> i16,
+        ask: impl FnOnce(&mut Video, &mut WorldMemory, FileHandle, i16, u64) -> i16,
     ) -> i16 {
         if self.media.has(file) {
             return self.media_poll(file, events);
@@ -65,11 +65,11 @@ impl World {
         let Ok((at, handle)) = self.file(file) else {
             return POLL_GONE;
         };
-        self.set_now();
+        let now_ns = self.set_now();
         let Some(node) = self.nodes.get_mut(at) else {
             return POLLERR;
         };
-        let found = ask(&mut node.video, &mut self.memory, handle, events);
+        let found = ask(&mut node.video, &mut self.memory, handle, events, now_ns);
         self.after_call();
         self.note_wait(file, found == 0);
         found
@@ -242,7 +242,7 @@ impl World {
         // A media device has no memory to map. This returns ENODEV, since its file is not a video
         // device's.
         let (at, handle) = self.file(file)?;
-        self.set_now();
+        let now_ns = self.set_now();
         self.is_accounted = false;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
@@ -251,9 +251,9 @@ impl World {
             read: args.prot & PROT_READ != 0,
             write: args.prot & PROT_WRITE != 0,
         };
-        let mapped = node
-            .video
-            .mmap(&mut self.memory, handle, args.offset, args.len, access);
+        let memory = &mut self.memory;
+        let video = &mut node.video;
+        let mapped = video.mmap(memory, handle, args.offset, args.len, access, now_ns);
         let result = match mapped {
             Ok(map) => self
                 .shares

@@ -198,8 +198,9 @@ impl World {
                 && queue.memory() == Some(vb3_queue::Memory::Mmap)
                 && queue.find_plane(is_left).is_none()
         };
+        let now_ns = self.clock.now_ns();
         for node in &mut self.nodes {
-            node.video.fail_queues(&mut self.memory, is_lost);
+            node.video.fail_queues(&mut self.memory, now_ns, is_lost);
         }
     }
 }

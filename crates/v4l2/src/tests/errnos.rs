@@ -313,7 +313,7 @@ fn a_broken_device() {
             ("Z3 PREPARE_BUF", b.prepare(1), EIO),
             (
                 "Z4 poll",
-                b.device.poll(&mut b.mem, b.file, events).into(),
+                b.device.poll(&mut b.mem, b.file, events, b.now_ns).into(),
                 POLL_ERR.into(),
             ),
             ("Z5b CREATE_BUFS", b.create(1, MMAP), 0),

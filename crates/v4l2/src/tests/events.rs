@@ -96,7 +96,10 @@ fn first_event_has_the_current_state() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, CTRL, BRIGHTNESS, INITIAL), 0);
     assert!(b.device.take_woken().is_anyone());
-    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_PRI), POLL_PRI);
+    assert_eq!(
+        b.device.poll(&mut b.mem, b.file, POLL_PRI, b.now_ns),
+        POLL_PRI
+    );
     let event = dequeue(&mut b, None).unwrap();
     let u = field!(v4l2_event.u);
     let of = |at: usize| get(&event, u + at);
@@ -116,7 +119,7 @@ fn first_event_has_the_current_state() {
         &event[field!(v4l2_event.reserved)..],
         &[0; 36][..event.len() - field!(v4l2_event.reserved)]
     );
-    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_PRI), 0);
+    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_PRI, b.now_ns), 0);
     let class = sys::V4L2_CTRL_CLASS_USER | 1;
     assert_eq!(subscribe(&mut b, None, CTRL, class, INITIAL), 0);
     assert_eq!(dequeue(&mut b, None), Err(ENOENT), "a class has no state");

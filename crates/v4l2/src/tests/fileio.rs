@@ -28,7 +28,7 @@ fn write_by(b: &mut Bench, file: impl Into<Option<FileHandle>>, addr: u64, len: 
 }
 
 fn poll(b: &mut Bench, events: i16) -> i16 {
-    b.device.poll(&mut b.mem, b.file, events)
+    b.device.poll(&mut b.mem, b.file, events, b.now_ns)
 }
 
 #[test]
@@ -235,14 +235,14 @@ fn polling() {
     assert_eq!(poll(&mut b, 1), 1, "L3, POLLIN alone");
     let two = b.open();
     assert_eq!(
-        b.device.poll(&mut b.mem, two, POLL_IN),
+        b.device.poll(&mut b.mem, two, POLL_IN, b.now_ns),
         POLL_IN,
         "not limited to the owner"
     );
     b.close();
 
     let mut b = Bench::capture();
-    assert_eq!(b.device.peek(&mut b.mem, b.file, POLL_IN), 0);
+    assert_eq!(b.device.peek(&mut b.mem, b.file, POLL_IN, b.now_ns), 0);
     assert_eq!(b.reqbufs(2, MMAP), 2, "a look of the host's starts nothing");
     assert_eq!(b.reqbufs(0, MMAP), 0);
     assert_eq!(poll(&mut b, POLL_IN), 0, "L5: this starts reading");

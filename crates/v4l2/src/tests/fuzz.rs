@@ -182,9 +182,8 @@ fn run(seed: u64, mut b: Bench) {
         match random.below(12) {
             0 => b.tick(),
             1 => {
-                let revents =
-                    b.device
-                        .poll(&mut b.mem, b.file, random.pick(&[0, POLL_IN, POLL_OUT]));
+                let events = random.pick(&[0, POLL_IN, POLL_OUT]);
+                let revents = b.device.poll(&mut b.mem, b.file, events, b.now_ns);
                 assert_eq!(revents & !0x14f, 0, "seed {seed}");
             }
             2 => {

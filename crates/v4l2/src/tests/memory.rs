@@ -3,7 +3,7 @@
 use super::program::{Bytes, READ_ONLY, place};
 use crate::{Bus, BusFault};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use vb3_plane::{
     AllocArgs, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
@@ -19,7 +19,7 @@ struct Run {
 
 #[derive(Debug)]
 pub(crate) struct TestPlane {
-    id: u64,
+    pub(crate) id: u64,
     exported: bool,
 }
 
@@ -32,6 +32,8 @@ pub(crate) struct TestMemory {
     planes: Cell<usize>,
     bufs: Cell<usize>,
     exports: RefCell<BTreeMap<u64, u32>>,
+    /// Planes whose memory has a pending fence.
+    pub(crate) fenced: RefCell<BTreeSet<u64>>,
     /// Largest number of allocated bytes.
     pub(crate) limit: u64,
 }
@@ -44,6 +46,7 @@ impl Default for TestMemory {
             planes: Cell::new(0),
             bufs: Cell::new(0),
             exports: RefCell::default(),
+            fenced: RefCell::default(),
             limit: 64 << 20,
         }
     }
@@ -227,6 +230,10 @@ impl MemOps for TestMemory {
     }
 
     fn finish(&self, _: &mut TestPlane, _: HintSkip) {}
+
+    fn is_held_back(&self, plane: &TestPlane) -> bool {
+        self.fenced.borrow().contains(&plane.id)
+    }
 
     fn cookie(&self, plane: &TestPlane) -> Option<u64> {
         Some(plane.id)

@@ -25,7 +25,7 @@ mod subdev;
 use crate::bytes::Image;
 use crate::{CallContext, FileHandle, Flow, Planarity, V4l2Outcome, VideoDevice};
 pub(crate) use driver::TestDriver;
-pub(crate) use memory::TestMemory;
+pub(crate) use memory::{TestMemory, TestPlane};
 pub(crate) use program::TestProgram;
 use std::cell::Cell;
 use vb3_queue::MapAccess;
@@ -160,7 +160,7 @@ impl Bench {
     fn mmap(&mut self, offset: u64, len: u64, access: MapAccess) -> i32 {
         let file = self.file;
         self.device
-            .mmap(&mut self.mem, file, offset, len, access)
+            .mmap(&mut self.mem, file, offset, len, access, self.now_ns)
             .map_or_else(|e| e.errno(), |_| 0)
     }
 

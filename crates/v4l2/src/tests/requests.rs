@@ -2,7 +2,7 @@
 
 use super::{
     ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
-    TestProgram, code, get, record,
+    TestPlane, TestProgram, code, get, record,
 };
 use crate::bytes::{Image, field};
 use crate::requests::MAX_REQUESTS;
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use vb3_queue::{Completion, DoneState, Driver, DriverError, RequestId, Requests};
+use vb3_queue::{Completion, DoneState, Driver, DriverError, MapAccess, RequestId, Requests};
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
@@ -330,6 +330,73 @@ fn request_controls_are_set_before_their_work() {
         assert_eq!(value(&mut b, fd, 1).0, EINVAL);
     }
     b.finish();
+}
+
+/// Makes a device whose request waits for a fence of the first CAPTURE buffer.
+fn wait_for_fence(b: &mut Bench) -> RequestId {
+    let [file, _] = b.files;
+    let (id, fd) = b.alloc();
+    let capture = b.device.context().queue(Flow::Capture).unwrap();
+    let fence = |plane: &TestPlane| b.mem.fenced.borrow_mut().insert(plane.id);
+    assert_eq!(capture.find_plane(fence), Some((0, 0)));
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+    b.set(file, fd, 7);
+    assert_eq!(b.put(file, 0, fd), 0);
+    assert_eq!(b.go(id), 0);
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    b.tick();
+    assert!(b.told().is_empty(), "the fence is pending");
+    id
+}
+
+#[test]
+fn a_fences_end_passes_on_a_requests_buffer() {
+    let mut b = Bench::new(Requests::Optional);
+    let id = wait_for_fence(&mut b);
+    b.mem.fenced.borrow_mut().clear();
+    b.device.settle_queues(&mut b.mem, 2);
+    assert_eq!(b.told(), ["set 7"]);
+    assert_eq!(b.device.next_tick(), Some(0), "the driver has work");
+    b.tick();
+    assert_eq!(b.told(), ["work 1 of 1"]);
+    assert_eq!(b.poll(id), POLL_PRI);
+    b.finish();
+}
+
+#[test]
+fn dropped_buffers_complete_their_requests() {
+    for way in ["settle", "fail", "poll", "mmap"] {
+        let mut b = Bench::new(Requests::Optional);
+        let [file, _] = b.files;
+        let id = wait_for_fence(&mut b);
+        b.mem.fenced.borrow_mut().clear();
+        b.device.settle_queues(&mut b.mem, 2);
+        // Another buffer waits for the fence, so the queue still has to be settled.
+        assert_eq!(b.device.driver().capture.held.len(), 1);
+        let all = b.device.context().queue(Flow::Capture).unwrap();
+        all.find_plane(|plane| !b.mem.fenced.borrow_mut().insert(plane.id));
+        assert_eq!(b.qbuf(file, Flow::Capture, 1, None), 0);
+        b.device.driver_mut().output.held.clear();
+        let access = MapAccess {
+            shared: true,
+            read: true,
+            write: true,
+        };
+        match way {
+            "settle" => b.device.settle_queues(&mut b.mem, 2),
+            "fail" => b.device.fail_queues(&mut b.mem, 2, |_, _| false),
+            "poll" => {
+                b.device.poll(&mut b.mem, file, POLL_IN, 2);
+            }
+            _ => {
+                let mapped = b.device.mmap(&mut b.mem, file, 0, 1, access, 2);
+                assert!(mapped.is_ok());
+            }
+        }
+        assert_eq!(b.poll(id), POLL_PRI, "{way}");
+        b.finish();
+    }
 }
 
 #[test]
