@@ -491,10 +491,15 @@ impl Handler {
         readable.map(|c| (c.id, self.value(c, driver))).collect()
     }
 
-    /// Sets a validated value. Returns whether the value has changed.
+    /// Sets a validated value. Returns whether programs are notified (`V4L2_EVENT_CTRL_CH_VALUE`): the value
+    /// has changed, or the control executes on each write. Never for a volatile control.
+    ///
+    /// A volatile control ignores the value, unless it executes on each write.
     ///
     /// # Errors
     /// EBUSY for a grabbed control, and the driver's errors.
+    ///
+    /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ctrls-core.c `cluster_changed`.
     pub(crate) fn set<D: VideoDriver>(
         &mut self,
         id: u32,
@@ -506,13 +511,14 @@ impl Handler {
         if control.flags.contains(ControlFlags::GRABBED) {
             return Err(Error::Busy);
         }
-        let changed = control.value != value;
         let execute = control.flags.contains(ControlFlags::EXECUTE_ON_WRITE);
-        if changed || execute {
+        let is_volatile = control.flags.contains(ControlFlags::VOLATILE);
+        let changed = execute || (!is_volatile && control.value != value);
+        if changed {
             driver.set_control(control.id, &value)?;
             control.value = value;
         }
-        Ok(changed)
+        Ok(changed && !is_volatile)
     }
 
     /// Changes a control's range and value. Returns whether the value has changed.

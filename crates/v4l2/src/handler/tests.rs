@@ -99,3 +99,25 @@ fn a_range_changes_with_its_value() {
     let other = ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false);
     assert_eq!(handler.change_range(&other, 1), None);
 }
+
+/// Source: Linux `cluster_changed`.
+#[test]
+fn volatile_controls_are_never_reported_as_changed() {
+    use crate::{Flow, Planarity};
+    let (volatile, execute) = (ControlFlags::VOLATILE, ControlFlags::EXECUTE_ON_WRITE);
+    let id = sys::V4L2_CID_BRIGHTNESS;
+    for (flags, same, other, writes) in [
+        (ControlFlags::empty(), false, true, 1),
+        (execute, true, true, 2),
+        (volatile, false, false, 0),
+        (volatile | execute, false, false, 2),
+    ] {
+        let spec = ControlSpec::integer(id, "Brightness", (0, 255, 1), 128).with(flags);
+        let mut handler = Handler::new(&[spec]);
+        let mut driver = crate::tests::TestDriver::new(Flow::Capture, Planarity::Single);
+        let mut set = |value| handler.set(id, ControlValue::Number(value), &mut driver);
+        assert_eq!(set(128), Ok(same), "{flags:?}");
+        assert_eq!(set(5), Ok(other), "{flags:?}");
+        assert_eq!(driver.written.len(), writes, "{flags:?}");
+    }
+}

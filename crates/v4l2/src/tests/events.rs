@@ -151,6 +151,21 @@ fn own_changes_are_reported_only_on_request() {
 }
 
 #[test]
+fn each_press_of_a_button_is_reported() {
+    let mut b = Bench::capture();
+    let (one, two) = (b.file, b.open());
+    assert_eq!(subscribe(&mut b, two, CTRL, driver::BUTTON, 0), 0);
+    for _ in 0..2 {
+        let mut arg: [u8; 8] = record(&[(0, driver::BUTTON), (4, 1)]);
+        assert_eq!(b.call_by(one, sys::VIDIOC_S_CTRL, &mut arg), 0);
+        let event = dequeue(&mut b, two).unwrap();
+        let changes = get(&event, field!(v4l2_event.u));
+        assert_eq!(changes, sys::V4L2_EVENT_CTRL_CH_VALUE);
+    }
+    b.close();
+}
+
+#[test]
 fn frames_are_announced_and_old_ones_dropped() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, SYNC, 0, 0), 0);
