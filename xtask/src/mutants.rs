@@ -66,9 +66,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let out = sh::target().join("mutants");
     sh::fresh(&out)?;
     let mut cargo = mutants(
-        "--no-shuffle --colors=never --cap-lints=true",
+        "--no-shuffle --colors=never --cap-lints=true --cargo-arg=--tests --timeout-multiplier=2",
         &args.packages,
     );
+    // Most of the time goes into random tests and into linking.
+    cargo.envs([
+        ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
+        ("CARGO_PROFILE_DEV_DEBUG", "0"),
+        ("PROPTEST_MAX_SHRINK_ITERS", "0"),
+        ("RUST_BACKTRACE", "0"),
+    ]);
     cargo.arg("--output").arg(&out);
     cargo.arg(format!("--jobs={}", args.jobs));
     cargo.args(["--sharding=round-robin", "--shard"]);
