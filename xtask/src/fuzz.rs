@@ -1,30 +1,12 @@
 //! Fuzzes if the tools are installed. Otherwise, runs each stored input once.
 
 use crate::sh::{self, cmd};
-use crate::step;
-use anyhow::{Result, ensure};
+use crate::{step, tidy};
+use anyhow::{Result, bail, ensure};
 use fs_err as fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-
-/// All targets of `fuzz/`.
-const TARGETS: &[&str] = &[
-    "iova",
-    "iopt",
-    "mapper",
-    "bounce",
-    "convert",
-    "worker",
-    "stream",
-    "decoder",
-    "stateless",
-    "ioctl",
-    "board",
-    "script",
-];
 
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
@@ -32,14 +14,10 @@ pub(crate) struct Args {
     /// Seconds for each target
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Targets at a time; as many as there are processors if not given
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
     /// Only run the kept inputs, without fuzzing
     #[arg(long)]
     replay: bool,
     /// Targets; all of them if none is named
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS.iter().copied()))]
     targets: Vec<String>,
 }
 
@@ -49,38 +27,40 @@ pub(crate) struct Args {
 /// A target cannot be built, or fails with an input.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
-    let is_wanted =
-        |target: &&str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
-    let targets: Vec<&str> = TARGETS.iter().copied().filter(is_wanted).collect();
+    let targets = targets(&dir, &args.targets)?;
     let obstacle = if args.replay { None } else { obstacle(&dir) };
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
     // The codec process is the ordinary program: the target's instrumentation does not cover it.
-    if targets.contains(&"decoder") {
+    if targets.iter().any(|target| target == "decoder") {
         let build = "build --quiet --release --package vb3 --bin vb3-codec";
         sh::run(sh::cargo(build))?;
     }
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
     }
-    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
-    let jobs = jobs.map_or(1, usize::from).min(targets.len());
+    let jobs = thread::available_parallelism().map_or(1, usize::from);
     let (count, seconds) = (targets.len(), args.seconds);
     eprintln!("fuzzing {count} targets for {seconds} s each, {jobs} at a time");
-    fuzz_all(&dir, &targets, seconds, jobs)
+    let results = step::at_a_time(jobs, &targets, |target| fuzz(&dir, target, seconds));
+    let faults = results.into_iter().filter_map(Result::err);
+    let faults: Vec<String> = faults.map(|err| format!("{err:#}")).collect();
+    sh::expect_none("fuzz", &faults)
 }
 
-/// Fuzzes targets, `jobs` at a time. After a failure, no further target begins.
-fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<()> {
-    let has_failed = AtomicBool::new(false);
-    let results = step::at_a_time(jobs, targets, |target| {
-        if has_failed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        fuzz(dir, target, seconds).inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
-    });
-    results.into_iter().collect()
+/// Returns the targets with these names, or all, which are the files of `fuzz/fuzz_targets`.
+fn targets(dir: &Path, names: &[String]) -> Result<Vec<String>> {
+    let files = tidy::files(&dir.join("fuzz_targets"), "rs");
+    let all = files.iter().filter_map(|file| file.file_stem()?.to_str());
+    let all: Vec<String> = all.map(str::to_owned).collect();
+    if let Some(other) = names.iter().find(|name| !all.contains(name)) {
+        bail!("there is no target {other}; there are: {}", all.join(", "));
+    }
+    Ok(match names {
+        [] => all,
+        names => names.to_vec(),
+    })
 }
 
 /// Returns the reason why this machine cannot fuzz, if any. Downloads nothing to find out.
@@ -146,27 +126,4 @@ fn replay(dir: &Path, target: &str) -> Result<()> {
 
 fn seeds(dir: &Path, target: &str) -> PathBuf {
     dir.join("seeds").join(target)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_target_is_named_and_has_inputs() {
-        let dir = sh::root().join("fuzz");
-        let mut found: Vec<String> = std::fs::read_dir(dir.join("fuzz_targets"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-            .collect();
-        found.sort();
-        let mut named: Vec<&str> = TARGETS.to_vec();
-        named.sort_unstable();
-        assert_eq!(found, named);
-        for target in TARGETS {
-            let inputs = std::fs::read_dir(seeds(&dir, target)).unwrap().count();
-            assert!(inputs > 0, "{target} has no inputs");
-        }
-    }
 }
