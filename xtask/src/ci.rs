@@ -4,35 +4,17 @@ use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Result, ensure};
 use std::process::Command;
-use std::str::FromStr;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
     /// Run part K of N of the end-to-end tests of `full`, instead of a tier
-    #[arg(long, value_name = "K/N", conflicts_with = "words")]
-    part: Option<Part>,
+    #[arg(long, num_args = 2, value_names = ["K", "N"], conflicts_with = "words", value_parser = clap::value_parser!(u16).range(1..))]
+    part: Vec<u16>,
     /// `quick` (unit, model and documentation tests), `full` (all tests), or arguments for
     /// `cargo test`, such as a test's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
-}
-
-/// A part of the tests: its number, counted from 1, and the number of parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part(usize, usize);
-
-impl FromStr for Part {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers = text.split_once('/');
-        match numbers.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?))) {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Self(number, of)),
-            Some(_) => Err("the parts of N are 1/N to N/N"),
-            None => Err("write it as K/N, such as 3/8"),
-        }
-    }
 }
 
 /// The end-to-end tests. Like other tests, they are built with the features of the whole workspace.
@@ -59,8 +41,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         return sh::run(sh::cargo(DOC));
     }
     setup::install(setup::ALL)?;
-    if let Some(part) = args.part {
-        let names = names_of(part)?;
+    if let [number, of] = args.part[..] {
+        let names = names_of(number, of)?;
         let mut cargo = needing_all(E2E);
         return sh::run(
             cargo
@@ -84,13 +66,14 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 }
 
 /// Returns the tests of a part: every N-th, so that the slow tests of a module are in different parts.
-fn names_of(Part(number, of): Part) -> Result<Vec<String>> {
+fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
+    ensure!(number <= of, "the parts of {of} are 1 to {of}");
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
     let listed = sh::text(sh::cargo(E2E).args(list))?;
     let names = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));
-    let names = names.skip(number - 1).step_by(of);
+    let names = names.skip(usize::from(number - 1)).step_by(of.into());
     let names: Vec<String> = names.map(str::to_owned).collect();
     ensure!(!names.is_empty(), "there are no tests in this part");
     Ok(names)
@@ -118,18 +101,4 @@ pub(crate) fn one_by_one(
 pub(crate) fn run() -> Result<()> {
     let script = sh::root().join(".ci/run");
     sh::run(cmd!("{script}").current_dir(sh::root()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Part;
-
-    #[test]
-    fn parts_are_counted_from_one() {
-        let part = |text: &str| text.parse::<Part>().ok();
-        assert_eq!(part("3/8"), Some(Part(3, 8)));
-        for wrong in ["0/8", "9/8", "3", "3/", "x/8", "0/0", ""] {
-            assert_eq!(part(wrong), None, "{wrong}");
-        }
-    }
 }
