@@ -79,24 +79,6 @@ fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs end-to-end tests one after another. `numbers` become environment variables of the tests.
-pub(crate) fn one_by_one(
-    filter: &str,
-    numbers: impl IntoIterator<Item = (&'static str, u32)>,
-) -> Result<()> {
-    setup::install(setup::ALL)?;
-    let mut cargo = needing_all(E2E);
-    cargo.args([
-        "--",
-        filter,
-        "--include-ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
-    let numbers = numbers.into_iter();
-    sh::run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
-}
-
 /// Runs everything that must pass, as CI does.
 pub(crate) fn run() -> Result<()> {
     let script = sh::root().join(".ci/run");

@@ -14,7 +14,6 @@ mod docs;
 mod fluster;
 mod fuzz;
 mod guest;
-mod long;
 mod mutants;
 mod nostd;
 mod reach;
@@ -57,12 +56,8 @@ enum Task {
     Reach(reach::Args),
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
-    /// Decode random streams, and compare each picture with ffmpeg's
-    Exact(long::ExactArgs),
     /// Run conformance streams of `--vectors DIR` with fluster
     Fluster(fluster::Args),
-    /// Stress `vb3` for a long time with SIGKILLs, random calls, opens and signals, by `--seed`
-    Storm(long::StormArgs),
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
@@ -101,9 +96,7 @@ fn main() -> ExitCode {
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
-        Task::Exact(args) => long::exact(&args),
         Task::Fluster(args) => fluster::run(&args),
-        Task::Storm(args) => long::storm(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),

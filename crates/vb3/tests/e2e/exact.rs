@@ -1,8 +1,8 @@
 //! Streams with random options, and the JVT's conformance streams. Every picture that a program
 //! gets from the decoder equals ffmpeg's, in order.
 //!
-//! `cargo xtask exact` runs more of them. `VB3_EXACT_SEED` and `VB3_EXACT_STREAMS` choose seed and
-//! number; `VB3_H264_VECTORS` names the directory of the JVT's streams.
+//! `VB3_EXACT_SEED` and `VB3_EXACT_STREAMS` choose seed and number; `VB3_H264_VECTORS` names the directory of
+//! the JVT's streams.
 
 mod others;
 

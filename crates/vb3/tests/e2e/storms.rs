@@ -1,7 +1,14 @@
 //! Programs that are killed, make random calls, or get signals all the time. Nothing hangs, nothing
 //! stays held, and the devices still work.
 //!
-//! `cargo xtask storm` runs these tests longer and with other seeds.
+//! Variables set numbers of SIGKILLs, of random calls, of opens and of frames during signals, the seed, and
+//! the seconds after which a storm counts as hanging. The figures of docs/evidence.md are from:
+//!
+//! ```sh
+//! VB3_STORM_KILLS=2000 VB3_STORM_CALLS=1000000 VB3_STORM_OPENS=10000000 VB3_STORM_FRAMES=3600 \
+//!     VB3_STORM_SEED=1 VB3_STORM_PATIENCE=7200 \
+//!     cargo xtask test --test e2e storms:: -- --include-ignored --test-threads=1
+//! ```
 
 use crate::common::{
     COMMAND_TIMEOUT, Run, RunOutput, SIZE, compiled, expect_pattern, lacks, size_option,
@@ -10,7 +17,7 @@ use crate::sensor::lacks_software_isp;
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
-/// Returns the number that `cargo xtask storm` sets, or the small default.
+/// Returns the number that the variable sets, or the small default.
 fn number(variable: &str, small: u64) -> u64 {
     let set = std::env::var(variable).ok();
     set.map_or(small, |text| text.parse().expect(variable))
