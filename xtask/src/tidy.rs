@@ -4,7 +4,6 @@
 mod circles;
 mod docs;
 mod places;
-mod python;
 mod rooms;
 mod words;
 
@@ -55,9 +54,6 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
 /// The test that lists whether each public type of a library is `Send` and `Sync`.
 const THREADS: &str = "fn types_say_which_threads_they_may_visit";
 
-/// Maximum number of lines of the smallest host of `vb3-dma`, an example in the crate's README.
-const MAX_HOST_LINES: usize = 60;
-
 /// Maximum number of lines of a source file, except for tests and generated files.
 const MAX_LINES: usize = 800;
 
@@ -86,7 +82,11 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     faults.extend(doc_faults()?);
-    faults.extend(python::faults_of_module()?);
+    for dir in ["python/src/vb3", "python/tests"] {
+        for path in files(&sh::root().join(dir), "py") {
+            faults.extend(python_faults(&path, &fs::read_to_string(&path)?));
+        }
+    }
     faults.extend(crate::docs::faults(false)?);
     sh::expect_none("tidy", &faults)?;
     println!(
@@ -137,7 +137,7 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
     }
     let mut faults = Vec::new();
     for (text, path) in &all {
-        faults.extend(file_faults(path, text));
+        faults.extend(long_file(path, text));
         faults.extend(words::faults(path, text));
     }
     let sources = all.iter().filter(|(_, path)| !is_test(path));
@@ -222,23 +222,11 @@ fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<Strin
     faults
 }
 
-/// Returns faults of the settings for documentation, such as a lint that is not enabled.
+/// Returns faults of CONTRIBUTING.md, and of libraries without the workspace's lints.
 fn doc_faults() -> Result<Vec<String>> {
     let read = |name: &str| fs::read_to_string(sh::root().join(name));
-    let (workspace, contributing) = (read("Cargo.toml")?, read("CONTRIBUTING.md")?);
+    let contributing = read("CONTRIBUTING.md")?;
     let mut faults = places::faults(&contributing, &sh::root());
-    for lint in &RULES.documentation.lints {
-        if !workspace.contains(&format!("{lint} = \"warn\"")) {
-            faults.push(format!("Cargo.toml: the lint {lint} is gone"));
-        }
-    }
-    let host = host_lines(&read("crates/dma/README.md")?);
-    if !(1..=MAX_HOST_LINES).contains(&host) {
-        faults.push(format!(
-            "crates/dma/README.md: a host with pages alone takes {host} lines; {MAX_HOST_LINES} are \
-             the most"
-        ));
-    }
     let rule = contributing.split_once("**`unsafe`**");
     let rule = rule.map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
     for layer in &RULES.layer {
@@ -256,13 +244,6 @@ fn doc_faults() -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Returns how many lines a README's first program has before its `main`, without blank lines.
-fn host_lines(readme: &str) -> usize {
-    let program = readme.split("\n```rust\n").nth(1).unwrap_or_default();
-    let host = program.split("\nfn main").next().unwrap_or_default();
-    host.lines().filter(|line| !line.trim().is_empty()).count()
-}
-
 /// Returns a path relative to the root.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(sh::root())
@@ -277,24 +258,25 @@ fn is_test(path: &Path) -> bool {
         .any(|part| part == "tests" || part == "tests.rs")
 }
 
-fn file_faults(file: &Path, text: &str) -> Vec<String> {
+/// Returns a fault if a file is too long.
+fn long_file(file: &Path, text: &str) -> Option<String> {
     let generated = file.file_name().is_some_and(|name| name == "bindings.rs");
-    let (mut faults, lines) = (Vec::new(), text.lines().count());
-    if lines > MAX_LINES && !is_test(file) && !generated {
-        faults.push(format!(
-            "{} has {lines} lines; the limit is {MAX_LINES}",
-            shown(file)
-        ));
-    }
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.trim_start().starts_with("#[ignore]") {
-            let file = shown(file);
-            faults.push(format!(
-                "{file}:{number}: a test is ignored, and no reason given"
-            ));
-        }
-    }
-    faults
+    let (lines, name) = (text.lines().count(), shown(file));
+    let is_long = lines > MAX_LINES && !is_test(file) && !generated;
+    is_long.then(|| format!("{name} has {lines} lines; the limit is {MAX_LINES}"))
+}
+
+/// Returns the faults of a file of the Python module.
+fn python_faults(file: &Path, text: &str) -> Vec<String> {
+    let (name, words) = (shown(file), RULES.words.forbidden_in_python.iter());
+    let found = words.filter(|word| text.contains(*word));
+    let found = found.map(|word| format!("{name} contains {word:?}"));
+    let lacks_docs = !text.starts_with("\"\"\"");
+    let lacks_docs = lacks_docs.then(|| format!("{name} does not begin with its documentation"));
+    found
+        .chain(lacks_docs)
+        .chain(long_file(file, text))
+        .collect()
 }
 
 /// Returns the files below a directory with an ending, sorted. Skips hidden files and cargo's output.
@@ -329,14 +311,6 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_host_are_counted_up_to_main() {
-        let readme =
-            "# A\n\n```toml\na\n```\n\nB:\n\n```rust\nuse a;\n\nimpl B {}\n\nfn main() {}\n```\n";
-        assert_eq!(host_lines(readme), 2);
-        assert_eq!(host_lines("# A\n"), 0);
-    }
-
-    #[test]
     fn arrows_point_down_only() {
         let normal = Value::Null;
         assert_eq!(faults("vb3-plane", normal.clone(), "vb3-dmabuf"), 0);
@@ -349,11 +323,17 @@ mod tests {
     }
 
     #[test]
-    fn long_files_and_bare_ignores_are_faults() {
+    fn long_files_are_faults() {
         let long = "\n".repeat(MAX_LINES + 1);
-        assert_eq!(file_faults(Path::new("a/src/x.rs"), &long).len(), 1);
-        assert!(file_faults(Path::new("a/src/x/tests.rs"), &long).is_empty());
-        let text = "\n  #[ignore]\n  #[ignore = \"slow\"]\n";
-        assert_eq!(file_faults(Path::new("a/src/x.rs"), text).len(), 1);
+        assert!(long_file(Path::new("a/src/x.rs"), &long).is_some());
+        assert!(long_file(Path::new("a/src/x/tests.rs"), &long).is_none());
+    }
+
+    #[test]
+    fn python_files_need_docs_and_no_sleep() {
+        let look = |text: &str| python_faults(Path::new("a.py"), text).len();
+        assert_eq!(look("\"\"\"Waits.\"\"\"\nimport os\n"), 0);
+        assert_eq!(look("import time\ntime.sleep(1)\n"), 3);
+        assert_eq!(look(&"\"\"\"Long.\"\"\"\n".repeat(MAX_LINES + 1)), 1);
     }
 }

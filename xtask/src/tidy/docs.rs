@@ -16,7 +16,6 @@ use syn::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
-    pub(super) lints: Vec<String>,
     quantities: Vec<String>,
     units_in_names: Vec<String>,
     units: Vec<String>,
