@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Arguments of `confine`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfineArgs {
-    /// Profile; `list` lists them
+    /// Profile; a wrong name lists all
     profile: String,
     /// Command and arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -51,12 +51,6 @@ pub(crate) struct ConfineArgs {
 /// # Errors
 /// There is no such profile or command, or the kernel refuses the filter.
 pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
-    if args.profile == "list" {
-        for profile in profile::ALL {
-            println!("{:18} {}", profile.name, profile.about);
-        }
-        return Ok(());
-    }
     let profile = profile::find(&args.profile)?;
     let Some((name, rest)) = args.command.split_first() else {
         bail!("there is no command to run");

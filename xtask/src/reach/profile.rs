@@ -13,8 +13,6 @@ use std::collections::BTreeMap;
 /// The profile of one or more engines.
 pub(crate) struct Profile {
     pub(crate) name: &'static str,
-    /// The engines that have the profile.
-    pub(crate) about: &'static str,
     /// System calls that fail with EPERM.
     refused: &'static [&'static [libc::c_long]],
     /// Whether the profile forbids new namespaces, and removes the capabilities that engines remove.
@@ -72,23 +70,23 @@ const LOST: CapabilitySet = CapabilitySet::SYS_ADMIN
 
 /// All profiles.
 pub(crate) const ALL: &[Profile] = &[
+    // Docker 20.10 (Debian 12), default profile.
     Profile {
         name: "docker-20.10",
-        about: "Docker 20.10 (Debian 12), default profile",
         refused: &[ADMIN, TRACING, MEMORY, LATER_THAN_20_10],
         contained: true,
         complete: true,
     },
+    // Today's Docker, default profile.
     Profile {
         name: "moby",
-        about: "today's Docker, default profile",
         refused: &[ADMIN, TRACING, IO_URING],
         contained: true,
         complete: true,
     },
+    // A profile that forbids ptrace and its kin, as Flatpak's.
     Profile {
         name: "no-ptrace",
-        about: "a profile that forbids ptrace and its kin (as Flatpak's)",
         refused: &[TRACING, MEMORY, &[libc::SYS_ptrace]],
         contained: false,
         complete: false,

@@ -46,12 +46,14 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let line = command(vb3, here.to_str().context("the path is not UTF-8")?);
     sh::quietly(cmd!("sh -c {line}"))?;
     for name in FILES {
-        let (mut own, mut other) = (fs::read(here.join(name))?, fs::read(there.join(name))?);
+        let paths = [here.join(name), there.join(name)];
+        let [mut own, mut other] = [fs::read(&paths[0])?, fs::read(&paths[1])?];
         if name == REPORT {
             (own, other) = (without_place(&own)?, without_place(&other)?);
         }
         if own.is_empty() || own != other {
-            bail!("{name}: {}", first_difference(&own, &other));
+            let [own, other] = paths.map(|path| path.display().to_string());
+            bail!("{own}, made here, is empty or differs from {other}");
         }
     }
     Ok(())
@@ -66,32 +68,4 @@ fn without_place(report: &[u8]) -> Result<Vec<u8>> {
             .with_context(|| format!("a report without {name}"))?;
     }
     Ok(serde_json::to_vec_pretty(&report)?)
-}
-
-/// Returns the first line that differs if both are text, otherwise the lengths in bytes.
-fn first_difference(own: &[u8], other: &[u8]) -> String {
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    let mut lines = text(own).lines().zip(text(other).lines()).enumerate();
-    match lines.find(|(_, (own, other))| own != other) {
-        Some((number, (own, other))) => {
-            format!("line {} is {own} here and {other} there", number + 1)
-        }
-        None => format!("{} bytes here and {} there", own.len(), other.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_difference;
-
-    #[test]
-    fn the_first_difference_is_said() {
-        let said = first_difference(b"a\nb\nc\n", b"a\nd\ne\n");
-        assert_eq!(said, "line 2 is b here and d there");
-        assert_eq!(first_difference(b"a\n", b""), "2 bytes here and 0 there");
-        assert_eq!(
-            first_difference(&[0xff; 3], &[0xff; 2]),
-            "3 bytes here and 2 there"
-        );
-    }
 }
