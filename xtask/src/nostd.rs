@@ -5,7 +5,8 @@ use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-const CRATES: &[&str] = &["vb3-dma", "vb3-dmabuf", "vb3-plane", "vb3-queue"];
+const CRATES: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane";
+const QUEUE: &str = "-p vb3-queue";
 
 /// The oldest compiler that builds the crates.
 const FLOOR: &str = "1.85";
@@ -38,41 +39,41 @@ const OTHER: &str = "aarch64-unknown-linux-gnu";
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
-    let installed = sh::text(cmd!("rustup target list --installed")).unwrap_or_default();
-    let has = |name: &str| installed.lines().any(|line| line == name);
     let mut missing = Vec::new();
     for &(name, what) in TARGETS {
-        if !has(name) {
+        if !sh::has_target(name) {
             missing.push(name);
             continue;
         }
         eprintln!("{name}: {what}");
-        let lacks = |package: &&&str| WITHOUT_QUEUE.contains(&name) && **package == "vb3-queue";
-        let packages = CRATES.iter().filter(|package| !lacks(package));
-        let packages = packages.flat_map(|name| ["-p", name]);
-        sh::run(sh::cargo("check --target").arg(name).args(packages))?;
+        let queue = if WITHOUT_QUEUE.contains(&name) {
+            ""
+        } else {
+            QUEUE
+        };
+        sh::run(sh::cargo(&format!(
+            "check --target {name} {CRATES} {queue}"
+        )))?;
     }
-    if has(BARE) {
-        let check = "check --manifest-path nostd/Cargo.toml --target";
-        sh::run(in_target(check, &[BARE], &target))?;
+    if sh::has_target(BARE) {
+        let check = format!("check --manifest-path nostd/Cargo.toml --target {BARE}");
+        sh::run(in_target(&check, &target))?;
     }
-    if has(OTHER) {
-        let check = "check -p vb3-intercept --target";
-        sh::run(in_target(check, &[OTHER], &target))?;
+    if sh::has_target(OTHER) {
+        let check = format!("check -p vb3-intercept --target {OTHER}");
+        sh::run(in_target(&check, &target))?;
     } else {
         missing.push(OTHER);
     }
     let toolchains = sh::text(cmd!("rustup toolchain list")).unwrap_or_default();
     if toolchains.lines().any(|line| line.starts_with(FLOOR)) {
-        let root = sh::root();
-        let packages: Vec<_> = CRATES.iter().flat_map(|name| ["-p", name]).collect();
-        let packages = &packages;
-        // `+VERSION` works with rustup's cargo, which chooses the toolchain.
-        let check = cmd!("cargo +{FLOOR} check {packages...} --target-dir {target}");
-        let test =
-            cmd!("cargo +{FLOOR} test --quiet {packages...} -p {MACHINE} --target-dir {target}");
-        for mut cargo in [check, test] {
-            sh::run(cargo.current_dir(&root))?;
+        let test = format!("test --quiet -p {MACHINE}");
+        for line in ["check", &test] {
+            let line = format!("{line} {CRATES} {QUEUE}");
+            let words = line.split(' ');
+            // `+VERSION` works with rustup's cargo, which chooses the toolchain.
+            let mut cargo = cmd!("cargo +{FLOOR} {words...} --target-dir {target}");
+            sh::run(cargo.current_dir(sh::root()))?;
         }
     } else {
         missing.push(FLOOR);
@@ -85,17 +86,17 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Returns cargo's command with a target directory of its own.
-fn in_target(line: &str, words: &[&str], target: &Path) -> Command {
+fn in_target(line: &str, target: &Path) -> Command {
     let mut cargo = sh::cargo(line);
-    cargo.args(words).arg("--target-dir").arg(target);
+    cargo.arg("--target-dir").arg(target);
     cargo
 }
 
 fn link(target: &Path) -> Result<()> {
     const BUILD: &str = "build --release --manifest-path nostd/Cargo.toml";
-    sh::run(in_target(BUILD, &[], target))?;
+    sh::run(in_target(BUILD, target))?;
     // The control program links std, so its build must fail, with E0152 (a lang item is defined twice).
-    let control = in_target(BUILD, &["--features", "control"], target).output();
+    let control = in_target(&format!("{BUILD} --features control"), target).output();
     let control = control.context("cargo does not start")?;
     let said = String::from_utf8_lossy(&control.stderr);
     match control.status.success() {
