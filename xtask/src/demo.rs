@@ -20,6 +20,12 @@ const MIN_PSNR_DB: f64 = 40.0;
 /// Longest time that a machine may take in addition to the clip's length.
 const EXTRA_SECONDS: f64 = 120.0;
 
+/// Machines with both pipelines, and one with only the decoder's.
+const MACHINES: [&str; 3] = ["pc", "soc-cma", "soc-noncoherent"];
+const DECODER_MACHINE: &str = "soc-sram";
+/// Frames that each machine streams from the camera.
+const FRAMES: u32 = 60;
+
 /// The table's columns.
 const COLUMNS: [&str; 10] = [
     "pipeline",
@@ -40,34 +46,22 @@ pub(crate) struct Args {
     /// Show this file instead of Big Buck Bunny
     #[arg(long, value_name = "FILE")]
     clip: Option<PathBuf>,
-    /// Machine to run on; may be repeated
-    #[arg(long, value_name = "NAME", default_values = ["pc", "soc-cma", "soc-noncoherent"])]
-    machine: Vec<String>,
-    /// Further machine, which runs only the decoder's pipeline; may be repeated
-    #[arg(long, value_name = "NAME", default_values = ["soc-sram"])]
-    decoder_machine: Vec<String>,
-    /// Frames to stream from the camera on each machine
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    frames: u32,
-    /// Keep the display's recording (y4m) in the directory of the contact sheet
-    #[arg(long)]
-    keep: bool,
 }
 
 /// A pipeline on a machine.
-struct Run<'a> {
+struct Run {
     pipeline: &'static str,
-    machine: &'a str,
+    machine: &'static str,
     /// File that the display records to.
     recorded: PathBuf,
 }
 
 /// The settings of the demo, and its runs so far.
-struct Demo<'a> {
+struct Demo {
     vb3: PathBuf,
     dir: PathBuf,
     clip: Clip,
-    runs: Vec<Run<'a>>,
+    runs: Vec<Run>,
     rows: Vec<Vec<String>>,
     faults: Vec<String>,
 }
@@ -85,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let vb3 = sh::release_vb3()?;
     let dir = sh::target().join("demo");
     fs::create_dir_all(&dir)?;
-    let clip = Clip::read(path, args.frames)?;
+    let clip = Clip::read(path, FRAMES)?;
     let h264 = clip.as_h264(&dir)?;
     let (runs, rows, faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut demo = Demo {
@@ -96,18 +90,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         rows,
         faults,
     };
-    for machine in &args.machine {
-        demo.camera(machine, args.frames)?;
+    for machine in MACHINES {
+        demo.camera(machine)?;
     }
-    for machine in args.machine.iter().chain(&args.decoder_machine) {
+    for machine in MACHINES.into_iter().chain([DECODER_MACHINE]) {
         demo.decoder(machine, &h264)?;
     }
-    demo.conclude(args.keep)
+    demo.conclude()
 }
 
-impl<'a> Demo<'a> {
+impl Demo {
     /// Streams from a camera to a display, which must show the clip's frames bit by bit.
-    fn camera(&mut self, machine: &'a str, frames: u32) -> Result<()> {
+    fn camera(&mut self, machine: &'static str) -> Result<()> {
         let Clip {
             width,
             height,
@@ -123,11 +117,11 @@ impl<'a> Demo<'a> {
         // Without show-preroll-frame=false, the sink shows the first frame twice: the first time in the pause
         // before playing.
         let program = format!(
-            "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={frames} \
+            "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={FRAMES} \
              ! video/x-raw,format=NV12,width={width},height={height},framerate={n}/{d} \
              ! v4l2sink show-preroll-frame=false device=/dev/video1 io-mode=dmabuf-import"
         );
-        let seconds = f64::from(frames) * f64::from(d) / f64::from(n);
+        let seconds = f64::from(FRAMES) * f64::from(d) / f64::from(n);
         let report = self.go(&run, &devices, &program, seconds)?;
         let shown = hashes(&run.recorded, "null", None)?;
         let (wrong, skipped) = frames::compare(&self.clip.hashes, &shown);
@@ -140,10 +134,10 @@ impl<'a> Demo<'a> {
                 &format!("{wrong} frames are not the clip's next ones"),
             );
         }
-        if u32::try_from(shown.len()) != Ok(frames) {
+        if u32::try_from(shown.len()) != Ok(FRAMES) {
             self.fault(
                 &run,
-                &format!("{frames} frames were sent and {} shown", shown.len()),
+                &format!("{FRAMES} frames were sent and {} shown", shown.len()),
             );
         }
         let verdict = if wrong == 0 { "bit by bit" } else { "no" };
@@ -153,7 +147,7 @@ impl<'a> Demo<'a> {
 
     /// Streams from a decoder through a converter to a display, by dma-bufs.
     /// ffmpeg decodes and scales the same stream.
-    fn decoder(&mut self, machine: &'a str, h264: &Path) -> Result<()> {
+    fn decoder(&mut self, machine: &'static str, h264: &Path) -> Result<()> {
         let width = CONVERTED_WIDTH;
         let height = (self.clip.height * width / self.clip.width).max(2) & !1;
         let run = self.run("decoder > converter > display", machine);
@@ -183,7 +177,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    fn run(&self, pipeline: &'static str, machine: &'a str) -> Run<'a> {
+    fn run(&self, pipeline: &'static str, machine: &'static str) -> Run {
         let device = pipeline.split(' ').next().unwrap_or_default();
         let recorded = self.dir.join(format!("{device}-{machine}.y4m"));
         Run {
@@ -194,7 +188,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Runs gst-launch-1.0 with these devices. The clip lasts `seconds`. Returns the report.
-    fn go(&self, run: &Run<'_>, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
+    fn go(&self, run: &Run, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
         let (vb3, machine, report) = (&self.vb3, run.machine, run.recorded.with_extension("json"));
         let limit = (seconds + EXTRA_SECONDS).ceil().to_string();
         let devices = devices.iter().flat_map(|device| ["--device", device]);
@@ -209,14 +203,14 @@ impl<'a> Demo<'a> {
         serde_json::from_slice(&fs::read(&report)?).context("the report is not JSON")
     }
 
-    fn fault(&mut self, run: &Run<'_>, fault: &str) {
+    fn fault(&mut self, run: &Run, fault: &str) {
         let fault = format!("{} on {}: {fault}", run.pipeline, run.machine);
         self.faults.push(fault);
     }
 
     /// Adds a row to the table, and the report's faults to the list. A fault is a copy, a display without
     /// dma-bufs, or a resource that is still held.
-    fn add(&mut self, run: Run<'a>, report: &Value, frames: usize, verdict: String) {
+    fn add(&mut self, run: Run, report: &Value, frames: usize, verdict: String) {
         let sums = Sums::of(report);
         if sums.copied != 0 {
             self.fault(&run, &format!("{} bytes were copied", sums.copied));
@@ -234,18 +228,16 @@ impl<'a> Demo<'a> {
         self.runs.push(run);
     }
 
-    /// Prints the table, draws the contact sheet, and reports the faults.
-    fn conclude(self, keep: bool) -> Result<()> {
+    /// Prints the table, draws the contact sheet, removes the recordings, and reports the faults.
+    fn conclude(self) -> Result<()> {
         let sheet = self.dir.join("contact-sheet.png");
-        let label = |run: &Run<'_>| format!("{} - {}", run.machine, run.pipeline);
+        let label = |run: &Run| format!("{} - {}", run.machine, run.pipeline);
         let runs = self.runs.iter();
         frames::draw(&sheet, runs.map(|run| (label(run), &*run.recorded)))?;
         println!("{}", table::format(&COLUMNS, &self.rows));
         println!("contact sheet: {}", sheet.display());
-        if !keep {
-            for run in &self.runs {
-                let _ = fs::remove_file(&run.recorded);
-            }
+        for run in &self.runs {
+            let _ = fs::remove_file(&run.recorded);
         }
         sh::expect_none("FAULT", &self.faults)
             .with_context(|| format!("the reports are in {}", self.dir.display()))?;
