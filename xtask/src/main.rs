@@ -11,7 +11,6 @@ mod compliance;
 mod demo;
 mod dist;
 mod docs;
-mod fluster;
 mod fuzz;
 mod guest;
 mod mutants;
@@ -56,8 +55,6 @@ enum Task {
     Reach(reach::Args),
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
-    /// Run conformance streams of `--vectors DIR` with fluster
-    Fluster(fluster::Args),
     /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
     /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
@@ -96,7 +93,6 @@ fn main() -> ExitCode {
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
-        Task::Fluster(args) => fluster::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),
