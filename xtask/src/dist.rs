@@ -138,5 +138,5 @@ pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
         println!("vb3-codec for arm64: not made, {why}");
         return Ok(());
     }
-    codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
+    codec::put(&Release::new()?, Arch::Arm64, "trixie", to).map(drop)
 }

@@ -90,34 +90,31 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     }
 }
 
-/// Builds the program for a Debian release and puts it at a path.
-pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<()> {
+/// Builds the program for a Debian release and puts it at a path. Returns the package's dependencies.
+pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<String> {
     let root = build_root(release, arch, suite)?;
-    let (program, _) = build(&root, arch)?;
+    let (program, depends) = build(&root, arch)?;
     // The file is replaced, not written to, because a process may still use it.
     if to.exists() {
         fs::remove_file(to)?;
     }
     stage::copy(&program, to, 0o755)?;
-    Ok(fs::remove_dir_all(&root)?)
+    fs::remove_dir_all(&root)?;
+    Ok(depends)
 }
 
 /// Builds the program for a Debian release and packs it.
 pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
-    let root = build_root(release, arch, suite)?;
-    let (program, depends) = build(&root, arch)?;
     let stage = release.dir.join(format!("deb-codec-{}", arch.debian()));
     sh::fresh(&stage)?;
-    stage::copy(&program, &stage.join("usr/bin/vb3-codec"), 0o755)?;
+    let depends = put(release, arch, suite, &stage.join("usr/bin/vb3-codec"))?;
     let doc = stage.join("usr/share/doc/vb3-codec");
     fs::create_dir_all(&doc)?;
     let licences = licences::text("vb3-avcodec", arch.target())?;
     fs::write(doc.join(stage::THIRD_PARTY), licences)?;
     let version = format!("{}+deb{number}", release.version);
     let fields = fields(&depends);
-    let package = stage::pack(release, &stage, "vb3-codec", &version, arch, &fields)?;
-    fs::remove_dir_all(&root)?;
-    Ok(package)
+    stage::pack(release, &stage, "vb3-codec", &version, arch, &fields)
 }
 
 /// Returns the last fields of the package's control file.
