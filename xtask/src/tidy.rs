@@ -281,6 +281,13 @@ fn python_faults(file: &Path, text: &str) -> Vec<String> {
 
 /// Returns the files below a directory with an ending, sorted. Skips hidden files and cargo's output.
 pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut files = all_files(dir);
+    files.retain(|path| path.extension().is_some_and(|end| end == ending));
+    files
+}
+
+/// Returns the files below a directory, sorted. Skips hidden files and cargo's output.
+pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];
     while let Some(dir) = dirs.pop() {
@@ -291,7 +298,7 @@ pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
                 continue;
             } else if path.is_dir() {
                 dirs.push(path);
-            } else if path.extension().is_some_and(|end| end == ending) {
+            } else {
                 files.push(path);
             }
         }

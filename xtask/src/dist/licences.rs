@@ -1,16 +1,13 @@
 //! The licences of all crates that are linked into the binary.
 
-use crate::sh;
+use crate::{sh, tidy};
 use anyhow::Result;
 use fs_err as fs;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
-/// How many levels below a crate its licences are searched, because a crate may contain other projects'
-/// sources.
-const DEPTH: usize = 3;
 
 /// Returns the linked crates of a package with their licences, then each licence text with its crates.
 pub(super) fn text(package: &str, target: &str) -> Result<String> {
@@ -32,7 +29,9 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
         let licence = part["license"].as_str().unwrap_or("see its text");
         list += &format!("{name}: {licence}\n");
         let dir = Path::new(field("manifest_path")).parent();
-        for file in dir.map(|dir| files(dir, DEPTH)).unwrap_or_default() {
+        // A crate may contain other projects' sources.
+        let files = dir.map(tidy::all_files).unwrap_or_default();
+        for file in files.into_iter().filter(|file| is_licence(file)) {
             let Ok(text) = fs::read_to_string(file) else {
                 continue;
             };
@@ -48,17 +47,9 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
     Ok(list)
 }
 
-fn files(dir: &Path, depth: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().to_lowercase();
-        let path = entry.path();
-        if path.is_dir() && depth > 0 {
-            found.extend(files(&path, depth - 1));
-        } else if path.is_file() && NAMES.iter().any(|known| name.starts_with(known)) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
+/// Returns whether a file has a licence, judged by its name.
+fn is_licence(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_lowercase();
+    NAMES.iter().any(|known| name.starts_with(known))
 }
