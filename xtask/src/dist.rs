@@ -9,6 +9,7 @@ mod trial;
 mod wheel;
 
 use crate::arch::Arch;
+use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ impl Release {
 
 /// Makes the packages, and tries them if asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::install(&["dist"])?;
     let release = Release::new()?;
     let wanted = if args.arch.is_empty() {
         &Arch::ALL[..]
@@ -73,37 +75,19 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     let stage = stage::stage(release, arch, &binary)?;
     let tarball = stage::tarball(release, arch)?;
     let package = stage::debian(release, arch, &stage)?;
-    let wheel = match sh::has("python3") {
-        true => Some(wheel::make(release, arch, &binary)?),
-        false => None,
-    };
-    for file in [&tarball, &package].into_iter().chain(&wheel) {
+    let wheel = wheel::make(release, arch, &binary)?;
+    for file in [&tarball, &package, &wheel] {
         println!("{}", file.display());
-    }
-    if wheel.is_none() {
-        println!(
-            "wheel for {}: not made, python3 is not installed",
-            arch.machine()
-        );
     }
     let suites = root::SUITES.map(|(_, suite)| suite);
     if try_it && arch.is_here() {
         trial::alone(release, &stage.join("vb3"))?;
         trial::run(release, "package", &suites, &[package.clone(), tarball])?;
-        if let Some(wheel) = &wheel {
-            trial::run(release, "wheel", &suites, &trial::with_tests(wheel)?)?;
-        }
+        trial::run(release, "wheel", &suites, &trial::with_tests(&wheel)?)?;
     } else if try_it && arch == Arch::Arm64 {
-        trial::arm64(release, &stage.join("vb3"), wheel.as_deref())?;
+        trial::arm64(release, &stage.join("vb3"), &wheel)?;
     }
     for (number, suite) in root::SUITES {
-        if let Some(why) = codec::missing() {
-            println!(
-                "vb3-codec for Debian {number}, {}: not made, {why}",
-                arch.debian()
-            );
-            continue;
-        }
         let codec = codec::make(release, arch, number, suite)
             .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
         println!("{}", codec.display());
@@ -132,11 +116,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds `vb3-codec` for Debian 13 on arm64, if a root of this release can be made, and puts it at a path.
+/// Builds `vb3-codec` for Debian 13 on arm64, and puts it at a path.
 pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
-    if let Some(why) = codec::missing() {
-        println!("vb3-codec for arm64: not made, {why}");
-        return Ok(());
-    }
     codec::put(&Release::new()?, Arch::Arm64, "trixie", to).map(drop)
 }

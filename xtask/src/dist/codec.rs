@@ -19,13 +19,6 @@ const SHLIBDEPS: &str = r"mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps
 printf 'Source: vb3\n\nPackage: vb3-codec\nArchitecture: any\n' > debian/control
 exec dpkg-shlibdeps -O -e";
 
-/// Returns the reason why no package can be made here, if any.
-pub(super) fn missing() -> Option<String> {
-    let mut needed = ["mmdebstrap", "unshare"].into_iter();
-    let lacking = needed.find(|program| !sh::has(program))?;
-    Some(format!("{lacking} is not installed"))
-}
-
 /// Returns the packages of the root: build tools, and for another processor its compiler and libraries.
 fn packages(arch: Arch) -> String {
     let tools = "gcc,libc6-dev,pkg-config,dpkg-dev";
