@@ -4,13 +4,13 @@ use crate::{sh, vm};
 use anyhow::{Context as _, Result, bail};
 use fs_err::{self as fs, File};
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Interval between two checks of a running step.
@@ -72,7 +72,7 @@ impl Running {
         loop {
             match look(self)? {
                 Some(found) => return Ok(found),
-                None => std::thread::sleep(TICK),
+                None => thread::sleep(TICK),
             }
         }
     }
@@ -157,25 +157,18 @@ pub(crate) fn at_a_time<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(number) else { break };
-                    let result = work(item);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(number, result);
-                }
-            });
-        }
+    let next = Mutex::new(items.iter().enumerate());
+    let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let done = |(number, item)| (number, work(item));
+    let mut all: Vec<(usize, R)> = thread::scope(|scope| {
+        let start = |_| scope.spawn(|| std::iter::from_fn(take).map(done).collect::<Vec<_>>());
+        let threads: Vec<_> = (0..jobs).map(start).collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        let results = results.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
+        results.flatten().collect()
     });
-    done.into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .into_values()
-        .collect()
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Returns the end of a log.
@@ -184,4 +177,13 @@ pub(crate) fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
+
+#[test]
+fn results_are_in_the_order_of_the_items() {
+    let items: Vec<u32> = (0..100).collect();
+    for jobs in [1, 3] {
+        let doubled = at_a_time(jobs, &items, |n| n * 2);
+        assert!(doubled.iter().copied().eq((0..100).map(|n| n * 2)));
+    }
 }
