@@ -34,8 +34,6 @@ struct Layer {
     #[serde(default)]
     may_unsafe: bool,
     #[serde(default)]
-    library: bool,
-    #[serde(default)]
     teaches: bool,
     #[serde(default)]
     tangled: bool,
@@ -81,7 +79,7 @@ pub(crate) fn run() -> Result<()> {
             faults.extend(crate_faults(layer, dir)?);
         }
     }
-    faults.extend(doc_faults()?);
+    faults.extend(contributing_faults()?);
     for dir in ["python/src/vb3", "python/tests"] {
         for path in files(&sh::root().join(dir), "py") {
             faults.extend(python_faults(&path, &fs::read_to_string(&path)?));
@@ -136,6 +134,10 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
         all.push((fs::read_to_string(&path)?, path));
     }
     let mut faults = Vec::new();
+    let manifest = fs::read_to_string(dir.join("Cargo.toml"))?;
+    if !manifest.contains("[lints]\nworkspace = true") {
+        faults.push(format!("{name} does not take the workspace's lints"));
+    }
     for (text, path) in &all {
         faults.extend(long_file(path, text));
         faults.extend(words::faults(path, text));
@@ -222,22 +224,15 @@ fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<Strin
     faults
 }
 
-/// Returns faults of CONTRIBUTING.md, and of libraries without the workspace's lints.
-fn doc_faults() -> Result<Vec<String>> {
-    let read = |name: &str| fs::read_to_string(sh::root().join(name));
-    let contributing = read("CONTRIBUTING.md")?;
+/// Returns faults of CONTRIBUTING.md.
+fn contributing_faults() -> Result<Vec<String>> {
+    let contributing = fs::read_to_string(sh::root().join("CONTRIBUTING.md"))?;
     let mut faults = places::faults(&contributing, &sh::root());
     let rule = contributing.split_once("**`unsafe`**");
     let rule = rule.map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default());
-    for layer in &RULES.layer {
-        let name = layer.name.strip_prefix("vb3-").unwrap_or(&layer.name);
-        if layer.library {
-            let manifest = format!("crates/{name}/Cargo.toml");
-            if !read(&manifest)?.contains("[lints]\nworkspace = true") {
-                faults.push(format!("{manifest} does not take the workspace's lints"));
-            }
-        }
-        if layer.may_unsafe && !rule.contains(&format!("`{name}`")) {
+    for layer in RULES.layer.iter().filter(|layer| layer.may_unsafe) {
+        let name = layer.name.trim_start_matches("vb3-");
+        if !rule.contains(&format!("`{name}`")) {
             faults.push(format!("CONTRIBUTING.md: {name} has unsafe code, too"));
         }
     }
