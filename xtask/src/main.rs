@@ -1,5 +1,9 @@
 //! Project tasks: `cargo xtask demo`, `cargo xtask test` and what a developer needs besides.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::doc_paragraphs_missing_punctuation,
+    reason = "clap shows them as help, which has no full stops"
+)]
 
 mod adopt;
 mod arch;

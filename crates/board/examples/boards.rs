@@ -2,7 +2,7 @@
 //! Debian's `linux-image` packages for arm64 and armhf. With `--check`, it compares them with the
 //! shipped profiles.
 //!
-//! `cargo run -p vb3-board --example boards -- usr/lib/linux-image-*`
+//! `cargo run -p vb3-board --example boards -- usr/lib/linux-image-*`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

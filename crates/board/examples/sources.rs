@@ -2,7 +2,7 @@
 //! names, and so must the words about mask, allocator and codecs. A row that names a kernel is compared
 //! with the first directory whose Makefile has that version.
 //!
-//! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`
+//! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

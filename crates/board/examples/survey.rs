@@ -1,7 +1,7 @@
 //! Reads every device tree below a directory, such as those of a Debian kernel package. It counts the
 //! trees that give a machine and lists why the others do not.
 //!
-//! `cargo run -p vb3-board --example survey -- usr/lib/linux-image-*`
+//! `cargo run -p vb3-board --example survey -- usr/lib/linux-image-*`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Measures the cost of one reported call: the bare round trip to the supervisor and back, and calls that
 //! move bytes. Each result is the median of many calls.
 //!
-//! `cargo run --release -p vb3-intercept --example roundtrip [COUNT]`
+//! `cargo run --release -p vb3-intercept --example roundtrip [COUNT]`.
 
 #![allow(
     clippy::disallowed_methods,

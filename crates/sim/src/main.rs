@@ -1,5 +1,9 @@
 //! `vb3-sim`: runs the simulation of one seed or of many seeds.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::doc_paragraphs_missing_punctuation,
+    reason = "clap shows them as help, which has no full stops"
+)]
 
 use clap::Parser;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};

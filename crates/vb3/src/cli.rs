@@ -1,4 +1,8 @@
 //! Definition of the command line.
+#![allow(
+    clippy::doc_paragraphs_missing_punctuation,
+    reason = "clap shows them as help, which has no full stops"
+)]
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};

@@ -1,5 +1,4 @@
-//! Checks the words of code: names of constants and tests, first sentences of doc comments, and
-//! names of public types.
+//! Checks the words of code: names of constants, of tests and of public types.
 
 use super::{RULES, Source, docs};
 use serde::Deserialize;
@@ -21,17 +20,16 @@ const MAX_NAME: usize = 50;
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let name = super::shown(file);
     let lines = (1..).zip(text.lines());
-    let mut faults: Vec<String> = lines
-        .flat_map(|(number, line)| {
-            let faults = [long_name(line), vague_constant(line)]
-                .into_iter()
-                .flatten();
-            faults.map(move |fault| (number, fault))
-        })
-        .map(|(number, fault)| format!("{name}:{number}: {fault}"))
-        .collect();
-    faults.extend(unfinished_summaries(&name, text));
+    let faults = lines.flat_map(|(number, line)| {
+        let faults = [long_name(line), vague_constant(line)];
+        faults
+            .into_iter()
+            .flatten()
+            .map(move |fault| (number, fault))
+    });
     faults
+        .map(|(number, fault)| format!("{name}:{number}: {fault}"))
+        .collect()
 }
 
 fn long_name(line: &str) -> Option<String> {
@@ -46,47 +44,6 @@ fn vague_constant(line: &str) -> Option<String> {
     let is_code = !line.trim_start().starts_with("//");
     (is_code && RULES.words.vague.iter().any(|vague| vague == constant))
         .then(|| format!("{constant} does not say what it limits; use a name such as MAX_FRAMES"))
-}
-
-/// Finds doc comments whose first paragraph does not end like a sentence.
-///
-/// clap shows the doc comments of options without a full stop, so files that use it are exempt.
-fn unfinished_summaries(name: &str, text: &str) -> Vec<String> {
-    if text.contains("clap") {
-        return Vec::new();
-    }
-    let marker = |line: &str| {
-        ["///", "//!"]
-            .into_iter()
-            .find(|marker| line.starts_with(marker))
-    };
-    let lines: Vec<(usize, &str)> = (1..).zip(text.lines().map(str::trim_start)).collect();
-    // Comments of two kinds (`///`, `//!`) may follow each other without a blank line.
-    let comments = lines.chunk_by(|(_, line), (_, next)| marker(line) == marker(next));
-    let fault = |comment: &[(usize, &str)]| {
-        let (number, first) = comment.first()?;
-        let marker = marker(first)?;
-        let words = comment
-            .iter()
-            .filter_map(|(_, line)| line.strip_prefix(marker));
-        let summary: Vec<&str> = words
-            .map(str::trim)
-            .take_while(|words| !words.is_empty())
-            .collect();
-        let is_fault = !is_sentence(&summary.join(" "));
-        let fault = "the first paragraph of a doc comment lacks its full stop";
-        is_fault.then(|| format!("{name}:{number}: {fault}"))
-    };
-    comments.filter_map(fault).collect()
-}
-
-/// Returns whether a summary ends like a sentence, or is a heading, list, table or example.
-fn is_sentence(summary: &str) -> bool {
-    let ends = summary.trim_end_matches(['"', '\'', '`', ')', '*', ']']);
-    summary.is_empty()
-        || summary.starts_with(['#', '|', '!', '*', '-'])
-        || summary.starts_with("```")
-        || ends.ends_with(['.', ':', '?', '!'])
 }
 
 /// Returns a fault for each name that several public types of a package have.
@@ -127,20 +84,6 @@ mod tests {
         let name = "a".repeat(MAX_NAME);
         assert_eq!(found(&format!("fn {name}() {{}}\n")), 0);
         assert_eq!(found(&format!("    async fn {name}s() {{}}\n")), 1);
-    }
-
-    #[test]
-    fn summaries_end_with_a_full_stop() {
-        assert_eq!(found("/// Returns the size\nfn f() {}\n"), 1);
-        assert_eq!(found("//! A module\n\n/// Fine.\nfn f() {}\n"), 1);
-        assert_eq!(found("/// Returns the size,\n/// or zero.\nfn f() {}\n"), 0);
-        assert_eq!(
-            found("/// Returns it.\n///\n/// * one\n/// * two\nfn f() {}\n"),
-            0
-        );
-        assert_eq!(found("/// # Safety\n/// None\nunsafe fn f() {}\n"), 0);
-        assert_eq!(found("/// Returns (a `Size`.)\nfn f() {}\n"), 0);
-        assert_eq!(found("use clap::Args;\n/// Show the size\nfn f() {}\n"), 0);
     }
 
     #[test]
