@@ -1,6 +1,6 @@
 //! The OUTPUT node, to which a program writes.
 
-use super::link::{Body, Loan, Shared};
+use super::link::{Body, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats, only};
 use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
@@ -365,6 +365,10 @@ impl Formats for WriterFormats {
         let mut shared = self.link.lock();
         if shared.is_taken(self.id) && !self.is_image {
             return Err(EBUSY);
+        }
+        if !has_same_layout(&shared.format, format) {
+            // Readers that come later do not see the placeholder's frames of the earlier format.
+            shared.frames.clear();
         }
         shared.format = *format;
         shared.has_format = true;

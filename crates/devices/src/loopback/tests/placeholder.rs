@@ -37,6 +37,32 @@ fn placeholder_stands_in_for_a_writer() {
 }
 
 #[test]
+fn frames_of_an_earlier_format_are_not_shown() {
+    let nodes = nodes(",placeholder=black,readers=2");
+    let mut output = LoopbackOutput::<u32>::new(&nodes[0], &place()).expect("an OUTPUT node");
+    let reader = |node| {
+        let capture = LoopbackCapture::new(node, &place()).expect("a CAPTURE node");
+        Reader::new(capture, 1)
+    };
+    let mut first = reader(&nodes[1]);
+    first.queue(0);
+    first.start();
+    assert!(taken(&mut first, START).is_some());
+    first.stop();
+    let mut larger = output.format(Flow::Output);
+    (larger.width, larger.height) = (32, 16);
+    let larger = output.try_format(Flow::Output, &larger);
+    let set = output.set_format(Flow::Output, &larger, false);
+    set.expect("no writer streams");
+    let mut second = reader(&nodes[2]);
+    second.queue(0);
+    second.start();
+    second.tick(START + 100 * MS);
+    let info = second.take().expect("a frame");
+    assert!(!info.error);
+}
+
+#[test]
 fn black_is_black_in_each_format() {
     let size = Size::new(32, 16).expect("a small picture");
     for pixel in formats() {
