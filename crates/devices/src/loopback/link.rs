@@ -423,6 +423,14 @@ impl Shared {
         }
     }
 
+    /// Sets the format. Readers that come later do not see the placeholder's frames of the earlier format.
+    pub(super) fn set_format(&mut self, format: &Format) {
+        if !has_same_layout(&self.format, format) {
+            self.frames.clear();
+        }
+        (self.format, self.has_format) = (*format, true);
+    }
+
     /// Records that a writer begins. Readers that come later do not see the placeholder's frames.
     pub(super) fn begin(&mut self) {
         self.is_written = true;

@@ -1,6 +1,6 @@
 //! The OUTPUT node, to which a program writes.
 
-use super::link::{Body, Loan, Shared, has_same_layout};
+use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
 use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
@@ -366,12 +366,7 @@ impl Formats for WriterFormats {
         if shared.is_taken(self.id) && !self.is_image {
             return Err(EBUSY);
         }
-        if !has_same_layout(&shared.format, format) {
-            // Readers that come later do not see the placeholder's frames of the earlier format.
-            shared.frames.clear();
-        }
-        shared.format = *format;
-        shared.has_format = true;
+        shared.set_format(format);
         shared.note_format(self.id);
         Ok(())
     }
