@@ -134,6 +134,33 @@ fn coherent_memory_needs_no_hand_over() {
     }
 }
 
+/// A sync of cached memory is counted if the caches need it, and only then.
+#[test]
+fn syncs_of_cached_memory_are_counted() {
+    let mapper = Setup::direct().non_coherent().mapper();
+    let alloc = mapper
+        .alloc_noncontiguous(0, PAGE, BOTH, Attrs::empty())
+        .unwrap();
+    let at = mapper.alloc_dma_addr(&alloc).unwrap();
+    let view = mapper.vmap_alloc(&alloc).unwrap();
+    let before = mapper.counters(0);
+    mapper.vmap_write(&view, 0, b"command!").unwrap();
+    assert!(mapper.sync_alloc(&alloc, BOTH, SyncFor::Device));
+    assert_eq!(mapper.platform().dev_read(at, 8).unwrap(), b"command!");
+    mapper.platform().dev_write(at, b"answered").unwrap();
+    assert!(!mapper.sync_alloc(&alloc, Direction::ToDevice, SyncFor::Cpu));
+    assert!(mapper.sync_alloc(&alloc, Direction::FromDevice, SyncFor::Cpu));
+    let mut seen = [0; 8];
+    mapper.vmap_read(&view, 0, &mut seen).unwrap();
+    assert_eq!(&seen, b"answered");
+    let counters = mapper.counters(0);
+    assert_eq!(counters.syncs_for_device, before.syncs_for_device + 1);
+    assert_eq!(counters.syncs_for_cpu, before.syncs_for_cpu + 1);
+    mapper.vunmap(view);
+    mapper.free(alloc);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
     CpuWrites(u64, u64, u8),

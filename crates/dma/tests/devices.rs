@@ -286,3 +286,19 @@ fn a_pin_counts_until_it_ends() {
     mapper.free_table(table, false);
     assert!(mapper.live().is_empty());
 }
+
+#[test]
+fn a_pin_begins_at_any_page() {
+    let mapper = Setup::direct().mapper();
+    let user = mapper.platform().add_user(4, false);
+    let pages = mapper.platform().user_memory(user);
+    let addr = FakeUser::BASE + PAGE + 64;
+    let table = mapper.pin_user(&user, addr, 2 * PAGE, BOTH).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let found = mapping.segments().iter().map(|s| (s.addr.get(), s.len));
+    let page = |n: usize| pages[n].addr.get();
+    let wanted = [(page(1) + 64, PAGE - 64), (page(2), PAGE), (page(3), 64)];
+    assert!(found.eq(wanted), "{mapping:?}");
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, true);
+}

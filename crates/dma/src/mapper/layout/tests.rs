@@ -1,7 +1,10 @@
 //! Tests compatible mode with vectors of Linux's algorithm, and contiguous mode with the same lists.
 
-use super::{Layouter, Placed, Report, check_one_run};
-use crate::{Constraint, DmaSegment, Limits, PhysAddr, Reason, Segment, SegmentKind, SegmentMode};
+use super::{Layouter, Output, Placed, Report, check_one_run};
+use crate::{
+    Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentKind,
+    SegmentMode,
+};
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -62,6 +65,18 @@ fn shape(g: u64, mode: SegmentMode, list: &[(u64, u64)], limits: &Limits) -> (Ve
 
 fn whole(lens: &[u64]) -> Vec<(u64, u64)> {
     lens.iter().map(|&len| (0, len)).collect()
+}
+
+/// A run of several segments may end with the last address, but not beyond it.
+#[test]
+fn runs_end_at_the_last_address() {
+    let push = |len| {
+        let mut output = Output::new(limits(0, G));
+        output.push(DmaAddr::new(u64::MAX - 2 * G + 1), len)?;
+        Ok(output.finish().iter().map(|s| s.len).collect::<Vec<_>>())
+    };
+    assert_eq!(push(2 * G), Ok(vec![G, G]));
+    assert_eq!(push(2 * G + 1), Err(Error::Invalid));
 }
 
 #[test]
