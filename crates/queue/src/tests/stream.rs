@@ -276,3 +276,28 @@ fn planes_are_undone_when_one_cannot_be_handed_over() {
         b.finish();
     }
 }
+
+/// A wait can end while the queue streams, its device works and a buffer is queued; and after the last one.
+#[test]
+fn waiting_is_worth_while_a_buffer_can_come() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    b.qbuf(0).unwrap();
+    assert!(!b.queue.is_worth_waiting(), "not streaming");
+    b.streamon().unwrap();
+    assert!(b.queue.is_worth_waiting());
+    b.frame();
+    b.dqbuf().unwrap();
+    assert!(!b.queue.is_worth_waiting(), "no buffer is queued");
+    b.qbuf(0).unwrap();
+    b.complete(Completion {
+        last: true,
+        ..done()
+    })
+    .unwrap();
+    b.dqbuf().unwrap();
+    assert!(b.queue.is_worth_waiting(), "after the last buffer");
+    b.queue.set_error();
+    assert!(!b.queue.is_worth_waiting());
+    b.finish();
+}
