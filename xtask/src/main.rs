@@ -19,10 +19,10 @@ mod fuzz;
 mod guest;
 mod mutants;
 mod nostd;
-mod planted;
 mod reach;
 mod setup;
 mod sh;
+mod sim;
 mod step;
 mod table;
 mod tidy;
@@ -59,11 +59,9 @@ enum Task {
     Reach(reach::Args),
     /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
-    /// Break the stack by each patch of crates/sim/planted, and expect that the simulation finds it
-    Planted {
-        /// Names of patches; all if none is named
-        names: Vec<String>,
-    },
+    /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
+    /// crates/sim/planted to make a seed fail
+    Sim(sim::Args),
     /// Test a sample of mutants of the code, with cargo-mutants; list the survivors
     Mutants(mutants::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
@@ -99,7 +97,7 @@ fn main() -> ExitCode {
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
-        Task::Planted { names } => planted::run(&names),
+        Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),

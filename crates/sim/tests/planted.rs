@@ -1,4 +1,4 @@
-//! The planted errors fit the tree; `cargo xtask planted` shows that seeds find them.
+//! The planted errors fit the tree; `cargo xtask sim --planted` shows that seeds find them.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `cargo xtask planted`: shows that the simulation finds planted errors.
+//! `cargo xtask sim`: runs the simulation, and shows that it finds planted errors.
 
 use crate::sh::{self, cmd};
 use crate::table;
@@ -7,11 +7,37 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+/// Arguments of `sim`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Break the stack by each patch of `crates/sim/planted`, and expect that a seed fails
+    #[arg(long)]
+    planted: bool,
+    /// Arguments of `vb3-sim`; with `--planted`, names of patches
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    rest: Vec<String>,
+}
+
 /// Number of seeds that are run with each patch. The first failing seed ends the run.
 const SEEDS: &str = "10000";
 
 /// Maximum length of a failure's description in the table.
 const MAX_CHARS: usize = 100;
+
+/// Runs seeds, or the patches with planted errors.
+///
+/// # Errors
+/// A seed fails, a planted error is not found, or a build fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.planted {
+        return planted(&args.rest);
+    }
+    sh::run(sh::cargo("run --release -q -p vb3-sim --").args(&args.rest))
+}
 
 /// A git worktree of the last commit. Dropping this value removes the worktree.
 struct Tree(PathBuf);
@@ -53,12 +79,8 @@ fn stem(path: &Path) -> String {
         .into_owned()
 }
 
-/// Applies each patch to the last commit's tree, and runs seeds with it. If there are names, only patches with
-/// these names.
-///
-/// # Errors
-/// A planted error is not found, a failing seed also fails without it, or a build fails.
-pub(crate) fn run(names: &[String]) -> Result<()> {
+/// Applies each patch to the last commit's tree, and runs seeds with it.
+fn planted(names: &[String]) -> Result<()> {
     let patches = patches(names)?;
     let tree = Tree::new(sh::target().join("sim-planted"))?;
     let (place, sound) = (&tree.0, sh::target().join("vb3-sim-sound"));
