@@ -333,7 +333,10 @@ fn withdrawn_memory_is_not_lent_out() {
         to.iter_mut().for_each(|to| to.fill(1));
         true
     };
-    assert_eq!(machine.bus_in_place(dev, &[], &whole, &mut touch), Some(true));
+    assert_eq!(
+        machine.bus_in_place(dev, &[], &whole, &mut touch),
+        Some(true)
+    );
     machine.withdraw(own);
     assert_eq!(machine.bus_in_place(dev, &whole, &[], &mut touch), None);
     assert_eq!(machine.bus_in_place(dev, &[], &whole, &mut touch), None);

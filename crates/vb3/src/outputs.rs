@@ -102,7 +102,12 @@ pub(crate) fn check(
     let mut uses: Vec<Use<'_>> = inputs
         .iter()
         .map(|(what, path)| reads(path, what))
-        .chain(words.iter().filter_map(|word| description(word)).map(|path| reads(path, "a description")))
+        .chain(
+            words
+                .iter()
+                .filter_map(|word| description(word))
+                .map(|path| reads(path, "a description")),
+        )
         .collect();
     for spec in specs {
         uses.extend(match &spec.kind {
@@ -128,7 +133,11 @@ pub(crate) fn check(
         ("the file of --ready", &options.ready),
     ];
     uses.extend(options.report.iter().map(|path| writes(path, "the report")));
-    uses.extend(written.into_iter().filter_map(|(what, path)| Some(writes(path.as_ref()?, what))));
+    uses.extend(
+        written
+            .into_iter()
+            .filter_map(|(what, path)| Some(writes(path.as_ref()?, what))),
+    );
     let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
     for file in &uses {
         let Some(id) = identity(file.path) else {
@@ -201,7 +210,10 @@ mod tests {
                 &["loopback,placeholder=DIR/clip.mp4", "display=DIR/hard.rgb"],
                 &[],
             ),
-            (&[], &["--script", "DIR/clip.mp4", "--trace", "DIR/link.y4m"]),
+            (
+                &[],
+                &["--script", "DIR/clip.mp4", "--trace", "DIR/link.y4m"],
+            ),
         ];
         for (devices, options) in refused {
             let e = checked(dir.path(), devices, options).expect_err("one file, two uses");
