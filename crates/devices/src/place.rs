@@ -18,16 +18,24 @@ pub struct HostSettings {
     pub codecs: Codecs,
 }
 
+/// The driver of USB cameras.
+const UVC: &str = "uvcvideo";
+
+/// Returns the name of a device's driver.
+fn driver_name(spec: &DeviceSpec) -> &str {
+    let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
+    match (like, spec.usb_id(), spec.graph()) {
+        _ if spec.is_v4l2loopback() => "v4l2 loopback",
+        (Some(device), ..) => device.driver.as_str(),
+        (None, Some(_), _) => UVC,
+        (None, None, Some((graph, _))) => graph.topology().driver,
+        (None, None, None) => "videobuf3",
+    }
+}
+
 /// Returns a device's identity. `card` is the card's name unless the SPEC has one.
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
-    let driver = match (like, spec.usb_id(), spec.graph()) {
-        _ if spec.is_v4l2loopback() => "v4l2 loopback",
-        (Some(device), ..) => device.driver.as_str(),
-        (None, Some(_), _) => "uvcvideo",
-        (None, None, Some((graph, _))) => graph.topology().driver,
-        (None, None, None) => "videobuf3",
-    };
     let (serial, revision) = place.usb.clone().unwrap_or_default();
     let described = like.and_then(|device| device.other_capabilities);
     let other = match &spec.kind {
@@ -37,7 +45,7 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
         _ => 0,
     };
     Identity {
-        driver: driver.to_owned(),
+        driver: driver_name(spec).to_owned(),
         card: spec.name.clone().unwrap_or_else(|| card.to_owned()),
         bus_info: (spec.bus_info.as_ref()).unwrap_or(&place.bus_info).clone(),
         serial,
@@ -47,6 +55,8 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
 }
 
 /// Returns the policy of a device's queue, from its SPEC and the host.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp.
 pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
@@ -55,6 +65,7 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
         file_io: (spec.like.as_ref())
             .map_or(defaults.file_io, |like| like.file().device.get_ref().read),
         admission: spec.admission,
+        start_of_exposure: driver_name(spec) == UVC,
         min_queued: spec.min_queued,
         max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),
         ..defaults

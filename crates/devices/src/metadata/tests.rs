@@ -2,7 +2,7 @@ use super::*;
 use crate::camera::Camera;
 use crate::tests::bench::Bench;
 use vb3_queue::Error;
-use vb3_v4l2::VideoDriver as _;
+use vb3_v4l2::{Flow, VideoDriver as _};
 
 const START: u64 = 1_000_000_000;
 const FRAME_NS: u64 = 10_000_000;
@@ -53,6 +53,17 @@ fn each_frame_has_a_header_with_its_number_and_time() {
         assert_eq!(bytes[16..20], ticks);
         assert_eq!(bytes[20..22], sof);
     }
+}
+
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`.
+#[test]
+fn only_uvcvideo_stamps_the_start_of_exposure() {
+    let (camera, node) = pair(1);
+    assert!(camera.device.queue_policy(Flow::Capture).start_of_exposure);
+    assert!(node.device.queue_policy(Flow::Capture).start_of_exposure);
+    let spec = "camera,profile=sensor".parse().expect("a SPEC");
+    let camera = Camera::<u32>::new(&spec, &place()).expect("a camera");
+    assert!(!camera.queue_policy(Flow::Capture).start_of_exposure);
 }
 
 #[test]
