@@ -146,8 +146,8 @@ impl<M: MemOps> Session<'_, M> {
                 coherency,
             });
         }
-        let sizes = PlaneSizes::new(sizes).ok_or(Invalid::PlaneSizes)?;
         self.queue.check_no_fileio()?;
+        let sizes = PlaneSizes::new(sizes).ok_or(Invalid::PlaneSizes)?;
         let max = self.queue.config.max_num_buffers;
         if self.queue.num_buffers >= max {
             return Err(Error::QueueFull { max });

@@ -292,7 +292,11 @@ impl<M: MemOps> Queue<M> {
         self.config.allow_cache_hints && memory == Memory::Mmap
     }
 
-    pub(crate) fn check_no_fileio(&self) -> Result<(), Error> {
+    /// Checks that read() and write() emulation does not use the queue (`vb2_fileio_is_busy`).
+    ///
+    /// # Errors
+    /// EBUSY: [`Busy::FileIo`].
+    pub fn check_no_fileio(&self) -> Result<(), Error> {
         if self.fileio.is_some() {
             Err(Busy::FileIo.into())
         } else {

@@ -9,6 +9,7 @@ use crate::{
     Busy, Completion, DoneState, Error, Fault, Interest, IoModes, MAX_PLANES, Memory, QueueType,
     Readiness, Sink, Source, TimestampKind,
 };
+use vb3_plane::Coherency;
 
 /// A program's memory, of which only the first `good` bytes can be accessed.
 struct User {
@@ -299,6 +300,16 @@ fn a_write_that_cannot_be_queued_counts_for_nothing() {
         b.driver.tokens[0].plane(0).unwrap().unwrap().payload_bytes,
         300
     );
+    b.finish();
+}
+
+#[test]
+fn file_io_refuses_even_buffers_without_size() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    let created = (b.session()).create_bufs(Memory::Mmap, 1, Coherency::Coherent, &[0]);
+    assert_eq!(seen(created), EBUSY);
     b.finish();
 }
 

@@ -111,6 +111,7 @@ where
         let wish = coherency_from(arg.u32(field!(v4l2_create_buffers.flags)));
         let mut sizes: Vec<u64> = Vec::new();
         if count != 0 {
+            stream.queue.check_no_fileio()?;
             stream.check_owner(file)?;
             let format = Image(arg.0.get_mut(format_at..).unwrap_or_default());
             let format = read_format(&format, planarity);
@@ -236,6 +237,8 @@ where
         let flow = self.owned_flow(file, user.ty)?;
         let default_field = self.default_field(flow);
         let (stream, mut driver) = self.parts(flow)?;
+        // As Linux, before the checks of the index, the memory model and the planes.
+        stream.queue.check_no_fileio()?;
         let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
         let num_planes = info.num_planes();
         if user.max_planes() < num_planes {

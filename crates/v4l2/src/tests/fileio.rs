@@ -1,6 +1,7 @@
 //! read() and write().
 
 use super::*;
+use crate::bytes::field;
 use crate::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, sys};
 
 fn read_by(
@@ -29,6 +30,26 @@ fn write_by(b: &mut Bench, file: impl Into<Option<FileHandle>>, addr: u64, len: 
 
 fn poll(b: &mut Bench, events: i16) -> i16 {
     b.device.poll(&mut b.mem, b.file, events, b.now_ns)
+}
+
+/// Source: Linux `vb2_qbuf`, `vb2_prepare_buf`, `vb2_verify_memory_type`.
+#[test]
+fn file_io_refuses_even_invalid_buffer_calls() {
+    let mut b = Bench::capture();
+    assert_eq!(read(&mut b, 1), EAGAIN);
+    for request in [sys::VIDIOC_QBUF, sys::VIDIOC_PREPARE_BUF] {
+        for (index, memory) in [(99, MMAP), (0, DMABUF), (0, 77)] {
+            let mut buf = b.buf(index, memory);
+            assert_eq!(b.call(request, &mut buf), EBUSY, "{index} of {memory}");
+        }
+    }
+    let mut arg = b.create_by(b.file, 0, MMAP).1;
+    let format = field!(v4l2_create_buffers.format) + field!(v4l2_format.fmt);
+    let mut image = Image(&mut arg);
+    image.set_u32(field!(v4l2_create_buffers.count), 1);
+    image.set_u32(format + field!(v4l2_pix_format.sizeimage), 0);
+    assert_eq!(b.call(sys::VIDIOC_CREATE_BUFS, &mut arg), EBUSY);
+    b.close();
 }
 
 #[test]
