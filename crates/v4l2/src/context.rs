@@ -222,6 +222,10 @@ where
             // A success may still have made fewer buffers than requested.
             Ok(_) => {
                 shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
+                // Calls that change settings are those that check priorities.
+                if request.prio {
+                    self.change_ranges(cx.now_ns);
+                }
             }
         }
         result.into()

@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::requests::Requests;
 use crate::stream::Stream;
-use crate::{Flow, VideoDriver, sys};
+use crate::{Flow, VideoDriver};
 use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
@@ -140,8 +140,7 @@ where
                 // A control that the device refuses keeps its value, as on Linux.
                 let set = self.controls.set(control, value.clone(), &mut self.driver);
                 if set == Ok(true) {
-                    let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
-                    self.raise_control((control, value), now_ns, None);
+                    self.follow_value(control, now_ns, None);
                 }
             }
             self.gate.out = Some(id);

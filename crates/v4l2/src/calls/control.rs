@@ -146,15 +146,21 @@ where
         now_ns: u64,
     ) -> Result<(), Error> {
         if self.controls.set(id, value, &mut self.driver)? {
-            let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
-            self.raise_control((id, value), now_ns, file);
-            for id in self.controls.follow(id) {
-                let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
-                self.raise_control((id, flags), now_ns, None);
-            }
-            self.change_ranges(now_ns);
+            self.follow_value(id, now_ns, file);
         }
         Ok(())
+    }
+
+    /// Raises the events of a control's new value, and of the controls whose state depends on it.
+    /// The file `by` has set the value.
+    pub(crate) fn follow_value(&mut self, id: u32, now_ns: u64, by: Option<FileHandle>) {
+        let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
+        self.raise_control((id, value), now_ns, by);
+        for id in self.controls.follow(id) {
+            let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
+            self.raise_control((id, flags), now_ns, None);
+        }
+        self.change_ranges(now_ns);
     }
 
     /// Applies ranges and values that the driver changed, and raises the controls' events.

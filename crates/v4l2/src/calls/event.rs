@@ -163,8 +163,7 @@ where
             }
             DriverEvent::Control { id, value } => {
                 if self.controls.update(id, value).is_some() {
-                    let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
-                    self.raise_control((id, value), now_ns, None);
+                    self.follow_value(id, now_ns, None);
                 }
                 return;
             }

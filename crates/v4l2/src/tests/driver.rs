@@ -45,6 +45,8 @@ pub(crate) struct TestDriver {
     /// Payload length and first byte of each shown OUTPUT buffer.
     pub(crate) shown: Vec<(u64, u8)>,
     pub(crate) exposure: i64,
+    /// Controls whose ranges have changed, with their values.
+    pub(crate) ranges: Vec<(ControlSpec, i64)>,
     /// Number of callers that found no finished buffer and continued, and number of those that wait.
     pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
@@ -89,6 +91,7 @@ impl TestDriver {
             written: Vec::new(),
             shown: Vec::new(),
             exposure: 5,
+            ranges: Vec::new(),
             waiters: [0; 2],
             subdevice: None,
             receiver: None,
@@ -243,6 +246,10 @@ impl VideoDriver for TestDriver {
     fn set_interval(&mut self, _: Flow, wanted: Fraction) {
         let valid = wanted.numerator != 0 && wanted.denominator != 0;
         self.interval = if valid { wanted } else { Fraction::new(1, 30) };
+    }
+
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        core::mem::take(&mut self.ranges)
     }
 
     fn ports(&self) -> &[Port] {

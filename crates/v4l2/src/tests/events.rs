@@ -3,7 +3,7 @@
 use super::driver::{AUTO, GOVERNED};
 use super::*;
 use crate::bytes::field;
-use crate::{ControlValue, DriverEvent, POLL_PRI, sys};
+use crate::{ControlSpec, ControlValue, DriverEvent, POLL_PRI, sys};
 
 const BRIGHTNESS: u32 = sys::V4L2_CID_BRIGHTNESS;
 const ENOENT: i32 = 2;
@@ -244,6 +244,32 @@ fn devices_can_change_controls_and_source() {
         (sys::V4L2_EVENT_SOURCE_CHANGE, 1)
     );
     assert_eq!(dequeue(&mut b, None), Err(ENOENT));
+    b.close();
+}
+
+#[test]
+fn ranges_follow_format_rate_and_device() {
+    let mut b = Bench::capture();
+    assert_eq!(subscribe(&mut b, None, CTRL, BRIGHTNESS, 0), 0);
+    let changes = |b: &mut Bench| dequeue(b, None).map(|e| get(&e, field!(v4l2_event.u)));
+    let all = sys::V4L2_EVENT_CTRL_CH_RANGE | sys::V4L2_EVENT_CTRL_CH_VALUE;
+    for (number, request) in (1..).zip([sys::VIDIOC_S_FMT, sys::VIDIOC_S_PARM]) {
+        let range = ControlSpec::integer(BRIGHTNESS, "Brightness", (0, 9 + number, 1), 0);
+        b.device.driver_mut().ranges = vec![(range, number.into())];
+        let mut arg: [u8; 208] = record(&[(0, b.ty())]);
+        assert_eq!(b.call(request, &mut arg), 0);
+        assert_eq!(changes(&mut b), Ok(all), "{request:#x}");
+    }
+    let range = ControlSpec::integer(BRIGHTNESS, "Brightness", (0, 5, 1), 0);
+    b.device.driver_mut().ranges = vec![(range, 5)];
+    let (id, value) = (AUTO, ControlValue::Number(0));
+    let event = DriverEvent::Control { id, value };
+    b.device.driver_mut().pending.push(event);
+    assert_eq!(subscribe(&mut b, None, CTRL, GOVERNED, 0), 0);
+    b.tick();
+    let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
+    assert_eq!(changes(&mut b), Ok(flags), "the governed control is active");
+    assert_eq!(changes(&mut b), Ok(all));
     b.close();
 }
 

@@ -400,6 +400,33 @@ fn dropped_buffers_complete_their_requests() {
 }
 
 #[test]
+fn flags_follow_a_requests_controls() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let is_inactive = |b: &mut Bench| {
+        let mut arg = [0; size_of::<sys::v4l2_queryctrl>()];
+        Image(&mut arg).set_u32(0, super::driver::GOVERNED);
+        assert_eq!(b.call(file, sys::VIDIOC_QUERYCTRL, &mut arg), 0);
+        get(&arg, field!(v4l2_queryctrl.flags)) & sys::V4L2_CTRL_FLAG_INACTIVE != 0
+    };
+    let (id, fd) = b.alloc();
+    let auto = super::driver::AUTO;
+    let set = b.control(sys::VIDIOC_S_EXT_CTRLS, file, fd, auto, 0);
+    assert_eq!(set.0, 0);
+    assert_eq!(b.put(file, 0, fd), 0);
+    assert_eq!(b.go(id), 0);
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    assert!(
+        is_inactive(&mut b),
+        "the request waits for a CAPTURE buffer"
+    );
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+    assert!(!is_inactive(&mut b));
+    b.finish();
+}
+
+#[test]
 fn requests_of_two_files_need_both_buffers() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
