@@ -238,6 +238,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Stops streaming and file I/O and frees all buffers, as when the owning file is closed. The
     /// queue can be used again.
     pub fn release(&mut self) {
+        self.reap();
         self.queue.fileio = None;
         self.queue.ownership.end_waits();
         self.free_all();

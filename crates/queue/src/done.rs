@@ -62,7 +62,8 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     /// Completes, with an error, the buffers whose tokens were dropped. All other calls of a session do
-    /// this first.
+    /// this first, except those that continue or undo an earlier call (`resume_read`, `resume_write`,
+    /// `req_unprepare`, `req_release`).
     pub fn reap(&mut self) {
         let Some(first) = self.queue.ownership.take_dropped() else {
             return;

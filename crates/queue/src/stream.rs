@@ -82,6 +82,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// EBUSY: file I/O is active.
     pub fn streamoff(&mut self) -> Result<(), Error> {
+        self.reap();
         self.queue.check_no_fileio()?;
         self.cancel();
         self.queue.waiting_for_buffers = !self.queue.config.is_output();

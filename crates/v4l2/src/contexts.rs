@@ -32,7 +32,7 @@ struct Part {
     priority: u32,
     /// Whether the driver has scheduled work, or waits for an external event.
     at_work: bool,
-    /// Whether a queue has buffers that were not passed to the driver yet.
+    /// Whether a queue streams and has buffers that the program has not dequeued.
     holds_back: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Contexts<M: MemOps, D> {
     priorities: BTreeMap<u32, usize>,
     /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,
-    /// Contexts with buffers that were not passed to the driver yet.
+    /// Contexts with a streaming queue whose buffers are not all dequeued.
     holding_back: BTreeSet<u64>,
     /// Contexts that changed since the last [`ask_changed`](Self::ask_changed).
     unasked: BTreeSet<u64>,
@@ -153,7 +153,8 @@ where
         self.at_work.union(&self.lent).copied().collect()
     }
 
-    /// Lists, by number, the contexts with buffers that were not passed to the driver yet.
+    /// Lists, by number, the contexts with a streaming queue whose buffers are not all dequeued.
+    /// Only these can have buffers that wait for fences.
     pub(crate) fn holding_back(&mut self) -> Vec<u64> {
         self.update_sums();
         self.holding_back.iter().copied().collect()

@@ -74,6 +74,23 @@ fn a_dropped_token_returns_its_buffer_as_an_error() {
 }
 
 #[test]
+fn tokens_dropped_before_the_end_are_counted() {
+    for queue_type in BOTH {
+        for releases in [false, true] {
+            let mut b = streaming(queue_type);
+            drop(b.driver.tokens.remove(1));
+            match releases {
+                false => b.streamoff().unwrap(),
+                true => b.session().release(),
+            }
+            let statistics = b.queue.statistics();
+            assert_eq!((statistics.dropped_tokens, statistics.errors), (1, 1));
+            b.finish();
+        }
+    }
+}
+
+#[test]
 fn a_driver_may_drop_tokens_at_once() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
