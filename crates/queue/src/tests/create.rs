@@ -225,3 +225,34 @@ fn queue_limit_with_admission_is_no_shortage() {
     assert_eq!(create(&mut b, 9).map(|made| made.count), Ok(2));
     b.finish();
 }
+
+#[test]
+fn planes_are_found_in_the_order_of_buffers() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.driver.sizes = vec![4096, 4096];
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    // The plane that is asked for after `skipped` others.
+    let find = |b: &Bench, skipped| {
+        let asked = core::cell::Cell::new(0);
+        b.queue
+            .find_plane(|_| asked.replace(asked.get() + 1) == skipped)
+    };
+    let found = core::array::from_fn(|skipped| find(&b, skipped));
+    let place = |buffer, plane| Some((buffer, plane));
+    let wanted = [place(0, 0), place(0, 1), place(1, 0), place(1, 1), None];
+    assert_eq!(found, wanted);
+    b.finish();
+}
+
+#[test]
+fn the_reason_for_missing_buffers_is_told_once() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    assert_eq!(b.queue.take_shortfall(), None);
+    b.mem.get().max_alloc = Some(3);
+    assert_eq!(b.reqbufs(Memory::Mmap, 5), Ok(3));
+    let reason = b.queue.take_shortfall().unwrap();
+    assert_eq!(reason.constraint, Constraint::Ram);
+    assert_eq!(b.queue.take_shortfall(), None);
+    b.finish();
+}

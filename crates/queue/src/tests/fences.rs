@@ -190,3 +190,21 @@ fn start_failing_after_fences_breaks_the_queue() {
     assert_eq!(b.mem.get().outcomes, [CANCELED]);
     b.finish();
 }
+
+#[test]
+fn the_first_held_back_buffer_is_named() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 3).unwrap();
+    let held = plane(&b, 1);
+    b.mem.get().held_back.insert(held);
+    for index in 0..3 {
+        b.qbuf(index).unwrap();
+    }
+    let named = |b: &Bench| b.queue.first_held_back(&b.mem).map(|(index, _)| index);
+    assert_eq!(named(&b), None, "not streaming");
+    b.streamon().unwrap();
+    assert_eq!(named(&b), Some(1));
+    b.mem.get().held_back.clear();
+    assert_eq!(named(&b), None);
+    b.finish();
+}

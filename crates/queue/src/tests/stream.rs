@@ -301,3 +301,29 @@ fn waiting_is_worth_while_a_buffer_can_come() {
     assert!(!b.queue.is_worth_waiting());
     b.finish();
 }
+
+#[test]
+fn finished_planes_are_those_of_one_frame() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    b.qbuf(0).unwrap();
+    b.streamon().unwrap();
+    let sequence = b.query(0).unwrap().sequence;
+    let shown = |b: &Bench, index, sequence| {
+        let planes = b.queue.finished_planes(index, sequence)?;
+        Some(planes.iter().flatten().count())
+    };
+    assert_eq!(shown(&b, 0, sequence), None, "the device has the buffer");
+    b.frame();
+    let sequence = b.query(0).unwrap().sequence;
+    assert!(b.queue.is_ready());
+    assert_eq!(shown(&b, 0, sequence), Some(1));
+    b.dqbuf().unwrap();
+    assert!(!b.queue.is_ready());
+    assert_eq!(shown(&b, 0, sequence), Some(1));
+    assert_eq!(shown(&b, 0, sequence + 1), None, "another frame");
+    assert_eq!(shown(&b, 2, sequence), None, "no such buffer");
+    b.qbuf(0).unwrap();
+    assert_eq!(shown(&b, 0, sequence), None, "queued again");
+    b.finish();
+}
