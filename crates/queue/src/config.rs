@@ -112,8 +112,6 @@ pub struct Config<Dev> {
     pub quirk_poll_must_check_waiting_for_buffers: bool,
     /// Whether this is the CAPTURE queue of a mem2mem device. Bit 30 of its mmap cookies is set.
     pub m2m_capture: bool,
-    /// Whether read() emulation reports the end of the file after each frame.
-    pub fileio_read_once: bool,
     /// Whether media requests may queue buffers. Not allowed if `min_queued_buffers` is set, since
     /// queueing a request cannot fail.
     pub requests: Requests,
@@ -147,7 +145,6 @@ impl<Dev> Config<Dev> {
             allow_zero_bytesused: false,
             quirk_poll_must_check_waiting_for_buffers: true,
             m2m_capture: false,
-            fileio_read_once: false,
             requests: Requests::None,
             fileio_write_immediately: false,
             page_shift: 12,

@@ -49,8 +49,7 @@ pub trait Source {
 
 impl<M: MemOps> Session<'_, M> {
     /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The first call
-    /// starts streaming with all buffers queued. The queue queues each buffer again when it is empty. A
-    /// read-once queue returns 0 (end of file) once after each frame.
+    /// starts streaming with all buffers queued. The queue queues each buffer again when it is empty.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
@@ -83,10 +82,6 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.check_fileio(false)?;
         self.queue.check_under_way(pieces.call)?;
         if len_bytes == 0 {
-            return Ok(Moved::Last(0));
-        }
-        if self.queue.fileio_ended() {
-            self.stop_fileio();
             return Ok(Moved::Last(0));
         }
         if self.queue.fileio.is_none() {
@@ -124,13 +119,8 @@ impl<M: MemOps> Session<'_, M> {
     fn finish_read(&mut self, current: Current, count: u64) {
         self.queue.set_current(Some(current));
         if current.left() == 0 && count > 0 {
-            if self.queue.config.fileio_read_once {
-                self.cancel();
-                if let Some(fileio) = &mut self.queue.fileio {
-                    fileio.ended = true;
-                }
-            } else if self.queue_current(current, 0).is_ok() {
-                // If the buffer could not be queued, the next read() tries again and returns the error.
+            // If the buffer could not be queued, the next read() tries again and returns the error.
+            if self.queue_current(current, 0).is_ok() {
                 self.queue.set_current(None);
             }
         }
@@ -269,7 +259,6 @@ impl<M: MemOps> Session<'_, M> {
             current: None,
             fresh: 0,
             chunk,
-            ended: false,
             under_way: None,
         });
         if !self.queue.config.is_output() {
@@ -383,11 +372,6 @@ impl<M: MemOps> Queue<M> {
                 .as_ref()
                 .and_then(|f| f.current)
                 .is_some_and(|c| c.left() > 0)
-    }
-
-    /// Returns whether the next read() returns 0, the end of the file.
-    pub(crate) fn fileio_ended(&self) -> bool {
-        self.fileio.as_ref().is_some_and(|f| f.ended)
     }
 
     fn check_fileio(&self, write: bool) -> Result<(), Error> {

@@ -49,9 +49,6 @@ impl<M: MemOps> Session<'_, M> {
         if !interested {
             return Readiness::Nothing;
         }
-        if self.queue.fileio_ended() {
-            return Readiness::Ready;
-        }
         if self.would_start_fileio(interest) {
             return if is_output {
                 Readiness::Ready

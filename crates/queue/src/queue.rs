@@ -46,8 +46,6 @@ pub(crate) struct FileIo {
     pub(crate) fresh: u32,
     /// Buffer for bytes between a plane and the program.
     pub(crate) chunk: Vec<u8>,
-    /// Whether the frame of a read-once queue has been read. The next read() then returns 0.
-    pub(crate) ended: bool,
     /// The read() or write() that has moved a piece and is not finished.
     pub(crate) under_way: Option<UnderWay>,
 }

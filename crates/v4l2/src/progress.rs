@@ -14,8 +14,6 @@ bitflags! {
         const EOS = 1 << 1;
         /// `V4L2_EVENT_SOURCE_CHANGE`.
         const SOURCE_CHANGE = 1 << 2;
-        /// `V4L2_EVENT_VSYNC`.
-        const VSYNC = 1 << 3;
     }
 }
 
@@ -27,11 +25,6 @@ pub enum DriverEvent {
     FrameSync {
         /// Sequence number of the frame.
         sequence: u32,
-    },
-    /// A vertical sync.
-    Vsync {
-        /// `V4L2_FIELD_*` of the next field.
-        field: u8,
     },
     /// End of the stream.
     Eos,

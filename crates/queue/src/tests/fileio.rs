@@ -332,30 +332,6 @@ fn read_counts_though_requeue_fails() {
 }
 
 #[test]
-fn defect_20_read_once_gives_frame_then_end() {
-    let mut b = Bench::with(QueueType::Capture, |c| {
-        c.min_reqbufs_allocation = 2;
-        c.fileio_read_once = true;
-    });
-    let mut user = User::new(SIZE);
-    for value in [1, 2] {
-        assert_eq!(seen(read(&mut b, &mut user, SIZE)), EAGAIN);
-        capture(&mut b, value, SIZE);
-        assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE), "the frame");
-        assert!(user.bytes.iter().all(|v| *v == value));
-        assert!(!b.queue.is_streaming(), "the device rests");
-        let interest = Interest {
-            readable: true,
-            writable: false,
-        };
-        assert_eq!(b.session().poll(interest), Readiness::Ready);
-        assert_eq!(read(&mut b, &mut user, SIZE), Ok(0), "the end, once");
-        assert!(!b.queue.is_busy());
-    }
-    b.finish();
-}
-
-#[test]
 fn what_is_refused() {
     for queue_type in BOTH {
         let mut user = User::new(SIZE);

@@ -33,7 +33,6 @@ where
             return self.subscribe_control(file, topic, feedback, initial, now_ns);
         }
         let (offered, depth, merges) = match topic.kind {
-            sys::V4L2_EVENT_VSYNC => (EventKinds::VSYNC, DEPTH, false),
             sys::V4L2_EVENT_EOS => (EventKinds::EOS, 2, false),
             sys::V4L2_EVENT_FRAME_SYNC => (EventKinds::FRAME_SYNC, DEPTH, false),
             sys::V4L2_EVENT_SOURCE_CHANGE => (EventKinds::SOURCE_CHANGE, 1, true),
@@ -151,10 +150,6 @@ where
             DriverEvent::FrameSync { sequence } => {
                 image.set_u32(field!(v4l2_event_frame_sync.frame_sequence), sequence);
                 (sys::V4L2_EVENT_FRAME_SYNC, 0)
-            }
-            DriverEvent::Vsync { field } => {
-                image.set_u8(field!(v4l2_event_vsync.field), field);
-                (sys::V4L2_EVENT_VSYNC, 0)
             }
             DriverEvent::Eos => (sys::V4L2_EVENT_EOS, 0),
             DriverEvent::SourceChange { port, changes } => {
