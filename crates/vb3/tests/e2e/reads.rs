@@ -107,6 +107,16 @@ fn failed_read_restarts_its_frame() {
     assert!(matches!(numbers[..], [first, next] if first < next));
 }
 
+/// A readv() that ends between two frames leaves the file free for the next call.
+#[test]
+fn read_follows_a_vector_that_ended_early() {
+    let Some(outcome) = reads("vector", 1) else {
+        return;
+    };
+    let numbers = numbers(LARGE, &outcome.read("frames.raw"));
+    assert!(numbers.len() >= 2 && numbers.is_sorted(), "{numbers:?}");
+}
+
 /// A write() of several pieces is one frame, and one line of the trace.
 #[test]
 fn a_large_write_is_one_frame_of_the_display() {

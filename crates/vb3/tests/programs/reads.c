@@ -2,6 +2,7 @@
 // reads together NODE BYTES COUNT   two threads, which read COUNT frames each
 // reads killed NODE BYTES           a child, killed in the middle of a read(), and its parent
 // reads fault NODE BYTES            into memory that ends within a frame
+// reads vector NODE BYTES           readv() of two frames, then read()
 // Each appends what it has read to frames.raw.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -166,6 +168,17 @@ static void fault(void)
 	keep(frame, bytes);
 }
 
+// The second frame may come too late for readv(), which then returns the first.
+static void vector(void)
+{
+	unsigned char *frames = map(2 * bytes);
+	struct iovec parts[] = { { frames, bytes }, { frames + bytes, bytes } };
+	size_t got = must(readv(fd, parts, 2), "readv");
+	keep(frames, got);
+	expect(read(fd, frames, bytes), bytes, "a read after readv");
+	keep(frames, bytes);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 4)
@@ -180,6 +193,8 @@ int main(int argc, char **argv)
 		killed();
 	else if (!strcmp(argv[1], "fault"))
 		fault();
+	else if (!strcmp(argv[1], "vector"))
+		vector();
 	else
 		return 2;
 	return 0;
