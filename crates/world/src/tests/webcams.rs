@@ -162,8 +162,8 @@ fn metadata_nodes_are_numbered_after_all_devices() {
     };
     let video = nodes.iter().filter(|node| node.id.0 < 64);
     let found: Vec<_> = video.map(|node| (node.id.0, index(node.id.0))).collect();
-    let wanted = [(0, "0"), (1, "0"), (2, "0"), (5, "0"), (6, "1"), (7, "1")];
-    let wanted = wanted.map(|(number, index)| (number, Some(index.to_owned())));
+    let wanted = [(0, 0), (1, 0), (2, 0), (3, 0), (5, 0), (6, 1), (7, 1)];
+    let wanted = wanted.map(|(number, index)| (number, Some(index.to_string())));
     assert_eq!(found, wanted);
     let dir = |number: u32| {
         let node = nodes.iter().find(|node| node.id.0 == number);
