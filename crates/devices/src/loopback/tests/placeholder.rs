@@ -38,7 +38,7 @@ fn placeholder_stands_in_for_a_writer() {
 
 #[test]
 fn frames_of_an_earlier_format_are_not_shown() {
-    let nodes = nodes(",placeholder=black,readers=2");
+    let nodes = nodes(",size=32x16,placeholder=black,readers=2");
     let mut output = LoopbackOutput::<u32>::new(&nodes[0], &place()).expect("an OUTPUT node");
     let reader = |node| {
         let capture = LoopbackCapture::new(node, &place()).expect("a CAPTURE node");
@@ -49,10 +49,10 @@ fn frames_of_an_earlier_format_are_not_shown() {
     first.start();
     assert!(taken(&mut first, START).is_some());
     first.stop();
-    let mut larger = output.format(Flow::Output);
-    (larger.width, larger.height) = (32, 16);
-    let larger = output.try_format(Flow::Output, &larger);
-    let set = output.set_format(Flow::Output, &larger, false);
+    let mut smaller = output.format(Flow::Output);
+    (smaller.width, smaller.height) = (16, 8);
+    let smaller = output.try_format(Flow::Output, &smaller);
+    let set = output.set_format(Flow::Output, &smaller, false);
     set.expect("no writer streams");
     let mut second = reader(&nodes[2]);
     second.queue(0);
