@@ -48,14 +48,6 @@ struct Use<'a> {
     writes: bool,
 }
 
-/// Returns the file of a camera's description in a SPEC.
-fn description(word: &str) -> Option<&Path> {
-    let mut parts = word.split(',');
-    let first = parts.next().filter(|first| first.ends_with(".toml"));
-    let file = first.or_else(|| parts.find_map(|part| part.strip_prefix("like=")));
-    file.map(Path::new)
-}
-
 /// Refuses a report file unless its name ends in `.json` or `.html`. Devices and pipes get JSON.
 ///
 /// # Errors
@@ -79,13 +71,12 @@ fn check_report(path: &Path) -> Result<()> {
 }
 
 /// Refuses a run that would overwrite its own input, or write two outputs to one file. `inputs` are the
-/// machine's and the script's files; `words` are the SPECs, which name descriptions.
+/// machine's and the script's files.
 ///
 /// # Errors
 /// The message names both uses of the file.
 pub(crate) fn check(
     specs: &[DeviceSpec],
-    words: &[String],
     inputs: &[(&'static str, PathBuf)],
     options: &RunOptions,
 ) -> Result<()> {
@@ -99,17 +90,11 @@ pub(crate) fn check(
         what,
         writes: true,
     };
-    let mut uses: Vec<Use<'_>> = inputs
-        .iter()
-        .map(|(what, path)| reads(path, what))
-        .chain(
-            words
-                .iter()
-                .filter_map(|word| description(word))
-                .map(|path| reads(path, "a description")),
-        )
-        .collect();
+    let inputs = inputs.iter().map(|(what, path)| reads(path, what));
+    let mut uses: Vec<Use<'_>> = inputs.collect();
     for spec in specs {
+        let like = spec.like.as_ref().and_then(|like| like.path());
+        uses.extend(like.map(|path| reads(path, "the description of a camera")));
         uses.extend(match &spec.kind {
             DeviceKind::Camera {
                 source: SourceSpec::Clip(path),
@@ -183,7 +168,7 @@ mod tests {
         let specs = devices.iter().map(|spec| absolute(spec).parse().unwrap());
         let specs = specs.collect::<Vec<_>>();
         let script = args.script.iter().map(|file| ("the script", file.into()));
-        check(&specs, &[], &script.collect::<Vec<_>>(), &args.options)
+        check(&specs, &script.collect::<Vec<_>>(), &args.options)
     }
 
     #[test]
@@ -194,6 +179,8 @@ mod tests {
         symlink("clip.mp4", at("link.y4m")).unwrap();
         fs::hard_link(at("clip.mp4"), at("hard.rgb")).unwrap();
         fs::create_dir(at("sub")).unwrap();
+        let (_, described) = vb3_devices::description::SHIPPED[0];
+        fs::write(at("cam.toml"), described).unwrap();
         symlink("new.y4m", at("later.y4m")).unwrap();
         let camera = "camera=DIR/clip.mp4";
         let refused: &[(&[&str], &[&str])] = &[
@@ -206,6 +193,8 @@ mod tests {
             (&[camera], &["--trace", "DIR/link.y4m"]),
             (&["display=DIR/new.y4m"], &["--trace", "DIR/new.y4m"]),
             (&[camera], &["--ready", "DIR/link.y4m"]),
+            (&["camera,like=DIR/cam.toml"], &["--ready", "DIR/cam.toml"]),
+            (&["DIR/cam.toml"], &["--trace", "DIR/cam.toml"]),
             (
                 &["loopback,placeholder=DIR/clip.mp4", "display=DIR/hard.rgb"],
                 &[],
@@ -235,14 +224,6 @@ mod tests {
             checked(dir.path(), devices, options).expect(devices[0]);
         }
         assert_eq!(fs::read(at("clip.mp4")).unwrap(), b"clip");
-    }
-
-    #[test]
-    fn a_spec_names_its_description() {
-        for word in ["cam.toml", "cam.toml,fps=30", "camera,fps=30,like=cam.toml"] {
-            assert_eq!(description(word), Some(Path::new("cam.toml")), "{word}");
-        }
-        assert_eq!(description("camera=clip.mp4"), None);
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         pace,
         inputs,
     } = plan;
-    outputs::check(&specs, &setup.devices, &inputs, options)?;
+    outputs::check(&specs, &inputs, options)?;
     let described = specs.iter().filter_map(|spec| spec.like.as_ref());
     for note in described.flat_map(|like| like.notes()) {
         if !options.quiet {

@@ -16,7 +16,7 @@ pub(crate) use rhythm::{FileSizes, Rhythm, pad};
 pub use vb3_v4l2::{Errno, client::Client};
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vb3_v4l2::{
     Colorimetry, ControlSpec, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -40,6 +40,7 @@ pub struct Description {
     controls: Vec<ControlSpec>,
     ports: Vec<Port>,
     notes: Vec<String>,
+    path: Option<PathBuf>,
 }
 
 /// A pixel format that the camera offers, with its sizes.
@@ -86,7 +87,7 @@ impl Description {
     /// Fails with a message that names the file and the line.
     pub fn load(name: &str) -> Result<Arc<Self>, String> {
         if let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) {
-            return Self::named(&format!("{name}.toml"), text);
+            return Self::named(&format!("{name}.toml"), text, None);
         }
         if !name.ends_with(".toml") {
             let names = SHIPPED.iter().map(|(known, _)| *known);
@@ -97,14 +98,15 @@ impl Description {
             ));
         }
         let text = read(Path::new(name)).map_err(|why| format!("cannot read {name}: {why}"))?;
-        Self::named(name, &text)
+        Self::named(name, &text, Some(name.into()))
     }
 
-    fn named(file: &str, text: &str) -> Result<Arc<Self>, String> {
+    fn named(file: &str, text: &str, path: Option<PathBuf>) -> Result<Arc<Self>, String> {
         let mut parsed = check::parse(text).map_err(|e| format!("{file}:{e}"))?;
         for note in &mut parsed.notes {
             *note = format!("{file}:{note}");
         }
+        parsed.path = path;
         Ok(Arc::new(parsed))
     }
 
@@ -114,6 +116,12 @@ impl Description {
     /// Fails with a message that names the line and the allowed values.
     pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
         check::parse(text).map(Arc::new)
+    }
+
+    /// Returns the file that the description was loaded from; `None` if it ships with this crate.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Returns notes, with their lines, on parts of the description that this crate's cameras cannot imitate.

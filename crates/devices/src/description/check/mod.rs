@@ -113,6 +113,7 @@ pub(super) fn parse(text: &str) -> Result<Description> {
         formats,
         controls,
         notes: Vec::new(),
+        path: None,
         file,
     };
     check_mode(&mut source, &description)?;
