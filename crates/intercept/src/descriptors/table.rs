@@ -5,9 +5,9 @@
 //! entry belongs to one thread and one number. So this module need not find out which threads share a
 //! descriptor table: that would take one more system call for each call. Before the supervisor lets a call
 //! close or replace a number, all threads' entries for the number are dropped. New entries for the number are
-//! added only after the closing thread's next call. Until then, the kernel may not have closed the number yet. unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers
-//! by its process. A descriptor received from another process gets a number that was free, and so had no
-//! entry.
+//! added only after the closing thread's next call. Until then, the kernel may not have closed the number
+//! yet. unshare and clone leave each number's file as it is. An exec is treated as a close of all numbers by
+//! its process. A descriptor received from another process gets a number that was free, and so had no entry.
 //!
 //! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
 //! if they still exist after the close.
