@@ -131,19 +131,34 @@ fn pinned_memory_is_unpinned_and_keeps_its_direction() {
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
+/// Checks that a device's handle maps and allocates nothing.
+fn check_useless(device: &DmaDevice<&Mapper<Fake>>) {
+    let errors = [
+        device.map_raw(ram(0, PAGE), ToDevice).err(),
+        device.alloc(PAGE).err(),
+        device.alloc_coherent(PAGE).err(),
+    ];
+    for error in errors {
+        assert_eq!(error.map(|e| (e, e.errno())), Some((Error::Removed, 19)));
+    }
+}
+
 #[test]
 fn handle_of_a_removed_device_maps_nothing() {
-    let dma = Setup::iommu(32).mapper();
-    let device = dma.device(0).unwrap();
-    let mapped = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
-    assert_eq!(dma.remove_device(0), Err(Error::Busy), "it is mapped");
-    drop(mapped);
-    dma.remove_device(0).unwrap();
-    let refused = device.map_raw(ram(0, PAGE), ToDevice).unwrap_err();
-    assert_eq!((refused, refused.errno()), (Error::Removed, 19));
-    let again = dma.device(0).unwrap();
-    drop(again.map_raw(ram(0, PAGE), ToDevice).unwrap());
-    assert!(dma.live().is_empty() && dma.platform().is_clean());
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let dma = setup.mapper();
+        let device = dma.device(0).unwrap();
+        let mapped = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
+        assert_eq!(dma.remove_device(0), Err(Error::Busy), "it is mapped");
+        drop(mapped);
+        dma.remove_device(0).unwrap();
+        check_useless(&device);
+        // Another device may have the same number.
+        let again = dma.device(0).unwrap();
+        check_useless(&device);
+        drop(again.map_raw(ram(0, PAGE), ToDevice).unwrap());
+        assert!(dma.live().is_empty() && dma.platform().is_clean());
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
-    Alloc, Attrs, Constraint, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper, Reason,
-    Vmap,
+    Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
+    Reason, Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;
@@ -83,7 +83,8 @@ impl<H: MapperRef> DmaDevice<H> {
     pub fn alloc_coherent_with(&self, len_bytes: u64, attrs: Attrs) -> Result<Coherent<H>, Error> {
         let host = self.host();
         let mapper = host.mapper();
-        let alloc = mapper.alloc_coherent(self.id(), len_bytes, attrs)?;
+        let alloc =
+            mapper.alloc_for(self.at(), len_bytes, attrs, None, Direction::Bidirectional)?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
         // From here on, dropping `memory` frees the allocation.
         let memory = OwnedMemory::of(host.clone(), alloc);

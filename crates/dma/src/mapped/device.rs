@@ -3,8 +3,8 @@
 use super::guard::Mapped;
 use super::memory::{Mappable, OwnedMemory, Raw};
 use super::{Device, MapDirection};
-use crate::mapper::{Facts, Wanted};
-use crate::{Attrs, Caching, Error, Locks, Mapper, Platform, Segment};
+use crate::mapper::{At, Facts, Wanted};
+use crate::{Attrs, Caching, DmaOps as _, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -141,6 +141,10 @@ impl<H: MapperRef> DmaDevice<H> {
         self.host.mapper()
     }
 
+    pub(super) fn at(&self) -> At<DeviceOf<H>> {
+        self.facts.at
+    }
+
     pub(super) fn host(&self) -> H {
         self.host.clone()
     }
@@ -207,7 +211,9 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        OwnedMemory::alloc(self.host(), self.facts.at.dev, len_bytes)
+        self.mapper().check_here(self.at())?;
+        let alloc = self.mapper().alloc_scattered(self.id(), len_bytes)?;
+        Ok(OwnedMemory::of(self.host(), alloc))
     }
 
     /// Pins `len_bytes` of a program's memory at `addr`.

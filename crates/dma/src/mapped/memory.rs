@@ -1,6 +1,6 @@
 //! Memory that a guard owns or borrows while the memory is mapped.
 
-use super::device::{DeviceOf, MapperRef};
+use super::device::MapperRef;
 use crate::mapper::{Facts, Wanted};
 use crate::{
     Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
@@ -155,11 +155,6 @@ impl<H: MapperRef> Drop for OwnedMemory<H> {
 }
 
 impl<H: MapperRef> OwnedMemory<H> {
-    pub(super) fn alloc(host: H, dev: DeviceOf<H>, len_bytes: u64) -> Result<Self, Error> {
-        let alloc = host.mapper().alloc_scattered(dev, len_bytes)?;
-        Ok(Self::of(host, alloc))
-    }
-
     pub(super) const fn of(host: H, alloc: Alloc<H::Platform>) -> Self {
         let kind = Kind::Allocated(alloc);
         Self { host, kind }

@@ -37,18 +37,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// Source: Linux 7.2 `__iommu_dma_alloc_pages`. Linux also takes no pieces smaller than the IOMMU's
     /// smallest page.
-    pub(super) fn alloc_for(
+    pub(crate) fn alloc_for(
         &self,
-        dev: P::Device,
+        at: At<P::Device>,
         len_bytes: u64,
         attrs: Attrs,
         caching: Option<Caching>,
         direction: Direction,
     ) -> Result<Alloc<P>, Error> {
-        let info = self.device_info(dev)?;
+        let info = self.device_info(at.dev)?;
         let len = self.checked_len(len_bytes)?;
-        // Finds or makes the device's state before the allocation, because this can fail.
-        let at = self.at(dev)?;
         let make = || {
             if caching.is_none() && self.has_region(at) {
                 return self.alloc_from_region(at, len);

@@ -112,6 +112,8 @@ impl<P: Platform> Mapping<P> {
             Runs::One(_) => At {
                 dev: self.dev,
                 slot: self.slot,
+                // Only lookups that may follow a removal need the number.
+                claims: 0,
                 group: self.dev,
                 space: self.slot,
             },

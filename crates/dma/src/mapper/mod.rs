@@ -43,8 +43,9 @@ const DEVICES: usize = 64;
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
-/// bounce pool and the list of devices have one lock each. The layer never holds two locks at once, and
-/// holds none while it calls the platform. Two devices can therefore map at the same time, and a call that
+/// bounce pool and the list of devices have one lock each. The layer holds no lock while it calls the platform,
+/// and two locks only when it gives an index to a device that the platform does not number: first the list's,
+/// then one device's. Two devices can therefore map at the same time, and a call that
 /// sleeps holds no lock.
 ///
 /// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
@@ -84,6 +85,8 @@ struct Apart<T>(T);
 #[derive(Debug)]
 struct Slot<D> {
     dev: Option<D>,
+    /// How often a device was given this slot. Handles of a removed device have an earlier number.
+    claims: u64,
     counters: Counters,
     mode: SegmentMode,
     region: Option<coherent::Region>,
@@ -113,6 +116,7 @@ impl<D> Slot<D> {
     fn vacant() -> Self {
         Self {
             dev: None,
+            claims: 0,
             counters: Counters::default(),
             mode: SegmentMode::default(),
             region: None,
@@ -130,6 +134,19 @@ impl<D> Slot<D> {
     /// Gives a vacant slot to a device.
     fn claim(&mut self, dev: D, slot: usize, untrusted: bool) {
         (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);
+        self.claims = self.claims.wrapping_add(1);
+    }
+
+    /// Makes the slot vacant, and returns its former state.
+    fn vacate(&mut self) -> Self {
+        let claims = self.claims;
+        core::mem::replace(
+            self,
+            Self {
+                claims,
+                ..Self::vacant()
+            },
+        )
     }
 
     /// Counts another device that uses this address space. If that device is untrusted, removed translations
@@ -158,6 +175,8 @@ impl<D> Slot<D> {
 pub(crate) struct At<D> {
     pub(crate) dev: D,
     slot: usize,
+    /// [`Slot::claims`] of the device's state.
+    claims: u64,
     /// The device whose page table `dev` uses, and the index of that device's state.
     group: D,
     pub(crate) space: usize,
@@ -420,7 +439,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if state.region.as_ref().is_some_and(coherent::Region::is_used) {
                 return Err(Error::Busy);
             }
-            Ok(core::mem::replace(state, Slot::vacant()))
+            Ok(state.vacate())
         });
         let gone = gone.ok_or(Error::Invalid)??;
         if gone.space != slot {
@@ -456,10 +475,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         act: impl FnOnce(&mut Slot<P::Device>) -> R,
     ) -> Result<R, Error> {
         self.with_slot(at.slot, |state| {
-            (state.dev == Some(at.dev)).then(|| act(state))
+            (state.dev == Some(at.dev) && state.claims == at.claims).then(|| act(state))
         })
         .flatten()
         .ok_or(Error::Removed)
+    }
+
+    /// Checks that the device was not removed.
+    ///
+    /// # Errors
+    /// `Removed` (ENODEV).
+    pub(crate) fn check_here(&self, at: At<P::Device>) -> Result<(), Error> {
+        self.with_device(at, |_| ())
     }
 
     /// As [`with_device`](Self::with_device), for the address space that a device uses.
@@ -515,7 +542,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns a device and the index of its state. Makes the state on first use.
     ///
     /// # Errors
-    /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it.
+    /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it; `Removed` if another
+    /// context removes it meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
         let slot = self.place(dev)?;
@@ -524,9 +552,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         } else {
             self.join(dev, group, slot)?
         };
+        let claims = self.with_slot(slot, |state| {
+            (state.dev == Some(dev)).then_some(state.claims)
+        });
         Ok(At {
             dev,
             slot,
+            claims: claims.flatten().ok_or(Error::Removed)?,
             group,
             space,
         })
@@ -538,65 +570,50 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(slot);
         }
         self.platform.device_info(dev).ok_or(Error::Invalid)?;
-        let slot = match self.platform.device_number(dev) {
-            Some(number) => number,
-            None => self.name(dev)?,
-        };
         let untrusted = self.platform.is_untrusted(dev);
-        let is_its = self.with_slot(slot, |state| {
-            if state.dev.is_none() {
-                state.claim(dev, slot, untrusted);
-            }
-            state.dev == Some(dev)
-        });
-        self.used
-            .fetch_max(slot.saturating_add(1), Ordering::Relaxed);
-        match is_its {
-            Some(true) => Ok(slot),
+        let Some(number) = self.platform.device_number(dev) else {
+            let slot = self.known.with(|known| self.name(known, dev, untrusted));
+            return slot.ok_or(Error::Busy);
+        };
+        match self.claim(number, dev, untrusted) {
+            Some(true) => Ok(number),
             // Two devices have the same number.
             Some(false) => Err(Error::Invalid),
             None => Err(Error::Busy),
         }
     }
 
-    /// Returns an index for a device that the platform does not number: its former index, an unused or a
-    /// vacant one.
-    fn name(&self, dev: P::Device) -> Result<usize, Error> {
-        let slot = self.known.with(|known| {
-            if let Some(slot) = known.iter().position(|&other| other == dev) {
-                return Some(slot);
+    /// Gives the slot to `dev` if it is vacant. Returns whether it now belongs to `dev`; `None` if there is no
+    /// such slot.
+    fn claim(&self, slot: usize, dev: P::Device, untrusted: bool) -> Option<bool> {
+        // First, so that no context finds the device while `used` does not count its slot.
+        self.used
+            .fetch_max(slot.saturating_add(1), Ordering::Relaxed);
+        self.with_slot(slot, |state| {
+            if state.dev.is_none() {
+                state.claim(dev, slot, untrusted);
             }
-            if known.len() < self.slots.len() {
-                // Allocates nothing: the room was reserved when the mapper was made.
-                known.push(dev);
-                return Some(known.len().saturating_sub(1));
-            }
-            None
-        });
-        slot.or_else(|| self.reuse(dev)).ok_or(Error::Busy)
+            state.dev == Some(dev)
+        })
     }
 
-    /// Gives `dev` the index of a removed device; returns `None` if there is none.
-    fn reuse(&self, dev: P::Device) -> Option<usize> {
-        let untrusted = self.platform.is_untrusted(dev);
-        for slot in 0..self.slots.len() {
-            let is_taken = self.with_slot(slot, |state| {
-                let vacant = state.dev.is_none();
-                if vacant {
-                    state.claim(dev, slot, untrusted);
-                }
-                vacant
-            })?;
-            if is_taken {
-                self.known.with(|known| {
-                    if let Some(name) = known.get_mut(slot) {
-                        *name = dev;
-                    }
-                });
-                return Some(slot);
-            }
+    /// Gives an index to a device that the platform does not number: its former index, an unused one, or that
+    /// of a removed device. The lock of the list keeps two contexts from giving the device two indices.
+    fn name(&self, known: &mut Vec<P::Device>, dev: P::Device, untrusted: bool) -> Option<usize> {
+        if let Some(slot) = known.iter().position(|&other| other == dev) {
+            return self.claim(slot, dev, untrusted)?.then_some(slot);
         }
-        None
+        if known.len() < self.slots.len() {
+            let slot = known.len();
+            // Allocates nothing: the room was reserved when the mapper was made.
+            known.push(dev);
+            return self.claim(slot, dev, untrusted)?.then_some(slot);
+        }
+        let mut names = known.iter_mut().enumerate();
+        let (slot, name) =
+            names.find(|(slot, _)| self.claim(*slot, dev, untrusted) == Some(true))?;
+        *name = dev;
+        Some(slot)
     }
 
     /// Makes a device use the address space of the device that represents its group.

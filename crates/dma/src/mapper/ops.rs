@@ -334,7 +334,13 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         len_bytes: u64,
         attrs: Attrs,
     ) -> Result<Alloc<P>, Error> {
-        self.alloc_for(dev, len_bytes, attrs, None, Direction::Bidirectional)
+        self.alloc_for(
+            self.at(dev)?,
+            len_bytes,
+            attrs,
+            None,
+            Direction::Bidirectional,
+        )
     }
 
     fn alloc_noncontiguous(
@@ -344,7 +350,13 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Alloc<P>, Error> {
-        self.alloc_for(dev, len_bytes, attrs, Some(Caching::Cached), direction)
+        self.alloc_for(
+            self.at(dev)?,
+            len_bytes,
+            attrs,
+            Some(Caching::Cached),
+            direction,
+        )
     }
 
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
