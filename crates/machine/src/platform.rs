@@ -52,6 +52,7 @@ impl Machine {
         // The driver's memory consists of the host's pages, which may be smaller than this machine's.
         let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
+        state.keep_promises(size)?;
         let everywhere = PhysAddr::new(u64::MAX);
         let frames = state
             .ram
@@ -340,6 +341,7 @@ impl UserPages for Machine {
         let head = addr & (page - 1);
         let base = addr - head;
         let size = end.checked_next_multiple_of(page).ok_or(Error::Invalid)? - base;
+        state.keep_promises(size)?;
         let frames = state.ram.take(
             (size, page),
             (Layout::Scattered, 1),

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use proptest::prelude::*;
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
-use vb3_machine::{Device, DeviceLimits, Event, Faults, Foreign, Machine, Profile, User};
+use vb3_machine::{Device, DeviceLimits, Event, Faults, Machine, Profile, User};
 
 const ALL_LAYERS: &str = "coherent = false\ncma = \"8MiB\"\n\
                           [bounce]\nmode = \"always\"\npool = \"128KiB\"";
@@ -61,12 +61,6 @@ fn with_cached(
 }
 
 /// Makes memory of another driver, from a memfd.
-fn other_drivers(len: u64) -> Foreign {
-    let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    rustix::fs::ftruncate(&fd, len).unwrap();
-    Foreign::map(std::sync::Arc::new(fd)).unwrap()
-}
-
 fn map_and_sync(
     mapper: &mut Mapper<Machine>,
     dev: Device,

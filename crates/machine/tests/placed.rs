@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{COHERENT, PAGE, machine, mapper, pattern, with_iommu};
+use common::{COHERENT, PAGE, Program, machine, mapper, other_drivers, pattern, with_iommu};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Mapper,
-    PageSource, PhysAddr,
+    PageSource, PhysAddr, UserPages as _,
 };
-use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot};
+use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot, User};
 
 const M: u64 = 1 << 20;
 
@@ -98,7 +98,7 @@ fn bytes_and_file_stay_while_the_place_changes() {
 
 #[test]
 fn what_is_promised_is_kept_free() {
-    let machine = machine(COHERENT);
+    let mut machine = machine(COHERENT);
     let free: u64 = machine
         .free_memory()
         .ordinary
@@ -125,6 +125,10 @@ fn what_is_promised_is_kept_free() {
         device: None,
     };
     assert!(machine.alloc_pages(request(2 * M)).is_err());
+    // Nor can a program's pinned memory, or another driver's.
+    let user: User = Program::new(0x10_0000, vec![0; 2 * M as usize]);
+    assert!(machine.pin_user(&user, 0x10_0000, 2 * M, true).is_err());
+    assert!(machine.import(other_drivers(2 * M)).is_err());
     let small = machine.alloc_pages(request(M)).unwrap();
     assert_eq!(machine.place_pages(&most, ANYWHERE, Caching::Cached), Ok(0));
     assert_eq!(machine.promised_bytes(), 0);

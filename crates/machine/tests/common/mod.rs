@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaOps, DmaSegment, Mapper};
-use vb3_machine::{Machine, Profile, UserFault, UserMemory};
+use vb3_machine::{Foreign, Machine, Profile, UserFault, UserMemory};
 
 pub(crate) const PAGE: u64 = 4096;
 
@@ -103,4 +103,11 @@ pub(crate) fn segments<D: DmaOps>(ops: &D, mapping: &D::Mapping) -> Vec<DmaSegme
 /// Returns bytes whose values depend on their positions.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+/// Memory of another driver.
+pub(crate) fn other_drivers(len: u64) -> Foreign {
+    let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&fd, len).unwrap();
+    Foreign::map(Arc::new(fd)).unwrap()
 }
