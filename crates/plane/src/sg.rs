@@ -3,7 +3,7 @@
 //! This allocator is for devices that accept scatter lists. The memory need not be contiguous, with or
 //! without an IOMMU.
 
-use crate::{AllocArgs, PlaneError, contig};
+use crate::{AllocArgs, PlaneError};
 use vb3_dma::{Attrs, Direction};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
@@ -37,12 +37,6 @@ pub fn map<I: Importer>(
     importer
         .map(attachment, direction)
         .map_err(PlaneError::from)
-}
-
-/// Converts the error of an allocation: ENOMEM, or EINVAL for invalid arguments.
-#[must_use]
-pub const fn alloc_error(e: vb3_dmabuf::Error) -> PlaneError {
-    contig::alloc_error(e)
 }
 
 /// Converts the error of user memory: ENOMEM for any cause, with its reason.

@@ -560,13 +560,6 @@ impl Report {
         )
     }
 
-    /// Returns the number of early accesses.
-    #[must_use]
-    pub fn accessed_early(&self) -> u64 {
-        let listed = self.early_accesses.iter().map(|early| early.times);
-        sum(self.early_accesses_left_out, listed)
-    }
-
     /// Returns the number of events that the script caused.
     #[must_use]
     pub fn scripted(&self) -> u64 {

@@ -283,11 +283,8 @@ pub struct MachinesArgs {
     /// Print the profile of this machine as TOML: a name, a TOML file, or a board's device tree
     #[arg(value_name = "NAME|FILE")]
     pub name: Option<String>,
-    /// Former option for a device tree
-    #[arg(long, value_name = "FILE", conflicts_with = "name", hide = true)]
-    pub from: Option<String>,
     /// Size of the machine's memory, such as 4GiB [default: as in the profile or device tree]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "name")]
     pub ram: Option<u64>,
     /// Print JSON
     #[arg(long)]

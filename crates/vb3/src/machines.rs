@@ -130,7 +130,7 @@ pub(crate) fn cut(said: &str) -> String {
 /// The machine is unknown, or `out` cannot be written.
 pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
     let profile = |(name, text): (&str, &str)| parse(name, text);
-    match args.name.as_ref().or(args.from.as_ref()) {
+    match &args.name {
         Some(name) => print_one(name, args, out),
         None if args.json => {
             let all: Result<Vec<Value>> = shipped()

@@ -135,8 +135,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     }
     enough_descriptors(specs.len())?;
     for path in &options.report {
-        // Checks before the run that the file is writable.
-        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        // Checks before the run that the file is writable. An earlier report stays if the run cannot begin.
+        let file = File::options().create(true).append(true).open(path);
+        file.with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
     let mut sinks = trace::sinks(

@@ -48,11 +48,12 @@ fn plain<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// Replaces the characters that a description does not allow.
+/// Replaces the characters that a description does not allow. Also replaces what is left of a character that the
+/// driver cut off: as U+FFFD it would be too long.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let is_allowed = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
+    let plain = text.chars().map(|c| if is_allowed(c) { c } else { '?' });
+    plain.collect()
 }
 
 fn code_of(fourcc: FourCc) -> Option<Code> {
@@ -497,4 +498,18 @@ pub fn print(file: &File, device: &str) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cut_inside_a_character_still_fits() {
+        let mut name = "\u{e9}".repeat(15).into_bytes();
+        name.push(0xc3);
+        let name = printable(&String::from_utf8_lossy(&name));
+        assert_eq!(name, format!("{}?", "\u{e9}".repeat(15)));
+        assert_eq!(printable("a\tb"), "a?b");
+    }
 }

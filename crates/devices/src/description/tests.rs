@@ -128,6 +128,7 @@ fn errors_name_the_line_and_what_is_allowed() {
         ),
         ("\"640x480\", image", "\"320x240\", image", 35, "two sizes"),
         ("400000", "4000000000", 34, "33554432"),
+        ("\"32x32\"", "\"4294967295x32\"", 28, "the smallest must be"),
         ("min = -64", "min = 65", 37, "min must not be above max"),
         ("value = 10", "value = 65", 37, "must lie between"),
         (

@@ -255,6 +255,26 @@ fn a_full_disk_loses_frames_and_says_so() {
 }
 
 #[test]
+fn a_file_that_cannot_begin_loses_its_frames() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("a.raw");
+    std::fs::create_dir(directory.path().join("a.2.raw")).expect("a directory");
+    let mut sink = Sink::open(&SinkSpec::Raw(path.clone())).expect("a sink");
+    let (first, second) = (shape(&pixfmt::NV12), shape(&pixfmt::YUYV));
+    sink.begin(first).expect("a layout it takes");
+    show(&mut sink, picture(first, 1));
+    sink.begin(second).expect("a layout it takes");
+    show(&mut sink, picture(second, 1));
+    show(&mut sink, picture(second, 2));
+    let done = sink.finish();
+    assert_eq!((done.written, done.lost), (1, 2));
+    let failure = done.failure.expect("a reason");
+    assert!(failure.sentence().contains("a.2.raw"), "{failure}");
+    let file = std::fs::read(path).expect("the first file");
+    assert_eq!(file, picture(first, 1).bytes());
+}
+
+#[test]
 fn checksums_are_those_of_ffmpeg() {
     let shape = shape(&pixfmt::NV12);
     let directory = TempDir::new().expect("a directory");

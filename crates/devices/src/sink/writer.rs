@@ -49,9 +49,13 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("vb3-record".to_owned())
             .spawn(move || {
+                // After a file that cannot begin, its pictures must not go to the file before.
+                let mut begun = Ok(());
                 while let Some(job) = ring_there.pop_wait() {
-                    let begun = job.shape.map_or(Ok(()), |shape| recorder.begin(shape));
-                    let done = begun.and_then(|()| recorder.write(&job.frame));
+                    if let Some(shape) = job.shape {
+                        begun = recorder.begin(shape);
+                    }
+                    let done = begun.clone().and_then(|()| recorder.write(&job.frame));
                     let mut progress = lock(&progress_there);
                     match done {
                         Ok(()) => progress.written = progress.written.saturating_add(1),

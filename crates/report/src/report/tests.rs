@@ -67,7 +67,7 @@ fn access_early_is_counted_and_bounded() {
     }
     assert_eq!(report.early_accesses.len(), MAX_EARLY_ACCESSES);
     assert_eq!(report.early_accesses_left_out, 6);
-    assert_eq!(report.accessed_early(), 2 * (256 + 3));
+    assert!(report.early_accesses.iter().all(|early| early.times == 2));
 }
 
 #[test]

@@ -98,6 +98,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["run", "--report", "r.txt", "--", "true"],
         &["--report r.txt", "FILE.json (data) or FILE.html"],
     ),
+    (&["machines", "--ram", "1GiB"], &["<NAME|FILE>"]),
     (
         &["why", "damaged.json"],
         &["damaged.json is not a report", "cut off", "vb3 run"],
@@ -154,4 +155,18 @@ fn a_device_tree_that_is_a_fifo_is_refused() {
     let (status, said) = answer(&["machines", path.to_str().unwrap()]);
     assert_eq!(status, 125, "{said}");
     assert!(said.contains("not a regular file"), "{said}");
+}
+
+/// A run that cannot begin leaves the earlier report.
+#[test]
+fn a_run_that_cannot_begin_keeps_the_report() {
+    let dir = TempDir::new().unwrap();
+    let report = dir.path().join("run.json");
+    std::fs::write(&report, "earlier").unwrap();
+    let words = ["-d", "display=/no/dir/x.y4m", "--", "true"];
+    let mut run = vb3(dir.path());
+    run.args(["run", "--report", "run.json"]).args(words);
+    let (status, _, said) = finish(&mut run, dir.path());
+    assert_eq!(status, 125, "{said}");
+    assert_eq!(std::fs::read(&report).unwrap(), b"earlier");
 }

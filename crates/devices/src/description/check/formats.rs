@@ -160,18 +160,17 @@ fn side(
     most: u32,
 ) -> Result<(u32, u32, u32)> {
     let is_sane = (1..=max).contains(&min) && (1..=MAX_SIDE).contains(&max) && step <= MAX_SIDE;
-    let fitting = (
-        min.next_multiple_of(2),
-        max.min(most) & !1,
-        step.max(1).next_multiple_of(2),
-    );
-    if !is_sane || fitting.0 > fitting.1 {
+    let fitting = is_sane.then(|| {
+        let (min, step) = (min.next_multiple_of(2), step.max(1).next_multiple_of(2));
+        (min, max.min(most) & !1, step)
+    });
+    let Some(fitting) = fitting.filter(|(min, max, _)| min <= max) else {
         let message = format!(
             "range from {min} to {max} in steps of {step}: the smallest must be 1 or more and not \
              above the largest, which is at most {most}"
         );
         return source.error(entry.span(), message);
-    }
+    };
     Ok(fitting)
 }
 
