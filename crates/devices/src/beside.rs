@@ -1,7 +1,7 @@
 //! Converts pictures on a separate thread, one at a time, so that no program's call waits for it.
 
 use crate::Failure;
-use crate::convert::{Converter, Job, View, ViewMut, plane};
+use crate::convert::{Converter, Job, Rotate, View, ViewMut, plane};
 use crate::lock::lock;
 use crate::picture::{Frame, Size};
 use crate::surface::LentLines;
@@ -72,9 +72,13 @@ impl Task {
     /// Returns how many lines of the source to convert at once.
     fn stripe_lines(&self) -> u32 {
         let [(from, size), (to, to_size)] = self.shapes;
-        // A quarter turn makes chroma of 4:2:2 into that of 4:4:0, which is scaled.
+        // A turn or flip scales chroma whose lines differ in number. A quarter turn also scales that of 4:2:2,
+        // because it becomes 4:4:0.
         let is_square = |format: &PixelFormat| format.components.iter().all(|c| c.across == c.down);
+        let down = |format: &PixelFormat| format.components.iter().map(|c| c.down).max();
+        let turns = self.job.rotate != Rotate::None || self.job.hflip || self.job.vflip;
         let scales = self.job.scales(size, to_size)
+            || turns && down(from) != down(to)
             || self.job.rotate.swaps() && !(is_square(from) && is_square(to));
         if self.lent.is_empty() || scales {
             // The precision of the scaling library's weights depends on all weights, so it gets all lines in

@@ -12,10 +12,7 @@ pub(super) trait Scene: Debug + Send {
     fn begin(&mut self, sequence: u32, graph: &MediaGraph);
 
     /// Returns how many samples of the sensor are read for a line. One tick reads a limited number of samples.
-    /// For raw frames, returns 1, so that one tick renders a whole frame.
-    fn samples(&self) -> u32 {
-        1
-    }
+    fn samples(&self) -> u32;
 
     /// Returns the time from this frame to the next in nanoseconds, if the sensor determines it.
     fn frame_ns(&self) -> Option<u64> {

@@ -16,7 +16,11 @@ const RESPONSE: [f64; 3] = [0.6, 1.0, 0.75];
 const GAMMA: f64 = 2.2;
 /// Largest sample of ten bits.
 const FULL: u16 = 1023;
-/// Colours of test pattern 1, from left to right.
+/// The value of the control for bars; each other pattern is of one colour.
+const COLOR_BARS: i64 = 1;
+/// The colour of a solid pattern in ten bits, as the driver sets it: red.
+const SOLID: [u16; 3] = [FULL, 0, 0];
+/// Colours of the bars, from left to right.
 const BARS: [[u8; 3]; 8] = [
     [255, 255, 255],
     [255, 255, 0],
@@ -42,7 +46,10 @@ enum Storage {
 pub(crate) struct Raw {
     sensor: &'static Sensor,
     entity: usize,
+    /// Size of the pattern. Its lines are repeated if the frame has more than a picture can have.
     size: Size,
+    /// Lines of a frame.
+    height: u32,
     /// The arrangement of colours on the sensor's array.
     cell: &'static [&'static [Sample]],
     flips: Flips,
@@ -54,7 +61,7 @@ pub(crate) struct Raw {
     levels: [[u16; 256]; 3],
     /// The exposure that was set when the last frame began, in lines. It takes effect in the next frame.
     exposure: Option<i64>,
-    bars: bool,
+    test_pattern: i64,
     sequence: u32,
     /// Nanoseconds from one frame to the next.
     frame_ns: u64,
@@ -92,6 +99,7 @@ impl Raw {
             sensor: setting.sensor,
             entity,
             size: Size::nearest(node.width, node.height),
+            height: node.height,
             cell: native.components.first()?.cell,
             flips: graph.flips(entity),
             storage: match pixel.components.first()?.across {
@@ -102,7 +110,7 @@ impl Raw {
             light,
             levels: [[0; 256]; 3],
             exposure: None,
-            bars: false,
+            test_pattern: 0,
             sequence: 0,
             frame_ns: setting.frame_ns(),
         })
@@ -117,11 +125,16 @@ impl Raw {
             Some(Sample::B) => 2,
             _ => 1,
         };
-        if self.bars {
-            let bar = (x * 8 / self.size.width().max(1)) as usize;
-            let color = BARS.get(bar).copied().unwrap_or_default();
-            return u16::from(color[channel]) << 2 | u16::from(color[channel]) >> 6;
+        match self.test_pattern {
+            0 => {}
+            COLOR_BARS => {
+                let bar = (x * 8 / self.size.width().max(1)) as usize;
+                let color = BARS.get(bar).copied().unwrap_or_default();
+                return u16::from(color[channel]) << 2 | u16::from(color[channel]) >> 6;
+            }
+            _ => return SOLID[channel],
         }
+        let y = u64::from(y) * u64::from(self.size.height()) / u64::from(self.height.max(1));
         let at = (y as usize * self.size.width() as usize + x as usize) * 3 + channel;
         let seen = self.pattern.last().bytes().get(at).copied();
         let value = self.levels[channel][usize::from(seen.unwrap_or_default())];
@@ -134,7 +147,7 @@ impl Raw {
 
     /// Reads a line of the frame from the array into `line`, flipped if the sensor flips.
     fn read_line(&self, y: u32, line: &mut Vec<u16>) {
-        let last = self.size.height().saturating_sub(1);
+        let last = self.height.saturating_sub(1);
         let y = match self.flips.vertical {
             true => last.saturating_sub(y),
             false => y,
@@ -163,14 +176,20 @@ impl Scene for Raw {
                 *to = level(light * response * amount, self.sensor.black);
             }
         }
-        self.bars = graph.control(self.entity, cid::TEST_PATTERN) == Some(1);
+        self.test_pattern = graph
+            .control(self.entity, cid::TEST_PATTERN)
+            .unwrap_or_default();
         self.sequence = sequence;
         self.frame_ns = setting.frame_ns();
-        if !self.bars {
+        if self.test_pattern == 0 {
             let picture = Picture::default();
             self.pattern
                 .frame(&pixfmt::RGB24, self.size, sequence, &picture);
         }
+    }
+
+    fn samples(&self) -> u32 {
+        self.size.width()
     }
 
     fn frame_ns(&self) -> Option<u64> {

@@ -286,6 +286,42 @@ fn flips_mirror_each_sample() {
     }
 }
 
+/// The largest mode has more lines than a picture of ours.
+#[test]
+fn the_largest_mode_shows_the_whole_pattern() {
+    const LINE: usize = 3280;
+    let graph = linked(&BEHIND_IMX219, (3280, 2464));
+    let shown = |vertical, lines| {
+        flip(&graph, false, vertical);
+        let mut raw = streaming(&graph);
+        raw.begin(7, &graph);
+        graph.stop(VIDEO);
+        frame(&raw, lines)
+    };
+    let mut end = shown(false, 2462..2464);
+    let above = shown(false, 2200..2202);
+    let light = |samples: &[u16]| samples.iter().map(|s| u64::from(*s)).sum::<u64>();
+    assert!(light(&end) * 10 > light(&above) * 9, "as light as above");
+    let (last, first) = end.split_at_mut(LINE);
+    last.swap_with_slice(first);
+    assert!(shown(true, 0..2) == end, "mirrored");
+}
+
+#[test]
+fn a_solid_pattern_is_of_one_colour() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let mut raw = streaming(&graph);
+    graph.set_control(SENSOR, cid::TEST_PATTERN, 2);
+    raw.begin(0, &graph);
+    let samples = frame(&raw, 0..2);
+    let red = |at: usize| at < 640 && at % 2 == 0;
+    assert!(
+        (0..)
+            .zip(&samples)
+            .all(|(at, s)| *s == if red(at) { 1023 } else { 0 })
+    );
+}
+
 #[test]
 fn flips_change_the_codes_that_a_sensor_offers() {
     let graph = linked(&BEHIND_IMX219, (640, 480));

@@ -101,6 +101,8 @@ impl<C> FrameConverter<C> {
 
     fn step_on(&mut self, at: &mut UnderWay<C>, left: &mut usize, bus: &mut dyn Bus<C>) -> Step {
         match &mut at.stage {
+            // The format may be another one by now.
+            Stage::Reading(_) if at.source.is_stale() => Err(Trouble::Stale),
             Stage::Reading(cursor) => {
                 let (place, going) = ((&at.source, at.plan.crop), (cursor, left));
                 let from = Surface(&self.output.format);

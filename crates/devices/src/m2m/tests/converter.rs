@@ -229,6 +229,8 @@ fn thread_reads_lent_source_in_stripes() {
         whole(LARGE, (FourCc::XBGR32, 1280, 720)),
         whole((FourCc::YUYV, 640, 486), (FourCc::RGB24, 640, 486)),
         whole((FourCc::RGB24, 640, 486), (FourCc::NV12, 640, 486)),
+        whole((FourCc::YUYV, 640, 486), (FourCc::NV12, 640, 486)),
+        whole((FourCc::NV12, 640, 486), (FourCc::YUYV, 640, 486)),
         Case {
             crop: Some(crop),
             ..whole(LARGE, (FourCc::RGB24, 640, 606))
@@ -282,6 +284,25 @@ fn streamoff_discards_running_conversion() {
         assert_eq!((info.timestamp_ns, info.error), (stamp, false));
         assert!(made == bytes, "the same picture");
     }
+}
+
+#[test]
+fn a_smaller_format_after_streamoff_leaves_the_captures_buffer() {
+    let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+    let bytes = |format: &Format| vec![7; format.planes[0].sizeimage as usize];
+    let large = bench.set_format(Flow::Output, &format((FourCc::NV12, 1280, 1024)));
+    bench.set_format(Flow::Capture, &format((FourCc::NV12, 64, 64)));
+    bench.begin(1, 1);
+    bench.send(0, &[&bytes(&large)], 1);
+    bench.tick();
+    bench.stop(Flow::Output);
+    let small = bench.set_format(Flow::Output, &format((FourCc::NV12, 64, 64)));
+    bench.tick();
+    assert!(bench.try_take(Flow::Capture).is_err(), "no picture failed");
+    bench.start(Flow::Output);
+    bench.send(0, &[&bytes(&small)], 2);
+    let (info, _) = bench.receive();
+    assert_eq!((info.timestamp_ns, info.error), (2, false));
 }
 
 #[test]
