@@ -83,6 +83,7 @@ impl Line {
             format: &pixfmt::NV12,
             size,
             interval,
+            color: Color::default(),
         })?;
         let between = sizes
             .into_iter()

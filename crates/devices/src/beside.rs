@@ -217,7 +217,7 @@ impl Drop for Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::{Color, Range};
+    use crate::convert::{Color, Quantization};
     use crate::picture::Matrix;
     use std::sync::mpsc::channel;
     use vb3_v4l2::pixfmt;
@@ -226,7 +226,7 @@ mod tests {
         let size = Size::nearest(2, 2);
         let color = Color {
             matrix: Matrix::Bt709,
-            range: Range::Limited,
+            range: Quantization::Limited,
         };
         Task {
             job: Job::whole(size, size, color),

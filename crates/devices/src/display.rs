@@ -139,7 +139,7 @@ impl<C> Screen<C> {
         let mode = &tick.stream.formats;
         let mut frame = self.sink.take_next(mode.pixel(), mode.size());
         if let Some(frame) = &mut frame {
-            frame.set_matrix(mode.matrix());
+            frame.set_color(mode.color());
         }
         self.reading = Some(Reading {
             token,
@@ -224,6 +224,7 @@ impl<C> Engine<C> for Screen<C> {
             format: mode.pixel(),
             size: mode.size(),
             interval: mode.interval,
+            color: mode.color(),
         };
         let begun = self.sink.begin(shape);
         begun.map_err(|failure| {

@@ -1,7 +1,7 @@
 //! The format and rate of cameras and displays.
 
 use crate::description::Description;
-use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
+use crate::picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
@@ -138,18 +138,26 @@ impl Offer {
     }
 }
 
-/// Returns the matrix that converts Y'CbCr of this colorimetry to R'G'B'.
-pub(crate) const fn matrix_of(color: &Colorimetry) -> Matrix {
+/// Returns the Y'CbCr encoding of a V4L2 colour description.
+pub(crate) const fn color_of(color: &Colorimetry) -> Color {
     const REC709: u32 = 3;
+    const JPEG: u32 = 7;
     const REC2020: u32 = 10;
     const DCI_P3: u32 = 12;
     const ENC_709: u32 = 2;
     const ENC_XV709: u32 = 4;
     const ENC_2020: u32 = 6;
-    match (color.ycbcr_enc, color.colorspace) {
-        (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
-        (ENC_2020, _) | (0, REC2020) => Matrix::Bt2020,
-        _ => Matrix::Bt601,
+    const FULL: u32 = 1;
+    Color {
+        matrix: match (color.ycbcr_enc, color.colorspace) {
+            (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
+            (ENC_2020, _) | (0, REC2020) => Matrix::Bt2020,
+            _ => Matrix::Bt601,
+        },
+        range: match (color.quantization, color.colorspace) {
+            (FULL, _) | (0, JPEG) => Quantization::Full,
+            _ => Quantization::Limited,
+        },
     }
 }
 
@@ -267,9 +275,9 @@ impl Mode {
         Size::nearest(self.format.width, self.format.height)
     }
 
-    /// Returns the matrix that converts the current format's Y'CbCr to R'G'B'.
-    pub(crate) const fn matrix(&self) -> Matrix {
-        matrix_of(&self.format.color)
+    /// Returns the encoding of the current format's Y'CbCr.
+    pub(crate) const fn color(&self) -> Color {
+        color_of(&self.format.color)
     }
 
     /// Returns the layout of buffers of the current format.
@@ -311,7 +319,7 @@ impl Mode {
             read.map_err(|_| Trouble::Fault)
         });
         read.ok()?;
-        frame.set_matrix(self.matrix());
+        frame.set_color(self.color());
         Some(frame)
     }
 

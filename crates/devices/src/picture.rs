@@ -9,7 +9,7 @@ mod paint;
 
 pub(crate) use cell::{Reader, places};
 pub(crate) use color::byte;
-pub use color::{Matrix, Rgb, Yuv};
+pub use color::{Color, Matrix, Quantization, Rgb, Yuv};
 pub use paint::Rect;
 
 /// Minimum width and height of a picture, and the step of both, in pixels.
@@ -92,7 +92,7 @@ pub struct Frame {
     /// The pixel format, which has one memory plane.
     format: &'static PixelFormat,
     size: Size,
-    matrix: Matrix,
+    color: Color,
     data: Vec<u8>,
 }
 
@@ -104,7 +104,7 @@ impl Frame {
         Self {
             format,
             size,
-            matrix: Matrix::Bt601,
+            color: Color::default(),
             data: vec![0; bytes(format, size)],
         }
     }
@@ -116,7 +116,7 @@ impl Frame {
         (data.len() == bytes(format, size)).then_some(Self {
             format,
             size,
-            matrix: Matrix::Bt601,
+            color: Color::default(),
             data,
         })
     }
@@ -128,9 +128,9 @@ impl Frame {
         self.size = size;
     }
 
-    /// Sets the matrix of the conversion to R'G'B'. The default is BT.601.
-    pub const fn set_matrix(&mut self, matrix: Matrix) {
-        self.matrix = matrix;
+    /// Sets the encoding of Y'CbCr, which a conversion to R'G'B' uses. The default is BT.601 with limited range.
+    pub const fn set_color(&mut self, color: Color) {
+        self.color = color;
     }
 
     /// Returns the pixel format, which has one memory plane.
@@ -204,8 +204,8 @@ impl Frame {
 
     /// Returns the whole picture as RGB24 bytes.
     ///
-    /// The result is exact for RGB24. For Y'CbCr, it uses limited range and the picture's matrix. Each pixel
-    /// uses the chroma sample that covers the pixel, without interpolation.
+    /// The result is exact for RGB24. For Y'CbCr, it uses the picture's encoding. Each pixel uses
+    /// the chroma sample that covers the pixel, without interpolation.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         if *self.format == pixfmt::RGB24 {

@@ -2,8 +2,8 @@
 //! It crops the sensor's picture, scales it, and places it in the buffer. It imitates the capture side of the
 //! driver s5p-fimc.
 
-use crate::convert::{Color, Job, Range};
-use crate::mode::matrix_of;
+use crate::convert::{Color, Job, Quantization};
+use crate::mode::color_of;
 use crate::picture::{Frame, Size};
 use crate::picture_converter::{Conversion, PictureConverter};
 use crate::select::{STEP, fit};
@@ -79,8 +79,8 @@ impl Scaler {
         let bytes = Surface(format).rect_bytes(self.compose);
         let bytes = bytes.ok_or(Trouble::TooSmall)?;
         let color = Color {
-            matrix: matrix_of(&format.color),
-            range: Range::Limited,
+            range: Quantization::Limited,
+            ..color_of(&format.color)
         };
         let to = Size::new(self.compose.width, self.compose.height).ok_or(Trouble::TooSmall)?;
         let job = Job {

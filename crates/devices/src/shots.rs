@@ -1,7 +1,7 @@
 //! Thumbnails of a run's frames, for a contact sheet.
 
 use crate::Device;
-use crate::mode::matrix_of;
+use crate::mode::color_of;
 use crate::picture::{Frame, Size};
 use crate::sink::Thumbnail;
 use crate::surface::Surface;
@@ -73,7 +73,7 @@ fn read<C>(format: &Format, finished: &Finished<C>, bus: &mut dyn Bus<C>) -> Opt
             bus.inspect(lines.cookie, offset, to).ok()?;
         }
     }
-    frame.set_matrix(matrix_of(&format.color));
+    frame.set_color(color_of(&format.color));
     Some(frame)
 }
 

@@ -3,30 +3,11 @@
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Form, Picture, PictureMut, PlaneMut};
 use super::pack;
-use crate::picture::{Matrix, Rect};
+use crate::picture::{Color, Matrix, Quantization, Rect};
 use yuv::{
     BufferStoreMut, YuvBiPlanarImage, YuvBiPlanarImageMut, YuvConversionMode, YuvError,
     YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
-
-/// The range of Y'CbCr values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Range {
-    /// Y from 16 to 235, chroma from 16 to 240.
-    #[default]
-    Limited,
-    /// All components from 0 to 255.
-    Full,
-}
-
-/// Colour encoding of Y'CbCr.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Color {
-    /// The matrix of the conversion from R'G'B'.
-    pub matrix: Matrix,
-    /// Range of the values.
-    pub range: Range,
-}
 
 /// Number of lines that are converted at once through intermediate memory. They fit into a cache.
 const BAND: usize = 16;
@@ -157,8 +138,8 @@ fn convert(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<
 
 const fn meant(color: Color) -> (YuvRange, YuvStandardMatrix) {
     let range = match color.range {
-        Range::Limited => YuvRange::Limited,
-        Range::Full => YuvRange::Full,
+        Quantization::Limited => YuvRange::Limited,
+        Quantization::Full => YuvRange::Full,
     };
     let matrix = match color.matrix {
         Matrix::Bt601 => YuvStandardMatrix::Bt601,

@@ -21,7 +21,7 @@ mod tests;
 use crate::picture::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
-pub use color::{Color, Range};
+pub use crate::picture::{Color, Quantization};
 pub use error::{ConvertError, Step};
 pub use turn::Rotate;
 pub(crate) use view::plane;

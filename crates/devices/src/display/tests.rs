@@ -1,10 +1,15 @@
 use super::*;
-use crate::picture::{Frame, Matrix, Size};
+use crate::picture::{Color, Frame, Matrix, Quantization, Size};
 use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};
 use crate::tests::bench::Bench;
 use vb3_queue::{Driver as _, PlaneSizes};
 use vb3_v4l2::{Colorimetry, FourCc, PixelFormat, Statistics, VideoDriver as _, pixfmt};
+
+const REC709: Color = Color {
+    matrix: Matrix::Bt709,
+    range: Quantization::Limited,
+};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -192,7 +197,7 @@ fn lines_are_read_where_bytesperline_says() {
             let mut frame = picture(layout, 5);
             if layout != &pixfmt::RGB24 {
                 // The default for a program that sets no colorimetry.
-                frame.set_matrix(Matrix::Bt709);
+                frame.set_color(REC709);
             }
             let mut bytes = frame.bytes().iter();
             let line = format.width * if layout == &pixfmt::RGB24 { 3 } else { 2 };
@@ -422,7 +427,7 @@ fn the_matrix_follows_the_colors_of_the_format() {
             .set_format(Flow::Output, &format, false)
             .expect("a format it offered");
         assert_eq!(
-            device.stream.formats.matrix(),
+            device.stream.formats.color().matrix,
             matrix,
             "{colorspace} {ycbcr_enc}"
         );
@@ -500,7 +505,7 @@ fn data_begins_at_its_offset() {
         .expect("a format it offered");
     let mut bench = Bench::new(device, 2);
     let mut frame = picture(&pixfmt::YUYV, 9);
-    frame.set_matrix(Matrix::Bt709);
+    frame.set_color(REC709);
     bench.plane(0, 0)[64..].copy_from_slice(frame.bytes());
     bench
         .try_queue_at(0, 256 + 64, 64)

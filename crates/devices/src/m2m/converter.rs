@@ -10,8 +10,8 @@ mod work;
 use super::device::{FrameWorker, M2mDevice, M2mEngine, Parts};
 use super::raw::{REC709, RawFormats};
 use crate::Failure;
-use crate::convert::{self, Color, Range, Rotate};
-use crate::mode::{SIZES, matrix_of};
+use crate::convert::{self, Rotate};
+use crate::mode::SIZES;
 use crate::picture::Size;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
@@ -21,7 +21,7 @@ use crate::surface::{EINVAL, align_lines};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
-    Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
+    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
     SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 use work::UnderWay;
@@ -110,19 +110,6 @@ impl<C> FrameConverter<C> {
         device.output.policy.requests = Requests::Optional;
         device.capture.policy.requests = Requests::Optional;
         Ok(device)
-    }
-}
-
-/// Returns the Y'CbCr encoding of a V4L2 colour description.
-fn color_of(color: &Colorimetry) -> Color {
-    const FULL: u32 = 1;
-    const DEFAULT: u32 = 0;
-    const JPEG: u32 = 7;
-    let full =
-        color.quantization == FULL || color.quantization == DEFAULT && color.colorspace == JPEG;
-    Color {
-        matrix: matrix_of(color),
-        range: if full { Range::Full } else { Range::Limited },
     }
 }
 

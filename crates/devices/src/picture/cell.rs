@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn rgb(&self, x: u32, y: u32) -> Rgb {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b),
-            Some([y, u, v]) => Yuv::new(y, u, v).to_rgb_by(self.frame.matrix),
+            Some([y, u, v]) => Yuv::new(y, u, v).to_rgb_by(self.frame.color),
             None => Rgb::new(0, 0, 0),
         }
     }

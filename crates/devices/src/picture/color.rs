@@ -34,6 +34,25 @@ pub enum Matrix {
     Bt2020,
 }
 
+/// The range of Y'CbCr values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Quantization {
+    /// Y from 16 to 235, chroma from 16 to 240.
+    #[default]
+    Limited,
+    /// All components from 0 to 255.
+    Full,
+}
+
+/// Colour encoding of Y'CbCr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Color {
+    /// The matrix of the conversion from R'G'B'.
+    pub matrix: Matrix,
+    /// Range of the values.
+    pub range: Quantization,
+}
+
 /// Clamps a value to 0 to 255.
 pub(crate) fn byte(value: i32) -> u8 {
     // CAST: the value is clamped to a byte's range.
@@ -79,21 +98,26 @@ impl Yuv {
         Self { y, u, v }
     }
 
-    /// Converts to R'G'B' by the matrix of BT.601.
+    /// Converts to R'G'B' by the matrix of BT.601 and limited range.
     #[must_use]
     pub fn to_rgb(self) -> Rgb {
-        self.to_rgb_by(Matrix::Bt601)
+        self.to_rgb_by(Color::default())
     }
 
     /// Converts to R'G'B'. Coefficients are in 1/65536; results are rounded to nearest and clamped.
     #[must_use]
-    pub fn to_rgb_by(self, matrix: Matrix) -> Rgb {
-        let (red_v, green_u, green_v, blue_u) = match matrix {
-            Matrix::Bt601 => (104_597, 25_675, 53_279, 132_201),
-            Matrix::Bt709 => (117_489, 13_975, 34_925, 138_438),
-            Matrix::Bt2020 => (110_014, 12_277, 42_626, 140_363),
+    pub fn to_rgb_by(self, color: Color) -> Rgb {
+        let chroma = match color.matrix {
+            Matrix::Bt601 => [104_597, 25_675, 53_279, 132_201],
+            Matrix::Bt709 => [117_489, 13_975, 34_925, 138_438],
+            Matrix::Bt2020 => [110_014, 12_277, 42_626, 140_363],
         };
-        let y = (i32::from(self.y) - 16) * 76_309 + 32_768;
+        // Full range has 255 steps instead of 219 for Y, and of 224 for chroma.
+        let (black, luma, [red_v, green_u, green_v, blue_u]) = match color.range {
+            Quantization::Limited => (16, 76_309, chroma),
+            Quantization::Full => (0, 65_536, chroma.map(|c| (c * 224 + 127) / 255)),
+        };
+        let y = (i32::from(self.y) - black) * luma + 32_768;
         let (u, v) = (i32::from(self.u) - 128, i32::from(self.v) - 128);
         Rgb {
             r: byte((y + red_v * v) >> 16),

@@ -4,6 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use vb3_v4l2::pixfmt::Sample;
 
+const REC709: Color = Color {
+    matrix: Matrix::Bt709,
+    range: Quantization::Limited,
+};
+
 /// Returns all formats that have samples, with one memory plane each.
 fn formats() -> impl Iterator<Item = &'static PixelFormat> {
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
@@ -212,7 +217,7 @@ fn high_definition_has_its_own_matrix() {
         (Yuv::grey(235), [255, 255, 255]),
     ];
     for (color, wanted) in table {
-        let got = color.to_rgb_by(Matrix::Bt709).bytes();
+        let got = color.to_rgb_by(REC709).bytes();
         for (is, should) in got.into_iter().zip(wanted) {
             assert!(is.abs_diff(should) <= 2, "{color:?}: {got:?}");
         }
@@ -224,7 +229,7 @@ fn high_definition_has_its_own_matrix() {
             height: 2,
         };
         frame.fill(everywhere, color);
-        frame.set_matrix(Matrix::Bt709);
+        frame.set_color(REC709);
         assert_eq!(frame.to_rgb(), got.repeat(4));
         assert_eq!(frame.rgb_at(1, 1).bytes(), got);
     }

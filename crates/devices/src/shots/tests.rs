@@ -24,7 +24,7 @@ fn thumbnail_reads_only_the_lines_it_shows() {
         let size = Size::nearest(1920, 1080);
         let plain = Picture::default();
         let mut frame = render(pixel, size, 0, Background::Bars, &plain);
-        frame.set_matrix(matrix_of(&format.color));
+        frame.set_color(color_of(&format.color));
         assert_eq!(bench.device.thumbnails(1), [Thumbnail::of(&frame, 0)]);
         let moved: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
         let read = moved - frame.bytes().len();

@@ -19,7 +19,7 @@ pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
-use crate::picture::{Frame, Size};
+use crate::picture::{Color, Frame, Size};
 use crate::spec::SinkSpec;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct Shape {
     pub size: Size,
     /// Seconds per frame.
     pub interval: Fraction,
+    /// The encoding of Y'CbCr.
+    pub color: Color,
 }
 
 /// Counters of a recording so far.

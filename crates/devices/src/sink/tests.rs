@@ -1,6 +1,7 @@
 mod gate;
 
 use super::*;
+use crate::picture::Quantization;
 use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::path::Path;
@@ -15,6 +16,7 @@ fn shape(layout: &'static PixelFormat) -> Shape {
         format: layout,
         size: Size::nearest(34, 18),
         interval: RATE,
+        color: Color::default(),
     }
 }
 
@@ -137,6 +139,29 @@ fn y4m_comes_back_byte_for_byte() {
             })
             .collect();
         assert!(decoded == shown, "{layout:?}");
+    }
+}
+
+#[test]
+fn another_range_begins_another_y4m() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("a.y4m");
+    let mut sink = Sink::open(&SinkSpec::Y4m(path)).expect("a sink");
+    for range in [Quantization::Limited, Quantization::Full] {
+        let mut shape = shape(&pixfmt::NV12);
+        shape.color.range = range;
+        sink.begin(shape).expect("a layout it takes");
+        show(&mut sink, picture(shape, 1));
+    }
+    assert_eq!(sink.finish().written, 2);
+    for (name, range) in [("a.y4m", "LIMITED"), ("a.2.y4m", "FULL")] {
+        let file = std::fs::read(directory.path().join(name)).expect("a file");
+        let end = file.iter().position(|byte| *byte == b'\n');
+        let header = String::from_utf8_lossy(&file[..end.expect("a line")]);
+        assert!(
+            header.ends_with(&format!("XCOLORRANGE={range}")),
+            "{header}"
+        );
     }
 }
 

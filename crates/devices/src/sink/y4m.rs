@@ -3,7 +3,7 @@
 use super::raw::Files;
 use super::{Recorder, Shape};
 use crate::Failure;
-use crate::picture::{Frame, places};
+use crate::picture::{Frame, Quantization, places};
 use std::path::Path;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
@@ -32,8 +32,12 @@ fn header(shape: &Shape) -> String {
     let chroma = chroma(shape.format).unwrap_or_default();
     let (width, height) = (shape.size.width(), shape.size.height());
     let (seconds, frames) = (shape.interval.numerator, shape.interval.denominator);
+    let range = match shape.color.range {
+        Quantization::Limited => "LIMITED",
+        Quantization::Full => "FULL",
+    };
     format!(
-        "YUV4MPEG2 W{width} H{height} F{frames}:{seconds} Ip A1:1 C{chroma} XCOLORRANGE=LIMITED\n"
+        "YUV4MPEG2 W{width} H{height} F{frames}:{seconds} Ip A1:1 C{chroma} XCOLORRANGE={range}\n"
     )
 }
 

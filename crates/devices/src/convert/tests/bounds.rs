@@ -188,7 +188,7 @@ fn layout() -> impl Strategy<Value = &'static PixelFormat> {
 
 fn color() -> impl Strategy<Value = Color> {
     let matrix = [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020];
-    let range = [Range::Limited, Range::Full];
+    let range = [Quantization::Limited, Quantization::Full];
     (
         proptest::sample::select(matrix.to_vec()),
         proptest::sample::select(range.to_vec()),

@@ -196,8 +196,8 @@ fn formula(color: Color, [y, u, v]: [u8; 3]) -> [u8; 3] {
         Matrix::Bt2020 => (0.2627, 0.0593),
     };
     let (black, luma, chroma) = match color.range {
-        Range::Limited => (16.0, 219.0, 224.0),
-        Range::Full => (0.0, 255.0, 255.0),
+        Quantization::Limited => (16.0, 219.0, 224.0),
+        Quantization::Full => (0.0, 255.0, 255.0),
     };
     let y = (f64::from(y) - black) / luma;
     let (u, v) = (
@@ -213,9 +213,9 @@ fn formula(color: Color, [y, u, v]: [u8; 3]) -> [u8; 3] {
 
 fn colors() -> impl Iterator<Item = Color> {
     let matrices = [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020];
-    matrices
-        .into_iter()
-        .flat_map(|matrix| [Range::Limited, Range::Full].map(|range| Color { matrix, range }))
+    matrices.into_iter().flat_map(|matrix| {
+        [Quantization::Limited, Quantization::Full].map(|range| Color { matrix, range })
+    })
 }
 
 /// Each matrix and range gives the colours of the ITU recommendations, within one step of 255.
@@ -261,13 +261,12 @@ fn flat_colours_follow_matrix_and_range() {
 #[test]
 fn the_display_sees_the_same_colours() {
     for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
-        let color = Color {
-            matrix,
-            range: Range::Limited,
-        };
-        let [y, u, v] = [120, 100, 150];
-        let Rgb { r, g, b } = Yuv::new(y, u, v).to_rgb_by(matrix);
-        assert!(near([r, g, b], formula(color, [y, u, v]), 1), "{matrix:?}");
+        for range in [Quantization::Limited, Quantization::Full] {
+            let color = Color { matrix, range };
+            let [y, u, v] = [120, 100, 150];
+            let Rgb { r, g, b } = Yuv::new(y, u, v).to_rgb_by(color);
+            assert!(near([r, g, b], formula(color, [y, u, v]), 1), "{color:?}");
+        }
     }
 }
 
@@ -278,7 +277,7 @@ fn colours_are_carried_between_matrices() {
         SD,
         Color {
             matrix: Matrix::Bt709,
-            range: Range::Full,
+            range: Quantization::Full,
         },
     );
     let samples = [100, 110, 150];

@@ -4,7 +4,7 @@ mod bounds;
 mod exact;
 mod oracle;
 
-use super::{Color, Job, Range, View, ViewMut, plane};
+use super::{Color, Job, Quantization, View, ViewMut, plane};
 use crate::picture::{Matrix, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
@@ -24,7 +24,7 @@ fn is_yuv(format: &PixelFormat) -> bool {
 /// BT.601 in limited range.
 const SD: Color = Color {
     matrix: Matrix::Bt601,
-    range: Range::Limited,
+    range: Quantization::Limited,
 };
 
 fn size(width: u32, height: u32) -> Size {

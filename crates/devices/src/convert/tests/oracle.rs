@@ -120,7 +120,7 @@ fn conversions_are_close_to_those_of_ffmpeg() {
         (Matrix::Bt709, "bt709"),
         (Matrix::Bt2020, "bt2020"),
     ];
-    let ranges = [(Range::Limited, "tv"), (Range::Full, "pc")];
+    let ranges = [(Quantization::Limited, "tv"), (Quantization::Full, "pc")];
     let colors = || matrices.into_iter().flat_map(|m| ranges.map(|r| (m, r)));
     let shape = size(320, 240);
     for a in FORMATS {

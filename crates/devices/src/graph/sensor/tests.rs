@@ -314,7 +314,7 @@ fn a_solid_pattern_is_of_one_colour() {
     graph.set_control(SENSOR, cid::TEST_PATTERN, 2);
     raw.begin(0, &graph);
     let samples = frame(&raw, 0..2);
-    let red = |at: usize| at < 640 && at % 2 == 0;
+    let red = |at: usize| at < 640 && at.is_multiple_of(2);
     assert!(
         (0..)
             .zip(&samples)

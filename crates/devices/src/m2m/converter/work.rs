@@ -1,8 +1,9 @@
 //! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
 
-use super::{FrameConverter, color_of};
+use super::FrameConverter;
 use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
+use crate::mode::color_of;
 use crate::picture::Size;
 use crate::picture_converter::Conversion;
 use crate::surface::{PictureCursor, Surface, Trouble};
