@@ -3,10 +3,10 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use vb3_devices::convert::{
+use vb3_picture::convert::{
     Color, ConvertError, Converter, Job, Range, Rotate, View, ViewMut, converts,
 };
-use vb3_devices::picture::{Matrix, Rect, Size};
+use vb3_picture::{Matrix, Rect, Size};
 use vb3_fuzz::random::Random;
 use vb3_v4l2::{PixelFormat, pixfmt};
 

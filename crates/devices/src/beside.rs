@@ -1,15 +1,15 @@
 //! Converts pictures on a separate thread, one at a time, so that no program's call waits for it.
 
 use crate::Failure;
-use crate::convert::{Converter, Job, Rotate, View, ViewMut, plane};
 use crate::lock::lock;
-use crate::picture::{Frame, Size};
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
+use vb3_picture::convert::{Converter, Job, Rotate, View, ViewMut, plane};
+use vb3_picture::{Frame, Size};
 use vb3_v4l2::PixelFormat;
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
@@ -217,9 +217,9 @@ impl Drop for Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::{Color, Quantization};
-    use crate::picture::Matrix;
     use std::sync::mpsc::channel;
+    use vb3_picture::Matrix;
+    use vb3_picture::convert::{Color, Quantization};
     use vb3_v4l2::pixfmt;
 
     fn task() -> Task {

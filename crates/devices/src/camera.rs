@@ -8,7 +8,6 @@ mod program;
 use crate::description::{FileSizes, Rhythm};
 use crate::hdmi::{Hdmi, Signal};
 use crate::mode::Mode;
-use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::scaler::Scaler;
 use crate::source::{NextSource, Ready, Source};
@@ -22,6 +21,7 @@ use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;
 use std::os::fd::BorrowedFd;
+use vb3_picture::Size;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
     ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, cid, pixfmt,

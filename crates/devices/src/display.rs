@@ -2,7 +2,6 @@
 
 use crate::Failure;
 use crate::mode::Mode;
-use crate::picture::Frame;
 use crate::place::HostSettings;
 use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Shape, Sink, Thumbnail};
@@ -10,6 +9,7 @@ use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use std::os::fd::BorrowedFd;
+use vb3_picture::Frame;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, cid,

@@ -7,9 +7,7 @@
 //! times that a device names or when its descriptor is readable.
 #![forbid(unsafe_code)]
 
-pub mod convert;
 pub mod description;
-pub mod picture;
 mod picture_converter;
 pub mod sink;
 pub mod source;

@@ -1,13 +1,13 @@
 //! The format and rate of cameras and displays.
 
 use crate::description::Description;
-use crate::picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
 use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
 use std::ops::Range;
 use std::sync::Arc;
+use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -15,7 +15,7 @@ use vb3_v4l2::{
 };
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, this implies BT.601 in limited range, which
-/// [`crate::picture`] uses.
+/// [`vb3_picture`] uses.
 pub(crate) const COLOR: Colorimetry = Colorimetry {
     colorspace: sys::V4L2_COLORSPACE_SRGB,
     xfer_func: 0,

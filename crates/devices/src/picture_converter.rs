@@ -1,11 +1,11 @@
 //! Converts pictures on their way to a buffer: small ones within a call, large ones on a thread.
 
 use crate::beside::{Beside, LARGE, Task};
-use crate::convert::{Converter, Job};
-use crate::picture::{Frame, Size};
 use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use vb3_picture::convert::{Converter, Job};
+use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, PixelFormat, Rect};
 

@@ -10,8 +10,8 @@ use crate::metadata::{self, Metadata, MetadataLink};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
-    Decoder, Encoder, Failure, FrameConverter, HostSettings, StatelessDecoder, convert, graph,
-    loopback, m2m, mode,
+    Decoder, Encoder, Failure, FrameConverter, HostSettings, StatelessDecoder, graph, loopback,
+    m2m, mode,
 };
 use vb3_codec::Kind;
 use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
@@ -297,7 +297,7 @@ impl DeviceSpec {
                 (CameraInput::Sensor, None) => mode::formats(self, |pixel| {
                     !pixel.is_compressed() || *pixel == pixfmt::MJPEG
                 }),
-                (CameraInput::Scaler, _) => mode::formats(self, convert::converts),
+                (CameraInput::Scaler, _) => mode::formats(self, vb3_picture::convert::converts),
                 (CameraInput::Hdmi, _) => {
                     mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel))
                 }

@@ -2,13 +2,13 @@
 //! It crops the sensor's picture, scales it, and places it in the buffer. It imitates the capture side of the
 //! driver s5p-fimc.
 
-use crate::convert::{Color, Job, Quantization};
 use crate::mode::color_of;
-use crate::picture::{Frame, Size};
 use crate::picture_converter::{Conversion, PictureConverter};
 use crate::select::{STEP, fit};
 use crate::surface::{EINVAL, Surface, Trouble};
 use std::sync::Arc;
+use vb3_picture::convert::{Color, Job, Quantization};
+use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 
@@ -84,7 +84,7 @@ impl Scaler {
         };
         let to = Size::new(self.compose.width, self.compose.height).ok_or(Trouble::TooSmall)?;
         let job = Job {
-            crop: crate::picture::Rect {
+            crop: vb3_picture::Rect {
                 x: self.crop.left.unsigned_abs(),
                 y: self.crop.top.unsigned_abs(),
                 width: self.crop.width,

@@ -2,9 +2,9 @@
 
 use crate::Device;
 use crate::mode::color_of;
-use crate::picture::{Frame, Size};
 use crate::sink::Thumbnail;
 use crate::surface::Surface;
+use vb3_picture::{Frame, Size};
 use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 

@@ -1,8 +1,8 @@
 //! The picture that a display showed last, for hosts that ask for it.
 
 use crate::Device;
-use crate::picture::Frame;
 use std::sync::Arc;
+use vb3_picture::Frame;
 use vb3_queue::{MAX_PLANES, PlaneView};
 use vb3_v4l2::Bus;
 

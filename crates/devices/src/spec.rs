@@ -17,7 +17,6 @@ mod presence;
 use crate::description::Description;
 use crate::loopback::Placeholder;
 use crate::m2m::is_stateless;
-use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub use demands::Demands;
@@ -35,6 +34,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction};
 
 /// Maximum number of devices of a run. It is one more than the highest N of `node=videoN`.

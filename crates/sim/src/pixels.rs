@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use vb3_devices::picture::Size;
-use vb3_devices::source::{Background, Picture, render};
+use vb3_picture::{Background, Picture, Size, render};
 use vb3_v4l2::pixfmt;
 
 /// Maximum number of rendered pictures that are kept.

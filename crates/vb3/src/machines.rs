@@ -336,7 +336,6 @@ mod tests {
         print(
             &MachinesArgs {
                 name: name.map(str::to_owned),
-                from: None,
                 ram: None,
                 json,
             },

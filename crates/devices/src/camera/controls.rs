@@ -1,10 +1,10 @@
 //! The controls of a camera.
 
 use crate::description::Description;
-use crate::source::{Background, Picture};
 use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
 use std::sync::Arc;
+use vb3_picture::{Background, Picture};
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, ControlValue, Port, cid};
 

@@ -2,12 +2,12 @@
 
 use crate::Failure;
 use crate::description::{FileSizes, pad};
-use crate::picture::{Frame, Size};
 use crate::streaming::Stamp;
 use crate::surface::{Trouble, write_bytes};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsampling, Worker};
+use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
@@ -197,7 +197,7 @@ fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usiz
         for (to, from) in table.iter_mut().zip(0..) {
             let middle = if index == 0 { 0 } else { 128 };
             let value: i32 = (from - offset) * 255;
-            *to = crate::picture::byte((value + range / 2).div_euclid(range) + middle);
+            *to = vb3_picture::byte((value + range / 2).div_euclid(range) + middle);
         }
         table
     };

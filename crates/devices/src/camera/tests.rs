@@ -1,9 +1,8 @@
 use super::*;
 use crate::device::Outside as _;
-use crate::picture::{Frame, Size};
-use crate::source::{Background, Picture, read_number, render};
 use crate::surface::FIELD_NONE;
 use crate::tests::bench::{Bench, FILLER};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,

@@ -1,9 +1,9 @@
 //! The file format of a description: TOML, parsed by serde.
 
-use crate::picture::Size;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use toml::Spanned;
+use vb3_picture::Size;
 use vb3_v4l2::{Colorimetry, FourCc, Fraction};
 
 /// Version of this crate's descriptions.

@@ -1,8 +1,8 @@
 //! The rhythm of a real camera's stream: intervals, lost frames and file sizes.
 
 use super::Description;
-use crate::picture::Size;
 use std::sync::Arc;
+use vb3_picture::Size;
 use vb3_v4l2::Fraction;
 
 /// Repeats a description's measured intervals.

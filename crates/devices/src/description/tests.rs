@@ -2,9 +2,9 @@
 
 use super::rhythm::{Rhythm, pad};
 use super::{Description, SHIPPED};
-use crate::picture::Size;
 use crate::spec::DeviceSpec;
 use std::sync::Arc;
+use vb3_picture::Size;
 use vb3_v4l2::pixfmt::{MJPEG, YUYV};
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, FrameSizes};
 

@@ -1,8 +1,9 @@
 use super::*;
-use crate::picture::{Color, Frame, Matrix, Quantization, Size};
 use crate::sink::Record;
-use crate::source::{Background, Picture, read_number, render};
 use crate::tests::bench::Bench;
+use vb3_picture::{
+    Background, Color, Frame, Matrix, Picture, Quantization, Size, read_number, render,
+};
 use vb3_queue::{Driver as _, PlaneSizes};
 use vb3_v4l2::{Colorimetry, FourCc, PixelFormat, Statistics, VideoDriver as _, pixfmt};
 

@@ -4,9 +4,8 @@
 
 use super::scene::Scene;
 use super::vimc::{MEAN_WINDOW, TEST_PATTERN};
-use crate::picture::{Frame, Size};
-use crate::source::{Background, Pattern, Picture};
 use std::ops::Range;
+use vb3_picture::{Background, Frame, Pattern, Picture, Size};
 use vb3_v4l2::pixfmt::Sample;
 use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
 

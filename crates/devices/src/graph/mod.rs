@@ -15,13 +15,13 @@ pub(crate) use sensor::{MODELS, topology as sensor_topology};
 pub(crate) use vimc::VIMC;
 
 use crate::Failure;
-use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, EINVAL, PictureCursor, Surface, Trouble};
 use scene::Scene;
 use sensor::Setting;
+use vb3_picture::Size;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameSizes, MediaGraph,
@@ -372,7 +372,7 @@ impl<C> Engine<C> for Entity<C> {
         let is_late = |due: &u64| tick.now_ns.saturating_sub(*due) < interval_ns;
         let from_ns = tick.stream.due_ns.filter(is_late).unwrap_or(tick.now_ns);
         tick.stream.due_ns = Some(from_ns.saturating_add(interval_ns));
-        let bytes = pixfmt::lookup(format.fourcc).map(|pixel| crate::picture::bytes(pixel, size));
+        let bytes = pixfmt::lookup(format.fourcc).map(|pixel| vb3_picture::bytes(pixel, size));
         self.picture.clear();
         self.picture.reserve(bytes.unwrap_or_default());
         self.work = Some(Work {

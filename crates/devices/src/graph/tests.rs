@@ -363,12 +363,12 @@ fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
     graph.set_link(6, 1).expect("no stream");
     set_video(&graph, CAPTURE, &pixfmt::RGB24, (64, 16));
     let found = frame(&graph, CAPTURE, 16);
-    let sensed = crate::source::render(
+    let sensed = vb3_picture::render(
         &pixfmt::RGB24,
         Size::nearest(64, 32),
         5,
-        crate::source::Background::Bars,
-        &crate::source::Picture::default(),
+        vb3_picture::Background::Bars,
+        &vb3_picture::Picture::default(),
     );
     for (at, pixel) in found.chunks_exact(3).enumerate() {
         let (x, y) = (at % 64 * 32 / 64 + 16, at / 64 * 24 / 16 + 8);

@@ -1,10 +1,9 @@
 use super::*;
 use crate::camera::Camera;
 use crate::device::Outside as _;
-use crate::picture::Size;
-use crate::source::{Background, Picture, render};
 use crate::tests::bench::{Bench, BenchMemory};
 use crate::{Device, FaultSchedule, HostSettings};
+use vb3_picture::{Background, Picture, Size, render};
 use vb3_v4l2::{EventKinds, Flow, Format, Progress, VideoDriver as _, pixfmt};
 
 const START: u64 = 1_000_000_000;

@@ -4,8 +4,9 @@ use super::fill::playable;
 use super::link::{Shared, has_same_layout};
 use super::placeholder::padded;
 use crate::Failure;
-use crate::source::{Picture, Ready, Source};
+use crate::source::{Ready, Source};
 use std::os::fd::BorrowedFd;
+use vb3_picture::Picture;
 use vb3_v4l2::Format;
 
 /// A reader's player of the placeholder's file. It is empty unless this reader plays the file.

@@ -4,11 +4,11 @@
 use super::link::{Body, Shared, has_same_layout};
 use super::placeholder::{Placeholder, black, drawable};
 use crate::Failure;
-use crate::picture::Size;
 use crate::source::Source;
 use crate::spec::{ClipEnd, SourceSpec};
 use crate::streaming::Stamp;
 use std::sync::Arc;
+use vb3_picture::Size;
 use vb3_v4l2::{Format, PixelFormat};
 
 const NS_PER_MS: u64 = 1_000_000;

@@ -53,11 +53,11 @@ pub use state::LoopbackAttribute;
 use crate::Failure;
 use crate::graph;
 use crate::mode::COLOR;
-use crate::picture::Size;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
 use fill::Fill;
 use settings::Settings;
+use vb3_picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, PixelFormat, Port, pixfmt};
 
 const PORTS: &[Port] = &[Port {

@@ -1,7 +1,7 @@
 //! Makes the pictures that readers get while no writer streams.
 
-use crate::picture::{Frame, Rect, Size, Yuv};
 use std::path::PathBuf;
+use vb3_picture::{Frame, Rect, Size, Yuv};
 use vb3_v4l2::{Format, FourCc, PixelFormat, pixfmt};
 
 /// The pictures that readers get while no writer streams.

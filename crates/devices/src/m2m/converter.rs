@@ -10,15 +10,15 @@ mod work;
 use super::device::{FrameWorker, M2mDevice, M2mEngine, Parts};
 use super::raw::{REC709, RawFormats};
 use crate::Failure;
-use crate::convert::{self, Rotate};
 use crate::mode::SIZES;
-use crate::picture::Size;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
 use crate::select::{STEP, fit};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
 use std::os::fd::BorrowedFd;
+use vb3_picture::Size;
+use vb3_picture::convert::{self, Rotate};
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,

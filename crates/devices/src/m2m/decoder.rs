@@ -102,7 +102,7 @@ impl<C> Decoder<C> {
         all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let raw = RawFormats::new(spec, all.clone(), format::SIZES);
         let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
+        let size = spec.size.unwrap_or(vb3_picture::Size::nearest(640, 480));
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
         let first = raw.first(spec.format).ok_or_else(none)?;
         let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;

@@ -91,7 +91,7 @@ impl<C> Encoder<C> {
         let pixels = raw::formats(row.kind, spec.mplane);
         let raw = RawFormats::new(spec, pixels, row.sizes());
         let none = || spec.no_such_format();
-        let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
+        let size = spec.size.unwrap_or(vb3_picture::Size::nearest(640, 480));
         let source = format::first(row, &raw, spec.format, size).ok_or_else(none)?;
         let crop = Rect::whole(source.width, source.height);
         let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;

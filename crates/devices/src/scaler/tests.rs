@@ -2,13 +2,13 @@ use super::*;
 use crate::HostSettings;
 use crate::beside::Beside;
 use crate::camera::Camera;
-use crate::convert::Converter;
 use crate::device::Outside as _;
-use crate::source::{Background, Picture, render};
 use crate::streaming::Engine as _;
 use crate::tests::bench::{Bench, FILLER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
+use vb3_picture::convert::Converter;
+use vb3_picture::{Background, Picture, render};
 use vb3_queue::Error;
 use vb3_v4l2::{Flow, VideoDriver as _, pixfmt};
 

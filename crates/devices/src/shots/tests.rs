@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::m2m::tests::bench::{Bench, device};
-use crate::source::{Background, Picture, render};
 use vb3_codec::Launch;
+use vb3_picture::{Background, Picture, render};
 use vb3_v4l2::VideoDriver as _;
 
 #[test]

@@ -19,10 +19,10 @@ pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
-use crate::picture::{Color, Frame, Size};
 use crate::spec::SinkSpec;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use vb3_picture::{Color, Frame, Size};
 use vb3_v4l2::{Fraction, PixelFormat};
 use writer::Writer;
 

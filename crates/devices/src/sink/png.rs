@@ -3,10 +3,10 @@
 
 use super::{NumberedName, Recorder, Shape};
 use crate::Failure;
-use crate::picture::{Frame, Size};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
+use vb3_picture::{Frame, Size};
 
 /// Numbered PNG files. The first number is 0.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use super::{Recorder, Shape, name};
 use crate::Failure;
-use crate::picture::{Frame, Size};
 use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use vb3_picture::{Frame, Size};
 use vb3_v4l2::PixelFormat;
 
 /// A recording in one file, or in several if the pictures' shape changes.

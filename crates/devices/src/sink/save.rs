@@ -2,11 +2,11 @@
 
 use super::png::write_png;
 use crate::Failure;
-use crate::picture::Frame;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use vb3_picture::Frame;
 
 /// The format of a file with one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

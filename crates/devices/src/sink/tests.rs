@@ -1,12 +1,11 @@
 mod gate;
 
 use super::*;
-use crate::picture::Quantization;
-use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
+use vb3_picture::{Background, Picture, Quantization, read_number, render};
 use vb3_v4l2::{FourCc, pixfmt};
 
 const RATE: Fraction = Fraction::new(1, 25);
@@ -126,7 +125,7 @@ fn y4m_comes_back_byte_for_byte() {
         let file = std::fs::read(&path).expect("the recording");
         let header = format!("YUV4MPEG2 W34 H18 F25:1 Ip A1:1 C{chroma} XCOLORRANGE=LIMITED\n");
         assert!(file.starts_with(header.as_bytes()));
-        let picture_bytes = "FRAME\n".len() + crate::picture::bytes(layout, shape(layout).size);
+        let picture_bytes = "FRAME\n".len() + vb3_picture::bytes(layout, shape(layout).size);
         assert_eq!(file.len(), header.len() + 20 * picture_bytes);
         let Some(decoded) = decode(&path, name) else {
             continue;

@@ -1,6 +1,6 @@
 //! Thumbnails for a contact sheet. However long a run is, their number is limited.
 
-use crate::picture::{Frame, Reader, Size};
+use vb3_picture::{Frame, Reader, Size};
 
 /// Maximum number of thumbnails kept.
 pub const THUMBNAILS_MAX: usize = 32;

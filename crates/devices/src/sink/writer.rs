@@ -3,11 +3,11 @@
 use super::{Recorder, Shape};
 use crate::Failure;
 use crate::lock::lock;
-use crate::picture::Frame;
 use crate::ring::Ring;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use vb3_picture::Frame;
 
 /// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
 /// `WAITING_MAX`. So a program that stops after a few small pictures does not wait for the disk.

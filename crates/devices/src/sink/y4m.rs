@@ -3,8 +3,8 @@
 use super::raw::Files;
 use super::{Recorder, Shape};
 use crate::Failure;
-use crate::picture::{Frame, Quantization, places};
 use std::path::Path;
+use vb3_picture::{Frame, Quantization, places};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
 

@@ -8,7 +8,6 @@ mod player;
 use super::probe::{self, ClipInfo};
 use super::tool::PICTURE_TIMEOUT;
 use crate::Failure;
-use crate::picture::{Frame, Size};
 use crate::spec::ClipEnd;
 pub use player::await_ended;
 use player::{Job, Player};
@@ -16,6 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use vb3_picture::{Frame, Size};
 use vb3_v4l2::{Fraction, PixelFormat};
 
 /// A video or picture file, and its player while the clip plays.

@@ -1,22 +1,18 @@
 //! A camera's source: a test pattern or a clip.
 
 mod clip;
-mod controls;
-mod pattern;
 mod probe;
 mod tool;
 
 pub use clip::{Clip, Next, await_ended as await_ended_clips};
-pub use controls::{Adjust, Picture};
-pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};
 pub use probe::ClipInfo;
 
 use crate::Failure;
-use crate::picture::{Frame, Size};
 use crate::spec::{ClipEnd, SourceSpec};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use vb3_picture::{Background, Frame, Pattern, Picture, Size};
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
 /// The source that a running camera plays next.

@@ -2,7 +2,6 @@
 
 use super::tool::{PICTURE_TIMEOUT, Stop, Tool, reason};
 use crate::Failure;
-use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use crate::spec::MAX_FPS;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -11,6 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use vb3_picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use vb3_v4l2::Fraction;
 
 /// The size and rate of a clip, as a camera offers them.

@@ -2,7 +2,7 @@
 
 use super::parse::{parse_format, parse_fps, parse_size, parse_word};
 use super::{CameraInput, DeviceSpec, Profile, SpecError};
-use crate::picture::Size;
+use vb3_picture::Size;
 use vb3_v4l2::Fraction;
 
 /// Maximum number of entries in a list.

@@ -1,9 +1,9 @@
 //! Parses the words of a SPEC.
 
 use super::{MAX_FPS, SinkSpec, SourceSpec};
-use crate::picture::Size;
 use crate::sink::NumberedName;
 use std::path::PathBuf;
+use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Splits a SPEC at its commas. `\,` stands for a comma and `\\` for a backslash.

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vb3_devices::picture::{self, Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_report::{DeviceReport, QueueReport, Report};
 use vb3_v4l2::PixelFormat;
 
@@ -389,7 +388,7 @@ pub(crate) fn recording(layout: &'static PixelFormat, count: u32) -> Vec<u8> {
 
 /// Asserts that `bytes` are unchanged pictures of the pattern, in order. Returns their numbers.
 pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<u32> {
-    let len = picture::bytes(layout, size());
+    let len = vb3_picture::bytes(layout, size());
     assert_eq!(
         bytes.len() % len,
         0,

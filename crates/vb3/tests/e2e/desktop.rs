@@ -3,8 +3,7 @@
 use crate::common::{Run, SIZE, expect_pattern, lacks, size_option};
 use serde_json::Value;
 use std::path::Path;
-use vb3_devices::picture::{Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
 fn camera() -> Run {

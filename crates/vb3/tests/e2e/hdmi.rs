@@ -2,8 +2,7 @@
 
 use crate::common::{Run, RunOutput, lacks};
 use std::fs;
-use vb3_devices::picture::{Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt::YUYV;
 
 /// Runs a shell script on an HDMI input of 800x600, with steps of `--script`.
@@ -28,7 +27,7 @@ fn step(when: &str, signal: &str) -> String {
 fn expect_pictures(mut bytes: &[u8], size: (u32, u32), count: u32) -> &[u8] {
     let size = Size::new(size.0, size.1).unwrap();
     for _ in 0..count {
-        let len = vb3_devices::picture::bytes(&YUYV, size);
+        let len = vb3_picture::bytes(&YUYV, size);
         let (data, rest) = bytes.split_at(len);
         let frame = Frame::from_bytes(&YUYV, size, data.to_vec()).unwrap();
         let (number, _) = read_number(&frame);

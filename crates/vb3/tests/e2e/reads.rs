@@ -3,8 +3,7 @@
 
 use crate::common::{Run, RunOutput, compiled, lacks};
 use std::collections::BTreeSet;
-use vb3_devices::picture::{self, Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
 /// Frames of 12.4 MB: twenty pieces.
@@ -22,7 +21,7 @@ fn pattern(shape: (u32, u32), number: u32) -> Frame {
 
 /// Asserts that the bytes are complete, unchanged pictures. Returns their numbers.
 fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
-    let len = picture::bytes(&pixfmt::NV12, size(shape));
+    let len = vb3_picture::bytes(&pixfmt::NV12, size(shape));
     assert_eq!(bytes.len() % len, 0, "{} bytes", bytes.len());
     let number = |(place, data): (usize, &[u8])| {
         let frame = Frame::from_bytes(&pixfmt::NV12, size(shape), data.to_vec()).unwrap();
@@ -40,7 +39,7 @@ fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
 fn reads(word: &str, count: u32) -> Option<RunOutput> {
     let reads = compiled("reads.c")?;
     let (width, height) = LARGE;
-    let bytes = picture::bytes(&pixfmt::NV12, size(LARGE));
+    let bytes = vb3_picture::bytes(&pixfmt::NV12, size(LARGE));
     let outcome = Run::on("pc")
         .real_time("a read is under way while frames arrive")
         .device(format!(
@@ -115,7 +114,7 @@ fn read_follows_a_vector_that_ended_early() {
         return;
     };
     let small = (64, 48);
-    let bytes = picture::bytes(&pixfmt::NV12, size(small));
+    let bytes = vb3_picture::bytes(&pixfmt::NV12, size(small));
     let outcome = Run::on("pc")
         .device("camera=pattern,format=NV12,size=64x48")
         .program([reads.to_str().unwrap(), "vector", "/dev/video0"])

@@ -1,8 +1,7 @@
 //! Webcam programs: lists of sizes and rates, JPEG files, pipelines without caps.
 
 use crate::common::{Run, RunOutput, lacks, machines};
-use vb3_devices::picture::{self, Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
 fn size() -> Size {
@@ -27,7 +26,7 @@ fn gstreamer_without_caps_on_every_machine() {
 
 /// Reads the numbers of the pattern's frames after JPEG coding, from RGB24.
 fn numbers(bytes: &[u8]) -> Vec<u32> {
-    let frames = bytes.chunks_exact(picture::bytes(&pixfmt::RGB24, size()));
+    let frames = bytes.chunks_exact(vb3_picture::bytes(&pixfmt::RGB24, size()));
     let number = |data: &[u8]| {
         let frame = Frame::from_bytes(&pixfmt::RGB24, size(), data.to_vec()).unwrap();
         let (number, bits) = read_number(&frame);

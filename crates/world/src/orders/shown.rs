@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;
 use vb3_devices::LastShown;
-use vb3_devices::picture::Frame;
 use vb3_devices::sink::{FileFormat, save};
+use vb3_picture::Frame;
 use vb3_v4l2::Flow;
 
 /// The file that an order names, with its format; `None` if it names none.

@@ -6,8 +6,7 @@ use crate::imports::Imports;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI16, Ordering};
-use vb3_devices::picture::{Frame, Size};
-use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_v4l2::pixfmt;
 
 const WIDTH: u32 = 64;

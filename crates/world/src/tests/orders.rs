@@ -110,9 +110,9 @@ fn queue(bench: &mut Bench, display: FileId, index: u32) {
 }
 
 fn checksum(byte: u8) -> String {
-    let frame = vb3_devices::picture::Frame::from_bytes(
+    let frame = vb3_picture::Frame::from_bytes(
         &vb3_v4l2::pixfmt::YUYV,
-        vb3_devices::picture::Size::new(16, 8).unwrap(),
+        vb3_picture::Size::new(16, 8).unwrap(),
         vec![byte; BYTES as usize],
     );
     format!("{:08x}", frame.unwrap().checksum())

@@ -2,9 +2,8 @@
 
 use super::Setting;
 use crate::graph::scene::Scene;
-use crate::picture::Size;
-use crate::source::{Pattern, Picture};
 use std::ops::Range;
+use vb3_picture::{Pattern, Picture, Size};
 use vb3_v4l2::pixfmt::Sample;
 use vb3_v4l2::{Flips, MediaGraph, PixelFormat, Sensor, cid, pixfmt};
 

@@ -1,7 +1,7 @@
 //! Readers get a placeholder's frames while no writer streams.
 
 use super::*;
-use crate::picture::{Frame, Size};
+use vb3_picture::{Frame, Size};
 use vb3_v4l2::FourCc;
 
 /// Runs a tick of the reader and returns the bytes of its next frame, whose buffer is then queued again.

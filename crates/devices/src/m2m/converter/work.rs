@@ -1,12 +1,12 @@
 //! The converter's work: one picture at a time. A large one takes several ticks, and a thread converts it.
 
 use super::FrameConverter;
-use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
 use crate::mode::color_of;
-use crate::picture::Size;
 use crate::picture_converter::Conversion;
 use crate::surface::{PictureCursor, Surface, Trouble};
+use vb3_picture::Size;
+use vb3_picture::convert::{self, Job, View, ViewMut};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 

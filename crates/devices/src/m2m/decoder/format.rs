@@ -1,7 +1,7 @@
 //! Formats of a decoder's queues, and the stream's format.
 
 use crate::m2m::raw;
-use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
+use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
 /// Sizes of pictures in pixels. The minimum is 2, because a stream may crop its pictures that far.

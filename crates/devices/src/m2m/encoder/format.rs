@@ -3,7 +3,7 @@
 use super::raw::{self, RawFormats};
 use super::table::Row;
 use crate::mode;
-use crate::picture::Size;
+use vb3_picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
 /// Maximum number of pictures per second.

@@ -2,11 +2,11 @@
 
 use super::controls::Controls;
 use crate::m2m::codec_controls as all;
-use crate::picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_codec::levels::{self, Stream};
 use vb3_codec::{
     Colour, Config, H264Profile, H264Settings, HevcSettings, Kind, Subsampling, Vp8Settings,
 };
+use vb3_picture::{HEIGHT_MAX, SIZE_MIN, WIDTH_MAX};
 use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
 
 /// Columns and lines of a macroblock.

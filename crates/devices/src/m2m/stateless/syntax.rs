@@ -2,9 +2,9 @@
 
 use super::{av1, h264, hevc, vp8, vp9};
 use crate::m2m::codec_controls as all;
-use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use std::collections::BTreeMap;
 use vb3_codec::Kind;
+use vb3_picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{ControlSpec, FourCc, FrameSizes, cid};
 
 /// A row of the table: one decoder.

@@ -2,7 +2,6 @@
 
 use super::bench::{Bench, device};
 use crate::beside::Beside;
-use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::m2m::FrameConverter;
 use crate::surface::PIECE;
@@ -10,6 +9,7 @@ use crate::tests::bench::FILLER;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
+use vb3_picture::convert::Converter;
 use vb3_queue::Error;
 use vb3_v4l2::{
     ControlValue, Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, VideoDriver as _,
@@ -287,7 +287,7 @@ fn streamoff_discards_running_conversion() {
 }
 
 #[test]
-fn a_smaller_format_after_streamoff_leaves_the_captures_buffer() {
+fn a_smaller_format_after_streamoff_fails_no_buffer() {
     let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
     let bytes = |format: &Format| vec![7; format.planes[0].sizeimage as usize];
     let large = bench.set_format(Flow::Output, &format((FourCc::NV12, 1280, 1024)));

@@ -2,10 +2,10 @@
 
 use super::{Recorder, Shape, Sink, Writer};
 use crate::Failure;
-use crate::picture::Frame;
 use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use vb3_picture::Frame;
 
 /// Maximum time to wait for permission.
 const LIMIT: Duration = Duration::from_secs(10);

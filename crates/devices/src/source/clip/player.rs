@@ -3,7 +3,6 @@
 use super::Next;
 use crate::Failure;
 use crate::lock::lock;
-use crate::picture::{Frame, Size};
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
 use crate::source::tool::{Killer, Stop, Tool, reason};
@@ -14,6 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use vb3_picture::{Frame, Size};
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
 

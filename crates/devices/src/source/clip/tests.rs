@@ -1,9 +1,9 @@
 use super::*;
-use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use vb3_picture::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
 
 /// Makes a lossless clip of test pictures. Without ffmpeg, prints the reason and returns `None`.

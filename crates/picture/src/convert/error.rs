@@ -1,6 +1,6 @@
 //! Errors of conversions.
 
-use crate::picture::Rect;
+use crate::Rect;
 use vb3_v4l2::FourCc;
 
 /// The reason why a picture cannot be converted.

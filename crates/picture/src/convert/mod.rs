@@ -18,13 +18,13 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use crate::picture::{Rect, Size};
+use crate::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
-pub use crate::picture::{Color, Quantization};
+pub use crate::{Color, Quantization};
 pub use error::{ConvertError, Step};
 pub use turn::Rotate;
-pub(crate) use view::plane;
+pub use view::plane;
 pub use view::{View, ViewMut, ViewOf, converts};
 
 use color::Colors;
@@ -67,7 +67,7 @@ impl Job {
     }
 
     /// Returns whether the job scales a whole source to a whole target.
-    pub(crate) fn scales(&self, from: Size, to: Size) -> bool {
+    pub fn scales(&self, from: Size, to: Size) -> bool {
         let (width, height) = (from.width(), from.height());
         let turned = match self.rotate.swaps() {
             true => (height, width),
@@ -78,7 +78,7 @@ impl Job {
 
     /// Returns the job for a part of the source, of `lines` lines from line `first` on. The job must not
     /// scale.
-    pub(crate) fn part(self, source: Size, first: u32, lines: u32) -> Self {
+    pub fn part(self, source: Size, first: u32, lines: u32) -> Self {
         let turn = Turn::of(&self);
         let crop = Rect {
             height: lines,
@@ -148,7 +148,7 @@ impl Converter {
     ///
     /// # Errors
     /// Fails as [`View::contiguous`] and [`run`](Self::run) do.
-    pub(crate) fn run_unpadded(
+    pub fn run_unpadded(
         &mut self,
         job: &Job,
         from: (&'static PixelFormat, Size, &[u8]),

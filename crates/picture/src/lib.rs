@@ -1,16 +1,25 @@
-//! Pictures in memory: sample layouts, and the colour arithmetic of all devices.
+//! Pictures in memory: sample layouts, colours, conversion and scaling, and the test pattern.
+//!
+//! A [`Frame`] is a picture with its own memory. [`convert`] converts a picture to another format and size.
+//! [`render`] paints the test pattern, whose frames show their numbers. Nothing here knows devices or queues.
+#![forbid(unsafe_code)]
 
 use std::ops::Range;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
+pub mod convert;
+
 mod cell;
 mod color;
+mod controls;
 mod paint;
+mod pattern;
 
-pub(crate) use cell::{Reader, places};
-pub(crate) use color::byte;
-pub use color::{Color, Matrix, Quantization, Rgb, Yuv};
+pub use cell::{Reader, places};
+pub use color::{Color, Matrix, Quantization, Rgb, Yuv, byte};
+pub use controls::{Adjust, Picture};
 pub use paint::Rect;
+pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};
 
 /// Minimum width and height of a picture, and the step of both, in pixels.
 pub const SIZE_MIN: u32 = 2;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::picture::Size;
+use crate::Size;
 use vb3_v4l2::pixfmt;
 
 /// The documented arithmetic in floating point, independent of the integer code.
@@ -127,7 +127,7 @@ fn whole_pictures_change_like_their_colors() {
         ..Picture::default()
     };
     let color = Yuv::new(100, 110, 140);
-    let everywhere = crate::picture::Rect {
+    let everywhere = crate::Rect {
         x: 0,
         y: 0,
         width: 4,

@@ -2,7 +2,7 @@
 
 use super::error::ConvertError;
 use super::form::{Form, Picture, PictureMut, PictureOf, PlaneOf};
-use crate::picture::{Rect, Size};
+use crate::{Rect, Size};
 use vb3_v4l2::PixelFormat;
 
 /// Maximum stride in bytes.
@@ -15,7 +15,7 @@ pub fn converts(format: &PixelFormat) -> bool {
 }
 
 /// Returns the bytes per line and the number of lines of plane `index`; `None` if there is no such plane.
-pub(crate) fn plane(format: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
+pub fn plane(format: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
     let line = format.line_bytes(index, size.width())?;
     // CAST: widening, on every target there is.
     Some((line as usize, format.lines(index, size.height()) as usize))

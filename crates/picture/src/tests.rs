@@ -1,5 +1,5 @@
 use super::*;
-use crate::source::{Background, Picture, read_number, render};
+use crate::{Background, Picture, read_number, render};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use vb3_v4l2::pixfmt::Sample;
@@ -22,7 +22,7 @@ fn is_mosaic(format: &PixelFormat) -> bool {
 
 /// Makes a picture in which neighbouring bytes always differ.
 fn scrambled(layout: &'static PixelFormat, size: Size) -> Frame {
-    let bytes = (0..crate::picture::bytes(layout, size))
+    let bytes = (0..crate::bytes(layout, size))
         .map(|i| (i * 37 % 251) as u8)
         .collect();
     Frame::from_bytes(layout, size, bytes).expect("as many bytes as the picture has")

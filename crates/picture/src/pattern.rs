@@ -5,7 +5,7 @@
 //! affect the background and the box, but not the strip, which stays readable.
 
 use super::controls::Picture;
-use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
+use crate::{Frame, Reader, Rect, Rgb, Size, Yuv};
 use std::ops::Range;
 use std::sync::Arc;
 use vb3_v4l2::{PixelFormat, pixfmt};
@@ -345,7 +345,7 @@ impl Pattern {
     ///
     /// Background lines come from `ring`. So a copy of the picture reads the same few lines, which stay in a
     /// cache.
-    pub(crate) fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
+    pub fn last_bytes(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         let (size, format) = (self.shown.size(), self.shown.format());
         // CAST: widening, on every target there is.
         let line_bytes = format.line_bytes(component, size.width())? as usize;

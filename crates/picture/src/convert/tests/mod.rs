@@ -5,7 +5,7 @@ mod exact;
 mod oracle;
 
 use super::{Color, Job, Quantization, View, ViewMut, plane};
-use crate::picture::{Matrix, Rect, Size};
+use crate::{Matrix, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
 /// All supported formats that have one memory plane.

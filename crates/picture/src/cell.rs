@@ -13,11 +13,7 @@ const fn upper(format: &PixelFormat) -> usize {
 
 /// Returns the positions of all samples of kind `sample` in a component's cell. A position is a line of the
 /// cell and a byte in this line.
-pub(crate) fn places(
-    format: &PixelFormat,
-    component: &Component,
-    sample: Sample,
-) -> Vec<(usize, usize)> {
+pub fn places(format: &PixelFormat, component: &Component, sample: Sample) -> Vec<(usize, usize)> {
     let step = format.sample_bytes() as usize;
     let lines = component.cell.iter().enumerate();
     lines
@@ -83,7 +79,7 @@ impl<'a> Taps<'a> {
 
 /// Reads the pixels of a picture from the upper 8 bits of each sample.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     frame: &'a Frame,
     /// The samples of Y, U and V, or of R, G and B.
     taps: [Option<Taps<'a>>; 3],
@@ -91,7 +87,9 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(frame: &'a Frame) -> Self {
+    /// Makes a reader of a picture.
+    #[must_use]
+    pub fn new(frame: &'a Frame) -> Self {
         let is_rgb = frame.format.has(Sample::R);
         let kinds = if is_rgb {
             [Sample::R, Sample::G, Sample::B]
@@ -120,7 +118,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a pixel's colour. Black outside the picture.
-    pub(crate) fn rgb(&self, x: u32, y: u32) -> Rgb {
+    pub fn rgb(&self, x: u32, y: u32) -> Rgb {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b),
             Some([y, u, v]) => Yuv::new(y, u, v).to_rgb_by(self.frame.color),
@@ -129,7 +127,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a pixel's luma: the Y sample, or a value computed from R'G'B'.
-    pub(crate) fn luma(&self, x: u32, y: u32) -> u8 {
+    pub fn luma(&self, x: u32, y: u32) -> u8 {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b).to_yuv().y,
             Some([y, ..]) => y,

@@ -1,7 +1,7 @@
 //! The picture controls: how brightness, contrast, saturation, hue, gain and flips change samples. All
 //! arithmetic is in integers, so equal values give equal bytes.
 
-use crate::picture::{Frame, Rgb, Yuv, places};
+use crate::{Frame, Rgb, Yuv, places};
 use vb3_v4l2::pixfmt::{ColorModel, Sample};
 
 /// Values of the picture controls. The default changes no byte.
@@ -103,7 +103,7 @@ impl Picture {
         for (to, from) in luma.iter_mut().zip(0..) {
             let y: i32 = 16 + (((from - 16) * gain) >> 6);
             let y = 126 + (((y - 126) * contrast) >> 7);
-            *to = crate::picture::byte(y + i32::from(self.brightness) - 128);
+            *to = crate::byte(y + i32::from(self.brightness) - 128);
         }
         let (sin, cos) = turn(self.hue);
         Adjust {
@@ -138,7 +138,7 @@ impl Adjust {
         // value times 255 * 255 fits in 31 bits.
         let turned_u = (u * self.cos - v * self.sin) >> 7;
         let turned_v = (u * self.sin + v * self.cos) >> 7;
-        let scale = |value: i32| crate::picture::byte(((value * self.scale) >> 20) + 128);
+        let scale = |value: i32| crate::byte(((value * self.scale) >> 20) + 128);
         (scale(turned_u), scale(turned_v))
     }
 

@@ -189,7 +189,7 @@ impl Frame {
     ///
     /// The target's format must have no vertical chroma subsampling. This holds for all formats that ffmpeg
     /// does not write.
-    pub(crate) fn take_samples(&mut self, from: &Self) {
+    pub fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {
             return;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::convert::Rotate;
-use crate::picture::{Rgb, Yuv};
+use crate::{Rgb, Yuv};
 
 #[test]
 fn a_copy_has_every_pixel_and_leaves_the_rest() {

@@ -3,7 +3,7 @@
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Form, Picture, PictureMut, PlaneMut};
 use super::pack;
-use crate::picture::{Color, Matrix, Quantization, Rect};
+use crate::{Color, Matrix, Quantization, Rect};
 use yuv::{
     BufferStoreMut, YuvBiPlanarImage, YuvBiPlanarImageMut, YuvConversionMode, YuvError,
     YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,

@@ -2,7 +2,7 @@
 //! such as one Y sample, a UV pair, or R, G and B.
 
 use super::error::ConvertError;
-use crate::picture::Rect;
+use crate::Rect;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample::{B, G, R, U, V, X, Y};
 
