@@ -330,7 +330,7 @@ fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (
 fn is_compatible(one: &StreamFormat, other: &StreamFormat) -> bool {
     let size = |f: &StreamFormat| {
         let coded = (f.coded_width, f.coded_height);
-        (coded, (f.visible.width, f.visible.height), f.colour, f.bits)
+        (coded, f.visible, f.colour, f.bits)
     };
     size(one) == size(other)
 }

@@ -222,6 +222,15 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.worker.take_all_back();
         self.own.lent.clear();
         self.own.decoded.retain_mut(Decoded::leave_buffer);
+        // The drain goes on after a change of the format, which is part of it.
+        if matches!(self.own.pending, Pending::None) && self.drain != Drain::Stopped {
+            self.drain = Drain::Idle;
+        }
+    }
+
+    /// A new format needs new buffers: STREAMOFF and STREAMON continue, START does not.
+    fn can_continue(&self) -> bool {
+        !(self.capture.streaming && matches!(self.own.pending, Pending::Told(_)))
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {

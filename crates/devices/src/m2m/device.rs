@@ -119,6 +119,14 @@ pub(super) trait M2mEngine<C> {
         false
     }
 
+    /// Returns whether START can continue the stream now.
+    fn can_continue(&self) -> bool {
+        true
+    }
+
+    /// Returns a CAPTURE buffer that waits for a further request (`_CMD_FLUSH`).
+    fn flush(&mut self) {}
+
     /// Handles the STREAMON and STREAMOFF calls since this method was last called.
     fn notice(&mut self) {}
 
@@ -455,11 +463,13 @@ where
         Self::COMMANDS
     }
 
-    /// A decoder's drain waits until CAPTURE streams. Linux does not specify this.
+    /// A decoder's drain waits until CAPTURE streams. Linux's documentation says that it does not begin then.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
         // If OUTPUT was restarted since an earlier drain, that drain is over.
         self.notice();
         match (command, self.drain) {
+            (Command::Flush, _) => self.flush(),
+            (Command::Start, _) if !self.can_continue() => return Err(EBUSY),
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
             (Command::Stop, Drain::Idle) if self.can_drain() => {
                 self.drain = Drain::Feeding(self.output.tokens.len());

@@ -3,8 +3,9 @@
 use super::Meta;
 use std::collections::BTreeMap;
 
-/// Maximum number of stored frames. A further frame replaces the oldest.
-const MAX: usize = 256;
+/// Maximum number of stored frames. A further frame replaces the oldest. A picture may consist of many small
+/// pieces, each stored as a frame.
+const MAX: usize = 8192;
 
 /// The program's metadata of each frame, by the codec's tag.
 #[derive(Debug)]

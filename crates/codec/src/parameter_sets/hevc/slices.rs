@@ -7,6 +7,9 @@ use crate::parameter_sets::bits::{BitWriter, Bits, nal_units, unescape};
 const IDR: std::ops::RangeInclusive<u8> = 19..=20;
 const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
 
+/// Maximum number of slice segments of a picture (ITU-T H.265, table A.8).
+const MAX_SEGMENTS: u32 = 600;
+
 /// Returns a picture as a byte stream: its parameter sets, then the slices of `stream`.
 ///
 /// # Errors
@@ -52,6 +55,7 @@ struct SliceWriter<'a> {
     /// Number of bits of a slice's address, which names its first block.
     address_bits: u32,
     slices: Vec<u8>,
+    segments: u32,
     first_segments: u32,
     /// Number of reserved bits in each written header: with them, the header's length changes by whole bytes.
     extra_bits: Option<u8>,
@@ -90,6 +94,7 @@ impl<'a> SliceWriter<'a> {
             references,
             address_bits: bits_of(count),
             slices: Vec::new(),
+            segments: 0,
             first_segments: 0,
             extra_bits: None,
         })
@@ -122,6 +127,12 @@ impl<'a> SliceWriter<'a> {
             ));
         }
         self.first_segments += u32::from(found.is_first);
+        self.segments += 1;
+        if self.segments > MAX_SEGMENTS {
+            return Err(format!(
+                "a picture has at most {MAX_SEGMENTS} slice segments"
+            ));
+        }
         match found
             .set
             .filter(|_| self.sps.num_short_term_ref_pic_sets > 0)

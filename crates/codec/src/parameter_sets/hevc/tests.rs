@@ -172,6 +172,21 @@ fn slices_without_references_stay() {
 }
 
 #[test]
+fn a_picture_has_at_most_600_segments() {
+    let pps = PictureSet {
+        flags: pps_flag::DEPENDENT_SLICE_SEGMENT_ENABLED,
+        ..PictureSet::default()
+    };
+    let of = |count: usize| {
+        let mut stream = nal(19, "10110101");
+        stream.extend(nal(19, "01111101").repeat(count - 1));
+        picture(&sps(4), &pps, &References::default(), &stream)
+    };
+    assert!(of(600).is_ok());
+    assert!(of(601).unwrap_err().contains("at most 600"));
+}
+
+#[test]
 fn what_is_no_hevc_picture_is_named() {
     let good = nal(19, "10110101");
     let with = |sps: &SequenceSet, pps: &PictureSet, references: &References, stream: &[u8]| {

@@ -163,7 +163,16 @@ fn tiles<'a>(
             )
         })
     };
-    entries.iter().zip(in_order).map(tile).collect()
+    let found: Vec<&[u8]> = entries
+        .iter()
+        .zip(in_order)
+        .map(tile)
+        .collect::<Result<_, _>>()?;
+    // Each tile is copied, so tiles that overlap could take much more memory than the buffer.
+    if found.iter().map(|tile| tile.len()).sum::<usize>() > content.len() {
+        return Err("tiles overlap: together they are longer than the buffer's content".to_owned());
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

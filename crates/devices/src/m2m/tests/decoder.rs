@@ -3,10 +3,11 @@
 use super::bench::{Bench, device};
 use super::{encoder, library};
 use crate::Decoder;
+use crate::surface::EBUSY;
 use crate::tests::bench::FILLER;
 use std::os::unix::fs::FileExt as _;
 use vb3_queue::Error;
-use vb3_v4l2::{DriverEvent, Flow, Format, FourCc, VideoDriver};
+use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, VideoDriver};
 
 const CHANGED: DriverEvent = DriverEvent::SourceChange {
     port: 0,
@@ -127,6 +128,38 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
     }
     assert!(bytes(&bench, 0) != before[0]);
     assert!([2, 3].map(|index| bytes(&bench, index)) == before[1..]);
+}
+
+#[test]
+fn streamoff_at_capture_ends_a_drain() {
+    let stream = encoder::stream(2);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    bench.start(Flow::Capture);
+    bench.device.command(Command::Stop).expect("it can drain");
+    assert_eq!(bench.device.command(Command::Start), Err(EBUSY));
+    bench.stop(Flow::Capture);
+    bench.start(Flow::Capture);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    assert_eq!(bench.device.command(Command::Start), Ok(()));
+    bench.send(1, &[&stream[1]], 1);
+    for timestamp_ns in [0, 1] {
+        assert_eq!(bench.take(Flow::Capture).timestamp_ns, timestamp_ns);
+    }
+}
+
+#[test]
+fn start_does_not_replace_new_buffers() {
+    let mut bench = told(&encoder::stream(1), FourCc::NV12, 4);
+    bench.start(Flow::Capture);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    bench.send(1, &[&encoder::larger()], 1);
+    assert!(!bench.take(Flow::Capture).error);
+    let changes = |bench: &Bench<Decoder<u32>>| {
+        let events = bench.events.iter();
+        events.filter(|event| **event == CHANGED).count()
+    };
+    bench.until("the new format", |bench| changes(bench) == 2);
+    assert_eq!(bench.device.command(Command::Start), Err(EBUSY));
 }
 
 #[test]

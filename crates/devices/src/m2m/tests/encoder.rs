@@ -72,6 +72,13 @@ pub(super) fn stream(count: u32) -> Vec<Vec<u8>> {
     bytes_of(small("").encode(&scenes(64, 48, count)))
 }
 
+/// Returns the first packet of a stream of larger pictures.
+pub(super) fn larger() -> Vec<u8> {
+    let mut bench = encoder(",size=128x96");
+    bench.begin(4, 4);
+    bytes_of(bench.encode(&scenes(128, 96, 1))).remove(0)
+}
+
 /// Returns profile, constraints and level of the first parameter set.
 fn sps(packet: &[u8]) -> [u8; 3] {
     let at = packet

@@ -130,6 +130,14 @@ fn av1_controls_must_agree() {
 }
 
 #[test]
+fn av1_tiles_do_not_overlap() {
+    let (content, entry) = ([0; 8], |column| [0, 8, 0, column]);
+    assert!(tiles((1, 1), &[entry(0)], &content).is_ok());
+    let said = tiles((2, 1), &[entry(0), entry(1)], &content).unwrap_err();
+    assert!(said.starts_with("tiles overlap"), "{said}");
+}
+
+#[test]
 fn av1_slots_follow_decoded_frames() {
     let slots = Controls::new().decoded(5);
     let mut next = Controls::after(slots, 5);
