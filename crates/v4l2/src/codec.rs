@@ -7,8 +7,6 @@ pub enum CommandSet {
     Decoder,
     /// `VIDIOC_ENCODER_CMD`.
     Encoder,
-    /// `VIDIOC_DECODER_CMD` of a stateless decoder, which has only `Flush`.
-    Stateless,
 }
 
 /// A command to a codec.
@@ -18,6 +16,4 @@ pub enum Command {
     Stop,
     /// Continues after the buffer that `Stop` has marked as last (`_CMD_START`).
     Start,
-    /// Returns a CAPTURE buffer that is held for a further request (`V4L2_DEC_CMD_FLUSH`).
-    Flush,
 }

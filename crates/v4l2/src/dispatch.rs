@@ -110,10 +110,9 @@ where
             }
             Call::GetSelection | Call::CropCap | Call::GetCrop => self.driver.has_selection(),
             Call::SetSelection | Call::SetCrop => self.driver.sets_selection(),
-            Call::DecoderCmd | Call::TryDecoderCmd => matches!(
-                self.driver.commands(),
-                Some(CommandSet::Decoder | CommandSet::Stateless)
-            ),
+            Call::DecoderCmd | Call::TryDecoderCmd => {
+                self.driver.commands() == Some(CommandSet::Decoder)
+            }
             Call::EncoderCmd | Call::TryEncoderCmd => {
                 self.driver.commands() == Some(CommandSet::Encoder)
             }

@@ -124,9 +124,6 @@ pub(super) trait M2mEngine<C> {
         true
     }
 
-    /// Returns a CAPTURE buffer that waits for a further request (`_CMD_FLUSH`).
-    fn flush(&mut self) {}
-
     /// Handles the STREAMON and STREAMOFF calls since this method was last called.
     fn notice(&mut self) {}
 
@@ -468,7 +465,6 @@ where
         // If OUTPUT was restarted since an earlier drain, that drain is over.
         self.notice();
         match (command, self.drain) {
-            (Command::Flush, _) => self.flush(),
             (Command::Start, _) if !self.can_continue() => return Err(EBUSY),
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
             (Command::Stop, Drain::Idle) if self.can_drain() => {

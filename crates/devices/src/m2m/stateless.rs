@@ -13,7 +13,8 @@
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole frames,
 //! with start codes in H.264 and HEVC; STREAMOFF at either queue drops all reference pictures; a picture
 //! whose slices use several picture parameter sets is returned with an error. A missing reference is an
-//! error, too; in its place, hantro and rkvdec read the buffer that they are writing.
+//! error, too; in its place, hantro and rkvdec read the buffer that they are writing. `VIDIOC_DECODER_CMD` with
+//! FLUSH is missing: v4l2-compliance before 1.24 wants STOP of any decoder that has commands.
 
 mod av1;
 mod h264;
@@ -37,7 +38,7 @@ pub(crate) use syntax::is_stateless;
 use syntax::{Parameters, Syntax};
 use vb3_picture::Size;
 use vb3_queue::{DriverError, Requests};
-use vb3_v4l2::{Bus, CommandSet, ControlValue, Flow, Format, Progress, pixfmt};
+use vb3_v4l2::{Bus, ControlValue, Flow, Format, Progress, pixfmt};
 use work::{FirstField, Job};
 
 /// One open file of a stateless decoder.
@@ -55,8 +56,6 @@ pub(crate) struct Stateless<C> {
     /// The tag of the last request that the worker got.
     tag: u64,
     held: Option<FirstField<C>>,
-    /// Whether the program asked for `held`.
-    flushes: bool,
     /// Whether the worker accepts loans of buffers. It does so once it has announced the size of pictures.
     is_lending: bool,
     /// Memory for reordering samples.
@@ -99,7 +98,6 @@ impl<C> StatelessDecoder<C> {
                 job: None,
                 tag: 0,
                 held: None,
-                flushes: false,
                 is_lending: false,
                 scratch: Vec::new(),
             },
@@ -132,7 +130,6 @@ impl<C> StatelessDecoder<C> {
 impl<C> M2mEngine<C> for StatelessDecoder<C> {
     const RAW: Flow = Flow::Capture;
     const HAS_SELECTION: bool = false;
-    const COMMANDS: Option<CommandSet> = Some(CommandSet::Stateless);
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let now = &self.capture.format;
@@ -171,10 +168,6 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         Ok(())
     }
 
-    fn flush(&mut self) {
-        self.own.flushes = true;
-    }
-
     fn leave_capture(&mut self) {
         self.worker.take_all_back();
         self.own.held = None;
@@ -198,13 +191,11 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
                 return;
             }
         }
-        self.flush_held(progress);
     }
 
     fn has_work(&self) -> bool {
         self.output.stopped
             || self.capture.stopped
-            || self.can_flush()
             || self.is_writing()
             || self.can_begin()
             || self.wants_worker()

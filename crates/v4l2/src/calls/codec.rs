@@ -1,7 +1,7 @@
 //! DECODER_CMD, ENCODER_CMD and their TRY variants.
 
 use crate::bytes::Image;
-use crate::codec::{Command, CommandSet};
+use crate::codec::Command;
 use crate::context::Context;
 use crate::flow::Flow;
 use crate::{Error, VideoDriver, sys};
@@ -25,17 +25,13 @@ where
 {
     /// Checks a command, and executes it if `run` is set.
     ///
-    /// A stateful codec has START and STOP, a stateless decoder FLUSH. The parameters are for old MPEG cards and
-    /// become zero.
+    /// A stateful codec has START and STOP. The parameters of both are for old MPEG cards and must be zero.
     ///
-    /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`,
-    /// `v4l2_m2m_ioctl_stateless_try_decoder_cmd`.
+    /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`.
     pub(crate) fn codec_command(&mut self, arg: &mut Image<'_>, run: bool) -> Result<(), Error> {
-        let is_stateless = self.driver.commands() == Some(CommandSet::Stateless);
         let command = match arg.u32(CMD) {
-            sys::V4L2_DEC_CMD_STOP if !is_stateless => Command::Stop,
-            sys::V4L2_DEC_CMD_START if !is_stateless => Command::Start,
-            sys::V4L2_DEC_CMD_FLUSH if is_stateless => Command::Flush,
+            sys::V4L2_DEC_CMD_STOP => Command::Stop,
+            sys::V4L2_DEC_CMD_START => Command::Start,
             _ => return Err(Error::Invalid),
         };
         arg.clear_from(FLAGS);

@@ -265,10 +265,6 @@ buffer 0 stamp=10 flags=0
 all 60
 buffer 1 stamp=11
 all 70
-held: EAGAIN
-STOP: EINVAL
-flushed: buffer 0 stamp=12
-all 80
 ";
 
 #[test]

@@ -183,27 +183,6 @@ static void hold(int request)
 	int index = dequeue(CAPTURE, &flags, &stamp);
 	printf("buffer %d stamp=%ld\n", index, stamp);
 	expect_value(pictures[index < 0 ? 0 : index], 70);
-	// No further request has the timestamp of this one.
-	len = picture(slices[0], 80);
-	fill(request);
-	if (queue(CAPTURE, 0, 0, -1, 0, 0) < 0 ||
-	    queue(OUTPUT, 0, len, request, V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF, 12) < 0)
-		die("QBUF");
-	go(request);
-	index = dequeue(CAPTURE, &flags, &stamp);
-	printf("held: %s\n", index < 0 ? strerrorname_np(errno) : "");
-	struct v4l2_decoder_cmd command = { .cmd = V4L2_DEC_CMD_STOP };
-	if (ioctl(video, VIDIOC_DECODER_CMD, &command) < 0)
-		printf("STOP: %s\n", strerrorname_np(errno));
-	command.cmd = V4L2_DEC_CMD_FLUSH;
-	if (ioctl(video, VIDIOC_DECODER_CMD, &command) < 0)
-		die("FLUSH");
-	struct pollfd wanted = { .fd = video, .events = POLLIN };
-	if (poll(&wanted, 1, 60000) != 1)
-		die("poll");
-	index = dequeue(CAPTURE, &flags, &stamp);
-	printf("flushed: buffer %d stamp=%ld\n", index, stamp);
-	expect_value(pictures[index < 0 ? 0 : index], 80);
 }
 
 static void at_random(int request, unsigned rounds)

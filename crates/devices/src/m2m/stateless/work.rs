@@ -71,23 +71,6 @@ impl<C> StatelessDecoder<C> {
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
-    /// Returns whether the program asked for the held buffer, and no queued request uses it first.
-    pub(super) fn can_flush(&self) -> bool {
-        self.own.flushes && self.own.job.is_none() && !self.output.is_ready()
-    }
-
-    /// Returns the held buffer after FLUSH.
-    ///
-    /// Source: Linux 7.2 `v4l2_m2m_ioctl_stateless_decoder_cmd`.
-    pub(super) fn flush_held(&mut self, progress: &mut Progress<C>) {
-        if self.can_flush() {
-            self.own.flushes = false;
-            if let Some(held) = self.own.held.take() {
-                self.give(held, progress);
-            }
-        }
-    }
-
     /// Handles STREAMOFF at either queue: ends the current request and drops all reference pictures.
     pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let of_output = std::mem::take(&mut self.output.stopped);
