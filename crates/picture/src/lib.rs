@@ -7,6 +7,11 @@
 use std::ops::Range;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod convert;
 
 mod cell;
