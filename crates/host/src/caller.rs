@@ -50,10 +50,11 @@ pub trait Caller {
     /// # Errors
     /// EBADF.
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno>;
-    /// Returns a duplicate of the program's descriptor `fd`.
+    /// Returns a duplicate of the program's descriptor `fd` of a memfd or dma-buf. No call on such a file
+    /// waits for a program.
     ///
     /// # Errors
-    /// EBADF; EPERM if the kernel refuses to duplicate it.
+    /// EBADF; EINVAL for any other file; EPERM if the kernel refuses to duplicate it.
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let _ = fd;
         Err(Errno::EPERM)

@@ -136,11 +136,11 @@ fn checked_len(items: &[Item]) -> Result<u64, Errno> {
 
 /// Opens a memfd again, if it is writable and cannot shrink. Returns its descriptor and length.
 fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
-    caller.identify(number).map_err(|e| match e {
-        Errno::NOT_GATHERED => e,
+    let no_memfd = |e| match e {
+        Errno::NOT_GATHERED | Errno::EPERM => e,
         _ => Errno::EBADFD,
-    })?;
-    let fd = caller.borrow_fd(number)?;
+    };
+    let fd = caller.borrow_fd(number).map_err(no_memfd)?;
     let seals = fcntl_get_seals(&fd).map_err(|_| Errno::EBADFD)?;
     if !seals.contains(SealFlags::SHRINK) || seals.contains(SealFlags::WRITE) {
         return Err(Errno::EINVAL);

@@ -311,6 +311,13 @@ pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::memfd_create(name, flags).map_err(err)
 }
 
+/// Returns whether a file is a memfd or another file in memory (tmpfs).
+///
+/// Source: Linux 7.2 mm/memfd.c `memfd_fcntl`.
+pub(crate) fn is_memfd(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_get_seals(fd).is_ok()
+}
+
 /// Returns the target of a link in a file system that no program serves.
 pub(crate) fn readlink(path: impl Arg) -> Result<Vec<u8>, Errno> {
     assert_is_the_kernels(&path);

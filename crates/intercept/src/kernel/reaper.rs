@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{MutexGuard, OnceLock};
 use std::thread::Builder;
 
+use vb3_host::Errno;
+
 use crate::kernel::raw;
 
 /// Maximum number of files in the reaper's queue. If it is full, the thread that drops a file closes it.
@@ -36,9 +38,26 @@ impl Borrowed {
         Self { fd, closes_at_once }
     }
 
-    /// Returns the descriptor, for a file that closes immediately or that other code takes over.
+    /// Duplicates the descriptor.
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        let fd = self.as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|_| Errno(libc::EMFILE))?;
+        Ok(Self {
+            fd: Some(fd),
+            closes_at_once: self.closes_at_once,
+        })
+    }
+
+    /// Returns the descriptor, or `None` if its close may wait. The file is then closed like a dropped one.
     pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
-        self.fd.take()
+        let is_harmless = self.closes_at_once || closes_at_once(self.as_fd());
+        self.fd.take_if(|_| is_harmless)
+    }
+
+    /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
+    pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
+        let is_memory = is_memory(self.as_fd());
+        self.fd.take_if(|_| is_memory)
     }
 }
 
@@ -102,8 +121,16 @@ impl Reaper {
 /// Returns whether a file's close calls no file system. True for sockets, pipes, memfds and the
 /// kernel's anonymous files.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
-    let is_memory = rustix::fs::fcntl_get_seals(fd).is_ok();
-    is_memory || raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode))
+    raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode)) || is_memory(fd)
+}
+
+/// Returns whether a file is a memfd or a dma-buf. Asks only the kernel, never the file's file system.
+///
+/// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_show_fdinfo`.
+fn is_memory(fd: BorrowedFd<'_>) -> bool {
+    let info = || raw::proc_string(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let has_exporter = || info().lines().any(|line| line.starts_with("exp_name:"));
+    raw::is_memfd(fd) || has_exporter()
 }
 
 /// Returns whether the close of a file of this type may wait.
@@ -189,5 +216,10 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
         assert!(closes_at_once(memory.as_fd()) && closes_at_once(reader.as_fd()));
         assert!(!closes_at_once(exe.as_fd()));
+        assert!(Borrowed::from(OwnedFd::from(exe)).into_owned().is_none());
+        assert!(Borrowed::from(memory).into_memory().is_some());
+        let pipe = Borrowed::from(OwnedFd::from(reader));
+        let copy = pipe.try_clone().expect("room");
+        assert!(pipe.into_memory().is_none() && copy.into_owned().is_some());
     }
 }

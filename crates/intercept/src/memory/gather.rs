@@ -103,7 +103,7 @@ struct Inner {
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread sent for this call (see `process::lend`).
-    lent: Vec<(i32, OwnedFd)>,
+    lent: Vec<(i32, Borrowed)>,
     /// Descriptors that the thread must send.
     wanted: Vec<i32>,
     /// The thread cannot send descriptors.
@@ -246,7 +246,8 @@ impl Gathered {
     pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
         let mut inner = lock(&self.inner);
         inner.sends_none = fds.is_empty();
-        inner.lent = fds;
+        let borrowed = fds.into_iter().map(|(number, fd)| (number, fd.into()));
+        inner.lent = borrowed.collect();
         inner.wanted.clear();
     }
 
@@ -255,10 +256,10 @@ impl Gathered {
     /// # Errors
     /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
     /// and `MISSING` until the thread has sent this descriptor.
-    pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
         let mut inner = lock(&self.inner);
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
-            return file.try_clone().map_err(|_| Errno(libc::EMFILE));
+            return file.try_clone();
         }
         if inner.sends_none {
             return Err(Errno(libc::EPERM));

@@ -1,7 +1,7 @@
 //! Calls that change or watch a node by its path.
 
 use rustix::fs::inotify::{self, WatchFlags};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -96,8 +96,8 @@ impl Supervisor<'_> {
         may: &mut MayBlock,
         call: &Call<'_>,
         fd: i32,
-    ) -> Result<Option<OwnedFd>, Errno> {
-        if let Some(fd) = call.look(fd)?.fd.and_then(Borrowed::into_owned) {
+    ) -> Result<Option<Borrowed>, Errno> {
+        if let Some(fd) = call.look(fd)?.fd {
             return Ok(Some(fd));
         }
         match call.lent(fd) {

@@ -3,14 +3,14 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{MayBlock, lock, nr};
+use crate::kernel::{Borrowed, MayBlock, lock, nr};
 use crate::note::Note;
 use crate::process::{FdRange, Notif, STANDARD};
 use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
@@ -32,7 +32,7 @@ impl Supervisor<'_> {
     pub(crate) fn install_copy(
         &self,
         n: &Notif,
-        copy: &OwnedFd,
+        copy: &Borrowed,
         (number, cloexec): (u32, bool),
     ) -> Result<(), Errno> {
         let thread = Call::new(&self.host, n).thread()?;
@@ -116,7 +116,7 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        let copy = call.thread().and_then(|_| call.borrow_fd(old));
+        let copy = call.thread().and_then(|_| call.borrow(old));
         self.before_close(n, (new, new));
         Ok(copy.map_or_else(
             |_| Verdict::native(),
@@ -145,7 +145,7 @@ impl Server<'_> {
         if (from..3).any(|fd| self.host.procs.is_free(&thread, fd)) {
             return None;
         }
-        let copy = call.borrow_fd(n.int(0)).ok()?;
+        let copy = call.borrow(n.int(0)).ok()?;
         let _one = lock(&thread.installing);
         let at = self.host.free_number(&call)?;
         let listener = &self.host.listener;
@@ -188,7 +188,7 @@ impl Server<'_> {
         }
         self.note_copy(n, from);
         let call = Call::new(&self.host, n);
-        let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
+        let (Ok(copy), Ok(thread)) = (call.borrow(n.int(0)), call.thread()) else {
             return Ok(Verdict::native());
         };
         let _one = lock(&thread.installing);

@@ -155,7 +155,7 @@ impl Server<'_> {
             {
                 done = backend.ioctl(file, request, arg, true, &call);
             }
-            hold = look.fd.and_then(Borrowed::into_owned);
+            hold = look.fd.and_then(Borrowed::into_memory);
         }
         self.adopt();
         match on {

@@ -64,7 +64,9 @@ impl Server<'_> {
             let data = word(&bytes, core::mem::offset_of!(libc::epoll_event, u64));
             (u32::from_ne_bytes(field(&bytes, 0)), data)
         };
-        let set = call.borrow_fd(n.int(0))?;
+        // A file whose close may wait is no epoll set.
+        let set = call.borrow(n.int(0))?.into_owned();
+        let set = set.ok_or(Errno(libc::EINVAL))?;
         let set = (set, call.pid(), n.gathered.known_set().map(SetId));
         let key = (file, n.int(2));
         let control = self.epolls.change(key, set, op, asked, self.backend)?;

@@ -386,6 +386,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Returns a duplicate of the caller's descriptor.
+    ///
+    /// # Errors
+    /// EBADF, and the errors of [`lent`](Self::lent).
+    pub(crate) fn borrow(&self, fd: i32) -> Result<Borrowed, Errno> {
+        self.look(fd)?.fd.map_or_else(|| self.lent(fd), Ok)
+    }
+
     /// Reads a NUL-terminated string of at most `max` bytes. Returns it without the NUL.
     ///
     /// # Errors
@@ -418,7 +426,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// EPERM if the thread cannot be asked to send it: the program's own filter may kill the thread for the
     /// necessary calls. NOT_GATHERED, which programs never see, until the thread has sent the descriptor.
-    pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
         if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());
         }
@@ -546,8 +554,8 @@ impl Caller for Call<'_> {
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        let fd_of_ours = self.look(fd)?.fd.and_then(Borrowed::into_owned);
-        fd_of_ours.map_or_else(|| self.lent(fd), Ok)
+        let memory = self.borrow(fd)?.into_memory();
+        memory.ok_or(Errno::EINVAL)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {

@@ -139,7 +139,7 @@ impl Server<'_> {
             Err(Errno(libc::EAGAIN)) if waits => {
                 self.check_deadlock(&lock)?;
                 let hold = Call::new(&self.host, n).look(n.int(0))?.fd;
-                let hold = hold.and_then(Borrowed::into_owned);
+                let hold = hold.and_then(Borrowed::into_memory);
                 let kind = Kind::Lock(lock);
                 Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))
             }

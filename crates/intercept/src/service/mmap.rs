@@ -30,7 +30,7 @@ impl Server<'_> {
         // never blocks.
         let target = self.target(id);
         if target != Target::Other {
-            drop(look.fd.and_then(Borrowed::into_owned));
+            drop(look.fd.and_then(Borrowed::into_memory));
         }
         match target {
             Target::Other => {

@@ -142,7 +142,7 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
         (segments.collect(), n.int(2), form)
     };
     Ok(Receive {
-        socket: call.borrow_fd(n.int(0))?.into(),
+        socket: call.borrow(n.int(0))?.into(),
         flags,
         segments,
         form,

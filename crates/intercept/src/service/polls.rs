@@ -118,7 +118,7 @@ impl Server<'_> {
             Err(Errno(libc::EBADF)) => return Source::Bad,
             Err(_) => return Source::Unknown(fd),
         };
-        let hold = |fd: Option<Borrowed>| fd.and_then(Borrowed::into_owned);
+        let hold = |fd: Option<Borrowed>| fd.and_then(Borrowed::into_memory);
         match (self.target(look.id), &look.fd) {
             (Target::Device(file), _) => Source::Device(file, hold(look.fd)),
             (Target::Buffer(id), _) => Source::Buffer(id, hold(look.fd)),
@@ -248,7 +248,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
-                Ok(file) => entry.source = Source::Other(file.into()),
+                Ok(file) => entry.source = Source::Other(file),
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),
             }

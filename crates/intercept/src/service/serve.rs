@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::descriptors::{CheckScope, Given, Known, Table, Target, Watched};
 use crate::error::Error;
-use crate::kernel::lock;
+use crate::kernel::{Borrowed, lock};
 use crate::note::Note;
 use crate::process::{Ended, Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
@@ -38,7 +38,7 @@ pub(crate) enum Verdict {
     InSet(Box<Control>),
     /// The call gets a copy of a descriptor at this number, after its changes of epoll sets.
     Copied {
-        copy: OwnedFd,
+        copy: Borrowed,
         number: u32,
         cloexec: bool,
     },

@@ -72,7 +72,7 @@ impl Server<'_> {
         };
         let done = self.move_some(n, &mut transfer);
         Ok(verdict(done, || {
-            let hold = look.fd.and_then(Borrowed::into_owned);
+            let hold = look.fd.and_then(Borrowed::into_memory);
             Waiting::new(n, Kind::Transfer(transfer), hold)
         }))
     }

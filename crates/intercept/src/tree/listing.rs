@@ -5,12 +5,12 @@
 //! listings, so that a program that walks /dev does not find the files twice.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::descriptors::files;
-use crate::kernel::{MayBlock, may_block, raw};
+use crate::kernel::{Borrowed, MayBlock, may_block, raw};
 use crate::tree::folder;
 use crate::tree::generated::Tree;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
@@ -104,7 +104,7 @@ pub(crate) fn is_tree(entry: &[u8]) -> bool {
 }
 
 /// Reads the directory's own entries. This also advances the position of the program's descriptor.
-pub(crate) fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
+pub(crate) fn native_entries(_: &MayBlock, fd: &Borrowed, room: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; room];
     // SAFETY: the length is the buffer's.
     let n = unsafe {

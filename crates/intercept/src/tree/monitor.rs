@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::kernel::raw;
+use crate::kernel::{Borrowed, raw};
 use crate::tree::uevent::Uevent;
 use rustix::net::SendFlags;
 use vb3_host::FdIdentity;
@@ -100,7 +100,7 @@ impl Monitors {
 /// A receive on a monitor socket, and the addresses for the message.
 #[derive(Clone, Debug)]
 pub(crate) struct Receive {
-    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) socket: Arc<Borrowed>,
     pub(crate) flags: i32,
     pub(crate) segments: Vec<(u64, u64)>,
     pub(crate) form: Form,

@@ -104,6 +104,17 @@ fn a_held_file_that_answers_late() {
     });
 }
 
+/// A program queues a file as a dma-buf. The file's system never answers, also not when the supervisor
+/// closes the file.
+#[test]
+fn a_queued_file_that_never_answers() {
+    beside_a_capture(|run| {
+        let dir = run.file("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        format!("queued {}", dir.display())
+    });
+}
+
 /// The kernel holds the lock of an epoll set while it writes events to a page that the program fills
 /// late. The set contains a camera, and the thread that fills the page captures its frames.
 #[test]

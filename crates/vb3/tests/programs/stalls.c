@@ -7,6 +7,7 @@
 //   stalls userptr              the same for pages that a device must fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
 //   stalls held DIR             such a file system's file is held, and answers late
+//   stalls queued DIR           such a file, which never answers, is queued as a dma-buf, and copied
 //   stalls set                  the kernel holds the lock of an epoll set with a streaming camera
 //   stalls stopped NODE         a process that makes calls all the time is stopped at random moments
 //   stalls traced               a mapping is refused, and the supervisor must print a remark
@@ -261,8 +262,10 @@ static void reply(int fuse, uint64_t unique, int error, const void *data, size_t
 
 enum { LINK = 2, LATE_FILE = 3 };
 
+static int never_answers;
+
 // A directory where every name is a link to a device, and answers are late. Only "file" is a file, with
-// late answers to lookup, poll and release.
+// late answers to lookup, poll and release, or without answers once it is open.
 static void serve(int fuse)
 {
 	static char in[1 << 17] __attribute__((aligned(8)));
@@ -285,6 +288,8 @@ static void serve(int fuse)
 		} else if (head->opcode == FUSE_OPEN) {
 			struct fuse_open_out opened = { .fh = 1 };
 			reply(fuse, head->unique, 0, &opened, sizeof opened);
+		} else if (never_answers && head->nodeid == LATE_FILE && head->opcode != FUSE_FORGET) {
+			continue;
 		} else if (head->opcode == FUSE_POLL) {
 			struct fuse_poll_out polled = { .revents = 0 };
 			late();
@@ -375,6 +380,29 @@ static int hold_file(const char *dir)
 	return 0;
 }
 
+// A device gets a file that is no dma-buf, and an epoll set is wanted of it. The program copies it to a
+// number that devices' descriptors have. Only the file's system could say more, and does not answer.
+static int queue_file(const char *dir)
+{
+	char path[PAGE];
+	snprintf(path, sizeof path, "%s/file", dir);
+	int file = must(open(path, O_RDWR), path);
+	int camera = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	struct v4l2_requestbuffers request = { .count = 1, .type = type, .memory = V4L2_MEMORY_DMABUF };
+	must(ioctl(camera, VIDIOC_REQBUFS, &request), "REQBUFS");
+	struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_DMABUF, .m.fd = file };
+	if (ioctl(camera, VIDIOC_QBUF, &b) == 0 || errno != EINVAL)
+		must(-1, "QBUF of a file that is no dma-buf");
+	struct epoll_event event = { .events = EPOLLIN };
+	if (epoll_ctl(file, EPOLL_CTL_ADD, camera, &event) == 0 || errno != EINVAL)
+		must(-1, "epoll_ctl of a file that is no set");
+	must(fcntl(fcntl(file, F_DUPFD, camera - 10), F_DUPFD, 0), "F_DUPFD");
+	late();
+	printf("stalled\n");
+	return 0;
+}
+
 static int traced(void)
 {
 	pid_t child = fork();
@@ -452,6 +480,10 @@ int main(int argc, char **argv)
 		return with_own_files(argv[2], open_link);
 	if (argc == 3 && !strcmp(argv[1], "held"))
 		return with_own_files(argv[2], hold_file);
+	if (argc == 3 && !strcmp(argv[1], "queued")) {
+		never_answers = 1;
+		return with_own_files(argv[2], queue_file);
+	}
 	if (argc == 2 && !strcmp(argv[1], "set"))
 		return late_events();
 	if (argc == 2 && !strcmp(argv[1], "traced"))
