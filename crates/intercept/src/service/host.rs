@@ -559,13 +559,13 @@ impl Caller for Call<'_> {
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
+        if !raw::is_memfd(fd) {
+            return self.host.install(self, fd, cloexec);
+        }
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
-        let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag));
-        match made {
-            Ok(made) => self.install_made(made, cloexec),
-            Err(_) => self.host.install(self, fd, cloexec),
-        }
+        let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag))?;
+        self.install_made(made, cloexec)
     }
 
     fn install_file(

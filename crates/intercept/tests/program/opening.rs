@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
 
-use crate::toy::{COUNT, EXPORT, OPENS, QUERYCAP};
+use crate::toy::{COUNT, EXPORT, EXPORT_WHEN_FULL, GIVEN, OPENS, QUERYCAP};
 use crate::{call, device, errno, inside};
 
 fn open_error(flags: i32) -> i32 {
@@ -79,6 +79,16 @@ inside! {
         assert_eq!(call(&one, EXPORT, 0), Err(libc::EMFILE));
         drop(fill);
         assert_eq!(call(&one, OPENS, 0), Ok(1));
+    }
+
+    fn an_export_of_a_full_supervisor_is_emfile() {
+        let one = device();
+        assert_eq!(call(&one, EXPORT_WHEN_FULL, 0), Err(libc::EMFILE));
+        let exported = call(&one, EXPORT, 0).expect("there is room again");
+        assert_eq!(call(&one, GIVEN, 0), Ok(1));
+        // SAFETY: a descriptor that was just returned to us.
+        drop(unsafe { File::from_raw_fd(exported.cast_signed()) });
+        assert_eq!(call(&one, GIVEN, 0), Ok(0));
     }
 
     fn flags_are_kept_and_checked() {
