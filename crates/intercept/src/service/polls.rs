@@ -151,7 +151,6 @@ impl Server<'_> {
             form,
             remaining: wait.remaining,
             needs_look: false,
-            is_asked: false,
         };
         if !polling.take_slow(n) {
             return Err(Errno::NOT_GATHERED);

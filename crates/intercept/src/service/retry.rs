@@ -55,25 +55,24 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        // A thread already copies this call's last piece, or polls its files, and will then retry the call.
-        let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
-        if is_asked || waiting.is_under_way() {
+        // A thread already gathers data for the call, or copies its last piece, and will then retry the call.
+        if waiting.is_paused || waiting.is_under_way() {
             return;
         }
         let n = waiting.notif.clone();
         match self.try_once(slot) {
             Tried::Over => {}
-            Tried::Lacks => self.answer(&n, How::Again(slot)),
+            Tried::Lacks => {
+                self.pending.pause(slot);
+                self.answer(&n, How::Again(slot));
+            }
             Tried::Part => self.answer(&n, How::Part(slot)),
         }
     }
 
     /// Retries a call after its missing memory was gathered, or its files were polled.
     pub(crate) fn retry_gathered(&mut self, slot: u32) {
-        let waiting = self.pending.slots.get_mut(&slot);
-        if let Some(Kind::Poll(polling)) = waiting.map(|waiting| &mut waiting.kind) {
-            polling.is_asked = false;
-        }
+        self.pending.resume(slot);
         self.retry(slot);
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Waiting {
     pub(crate) signals: Signals,
     /// When the call's thread is next checked for signals.
     pub(crate) look: Option<Instant>,
+    /// Whether a thread gathers data for the call, and will then retry it.
+    pub(crate) is_paused: bool,
     /// Keeps the file open while the call runs, even if the descriptor is closed.
     _hold: Option<OwnedFd>,
 }
@@ -66,6 +68,7 @@ impl Waiting {
             deadline: None,
             signals: Signals::new(n.tid),
             look: None,
+            is_paused: false,
             _hold: hold,
         }
     }
@@ -234,6 +237,24 @@ impl Pending {
         Some(waiting)
     }
 
+    /// Suspends a call's deadline while a thread gathers data for the call. Nothing else can end the wait.
+    pub(crate) fn pause(&mut self, slot: u32) {
+        if let Some(waiting) = self.slots.get_mut(&slot) {
+            waiting.is_paused = true;
+            if let Some(at) = waiting.deadline {
+                self.deadlines.remove(&(at, slot));
+            }
+        }
+    }
+
+    /// Restores the deadline of a paused call.
+    pub(crate) fn resume(&mut self, slot: u32) {
+        if let Some(waiting) = self.slots.get_mut(&slot) {
+            waiting.is_paused = false;
+            self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
+        }
+    }
+
     /// Plans the next check of a call's thread after `pause`. The check comes sooner if a signal recently
     /// interrupted the thread, and later if all checks together would take too much time.
     pub(crate) fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
@@ -302,5 +323,53 @@ impl Pending {
 
     pub(crate) fn all(&self) -> Vec<u32> {
         self.slots.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::waiting::Form;
+
+    /// Makes a poll of no file, whose time is over.
+    fn late_poll() -> Waiting {
+        let n = Notif {
+            id: 1,
+            tid: std::process::id(),
+            arch: 0,
+            nr: libc::SYS_ppoll,
+            args: [0; 6],
+            gathered: Arc::default(),
+        };
+        let polling = Polling {
+            entries: Vec::new(),
+            form: Form::Poll(0),
+            remaining: None,
+            needs_look: false,
+        };
+        let mut waiting = Waiting::new(&n, Kind::Poll(polling), None);
+        waiting.deadline = Some(Instant::now());
+        waiting
+    }
+
+    #[test]
+    fn passed_deadline_of_paused_call_wakes_nobody() {
+        let mut pending = Pending::default();
+        let slot = pending.insert(late_poll(), true).expect("room");
+        let is_due = |pending: &Pending| {
+            let due = Pending::due(&pending.deadlines, Instant::now());
+            due == [slot]
+        };
+        assert!(is_due(&pending));
+        pending.pause(slot);
+        assert!(!is_due(&pending) && pending.deadlines.is_empty());
+        pending.resume(slot);
+        assert!(is_due(&pending));
+        pending.pause(slot);
+        pending.remove(slot).expect("it waits");
+        pending.resume(slot);
+        assert!(pending.deadlines.is_empty() && pending.is_empty());
     }
 }

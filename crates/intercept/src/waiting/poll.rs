@@ -72,8 +72,6 @@ pub(crate) struct Polling {
     pub(crate) remaining: Option<(u64, bool)>,
     /// Whether the call must be retried at intervals, since some files are not in the supervisor's epoll set.
     pub(crate) needs_look: bool,
-    /// Whether another thread polls the slow files and will then retry the call.
-    pub(crate) is_asked: bool,
 }
 
 impl Polling {
@@ -110,7 +108,6 @@ impl Polling {
             _ => None,
         });
         let Some(found) = n.gathered.take_polled(slow) else {
-            self.is_asked = true;
             return false;
         };
         for entry in &mut self.entries {
