@@ -85,6 +85,23 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Calls `use_it` with an installed descriptor and its tag.
+    fn with<T>(
+        &self,
+        fd: i32,
+        use_it: impl FnOnce(&OwnedFd, Tag) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let at = usize::try_from(fd)
+            .ok()
+            .and_then(|fd| fd.checked_sub(FIRST_FD));
+        let given = self.given.borrow();
+        let found = at.and_then(|at| given.get(at)).and_then(Option::as_ref);
+        let (fd, tag) = found.ok_or(EBADF)?;
+        use_it(fd, *tag)
+    }
+}
+
 impl Caller for Fake {
     fn pid(&self) -> u32 {
         1
@@ -115,13 +132,11 @@ impl Caller for Fake {
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        let at = usize::try_from(fd)
-            .ok()
-            .and_then(|fd| fd.checked_sub(FIRST_FD));
-        let given = self.given.borrow();
-        let found = at.and_then(|at| given.get(at)).and_then(Option::as_ref);
-        let (fd, _) = found.ok_or(EBADF)?;
-        fd.try_clone().map_err(|_| EMFILE)
+        self.with(fd, |fd, _| fd.try_clone().map_err(|_| EMFILE))
+    }
+
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+        self.with(fd, |_, tag| Ok(Some(tag)))
     }
 
     fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {

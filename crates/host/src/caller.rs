@@ -60,6 +60,13 @@ pub trait Caller {
         Err(Errno::EPERM)
     }
 
+    /// Returns the tag of the [`install`](Self::install)ed description behind the program's descriptor `fd`,
+    /// or `None` for any other description, also of the same file.
+    ///
+    /// # Errors
+    /// Errors of [`borrow_fd`](Self::borrow_fd).
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno>;
+
     /// Installs a descriptor in the program and returns its number. The backend must do this last: no later
     /// step of the program's call may fail.
     ///

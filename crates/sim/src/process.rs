@@ -103,6 +103,10 @@ impl Caller for Process {
         shared.or_else(request).ok_or(EBADF)
     }
 
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+        Ok(self.shared(fd).map(|shared| shared.tag))
+    }
+
     fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
         let fd = fd.try_clone_to_owned().map_err(|_| Errno::ENFILE)?;
         let stat = fstat(&fd).map_err(|_| Errno::EIO)?;

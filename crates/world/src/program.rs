@@ -97,7 +97,8 @@ impl Program<WorldMemory> for Call<'_> {
     fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
         let file = self.caller.identify(fd).map_err(|e| self.errno(e))?;
         let mut shares = self.shares.borrow_mut();
-        let buf = match shares.buf(file) {
+        let own = shares.named(file, || self.caller.tag_of(fd));
+        let buf = match own.map_err(|e| self.errno(e))? {
             Some(own) => Some(own),
             None => shares.imports.resolve(mem, self.caller, (fd, file)),
         };

@@ -36,7 +36,10 @@ enum Given {
 /// A file through which programs reach exported memory, and the dma-bufs that it stands for.
 #[derive(Debug)]
 struct Export {
+    /// The length of the longest of the dma-bufs.
     len_bytes: u64,
+    /// Whether the file is a program's memfd, which is no dma-buf itself.
+    is_of_program: bool,
     bufs: BTreeSet<BufId>,
     /// The mapping that keeps the memory in use once a program has mapped the file.
     mapped: Option<Vma>,
@@ -57,8 +60,10 @@ pub(super) struct Shown {
 pub(super) enum ShownKind {
     /// A dma-buf of the kernel.
     Real,
-    /// A memfd.
+    /// A memfd of the host.
     Memfd,
+    /// A new description of a program's memfd.
+    OfProgram,
 }
 
 /// A real dma-buf that programs were given. The host sees its end only by counting its holders.
@@ -243,16 +248,15 @@ impl Shares {
             Err(e) => return Err((e, buf)),
         };
         // The export is recorded before the descriptor exists, since another thread may guess its number.
-        self.exports
-            .entry(file)
-            .or_insert_with(|| Export {
-                len_bytes,
-                bufs: BTreeSet::new(),
-                mapped: None,
-                mapped_by: BTreeSet::new(),
-            })
-            .bufs
-            .insert(buf.id());
+        let export = self.exports.entry(file).or_insert_with(|| Export {
+            len_bytes,
+            is_of_program: kind == ShownKind::OfProgram,
+            bufs: BTreeSet::new(),
+            mapped: None,
+            mapped_by: BTreeSet::new(),
+        });
+        export.len_bytes = export.len_bytes.max(len_bytes);
+        export.bufs.insert(buf.id());
         match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
                 let pid = caller.pid();
@@ -413,7 +417,31 @@ impl Shares {
         of.map(|(file, _)| *file).collect()
     }
 
-    /// Returns the dma-buf behind a file.
+    /// Returns the dma-buf that a program's descriptor of a file names. `tag` returns the descriptor's tag,
+    /// if the host installed it.
+    ///
+    /// # Errors
+    /// Errors of `tag`.
+    pub(super) fn named(
+        &self,
+        file: FdIdentity,
+        tag: impl FnOnce() -> Result<Option<Tag>, Errno>,
+    ) -> Result<Option<BufId>, Errno> {
+        if self
+            .exports
+            .get(&file)
+            .is_none_or(|export| !export.is_of_program)
+        {
+            return Ok(self.buf(file));
+        }
+        let given = tag()?.and_then(|tag| self.given.get(&tag));
+        Ok(match given {
+            Some(Given::Export { buf, .. }) => Some(buf.id()),
+            Some(Given::Mapping(..)) | None => None,
+        })
+    }
+
+    /// Returns the first dma-buf behind a file.
     pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
         self.exports.get(&file)?.bufs.first().copied()
     }

@@ -14,6 +14,7 @@ mod refusals;
 mod revoke;
 mod standstill;
 mod ticks;
+mod udmabuf;
 mod webcams;
 
 use super::World;
@@ -113,6 +114,12 @@ impl Caller for Local {
             .find(|f| f.as_raw_fd() == fd)
             .map(|fd| fd.try_clone().unwrap())
             .ok_or(Errno(9))
+    }
+
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+        let given = self.given.borrow();
+        let of = given.iter().find(|(given, _)| given.as_raw_fd() == fd);
+        Ok(of.map(|(_, tag)| *tag))
     }
 
     fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {

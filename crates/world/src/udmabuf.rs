@@ -253,7 +253,7 @@ impl World {
             Shown {
                 fd: shown,
                 file,
-                kind: ShownKind::Memfd,
+                kind: ShownKind::OfProgram,
             },
             caller,
             cloexec,

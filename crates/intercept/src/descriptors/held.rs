@@ -299,6 +299,17 @@ impl Held {
         self.inodes.contains_key(&id)
     }
 
+    /// Returns the tag of a buffer's description, or `None` if programs did not get this description.
+    pub(crate) fn tag_of(&self, description: BorrowedFd<'_>) -> Option<Tag> {
+        let locks = own_locks(description);
+        locks.into_iter().find_map(|(id, byte, _)| {
+            match self.inodes.get(&id)?.given.get(&byte)? {
+                Given::Buffer(tag) => Some(*tag),
+                Given::File(_) | Given::Mapping(..) => None,
+            }
+        })
+    }
+
     /// Checks files, and appends to `gone` the object of each description that has ended.
     pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
         let overflow = look != CheckScope::Timed && self.read_events();
@@ -474,8 +485,16 @@ impl LockTable {
     }
 }
 
+/// Returns the OFD locks of an open file description of a memfd, each with the file, and the first and last
+/// byte.
+pub(super) fn own_locks(description: BorrowedFd<'_>) -> Vec<(FdIdentity, i64, i64)> {
+    let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", description.as_raw_fd()));
+    let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+    lines.filter_map(listed_lock).collect()
+}
+
 /// Parses the line of an OFD lock in /proc/locks or fdinfo: the file, and the first and last byte.
-pub(super) fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
+fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     (words.next()? == "OFDLCK").then_some(())?;
     let mut file = words.nth(3)?.split(':');
@@ -626,6 +645,8 @@ mod tests {
             .make(memfd.as_fd(), libc::O_RDONLY, Given::Buffer(Tag(2)))
             .expect("b");
         let copy = a.try_clone().expect("dup");
+        let tags = [&a, &b, &copy, &memfd].map(|fd| held.tag_of(fd.as_fd()));
+        assert_eq!(tags, [Some(Tag(1)), Some(Tag(2)), Some(Tag(1)), None]);
         assert_eq!(collect(&mut held), []);
         drop(a);
         assert_eq!(collect(&mut held), []);

@@ -8,12 +8,12 @@
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FlockOperation;
 use vb3_host::{Errno, FileId};
 
-use super::held::listed_lock;
+use super::held::own_locks;
 use crate::kernel::raw;
 
 /// Longest chain of waiting owners that the deadlock check follows. Linux has the same limit.
@@ -67,13 +67,11 @@ struct Holder {
 impl Holder {
     /// Returns whether the owner has this record lock, which the kernel reported as conflicting.
     fn has(&self, lock: &libc::flock) -> bool {
-        let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", self.locks.as_raw_fd()));
-        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
         let last = match lock.l_len {
             0 => i64::MAX,
             len => lock.l_start + len - 1,
         };
-        let mut ranges = lines.filter_map(listed_lock);
+        let mut ranges = own_locks(self.locks.as_fd()).into_iter();
         ranges.any(|(_, from, to)| (from, to) == (lock.l_start, last))
     }
 }

@@ -558,6 +558,11 @@ impl Caller for Call<'_> {
         memory.ok_or(Errno::EINVAL)
     }
 
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+        let memory = self.borrow_fd(fd)?;
+        Ok(lock(&self.host.held).tag_of(memory.as_fd()))
+    }
+
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         if !raw::is_memfd(fd) {
             return self.host.install(self, fd, cloexec);

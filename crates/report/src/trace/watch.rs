@@ -176,6 +176,10 @@ impl Caller for Watched<'_> {
         self.note(self.caller.borrow_fd(fd))
     }
 
+    fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
+        self.note(self.caller.tag_of(fd))
+    }
+
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         self.caller.install(fd, cloexec, tag)
     }

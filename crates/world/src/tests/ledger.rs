@@ -1,5 +1,6 @@
 //! Tests the report's list of buffers and their holders.
 
+use super::udmabuf::{memfd, of_memfd};
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use std::mem::offset_of;
 use vb3_host::{Backend as _, Caller as _};
@@ -23,7 +24,7 @@ fn holders(buffer: &BufferReport) -> Vec<String> {
     kinds
 }
 
-fn import(kind: u32, index: u32, fd: i32) -> super::Arg {
+pub(super) fn import(kind: u32, index: u32, fd: i32) -> super::Arg {
     let mut arg = Bench::buffer(kind, DMABUF, index);
     for (at, value) in [
         (offset_of!(v4l2_buffer, bytesused), 6144),
@@ -124,7 +125,7 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
 }
 
 /// Opens the node at a path, or returns `None` if the run has none.
-fn open(bench: &mut Bench, path: &str) -> Option<vb3_host::FileId> {
+pub(super) fn open(bench: &mut Bench, path: &str) -> Option<vb3_host::FileId> {
     let mut nodes = bench.world.nodes().into_iter();
     let node = nodes.find(|node| node.path.as_os_str() == path)?;
     Some(bench.world.open(node.id, 2, &bench.program).unwrap())
@@ -139,22 +140,6 @@ fn of_heap(bench: &mut Bench) -> i32 {
     arg.u32(8) as i32
 }
 
-/// Makes a dma-buf of a memfd, or returns `None` if the host supports udmabuf itself.
-fn of_memfd(bench: &mut Bench) -> Option<i32> {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-    let device = open(bench, "/dev/udmabuf")?;
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memfd = memfd_create("pages", flags).unwrap();
-    ftruncate(&memfd, 8192).unwrap();
-    fcntl_add_seals(&memfd, SealFlags::SHRINK).unwrap();
-    let number = std::os::fd::AsRawFd::as_raw_fd(&memfd);
-    bench.program.others.borrow_mut().push(memfd);
-    let mut arg = super::Arg::new(24, &[(0, number as u32), (16, 8192)]);
-    let made = bench.try_ioctl(device, 0x4018_7542, &mut arg).unwrap();
-    bench.world.release(device);
-    Some(i32::try_from(made).unwrap())
-}
-
 #[test]
 fn heap_and_memfd_memory_is_one_row() {
     for way in ["heap", "udmabuf"] {
@@ -162,7 +147,10 @@ fn heap_and_memfd_memory_is_one_row() {
         let mut bench = Bench::new("soc-iommu", &specs);
         let made = match way {
             "heap" => Some(of_heap(&mut bench)),
-            _ => of_memfd(&mut bench),
+            _ => {
+                let memfd = memfd(&bench);
+                of_memfd(&mut bench, memfd, 8192)
+            }
         };
         let Some(fd) = made else {
             println!("skipped: the host has /dev/udmabuf, so that the run offers none");
