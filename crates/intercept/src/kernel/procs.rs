@@ -220,13 +220,13 @@ impl Procs {
         }
         let place = (thread.tid, fd);
         let copy = match self.no_borrow {
-            None => raw::pidfd_getfd(thread.pidfd.as_fd(), fd),
+            None => raw::pidfd_getfd(thread.pidfd.as_fd(), fd).map(Borrowed::from),
             Some(e) => Err(e),
         };
         match (copy, thread.has_own_pidfd) {
             (Ok(copy), true) => {
                 let (id, mode) = raw::known(copy.as_fd())?;
-                let fd = Some(Borrowed::of(copy, mode));
+                let fd = Some(copy.of_mode(mode));
                 Ok(OpenFile {
                     id,
                     mode,
@@ -243,11 +243,10 @@ impl Procs {
 
     /// Looks up a descriptor's file by its path in /proc. `copy` is a duplicate of the process's descriptor
     /// with this number. The duplicate is dropped if the thread has another file at the number.
-    fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<OpenFile, Errno> {
+    fn look_by_path(place: (u32, i32), copy: Option<Borrowed>) -> Result<OpenFile, Errno> {
         let (tid, fd) = place;
         let path = format!("/proc/{tid}/fd/{fd}");
         let (id, mode) = raw::known_at(&path).map_err(|_| Errno(libc::EBADF))?;
-        let copy = copy.map(Borrowed::from);
         let is_same = |copy: &Borrowed| raw::known(copy.as_fd()).is_ok_and(|known| known.0 == id);
         Ok(OpenFile {
             id,
@@ -257,17 +256,17 @@ impl Procs {
         })
     }
 
-    /// Returns whether a thread's descriptor number `fd` is free.
-    pub(crate) fn is_free(&self, thread: &Thread, fd: u32) -> bool {
-        if self.no_borrow.is_none()
-            && thread.has_own_pidfd
-            && let Err(Errno(libc::EBADF)) =
-                raw::pidfd_getfd(thread.pidfd.as_fd(), fd.cast_signed())
-        {
-            return true;
+    /// Returns whether a thread's descriptor number `fd` is free. Makes no duplicate, whose close could wait.
+    pub(crate) fn is_free(thread: &Thread, fd: u32) -> bool {
+        match raw::compare_with(thread.pidfd.as_fd(), thread.tid, fd.cast_signed()) {
+            Ok(_) => false,
+            Err(Errno(libc::EBADF)) => true,
+            Err(_) => {
+                let path = format!("/proc/{}/fd/{fd}", thread.tid);
+                let found = raw::stat(path, libc::AT_SYMLINK_NOFOLLOW);
+                found.is_err_and(|e| e == Errno(libc::ENOENT))
+            }
         }
-        let path = format!("/proc/{}/fd/{fd}", thread.tid);
-        raw::stat(path, libc::AT_SYMLINK_NOFOLLOW).is_err_and(|e| e == Errno(libc::ENOENT))
     }
 }
 
@@ -442,11 +441,11 @@ mod tests {
             let look = procs.look(&leader, number).expect("it has one");
             assert!(look.id == shared_id && look.fd.is_some());
             assert!(procs.look(&thread, high).is_ok());
-            assert!(!procs.is_free(&thread, high.cast_unsigned()));
+            assert!(!Procs::is_free(&thread, high.cast_unsigned()));
             later.wait();
             later.wait();
-            assert!(procs.is_free(&thread, number.cast_unsigned()));
-            assert!(!procs.is_free(&leader, number.cast_unsigned()));
+            assert!(Procs::is_free(&thread, number.cast_unsigned()));
+            assert!(!Procs::is_free(&leader, number.cast_unsigned()));
             later.wait();
         });
     }

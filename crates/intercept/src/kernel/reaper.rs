@@ -32,10 +32,10 @@ pub(crate) struct Borrowed {
 }
 
 impl Borrowed {
-    /// Wraps a duplicate of a file of this type.
-    pub(crate) fn of(fd: OwnedFd, mode: u32) -> Self {
-        let (fd, closes_at_once) = (Some(fd), !may_wait(mode));
-        Self { fd, closes_at_once }
+    /// Records the file's type.
+    pub(crate) fn of_mode(mut self, mode: u32) -> Self {
+        self.closes_at_once = !may_wait(mode);
+        self
     }
 
     /// Duplicates the descriptor.

@@ -3,7 +3,7 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{Borrowed, MayBlock, lock, nr};
+use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
 use crate::note::Note;
 use crate::process::{FdRange, Notif, STANDARD};
 use crate::service::host::Call;
@@ -11,6 +11,7 @@ use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
@@ -27,8 +28,7 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Installs a copy of a descriptor at a number, and closes the file that had this number. This may block,
-    /// since a close may call a file system.
+    /// Installs a copy of a descriptor at a free number.
     pub(crate) fn install_copy(
         &self,
         n: &Notif,
@@ -116,16 +116,21 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        let copy = call.thread().and_then(|_| call.borrow(old));
+        // Only the kernel may close the file that has this number. If the supervisor's installation closed it,
+        // no call of any program could be answered meanwhile: the kernel installs with the listener locked.
+        // Source: Linux 7.2 kernel/seccomp.c `seccomp_do_user_notification`.
+        let is_free = |thread: &Arc<Thread>| Procs::is_free(thread, new);
+        let thread = call.thread().ok().filter(is_free);
+        let copy = thread.and_then(|_| call.borrow(old).ok());
         self.before_close(n, (new, new));
-        Ok(copy.map_or_else(
-            |_| Verdict::native(),
-            |copy| Verdict::Copied {
+        Ok(match copy {
+            Some(copy) => Verdict::Copied {
                 copy,
                 number: new,
                 cloexec: flags & libc::O_CLOEXEC != 0,
             },
-        ))
+            None => Verdict::native(),
+        })
     }
 
     /// Serves dup of a reserved number.
@@ -142,7 +147,7 @@ impl Server<'_> {
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
-        if (from..3).any(|fd| self.host.procs.is_free(&thread, fd)) {
+        if (from..3).any(|fd| Procs::is_free(&thread, fd)) {
             return None;
         }
         let copy = call.borrow(n.int(0)).ok()?;
@@ -192,7 +197,7 @@ impl Server<'_> {
             return Ok(Verdict::native());
         };
         let _one = lock(&thread.installing);
-        let free = (from.max(start)..end).find(|&fd| self.host.procs.is_free(&thread, fd));
+        let free = (from.max(start)..end).find(|&fd| Procs::is_free(&thread, fd));
         let Some(at) = free.filter(|_| from >= start) else {
             return Ok(Verdict::native());
         };

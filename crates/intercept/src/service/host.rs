@@ -336,7 +336,7 @@ impl Host {
         let upper = (middle..=first).rev().chain((first + 1..end).rev());
         let at = upper
             .chain((start..middle).rev())
-            .find(|&fd| fd >= safe && self.procs.is_free(&thread, fd));
+            .find(|&fd| fd >= safe && Procs::is_free(&thread, fd));
         let Some(at) = at else {
             thread.note_none_free(closes);
             return None;

@@ -115,6 +115,17 @@ fn a_queued_file_that_never_answers() {
     });
 }
 
+/// The close of a file whose number a camera gets is never answered. The program copies the camera's
+/// descriptor meanwhile.
+#[test]
+fn a_replaced_file_that_never_answers() {
+    beside_a_capture(|run| {
+        let dir = run.file("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        format!("replaced {}", dir.display())
+    });
+}
+
 /// The kernel holds the lock of an epoll set while it writes events to a page that the program fills
 /// late. The set contains a camera, and the thread that fills the page captures its frames.
 #[test]

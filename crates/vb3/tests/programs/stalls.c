@@ -8,6 +8,7 @@
 //   stalls fuse DIR             a path leads through a file system that this program serves
 //   stalls held DIR             such a file system's file is held, and answers late
 //   stalls queued DIR           such a file, which never answers, is queued as a dma-buf, and copied
+//   stalls replaced DIR         such a file is closed by a dup2, and the program copies other descriptors
 //   stalls set                  the kernel holds the lock of an epoll set with a streaming camera
 //   stalls stopped NODE         a process that makes calls all the time is stopped at random moments
 //   stalls traced               a mapping is refused, and the supervisor must print a remark
@@ -403,6 +404,38 @@ static int queue_file(const char *dir)
 	return 0;
 }
 
+static int camera, replaced;
+
+static void *replace(void *unused)
+{
+	(void)unused;
+	dup2(camera, replaced);
+	return NULL;
+}
+
+// The kernel puts a camera at the file's number, and then waits for the close of the file.
+static int replace_file(const char *dir)
+{
+	char path[PAGE], link[64];
+	snprintf(path, sizeof path, "%s/file", dir);
+	int file = must(open(path, O_RDWR), path);
+	camera = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	replaced = must(fcntl(file, F_DUPFD, camera - 10), "F_DUPFD");
+	snprintf(link, sizeof link, "/proc/self/fd/%d", replaced);
+	pthread_t thread;
+	pthread_create(&thread, NULL, replace, NULL);
+	do {
+		usleep(1000);
+		memset(path, 0, sizeof path);
+		must(readlink(link, path, sizeof path - 1), "readlink");
+	} while (strstr(path, "/file"));
+	must(dup(camera), "dup");
+	must(fcntl(camera, F_DUPFD, camera - 20), "F_DUPFD");
+	late();
+	printf("stalled\n");
+	return 0;
+}
+
 static int traced(void)
 {
 	pid_t child = fork();
@@ -480,10 +513,11 @@ int main(int argc, char **argv)
 		return with_own_files(argv[2], open_link);
 	if (argc == 3 && !strcmp(argv[1], "held"))
 		return with_own_files(argv[2], hold_file);
-	if (argc == 3 && !strcmp(argv[1], "queued")) {
-		never_answers = 1;
+	never_answers = argc == 3;
+	if (argc == 3 && !strcmp(argv[1], "queued"))
 		return with_own_files(argv[2], queue_file);
-	}
+	if (argc == 3 && !strcmp(argv[1], "replaced"))
+		return with_own_files(argv[2], replace_file);
 	if (argc == 2 && !strcmp(argv[1], "set"))
 		return late_events();
 	if (argc == 2 && !strcmp(argv[1], "traced"))
