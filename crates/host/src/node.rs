@@ -1,6 +1,6 @@
 //! The nodes that a backend offers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::NodeId;
 
@@ -104,11 +104,5 @@ impl Node {
             NodeKind::Media { major } | NodeKind::Class { major, .. } => major,
             NodeKind::File => 0,
         }
-    }
-
-    /// Returns whether `path` names this node.
-    #[must_use]
-    pub fn is_at(&self, path: &Path) -> bool {
-        self.path == path
     }
 }
