@@ -240,8 +240,10 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Reports that programs now see the changes of [`take_hotplug`](Self::take_hotplug).
-    fn hotplug_shown(&mut self) {}
+    /// Reports that programs now see `count` more of the changes of [`take_hotplug`](Self::take_hotplug).
+    fn hotplug_shown(&mut self, count: usize) {
+        let _ = count;
+    }
 
     /// Returns each file whose memory has been revoked, once. The front end must make the file's existing
     /// mappings raise SIGBUS. The backend itself refuses later mappings.
@@ -249,10 +251,12 @@ pub trait Backend: Send {
         Vec::new()
     }
 
-    /// Reports that mappings of the files of [`take_revoked`](Self::take_revoked) now fault. If a program
-    /// waits in a call, its mappings fault only after the call. If a program cannot be stopped, they never
-    /// fault.
-    fn revoked_shown(&mut self) {}
+    /// Reports that mappings of `count` more of the files of [`take_revoked`](Self::take_revoked) now fault. If
+    /// a program waits in a call, its mappings fault only after the call. If a program cannot be stopped, they
+    /// never fault.
+    fn revoked_shown(&mut self, count: usize) {
+        let _ = count;
+    }
 
     /// Returns whether an ioctl allocates memory. Other programs may just have released some. So before such
     /// an ioctl, the front end must report all earlier ends of files and mappings, at any cost.

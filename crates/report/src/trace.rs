@@ -513,16 +513,16 @@ impl<B: Backend> Backend for Traced<'_, B> {
         told
     }
 
-    fn hotplug_shown(&mut self) {
-        self.devices.hotplug_shown();
+    fn hotplug_shown(&mut self, count: usize) {
+        self.devices.hotplug_shown(count);
     }
 
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
         self.devices.take_revoked()
     }
 
-    fn revoked_shown(&mut self) {
-        self.devices.revoked_shown();
+    fn revoked_shown(&mut self, count: usize) {
+        self.devices.revoked_shown(count);
     }
 
     fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {

@@ -91,8 +91,8 @@ impl Sim<'_> {
         node.present = comes;
         let number = node.number;
         self.world.plug_device(number, comes)?;
-        self.world.take_hotplug();
-        self.world.hotplug_shown();
+        let shown = self.world.take_hotplug().len();
+        self.world.hotplug_shown(shown);
         self.disturbed = true;
         let dead: Vec<usize> = (self.files.iter().enumerate())
             .filter(|(_, file)| file.node == at && !comes)

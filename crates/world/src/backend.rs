@@ -264,8 +264,8 @@ impl Backend for World {
         self.plugs.unseen.take()
     }
 
-    fn hotplug_shown(&mut self) {
-        self.plugs.unseen.shown();
+    fn hotplug_shown(&mut self, count: usize) {
+        self.plugs.unseen.shown(count);
         self.answer_control();
     }
 
@@ -273,8 +273,8 @@ impl Backend for World {
         self.revoked.unseen.take()
     }
 
-    fn revoked_shown(&mut self) {
-        self.revoked.unseen.shown();
+    fn revoked_shown(&mut self, count: usize) {
+        self.revoked.unseen.shown(count);
         self.answer_control();
     }
 

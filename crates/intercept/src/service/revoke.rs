@@ -48,10 +48,30 @@ const NOEXEC_SEAL: libc::c_uint = 8;
 pub(crate) struct Revoking {
     /// Threads that were asked to stop and are not released yet.
     held: Mutex<HashSet<u32>>,
-    /// The files whose mappings must still be replaced, for each process that is being stopped.
-    owed: Mutex<HashMap<u32, Vec<FdIdentity>>>,
+    /// The processes that are being stopped.
+    owed: Mutex<HashMap<u32, Owed>>,
     /// Whether the user got the note that some mappings could not be replaced.
     said: AtomicBool,
+}
+
+/// A process that is being stopped.
+#[derive(Debug, Default)]
+struct Owed {
+    /// The files whose mappings must still be replaced.
+    files: Vec<FdIdentity>,
+    /// Whether all threads of the process wait for answers.
+    waits: bool,
+    /// The revocations that wait for the result.
+    tell: Vec<mpsc::Sender<(u32, TakeOutcome)>>,
+}
+
+impl Owed {
+    fn tell(&self, pid: u32, outcome: TakeOutcome) {
+        for tell in &self.tell {
+            // The receiver of an earlier result has ended.
+            let _ = tell.send((pid, outcome));
+        }
+    }
 }
 
 /// The result of replacing the mappings of one process.
@@ -66,6 +86,33 @@ enum TakeOutcome {
 }
 
 impl Revoking {
+    /// Records a revocation of files in a process. Returns whether the process is already being stopped. The
+    /// result is sent to `tell`.
+    fn is_in_hand(
+        &self,
+        pid: u32,
+        files: &[FdIdentity],
+        tell: &mpsc::Sender<(u32, TakeOutcome)>,
+    ) -> bool {
+        let mut all = lock(&self.owed);
+        let is_in_hand = all.contains_key(&pid);
+        let owed = all.entry(pid).or_default();
+        owed.files.extend_from_slice(files);
+        owed.tell.push(tell.clone());
+        if owed.waits {
+            let _ = tell.send((pid, TakeOutcome::Waits));
+        }
+        is_in_hand
+    }
+
+    /// Notifies all revocations that a process waits for answers.
+    fn waits(&self, pid: u32) {
+        if let Some(owed) = lock(&self.owed).get_mut(&pid) {
+            owed.waits = true;
+            owed.tell(pid, TakeOutcome::Waits);
+        }
+    }
+
     /// Returns whether a thread was asked to stop for a revocation, and is not released yet.
     pub(crate) fn holds(&self, tid: u32) -> bool {
         lock(&self.held).contains(&tid)
@@ -80,6 +127,8 @@ struct Threads {
     stopped: Vec<Stopped>,
     /// The threads that were released or have ended.
     gone: Vec<(u32, Left)>,
+    /// The process's entry in `Revoking::owed`, once it is taken out. Later revocations need another stop.
+    owed: Option<Owed>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -93,19 +142,20 @@ impl<'a> Supervisor<'a> {
         if files.is_empty() {
             return;
         }
+        let count = files.len();
         let started = thread().spawn_scoped(scope, move || {
             let mut may = MayBlock::of_this_thread();
             self.take_mappings(&mut may, scope, &files);
-            self.tell_revoked(&mut may);
+            self.tell_revoked(&mut may, count);
         });
         if started.is_err() {
             self.say_refused(std::process::id(), Errno(libc::EAGAIN));
-            self.tell_revoked(may);
+            self.tell_revoked(may, count);
         }
     }
 
-    fn tell_revoked(&self, may: &mut MayBlock) {
-        self.step(may, |server| server.backend.revoked_shown());
+    fn tell_revoked(&self, may: &mut MayBlock, count: usize) {
+        self.step(may, |server| server.backend.revoked_shown(count));
     }
 
     /// Returns true if the call's thread could not be seized because it must stop for a revocation. In that
@@ -137,22 +187,10 @@ impl<'a> Supervisor<'a> {
             }
             let (tell, told) = mpsc::channel();
             for &pid in &pids {
-                let is_in_hand = {
-                    let mut owed = lock(&self.revoking.owed);
-                    let is_in_hand = owed.contains_key(&pid);
-                    owed.entry(pid).or_default().extend_from_slice(files);
-                    is_in_hand
-                };
-                if is_in_hand {
-                    left.insert(pid);
+                if self.revoking.is_in_hand(pid, files, &tell) {
                     continue;
                 }
-                let tell = tell.clone();
-                let take = move || {
-                    self.take_from(&mut MayBlock::of_this_thread(), pid, |what| {
-                        let _ = tell.send((pid, what));
-                    });
-                };
+                let take = move || self.take_from(&mut MayBlock::of_this_thread(), pid);
                 if thread().spawn_scoped(scope, take).is_err() {
                     lock(&self.revoking.owed).remove(&pid);
                     left.insert(pid);
@@ -185,14 +223,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Replaces the mappings of one process, and passes the result to `tell`.
-    fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(TakeOutcome) + Sync) {
+    /// Replaces the mappings of one process, and notifies the revocations that wait for it.
+    fn take_from(&self, may: &mut MayBlock, pid: u32) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
             // Seizes in a separate thread: when that thread ends, the kernel releases the seized threads
             // that have not stopped.
-            let stops =
-                || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);
+            let stops = || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads);
             let stops = thread().spawn_scoped(scope, stops);
             let stops = stops.map_err(|_| Errno(libc::EAGAIN))?;
             may_block::join(may, stops).unwrap_or(Err(Errno(libc::EIO)))
@@ -201,31 +238,21 @@ impl<'a> Supervisor<'a> {
         for (tid, left) in threads.gone {
             self.left(may, tid, left);
         }
-        tell(match taken {
-            Ok(()) => TakeOutcome::Done,
-            Err(errno) => {
-                lock(&self.revoking.owed).remove(&pid);
-                TakeOutcome::Refused(errno)
-            }
-        });
+        let owed = threads.owed;
+        let owed = owed.or_else(|| lock(&self.revoking.owed).remove(&pid));
+        let outcome = taken.map_or_else(TakeOutcome::Refused, |()| TakeOutcome::Done);
+        owed.unwrap_or_default().tell(pid, outcome);
     }
 
     /// Stops a process, replaces its mappings of the files in `owed`, and releases it.
-    fn stop_and_take(
-        &self,
-        may: &MayBlock,
-        pid: u32,
-        threads: &mut Threads,
-        tell: &impl Fn(TakeOutcome),
-    ) -> Result<(), Errno> {
+    fn stop_and_take(&self, may: &MayBlock, pid: u32, threads: &mut Threads) -> Result<(), Errno> {
         self.host.may_direct(pid)?;
-        let taken = self.stop(may, pid, threads, tell).and_then(|()| {
-            // Files that are revoked from now on need another stop of the process.
-            let files = lock(&self.revoking.owed).remove(&pid);
-            let thread = threads.stopped.first_mut();
-            thread.map_or(Ok(()), |thread| {
-                take(may, thread, &files.unwrap_or_default())
-            })
+        let taken = self.stop(may, pid, threads).and_then(|()| {
+            threads.owed = lock(&self.revoking.owed).remove(&pid);
+            match (threads.stopped.first_mut(), &threads.owed) {
+                (Some(thread), Some(owed)) => take(may, thread, &owed.files),
+                _ => Ok(()),
+            }
         });
         for thread in core::mem::take(&mut threads.stopped) {
             threads.gone.push((thread.tid(), thread.free()));
@@ -234,13 +261,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Asks all threads of a process to stop. Waits until one has stopped and the others had time to stop.
-    fn stop(
-        &self,
-        may: &MayBlock,
-        pid: u32,
-        threads: &mut Threads,
-        tell: &impl Fn(TakeOutcome),
-    ) -> Result<(), Errno> {
+    fn stop(&self, may: &MayBlock, pid: u32, threads: &mut Threads) -> Result<(), Errno> {
         let began = Instant::now();
         let mut first = None;
         let mut waits = false;
@@ -265,7 +286,7 @@ impl<'a> Supervisor<'a> {
             }
             if !waits && first.is_none() && began.elapsed() >= STOP_TIMEOUT {
                 waits = true;
-                tell(TakeOutcome::Waits);
+                self.revoking.waits(pid);
             }
             if self.pool.is_closing() || waits && looked.elapsed() >= MAPS_INTERVAL {
                 if self.pool.is_closing() || self.has_nothing_to_lose(pid) {
@@ -309,8 +330,10 @@ impl<'a> Supervisor<'a> {
     }
 
     fn has_nothing_to_lose(&self, pid: u32) -> bool {
-        let owed = lock(&self.revoking.owed).get(&pid).cloned();
-        !maps_any(pid, &owed.unwrap_or_default())
+        let owed = lock(&self.revoking.owed);
+        let files = owed.get(&pid).map(|owed| owed.files.clone());
+        drop(owed);
+        !maps_any(pid, &files.unwrap_or_default())
     }
 }
 

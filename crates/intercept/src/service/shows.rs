@@ -52,11 +52,12 @@ impl Supervisor<'_> {
         if changes.is_empty() {
             return;
         }
+        let count = changes.len();
         for change in changes {
             self.show(may, change);
         }
         self.step(may, |server| {
-            server.backend.hotplug_shown();
+            server.backend.hotplug_shown(count);
             server.sync_wake_fds();
         });
     }

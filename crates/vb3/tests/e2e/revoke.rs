@@ -219,3 +219,19 @@ fn programs_read_zeroes_or_fault_by_choice() {
         assert_eq!(said(sentence), 1, "{notes:?}");
     }
 }
+
+/// Several orders at a time stop the same process. Each is answered only after its own effect.
+#[test]
+fn overlapping_orders_are_answered_after_their_effect() {
+    let Some(program) = compiled("revoke_all.c") else {
+        return;
+    };
+    let run = Run::on("pc").device("camera,sizes=64x48,format=YUYV");
+    let outcome = shell(run, &format!("{} /dev/video0", program.display()));
+    assert_eq!(
+        outcome.stdout, "answered 8, early 0\n",
+        "{}",
+        outcome.stderr
+    );
+    outcome.expect_success();
+}

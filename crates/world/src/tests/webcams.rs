@@ -22,7 +22,7 @@ fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
 fn told(bench: &mut Bench, comes: bool) -> Vec<String> {
     let nodes = bench.world.nodes();
     let events = bench.world.take_hotplug();
-    bench.world.hotplug_shown();
+    bench.world.hotplug_shown(events.len());
     let name = |event: &vb3_host::Hotplug| {
         assert_eq!(event.present, comes);
         let node = nodes.iter().find(|node| node.id == event.node);
