@@ -226,11 +226,10 @@ impl Procs {
         match (copy, thread.has_own_pidfd) {
             (Ok(copy), true) => {
                 let (id, mode) = raw::known(copy.as_fd())?;
-                let fd = Some(copy.of_mode(mode));
                 Ok(OpenFile {
                     id,
                     mode,
-                    fd,
+                    fd: Some(copy),
                     place,
                 })
             }

@@ -20,58 +20,40 @@ const MAX_WAITING: usize = 1024;
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
-    static RELEASED: RefCell<Option<Vec<(OwnedFd, bool)>>> = const { RefCell::new(None) };
+    static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 }
 
 /// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the lock's release.
 #[derive(Debug)]
-pub(crate) struct Borrowed {
-    fd: Option<OwnedFd>,
-    /// Whether the file's type shows that its close does not wait.
-    closes_at_once: bool,
-}
+pub(crate) struct Borrowed(Option<OwnedFd>);
 
 impl Borrowed {
-    /// Records the file's type.
-    pub(crate) fn of_mode(mut self, mode: u32) -> Self {
-        self.closes_at_once = !may_wait(mode);
-        self
-    }
-
     /// Duplicates the descriptor.
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
         let fd = self.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|_| Errno(libc::EMFILE))?;
-        Ok(Self {
-            fd: Some(fd),
-            closes_at_once: self.closes_at_once,
-        })
+        fd.map(Self::from).map_err(|_| Errno(libc::EMFILE))
     }
 
     /// Returns the descriptor, or `None` if its close may wait. The file is then closed like a dropped one.
     pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
-        let is_harmless = self.closes_at_once || closes_at_once(self.as_fd());
-        self.fd.take_if(|_| is_harmless)
+        self.0.take_if(|fd| closes_at_once(fd.as_fd()))
     }
 
     /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
     pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
-        let is_memory = is_memory(self.as_fd());
-        self.fd.take_if(|_| is_memory)
+        self.0.take_if(|fd| is_memory(fd.as_fd()))
     }
 }
 
 impl From<OwnedFd> for Borrowed {
-    /// Wraps a duplicate of a file of unknown type, whose close may wait.
     fn from(fd: OwnedFd) -> Self {
-        let (fd, closes_at_once) = (Some(fd), false);
-        Self { fd, closes_at_once }
+        Self(Some(fd))
     }
 }
 
 impl AsFd for Borrowed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("taken by value alone").as_fd()
+        self.0.as_ref().expect("taken by value alone").as_fd()
     }
 }
 
@@ -83,12 +65,11 @@ impl AsRawFd for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let Some(fd) = self.fd.take() else { return };
-        let closes_at_once = self.closes_at_once;
+        let Some(fd) = self.0.take() else { return };
         // Closes the file here if this thread does not hold the lock, or is ending.
         RELEASED
             .try_with(|released| match &mut *released.borrow_mut() {
-                Some(released) => released.push((fd, closes_at_once)),
+                Some(released) => released.push(fd),
                 None => drop(fd),
             })
             .ok();
@@ -121,16 +102,21 @@ impl Reaper {
 /// Returns whether a file's close calls no file system. True for sockets, pipes, memfds and the
 /// kernel's anonymous files.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
-    raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode)) || is_memory(fd)
+    let is_of_kernel = || raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode));
+    raw::is_memfd(fd) || is_of_kernel() || is_dmabuf(fd)
 }
 
-/// Returns whether a file is a memfd or a dma-buf. Asks only the kernel, never the file's file system.
+/// Returns whether a file is a memfd or a dma-buf.
+fn is_memory(fd: BorrowedFd<'_>) -> bool {
+    raw::is_memfd(fd) || is_dmabuf(fd)
+}
+
+/// Returns whether a file is a dma-buf. Asks only the kernel, never the file's file system.
 ///
 /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_show_fdinfo`.
-fn is_memory(fd: BorrowedFd<'_>) -> bool {
-    let info = || raw::proc_string(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
-    let has_exporter = || info().lines().any(|line| line.starts_with("exp_name:"));
-    raw::is_memfd(fd) || has_exporter()
+fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
+    let info = raw::proc_string(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    info.lines().any(|line| line.starts_with("exp_name:"))
 }
 
 /// Returns whether the close of a file of this type may wait.
@@ -176,12 +162,7 @@ impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
         let released = RELEASED.take().unwrap_or_default();
-        for (fd, closes_at_once) in released {
-            match closes_at_once {
-                true => drop(fd),
-                false => self.reaper.close(fd),
-            }
-        }
+        released.into_iter().for_each(|fd| self.reaper.close(fd));
     }
 }
 
