@@ -24,9 +24,11 @@ pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result
     let memory = cell.wishes("memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
     // KVM of some hosts cannot run a stock guest. Translation always can.
+    let in_turn = !cell.wishes("processors").is_empty();
     let (accel, processors) = match (args.kvm, args.count) {
         (true, _) => ("kvm", "2"),
         (false, true) => ("tcg,thread=single", "1"),
+        (false, false) if in_turn => ("tcg,thread=single", "2"),
         (false, false) => ("tcg,thread=multi", "2"),
     };
     let size = ["-smp", processors, "-m", &memory];
