@@ -1,8 +1,8 @@
 # vb2-why is loaded and removed during streaming, with a concurrent reader of its files. `rounds=N` of the
 # kernel's arguments says how often: `cargo xtask vm reloads --append rounds=1000`.
 #seconds 7200
-# Each round patches kernel functions that run. QEMU before 8.1 may translate a breakpoint that another
-# processor removes at the same time, and keep the translation: the kernel then dies of it (once in 925 rounds).
+# Each round patches kernel functions that run. With processors at the same time, the kernel once died of a
+# breakpoint that was already removed, after 925 rounds. The cause is unknown; QEMU 7.2's translation is suspected.
 #processors in-turn
 . /scenario/lib.sh
 

@@ -1,9 +1,9 @@
 //! Sony's IMX219.
 //!
-//! Source: Linux 6.12 drivers/media/i2c/imx219.c; black level and gain: libcamera 0.4
+//! Source: Linux drivers/media/i2c/imx219.c of an earlier version than 7.2; black level and gain: libcamera 0.4
 //! src/ipa/libipa/camera_sensor_helper.cpp. Differs: while the sensor streams, it refuses flips, but the
-//! flags of these controls do not change. Later versions of the driver also offer longer lines, and a higher
-//! pixel rate in modes that bin.
+//! flags of these controls do not change. Patches for later versions add longer lines, and a higher pixel rate
+//! in modes that bin.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 
