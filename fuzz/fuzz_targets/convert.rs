@@ -3,11 +3,9 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use vb3_picture::convert::{
-    Color, ConvertError, Converter, Job, Range, Rotate, View, ViewMut, converts,
-};
-use vb3_picture::{Matrix, Rect, Size};
 use vb3_fuzz::random::Random;
+use vb3_picture::convert::{ConvertError, Converter, Job, Rotate, View, ViewMut, converts};
+use vb3_picture::{Color, Matrix, Quantization, Rect, Size};
 use vb3_v4l2::{PixelFormat, pixfmt};
 
 /// A picture's memory.
@@ -176,9 +174,9 @@ fn color(bits: u8) -> Color {
     Color {
         matrix: [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020][usize::from(bits / 2 % 3)],
         range: if bits.is_multiple_of(2) {
-            Range::Limited
+            Quantization::Limited
         } else {
-            Range::Full
+            Quantization::Full
         },
     }
 }

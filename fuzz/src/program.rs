@@ -83,9 +83,7 @@ impl Fake {
             .map(|(_, tag)| tag)
             .collect()
     }
-}
 
-impl Fake {
     /// Calls `use_it` with an installed descriptor and its tag.
     fn with<T>(
         &self,
