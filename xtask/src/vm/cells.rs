@@ -49,8 +49,8 @@ impl Cell {
     /// Returns the values of the scenario's lines `#KEY …`.
     /// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), drivers
     /// (`needs`), files of this tree (`file`), additions to the device tree (`tree`), a directory of this system
-    /// to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run in turn
-    /// instead of at the same time (`processors`).
+    /// to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run
+    /// `in-turn` instead of at the same time (`processors`).
     pub(crate) fn wishes(&self, key: &str) -> Vec<String> {
         let name = format!("lab/scenarios/{}.sh", self.scenario);
         let script = fs::read_to_string(sh::root().join(name)).unwrap_or_default();

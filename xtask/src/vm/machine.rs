@@ -23,8 +23,8 @@ const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     let memory = cell.wishes("memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
+    let in_turn = cell.wishes("processors") == ["in-turn"];
     // KVM of some hosts cannot run a stock guest. Translation always can.
-    let in_turn = !cell.wishes("processors").is_empty();
     let (accel, processors) = match (args.kvm, args.count) {
         (true, _) => ("kvm", "2"),
         (false, true) => ("tcg,thread=single", "1"),
