@@ -20,8 +20,8 @@ use vb3_codec::Planes;
 use vb3_codec::units::{Cutter, H264};
 use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
-use vb3_picture::convert::{Color, Converter, Job, View, ViewMut};
-use vb3_picture::{Frame, Size};
+use vb3_picture::convert::{Converter, Job, View, ViewMut};
+use vb3_picture::{Color, Frame, Size};
 use vb3_v4l2::{Fraction, pixfmt};
 
 /// Bytes of the stream that are cut into frames at a time. The program in the benchmark's pipeline of devices

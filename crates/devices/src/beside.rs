@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
-use vb3_picture::convert::{Converter, Job, Rotate, View, ViewMut, plane};
+use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
 use vb3_v4l2::PixelFormat;
 
@@ -71,21 +71,11 @@ impl Task {
 
     /// Returns how many lines of the source to convert at once.
     fn stripe_lines(&self) -> u32 {
-        let [(from, size), (to, to_size)] = self.shapes;
-        // A turn or flip scales chroma whose lines differ in number. A quarter turn also scales that of 4:2:2,
-        // because it becomes 4:4:0.
-        let is_square = |format: &PixelFormat| format.components.iter().all(|c| c.across == c.down);
-        let down = |format: &PixelFormat| format.components.iter().map(|c| c.down).max();
-        let turns = self.job.rotate != Rotate::None || self.job.hflip || self.job.vflip;
-        let scales = self.job.scales(size, to_size)
-            || turns && down(from) != down(to)
-            || self.job.rotate.swaps() && !(is_square(from) && is_square(to));
-        if self.lent.is_empty() || scales {
-            // The precision of the scaling library's weights depends on all weights, so it gets all lines in
-            // one call.
+        let [(from, size), to] = self.shapes;
+        if self.lent.is_empty() || self.job.scales((from, size), to) {
             return size.height();
         }
-        let lines = [from, to].into_iter().flat_map(|format| {
+        let lines = [from, to.0].into_iter().flat_map(|format| {
             let count = format.components.len();
             (0..count).filter_map(|index| format.component_bytes(index, size.width(), 16))
         });
@@ -218,8 +208,7 @@ impl Drop for Beside {
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
-    use vb3_picture::Matrix;
-    use vb3_picture::convert::{Color, Quantization};
+    use vb3_picture::{Color, Matrix, Quantization};
     use vb3_v4l2::pixfmt;
 
     fn task() -> Task {

@@ -7,8 +7,8 @@ use crate::picture_converter::{Conversion, PictureConverter};
 use crate::select::{STEP, fit};
 use crate::surface::{EINVAL, Surface, Trouble};
 use std::sync::Arc;
-use vb3_picture::convert::{Color, Job, Quantization};
-use vb3_picture::{Frame, Size};
+use vb3_picture::convert::Job;
+use vb3_picture::{Color, Frame, Quantization, Size};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 

@@ -54,8 +54,7 @@ pub struct Color {
 }
 
 /// Clamps a value to 0 to 255.
-#[must_use]
-pub fn byte(value: i32) -> u8 {
+pub(crate) fn byte(value: i32) -> u8 {
     // CAST: the value is clamped to a byte's range.
     value.clamp(0, 255) as u8
 }

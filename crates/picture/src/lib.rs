@@ -21,7 +21,8 @@ mod paint;
 mod pattern;
 
 pub use cell::{Reader, places};
-pub use color::{Color, Matrix, Quantization, Rgb, Yuv, byte};
+use color::byte;
+pub use color::{Color, Matrix, Quantization, Rgb, Yuv};
 pub use controls::{Adjust, Picture};
 pub use paint::Rect;
 pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};

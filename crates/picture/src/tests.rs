@@ -248,23 +248,12 @@ fn flips_keep_the_order_of_a_mosaic() {
     assert_eq!(frame.bytes(), b"D1C1D2C2B1A1B2A2");
 }
 
-/// Converts raw bytes with ffmpeg. Without ffmpeg, prints the reason and returns `None`.
-fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8>> {
+/// Runs ffmpeg and returns its output. Without ffmpeg, prints the reason and returns `None`.
+pub(crate) fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let started = Command::new("ffmpeg")
-        .args([
-            "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", pixels,
-        ])
-        .args([
-            "-s",
-            &size.to_string(),
-            "-i",
-            "-",
-            "-vf",
-            filter,
-            "-f",
-            "rawvideo",
-            "-",
-        ])
+        .args(["-v", "error", "-nostdin"])
+        .args(arguments)
+        .args(["-f", "rawvideo", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
@@ -279,9 +268,16 @@ fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8
     let input = input.to_vec();
     let writer = std::thread::spawn(move || pipe.write_all(&input));
     let output = child.wait_with_output().expect("ffmpeg ends");
-    assert!(output.status.success(), "ffmpeg failed: {pixels}, {filter}");
+    assert!(output.status.success(), "ffmpeg failed: {arguments:?}");
     writer.join().expect("a writer").expect("ffmpeg reads all");
     Some(output.stdout)
+}
+
+/// Converts raw bytes with ffmpeg. Without ffmpeg, prints the reason and returns `None`.
+fn filtered(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8>> {
+    let size = size.to_string();
+    let from = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", &size, "-i", "-"];
+    ffmpeg(&[&from[..], &["-vf", filter]].concat(), input)
 }
 
 /// ffmpeg decodes the pattern in each format to the RGB24 picture.
@@ -302,7 +298,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
             vb3_v4l2::FourCc::GREY => {
                 // For grey, ffmpeg extracts the Y plane of the same picture.
                 let filter = "extractplanes=y";
-                let Some(luma) = ffmpeg(draw(&pixfmt::NV12).bytes(), "nv12", size, filter) else {
+                let Some(luma) = filtered(draw(&pixfmt::NV12).bytes(), "nv12", size, filter) else {
                     return;
                 };
                 assert!(frame.bytes() == luma, "GREY");
@@ -311,7 +307,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
             vb3_v4l2::FourCc::NV16 => {
                 // swscale does not read this format. Its planes are yuv422p's, with chroma in pairs.
                 let yuyv = draw(&pixfmt::YUYV);
-                let Some(planes) = ffmpeg(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
+                let Some(planes) = filtered(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
                     return;
                 };
                 let (luma, chroma) = planes.split_at(planes.len() / 2);
@@ -327,7 +323,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
             vb3_v4l2::FourCc::SRGGB8 => "bayer_rggb8",
             _ => format.ffmpeg.expect("ffmpeg reads it"),
         };
-        let Some(seen) = ffmpeg(frame.bytes(), name, size, reading) else {
+        let Some(seen) = filtered(frame.bytes(), name, size, reading) else {
             return;
         };
         assert_eq!(seen.len(), rgb.bytes().len(), "{format}");

@@ -197,7 +197,9 @@ fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usiz
         for (to, from) in table.iter_mut().zip(0..) {
             let middle = if index == 0 { 0 } else { 128 };
             let value: i32 = (from - offset) * 255;
-            *to = vb3_picture::byte((value + range / 2).div_euclid(range) + middle);
+            let level = (value + range / 2).div_euclid(range) + middle;
+            // CAST: a byte's range.
+            *to = level.clamp(0, 255) as u8;
         }
         table
     };

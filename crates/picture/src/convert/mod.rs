@@ -18,14 +18,12 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use crate::{Rect, Size};
+use crate::{Color, Rect, Size};
 use vb3_v4l2::PixelFormat;
 
-pub use crate::{Color, Quantization};
 pub use error::{ConvertError, Step};
 pub use turn::Rotate;
-pub use view::plane;
-pub use view::{View, ViewMut, ViewOf, converts};
+pub use view::{View, ViewMut, ViewOf, converts, plane};
 
 use color::Colors;
 use form::{Buffer, Form, Picture, PictureMut};
@@ -66,18 +64,30 @@ impl Job {
         }
     }
 
-    /// Returns whether the job scales a whole source to a whole target.
-    pub fn scales(&self, from: Size, to: Size) -> bool {
-        let (width, height) = (from.width(), from.height());
-        let turned = match self.rotate.swaps() {
-            true => (height, width),
-            false => (width, height),
-        };
-        turned != (to.width(), to.height())
+    /// Returns whether the job scales a component of a whole source to a whole target. Such a job needs all
+    /// lines at once, because the precision of the scaling library's weights depends on all weights.
+    #[must_use]
+    pub fn scales(
+        &self,
+        (from, size): (&PixelFormat, Size),
+        (to, to_size): (&PixelFormat, Size),
+    ) -> bool {
+        let turn = Turn::of(self);
+        let size = turn.swap((size.width() as usize, size.height() as usize));
+        if size != (to_size.width() as usize, to_size.height() as usize) {
+            return true;
+        }
+        // A turn or flip scales chroma whose lines differ in number. A quarter turn also scales that of 4:2:2,
+        // because it becomes 4:4:0.
+        let is_square = |format: &PixelFormat| format.components.iter().all(|c| c.across == c.down);
+        let down = |format: &PixelFormat| format.components.iter().map(|c| c.down).max();
+        let is_turned = turn.transpose && !(is_square(from) && is_square(to));
+        is_turned || !turn.is_none() && down(from) != down(to)
     }
 
     /// Returns the job for a part of the source, of `lines` lines from line `first` on. The job must not
     /// scale.
+    #[must_use]
     pub fn part(self, source: Size, first: u32, lines: u32) -> Self {
         let turn = Turn::of(&self);
         let crop = Rect {

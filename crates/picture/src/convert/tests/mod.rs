@@ -4,8 +4,8 @@ mod bounds;
 mod exact;
 mod oracle;
 
-use super::{Color, Job, Quantization, View, ViewMut, plane};
-use crate::{Matrix, Rect, Size};
+use super::{Job, View, ViewMut, plane};
+use crate::{Color, Matrix, Quantization, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
 /// All supported formats that have one memory plane.

@@ -2,36 +2,10 @@
 
 use super::*;
 use crate::convert::Rotate;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use crate::tests::ffmpeg;
 
 fn name(layout: &'static PixelFormat) -> &'static str {
     layout.ffmpeg.expect("ffmpeg writes it")
-}
-
-/// Runs ffmpeg and returns its output. Without ffmpeg, prints the reason and returns `None`.
-fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let started = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin"])
-        .args(arguments)
-        .args(["-f", "rawvideo", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(e) => {
-            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
-            return None;
-        }
-    };
-    let mut pipe = child.stdin.take().expect("a pipe");
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || pipe.write_all(&input));
-    let output = child.wait_with_output().expect("ffmpeg ends");
-    assert!(output.status.success(), "ffmpeg failed: {arguments:?}");
-    writer.join().expect("a writer").expect("ffmpeg reads all");
-    Some(output.stdout)
 }
 
 /// Makes a picture with edges, gradients and small print.
