@@ -211,7 +211,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        self.mapper().check_here(self.at())?;
+        self.mapper().check_present(self.at())?;
         let alloc = self.mapper().alloc_scattered(self.id(), len_bytes)?;
         Ok(OwnedMemory::of(self.host(), alloc))
     }

@@ -43,10 +43,9 @@ const DEVICES: usize = 64;
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
-/// bounce pool and the list of devices have one lock each. The layer holds no lock while it calls the platform,
-/// and two locks only when it gives an index to a device that the platform does not number: first the list's,
-/// then one device's. Two devices can therefore map at the same time, and a call that
-/// sleeps holds no lock.
+/// bounce pool and the list of devices have one lock each. The layer holds no lock while it calls the platform.
+/// Two devices can therefore map at the same time, and a call that sleeps holds no lock. The layer holds two
+/// locks only to give an index to a device that the platform does not number: the list's, then a device's.
 ///
 /// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
 /// that do not sleep. They may run in interrupt context if `L`'s locks disable interrupts.
@@ -129,6 +128,14 @@ impl<D> Slot<D> {
             queue: flush::Queue::default(),
             live: SlotLive::default(),
         }
+    }
+
+    /// Returns the number of the claim by which `dev` has this slot, if it has it.
+    fn claims_of(&self, dev: D) -> Option<u64>
+    where
+        D: PartialEq,
+    {
+        (self.dev == Some(dev)).then_some(self.claims)
     }
 
     /// Gives a vacant slot to a device.
@@ -356,7 +363,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     #[must_use]
     pub fn counters(&self, dev: P::Device) -> Counters {
         self.find(dev)
-            .and_then(|slot| self.with_slot(slot, |state| state.counters))
+            .and_then(|(slot, _)| self.with_slot(slot, |state| state.counters))
             .unwrap_or_default()
     }
 
@@ -364,7 +371,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     #[must_use]
     pub fn iova_bytes(&self, dev: P::Device) -> u64 {
         self.find(self.platform.iommu_group(dev))
-            .and_then(|slot| self.with_slot(slot, |state| state.live.iova_bytes))
+            .and_then(|(slot, _)| self.with_slot(slot, |state| state.live.iova_bytes))
             .unwrap_or(0)
     }
 
@@ -428,7 +435,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `Busy` (EBUSY) while anything is mapped or allocated for the device, other devices of its group
     /// remain, or addresses are quarantined. The call then only flushes the waiting ranges.
     pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
-        let Some(slot) = self.find(dev) else {
+        let Some((slot, _)) = self.find(dev) else {
             return Ok(());
         };
         self.flush_slot(slot);
@@ -475,7 +482,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         act: impl FnOnce(&mut Slot<P::Device>) -> R,
     ) -> Result<R, Error> {
         self.with_slot(at.slot, |state| {
-            (state.dev == Some(at.dev) && state.claims == at.claims).then(|| act(state))
+            (state.claims_of(at.dev) == Some(at.claims)).then(|| act(state))
         })
         .flatten()
         .ok_or(Error::Removed)
@@ -485,7 +492,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `Removed` (ENODEV).
-    pub(crate) fn check_here(&self, at: At<P::Device>) -> Result<(), Error> {
+    pub(crate) fn check_present(&self, at: At<P::Device>) -> Result<(), Error> {
         self.with_device(at, |_| ())
     }
 
@@ -526,8 +533,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         made
     }
 
-    /// Returns the index of the state of `dev`, if it has one.
-    fn find(&self, dev: P::Device) -> Option<usize> {
+    /// Returns the index and [`Slot::claims`] of the state of `dev`, if it has one.
+    fn find(&self, dev: P::Device) -> Option<(usize, u64)> {
         let slot = match self.platform.device_number(dev) {
             Some(number) => number,
             None => self
@@ -535,8 +542,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .with(|known| known.iter().position(|&other| other == dev))?,
         };
         // The slot may be vacant or belong to another device, because removing a device frees its index.
-        let is_here = self.with_slot(slot, |state| state.dev == Some(dev));
-        is_here.filter(|&here| here).map(|_| slot)
+        let claims = self.with_slot(slot, |state| state.claims_of(dev))??;
+        Some((slot, claims))
     }
 
     /// Returns a device and the index of its state. Makes the state on first use.
@@ -546,74 +553,76 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// context removes it meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
-        let slot = self.place(dev)?;
+        let (slot, claims) = self.place(dev)?;
         let space = if group == dev {
             slot
         } else {
             self.join(dev, group, slot)?
         };
-        let claims = self.with_slot(slot, |state| {
-            (state.dev == Some(dev)).then_some(state.claims)
-        });
         Ok(At {
             dev,
             slot,
-            claims: claims.flatten().ok_or(Error::Removed)?,
+            claims,
             group,
             space,
         })
     }
 
-    /// Returns the index of a device. Makes one on first use.
-    fn place(&self, dev: P::Device) -> Result<usize, Error> {
-        if let Some(slot) = self.find(dev) {
-            return Ok(slot);
+    /// Returns the index of a device and its claim, as [`find`](Self::find) does. Makes both on first use.
+    fn place(&self, dev: P::Device) -> Result<(usize, u64), Error> {
+        if let Some(found) = self.find(dev) {
+            return Ok(found);
         }
         self.platform.device_info(dev).ok_or(Error::Invalid)?;
         let untrusted = self.platform.is_untrusted(dev);
         let Some(number) = self.platform.device_number(dev) else {
-            let slot = self.known.with(|known| self.name(known, dev, untrusted));
-            return slot.ok_or(Error::Busy);
+            let named = self.known.with(|known| self.name(known, dev, untrusted));
+            return named.ok_or(Error::Busy);
         };
-        match self.claim(number, dev, untrusted) {
-            Some(true) => Ok(number),
-            // Two devices have the same number.
-            Some(false) => Err(Error::Invalid),
-            None => Err(Error::Busy),
+        if number >= self.slots.len() {
+            return Err(Error::Busy);
         }
+        // If it fails, two devices have the same number.
+        self.claim(number, dev, untrusted).ok_or(Error::Invalid)
     }
 
-    /// Gives the slot to `dev` if it is vacant. Returns whether it now belongs to `dev`; `None` if there is no
-    /// such slot.
-    fn claim(&self, slot: usize, dev: P::Device, untrusted: bool) -> Option<bool> {
+    /// Gives the slot to `dev` if it is vacant. Returns `None` if it belongs to another device.
+    fn claim(&self, slot: usize, dev: P::Device, untrusted: bool) -> Option<(usize, u64)> {
         // First, so that no context finds the device while `used` does not count its slot.
         self.used
             .fetch_max(slot.saturating_add(1), Ordering::Relaxed);
-        self.with_slot(slot, |state| {
+        let claims = self.with_slot(slot, |state| {
             if state.dev.is_none() {
                 state.claim(dev, slot, untrusted);
             }
-            state.dev == Some(dev)
-        })
+            state.claims_of(dev)
+        });
+        Some((slot, claims??))
     }
 
     /// Gives an index to a device that the platform does not number: its former index, an unused one, or that
     /// of a removed device. The lock of the list keeps two contexts from giving the device two indices.
-    fn name(&self, known: &mut Vec<P::Device>, dev: P::Device, untrusted: bool) -> Option<usize> {
+    fn name(
+        &self,
+        known: &mut Vec<P::Device>,
+        dev: P::Device,
+        untrusted: bool,
+    ) -> Option<(usize, u64)> {
         if let Some(slot) = known.iter().position(|&other| other == dev) {
-            return self.claim(slot, dev, untrusted)?.then_some(slot);
+            return self.claim(slot, dev, untrusted);
         }
         if known.len() < self.slots.len() {
             let slot = known.len();
             // Allocates nothing: the room was reserved when the mapper was made.
             known.push(dev);
-            return self.claim(slot, dev, untrusted)?.then_some(slot);
+            return self.claim(slot, dev, untrusted);
         }
         let mut names = known.iter_mut().enumerate();
-        let (slot, name) =
-            names.find(|(slot, _)| self.claim(*slot, dev, untrusted) == Some(true))?;
-        *name = dev;
-        Some(slot)
+        names.find_map(|(slot, name)| {
+            let found = self.claim(slot, dev, untrusted)?;
+            *name = dev;
+            Some(found)
+        })
     }
 
     /// Makes a device use the address space of the device that represents its group.
@@ -621,7 +630,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if self.platform.iommu_group(group) != group {
             return Err(Error::Invalid);
         }
-        let space = self.place(group)?;
+        let (space, _) = self.place(group)?;
         let stands = self.with_slot(slot, |state| (state.space == space, state.untrusted));
         let (has_joined, untrusted) = stands.ok_or(Error::Invalid)?;
         if has_joined {
