@@ -13,7 +13,7 @@ for device in /sys/bus/pci/devices/*; do
     echo "$bdf" >/sys/bus/pci/drivers_probe
     [ -e "$device/iommu_group" ] && ok=true || ok=false
     step vb3.vfio-iommu "\"ok\":$ok"
-    within 100 /scenario/vfio_edu "$bdf" >/dev/results 2>/tmp/err || {
+    within 100 /scenario/vfio-edu "$bdf" >/dev/results 2>/tmp/err || {
         says=$(tr -d '"\\' </tmp/err | tr '\n' ' ')
         step vb3.vfio-exit "\"ok\":false,\"says\":\"$says\""
     }

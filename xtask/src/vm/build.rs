@@ -74,13 +74,11 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
 /// They run in the guest, because this system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     sh::run(sh::cargo("build --release --package vb3 --bin vb3"))?;
-    sh::run(sh::cargo(
-        "build --release --package vb3-dma --example vfio_edu",
-    ))?;
+    sh::run(sh::cargo("build --release --package vfio-edu"))?;
     let (to, built) = (user_programs(lab), sh::target().join("release"));
     fs::create_dir_all(&to)?;
     fs::copy(built.join("vb3"), to.join("vb3"))?;
-    fs::copy(built.join("examples/vfio_edu"), to.join("vfio_edu"))?;
+    fs::copy(built.join("vfio-edu"), to.join("vfio-edu"))?;
     Ok(())
 }
 

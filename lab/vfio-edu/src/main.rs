@@ -1,10 +1,10 @@
 //! A driver in user space: QEMU's edu device does real DMA both ways, through an IOMMU, at the
 //! addresses that the mapping layer chooses. `platform.rs` has all code that the layer needs over VFIO.
 //!
-//! Unlike the crate, this example has `unsafe` blocks: it calls mmap and VFIO's ioctls, and copies memory at
+//! Unlike `vb3-dma`, this program has `unsafe` blocks: it calls mmap and VFIO's ioctls, and copies memory at
 //! addresses that the layer passes as numbers.
 //!
-//! Usage: vfio_edu BDF, with the device bound to vfio-pci. Prints a line of JSON for each step.
+//! Usage: vfio-edu BDF, with the device bound to vfio-pci. Prints a line of JSON for each step.
 
 mod platform;
 mod vfio;
@@ -74,7 +74,7 @@ fn step(name: &str, ok: bool, more: &str) {
 }
 
 fn main() -> Result<()> {
-    let bdf = std::env::args().nth(1).ok_or("usage: vfio_edu BDF")?;
+    let bdf = std::env::args().nth(1).ok_or("usage: vfio-edu BDF")?;
     let vfio = Vfio::open(&bdf)?;
     let edu = Edu {
         registers: vfio.registers()?,
