@@ -141,7 +141,6 @@ impl Offer {
 /// Returns the Y'CbCr encoding of a V4L2 colour description.
 pub(crate) const fn color_of(color: &Colorimetry) -> Color {
     const REC709: u32 = 3;
-    const JPEG: u32 = 7;
     const REC2020: u32 = 10;
     const DCI_P3: u32 = 12;
     const ENC_709: u32 = 2;
@@ -154,8 +153,9 @@ pub(crate) const fn color_of(color: &Colorimetry) -> Color {
             (ENC_2020, _) | (0, REC2020) => Matrix::Bt2020,
             _ => Matrix::Bt601,
         },
-        range: match (color.quantization, color.colorspace) {
-            (FULL, _) | (0, JPEG) => Quantization::Full,
+        // Colour space 7 (JPEG), whose default is full range, is only for JPEG files.
+        range: match color.quantization {
+            FULL => Quantization::Full,
             _ => Quantization::Limited,
         },
     }

@@ -408,19 +408,22 @@ fn what_a_host_and_a_spec_say_about_the_queue() {
 }
 
 #[test]
-fn the_matrix_follows_the_colors_of_the_format() {
-    for (colorspace, ycbcr_enc, matrix) in [
-        (8, 0, Matrix::Bt601),
-        (1, 0, Matrix::Bt601),
-        (3, 0, Matrix::Bt709),
-        (3, 1, Matrix::Bt601),
-        (8, 2, Matrix::Bt709),
+fn the_encoding_follows_the_colors_of_the_format() {
+    const FULL: u32 = 1;
+    for (colorspace, ycbcr_enc, quantization, matrix, range) in [
+        (8, 0, 0, Matrix::Bt601, Quantization::Limited),
+        (1, 0, 0, Matrix::Bt601, Quantization::Limited),
+        (3, 0, 0, Matrix::Bt709, Quantization::Limited),
+        (3, 1, 0, Matrix::Bt601, Quantization::Limited),
+        (8, 2, 0, Matrix::Bt709, Quantization::Limited),
+        (8, 0, FULL, Matrix::Bt601, Quantization::Full),
     ] {
         let mut device = display("display,format=NV12");
         let mut format = device.format(Flow::Output);
         format.color = Colorimetry {
             colorspace,
             ycbcr_enc,
+            quantization,
             ..Colorimetry::default()
         };
         let format = device.try_format(Flow::Output, &format);
@@ -428,9 +431,9 @@ fn the_matrix_follows_the_colors_of_the_format() {
             .set_format(Flow::Output, &format, false)
             .expect("a format it offered");
         assert_eq!(
-            device.stream.formats.color().matrix,
-            matrix,
-            "{colorspace} {ycbcr_enc}"
+            device.stream.formats.color(),
+            Color { matrix, range },
+            "{colorspace} {ycbcr_enc} {quantization}"
         );
     }
 }
