@@ -267,13 +267,13 @@ const PROBLEMS: &[Problem] = &[
         board: "cubieboard2",
         devices: &[],
         options: &[],
-        program: "v4l2-ctl -d /dev/video1 \
+        program: "v4l2-ctl -d /dev/video2 \
                   --set-fmt-video-out=width=4096,height=2304,pixelformat=RGB3 \
                   --stream-out-mmap=6 --stream-count=2",
         said: "of contiguous memory when 15 MiB of the CMA area were free",
         mended: (
             &[],
-            "v4l2-ctl -d /dev/video1 \
+            "v4l2-ctl -d /dev/video2 \
              --set-fmt-video-out=width=4096,height=2304,pixelformat=RGB3 \
              --stream-out-mmap=3 --stream-count=2",
         ),
