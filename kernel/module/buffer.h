@@ -32,7 +32,7 @@ struct vm_area_struct;
 /* What importer and exporter of a dma-buf tell each other, if both belong to this module. Stored in
  * the exporter's attachment. In src/device.rs, this is `struct Use`. */
 struct vb3_use {
-	u32 in_use;		/* by the importer's device, between prepare and finish */
+	u32 in_use;		/* by the importer's device, between prepare and finish; or unknown */
 	u32 bounces;		/* the exporter mapped a bounced copy for it */
 };
 

@@ -84,6 +84,8 @@ static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachmen
 		return ret;
 	}
 	attachment->priv = attached;
+	/* Importers of other modules tell nothing: their devices may write at any time. */
+	attached->use.in_use = 1;
 	/* debugfs shows the device's name. */
 	get_device(attachment->dev);
 	return 0;
@@ -176,10 +178,13 @@ struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *dbuf, struct device *d
 					  const void *payload)
 {
 	struct dma_buf_attachment *attachment;
+	struct vb3_use *use;
 
 	attachment = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(dbuf, dev);
-	if (!IS_ERR(attachment) && vb3_buf_is_own(attachment))
-		BUF(payload)->use = &((struct attached *)attachment->priv)->use;
+	if (!IS_ERR(attachment) && vb3_buf_is_own(attachment)) {
+		use = BUF(payload)->use = &((struct attached *)attachment->priv)->use;
+		WRITE_ONCE(use->in_use, 0);
+	}
 	return attachment;
 }
 

@@ -447,6 +447,44 @@ static int others(struct buffer *b, int value)
 }
 
 /*
+ * Tests far memory that the device of another module writes: whether the CPU reads it while the mapping
+ * exists, and after its end.
+ */
+static void captured(const char *path, const char *kind)
+{
+	struct buffer far = { .fd = -1 }, from = { .memory = V4L2_MEMORY_DMABUF };
+	int on[2] = { OUT, CAP }, error, mapped = -1, ended = -1;
+
+	set_size(CHUNK);
+	error = borrow(path, 0, &far);
+	set_size(CHUNK);
+	from.fd = heap_buffer(4096);
+	from.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, from.fd, 0);
+	for (int i = 0; i < 2; i++) {
+		error = error ? error : reqbufs(on[i], V4L2_MEMORY_DMABUF, 1, 0);
+		error = error ? error : call(video, VIDIOC_STREAMON, &on[i]);
+	}
+	if (!error) {
+		fill(&from, 44);
+		fill(&far, 10);
+		error = copy(0, from.fd, 0, far.fd);
+		mapped = others(&far, 44);
+	}
+	for (int i = 0; i < 2; i++) {
+		call(video, VIDIOC_STREAMOFF, &on[i]);
+		reqbufs(on[i], V4L2_MEMORY_DMABUF, 0, 0);
+	}
+	if (!error)
+		ended = others(&far, 44);
+	step(kind, "\"defect\":5,\"errno\":%d,\"while_mapped\":%d,\"after_unmap\":%d,\"ok\":%s",
+	     error, mapped, ended, mapped || ended ? "false" : "true");
+	munmap(far.view, 65536);
+	munmap(from.view, 4096);
+	close(far.fd);
+	close(from.fd);
+}
+
+/*
  * Tests far memory that the device writes by one mapping and reads by another. `relayed`: the device
  * reads what it wrote, without the CPU in between. `kept`: later writes of the CPU are not lost, neither
  * when the CPU reads nor when the mappings end.
@@ -616,6 +654,7 @@ int main(int argc, char **argv)
 		shared(argv[4], flag, "far.noncoherent");
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
 		stale(argv[4], 0, "far.virtual");
+		captured(argv[4], "far.virtual-captured");
 	} else if ((!strcmp(mode, "far-calls") || !strcmp(mode, "export-offset") ||
 		    !strcmp(mode, "remap-virtual")) && argc > 4) {
 		virtual(argv[4], mode);
