@@ -41,6 +41,24 @@ add "$this"
 order 'package installed again' "$old"
 all_in $ours "$first"
 
+rm -rf /tmp/failing
+dpkg-deb -R "$next" /tmp/failing
+printf '#!/bin/sh\nexit 1\n' >/tmp/failing/DEBIAN/preinst
+chmod 755 /tmp/failing/DEBIAN/preinst
+dpkg-deb -b /tmp/failing /tmp/failing.deb
+! add /tmp/failing.deb || exit 1
+order 'package kept after an upgrade that failed' "$old"
+all_in $ours "$first"
+full=/lib/modules/$first/$ours
+mount -t tmpfs -o size=4k full "$full"
+add "$this"
+order 'package installed on a full disk' "$old"
+all_in $theirs "$first"
+umount "$full"
+add "$this"
+order 'and again, when there is room' "$old"
+all_in $ours "$first"
+
 copy "$first" $comes
 kernel_hooks postinst $comes
 order 'kernel installed after the package' "$old"

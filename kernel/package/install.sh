@@ -20,10 +20,13 @@ for kernel; do
         # shellcheck disable=SC2086 # words
         dkms build $module -k "$kernel"
         result=$?
-        if [ $result = 0 ]; then
-            mkdir -p "$to"
-            cp "$data/$kernel"/*/module/videobuf2-@KIND@.ko* "$to/"
-        else
+        # A full disk cuts the copy short. The kernel would load the part, and have no module.
+        if [ $result = 0 ] &&
+            ! { mkdir -p "$to" && cp "$data/$kernel"/*/module/videobuf2-@KIND@.ko* "$to/"; }; then
+            rm -f "$to"/videobuf2-@KIND@.ko*
+            result=1
+        fi
+        if [ $result != 0 ]; then
             echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
             # If the package is not for such kernels, dkms builds nothing, and says so.
             [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2
