@@ -151,6 +151,8 @@ static void explain(struct record *op)
 		SAY("bounce-pool", op->longest, bounce);
 	else if (op->is_contig && op->is_mapped && !op->dmabuf_error && op->contiguous < op->size)
 		SAY("contiguous", op->size, op->contiguous);
+	else if (op->kind == MAP && !op->dev)
+		SAY("cpu-mapping", op->size, 0);
 	else if (op->kind == ATTACH || op->kind == MAP)
 		SAY("exporter-errno", 0, op->dmabuf_error ? -op->dmabuf_error : op->error);
 	else if (is_user)
@@ -197,7 +199,12 @@ static void change(void *key, int by)
 		keys[buffer - buffers] = NULL;
 }
 
-/* When a frame is completed, adds its queue's buffers if they are older than the probes. */
+static bool is_probed(const void *function);
+
+/*
+ * When a frame is completed, adds its queue's buffers if they are older than the probes. Buffers of other
+ * allocators are not added, because no probe sees their end.
+ */
 static void add_older(struct record *r, struct vb2_buffer *vb)
 {
 	enum kind kind = vb->memory == VB2_MEMORY_MMAP ? ALLOC :
@@ -205,11 +212,18 @@ static void add_older(struct record *r, struct vb2_buffer *vb)
 	struct vb2_queue *q = vb->vb2_queue;
 	unsigned int i;
 
+	if (!is_probed(q->mem_ops->put))
+		return;
 	for (i = 0; i < vb->num_planes; i++) {
 		struct vb2_plane *plane = &vb->planes[i];
 
 		if (!plane->mem_priv || find(plane->mem_priv))
 			continue;
+		/* Each frame comes here again, so the buffer is counted once at most. */
+		if (!find(NULL)) {
+			left_out = max(left_out, 1u);
+			continue;
+		}
 		begin(r, kind, q->alloc_devs[i] ?: q->dev, plane->length, plane->dbuf);
 		add(r, plane->mem_priv, kind == ALLOC ? q->mem_ops->num_users(plane->mem_priv) : 1);
 	}
@@ -235,6 +249,8 @@ static void begin_op(struct record *op, const struct probe *p, struct pt_regs *r
 	u64 size = p->kind == ALLOC ? ARG(2) : p->kind != MAP ? ARG(3) : buffer ? buffer->size : 0;
 
 	begin(op, p->kind, p->kind == MAP ? NULL : (void *)ARG(1), size, dmabuf);
+	if (buffer)
+		strscpy(op->device, buffer->device, sizeof(op->device));
 	op->is_contig = p->is_contig;
 	op->vaddr = ARG(2);
 	hlist_add_head(&op->node, &active);
@@ -372,6 +388,17 @@ static struct probe probes[] = {
 };
 static DEFINE_MUTEX(arming);
 
+/* Returns whether a function has a probe, which is at or shortly after its first instruction. */
+static bool is_probed(const void *function)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		if (function && (unsigned long)probes[i].rp.kp.addr - (unsigned long)function < 16)
+			return true;
+	return false;
+}
+
 /* Arms the probes of all functions that exist. If a function's module goes, its probe goes with it. */
 static void arm_all(void)
 {
@@ -428,8 +455,10 @@ static int records_show(struct seq_file *file, void *unused)
 	/* Each probe misses the calls beyond 32 at a time. */
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		missed += probes[i].rp.nmissed;
-	if (left_out || missed)
-		seq_printf(file, "%u buffers left out, %u calls missed\n", left_out, missed);
+	if (missed)
+		seq_printf(file, "%u calls missed\n", missed);
+	if (left_out && all == buffers)
+		seq_printf(file, "%u buffers left out\n", left_out);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(records);

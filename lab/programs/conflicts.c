@@ -8,6 +8,7 @@
  *   conflicts DEVICE PREFIX large        a buffer larger than the machine's memory; ends this program
  *   conflicts DEVICE PREFIX attach       an exporter that refuses to attach. The stock core then keeps the
  *                                        dma-buf, so vb3probe stays loaded
+ *   conflicts DEVICE PREFIX vmap         a device of the vmalloc module, and an exporter without vmap
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -179,6 +180,8 @@ int main(int argc, char **argv)
 		large();
 	} else if (!strcmp(mode, "attach")) {
 		exporter("exporter-attach", EBUSY, 0, EBUSY);
+	} else if (!strcmp(mode, "vmap")) {
+		exporter("exporter-vmap", 0, 0, EFAULT);
 	} else {
 		return 2;
 	}

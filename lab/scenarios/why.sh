@@ -152,6 +152,14 @@ rmmod vivid
 same why.buffers-of-vivid "$(wc -l <$dir/buffers)" 0
 rmmod videobuf2-dma-contig
 same why.unloaded "$(armed vb2_dc_)" 0
+
+# Buffers of another allocator are not listed, because no probe sees their end.
+use_module rust
+load_vivid allocators=1
+v4l2-ctl -d "$capture" --stream-mmap=4 --stream-count=10 --stream-to=/tmp/frames
+ended why.others $?
+same why.buffers-of-others "$(wc -l <$dir/buffers)" 0
+rmmod vivid videobuf2-dma-contig
 same why.files "$(($(cut -f1 /proc/sys/fs/file-nr) <= before + 64))" 1
 grew=$(($(slab) - slab))
 step why.slab "\"grew_kib\":$grew"

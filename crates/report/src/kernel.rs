@@ -189,6 +189,10 @@ fn reason(r: &Refusal<'_>) -> (String, &'static str) {
             format!("The IOMMU had no room for {wanted} bytes."),
             "smaller or fewer buffers mapped at one time",
         ),
+        ("cpu-mapping", _) => (
+            "The exporter gave the CPU no mapping of the memory.".to_owned(),
+            of_device,
+        ),
         ("exporter-errno", _) => {
             let errno = i32::try_from(*found).map(errno_name);
             let errno = errno.unwrap_or_else(|_| found.to_string());
