@@ -162,7 +162,7 @@ impl Allocated {
     }
 
     /// Maps the memory for an attached device, `dev`. Returns the table for the importer.
-    /// An importer of this module records its device's use in `told`.
+    /// An importer of this module records its device's use in `told`; others leave it in use.
     ///
     /// # Errors
     /// Returns EBUSY while the memory is mapped in a direction that excludes `direction`; ENOMEM; EIO.
@@ -259,9 +259,7 @@ impl Object {
             Self::User(u) => (MemoryKind::User, u.direction),
             Self::Import(i) => match i.reach {
                 Reach::Cpu => (MemoryKind::Virtual, i.direction),
-                // Synced at each hand-over, as in Linux's dma-sg: the exporter may sync nothing itself.
-                Reach::Pieces => (MemoryKind::Scattered, i.direction),
-                Reach::Contiguous => (MemoryKind::Imported, i.direction),
+                Reach::Pieces | Reach::Contiguous => (MemoryKind::Imported, i.direction),
             },
         }
     }
