@@ -109,9 +109,20 @@ u64 vb3_size_limit(struct device *dev, u64 bytes)
 	return (u64)(max(si_mem_available(), 0L) + max(swappable, 0L)) << PAGE_SHIFT;
 }
 
-u64 vb3_dma_mask(struct device *dev)
+/* Returns whether the device's addresses are an IOMMU's. The IOMMU reaches all memory. */
+bool vb3_is_translated(struct device *dev)
 {
-	return dma_get_mask(dev);
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
+}
+
+/* Returns the last physical address that the device reaches. */
+u64 vb3_last_address(struct device *dev)
+{
+	if (vb3_is_translated(dev))
+		return U64_MAX;
+	return min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
 }
 
 /* Caches of x86-64 and arm64 see a kernel mapping and the memory itself alike, so no mapping is flushed. */
@@ -232,11 +243,10 @@ void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool
 /* Returns whether a device uses a bounced copy of the memory. Behind an IOMMU, whole pages never bounce. */
 bool vb3_sgt_bounces(struct device *dev, struct sg_table *sgt)
 {
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	struct scatterlist *at;
 	unsigned int i;
 
-	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+	if (vb3_is_translated(dev))
 		return false;
 	for_each_sgtable_sg(sgt, at, i)
 		if (dma_to_phys(dev, sg_dma_address(at)) != sg_phys(at))
@@ -245,15 +255,14 @@ bool vb3_sgt_bounces(struct device *dev, struct sg_table *sgt)
 }
 
 /*
- * Maps a table with one entry that has no page. Without address translation, this refuses an address that
- * the device does not reach. The kernel would refuse it, too, but with a warning.
+ * Maps a table with one entry that has no page. Refuses an address that the device does not reach. The
+ * kernel would refuse it, too, but with a warning.
  */
 int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int direction)
 {
-	u64 last = min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
 	dma_addr_t at;
 
-	if (vb3_fails() || (!device_iommu_mapped(dev) && phys + sgt->sgl->length - 1 > last))
+	if (vb3_fails() || phys + sgt->sgl->length - 1 > vb3_last_address(dev))
 		return -EIO;
 	at = dma_map_resource(dev, phys, sgt->sgl->length, direction, 0);
 	if (dma_mapping_error(dev, at))

@@ -94,4 +94,10 @@ impl Dev {
     pub(crate) const fn raw(self) -> *mut sys::Device {
         self.0
     }
+
+    /// Returns whether the device's addresses are an IOMMU's.
+    pub(crate) fn is_translated(self) -> bool {
+        // SAFETY: the device exists, as `new` requires.
+        unsafe { sys::vb3_is_translated(self.0) }
+    }
 }

@@ -86,6 +86,7 @@ impl Request {
     /// Allocates memory, as `spec` describes it.
     fn alloc(
         &mut self,
+        in_pieces: bool,
         coherency: Coherency,
         spec: impl FnOnce(Dev, AllocArgs) -> Spec<Dev>,
     ) -> Result<Payload, Errno> {
@@ -97,6 +98,7 @@ impl Request {
         let ops = Linux {
             gfp: self.gfp,
             attrs: self.attrs,
+            in_pieces,
             ..Linux::PLAIN
         };
         let spec = spec(self.dev, args);
@@ -174,14 +176,14 @@ pub extern "C" fn vb3_rs_alloc(request: &mut Request) -> c_int {
         false => Coherency::Coherent,
     };
     let attrs = attrs_from_c(request.attrs);
-    answer(request.alloc(coherency, |dev, args| contig::spec(dev, args, attrs)))
+    answer(request.alloc(false, coherency, |dev, args| contig::spec(dev, args, attrs)))
 }
 
 /// Implements `alloc` of dma-sg.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_alloc_sg(request: &mut Request) -> c_int {
     // dma-sg's non-coherent memory comes from the shim in pieces, and needs the same syncs.
-    answer(request.alloc(Coherency::NonCoherent, |dev, args| {
+    answer(request.alloc(true, Coherency::NonCoherent, |dev, args| {
         contig::spec(dev, args, Attrs::empty())
     }))
 }
@@ -189,7 +191,7 @@ pub extern "C" fn vb3_rs_alloc_sg(request: &mut Request) -> c_int {
 /// Implements `alloc` of vmalloc.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_alloc_virtual(request: &mut Request) -> c_int {
-    answer(request.alloc(Coherency::Coherent, vmalloc::spec))
+    answer(request.alloc(true, Coherency::Coherent, vmalloc::spec))
 }
 
 /// Implements `get_userptr` of dma-contig.

@@ -26,7 +26,7 @@ pub struct Linux {
     pub(crate) attrs: c_ulong,
     /// Whether the device accepts scattered memory, so that nothing must be contiguous.
     pub(crate) in_pieces: bool,
-    /// Record of the importing device's use, if the importer belongs to this module.
+    /// Record of the importing device's use, which only importers of this module update.
     pub(crate) told: Option<NonNull<Use>>,
 }
 
@@ -38,6 +38,19 @@ impl Linux {
         in_pieces: false,
         told: None,
     };
+
+    /// Returns the likely reason why the kernel did not allocate memory for a device.
+    fn exhausted(&self, dev: Dev, len_bytes: u64) -> Error {
+        // SAFETY: the device exists.
+        let available = unsafe { sys::vb3_size_limit(dev.raw(), u64::MAX) };
+        if self.in_pieces || available < len_bytes {
+            no_memory(Constraint::Ram, len_bytes, available)
+        } else if dev.is_translated() {
+            no_memory(Constraint::IovaSpace, len_bytes, 0)
+        } else {
+            no_memory(Constraint::ContiguousPool, len_bytes, 0)
+        }
+    }
 }
 
 /// Syncs a table.
@@ -271,7 +284,7 @@ impl DmaOps for Linux {
         Ok(Alloc {
             dev,
             len,
-            at: NonNull::new(at).ok_or(no_memory(Constraint::ContiguousPool, len_bytes, 0))?,
+            at: NonNull::new(at).ok_or_else(|| self.exhausted(dev, len_bytes))?,
             addr,
             attrs: u32::try_from(attrs).unwrap_or(u32::MAX),
             direction: 0,
@@ -292,7 +305,10 @@ impl DmaOps for Linux {
         let raw = direction_to_c(direction);
         // SAFETY: the device exists; the length is not zero.
         let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev.raw(), len, raw, self.gfp, attrs) };
-        let sgt = NonNull::new(sgt).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?;
+        let sgt = pointer(sgt).map_err(|errno| match errno {
+            Errno::NO_MEMORY => self.exhausted(dev, len_bytes),
+            _ => no_memory(no_room(dev), len_bytes, 0),
+        })?;
         Ok(Alloc {
             dev,
             len,
@@ -570,15 +586,23 @@ impl DmaOps for Linux {
 /// Returns the likely reason for a table that could not be mapped.
 fn unmappable(dev: Dev, table: &Table) -> Reason {
     // SAFETY: the device exists.
-    let mask = unsafe { sys::vb3_dma_mask(dev.raw()) };
+    let last = unsafe { sys::vb3_last_address(dev.raw()) };
     let len = table.len;
     let top = match table.kind {
         TableKind::PageLess(phys) => phys.saturating_add(len.saturating_sub(1)),
         // SAFETY: the table exists, and all of it has struct pages.
         _ => unsafe { sys::vb3_sgt_top(table.sgt.as_ptr()) },
     };
-    if top > mask {
-        return Reason::new(Constraint::Mask, top, mask);
+    if top > last {
+        return Reason::new(Constraint::Mask, top, last);
     }
-    Reason::new(Constraint::IovaSpace, len, 0)
+    Reason::new(no_room(dev), len, 0)
+}
+
+/// Returns what a mapping for the device takes from: the IOMMU's addresses, or the memory for bounces.
+fn no_room(dev: Dev) -> Constraint {
+    match dev.is_translated() {
+        true => Constraint::IovaSpace,
+        false => Constraint::BouncePool,
+    }
 }

@@ -63,7 +63,9 @@ const fn remedy(constraint: Constraint) -> &'static str {
         Constraint::Mask => {
             "memory up to the address found: a buffer that this device allocates, or one of a heap there"
         }
-        Constraint::IovaSpace => "smaller or fewer buffers mapped at one time",
+        Constraint::IovaSpace | Constraint::BouncePool => {
+            "smaller or fewer buffers mapped at one time"
+        }
         Constraint::Alignment => "address and length at multiples of what was wanted",
         Constraint::UserPages => {
             "memory that the program has mapped, and may write if the device writes"

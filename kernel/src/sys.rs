@@ -49,7 +49,8 @@ unsafe extern "C" {
     pub fn vb3_cache_alignment() -> c_uint;
     pub fn vb3_caches_coherent(dev: *mut Device) -> bool;
     pub fn vb3_size_limit(dev: *mut Device, bytes: u64) -> u64;
-    pub fn vb3_dma_mask(dev: *mut Device) -> u64;
+    pub fn vb3_is_translated(dev: *mut Device) -> bool;
+    pub fn vb3_last_address(dev: *mut Device) -> u64;
     pub fn vb3_refused(dev: *mut Device, refusal: *const crate::refusal::Refusal);
 
     pub fn vb3_alloc_coherent(

@@ -57,13 +57,17 @@ static bool fill(struct pages *pages, unsigned int count, gfp_t gfp)
 	return true;
 }
 
-/* The mapping skips cache maintenance, because each hand-over does it. */
+/*
+ * Returns NULL if there is no memory, and -EIO if it cannot be mapped. The mapping skips cache
+ * maintenance, because each hand-over does it.
+ */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {
 	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~__GFP_COMP;
 	unsigned int count = bytes >> PAGE_SHIFT;
 	struct pages *pages = NULL;
+	int error = 0;
 
 	if (!vb3_fails())
 		pages = kvmalloc(struct_size(pages, page, count), GFP_KERNEL | __GFP_NOWARN);
@@ -76,10 +80,11 @@ struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int d
 	if (!vb3_fails() &&
 	    !dma_map_sgtable(dev, &pages->sgt, direction, DMA_ATTR_SKIP_CPU_SYNC))
 		return &pages->sgt;
+	error = -EIO;
 	sg_free_table(&pages->sgt);
 free:
 	free_pages_of(pages);
-	return NULL;
+	return ERR_PTR(error);
 }
 
 void vb3_memory_free(const struct vb3_memory *m)
