@@ -44,6 +44,8 @@ const RUN: &[Counter<Report>] = &[
     ),
     ("calls refused", Report::refused, plain),
     ("cache syncs missing", Report::unsynced, plain),
+    ("early accesses", Report::early, plain),
+    ("failures of devices", Report::failed, plain),
     ("peak memory", |r| r.memory.peak_bytes, bytes),
     (
         "peak contiguous memory",
@@ -213,8 +215,12 @@ fn sentences(report: &Report) -> BTreeSet<String> {
         failure.times = 1;
         sentence::failure(&failure)
     });
+    let missed = report.script_missed.iter();
+    let missed = missed.map(|missed| sentence::missed_step(&report.setup.script_file, missed));
     let all = refused.chain(missing).chain(early).chain(failed);
-    all.chain(report.notes.iter().cloned()).collect()
+    all.chain(missed)
+        .chain(report.notes.iter().cloned())
+        .collect()
 }
 
 fn held(held: &Held) -> String {

@@ -10,11 +10,12 @@ mod sheet;
 #[cfg(test)]
 mod tests;
 
-use crate::report::{Held, Picture, Report};
+use crate::report::{Held, Picture, Report, create};
 use crate::sentence::{self, bytes};
 use crate::timeline::{Stream, Timeline};
 use anyhow::{Context as _, Result};
 use maud::{DOCTYPE, Markup, html};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,7 +39,8 @@ pub fn write(report: &Report, timeline: &Timeline, pictures: &Pictures, path: &P
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let made = utc(now.unwrap_or_default().as_secs());
     let page = page(report, timeline, pictures, &made).into_string();
-    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+    let write = || create(path)?.write_all(page.as_bytes());
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Formats seconds since 1970 as a date and time of the Gregorian calendar.
@@ -197,7 +199,7 @@ fn wrong(label: &str, what: &str, hint: &str) -> Markup {
 /// The script and its events.
 fn script(report: &Report) -> Markup {
     html! {
-        @if !report.setup.script.is_empty() {
+        @if !(report.setup.script.is_empty() && report.script.is_empty()) {
             h2 { "Script" }
             @if report.script.is_empty() {
                 p { "No step of it happened." }
@@ -210,9 +212,11 @@ fn script(report: &Report) -> Markup {
             @if report.script_left_out > 0 {
                 p { "… and " (report.script_left_out) " more." }
             }
-            details {
-                summary { "The script itself" }
-                pre { (report.setup.script) }
+            @if !report.setup.script.is_empty() {
+                details {
+                    summary { "The script itself" }
+                    pre { (report.setup.script) }
+                }
             }
         }
     }
@@ -242,7 +246,7 @@ fn summary(stream: &Stream) -> String {
         .collect();
     gaps.sort_unstable();
     let frames = stream.frames.len();
-    let deepest = stream.depth().into_iter().map(|(_, depth)| depth).max();
+    let deepest = stream.depth.iter().map(|(_, depth)| *depth).max();
     let mut said = format!("{frames} frames reached or left the program");
     if let (Some(middle), Some(longest)) = (gaps.get(gaps.len() / 2), gaps.last()) {
         said += &format!(

@@ -12,10 +12,13 @@ pub use picture::Picture;
 pub use verdict::Row;
 
 use anyhow::{Context as _, Result};
+use rustix::fs::Mode;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 /// Version of the format, raised when a field changes its meaning.
@@ -385,7 +388,7 @@ pub struct Held {
     pub iova_bytes: u64,
     /// DMA mappings.
     pub mappings: u64,
-    /// Bounce slots.
+    /// Bytes in bounce slots, despite the name.
     pub bounce_slots: u64,
     /// Buffers in queues.
     pub buffers: u64,
@@ -471,6 +474,24 @@ fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut ite
 }
 
 /// Returns the sum of the listed counts and `left_out`, at most `u64::MAX`.
+/// Opens a file to replace its content. A FIFO needs a reader, for which this does not wait.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    if !path.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return File::create(path);
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fifo = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::NXIO => io::Error::other("no program reads from this FIFO"),
+        e => e.into(),
+    })?;
+    fcntl_setfl(&fifo, fcntl_getfl(&fifo)?.difference(OFlags::NONBLOCK))?;
+    Ok(fifo.into())
+}
+
 fn sum(left_out: u64, listed: impl Iterator<Item = u64>) -> u64 {
     listed.fold(left_out, u64::saturating_add)
 }
@@ -544,7 +565,7 @@ impl Report {
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).context("cannot convert the report to JSON")?;
         let write = || -> std::io::Result<()> {
-            let mut file = File::create(path)?;
+            let mut file = create(path)?;
             file.write_all(&text)?;
             file.write_all(b"\n")
         };
@@ -572,6 +593,22 @@ impl Report {
     pub fn unsynced(&self) -> u64 {
         let listed = self.missing_syncs.iter().map(|missing| missing.times);
         sum(self.missing_syncs_left_out, listed)
+    }
+
+    /// Returns the number of accesses before the device had finished.
+    #[must_use]
+    pub fn early(&self) -> u64 {
+        let listed = self.early_accesses.iter().map(|early| early.times);
+        sum(self.early_accesses_left_out, listed)
+    }
+
+    /// Returns the number of failures of devices.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        sum(
+            self.failures_left_out,
+            self.failures.iter().map(|failure| failure.times),
+        )
     }
 
     /// Sums a counter over all queues.

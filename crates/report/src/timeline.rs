@@ -37,12 +37,20 @@ pub struct Stream {
     pub stays: Vec<Stay>,
     /// Times at which frames reached or left the program, by DQBUF, read() or write().
     pub frames: Vec<Duration>,
+    /// Number of buffers that the device owns after each change, with the time of the change.
+    pub depth: Vec<(Duration, usize)>,
     queued: HashMap<u64, Duration>,
 }
 
 impl Stream {
+    fn begin(&mut self, index: u64, at: Duration) {
+        self.queued.insert(index, at);
+        self.depth.push((at, self.queued.len()));
+    }
+
     fn end(&mut self, index: u64, at: Duration, is_done: bool) {
         if let Some(from) = self.queued.remove(&index) {
+            self.depth.push((at, self.queued.len()));
             self.stays.push(Stay {
                 index,
                 from,
@@ -58,23 +66,6 @@ impl Stream {
         for index in queued {
             self.end(index, at, false);
         }
-    }
-
-    /// Returns the number of buffers that the device owns after each change, with the time of the change.
-    #[must_use]
-    pub fn depth(&self) -> Vec<(Duration, u64)> {
-        let mut changes: Vec<(Duration, i64)> = self
-            .stays
-            .iter()
-            .flat_map(|stay| [(stay.from, 1), (stay.to, -1)])
-            .collect();
-        changes.sort_unstable();
-        let mut now = 0i64;
-        let depth = changes.into_iter().map(|(at, change)| {
-            now += change;
-            (at, now.unsigned_abs())
-        });
-        depth.collect()
     }
 }
 
@@ -122,7 +113,7 @@ impl Timeline {
                 if let Some(index) = index(&event.arguments)
                     && let Some(stream) = self.stream(event, queue)
                 {
-                    stream.queued.insert(index, answered);
+                    stream.begin(index, answered);
                 }
             }
             "VIDIOC_DQBUF" => {
@@ -253,8 +244,22 @@ mod tests {
         ];
         assert_eq!(stream.stays, stays);
         assert_eq!(stream.frames, [ms(10)]);
-        let depth: Vec<u64> = stream.depth().into_iter().map(|(_, depth)| depth).collect();
-        assert_eq!(depth, [1, 2, 1, 2, 1, 0]);
+        assert_eq!(depth(stream), [1, 2, 1, 2, 1, 0]);
+    }
+
+    fn depth(stream: &Stream) -> Vec<usize> {
+        stream.depth.iter().map(|(_, depth)| *depth).collect()
+    }
+
+    /// On the virtual clock, a device may return a buffer at the time it got it.
+    #[test]
+    fn buffers_returned_at_once_are_counted_in_the_order_of_calls() {
+        let mut line = Timeline::default();
+        for round in 0..60 {
+            line.take(&call("VIDIOC_QBUF", 5, round % 4));
+            line.take(&call("VIDIOC_DQBUF", 5, round % 4));
+        }
+        assert_eq!(depth(&line.streams[0]), [1, 0].repeat(60));
     }
 
     #[test]

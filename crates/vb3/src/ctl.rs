@@ -67,10 +67,13 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
         return watch(&mut client, count, args.json, out);
     }
     if args.json {
-        return Ok(writeln!(out, "{answer}")?);
+        writeln!(out, "{answer}")?;
     }
     if let Some(error) = answer.get("error") {
         return Err(anyhow!("{}", text(error, "message")));
+    }
+    if args.json {
+        return Ok(());
     }
     print(&args.order, &answer, out)
 }

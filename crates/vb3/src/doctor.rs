@@ -1,6 +1,7 @@
 //! `vb3 doctor`: shows what this machine or container allows, and which features work.
 
 use crate::cli::DoctorArgs;
+use crate::run;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -13,8 +14,8 @@ pub const SOME: u8 = 1;
 /// Exit status: no program can be run.
 pub const NOTHING: u8 = 2;
 
-/// Minimum number of file descriptors for a program and its devices.
-const FEW_DESCRIPTORS: u64 = 64;
+/// Number of devices of a run without options.
+const DEVICES: usize = 2;
 
 /// Facts about this machine.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ struct Facts {
     /// The temporary directory, and the error if it is not writable.
     temp: (PathBuf, Option<String>),
     descriptors: Option<u64>,
+    /// Why the limit of descriptors allows no run.
+    too_few: Option<String>,
 }
 
 impl Facts {
@@ -60,6 +63,9 @@ impl Facts {
             udmabuf: vb3_machine::Udmabuf::open().is_some(),
             temp: temporary(),
             descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+            too_few: run::enough_descriptors(DEVICES)
+                .err()
+                .map(|e| e.to_string()),
         }
     }
 }
@@ -157,7 +163,10 @@ impl Report {
                 .map(|&(name, ref found)| codec_row(facts, name, found))
                 .collect(),
             uses: uses(facts),
-            refused: powers.suffice().err().map(|e| e.to_string()),
+            refused: match powers.suffice() {
+                Err(e) => Some(e.to_string()),
+                Ok(()) => facts.too_few.clone(),
+            },
         }
     }
 
@@ -313,7 +322,9 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
     // If no program can run, a permission other than ptrace is missing. An earlier row names it.
     let ptrace = if run { PTRACE } else { "see above" };
-    let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
+    let enough = facts
+        .descriptors
+        .is_none_or(|n| n >= run::descriptors_for(DEVICES));
     let row = |name, works, change| Row {
         name,
         works,
@@ -437,6 +448,7 @@ mod tests {
             udmabuf: false,
             temp: ("/tmp".into(), None),
             descriptors: Some(1024),
+            too_few: None,
         }
     }
 
@@ -530,10 +542,17 @@ mod tests {
         );
         assert!(!text.contains("SYS_PTRACE"), "it would not help: {text}");
         let (status, _) = printed(&Facts {
-            descriptors: Some(20),
+            descriptors: Some(70),
             ..facts(|_| {})
         });
         assert_eq!(status, SOME);
+        let (status, text) = printed(&Facts {
+            too_few: Some("the limit of open files is 70".into()),
+            ..facts(|_| {})
+        });
+        assert_eq!(status, NOTHING);
+        let last = "No program can be run here: the limit of open files is 70\n";
+        assert!(text.ends_with(last), "{text}");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use crate::cli::RunOptions;
 use anyhow::{Result, bail};
+use std::borrow::Cow;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use vb3_devices::Placeholder;
+use vb3_devices::sink::NumberedName;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
 use vb3_report::page;
 
@@ -43,9 +45,33 @@ fn by_name(path: &Path) -> Option<Identity> {
 
 /// A file of the run and its purpose.
 struct Use<'a> {
-    path: &'a Path,
+    path: Cow<'a, Path>,
     what: &'static str,
     writes: bool,
+}
+
+const PICTURES: &str = "the pictures of a display";
+
+/// Returns the numbered pictures of displays that have the name of an input.
+fn numbered<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
+    let names = specs.iter().filter_map(|spec| match &spec.kind {
+        DeviceKind::Display {
+            sink: SinkSpec::Png(name),
+        } => NumberedName::new(name),
+        _ => None,
+    });
+    let inputs = || uses.iter().filter(|file| !file.writes);
+    let written = names.flat_map(|name| {
+        inputs().filter_map(move |file| {
+            let number = name.number_in(&file.path)?;
+            Some(Use {
+                path: Cow::Owned(name.with(number)),
+                what: PICTURES,
+                writes: true,
+            })
+        })
+    });
+    written.collect()
 }
 
 /// Refuses a report file unless its name ends in `.json` or `.html`. Devices and pipes get JSON.
@@ -81,12 +107,12 @@ pub(crate) fn check(
     options: &RunOptions,
 ) -> Result<()> {
     let reads = |path, what| Use {
-        path,
+        path: Cow::Borrowed(path),
         what,
         writes: false,
     };
     let writes = |path, what| Use {
-        path,
+        path: Cow::Borrowed(path),
         what,
         writes: true,
     };
@@ -109,10 +135,12 @@ pub(crate) fn check(
             } => Some(writes(path, "the recording of a display")),
             DeviceKind::Display {
                 sink: SinkSpec::Png(name),
-            } => Some(writes(Path::new(name), "the pictures of a display")),
+            } => Some(writes(Path::new(name), PICTURES)),
             _ => None,
         });
     }
+    let overwritten = numbered(specs, &uses);
+    uses.extend(overwritten);
     let written = [
         ("the trace", &options.trace),
         ("the file of --ready", &options.ready),
@@ -125,7 +153,7 @@ pub(crate) fn check(
     );
     let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
     for file in &uses {
-        let Some(id) = identity(file.path) else {
+        let Some(id) = identity(&file.path) else {
             continue;
         };
         let other = known
@@ -182,6 +210,7 @@ mod tests {
         let (_, described) = vb3_devices::description::SHIPPED[0];
         fs::write(at("cam.toml"), described).unwrap();
         symlink("new.y4m", at("later.y4m")).unwrap();
+        fs::write(at("f0007.png"), b"picture").unwrap();
         let camera = "camera=DIR/clip.mp4";
         let refused: &[(&[&str], &[&str])] = &[
             (&[camera, "display=DIR/link.y4m"], &[]),
@@ -189,6 +218,7 @@ mod tests {
             (&["display=DIR/new.y4m", "display=DIR/sub/../new.y4m"], &[]),
             (&["display=DIR/new.y4m", "display=DIR/later.y4m"], &[]),
             (&["display=DIR/f%04d.png", "display=DIR/f%04d.png"], &[]),
+            (&["camera=DIR/f0007.png", "display=DIR/f%04d.png"], &[]),
             (&[camera], &["--report", "DIR/clip.mp4"]),
             (&[camera], &["--trace", "DIR/link.y4m"]),
             (&["display=DIR/new.y4m"], &["--trace", "DIR/new.y4m"]),
@@ -215,6 +245,8 @@ mod tests {
             ),
             (&["display=null", "display=null"], &[]),
             (&["display=DIR/a.y4m", "display=DIR/sub/a.y4m"], &[]),
+            (&["camera=DIR/f0007.png", "display=DIR/f%d.png"], &[]),
+            (&["camera=DIR/f0007.png", "display=DIR/sub/f%04d.png"], &[]),
             (
                 &[camera],
                 &["--trace", "/dev/null", "--report", "/dev/null"],

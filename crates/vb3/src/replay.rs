@@ -24,6 +24,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     }
     // Paths on the command line are relative to the present directory, which changes below.
     let absolute = |path: &PathBuf| std::path::absolute(path);
+    let recorded = args.recorded.as_ref().map(absolute).transpose()?;
     let reports: Result<_, _> = args.options.report.iter().map(absolute).collect();
     let options = RunOptions {
         report: reports?,
@@ -52,5 +53,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
         };
         plan = plan.with_script(file, setup.script.clone())?;
     }
+    let recorded = recorded.map(|path| ("the report to repeat", path));
+    plan.inputs.extend(recorded);
     run::execute(plan, &options)
 }

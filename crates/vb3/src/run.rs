@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
@@ -38,7 +39,7 @@ pub(crate) struct Plan {
     script: Option<Script>,
     pace: Pace,
     /// Files that the run reads, and their purposes.
-    inputs: Vec<(&'static str, PathBuf)>,
+    pub(crate) inputs: Vec<(&'static str, PathBuf)>,
 }
 
 impl Plan {
@@ -134,7 +135,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         }
     }
     enough_descriptors(specs.len())?;
-    for path in &options.report {
+    let is_fifo = |path: &Path| path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+    // The reader of a FIFO would see the end of the report.
+    for path in options.report.iter().filter(|path| !is_fifo(path)) {
         // Checks before the run that the file is writable. An earlier report stays if the run cannot begin.
         let file = File::options().create(true).append(true).open(path);
         file.with_context(|| format!("cannot write {}", path.display()))?;
@@ -258,9 +261,9 @@ fn end_of_trace(sink: Sink) -> Vec<String> {
 ///
 /// # Errors
 /// The limit is too low. The message gives the necessary limit.
-fn enough_descriptors(devices: usize) -> Result<()> {
+pub(crate) fn enough_descriptors(devices: usize) -> Result<()> {
     use rustix::process::{Resource, getrlimit};
-    let needed = FEWEST_DESCRIPTORS + devices as u64 * DESCRIPTORS_PER_DEVICE;
+    let needed = descriptors_for(devices);
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => bail!(
             "the limit of open files is {limit}, and {devices} devices need {needed}; raise it \
@@ -268,6 +271,11 @@ fn enough_descriptors(devices: usize) -> Result<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Returns the smallest limit of open files for a run.
+pub(crate) const fn descriptors_for(devices: usize) -> u64 {
+    FEWEST_DESCRIPTORS + devices as u64 * DESCRIPTORS_PER_DEVICE
 }
 
 /// Returns the exit status of the run. It is the program's, unless the program succeeded and the run did not:

@@ -31,6 +31,17 @@ impl NumberedName {
         })
     }
 
+    /// Returns the number in a file's name, if the name is one of these. Directories are not compared.
+    #[must_use]
+    pub fn number_in(&self, path: &Path) -> Option<u64> {
+        let before = self.before.rsplit_once('/');
+        let before = before.map_or(&*self.before, |(_, name)| name);
+        let name = path.file_name()?.to_str()?;
+        let number = name.strip_prefix(before)?.strip_suffix(&*self.after)?;
+        let number = number.parse().ok()?;
+        (self.with(number).file_name() == path.file_name()).then_some(number)
+    }
+
     /// Returns the name that has this number.
     #[must_use]
     pub fn with(&self, number: u64) -> PathBuf {
@@ -63,6 +74,15 @@ mod tests {
         assert_eq!(at("frames/%04d.png", 7), Some("frames/0007.png".into()));
         assert_eq!(at("%d.png", 12), Some("12.png".into()));
         assert_eq!(at("a%02dd.png", 123), Some("a123d.png".into()));
+        let number = |name: &str| {
+            NumberedName::new("a/%04d.png")
+                .unwrap()
+                .number_in(name.as_ref())
+        };
+        assert_eq!(number("b/0007.png"), Some(7));
+        assert_eq!(number("b/12345.png"), Some(12345));
+        assert_eq!(number("b/7.png"), None);
+        assert_eq!(number("b/0007.jpg"), None);
         for name in [
             "a.png",
             "%d%d.png",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::Refusal;
+use crate::report::{MissedStep, Refusal};
 
 fn report() -> Report {
     let queue = QueueReport {
@@ -59,18 +59,30 @@ fn each_difference_is_a_sentence() {
     };
     let refused = sentence::refusal(&once, &[]).what;
     after.refuse(refusal);
+    after.early_accesses_left_out = 4;
+    after.failures_left_out = 2;
+    let missed = MissedStep {
+        step: 3,
+        ..MissedStep::default()
+    };
+    let never = sentence::missed_step("", &missed);
+    after.script_missed.push(missed);
     assert_eq!(
         differences(&report(), &after),
         [
             "machine: pc before, soc-cma after",
             "exit status: 0 before, 1 after",
+            "the run: steps that never happened: 0 before, 1 after (1 more)",
             "the run: calls refused: 0 before, 3 after (3 more)",
+            "the run: early accesses: 0 before, 4 after (4 more)",
+            "the run: failures of devices: 0 before, 2 after (2 more)",
             "/dev/video0 video-capture: memory: mmap before, none after",
             "/dev/video0 video-capture: frames: 100 before, 98 after (2 less)",
             "/dev/video0 video-capture: copied: 0 bytes before, 2 KiB after (2 KiB more)",
             "/dev/video0 video-capture: copied by the codec: 0 bytes before, 1 KiB after (1 KiB more)",
             "/dev/video1: no device before, display after",
             &format!("only after: {refused}"),
+            &format!("only after: {never}"),
         ]
     );
     let back = differences(&after, &report());

@@ -68,7 +68,7 @@ fn intervals(stream: &Stream) -> Vec<(f64, f64)> {
 fn depth(stream: &Stream) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     let mut before = 0;
-    for (at, depth) in stream.depth() {
+    for &(at, depth) in &stream.depth {
         let at = at.as_secs_f64();
         // CAST: a displayed number, at most 1,024.
         points.extend([(at, before as f64), (at, depth as f64)]);

@@ -107,6 +107,7 @@ fn long_runs_stay_small_and_keep_their_peaks() {
             to: ms(n + 3),
             is_done: true,
         });
+        stream.depth.push((ms(n), 4 - n as usize % 2));
     }
     let mut timeline = Timeline::default();
     timeline.streams.push(stream);
@@ -217,6 +218,11 @@ fn faults_and_unplugs_are_marked_on_each_plot() {
     let mut stream = Stream::default();
     stream.device = "/dev/video0".into();
     stream.stays = stays.collect();
+    let changes = stream
+        .stays
+        .iter()
+        .flat_map(|stay| [(stay.from, 1), (stay.to, 0)]);
+    stream.depth = changes.collect();
     stream.frames = (0..9).map(|n| ms(n * 100)).collect();
     let mut timeline = Timeline::default();
     timeline.streams.push(stream);

@@ -1,4 +1,5 @@
 use super::*;
+use std::io::BufRead as _;
 
 fn refusal(call: &str) -> Refusal {
     Refusal {
@@ -213,4 +214,23 @@ fn notes_on_devices_begin_with_their_node() {
     };
     let notes: Vec<&str> = report.device_notes().collect();
     assert_eq!(notes, ["/dev/video0: its clip ended"]);
+}
+
+#[test]
+fn the_reader_of_a_fifo_gets_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo.json");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    let report = Report::default();
+    let refused = format!("{:#}", report.write(&fifo).unwrap_err());
+    assert!(
+        refused.ends_with("no program reads from this FIFO"),
+        "{refused}"
+    );
+    // An open for both never waits.
+    let options = File::options().read(true).write(true).open(&fifo);
+    let reader = options.unwrap();
+    report.write(&fifo).unwrap();
+    let mut lines = io::BufReader::new(reader).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "{");
 }

@@ -69,9 +69,13 @@ pub fn verdict(report: &Report) -> Verdict {
             report.exit_status
         ));
     }
-    if faults > 0 {
-        let faults = count(faults, "fault", "faults");
-        said.push(format!("The script injected {faults}"));
+    // Line 0 stands for `vb3 ctl`.
+    let ordered = report.script.iter().filter(|event| event.line == 0).count() as u64;
+    for (who, faults) in [("The script", faults - ordered), ("vb3 ctl", ordered)] {
+        if faults > 0 {
+            let faults = count(faults, "fault", "faults");
+            said.push(format!("{who} injected {faults}"));
+        }
     }
     let is_good = said.is_empty() && problems.is_none();
     said.push(match problems {

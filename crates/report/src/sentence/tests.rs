@@ -353,11 +353,17 @@ fn problems_are_one_line_for_all_devices() {
         problems(&report).as_deref(),
         Some("video0: 100 frames, 97 refused; video2: 1 frame, 1 refused; step 3 never happened")
     );
-    report.play(ScriptEvent::default());
+    for line in [4, 0, 0] {
+        report.play(ScriptEvent {
+            line,
+            ..ScriptEvent::default()
+        });
+    }
     report.exit_status = 1;
     let verdict = verdict(&report);
     assert!(!verdict.is_good);
-    let start = "The program ended with status 1. The script injected 1 fault. video0: ";
+    let start = "The program ended with status 1. The script injected 1 fault. \
+                 vb3 ctl injected 2 faults. video0: ";
     assert!(verdict.text.starts_with(start), "{}", verdict.text);
 }
 

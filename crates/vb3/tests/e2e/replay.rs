@@ -52,6 +52,9 @@ fn a_replayed_run_is_the_same_run() {
     assert_eq!(status, 0, "{said}");
     // The program ran in its former directory; the report is in the current one.
     assert!(fs::read(there.path().join("shot.raw")).unwrap() == shot);
+    let (status, _, said) = run(here.path(), &["replay", first, "--trace", first]);
+    assert_eq!(status, 125, "{said}");
+    assert!(said.contains("are one file"), "{said}");
     let (status, said, _) = run(here.path(), &["diff", first, "second.json"]);
     assert_eq!(
         (status, &*said),
