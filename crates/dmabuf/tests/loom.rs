@@ -166,7 +166,7 @@ fn show(buffers: &Shared, id: MemoryId) {
 fn revoked_memory_is_mapped_no_more() {
     let revoke = |buffers: &Shared, id| buffers.revoke(id).unwrap();
     explore(show, revoke, |buffers, id| {
-        let revoked = buffers.inspect(id, |memory| (memory.is_revoked(), memory.is_shared()));
+        let revoked = buffers.inspect(id, |memory| (memory.is_revoked(), memory.is_shared(0)));
         assert_eq!(revoked, Some((true, false)));
         drop_plane(buffers, id);
     });

@@ -1,9 +1,9 @@
 //! Planes over the mapping layer and each built-in simulated machine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::Mutex;
-use vb3_dma::{DmaAddr, Mapper};
+use vb3_dma::{DmaAddr, Mapper, SyncFor};
 use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
 use vb3_machine::profile::BUILTINS;
 use vb3_machine::{
@@ -22,11 +22,16 @@ type Layer = Mapper<Machine>;
 #[derive(Debug, Default)]
 struct Log {
     missing: RefCell<Vec<MissingSync<Dev>>>,
+    syncs: Cell<u32>,
 }
 
 impl Observer<Layer> for Log {
     fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
+    }
+
+    fn synced(&self, _dev: Dev, _sync: SyncFor) {
+        self.syncs.set(self.syncs.get() + 1);
     }
 
     fn missing_sync(&self, fact: MissingSync<Dev>) {
@@ -409,4 +414,43 @@ fn scattered_planes_hold_frames_on_every_machine() {
         lab.p.put(plane);
         lab.end();
     }
+}
+
+/// Memory in pieces is synced when it passes to its device, so no sync is missing. Its driver's own copies
+/// need no syncs.
+#[test]
+fn memory_in_pieces_is_synced_once_for_each_hand_over() {
+    let mut lab = Lab::new("soc-noncoherent");
+    let dev = Device::sg(lab.display.dma);
+    let mut plane = lab.alloc(dev, Direction::ToDevice, Coherency::NonCoherent);
+    let syncs = |lab: &Lab| lab.p.host().syncs.get();
+    for offset in 0..3 {
+        let copied = lab
+            .p
+            .copy_to(&mut plane, offset * PAGE, &[7; PAGE as usize]);
+        copied.expect("copied");
+    }
+    let memory = plane.memory().expect("allocated");
+    let stale = lab.p.buffers().inspect(memory, |memory| {
+        let machine = lab.p.ops().platform();
+        machine.stale_bytes_of(memory.alloc().pages().unwrap())
+    });
+    assert_eq!(stale, Some(3 * PAGE), "the device would read old bytes");
+    assert_eq!(syncs(&lab), 0);
+    lab.p
+        .prepare(&mut plane, HintSkip::empty())
+        .expect("prepared");
+    assert_eq!(syncs(&lab), 1);
+    lab.p.finish(&mut plane, HintSkip::empty());
+    let told = |lab: &Lab| lab.p.host().missing.borrow().len();
+    assert_eq!(told(&lab), 0);
+    let copied = lab.p.copy_to(&mut plane, 0, &[8; PAGE as usize]);
+    copied.expect("copied");
+    lab.p
+        .prepare(&mut plane, HintSkip::PREPARE)
+        .expect("prepared");
+    assert_eq!(told(&lab), 1, "the program omitted the sync");
+    lab.p.finish(&mut plane, HintSkip::PREPARE);
+    lab.p.put(plane);
+    lab.end();
 }

@@ -64,7 +64,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         sync: bool,
     ) -> Result<bool, Error> {
-        self.hand_to_device(cx, key)?;
+        self.hand(cx, key, !sync)?;
         let held = self
             .list
             .get(key)
@@ -124,6 +124,17 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         key: L::Key,
     ) -> Result<(), Error> {
+        self.hand(cx, key, true)
+    }
+
+    /// As [`hand_to_device`](Self::hand_to_device). Reports a missing sync for the device, unless
+    /// one follows.
+    fn hand<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        none_follows: bool,
+    ) -> Result<(), Error> {
         if self.state.revoked {
             return Err(Error::Revoked);
         }
@@ -133,7 +144,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         attachment.active = attachment.active.checked_add(1).ok_or(Error::Busy)?;
         if !cx.ops.bounces(&held.mapping) {
             self.report_unread(cx);
-            self.report_unwritten(cx, dev, direction);
+            if none_follows {
+                self.report_unwritten(cx, dev, direction);
+            }
             return Ok(());
         }
         if self.state.wrote.is_some() {
@@ -142,8 +155,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Some(held) = self.list.get_mut(key).and_then(|a| a.held.as_mut()) else {
             return Err(Error::Invalid);
         };
-        held.maybe_written = direction.device_writes();
-        if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
+        let copied = cx.ops.sync(&held.mapping, direction, SyncFor::Device);
+        if copied || !direction.device_reads() {
+            held.maybe_written = direction.device_writes();
+        }
+        if copied {
             cx.observer.synced(dev, SyncFor::Device);
         } else if direction.device_reads() {
             // Without the copy, the device would read the slots' previous content.

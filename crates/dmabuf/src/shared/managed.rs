@@ -18,9 +18,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.state.num_users()
     }
 
-    /// Whether anything but the queue's plane uses the memory.
-    pub fn is_shared(&self) -> bool {
-        self.num_users() > self.state.users(UserKind::Plane).count || !self.list.is_empty()
+    /// Whether anything but the queue's plane uses the memory. `own` is the plane's own attachments.
+    pub fn is_shared(&self, own: usize) -> bool {
+        self.num_users() > self.state.users(UserKind::Plane).count || self.list.len() > own
     }
 
     /// Counts one more handle.

@@ -65,14 +65,18 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             return Err(PlaneError::Invalid(None));
         }
         match plane.kind {
-            Kind::Allocated { memory, .. } | Kind::ImportedVirtual { memory, .. } => {
-                self.copy_memory(memory, offset, bytes, true)?;
+            Kind::Allocated { memory, own, .. } => {
+                let own = usize::from(own.is_some());
+                self.copy_memory(memory, offset, bytes, Some(own))?;
+            }
+            Kind::ImportedVirtual { memory, .. } => {
+                self.copy_memory(memory, offset, bytes, Some(0))?;
             }
             Kind::Imported { import, .. } => {
                 let memory = self
                     .import_memory(import)
                     .ok_or(PlaneError::Invalid(None))?;
-                self.copy_memory(memory, offset, bytes, true)?;
+                self.copy_memory(memory, offset, bytes, Some(0))?;
             }
             Kind::User(key) => self.copy_user(key, offset, bytes)?,
         }
@@ -80,19 +84,19 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(())
     }
 
-    /// Copies through a CPU mapping of shared memory. With `bracket`, also begins and ends a CPU access if
-    /// other handles than the queue's exist.
+    /// Copies through a CPU mapping of shared memory. Given the number of the plane's own attachments, also
+    /// begins and ends a CPU access if there are other users.
     fn copy_memory(
         &self,
         id: MemoryId,
         offset: u64,
         bytes: Bytes<'_>,
-        bracket: bool,
+        own: Option<usize>,
     ) -> Result<(), PlaneError> {
         self.ensure_placed(id)?;
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
-            let bracket = bracket && memory.is_shared();
+            let bracket = own.is_some_and(|own| memory.is_shared(own));
             memory.vmap(cx.ops, cx.now_ns)?;
             if bracket {
                 memory.begin_cpu_access(cx, access);
@@ -156,7 +160,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         match cookie {
             Cookie::Dma(_) | Cookie::Sg(_) => return Err(PlaneError::Invalid(None)),
             // Prepare and finish already begin and end this access.
-            Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
+            Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, None)?,
             Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
         }
         self.buffers.observer().copied(dev, len);

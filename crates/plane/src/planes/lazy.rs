@@ -104,13 +104,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         } else {
             None
         };
-        match (self.buffers.place(memory), refused) {
-            (Ok(_), _) => map(self),
+        match refused {
             // The reason why the devices cannot share the current place is more useful to the
             // caller than the reason why the memory cannot move.
-            (Err(_), Some(refused)) => Err(refused),
-            (Err(e), None) => Err(own_error(e)),
+            Some(refused) => self.buffers.place(memory).map_err(|_| refused).map(drop)?,
+            None => self.place_once(memory).map_err(own_error)?,
         }
+        map(self)
     }
 
     /// Places memory for an access by the CPU, unless it has been placed.
@@ -119,7 +119,15 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if is_placed != Some(false) {
             return Ok(());
         }
-        self.buffers.place(memory).map(|_| ()).map_err(own_error)
+        self.place_once(memory).map_err(own_error)
+    }
+
+    /// Places memory, unless another thread has done so since the caller looked.
+    pub(super) fn place_once(&self, memory: MemoryId) -> Result<(), Error> {
+        match self.buffers.place(memory) {
+            Err(_) if self.buffers.inspect(memory, Shared::is_placed) == Some(true) => Ok(()),
+            placed => placed.map(drop),
+        }
     }
 
     /// Returns an import's address for its device. Maps the import again if its memory was moved.

@@ -156,7 +156,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {
         if self.buffers.inspect(id, Shared::is_placed) == Some(false) {
-            self.buffers.place(id)?;
+            self.place_once(id)?;
         }
         self.buffers
             .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
