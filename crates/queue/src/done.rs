@@ -81,16 +81,39 @@ impl<M: MemOps> Session<'_, M> {
             {
                 continue;
             }
-            let completion = Completion {
-                payloads: (!self.queue.config.is_output()).then_some([0; MAX_PLANES]),
-                field: buffer.field,
-                ..Completion::new(DoneState::Error, buffer.sequence)
-            };
-            self.queue.ownership.revoke(index);
             self.queue.statistics.dropped_tokens =
                 self.queue.statistics.dropped_tokens.saturating_add(1);
-            self.buffer_done(index, &completion);
+            self.fail(index);
         }
+    }
+
+    /// Completes, with an error, the device's buffers with a plane that `is_lost` selects. Their tokens become
+    /// stale. A host calls this before it takes the planes' memory away from the device.
+    pub fn withdraw(&mut self, is_lost: impl Fn(&M, &M::Plane) -> bool) {
+        self.reap();
+        for index in 0..self.queue.config.max_num_buffers {
+            let Ok(buffer) = self.queue.buffer(index) else {
+                continue;
+            };
+            let mut planes = buffer.planes.iter().filter_map(|p| p.memory.as_ref());
+            if buffer.state == BufferState::Active && planes.any(|plane| is_lost(self.mem, plane)) {
+                self.fail(index);
+            }
+        }
+    }
+
+    /// Completes an active buffer with an error, and without its token.
+    fn fail(&mut self, index: u32) {
+        self.queue.ownership.revoke(index);
+        let Ok(buffer) = self.queue.buffer(index) else {
+            return;
+        };
+        let completion = Completion {
+            payloads: (!self.queue.config.is_output()).then_some([0; MAX_PLANES]),
+            field: buffer.field,
+            ..Completion::new(DoneState::Error, buffer.sequence)
+        };
+        self.buffer_done(index, &completion);
     }
 
     /// Moves a buffer from Active to Done or Error. The caller has already invalidated the buffer's token.

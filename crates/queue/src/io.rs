@@ -78,6 +78,8 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.buffer(index)?.prepared {
             let finish = self.queue.granted_hints(request) & HintSkip::FINISH;
             let buffer = self.queue.buffer_mut(index)?;
+            // The memory may have moved, or been revoked, since it was prepared.
+            buffer.place(self.mem)?;
             buffer.hints = (buffer.hints & HintSkip::PREPARE) | finish;
         } else {
             self.prepare(request)?;

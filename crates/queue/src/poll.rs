@@ -50,7 +50,9 @@ impl<M: MemOps> Session<'_, M> {
             return Readiness::Nothing;
         }
         if self.would_start_fileio(interest) {
-            return if is_output {
+            return if self.queue.streaming {
+                Readiness::Error
+            } else if is_output {
                 Readiness::Ready
             } else {
                 Readiness::Nothing

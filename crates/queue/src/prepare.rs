@@ -159,6 +159,18 @@ fn given_length<M: MemOps>(
 
 impl<M: MemOps> Buffer<M> {
     /// Prepares memory, driver and caches, in this order. If the caches cannot be synced, calls `buf_finish`.
+    /// Finds out where the device sees each plane.
+    pub(crate) fn place(&mut self, mem: &M) -> Result<(), Error> {
+        for plane in &mut self.planes {
+            if let Some(memory) = &mut plane.memory {
+                mem.place(memory)?;
+            }
+            let cookie = plane.memory.as_ref().and_then(|memory| mem.cookie(memory));
+            plane.cookie = Some(cookie.ok_or(PlaneError::Invalid(None))?);
+        }
+        Ok(())
+    }
+
     fn prepare(
         &mut self,
         mem: &M,
@@ -169,12 +181,8 @@ impl<M: MemOps> Buffer<M> {
         hints: HintSkip,
     ) -> Result<(), Error> {
         self.acquire(mem, driver, target, request, &plan.lengths)?;
+        self.place(mem)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
-            if let Some(memory) = &mut plane.memory {
-                mem.place(memory)?;
-            }
-            let cookie = plane.memory.as_ref().and_then(|memory| mem.cookie(memory));
-            plane.cookie = Some(cookie.ok_or(PlaneError::Invalid(None))?);
             plane.rename(&wanted.source);
         }
         let planes = self.planes.len();

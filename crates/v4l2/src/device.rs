@@ -533,6 +533,14 @@ where
         }
     }
 
+    /// Takes buffers with planes that `is_lost` selects back from the device, with an error.
+    pub fn withdraw(&mut self, mem: &mut M, now_ns: u64, is_lost: impl Fn(&M, &M::Plane) -> bool) {
+        for (of, context) in self.contexts.iter_mut() {
+            context.withdraw(mem, &is_lost);
+            context.advance_requests(of, &mut self.requests, now_ns);
+        }
+    }
+
     /// Returns the time (ns) of the next tick that begins work. Ignores ticks that only continue work.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {

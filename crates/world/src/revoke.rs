@@ -151,6 +151,15 @@ impl World {
         let Some(own) = own.flatten() else {
             return false;
         };
+        // The devices' addresses of the memory may be given to other memory.
+        let now_ns = self.clock.now_ns();
+        for node in &mut self.nodes {
+            let is_lost = |memory: &WorldMemory, plane: &vb3_plane::Plane<_>| {
+                plane.memory().is_none() && memory.memory_of(plane) == Some(id)
+            };
+            node.video.withdraw(&mut self.memory, now_ns, is_lost);
+        }
+        let machine = self.memory.ops().platform();
         machine.wipe(own);
         // If a mapping could not be removed, devices' accesses through it fault after `withdraw`.
         let _ = self.memory.revoke(id);

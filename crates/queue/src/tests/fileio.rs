@@ -127,6 +127,25 @@ fn peek_starts_no_fileio() {
     }
 }
 
+/// A queue that streams without buffers cannot start read() or write().
+#[test]
+fn poll_and_peek_agree_on_a_stream_without_buffers() {
+    let both = Interest {
+        readable: true,
+        writable: true,
+    };
+    for queue_type in [QueueType::Capture, QueueType::Output] {
+        let mut b = bench(queue_type);
+        let made = b.session().reqbufs(Memory::Mmap, 1, Coherency::Coherent);
+        let count = made.unwrap().count;
+        b.session().streamon().unwrap();
+        b.session().remove_bufs(0, count).unwrap();
+        assert_eq!(b.session().peek(both), Readiness::Error);
+        assert_eq!(b.session().poll(both), Readiness::Error);
+        b.finish();
+    }
+}
+
 #[test]
 fn poll_tells_of_the_rest_of_a_frame() {
     let mut b = bench(QueueType::Capture);

@@ -337,6 +337,15 @@ where
         self.settle_queues(mem);
     }
 
+    /// See [`VideoDevice::withdraw`](crate::VideoDevice::withdraw).
+    pub(crate) fn withdraw(&mut self, mem: &mut M, is_lost: &impl Fn(&M, &M::Plane) -> bool) {
+        for flow in [Flow::Capture, Flow::Output] {
+            if let Ok((stream, mut driver)) = self.parts(flow) {
+                stream.session(mem, &mut *driver).withdraw(is_lost);
+            }
+        }
+    }
+
     pub(crate) fn tick(
         &mut self,
         mem: &mut M,

@@ -153,6 +153,42 @@ fn revoked_buffers_are_unreachable_on_every_machine() {
     }
 }
 
+/// A display that has a revoked buffer gives it back with an error. It does not show other memory that
+/// got the buffer's addresses. A buffer prepared before is refused.
+#[test]
+fn an_importer_uses_no_address_of_a_revoked_buffer() {
+    for (machine, _) in BUILTINS {
+        let mut bench = Bench::new(machine, &["camera,sizes=64x48", "display,size=64x48"]);
+        let (camera, display) = (bench.open(0), bench.open(1));
+        bench.reqbufs(camera, CAPTURE, MMAP, 3);
+        bench.reqbufs(display, OUTPUT, DMABUF, 3);
+        let fds = [0, 1, 2].map(|index| bench.export(camera, CAPTURE, index));
+        let names: Vec<String> = memories(&bench).iter().map(MemoryId::to_string).collect();
+        bench.ioctl(display, VIDIOC_QBUF, import(0, fds[0], 6144));
+        bench.ioctl(display, VIDIOC_PREPARE_BUF, import(1, fds[1], 6144));
+        bench.stream(display, OUTPUT, true);
+        for name in &names[..2] {
+            assert_eq!(bench.world.revoke_by_name(name, None), Ok(()));
+        }
+        bench.ioctl(display, VIDIOC_QBUF, import(2, fds[2], 6144));
+        let mut prepared = import(1, fds[1], 6144);
+        let refused = bench.try_ioctl(display, VIDIOC_QBUF, &mut prepared);
+        assert_eq!(refused, Err(ENODEV), "{machine}");
+        for (index, error) in [(0, V4L2_BUF_FLAG_ERROR), (2, 0)] {
+            let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+            let came = (0..1000).any(|_| {
+                bench.world.tick();
+                bench.try_ioctl(display, VIDIOC_DQBUF, &mut arg).is_ok()
+            });
+            let flags = arg.u32(offset_of!(v4l2_buffer, flags));
+            let found = (came, arg.u32(0), flags & V4L2_BUF_FLAG_ERROR);
+            assert_eq!(found, (true, index, error), "{machine}");
+        }
+        bench.close_all(&[camera, display]);
+        expect_nothing_held(&mut bench, machine);
+    }
+}
+
 #[test]
 fn an_unplugged_device_can_take_its_exports_with_it() {
     for revoke in [false, true] {
