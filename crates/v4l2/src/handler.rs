@@ -443,6 +443,7 @@ impl Handler {
     }
 
     fn position(&self, id: u32) -> Option<usize> {
+        let id = id & sys::V4L2_CTRL_ID_MASK;
         if let Some(nth) = id.checked_sub(sys::V4L2_CID_PRIVATE_BASE) {
             return self
                 .controls

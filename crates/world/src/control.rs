@@ -252,7 +252,8 @@ impl Control {
 
     /// Returns whether a client is connected.
     pub(crate) fn has(&self, id: ClientId) -> bool {
-        self.clients.iter().any(|client| client.id == id)
+        let mut clients = self.clients.iter();
+        clients.any(|client| client.id == id && !client.has_gone())
     }
 
     /// Returns whether a complete order was received that is not carried out yet.

@@ -48,7 +48,9 @@ impl World {
         ask: impl FnOnce(&mut Video, &mut WorldMemory, FileHandle, i16, u64) -> i16,
     ) -> i16 {
         if self.media.has(file) {
-            return self.media_poll(file, events);
+            let found = self.media_poll(file, events);
+            self.note_wait(file, found == 0);
+            return found;
         }
         if self.sync_files.has(file) {
             let found = self.sync_file_poll(file, events);

@@ -177,6 +177,7 @@ impl World {
             return false;
         };
         self.changed.remove(&file);
+        self.waiting.remove(&file);
         if let Opened::Request { at, id, identity } = opened
             && let Some(node) = self.nodes.get_mut(at)
         {

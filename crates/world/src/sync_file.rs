@@ -8,8 +8,8 @@
 use crate::World;
 use crate::memory::WorldMemory;
 use std::collections::{BTreeMap, HashMap};
-use vb3_dmabuf::BufId;
 use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
+use vb3_dmabuf::{BufId, SyncFlags};
 use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
@@ -304,7 +304,11 @@ impl World {
     /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If it need not
     /// wait and a device has the memory, records the start of the access.
     pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
-        // CAST: flags in the upper half are refused later.
+        if SyncFlags::decode(flags).is_err() {
+            // Refused later.
+            return false;
+        }
+        // CAST: valid flags have no upper half.
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
             return false;
         };

@@ -42,11 +42,13 @@ impl World {
     }
 
     /// Records whether a program found nothing on a file, and therefore waits for time to advance.
+    /// If this one found something, others may still wait: they look again, which records them again.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
-        match found_nothing && self.clock.is_virtual() {
-            true => self.waiting.insert(file),
-            false => self.waiting.remove(&file),
-        };
+        if found_nothing && self.clock.is_virtual() {
+            self.waiting.insert(file);
+        } else if self.waiting.remove(&file) {
+            self.changed.insert(file);
+        }
     }
 
     /// Returns whether a program waits for time to advance.
@@ -81,12 +83,12 @@ impl World {
         // Only polling shows whether another driver's work has ended.
         let asks = self.shares.borrow().imports.has_pending();
         let ask = asks.then_some(ASK);
-        let ordered =
-            self.has_orders() || self.clock.is_virtual() && self.orders.next_time().is_some();
-        let order = ordered.then_some(Duration::ZERO);
+        let order = self.has_orders().then_some(Duration::ZERO);
+        let advances = self.clock.is_virtual() && self.orders.next_time().is_some();
+        let advance = advances.then(|| self.standstill().unwrap_or(Duration::ZERO));
         let has_backlog = self.control.as_ref().is_some_and(Control::has_backlog);
         let flush = has_backlog.then_some(FLUSH);
-        let others = [look, ask, order, flush];
+        let others = [look, ask, order, advance, flush];
         due.into_iter().chain(others.into_iter().flatten()).min()
     }
 

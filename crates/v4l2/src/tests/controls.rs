@@ -102,6 +102,13 @@ fn old_private_ids_number_driver_controls() {
         assert_eq!(&arg[8..40], &query(&mut b, id).1[8..40], "{nth}");
     }
     assert_eq!(query(&mut b, sys::V4L2_CID_PRIVATE_BASE + 4).0, EINVAL);
+    assert!(get_ctrl(&mut b, BRIGHTNESS).is_ok());
+    let asked = get_ctrl(&mut b, BRIGHTNESS | NEXT);
+    assert_eq!(
+        asked,
+        get_ctrl(&mut b, BRIGHTNESS),
+        "flags are no part of an id"
+    );
     b.close();
 }
 

@@ -19,6 +19,7 @@ use shown::PictureFile;
 use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::did_you_mean;
+use vb3_v4l2::Role;
 
 /// Maximum number of orders of one client that a tick carries out. Further orders wait for the next tick.
 const MAX_ROUNDS: usize = 16;
@@ -340,8 +341,12 @@ impl World {
             } => {
                 let at = self.named(&name).map_err(&device)?;
                 let node = self.nodes.get_mut(at);
-                let mut contexts = node.into_iter().flat_map(|node| node.video.contexts_mut());
-                if !contexts.all(|context| context.driver_mut().pause(paused)) {
+                let camera = node.filter(|node| node.video.role() == Role::Capture);
+                let mut contexts = camera.map(|node| node.video.contexts_mut());
+                let can = contexts.as_mut().is_some_and(|contexts| {
+                    contexts.all(|context| context.driver_mut().pause(paused))
+                });
+                if !can {
                     return Err(device(format!("{name} is no camera")));
                 }
             }

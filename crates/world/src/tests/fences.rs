@@ -90,13 +90,17 @@ impl Lab {
 
     /// Calls an ioctl on a dma-buf.
     fn call_buf(&mut self, buf: usize, request: u32, arg: &mut [i32; 2]) {
-        let id = self.bench.program.identify(self.bufs[buf]).unwrap();
-        let addr = arg.as_mut_ptr() as u64;
-        let world = &mut self.bench.world;
-        match world.buffer_ioctl(id, request, addr, &self.bench.program) {
+        match self.ask_buf(buf, request, arg) {
             CallOutcome::Done(_) => {}
             other => panic!("{request:#x}: {other:?}"),
         }
+    }
+
+    fn ask_buf(&mut self, buf: usize, request: u32, arg: &mut [i32; 2]) -> CallOutcome {
+        let id = self.bench.program.identify(self.bufs[buf]).unwrap();
+        let addr = arg.as_mut_ptr() as u64;
+        let world = &mut self.bench.world;
+        world.buffer_ioctl(id, request, addr, &self.bench.program)
     }
 
     /// Takes the sync file that was made last.
@@ -207,6 +211,16 @@ fn program_death_fails_its_fences() {
     assert_eq!(lab.bench.world.sync_file_poll(file, 1), 0);
     // The display's queue holds the buffer until the fence ends. Both end with the program.
     lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
+    const SYNC: u32 = 0x4008_6200;
+    let waits = lab.ask_buf(0, SYNC, &mut [3, 0]);
+    assert!(matches!(waits, CallOutcome::Wait), "{waits:?}");
+    for mut flags in [[3 | 0x100, 0], [3, 1]] {
+        let refused = lab.ask_buf(0, SYNC, &mut flags);
+        assert!(
+            matches!(refused, CallOutcome::Fail(Errno::EINVAL)),
+            "{refused:?}"
+        );
+    }
     lab.stream(display, true);
     lab.queue(display, 0);
     let memory = &lab.bench.world.memory;

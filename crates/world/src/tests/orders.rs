@@ -12,12 +12,12 @@ const BYTES: u32 = 16 * 8 * 2;
 const DISPLAY: &str = "display,size=16x8,format=YUYV,pace=free";
 const MAX_TICKS: u32 = 10_000;
 
-struct Client {
+pub(super) struct Client {
     lines: BufReader<UnixStream>,
 }
 
 impl Client {
-    fn new(bench: &mut Bench) -> Self {
+    pub(super) fn new(bench: &mut Bench) -> Self {
         let stream = UnixStream::connect(bench.world.control.as_ref().unwrap().path()).unwrap();
         stream.set_nonblocking(true).unwrap();
         bench.world.tick();
@@ -25,7 +25,7 @@ impl Client {
         Self { lines }
     }
 
-    fn send(&mut self, order: &Value) {
+    pub(super) fn send(&mut self, order: &Value) {
         writeln!(self.lines.get_mut(), "{order}").unwrap();
     }
 
@@ -78,7 +78,7 @@ fn controlled(specs: &[&str]) -> (Bench, tempfile::TempDir) {
 }
 
 /// Opens the run's socket.
-fn control(bench: &mut Bench) -> tempfile::TempDir {
+pub(super) fn control(bench: &mut Bench) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let control = Control::open_at(&dir.path().join("socket")).unwrap();
     bench.world.set_control(control);
@@ -123,6 +123,16 @@ fn picture(sequence: u32, byte: u8) -> Value {
         "ok": true, "sequence": sequence, "width": 16, "height": 8, "format": "YUYV",
         "checksum": checksum(byte),
     })
+}
+
+#[test]
+fn only_cameras_pause() {
+    let (mut bench, _dir) = controlled(&["convert", "camera,size=16x8"]);
+    let mut client = Client::new(&mut bench);
+    for (device, is_ok) in [(0, false), (1, true)] {
+        let order = json!({"do": "pause", "device": device});
+        assert_eq!(client.ask(&mut bench, &order)["ok"], is_ok, "{device}");
+    }
 }
 
 #[test]

@@ -75,6 +75,49 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     bench.close_all(&[camera]);
 }
 
+/// An order to advance time waits for the device, too. The order ends with its client's connection.
+#[test]
+fn an_order_to_advance_sleeps_while_ffmpeg_decodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((mut bench, _now)) = stuck(dir.path()) else {
+        return;
+    };
+    let _socket = super::orders::control(&mut bench);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    let mut client = super::orders::Client::new(&mut bench);
+    client.send(&serde_json::json!({"do": "advance", "ns": 1_000_000_000}));
+    for _ in 0..3 {
+        bench.world.tick();
+    }
+    assert!(bench.world.orders.next_time().is_some());
+    assert_eq!(bench.world.next_tick(), Some(Duration::from_secs(60)));
+    drop(client);
+    bench.world.tick();
+    assert!(bench.world.orders.next_time().is_none());
+    bench.close_all(&[camera]);
+}
+
+/// While time stands still, a call of another thread must not end the wait of the first.
+#[test]
+fn a_call_beside_a_wait_lets_the_waiter_look_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((mut bench, _now)) = stuck(dir.path()) else {
+        return;
+    };
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    assert_eq!(bench.world.poll(camera, POLL_IN), 0);
+    let _ = bench.world.take_changed();
+    bench.ioctl(camera, VIDIOC_QUERYBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    assert_eq!(bench.world.take_changed(), [camera]);
+    bench.close_all(&[camera]);
+}
+
 /// v4l2-ctl polls for events before each DQBUF.
 #[test]
 fn a_look_for_events_beside_a_done_buffer_is_no_wait() {
