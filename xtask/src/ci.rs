@@ -3,7 +3,9 @@
 use crate::setup;
 use crate::sh::{self, cmd};
 use anyhow::{Result, ensure};
+use std::num::NonZero;
 use std::process::Command;
+use std::thread::available_parallelism;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +26,14 @@ const UNIT: &str = "test --workspace --lib --bins --test [!ep]*";
 const DOC: &str = "test --workspace --doc";
 
 /// Returns cargo's command for tests. None may be skipped, because all programs that they need are installed.
+/// Two tests run for each processor, because many wait for other programs.
 pub(crate) fn needing_all(line: &str) -> Command {
     let mut cargo = sh::cargo(line);
     cargo.env("VB3_TESTS_NEED_ALL", "1");
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        cargo.env("RUST_TEST_THREADS", (2 * processors).to_string());
+    }
     cargo
 }
 

@@ -1,7 +1,7 @@
 //! Codecs other than H.264: they are compliant, and the pictures that GStreamer and ffmpeg get from their
 //! decoders equal those of ffmpeg's own decoders.
 
-use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec, vb3};
+use crate::common::{Run, compiled, few, ffmpeg, lacks, lacks_libavcodec, vb3};
 use crate::compliance::{expect_compliant, summary};
 use crate::streams::encoded;
 
@@ -167,7 +167,7 @@ fn every_decoder_is_compliant() {
     if lacks("ffmpeg") || lacks("v4l2-compliance") || lacks_libavcodec() {
         return;
     }
-    for case in &CASES {
+    for case in few(&CASES, 2) {
         let run = Run::on("pc").device(case.device);
         let outcome = run.program(["v4l2-compliance", "-d", "/dev/video0"]).run();
         let found = summary(&outcome.stdout);

@@ -1,6 +1,8 @@
 //! Orders that a run's socket receives: changes of sources, failing calls, and clients that misbehave.
 
-use crate::common::{Run, RunOutput, expect_pattern, ffmpeg_in, lacks, pattern, size_option};
+use crate::common::{
+    Run, RunOutput, expect_pattern, ffmpeg_in, lacks, pattern, size_option, times,
+};
 use crate::swap;
 use std::path::Path;
 use vb3_v4l2::pixfmt;
@@ -272,6 +274,7 @@ fn orders_reach_calls_controls_and_the_clock() {
          $VB3 ctl --json set video0 brightness 7
          v4l2-ctl -C brightness
          $VB3 ctl set video0 shine 1; echo $?
+         $VB3 ctl --json unplug video9 >refused.json; echo $?; grep -c error refused.json
          v4l2-ctl --stream-mmap=4 --stream-count=3 --stream-to=/dev/null
          $VB3 ctl --json wait video0 2
          $VB3 ctl signal video0 lost; v4l2-ctl -I | grep -o 'no signal'; $VB3 ctl signal video0 back
@@ -282,7 +285,7 @@ fn orders_reach_calls_controls_and_the_clock() {
     outcome.expect_success();
     assert_eq!(
         outcome.stdout,
-        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness: 7\n125\n\
+        "STREAMON returned -1 (Input/output error)\n{\"ok\":true,\"value\":7}\nbrightness: 7\n125\n125\n1\n\
          {\"frames\":3,\"ok\":true}\nno signal\n/dev/video0 plugged camera\n",
         "{}",
         outcome.stderr
@@ -299,7 +302,7 @@ fn orders_reach_calls_controls_and_the_clock() {
 /// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much memory
 /// the run gained, and the first frame from which on the run had priority on its processor; -1 for never.
 const HOSTILE: &str = r#"
-import json, os, random, socket, subprocess
+import json, os, random, socket, subprocess, sys
 random.seed(5)
 def client():
     s = socket.socket(socket.AF_UNIX)
@@ -341,7 +344,7 @@ def batch(lines):
         s.sendall(b''.join(line() for _ in range(100)))
         for _ in range(100):
             assert f.readline().endswith(b'\n')
-for round in range(100):
+for round in range(int(sys.argv[1])):
     batch(1000)
     s = client()
     rude(s)
@@ -375,7 +378,8 @@ fn hostile_clients_delay_no_other() {
         return;
     }
     let run = Run::on("pc").device(format!("camera=pattern,fps=60,{}", size_option()));
-    let outcome = run.program(["python3", "-c", HOSTILE]).run();
+    let rounds = times(100, 30).to_string();
+    let outcome = run.program(["python3", "-c", HOSTILE, &rounds]).run();
     outcome.expect_success();
     let (growth, first) = outcome
         .stdout

@@ -1,6 +1,6 @@
 //! Programs that set up vimc's media graph: media-ctl, v4l2-compliance, v4l2-ctl and libcamera.
 
-use crate::common::{Run, RunOutput, SIZE, compiled, expect_pattern, lacks};
+use crate::common::{Run, RunOutput, SIZE, compiled, expect_pattern, lacks, times};
 use crate::compliance::summary;
 use crate::libcamera::lacks_plugin;
 use crate::surroundings::PLUGINS;
@@ -254,7 +254,7 @@ fn random_calls_leave_a_graph_that_works() {
         "calls() {{
              jobs=
              for node in media0 v4l-subdev1 v4l-subdev5 video2; do
-                 {} 1000 $1 /dev/$node & jobs=\"$jobs $!\"
+                 {} {} $1 /dev/$node & jobs=\"$jobs $!\"
              done
              for job in $jobs; do wait $job; done
          }}
@@ -266,7 +266,8 @@ fn random_calls_leave_a_graph_that_works() {
          kill $stream; wait $stream || true
          calls 2
          cam -c1 -C2 -Fx-#.bin -s width=480,height=270",
-        random.display()
+        random.display(),
+        times(1000, 300)
     ));
     outcome.expect_success();
     let ends = outcome.stdout.lines();
