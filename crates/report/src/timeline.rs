@@ -253,7 +253,7 @@ mod tests {
 
     /// On the virtual clock, a device may return a buffer at the time it got it.
     #[test]
-    fn buffers_returned_at_once_are_counted_in_the_order_of_calls() {
+    fn buffers_returned_at_once_are_counted_in_order() {
         let mut line = Timeline::default();
         for round in 0..60 {
             line.take(&call("VIDIOC_QBUF", 5, round % 4));
