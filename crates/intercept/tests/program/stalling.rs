@@ -208,7 +208,8 @@ fn calls_of_others_go_on_while_many_programs_stall() {
     assert_eq!(count, PROGRAMS + OWN);
     let stalled = stalled(&notes);
     assert!((1..=PROGRAMS).contains(&stalled.len()), "{stalled:?}");
-    let alike = |at: &(i64, usize)| *at == (libc::SYS_ioctl, 1);
+    // A call may be counted twice while it is being postponed.
+    let alike = |at: &(i64, usize)| at.0 == libc::SYS_ioctl && (1..=2).contains(&at.1);
     assert!(stalled.iter().all(alike), "{stalled:?}");
 }
 
