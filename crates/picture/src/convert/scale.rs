@@ -1,14 +1,10 @@
-//! Scales planes with the `fast_image_resize` crate, and turns them.
+//! Scales planes, and turns them.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};
 use super::pack;
 use super::turn::{self, Turn};
-use fast_image_resize::images::{
-    TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
-};
-use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use vb3_resize::{Cells, Resizer};
 
 /// Scales and turns planes, and keeps memory for this.
 #[derive(Debug, Default)]
@@ -130,45 +126,17 @@ fn resize(
     from: Plane<'_>,
     to: &mut PlaneMut<'_>,
 ) -> Result<(), ConvertError> {
-    let resized = match from.shape.cell {
-        1 => resize_cells::<U8>(resizer, from, to),
-        2 => resize_cells::<U8x2>(resizer, from, to),
-        3 => resize_cells::<U8x3>(resizer, from, to),
-        4 => resize_cells::<U8x4>(resizer, from, to),
-        _ => None,
+    let at = |stride, left, shape: Shape| Cells {
+        bytes: shape.cell,
+        stride,
+        left,
+        width: shape.width,
+        lines: shape.lines,
     };
-    resized.ok_or(ConvertError::Refused(Step::Scale))
-}
-
-/// Returns the measures for the crate, in cells: stride and left edge, then width and lines of the plane.
-fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
-    let cell = shape.cell.max(1);
-    let measure = |measure: usize| u32::try_from(measure).ok();
-    Some([
-        measure(stride / cell)?,
-        measure(left / cell)?,
-        measure(shape.width)?,
-        measure(shape.lines)?,
-    ])
-}
-
-/// Scales a plane whose cells have the type `P`; `None` if the crate refuses.
-fn resize_cells<P: PixelTrait>(
-    resizer: &mut Resizer,
-    from: Plane<'_>,
-    to: &mut PlaneMut<'_>,
-) -> Option<()> {
-    let [stride, left, width, lines] = measures(from.stride, from.left, from.shape)?;
-    let source = TypedImageRef::<P>::from_buffer(stride, lines, from.whole()?).ok()?;
-    let source = TypedCroppedImage::new(source, left, 0, width, lines).ok()?;
-
-    let [stride, left, width, lines] = measures(to.stride, to.left, to.shape)?;
-    let target = TypedImage::<P>::from_buffer(stride, lines, to.whole()?).ok()?;
-    let mut target = TypedCroppedImageMut::new(target, left, 0, width, lines).ok()?;
-
-    // All samples of a cell are colours, none is alpha.
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .use_alpha(false);
-    resizer.resize_typed(&source, &mut target, &options).ok()
+    let from_cells = at(from.stride, from.left, from.shape);
+    let to_cells = at(to.stride, to.left, to.shape);
+    let memory = from.whole().zip(to.whole());
+    memory
+        .and_then(|(from, to)| resizer.resize(from, from_cells, to, to_cells))
+        .ok_or(ConvertError::Refused(Step::Scale))
 }
