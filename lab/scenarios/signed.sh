@@ -44,7 +44,9 @@ tail -c 28 /tmp/module.ko | grep -q "^$mark$" && ok=true || ok=false
 step signed.mark "\"ok\":$ok"
 head -c $((size - 28)) /tmp/module.ko >/tmp/unsigned.ko
 refused unsigned /tmp/unsigned.ko
-printf '\0' | dd of=/tmp/module.ko bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+case $(od -An -tu1 -j $((size / 2)) -N1 /tmp/module.ko) in *[1-9]*) byte='\0' ;; *) byte='\1' ;; esac
+# shellcheck disable=SC2059 # an escape
+printf "$byte" | dd of=/tmp/module.ko bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
 refused changed /tmp/module.ko
 
 depmod -a
