@@ -125,8 +125,10 @@ impl World {
         refused.into_iter().for_each(|refused| self.refuse(refused));
         self.after_call();
         let result = outcome(result);
-        let found_nothing = matches!(result, CallOutcome::Wait | CallOutcome::Fail(Errno::EAGAIN));
-        self.note_wait(file, found_nothing);
+        match result {
+            CallOutcome::Wait | CallOutcome::Fail(Errno::EAGAIN) => self.note_wait(file, true),
+            _ => self.end_wait(file),
+        }
         result
     }
 

@@ -42,11 +42,17 @@ impl World {
     }
 
     /// Records whether a program found nothing on a file, and therefore waits for time to advance.
-    /// If this one found something, others may still wait: they look again, which records them again.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
-        if found_nothing && self.clock.is_virtual() {
-            self.waiting.insert(file);
-        } else if self.waiting.remove(&file) {
+        match found_nothing && self.clock.is_virtual() {
+            true => self.waiting.insert(file),
+            false => self.waiting.remove(&file),
+        };
+    }
+
+    /// Ends the wait on a file because a call on it succeeded. Others that wait look again, and are then
+    /// recorded again.
+    pub(super) fn end_wait(&mut self, file: FileId) {
+        if self.waiting.remove(&file) {
             self.changed.insert(file);
         }
     }
