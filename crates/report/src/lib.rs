@@ -24,5 +24,5 @@ pub use report::{
     BufferReport, Demand, DeviceFailure, DeviceReport, EarlyAccess, FORMAT, Held, HolderReport,
     MAX_BUFFERS, MAX_EARLY_ACCESSES, MAX_FAILURES, MAX_MISSING_SYNCS, MAX_REFUSALS,
     MAX_SCRIPT_EVENTS, MemoryReport, MissedStep, MissingSync, Picture, QueueReport, Refusal,
-    Remedy, Report, Room, Row, ScriptEvent, Setup,
+    Remedy, Report, Room, Row, ScriptEvent, Setup, is_fifo,
 };

@@ -474,13 +474,19 @@ fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut ite
 }
 
 /// Returns the sum of the listed counts and `left_out`, at most `u64::MAX`.
-/// Opens a file to replace its content. A FIFO needs a reader, for which this does not wait.
+/// Returns whether a path leads to a FIFO.
+#[must_use]
+pub fn is_fifo(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.file_type().is_fifo())
+}
+
+/// Opens a file to replace its content. Does not wait for the reader of a FIFO.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written, or no program reads from the FIFO.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    if !path.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+    if !is_fifo(path) {
         return File::create(path);
     }
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
@@ -17,7 +16,7 @@ use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
 use vb3_report::timeline::Timeline;
 use vb3_report::trace::{self, Sink, Traced};
-use vb3_report::{Picture, Report, Setup, page, sentence, why};
+use vb3_report::{Picture, Report, Setup, is_fifo, page, sentence, why};
 use vb3_world::control::Control;
 use vb3_world::script::Script;
 use vb3_world::{Pace, World};
@@ -135,7 +134,6 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         }
     }
     enough_descriptors(specs.len())?;
-    let is_fifo = |path: &Path| path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
     // The reader of a FIFO would see the end of the report.
     for path in options.report.iter().filter(|path| !is_fifo(path)) {
         // Checks before the run that the file is writable. An earlier report stays if the run cannot begin.

@@ -249,6 +249,9 @@ fn faults_and_unplugs_are_marked_on_each_plot() {
         comes: false,
     });
     let page = shown(&faulted, &timeline);
+    // Events of line 0 are orders of `vb3 ctl`. There is no script.
+    assert!(page.contains("<li>vb3 ctl, at 0.300 s: "), "{page}");
+    assert!(!page.contains("The script itself"));
     for label in [">late</text>", ">free cma</text>", ">unplugged</text>"] {
         assert_eq!(page.matches(label).count(), 3, "{label}: {page}");
     }

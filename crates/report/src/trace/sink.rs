@@ -2,11 +2,11 @@
 //! If the queue is full, calls are only counted. The trace shows the count, and so does the run's end.
 
 use crate::event::{Event, Format};
+use crate::report::is_fifo;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,8 +43,7 @@ impl Sink {
     /// The file cannot be written, or the writer's thread cannot be started.
     pub(super) fn file(path: &Path, format: Format) -> Result<Self> {
         let name = path.display().to_string();
-        let waits = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
-        if waits {
+        if is_fifo(path) {
             let path = path.to_owned();
             return Self::start(name, format, move || {
                 File::options().write(true).open(&path)
