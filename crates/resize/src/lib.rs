@@ -1,7 +1,7 @@
 //! Scales planes of bytes with the `fast_image_resize` crate.
 //!
 //! That crate's code is generic, so each crate that calls it compiles it, which takes minutes with
-//! optimisation. This crate compiles it once.
+//! optimisation. This crate compiles it once. Its tests are in `tests/`: unit tests would compile it again.
 #![forbid(unsafe_code)]
 
 /// The README's example.
@@ -49,32 +49,24 @@ pub struct Resizer(fast_image_resize::Resizer);
 
 impl Resizer {
     /// Scales a plane into another one with cells of the same size. Returns `None` if the memory is too
-    /// short, or if a measure is zero or too large.
-    pub fn resize(
-        &mut self,
-        from: &[u8],
-        from_cells: Cells,
-        to: &mut [u8],
-        to_cells: Cells,
-    ) -> Option<()> {
-        if from_cells.bytes != to_cells.bytes {
+    /// short for its cells.
+    pub fn resize(&mut self, from: (&[u8], Cells), to: (&mut [u8], Cells)) -> Option<()> {
+        if from.1.bytes != to.1.bytes {
             return None;
         }
-        match from_cells.bytes {
-            1 => self.resize_as::<U8>(from, from_cells, to, to_cells),
-            2 => self.resize_as::<U8x2>(from, from_cells, to, to_cells),
-            3 => self.resize_as::<U8x3>(from, from_cells, to, to_cells),
-            4 => self.resize_as::<U8x4>(from, from_cells, to, to_cells),
+        match from.1.bytes {
+            1 => self.resize_as::<U8>(from, to),
+            2 => self.resize_as::<U8x2>(from, to),
+            3 => self.resize_as::<U8x3>(from, to),
+            4 => self.resize_as::<U8x4>(from, to),
             _ => None,
         }
     }
 
     fn resize_as<P: PixelTrait>(
         &mut self,
-        from: &[u8],
-        from_cells: Cells,
-        to: &mut [u8],
-        to_cells: Cells,
+        (from, from_cells): (&[u8], Cells),
+        (to, to_cells): (&mut [u8], Cells),
     ) -> Option<()> {
         let [stride, left, width, lines] = from_cells.measures()?;
         let source = TypedImageRef::<P>::from_buffer(stride, lines, from).ok()?;

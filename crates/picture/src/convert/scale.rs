@@ -137,6 +137,6 @@ fn resize(
     let to_cells = at(to.stride, to.left, to.shape);
     let memory = from.whole().zip(to.whole());
     memory
-        .and_then(|(from, to)| resizer.resize(from, from_cells, to, to_cells))
+        .and_then(|(from, to)| resizer.resize((from, from_cells), (to, to_cells)))
         .ok_or(ConvertError::Refused(Step::Scale))
 }
