@@ -69,13 +69,11 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     if args.json {
         writeln!(out, "{answer}")?;
     }
-    if let Some(error) = answer.get("error") {
-        return Err(anyhow!("{}", text(error, "message")));
+    match answer.get("error") {
+        Some(error) => Err(anyhow!("{}", text(error, "message"))),
+        None if args.json => Ok(()),
+        None => print(&args.order, &answer, out),
     }
-    if args.json {
-        return Ok(());
-    }
-    print(&args.order, &answer, out)
 }
 
 /// Prints an answer as text.

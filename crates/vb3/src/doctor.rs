@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use vb3_devices::spec::DEFAULTS;
 use vb3_intercept::{Error, Feature, Power, Powers};
 
 /// Exit status: programs run, but some feature does not work.
 pub const SOME: u8 = 1;
 /// Exit status: no program can be run.
 pub const NOTHING: u8 = 2;
-
-/// Number of devices of a run without options.
-const DEVICES: usize = 2;
 
 /// Facts about this machine.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl Facts {
             udmabuf: vb3_machine::Udmabuf::open().is_some(),
             temp: temporary(),
             descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
-            too_few: run::enough_descriptors(DEVICES)
+            too_few: run::enough_descriptors(DEFAULTS.len())
                 .err()
                 .map(|e| e.to_string()),
         }
@@ -324,7 +322,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let ptrace = if run { PTRACE } else { "see above" };
     let enough = facts
         .descriptors
-        .is_none_or(|n| n >= run::descriptors_for(DEVICES));
+        .is_none_or(|n| n >= run::descriptors_for(DEFAULTS.len()));
     let row = |name, works, change| Row {
         name,
         works,

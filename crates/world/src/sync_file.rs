@@ -22,7 +22,6 @@ const SYNC_IOC_SET_DEADLINE: u32 = 0x4010_3e05;
 /// `DMA_BUF_SYNC_READ`, `_WRITE` and `_END`.
 const SYNC_READ: u32 = 1;
 const SYNC_WRITE: u32 = 2;
-const SYNC_END: u64 = 4;
 
 /// Sizes in bytes of `struct sync_merge_data`, `sync_file_info` and `sync_fence_info`.
 const MERGE_BYTES: usize = 48;
@@ -304,10 +303,10 @@ impl World {
     /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If it need not
     /// wait and a device has the memory, records the start of the access.
     pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
-        if SyncFlags::decode(flags).is_err() {
-            // Refused later.
+        // The end of an access does not wait. Invalid flags are refused later.
+        let Ok((_, false)) = SyncFlags::decode(flags) else {
             return false;
-        }
+        };
         // CAST: valid flags have no upper half.
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
             return false;
@@ -315,9 +314,6 @@ impl World {
         let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
             return false;
         };
-        if flags & SYNC_END != 0 {
-            return false;
-        }
         self.memory.with_fences(|fences, _| {
             let is_held_back = fences.is_held_back(memory, usage);
             if !is_held_back {

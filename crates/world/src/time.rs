@@ -49,8 +49,8 @@ impl World {
         };
     }
 
-    /// Ends the wait on a file because a call on it succeeded. Others that wait look again, and are then
-    /// recorded again.
+    /// Ends the wait on a file, because a call on it need not wait. Other callers that wait look again, which
+    /// records them again.
     pub(super) fn end_wait(&mut self, file: FileId) {
         if self.waiting.remove(&file) {
             self.changed.insert(file);

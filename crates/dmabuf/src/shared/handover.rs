@@ -64,7 +64,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         sync: bool,
     ) -> Result<bool, Error> {
-        self.hand(cx, key, !sync)?;
+        self.hand(cx, key, sync)?;
         let held = self
             .list
             .get(key)
@@ -124,16 +124,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         key: L::Key,
     ) -> Result<(), Error> {
-        self.hand(cx, key, true)
+        self.hand(cx, key, false)
     }
 
-    /// As [`hand_to_device`](Self::hand_to_device). Reports a missing sync for the device, unless
-    /// one follows.
+    /// As [`hand_to_device`](Self::hand_to_device). A sync for the device that follows is not reported as
+    /// missing.
     fn hand<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         key: L::Key,
-        none_follows: bool,
+        sync_follows: bool,
     ) -> Result<(), Error> {
         if self.state.revoked {
             return Err(Error::Revoked);
@@ -144,7 +144,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         attachment.active = attachment.active.checked_add(1).ok_or(Error::Busy)?;
         if !cx.ops.bounces(&held.mapping) {
             self.report_unread(cx);
-            if none_follows {
+            if !sync_follows {
                 self.report_unwritten(cx, dev, direction);
             }
             return Ok(());
@@ -156,12 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Err(Error::Invalid);
         };
         let copied = cx.ops.sync(&held.mapping, direction, SyncFor::Device);
-        if copied || !direction.device_reads() {
-            held.maybe_written = direction.device_writes();
-        }
-        if copied {
-            cx.observer.synced(dev, SyncFor::Device);
-        } else if direction.device_reads() {
+        if !copied && direction.device_reads() {
             // Without the copy, the device would read the slots' previous content.
             if let Some(attachment) = self.list.get_mut(key) {
                 attachment.active = attachment.active.saturating_sub(1);
@@ -172,6 +167,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 len_bytes,
                 0,
             ))));
+        }
+        held.maybe_written = direction.device_writes();
+        if copied {
+            cx.observer.synced(dev, SyncFor::Device);
         }
         Ok(())
     }

@@ -342,11 +342,11 @@ impl World {
                 let at = self.named(&name).map_err(&device)?;
                 let node = self.nodes.get_mut(at);
                 let camera = node.filter(|node| node.video.role() == Role::Capture);
-                let mut contexts = camera.map(|node| node.video.contexts_mut());
-                let can = contexts.as_mut().is_some_and(|contexts| {
-                    contexts.all(|context| context.driver_mut().pause(paused))
-                });
-                if !can {
+                let is_camera = camera.is_some();
+                let mut contexts = camera
+                    .into_iter()
+                    .flat_map(|node| node.video.contexts_mut());
+                if !(is_camera && contexts.all(|context| context.driver_mut().pause(paused))) {
                     return Err(device(format!("{name} is no camera")));
                 }
             }
