@@ -76,6 +76,22 @@ impl Holder {
     }
 }
 
+impl Drop for Holder {
+    /// Releases the locks. To close the file is not enough: a process that this one has just forked holds
+    /// the file, too, until it starts its program.
+    fn drop(&mut self) {
+        let mut all = libc::flock {
+            l_type: libc::F_UNLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        let _ = raw::ofd_lock(self.locks.as_fd(), libc::F_OFD_SETLK, &mut all);
+        let _ = rustix::fs::flock(&self.locks, FlockOperation::Unlock);
+    }
+}
+
 /// The locks of one node.
 #[derive(Debug)]
 struct OfNode {

@@ -261,6 +261,27 @@ proptest! {
     }
 }
 
+/// A process that was just forked holds the lock files of its parent until it starts its program.
+#[test]
+fn locks_end_even_if_another_process_holds_the_lock_file() {
+    let mut locks = Locks::default();
+    let (ended, other) = (FileId(1), FileId(2));
+    let written = range(libc::F_WRLCK, 0, 1);
+    let exclusive = FlockOperation::NonBlockingLockExclusive;
+    let elsewhere = range(libc::F_WRLCK, 1, 1);
+    (locks.set((0, other), (Owner::File(other), 0), elsewhere)).expect("locked");
+    (locks.set((0, ended), (Owner::File(ended), 0), written)).expect("locked");
+    locks.flock((0, ended), exclusive).expect("locked");
+    let [_, holder] = &locks.nodes[&0].holders[..] else {
+        panic!("two owners");
+    };
+    let _of_child = holder.locks.try_clone().expect("a descriptor");
+
+    assert!(locks.file_ended(ended));
+    (locks.set((0, other), (Owner::File(other), 0), written)).expect("free");
+    locks.flock((0, other), exclusive).expect("free");
+}
+
 #[test]
 fn deadlock_is_found_through_other_waiters() {
     let [a, b, c, d] = [1, 2, 3, 4].map(|n| Owner::Table(TableId(n)));
