@@ -2,21 +2,26 @@
 //!
 //! A close may call the file's file system (FLUSH), which may take long or never answer. A thread that holds
 //! this lock therefore collects the files that it drops. After the release of the lock, the thread closes the
-//! files that close immediately, and passes the others to the reaper thread.
+//! files that close immediately, and passes the others to the reaper's threads.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::mpsc::{self, SyncSender};
-use std::sync::{MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::Builder;
 
 use vb3_host::Errno;
 
+use crate::kernel::lock::lock;
 use crate::kernel::raw;
 
 /// Maximum number of files in the reaper's queue. If it is full, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;
+
+/// Maximum number of threads that close files.
+const MAX_THREADS: usize = 16;
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
@@ -76,26 +81,68 @@ impl Drop for Borrowed {
     }
 }
 
-/// The thread that closes files whose close may wait. The first such file starts it.
+/// Closes files whose close may wait, in threads. The first such file starts the first thread.
 #[derive(Debug, Default)]
-pub(crate) struct Reaper(OnceLock<SyncSender<OwnedFd>>);
+pub(crate) struct Reaper(OnceLock<Droppers<OwnedFd>>);
 
 impl Reaper {
-    /// Starts the thread. The thread ends when the queue is dropped, unless a close hangs.
-    fn start() -> SyncSender<OwnedFd> {
-        let (queue, files) = mpsc::sync_channel(MAX_WAITING);
-        let thread = Builder::new().name("vb3-reaper".into());
-        // If the thread cannot be started, each thread closes the files that it drops.
-        let work = move || files.into_iter().for_each(drop::<OwnedFd>);
-        drop(thread.spawn(work));
-        queue
-    }
-
     fn close(&self, fd: OwnedFd) {
         if !closes_at_once(fd.as_fd()) {
-            // If the queue is full, dropping the error closes the file here.
-            drop(self.0.get_or_init(Self::start).try_send(fd));
+            self.0.get_or_init(Droppers::new).drop_later(fd);
         }
+    }
+}
+
+/// Threads that drop values. A value whose drop hangs delays no other, until it has met [`MAX_THREADS`].
+#[derive(Debug)]
+struct Droppers<T> {
+    queue: SyncSender<T>,
+    values: Arc<Mutex<Receiver<T>>>,
+    threads: Mutex<usize>,
+    /// Number of values that wait or are being dropped.
+    undropped: Arc<AtomicUsize>,
+}
+
+impl<T: Send + 'static> Droppers<T> {
+    fn new() -> Self {
+        let (queue, values) = mpsc::sync_channel(MAX_WAITING);
+        Self {
+            queue,
+            values: Arc::new(Mutex::new(values)),
+            threads: Mutex::new(0),
+            undropped: Arc::default(),
+        }
+    }
+
+    /// Passes the value to a thread. Drops it here if the queue is full or no thread can be started.
+    fn drop_later(&self, value: T) {
+        let before = self.undropped.fetch_add(1, Ordering::Relaxed);
+        if self.threads_for(before + 1) == 0 || self.queue.try_send(value).is_err() {
+            self.undropped.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Starts a thread if there are fewer than values. Returns the number of threads.
+    fn threads_for(&self, values: usize) -> usize {
+        let mut threads = lock(&self.threads);
+        if *threads < values.min(MAX_THREADS) && self.start().is_ok() {
+            *threads += 1;
+        }
+        *threads
+    }
+
+    /// Starts a thread. It ends when the queue is dropped, unless the drop of a value hangs.
+    fn start(&self) -> std::io::Result<()> {
+        let (values, undropped) = (Arc::clone(&self.values), Arc::clone(&self.undropped));
+        let next = move || lock(&values).recv().ok();
+        let work = move || {
+            while let Some(value) = next() {
+                drop(value);
+                undropped.fetch_sub(1, Ordering::Relaxed);
+            }
+        };
+        let thread = Builder::new().name("vb3-reaper".into());
+        thread.spawn(work).map(drop)
     }
 }
 
@@ -169,7 +216,6 @@ impl<T> Drop for Locked<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
     /// Returns whether the reading end of a pipe is closed.
     fn is_closed(writer: &impl AsFd) -> bool {
@@ -188,6 +234,32 @@ mod tests {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(Borrowed::from(OwnedFd::from(reader)));
         assert!(is_closed(&writer), "nobody has the lock");
+    }
+
+    /// A value whose drop tells its number, and then waits until the test ends.
+    struct Waits(u32, mpsc::Sender<u32>, Arc<Mutex<()>>);
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.1.send(self.0).expect("the test waits");
+            drop(lock(&self.2));
+        }
+    }
+
+    #[test]
+    fn close_that_waits_delays_no_other() {
+        let (closed, order) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(()));
+        let droppers = Droppers::new();
+        let held = lock(&gate);
+        for n in 0..3 {
+            droppers.drop_later(Waits(n, closed.clone(), Arc::clone(&gate)));
+        }
+        let watchdog = std::time::Duration::from_secs(60);
+        let mut all: Vec<_> = (0..3).map(|_| order.recv_timeout(watchdog).ok()).collect();
+        all.sort_unstable();
+        assert_eq!(all, [Some(0), Some(1), Some(2)]);
+        drop(held);
     }
 
     #[test]
