@@ -139,7 +139,8 @@ impl Machine {
         self.state.borrow().ram.is_protected(addr.get())
     }
 
-    /// Returns the largest simultaneous use of the contiguous area, in bytes.
+    /// Returns the largest simultaneous use of the contiguous area, in bytes. Memory that
+    /// [`occupy_cma`](Self::occupy_cma) took does not count.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
         self.state.borrow().ram.cma_peak()
@@ -238,19 +239,12 @@ impl Machine {
     ///
     /// `held` does not include this memory. Returns the number of bytes taken.
     pub fn occupy_cma(&mut self, longest: u64) -> u64 {
-        let state = self.state.get_mut();
-        let taken = state.ram.occupy_cma(longest / FRAME);
-        let bytes = taken.iter().map(|(_, frames)| frames * FRAME).sum();
-        state.occupied.extend(taken);
-        bytes
+        self.state.get_mut().ram.occupy_cma(longest / FRAME)
     }
 
     /// Frees the memory that [`occupy_cma`](Self::occupy_cma) took. Returns the number of bytes.
     pub fn vacate_cma(&mut self) -> u64 {
-        let state = self.state.get_mut();
-        let bytes = state.occupied_bytes();
-        state.ram.give(&std::mem::take(&mut state.occupied));
-        bytes
+        self.state.get_mut().ram.vacate_cma()
     }
 
     /// Returns the amounts of memory in use now.
@@ -266,8 +260,8 @@ impl Machine {
             ram_bytes: state.boot_free
                 - state.ram.free_bytes()
                 - state.tables.bytes()
-                - state.occupied_bytes(),
-            cma_bytes: state.ram.cma_used() - state.occupied_bytes(),
+                - state.ram.occupied_bytes(),
+            cma_bytes: state.ram.cma_used(),
             objects: (state.memory.objects() - usize::from(state.bounce.is_some())) as u64,
             pins: state.pins,
             vmaps: state.vmaps,

@@ -161,8 +161,6 @@ pub(crate) struct State {
     pub(crate) common: BTreeSet<u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
-    /// Frames of the contiguous area that simulated other users occupy.
-    pub(crate) occupied: Vec<(u64, u64)>,
     /// Objects that were reserved before placement, and may be moved.
     pub(crate) movable: BTreeSet<u64>,
     /// Bytes of the movable objects that have not been placed yet.
@@ -200,7 +198,6 @@ impl State {
             claimed: BTreeMap::new(),
             common: BTreeSet::new(),
             imported: BTreeSet::new(),
-            occupied: Vec::new(),
             movable: BTreeSet::new(),
             promised: 0,
             tables: TableFrames::default(),
@@ -226,10 +223,6 @@ impl State {
             machine.common.insert(machine.memory.insert(object));
         }
         Ok(machine)
-    }
-
-    pub(crate) fn occupied_bytes(&self) -> u64 {
-        self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
     /// Returns the memfd of pages, which is the CPU's view of them, in the order of their runs. `None` for

@@ -42,6 +42,8 @@ pub(crate) struct Ram {
     cma_end: u64,
     cma: Runs,
     cma_peak: u64,
+    /// Frames of the contiguous area that simulated other users occupy.
+    occupied: FrameRuns,
     areas: Vec<Area>,
     general: Runs,
     hole: Runs,
@@ -117,6 +119,7 @@ impl Ram {
             cma_end,
             cma,
             cma_peak: 0,
+            occupied: FrameRuns::new(),
             areas,
             general,
             hole,
@@ -131,8 +134,14 @@ impl Ram {
         self.bytes
     }
 
+    /// Returns the bytes that the machine's devices use of the contiguous area.
     pub(crate) fn cma_used(&self) -> u64 {
-        self.cma_bytes - self.cma.frames() * FRAME
+        self.cma_bytes - self.cma.frames() * FRAME - self.occupied_bytes()
+    }
+
+    /// Returns the bytes that simulated other users occupy.
+    pub(crate) fn occupied_bytes(&self) -> u64 {
+        self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
     pub(crate) fn cma_peak(&self) -> u64 {
@@ -290,9 +299,20 @@ impl Ram {
         })
     }
 
-    /// Takes frames of the contiguous area until no free run is longer than `longest` frames.
-    pub(crate) fn occupy_cma(&mut self, longest: u64) -> FrameRuns {
-        self.cma.shorten(longest)
+    /// Occupies frames of the contiguous area until no free run is longer than `longest` frames. Returns the
+    /// number of bytes taken.
+    pub(crate) fn occupy_cma(&mut self, longest: u64) -> u64 {
+        let before = self.occupied_bytes();
+        self.occupied.extend(self.cma.shorten(longest));
+        self.occupied_bytes() - before
+    }
+
+    /// Frees what is occupied. Returns the number of bytes.
+    pub(crate) fn vacate_cma(&mut self) -> u64 {
+        let bytes = self.occupied_bytes();
+        let runs = core::mem::take(&mut self.occupied);
+        self.give(&runs);
+        bytes
     }
 
     fn take_ordinary(

@@ -30,6 +30,9 @@ fn occupied_memory_leaves_short_runs_and_is_not_held() {
         (reason.constraint, reason.wanted, reason.found),
         (Constraint::Contiguous, 17 * PAGE, 16 * PAGE)
     );
+    let more = mapper.alloc_coherent(dev, 16 * PAGE, Attrs::empty());
+    assert_eq!(mapper.platform().cma_peak(), 21 * PAGE);
+    mapper.free(more.unwrap());
     // With a limit of zero, the remaining pages are taken, too.
     let rest = mapper.platform_mut().occupy_cma(0);
     assert_eq!(rest, free - taken);

@@ -266,7 +266,7 @@ fn machine(report: &Report) -> Markup {
     html! {
         p {
             "At most " (bytes(memory.peak_bytes)) " of memory at one time, "
-            (bytes(memory.peak_contiguous_bytes)) " of it contiguous. "
+            (bytes(memory.peak_contiguous_bytes)) " of it in the contiguous area. "
             @if report.held == Held::default() { "Everything was released." }
         }
         details {

@@ -219,7 +219,7 @@ pub struct QueueReport {
 pub struct MemoryReport {
     /// Peak of RAM allocated at one time.
     pub peak_bytes: u64,
-    /// Peak of physically contiguous memory (runs longer than a page, or CMA) at one time.
+    /// Peak of the machine's contiguous area (CMA) that its devices used at one time.
     pub peak_contiguous_bytes: u64,
 }
 
