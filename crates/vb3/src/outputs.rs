@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use vb3_devices::Placeholder;
-use vb3_devices::sink::NumberedName;
+use vb3_devices::sink::further_file;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
 use vb3_report::page;
 
@@ -50,25 +50,18 @@ struct Use<'a> {
     writes: bool,
 }
 
-const PICTURES: &str = "the pictures of a display";
-
-/// Returns the numbered pictures of displays that have the name of an input.
-fn numbered<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
-    let names = specs.iter().filter_map(|spec| match &spec.kind {
-        DeviceKind::Display {
-            sink: SinkSpec::Png(name),
-        } => NumberedName::new(name),
+/// Returns the pictures and further files of displays that have the name of a used file.
+fn further<'a>(specs: &[DeviceSpec], uses: &[Use<'_>]) -> Vec<Use<'a>> {
+    let displays = specs.iter().filter_map(|spec| match &spec.kind {
+        DeviceKind::Display { sink } => Some(sink),
         _ => None,
     });
-    let inputs = || uses.iter().filter(|file| !file.writes);
-    let written = names.flat_map(|name| {
-        inputs().filter_map(move |file| {
-            let number = name.number_in(&file.path)?;
-            Some(Use {
-                path: Cow::Owned(name.with(number)),
-                what: PICTURES,
-                writes: true,
-            })
+    let written = displays.flat_map(|display| {
+        let names = uses.iter().map(|file| further_file(display, &file.path));
+        names.flatten().map(|path| Use {
+            path: Cow::Owned(path),
+            what: "a file of a display",
+            writes: true,
         })
     });
     written.collect()
@@ -135,12 +128,10 @@ pub(crate) fn check(
             } => Some(writes(path, "the recording of a display")),
             DeviceKind::Display {
                 sink: SinkSpec::Png(name),
-            } => Some(writes(Path::new(name), PICTURES)),
+            } => Some(writes(Path::new(name), "the pictures of a display")),
             _ => None,
         });
     }
-    let overwritten = numbered(specs, &uses);
-    uses.extend(overwritten);
     let written = [
         ("the trace", &options.trace),
         ("the file of --ready", &options.ready),
@@ -151,6 +142,8 @@ pub(crate) fn check(
             .into_iter()
             .filter_map(|(what, path)| Some(writes(path.as_ref()?, what))),
     );
+    let further = further(specs, &uses);
+    uses.extend(further);
     let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
     for file in &uses {
         let Some(id) = identity(&file.path) else {
@@ -210,7 +203,9 @@ mod tests {
         let (_, described) = vb3_devices::description::SHIPPED[0];
         fs::write(at("cam.toml"), described).unwrap();
         symlink("new.y4m", at("later.y4m")).unwrap();
-        fs::write(at("f0007.png"), b"picture").unwrap();
+        for name in ["f0007.png", "a.2.y4m", "a.02.y4m"] {
+            fs::write(at(name), b"picture").unwrap();
+        }
         let camera = "camera=DIR/clip.mp4";
         let refused: &[(&[&str], &[&str])] = &[
             (&[camera, "display=DIR/link.y4m"], &[]),
@@ -219,6 +214,9 @@ mod tests {
             (&["display=DIR/new.y4m", "display=DIR/later.y4m"], &[]),
             (&["display=DIR/f%04d.png", "display=DIR/f%04d.png"], &[]),
             (&["camera=DIR/f0007.png", "display=DIR/f%04d.png"], &[]),
+            (&["camera=DIR/a.2.y4m", "display=DIR/a.y4m"], &[]),
+            (&["display=DIR/b.y4m", "display=DIR/b.3.y4m"], &[]),
+            (&["display=DIR/b.raw"], &["--trace", "DIR/b.2.raw"]),
             (&[camera], &["--report", "DIR/clip.mp4"]),
             (&[camera], &["--trace", "DIR/link.y4m"]),
             (&["display=DIR/new.y4m"], &["--trace", "DIR/new.y4m"]),
@@ -246,6 +244,8 @@ mod tests {
             (&["display=null", "display=null"], &[]),
             (&["display=DIR/a.y4m", "display=DIR/sub/a.y4m"], &[]),
             (&["camera=DIR/f0007.png", "display=DIR/f%d.png"], &[]),
+            (&["camera=DIR/a.2.y4m", "display=DIR/a.2.y4m.y4m"], &[]),
+            (&["camera=DIR/a.02.y4m", "display=DIR/a.y4m"], &[]),
             (&["camera=DIR/f0007.png", "display=DIR/sub/f%04d.png"], &[]),
             (
                 &[camera],

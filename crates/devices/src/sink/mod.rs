@@ -13,7 +13,8 @@ mod thumb;
 mod writer;
 mod y4m;
 
-pub use name::NumberedName;
+pub(crate) use name::NumberedName;
+pub use name::further_file;
 pub use save::{FileFormat, save};
 pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};

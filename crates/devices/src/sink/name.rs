@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::spec::SinkSpec;
+
 /// A file name with a place for a number, such as `frames/%04d.png`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NumberedName {
+pub(crate) struct NumberedName {
     before: String,
     width: usize,
     after: String,
@@ -15,7 +17,7 @@ impl NumberedName {
     /// Parses a name that has exactly one `%d` or `%0Nd` (`N` from 1 to 9) and no other `%`. `None` for other
     /// names.
     #[must_use]
-    pub fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let (before, rest) = name.split_once('%')?;
         let (width, after) = rest.split_once('d')?;
         let width = match width.as_bytes() {
@@ -33,7 +35,7 @@ impl NumberedName {
 
     /// Returns the number in a file's name, if the name is one of these. Directories are not compared.
     #[must_use]
-    pub fn number_in(&self, path: &Path) -> Option<u64> {
+    fn number_in(&self, path: &Path) -> Option<u64> {
         let before = self.before.rsplit_once('/');
         let before = before.map_or(&*self.before, |(_, name)| name);
         let name = path.file_name()?.to_str()?;
@@ -44,7 +46,7 @@ impl NumberedName {
 
     /// Returns the name that has this number.
     #[must_use]
-    pub fn with(&self, number: u64) -> PathBuf {
+    pub(crate) fn with(&self, number: u64) -> PathBuf {
         let (before, width, after) = (&self.before, self.width, &self.after);
         PathBuf::from(format!("{before}{number:0width$}{after}"))
     }
@@ -62,6 +64,25 @@ pub(super) fn nth(path: &Path, count: u32) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
+}
+
+/// Returns the name of a picture or a further file of a display that `file` would have in the display's
+/// directory, if it is one.
+#[must_use]
+pub fn further_file(display: &SinkSpec, file: &Path) -> Option<PathBuf> {
+    match display {
+        SinkSpec::Null => None,
+        SinkSpec::Png(name) => {
+            let name = NumberedName::new(name)?;
+            Some(name.with(name.number_in(file)?))
+        }
+        SinkSpec::Y4m(path) | SinkSpec::Raw(path) => {
+            let mut parts = file.file_name()?.to_str()?.rsplit('.');
+            let number = parts.find_map(|part| part.parse().ok().filter(|&n| n > 1))?;
+            let name = nth(path, number);
+            (name.file_name() == file.file_name()).then_some(name)
+        }
+    }
 }
 
 #[cfg(test)]
