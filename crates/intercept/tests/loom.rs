@@ -281,12 +281,41 @@ fn a_call_is_admitted_or_held_back_and_served_once() {
             }
         });
         pool.step_in(&CALL);
-        if pool.admit(7, &CALL) != Admission::HeldBack {
+        if pool.admit(term, 7, &CALL) != Admission::HeldBack {
             served.fetch_add(1, Ordering::AcqRel);
         }
         assert!(pool.step_out(term).is_none(), "it is receiver still");
         worker.join().unwrap();
         assert_eq!(served.load(Ordering::Acquire), 2);
+        assert!(!pool.is_busy());
+    });
+}
+
+#[test]
+fn a_receiver_that_was_replaced_passes_nothing_on() {
+    model(3, || {
+        let pool = Arc::new(Pool::of_at_most(20));
+        let Part::Receive(term) = pool.next() else {
+            panic!("a receiver is wanted first");
+        };
+        pool.hand_over(7, Job::Call(CALL));
+        let Part::Work(stalled, _) = pool.next() else {
+            panic!("a call was handed over");
+        };
+        pool.step_in(&CALL);
+        let clock = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.look(false, |tid| tid)
+        });
+        assert_ne!(pool.admit(term, 7, &CALL), Admission::HeldBack);
+        clock.join().unwrap();
+        let Part::Receive(next) = pool.next() else {
+            panic!("one receives while this call is served");
+        };
+        let work = pool.step_out(term).expect("another is receiver");
+        assert!(pool.done(work).is_none());
+        assert!(pool.receives(next), "the only successor");
+        assert!(pool.done(stalled).is_none());
         assert!(!pool.is_busy());
     });
 }

@@ -274,9 +274,11 @@ impl Pool {
     /// Decides how the receiver may serve a call. If another thread has a job of the same process, this call
     /// may stall like that job. So another thread becomes the receiver first. If the process has too many
     /// such jobs, the call waits.
-    pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
+    pub(crate) fn admit(&self, term: Term, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
-        if inner.busy(pid) == 0 {
+        // The clock may have replaced the caller already.
+        let state = self.watch.state.load(Ordering::Acquire);
+        if Term::of(state) != term || inner.busy(pid) == 0 {
             return Admission::Serve;
         }
         if !inner.may_begin(pid) {
@@ -284,7 +286,6 @@ impl Pool {
             held.push_back(Job::Call(n.clone()));
             return Admission::HeldBack;
         }
-        let state = self.watch.state.load(Ordering::Acquire);
         self.pass_on(&mut inner, state, pid, n.nr);
         if inner.idle == 0 {
             Admission::ServeShort

@@ -326,7 +326,7 @@ impl<'a> Supervisor<'a> {
                 self.host.wake_clock();
             }
             let admitted = if self.pool.is_busy() {
-                self.pool.admit(self.host.pid_of(n.tid), &n)
+                self.pool.admit(term, self.host.pid_of(n.tid), &n)
             } else {
                 Admission::Serve
             };
