@@ -91,6 +91,7 @@ impl<M: MemOps> Session<'_, M> {
     /// stale. A host calls this before it takes the planes' memory away from the device.
     pub fn withdraw(&mut self, is_lost: impl Fn(&M, &M::Plane) -> bool) {
         self.reap();
+        let mut was_lost = false;
         for index in 0..self.queue.config.max_num_buffers {
             let Ok(buffer) = self.queue.buffer(index) else {
                 continue;
@@ -98,7 +99,11 @@ impl<M: MemOps> Session<'_, M> {
             let mut planes = buffer.planes.iter().filter_map(|p| p.memory.as_ref());
             if buffer.state == BufferState::Active && planes.any(|plane| is_lost(self.mem, plane)) {
                 self.fail(index);
+                was_lost = true;
             }
+        }
+        if was_lost {
+            self.driver.buffers_withdrawn();
         }
     }
 

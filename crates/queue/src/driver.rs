@@ -167,6 +167,10 @@ pub trait Driver {
 
     /// Stops streaming. The driver completes or drops all its tokens.
     fn stop_streaming(&mut self);
+
+    /// Stops all accesses to the buffers whose tokens have become stale: see
+    /// [`Session::withdraw`](crate::Session::withdraw).
+    fn buffers_withdrawn(&mut self) {}
 }
 
 /// Forwards to the borrowed driver.
@@ -175,6 +179,10 @@ impl<D: Driver + ?Sized> Driver for &mut D {
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         (**self).queue_setup(create)
+    }
+
+    fn buffers_withdrawn(&mut self) {
+        (**self).buffers_withdrawn();
     }
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {

@@ -80,8 +80,11 @@ pub(crate) struct Decoding<C> {
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
     pending: Pending,
-    /// Number of flushes that the worker has not answered.
+    /// Numbers of flushes and drains that the worker has not answered.
     flushing: usize,
+    draining: usize,
+    /// Whether the worker has ended, and the next tick must break the queues.
+    is_broken: bool,
     /// Memory for reordering chroma, and for luma of an odd-sized picture.
     scratch: Vec<u8>,
 }
@@ -126,6 +129,8 @@ impl<C> Decoder<C> {
                 lent: Lending::new(),
                 pending: Pending::None,
                 flushing: 0,
+                draining: 0,
+                is_broken: false,
                 scratch: Vec::new(),
             },
         };
@@ -178,6 +183,8 @@ impl<C> M2mEngine<C> for Decoder<C> {
             self.raw.pixels.clone_from(&self.own.all);
             let guess = self.raw.like(self.capture.format.fourcc, format);
             self.capture.format = guess.ok_or(EINVAL)?;
+            self.own.visible = Rect::default();
+            self.own.coded_size = (0, 0);
         }
         self.queue_mut(flow).format = *format;
         Ok(())
@@ -228,6 +235,11 @@ impl<C> M2mEngine<C> for Decoder<C> {
         }
     }
 
+    fn recall(&mut self) {
+        self.worker.take_all_back();
+        self.take_back();
+    }
+
     /// A new format needs new buffers: STREAMOFF and STREAMON continue, START does not.
     fn can_continue(&self) -> bool {
         !(self.capture.streaming && matches!(self.own.pending, Pending::Told(_)))
@@ -242,6 +254,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.announce_format(progress);
         self.finish_drain(progress);
         self.lend(bus);
+        progress.broken |= std::mem::take(&mut self.own.is_broken);
     }
 
     fn has_begun(&self) -> bool {
@@ -269,6 +282,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let ends = self.drain == Drain::Ready || is_found && !has_pictures;
         self.output.stopped
             || self.capture.started
+            || self.own.is_broken
             || feeds
             || (has_pictures || ends) && self.has_buffer()
             || self.can_lend()

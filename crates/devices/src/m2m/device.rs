@@ -140,6 +140,9 @@ pub(super) trait M2mEngine<C> {
     /// Drops the CAPTURE buffers that are in use or with the worker, before CAPTURE stops.
     fn leave_capture(&mut self) {}
 
+    /// Takes back the CAPTURE buffers that are with the worker, because some were taken from the device.
+    fn recall(&mut self) {}
+
     /// Moves as many frames and results as this tick allows.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
@@ -348,6 +351,12 @@ where
             self.device.leave_capture();
         }
         self.device.queue_mut(self.flow).stop();
+    }
+
+    fn buffers_withdrawn(&mut self) {
+        if self.flow == Flow::Capture {
+            self.device.recall();
+        }
     }
 }
 

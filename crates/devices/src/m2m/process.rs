@@ -76,7 +76,8 @@ impl CodecProcess {
         Some(event)
     }
 
-    fn fail(&mut self, sentence: String) {
+    /// Ends the worker. No other one starts until [`stop`](Self::stop).
+    pub(crate) fn fail(&mut self, sentence: String) {
         self.worker = None;
         self.is_down = true;
         self.failure = Some(Failure::new(format!(

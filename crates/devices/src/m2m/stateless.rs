@@ -176,6 +176,12 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         }
     }
 
+    /// Ends the request, as STREAMOFF at CAPTURE does.
+    fn recall(&mut self) {
+        self.leave_capture();
+        self.capture.stopped = true;
+    }
+
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice_stops(progress);
         if self.wants_worker() && self.worker.start(|_| Ok(())).is_none() {

@@ -96,7 +96,7 @@ impl<C> Decoder<C> {
         }
         self.worker.take_back();
         while let Some((_, token)) = self.own.lent.tokens.pop_back() {
-            self.capture.tokens.push_front(token);
+            self.capture.put_back(token);
         }
     }
 

@@ -42,9 +42,21 @@ impl<C> Decoder<C> {
 
     fn restart(&mut self) {
         self.worker.stop();
+        self.forget_worker();
+    }
+
+    fn forget_worker(&mut self) {
         self.own.lent.is_on = false;
         self.take_back();
-        self.own.flushing = 0;
+        (self.own.flushing, self.own.draining) = (0, 0);
+    }
+
+    /// Takes all OUTPUT buffers back, because the worker has ended. The queues break.
+    fn give_up(&mut self) {
+        self.forget_worker();
+        self.own.kept = None;
+        self.output.take_back();
+        self.own.is_broken = true;
     }
 
     /// Handles STREAMON at CAPTURE: the program has made buffers for the announced format.
@@ -76,7 +88,10 @@ impl<C> Decoder<C> {
         };
         match self.worker.running().map(|worker| worker.submit(job)) {
             Some(Ok(())) => self.own.lent.is_on = !is_file,
-            Some(Err(_)) => self.restart(),
+            Some(Err(refused)) => {
+                self.worker.fail(refused.to_string());
+                self.give_up();
+            }
             None => {}
         }
     }
@@ -104,8 +119,13 @@ impl<C> Decoder<C> {
             Event::Consumed { tag } if self.is_unanswered(tag) => {
                 self.decoded(tag, Content::None, None, true);
             }
-            Event::Drained if self.own.flushing == 0 && self.drain == Drain::Asked => {
-                self.drain = Drain::Ready;
+            Event::Drained => {
+                // STREAMOFF at CAPTURE may have ended earlier drains.
+                self.own.draining = self.own.draining.saturating_sub(1);
+                let is_last = self.own.draining == 0 && self.own.flushing == 0;
+                if is_last && self.drain == Drain::Asked {
+                    self.drain = Drain::Ready;
+                }
             }
             Event::Consumed { tag } if self.own.kept == Some(tag) => self.release_kept(progress),
             Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
@@ -117,15 +137,8 @@ impl<C> Decoder<C> {
                 loan,
                 sentence,
             } => self.refuse(tag, loan, sentence),
-            Event::Died { .. } => {
-                self.own.lent.is_on = false;
-                self.take_back();
-                self.own.flushing = 0;
-                self.own.kept = None;
-                self.output.take_back();
-                progress.broken = true;
-            }
-            Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
+            Event::Died { .. } => self.give_up(),
+            Event::Consumed { .. } | Event::Packet { .. } => {}
         }
     }
 
@@ -186,7 +199,10 @@ impl<C> Decoder<C> {
 
     fn ask_to_drain(&mut self) {
         self.drain = match self.worker.submit(Job::Drain) {
-            Ok(()) => Drain::Asked,
+            Ok(()) => {
+                self.own.draining += 1;
+                Drain::Asked
+            }
             Err(Refused::Dead) => Drain::Ready,
             // The worker accepts no more jobs now. The drain is requested again later.
             Err(_) => Drain::Feeding(0),

@@ -136,6 +136,15 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
             .expect("streaming ends");
     }
 
+    /// Takes a CAPTURE buffer's memory away from the device.
+    pub(crate) fn withdraw(&mut self, index: u32) {
+        let lost = self.cookie(Flow::Capture, index);
+        let (side, device, memory) = self.side(Flow::Capture);
+        let mut driver = device.queue_driver(Flow::Capture);
+        let mut session = side.queue.session(memory, &mut *driver);
+        session.withdraw(|_, plane| *plane == lost);
+    }
+
     /// Makes buffers for both queues, starts the queues and queues all CAPTURE buffers.
     pub(crate) fn begin(&mut self, outputs: u32, captures: u32) {
         self.make(Flow::Output, outputs);

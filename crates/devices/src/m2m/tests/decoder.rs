@@ -131,6 +131,59 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
 }
 
 #[test]
+fn nothing_is_written_to_a_withdrawn_buffer() {
+    let stream = encoder::stream(4);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    bench.memory.maps = true;
+    bench.start(Flow::Capture);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    bench.send(1, &[&stream[1]], 1);
+    assert_eq!(bench.take(Flow::Capture).index, 0);
+    assert_eq!(bench.take(Flow::Capture).index, 1);
+    // The worker has the other two.
+    bench.withdraw(2);
+    let withdrawn = bench.take(Flow::Capture);
+    assert!(withdrawn.error && withdrawn.index == 2);
+    let lost = bench.cookie(Flow::Capture, 2);
+    for (index, timestamp_ns) in [(2, 2), (3, 3)] {
+        bench.send(index, &[&stream[index as usize]], timestamp_ns);
+        let info = bench.take(Flow::Capture);
+        assert_eq!((info.index, info.timestamp_ns), (3, timestamp_ns));
+        bench.queue_empty(3);
+    }
+    let file = &bench.memory.files[&lost];
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == FILLER));
+}
+
+#[test]
+fn the_answer_to_an_ended_drain_does_not_end_the_next() {
+    let stream = encoder::stream(2);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    bench.start(Flow::Capture);
+    // The worker waits for a buffer for the first picture.
+    bench.device.command(Command::Stop).expect("it can drain");
+    bench.work();
+    bench.stop(Flow::Capture);
+    bench.start(Flow::Capture);
+    bench.send(1, &[&stream[1]], 1);
+    bench.device.command(Command::Stop).expect("it can drain");
+    bench.work();
+    (0..4).for_each(|index| bench.queue_empty(index));
+    let mut times = Vec::new();
+    loop {
+        let info = bench.take(Flow::Capture);
+        let has_picture = info.planes[0].is_some_and(|plane| plane.payload_bytes > 0);
+        times.extend(has_picture.then_some(info.timestamp_ns));
+        if info.last {
+            break;
+        }
+    }
+    assert_eq!(times, [0, 1]);
+}
+
+#[test]
 fn streamoff_at_capture_ends_a_drain() {
     let stream = encoder::stream(2);
     let mut bench = told(&stream, FourCc::NV12, 4);
