@@ -87,6 +87,8 @@ pub(crate) struct Decoder<C> {
     is_cold: bool,
     /// Number of bytes that the last probe read without finding a format.
     probed: usize,
+    /// The tag of the last reported fault. A piece may have millions of faults.
+    faulted: Option<u64>,
     /// Whether the stream has pictures of two fields.
     /// The library may return such a picture after the first field, and write the second field to it later.
     has_fields: bool,
@@ -106,6 +108,7 @@ impl<C: Cut> Decoder<C> {
             drained: 0,
             is_cold: false,
             probed: 0,
+            faulted: None,
             has_fields: false,
         })
     }
@@ -175,7 +178,7 @@ impl<C: Cut> Decoder<C> {
             if let Some(stamp) = self.stamps.back_mut() {
                 stamp.damaged = true;
             }
-            report_fault(&error, unit.tag, out)?;
+            self.report_fault(&error, unit.tag, out)?;
         }
         self.history.push(unit, self.count);
         self.take(out)
@@ -253,6 +256,17 @@ impl<C: Cut> Decoder<C> {
         }
     }
 
+    /// Reports a fault: of a piece's corrupt pictures, only the first.
+    fn report_fault(&mut self, error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
+        if error.unsupported {
+            return out.unsupported(tag, &error.sentence);
+        }
+        match self.faulted.replace(tag) {
+            Some(before) if before == tag => Ok(()),
+            _ => out.corrupt(tag, &error.sentence),
+        }
+    }
+
     fn announce(&mut self, format: &StreamFormat, out: &mut Out) -> Result<(), Stop> {
         out.format(format)?;
         self.format = Some(*format);
@@ -271,7 +285,7 @@ impl<C: Cut> Decoder<C> {
                 Ok(Some(picture)) => picture,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    report_fault(&error, tag, out)?;
+                    self.report_fault(&error, tag, out)?;
                     continue;
                 }
             };
@@ -346,13 +360,6 @@ pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
     Ok(())
 }
 
-fn report_fault(error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
-    if error.unsupported {
-        return out.unsupported(tag, &error.sentence);
-    }
-    out.corrupt(tag, &error.sentence)
-}
-
 impl<C: Cut> vb3_codec::Codec for Decoder<C> {
     fn configure(&mut self, config: Config) {
         if let Config::Decoder(framing) = config {
@@ -369,7 +376,7 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
         self.decode_units(true, out)?;
         if let Err(error) = self.library.end() {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
-            report_fault(&error, tag, out)?;
+            self.report_fault(&error, tag, out)?;
         }
         let done = self.take(out);
         self.forget(out);

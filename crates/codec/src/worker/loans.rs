@@ -154,7 +154,8 @@ impl Worker {
         let fd = self.link.socket.fd();
         let now = Timespec::default();
         let ready = poll(&mut [PollFd::new(&fd, PollFlags::HUP)], Some(&now));
-        ready != Ok(0) || self.running.is_stopped()
+        // A signal does not end the process.
+        !matches!(ready, Ok(0) | Err(rustix::io::Errno::INTR)) || self.running.is_stopped()
     }
 
     /// As `take_back`, and makes the worker unmap the memory.
