@@ -22,6 +22,8 @@ stock=$(find "/lib/modules/$(uname -r)/kernel" -name "$name.ko*" | head -n 1)
 [ -n "$stock" ] || { echo "error: this kernel has no module $name; is it built in?" >&2; exit 1; }
 mkdir -p "$logs"
 tracing=/sys/kernel/tracing
+# The folder of our module is in debugfs.
+[ -d /sys/kernel/debug/tracing ] || mount -t debugfs debugfs /sys/kernel/debug
 [ -e $tracing/kprobe_events ] || mount -t tracefs tracefs $tracing 2>/dev/null || tracing=/sys/kernel/debug/tracing
 
 # Prints the processor time of all programs and of the kernel so far, in ticks of 10 ms.

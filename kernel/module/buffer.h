@@ -186,7 +186,7 @@ static inline bool vb3_fails(void)
 #endif
 
 /* Returns whether this module exported the attachment's dma-buf. In dmabuf.c. */
-bool vb3_buf_is_own(struct dma_buf_attachment *attachment);
+bool vb3_buf_is_own(struct dma_buf *dbuf);
 
 /* The list of all buffers, in debug.c. */
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr);

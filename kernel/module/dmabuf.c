@@ -168,9 +168,9 @@ static const struct dma_buf_ops vb3_buf_ops = {
 };
 
 /* Returns whether this module exported the dma-buf. If so, the log has the reason of a refusal already. */
-bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
+bool vb3_buf_is_own(struct dma_buf *dbuf)
 {
-	return attachment->dmabuf->ops == &vb3_buf_ops;
+	return dbuf->ops == &vb3_buf_ops;
 }
 
 /* The record of the device's use is in the exporter's attachment. Only this module's importers read it. */
@@ -181,7 +181,7 @@ struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *dbuf, struct device *d
 	struct vb3_use *use;
 
 	attachment = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(dbuf, dev);
-	if (!IS_ERR(attachment) && vb3_buf_is_own(attachment)) {
+	if (!IS_ERR(attachment) && vb3_buf_is_own(dbuf)) {
 		use = BUF(payload)->use = &((struct attached *)attachment->priv)->use;
 		WRITE_ONCE(use->in_use, 0);
 	}

@@ -153,7 +153,7 @@ struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachm
 	size_t granule;
 	phys_addr_t first;
 
-	if (attachment && !vb3_buf_is_own(attachment) && !READ_ONCE(link_foreign))
+	if (attachment && !vb3_buf_is_own(attachment->dmabuf) && !READ_ONCE(link_foreign))
 		return NULL;
 	/* A domain without page sizes does not translate. */
 	if (!domain || !domain->pgsize_bitmap || !sgt->nents || bytes > SIZE_MAX / 2)

@@ -117,12 +117,15 @@ bool vb3_is_translated(struct device *dev)
 	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
 }
 
+static u64 last_dma_address(struct device *dev)
+{
+	return vb3_is_translated(dev) ? U64_MAX : min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+}
+
 /* Returns the last physical address that the device reaches. */
 u64 vb3_last_address(struct device *dev)
 {
-	if (vb3_is_translated(dev))
-		return U64_MAX;
-	return min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+	return vb3_is_translated(dev) ? U64_MAX : dma_to_phys(dev, last_dma_address(dev));
 }
 
 /* Caches of x86-64 and arm64 see a kernel mapping and the memory itself alike, so no mapping is flushed. */
@@ -262,7 +265,7 @@ int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int dir
 {
 	dma_addr_t at;
 
-	if (vb3_fails() || phys + sgt->sgl->length - 1 > vb3_last_address(dev))
+	if (vb3_fails() || phys + sgt->sgl->length - 1 > last_dma_address(dev))
 		return -EIO;
 	at = dma_map_resource(dev, phys, sgt->sgl->length, direction, 0);
 	if (dma_mapping_error(dev, at))

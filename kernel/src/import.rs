@@ -9,7 +9,7 @@ use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use vb3_dma::{Direction, DmaAddr};
+use vb3_dma::{Constraint, Direction, DmaAddr, Reason};
 use vb3_plane::{PlaneError, contig};
 
 /// How the queue's driver reaches the memory.
@@ -69,7 +69,8 @@ impl Import {
         if reach != Reach::Cpu {
             // SAFETY: dma-buf, device and payload exist.
             let made = unsafe { sys::vb3_buf_attach(buf.as_ptr(), dev.raw(), payload.as_ptr()) };
-            attachment = pointer(made)?.as_ptr();
+            let made = pointer(made).inspect_err(|errno| dev.refused_by_exporter(buf, *errno));
+            attachment = made?.as_ptr();
             Count::Attachments.add(1);
         }
         Count::Objects.add(1);
@@ -104,10 +105,7 @@ impl Import {
         let (attachment, direction) = (self.attachment, direction_to_c(self.direction));
         // SAFETY: the attachment exists and is not mapped.
         let sgt = pointer(unsafe { sys::vb3_buf_map(attachment, direction) }).map_err(|errno| {
-            // SAFETY: the attachment exists.
-            if !unsafe { sys::vb3_buf_is_own(attachment) } {
-                self.dev.refused_by_exporter(errno);
-            }
+            self.dev.refused_by_exporter(self.buf, errno);
             PlaneError::Invalid(None)
         })?;
         let wanted = match self.reach {
@@ -147,7 +145,10 @@ impl Import {
     /// Returns EINVAL if mapping fails, and EFAULT if the memory is scattered or the CPU cannot map it.
     pub fn map(&self) -> Result<(*mut SgTable, DmaAddr), Errno> {
         let mapped = match self.reach {
-            Reach::Cpu if self.vaddr().is_null() => Err(PlaneError::Fault(None)),
+            Reach::Cpu if self.vaddr().is_null() => {
+                let reason = Reason::new(Constraint::CpuMapping, self.len_bytes, 0);
+                Err(PlaneError::Fault(Some(reason)))
+            }
             Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
             _ => self.state.with(|state| self.map_into(&mut state.laid)),
         };

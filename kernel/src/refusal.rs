@@ -4,9 +4,10 @@
 use crate::kernel::Errno;
 use crate::ledger::Count;
 use crate::linux::Dev;
-use crate::sys;
+use crate::sys::{self, DmaBuf};
 use core::ffi::c_int;
 use core::mem::offset_of;
+use core::ptr::NonNull;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::Error;
 use vb3_plane::PlaneError;
@@ -108,9 +109,14 @@ impl Dev {
         }
     }
 
-    /// Logs that another driver refused to map its dma-buf for this device.
-    /// Only that driver knows the reason.
-    pub fn refused_by_exporter(self, errno: Errno) {
+    /// Logs that another driver refused its dma-buf to this device. Only that driver knows the reason.
+    /// This module's own dma-bufs have told theirs already.
+    #[inline(never)]
+    pub fn refused_by_exporter(self, buf: NonNull<DmaBuf>, errno: Errno) {
+        // SAFETY: the importer has a reference to the dma-buf.
+        if unsafe { sys::vb3_buf_is_own(buf.as_ptr()) } {
+            return;
+        }
         self.tell(&Refusal {
             what: Text::new("a dma-buf"),
             constraint: Text::new("exporter-errno"),

@@ -109,7 +109,7 @@ unsafe extern "C" {
         payload: *const c_void,
     ) -> *mut DmaBufAttachment;
     pub fn vb3_buf_detach(attachment: *mut DmaBufAttachment);
-    pub fn vb3_buf_is_own(attachment: *mut DmaBufAttachment) -> bool;
+    pub fn vb3_buf_is_own(buf: *mut DmaBuf) -> bool;
     pub fn vb3_buf_map(attachment: *mut DmaBufAttachment, direction: c_int) -> *mut SgTable;
     pub fn vb3_buf_unmap(attachment: *mut DmaBufAttachment, sgt: *mut SgTable, direction: c_int);
     pub fn vb3_buf_vmap(buf: *mut DmaBuf, is_iomem: *mut bool) -> *mut c_void;

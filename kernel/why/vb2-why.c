@@ -5,6 +5,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/kprobes.h>
@@ -17,7 +18,7 @@
 /* Kinds of probed functions. Those up to MAP are operations, which can be refused. */
 enum kind {
 	ALLOC, USERPTR, ATTACH, MAP,
-	EXPORT, PUT, END, DMA_MAP, DMABUF_MAP, DMABUF_ATTACH, DMABUF_DETACH, VM_OPEN, DONE,
+	EXPORT, RELEASE, PUT, END, DMA_MAP, DMABUF_MAP, DMABUF_ATTACH, DMABUF_DETACH, VM_OPEN, DONE,
 };
 
 static const char *const kinds[] = {
@@ -135,6 +136,9 @@ static void explain(struct record *op)
 	u64 free = (u64)si_mem_available() << PAGE_SHIFT;
 	/* The largest bounce. SIZE_MAX: the kernel does not bounce for this device. */
 	size_t bounce = op->dma_error ? dma_max_mapping_size(op->dev) : 0;
+	/* The last physical address that the device reaches without an IOMMU. */
+	u64 limit = op->dma_error ? min_not_zero(dma_get_mask(op->dev), op->dev->bus_dma_limit) : 0;
+	u64 last = op->dma_error ? dma_to_phys(op->dev, limit) : 0;
 
 	if (is_user && !op->size)
 		SAY("buffer-size", 1, 0);
@@ -144,9 +148,8 @@ static void explain(struct record *op)
 		SAY("buffer-size", op->size, op->dmabuf->size);
 	else if (op->dma_error && is_translated(op->dev))
 		SAY("iova-space", op->size, 0);
-	else if (op->dma_error && op->last_address > dma_get_mask(op->dev) &&
-		 (op->longest > bounce || bounce == SIZE_MAX))
-		SAY("dma-mask", op->last_address, dma_get_mask(op->dev));
+	else if (op->dma_error && op->last_address > last && (op->longest > bounce || bounce == SIZE_MAX))
+		SAY("dma-mask", op->last_address, last);
 	else if (op->dma_error)
 		SAY("bounce-pool", op->longest, bounce);
 	else if (op->is_contig && op->is_mapped && !op->dmabuf_error && op->contiguous < op->size)
@@ -285,7 +288,17 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 		return 1;
 	raw_spin_lock_irqsave(&lock, flags);
 	switch (p->kind) {
+	case RELEASE:
+		begin(call, RELEASE, NULL, 0, NULL);
+		hlist_add_head(&call->node, &active);
+		change(((struct dma_buf *)first)->priv, -1);
+		skip = 0;
+		break;
 	case PUT:
+		/* Compilers put this function into the release of a dma-buf, or call it there. */
+		if (own_op() && own_op()->kind == RELEASE)
+			break;
+		fallthrough;
 	case END:
 	case DMABUF_DETACH:
 		change(p->kind == DMABUF_DETACH ? second : first, p->kind == PUT ? -1 : INT_MIN);
@@ -338,6 +351,9 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	if (p->kind == MAP || p->kind == DMA_MAP)
 		error = (int)(long)value;
 	switch (p->kind) {
+	case RELEASE:
+		hlist_del(&call->node);
+		break;
 	case DMA_MAP:
 		set_device(op, call->arg[0]);
 		op->dma_error = error;
@@ -377,7 +393,7 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	PROBE(prefix "_get_userptr", USERPTR, __VA_ARGS__), \
 	PROBE(prefix "_attach_dmabuf", ATTACH, __VA_ARGS__), \
 	PROBE(prefix "_map_dmabuf", MAP, __VA_ARGS__), PROBE(prefix "_get_dmabuf", EXPORT), \
-	PROBE(prefix "_put", PUT), PROBE(prefix "_put_userptr", END), \
+	PROBE(prefix "_dmabuf_ops_release", RELEASE), PROBE(prefix "_put", PUT), PROBE(prefix "_put_userptr", END), \
 	PROBE(prefix "_detach_dmabuf", END)
 
 static struct probe probes[] = {
