@@ -285,8 +285,9 @@ impl Supervisor<'_> {
             }
         };
         let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
-        let stat = may_block::stat(may, format!("/proc/{pid}/fd/{fd}"), 0).ok()?;
-        let node = self.node_behind(may, raw::identity(&stat))?;
+        // Does not ask the file's file system, which may never answer.
+        let (id, _) = raw::known_at(&format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let node = self.node_behind(may, id)?;
         Some(match links {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),

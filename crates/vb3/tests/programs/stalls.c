@@ -203,6 +203,14 @@ static int late_buffer(void)
 
 static int streaming, set;
 
+static void *poll_set(void *unused)
+{
+	(void)unused;
+	struct pollfd both[] = { { .fd = streaming, .events = POLLPRI }, { .fd = set, .events = POLLIN } };
+	must(poll(both, 2, -1), "poll of the set");
+	return NULL;
+}
+
 // Takes frames of the camera in the set while the kernel writes that set's events, which fills the
 // page.
 static void *take_frames(void *page)
@@ -215,10 +223,14 @@ static void *take_frames(void *page)
 		must(ioctl(streaming, VIDIOC_DQBUF, &b), "DQBUF by the handler");
 		must(ioctl(streaming, VIDIOC_QBUF, &b), "QBUF by the handler");
 	}
+	// A poll of the set waits for its lock.
+	pthread_t poller;
+	pthread_create(&poller, NULL, poll_set, NULL);
 	late();
 	static char content[PAGE] __attribute__((aligned(PAGE)));
 	struct uffdio_copy copy = { .dst = (uintptr_t)page, .src = (uintptr_t)content, .len = PAGE };
 	must(ioctl(faults, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	pthread_join(poller, NULL);
 	return NULL;
 }
 
@@ -385,10 +397,12 @@ static int hold_file(const char *dir)
 // number that devices' descriptors have. Only the file's system could say more, and does not answer.
 static int queue_file(const char *dir)
 {
-	char path[PAGE];
+	char path[PAGE], link[64];
 	snprintf(path, sizeof path, "%s/file", dir);
 	int file = must(open(path, O_RDWR), path);
 	int camera = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+	must(readlink(link, path, sizeof path), "readlink");
 	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
 	struct v4l2_requestbuffers request = { .count = 1, .type = type, .memory = V4L2_MEMORY_DMABUF };
 	must(ioctl(camera, VIDIOC_REQBUFS, &request), "REQBUFS");
