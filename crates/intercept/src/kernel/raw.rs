@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
+use rustix::fs::{Access, AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
@@ -245,6 +245,18 @@ pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
 /// Returns the text of a file in /proc as a string, or an empty string if it cannot be read.
 pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
+}
+
+/// Returns whether a file in /proc exists.
+pub(crate) fn exists(path: &str) -> bool {
+    debug_assert!(path.starts_with("/proc/"), "{path}");
+    rustix::fs::access(path, Access::EXISTS).is_ok()
+}
+
+/// Returns whether a file is an epoll set.
+pub(crate) fn is_epoll_set(fd: BorrowedFd<'_>) -> bool {
+    let link = readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    link.is_ok_and(|link| link == b"anon_inode:[eventpoll]")
 }
 
 /// Returns the names in a directory in /proc that are decimal numbers, such as process ids.

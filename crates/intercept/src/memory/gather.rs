@@ -102,6 +102,8 @@ struct Inner {
     touched: HashMap<(u64, u64), bool>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
+    /// Writes whose failure does not fail the call.
+    attempts: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread sent for this call (see `process::lend`).
     lent: Vec<(i32, Borrowed)>,
     /// Descriptors that the thread must send.
@@ -181,6 +183,7 @@ impl Gathered {
     pub(crate) fn begin(&self) {
         let mut inner = lock(&self.inner);
         inner.writes.clear();
+        inner.attempts.clear();
         inner.missing.clear();
         inner.wanted.clear();
         inner.wants_watch = false;
@@ -340,6 +343,11 @@ impl Gathered {
         lock(&self.inner).writes.push((addr, data.to_vec()));
     }
 
+    /// Like [`write`](Self::write), but the call succeeds even if the memory is not writable.
+    pub(crate) fn write_if_possible(&self, addr: u64, data: &[u8]) {
+        lock(&self.inner).attempts.push((addr, data.to_vec()));
+    }
+
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.
     ///
     /// # Errors
@@ -390,14 +398,19 @@ impl Gathered {
         method: CopyMethod,
         tid: u32,
     ) -> Result<(), Errno> {
-        let writes = core::mem::take(&mut lock(&self.inner).writes);
+        let mut inner = lock(&self.inner);
+        let mut writes = core::mem::take(&mut inner.writes);
+        let needed = writes.len();
+        writes.append(&mut inner.attempts);
+        drop(inner);
         if writes.is_empty() || method.copy_all_out(may, tid, &writes) {
             return Ok(());
         }
         let mut done = Ok(());
         // As the kernel does, writes everything that is writable.
-        for (addr, data) in writes {
-            done = done.and(method.copy_out(may, tid, addr, &data));
+        for (i, (addr, data)) in writes.iter().enumerate() {
+            let made = method.copy_out(may, tid, *addr, data);
+            done = if i < needed { done.and(made) } else { done };
         }
         done
     }

@@ -75,6 +75,14 @@ impl Table {
         }
     }
 
+    /// Forgets an ended thread: another one may get its id.
+    fn remove(&self, tid: u32) {
+        if let Some(place) = self.0.get((tid % PLACES) as usize) {
+            let (id, order) = (tid.into(), Ordering::Relaxed);
+            place.tid.compare_exchange(id, 0, order, order).ok();
+        }
+    }
+
     /// Kills the processes of all recorded threads that still run. Returns whether any was running.
     /// Async-signal-safe.
     fn kill_all(&self) -> bool {
@@ -177,6 +185,11 @@ impl Guard {
         if tid != self.main || call > MAX_UNGUARDED {
             self.process.get_or_init(|| self.start().ok().into());
         }
+    }
+
+    /// Forgets an ended thread.
+    pub(crate) fn remove(&self, tid: u32) {
+        self.table.remove(tid);
     }
 
     /// Starts the guard process.
@@ -291,6 +304,20 @@ mod tests {
         assert!(other.try_wait().expect("a child").is_none());
         other.kill().expect("it runs");
         other.wait().expect("it has ended");
+    }
+
+    #[test]
+    fn a_later_process_with_the_same_id_is_recorded() {
+        let table = Table::new().expect("a table");
+        let tid = std::process::id();
+        let place = &table.0[(tid % PLACES) as usize];
+        table.add(tid);
+        let start = place.start.fetch_add(1, Ordering::Relaxed);
+        table.remove(tid + PLACES);
+        assert_eq!(place.tid.load(Ordering::Relaxed), u64::from(tid));
+        table.remove(tid);
+        table.add(tid);
+        assert_eq!(place.start.load(Ordering::Relaxed), start);
     }
 
     #[test]

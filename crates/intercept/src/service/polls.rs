@@ -7,8 +7,8 @@ use crate::service::host::{Call, Event, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
-    Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, Wait, Waiting, buffer_poll,
-    concerns_us, ready_bits,
+    Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, Waiting,
+    buffer_poll, concerns_us, ready_bits,
 };
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -84,6 +84,7 @@ impl Server<'_> {
             };
             entries.push(Entry {
                 events,
+                ends_at: events | UNASKED,
                 source,
                 revents: 0,
             });
@@ -129,9 +130,11 @@ impl Server<'_> {
                 .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => {
                 let waits = look.is_always_ready();
-                look.fd.map_or(Source::Unknown(fd), |file| match waits {
-                    true => Source::Slow(fd, Arc::new(file)),
-                    false => Source::Other(file),
+                look.fd.map_or(Source::Unknown(fd), |file| {
+                    match waits || raw::is_epoll_set(file.as_fd()) {
+                        true => Source::Slow(fd, Arc::new(file)),
+                        false => Source::Other(file),
+                    }
                 })
             }
         }
@@ -149,7 +152,8 @@ impl Server<'_> {
         let mut polling = Polling {
             entries,
             form,
-            remaining: wait.remaining,
+            // The kernel does not write a time of zero back.
+            remaining: wait.remaining.filter(|_| wait.time != Some(Duration::ZERO)),
             needs_look: false,
         };
         if !polling.take_slow(n) {
@@ -169,7 +173,10 @@ impl Server<'_> {
             if let Source::Other(fd) = &entry.source {
                 let events = u32::from(entry.events.cast_unsigned());
                 let slot = Event::Poll(slot);
-                polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
+                // The supervisor's epoll set would report errors at once, again and again.
+                let is_deaf = entry.ends_at & (libc::POLLERR | libc::POLLHUP) == 0;
+                polling.needs_look |=
+                    is_deaf || self.host.events.add(fd.as_fd(), events, slot).is_err();
             }
             // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked.
             polling.needs_look |= matches!(entry.source, Source::Slow(..));
@@ -206,6 +213,7 @@ impl Server<'_> {
                 Source::Bad => libc::POLLNVAL,
                 Source::Unknown(_) | Source::Skip => 0,
             };
+            entry.revents &= entry.ends_at;
             ready += usize::from(entry.revents != 0);
         }
         ready
@@ -218,7 +226,7 @@ impl Server<'_> {
             Form::Poll(addr) => write_pollfds(&call, *addr, &polling.entries),
             Form::Select(sets) => sets.write(&call, &polling.entries),
         };
-        polling.write_remaining(&call, deadline);
+        polling.write_remaining(n, deadline);
         written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
     }
 
@@ -247,6 +255,9 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
+                Ok(set) if raw::is_epoll_set(set.as_fd()) => {
+                    entry.source = Source::Slow(fd, Arc::new(set));
+                }
                 Ok(file) => entry.source = Source::Other(file),
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),

@@ -5,7 +5,7 @@ use crate::process::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply, Verdict as Interrupt,
 };
 use crate::service::dispatch::reply;
-use crate::service::host::{Call, Host};
+use crate::service::host::Host;
 use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{
     EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
@@ -181,7 +181,7 @@ impl Server<'_> {
         n.gathered.begin();
         if let Kind::Poll(polling) = &waiting.kind {
             // The kernel may restart the call, which then uses the remaining time.
-            polling.write_remaining(&Call::new(&self.host, &n), waiting.deadline);
+            polling.write_remaining(&n, waiting.deadline);
         }
         self.give_up(slot);
         self.answer(&n, How::Reply(Reply::Fail(code)));
@@ -200,15 +200,16 @@ impl Server<'_> {
         if n.nr != nr::POLL {
             return ERESTARTNOHAND;
         }
-        self.pending
-            .suspended
-            .insert(n.tid, (n.nr, waiting.deadline));
+        let poll = (n.nr, n.args, waiting.deadline);
+        self.pending.suspended.insert(n.tid, poll);
         ERESTART_RESTARTBLOCK
     }
 
     /// Serves restart_syscall: continues an interrupted poll until its original deadline.
     pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
+        // A handler may have ended the poll. The thread's registers are then those of another call.
+        let poll = self.pending.suspended.get(&n.tid);
+        let Some(&(nr, _, deadline)) = poll.filter(|(_, args, _)| *args == n.args) else {
             return Ok(Verdict::native());
         };
         let mut again = n.clone();
@@ -264,6 +265,9 @@ impl Server<'_> {
         self.task_ended(tid);
         self.give_up_thread(tid);
         self.pending.forget(tid);
+        if let Some(guard) = &self.host.guard {
+            guard.remove(tid);
+        }
     }
 
     /// Drops calls whose threads no longer wait.

@@ -5,7 +5,9 @@ use crate::kernel::{nr, procs};
 use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
-use crate::waiting::{Entry, FD_SETSIZE, Form, MAX_SELECTED, Sets, Source, Wait, concerns_us};
+use crate::waiting::{
+    Entry, FD_SETSIZE, Form, MAX_SELECTED, REPORTED, Sets, Source, Wait, concerns_us,
+};
 use std::time::Duration;
 use vb3_host::{Caller, Errno};
 
@@ -57,10 +59,13 @@ impl Server<'_> {
                 }
                 break;
             }
-            let events = wanted.into_iter().zip(ASKED).filter(|(is_in, _)| *is_in);
-            let events = events.fold(0, |all, (_, bits)| all | bits);
+            let union = |of: [i16; 3]| {
+                let of = wanted.into_iter().zip(of).filter(|(is_in, _)| *is_in);
+                of.fold(0, |all, (_, bits)| all | bits)
+            };
             entries.push(Entry {
-                events,
+                events: union(ASKED),
+                ends_at: union(REPORTED),
                 source,
                 revents: 0,
             });

@@ -14,9 +14,9 @@ pub(crate) use pending::{
     EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
 };
 pub(crate) use poll::{
-    Asker, Entry, Form, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
-    ready_bits,
+    Asker, Entry, Form, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, buffer_poll,
+    concerns_us, ready_bits,
 };
-pub(crate) use select::{FD_SETSIZE, MAX_SELECTED, Sets};
+pub(crate) use select::{FD_SETSIZE, MAX_SELECTED, REPORTED, Sets};
 pub(crate) use sleep::Sleep;
 pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};

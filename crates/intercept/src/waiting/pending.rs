@@ -134,8 +134,8 @@ pub(crate) struct Pending {
     pub(crate) interrupted: HashMap<u32, Instant>,
     /// The signal states of threads whose last call waited, and whose end is reported.
     known: HashMap<u32, Signals>,
-    /// Interrupted polls, by thread: number and deadline. restart_syscall continues them.
-    pub(crate) suspended: HashMap<u32, (i64, Option<Instant>)>,
+    /// Interrupted polls, by thread: number, arguments and deadline. restart_syscall continues them.
+    pub(crate) suspended: HashMap<u32, (i64, [u64; 6], Option<Instant>)>,
 }
 
 impl Pending {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::kernel::Borrowed;
 use crate::process::Notif;
 use crate::waiting::select::Sets;
-use vb3_host::{Backend, Caller, FdIdentity, FileId};
+use vb3_host::{Backend, FdIdentity, FileId};
 
 /// Maximum number of descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
@@ -34,8 +34,8 @@ pub(crate) enum Source {
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
-    /// A borrowed regular file or directory, by descriptor. It may be in a FUSE file system, so it is polled
-    /// without the lock.
+    /// A borrowed regular file, directory or epoll set, by descriptor. It is polled without the lock: the file
+    /// may be in a FUSE file system, and a program's epoll_wait may hold the set's own lock for long.
     Slow(i32, Arc<Borrowed>),
     /// A file that could not be borrowed, by descriptor. The calling thread must send the descriptor; if it
     /// cannot, the entry is never ready.
@@ -50,6 +50,8 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) events: i16,
+    /// The events that end the call. select does not end at an error or hang-up that no set reports.
+    pub(crate) ends_at: i16,
     pub(crate) source: Source,
     pub(crate) revents: i16,
 }
@@ -120,7 +122,7 @@ impl Polling {
     }
 
     /// Writes the remaining time to the program, if this kind of call returns it.
-    pub(crate) fn write_remaining(&self, call: &impl Caller, deadline: Option<Instant>) {
+    pub(crate) fn write_remaining(&self, n: &Notif, deadline: Option<Instant>) {
         if let (Some((addr, micros)), Some(deadline)) = (self.remaining, deadline) {
             let left = deadline.saturating_duration_since(Instant::now());
             let part = if micros {
@@ -132,8 +134,8 @@ impl Polling {
             let (secs, rest) = bytes.split_at_mut(8);
             secs.copy_from_slice(&left.as_secs().to_ne_bytes());
             rest.copy_from_slice(&u64::from(part).to_ne_bytes());
-            // Like the kernel, ignores a failure to write the time.
-            call.write(addr, &bytes).ok();
+            // Source: Linux 7.2 fs/select.c `poll_select_finish`.
+            n.gathered.write_if_possible(addr, &bytes);
         }
     }
 }

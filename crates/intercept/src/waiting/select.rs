@@ -11,6 +11,8 @@ pub(crate) const FD_SETSIZE: usize = 1024;
 const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
 const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
 const PRI: i16 = libc::POLLPRI;
+/// The events that each of the three sets reports.
+pub(crate) const REPORTED: [i16; 3] = [IN, OUT, PRI];
 
 /// The sets' addresses, and the descriptor of each polled entry.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ impl Sets {
     /// Writes the three result sets. Returns the number of bits set in them.
     pub(crate) fn write(&self, call: &impl Caller, entries: &[Entry]) -> Result<usize, Errno> {
         let mut count = 0;
-        for (i, (&addr, bits)) in self.addrs.iter().zip([IN, OUT, PRI]).enumerate() {
+        for (i, (&addr, bits)) in self.addrs.iter().zip(REPORTED).enumerate() {
             let mut set = vec![0u8; self.bytes];
             for ((entry, &fd), asked) in entries.iter().zip(&self.fds).zip(&self.asked) {
                 let asked = asked.get(i).copied().unwrap_or(false);

@@ -1,7 +1,35 @@
 //! poll and epoll, compared with a kernel.
 
-use crate::common::{compiled, finish, runs_files};
+use crate::common::{Run, compiled, finish, runs_files};
 use crate::surroundings::command;
+
+/// Runs one subtest of `waits.c` on a camera.
+fn waits(word: &str) {
+    let Some(program) = compiled("waits.c") else {
+        return;
+    };
+    let run = Run::on("pc").device("camera=pattern");
+    let run = run.program([program.as_os_str()]);
+    run.and([word, "/dev/video0"]).run().expect_success();
+}
+
+/// select with an error or hang-up that no set reports waits until its time is over.
+#[test]
+fn select_waits_at_a_hang_up() {
+    waits("select-hang-up");
+}
+
+/// ppoll returns its result even if the remaining time cannot be written back.
+#[test]
+fn a_time_may_be_read_only() {
+    waits("read-only-time");
+}
+
+/// restart_syscall of another call is none of a poll that a handler has ended.
+#[test]
+fn a_stopped_call_after_a_poll_is_no_poll() {
+    waits("restart-of-another");
+}
 
 /// All conditions of an entry are one event, and EPOLLONESHOT disarms the entry after this event. Measured
 /// with sockets on the same kernel.

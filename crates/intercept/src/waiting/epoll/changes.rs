@@ -283,6 +283,16 @@ impl Queue {
         work.id
     }
 
+    /// Drops a program's `epoll_ctl` that was added last, so that it fails with ENOMEM. Other changes wait
+    /// for the next attempt to start a thread.
+    fn refuse(&mut self, set: SetId) {
+        if let Some(work) = self.works.get_mut(&set) {
+            let is_call =
+                |(_, change): &mut (Key, Change)| matches!(change, Change::Control { .. });
+            work.changes.pop_back_if(is_call);
+        }
+    }
+
     /// Returns whether the answer to a call must still wait for one of these series.
     fn is_awaited(&self, ids: &[WorkId]) -> bool {
         let mut works = self.works.values();
@@ -353,8 +363,11 @@ impl Changes {
         if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
             let shared = Arc::clone(&self.0);
             let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
-            // If the system refuses a thread, the existing threads make the change.
             queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
+            // If the system refuses a thread, the existing threads make the change.
+            if queue.threads == 0 {
+                queue.refuse(file.id);
+            }
         }
         drop(queue);
         self.0.has_work.notify_one();
@@ -466,6 +479,19 @@ mod tests {
         go.send(()).expect("it waits");
         assert_eq!(held_made.recv(), Ok(Ok(())));
         changes.waiter(vec![late]).wait(&may);
+    }
+
+    #[test]
+    fn an_epoll_ctl_fails_if_there_is_no_thread() {
+        let (changes, [set, _]) = two_sets();
+        let (add, made) = control(Op::Add, 0);
+        let mut queue = lock(&changes.0.queue);
+        queue.add(&set, FILE, Change::Park);
+        queue.add(&set, OTHER, add);
+        queue.refuse(set.id);
+        assert!(made.recv().is_err(), "nobody makes it");
+        queue.refuse(set.id);
+        assert_eq!(queue.works[&set.id].changes.len(), 1, "it is made later");
     }
 
     #[test]
