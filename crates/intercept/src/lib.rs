@@ -58,7 +58,8 @@
 //!   (userfaultfd, FUSE). All other programs then wait, too.
 //! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of
 //!   them, all programs wait for 40 ms.
-//! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
+//! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why. A signal that
+//!   only the mask of a ppoll or pselect6 admits does not end the call.
 //! * If the supervisor is killed, every process that has made a reported call is killed, too. Other
 //!   processes of the run continue, and their reported calls fail with ENOSYS.
 //! * This is no security boundary: arguments are copied once and then checked, but a malicious

@@ -24,8 +24,8 @@ use crate::kernel::raw;
 
 /// Delay of the first check after a close event. Each further delay is four times as long.
 pub(crate) const RECHECK_DELAY: Duration = Duration::from_millis(1);
-/// Time after a close event when the checks stop.
-const RECHECK_LIMIT: Duration = Duration::from_secs(1);
+/// Longest delay of a check. The last check comes about 1.4 seconds after the close event.
+const RECHECK_LIMIT: Duration = Duration::from_millis(1024);
 /// Interval of checks of all files, if the kernel refuses an inotify watch.
 pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of descriptions of one buffer whose locks are probed one by one.
@@ -417,7 +417,10 @@ impl Held {
     fn find_ended(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
-        let text = raw::proc_string(&path);
+        let Ok(text) = raw::proc_text(&path) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&text);
         let left: HashSet<i32> = text
             .lines()
             .filter_map(|line| line.strip_prefix("inotify wd:")?.split(' ').next())

@@ -79,7 +79,7 @@ impl OpenFile {
     }
 
     /// Returns whether this is a regular file or directory. The kernel reports such a file as ready, except
-    /// in a FUSE file system: its poll may then block. Polls of other files never block.
+    /// in a FUSE file system: its poll may then block.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
@@ -150,8 +150,11 @@ impl Procs {
         tid: u32,
         watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
     ) -> Result<Arc<Thread>, Errno> {
-        if let Some(thread) = lock(&self.threads).all.get(&tid) {
-            return Ok(Arc::clone(thread));
+        let known = lock(&self.threads).all.get(&tid).map(Arc::clone);
+        match known {
+            Some(thread) if thread.is_current() => return Ok(thread),
+            Some(_) => drop(self.forget(tid)),
+            None => {}
         }
         let mut thread = Thread::new(tid)?;
         let mut threads = lock(&self.threads);
@@ -182,9 +185,13 @@ impl Procs {
         lock(&self.threads).all.len()
     }
 
-    /// Returns whether a thread is remembered, so that its end is noticed.
+    /// Returns whether the thread with this id is remembered.
     pub(crate) fn remembers(&self, tid: u32) -> bool {
-        lock(&self.threads).all.contains_key(&tid)
+        let threads = lock(&self.threads);
+        threads
+            .all
+            .get(&tid)
+            .is_some_and(|thread| thread.is_current())
     }
 
     /// Returns whether the thread's end is noticed even if its process continues.
@@ -305,8 +312,7 @@ pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, E
 /// # Errors
 /// Returns ENOENT or ESRCH if the thread has ended.
 pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
-    let file = raw::open(format!("/proc/{tid}/status"), libc::O_RDONLY)?;
-    let text = raw::read_small(file.as_fd(), 4096)?;
+    let text = raw::proc_text(&format!("/proc/{tid}/status"))?;
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
 }
 
@@ -378,6 +384,13 @@ impl Thread {
 
     pub(crate) fn note_none_free(&self, closes: u64) {
         *lock(&self.none_free) = Some((Instant::now(), closes));
+    }
+
+    /// Returns whether the thread's id is still its own. Without a pidfd of the thread itself, its end is not
+    /// reported, and another process may get the id.
+    fn is_current(&self) -> bool {
+        let (tgid, tid) = (self.tgid, self.tid);
+        self.has_own_pidfd || raw::exists(&format!("/proc/{tgid}/task/{tid}"))
     }
 
     /// Returns whether the pidfd's thread or process has ended.

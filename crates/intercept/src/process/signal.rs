@@ -102,14 +102,20 @@ impl Signals {
             self.status = raw::open(path, libc::O_RDONLY).ok();
         }
         let fd = self.status.as_ref()?;
+        // The list of the user's groups may be long.
         let mut text = vec![0u8; 4096];
-        let Ok(n) = rustix::io::pread(fd, &mut text, 0) else {
-            // The file is that of an ended thread, whose number a new thread may have.
-            self.status = None;
-            return None;
-        };
-        text.truncate(n);
-        Some(text)
+        loop {
+            let Ok(n) = rustix::io::pread(fd, &mut text, 0) else {
+                // The file is that of an ended thread, whose number a new thread may have.
+                self.status = None;
+                return None;
+            };
+            if n < text.len() {
+                text.truncate(n);
+                return Some(text);
+            }
+            text.resize(2 * n, 0);
+        }
     }
 }
 
