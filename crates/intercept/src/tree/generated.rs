@@ -8,6 +8,7 @@ mod majors;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -120,7 +121,7 @@ pub(crate) struct Tree {
     link_files: Arc<Mutex<Vec<LinkFile>>>,
 }
 
-fn errno(e: std::io::Error) -> Errno {
+fn errno(e: io::Error) -> Errno {
     Errno(e.raw_os_error().unwrap_or(libc::EIO))
 }
 
@@ -340,19 +341,20 @@ impl Tree {
     }
 
     /// Changes the written files to those of `next`: removes entries, the innermost first, then adds others.
-    fn rewrite(&self, folder: &Folder, next: &Self) -> std::io::Result<()> {
+    /// Goes on after an error, and returns the first one. The change can then be repeated or undone.
+    fn rewrite(&self, folder: &Folder, next: &Self) -> io::Result<()> {
         let differs = |a: &Self, b: &Self| {
             let entries = a.entries.iter();
             let new = entries.filter(|(path, entry)| b.entries.get(*path) != Some(entry));
             new.map(|(path, entry)| (path.clone(), entry.clone()))
                 .collect::<Vec<_>>()
         };
-        for (path, entry) in differs(self, next).iter().rev() {
-            remove_entry(folder, path, entry)?;
-        }
-        differs(next, self)
-            .iter()
-            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
+        let (gone, new) = (differs(self, next), differs(next, self));
+        let removed = gone.iter().rev();
+        let removed = removed.map(|(path, entry)| remove_entry(folder, path, entry));
+        let written = new.iter();
+        let written = written.map(|(path, entry)| write_entry(folder, path, entry));
+        removed.chain(written).fold(Ok(()), io::Result::and)
     }
 
     /// Finds the paths at which the generated part begins: the first ones below shared system directories.
@@ -581,21 +583,32 @@ fn place(folder: &Folder, path: &str) -> PathBuf {
 }
 
 /// Writes one entry. Links are relative, as in the kernel's sysfs.
-fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
+fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> io::Result<()> {
     let real = place(folder, path);
     match entry {
         Entry::Dir => fs::create_dir_all(real),
         Entry::File(bytes) => fs::write(real, bytes),
-        Entry::Link(target) => symlink(relative(path, target), real),
+        Entry::Link(target) => {
+            let target = relative(path, target);
+            symlink(&target, &real).or_else(|e| match fs::read_link(&real) {
+                Ok(there) if there == Path::new(&target) => Ok(()),
+                Ok(_) => fs::remove_file(&real).and_then(|()| symlink(&target, &real)),
+                Err(_) => Err(e),
+            })
+        }
     }
 }
 
-fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
+fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> io::Result<()> {
     let real = place(folder, path);
-    match entry {
+    let removed = match entry {
         Entry::Dir => fs::remove_dir(real),
         Entry::File(_) | Entry::Link(_) => fs::remove_file(real),
-    }
+    };
+    removed.or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(e),
+    })
 }
 
 /// Returns whether a sysfs directory exists even without devices: one of a class, a bus or a driver.

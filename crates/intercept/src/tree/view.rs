@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, ResolveFlags};
 
 use crate::kernel::{MayBlock, may_block, raw};
+use crate::tree::path::descriptor_path;
 use vb3_host::FdIdentity;
 
 /// SYSFS_MAGIC. Each network namespace has its own sysfs, with the same devices but another identity.
@@ -45,14 +46,24 @@ impl View {
     /// Opens a directory by an absolute path in the view, or by a path relative to `from`.
     pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let absolute = path.first() == Some(&b'/');
-        let (from, how) = if absolute {
-            (self.root.as_fd(), ResolveFlags::IN_ROOT)
+        let in_root = if path.first() == Some(&b'/') {
+            Some(path.to_owned())
         } else {
-            (from, ResolveFlags::empty())
+            self.place_of(from).map(|at| [&at, path].join(&b'/'))
+        };
+        let (from, path, how) = match &in_root {
+            Some(path) => (self.root.as_fd(), path.as_slice(), ResolveFlags::IN_ROOT),
+            None => (from, path, ResolveFlags::empty()),
         };
         let path = if path.is_empty() { b"." } else { path };
         may_block::openat2(may, from, path, flags, how)
+    }
+
+    /// Returns the path of a directory below the view's root; `None` for a directory outside.
+    fn place_of(&self, dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
+        let (root, dir) = (descriptor_path(&self.root)?, descriptor_path(&dir)?);
+        let rest = dir.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root))?;
+        (rest.is_empty() || rest.first() == Some(&b'/')).then(|| rest.to_owned())
     }
 
     /// Returns whether the view has the system directory (/sys, /dev, /run) that contains a generated path.
