@@ -1,7 +1,6 @@
 //! The program to run, its options, and the result.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
 use crate::note::Note;
 
@@ -11,7 +10,6 @@ pub struct Program {
     pub(crate) name: OsString,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) dir: Option<PathBuf>,
 }
 
 impl Program {
@@ -23,7 +21,6 @@ impl Program {
             name: name.as_ref().to_owned(),
             args: Vec::new(),
             env: std::env::vars_os().collect(),
-            dir: None,
         }
     }
 
@@ -48,13 +45,6 @@ impl Program {
         self.env.retain(|(known, _)| known != name.as_ref());
         self.env
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
-        self
-    }
-
-    /// Sets the program's working directory.
-    #[must_use]
-    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.dir = Some(dir.into());
         self
     }
 }

@@ -58,10 +58,10 @@ pub fn run(
     } else {
         Forward::begin().ok()
     };
+    let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let alarm = alarm.map_err(raw::err).map_err(system("eventfd"))?;
     let (child, powers) = launch::spawn(&may, program, (limit, range), &inherited)?;
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
-    let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let alarm = alarm.map_err(raw::err);
     let host = Arc::new(Host {
         listener: child.listener,
         events,
@@ -80,7 +80,7 @@ pub fn run(
         closes: 0.into(),
         notes,
         has_notes: false.into(),
-        alarm: alarm.map_err(system("eventfd"))?,
+        alarm,
     });
     for note in host.powers.notes() {
         host.note(note);

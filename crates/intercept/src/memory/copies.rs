@@ -96,10 +96,21 @@ impl CopyMethod {
     /// could be read.
     pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) -> bool {
         let page = crate::kernel::page_size();
+        // The files in /proc are opened once for the whole range.
+        let file = match (self, usize::try_from(len)) {
+            (Self::Files, Ok(len)) => match Opened::new(tid, addr, len, Access::Read) {
+                Ok(file) if file.len == len => Some(file),
+                _ => return len == 0,
+            },
+            _ => None,
+        };
         let end = addr.saturating_add(len);
-        let mut at = addr;
-        let mut byte = [0];
-        while at < end && self.copy_in(may, tid, at, &mut byte).is_ok() {
+        let (mut at, mut byte) = (addr, [0]);
+        let mut is_read = |at| match &file {
+            Some(file) => read_at(&file.mem, at, &mut byte) == 1,
+            None => self.copy_in(may, tid, at, &mut byte).is_ok(),
+        };
+        while at < end && is_read(at) {
             at = (at & !(page - 1)).saturating_add(page);
         }
         at >= end
@@ -318,7 +329,8 @@ impl ProcFiles {
         };
         let special = map.name.starts_with(b"/dev/")
             && !map.name.starts_with(b"/dev/zero")
-            && !map.name.starts_with(b"/dev/shm/");
+            && !map.name.starts_with(b"/dev/shm/")
+            && !map.name.starts_with(b"/dev/hugepages");
         special
             || map.name.starts_with(b"[v")
             || map.name.starts_with(b"/dmabuf:")

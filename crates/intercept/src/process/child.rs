@@ -17,7 +17,6 @@ pub(crate) struct Prepared {
     pub(crate) paths: Vec<CString>,
     pub(crate) argv: Vec<*const libc::c_char>,
     pub(crate) envp: Vec<*const libc::c_char>,
-    pub(crate) dir: Option<CString>,
     pub(crate) filter: Vec<libc::sock_filter>,
     pub(crate) limit: Rlimit,
     pub(crate) inherited: ForChild,
@@ -97,7 +96,7 @@ pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// Sets the program's directory, limits and signals.
+/// Sets the program's limits and signals.
 fn set_up(p: &Prepared) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.
     unsafe {
@@ -109,9 +108,6 @@ fn set_up(p: &Prepared) -> Result<(), i32> {
             }
         };
         p.inherited.set();
-        if let Some(dir) = &p.dir {
-            fail(libc::chdir(dir.as_ptr()))?;
-        }
         setrlimit(Resource::Nofile, p.limit).map_err(rustix::io::Errno::raw_os_error)?;
         // Without the supervisor every open fails, so the program is killed when the supervisor ends.
         fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;

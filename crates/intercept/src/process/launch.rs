@@ -89,11 +89,6 @@ fn prepare(
         paths: candidates(program)?,
         argv,
         envp,
-        dir: program
-            .dir
-            .as_ref()
-            .map(|dir| c_string(dir.as_os_str()))
-            .transpose()?,
         filter: filter::program(range),
         limit,
         inherited: inherited.for_child(),

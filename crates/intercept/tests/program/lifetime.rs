@@ -185,12 +185,7 @@ fn programs_that_cannot_be_started_are_errors() {
         })
     );
     assert_eq!(start(Program::new("a\0b")), Err(Error::Nul));
-    let there = start(
-        Program::new("sh")
-            .args(["-c", "test $PWD = / && test $X = 1"])
-            .current_dir("/")
-            .env("X", "1"),
-    );
+    let there = start(Program::new("sh").args(["-c", "test $X = 1"]).env("X", "1"));
     assert_eq!(there.map(|report| report.status), Ok(0));
 }
 
