@@ -421,6 +421,42 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_threads_id_is_not_remembered() {
+        let procs = Procs::new(None, 1024);
+        let ended = std::thread::spawn(|| rustix::thread::gettid());
+        let tid = ended.join().expect("an id").as_raw_nonzero().get();
+        let [ended, runs] = [tid.cast_unsigned(), std::process::id()];
+        for tid in [ended, runs] {
+            lock(&procs.threads).insert(&Arc::new(of_process(tid)));
+        }
+        assert!(procs.remembers(runs) && !procs.remembers(ended));
+        assert!(procs.thread(ended, |_, _| Ok(())).is_err());
+        assert_eq!(procs.count(), 1);
+    }
+
+    #[test]
+    fn a_user_may_be_in_many_groups() {
+        use std::os::unix::process::CommandExt;
+        let groups: Vec<libc::gid_t> = (1_000_000_000..1_000_001_000).collect();
+        let mut child = std::process::Command::new("sleep");
+        // SAFETY: a system call with live memory.
+        unsafe {
+            child.arg("60").pre_exec(move || {
+                match libc::setgroups(groups.len(), groups.as_ptr()) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let Ok(mut child) = child.spawn() else {
+            return eprintln!("skipped: only root can set groups");
+        };
+        assert_eq!(status(child.id(), "NoNewPrivs:"), Ok(0));
+        child.kill().expect("it runs");
+        child.wait().expect("it has ended");
+    }
+
+    #[test]
     fn threads_with_a_table_of_their_own_are_asked() {
         let procs = Procs::new(None, 1024);
         let [shared, own] = [c"shared", c"own"].map(|name| raw::memfd(name).expect("a memfd"));

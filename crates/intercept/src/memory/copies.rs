@@ -448,6 +448,35 @@ mod tests {
         assert_eq!(own().probe(code, 1, Access::Write), Ok(0));
     }
 
+    #[test]
+    fn large_pages_are_memory_and_device_files_are_not() {
+        let is_device = |name: &str| {
+            let line = format!("00001000-00003000 rw-s 00000000 00:20 77 {name}");
+            own().is_device(&Mapping::parse(line.as_bytes()).expect("a mapping"))
+        };
+        for name in [
+            "/dev/hugepages/pool",
+            "/dev/shm/pool",
+            "/dev/zero",
+            "/anon_hugepage",
+        ] {
+            assert!(!is_device(name), "{name}");
+        }
+        assert!(is_device("/dev/dri/renderD128") && is_device("[vvar]"));
+    }
+
+    #[test]
+    fn pages_are_touched_up_to_the_first_missing_one() {
+        let may = MayBlock::of_this_thread();
+        let data = vec![1u8; 3 * 4096];
+        let addr = data.as_ptr().expose_provenance() as u64;
+        for method in [CopyMethod::Calls, CopyMethod::Files] {
+            let touch = |addr, len| method.touch(&may, std::process::id(), addr, len);
+            assert!(touch(addr, data.len() as u64) && touch(addr, 1));
+            assert!(!touch(16, 8) && !touch(addr, 1 << 50));
+        }
+    }
+
     /// A program may have 65,000 mappings, and all devices wait while the supervisor looks one up.
     #[test]
     fn a_look_at_a_range_reads_no_list_of_mappings() {

@@ -85,6 +85,8 @@ inside! {
             absent("/sys/class/video4linux/video90/name");
             symlink("/dev/video90", "/cam").expect("a link");
             absent("/cam");
+            symlink("/dev", "/devices").expect("a link");
+            absent("devices/video90");
             fs::write("/dev/video90", "other").expect("a file of that name");
             assert_eq!(fs::read_to_string("/cam").expect("through the link"), "other");
         });
@@ -102,7 +104,11 @@ inside! {
             for name in ["cam", "far"] {
                 symlink(if name == "cam" { "dev/video90" } else { "/cam" }, name).expect("a link");
             }
-            for path in ["/dev/video90", "dev/video90", "/cam", "far", "/dev/../dev/video90"] {
+            symlink("/dev", "/devices").expect("a link");
+            for path in [
+                "/dev/video90", "dev/video90", "/cam", "far", "/dev/../dev/video90", "../dev/video90",
+                "devices/video90",
+            ] {
                 let file = File::open(path).expect(path);
                 assert!(call(&file, OPENS, 0).is_ok(), "{path}");
             }

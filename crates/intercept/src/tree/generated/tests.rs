@@ -337,6 +337,27 @@ fn removed_entry_reappears_at_its_place() {
 }
 
 #[test]
+fn a_failed_change_can_be_repeated_and_undone() {
+    let may = MayBlock::of_this_thread();
+    let node = || [video(Some("vb3-007"))];
+    let all = Tree::make(&may, &node(), &[], &[]).expect("a tree");
+    let folder = &all.written.as_ref().expect("a folder").folder;
+    let link = place(folder, "/sys/dev/char/81:7");
+    real(&all, "/sys/class/video4linux");
+    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    // Stands for a file system that is full.
+    fs::create_dir_all(&link).expect("a directory");
+    none.change(&node(), &[], &[]).expect_err("no room");
+    fs::remove_dir(&link).expect("it is empty");
+    let back = none.change(&node(), &[], &[]).expect("a tree");
+    let number = "/sys/class/video4linux/video7/dev";
+    assert_eq!(read(&back, number), "81:7\n");
+    // An entry that could never be written is none that must be removed.
+    fs::remove_file(real(&back, number)).expect("a file");
+    back.change(&[], &[], &[]).expect("an emptier tree");
+}
+
+#[test]
 fn a_file_below_dev_has_its_links_number() {
     let may = MayBlock::of_this_thread();
     let node = Node {
