@@ -75,6 +75,31 @@ fn from_device_never_shows_what_another_device_left() {
     done(&mapper);
 }
 
+/// The device must not see a slot before the copy, even if the map fails and the device keeps its view.
+#[test]
+fn device_sees_no_slot_before_the_copy() {
+    let parts = [ram(100, 200), ram(8 * PAGE + 100, 200)];
+    let mut in_reach = 0;
+    for call in 0.. {
+        let mut mapper = Setup::untrusted().mapper();
+        let secret = ram(16 * PAGE + 1, 2 * PAGE - 2);
+        fill(&mut mapper, secret, 0x5e);
+        let old = map(&mut mapper, &[secret], Direction::ToDevice, Attrs::empty()).unwrap();
+        mapper.unmap(old, Attrs::empty());
+        mapper.platform().fail_unmaps(true);
+        mapper.platform().fail(Some(call));
+        if map(&mut mapper, &parts, BOTH, Attrs::empty()).is_ok() {
+            break;
+        }
+        for page in mapper.platform().reached() {
+            in_reach += 1;
+            let seen = mapper.platform().peek(page, PAGE);
+            assert!(!seen.contains(&0x5e), "call {call}");
+        }
+    }
+    assert!(in_reach > 0);
+}
+
 /// Defect 5 of stock kernels: here, each hand-over to a device renews the bounce copy in each mapping.
 #[test]
 fn what_the_cpu_wrote_is_seen_after_each_hand_over() {

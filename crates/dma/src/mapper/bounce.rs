@@ -70,6 +70,11 @@ impl<'a> Plan<'a> {
             &self.targets
         }
     }
+
+    /// Returns the parts that bounce.
+    pub(super) fn bounced(&self) -> &[Bounced] {
+        self.bounced
+    }
 }
 
 /// Rule for the parts of a granule that a device must not see.

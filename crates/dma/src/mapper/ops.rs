@@ -1,6 +1,6 @@
 //! Implementation of [`DmaOps`] over a platform.
 
-use super::bounce::Plan;
+use super::bounce::{Bounced, Plan};
 use super::layout::Shape;
 use super::{
     Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Slot, Table, Vmap,
@@ -62,20 +62,21 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let mut plan = Plan::new(&mut parts.direct, &mut parts.bounced);
         self.plan(at.dev, info, (segments, owned), attrs, &mut plan)?;
+        let filled = self.fill(at.slot, plan.bounced(), wanted);
         let shape = Shape {
             direction,
             caching,
             mode,
             one_run: attrs.contains(Attrs::ONE_RUN),
         };
-        let addressed = match &info.iommu {
+        let addressed = filled.and_then(|()| match &info.iommu {
             None => self
                 .map_direct(at.dev, info, plan.targets(), shape)
                 .map(|output| (output, None)),
             Some(iommu) => self
                 .map_iommu(at, info, iommu, plan.targets(), shape)
                 .map(|(output, range)| (output, Some(range))),
-        };
+        });
         match addressed {
             Ok((output, iova)) => {
                 (parts.output, parts.iova) = (output, iova);
@@ -88,36 +89,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Hands a new mapping over to the device.
+    /// Fills the bounce slots of a new mapping, before the device sees them.
     ///
-    /// Fills the bounce slots even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's
-    /// bytes, and the copy back at unmap would overwrite memory that the device never wrote. With this flag,
-    /// zeroes suffice for a device that only reads, because the caller syncs before the device reads.
-    fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
-        let zero = skips && !mapping.direction.device_writes();
-        let (mut copied, mut result) = (0u64, Ok(()));
-        for run in mapping.runs.bounced() {
-            if zero {
+    /// Does so even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's bytes, and the copy
+    /// back at unmap would overwrite memory that the device never wrote. With this flag, zeroes suffice for a
+    /// device that only reads, because the caller syncs before the device reads.
+    fn fill(&self, slot: usize, bounced: &[Bounced], wanted: Wanted) -> Result<(), Error> {
+        for run in bounced {
+            if wanted.zeroes_copies() {
                 self.platform.bounce_zero(run.at, run.len);
-                continue;
-            }
-            result = self.copy_run_counting(run, SyncFor::Device, &mut copied);
-            if result.is_err() {
-                break;
+            } else {
+                self.copy_run(slot, run, SyncFor::Device)?;
             }
         }
-        let done = result.is_ok();
-        let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
-        let synced = maintained || (done && !mapping.runs.bounced().is_empty() && !zero);
-        self.with_slot(mapping.slot, |state| {
-            if synced {
-                state.count_sync(SyncFor::Device);
-            }
-            let bounced = &mut state.counters.bytes_bounced;
-            *bounced = bounced.saturating_add(copied);
-        });
-        result
+        Ok(())
     }
 
     /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because other
@@ -194,9 +179,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         wanted: Wanted,
     ) -> Result<Mapping<P>, Error> {
         let (at, info) = (facts.at, &facts.info);
-        let Wanted {
-            direction, attrs, ..
-        } = wanted;
         let mut parts = boxed(Parts {
             at,
             output: List::new(),
@@ -210,25 +192,23 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.mode
         })?;
         let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
+        if let Err(err) = mapped {
+            self.with_slot(at.slot, Slot::undo_count_map);
+            return Err(err);
+        }
+        let copied = !parts[0].bounced.is_empty() && !wanted.zeroes_copies();
         let mapping = Mapping {
             owner: self.id,
             dev: at.dev,
             slot: at.slot,
-            direction,
+            direction: wanted.direction,
             needs_sync: wanted.needs_sync(info),
             runs: Runs::List(parts),
         };
-        let filled = mapped.and_then(|()| {
-            let filled = self.fill(&mapping, attrs);
-            if filled.is_err() {
-                let is_gone = self.end_view(&mapping).is_ok();
-                self.release_or_quarantine(&mapping, is_gone);
-            }
-            filled
-        });
-        if let Err(err) = filled {
-            self.with_slot(at.slot, Slot::undo_count_map);
-            return Err(err);
+        let skips = wanted.attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let cleaned = !skips && mapping.needs_sync && self.maintain_direct(&mapping);
+        if copied || cleaned {
+            self.count_sync(at.slot, SyncFor::Device);
         }
         Ok(mapping)
     }

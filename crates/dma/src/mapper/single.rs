@@ -53,6 +53,11 @@ impl Wanted {
         cached && info.coherency == Coherency::NonCoherent
     }
 
+    /// Returns whether mapping zeroes the bounce slots instead of copying the memory into them.
+    pub(super) fn zeroes_copies(&self) -> bool {
+        self.attrs.contains(Attrs::SKIP_CPU_SYNC) && !self.direction.device_writes()
+    }
+
     /// Returns whether mapping must clean the segment's cache lines.
     fn cleans(&self, info: &DeviceInfo, segment: &Segment) -> bool {
         let skips = self.attrs.contains(Attrs::SKIP_CPU_SYNC);

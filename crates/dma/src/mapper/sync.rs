@@ -58,7 +58,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    pub(super) fn copy_run_counting(
+    fn copy_run_counting(
         &self,
         run: &Bounced,
         sync: SyncFor,
