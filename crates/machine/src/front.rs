@@ -139,6 +139,12 @@ impl Machine {
         self.state.borrow().ram.is_protected(addr.get())
     }
 
+    /// Returns the alignment of allocations of `len` bytes in the contiguous area, in bytes.
+    #[must_use]
+    pub fn cma_align(&self, len: u64) -> u64 {
+        self.state.borrow().ram.cma_address_align(len)
+    }
+
     /// Returns the largest simultaneous use of the contiguous area, in bytes. Memory that
     /// [`occupy_cma`](Self::occupy_cma) took does not count.
     #[must_use]

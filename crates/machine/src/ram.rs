@@ -31,6 +31,10 @@ pub(crate) const FRAME: u64 = 4096;
 const RESERVED: u64 = 1 << 20;
 const HOLE: u64 = 3 << 30;
 const BEHIND_HOLE: u64 = 4 << 30;
+/// Base-2 logarithm of the largest alignment of an allocation in the contiguous area, in pages.
+///
+/// Source: Linux 7.2 kernel/dma/contiguous.c `cma_alloc_aligned`, with the default `CONFIG_CMA_ALIGNMENT`.
+const MAX_CMA_ORDER: u32 = 8;
 
 /// The free frames, area by area.
 ///
@@ -38,6 +42,7 @@ const BEHIND_HOLE: u64 = 4 << 30;
 #[derive(Debug)]
 pub(crate) struct Ram {
     bytes: u64,
+    page: u64,
     cma_bytes: u64,
     cma_end: u64,
     cma: Runs,
@@ -115,6 +120,7 @@ impl Ram {
         hole.give(hole_start / FRAME, (BEHIND_HOLE - hole_start) / FRAME);
         let ram = Self {
             bytes: profile.ram,
+            page: profile.page_size,
             cma_bytes: profile.cma,
             cma_end,
             cma,
@@ -276,8 +282,28 @@ impl Ram {
         Ok(runs)
     }
 
+    /// Returns the alignment of `len` bytes from the contiguous area's start, in bytes.
+    fn cma_align(&self, len: u64) -> u64 {
+        let pages = len.div_ceil(self.page).next_power_of_two();
+        pages.min(1 << MAX_CMA_ORDER) * self.page
+    }
+
+    /// Returns the alignment that every address of `len` bytes in the contiguous area has, in bytes.
+    pub(crate) fn cma_address_align(&self, len: u64) -> u64 {
+        self.cma_align(len).min(RESERVED)
+    }
+
+    /// Takes a run of the contiguous area, at a multiple of `align` frames.
+    ///
+    /// Linux's own alignment counts from the area's start. Real areas start at larger multiples than this
+    /// one, so no memory is lost there.
     fn take_cma(&mut self, (frames, align): (u64, u64), end: u64) -> Result<FrameRuns, Error> {
-        if let Some(first) = self.cma.take_run((frames, align), end) {
+        let own = self.cma_align(frames * FRAME) / FRAME;
+        let start = RESERVED / FRAME;
+        // The area's start has a device's usual alignment, but not any alignment.
+        let origin = if align <= start { start } else { 0 };
+        let size = (frames, align.max(own));
+        if let Some(first) = self.cma.take_run_from(origin, size, end) {
             self.cma_peak = self.cma_peak.max(self.cma_used());
             return Ok(vec![(first, frames)]);
         }
@@ -286,7 +312,8 @@ impl Ram {
             return Err(short(Constraint::ContiguousPool, frames, free));
         }
         // There may be free memory that is out of the device's reach.
-        Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
+        let anywhere = u64::MAX / FRAME;
+        Err(match self.cma.take_run_from(origin, size, anywhere) {
             Some(first) => {
                 self.cma.give(first, frames);
                 Error::NoMemory(Reason::new(
@@ -295,7 +322,17 @@ impl Ram {
                     end.saturating_mul(FRAME).saturating_sub(1),
                 ))
             }
-            None => unplaced((frames, align), self.cma.largest(end)),
+            // Only the device's alignment is a reason of its own.
+            None if align > own => unplaced((frames, align), self.cma.largest(end)),
+            None => {
+                // An allocation of fewer pages may start at smaller multiples.
+                let fits = (0..=MAX_CMA_ORDER).map(|order| {
+                    let own = (self.page / FRAME) << order;
+                    let longest = self.cma.largest_from(origin, align.max(own), end);
+                    longest.min(if order < MAX_CMA_ORDER { own } else { u64::MAX })
+                });
+                short(Constraint::Contiguous, frames, fits.max().unwrap_or(0))
+            }
         })
     }
 

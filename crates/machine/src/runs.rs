@@ -45,7 +45,15 @@ impl Runs {
 
     /// Returns the number of frames of the longest run below frame `end`.
     pub(crate) fn largest(&self, end: u64) -> u64 {
-        let lens = self.pieces(1, 0..end).map(|(_, _, len)| len);
+        self.largest_from(0, 1, end)
+    }
+
+    /// As [`largest`](Self::largest), for runs that start a multiple of `align` frames after frame `origin`.
+    pub(crate) fn largest_from(&self, origin: u64, align: u64, end: u64) -> u64 {
+        let lens = self.runs.range(origin.min(end)..end).map(|(&start, &run)| {
+            let at = origin + (start - origin).next_multiple_of(align);
+            (start + run).min(end).saturating_sub(at)
+        });
         lens.max().unwrap_or(0)
     }
 
@@ -97,13 +105,23 @@ impl Runs {
 
     /// Takes `len` frames at a multiple of `align` from the best-fitting run below frame `end`. Among
     /// equal runs, the lowest is used.
-    pub(crate) fn take_run(&mut self, (len, align): (u64, u64), end: u64) -> Option<u64> {
+    pub(crate) fn take_run(&mut self, size: (u64, u64), end: u64) -> Option<u64> {
+        self.take_run_from(0, size, end)
+    }
+
+    /// As [`take_run`](Self::take_run), at a multiple of `align` frames after frame `origin`.
+    pub(crate) fn take_run_from(
+        &mut self,
+        origin: u64,
+        (len, align): (u64, u64),
+        end: u64,
+    ) -> Option<u64> {
         let fits = |(&start, &run): (&u64, &u64)| {
-            let at = start.next_multiple_of(align.max(1));
+            let at = origin + (start - origin).next_multiple_of(align.max(1));
             let last = (start + run).min(end).checked_sub(len)?;
             (at <= last).then_some((run, start, at))
         };
-        let all = self.runs.range(..end).filter_map(fits);
+        let all = self.runs.range(origin.min(end)..end).filter_map(fits);
         let (_, best, at) = all.min_by_key(|&(run, ..)| run)?;
         self.take_from(best, at, len);
         Some(at)

@@ -87,6 +87,21 @@ fn unreachable_memory_names_both_addresses() {
     mapper.free(first);
     let second = mapper.alloc_coherent(near, 3 * M, Attrs::empty()).unwrap();
     mapper.free(second);
+    // No free memory is below this limit.
+    let limits = DeviceLimits {
+        mask: Some(M / 2 - 1),
+        ..DeviceLimits::default()
+    };
+    let low = mapper.platform_mut().add_device("low", limits).unwrap();
+    let reason = Reason {
+        constraint,
+        wanted: 3 * M - 1,
+        found: M / 2 - 1,
+    };
+    assert_eq!(
+        refused(mapper.alloc_coherent(low, 2 * M, Attrs::empty())),
+        (12, reason)
+    );
     assert!(mapper.live().is_empty());
 }
 

@@ -59,6 +59,24 @@ fn single_page_does_not_use_contiguous_area() {
     }
 }
 
+/// Linux aligns them to their length rounded up to a power of two, up to 256 pages.
+#[test]
+fn contiguous_allocations_are_aligned_to_their_length() {
+    for (page, _) in PAGES {
+        let (mapper, dev) = bench(page, "256MiB", &format!("cma = {}", 1024 * page));
+        let start = mapper.platform().free_memory().contiguous[0].addr.get();
+        let alloc = |pages| mapper.alloc_coherent(dev, pages * page, Attrs::empty());
+        let at = |alloc: &Alloc<Machine>| (alloc.segments()[0].addr.get() - start) / page;
+        let allocs = [3, 3, 129, 257].map(|pages| alloc(pages).unwrap());
+        // Free: pages 3, 7 to 255, 385 to 511, 769 to 1023.
+        assert_eq!(allocs.each_ref().map(at), [0, 4, 256, 512], "{page:#x}");
+        let said = (Constraint::Contiguous, 256 * page, 128 * page);
+        assert_eq!(reason(alloc(256)), said, "{page:#x}");
+        mapper.free(alloc(128).unwrap());
+        allocs.into_iter().for_each(|alloc| mapper.free(alloc));
+    }
+}
+
 #[test]
 fn ordinary_memory_gives_longer_runs_of_larger_pages() {
     for (page, longest) in PAGES {

@@ -90,7 +90,8 @@ pub(super) fn find(
         .filter(|node| Some(node.dma) != made_for)
         .collect();
     let machine = memory.ops().platform();
-    let (heaps, own) = (heaps(machine), own_memory_of(&others, machine, &request));
+    let heaps = heaps(machine, &request);
+    let own = own_memory_of(&others, machine, &request);
     let (heap_views, own_views) = (views(&heaps), views(&own));
     let mut remedy = Remedy {
         devices: users.iter().map(|node| name(node)).collect(),
@@ -206,7 +207,7 @@ fn views(places: &[NamedHeap]) -> Vec<Heap<'_>> {
 }
 
 /// Returns the heaps of the machine's RAM, without devices' own memory.
-fn heaps(machine: &Machine) -> Vec<NamedHeap> {
+fn heaps(machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let free = machine.free_memory();
     let profile = machine.profile();
     let heap = |name: &str, kind, free: &[Segment]| NamedHeap {
@@ -222,7 +223,10 @@ fn heaps(machine: &Machine) -> Vec<NamedHeap> {
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
     let mut heaps = vec![heap(SYSTEM_HEAP, pieces, &free.ordinary)];
     if profile.cma > 0 {
-        heaps.push(heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous));
+        heaps.push(NamedHeap {
+            align: machine.cma_align(request.len_bytes),
+            ..heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous)
+        });
     }
     for (area, free) in profile.areas.iter().zip(&free.areas) {
         heaps.push(NamedHeap {
@@ -249,12 +253,13 @@ fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option
     let free = machine.free_memory();
     let Limits { mask, .. } = info.limits;
     let whole = info.limits.block_align(request.len_bytes);
-    let align = machine
+    let mut align = machine
         .min_address_align(node.dma)
         .max(whole)
         .max(machine.page_size());
     let (kind, free) = match (node.allocator, &info.iommu) {
         (Allocator::Contig, None) if machine.profile().cma > 0 => {
+            align = align.max(machine.cma_align(request.len_bytes));
             (HeapKind::Contiguous, runs(&free.contiguous, mask, 0))
         }
         (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => (

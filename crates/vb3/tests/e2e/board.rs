@@ -213,7 +213,7 @@ fn a_device_sees_its_window_of_memory_alone() {
     outcome.expect_success();
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("shot.raw"));
     assert_eq!(numbers, (0..8).collect::<Vec<_>>());
-    // The device reaches 3 of 64 MiB of contiguous memory, which hold 20 of 32 buffers.
+    // The device reaches 3 of 64 MiB of contiguous memory, which hold 12 of 32 buffers.
     let refusal = &outcome.report.refusals[0];
     assert_eq!(
         (refusal.errno, &*refusal.constraint),

@@ -91,7 +91,7 @@ fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
 /// There are more exports than a partial check covers, and only the last one is closed.
 #[test]
 fn heap_checks_all_exports_before_enomem() {
-    const LEN: u32 = 600 << 10;
+    const LEN: u32 = 512 << 10;
     let with_heap = || {
         let (mut bench, stand_in) = bench(&["camera,sizes=64x48"]);
         let nodes = bench.world.nodes().into_iter();
