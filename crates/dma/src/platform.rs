@@ -237,6 +237,15 @@ pub trait PageSource {
         Some(DmaAddr::new(addr.get()))
     }
 
+    /// Returns the highest physical address that a device without an IOMMU reaches, if its bus addresses end at
+    /// `mask`. A host that implements [`bus_addr`](Self::bus_addr) also implements this method.
+    ///
+    /// Source: Linux 7.2 kernel/dma/direct.c `dma_direct_optimal_gfp_mask`.
+    fn phys_limit(&self, dev: Self::Device, mask: u64) -> PhysAddr {
+        let _ = dev;
+        PhysAddr::new(mask)
+    }
+
     /// Returns the alignment in bytes that `dev` needs for a mapping's address, a power of two.
     fn min_address_align(&self, dev: Self::Device) -> u64 {
         let _ = dev;

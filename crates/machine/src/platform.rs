@@ -154,6 +154,13 @@ impl PageSource for Machine {
         }
     }
 
+    fn phys_limit(&self, dev: Device, mask: u64) -> PhysAddr {
+        // The mask covers the whole window, as `add_device` checks.
+        let window = self.bus_window(dev);
+        let last = window.and_then(|window| window.last());
+        last.map_or(PhysAddr::new(mask), |(last, _)| last)
+    }
+
     fn min_address_align(&self, dev: Device) -> u64 {
         self.state
             .borrow()
@@ -526,11 +533,11 @@ impl State {
             let whole = device.info.limits.block_align(request.len);
             device.align.max(whole)
         });
-        let window = device.and_then(|device| device.window?.last());
-        let seen = window.map_or(request.max_addr, |(last, _)| last.min(request.max_addr));
         let (len, shared) = (request.len, request.device.is_some());
         let layout = (request.layout, align);
-        let frames = self.ram.take((len, request.granule), layout, seen)?;
+        let frames = self
+            .ram
+            .take((len, request.granule), layout, request.max_addr)?;
         self.object_at(frames, (SegmentKind::Pages, request.caching), len, shared)
     }
 

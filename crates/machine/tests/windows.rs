@@ -62,6 +62,37 @@ fn it_gets_no_memory_from_beyond_its_window() {
     mapper.free(all);
 }
 
+/// The mask limits addresses on the bus, not the addresses of memory.
+#[test]
+fn memory_above_the_mask_is_allocated_in_the_window() {
+    const M: u64 = 1 << 20;
+    let mut mapper = mapper(CMA);
+    let limits = DeviceLimits::default();
+    let other = mapper.platform_mut().add_device("other", limits).unwrap();
+    let limits = DeviceLimits {
+        mask: Some(2 * M - 1),
+        window: Some(BusWindow {
+            memory: PhysAddr::new(16 * M),
+            bus: DmaAddr::new(0),
+            len: 2 * M,
+        }),
+        ..limits
+    };
+    let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
+    // The window begins in the last MiB of the contiguous area and ends in ordinary memory.
+    let below = mapper.alloc_coherent(other, 15 * M, Attrs::empty());
+    let last = mapper.alloc_coherent(dev, M, Attrs::empty()).unwrap();
+    assert_eq!(mapper.alloc_dma_addr(&last), Some(DmaAddr::new(0)));
+    let pages = mapper.alloc_scattered(dev, 8 * PAGE).unwrap();
+    let table = mapper.table_of(&pages).unwrap();
+    let mapping = mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
+    mapper.unmap(mapping.unwrap(), Attrs::empty());
+    mapper.free_table(table, false);
+    for alloc in [below.unwrap(), last, pages] {
+        mapper.free(alloc);
+    }
+}
+
 /// Memory that ends beyond a device's window is refused, and the reason has the address of its last byte. On
 /// a board, the device would reach other memory there.
 #[test]

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::placer;
 use crate::runs::runs;
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, PageSource as _, Segment};
+use vb3_dma::{Coherency, Constraint, DmaOps as _, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, Run, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
@@ -251,7 +251,7 @@ fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &MemoryRequest) ->
 fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option<NamedHeap> {
     let info = machine.device_info(node.dma)?;
     let free = machine.free_memory();
-    let Limits { mask, .. } = info.limits;
+    let last = machine.phys_limit(node.dma, info.limits.mask).get();
     let whole = info.limits.block_align(request.len_bytes);
     let mut align = machine
         .min_address_align(node.dma)
@@ -260,11 +260,11 @@ fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option
     let (kind, free) = match (node.allocator, &info.iommu) {
         (Allocator::Contig, None) if machine.profile().cma > 0 => {
             align = align.max(machine.cma_align(request.len_bytes));
-            (HeapKind::Contiguous, runs(&free.contiguous, mask, 0))
+            (HeapKind::Contiguous, runs(&free.contiguous, last, 0))
         }
         (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => (
             HeapKind::Contiguous,
-            runs(&free.ordinary, mask, request.len_bytes),
+            runs(&free.ordinary, last, request.len_bytes),
         ),
         (Allocator::Contig, Some(iommu)) => (
             HeapKind::Pieces(iommu.granule()?.max(machine.page_size())),

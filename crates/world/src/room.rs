@@ -4,7 +4,7 @@ use crate::memory::WorldMemory;
 use crate::node::Node;
 use crate::runs::runs;
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Constraint, PageSource as _, Segment};
+use vb3_dma::{Constraint, PageSource as _, PhysAddr, Segment};
 use vb3_report::{Refusal, Room};
 use vb3_v4l2::Shortage;
 
@@ -38,8 +38,8 @@ pub(super) fn find(node: &Node, memory: &WorldMemory, refusal: &Refusal, short: 
         _ => free.ordinary,
     };
     let reach = info.filter(|_| !translated && node.allocator != Allocator::Vmalloc);
-    let last = reach.map_or(u64::MAX, |info| info.limits.mask);
-    let left = runs(&all, last, 0);
+    let last = reach.map(|info| machine.phys_limit(node.dma, info.limits.mask));
+    let left = runs(&all, last.map_or(u64::MAX, PhysAddr::get), 0);
     room.free_bytes = left.iter().map(|run| run.len).sum();
     room.longest_bytes = left.iter().map(|run| run.len).max().unwrap_or(0);
     room.runs = left.len() as u64;

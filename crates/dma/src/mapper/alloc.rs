@@ -33,6 +33,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
+    /// Returns the highest physical address that a device reaches without bouncing.
+    pub(super) fn max_addr(&self, dev: P::Device, info: &DeviceInfo) -> PhysAddr {
+        match info.iommu {
+            Some(_) => PhysAddr::new(u64::MAX),
+            None => self.platform.phys_limit(dev, info.limits.mask),
+        }
+    }
+
     /// Allocates memory for `dev`, mapped as one run of bus addresses.
     ///
     /// Source: Linux 7.2 `__iommu_dma_alloc_pages`. Linux also takes no pieces smaller than the IOMMU's
@@ -79,11 +87,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             } else {
                 Layout::Contiguous
             },
-            max_addr: PhysAddr::new(if info.iommu.is_some() {
-                u64::MAX
-            } else {
-                info.limits.mask
-            }),
+            max_addr: self.max_addr(at.dev, info),
             caching,
             device: Some(at.dev),
         };

@@ -345,11 +345,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
 
     fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
-        let last = match info.iommu {
-            Some(_) => u64::MAX,
-            None => info.limits.mask,
-        };
-        self.alloc_unmapped(len_bytes, PhysAddr::new(last))
+        self.alloc_unmapped(len_bytes, self.max_addr(dev, &info))
     }
 
     fn free(&self, alloc: Alloc<P>) {

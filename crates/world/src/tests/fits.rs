@@ -200,6 +200,20 @@ impl Bench {
     }
 }
 
+/// The mask limits addresses on the bus, and each buffer takes 1 MiB because of its alignment.
+#[test]
+fn window_above_the_mask_is_used_up_to_its_end() {
+    // The window is the first 16 MiB of the contiguous area.
+    let spec = "camera,sizes=640x480,admission=on,mask=24,window=0x100000-0x10fffff@0x0";
+    let mut bench = Bench::new("soc-cma", &[spec]);
+    let camera = (bench.open(0), CAPTURE);
+    assert_eq!(bench.request(camera, 20), Err(12));
+    let report = bench.world.report();
+    let room = report.refusals[0].room.unwrap();
+    assert_eq!((room.fits, room.free_bytes), (16, 16 * M));
+    assert_eq!(bench.request(camera, 16), Ok(16));
+}
+
 /// Other users of memory act at random. If REQBUFS succeeds, all its buffers can be used. If REQBUFS fails,
 /// it holds nothing, and the report names a number of buffers that fits.
 #[test]
