@@ -341,12 +341,6 @@ pub trait Iommu: PageSource {
         Ok(())
     }
 
-    /// Returns whether `dev` gets addresses below 4 GiB first, as PCI devices do in Linux.
-    fn prefers_low_iova(&self, dev: Self::Device) -> bool {
-        let _ = dev;
-        false
-    }
-
     /// Returns reserved region `index` of `dev`, with its first and last address; `None` past the last
     /// region. The layer never maps memory there, and refuses more than
     /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) separate regions. The answer never changes.

@@ -197,10 +197,6 @@ impl Iommu for Fake {
         self.state().may_fail()
     }
 
-    fn prefers_low_iova(&self, dev: u32) -> bool {
-        self.of(dev).low_first
-    }
-
     fn reserved_iova(&self, dev: u32, index: usize) -> Option<(Iova, Iova)> {
         let region = self.of(dev).reserved.get(index)?;
         Some((Iova::new(region.0), Iova::new(region.1)))

@@ -74,8 +74,6 @@ pub struct Setup {
     pub untrusted: bool,
     /// Numbers of the devices that are trusted although `untrusted` is set.
     pub trusted: Vec<u32>,
-    /// Whether the devices get I/O addresses below 4 GiB first.
-    pub low_first: bool,
     /// Reserved I/O addresses, each range by its first and last address.
     pub reserved: Vec<(u64, u64)>,
     /// Whether the devices see the CPU's cache. The fake has a cache only if some device does not see it.
@@ -120,7 +118,6 @@ impl Setup {
             run_bytes: u64::MAX,
             untrusted: false,
             trusted: Vec::new(),
-            low_first: false,
             reserved: Vec::new(),
             coherency: Coherency::Coherent,
             pool_base: POOL,

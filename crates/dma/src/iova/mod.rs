@@ -7,9 +7,6 @@
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};
 
-/// The highest address below 4 GiB.
-const LOW: u64 = u32::MAX as u64;
-
 /// Allocates I/O virtual addresses from the top of an aperture.
 ///
 /// Address zero is never allocated. The cost of a call grows with the logarithm of the number of live
@@ -19,7 +16,6 @@ pub(crate) struct IovaAllocator {
     space: RangeAllocator,
     /// Base-2 logarithm of the granule.
     shift: u32,
-    low_first: bool,
 }
 
 impl IovaAllocator {
@@ -33,30 +29,9 @@ impl IovaAllocator {
         let first = units_up(info.first.get(), shift).max(1);
         let last = last_unit(info.last.get(), shift).ok_or(Error::Invalid)?;
         match RangeAllocator::new(first, last) {
-            Ok(space) => Ok(Self {
-                space,
-                shift,
-                low_first: false,
-            }),
+            Ok(space) => Ok(Self { space, shift }),
             Err(RangeError::Invalid) => Err(Error::Invalid),
             Err(RangeError::Exhausted(_) | RangeError::Heap) => Err(no_iova(granule, 0)),
-        }
-    }
-
-    /// Makes `alloc_with` try addresses below 4 GiB first, until an attempt fails for the first time.
-    ///
-    /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
-    pub(crate) fn prefer_low(&mut self) {
-        self.low_first = true;
-    }
-
-    /// Returns the highest address that `alloc_with` tries first, given the caller's limit.
-    #[inline]
-    pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
-        if self.low_first {
-            limit.min(LOW)
-        } else {
-            limit
         }
     }
 
@@ -100,18 +75,7 @@ impl IovaAllocator {
         align: u64,
     ) -> Result<Iova, Error> {
         let units = self.units(len)?;
-        let found = if self.low_first && limit > LOW {
-            match self.take_below(room, units, align, LOW) {
-                Err(RangeError::Exhausted(_)) => {
-                    self.low_first = false;
-                    self.take_below(room, units, align, limit)
-                }
-                other => other,
-            }
-        } else {
-            self.take_below(room, units, align, limit)
-        };
-        match found {
+        match self.take_below(room, units, align, limit) {
             // No overflow: the unit lies within the aperture.
             Ok(unit) => Ok(Iova::new(unit << self.shift)),
             Err(RangeError::Invalid) => Err(Error::Invalid),

@@ -6,7 +6,6 @@ use crate::{Constraint, Error, IommuInfo, Iova};
 use std::vec::Vec;
 
 const G: u64 = 1 << 12;
-const GIB: u64 = 1 << 30;
 
 fn info(first: u64, last: u64, granule: u64) -> IommuInfo {
     IommuInfo {
@@ -84,24 +83,6 @@ fn sums_at_the_end_of_the_address_space_do_not_wrap() {
     for (first, last, granule) in [(0, 0, G), (0, G - 1, G), (2 * G, G, G), (0, G, 0)] {
         assert!(IovaAllocator::new(&info(first, last, granule)).is_err());
     }
-}
-
-#[test]
-fn low_addresses_come_first_until_they_run_out_once() {
-    let mut space = space((1 << 48) - 1);
-    space.prefer_low();
-    let low: Vec<Iova> = (0..3)
-        .map(|_| space.alloc(GIB, u64::MAX, natural(GIB)).unwrap())
-        .collect();
-    assert!(low.iter().all(|at| at.get() < 4 * GIB), "{low:?}");
-    let fourth = space.alloc(GIB, u64::MAX, natural(GIB)).unwrap();
-    assert!(fourth.get() >= 4 * GIB, "zero is never given");
-    assert!(!space.low_first);
-    space.free(low[0], GIB).unwrap();
-    let fifth = space.alloc(GIB, u64::MAX, natural(GIB)).unwrap();
-    assert!(fifth.get() >= 4 * GIB, "for good");
-    let narrow = space.alloc(GIB, 4 * GIB - 1, natural(GIB)).unwrap();
-    assert_eq!(narrow, low[0], "a device that can do no more gets it still");
 }
 
 #[test]

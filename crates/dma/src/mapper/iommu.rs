@@ -222,9 +222,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             space.reserve(first, last)?;
             index = index.saturating_add(1);
         }
-        if self.platform.prefers_low_iova(dev) {
-            space.prefer_low();
-        }
         Ok(space)
     }
 }
@@ -242,7 +239,7 @@ pub(super) fn take_range<D>(
     // A spare range is aligned to its length rounded up to a power of two. That power must be a multiple of
     // `align`.
     let at_hand = if align / 2 < len {
-        state.spares.take(len, space.preferred_limit(limit))
+        state.spares.take(len, limit)
     } else {
         None
     };
