@@ -1,6 +1,5 @@
 //! The machine: its parts in one `RefCell`, and the calls that report about them.
 
-use crate::backing::Backing;
 use crate::device::{BusStats, Device};
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, Tables};
@@ -69,12 +68,6 @@ impl Machine {
     /// Sets the plan of faults and resets its counters.
     pub fn set_faults(&mut self, plan: Faults) {
         self.state.get_mut().faults = Injector::new(plan);
-    }
-
-    /// Returns the number of fallible calls since the plan of faults was set.
-    #[must_use]
-    pub fn fallible_calls(&self) -> u64 {
-        self.state.borrow().faults.calls()
     }
 
     /// Returns the number of injected failures since the plan of faults was set.
@@ -308,15 +301,6 @@ impl Machine {
             .values()
             .filter_map(|id| state.memory.get(*id));
         objects.map(|object| object.len).sum()
-    }
-
-    /// Returns the device and inode number of the pages' memfd; `None` for memory of other kinds.
-    #[must_use]
-    pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
-        match &self.state.borrow().memory.get(pages.id)?.backing {
-            Backing::Shared(store) => Some(store.identity()),
-            Backing::User { .. } | Backing::Foreign(_) => None,
-        }
     }
 
     /// Returns how many bytes of an allocation differ between the CPU's and the devices' view.

@@ -131,7 +131,8 @@ mod tests {
         let free = free_bytes(machine);
         let pages = machine.alloc_pages(request).unwrap();
         assert_eq!(free_bytes(machine), free - len);
-        let (_, inode) = machine.pages_identity(&pages).unwrap();
+        let own = machine.own_memory(Some(&pages), &[]).unwrap();
+        let (_, inode) = machine.identity_of(own).unwrap();
         assert!(is_mapped(inode));
         machine.free_pages(pages);
         assert_eq!(free_bytes(machine), free, "its frames are free at once");

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
-use vb3_machine::{Device, DeviceLimits, Machine};
+use vb3_machine::{Device, DeviceLimits, Faults, Machine};
 
 const M: u64 = 1 << 20;
 
@@ -160,6 +160,7 @@ fn bad_sizes_are_refused_before_any_work() {
     for profile in [CMA.to_owned(), with_iommu(CMA)] {
         let (mut mapper, dev) = with_device(&profile);
         mapper.platform_mut().trace_mut().start(100);
+        mapper.platform_mut().set_faults(Faults::Nth(0));
         for len in [
             0xffff_f000,
             u64::from(u32::MAX),
@@ -187,7 +188,9 @@ fn bad_sizes_are_refused_before_any_work() {
             Some(Error::Invalid)
         );
         assert_eq!(mapper.alloc_virtual(0).err(), Some(Error::Invalid));
-        assert_eq!(mapper.platform().fallible_calls(), 0, "nothing was tried");
+        let tried = mapper.platform().injected_faults();
+        assert_eq!(tried, 0, "nothing was tried");
+        mapper.platform_mut().set_faults(Faults::Off);
         // This is not more than all of RAM, but part of RAM is never available.
         let (errno, reason) = refused(mapper.alloc_virtual(64 * M));
         assert_eq!(
@@ -318,11 +321,10 @@ fn a_program_maps_the_very_memory_the_device_writes() {
     assert_eq!(&seen, b"drawn");
     // The memfd can be recognised by its identity, and has a fixed size.
     let stat = rustix::fs::fstat(&map.fd).unwrap();
-    let identity = mapper
-        .platform()
-        .pages_identity(alloc.pages().unwrap())
-        .unwrap();
-    assert_eq!((stat.st_dev, stat.st_ino), identity);
+    let machine = mapper.platform();
+    let own = machine.own_memory(alloc.pages(), &[]).unwrap();
+    let identity = machine.identity_of(own);
+    assert_eq!(Some((stat.st_dev, stat.st_ino)), identity);
     assert!(rustix::fs::ftruncate(&map.fd, 0).is_err());
     assert!(rustix::fs::ftruncate(&map.fd, 4 * PAGE).is_err());
     // Ranges that end beyond the memory, or overflow.
