@@ -286,6 +286,7 @@ impl State {
         let mem = Tables {
             ram: &mut self.ram,
             frames: &mut self.tables,
+            promised: self.promised,
         };
         Some((iommu, mem))
     }

@@ -8,7 +8,7 @@ use crate::machine::{Pages, State};
 use crate::memory::Object;
 use crate::ram::{FRAME, Ram, Spot};
 use crate::trace::Event;
-use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
+use vb3_dma::{Caching, Error, SegmentKind};
 
 impl Machine {
     /// Reserves `len` bytes (whole pages), zeroed for the CPU and every device.
@@ -62,7 +62,8 @@ impl Machine {
         }
         let is_new = object.frames.is_empty();
         let from = object.first_addr();
-        if !is_new {
+        let is_in_area = matches!(spot, Spot::Run(at) if state.ram.is_in_area(at.get()));
+        if !is_new && !is_in_area {
             state.keep_promises(len)?;
         }
         let frames = state.ram.take_at(len, spot)?;
@@ -118,12 +119,7 @@ impl Machine {
 impl State {
     /// Fails if an allocation of `len` bytes would leave less free RAM than is reserved.
     pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
-        let left = self.ram.unreserved_bytes().saturating_sub(self.promised);
-        // Without reservations, the allocation itself gives the more exact error for its pieces.
-        if self.promised > 0 && len > left {
-            return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
-        }
-        Ok(())
+        self.ram.check_free(len, self.promised)
     }
 
     /// Ends the reservation of freed pages.

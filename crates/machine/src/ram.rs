@@ -164,6 +164,16 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
+    /// Fails if fewer than `len` bytes outside reserved areas are free besides the `promised` ones.
+    pub(crate) fn check_free(&self, len: u64, promised: u64) -> Result<(), Error> {
+        let left = self.unreserved_bytes().saturating_sub(promised);
+        // Without promises, the allocation itself gives the more exact error for its pieces.
+        if promised > 0 && len > left {
+            return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
+        }
+        Ok(())
+    }
+
     /// Takes a run of a reserved area. `area` is the area's number in the profile.
     pub(crate) fn take_area(&mut self, area: usize, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
@@ -181,6 +191,10 @@ impl Ram {
     fn area_at(&self, addr: u64) -> Option<&Area> {
         let mut areas = self.areas.iter();
         areas.find(|area| (area.first..area.end).contains(&addr))
+    }
+
+    pub(crate) fn is_in_area(&self, addr: u64) -> bool {
+        self.area_at(addr).is_some()
     }
 
     /// Returns the kind of memory at an address. Outside areas, all memory has struct pages.

@@ -154,6 +154,40 @@ fn what_is_promised_is_kept_free() {
 }
 
 #[test]
+fn page_tables_leave_promised_memory_free() {
+    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
+    let chip = mapper.platform_mut().add_physical(PAGE).unwrap();
+    let machine = mapper.platform();
+    let free = machine.free_memory().ordinary;
+    let free = free.iter().map(|run| run.len).sum();
+    let pages = machine.promise_pages(free, Caching::Cached).unwrap();
+    let table = mapper.table_of_segments(&[chip]).unwrap();
+    let map = || mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
+    assert_eq!(map().unwrap_err().errno(), 12);
+    let placed = machine.place_pages(&pages, ANYWHERE, Caching::Cached);
+    assert_eq!(placed, Ok(0));
+    machine.free_pages(pages);
+    mapper.unmap(map().unwrap(), Attrs::empty());
+    mapper.free_table(table, false);
+}
+
+#[test]
+fn move_to_an_area_needs_no_other_memory() {
+    let machine = machine("coherent = true\n[areas]\nvpu = \"4MiB\"");
+    let free = machine.free_memory();
+    let rest: u64 = free.ordinary.iter().map(|run| run.len - M).sum();
+    let place = |pages, spot| machine.place_pages(pages, spot, Caching::Cached);
+    let moved = machine.promise_pages(M, Caching::Cached).unwrap();
+    assert_eq!(place(&moved, ANYWHERE), Ok(0));
+    let promised = machine.promise_pages(rest, Caching::Cached).unwrap();
+    assert_eq!(place(&moved, Spot::Run(free.areas[0][0].addr)), Ok(M));
+    assert_eq!(place(&promised, ANYWHERE), Ok(0));
+    machine.free_pages(moved);
+    machine.free_pages(promised);
+    assert_eq!(machine.free_memory(), free);
+}
+
+#[test]
 fn a_reserved_area_is_kept_for_who_names_it() {
     const AREA: u64 = 4 * M;
     let machine =
