@@ -67,6 +67,26 @@ fn device_memory_is_shared_by_physical_address() {
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
+/// The device's address is aligned, wherever the region begins.
+#[test]
+fn region_at_an_odd_page_has_aligned_parts() {
+    let setup = Setup {
+        align: 16 * PAGE,
+        ..Setup::direct()
+    };
+    let mapper = setup.mapper();
+    let memory = sram(3 * PAGE, 32 * PAGE);
+    let addr = DmaAddr::new(ON_BUS.get() + 17 * PAGE);
+    mapper.declare_coherent(0, memory, addr).unwrap();
+    // Only one aligned address has so much room behind it.
+    let alloc = mapper.alloc_coherent(0, 17 * PAGE, Attrs::empty()).unwrap();
+    let at = DmaAddr::new(ON_BUS.get() + 32 * PAGE);
+    assert_eq!(mapper.alloc_dma_addr(&alloc), Some(at));
+    assert_eq!(alloc.segments()[0].addr.get(), SRAM + 18 * PAGE);
+    mapper.free(alloc);
+    assert!(mapper.live().is_empty());
+}
+
 #[test]
 fn exhausted_region_refuses_without_fallback() {
     let mapper = Setup::iommu(32).mapper();

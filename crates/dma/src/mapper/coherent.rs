@@ -18,7 +18,8 @@ use alloc::vec::Vec;
 pub(super) enum Backing<Pages> {
     /// Separately allocated pages.
     Pages(Pages),
-    /// Part of the coherent memory declared for the allocation's device, from page `unit` on.
+    /// Part of the coherent memory declared for the allocation's device. `unit` is the number of its first
+    /// page on the device's bus.
     Region { unit: u64 },
 }
 
@@ -71,7 +72,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 info.limits.mask,
             )));
         }
-        let space = pages_of_len(memory.len, page)?;
+        // Numbered by bus address, so that aligned pages are aligned for the device.
+        let space =
+            RangeAllocator::new(addr.get() / page, last.get() / page).map_err(space_error)?;
         let memory = Segment {
             kind: SegmentKind::Physical,
             ..memory
@@ -106,13 +109,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let taken = region.space.take_with(room, len / page, align, u64::MAX);
             let unit = taken.map_err(|err| no_pages_because(err, len, page))?;
             // No overflow: the unit lies in the region.
-            let offset = unit.saturating_mul(page);
+            let addr = DmaAddr::new(unit.saturating_mul(page));
+            let offset = addr.get().saturating_sub(region.addr.get());
             let memory = Segment {
                 addr: PhysAddr::new(region.memory.addr.get().saturating_add(offset)),
                 len,
                 kind: SegmentKind::Physical,
             };
-            let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
             Ok((unit, memory, addr))
         };
         let taken = RangeRoom::retry(|room| self.with_device(at, |state| take(state, room))?);
@@ -175,14 +178,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
-    let last = (len / page).checked_sub(1).ok_or(Error::Invalid)?;
-    RangeAllocator::new(0, last).map_err(|err| match err {
+fn space_error(err: RangeError) -> Error {
+    match err {
         RangeError::Invalid => Error::Invalid,
         RangeError::Exhausted(_) | RangeError::Heap => {
             super::heap_exhausted(size_of::<RangeAllocator>())
         }
-    })
+    }
 }
 
 /// Returns the error for a failed allocation of `len` bytes from a device's own memory.
@@ -193,8 +195,7 @@ fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
             len,
             found.saturating_mul(page),
         )),
-        RangeError::Invalid => Error::Invalid,
-        RangeError::Heap => super::heap_exhausted(size_of::<RangeAllocator>()),
+        other => space_error(other),
     }
 }
 
