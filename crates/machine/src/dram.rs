@@ -12,7 +12,8 @@ const STEP: usize = 64 << 10;
 /// The devices' bytes, and a copy of the CPU's bytes at the last sync.
 ///
 /// A line that the CPU has not written since that sync is clean. As on hardware, writing back a clean
-/// line does nothing, so the bytes that a device wrote there stay.
+/// line does nothing, so the bytes that a device wrote there stay. A program's write of the same bytes goes
+/// unnoticed.
 #[derive(Debug)]
 pub(crate) struct Dram {
     bytes: Private,
@@ -48,6 +49,15 @@ impl Dram {
     pub(crate) fn wipe(&mut self) {
         self.bytes.all_mut().fill(0);
         self.synced.all_mut().fill(0);
+    }
+
+    /// Makes lines dirty that the machine wrote through the CPU, even if they hold the bytes of the last sync.
+    pub(crate) fn make_dirty(&mut self, cpu: &Backing, offset: u64, len: u64) -> Result<(), Miss> {
+        let synced = self.synced.slice_mut(offset, len);
+        let synced = synced.ok_or(Miss::Nothing(offset))?;
+        cpu.read(offset, synced)?;
+        synced.iter_mut().for_each(|byte| *byte = !*byte);
+        Ok(())
     }
 
     /// Writes back the lines that the CPU wrote.

@@ -94,9 +94,10 @@ impl Object {
                 let bytes = dram.slice_mut(to.offset, source.len)?;
                 backing.read(source.offset, bytes).ok()
             }
-            (.., Backing::Shared(store), Backing::Shared(other)) => store
-                .copy_from(to.offset, other, source.offset, source.len)
-                .then_some(()),
+            (.., Backing::Shared(store), Backing::Shared(other)) => {
+                let copied = store.copy_from(to.offset, other, source.offset, source.len);
+                copied.then(|| self.make_dirty(to.offset, source.len).ok())?
+            }
             _ => None,
         }
     }
@@ -164,7 +165,18 @@ impl Object {
                 to.copy_from_slice(data);
                 Ok(())
             }
-            _ => self.backing.write(offset, data),
+            _ => {
+                self.backing.write(offset, data)?;
+                self.make_dirty(offset, data.len() as u64)
+            }
+        }
+    }
+
+    /// Makes the CPU's lines dirty after a write through the CPU.
+    fn make_dirty(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
+        match &mut self.dram {
+            Some(dram) => dram.make_dirty(&self.backing, offset, len),
+            None => Ok(()),
         }
     }
 
@@ -553,7 +565,10 @@ impl MachineMemory {
     /// Zeroes a range of shared memory in the CPU's view.
     pub(crate) fn zero(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
         self.for_pieces(addr, len, |object, piece, _| match &mut object.backing {
-            Backing::Shared(store) => reached(store.zero(piece.offset, piece.len), piece.offset),
+            Backing::Shared(store) => {
+                reached(store.zero(piece.offset, piece.len), piece.offset)?;
+                object.make_dirty(piece.offset, piece.len)
+            }
             Backing::User { .. } | Backing::Foreign(_) => Err(Miss::Nothing(piece.offset)),
         })
     }

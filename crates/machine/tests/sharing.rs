@@ -221,6 +221,33 @@ fn private_memory_is_out_of_reach_by_its_own_address() {
     mapper.free(alloc);
 }
 
+/// The same bounce slot holds another mapping's bytes next, and the CPU writes those it wrote before.
+#[test]
+fn device_sees_no_bytes_of_an_earlier_mapping() {
+    for attrs in [Attrs::empty(), Attrs::SKIP_CPU_SYNC] {
+        let bounce = "[bounce]\nmode = \"always\"\npool = \"4KiB\"";
+        let (mut mapper, dev) = with_device(&format!("coherent = false\n{bounce}"));
+        let alloc = mapper.alloc_virtual(PAGE).unwrap();
+        let table = mapper.table_of(&alloc).unwrap();
+        let from = mapper.map(dev, &table, Direction::FromDevice, Attrs::empty());
+        let from = from.unwrap();
+        let addr = segments(&mapper, &from)[0].addr;
+        mapper.platform_mut().bus_write(dev, addr, &[0xaa]).unwrap();
+        mapper.unmap(from, Attrs::SKIP_CPU_SYNC);
+        let to = mapper.map(dev, &table, Direction::ToDevice, attrs).unwrap();
+        assert_eq!(segments(&mapper, &to)[0].addr, addr, "the same slot");
+        let mut seen = [1];
+        mapper
+            .platform_mut()
+            .bus_read(dev, addr, &mut seen)
+            .unwrap();
+        assert_eq!(seen, [0], "{attrs:?}");
+        mapper.unmap(to, Attrs::empty());
+        mapper.free_table(table, false);
+        mapper.free(alloc);
+    }
+}
+
 #[test]
 fn bounce_always_bounces_streaming_mappings() {
     for iommu in [false, true] {
