@@ -157,6 +157,38 @@ fn a_removed_device_leaves_its_place_to_the_next() {
     assert!(replaced > 20, "{replaced}");
 }
 
+/// The representative of a device's group is removed while the device joins the group, and a third device gets
+/// its index.
+#[test]
+fn joining_device_counts_only_for_its_group() {
+    for n in 0.. {
+        let setup = Setup {
+            devices: 3,
+            grouped: vec![1],
+            ..Setup::untrusted()
+        };
+        let mapper: &Test = Box::leak(Box::new(Mapper::with_locks(Fake::new(setup), 2).unwrap()));
+        TEST.set(Some(mapper));
+        LEFT.set(n);
+        THEN.set(Some(|test| {
+            let _ = test.remove_device(0);
+            let _ = test.set_segment_mode(2, SegmentMode::Compatible);
+        }));
+        let joined = mapper.set_segment_mode(1, SegmentMode::Compatible);
+        let is_over = THEN.take().is_some();
+        assert!(
+            [Ok(()), Err(Error::Removed), Err(Error::Busy)].contains(&joined),
+            "lock {n}: {joined:?}"
+        );
+        for dev in [2, 1, 0] {
+            assert_eq!(mapper.remove_device(dev), Ok(()), "lock {n}: {dev}");
+        }
+        if is_over {
+            break;
+        }
+    }
+}
+
 #[test]
 fn two_contexts_give_a_device_one_place() {
     for n in 0.. {

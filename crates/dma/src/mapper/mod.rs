@@ -550,7 +550,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it; `Removed` if another
-    /// context removes it meanwhile.
+    /// context removes it or its group's representative meanwhile.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
         let (slot, claims) = self.place(dev)?;
@@ -630,14 +630,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if self.platform.iommu_group(group) != group {
             return Err(Error::Invalid);
         }
-        let (space, _) = self.place(group)?;
+        let (space, claims) = self.place(group)?;
         let stands = self.with_slot(slot, |state| (state.space == space, state.untrusted));
         let (has_joined, untrusted) = stands.ok_or(Error::Invalid)?;
         if has_joined {
             return Ok(space);
         }
+        // Another context may have removed the group's device, which has no member yet.
+        let counted = self.with_slot(space, |state| {
+            (state.claims_of(group) == Some(claims)).then(|| state.add_member(untrusted))
+        });
+        counted.flatten().ok_or(Error::Removed)?;
         // If the device is untrusted, no range may wait for a flush once the device maps.
-        self.with_slot(space, |state| state.add_member(untrusted));
         if untrusted {
             self.flush_slot(space);
         }
