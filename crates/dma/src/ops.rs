@@ -178,6 +178,8 @@ pub trait DmaOps {
     /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache maintenance or a
     /// bounce copy was necessary and done.
     ///
+    /// As in Linux, the CPU's writes between syncs to a `FromDevice` mapping that bounces are lost.
+    ///
     /// # Context
     /// Does not sleep.
     fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
