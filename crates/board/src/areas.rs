@@ -7,7 +7,7 @@ const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
 /// Bytes of RAM from 1 MiB to 3 GiB. A simulated machine's device addresses begin at 3 GiB.
-const LOW_RAM: u64 = (3 << 30) - (1 << 20);
+pub(crate) const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
 /// A memory area in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Makes a machine profile from a board, and SPECs (arguments of `vb3 run --device`) of its devices.
 
+use crate::areas::LOW_RAM;
 use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, iommu};
 use std::fmt::Write as _;
 
@@ -16,6 +17,8 @@ const MIN_RAM: u64 = 16 << 20;
 const MIN_MASK: u64 = 0xf_ffff;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
+/// Maximum number of devices in a profile.
+const MAX_DEVICES: usize = 64;
 const PAGE: u64 = 4096;
 const LARGEST_PAGE: u64 = 64 << 10;
 
@@ -105,7 +108,7 @@ impl Board {
             ),
         };
         let (cma, cma_from) = self.cma();
-        let cma = cma.min(ram / 2 / LARGEST_PAGE * LARGEST_PAGE);
+        let cma = cma.min(ram / 2).min(LOW_RAM) / LARGEST_PAGE * LARGEST_PAGE;
         let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
         let (iommus, ram_start) = (self.iommus(), self.ram_start());
         let mut out = String::new();
@@ -186,12 +189,13 @@ impl Board {
         out
     }
 
-    /// Returns the devices' SPECs for `vb3 run --device`, in the order of the tree.
+    /// Returns the devices' SPECs for `vb3 run --device`, in the order of the tree. A machine has up to 64.
     #[must_use]
     pub fn specs(&self) -> Vec<String> {
         let start = self.ram_start();
         let devices = self.devices.iter();
-        devices.flat_map(|device| device.specs(start)).collect()
+        let specs = devices.flat_map(|device| device.specs(start));
+        specs.take(MAX_DEVICES).collect()
     }
 
     /// Lists the IOMMUs in front of the devices. Each is listed once.

@@ -395,6 +395,43 @@ fn areas_are_whole_pages() {
     }
 }
 
+/// Large boards and boards with many devices become machines, too.
+#[test]
+fn profiles_keep_the_limits_of_machines() {
+    let widths = [
+        ("#address-cells", cells(&[2])),
+        ("#size-cells", cells(&[2])),
+    ];
+    let cma = [
+        ("compatible", text("shared-dma-pool")),
+        ("reusable", vec![]),
+        ("linux,cma-default", vec![]),
+        ("size", cells(&[1, 0])),
+    ];
+    let memory = [
+        ("device_type", text("memory")),
+        ("reg", cells(&[0, 0, 4, 0])),
+    ];
+    // Each is a decoder and an encoder.
+    let codecs = (0..40).map(|n| {
+        let name = format!("video-codec@{n}");
+        device(&name, "fsl,imx6q-vpu", &[])
+    });
+    let board = board(vec![
+        node("memory@0", &memory, vec![]),
+        node(
+            "reserved-memory",
+            &widths,
+            vec![node("linux,cma", &cma, vec![])],
+        ),
+        bus(&[], codecs.collect()),
+    ]);
+    let profile = is_taken(&board);
+    assert_eq!(profile.ram, 16 << 30);
+    assert_eq!(profile.cma, (3 << 30) - (1 << 20));
+    assert_eq!(profile.devices.len(), 64);
+}
+
 #[test]
 fn bus_window_of_one_gigabyte_limits_devices() {
     // As on a Raspberry Pi 4, the lowest gigabyte of memory has the bus address 0xc0000000.
