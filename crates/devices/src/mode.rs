@@ -1,6 +1,7 @@
 //! The format and rate of cameras and displays.
 
 use crate::description::Description;
+use crate::place::is_uvc;
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
@@ -171,6 +172,8 @@ pub(crate) struct Mode {
     default_interval: Fraction,
     /// Whether the device is a camera, which sets the colorimetry itself.
     captures: bool,
+    /// Whether the device is a USB webcam, whose S_FMT resets the interval.
+    is_uvc: bool,
     /// Discrete sizes and rates that are offered; `None` if all are offered.
     offer: Option<Offer>,
     /// The description of the real camera that this device imitates, if any.
@@ -207,7 +210,7 @@ impl Mode {
         let planarity = spec.planarity();
         let formats = spec.offered_formats();
         if let Some(like) = &spec.like {
-            return Self::described(like, formats);
+            return Self::described(like, formats, is_uvc(spec));
         }
         let (native_size, native_interval) = native.unzip();
         let size = spec
@@ -242,13 +245,18 @@ impl Mode {
             interval,
             default_interval: interval,
             captures,
+            is_uvc: is_uvc(spec),
             stride,
             like: None,
         })
     }
 
     /// Makes the mode of a real camera's description.
-    fn described(like: &Arc<Description>, formats: Vec<&'static PixelFormat>) -> Option<Self> {
+    fn described(
+        like: &Arc<Description>,
+        formats: Vec<&'static PixelFormat>,
+        is_uvc: bool,
+    ) -> Option<Self> {
         let format = like.first_format()?;
         let wanted = like.first_interval().unwrap_or(Fraction::new(1, 30));
         let interval = like.nearest_interval(&format, wanted)?;
@@ -259,6 +267,7 @@ impl Mode {
             interval,
             default_interval: interval,
             captures: true,
+            is_uvc,
             offer: None,
             like: Some(Arc::clone(like)),
             stride: 1,
@@ -417,6 +426,10 @@ impl Formats for Mode {
             return Err(EINVAL);
         }
         self.format = *format;
+        if self.is_uvc {
+            // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            self.interval = self.default_interval;
+        }
         if let Some(like) = &self.like {
             // The description lists intervals for each size.
             let nearest = like.nearest_interval(format, self.interval);

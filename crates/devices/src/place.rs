@@ -33,6 +33,11 @@ fn driver_name(spec: &DeviceSpec) -> &str {
     }
 }
 
+/// Returns whether the device poses as a USB webcam, with the driver uvcvideo.
+pub(crate) fn is_uvc(spec: &DeviceSpec) -> bool {
+    driver_name(spec) == UVC
+}
+
 /// Returns a device's identity. `card` is the card's name unless the SPEC has one.
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
     let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
@@ -56,7 +61,8 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> I
 
 /// Returns the policy of a device's queue, from its SPEC and the host.
 ///
-/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp.
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_queue.c `uvc_queue_init`, for the time of a timestamp, and
+/// uvc_v4l2.c `uvc_v4l2_set_streamparm`, for the interval.
 pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
@@ -65,7 +71,8 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
         file_io: (spec.like.as_ref())
             .map_or(defaults.file_io, |like| like.file().device.get_ref().read),
         admission: spec.admission,
-        start_of_exposure: driver_name(spec) == UVC,
+        start_of_exposure: is_uvc(spec),
+        fixes_interval: is_uvc(spec),
         min_queued: spec.min_queued,
         max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),
         ..defaults

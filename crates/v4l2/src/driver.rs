@@ -101,6 +101,8 @@ pub struct QueuePolicy {
     /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
+    /// S_PARM fails with EBUSY while the queue streams, as in uvcvideo.
+    pub fixes_interval: bool,
     /// OUTPUT: a payload of zero bytes means an empty frame. If false, such a payload means a full buffer.
     pub allow_zero_bytesused: bool,
     /// OUTPUT: STREAMON without buffers succeeds and does nothing, for a program that calls write() next.
@@ -133,6 +135,7 @@ impl Default for QueuePolicy {
             min_queued: 0,
             timestamps: TimestampKind::Monotonic,
             start_of_exposure: false,
+            fixes_interval: false,
             allow_zero_bytesused: false,
             starts_empty: false,
             requests: Requests::None,

@@ -301,7 +301,8 @@ where
         Ok(())
     }
 
-    /// G_PARM. With `set`, S_PARM, which changes the interval first.
+    /// G_PARM. With `set`, S_PARM, which changes the interval first, or fails with EBUSY as the queue's policy
+    /// says.
     pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);
@@ -309,6 +310,10 @@ where
         let interval_at = base + field!(v4l2_captureparm.timeperframe);
         self.driver.interval(flow).ok_or(Error::Invalid)?;
         if set {
+            let queue = &self.stream(flow)?.queue;
+            if queue.is_streaming() && self.driver.queue_policy(flow).fixes_interval {
+                return Err(Error::Busy);
+            }
             let wanted = Fraction::new(arg.u32(interval_at), arg.u32(interval_at + 4));
             self.driver.set_interval(flow, wanted);
         }

@@ -234,3 +234,19 @@ fn parameters() {
         b.close();
     }
 }
+
+#[test]
+fn streaming_webcam_keeps_its_interval() {
+    for (fixes_interval, want) in [(false, 0), (true, EBUSY)] {
+        let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
+        driver.policy.fixes_interval = fixes_interval;
+        let mut b = Bench::with(driver);
+        let mut parm: [u8; 204] = record(&[(0, b.ty())]);
+        assert_eq!(b.call(sys::VIDIOC_S_PARM, &mut parm), 0);
+        assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
+        let mut parm: [u8; 204] = record(&[(0, b.ty())]);
+        assert_eq!(b.call(sys::VIDIOC_S_PARM, &mut parm), want);
+        assert_eq!(b.call(sys::VIDIOC_G_PARM, &mut parm), 0);
+        b.close();
+    }
+}

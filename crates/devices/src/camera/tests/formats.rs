@@ -150,3 +150,20 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
         assert_eq!(camera.interval(Flow::Capture), Some(granted), "{asked:?}");
     }
 }
+
+#[test]
+fn webcam_resets_its_rate_with_its_format() {
+    for (spec, want) in [
+        ("camera,identity=uvc", 30),
+        ("camera,identity=plain", 15),
+        ("camera,like=logitech-c920", 30),
+    ] {
+        let mut camera = camera(spec);
+        let format = camera.format(Flow::Capture);
+        camera.set_interval(Flow::Capture, Fraction::new(1, 15));
+        assert_eq!(camera.interval(Flow::Capture), Some(Fraction::new(1, 15)));
+        camera.set_format(Flow::Capture, &format, false).unwrap();
+        let interval = camera.interval(Flow::Capture);
+        assert_eq!(interval, Some(Fraction::new(1, want)), "{spec}");
+    }
+}
