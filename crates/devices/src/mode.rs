@@ -67,6 +67,24 @@ pub(crate) fn captured(pixel: &PixelFormat) -> Colorimetry {
     }
 }
 
+/// Returns the size that uvcvideo would choose of discrete ones: with the smallest area outside the overlap
+/// with `wanted`. Returns other sizes unchanged.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`, with its 32-bit numbers.
+pub(crate) fn uvc_size(sizes: FrameSizes<'_>, wanted: (u32, u32)) -> FrameSizes<'_> {
+    let FrameSizes::Discrete(all) = sizes else {
+        return sizes;
+    };
+    let outside = |&&(width, height): &&(u32, u32)| {
+        let area = |width: u32, height: u32| width.wrapping_mul(height);
+        let overlap = area(width.min(wanted.0), height.min(wanted.1));
+        let sum = area(width, height).wrapping_add(area(wanted.0, wanted.1));
+        sum.wrapping_sub(overlap.wrapping_mul(2))
+    };
+    let nearest = all.iter().min_by_key(outside);
+    nearest.map_or(sizes, |&(width, height)| FrameSizes::One(width, height))
+}
+
 const fn upside_down(rate: Fraction) -> Fraction {
     Fraction::new(rate.denominator, rate.numerator)
 }
@@ -403,9 +421,12 @@ impl Formats for Mode {
             // 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
             asked.planes = Default::default();
         }
-        let negotiated =
-            Format::negotiate(&asked, &self.formats, self.sizes(asked.fourcc), keep_color)
-                .and_then(|format| align_lines(format, &self.formats, self.stride));
+        let mut sizes = self.sizes(asked.fourcc);
+        if self.is_uvc {
+            sizes = uvc_size(sizes, (asked.width, asked.height));
+        }
+        let negotiated = Format::negotiate(&asked, &self.formats, sizes, keep_color)
+            .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = negotiated else {
             return self.format;
         };

@@ -19,7 +19,7 @@ pub struct HostSettings {
 }
 
 /// The driver of USB cameras.
-const UVC: &str = "uvcvideo";
+pub(crate) const UVC: &str = "uvcvideo";
 
 /// Returns the name of a device's driver.
 fn driver_name(spec: &DeviceSpec) -> &str {

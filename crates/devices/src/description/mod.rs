@@ -8,6 +8,8 @@ mod clone;
 mod file;
 mod rhythm;
 
+use crate::mode::uvc_size;
+use crate::place::UVC;
 pub use check::DescriptionError;
 pub use clone::{Usb, describe, measure, print};
 pub use file::File;
@@ -235,7 +237,10 @@ impl Description {
     pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
         let offered = self.offered(wanted.fourcc)?;
         let (pixel, fourcc) = (offered.pixel, offered.pixel.fourcc);
-        let sizes = self.sizes(fourcc);
+        let mut sizes = self.sizes(fourcc);
+        if self.file.device.get_ref().driver == UVC {
+            sizes = uvc_size(sizes, (wanted.width, wanted.height));
+        }
         let size = sizes.nearest((wanted.width, wanted.height), pixel.align());
         let row = self.row(fourcc, size)?;
         let mut asked = Format::new(pixel, size.0, size.1)?;

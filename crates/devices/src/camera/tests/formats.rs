@@ -167,3 +167,21 @@ fn webcam_resets_its_rate_with_its_format() {
         assert_eq!(interval, Some(Fraction::new(1, want)), "{spec}");
     }
 }
+
+/// The expected sizes have the smallest area that wanted and offered picture do not share.
+#[test]
+fn webcam_chooses_the_size_that_overlaps_most() {
+    for (spec, wanted, want) in [
+        ("camera", (1920, 480), (1024, 576)),
+        ("camera", (100, 100), (160, 120)),
+        ("camera", (u32::MAX, u32::MAX), (1920, 1080)),
+        ("camera,identity=plain", (1920, 480), (1920, 1080)),
+        ("camera,like=logitech-c920", (1920, 480), (864, 480)),
+    ] {
+        let camera = camera(spec);
+        let mut format = camera.format(Flow::Capture);
+        (format.width, format.height) = wanted;
+        let found = camera.try_format(Flow::Capture, &format);
+        assert_eq!((found.width, found.height), want, "{spec} {wanted:?}");
+    }
+}
