@@ -167,8 +167,11 @@ impl<C> Camera<C> {
     }
 
     /// Returns whether the next source is ready, as [`Device::is_next_ready`](crate::Device::is_next_ready).
-    pub(crate) fn is_next_ready(&mut self) -> bool {
-        !self.stream.is_on() || self.engine.program.is_ready()
+    pub(crate) fn is_next_ready(&mut self) -> Result<bool, Failure> {
+        match self.stream.is_on() {
+            true => self.engine.program.is_ready(),
+            false => Ok(true),
+        }
     }
 
     /// Stops or continues the source's pictures.

@@ -125,8 +125,12 @@ impl<C: Send + 'static> Device<C> {
 
     /// Returns whether the next source has a picture, or no source is awaited. Until then,
     /// [`wake_fd`](VideoDriver::wake_fd) becomes readable when the source may have a picture.
-    pub fn is_next_ready(&mut self) -> bool {
-        self.inner.camera().is_none_or(Camera::is_next_ready)
+    ///
+    /// # Errors
+    /// Fails once, with a message for the user, if the source cannot be played. The camera keeps its current
+    /// source.
+    pub fn is_next_ready(&mut self) -> Result<bool, Failure> {
+        self.inner.camera().map_or(Ok(true), Camera::is_next_ready)
     }
 
     /// Stops the source at its current picture, which all further frames show, or continues it. Returns

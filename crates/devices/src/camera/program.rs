@@ -14,6 +14,8 @@ pub(super) struct Program {
     next: Option<NextSource>,
     /// Whether the next source still has to deliver its first picture.
     awaits_picture: bool,
+    /// Why the last next source was dropped, until the host asks for it.
+    failure: Option<Failure>,
     is_paused: bool,
     /// The frame number that a paused test pattern shows; `None` until it has shown a frame.
     still: Option<u32>,
@@ -43,11 +45,29 @@ impl Program {
         }
     }
 
-    /// Returns whether the next source has a picture or will never have one, so that the host can go on.
-    pub(super) fn is_ready(&mut self) -> bool {
+    /// Returns whether the next source has a picture. Drops a source that will never have one.
+    fn has_picture(&mut self) -> bool {
         let next = self.next.as_mut();
-        self.awaits_picture &= next.is_some_and(|next| next.source.ready() == Ready::Later);
-        !self.awaits_picture
+        let ready = next.map_or(Ready::End, |next| next.source.ready());
+        self.awaits_picture &= ready == Ready::Later;
+        match ready {
+            Ready::Frame => return true,
+            Ready::Later => {}
+            Ready::End => self.next = None,
+            Ready::Failed(failure) => (self.next, self.failure) = (None, Some(failure)),
+        }
+        false
+    }
+
+    /// Returns whether no source's first picture is awaited, so that the host can go on.
+    ///
+    /// # Errors
+    /// Fails once for a next source that was dropped, with the reason.
+    pub(super) fn is_ready(&mut self) -> Result<bool, Failure> {
+        if self.awaits_picture {
+            self.has_picture();
+        }
+        self.failure.take().map_or(Ok(!self.awaits_picture), Err)
     }
 
     /// Returns a descriptor that is readable when the next source may have its first picture.
@@ -88,6 +108,7 @@ impl<C> Player<C> {
             });
         }
         self.program.stop();
+        self.program.failure = None;
         if !stream.is_on() {
             self.program.next = Some(next);
             self.take_program_before_start();
@@ -114,25 +135,11 @@ impl<C> Player<C> {
     }
 
     /// Changes to the next source if that source's first frame is due.
-    pub(super) fn follow_program(&mut self, stream: &mut Stream<Mode, C>) {
-        let Some(next) = &mut self.program.next else {
-            return;
-        };
-        let is_due = match next.at {
-            Some(at) => stream.sequence >= at,
-            None => match next.source.ready() {
-                Ready::Frame => true,
-                Ready::Later => false,
-                Ready::End => {
-                    self.program.next = None;
-                    return;
-                }
-                Ready::Failed(failure) => {
-                    stream.failure = Some(failure);
-                    self.program.next = None;
-                    return;
-                }
-            },
+    pub(super) fn follow_program(&mut self, stream: &Stream<Mode, C>) {
+        let is_due = match self.program.next.as_ref().map(|next| next.at) {
+            Some(Some(at)) => stream.sequence >= at,
+            Some(None) => self.program.has_picture(),
+            None => false,
         };
         if is_due {
             self.switch();
@@ -141,6 +148,7 @@ impl<C> Player<C> {
 
     pub(super) fn switch(&mut self) {
         if let Some(next) = self.program.next.take() {
+            self.program.awaits_picture = false;
             self.source.stop();
             self.end.1 = next.name;
             self.source = next.source;

@@ -662,3 +662,4 @@ fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
 
 mod formats;
 mod pieces;
+mod program;

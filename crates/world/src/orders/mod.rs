@@ -254,10 +254,10 @@ impl World {
                 *awaited = Awaited::Picture { at: *at };
                 self.look_at(awaited)
             }
-            Awaited::Picture { at } => {
-                let is_ready = self.is_next_ready(*at);
-                is_ready.then(|| Ok(Map::new()))
-            }
+            Awaited::Picture { at } => match self.is_next_ready(*at) {
+                Ok(is_ready) => is_ready.then(|| Ok(Map::new())),
+                Err(refused) => Some(Err(refused)),
+            },
             Awaited::Shown { at, file } => match self.find_next_shown(*at, file)? {
                 Ok(found) => {
                     *awaited = found;

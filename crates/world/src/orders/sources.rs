@@ -44,10 +44,15 @@ impl World {
         }
     }
 
-    /// Returns whether a camera's next source has a picture.
-    pub(super) fn is_next_ready(&mut self, at: usize) -> bool {
+    /// Returns whether a camera's next source has a picture. Fails if the source cannot be played.
+    pub(super) fn is_next_ready(&mut self, at: usize) -> Result<bool, Refused> {
         let node = self.nodes.get_mut(at);
-        let mut contexts = node.into_iter().flat_map(|node| node.video.contexts_mut());
-        contexts.all(|context| context.driver_mut().is_next_ready())
+        for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
+            let is_ready = context.driver_mut().is_next_ready();
+            if !is_ready.map_err(|e| Refused::new("source", e.to_string()))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
