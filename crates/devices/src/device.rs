@@ -204,8 +204,7 @@ impl<C> Driver for Faulty<'_, C> {
 
     fn stop_streaming(&mut self) {
         if let Some(plan) = &mut self.plan {
-            plan.is_streaming &= self.flow != Flow::Capture;
-            plan.frames.stop(self.flow);
+            plan.stop(self.flow);
         }
         self.inner.stop_streaming();
     }
@@ -337,7 +336,8 @@ impl<C: 'static> VideoDriver for Device<C> {
         if self.inject.wants(Fault::Queue) || self.plan.as_ref().is_some_and(Plan::has_events) {
             return Some(0);
         }
-        let late = self.next_late_frame();
-        self.inner.next_tick().into_iter().chain(late).min()
+        let emptied = self.plan.as_ref().and_then(Plan::next_emptied);
+        let planned = self.next_late_frame().into_iter().chain(emptied);
+        planned.chain(self.inner.next_tick()).min()
     }
 }

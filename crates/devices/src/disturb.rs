@@ -3,7 +3,10 @@
 use crate::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
 use crate::hdmi::{Hdmi, Signal};
-use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, Role, VideoDriver, pixfmt};
+use crate::spec::Pace;
+use std::collections::VecDeque;
+use vb3_queue::Active;
+use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Fraction, Progress, Role, VideoDriver, pixfmt};
 
 /// The planned disturbances of a device and its frames.
 pub(crate) struct Plan<C> {
@@ -15,6 +18,11 @@ pub(crate) struct Plan<C> {
     pub(crate) events: Vec<DriverEvent>,
     /// Events that must wait for frames that are late.
     behind: Vec<DriverEvent>,
+    /// Buffers of lost frames, each with the time when the device gets it back.
+    emptied: VecDeque<(u64, Active<C>)>,
+    /// Whether the device fills each buffer at once. If all its frames are lost, it must not fill the same
+    /// buffer again and again at one time.
+    is_free: bool,
 }
 
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
@@ -33,6 +41,20 @@ impl<C> Plan<C> {
     /// Returns whether there is an event that need not wait for a late frame.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.behind.is_empty() && self.frames.next_tick().is_none()
+    }
+
+    /// Returns the time when the device gets the buffer of a lost frame back.
+    pub(crate) fn next_emptied(&self) -> Option<u64> {
+        self.emptied.front().map(|(due_ns, _)| *due_ns)
+    }
+
+    /// Drops what belongs to a queue that was stopped.
+    pub(crate) fn stop(&mut self, flow: Flow) {
+        self.frames.stop(flow);
+        if flow == Flow::Capture {
+            self.is_streaming = false;
+            self.emptied.clear();
+        }
     }
 
     /// Holds back events on a stream's end or next format until earlier frames have been delivered.
@@ -58,12 +80,16 @@ impl<C: 'static> Device<C> {
     /// frames. All open files of the device share the schedule.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
+        let camera = self.inner.camera();
+        let is_free = camera.is_some_and(|camera| camera.stream.pace == Pace::Free);
         self.plan.get_or_insert_with(|| Plan {
             frames: FaultPlan::new(schedule.clone(), is_m2m),
             source: None,
             is_streaming: false,
             events: Vec::new(),
             behind: Vec::new(),
+            emptied: VecDeque::new(),
+            is_free,
         });
     }
 
@@ -153,7 +179,8 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// Applies the planned faults to the frames of a tick.
+    /// Applies the planned faults to the frames of a tick. The device gets the buffers of lost frames back at
+    /// once, or after a frame's interval if it would fill them at once.
     pub(crate) fn disturb_frames(
         &mut self,
         now_ns: u64,
@@ -161,6 +188,7 @@ impl<C: 'static> Device<C> {
         progress: &mut Progress<C>,
     ) {
         let is_outdated = self.is_outdated();
+        let interval = self.inner.interval(Flow::Capture);
         let Some(plan) = &mut self.plan else {
             return;
         };
@@ -173,7 +201,13 @@ impl<C: 'static> Device<C> {
             .apply(now_ns, bus, &mut progress.finished, &mut back);
         plan.hold_events(&mut progress.events);
         progress.events.append(&mut plan.events);
-        for token in back {
+        let interval_ns = interval
+            .filter(|_| plan.is_free)
+            .and_then(Fraction::as_nanos);
+        let due_ns = now_ns.saturating_add(interval_ns.unwrap_or(0));
+        (plan.emptied).extend(back.into_iter().map(|token| (due_ns, token)));
+        let is_due = |(due_ns, _): &mut (u64, _)| *due_ns <= now_ns;
+        while let Some((_, token)) = plan.emptied.pop_front_if(is_due) {
             self.inner.queue_driver(Flow::Capture).buf_queue(token);
         }
     }

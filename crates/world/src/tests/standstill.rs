@@ -1,6 +1,7 @@
 //! Tests virtual time while a device prepares data.
 
 use super::*;
+use crate::script::Script;
 use crate::{Outside, Pace};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,6 +99,39 @@ fn an_order_to_advance_sleeps_while_ffmpeg_decodes() {
     bench.world.tick();
     assert!(bench.world.orders.next_time().is_none());
     bench.close_all(&[camera]);
+}
+
+/// A camera that fills each buffer at once must not fill the same buffer for ever if its frames are lost.
+#[test]
+fn time_passes_while_all_frames_are_lost() {
+    let lost = "signal = \"lost\"\n[[step]]\ndevice = \"video0\"\ntime = \"1s\"\nsignal = \"back\"";
+    for (steps, least_ns) in [(lost, MINUTE / 60), ("count = 30\nlose = true", 0)] {
+        let outside = Outside::new(|| 1, vb3_codec::Launch::in_thread());
+        let profile = Profile::builtin("pc").unwrap();
+        let spec = "camera,pace=free,size=16x8,fps=30".parse().unwrap();
+        let mut world = World::with(profile, &[spec], 1, outside).unwrap();
+        world.set_pace(Pace::Virtual);
+        let script = format!("[[step]]\ndevice = \"video0\"\n{steps}\n");
+        world.play(&Script::parse(&script).unwrap()).unwrap();
+        let program = Local::new();
+        let mut bench = Bench { world, program };
+        let camera = bench.open(0);
+        let started_ns = bench.world.clock.now_ns();
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        for index in 0..2 {
+            bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+        }
+        bench.stream(camera, CAPTURE, true);
+        let mut ticks = 0;
+        while bench.world.poll(camera, POLL_IN) == 0 {
+            bench.world.tick();
+            ticks += 1;
+            assert!(ticks < 200, "{steps}: no frame comes");
+        }
+        let passed_ns = bench.world.clock.now_ns() - started_ns;
+        assert!(passed_ns >= least_ns, "{steps}: {passed_ns} ns");
+        bench.close_all(&[camera]);
+    }
 }
 
 /// While time stands still, a call of another thread must not end the wait of the first.
