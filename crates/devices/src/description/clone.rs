@@ -147,7 +147,8 @@ fn formats(
 ) -> Result<Vec<Spanned<FormatTable>>, String> {
     let mut formats = Vec::new();
     for format in client.formats().map_err(failed("ENUM_FMT"))? {
-        let Some(code) = code_of(format.fourcc) else {
+        let is_known = |known: &Spanned<FormatTable>| known.get_ref().code.0 == format.fourcc;
+        let Some(code) = code_of(format.fourcc).filter(|_| !formats.iter().any(is_known)) else {
             continue;
         };
         let sizes = client
@@ -168,9 +169,11 @@ fn formats(
         };
         for size in sizes {
             let entry = size_table(client, (&mut table, now), *size, interval);
-            table
-                .sizes
-                .push(plain(entry.map_err(failed("ENUM_FRAMEINTERVALS"))?));
+            let entry = entry.map_err(failed("ENUM_FRAMEINTERVALS"))?;
+            let is_known = |known: &Spanned<SizeTable>| known.get_ref().size == entry.size;
+            if !table.sizes.iter().any(is_known) {
+                table.sizes.push(plain(entry));
+            }
         }
         formats.push(plain(table));
     }
@@ -319,7 +322,10 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
         gaps: Vec::new(),
         active_if: None,
     };
-    let (min, max) = (range.min, range.max.max(range.min));
+    let (min, max) = match kind {
+        ControlType::Boolean => (0, 1),
+        _ => (range.min, range.max.max(range.min)),
+    };
     let value = client.value(range.id).map(i64::from);
     match kind {
         ControlType::Integer | ControlType::Integer64 => {
@@ -353,7 +359,8 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
                 }
             }
         }
-        ControlType::Boolean | ControlType::Button | ControlType::Class => {}
+        ControlType::Boolean => table.default = range.default.clamp(min, max),
+        ControlType::Button | ControlType::Class => {}
     }
     let value = match kind {
         ControlType::Button | ControlType::Integer64 | ControlType::Class => None,
@@ -503,6 +510,7 @@ pub fn print(file: &File, device: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::offset_of;
 
     #[test]
     fn a_name_cut_inside_a_character_still_fits() {
@@ -511,5 +519,59 @@ mod tests {
         let name = printable(&String::from_utf8_lossy(&name));
         assert_eq!(name, format!("{}?", "\u{e9}".repeat(15)));
         assert_eq!(printable("a\tb"), "a?b");
+    }
+
+    /// Returns a list's entry of this index as `ioctl` needs it: bytes to write at an offset.
+    fn entry(list: &[u32], arg: &mut [u8], offset: usize) -> Result<(), Errno> {
+        let index = u32::from_ne_bytes(arg[..4].try_into().unwrap()) as usize;
+        let value = list.get(index).ok_or(Errno(22))?;
+        arg[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn repeated_formats_and_sizes_are_cloned_once() {
+        let (yuyv, mjpeg) = (FourCc::YUYV.0, FourCc::MJPEG.0);
+        let mut ioctl = |request: u32, arg: &mut [u8]| match request {
+            sys::VIDIOC_ENUM_FMT => {
+                let offset = offset_of!(sys::v4l2_fmtdesc, pixelformat);
+                entry(&[yuyv, mjpeg, yuyv], arg, offset)
+            }
+            sys::VIDIOC_ENUM_FRAMESIZES => {
+                arg[8..12].copy_from_slice(&sys::V4L2_FRMSIZE_TYPE_DISCRETE.to_ne_bytes());
+                entry(&[480; 3], arg, 16)?;
+                entry(&[640, 320, 640], arg, 12)
+            }
+            _ => Err(Errno(25)),
+        };
+        let mut client = Client(&mut ioctl);
+        let now = Format::new(&pixfmt::YUYV, 640, 480).unwrap();
+        let formats = formats(&mut client, &now, None).unwrap();
+        let found = formats.iter().map(|format| {
+            let sizes = format.get_ref().sizes.iter();
+            let sizes = sizes.map(|size| size.get_ref().size.unwrap().0.0);
+            (format.get_ref().code.0.0, sizes.collect::<Vec<_>>())
+        });
+        let wanted = [yuyv, mjpeg].map(|code| (code, vec![640, 320]));
+        assert_eq!(found.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn booleans_are_zero_or_one() {
+        for (default, want) in [(0, 0), (1, 1), (5, 1), (-1, 0)] {
+            let range = ControlRange {
+                id: cid::HUE_AUTO,
+                kind: sys::V4L2_CTRL_TYPE_BOOLEAN,
+                name: "Hue, Automatic".to_owned(),
+                min: 0,
+                max: 1,
+                step: 1,
+                default,
+                flags: ControlFlags::empty(),
+            };
+            let mut ioctl = |_: u32, _: &mut [u8]| Err(Errno(22));
+            let table = control(&mut Client(&mut ioctl), &range, ControlType::Boolean);
+            assert_eq!((table.default, table.value), (want, None));
+        }
     }
 }
