@@ -13,41 +13,63 @@ use vb3_v4l2::Format;
 #[derive(Debug, Default)]
 pub(super) struct FilePlayer(Option<Playing>);
 
-/// The file while a reader plays it.
+/// The placeholder's file, which plays unless no reader streams.
 #[derive(Debug)]
-struct Playing {
+pub(super) struct Playing {
     source: Source,
-    /// The format in which the file's pictures are decoded.
-    format: Format,
+    /// The format in which the file's pictures are decoded; `None` if the file does not play.
+    format: Option<Format>,
     /// Whether the next picture is due and not ready.
     waits: bool,
 }
 
-impl FilePlayer {
-    /// Stops playing, so that another reader can take the file.
-    pub(super) fn put_back(&mut self, shared: &mut Shared) {
-        if let Some(mut playing) = self.0.take() {
-            playing.source.stop();
-            shared.fill.file = Some(playing.source);
+impl Playing {
+    pub(super) const fn new(source: Source) -> Self {
+        Self {
+            source,
+            format: None,
+            waits: false,
         }
     }
 
-    /// Takes the file and starts playing it, unless another reader has the file.
-    fn start(&mut self, shared: &mut Shared) -> Result<(), Failure> {
-        let format = shared.format;
-        let Some((pixel, size)) = playable(&format) else {
-            return Ok(());
-        };
-        let Some(mut source) = shared.fill.file.take() else {
-            return Ok(());
-        };
-        source.start(pixel, size, shared.interval)?;
-        self.0 = Some(Playing {
-            source,
-            format,
-            waits: false,
-        });
-        Ok(())
+    fn stop(&mut self) {
+        self.source.stop();
+        self.format = None;
+    }
+
+    /// Starts to play in the current format, unless the file plays in this format already.
+    fn start(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let is_same = |format: Format| has_same_layout(&format, &shared.format);
+        match playable(&shared.format) {
+            Some((pixel, size)) if !self.format.is_some_and(is_same) => {
+                self.source.start(pixel, size, shared.interval)?;
+                self.format = Some(shared.format);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FilePlayer {
+    /// Returns whether this reader plays the file.
+    pub(super) const fn is_playing(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Lets another reader continue to play the file. Stops the file if no picture of it is needed, or if no
+    /// reader streams.
+    pub(super) fn put_back(&mut self, shared: &mut Shared) {
+        if let Some(playing) = self.0.take() {
+            shared.fill.file = Some(Playing {
+                waits: false,
+                ..playing
+            });
+        }
+        let is_needed = shared.is_read() && shared.next_of_file().is_some();
+        if let Some(playing) = shared.fill.file.as_mut().filter(|_| !is_needed) {
+            playing.stop();
+        }
     }
 
     /// Shows the file's next picture if the picture is due.
@@ -55,39 +77,34 @@ impl FilePlayer {
     /// # Errors
     /// Fails, with a message for the user, if the file cannot be played further.
     pub(super) fn play(&mut self, shared: &mut Shared, now_ns: u64) -> Result<(), Failure> {
-        let due_ns = shared.next_of_file();
-        let is_other = |playing: &Playing| !has_same_layout(&playing.format, &shared.format);
-        if due_ns.is_none() || self.0.as_ref().is_some_and(is_other) {
+        let Some(due_ns) = shared.next_of_file() else {
             self.put_back(shared);
-        }
-        if due_ns.is_none_or(|due_ns| due_ns > now_ns) {
-            return Ok(());
-        }
-        if self.0.is_none() {
-            self.start(shared)?;
-        }
-        let Some(playing) = &mut self.0 else {
             return Ok(());
         };
+        if due_ns > now_ns {
+            return Ok(());
+        }
+        let Some(mut playing) = self.0.take().or_else(|| shared.fill.file.take()) else {
+            return Ok(());
+        };
+        playing.start(shared)?;
         playing.source.acknowledge();
         match playing.source.ready() {
             Ready::Frame => {
                 let frame = playing.source.picture(0, &Picture::default(), None);
-                let bytes = frame.and_then(|frame| padded(&playing.format, frame));
+                let bytes = frame.and_then(|frame| padded(&shared.format, frame));
                 playing.source.advance();
-                match bytes {
-                    Some(bytes) => shared.show(bytes.into(), now_ns),
-                    None => self.0 = None,
-                }
+                let Some(bytes) = bytes else {
+                    return Ok(());
+                };
+                shared.show(bytes.into(), now_ns);
             }
             Ready::Later => playing.waits = true,
             // From now on, no reader plays the file.
-            Ready::End => self.0 = None,
-            Ready::Failed(failure) => {
-                self.0 = None;
-                return Err(failure);
-            }
+            Ready::End => return Ok(()),
+            Ready::Failed(failure) => return Err(failure),
         }
+        self.0 = Some(playing);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Frames that the loopback itself adds for readers: a placeholder's, repeated ones, and v4l2loopback's
 //! timeout image.
 
+use super::file::Playing;
 use super::link::{Body, Shared, has_same_layout};
 use super::placeholder::{Placeholder, black, drawable};
 use crate::Failure;
@@ -20,7 +21,7 @@ pub(super) struct Fill {
     /// The picture to show next, and its format.
     picture: Option<(Format, Arc<[u8]>)>,
     /// The placeholder's file, unless a reader plays it.
-    pub(super) file: Option<Source>,
+    pub(super) file: Option<Playing>,
     /// The time of the placeholder's next frame.
     due_ns: u64,
     /// The time of the last frame of a writer, or of the last picture that the loopback added.
@@ -59,7 +60,7 @@ impl Fill {
         let file = match placeholder {
             Some(Placeholder::File(path)) => {
                 let clip = SourceSpec::Clip(path.clone());
-                Some(Source::open(&clip, ClipEnd::Loop)?)
+                Some(Playing::new(Source::open(&clip, ClipEnd::Loop)?))
             }
             _ => None,
         };

@@ -327,6 +327,11 @@ impl Shared {
         }
     }
 
+    /// Returns whether any reader streams.
+    pub(super) fn is_read(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
     /// Records which frame a reader is copying now; `None` if the reader is copying none.
     pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
         match number {

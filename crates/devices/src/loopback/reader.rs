@@ -368,13 +368,17 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     }
 
     fn step(&mut self, tick: &mut Tick<'_, ReaderFormats, C>) -> bool {
-        if tick.stream.tokens.is_empty() || self.copying.is_some() {
+        if self.copying.is_some() {
             return false;
         }
         let link = tick.stream.formats.link.clone();
         let shared = &mut *link.lock();
-        if shared.outdated(self.id).is_some() {
+        let is_outdated = shared.outdated(self.id).is_some();
+        if is_outdated {
             shared.leave(self.id);
+        }
+        if is_outdated || tick.stream.tokens.is_empty() {
+            self.file.put_back(shared);
             return false;
         }
         shared.follow(self.id, self.next);
@@ -432,7 +436,8 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let shared = stream.formats.link.lock();
         let takes_frames = has_buffer && shared.outdated(self.id).is_none();
         if !takes_frames {
-            return None;
+            // Another reader must be able to play the file.
+            return self.file.is_playing().then_some(0);
         }
         let next = shared.from(self.next).map(|_| 0);
         let of_file = || self.file.next(&shared);

@@ -36,6 +36,58 @@ fn placeholder_stands_in_for_a_writer() {
     }
 }
 
+/// Waits on the reader's descriptor, as a host does.
+fn wait(reader: &Reader) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = reader.device.wake_fd().expect("it awaits a picture");
+    let limit = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+    assert_eq!(woken, Ok(1), "no wake-up within a minute");
+}
+
+#[test]
+fn reader_without_buffers_hands_the_file_on() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("clip.nut");
+    let words = "-nostdin -v error -f lavfi -i testsrc=size=16x8:rate=25 -frames:v 50 -c:v ffv1";
+    let made = std::process::Command::new("ffmpeg")
+        .args(words.split(' '))
+        .arg(&path)
+        .status();
+    if made.is_err() {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return;
+    }
+    let option = format!(",readers=2,fps=25,placeholder={}", path.display());
+    let mut pair = Pair::new(&option, (1, 1));
+    let mut now_ns = START;
+    pair.readers.iter_mut().for_each(Reader::start);
+    let mut pictures = Vec::new();
+    for at in [0, 1, 1, 1, 0] {
+        let reader = &mut pair.readers[at];
+        reader.queue(0);
+        while reader.tick(now_ns) == 0 {
+            match reader.device.next_tick() {
+                Some(due_ns) => now_ns = now_ns.max(due_ns),
+                None => wait(reader),
+            }
+        }
+        let next = reader.device.next_tick();
+        if next.is_some() {
+            assert_eq!((next, reader.tick(now_ns)), (Some(0), 0));
+        }
+        assert_eq!(reader.device.next_tick(), None, "it has no buffer");
+        reader.take().expect("a frame");
+        pictures.push(reader.plane(0, 0).clone());
+    }
+    let first = |at: usize| pictures.iter().position(|picture| *picture == pictures[at]);
+    let found = [0, 1, 2, 3, 4].map(first);
+    assert_eq!(found, [0, 0, 2, 3, 2].map(Some), "the file plays on");
+}
+
 #[test]
 fn frames_of_an_earlier_format_are_not_shown() {
     let nodes = nodes(",size=32x16,placeholder=black,readers=2");
