@@ -380,6 +380,10 @@ impl<C> Engine<C> for Player<C> {
         if !self.has_signal() {
             // The frames' times start again when the signal returns.
             tick.stream.due_ns = None;
+            if self.state == State::AwaitsSource {
+                // This tick may have taken the wake-up for the picture.
+                self.state = State::Running;
+            }
             return false;
         }
         let has_buffer = self.has_buffer(tick.stream);

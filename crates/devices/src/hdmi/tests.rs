@@ -151,6 +151,52 @@ fn frames_need_the_mode_that_is_set() {
 }
 
 #[test]
+fn clip_goes_on_after_a_lost_signal() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("clip.nut");
+    let words = "-nostdin -v error -f lavfi -i testsrc2=size=800x600 -frames:v 3 -c:v ffv1";
+    let made = std::process::Command::new("ffmpeg")
+        .args(words.split(' '))
+        .arg(&path)
+        .status();
+    if made.is_err() {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return;
+    }
+    let spec = format!("hdmi={},size=800x600", path.display());
+    let camera = Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a device");
+    let mut bench = Bench::new(camera, 1);
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(START), 0, "ffmpeg has just begun");
+    assert!(bench.device.is_preparing());
+    bench.device.set_signal(Signal::Lost);
+    wait(&bench.device);
+    assert_eq!(bench.tick(2 * START), 0, "there is no signal");
+    assert!(!bench.device.is_preparing(), "the picture is there");
+    bench.device.set_signal(Signal::Back);
+    assert_eq!(bench.device.next_tick(), Some(0));
+    while bench.tick(3 * START) == 0 {
+        if bench.device.is_preparing() && !bench.device.has_begun() {
+            wait(&bench.device);
+        }
+    }
+    assert_eq!(bench.take().expect("a frame").timestamp_ns, 3 * START);
+}
+
+/// Waits on the camera's descriptor, as a host does.
+fn wait(camera: &Camera<u32>) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = camera.wake_fd().expect("it awaits a picture");
+    let limit = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+    assert_eq!(woken, Ok(1), "no wake-up within a minute");
+}
+
+#[test]
 fn format_and_rate_follow_the_timings() {
     let mut device = bench(1).device;
     assert_eq!(device.set_signal(signal("640x480p60")), Some(true));
