@@ -169,19 +169,25 @@ impl Surface<'_> {
     pub(crate) fn prepare(self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
         *buffer.field = FIELD_NONE;
         let compressed = self.is_compressed();
-        let planes = buffer.lengths.iter().zip(buffer.payloads.iter_mut());
+        let used = buffer.payloads.iter_mut().zip(buffer.data_offsets.iter());
+        let planes = buffer.lengths.iter().zip(used);
         let mut checked = 0;
-        for (index, (length, payload)) in planes.enumerate().take(self.0.num_planes) {
+        for (index, (length, (payload, offset))) in planes.enumerate().take(self.0.num_planes) {
             if compressed {
                 if flow == Flow::Capture {
                     *payload = 0;
                 }
             } else {
                 let needed = self.picture_bytes(index).ok_or(EINVAL)?;
-                if flow == Flow::Capture {
-                    *payload = needed;
-                }
-                if *length < needed || *payload < needed {
+                // Source: Linux 7.2 drivers/media/test-drivers/vivid/vivid-vid-out.c `vid_out_buf_prepare`.
+                let filled = match flow {
+                    Flow::Capture => {
+                        *payload = needed;
+                        *length
+                    }
+                    Flow::Output => (*payload).min(*length).saturating_sub(*offset),
+                };
+                if filled < needed {
                     return Err(EINVAL);
                 }
             }
@@ -200,8 +206,12 @@ impl Surface<'_> {
         if self.is_compressed() {
             return;
         }
-        for (index, payload) in buffer.payloads.iter_mut().enumerate() {
-            *payload = self.picture_bytes(index).unwrap_or(0).max(*payload);
+        let planes = buffer.payloads.iter_mut().zip(buffer.data_offsets.iter());
+        for (index, (payload, offset)) in planes.enumerate() {
+            let whole = self
+                .picture_bytes(index)
+                .map(|bytes| bytes.saturating_add(*offset));
+            *payload = whole.unwrap_or(0).max(*payload);
         }
     }
 

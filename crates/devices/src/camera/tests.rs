@@ -331,7 +331,7 @@ fn buffers_too_small_are_refused() {
             index: 0,
             lengths,
             payloads: &mut payloads,
-            data_offsets: &mut [],
+            data_offsets: &mut [0; 2],
             field: &mut field,
         })
     };

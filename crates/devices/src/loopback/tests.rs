@@ -520,11 +520,20 @@ fn shared_memory_is_passed_on() {
 /// A frame that begins at another offset than the reader's is copied, although the memory is the same.
 #[test]
 fn a_frame_behind_an_offset_is_not_passed_on() {
-    let mut pair = Pair::started("", (1, 1));
+    let mut pair = Pair::new("", (0, 0));
+    let mut format = pair.writer.device.format(Flow::Output);
+    format.planes[0].sizeimage += 16;
+    let set = pair.writer.device.set_format(Flow::Output, &format, false);
+    set.expect("a larger buffer");
+    pair.writer.make(1);
+    pair.writer.start();
+    pair.readers[0].make(1);
+    pair.readers[0].queue(0);
+    pair.readers[0].start();
     pair.same = vec![(1, 1)];
     pair.writer.plane(0, 0)[..16].fill(1);
     pair.writer.plane(0, 0)[16..].fill(2);
-    pair.writer.try_queue_at(0, FRAME, 16).expect("queued");
+    pair.writer.try_queue_at(0, FRAME + 16, 16).expect("queued");
     pair.readers[0].plane(0, 0).fill(2);
     assert_eq!(pair.tick(START), 0);
     assert_eq!(pair.got(0), None, "nothing is written over it");
