@@ -1,14 +1,16 @@
 //! A camera's source: a test pattern or a clip.
 
-mod clip;
+mod player;
 mod probe;
 mod tool;
 
-pub use clip::{Clip, Next, await_ended as await_ended_clips};
+pub use player::await_ended as await_ended_clips;
 pub use probe::ClipInfo;
 
 use crate::Failure;
+use crate::ring::Ring;
 use crate::spec::{ClipEnd, SourceSpec};
+use player::{Decoded, Job, Player};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -41,18 +43,25 @@ impl NextSource {
 }
 
 /// A test pattern or a clip, which gives one picture after the other.
+///
+/// A clip is a video or picture file that the installed ffmpeg decodes. A thread starts ffmpeg, cuts its
+/// output into pictures and keeps a few of them ready. The camera takes pictures from the thread without
+/// waiting.
 #[derive(Debug)]
 pub struct Source {
-    clip: Option<Playing>,
+    clip: Option<Clip>,
     pattern: Pattern,
     /// Whether the last picture was the test pattern.
     shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
 }
 
+/// A video or picture file, and its player while the clip plays.
 #[derive(Debug)]
-struct Playing {
-    clip: Clip,
+struct Clip {
+    info: ClipInfo,
+    job: Job,
+    player: Option<Player>,
     current: Option<Arc<Frame>>,
     /// Whether the picture controls were applied to `current`.
     adjusted: bool,
@@ -72,23 +81,34 @@ pub enum Ready {
 }
 
 impl Source {
-    /// Opens the source that a device's SPEC names.
+    /// Opens the source that a device's SPEC names. May wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// Fails for a file that cannot be played, with a message for the user.
+    /// Fails, with a message for the user, for a missing file, a file without pictures, or missing ffmpeg.
     pub fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
+        let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
         let clip = match spec {
             SourceSpec::Pattern => None,
             SourceSpec::Clip(path) => {
-                let clip = Clip::open(path, end)?;
-                Some(Playing {
-                    clip,
+                let info = probe::probe(path)?;
+                Some(Clip {
+                    info,
+                    job: Job {
+                        path: path.clone(),
+                        format: shape.0,
+                        size: shape.1,
+                        interval: info.interval,
+                        end,
+                        still: info.still,
+                        patience: tool::PICTURE_TIMEOUT,
+                        program: "ffmpeg".into(),
+                    },
+                    player: None,
                     current: None,
                     adjusted: false,
                 })
             }
         };
-        let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
         Ok(Self {
             clip,
             pattern: Pattern::default(),
@@ -100,7 +120,7 @@ impl Source {
     /// Returns the size and interval of a clip's file; `None` for the test pattern.
     #[must_use]
     pub fn native(&self) -> Option<ClipInfo> {
-        self.clip.as_ref().map(|playing| playing.clip.info())
+        self.clip.as_ref().map(|clip| clip.info)
     }
 
     /// Starts to play from the first picture. A clip shows a new picture every `interval` seconds.
@@ -113,12 +133,13 @@ impl Source {
         size: Size,
         interval: Fraction,
     ) -> Result<(), Failure> {
+        self.stop();
         self.shape = (format, size);
-        let Some(playing) = &mut self.clip else {
-            return Ok(());
-        };
-        playing.current = None;
-        playing.clip.start(format, size, interval)
+        if let Some(clip) = &mut self.clip {
+            (clip.job.format, clip.job.size, clip.job.interval) = (format, size, interval);
+            clip.player = Some(Player::start(clip.job.clone())?);
+        }
+        Ok(())
     }
 
     /// Starts to play from the first picture, in the format and size of another source.
@@ -136,30 +157,27 @@ impl Source {
         self.clip.is_some()
     }
 
-    /// Stops the source, and a clip's decoder.
+    /// Stops the source. Kills a clip's decoder without waiting for its end.
     pub fn stop(&mut self) {
-        if let Some(playing) = &mut self.clip {
-            playing.current = None;
-            playing.clip.stop();
+        if let Some(clip) = &mut self.clip {
+            (clip.current, clip.player) = (None, None);
         }
     }
 
     /// Returns whether there is a picture now. Does not wait.
     pub fn ready(&mut self) -> Ready {
-        let Some(playing) = &mut self.clip else {
+        let Some(clip) = self.clip.as_mut().filter(|clip| clip.current.is_none()) else {
             return Ready::Frame;
         };
-        if playing.current.is_some() {
-            return Ready::Frame;
-        }
-        match playing.clip.take() {
-            Next::Frame(frame) => {
-                (playing.current, playing.adjusted) = (Some(frame), false);
+        let ring = clip.player.as_ref().map(Player::ring);
+        match ring.map_or(Err(true), Ring::try_pop) {
+            Ok(Ok(frame)) => {
+                (clip.current, clip.adjusted) = (Some(frame), false);
                 Ready::Frame
             }
-            Next::Later => Ready::Later,
-            Next::End => Ready::End,
-            Next::Failed(failure) => Ready::Failed(failure),
+            Ok(Err(failure)) => Ready::Failed(failure),
+            Err(is_over) if is_over => Ready::End,
+            Err(_) => Ready::Later,
         }
     }
 
@@ -177,10 +195,10 @@ impl Source {
         let (format, size) = self.shape;
         self.shows_pattern = self.clip.is_none() || pattern.is_some();
         match (&mut self.clip, pattern) {
-            (Some(playing), None) => {
-                let frame = playing.current.as_mut()?;
+            (Some(clip), None) => {
+                let frame = clip.current.as_mut()?;
                 let is_neutral = *picture == Picture::default();
-                if !core::mem::replace(&mut playing.adjusted, true) && !is_neutral {
+                if !core::mem::replace(&mut clip.adjusted, true) && !is_neutral {
                     picture.apply(Arc::make_mut(frame));
                 }
                 Some(frame)
@@ -196,7 +214,7 @@ impl Source {
     /// and [`advance`](Self::advance) was called.
     pub fn picture_again(&self) -> Option<&Arc<Frame>> {
         match &self.clip {
-            Some(playing) if !self.shows_pattern => playing.current.as_ref(),
+            Some(clip) if !self.shows_pattern => clip.current.as_ref(),
             _ => Some(self.pattern.last()),
         }
     }
@@ -205,8 +223,8 @@ impl Source {
     /// beginning (at least one byte). `None` outside the component, or if there is no picture.
     pub(crate) fn bytes_again(&self, component: usize, wanted: Range<usize>) -> Option<&[u8]> {
         match &self.clip {
-            Some(playing) if !self.shows_pattern => {
-                let frame = playing.current.as_ref()?;
+            Some(clip) if !self.shows_pattern => {
+                let frame = clip.current.as_ref()?;
                 frame.component(component).get(wanted)
             }
             _ => self.pattern.last_bytes(component, wanted),
@@ -215,25 +233,31 @@ impl Source {
 
     /// Advances to the next picture.
     pub fn advance(&mut self) {
-        if let Some(playing) = &mut self.clip
-            && let Some(picture) = playing.current.take()
+        if let Some(clip) = &mut self.clip
+            && let (Some(picture), Some(player)) = (clip.current.take(), &clip.player)
         {
-            playing.clip.put_back(picture);
+            player.put_back(picture);
         }
     }
 
     /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.clip
-            .as_ref()
-            .and_then(|playing| playing.clip.wake_fd())
+        self.ring().map(Ring::wake_fd)
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
     pub fn acknowledge(&self) {
-        if let Some(playing) = &self.clip {
-            playing.clip.acknowledge();
+        if let Some(ring) = self.ring() {
+            ring.acknowledge();
         }
     }
+
+    /// Returns the pictures that are ready; `None` unless a clip plays.
+    fn ring(&self) -> Option<&Ring<Decoded>> {
+        self.clip.as_ref()?.player.as_ref().map(Player::ring)
+    }
 }
+
+#[cfg(test)]
+mod tests;

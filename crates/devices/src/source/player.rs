@@ -1,6 +1,5 @@
 //! The thread that plays a clip.
 
-use super::Next;
 use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
@@ -24,8 +23,11 @@ const HEAD_BYTES: usize = 64 << 20;
 /// Minimum number of first pictures that are kept, even if they exceed [`HEAD_BYTES`].
 const HEAD_MIN: usize = 4;
 
+/// A clip's next picture, or why it fails before its end.
+pub(super) type Decoded = Result<Arc<Frame>, Failure>;
+
 /// A file to play, and how to play it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) format: &'static PixelFormat,
@@ -134,7 +136,7 @@ type Spare = Mutex<Vec<Frame>>;
 /// end, which a file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
-    ring: Arc<Ring<Next>>,
+    ring: Arc<Ring<Decoded>>,
     killer: Arc<Killer>,
     spare: Arc<Spare>,
     /// Dropping this closes the pipe, which ends the thread.
@@ -168,7 +170,7 @@ impl Player {
                 spare: spares,
             };
             if let Err(Stop::Failed(failure)) = play.run() {
-                let _ = of.push_wait(Next::Failed(failure));
+                let _ = of.push_wait(Err(failure));
             }
             of.close();
         });
@@ -182,7 +184,7 @@ impl Player {
     }
 
     /// Returns the queue of pictures that are ready.
-    pub(super) fn ring(&self) -> &Ring<Next> {
+    pub(super) fn ring(&self) -> &Ring<Decoded> {
         &self.ring
     }
 
@@ -205,7 +207,7 @@ impl Drop for Player {
 /// The state of a clip's thread.
 struct Play<'a> {
     job: &'a Job,
-    ring: &'a Ring<Next>,
+    ring: &'a Ring<Decoded>,
     quit: PipeReader,
     killer: Arc<Killer>,
     spare: Arc<Spare>,
@@ -287,7 +289,7 @@ impl Play<'_> {
     }
 
     fn push(&self, frame: Arc<Frame>) -> Result<(), Stop> {
-        let pushed = self.ring.push_wait(Next::Frame(frame));
+        let pushed = self.ring.push_wait(Ok(frame));
         pushed.map_err(|_| Stop::Quit)
     }
 }

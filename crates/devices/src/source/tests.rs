@@ -1,10 +1,11 @@
 use super::*;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
-use vb3_picture::{Background, Picture, read_number, render};
-use vb3_v4l2::pixfmt;
+use vb3_picture::{read_number, render};
 
 /// Makes a lossless clip of test pictures. Without ffmpeg, prints the reason and returns `None`.
 fn make_clip(directory: &TempDir, size: Size, frames: u32, rate: &str) -> Option<PathBuf> {
@@ -46,12 +47,20 @@ fn wanted(size: Size, number: u32) -> Frame {
     )
 }
 
-/// Waits on the clip's descriptor, as a host does.
-fn take(clip: &mut Clip) -> Next {
+fn open(path: &Path, end: ClipEnd) -> Result<Source, Failure> {
+    Source::open(&SourceSpec::Clip(path.to_owned()), end)
+}
+
+/// Takes the clip's next picture. Waits on the clip's descriptor, as a host does.
+fn take(clip: &mut Source) -> Result<Arc<Frame>, Ready> {
     loop {
         clip.acknowledge();
-        match clip.take() {
-            Next::Later => {
+        match clip.ready() {
+            Ready::Frame => {
+                let picture = clip.clip.as_mut().and_then(|clip| clip.current.take());
+                return Ok(picture.expect("it is ready"));
+            }
+            Ready::Later => {
                 let fd = clip.wake_fd().expect("a clip that plays has a descriptor");
                 let mut fds = [PollFd::new(&fd, PollFlags::IN)];
                 let limit = rustix::event::Timespec {
@@ -64,7 +73,7 @@ fn take(clip: &mut Clip) -> Next {
                     "no wake-up within a minute"
                 );
             }
-            other => return other,
+            other => return Err(other),
         }
     }
 }
@@ -81,30 +90,33 @@ fn every_picture_arrives_once() {
     let Some(path) = make_clip(&directory, small(), 10, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
-    assert_eq!(clip.info().size, small());
-    assert_eq!(clip.info().interval, Fraction::new(1, 25));
+    let mut clip = open(&path, ClipEnd::Stop).expect("a clip");
+    assert_eq!(clip.native().expect("a clip").size, small());
+    assert_eq!(
+        clip.native().expect("a clip").interval,
+        Fraction::new(1, 25)
+    );
     // The second time, the clip starts again at its beginning.
     for _ in 0..2 {
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
             .expect("it plays");
         for number in 0..10 {
-            let Next::Frame(picture) = take(&mut clip) else {
+            let Ok(picture) = take(&mut clip) else {
                 panic!("picture {number} is missing")
             };
             let wanted = wanted(small(), number);
             assert!(*picture == wanted, "picture {number} differs");
         }
-        assert!(matches!(take(&mut clip), Next::End));
+        assert!(matches!(take(&mut clip), Err(Ready::End)));
     }
 }
 
 /// Plays a clip. Returns the frame numbers in its first `count` pictures.
-fn numbers(clip: &mut Clip, size: Size, count: u32) -> Vec<u32> {
+fn numbers(clip: &mut Source, size: Size, count: u32) -> Vec<u32> {
     clip.start(&pixfmt::NV12, size, Fraction::new(1, 25))
         .expect("it plays");
     let mut number = |place| match take(clip) {
-        Next::Frame(picture) => read_number(&picture).0,
+        Ok(picture) => read_number(&picture).0,
         other => panic!("picture {place}: {other:?}"),
     };
     (0..count).map(&mut number).collect()
@@ -116,13 +128,13 @@ fn a_looping_clip_goes_on_without_a_gap() {
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
     let wanted: Vec<u32> = (0..10).map(|number| number % 3).collect();
     assert_eq!(numbers(&mut clip, small(), 10), wanted);
     // The clip's pictures are all in memory, so its file is not needed any more.
     std::fs::remove_file(&path).expect("the clip");
     for number in 10..40 {
-        let Next::Frame(picture) = take(&mut clip) else {
+        let Ok(picture) = take(&mut clip) else {
             panic!("picture {number} is missing")
         };
         assert_eq!(read_number(&picture).0, number % 3);
@@ -137,7 +149,7 @@ fn a_clip_longer_than_its_head_loops_exactly() {
     let Some(path) = make_clip(&directory, large, count, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
     let wanted: Vec<u32> = (0..50).map(|number| number % count).collect();
     assert_eq!(numbers(&mut clip, large, 50), wanted);
 }
@@ -148,7 +160,7 @@ fn the_last_picture_is_held() {
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Hold).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Hold).expect("a clip");
     assert_eq!(numbers(&mut clip, small(), 8), [0, 1, 2, 2, 2, 2, 2, 2]);
 }
 
@@ -158,12 +170,12 @@ fn slow_camera_sees_first_picture_of_short_clip() {
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 1))
         .expect("it plays");
     for _ in 0..5 {
         let next = take(&mut clip);
-        assert!(matches!(&next, Next::Frame(picture) if read_number(picture).0 == 0));
+        assert!(matches!(&next, Ok(picture) if read_number(picture).0 == 0));
     }
 }
 
@@ -193,19 +205,21 @@ fn a_still_picture_never_ends() {
             return;
         }
         let path = directory.path().join(name);
-        let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a picture");
-        assert_eq!(clip.info().interval, Fraction::new(1, 30), "{name}");
+        let mut clip = open(&path, ClipEnd::Loop).expect("a picture");
+        assert_eq!(
+            clip.native().expect("a clip").interval,
+            Fraction::new(1, 30),
+            "{name}"
+        );
         // At this rate, ffmpeg would round the duration to zero.
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 5))
             .expect("it plays");
-        let Next::Frame(first) = take(&mut clip) else {
+        let Ok(first) = take(&mut clip) else {
             panic!("{name} shows nothing")
         };
         std::fs::remove_file(&path).expect("the picture");
         for _ in 0..100 {
-            assert!(
-                matches!(take(&mut clip), Next::Frame(picture) if Arc::ptr_eq(&picture, &first))
-            );
+            assert!(matches!(take(&mut clip), Ok(picture) if Arc::ptr_eq(&picture, &first)));
         }
     }
 }
@@ -230,12 +244,12 @@ fn pictures_of_varying_size_all_come_in_each_lap() {
     }
     let path = directory.path().join("varying.mjpeg");
     std::fs::write(&path, stream).expect("a file");
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
     clip.start(&pixfmt::NV12, wanted, Fraction::new(1, 25))
         .expect("it plays");
     let mut lumas = Vec::new();
     for number in 0..3 * count {
-        let Next::Frame(picture) = take(&mut clip) else {
+        let Ok(picture) = take(&mut clip) else {
             panic!("picture {number} is missing")
         };
         lumas.push(picture.bytes()[0]);
@@ -251,19 +265,19 @@ fn an_ffmpeg_that_stalls_is_ended_with_a_sentence() {
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
-    clip.patience = Duration::from_millis(200);
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
+    clip.clip.as_mut().expect("a clip").job.patience = Duration::from_millis(200);
     // ffmpeg waits for a writer of the pipe.
     std::fs::remove_file(&path).expect("the clip");
     let made = Command::new("mkfifo").arg(&path).status();
     assert!(made.expect("mkfifo").success());
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("a thread");
-    let Next::Failed(failure) = take(&mut clip) else {
+    let Err(Ready::Failed(failure)) = take(&mut clip) else {
         panic!("it cannot play")
     };
     assert!(failure.sentence().contains("gave nothing"), "{failure}");
-    assert!(matches!(take(&mut clip), Next::End));
+    assert!(matches!(take(&mut clip), Err(Ready::End)));
 }
 
 #[test]
@@ -272,14 +286,14 @@ fn size_format_and_rate_are_made_to_order() {
     let Some(path) = make_clip(&directory, small(), 10, "20") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Stop).expect("a clip");
     let size = Size::nearest(48, 32);
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
     for layout in pixfmt::TABLE.iter().copied().filter(single) {
         clip.start(layout, size, Fraction::new(1, 10))
             .expect("it plays");
         let mut count = 0;
-        while let Next::Frame(picture) = take(&mut clip) {
+        while let Ok(picture) = take(&mut clip) {
             assert_eq!((picture.format(), picture.size()), (layout, size));
             // This pixel below the strip and beside the box is in the yellow bar.
             let seen = picture.rgb_at(9, 28);
@@ -303,12 +317,12 @@ fn stopping_ends_the_decoder_though_nobody_takes() {
     let Some(path) = make_clip(&directory, small(), 60, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("it plays");
-    assert!(matches!(take(&mut clip), Next::Frame(_)));
+    assert!(take(&mut clip).is_ok());
     clip.stop();
-    assert!(matches!(clip.take(), Next::End));
+    assert_eq!(clip.ready(), Ready::End);
 }
 
 #[test]
@@ -330,13 +344,13 @@ fn stopping_waits_for_no_process() {
     std::fs::write(&decoder, script).expect("a script");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&decoder, mode).expect("ours");
-    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
-    clip.program = decoder;
+    let mut clip = open(&path, ClipEnd::Loop).expect("a clip");
+    clip.clip.as_mut().expect("a clip").job.program = decoder;
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("a thread");
     std::fs::read(&started).expect("it has started");
     clip.stop();
-    assert!(matches!(clip.take(), Next::End));
+    assert_eq!(clip.ready(), Ready::End);
     // This ends the process.
     drop(std::fs::File::create(&pipe).expect("the pipe"));
 }
@@ -345,7 +359,7 @@ fn stopping_waits_for_no_process() {
 fn what_cannot_be_played_is_one_sentence() {
     let directory = TempDir::new().expect("a directory");
     let sentence = |path: &Path| {
-        let failure = Clip::open(path, ClipEnd::Stop).expect_err("no clip");
+        let failure = open(path, ClipEnd::Stop).expect_err("no clip");
         assert!(!failure.sentence().contains('\n'), "{failure}");
         failure.sentence().to_owned()
     };
@@ -373,14 +387,14 @@ fn a_broken_clip_fails_with_what_ffmpeg_said() {
     let Some(path) = make_clip(&directory, small(), 5, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
+    let mut clip = open(&path, ClipEnd::Stop).expect("a clip");
     // The file is removed between probing and playing.
     std::fs::remove_file(&path).expect("the clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("a thread");
-    let Next::Failed(failure) = take(&mut clip) else {
+    let Err(Ready::Failed(failure)) = take(&mut clip) else {
         panic!("it cannot play")
     };
     assert!(failure.sentence().contains("No such file"), "{failure}");
-    assert!(matches!(take(&mut clip), Next::End));
+    assert!(matches!(take(&mut clip), Err(Ready::End)));
 }
