@@ -443,14 +443,27 @@ pub(crate) fn spans<'b, C>(all: &[Lines<'b, C>]) -> Option<Vec<Span<'b, C>>> {
     spans.collect()
 }
 
+/// Returns the plane of a buffer that has one plane.
+pub(crate) fn only_plane<C>(token: &Active<C>) -> Result<&PlaneView<C>, Trouble> {
+    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
+    plane.ok_or(Trouble::TooSmall)
+}
+
+/// Returns the plane that has a buffer's data, and the length of the data in bytes.
+pub(crate) fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
+    let plane = only_plane(token)?;
+    let end = plane.payload_bytes.min(plane.length_bytes);
+    let len = end.checked_sub(plane.data_offset);
+    Ok((plane, len.ok_or(Trouble::TooSmall)?))
+}
+
 /// Writes bytes to a buffer that has one plane. Returns the bytes used in each plane.
 pub(crate) fn write_bytes<C>(
     token: &Active<C>,
     bytes: &[u8],
     bus: &mut dyn Bus<C>,
 ) -> Result<[u64; MAX_PLANES], Trouble> {
-    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
-    let plane = plane.ok_or(Trouble::TooSmall)?;
+    let plane = only_plane(token)?;
     // CAST: widening, on every target there is.
     let len = bytes.len() as u64;
     if len > plane.length_bytes {

@@ -7,8 +7,8 @@ use crate::mode::{INTERVALS, SIZES};
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
-use crate::surface::{EBUSY, Trouble, align_lines};
-use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
+use crate::surface::{EBUSY, Trouble, align_lines, extent};
+use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
     Port, Waiter,
@@ -89,15 +89,6 @@ impl<C: Send + 'static> LoopbackOutput<C> {
         node.policy.starts_empty = spec.is_v4l2loopback();
         Ok(node)
     }
-}
-
-/// Returns the plane that has a buffer's frame, and the frame's length in bytes.
-fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
-    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
-    let plane = plane.ok_or(Trouble::TooSmall)?;
-    let end = plane.payload_bytes.min(plane.length_bytes);
-    let len = end.checked_sub(plane.data_offset);
-    Ok((plane, len.ok_or(Trouble::TooSmall)?))
 }
 
 /// A frame taken from a buffer: its location in the buffer, or its bytes.

@@ -8,7 +8,7 @@ use crate::disturb::RESOLUTION;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
-use crate::surface::{EINVAL, EIO, Trouble};
+use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
@@ -159,10 +159,9 @@ struct Arrived {
 
 /// Returns the length of a frame if it fits in a buffer.
 fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Trouble>, Lost> {
-    let plane = match token.plane(0) {
-        Ok(Some(plane)) => plane,
-        Ok(None) => return Ok(Err(Trouble::TooSmall)),
-        Err(_) => return Ok(Err(Trouble::Stale)),
+    let plane = match only_plane(token) {
+        Ok(plane) => plane,
+        Err(trouble) => return Ok(Err(trouble)),
     };
     let len = match frame.own() {
         // CAST: widening.

@@ -4,7 +4,7 @@ use super::table::Input;
 use super::{Decoded, Decoder, Drain, Offered, Pending};
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
-use crate::surface::{FIELD_NONE, Trouble};
+use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
@@ -216,12 +216,10 @@ impl<C> Decoder<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let Ok(Some(plane)) = token.plane(0) else {
+        let Ok((plane, bytes)) = extent(&token) else {
             return true;
         };
         let is_stream = self.own.row.input != Input::File;
-        let payload = plane.payload_bytes.min(plane.length_bytes);
-        let bytes = payload.saturating_sub(plane.data_offset);
         if bytes == 0 && is_stream {
             // An empty buffer is an older way to request a drain.
             self.output.consume(token, DoneState::Done, progress);

@@ -4,7 +4,7 @@ use super::{StatelessDecoder, av1};
 use crate::m2m::device::{FrameWorker as _, Outcome};
 use crate::m2m::picture::{Content, holds};
 use crate::m2m::{Meta, loan};
-use crate::surface::FIELD_NONE;
+use crate::surface::{FIELD_NONE, extent};
 use std::collections::BTreeMap;
 use vb3_codec::{Chroma, Event, Job as CodecJob, MAX_INPUT, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
@@ -359,11 +359,8 @@ impl<C> StatelessDecoder<C> {
 
 /// Returns the bytes of an OUTPUT buffer.
 fn content<C>(source: &Active<C>, bus: &mut dyn Bus<C>) -> Result<Vec<u8>, Unfit> {
-    let Ok(Some(plane)) = source.plane(0) else {
-        return Err(Unfit::Refused("the buffer was taken back".to_owned()));
-    };
-    let filled = plane.payload_bytes.min(plane.length_bytes);
-    let bytes = filled.saturating_sub(plane.data_offset);
+    let gone = |_| Unfit::Refused("the buffer was taken back".to_owned());
+    let (plane, bytes) = extent(source).map_err(gone)?;
     let found = usize::try_from(bytes).unwrap_or(usize::MAX);
     if found > MAX_INPUT {
         let limit = MAX_INPUT;
