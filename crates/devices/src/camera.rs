@@ -7,6 +7,7 @@ mod program;
 
 use crate::description::{FileSizes, Rhythm};
 use crate::hdmi::{Hdmi, Signal};
+use crate::m2m::CodecProcess;
 use crate::mode::Mode;
 use crate::place::HostSettings;
 use crate::scaler::Scaler;
@@ -140,7 +141,7 @@ impl<C> Camera<C> {
             source,
             program: Program::default(),
             jpeg: JpegEncoder::new(
-                place.codecs.launch(vb3_codec::Kind::JpegEncoder),
+                CodecProcess::new(vb3_codec::Kind::JpegEncoder, place)?,
                 spec.like.clone().map(FileSizes::new),
             ),
             rhythm: spec.like.as_ref().and_then(Rhythm::new),

@@ -2,19 +2,18 @@
 
 use crate::Failure;
 use crate::description::{FileSizes, pad};
+use crate::m2m::{CodecProcess, FrameWorker as _, MAX_EVENTS};
 use crate::streaming::Stamp;
-use crate::surface::{Trouble, write_bytes};
+use crate::surface::{Trouble, only_plane, write_bytes};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsampling, Worker};
+use vb3_codec::{Config, Event, Job, PlanesMut, Refused, Subsampling, Worker};
 use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
 /// Maximum number of pictures that are being encoded at one time.
 const MAX_AHEAD: usize = 3;
-/// Maximum number of events handled at one time. Further events keep the descriptor readable.
-const MAX_EVENTS: usize = 64;
 /// JPEG quality, as webcams have it.
 const QUALITY: u8 = 85;
 
@@ -30,8 +29,7 @@ struct Coding<C> {
 /// The JPEG encoder of a camera's stream.
 #[derive(Debug)]
 pub(super) struct JpegEncoder<C> {
-    launch: Launch,
-    worker: Option<Worker>,
+    process: CodecProcess,
     coding: VecDeque<Coding<C>>,
     /// Sizes of a real camera's files, if a description has them.
     sizes: Option<FileSizes>,
@@ -40,10 +38,9 @@ pub(super) struct JpegEncoder<C> {
 }
 
 impl<C> JpegEncoder<C> {
-    pub(super) const fn new(launch: Launch, sizes: Option<FileSizes>) -> Self {
+    pub(super) const fn new(process: CodecProcess, sizes: Option<FileSizes>) -> Self {
         Self {
-            launch,
-            worker: None,
+            process,
             coding: VecDeque::new(),
             sizes,
             size: None,
@@ -57,14 +54,14 @@ impl<C> JpegEncoder<C> {
 
     /// Returns a descriptor that is readable when a file is ready; `None` while none is expected.
     pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        let worker = self.worker.as_ref().filter(|_| !self.coding.is_empty());
-        worker.map(Worker::wake_fd)
+        let wake_fd = self.process.wake_fd();
+        wake_fd.filter(|_| !self.coding.is_empty())
     }
 
     /// Drops the pictures that are being encoded. The program gets their buffers back with errors.
     pub(super) fn stop(&mut self) {
         self.coding.clear();
-        self.worker = None;
+        self.process.stop();
         if let Some(sizes) = &mut self.sizes {
             sizes.reset();
         }
@@ -72,13 +69,18 @@ impl<C> JpegEncoder<C> {
 
     /// Reserves memory for a YUYV picture to encode.
     pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let worker = match self.worker.take() {
-            Some(worker) => worker,
-            None => self.start(frame)?,
+        let size = frame.size();
+        self.size = Some(size);
+        let config = Config::JpegEncoder {
+            width: size.width(),
+            height: size.height(),
+            quality: QUALITY,
+            // Programs expect 4:2:2, as UVC webcams have it.
+            sampling: Subsampling::Yuv422,
         };
-        self.size = Some(frame.size());
-        let worker = self.worker.insert(worker);
-        worker.begin_picture().map_err(refusal)
+        let worker = (self.process).start(|worker| worker.submit(Job::Configure(config)));
+        let begun = worker.ok_or(Refused::Dead).and_then(Worker::begin_picture);
+        begun.map_err(|refused| self.refusal(refused))
     }
 
     /// Continues to copy a picture's samples, at most `left`. `filled` is the number of samples copied so
@@ -89,17 +91,18 @@ impl<C> JpegEncoder<C> {
         filled: &mut usize,
         left: &mut usize,
     ) -> Result<bool, Failure> {
-        let to = self.worker.as_mut().and_then(Worker::picture);
-        let to = to.ok_or_else(|| refusal(Refused::Dead))?;
-        Ok(fill_on(frame, to, filled, left))
+        match self.process.running().and_then(Worker::picture) {
+            Some(to) => Ok(fill_on(frame, to, filled, left)),
+            None => Err(self.refusal(Refused::Dead)),
+        }
     }
 
     /// Submits the copied picture for encoding.
     pub(super) fn encode(&mut self, stamp: Stamp, token: Active<C>) -> Result<(), Failure> {
-        let worker = self.worker.as_mut();
-        let worker = worker.ok_or_else(|| refusal(Refused::Dead))?;
-        let taken = worker.encode_picture(u64::from(stamp.sequence), false);
-        taken.map_err(refusal)?;
+        let worker = self.process.running().ok_or(Refused::Dead);
+        let encode = |worker: &mut Worker| worker.encode_picture(stamp.sequence.into(), false);
+        let taken = worker.and_then(encode);
+        taken.map_err(|refused| self.refusal(refused))?;
         let next = |(sizes, size): (&mut FileSizes, Size)| sizes.next(size);
         let bytes = self.sizes.as_mut().zip(self.size).and_then(next);
         self.coding.push_back(Coding {
@@ -110,21 +113,14 @@ impl<C> JpegEncoder<C> {
         Ok(())
     }
 
-    fn start(&self, frame: &Frame) -> Result<Worker, Failure> {
-        let failed = |why: String| Failure::new(format!("no JPEG encoder for the camera: {why}"));
-        let mut worker =
-            Worker::spawn(Kind::JpegEncoder, &self.launch).map_err(|e| failed(e.to_string()))?;
-        let config = Config::JpegEncoder {
-            width: frame.size().width(),
-            height: frame.size().height(),
-            quality: QUALITY,
-            // Programs expect 4:2:2, as UVC webcams have it.
-            sampling: Subsampling::Yuv422,
-        };
-        worker
-            .submit(Job::Configure(config))
-            .map_err(|e| failed(e.to_string()))?;
-        Ok(worker)
+    /// Returns why the encoder does not run, or else why it refused a picture.
+    fn refusal(&self, refused: Refused) -> Failure {
+        let down = self.process.failure().filter(|_| self.process.is_down());
+        down.cloned().unwrap_or_else(|| {
+            Failure::new(format!(
+                "the camera's JPEG encoder refused a picture: {refused}"
+            ))
+        })
     }
 
     /// Completes the buffers whose files are ready, and returns the number of bad ones.
@@ -136,7 +132,7 @@ impl<C> JpegEncoder<C> {
     ) -> Result<u64, Failure> {
         let mut faults = 0;
         for _ in 0..MAX_EVENTS {
-            let Some(event) = self.worker.as_mut().and_then(Worker::poll) else {
+            let Some(event) = self.process.poll() else {
                 break;
             };
             let (tag, file) = match event {
@@ -178,12 +174,6 @@ impl<C> JpegEncoder<C> {
         }
         Ok(faults)
     }
-}
-
-fn refusal(refused: Refused) -> Failure {
-    Failure::new(format!(
-        "the camera's JPEG encoder refused a picture: {refused}"
-    ))
 }
 
 /// Continues to copy a picture's samples, from limited range to the full range of JPEG files.
@@ -232,9 +222,7 @@ fn write<C>(
     token: &Active<C>,
     bus: &mut dyn Bus<C>,
 ) -> Result<[u64; MAX_PLANES], Trouble> {
-    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
-    let plane = plane.ok_or(Trouble::TooSmall)?;
-    let room = usize::try_from(plane.length_bytes).unwrap_or(usize::MAX);
+    let room = usize::try_from(only_plane(token)?.length_bytes).unwrap_or(usize::MAX);
     let padded = padded_bytes.map(|bytes| pad(file, bytes.min(room)));
     write_bytes(token, padded.as_deref().unwrap_or(file), bus)
 }
