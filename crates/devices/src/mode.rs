@@ -55,12 +55,10 @@ fn told_nothing(fourcc: FourCc) -> Colorimetry {
 
 /// Returns the colorimetry of a camera's pictures. JPEG files have BT.601 in full range.
 pub(crate) fn captured(pixel: &PixelFormat) -> Colorimetry {
-    const ENC_601: u32 = 1;
-    const FULL_RANGE: u32 = 1;
     match pixel.is_compressed() {
         true => Colorimetry {
-            ycbcr_enc: ENC_601,
-            quantization: FULL_RANGE,
+            ycbcr_enc: sys::V4L2_YCBCR_ENC_601,
+            quantization: sys::V4L2_QUANTIZATION_FULL_RANGE,
             ..COLOR
         },
         false => COLOR,
@@ -159,22 +157,16 @@ impl Offer {
 
 /// Returns the Y'CbCr encoding of a V4L2 colour description.
 pub(crate) const fn color_of(color: &Colorimetry) -> Color {
-    const REC709: u32 = 3;
-    const REC2020: u32 = 10;
-    const DCI_P3: u32 = 12;
-    const ENC_709: u32 = 2;
-    const ENC_XV709: u32 = 4;
-    const ENC_2020: u32 = 6;
-    const FULL: u32 = 1;
     Color {
         matrix: match (color.ycbcr_enc, color.colorspace) {
-            (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
-            (ENC_2020, _) | (0, REC2020) => Matrix::Bt2020,
+            (sys::V4L2_YCBCR_ENC_709 | sys::V4L2_YCBCR_ENC_XV709, _)
+            | (0, sys::V4L2_COLORSPACE_REC709 | sys::V4L2_COLORSPACE_DCI_P3) => Matrix::Bt709,
+            (sys::V4L2_YCBCR_ENC_BT2020, _) | (0, sys::V4L2_COLORSPACE_BT2020) => Matrix::Bt2020,
             _ => Matrix::Bt601,
         },
         // Colour space 7 (JPEG), whose default is full range, is only for JPEG files.
         range: match color.quantization {
-            FULL => Quantization::Full,
+            sys::V4L2_QUANTIZATION_FULL_RANGE => Quantization::Full,
             _ => Quantization::Limited,
         },
     }

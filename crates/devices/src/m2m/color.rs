@@ -2,34 +2,26 @@
 
 use vb3_codec::Colour;
 use vb3_v4l2::Colorimetry;
-
-/// `V4L2_COLORSPACE_*`.
-mod space {
-    pub(super) const SMPTE170M: u32 = 1;
-    pub(super) const SMPTE240M: u32 = 2;
-    pub(super) const REC709: u32 = 3;
-    pub(super) const SYSTEM_M: u32 = 5;
-    pub(super) const SYSTEM_BG: u32 = 6;
-    pub(super) const JPEG: u32 = 7;
-    pub(super) const SRGB: u32 = 8;
-    pub(super) const OPRGB: u32 = 9;
-    pub(super) const BT2020: u32 = 10;
-    pub(super) const RAW: u32 = 11;
-    pub(super) const DCI_P3: u32 = 12;
-}
+use vb3_v4l2::sys::{
+    V4L2_COLORSPACE_470_SYSTEM_BG as SYSTEM_BG, V4L2_COLORSPACE_470_SYSTEM_M as SYSTEM_M,
+    V4L2_COLORSPACE_BT2020 as BT2020, V4L2_COLORSPACE_DCI_P3 as DCI_P3,
+    V4L2_COLORSPACE_JPEG as JPEG, V4L2_COLORSPACE_OPRGB as OPRGB, V4L2_COLORSPACE_RAW as RAW,
+    V4L2_COLORSPACE_REC709 as REC709, V4L2_COLORSPACE_SMPTE170M as SMPTE170M,
+    V4L2_COLORSPACE_SMPTE240M as SMPTE240M, V4L2_COLORSPACE_SRGB as SRGB,
+};
 
 /// Converts a stream's colour description to V4L2's. Parts that the stream leaves open stay unchanged.
 pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
     let colorspace = match colour.primaries {
         // sRGB has the same primaries as Rec. 709.
-        1 if colour.transfer == 13 => space::SRGB,
-        1 => space::REC709,
-        4 => space::SYSTEM_M,
-        5 => space::SYSTEM_BG,
-        6 => space::SMPTE170M,
-        7 => space::SMPTE240M,
-        9 => space::BT2020,
-        11 | 12 => space::DCI_P3,
+        1 if colour.transfer == 13 => SRGB,
+        1 => REC709,
+        4 => SYSTEM_M,
+        5 => SYSTEM_BG,
+        6 => SMPTE170M,
+        7 => SMPTE240M,
+        9 => BT2020,
+        11 | 12 => DCI_P3,
         _ => before.colorspace,
     };
     let xfer_func = match colour.transfer {
@@ -65,38 +57,38 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
 /// H.273 has no code points for opRGB, which becomes "unspecified" (2).
 pub(super) const fn colour_of(color: Colorimetry) -> Colour {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
-        (0, space::REC709 | space::DCI_P3) => 2,
-        (0, space::BT2020) => 6,
-        (0, space::SMPTE240M) => 8,
-        (0, 0 | space::RAW) => 0,
+        (0, REC709 | DCI_P3) => 2,
+        (0, BT2020) => 6,
+        (0, SMPTE240M) => 8,
+        (0, 0 | RAW) => 0,
         (0, _) => 1,
         (said, _) => said,
     };
     let xfer_func = match (color.xfer_func, color.colorspace) {
-        (0, space::OPRGB) => 3,
-        (0, space::SMPTE240M) => 4,
-        (0, space::DCI_P3) => 6,
-        (0, space::RAW) => 5,
-        (0, space::SRGB | space::JPEG) => 2,
+        (0, OPRGB) => 3,
+        (0, SMPTE240M) => 4,
+        (0, DCI_P3) => 6,
+        (0, RAW) => 5,
+        (0, SRGB | JPEG) => 2,
         (0, 0) => 0,
         (0, _) => 1,
         (said, _) => said,
     };
     Colour {
         primaries: match color.colorspace {
-            space::REC709 | space::SRGB | space::JPEG => 1,
-            space::SYSTEM_M => 4,
-            space::SYSTEM_BG => 5,
-            space::SMPTE170M => 6,
-            space::SMPTE240M => 7,
-            space::BT2020 => 9,
-            space::DCI_P3 => 11,
+            REC709 | SRGB | JPEG => 1,
+            SYSTEM_M => 4,
+            SYSTEM_BG => 5,
+            SMPTE170M => 6,
+            SMPTE240M => 7,
+            BT2020 => 9,
+            DCI_P3 => 11,
             _ => 2,
         },
         transfer: match (xfer_func, color.colorspace) {
             (1, _) if ycbcr_enc == 3 || ycbcr_enc == 4 => 11,
-            (1, space::SMPTE170M | space::SYSTEM_BG) => 6,
-            (1, space::BT2020) => 14,
+            (1, SMPTE170M | SYSTEM_BG) => 6,
+            (1, BT2020) => 14,
             (1, _) => 1,
             (2, _) => 13,
             (4, _) => 7,
@@ -106,7 +98,7 @@ pub(super) const fn colour_of(color: Colorimetry) -> Colour {
             _ => 2,
         },
         matrix: match (ycbcr_enc, color.colorspace) {
-            (1 | 3 | 5, space::SYSTEM_BG) => 5,
+            (1 | 3 | 5, SYSTEM_BG) => 5,
             (1 | 3 | 5, _) => 6,
             (2 | 4, _) => 1,
             (6, _) => 9,
@@ -114,8 +106,7 @@ pub(super) const fn colour_of(color: Colorimetry) -> Colour {
             (8, _) => 7,
             _ => 2,
         },
-        full_range: color.quantization == 1
-            || color.quantization == 0 && color.colorspace == space::JPEG,
+        full_range: color.quantization == 1 || color.quantization == 0 && color.colorspace == JPEG,
     }
 }
 
