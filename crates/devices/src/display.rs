@@ -103,7 +103,7 @@ impl<C> Display<C> {
         match place {
             PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
             PicturePlace::Lost => LastShown::Lost,
-            PicturePlace::Sink => match self.engine.sink.last_shared() {
+            PicturePlace::Sink => match self.engine.sink.last() {
                 Some(frame) => LastShown::Picture { sequence, frame },
                 None => LastShown::Lost,
             },

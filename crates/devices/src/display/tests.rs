@@ -71,7 +71,8 @@ fn queue_picture(bench: &mut Bench<Display<u32>>, index: u32, number: u32) {
 }
 
 fn last_number(bench: &Bench<Display<u32>>) -> Option<u32> {
-    bench.device.sink().last().map(|frame| read_number(frame).0)
+    let last = bench.device.sink().last();
+    last.map(|frame| read_number(&frame).0)
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn pictures_are_shown_in_order_at_the_refresh() {
         let kept = info.planes[0].map(|plane| plane.payload_bytes);
         assert_eq!(kept, Some(256), "the program's own");
     }
-    let last = bench.device.sink().last().map(Frame::checksum);
+    let last = bench.device.sink().last().map(|frame| frame.checksum());
     assert_eq!(last, Some(picture(&pixfmt::YUYV, 72).checksum()));
     assert_eq!(bench.events.len(), 3);
     assert_eq!(bench.device.statistics(), Statistics::default());
@@ -518,7 +519,7 @@ fn data_begins_at_its_offset() {
     assert_eq!(refused, Err(22), "the data ends too early");
     bench.start();
     bench.tick(START);
-    assert!(bench.device.sink().last() == Some(&frame));
+    assert!(bench.device.sink().last().as_deref() == Some(&frame));
     assert_eq!(bench.take().map(|info| info.error), Ok(false));
 }
 

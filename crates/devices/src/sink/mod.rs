@@ -97,7 +97,7 @@ impl Sink {
         self.kind.accepts(format)
     }
 
-    /// Makes the display read each picture, so that [`last_shared`](Self::last_shared) is the last one shown.
+    /// Makes the display read each picture, so that [`last`](Self::last) is the last one shown.
     pub const fn read_all(&mut self) {
         self.reads_all = true;
     }
@@ -193,13 +193,7 @@ impl Sink {
 
     /// Returns the last picture that was shown and read.
     #[must_use]
-    pub fn last(&self) -> Option<&Frame> {
-        self.last.as_deref()
-    }
-
-    /// Returns the same as [`last`](Self::last), in a form that another thread can use.
-    #[must_use]
-    pub fn last_shared(&self) -> Option<Arc<Frame>> {
+    pub fn last(&self) -> Option<Arc<Frame>> {
         self.last.clone()
     }
 

@@ -386,7 +386,7 @@ fn the_last_picture_stays_at_hand() {
         ));
         let spare = sink.take_frame(&pixfmt::YUYV, Size::nearest(4, 4));
         assert_eq!(spare.bytes().len(), 32);
-        assert_eq!(sink.last().map(read_number).map(|(n, _)| n), Some(number));
+        assert_eq!(sink.last().map(|frame| read_number(&frame).0), Some(number));
         sink.put_back(spare);
     }
     assert_eq!(
