@@ -276,7 +276,8 @@ macro_rules! word {
     };
 }
 
-fn pair(text: &str, between: char) -> Option<(u32, u32)> {
+/// Parses two numbers with a character between them.
+pub(crate) fn pair(text: &str, between: char) -> Option<(u32, u32)> {
     let (first, second) = text.split_once(between)?;
     Some((first.parse().ok()?, second.parse().ok()?))
 }

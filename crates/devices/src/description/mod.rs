@@ -14,6 +14,7 @@ pub use check::DescriptionError;
 pub use clone::{Usb, describe, measure, print};
 pub use file::File;
 use file::StreamTable;
+pub(crate) use file::pair;
 pub(crate) use rhythm::{FileSizes, Rhythm, pad};
 pub use vb3_v4l2::{Errno, client::Client};
 

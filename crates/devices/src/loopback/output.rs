@@ -3,9 +3,9 @@
 use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats, only};
 use crate::Failure;
-use crate::mode::{INTERVALS, SIZES};
+use crate::mode::{INTERVALS, SIZES, nearest_interval};
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::{DeviceKind, DeviceSpec, MAX_FPS};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
 use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
@@ -367,12 +367,9 @@ impl Formats for WriterFormats {
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        const MIN_INTERVAL_NS: u64 = 1_000_000_000 / crate::spec::MAX_FPS as u64;
-        let wanted = match (wanted.numerator, wanted.as_nanos()) {
-            (0, _) | (_, None) => self.default_interval,
-            (_, Some(..MIN_INTERVAL_NS)) => Fraction::new(1, crate::spec::MAX_FPS),
-            (_, Some(1_000_000_001..)) => Fraction::new(1, 1),
-            _ => wanted,
+        let wanted = match (wanted.numerator, wanted.denominator) {
+            (0, _) | (_, 0) => self.default_interval,
+            _ => nearest_interval(wanted, MAX_FPS),
         };
         self.link.lock().interval = wanted;
     }

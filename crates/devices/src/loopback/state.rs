@@ -4,6 +4,7 @@
 
 use super::link::{Link, Shared};
 use super::settings::Settings;
+use crate::description::pair;
 use vb3_v4l2::Fraction;
 
 const EINVAL: i32 = 22;
@@ -40,11 +41,9 @@ impl LoopbackAttribute {
 
 /// Parses `@FRAMES/SECONDS`, a frame rate, and returns seconds per frame. `/SECONDS` may be missing.
 fn parse_rate(text: &str) -> Option<Fraction> {
-    let (frames, seconds) = match text.strip_prefix('@')?.split_once('/') {
-        Some((frames, seconds)) => (frames, seconds),
-        None => (text.strip_prefix('@')?, "1"),
-    };
-    let (frames, seconds): (u32, u32) = (frames.parse().ok()?, seconds.parse().ok()?);
+    let text = text.strip_prefix('@')?;
+    let rate = pair(text, '/').or_else(|| Some((text.parse().ok()?, 1)));
+    let (frames, seconds) = rate?;
     // Source: `set_timeperframe`. Rates above 1000 are not stored.
     let is_rate = frames > 0 && seconds > 0 && frames / seconds <= 1000;
     is_rate.then(|| Fraction::new(seconds, frames))

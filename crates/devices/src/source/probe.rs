@@ -2,6 +2,8 @@
 
 use super::tool::{PICTURE_TIMEOUT, Stop, Tool, reason};
 use crate::Failure;
+use crate::description::pair;
+use crate::mode::nearest_interval;
 use crate::spec::MAX_FPS;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -173,18 +175,9 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
 
 /// Parses a rate such as `30000/1001`. Returns seconds per frame, within the cameras' limits.
 fn parse_rate(text: &str) -> Option<Fraction> {
-    let (frames, seconds) = text.split_once('/')?;
-    let (frames, seconds): (u32, u32) = (frames.parse().ok()?, seconds.parse().ok()?);
-    if frames == 0 || seconds == 0 {
-        return None;
-    }
-    Some(if frames < seconds {
-        Fraction::new(1, 1)
-    } else if u64::from(frames) > u64::from(MAX_FPS) * u64::from(seconds) {
-        Fraction::new(1, MAX_FPS)
-    } else {
-        Fraction::new(seconds, frames)
-    })
+    let (frames, seconds) = pair(text, '/')?;
+    let is_rate = frames > 0 && seconds > 0;
+    is_rate.then(|| nearest_interval(Fraction::new(seconds, frames), MAX_FPS))
 }
 
 #[cfg(test)]
