@@ -48,6 +48,13 @@ pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
     }
 }
 
+/// Returns the interval of a list that is nearest to the wanted one.
+pub(crate) fn nearest_of(all: &[Fraction], wanted: Fraction) -> Option<Fraction> {
+    let wanted = wanted.as_nanos()?;
+    let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
+    all.iter().min_by_key(far).copied()
+}
+
 /// Returns the colorimetry that a display assumes if the program sets none.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
@@ -146,12 +153,6 @@ impl Offer {
             }
         }
         Self { sizes, intervals }
-    }
-
-    fn nearest_interval(&self, wanted: Fraction) -> Option<Fraction> {
-        let wanted = wanted.as_nanos()?;
-        let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
-        self.intervals.iter().min_by_key(far).copied()
     }
 }
 
@@ -452,18 +453,13 @@ impl Formats for Mode {
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        self.interval = if wanted.numerator == 0 || wanted.denominator == 0 {
-            self.default_interval
-        } else if let Some(like) = &self.like {
-            let nearest = like.nearest_interval(&self.format, wanted);
-            nearest.unwrap_or(self.default_interval)
-        } else if let Some(offer) = &self.offer {
-            offer
-                .nearest_interval(wanted)
-                .unwrap_or(self.default_interval)
-        } else {
-            nearest_interval(wanted, MAX_FPS)
+        let nearest = match (&self.like, &self.offer) {
+            _ if wanted.numerator == 0 || wanted.denominator == 0 => None,
+            (Some(like), _) => like.nearest_interval(&self.format, wanted),
+            (None, Some(offer)) => nearest_of(&offer.intervals, wanted),
+            (None, None) => Some(nearest_interval(wanted, MAX_FPS)),
         };
+        self.interval = nearest.unwrap_or(self.default_interval);
     }
 
     fn set_timings(&mut self, mode: &Timings) {

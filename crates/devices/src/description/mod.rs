@@ -8,7 +8,7 @@ mod clone;
 mod file;
 mod rhythm;
 
-use crate::mode::uvc_size;
+use crate::mode::{nearest_of, uvc_size};
 use crate::place::UVC;
 pub use check::DescriptionError;
 pub use clone::{Usb, describe, measure, print};
@@ -78,8 +78,7 @@ impl Row {
                 _ => wanted,
             });
         }
-        let far = |interval: &&Fraction| ns(**interval).abs_diff(ns(wanted));
-        self.intervals.iter().min_by_key(far).copied()
+        nearest_of(&self.intervals, wanted)
     }
 }
 
