@@ -205,18 +205,6 @@ impl Frame {
         crc32fast::hash(&self.data)
     }
 
-    /// Returns a pixel's colour, with the chroma sample that covers the pixel. Black outside the picture.
-    #[must_use]
-    pub fn rgb_at(&self, x: u32, y: u32) -> Rgb {
-        Reader::new(self).rgb(x, y)
-    }
-
-    /// Returns a pixel's luma: the Y sample, or a value computed from R'G'B'.
-    #[must_use]
-    pub fn luma_at(&self, x: u32, y: u32) -> u8 {
-        Reader::new(self).luma(x, y)
-    }
-
     /// Returns the whole picture as RGB24 bytes.
     ///
     /// The result is exact for RGB24. For Y'CbCr, it uses the picture's encoding. Each pixel uses

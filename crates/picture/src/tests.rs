@@ -9,6 +9,18 @@ const REC709: Color = Color {
     range: Quantization::Limited,
 };
 
+impl Frame {
+    /// Returns a pixel's colour, with the chroma sample that covers the pixel. Black outside the picture.
+    pub(crate) fn rgb_at(&self, x: u32, y: u32) -> Rgb {
+        Reader::new(self).rgb(x, y)
+    }
+
+    /// Returns a pixel's luma: the Y sample, or a value computed from R'G'B'.
+    pub(crate) fn luma_at(&self, x: u32, y: u32) -> u8 {
+        Reader::new(self).luma(x, y)
+    }
+}
+
 /// Returns all formats that have samples, with one memory plane each.
 fn formats() -> impl Iterator<Item = &'static PixelFormat> {
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;

@@ -29,12 +29,6 @@ impl Rotate {
             _ => None,
         }
     }
-
-    /// Returns whether the rotation exchanges width and height.
-    #[must_use]
-    pub const fn swaps(self) -> bool {
-        matches!(self, Self::Quarter | Self::ThreeQuarters)
-    }
 }
 
 /// One of the eight orientations of a rectangle. If `transpose` is set, rows become columns first. Then

@@ -130,8 +130,7 @@ fn black_is_black_in_each_format() {
         let bytes = taken(&mut reader, START).expect("a frame");
         let frame = Frame::from_bytes(pixel, size, bytes).expect("a whole picture");
         if !pixel.is_opaque() {
-            let rgb = frame.rgb_at(31, 15).bytes();
-            assert_eq!(rgb, [0; 3], "{pixel}");
+            assert!(frame.to_rgb().ends_with(&[0; 3]), "{pixel}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Tests that conversions that only move bytes move all of them to the right places.
 
 use super::*;
-use crate::convert::Rotate;
 use crate::{Rgb, Yuv};
 
 #[test]
@@ -106,8 +105,8 @@ fn turned_pictures_have_every_pixel() {
     for layout in FORMATS {
         for (rotate, hflip, vflip) in turns() {
             // If lines of 4:2:2 become columns, the chroma changes.
-            let luma_only = layout == &pixfmt::YUYV && rotate.swaps();
-            let (width, height) = if rotate.swaps() { (38, 54) } else { (54, 38) };
+            let luma_only = layout == &pixfmt::YUYV && swaps(rotate);
+            let (width, height) = if swaps(rotate) { (38, 54) } else { (54, 38) };
             let compose = rect(10, 4, width, height);
             let from = Owned::noisy(layout, size(64, 50), 3, 4);
             let mut to = Owned::filled(layout, size(66, 58), 1, 0xa5);

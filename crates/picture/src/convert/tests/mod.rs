@@ -4,7 +4,7 @@ mod bounds;
 mod exact;
 mod oracle;
 
-use super::{Job, View, ViewMut, plane};
+use super::{Job, Rotate, View, ViewMut, plane};
 use crate::{Color, Matrix, Quantization, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
@@ -29,6 +29,11 @@ const SD: Color = Color {
 
 fn size(width: u32, height: u32) -> Size {
     Size::new(width, height).expect("a valid size")
+}
+
+/// Returns whether a rotation exchanges width and height.
+fn swaps(rotate: Rotate) -> bool {
+    matches!(rotate, Rotate::Quarter | Rotate::ThreeQuarters)
 }
 
 fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {

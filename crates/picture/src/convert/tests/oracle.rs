@@ -1,7 +1,6 @@
 //! Compares conversions with ffmpeg's conversions of the same pictures.
 
 use super::*;
-use crate::convert::Rotate;
 use crate::tests::ffmpeg;
 
 fn name(layout: &'static PixelFormat) -> &'static str {
@@ -142,7 +141,7 @@ fn turns_are_those_of_ffmpeg() {
             (Rotate::Half, "hflip,vflip"),
             (Rotate::ThreeQuarters, "transpose=cclock"),
         ] {
-            let target = if rotate.swaps() {
+            let target = if swaps(rotate) {
                 size(480, 640)
             } else {
                 from.size
