@@ -1,7 +1,7 @@
 //! The controls of a device: table, values and write checks.
 
 use crate::bytes::{Image, field};
-use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT, Master};
+use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, Master};
 use crate::event::{PAYLOAD, Payload};
 use crate::{Error, VideoDriver, sys};
 use std::collections::BTreeMap;
@@ -88,9 +88,7 @@ impl Control {
             ControlKind::Compound(of) if of.most_elements().is_some() => {
                 flags |= ControlFlags::HAS_PAYLOAD | ControlFlags::DYNAMIC_ARRAY;
             }
-            ControlKind::Text { .. } | ControlKind::Compound(_) => {
-                flags |= ControlFlags::HAS_PAYLOAD;
-            }
+            ControlKind::Compound(_) => flags |= ControlFlags::HAS_PAYLOAD,
             _ => {}
         }
         Self {
@@ -129,9 +127,7 @@ impl Control {
     pub(crate) fn is_simple(&self) -> bool {
         !matches!(
             self.kind,
-            Some(
-                ControlKind::Integer64 { .. } | ControlKind::Text { .. } | ControlKind::Compound(_)
-            )
+            Some(ControlKind::Integer64 { .. } | ControlKind::Compound(_))
         )
     }
 
@@ -184,27 +180,16 @@ impl Control {
         let Some(kind) = self.kind else {
             return Ok(ControlValue::Number(0));
         };
-        let text = match (&kind, wanted) {
-            (ControlKind::Text { min, max, .. }, ControlValue::Text(text)) => {
-                let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
-                if len < i64::from(*min) || len > i64::from(*max) {
-                    return Err(Error::Range {
-                        id: self.id,
-                        wanted: len,
-                    });
-                }
-                return Ok(ControlValue::Text(text));
-            }
+        let number = match (&kind, wanted) {
             (ControlKind::Compound(of), ControlValue::Compound(mut bytes)) => {
                 of.validate(&mut bytes)?;
                 return Ok(ControlValue::Compound(bytes));
             }
-            (ControlKind::Text { .. } | ControlKind::Compound(_), _) => {
-                return Err(Error::Invalid);
-            }
+            (ControlKind::Compound(_), _) => return Err(Error::Invalid),
             (_, value) => value.number(),
         };
-        self.validate_number(&kind, text).map(ControlValue::Number)
+        self.validate_number(&kind, number)
+            .map(ControlValue::Number)
     }
 
     fn validate_number(&self, kind: &ControlKind, wanted: i64) -> Result<i64, Error> {
@@ -231,10 +216,7 @@ impl Control {
                 Some(Some(_)) => Ok(wanted),
             },
             ControlKind::Bitmask { .. } => Ok(wanted & range.max),
-            ControlKind::Button
-            | ControlKind::Class
-            | ControlKind::Text { .. }
-            | ControlKind::Compound(_) => Ok(0),
+            ControlKind::Button | ControlKind::Class | ControlKind::Compound(_) => Ok(0),
         }
     }
 
@@ -282,7 +264,6 @@ pub(crate) const fn bits32(value: i64) -> i32 {
 
 fn default_of(kind: &ControlKind) -> ControlValue {
     match kind {
-        ControlKind::Text { default, .. } => ControlValue::Text((*default).to_owned()),
         ControlKind::Compound(of) => ControlValue::Compound(of.initial()),
         _ => ControlValue::Number(range_of(kind).default),
     }
@@ -362,14 +343,6 @@ fn range_of(kind: &ControlKind) -> Range {
         },
         ControlKind::Button => plain(sys::V4L2_CTRL_TYPE_BUTTON, 0, 0, 0, 0),
         ControlKind::Class => plain(sys::V4L2_CTRL_TYPE_CTRL_CLASS, 0, 0, 0, 0),
-        ControlKind::Text { min, max, .. } => Range {
-            ty: sys::V4L2_CTRL_TYPE_STRING,
-            min: min.into(),
-            max: max.into(),
-            step: 1,
-            default: 0,
-            elem_size: max.saturating_add(1),
-        },
     }
 }
 
@@ -383,13 +356,12 @@ impl Handler {
     /// Takes a driver's declarations and adds the classes.
     ///
     /// If several declarations have the same id, only the first one is used. Controls beyond
-    /// [`MAX_CONTROLS`], and those with a text longer than [`MAX_TEXT`], are omitted.
+    /// [`MAX_CONTROLS`] are omitted.
     pub(crate) fn new(specs: &[ControlSpec]) -> Self {
         let mut controls: Vec<Control> = Vec::new();
         for spec in specs {
-            let fits = !matches!(spec.kind, ControlKind::Text { max, .. } if max > MAX_TEXT);
             let is_known = controls.iter().any(|known| known.id == spec.id);
-            if fits && !is_known && class_of(spec.id) != 0 && controls.len() < MAX_CONTROLS / 2 {
+            if !is_known && class_of(spec.id) != 0 && controls.len() < MAX_CONTROLS / 2 {
                 controls.push(Control::from_spec(spec));
             }
         }
@@ -546,7 +518,6 @@ impl Handler {
         let same_kind = matches!(
             (&control.value, &value),
             (ControlValue::Number(_), ControlValue::Number(_))
-                | (ControlValue::Text(_), ControlValue::Text(_))
                 | (ControlValue::Compound(_), ControlValue::Compound(_))
         );
         if !same_kind || control.value == value {

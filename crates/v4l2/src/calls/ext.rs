@@ -65,53 +65,6 @@ impl Entry<'_> {
         }
     }
 
-    /// Reads a text of the program. ERANGE for a size of zero or a missing terminator.
-    ///
-    /// Source: Linux `user_to_ptr`.
-    fn read_text<M: MemOps>(
-        &self,
-        control: &Control,
-        max: u32,
-        program: &dyn Program<M>,
-    ) -> Result<ControlValue, Error> {
-        let id = control.id;
-        let size = self.size().min(max.saturating_add(1));
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-        read_user(program, self.pointer(), &mut bytes)?;
-        let Some(last) = bytes.last_mut() else {
-            return Err(Error::Range { id, wanted: 0 });
-        };
-        let ended = core::mem::take(last) == 0;
-        let len = bytes.iter().position(|&b| b == 0).unwrap_or(0);
-        if u32::try_from(len) == Ok(max) && !ended {
-            return Err(Error::Range {
-                id,
-                wanted: self.size().into(),
-            });
-        }
-        bytes.truncate(len);
-        String::from_utf8(bytes)
-            .map(ControlValue::Text)
-            .map_err(|_| Error::Invalid)
-    }
-
-    /// Writes a text to the program. ENOSPC, with the needed size, if it does not fit.
-    fn write_text<M: MemOps>(
-        &mut self,
-        control: &Control,
-        text: &str,
-        program: &dyn Program<M>,
-    ) -> Result<(), Error> {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes.push(0);
-        if usize::try_from(self.size()).is_ok_and(|size| size < bytes.len()) {
-            let needed = control.range().elem_size;
-            self.set_size(needed);
-            return Err(Error::NoSpace { needed });
-        }
-        write_user(program, self.pointer(), &bytes)
-    }
-
     /// Stores a structure's size in the entry. ENOSPC if the program's size was smaller.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
@@ -158,7 +111,6 @@ impl Entry<'_> {
         program: &dyn Program<M>,
     ) -> Result<ControlValue, Error> {
         match control.kind {
-            Some(ControlKind::Text { max, .. }) => self.read_text(control, max, program),
             Some(ControlKind::Compound(_)) => {
                 // `fit_write` has limited the size.
                 let mut bytes = vec![0; usize::try_from(self.size()).unwrap_or(0)];
@@ -176,7 +128,6 @@ impl Entry<'_> {
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
         match value {
-            ControlValue::Text(text) => self.write_text(control, text, program),
             ControlValue::Compound(bytes) => write_user(program, self.pointer(), bytes),
             ControlValue::Number(number) => {
                 self.set_number(control, *number);
@@ -275,7 +226,7 @@ where
                 for (index, mut entry) in entries(array) {
                     arg.set_u32(ERROR_IDX, index);
                     let (control, value) = self.ext_validate(&mut entry, program)?;
-                    entry.write_back(control, &value, program)?;
+                    entry.write(control, &value, program)?;
                 }
                 Ok(())
             }
@@ -325,7 +276,7 @@ where
         }
         for ((_, mut entry), (id, value)) in entries(array).zip(&wanted) {
             if let Some(control) = self.controls.find(*id) {
-                entry.write_back(control, value, program)?;
+                entry.write(control, value, program)?;
             }
         }
         if op == ExtOp::Set {
@@ -420,25 +371,10 @@ where
         for ((index, mut entry), (id, value)) in entries(array).zip(wanted) {
             arg.set_u32(ERROR_IDX, index);
             if let Some(control) = self.controls.find(id) {
-                entry.write_back(control, &value, program)?;
+                entry.write(control, &value, program)?;
             }
             self.apply(id, value, cx.file, cx.now_ns)?;
         }
         Ok(())
-    }
-}
-
-impl Entry<'_> {
-    /// Writes the adjusted value back to the program. Texts are not adjusted.
-    fn write_back<M: MemOps>(
-        &mut self,
-        control: &Control,
-        value: &ControlValue,
-        program: &dyn Program<M>,
-    ) -> Result<(), Error> {
-        match value {
-            ControlValue::Text(_) => Ok(()),
-            _ => self.write(control, value, program),
-        }
     }
 }

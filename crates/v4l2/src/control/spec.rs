@@ -3,9 +3,6 @@
 use super::CompoundType;
 use bitflags::bitflags;
 
-/// Longest text of a string control in bytes, without the final zero.
-pub const MAX_TEXT: u32 = 255;
-
 bitflags! {
     /// `V4L2_CTRL_FLAG_*`, with their numbers.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +23,7 @@ bitflags! {
         const WRITE_ONLY = 0x0040;
         /// The value is read from the device each time.
         const VOLATILE = 0x0080;
-        /// The value is a string or a structure.
+        /// The value is a structure.
         const HAS_PAYLOAD = 0x0100;
         /// A write of the current value reaches the driver, too.
         const EXECUTE_ON_WRITE = 0x0200;
@@ -96,15 +93,6 @@ pub enum ControlKind {
     Button,
     /// Names the class of the controls that the id belongs to.
     Class,
-    /// A text.
-    Text {
-        /// Minimum length in bytes.
-        min: u32,
-        /// Maximum length in bytes, at most [`MAX_TEXT`].
-        max: u32,
-        /// Default value.
-        default: &'static str,
-    },
     /// A structure, or an array of structures.
     Compound(CompoundType),
 }
@@ -210,25 +198,6 @@ impl ControlSpec {
         }
     }
 
-    /// Declares a text of `min` to `max` bytes.
-    #[must_use]
-    pub const fn text(
-        id: u32,
-        name: &'static str,
-        (min, max): (u32, u32),
-        default: &'static str,
-    ) -> Self {
-        let kind = ControlKind::Text { min, max, default };
-        Self {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
-    }
-
     /// Declares a structure.
     #[must_use]
     pub const fn compound(id: u32, name: &'static str, of: CompoundType) -> Self {
@@ -260,21 +229,19 @@ impl ControlSpec {
 /// The value of a control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
-    /// The value of every control without a text or structure. A button's value is 0.
+    /// The value of every control without a structure. A button's value is 0.
     Number(i64),
-    /// The value of a text.
-    Text(String),
     /// The bytes of a structure, or of an array of structures.
     Compound(Vec<u8>),
 }
 
 impl ControlValue {
-    /// Returns the number; 0 for a text or a structure.
+    /// Returns the number; 0 for a structure.
     #[must_use]
     pub const fn number(&self) -> i64 {
         match self {
             Self::Number(n) => *n,
-            Self::Text(_) | Self::Compound(_) => 0,
+            Self::Compound(_) => 0,
         }
     }
 }

@@ -67,12 +67,6 @@ fn invalid_declarations_are_omitted() {
     let handler = Handler::new(&[
         first,
         ControlSpec::boolean(brightness, "Second", true),
-        ControlSpec::text(
-            sys::V4L2_CID_USER_BASE | 0x1000,
-            "Long",
-            (0, MAX_TEXT + 1),
-            "",
-        ),
         ControlSpec::boolean(12, "No class", true),
     ]);
     let names: Vec<_> = handler.controls.iter().map(|c| c.name).collect();

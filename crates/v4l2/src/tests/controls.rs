@@ -1,6 +1,6 @@
 //! Controls: enumeration, ranges, and the extended calls' error index.
 
-use super::driver::{AUTO, BUTTON, GOVERNED, GRABBED, MASK, NUMBERS, TEXT, WIDE};
+use super::driver::{AUTO, BUTTON, GOVERNED, GRABBED, MASK, NUMBERS, STRUCTURE, WIDE};
 use super::*;
 use crate::bytes::field;
 use crate::sys;
@@ -73,7 +73,7 @@ fn enumeration_ascends_and_includes_classes() {
             GOVERNED,
             EFFECT,
             BUTTON,
-            TEXT,
+            STRUCTURE,
             WIDE,
             MASK,
             NUMBERS,
@@ -82,11 +82,9 @@ fn enumeration_ascends_and_includes_classes() {
             EXPOSURE,
         ]
     );
-    assert_eq!(
-        query(&mut b, COMPOUND).0,
-        EINVAL,
-        "there are no compound controls"
-    );
+    let (errno, arg) = query(&mut b, COMPOUND);
+    assert_eq!((errno, get(&arg, 0)), (0, STRUCTURE));
+    assert_eq!(query(&mut b, STRUCTURE | COMPOUND).0, EINVAL, "the last");
     assert_eq!(query(&mut b, NEXT).0, 0);
     assert_eq!(query(&mut b, 0x1234).0, EINVAL);
     b.close();
@@ -119,7 +117,7 @@ fn ranges_and_flags() {
         (CONTRAST, 1, -10, 100, 5, 50, 0x20, 4),
         (EFFECT, 3, 0, 2, 1, 0, 0, 4),
         (BUTTON, 4, 0, 0, 0, 0, 0x240, 4),
-        (TEXT, 7, 2, 8, 1, 0, 0x100, 9),
+        (STRUCTURE, 0x201, 0, 0, 0, 0, 0x100, 12),
         (MASK, 8, 0, 0x8000_000f, 0, 0x8000_0001, 0, 4),
         (EXPOSURE, 1, 1, 99, 1, 5, 0x84, 4),
     ];
@@ -193,7 +191,7 @@ fn values_are_rounded_clamped_or_refused() {
         (GRABBED, 0, Err(EBUSY)),
         (EXPOSURE, 7, Err(EACCES)),
         (USER_CLASS, 1, Err(EACCES)),
-        (TEXT, 1, Err(EINVAL)),
+        (STRUCTURE, 1, Err(EINVAL)),
         (WIDE, 1, Err(EINVAL)),
     ];
     for (id, value, wanted) in rows {
@@ -212,7 +210,7 @@ fn values_are_rounded_clamped_or_refused() {
     for id in [BUTTON, USER_CLASS] {
         assert_eq!(get_ctrl(&mut b, id), Err(EACCES));
     }
-    for id in [TEXT, WIDE, 0, u32::MAX] {
+    for id in [STRUCTURE, WIDE, 0, u32::MAX] {
         assert_eq!(get_ctrl(&mut b, id), Err(EINVAL), "{id:#x}");
     }
     b.close();
@@ -375,50 +373,24 @@ fn values_of_all_kinds_are_set_and_read() {
     b.close();
 }
 
+/// Source: Linux `prepare_ext_ctrls`.
 #[test]
-fn texts() {
+fn structures_have_sizes() {
     let mut b = Bench::capture();
     let at = ARRAY + 0x800;
-    let rows: [(&str, u32, u32, &[u8], i32, Option<u32>); 9] = [
-        ("too small to read", G, 3, b"", ENOSPC, Some(9)),
-        ("just enough to read", G, 4, b"", 0, None),
-        ("no size", S, 0, b"xyz\0", ERANGE, None),
-        ("too short", S, 5, b"x\0\0\0\0", ERANGE, None),
-        ("without end", S, 9, b"123456789", ERANGE, None),
-        ("longer without end", S, 100, b"123456789abc", ERANGE, None),
-        ("longest", S, 9, b"12345678\0", 0, None),
-        ("cut by its size", S, 4, b"abcd", 0, None),
-        ("not text", S, 4, b"\xff\xfe\xfd\0", EINVAL, None),
+    let rows: [(&str, u32, u32, u64, i32, u32); 7] = [
+        ("too small to read", G, 3, at, ENOSPC, 12),
+        ("just enough to read", G, 12, at, 0, 12),
+        ("more than enough", G, 99, at, 0, 12),
+        ("no memory to read to", G, 12, 0, EFAULT, 12),
+        ("too small to set", S, 11, at, EFAULT, 12),
+        ("more than needed", S, 99, at, 0, 12),
+        ("no memory to set from", S, 12, 0, EFAULT, 12),
     ];
-    for (id, request, size, bytes, errno, answered) in rows {
-        b.program.poke(at, &[0x55; 32]);
-        b.program.poke(at, bytes);
-        let (got, _, entries) = ext(&mut b, request, 0, &[(TEXT, size, at)]);
-        assert_eq!(
-            (got, entries[0].1),
-            (errno, answered.unwrap_or(size)),
-            "{id}"
-        );
+    for (id, request, size, at, errno, answered) in rows {
+        let (got, _, entries) = ext(&mut b, request, 0, &[(STRUCTURE, size, at)]);
+        assert_eq!((got, entries[0].1), (errno, answered), "{id}");
     }
-    b.program.poke(at, &[0x55; 8]);
-    ext(&mut b, G, 0, &[(TEXT, 9, at)]);
-    let mut text = [0; 5];
-    b.program.peek(at, &mut text);
-    assert_eq!(
-        &text, b"abc\0\x55",
-        "the end of the program's room stays as it was"
-    );
-    assert_eq!(ext(&mut b, G, 0, &[(TEXT, 9, 0)]).0, EFAULT);
-    assert_eq!(
-        ext(
-            &mut b,
-            S,
-            0,
-            &[(TEXT, 9, program::BASE + program::SIZE - 4)]
-        )
-        .0,
-        EFAULT
-    );
     b.close();
 }
 

@@ -2,10 +2,10 @@
 
 use crate::pixfmt::lookup;
 use crate::{
-    Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
-    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, NoTimings,
-    PixelFormat, Planarity, Port, Progress, QueuePolicy, Receiver, Role, Timings, VideoDriver,
-    Waiter, sys,
+    Bus, CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent,
+    EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph,
+    NoTimings, PixelFormat, Planarity, Port, Progress, QueuePolicy, Receiver, Role, Timings,
+    VideoDriver, Waiter, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -13,7 +13,7 @@ use vb3_queue::{
 };
 
 pub(crate) const BUTTON: u32 = sys::V4L2_CID_USER_BASE | 0x1001;
-pub(crate) const TEXT: u32 = sys::V4L2_CID_USER_BASE | 0x1002;
+pub(crate) const STRUCTURE: u32 = sys::V4L2_CID_USER_BASE | 0x1002;
 pub(crate) const WIDE: u32 = sys::V4L2_CID_USER_BASE | 0x1003;
 pub(crate) const MASK: u32 = sys::V4L2_CID_USER_BASE | 0x1004;
 pub(crate) const NUMBERS: u32 = sys::V4L2_CID_USER_BASE | 0x1005;
@@ -315,7 +315,7 @@ impl VideoDriver for TestDriver {
             ControlSpec::boolean(AUTO, "Auto", true),
             ControlSpec::integer(GOVERNED, "Governed", (0, 9, 1), 5).governed_by(AUTO, 0),
             ControlSpec::button(BUTTON, "Push"),
-            ControlSpec::text(TEXT, "Text", (2, 8), "abc"),
+            ControlSpec::compound(STRUCTURE, "Structure", CompoundType::H264Pps),
             of(
                 WIDE,
                 "Wide",

@@ -43,7 +43,7 @@ impl Random {
             5 => 1 << self.below(32),
             6 => self.pick(&[
                 sys::V4L2_CID_BRIGHTNESS,
-                driver::TEXT,
+                driver::STRUCTURE,
                 driver::WIDE,
                 driver::MASK,
             ]),
