@@ -42,12 +42,18 @@ where
             // descriptor whose number the program does not know.
             write_user(program, arg, whole)?;
         }
-        Image(whole).clear_from(request.keep);
+        let mut image = Image(whole);
+        image.clear_from(request.keep);
+        let array = match request.call {
+            Call::GetExtCtrls | Call::SetExtCtrls | Call::TryExtCtrls => {
+                Self::ext_array(&image, program)?
+            }
+            _ => Vec::new(),
+        };
         self.check_offered(request.call)?;
         if request.prio && self.file_mut(cx.file)?.priority < self.top_priority() {
             return Err(Error::Busy);
         }
-        let mut image = Image(whole);
         let answer = match request.call {
             call @ (Call::ReqBufs
             | Call::CreateBufs
@@ -59,9 +65,15 @@ where
             | Call::StreamOn
             | Call::StreamOff) => self.buffer_call(mem, cx, call, &mut image, program, scope)?,
             Call::ExportBuf => self.export_buf(mem, cx.file, &mut image, program)?.into(),
-            Call::GetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Get, cx, program, scope)?,
-            Call::SetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Set, cx, program, scope)?,
-            Call::TryExtCtrls => self.ext_ctrls(&mut image, ExtOp::Try, cx, program, scope)?,
+            Call::GetExtCtrls => {
+                self.ext_ctrls(&mut image, array, ExtOp::Get, cx, program, scope)?
+            }
+            Call::SetExtCtrls => {
+                self.ext_ctrls(&mut image, array, ExtOp::Set, cx, program, scope)?
+            }
+            Call::TryExtCtrls => {
+                self.ext_ctrls(&mut image, array, ExtOp::Try, cx, program, scope)?
+            }
             call @ (Call::GetEdid | Call::SetEdid) => {
                 self.edid_call(cx, &mut image, call == Call::SetEdid, program)?
             }

@@ -166,6 +166,17 @@ impl Control {
         Ok(())
     }
 
+    /// Checks whether programs may set the control.
+    ///
+    /// # Errors
+    /// EACCES for read-only controls.
+    pub(crate) fn writable(&self) -> Result<(), Error> {
+        if self.flags.contains(ControlFlags::READ_ONLY) {
+            return Err(Error::Access { id: self.id });
+        }
+        Ok(())
+    }
+
     /// Returns the value that the control gets if a program sets `wanted`.
     ///
     /// # Errors
@@ -174,9 +185,7 @@ impl Control {
     ///
     /// Source: Linux `v4l2_ctrl_type_op_validate`.
     pub(crate) fn validate(&self, wanted: ControlValue) -> Result<ControlValue, Error> {
-        if self.flags.contains(ControlFlags::READ_ONLY) {
-            return Err(Error::Access { id: self.id });
-        }
+        self.writable()?;
         let Some(kind) = self.kind else {
             return Ok(ControlValue::Number(0));
         };

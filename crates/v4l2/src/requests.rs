@@ -17,7 +17,7 @@ use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestSt
 pub(crate) const MAX_REQUESTS: usize = 4096;
 
 /// Values of controls by id.
-type Values = BTreeMap<u32, ControlValue>;
+pub(crate) type Values = BTreeMap<u32, ControlValue>;
 
 /// A request with the controls of each open file.
 /// When a file's buffer finishes, the request stores the values of all controls of this file.
@@ -30,9 +30,9 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Stores values to set for a file's buffer.
-    pub(crate) fn set(&mut self, of: u64, values: Vec<(u32, ControlValue)>) {
-        self.controls.entry(of).or_default().extend(values);
+    /// Returns the values to set for a file's buffer.
+    pub(crate) fn values_mut(&mut self, of: u64) -> &mut Values {
+        self.controls.entry(of).or_default()
     }
 
     /// Returns the values that a file's controls had when its buffer finished.

@@ -4,7 +4,7 @@ use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::control::{ControlKind, ControlValue};
 use crate::file::FileHandle;
-use crate::handler::{Control, bits32, class_of, item};
+use crate::handler::{Control, bits32, item};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
@@ -209,17 +209,6 @@ where
             self.apply_from(id, value, None, now_ns)?;
             Ok(number)
         }))
-    }
-
-    /// Checks that the device has controls of the class `which`. Passes if `which` has no class.
-    pub(crate) fn check_class(&self, which: u32) -> Result<(), Error> {
-        match class_of(which) {
-            0 => Ok(()),
-            class if which == sys::V4L2_CTRL_WHICH_DEF_VAL || self.controls.has_class(class) => {
-                Ok(())
-            }
-            _ => Err(Error::Invalid),
-        }
     }
 }
 

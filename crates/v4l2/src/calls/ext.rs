@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::control::{ControlFlags, ControlKind, ControlValue};
 use crate::handler::{Control, bits32, class_of};
 use crate::program::CallContext;
-use crate::requests::Scope;
+use crate::requests::{Scope, Values};
 use crate::stream::Stream;
 use crate::{Error, Program, Role, VideoDriver, sys};
 use vb3_plane::MemOps;
@@ -17,7 +17,9 @@ pub(crate) const MAX_EXT: u32 = sys::V4L2_CID_MAX_CTRLS;
 
 const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
 const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
+const WHICH: usize = field!(v4l2_ext_controls.__bindgen_anon_1);
 const ERROR_IDX: usize = field!(v4l2_ext_controls.error_idx);
+const CONTROLS: usize = field!(v4l2_ext_controls.controls);
 
 /// Which of the three calls runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,39 +88,37 @@ impl Entry<'_> {
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
     fn fit_write(&mut self, control: &Control) -> Result<(), Error> {
-        if !control.is_compound() {
-            return Ok(());
-        }
-        let element = control.range().elem_size;
+        let element = control.range().elem_size.max(1);
         let found = self.size();
-        let most = element.saturating_mul(control.most_elements().unwrap_or(1));
-        let whole = found / element.max(1) * element;
-        self.set_size(whole.clamp(element, most));
-        if found < element {
-            return Err(Error::Fault {
-                addr: self.pointer(),
-            });
+        let is_too_small = found < element;
+        match control.most_elements() {
+            Some(most) => {
+                let needed = element.saturating_mul(most);
+                self.set_size((found / element * element).min(needed));
+                if found / element > most {
+                    return Err(Error::NoSpace { needed });
+                }
+            }
+            None if !is_too_small => self.set_size(element),
+            None => {}
         }
-        if whole > most && control.most_elements().is_some() {
-            return Err(Error::NoSpace { needed: most });
-        }
-        Ok(())
+        let addr = self.pointer();
+        (!is_too_small).then_some(()).ok_or(Error::Fault { addr })
     }
 
+    /// Returns a number that has been validated. Reads and validates a structure.
     fn read<M: MemOps>(
         &self,
         control: &Control,
         program: &dyn Program<M>,
     ) -> Result<ControlValue, Error> {
-        match control.kind {
-            Some(ControlKind::Compound(_)) => {
-                // `fit_write` has limited the size.
-                let mut bytes = vec![0; usize::try_from(self.size()).unwrap_or(0)];
-                read_user(program, self.pointer(), &mut bytes)?;
-                Ok(ControlValue::Compound(bytes))
-            }
-            _ => Ok(ControlValue::Number(self.number(control))),
+        if !control.is_compound() {
+            return Ok(ControlValue::Number(self.number(control)));
         }
+        // `fit_write` has limited the size.
+        let mut bytes = vec![0; usize::try_from(self.size()).unwrap_or(0)];
+        read_user(program, self.pointer(), &mut bytes)?;
+        control.validate(ControlValue::Compound(bytes))
     }
 
     fn write<M: MemOps>(
@@ -137,6 +137,11 @@ impl Entry<'_> {
     }
 }
 
+/// Sets `error_idx` to the number of entries.
+fn blame_no_entry(arg: &mut Image<'_>) {
+    arg.set_u32(ERROR_IDX, arg.u32(field!(v4l2_ext_controls.count)));
+}
+
 fn entries(array: &mut [u8]) -> impl Iterator<Item = (u32, Entry<'_>)> {
     (0..).zip(
         array
@@ -150,88 +155,54 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Runs an extended control call.
+    /// Reads the array of an extended control call. EINVAL if it is too long.
     ///
-    /// With `Answer::Failed`, `arg` (at least `error_idx`) and the program's array are written nevertheless.
+    /// Source: Linux `check_array_args`.
+    pub(crate) fn ext_array(arg: &Image<'_>, program: &dyn Program<M>) -> Result<Vec<u8>, Error> {
+        let count = arg.u32(field!(v4l2_ext_controls.count));
+        if count > MAX_EXT {
+            return Err(Error::Invalid);
+        }
+        let count = usize::try_from(count).map_err(|_| Error::Invalid)?;
+        let mut array = vec![0; count.saturating_mul(ENTRY)];
+        if !array.is_empty() {
+            read_user(program, arg.u64(CONTROLS), &mut array)?;
+        }
+        Ok(array)
+    }
+
+    /// Runs an extended control call on its array.
+    ///
+    /// With `Answer::Failed`, `arg` and the program's array are written nevertheless.
     /// If this function returns an error, nothing is written.
     ///
-    /// Source: Linux `v4l_g_ext_ctrls`, `v4l2_g_ext_ctrls_common`, `try_set_ext_ctrls_common`.
+    /// Source: Linux 7.2 `v4l2_g_ext_ctrls`, `try_set_ext_ctrls`.
     pub(crate) fn ext_ctrls(
         &mut self,
         arg: &mut Image<'_>,
+        mut array: Vec<u8>,
         op: ExtOp,
         cx: CallContext,
         program: &dyn Program<M>,
         scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
-        let count = arg.u32(field!(v4l2_ext_controls.count));
-        if count > MAX_EXT {
-            return Err(Error::Invalid);
-        }
-        let pointer = arg.u64(field!(v4l2_ext_controls.controls));
-        let len = usize::try_from(count)
-            .map_err(|_| Error::Invalid)?
-            .saturating_mul(ENTRY);
-        let mut array = vec![0; len];
-        if count != 0 {
-            read_user(program, pointer, &mut array)?;
-        }
-        arg.set_u32(ERROR_IDX, count);
+        blame_no_entry(arg);
         arg.set_u32(field!(v4l2_ext_controls.reserved), 0);
         entries(&mut array).for_each(|(_, mut entry)| entry.clear_reserved());
-        let which = arg.u32(field!(v4l2_ext_controls.__bindgen_anon_1));
-        let done = if which == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
-            self.ext_request(arg, &mut array, op, program, scope)
+        let done = if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
+            self.ext_request(arg, &mut array, op, cx, program, scope)
+        } else if op == ExtOp::Get {
+            let is_default = arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_DEF_VAL;
+            self.ext_get(arg, &mut array, program, |control| {
+                is_default.then(|| control.default_like_current())
+            })
         } else {
-            self.ext_checked(arg, &mut array, which, op, cx, program)
+            self.ext_set(arg, &mut array, op, cx, program, None)
         };
-        if done.is_ok() {
-            arg.set_u32(ERROR_IDX, count);
-        }
-        if count != 0 {
-            write_user(program, pointer, &array)?;
+        if !array.is_empty() {
+            write_user(program, arg.u64(CONTROLS), &array)?;
         }
         Ok(done.map_or_else(Answer::Failed, Answer::from))
-    }
-
-    fn ext_checked(
-        &mut self,
-        arg: &mut Image<'_>,
-        array: &mut [u8],
-        which: u32,
-        op: ExtOp,
-        cx: CallContext,
-        program: &dyn Program<M>,
-    ) -> Result<(), Error> {
-        let default = which == sys::V4L2_CTRL_WHICH_DEF_VAL;
-        let mixed = entries(array).find(|(_, entry)| class_of(entry.id()) != which);
-        match (which, mixed) {
-            (sys::V4L2_CTRL_WHICH_CUR_VAL, _) => {}
-            (sys::V4L2_CTRL_WHICH_DEF_VAL, _) if op == ExtOp::Get => {}
-            (sys::V4L2_CTRL_WHICH_DEF_VAL, _) => return Err(Error::Invalid),
-            (_, None) => {}
-            (_, Some((index, _))) => {
-                if op == ExtOp::Try {
-                    arg.set_u32(ERROR_IDX, index);
-                }
-                return Err(Error::Invalid);
-            }
-        }
-        if array.is_empty() {
-            return self.check_class(which);
-        }
-        match op {
-            ExtOp::Get => self.ext_get(arg, array, default, program),
-            ExtOp::Try => {
-                for (index, mut entry) in entries(array) {
-                    arg.set_u32(ERROR_IDX, index);
-                    let (control, value) = self.ext_validate(&mut entry, program)?;
-                    entry.write(control, &value, program)?;
-                }
-                Ok(())
-            }
-            ExtOp::Set => self.ext_set(arg, array, cx, program),
-        }
     }
 
     /// Sets a media request's values for its buffer, or reads the results of a complete request.
@@ -239,10 +210,11 @@ where
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_request`, `try_set_ext_ctrls_request`, differs:
     /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.
     fn ext_request(
-        &self,
+        &mut self,
         arg: &mut Image<'_>,
         array: &mut [u8],
         op: ExtOp,
+        cx: CallContext,
         program: &dyn Program<M>,
         scope: &mut Scope<'_>,
     ) -> Result<(), Error> {
@@ -254,63 +226,63 @@ where
             return Err(vb3_queue::Error::RequestUnsupported.into());
         }
         let id = program.resolve_request(fd).ok_or(Error::Invalid)?;
-        let of = scope.of;
         let entry = scope.requests.get_mut(id).ok_or(Error::Invalid)?;
         if op == ExtOp::Get {
-            let known = entry.completed(of)?;
-            return self.ext_read(arg, array, program, |control| {
+            let known = entry.completed(scope.of)?;
+            return self.ext_get(arg, array, program, |control| {
                 known.get(&control.id).cloned()
             });
         }
         entry.request.check_idle()?;
-        let mut wanted = Vec::with_capacity(array.len() / ENTRY);
+        let values = (op == ExtOp::Set).then(|| entry.values_mut(scope.of));
+        self.ext_set(arg, array, op, cx, program, values)
+    }
+
+    /// Reduces `which` to its class, checks that each entry selects a control, and adjusts the entries' sizes.
+    ///
+    /// Source: Linux 7.2 `prepare_ext_ctrls`, and `class_check` for a call without entries.
+    fn ext_prepare(
+        &self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        fit: impl Fn(&mut Entry<'_>, &Control) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let which = class_of(arg.u32(WHICH));
+        arg.set_u32(WHICH, which);
+        let any_class = matches!(
+            which,
+            sys::V4L2_CTRL_WHICH_CUR_VAL
+                | sys::V4L2_CTRL_WHICH_DEF_VAL
+                | sys::V4L2_CTRL_WHICH_REQUEST_VAL
+        );
+        if array.is_empty() && !any_class && !self.controls.has_class(which) {
+            return Err(Error::Invalid);
+        }
         for (index, mut entry) in entries(array) {
-            if op == ExtOp::Try {
-                arg.set_u32(ERROR_IDX, index);
+            arg.set_u32(ERROR_IDX, index);
+            let id = entry.id() & sys::V4L2_CTRL_ID_MASK;
+            if !any_class && class_of(id) != which || id >= sys::V4L2_CID_PRIVATE_BASE {
+                return Err(Error::Invalid);
             }
-            let (control, value) = self.ext_validate(&mut entry, program)?;
-            if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
-                return Err(Error::Busy);
+            let control = self.ext_control(&entry)?;
+            if control.flags.contains(ControlFlags::DISABLED) {
+                return Err(Error::Invalid);
             }
-            wanted.push((control.id, value));
-        }
-        for ((_, mut entry), (id, value)) in entries(array).zip(&wanted) {
-            if let Some(control) = self.controls.find(*id) {
-                entry.write(control, value, program)?;
+            if control.is_compound() {
+                fit(&mut entry, control)?;
             }
-        }
-        if op == ExtOp::Set {
-            entry.set(of, wanted);
         }
         Ok(())
     }
 
     fn ext_control(&self, entry: &Entry<'_>) -> Result<&Control, Error> {
-        let id = entry.id() & sys::V4L2_CTRL_ID_MASK;
-        if id >= sys::V4L2_CID_PRIVATE_BASE {
-            return Err(Error::Invalid);
-        }
-        let control = self.controls.find(id).ok_or(Error::Invalid)?;
-        if control.flags.contains(ControlFlags::DISABLED) {
-            return Err(Error::Invalid);
-        }
-        Ok(control)
-    }
-
-    fn ext_get(
-        &self,
-        arg: &mut Image<'_>,
-        array: &mut [u8],
-        default: bool,
-        program: &dyn Program<M>,
-    ) -> Result<(), Error> {
-        self.ext_read(arg, array, program, |control| {
-            default.then(|| control.default_like_current())
-        })
+        self.controls.find(entry.id()).ok_or(Error::Invalid)
     }
 
     /// Writes each control's value to the program: from `told`, or the current value if `told` has none.
-    fn ext_read(
+    ///
+    /// Source: Linux 7.2 `v4l2_g_ext_ctrls_common`.
+    fn ext_get(
         &self,
         arg: &mut Image<'_>,
         array: &mut [u8],
@@ -320,12 +292,10 @@ where
         let value = |control: &Control| {
             told(control).unwrap_or_else(|| self.controls.value(control, &self.driver))
         };
-        for (_, mut entry) in entries(array) {
-            let control = self.ext_control(&entry)?;
-            if control.is_compound() {
-                entry.fit_read(&value(control))?;
-            }
-        }
+        let prepared =
+            self.ext_prepare(arg, array, |entry, control| entry.fit_read(&value(control)));
+        blame_no_entry(arg);
+        prepared?;
         for (_, entry) in entries(array) {
             self.ext_control(&entry)?.readable()?;
         }
@@ -337,43 +307,71 @@ where
         Ok(())
     }
 
-    fn ext_validate(
-        &self,
-        entry: &mut Entry<'_>,
-        program: &dyn Program<M>,
-    ) -> Result<(&Control, ControlValue), Error> {
-        let control = self.ext_control(entry)?;
-        entry.fit_write(control)?;
-        if control.flags.contains(ControlFlags::READ_ONLY) {
-            return Err(Error::Access { id: control.id });
-        }
-        let value = control.validate(entry.read(control, program)?)?;
-        self.driver.try_control(control.id, &value)?;
-        Ok((control, value))
-    }
-
-    /// Sets the controls one by one, after reading and validating all values.
+    /// Checks all entries, then sets or tries one control after the other. Sets `request`, if any, instead of
+    /// the controls.
+    ///
+    /// Source: Linux 7.2 `try_set_ext_ctrls_common`.
     fn ext_set(
         &mut self,
         arg: &mut Image<'_>,
         array: &mut [u8],
+        op: ExtOp,
         cx: CallContext,
         program: &dyn Program<M>,
+        mut request: Option<&mut Values>,
     ) -> Result<(), Error> {
-        let mut wanted = Vec::with_capacity(array.len() / ENTRY);
-        for (_, mut entry) in entries(array) {
-            let (control, value) = self.ext_validate(&mut entry, program)?;
-            if control.flags.contains(ControlFlags::GRABBED) {
+        if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_DEF_VAL {
+            return Err(Error::Invalid);
+        }
+        let prepared = self.ext_prepare(arg, array, |entry, control| entry.fit_write(control));
+        let checked = prepared.and_then(|()| self.ext_validate(arg, array, op));
+        if checked.is_err() && op == ExtOp::Set {
+            blame_no_entry(arg);
+        }
+        checked?;
+        // The host may repeat the call to fetch structures, but only before the first control is set.
+        let mut fetched = Ok(());
+        for (_, entry) in entries(array) {
+            if self.ext_control(&entry)?.is_compound() {
+                fetched = fetched.and(program.prepare_read(entry.pointer(), entry.size().into()));
+            }
+        }
+        fetched?;
+        for (index, entry) in entries(array) {
+            arg.set_u32(ERROR_IDX, index);
+            let control = self.ext_control(&entry)?;
+            let id = control.id;
+            let value = entry.read(control, program)?;
+            self.driver.try_control(id, &value)?;
+            match &mut request {
+                _ if op == ExtOp::Try => {}
+                Some(values) => drop(values.insert(id, value.clone())),
+                None => self.apply(id, value.clone(), cx.file, cx.now_ns)?,
+            }
+            if let ControlValue::Compound(bytes) = value {
+                write_user(program, entry.pointer(), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks whether programs may set the controls, and adjusts numbers to the controls' ranges.
+    /// Structures are not read yet.
+    ///
+    /// Source: Linux 7.2 `validate_ctrls`.
+    fn ext_validate(&self, arg: &mut Image<'_>, array: &mut [u8], op: ExtOp) -> Result<(), Error> {
+        for (index, mut entry) in entries(array) {
+            arg.set_u32(ERROR_IDX, index);
+            let control = self.ext_control(&entry)?;
+            control.writable()?;
+            if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
                 return Err(Error::Busy);
             }
-            wanted.push((control.id, value));
-        }
-        for ((index, mut entry), (id, value)) in entries(array).zip(wanted) {
-            arg.set_u32(ERROR_IDX, index);
-            if let Some(control) = self.controls.find(id) {
-                entry.write(control, &value, program)?;
+            if !control.is_compound() {
+                let wanted = ControlValue::Number(entry.number(control));
+                let value = control.validate(wanted)?;
+                entry.set_number(control, value.number());
             }
-            self.apply(id, value, cx.file, cx.now_ns)?;
         }
         Ok(())
     }

@@ -241,6 +241,17 @@ type Entry = (u32, u32, u64);
 
 /// Makes an extended call. Returns errno, error_idx and the entries.
 fn ext(b: &mut Bench, request: u32, which: u32, entries: &[Entry]) -> (i32, u32, Vec<Entry>) {
+    let (errno, arg, answered) = ext_call(b, request, which, entries);
+    (errno, get(&arg, 8), answered)
+}
+
+/// Makes an extended call. Returns errno, the structure and the entries.
+fn ext_call(
+    b: &mut Bench,
+    request: u32,
+    which: u32,
+    entries: &[Entry],
+) -> (i32, [u8; 32], Vec<Entry>) {
     let mut array = vec![0; entries.len() * 20];
     for (bytes, &(id, size, value)) in array.chunks_exact_mut(20).zip(entries) {
         let mut image = Image(bytes);
@@ -264,7 +275,7 @@ fn ext(b: &mut Bench, request: u32, which: u32, entries: &[Entry]) -> (i32, u32,
             (image.u32(0), image.u32(4), image.u64(12))
         })
         .collect();
-    (errno, get(&arg, 8), answered)
+    (errno, arg, answered)
 }
 
 const G: u32 = sys::VIDIOC_G_EXT_CTRLS;
@@ -290,7 +301,7 @@ fn error_index_differs_for_try_and_set() {
         ("try out of range", T, 0, &[good, (EFFECT, 0, 9)], ERANGE, 1),
         ("set out of range", S, 0, &[good, (EFFECT, 0, 9)], ERANGE, 2),
         ("set grabbed", S, 0, &[good, (GRABBED, 0, 0)], EBUSY, 2),
-        ("try grabbed", T, 0, &[good, (GRABBED, 0, 0)], 0, 2),
+        ("try grabbed", T, 0, &[good, (GRABBED, 0, 0)], 0, 1),
         ("get mixed", G, user, &[good, (EXPOSURE, 0, 0)], EINVAL, 2),
         ("try mixed", T, user, &[good, (EXPOSURE, 0, 0)], EINVAL, 1),
         ("set mixed", S, camera, &[good, good], EINVAL, 2),
@@ -312,8 +323,8 @@ fn error_index_differs_for_try_and_set() {
             EINVAL,
             1,
         ),
-        ("get two classes", G, 0, &[good, (EXPOSURE, 0, 0)], 0, 2),
-        ("try fine", T, user, &[good], 0, 1),
+        ("get two classes", G, 0, &[good, (EXPOSURE, 0, 0)], 0, 1),
+        ("try fine", T, user, &[good], 0, 0),
     ];
     for (id, request, which, entries, errno, index) in rows {
         let (got, error_idx, _) = ext(&mut b, request, which, entries);
@@ -325,6 +336,169 @@ fn error_index_differs_for_try_and_set() {
         "nothing was set by any of these"
     );
     assert!(b.device.driver().written.is_empty());
+    b.close();
+}
+
+/// Source: Linux 7.2 `prepare_ext_ctrls`, `validate_ctrls`.
+#[test]
+fn the_first_of_two_errors_wins() {
+    let mut b = Bench::capture();
+    let unknown: Entry = (sys::V4L2_CID_USER_BASE | 0x0fff, 0, 0);
+    let read_only: Entry = (EXPOSURE, 0, 0);
+    let grabbed: Entry = (GRABBED, 0, 9);
+    let out_of_range: Entry = (EFFECT, 0, 9);
+    let too_small: Entry = (STRUCTURE, 1, 0);
+    let unreadable: Entry = (STRUCTURE, 12, 0);
+    let user = sys::V4L2_CTRL_CLASS_USER;
+    let rows: [(&str, u32, u32, [Entry; 2], i32, u32); 11] = [
+        ("unknown, mixed", T, user, [unknown, read_only], EINVAL, 0),
+        (
+            "too small, mixed",
+            T,
+            user,
+            [too_small, read_only],
+            EFAULT,
+            0,
+        ),
+        ("too small, unknown", G, 0, [too_small, unknown], ENOSPC, 2),
+        ("read-only, unknown", T, 0, [read_only, unknown], EINVAL, 1),
+        (
+            "out of range, unknown",
+            S,
+            0,
+            [out_of_range, unknown],
+            EINVAL,
+            2,
+        ),
+        ("grabbed, read-only", S, 0, [grabbed, read_only], EBUSY, 2),
+        (
+            "grabbed and out of range",
+            T,
+            0,
+            [grabbed, read_only],
+            ERANGE,
+            0,
+        ),
+        (
+            "unreadable, out of range",
+            S,
+            0,
+            [unreadable, out_of_range],
+            ERANGE,
+            2,
+        ),
+        (
+            "unreadable, out of range",
+            T,
+            0,
+            [unreadable, out_of_range],
+            ERANGE,
+            1,
+        ),
+        (
+            "unreadable",
+            T,
+            0,
+            [(BRIGHTNESS, 0, 1), unreadable],
+            EFAULT,
+            1,
+        ),
+        (
+            "write-only, no memory",
+            G,
+            0,
+            [unreadable, (BUTTON, 0, 0)],
+            EACCES,
+            2,
+        ),
+    ];
+    for (id, request, which, entries, errno, index) in rows {
+        let (got, error_idx, _) = ext(&mut b, request, which, &entries);
+        assert_eq!((got, error_idx), (errno, index), "{id}");
+    }
+    assert!(b.device.driver().written.is_empty(), "nothing was set");
+    b.close();
+}
+
+/// Source: Linux 7.2 `try_set_ext_ctrls_common`: structures are read when they are set.
+#[test]
+fn a_bad_structure_leaves_earlier_entries_set() {
+    let mut b = Bench::capture();
+    let at = ARRAY + 0x800;
+    // `num_slice_groups_minus1` is at most 7.
+    b.program.poke(at, &[0, 0, 8]);
+    for (value, addr, errno) in [(3, 0, EFAULT), (4, at, EINVAL)] {
+        let entries = [
+            (BRIGHTNESS, 0, value),
+            (STRUCTURE, 12, addr),
+            (CONTRAST, 0, 5),
+        ];
+        let (got, index, _) = ext(&mut b, S, 0, &entries);
+        assert_eq!((got, index), (errno, 1), "{addr:#x}");
+        let brightness = get_ctrl(&mut b, BRIGHTNESS).map(i64::from);
+        assert_eq!(brightness, Ok(value.cast_signed()));
+        assert_eq!(get_ctrl(&mut b, CONTRAST), Ok(50), "{addr:#x}");
+    }
+    b.close();
+}
+
+#[test]
+fn nothing_is_set_before_all_structures_are_fetched() {
+    let mut b = Bench::capture();
+    b.program.lacks.set(true);
+    let entries = [(BRIGHTNESS, 0, 3), (STRUCTURE, 12, ARRAY + 0x800)];
+    assert_ne!(ext(&mut b, S, 0, &entries).0, 0);
+    assert!(b.device.driver().written.is_empty());
+    b.program.lacks.set(false);
+    assert_eq!(ext(&mut b, S, 0, &entries).0, 0);
+    assert_eq!(get_ctrl(&mut b, BRIGHTNESS), Ok(3));
+    b.close();
+}
+
+/// Source: Linux 7.2 `validate_ctrls`.
+#[test]
+fn numbers_are_clamped_before_a_later_refusal() {
+    let mut b = Bench::capture();
+    for (request, index) in [(T, 1), (S, 2)] {
+        let entries = [(CONTRAST, 0, 53), (EFFECT, 0, 9), (CONTRAST, 0, 53)];
+        let (errno, found, answered) = ext(&mut b, request, 0, &entries[..2]);
+        assert_eq!((errno, found), (ERANGE, index));
+        assert_eq!(answered[0], (CONTRAST, 0, 55));
+    }
+    b.close();
+}
+
+/// Source: Linux `V4L2_CTRL_ID2WHICH` in `v4l2_g_ext_ctrls_common` and `try_set_ext_ctrls_common`.
+#[test]
+fn which_is_reduced_to_its_class() {
+    let mut b = Bench::capture();
+    let contrast: Entry = (CONTRAST, 0, 60);
+    let (user, default) = (sys::V4L2_CTRL_CLASS_USER, sys::V4L2_CTRL_WHICH_DEF_VAL);
+    assert_eq!(set_ctrl(&mut b, CONTRAST, 60), Ok(60));
+    let rows = [
+        (G, 5, 0, Ok(60)),
+        (S, 5, 0, Ok(60)),
+        (G, user | 0x1000_0001, user, Ok(60)),
+        (T, user | 1, user, Ok(60)),
+        (G, default, default, Ok(50)),
+        (T, default, default, Err(EINVAL)),
+        // Not the default values.
+        (G, 0x1000_0000 | default, default, Ok(60)),
+        (S, 0x1000_0000 | default, default, Ok(60)),
+        (G, 0x0055_0001, 0x0055_0000, Err(EINVAL)),
+    ];
+    for (request, which, reduced, wanted) in rows {
+        let (errno, arg, entries) = ext_call(&mut b, request, which, &[contrast]);
+        let got = if errno == 0 {
+            Ok(entries[0].2)
+        } else {
+            Err(errno)
+        };
+        assert_eq!((got, get(&arg, 0)), (wanted, reduced), "{which:#x}");
+        if wanted.is_ok() {
+            assert_eq!(ext(&mut b, request, which, &[]).0, 0, "{which:#x}");
+        }
+    }
     b.close();
 }
 
@@ -383,7 +557,7 @@ fn structures_have_sizes() {
         ("just enough to read", G, 12, at, 0, 12),
         ("more than enough", G, 99, at, 0, 12),
         ("no memory to read to", G, 12, 0, EFAULT, 12),
-        ("too small to set", S, 11, at, EFAULT, 12),
+        ("too small to set", S, 11, at, EFAULT, 11),
         ("more than needed", S, 99, at, 0, 12),
         ("no memory to set from", S, 12, 0, EFAULT, 12),
     ];
@@ -407,6 +581,19 @@ fn arrays_out_of_bounds() {
         Image(&mut arg).set_u64(24, addr);
         assert_eq!(b.call(G, &mut arg), errno, "{count} at {addr:#x}");
         assert_eq!(get(&arg, 8), 77, "nothing is answered");
+    }
+    b.close();
+}
+
+/// Source: Linux `video_usercopy`.
+#[test]
+fn arrays_are_read_before_the_priority_is_checked() {
+    let mut b = Bench::capture();
+    assert_eq!(b.number(sys::VIDIOC_S_PRIORITY, 3), 0);
+    let other = b.open();
+    for (count, errno) in [(1025, EINVAL), (1, EFAULT), (0, EBUSY)] {
+        let mut arg: [u8; 32] = record(&[(4, count)]);
+        assert_eq!(b.call_by(other, S, &mut arg), errno, "{count}");
     }
     b.close();
 }

@@ -343,7 +343,7 @@ impl VideoDriver for TestDriver {
                     default: 1,
                 },
             ),
-            ControlSpec::boolean(GRABBED, "Grabbed", true).with(ControlFlags::GRABBED),
+            ControlSpec::menu(GRABBED, "Grabbed", &["Only"], 0).with(ControlFlags::GRABBED),
         ]
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct TestProgram {
     pub(crate) requests: RefCell<BTreeMap<i32, RequestId>>,
     /// Number of descriptors that can still be made.
     pub(crate) fd_room: Cell<usize>,
+    /// Whether memory must be fetched before it can be read.
+    pub(crate) lacks: Cell<bool>,
     /// Counters of reads and writes, for tests of memory accesses.
     pub(crate) reads: Cell<usize>,
     pub(crate) writes: Cell<usize>,
@@ -37,6 +39,7 @@ impl Default for TestProgram {
             fds: RefCell::default(),
             requests: RefCell::default(),
             fd_room: Cell::new(1 << 20),
+            lacks: Cell::new(false),
             reads: Cell::new(0),
             writes: Cell::new(0),
         }
@@ -94,6 +97,13 @@ impl Program<TestMemory> for TestProgram {
         let place = place(addr, out.len()).ok_or(Errno::EFAULT)?;
         out.copy_from_slice(&self.bytes.borrow()[place]);
         Ok(())
+    }
+
+    fn prepare_read(&self, _: u64, _: u64) -> Result<(), Errno> {
+        match self.lacks.get() {
+            true => Err(Errno::EFAULT),
+            false => Ok(()),
+        }
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {

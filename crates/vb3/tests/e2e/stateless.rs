@@ -205,7 +205,7 @@ const CALLS: &str = "\
 64x64
 requests=1 hold=1
 get short ENOSPC 1048
-set short EFAULT 12
+set short EFAULT 1
 unmapped EFAULT
 plain ok
 4:2:2 in High EINVAL

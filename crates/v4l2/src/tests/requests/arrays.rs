@@ -49,7 +49,7 @@ fn dynamic_arrays_have_the_size_last_set() {
     assert_eq!(elements(&mut b), 1);
     assert_eq!(tiles(&mut b, g, None, 0), (ENOSPC, 16));
     assert_eq!(tiles(&mut b, g, None, 99), (0, 16));
-    assert_eq!(tiles(&mut b, s, None, 15).0, EFAULT);
+    assert_eq!(tiles(&mut b, s, None, 15), (EFAULT, 0));
     assert_eq!(tiles(&mut b, s, None, 513 * 16), (ENOSPC, 512 * 16));
     assert_eq!(tiles(&mut b, s, None, 3 * 16 + 5), (0, 3 * 16));
     assert_eq!(elements(&mut b), 3);
