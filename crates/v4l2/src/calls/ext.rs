@@ -219,7 +219,8 @@ where
         scope: &mut Scope<'_>,
     ) -> Result<(), Error> {
         let fd = arg.i32(field!(v4l2_ext_controls.request_fd));
-        if self.driver.role() != Role::MemToMem || fd < 0 {
+        let has_media_device = matches!(self.driver.role(), Role::MemToMem | Role::Subdevice);
+        if !has_media_device || fd < 0 {
             return Err(Error::Invalid);
         }
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {

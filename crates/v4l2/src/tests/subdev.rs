@@ -166,6 +166,19 @@ fn subdevices_with_controls_log_them() {
     }
 }
 
+/// Source: Linux `media_request_get_by_fd`: the media device has no requests.
+#[test]
+fn subdevices_refuse_requests() {
+    let graph = MediaGraph::new(&CHAIN);
+    let mut b = bench(&graph, SENSOR);
+    for (fd, errno) in [(-1_i32, EINVAL), (0, EBADR)] {
+        let which = sys::V4L2_CTRL_WHICH_REQUEST_VAL;
+        let mut arg: [u8; 32] = record(&[(0, which), (12, fd.cast_unsigned())]);
+        assert_eq!(b.call(sys::VIDIOC_G_EXT_CTRLS, &mut arg), errno, "{fd}");
+    }
+    b.close();
+}
+
 #[test]
 fn try_formats_belong_to_files() {
     let graph = MediaGraph::new(&CHAIN);
