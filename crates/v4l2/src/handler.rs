@@ -229,11 +229,12 @@ impl Control {
         }
     }
 
-    /// Returns the payload of a control event.
+    /// Returns the payload of a control event. Of a 64-bit range, it has the low 32 bits.
+    ///
+    /// Source: Linux `fill_event`.
     pub(crate) fn event(&self, changes: u32) -> Payload {
         let mut payload = [0; PAYLOAD];
         let range = self.range();
-        let narrow = |value: i64| i32::try_from(value).unwrap_or(0);
         let mut image = Image(&mut payload);
         image.set_u32(field!(v4l2_event_ctrl.changes), changes);
         image.set_u32(field!(v4l2_event_ctrl.type_), range.ty);
@@ -244,20 +245,13 @@ impl Control {
             );
         }
         image.set_u32(field!(v4l2_event_ctrl.flags), self.flags.bits());
-        if !matches!(self.kind, Some(ControlKind::Integer64 { .. })) {
-            image.set_i32(field!(v4l2_event_ctrl.minimum), narrow(range.min));
-            image.set_i32(field!(v4l2_event_ctrl.maximum), bits32(range.max));
-            image.set_i32(
-                field!(v4l2_event_ctrl.step),
-                bits32(range.step.cast_signed()),
-            );
-            let default = if let Some(ControlKind::Bitmask { .. }) = self.kind {
-                bits32(range.default)
-            } else {
-                narrow(range.default)
-            };
-            image.set_i32(field!(v4l2_event_ctrl.default_value), default);
-        }
+        image.set_i32(field!(v4l2_event_ctrl.minimum), bits32(range.min));
+        image.set_i32(field!(v4l2_event_ctrl.maximum), bits32(range.max));
+        image.set_i32(
+            field!(v4l2_event_ctrl.step),
+            bits32(range.step.cast_signed()),
+        );
+        image.set_i32(field!(v4l2_event_ctrl.default_value), bits32(range.default));
         payload
     }
 }

@@ -133,6 +133,23 @@ fn first_event_has_the_current_state() {
     b.close();
 }
 
+/// Source: Linux `fill_event`.
+#[test]
+fn events_have_the_low_half_of_a_64_bit_range() {
+    let mut b = Bench::capture();
+    assert_eq!(subscribe(&mut b, None, CTRL, driver::WIDE, INITIAL), 0);
+    let event = dequeue(&mut b, None).unwrap();
+    let range = [
+        field!(v4l2_event_ctrl.minimum),
+        field!(v4l2_event_ctrl.maximum),
+        field!(v4l2_event_ctrl.step),
+        field!(v4l2_event_ctrl.default_value),
+    ];
+    let range = range.map(|at| get(&event, field!(v4l2_event.u) + at));
+    assert_eq!(range, [0, u32::MAX, 1, u32::MAX]);
+    b.close();
+}
+
 #[test]
 fn own_changes_are_reported_only_on_request() {
     let mut b = Bench::capture();
