@@ -243,6 +243,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn commands(&self) -> Option<CommandSet>;
         fn command(&mut self, command: Command) -> Result<(), DriverError>;
         fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError>;
+        fn is_grabbed(&self, id: u32) -> bool;
         fn volatile_control(&self, id: u32) -> Option<ControlValue>;
         fn queue_policy(&self, flow: Flow) -> QueuePolicy;
         fn has_begun(&self) -> bool;

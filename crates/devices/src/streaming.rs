@@ -210,6 +210,11 @@ pub(crate) trait Engine<C> {
         Ok(())
     }
 
+    fn is_grabbed(&self, id: u32) -> bool {
+        let _ = id;
+        false
+    }
+
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let _ = id;
         None
@@ -493,6 +498,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         fn subdevice(&self) -> Option<(&MediaGraph, usize)>;
         fn ports(&self) -> &[Port];
         fn controls(&self) -> Vec<ControlSpec>;
+        fn is_grabbed(&self, id: u32) -> bool;
         fn volatile_control(&self, id: u32) -> Option<ControlValue>;
         fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
     }

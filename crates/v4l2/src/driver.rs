@@ -359,6 +359,12 @@ pub trait VideoDriver {
         Ok(())
     }
 
+    /// Returns whether the driver has grabbed a control: programs cannot set it now (EBUSY).
+    fn is_grabbed(&self, id: u32) -> bool {
+        let _ = id;
+        false
+    }
+
     /// Returns the current value of a volatile control; `None` keeps the last value.
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let _ = id;

@@ -112,6 +112,15 @@ impl Control {
         }
     }
 
+    /// Returns the flags, including [`ControlFlags::GRABBED`] while the driver has grabbed the control.
+    pub(crate) fn flags_now<D: VideoDriver>(&self, driver: &D) -> ControlFlags {
+        let mut flags = self.flags;
+        if driver.is_grabbed(self.id) {
+            flags |= ControlFlags::GRABBED;
+        }
+        flags
+    }
+
     pub(crate) fn range(&self) -> Range {
         range_of(self.kind.as_ref().unwrap_or(&ControlKind::Class))
     }
@@ -232,7 +241,7 @@ impl Control {
     /// Returns the payload of a control event. Of a 64-bit range, it has the low 32 bits.
     ///
     /// Source: Linux `fill_event`.
-    pub(crate) fn event(&self, changes: u32) -> Payload {
+    pub(crate) fn event<D: VideoDriver>(&self, changes: u32, driver: &D) -> Payload {
         let mut payload = [0; PAYLOAD];
         let range = self.range();
         let mut image = Image(&mut payload);
@@ -244,7 +253,7 @@ impl Control {
                 self.value.number(),
             );
         }
-        image.set_u32(field!(v4l2_event_ctrl.flags), self.flags.bits());
+        image.set_u32(field!(v4l2_event_ctrl.flags), self.flags_now(driver).bits());
         image.set_i32(field!(v4l2_event_ctrl.minimum), bits32(range.min));
         image.set_i32(field!(v4l2_event_ctrl.maximum), bits32(range.max));
         image.set_i32(
@@ -484,7 +493,7 @@ impl Handler {
     ) -> Result<bool, Error> {
         let at = self.position(id).ok_or(Error::Invalid)?;
         let control = self.controls.get_mut(at).ok_or(Error::Invalid)?;
-        if control.flags.contains(ControlFlags::GRABBED) {
+        if control.flags_now(driver).contains(ControlFlags::GRABBED) {
             return Err(Error::Busy);
         }
         let execute = control.flags.contains(ControlFlags::EXECUTE_ON_WRITE);

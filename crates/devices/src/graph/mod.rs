@@ -306,12 +306,13 @@ impl<C> Engine<C> for Entity<C> {
         setting.take_ranges(last.unwrap_or(setting.mode))
     }
 
-    /// Fails with EBUSY for a flip of a sensor that streams.
-    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+    /// A sensor that streams does not flip.
+    fn is_grabbed(&self, id: u32) -> bool {
         let is_flip = self.spec.sensor.is_some() && matches!(id, cid::HFLIP | cid::VFLIP);
-        if is_flip && self.graph.is_streaming(self.index) {
-            return Err(EBUSY);
-        }
+        is_flip && self.graph.is_streaming(self.index)
+    }
+
+    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
         self.graph.set_control(self.index, id, value);
         Ok(())
     }

@@ -36,7 +36,8 @@ where
         arg.set_u32(field!(v4l2_queryctrl.id), id);
         arg.set_u32(field!(v4l2_queryctrl.type_), range.ty);
         arg.set_text(field!(v4l2_queryctrl.name), 32, control.name);
-        arg.set_u32(field!(v4l2_queryctrl.flags), control.flags.bits());
+        let flags = control.flags_now(&self.driver);
+        arg.set_u32(field!(v4l2_queryctrl.flags), flags.bits());
         if range.ty != sys::V4L2_CTRL_TYPE_INTEGER64 {
             arg.set_i32(field!(v4l2_queryctrl.minimum), bits32(range.min));
             arg.set_i32(field!(v4l2_queryctrl.maximum), bits32(range.max));
@@ -59,7 +60,8 @@ where
         arg.set_i64(field!(v4l2_query_ext_ctrl.maximum), range.max);
         arg.set_u64(field!(v4l2_query_ext_ctrl.step), range.step);
         arg.set_i64(field!(v4l2_query_ext_ctrl.default_value), range.default);
-        arg.set_u32(field!(v4l2_query_ext_ctrl.flags), control.flags.bits());
+        let flags = control.flags_now(&self.driver);
+        arg.set_u32(field!(v4l2_query_ext_ctrl.flags), flags.bits());
         arg.set_u32(field!(v4l2_query_ext_ctrl.elem_size), range.elem_size);
         let most = control.most_elements();
         let elements = match &control.value {

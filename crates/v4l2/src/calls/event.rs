@@ -62,7 +62,7 @@ where
             } else {
                 sys::V4L2_EVENT_CTRL_CH_VALUE
             };
-            control.event(sys::V4L2_EVENT_CTRL_CH_FLAGS | value)
+            control.event(sys::V4L2_EVENT_CTRL_CH_FLAGS | value, &self.driver)
         });
         let events = &mut self.file_mut(file)?.events;
         let new = events.subscribe(topic, 1, feedback, true)?;
@@ -138,7 +138,7 @@ where
             kind: sys::V4L2_EVENT_CTRL,
             id: control.id,
         };
-        let payload = control.event(changes);
+        let payload = control.event(changes, &self.driver);
         self.raise(topic, payload, now_ns, by);
     }
 

@@ -365,7 +365,11 @@ where
             arg.set_u32(ERROR_IDX, index);
             let control = self.ext_control(&entry)?;
             control.writable()?;
-            if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
+            if op == ExtOp::Set
+                && control
+                    .flags_now(&self.driver)
+                    .contains(ControlFlags::GRABBED)
+            {
                 return Err(Error::Busy);
             }
             if !control.is_compound() {

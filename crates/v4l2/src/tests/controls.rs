@@ -518,6 +518,26 @@ fn a_governed_control_is_active_in_manual_mode() {
 }
 
 #[test]
+fn drivers_grab_controls() {
+    let mut b = Bench::capture();
+    let entries = [(BRIGHTNESS, 0, 3), (CONTRAST, 0, 5)];
+    for (grabbed, flag, errno, index) in [(vec![CONTRAST], 2, EBUSY, 2), (vec![], 0, 0, 1)] {
+        b.device.driver_mut().grabbed = grabbed;
+        let flags = field!(v4l2_query_ext_ctrl.flags);
+        assert_eq!(get(&query_ext(&mut b, CONTRAST).1, flags) & 2, flag);
+        let flags = field!(v4l2_queryctrl.flags);
+        assert_eq!(get(&query(&mut b, CONTRAST).1, flags) & 2, flag);
+        // Its present value.
+        assert_eq!(set_ctrl(&mut b, CONTRAST, 50).err().unwrap_or(0), errno);
+        let (found, error_idx, _) = ext(&mut b, S, 0, &entries);
+        assert_eq!((found, error_idx), (errno, index));
+        let brightness = if errno == 0 { 3 } else { 128 };
+        assert_eq!(get_ctrl(&mut b, BRIGHTNESS), Ok(brightness));
+    }
+    b.close();
+}
+
+#[test]
 fn drivers_refusal_sets_the_error_index() {
     let mut b = Bench::capture();
     b.device.driver_mut().control_errno = EIO;

@@ -37,6 +37,7 @@ pub(crate) struct TestDriver {
     pub(crate) start_errno: i32,
     pub(crate) prepare_errno: i32,
     pub(crate) control_errno: i32,
+    pub(crate) grabbed: Vec<u32>,
     pub(crate) broken: bool,
     pub(crate) last: bool,
     /// Events that the next tick raises.
@@ -85,6 +86,7 @@ impl TestDriver {
             start_errno: 0,
             prepare_errno: 0,
             control_errno: 0,
+            grabbed: Vec::new(),
             broken: false,
             last: false,
             pending: Vec::new(),
@@ -351,6 +353,10 @@ impl VideoDriver for TestDriver {
         errno(self.control_errno)?;
         self.written.push((id, value.clone()));
         Ok(())
+    }
+
+    fn is_grabbed(&self, id: u32) -> bool {
+        self.grabbed.contains(&id)
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {

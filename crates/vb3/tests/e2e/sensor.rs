@@ -129,6 +129,7 @@ fn a_streaming_sensor_refuses_to_flip() {
              v4l2-ctl -d0 --stream-mmap --verbose >seen.txt 2>&1 & stream=$!
              until grep -q 'seq: ' seen.txt; do kill -0 $stream; sleep 0.05; done
              flip 1 || echo refused
+             v4l2-ctl -d /dev/v4l-subdev3 --list-ctrls | grep -o 'horizontal_flip.*grabbed'
              kill $stream; wait $stream || true
              flip 1 && v4l2-ctl -d /dev/v4l-subdev3 --list-subdev-mbus-codes"
         ),
@@ -136,7 +137,7 @@ fn a_streaming_sensor_refuses_to_flip() {
     outcome.expect_success();
     let said = &outcome.stdout;
     for wanted in [
-        "Device or resource busy\nrefused\n",
+        "Device or resource busy\nrefused\nhorizontal_flip",
         "MEDIA_BUS_FMT_SGRBG10_1X10",
     ] {
         assert!(said.contains(wanted), "{said}");

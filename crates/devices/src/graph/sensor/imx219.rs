@@ -1,9 +1,8 @@
 //! Sony's IMX219.
 //!
 //! Source: Linux drivers/media/i2c/imx219.c of an earlier version than 7.2; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: while the sensor streams, it refuses flips, but the
-//! flags of these controls do not change. Patches for later versions add longer lines, and a higher pixel rate
-//! in modes that bin.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: no event reports that the sensor grabs its flips while it
+//! streams. Patches for later versions add longer lines, and a higher pixel rate in modes that bin.
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 

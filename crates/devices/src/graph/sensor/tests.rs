@@ -1,10 +1,12 @@
 //! Tests sensors behind a receiver: timings, ranges, and the light in raw samples.
 
 use super::*;
+use crate::graph::Entity;
 use crate::graph::scene::Scene as _;
+use crate::streaming::Engine as _;
 use proptest::prelude::*;
 use std::ops::Range;
-use vb3_v4l2::{Format, pixfmt};
+use vb3_v4l2::{Format, Port, pixfmt};
 
 const VIDEO: usize = 3;
 const SENSOR: usize = 4;
@@ -320,6 +322,28 @@ fn a_solid_pattern_is_of_one_colour() {
             .zip(&samples)
             .all(|(at, s)| *s == if red(at) { 1023 } else { 0 })
     );
+}
+
+/// Source: Linux drivers/media/i2c/imx219.c `imx219_start_streaming`.
+#[test]
+fn a_streaming_sensor_grabs_its_flips() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let node = Entity::<u64> {
+        graph: graph.clone(),
+        index: SENSOR,
+        spec: graph.entity(SENSOR).expect("an entity"),
+        port: [Port { name: "", kind: 2 }],
+        chain: None,
+        mode: None,
+        work: None,
+        picture: Vec::new(),
+    };
+    let grabbed = || [cid::HFLIP, cid::VFLIP, cid::EXPOSURE].map(|id| node.is_grabbed(id));
+    assert_eq!(grabbed(), [false; 3]);
+    graph.start(VIDEO).expect("a pipeline that can stream");
+    assert_eq!(grabbed(), [true, true, false]);
+    graph.stop(VIDEO);
+    assert_eq!(grabbed(), [false; 3]);
 }
 
 #[test]
