@@ -297,9 +297,11 @@ impl MediaDevice {
             let links = of.links.iter();
             links.map(|&(id, entity)| (id, of.id, entity, to_node))
         });
-        let all_links = data.chain(ancillary).chain(nodes);
-        write_list::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
-            let (id, source, sink, flags) = link;
+        let mut all_links: Vec<_> = data.chain(ancillary).chain(nodes).collect();
+        // As on Linux, in the order of registration.
+        all_links.sort_unstable_by_key(|(id, ..)| *id);
+        write_list::<M, LINK, _>(array(out, links), &all_links, |image, link| {
+            let &(id, source, sink, flags) = link;
             image.set_u32(field!(media_v2_link.id), id);
             image.set_u32(field!(media_v2_link.source_id), source);
             image.set_u32(field!(media_v2_link.sink_id), sink);
@@ -311,7 +313,7 @@ impl MediaDevice {
             graph.entities.len(),
             graph.interfaces.len(),
             all_pads.count(),
-            all_links.count(),
+            all_links.len(),
         ];
         for (at, count) in counts.into_iter().zip(found) {
             out.set_u32(at, u32::try_from(count).unwrap_or(u32::MAX));

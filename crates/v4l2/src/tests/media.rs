@@ -273,7 +273,8 @@ fn a_webcams_camera_leads_to_its_video_node() {
         (source, get(link, field!(media_v2_link.sink_id)))
     };
     let links: Vec<_> = links.iter().map(ends).collect();
-    let [to_node, to_unit, video, metadata] = links[..] else {
+    // In the order of registration: nodes come first.
+    let [video, metadata, to_node, to_unit] = links[..] else {
         panic!("{links:x?}");
     };
     assert_eq!((owner(to_node.0), owner(to_node.1)), (Some(8), Some(1)));
