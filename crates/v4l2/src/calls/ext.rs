@@ -1,4 +1,7 @@
-//! G_EXT_CTRLS, S_EXT_CTRLS and TRY_EXT_CTRLS.
+//! G_EXT_CTRLS, S_EXT_CTRLS and TRY_EXT_CTRLS, in the order of Linux's control handler.
+//!
+//! Differs for uvcvideo, which has no handler: it compares `which` exactly, checks access to all controls
+//! first, sets nothing if one value is refused, and sets `error_idx` to 0 on success.
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::Answer;
