@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
+/// Returns whether udev keeps a character.
+///
+/// Source: systemd src/shared/device-nodes.c `udev_replace_chars`, `encode_devnode_name`.
 fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c)
+    c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c) || !c.is_ascii()
 }
 
-/// Returns a name as udev puts it into a link: other characters than letters, digits, `#+-.:=@_` become `_`.
+/// Returns a name as udev puts it into a link: ASCII characters that are not plain become `_`.
 pub(super) fn plain(name: &str) -> String {
-    let words: Vec<&str> = name.split_whitespace().collect();
+    let words: Vec<&str> = name.split_ascii_whitespace().collect();
     let joined = words.join("_");
     joined
         .chars()
@@ -21,7 +24,7 @@ pub(super) fn plain(name: &str) -> String {
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if is_plain(c) || !c.is_ascii() {
+        if is_plain(c) {
             out.push(c);
         } else {
             let _ = write!(out, "\\x{:02x}", u32::from(c));
@@ -40,6 +43,6 @@ mod tests {
             plain("Test  camera (pattern)\t1"),
             "Test_camera__pattern__1"
         );
-        assert_eq!(plain("a/b\u{e9}#c"), "a_b_#c");
+        assert_eq!(plain("a/b\u{e9}\u{a0}#c"), "a_b\u{e9}\u{a0}#c");
     }
 }

@@ -221,7 +221,7 @@ impl Webcam {
             ("MODEL_ENC", encoded(model)),
             ("MODEL_ID", format!("{:04x}", self.id.product)),
             ("SERIAL", self.full_serial(card)),
-            ("SERIAL_SHORT", self.serial.clone()),
+            ("SERIAL_SHORT", plain(&self.serial)),
             ("VENDOR", plain(&maker)),
             ("VENDOR_ENC", encoded(&maker)),
             ("VENDOR_ID", format!("{:04x}", self.id.vendor)),
@@ -567,5 +567,9 @@ mod tests {
         ] {
             assert_eq!(value(name), want, "{name}");
         }
+        let mut odd = webcam(0);
+        odd.serial = "1 2/3".to_owned();
+        let short = ("ID_SERIAL_SHORT".to_owned(), "1_2_3".to_owned());
+        assert!(odd.properties("A camera").contains(&short));
     }
 }
