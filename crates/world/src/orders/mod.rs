@@ -12,7 +12,7 @@ use crate::control::{ClientId, Control, EventKind, Subscription};
 use crate::script::{Action, Step, When};
 use crate::{TURN_NS, World};
 use events::main_flow;
-use job::Job;
+use job::{Job, Running};
 use parse::{Order, OrderRequest, Refused, VERSION};
 use serde_json::{Map, Value, json};
 use shown::PictureFile;
@@ -68,6 +68,8 @@ const ACCEPT_NS: u64 = 250_000;
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     waiting: Vec<Waiting>,
+    /// Threads of these orders, and of orders whose clients have gone.
+    running: Running,
     /// Whether a client was answered outside a tick. It may have sent its next order since.
     are_answered: bool,
 }

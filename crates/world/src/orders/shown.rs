@@ -1,6 +1,6 @@
 //! Finds the picture that a display showed last, and writes it on a thread.
 
-use super::job::Job;
+use super::job::{Job, Running};
 use super::{Answer, Awaited, Refused, fields, of};
 use crate::World;
 use crate::memory::DeviceBus;
@@ -27,7 +27,7 @@ impl World {
     pub(super) fn find_shown(&mut self, name: &str, file: PictureFile) -> Result<Awaited, Refused> {
         let at = self.named(name).map_err(of("device"))?;
         match self.last_shown(at).map_err(of("device"))? {
-            Found::Picture(sequence, frame) => keep(sequence, frame, file),
+            Found::Picture(sequence, frame) => keep(&self.orders.running, (sequence, frame), file),
             Found::Next => Ok(Awaited::Shown { at, file }),
         }
     }
@@ -40,7 +40,10 @@ impl World {
     ) -> Option<Result<Awaited, Refused>> {
         match self.last_shown(at).map_err(of("device")) {
             Ok(Found::Next) => None,
-            Ok(Found::Picture(sequence, frame)) => Some(keep(sequence, frame, file.take())),
+            Ok(Found::Picture(sequence, frame)) => {
+                let running = &self.orders.running;
+                Some(keep(running, (sequence, frame), file.take()))
+            }
             Err(refused) => Some(Err(refused)),
         }
     }
@@ -84,8 +87,12 @@ impl World {
 }
 
 /// Starts a thread that writes a picture, if there is a file, and describes it.
-fn keep(sequence: u32, frame: Arc<Frame>, file: PictureFile) -> Result<Awaited, Refused> {
-    let job = Job::start("vb3-shown", move || {
+fn keep(
+    running: &Running,
+    (sequence, frame): (u32, Arc<Frame>),
+    file: PictureFile,
+) -> Result<Awaited, Refused> {
+    let job = Job::start(running, "vb3-shown", move || {
         if let Some((path, format)) = file {
             save(&frame, &path, format).map_err(|e| e.sentence().to_owned())?;
         }

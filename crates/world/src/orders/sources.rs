@@ -16,7 +16,7 @@ impl World {
         frame: Option<u32>,
     ) -> Result<Awaited, Refused> {
         let at = self.named(name).map_err(of("device"))?;
-        let opening = Job::start("vb3-source", move || {
+        let opening = Job::start(&self.orders.running, "vb3-source", move || {
             let opened = NextSource::open(&source, ClipEnd::Loop, frame);
             opened.map_err(|e| e.sentence().to_owned())
         });
