@@ -83,14 +83,6 @@ pub struct Woken {
     pub requests: bool,
 }
 
-impl Woken {
-    /// Returns whether any file or request may have changed.
-    #[must_use]
-    pub fn is_anyone(&self) -> bool {
-        self.requests || !self.files.is_empty()
-    }
-}
-
 impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("VideoDevice")
@@ -404,38 +396,20 @@ where
         }
     }
 
-    /// Answers a read() of at most `len_bytes` to `addr` in the program.
-    pub fn read(
+    /// Answers a read() (CAPTURE) or write() (OUTPUT) of at most `len_bytes` at `addr` in the program.
+    pub fn transfer(
         &mut self,
         mem: &mut M,
         cx: CallContext,
-        addr: u64,
-        len_bytes: u64,
+        flow: Flow,
+        (addr, len_bytes): (u64, u64),
         program: &dyn Program<M>,
     ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         let Some((context, scope)) = self.context_and_scope(cx.file) else {
             return V4l2Outcome::Fail(Error::NoFile);
         };
-        let outcome = context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program);
-        context.advance_requests(scope.of, scope.requests, cx.now_ns);
-        outcome
-    }
-
-    /// Answers a write() of at most `len_bytes` from `addr` in the program.
-    pub fn write(
-        &mut self,
-        mem: &mut M,
-        cx: CallContext,
-        addr: u64,
-        len_bytes: u64,
-        program: &dyn Program<M>,
-    ) -> V4l2Outcome {
-        self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
-        let Some((context, scope)) = self.context_and_scope(cx.file) else {
-            return V4l2Outcome::Fail(Error::NoFile);
-        };
-        let outcome = context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program);
+        let outcome = context.transfer(mem, cx, flow, (addr, len_bytes), program);
         context.advance_requests(scope.of, scope.requests, cx.now_ns);
         outcome
     }

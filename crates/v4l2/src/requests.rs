@@ -50,7 +50,7 @@ impl Entry {
 /// All requests of a device.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    all: BTreeMap<RequestId, Entry>,
+    pub(crate) all: BTreeMap<RequestId, Entry>,
     next: u64,
     wake: bool,
 }
@@ -215,12 +215,6 @@ where
         requests.next = requests.next.wrapping_add(1);
         requests.all.insert(id, Entry::default());
         Ok(id)
-    }
-
-    /// Returns the number of requests, including those whose descriptors are closed.
-    #[must_use]
-    pub fn num_requests(&self) -> usize {
-        self.requests.all.len()
     }
 
     /// Answers an ioctl on a request's descriptor, without waiting.

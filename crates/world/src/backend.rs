@@ -13,7 +13,7 @@ use vb3_host::{
     Tag,
 };
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
-use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
+use vb3_v4l2::{Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 impl Backend for World {
     fn nodes(&self) -> Vec<vb3_host::Node> {
@@ -161,16 +161,7 @@ impl Backend for World {
         if let Some(done) = self.read_attribute(file, (addr, len), caller) {
             return done;
         }
-        self.transfer(
-            file,
-            "read",
-            nonblocking,
-            caller,
-            |target, context, program| {
-                let memory = &mut *target.memory;
-                target.video.read(memory, context, addr, len, program)
-            },
-        )
+        self.transfer(file, Flow::Capture, (addr, len), nonblocking, caller)
     }
 
     fn write(
@@ -184,16 +175,7 @@ impl Backend for World {
         if let Some(done) = self.write_attribute(file, (addr, len), caller) {
             return done;
         }
-        self.transfer(
-            file,
-            "write",
-            nonblocking,
-            caller,
-            |target, context, program| {
-                let memory = &mut *target.memory;
-                target.video.write(memory, context, addr, len, program)
-            },
-        )
+        self.transfer(file, Flow::Output, (addr, len), nonblocking, caller)
     }
 
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {

@@ -217,20 +217,27 @@ impl World {
         outcome
     }
 
-    /// Answers read() or write() of a video device's file. Fails with EINVAL for files of other kinds.
+    /// Answers read() (CAPTURE) or write() (OUTPUT) of a video device's file. Fails with EINVAL for files of other kinds.
     pub(super) fn transfer(
         &mut self,
         file: FileId,
-        name: &str,
+        flow: Flow,
+        range: (u64, u64),
         nonblocking: bool,
         caller: &dyn Caller,
-        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::V4l2Outcome,
     ) -> CallOutcome {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
             return CallOutcome::Fail(Errno::EINVAL);
         }
-        let outcome = self.call(file, nonblocking, caller, make);
+        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
+            let memory = &mut *target.memory;
+            (target.video).transfer(memory, context, flow, range, program)
+        });
         if let CallOutcome::Fail(errno) = outcome {
+            let name = match flow {
+                Flow::Capture => "read",
+                Flow::Output => "write",
+            };
             self.note_refusal(file, name, errno);
         }
         outcome

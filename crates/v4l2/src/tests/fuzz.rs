@@ -197,8 +197,10 @@ fn run(seed: u64, mut b: Bench) {
             3 if random.below(4) == 0 => {
                 let cx = b.cx(b.file, false);
                 let (addr, len) = (random.address(), random.below(8192));
-                b.device.read(&mut b.mem, cx, addr, len, &b.program);
-                b.device.write(&mut b.mem, cx, addr, len, &b.program);
+                b.device
+                    .transfer(&mut b.mem, cx, Flow::Capture, (addr, len), &b.program);
+                b.device
+                    .transfer(&mut b.mem, cx, Flow::Output, (addr, len), &b.program);
                 b.abandon(b.file);
             }
             4 => {

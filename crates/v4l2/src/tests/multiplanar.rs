@@ -224,9 +224,11 @@ fn read_and_write_need_one_plane() {
         let mut b = bench(flow);
         let cx = b.cx(b.file, false);
         let got = if flow == Flow::Output {
-            b.device.write(&mut b.mem, cx, ARRAY, 8, &b.program)
+            b.device
+                .transfer(&mut b.mem, cx, Flow::Output, (ARRAY, 8), &b.program)
         } else {
-            b.device.read(&mut b.mem, cx, ARRAY, 8, &b.program)
+            b.device
+                .transfer(&mut b.mem, cx, Flow::Capture, (ARRAY, 8), &b.program)
         };
         assert_eq!(code(got), EBUSY, "MP0");
         assert_eq!(b.reqbufs(2, MMAP), 2, "and nothing is left of it");

@@ -279,7 +279,7 @@ impl Bench {
         for id in ids {
             self.device.close_request(&mut self.mem, id);
         }
-        assert_eq!(self.device.num_requests(), 0);
+        assert_eq!(self.device.requests.all.len(), 0);
         assert_eq!(self.mem.held(), (0, 0));
     }
 }
@@ -466,7 +466,7 @@ fn closed_files_leave_their_requests() {
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_ERR, 0));
     assert_eq!(b.go(idle), 0, "with what the other has in it");
     b.device.release(&mut b.mem, two);
-    assert!(b.device.take_woken().is_anyone());
+    assert_ne!(b.device.take_woken(), crate::Woken::default());
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_PRI, POLL_PRI));
     b.finish();
 }
@@ -480,25 +480,25 @@ fn closed_queued_requests_end_at_completion() {
     assert_eq!(b.put(file, 0, request.1), 0);
     assert_eq!(b.go(request.0), 0);
     b.close(request);
-    assert_eq!(b.device.num_requests(), 1);
+    assert_eq!(b.device.requests.all.len(), 1);
     b.stream(file, Flow::Output, true);
     b.stream(file, Flow::Capture, true);
     assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
     b.tick();
     assert_eq!(b.told(), ["set 9", "work 1 of 1"]);
-    assert_eq!(b.device.num_requests(), 0);
+    assert_eq!(b.device.requests.all.len(), 0);
     // A request that is closed before it is queued returns its buffer.
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
     b.close(request);
-    assert_eq!(b.device.num_requests(), 0);
+    assert_eq!(b.device.requests.all.len(), 0);
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
     // STREAMOFF returns the buffers that are still queued.
     assert_eq!(b.go(request.0), 0);
     b.close(request);
     b.stream(file, Flow::Output, false);
-    assert_eq!(b.device.num_requests(), 0);
+    assert_eq!(b.device.requests.all.len(), 0);
     b.finish();
 }
 
@@ -648,7 +648,11 @@ fn calls_wake_only_waiters_of_their_queues() {
     }
     b.tick();
     assert_eq!(b.device.take_woken().files, [one].into());
-    assert!(!b.device.take_woken().is_anyone(), "they were told");
+    assert_eq!(
+        b.device.take_woken(),
+        crate::Woken::default(),
+        "they were told"
+    );
     b.stream(two, Flow::Output, true);
     assert_eq!(b.device.take_woken().files, [two].into());
     b.device.release(&mut b.mem, two);
