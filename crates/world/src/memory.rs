@@ -142,6 +142,12 @@ fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
         .ok_or(BusFault::Unmapped { addr: addr.get() })
 }
 
+fn unmapped(fault: vb3_machine::BusFault) -> BusFault {
+    BusFault::Unmapped {
+        addr: fault.addr.get(),
+    }
+}
+
 /// Returns the bus address of the byte at `offset`, if the plane is contiguous on the bus.
 fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
     match *cookie {
@@ -167,11 +173,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
             Cookie::Dma(addr) => {
                 let at = dma_at(addr, offset)?;
                 let machine = self.memory.ops_mut().platform_mut();
-                machine
-                    .bus_read(self.dev, at, out)
-                    .map_err(|fault| BusFault::Unmapped {
-                        addr: fault.addr.get(),
-                    })
+                machine.bus_read(self.dev, at, out).map_err(unmapped)
             }
             Cookie::Sg(view) => self.for_segments(view, offset, out.len(), |bus, cookie, bytes| {
                 bus.read(cookie, 0, out.get_mut(bytes).unwrap_or_default())
@@ -194,9 +196,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
         let span = vb3_machine::BusSpan { addr, len };
         let machine = self.memory.ops_mut().platform_mut();
         let noted = machine.bus_note_read(self.dev, span);
-        noted.map_err(|fault| BusFault::Unmapped {
-            addr: fault.addr.get(),
-        })
+        noted.map_err(unmapped)
     }
 
     fn inspect(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
@@ -205,9 +205,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
                 let at = dma_at(addr, offset)?;
                 let machine = self.memory.ops().platform();
                 let seen = machine.bus_inspect(self.dev, at, out);
-                seen.map_err(|fault| BusFault::Unmapped {
-                    addr: fault.addr.get(),
-                })
+                seen.map_err(unmapped)
             }
             Cookie::Sg(view) => self.for_segments(view, offset, out.len(), |bus, cookie, bytes| {
                 bus.inspect(cookie, 0, out.get_mut(bytes).unwrap_or_default())
@@ -221,11 +219,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
             Cookie::Dma(addr) => {
                 let at = dma_at(addr, offset)?;
                 let machine = self.memory.ops_mut().platform_mut();
-                machine
-                    .bus_write(self.dev, at, data)
-                    .map_err(|fault| BusFault::Unmapped {
-                        addr: fault.addr.get(),
-                    })
+                machine.bus_write(self.dev, at, data).map_err(unmapped)
             }
             Cookie::Sg(view) => {
                 self.for_segments(view, offset, data.len(), |bus, cookie, bytes| {
@@ -340,9 +334,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
         let span = vb3_machine::BusSpan { addr, len };
         let machine = self.memory.ops_mut().platform_mut();
         let noted = machine.bus_note_written(self.dev, span);
-        noted.map_err(|fault| BusFault::Unmapped {
-            addr: fault.addr.get(),
-        })
+        noted.map_err(unmapped)
     }
 }
 

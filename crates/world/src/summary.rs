@@ -163,14 +163,8 @@ pub(super) fn import_place(
     dma: vb3_machine::Device,
 ) -> Option<PlaneName> {
     let node = nodes.iter().find(|node| node.dma == dma)?;
-    let is_it = |plane: &vb3_plane::Plane<_>| memory.memory_of(plane) == Some(id);
-    let (flow, (buffer, plane)) =
-        queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
-    Some(PlaneName {
-        device: node.path.display().to_string(),
-        queue: queue_name(flow, node.video.planarity()),
-        buffer,
-        plane,
+    place_of(std::slice::from_ref(node), |plane| {
+        memory.memory_of(plane) == Some(id)
     })
 }
 
