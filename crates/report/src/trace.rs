@@ -249,6 +249,25 @@ impl<'a, B: Backend> Traced<'a, B> {
         });
     }
 
+    /// Makes and records a read() or write() of `len` bytes.
+    fn transfer(
+        &mut self,
+        name: &str,
+        (file, len): (FileId, u64),
+        caller: &dyn Caller,
+        make: impl FnOnce(&mut B, &dyn Caller) -> CallOutcome,
+    ) -> CallOutcome {
+        let begun = self.begin(caller, Some(file), || {
+            (name.to_owned(), vec![number("length", len)])
+        });
+        let watched = Watched::plain(caller);
+        let done = make(&mut self.devices, &watched);
+        if !watched.lacks() {
+            self.end(caller, begun, &done, Fields::new());
+        }
+        done
+    }
+
     fn device(&self, file: Option<FileId>) -> String {
         let path = file.and_then(|file| self.files.get(&file));
         path.cloned().unwrap_or_default()
@@ -274,6 +293,17 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 }
 
+/// Defines methods that only call the same methods of `$to`.
+macro_rules! forward {
+    ($to:expr => $(
+        fn $name:ident(&$($this:ident)+ $(, $arg:ident: $type:ty)*) $(-> $result:ty)?;
+    )*) => {
+        $(fn $name(&$($this)+ $(, $arg: $type)*) $(-> $result)? {
+            $to.$name($($arg),*)
+        })*
+    };
+}
+
 fn number(name: &'static str, value: u64) -> (&'static str, Value) {
     (name, Value::Unsigned(value))
 }
@@ -286,8 +316,33 @@ fn result<T>(result: &Result<T, Errno>, value: impl FnOnce(&T) -> i64) -> CallOu
 }
 
 impl<B: Backend> Backend for Traced<'_, B> {
-    fn nodes(&self) -> Vec<Node> {
-        self.devices.nodes()
+    forward! { self.devices =>
+        fn nodes(&self) -> Vec<Node>;
+        fn tag_ended(&mut self, tag: Tag);
+        fn poll(&mut self, file: FileId, events: i16) -> i16;
+        fn peek(&mut self, file: FileId, events: i16) -> i16;
+        fn poll_waits(&mut self, file: FileId, events: i16);
+        fn is_buffer(&self, id: FdIdentity) -> bool;
+        fn buffer_len(&self, id: FdIdentity) -> u64;
+        fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16;
+        fn take_buffers_changed(&mut self) -> bool;
+        fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno>;
+        fn is_foreign(&self, id: FdIdentity) -> bool;
+        fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller);
+        fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
+        fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
+        fn hotplug_shown(&mut self, count: usize);
+        fn take_revoked(&mut self) -> Vec<FdIdentity>;
+        fn revoked_shown(&mut self, count: usize);
+        fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool;
+        fn takes_memory(&self, request: u32) -> bool;
+        fn next_tick(&self) -> Option<Duration>;
+        fn is_due(&self) -> bool;
+        fn tick(&mut self);
+        fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
+        fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+        fn is_own_child(&self, pid: u32) -> bool;
+        fn take_changed(&mut self) -> Vec<FileId>;
     }
 
     fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
@@ -324,10 +379,6 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let device = self.device(Some(file));
         self.files.remove(&file);
         self.tell(begun, device, None, Answer::Value(0), Fields::new());
-    }
-
-    fn tag_ended(&mut self, tag: Tag) {
-        self.devices.tag_ended(tag);
     }
 
     fn ioctl(
@@ -377,18 +428,6 @@ impl<B: Backend> Backend for Traced<'_, B> {
         map
     }
 
-    fn poll(&mut self, file: FileId, events: i16) -> i16 {
-        self.devices.poll(file, events)
-    }
-
-    fn peek(&mut self, file: FileId, events: i16) -> i16 {
-        self.devices.peek(file, events)
-    }
-
-    fn poll_waits(&mut self, file: FileId, events: i16) {
-        self.devices.poll_waits(file, events);
-    }
-
     fn read(
         &mut self,
         file: FileId,
@@ -397,16 +436,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let begun = self.begin(caller, Some(file), || {
-            ("read".to_owned(), vec![number("length", len)])
-        });
-        let watched = Watched::plain(caller);
-        let done = self.devices.read(file, addr, len, nonblocking, &watched);
-        if watched.lacks() {
-            return done;
-        }
-        self.end(caller, begun, &done, Fields::new());
-        done
+        self.transfer("read", (file, len), caller, |devices, watched| {
+            devices.read(file, addr, len, nonblocking, watched)
+        })
     }
 
     fn write(
@@ -417,16 +449,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        let begun = self.begin(caller, Some(file), || {
-            ("write".to_owned(), vec![number("length", len)])
-        });
-        let watched = Watched::plain(caller);
-        let done = self.devices.write(file, addr, len, nonblocking, &watched);
-        if watched.lacks() {
-            return done;
-        }
-        self.end(caller, begun, &done, Fields::new());
-        done
+        self.transfer("write", (file, len), caller, |devices, watched| {
+            devices.write(file, addr, len, nonblocking, watched)
+        })
     }
 
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
@@ -438,10 +463,6 @@ impl<B: Backend> Backend for Traced<'_, B> {
             self.end(caller, begun, &done, Fields::new());
         }
         done
-    }
-
-    fn is_buffer(&self, id: FdIdentity) -> bool {
-        self.devices.is_buffer(id)
     }
 
     fn buffer_ioctl(
@@ -465,38 +486,6 @@ impl<B: Backend> Backend for Traced<'_, B> {
         done
     }
 
-    fn buffer_len(&self, id: FdIdentity) -> u64 {
-        self.devices.buffer_len(id)
-    }
-
-    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
-        self.devices.buffer_poll(id, events)
-    }
-
-    fn take_buffers_changed(&mut self) -> bool {
-        self.devices.take_buffers_changed()
-    }
-
-    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
-        self.devices.buffer_mapped(id, pid)
-    }
-
-    fn is_foreign(&self, id: FdIdentity) -> bool {
-        self.devices.is_foreign(id)
-    }
-
-    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        self.devices.foreign_ioctl(id, request, arg, caller);
-    }
-
-    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
-        self.devices.files(node)
-    }
-
-    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
-        self.devices.links(node)
-    }
-
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
         let told = self.devices.take_hotplug();
         let at = self.now();
@@ -511,53 +500,5 @@ impl<B: Backend> Backend for Traced<'_, B> {
             }
         }
         told
-    }
-
-    fn hotplug_shown(&mut self, count: usize) {
-        self.devices.hotplug_shown(count);
-    }
-
-    fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        self.devices.take_revoked()
-    }
-
-    fn revoked_shown(&mut self, count: usize) {
-        self.devices.revoked_shown(count);
-    }
-
-    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
-        self.devices.needs_fresh_closes(file, request)
-    }
-
-    fn takes_memory(&self, request: u32) -> bool {
-        self.devices.takes_memory(request)
-    }
-
-    fn next_tick(&self) -> Option<Duration> {
-        self.devices.next_tick()
-    }
-
-    fn is_due(&self) -> bool {
-        self.devices.is_due()
-    }
-
-    fn tick(&mut self) {
-        self.devices.tick();
-    }
-
-    fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool) {
-        self.devices.continue_work(is_wanted);
-    }
-
-    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.devices.wake_fds()
-    }
-
-    fn is_own_child(&self, pid: u32) -> bool {
-        self.devices.is_own_child(pid)
-    }
-
-    fn take_changed(&mut self) -> Vec<FileId> {
-        self.devices.take_changed()
     }
 }
