@@ -124,6 +124,19 @@ pub struct Master {
 }
 
 impl ControlSpec {
+    /// Declares a control without flags or a master.
+    #[must_use]
+    pub const fn new(id: u32, name: &'static str, kind: ControlKind) -> Self {
+        Self {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+            master: None,
+            initial: None,
+        }
+    }
+
     /// Declares a number from `min` to `max` in steps of `step`.
     #[must_use]
     pub const fn integer(
@@ -138,28 +151,14 @@ impl ControlSpec {
             step,
             default,
         };
-        Self {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
+        Self::new(id, name, kind)
     }
 
     /// Declares a control that is off or on.
     #[must_use]
     pub const fn boolean(id: u32, name: &'static str, default: bool) -> Self {
         let kind = ControlKind::Boolean { default };
-        Self {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
+        Self::new(id, name, kind)
     }
 
     /// Declares a menu of names.
@@ -175,40 +174,19 @@ impl ControlSpec {
             items,
             default,
         };
-        Self {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
+        Self::new(id, name, kind)
     }
 
     /// Declares a button.
     #[must_use]
     pub const fn button(id: u32, name: &'static str) -> Self {
-        Self {
-            id,
-            name,
-            kind: ControlKind::Button,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
+        Self::new(id, name, ControlKind::Button)
     }
 
     /// Declares a structure.
     #[must_use]
     pub const fn compound(id: u32, name: &'static str, of: CompoundType) -> Self {
-        Self {
-            id,
-            name,
-            kind: ControlKind::Compound(of),
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        }
+        Self::new(id, name, ControlKind::Compound(of))
     }
 
     /// Returns this declaration, active only while the control `id` has the value `manual`.

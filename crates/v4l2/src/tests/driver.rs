@@ -297,14 +297,7 @@ impl VideoDriver for TestDriver {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        let of = |id, name, kind| ControlSpec {
-            id,
-            name,
-            kind,
-            flags: ControlFlags::empty(),
-            master: None,
-            initial: None,
-        };
+        let of = ControlSpec::new;
         let exposure =
             ControlSpec::integer(sys::V4L2_CID_EXPOSURE_ABSOLUTE, "Exposure", (1, 99, 1), 5);
         vec![
