@@ -26,6 +26,11 @@ pub trait Caller {
     }
     /// Returns the id of this call. Every retry of a call has the same id.
     fn call(&self) -> CallId;
+    /// Returns whether the front end ignores the call's result and repeats the call, because a method has
+    /// returned [`Errno::NOT_GATHERED`].
+    fn lacks(&self) -> bool {
+        false
+    }
     /// Copies from the program's memory.
     ///
     /// # Errors

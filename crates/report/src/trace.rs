@@ -255,14 +255,13 @@ impl<'a, B: Backend> Traced<'a, B> {
         name: &str,
         (file, len): (FileId, u64),
         caller: &dyn Caller,
-        make: impl FnOnce(&mut B, &dyn Caller) -> CallOutcome,
+        make: impl FnOnce(&mut B) -> CallOutcome,
     ) -> CallOutcome {
         let begun = self.begin(caller, Some(file), || {
             (name.to_owned(), vec![number("length", len)])
         });
-        let watched = Watched::plain(caller);
-        let done = make(&mut self.devices, &watched);
-        if !watched.lacks() {
+        let done = make(&mut self.devices);
+        if !caller.lacks() {
             self.end(caller, begun, &done, Fields::new());
         }
         done
@@ -397,7 +396,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let begun = self.begin(caller, Some(file), describe);
         let devices = &mut self.devices;
         let done = devices.ioctl(file, request, arg, nonblocking, &watched);
-        if watched.lacks() {
+        if caller.lacks() {
             // The front end will repeat the call. The repeated call is recorded.
             return done;
         }
@@ -436,8 +435,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        self.transfer("read", (file, len), caller, |devices, watched| {
-            devices.read(file, addr, len, nonblocking, watched)
+        self.transfer("read", (file, len), caller, |devices| {
+            devices.read(file, addr, len, nonblocking, caller)
         })
     }
 
@@ -449,15 +448,14 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        self.transfer("write", (file, len), caller, |devices, watched| {
-            devices.write(file, addr, len, nonblocking, watched)
+        self.transfer("write", (file, len), caller, |devices| {
+            devices.write(file, addr, len, nonblocking, caller)
         })
     }
 
     fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
-        let watched = Watched::plain(caller);
-        let done = self.devices.resume(file, addr, &watched);
-        if !watched.lacks()
+        let done = self.devices.resume(file, addr, caller);
+        if !caller.lacks()
             && let Some(begun) = self.waiting.remove(&caller.call())
         {
             self.end(caller, begun, &done, Fields::new());
@@ -479,7 +477,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let describe = || Self::structure(request, arg, &watched);
         let begun = self.begin(caller, None, describe);
         let done = self.devices.buffer_ioctl(id, request, arg, &watched);
-        if watched.lacks() {
+        if caller.lacks() {
             return done;
         }
         self.end(caller, begun, &done, Fields::new());

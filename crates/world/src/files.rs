@@ -114,10 +114,9 @@ impl World {
             memory: &mut self.memory,
         };
         let result = make(&mut target, context, &program);
-        let lacks = program.lacks.get();
         node.watch.look(&mut node.video, now_ns);
         let imports = &mut self.shares.get_mut().imports;
-        self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
+        self.is_accounted = caller.lacks();
         let reasons = imports.take_refused();
         let refused = |reason| refusals::for_reason(&node.path, "QBUF", Errno::EINVAL, reason);
         let refused: Vec<_> = reasons.into_iter().map(refused).collect();

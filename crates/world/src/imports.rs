@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
-use vb3_host::{Caller, Errno, FdIdentity};
+use vb3_host::{Caller, FdIdentity};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
@@ -62,8 +62,6 @@ pub(super) struct Imports {
     poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
-    /// Whether the front end must still fetch a program's descriptor. It then repeats the current call.
-    pub(super) lacks: bool,
 }
 
 impl Imports {
@@ -74,7 +72,6 @@ impl Imports {
             poll,
             all: HashMap::new(),
             refused: Vec::new(),
-            lacks: false,
         }
     }
 
@@ -141,9 +138,7 @@ impl Imports {
             self.ask(memory, file);
             return Some(known);
         }
-        let fd = caller.borrow_fd(number);
-        self.lacks |= matches!(fd, Err(Errno::NOT_GATHERED));
-        let fd = fd.ok()?;
+        let fd = caller.borrow_fd(number).ok()?;
         let is_same = rustix::fs::fstat(&fd)
             .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (file.dev, file.ino));
         if !is_same || !(self.recognise)(fd.as_fd()) {

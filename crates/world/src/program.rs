@@ -2,7 +2,7 @@
 
 use crate::memory::{ProgramMemory, WorldMemory};
 use crate::shares::Shares;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use vb3_dmabuf::BufRef;
 use vb3_host::{CallOutcome, Caller, FdIdentity};
@@ -44,9 +44,6 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// Whether the front end must still fetch data from the program. If so, it ignores the call's result
-    /// and repeats the call.
-    pub(super) lacks: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
@@ -59,46 +56,40 @@ impl<'a> Call<'a> {
             caller,
             shares,
             requests,
-            lacks: Cell::new(false),
         }
     }
+}
 
-    /// Converts an errno for the V4L2 layer.
-    fn errno(&self, e: vb3_host::Errno) -> Errno {
-        if e == vb3_host::Errno::NOT_GATHERED {
-            self.lacks.set(true);
-        }
-        Errno(e.0)
-    }
+/// Converts an errno for the V4L2 layer.
+const fn errno(e: vb3_host::Errno) -> Errno {
+    Errno(e.0)
 }
 
 impl Program<WorldMemory> for Call<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out).map_err(|e| self.errno(e))
+        self.caller.read(addr, out).map_err(errno)
     }
 
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        self.caller
-            .prepare_read(addr, len_bytes)
-            .map_err(|e| self.errno(e))
+        (self.caller.prepare_read(addr, len_bytes)).map_err(errno)
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.caller.write(addr, data).map_err(|e| self.errno(e))
+        self.caller.write(addr, data).map_err(errno)
     }
 
     fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
         match self.caller.memory_to_pin(addr, len_bytes) {
-            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(self.errno(e)),
+            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(errno(e)),
             memory => Ok(ProgramMemory::user(memory.ok())),
         }
     }
 
     fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
-        let file = self.caller.identify(fd).map_err(|e| self.errno(e))?;
+        let file = self.caller.identify(fd).map_err(errno)?;
         let mut shares = self.shares.borrow_mut();
         let own = shares.named(file, || self.caller.tag_of(fd));
-        let buf = match own.map_err(|e| self.errno(e))? {
+        let buf = match own.map_err(errno)? {
             Some(own) => Some(own),
             None => shares.imports.resolve(mem, self.caller, (fd, file)),
         };
@@ -108,8 +99,7 @@ impl Program<WorldMemory> for Call<'_> {
     }
 
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
-        let file = self.caller.identify(fd).map_err(|e| self.errno(e));
-        self.requests.find(file.ok()?)
+        self.requests.find(self.caller.identify(fd).ok()?)
     }
 
     fn install_dmabuf(
@@ -122,6 +112,6 @@ impl Program<WorldMemory> for Call<'_> {
         self.shares
             .borrow_mut()
             .install(mem, buf, self.caller, cloexec, access)
-            .map_err(|(e, buf)| (self.errno(e), buf))
+            .map_err(|(e, buf)| (errno(e), buf))
     }
 }

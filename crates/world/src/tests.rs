@@ -83,6 +83,10 @@ impl Caller for Local {
         CallId(self.call.get())
     }
 
+    fn lacks(&self) -> bool {
+        self.ungathered.get()
+    }
+
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         if self.ungathered.get() {
             return Err(Errno::NOT_GATHERED);

@@ -536,6 +536,10 @@ impl Caller for Call<'_> {
         CallId(self.notif.id)
     }
 
+    fn lacks(&self) -> bool {
+        self.notif.gathered.lacks()
+    }
+
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         self.notif.gathered.prepare(addr, len_bytes)
     }

@@ -2,7 +2,7 @@
 //! A front end may write a device's answer to the program only after the call, too late for the trace.
 
 use super::{Fields, decode};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -54,7 +54,6 @@ pub(super) struct Watched<'a> {
     request: u32,
     is_there: bool,
     parts: RefCell<Parts>,
-    lacks: Cell<bool>,
 }
 
 impl<'a> Watched<'a> {
@@ -82,26 +81,7 @@ impl<'a> Watched<'a> {
             request,
             is_there,
             parts: RefCell::new(parts),
-            lacks: Cell::new(false),
         })
-    }
-
-    /// Makes a caller that watches nothing, for a call without a structure.
-    pub(super) fn plain(caller: &'a dyn Caller) -> Self {
-        let structure = Part {
-            addr: 0,
-            bytes: Vec::new(),
-        };
-        Self {
-            caller,
-            request: 0,
-            is_there: false,
-            parts: RefCell::new(Parts {
-                structure,
-                array: None,
-            }),
-            lacks: Cell::new(false),
-        }
     }
 
     /// Returns the program's arguments; `None` if its structure cannot be read.
@@ -123,18 +103,6 @@ impl<'a> Watched<'a> {
         }
         fields
     }
-
-    /// Returns whether the call must be repeated, because the front end had not read all of its memory.
-    pub(super) fn lacks(&self) -> bool {
-        self.lacks.get()
-    }
-
-    fn note<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
-        if matches!(result, Err(Errno::NOT_GATHERED)) {
-            self.lacks.set(true);
-        }
-        result
-    }
 }
 
 impl Caller for Watched<'_> {
@@ -150,12 +118,16 @@ impl Caller for Watched<'_> {
         self.caller.call()
     }
 
+    fn lacks(&self) -> bool {
+        self.caller.lacks()
+    }
+
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.note(self.caller.read(addr, out))
+        self.caller.read(addr, out)
     }
 
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        self.note(self.caller.prepare_read(addr, len_bytes))
+        self.caller.prepare_read(addr, len_bytes)
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
@@ -169,15 +141,15 @@ impl Caller for Watched<'_> {
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        self.note(self.caller.identify(fd))
+        self.caller.identify(fd)
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.note(self.caller.borrow_fd(fd))
+        self.caller.borrow_fd(fd)
     }
 
     fn tag_of(&self, fd: i32) -> Result<Option<Tag>, Errno> {
-        self.note(self.caller.tag_of(fd))
+        self.caller.tag_of(fd)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
