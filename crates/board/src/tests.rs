@@ -2,7 +2,6 @@ mod damage;
 
 use super::*;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-use proptest::prelude::*;
 use vb3_machine::Profile;
 
 type Properties<'a> = &'a [(&'a str, Vec<u8>)];
@@ -765,27 +764,6 @@ fn names_that_exhaust_memory_are_refused() {
             damage: Damage::NodeName
         })
     );
-}
-
-proptest! {
-    /// Changes bytes of a valid tree anywhere: reading gives an error, or a board with a valid profile.
-    #[test]
-    fn damaged_trees_give_an_error_or_a_board(
-        at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-    ) {
-        let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
-        let soc = bus(&[("dma-ranges", ranges)], vec![csi(&[("iommus", cells(&[3]))])]);
-        let memory = node("memory@0", &[("reg", cells(&[0, 0, 0, 0x4000_0000]))], vec![]);
-        let root = [("compatible", text("a,b")), ("#size-cells", cells(&[2]))];
-        let mut dtb = tree(&root, vec![memory, soc]);
-        for (index, byte) in at {
-            let i = index.index(dtb.len());
-            dtb[i] = byte;
-        }
-        if let Ok(board) = Board::read(&dtb) {
-            is_taken(&board);
-        }
-    }
 }
 
 #[test]

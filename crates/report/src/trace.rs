@@ -260,7 +260,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         let begun = self.begin(caller, Some(file), || {
             (name.to_owned(), vec![number("length", len)])
         });
-        let done = make(&mut self.devices);
+        let done = make(self.devices);
         if !caller.lacks() {
             self.end(caller, begun, &done, Fields::new());
         }

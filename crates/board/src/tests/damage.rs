@@ -1,6 +1,7 @@
 //! Damaged trees: the message names the part, its byte offset, the expected value, and a remedy.
 
 use super::*;
+use proptest::prelude::*;
 
 /// A tree of one node with one property, and the offsets of its parts.
 struct Parts {
@@ -101,4 +102,25 @@ fn other_files_are_refused_by_their_first_bytes() {
         "no flattened device tree: it begins with 0x726f6f74 at byte 0; expected 0xd00dfeed; give a \
          .dtb file, such as /sys/firmware/fdt of a board"
     );
+}
+
+proptest! {
+    /// Changes bytes of a valid tree anywhere: reading gives an error, or a board with a valid profile.
+    #[test]
+    fn damaged_trees_give_an_error_or_a_board(
+        at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
+        let soc = bus(&[("dma-ranges", ranges)], vec![csi(&[("iommus", cells(&[3]))])]);
+        let memory = node("memory@0", &[("reg", cells(&[0, 0, 0, 0x4000_0000]))], vec![]);
+        let root = [("compatible", text("a,b")), ("#size-cells", cells(&[2]))];
+        let mut dtb = tree(&root, vec![memory, soc]);
+        for (index, byte) in at {
+            let i = index.index(dtb.len());
+            dtb[i] = byte;
+        }
+        if let Ok(board) = Board::read(&dtb) {
+            is_taken(&board);
+        }
+    }
 }

@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn an_ended_threads_id_is_not_remembered() {
         let procs = Procs::new(None, 1024);
-        let ended = std::thread::spawn(|| rustix::thread::gettid());
+        let ended = std::thread::spawn(rustix::thread::gettid);
         let tid = ended.join().expect("an id").as_raw_nonzero().get();
         let [ended, runs] = [tid.cast_unsigned(), std::process::id()];
         for tid in [ended, runs] {

@@ -590,10 +590,12 @@ fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> io::Result<()> {
         Entry::File(bytes) => fs::write(real, bytes),
         Entry::Link(target) => {
             let target = relative(path, target);
-            symlink(&target, &real).or_else(|e| match fs::read_link(&real) {
-                Ok(there) if there == Path::new(&target) => Ok(()),
-                Ok(_) => fs::remove_file(&real).and_then(|()| symlink(&target, &real)),
-                Err(_) => Err(e),
+            symlink(&target, &real).or_else(|e| match e.kind() {
+                // A change that failed may have left the link.
+                io::ErrorKind::AlreadyExists => {
+                    fs::remove_file(&real).and_then(|()| symlink(target, real))
+                }
+                _ => Err(e),
             })
         }
     }

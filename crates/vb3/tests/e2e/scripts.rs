@@ -259,23 +259,18 @@ fn v4l2_ctl_finds_a_scripted_camera_after_replug() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let script = [
-        step("frame = 4\nunplug = true"),
-        step("time = \"1500ms\"\nplug = true"),
-    ];
-    let run = scripted("pc", &camera(""), &script.concat());
-    let run = run.real_time("nothing waits for the device while it is away");
+    let run = scripted("pc", &camera(""), &step("frame = 4\nunplug = true"));
     let stream = "v4l2-ctl --stream-mmap=3 --stream-count=100 2>&1
-                  until v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw
-                  do sleep 0.05; done";
-    let outcome = run.program(["sh", "-c", stream]).run();
+                  \"$0\" ctl plug video0
+                  v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw";
+    let outcome = (run.program(["sh", "-c", stream, env!("CARGO_BIN_EXE_vb3")])).run();
     outcome.expect_success();
     let said = "VIDIOC_DQBUF: failed: No such device";
     assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
     let frame = (SIZE.0 * SIZE.1 * 2) as usize;
     assert_eq!(outcome.read("after.raw").len(), 3 * frame);
     let told: Vec<&str> = outcome.report.script.iter().map(|e| &*e.action).collect();
-    assert_eq!(told, ["unplug", "plug"]);
+    assert_eq!(told, ["unplug"]);
 }
 
 #[test]

@@ -263,7 +263,7 @@ proptest! {
 
 /// A process that was just forked holds the lock files of its parent until it starts its program.
 #[test]
-fn locks_end_even_if_another_process_holds_the_lock_file() {
+fn locks_end_although_another_process_has_the_file() {
     let mut locks = Locks::default();
     let (ended, other) = (FileId(1), FileId(2));
     let written = range(libc::F_WRLCK, 0, 1);
