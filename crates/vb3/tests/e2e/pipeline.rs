@@ -522,15 +522,19 @@ fn killed_codec_is_reported_and_the_next_one_works() {
     if !encode(&file) {
         return;
     }
+    // A kill that comes after the last picture is no failure, and is repeated.
     let script = format!(
-        "while :; do {} || break; done & p=$!
-         while [ -z \"$codec\" ]; do
-             for child in $(cat /proc/$PPID/task/*/children); do
-                 ! grep -qz -e '^codec$' -e 'vb3-codec$' /proc/$child/cmdline || codec=$child
+        "while :; do
+             {} & p=$!
+             codec=
+             while [ -z \"$codec\" ] && kill -0 $p; do
+                 for child in $(cat /proc/$PPID/task/*/children); do
+                     ! grep -qz -e '^codec$' -e 'vb3-codec$' /proc/$child/cmdline || codec=$child
+                 done
              done
+             [ -z \"$codec\" ] || kill -9 $codec
+             wait $p || break
          done
-         kill -9 $codec
-         wait $p
          {} || exit 3
          {ALONE}",
         // At its own pace, so that the codec lives for a while.
@@ -543,7 +547,7 @@ fn killed_codec_is_reported_and_the_next_one_works() {
     let [failure] = &outcome.report.failures[..] else {
         panic!("{:?}", outcome.report.failures)
     };
-    assert_eq!((&*failure.device, failure.times), ("/dev/video0", 1));
+    assert!(failure.device == "/dev/video0" && failure.times >= 1);
     assert!(failure.sentence.contains("signal 9"), "{failure:?}");
     let said = format!("vb3: /dev/video0: {}", failure.sentence);
     assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
