@@ -75,7 +75,7 @@ struct Pair {
     moves: bool,
 }
 
-const PAIRS: [Pair; 9] = [
+const PAIRS: [Pair; 8] = [
     // The converter's IOMMU lets its pages lie anywhere; the display accepts a list of pages.
     Pair {
         what: "an engine with 28 address bits",
@@ -112,18 +112,6 @@ const PAIRS: [Pair; 9] = [
         refused: ("/dev/video1", "iommu-granule"),
         said: "64 KiB",
         moves: false,
-    },
-    // The decoder's buffers lie back to back in the contiguous area.
-    Pair {
-        what: "a boundary of 128 KiB",
-        machine: "soc-cma",
-        areas: "",
-        decoder: "",
-        converter: ",boundary=128KiB",
-        display: "",
-        refused: ("/dev/video1", "boundary"),
-        said: "cross a multiple of 128 KiB",
-        moves: true,
     },
     // The contiguous area lies below the bus's window.
     Pair {
