@@ -191,11 +191,11 @@ const STREAMS: &[(&str, &[usize])] = &[
     ("rpi-4", &[0]),
     ("rpi-5", &[0, 1]),
     ("imx8mp-evk", &[0, 1]),
-    ("rock-5b", &[1, 2]),
+    ("rock-5b", &[2, 3]),
     ("db410c", &[0, 3]),
     ("am625-sk", &[0]),
     ("odroid-u3", &[1, 9, 12]),
-    ("cubieboard2", &[1]),
+    ("cubieboard2", &[2]),
 ];
 
 /// The device's bus reaches only the lowest 4 MiB here, as most buses of a Raspberry Pi 4 reach only the
