@@ -17,7 +17,10 @@ static bool is_due(const struct vb3_buf *buf, u8 step)
 	return (buf->syncs & step) || bounces(buf);
 }
 
-/* Syncs the memory in a step that is due. A cache hint omits the sync, but not that of a bounced copy. */
+/*
+ * Syncs the memory in a step that is due. A cache hint omits the sync, unless the importer's
+ * mapping bounces.
+ */
 static noinline void sync_buf(struct vb3_buf *buf, u8 step, bool skip)
 {
 	if (skip && !bounces(buf)) {
