@@ -6,7 +6,7 @@
 //! many descriptions. Each description holds an OFD lock on its own byte of the file; the kernel releases the
 //! lock when the description ends. A watch reports closes. The kernel sends this event just before it
 //! releases the lock, and merges several events into one. So after an event, this module checks the file's
-//! locks again and again for a second, at growing intervals.
+//! locks again and again for more than a second, at growing intervals.
 //!
 //! The supervisor reads these events before it answers a call, and processes at most 128 ends at a time. For
 //! a QBUF or DQBUF of a streaming queue, it reads them only after the call has failed or would wait. It then
@@ -511,12 +511,13 @@ fn listed_lock(line: &str) -> Option<(FdIdentity, i64, i64)> {
     Some((FdIdentity { dev, ino }, first, last))
 }
 
-fn range(kind: libc::c_int, byte: i64) -> libc::flock {
+/// Returns a range of `len` bytes for a lock; 0 stands for all bytes that follow.
+pub(super) fn range(kind: libc::c_int, first: i64, len: i64) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: byte,
-        l_len: 1,
+        l_start: first,
+        l_len: len,
         l_pid: 0,
     }
 }
@@ -528,7 +529,7 @@ fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     } else {
         libc::F_RDLCK
     };
-    raw::ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
+    raw::ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte, 1))
 }
 
 /// Adds the bytes of the sorted `run` that are no longer locked to `unlocked`. One query covers many
@@ -552,8 +553,7 @@ fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>
 
 /// Returns one locked byte in `first..=last`, or `None` if none is locked.
 fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
-    let mut lock = range(libc::F_WRLCK, first);
-    lock.l_len = last - first + 1;
+    let mut lock = range(libc::F_WRLCK, first, last - first + 1);
     let asked = raw::ofd_lock(probe, libc::F_OFD_GETLK, &mut lock);
     let is_locked = asked.is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short;
     is_locked.then_some(lock.l_start.clamp(first, last))

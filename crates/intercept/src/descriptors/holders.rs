@@ -57,9 +57,7 @@ pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     let mut held = HashSet::new();
     for pid in procs::descendants(|_| true) {
         for number in numbers(pid) {
-            let link = raw::readlink(format!("/proc/{pid}/fd/{number}"));
-            let is_set = link.is_ok_and(|link| link == b"anon_inode:[eventpoll]");
-            if is_set {
+            if raw::is_epoll_set(pid, number) {
                 held.extend(find(pid, number));
             }
         }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use vb3_host::{Errno, FileId};
 
-use super::held::own_locks;
+use super::held::{own_locks, range};
 use crate::kernel::raw;
 
 /// Longest chain of waiting owners that the deadlock check follows. Linux has the same limit.
@@ -80,13 +80,7 @@ impl Drop for Holder {
     /// Releases the locks. To close the file is not enough: a process that this one has just forked holds
     /// the file, too, until it starts its program.
     fn drop(&mut self) {
-        let mut all = libc::flock {
-            l_type: libc::F_UNLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
+        let mut all = range(libc::F_UNLCK, 0, 0);
         let _ = raw::ofd_lock(self.locks.as_fd(), libc::F_OFD_SETLK, &mut all);
         let _ = rustix::fs::flock(&self.locks, FlockOperation::Unlock);
     }

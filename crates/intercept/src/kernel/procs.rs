@@ -390,7 +390,7 @@ impl Thread {
     /// reported, and another process may get the id.
     fn is_current(&self) -> bool {
         let (tgid, tid) = (self.tgid, self.tid);
-        self.has_own_pidfd || raw::exists(&format!("/proc/{tgid}/task/{tid}"))
+        self.has_own_pidfd || raw::known_at(&format!("/proc/{tgid}/task/{tid}")).is_ok()
     }
 
     /// Returns whether the pidfd's thread or process has ended.

@@ -9,12 +9,13 @@
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
+use std::fmt::Display;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Access, AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
@@ -247,15 +248,9 @@ pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns whether a file in /proc exists.
-pub(crate) fn exists(path: &str) -> bool {
-    debug_assert!(path.starts_with("/proc/"), "{path}");
-    rustix::fs::access(path, Access::EXISTS).is_ok()
-}
-
-/// Returns whether a file is an epoll set.
-pub(crate) fn is_epoll_set(fd: BorrowedFd<'_>) -> bool {
-    let link = readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+/// Returns whether a descriptor is an epoll set. `process` is its directory in /proc.
+pub(crate) fn is_epoll_set(process: impl Display, fd: i32) -> bool {
+    let link = readlink(format!("/proc/{process}/fd/{fd}"));
     link.is_ok_and(|link| link == b"anon_inode:[eventpoll]")
 }
 

@@ -93,7 +93,7 @@ impl Reaper {
     }
 }
 
-/// Threads that drop values. A value whose drop hangs delays no other, until it has met [`MAX_THREADS`].
+/// Threads that drop values. Each drop that hangs occupies one of at most [`MAX_THREADS`] threads.
 #[derive(Debug)]
 struct Droppers<T> {
     queue: SyncSender<T>,

@@ -10,7 +10,7 @@ use crate::waiting::{
     Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, Waiting,
     buffer_poll, concerns_us, ready_bits,
 };
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
@@ -131,7 +131,7 @@ impl Server<'_> {
             (Target::Other, Some(_)) => {
                 let waits = look.is_always_ready();
                 look.fd.map_or(Source::Unknown(fd), |file| {
-                    match waits || raw::is_epoll_set(file.as_fd()) {
+                    match waits || raw::is_epoll_set("self", file.as_raw_fd()) {
                         true => Source::Slow(fd, Arc::new(file)),
                         false => Source::Other(file),
                     }
@@ -255,7 +255,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
-                Ok(set) if raw::is_epoll_set(set.as_fd()) => {
+                Ok(set) if raw::is_epoll_set("self", set.as_raw_fd()) => {
                     entry.source = Source::Slow(fd, Arc::new(set));
                 }
                 Ok(file) => entry.source = Source::Other(file),

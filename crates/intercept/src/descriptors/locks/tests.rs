@@ -90,17 +90,7 @@ impl Ask {
         } else {
             self.last - self.first + 1
         };
-        range(kind, self.first, len)
-    }
-}
-
-fn range(kind: i32, first: usize, len: usize) -> libc::flock {
-    libc::flock {
-        l_type: i16::try_from(kind).unwrap(),
-        l_whence: 0,
-        l_start: i64::try_from(first).unwrap(),
-        l_len: i64::try_from(len).unwrap(),
-        l_pid: 0,
+        range(kind, self.first as i64, len as i64)
     }
 }
 
@@ -221,7 +211,7 @@ fn take(locks: &mut Locks, step: Step) -> bool {
 /// Checks what a process without locks sees at each byte.
 fn check(locks: &mut Locks, model: &Model) -> Result<(), TestCaseError> {
     for (node, byte) in (0..2).flat_map(|node| (0..BYTES).map(move |byte| (node, byte))) {
-        let (file, asked) = (FileId(9), range(libc::F_WRLCK, byte, 1));
+        let (file, asked) = (FileId(9), range(libc::F_WRLCK, byte as i64, 1));
         let found = locks.get((node, file), Owner::File(file), asked);
         let found = found.expect("asked");
         let held: Vec<(Who, bool)> = model
