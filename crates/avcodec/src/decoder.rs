@@ -261,10 +261,10 @@ impl<C: Cut> Decoder<C> {
         if error.unsupported {
             return out.unsupported(tag, &error.sentence);
         }
-        match self.faulted.replace(tag) {
-            Some(before) if before == tag => Ok(()),
-            _ => out.corrupt(tag, &error.sentence),
+        if self.faulted.replace(tag) == Some(tag) {
+            return Ok(());
         }
+        out.corrupt(tag, &error.sentence)
     }
 
     fn announce(&mut self, format: &StreamFormat, out: &mut Out) -> Result<(), Stop> {

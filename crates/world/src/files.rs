@@ -216,7 +216,8 @@ impl World {
         outcome
     }
 
-    /// Answers read() (CAPTURE) or write() (OUTPUT) of a video device's file. Fails with EINVAL for files of other kinds.
+    /// Answers read() (CAPTURE) or write() (OUTPUT) of a video device's file. Fails with EINVAL for files of
+    /// other kinds.
     pub(super) fn transfer(
         &mut self,
         file: FileId,

@@ -80,8 +80,9 @@ pub(crate) struct Decoding<C> {
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
     pending: Pending,
-    /// Numbers of flushes and drains that the worker has not answered.
+    /// Number of flushes that the worker has not answered.
     flushing: usize,
+    /// Number of drains that the worker has not answered.
     draining: usize,
     /// Whether the worker has ended, and the next tick must break the queues.
     is_broken: bool,
@@ -237,7 +238,7 @@ impl<C> M2mEngine<C> for Decoder<C> {
 
     fn recall(&mut self) {
         self.worker.take_all_back();
-        self.take_back();
+        self.requeue_lent();
     }
 
     /// A new format needs new buffers: STREAMOFF and STREAMON continue, START does not.

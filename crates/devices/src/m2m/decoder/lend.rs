@@ -95,6 +95,11 @@ impl<C> Decoder<C> {
             return;
         }
         self.worker.take_back();
+        self.requeue_lent();
+    }
+
+    /// Returns lent buffers to the queue. The process no longer writes to them.
+    pub(super) fn requeue_lent(&mut self) {
         while let Some((_, token)) = self.own.lent.tokens.pop_back() {
             self.capture.put_back(token);
         }

@@ -96,6 +96,14 @@ fn worker_and_bus_write_equal_pictures() {
     }
 }
 
+/// Returns the bytes of a buffer's file, which the worker maps.
+fn file_bytes(bench: &Bench<Decoder<u32>>, cookie: u32) -> Vec<u8> {
+    let file = &bench.memory.files[&cookie];
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
 #[test]
 fn nothing_is_written_to_a_buffer_after_streamoff() {
     let stream = encoder::stream(4);
@@ -109,12 +117,7 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
     assert_eq!(bench.take(Flow::Capture).index, 1);
     bench.stop(Flow::Capture);
     let first = bench.cookie(Flow::Capture, 0);
-    let bytes = |bench: &Bench<Decoder<u32>>, index| {
-        let file = &bench.memory.files[&(first + index)];
-        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        bytes
-    };
+    let bytes = |bench: &Bench<Decoder<u32>>, index| file_bytes(bench, first + index);
     let before = [0, 2, 3].map(|index| bytes(&bench, index));
     assert!(before[1].iter().all(|byte| *byte == FILLER));
     bench.send(2, &[&stream[2]], 2);
@@ -151,10 +154,7 @@ fn nothing_is_written_to_a_withdrawn_buffer() {
         assert_eq!((info.index, info.timestamp_ns), (3, timestamp_ns));
         bench.queue_empty(3);
     }
-    let file = &bench.memory.files[&lost];
-    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
-    assert!(bytes.iter().all(|byte| *byte == FILLER));
+    assert!(file_bytes(&bench, lost).iter().all(|byte| *byte == FILLER));
 }
 
 #[test]
