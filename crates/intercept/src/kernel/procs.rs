@@ -425,6 +425,10 @@ mod tests {
         let procs = Procs::new(None, 1024);
         let ended = std::thread::spawn(rustix::thread::gettid);
         let tid = ended.join().expect("an id").as_raw_nonzero().get();
+        // A join returns before the kernel has removed the thread.
+        while std::path::Path::new(&format!("/proc/self/task/{tid}")).exists() {
+            std::thread::yield_now();
+        }
         let [ended, runs] = [tid.cast_unsigned(), std::process::id()];
         for tid in [ended, runs] {
             lock(&procs.threads).insert(&Arc::new(of_process(tid)));
