@@ -84,6 +84,8 @@ pub(crate) struct Decoding<C> {
     flushing: usize,
     /// Number of drains that the worker has not answered.
     draining: usize,
+    /// Whether the worker has refused a drain, and accepts none until it has sent an event.
+    is_full: bool,
     /// Whether the worker has ended, and the next tick must break the queues.
     is_broken: bool,
     /// Memory for reordering chroma, and for luma of an odd-sized picture.
@@ -131,6 +133,7 @@ impl<C> Decoder<C> {
                 pending: Pending::None,
                 flushing: 0,
                 draining: 0,
+                is_full: false,
                 is_broken: false,
                 scratch: Vec::new(),
             },
@@ -186,6 +189,8 @@ impl<C> M2mEngine<C> for Decoder<C> {
             self.capture.format = guess.ok_or(EINVAL)?;
             self.own.visible = Rect::default();
             self.own.coded_size = (0, 0);
+            // The next worker announces the next stream's format, even if it is the same again.
+            self.restart();
         }
         self.queue_mut(flow).format = *format;
         Ok(())
@@ -266,15 +271,14 @@ impl<C> M2mEngine<C> for Decoder<C> {
     /// The worker does not wait for buffers before it has announced the first format.
     fn waits_for_buffers(&self) -> bool {
         let is_known = self.own.visible.width != 0;
-        let has_place = self.own.row.input == Input::File && self.has_buffer();
-        !matches!(self.own.pending, Pending::None) || is_known && !has_place
+        !matches!(self.own.pending, Pending::None) || is_known && !self.has_buffer()
     }
 
     fn has_work(&self) -> bool {
         let room = self.worker.has_room();
         let feeds = match self.drain {
             Drain::Idle => self.output.is_ready() && room,
-            Drain::Feeding(0) => true,
+            Drain::Feeding(0) => !self.own.is_full,
             Drain::Feeding(_) => room,
             Drain::Asked | Drain::Ready | Drain::Stopped => false,
         };

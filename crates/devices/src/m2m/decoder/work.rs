@@ -40,7 +40,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.worker.stop();
         self.forget_worker();
     }
@@ -49,6 +49,7 @@ impl<C> Decoder<C> {
         self.own.lent.is_on = false;
         self.take_back();
         (self.own.flushing, self.own.draining) = (0, 0);
+        self.own.is_full = false;
     }
 
     /// Takes all OUTPUT buffers back, because the worker has ended. The queues break.
@@ -97,6 +98,7 @@ impl<C> Decoder<C> {
     }
 
     pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
+        self.own.is_full = false;
         match event {
             Event::Format(format) => self.own.pending = Pending::Found(format),
             Event::Picture {
@@ -204,8 +206,11 @@ impl<C> Decoder<C> {
                 Drain::Asked
             }
             Err(Refused::Dead) => Drain::Ready,
-            // The worker accepts no more jobs now. The drain is requested again later.
-            Err(_) => Drain::Feeding(0),
+            // The worker accepts no more jobs now. The drain is requested again after its next event.
+            Err(_) => {
+                self.own.is_full = true;
+                Drain::Feeding(0)
+            }
         };
     }
 
@@ -356,6 +361,10 @@ impl<C> Decoder<C> {
             if !self.capture.give_last(progress) {
                 return;
             }
+        }
+        // Pictures of the previous format do not fit the next buffers.
+        for decoded in std::mem::take(&mut self.own.decoded) {
+            self.output.release(decoded.tag, DoneState::Error, progress);
         }
         self.note(&format);
         let now = self.capture.format;

@@ -3,6 +3,7 @@
 use super::bench::{Bench, device};
 use super::{encoder, library};
 use crate::Decoder;
+use crate::device::Outside as _;
 use crate::surface::EBUSY;
 use crate::tests::bench::FILLER;
 use std::os::unix::fs::FileExt as _;
@@ -181,6 +182,68 @@ fn the_answer_to_an_ended_drain_does_not_end_the_next() {
         }
     }
     assert_eq!(times, [0, 1]);
+}
+
+#[test]
+fn time_stands_still_while_the_worker_has_a_buffer() {
+    let stream = encoder::stream(2);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    bench.start(Flow::Capture);
+    bench.work();
+    assert!(
+        !bench.device.is_preparing(),
+        "the program must queue a buffer"
+    );
+    bench.queue_empty(0);
+    bench.send(1, &[&stream[1]], 1);
+    bench.work();
+    assert!(bench.device.is_preparing());
+    assert_eq!(bench.take(Flow::Capture).index, 0);
+    bench.until("the end of the job", |bench| !bench.device.is_preparing());
+}
+
+#[test]
+fn a_second_stream_of_the_same_format_is_announced() {
+    let stream = encoder::stream(2);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    let found = bench.device.format(Flow::Capture);
+    bench.start(Flow::Capture);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    bench.send(1, &[&stream[1]], 1);
+    assert_eq!(bench.take(Flow::Capture).index, 0);
+    for flow in [Flow::Output, Flow::Capture] {
+        bench.stop(flow);
+        bench.make(flow, 0);
+    }
+    bench.events.clear();
+    let mut other = bench.device.format(Flow::Output);
+    (other.width, other.height) = (other.width * 2, other.height * 2);
+    bench.set_format(Flow::Output, &other);
+    assert_ne!(bench.device.format(Flow::Capture), found);
+    bench.make(Flow::Output, 8);
+    bench.start(Flow::Output);
+    bench.send(0, &[&stream[0]], 0);
+    bench.until("the format", |bench| bench.events.contains(&CHANGED));
+    assert_eq!(bench.device.format(Flow::Capture), found);
+}
+
+#[test]
+fn a_refused_drain_waits_for_the_worker() {
+    let mut bench = told(&encoder::stream(1), FourCc::NV12, 4);
+    bench.start(Flow::Capture);
+    // The worker waits for a buffer for the picture, and answers no drain meanwhile.
+    for _ in 0..40 {
+        bench.device.command(Command::Stop).expect("it can drain");
+        bench.work();
+        bench.stop(Flow::Capture);
+        bench.start(Flow::Capture);
+    }
+    bench.device.command(Command::Stop).expect("it can drain");
+    bench.work();
+    assert_eq!(bench.device.next_tick(), None);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    assert_eq!(bench.take(Flow::Capture).timestamp_ns, 0);
+    assert!(bench.take(Flow::Capture).last);
 }
 
 #[test]
