@@ -118,7 +118,8 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     // Values other than the expected ones come from a faulty worker and are ignored.
     revoke(input, number)
         || wait(state, WRITE_TIMEOUT, is_gone, |found| {
-            found == word(number, WRITTEN)
+            // The worker may also undo its claim meanwhile.
+            found == word(number, WRITTEN) || revoke(input, number)
         })
 }
 
@@ -280,4 +281,23 @@ pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'
         layout.join(u, v, &mut line);
         uv.memory.put(uv.offset + row * uv.stride, &line)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_is_undone_late_does_not_delay() {
+        let input = Shared::new(INPUT_LEN).expect("memory");
+        lend(&input, 1);
+        assert!(claim(&input, 1));
+        // The worker undoes its claim after the parent has looked.
+        let undone = || {
+            unclaim(&input, 1);
+            false
+        };
+        assert!(take_back(&input, 1, undone));
+        assert!(!claim(&input, 1), "the parent has it");
+    }
 }

@@ -404,7 +404,7 @@ impl Out {
     pub fn return_demanded(&mut self) -> Result<(), Stop> {
         if let Some(demand) = loan::demanded(&self.input) {
             self.frames.copy_all(&self.input)?;
-            self.loans.forget(&self.input);
+            self.loans.waiting.clear();
             loan::answer_demand(&self.input, demand);
         }
         Ok(())
