@@ -265,6 +265,8 @@ buffer 0 stamp=10 flags=0
 all 60
 buffer 1 stamp=11
 all 70
+buffer -1 error=0
+buffer 0 error=1
 ";
 
 #[test]

@@ -183,6 +183,26 @@ static void hold(int request)
 	int index = dequeue(CAPTURE, &flags, &stamp);
 	printf("buffer %d stamp=%ld\n", index, stamp);
 	expect_value(pictures[index < 0 ? 0 : index], 70);
+	if (dequeue(OUTPUT, &flags, &stamp) != 2)
+		die("DQBUF");
+	// A wrong first field: the second one still goes into its buffer.
+	for (unsigned i = 0; i < 2; i++)
+		if (queue(CAPTURE, i, 0, -1, 0, 0) < 0)
+			die("QBUF");
+	for (unsigned i = 0; i < 2; i++) {
+		len = picture(slices[i], 75);
+		if (!i)
+			memset(slices[i], 0xff, len);
+		fill(request);
+		unsigned holds = i ? 0 : V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF;
+		if (queue(OUTPUT, i, len, request, holds, 12) < 0)
+			die("QBUF in a request");
+		go(request);
+		if (dequeue(OUTPUT, &flags, &stamp) != (int)i)
+			die("DQBUF");
+		index = dequeue(CAPTURE, &flags, &stamp);
+		printf("buffer %d error=%d\n", index, index >= 0 && flags & V4L2_BUF_FLAG_ERROR);
+	}
 }
 
 static void at_random(int request, unsigned rounds)

@@ -25,6 +25,8 @@ pub(super) struct Job<C> {
     writing: Option<(Content, bool)>,
     /// Whether the worker has consumed the request's input.
     is_consumed: bool,
+    /// Whether the first field of the target's picture failed.
+    lacks_field: bool,
     written: Outcome,
 }
 
@@ -231,6 +233,7 @@ impl<C> StatelessDecoder<C> {
         let Job {
             source,
             target,
+            lacks_field,
             written: (outcome, payloads),
             ..
         } = job;
@@ -252,12 +255,20 @@ impl<C> StatelessDecoder<C> {
             field,
             ..meta.completion(outcome, payloads, 0, false)
         };
+        let completion = match lacks_field {
+            true => Completion {
+                outcome: DoneState::Error,
+                ..completion
+            },
+            false => completion,
+        };
         let held = FirstField {
             target,
             timestamp_ns,
             completion,
         };
-        if waits && outcome == DoneState::Done {
+        // Also after an error: the second field uses the same buffer.
+        if waits {
             self.own.held = Some(held);
         } else {
             self.give(held, progress);
@@ -272,15 +283,20 @@ impl<C> StatelessDecoder<C> {
         progress.finish(Flow::Capture, held.target, completion);
     }
 
-    /// Returns a request's CAPTURE buffer: the one with the picture's first field, or the next one.
-    fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
+    /// Returns a request's CAPTURE buffer: the one with the picture's first field, or the next one. Also returns
+    /// whether the first field failed.
+    fn target_for(
+        &mut self,
+        source: &Active<C>,
+        progress: &mut Progress<C>,
+    ) -> Option<(Active<C>, bool)> {
         if let Some(held) = self.own.held.take() {
             if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
-                return Some(held.target);
+                return Some((held.target, held.completion.outcome == DoneState::Error));
             }
             self.give(held, progress);
         }
-        self.capture.take()
+        self.capture.take().map(|target| (target, false))
     }
 
     /// Passes a request to the worker. Returns whether another request may begin.
@@ -290,7 +306,7 @@ impl<C> StatelessDecoder<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let Some(target) = self.target_for(&source, progress) else {
+        let Some((target, lacks_field)) = self.target_for(&source, progress) else {
             self.output.tokens.push_front(source);
             return false;
         };
@@ -337,6 +353,7 @@ impl<C> StatelessDecoder<C> {
             loan: None,
             writing: None,
             is_consumed: false,
+            lacks_field,
             written: FAILED,
         };
         match unfit {
