@@ -178,6 +178,7 @@ impl<C> Driver for Faulty<'_, C> {
         fn buf_finish(&mut self, index: u32);
         fn buf_cleanup(&mut self, index: u32);
         fn buf_queue(&mut self, buffer: Active<C>);
+        fn buffers_withdrawn(&mut self);
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
