@@ -88,16 +88,27 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     /// Completes, with an error, the device's buffers with a plane that `is_lost` selects. Their tokens become
-    /// stale. A host calls this before it takes the planes' memory away from the device.
+    /// stale. The tokens of buffers that the device gets later lack these planes. A host calls this before it
+    /// takes the planes' memory away from the device.
     pub fn withdraw(&mut self, is_lost: impl Fn(&M, &M::Plane) -> bool) {
         self.reap();
         let mut was_lost = false;
         for index in 0..self.queue.config.max_num_buffers {
-            let Ok(buffer) = self.queue.buffer(index) else {
+            let Ok(buffer) = self.queue.buffer_mut(index) else {
                 continue;
             };
-            let mut planes = buffer.planes.iter().filter_map(|p| p.memory.as_ref());
-            if buffer.state == BufferState::Active && planes.any(|plane| is_lost(self.mem, plane)) {
+            let mut lost = 0;
+            for plane in &mut buffer.planes {
+                if plane
+                    .memory
+                    .as_ref()
+                    .is_some_and(|memory| is_lost(self.mem, memory))
+                {
+                    plane.cookie = None;
+                    lost += 1;
+                }
+            }
+            if lost > 0 && buffer.state == BufferState::Active {
                 self.fail(index);
                 was_lost = true;
             }

@@ -117,7 +117,8 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::State { index }.into());
         }
         if buffer.prepared {
-            return Ok(());
+            // The memory may have moved, or been revoked, since it was prepared.
+            return buffer.place(self.mem);
         }
         let Some(mut entry) = buffer.in_request.pop_front() else {
             return Err(Invalid::State { index }.into());

@@ -189,6 +189,35 @@ fn an_importer_uses_no_address_of_a_revoked_buffer() {
     }
 }
 
+/// A buffer that waits for STREAMON when it is revoked is returned as one that the device has.
+#[test]
+fn a_buffer_queued_early_uses_no_address_of_a_revoked_one() {
+    for (machine, _) in BUILTINS {
+        let mut bench = Bench::new(machine, &["camera,sizes=64x48", "display,size=64x48"]);
+        let (camera, display) = (bench.open(0), bench.open(1));
+        bench.reqbufs(camera, CAPTURE, MMAP, 2);
+        bench.reqbufs(display, OUTPUT, DMABUF, 2);
+        let fds = [0, 1].map(|index| bench.export(camera, CAPTURE, index));
+        let name = memories(&bench)[0].to_string();
+        bench.ioctl(display, VIDIOC_QBUF, import(0, fds[0], 6144));
+        assert_eq!(bench.world.revoke_by_name(&name, None), Ok(()));
+        bench.ioctl(display, VIDIOC_QBUF, import(1, fds[1], 6144));
+        bench.stream(display, OUTPUT, true);
+        for (index, error) in [(0, V4L2_BUF_FLAG_ERROR), (1, 0)] {
+            let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+            let came = (0..1000).any(|_| {
+                bench.world.tick();
+                bench.try_ioctl(display, VIDIOC_DQBUF, &mut arg).is_ok()
+            });
+            let flags = arg.u32(offset_of!(v4l2_buffer, flags));
+            let found = (came, arg.u32(0), flags & V4L2_BUF_FLAG_ERROR);
+            assert_eq!(found, (true, index, error), "{machine}");
+        }
+        bench.close_all(&[camera, display]);
+        expect_nothing_held(&mut bench, machine);
+    }
+}
+
 #[test]
 fn an_unplugged_device_can_take_its_exports_with_it() {
     for revoke in [false, true] {
