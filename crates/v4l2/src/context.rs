@@ -34,6 +34,8 @@ pub struct Context<M: MemOps, D> {
     pub(crate) files: BTreeMap<FileHandle, File>,
     /// The highest priority among the files of other contexts.
     pub(crate) other_priority: u32,
+    /// Whether a codec's STOP waits for OUTPUT buffers that wait for fences.
+    pub(crate) stop_waits: bool,
     refusals: Refusals,
     /// Whether something happened that may end a caller's wait.
     pub(crate) wake: bool,
@@ -71,6 +73,7 @@ where
             driver,
             files: BTreeMap::new(),
             other_priority: sys::V4L2_PRIORITY_UNSET,
+            stop_waits: false,
             refusals: Refusals::default(),
             wake: false,
         })

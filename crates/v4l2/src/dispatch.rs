@@ -77,6 +77,7 @@ where
             call @ (Call::GetEdid | Call::SetEdid) => {
                 self.edid_call(cx, &mut image, call == Call::SetEdid, program)?
             }
+            Call::DecoderCmd | Call::EncoderCmd => self.codec_command(mem, &mut image)?.into(),
             call => self.plain_call(cx, call, &mut image)?,
         };
         if answer == Answer::Wait {
@@ -177,8 +178,7 @@ where
             Call::CropCap => self.crop_cap(arg)?,
             Call::GetCrop => self.get_crop(arg)?,
             Call::SetCrop => self.set_crop(arg)?,
-            Call::DecoderCmd | Call::EncoderCmd => self.codec_command(arg, true)?,
-            Call::TryDecoderCmd | Call::TryEncoderCmd => self.codec_command(arg, false)?,
+            Call::TryDecoderCmd | Call::TryEncoderCmd => drop(Self::try_codec_command(arg)?),
             Call::EnumDvTimings
             | Call::DvTimingsCap
             | Call::GetDvTimings

@@ -23,19 +23,29 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Checks a command, and executes it if `run` is set.
+    /// Checks a command.
     ///
     /// A stateful codec has START and STOP. The parameters of both are for old MPEG cards and must be zero.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`.
-    pub(crate) fn codec_command(&mut self, arg: &mut Image<'_>, run: bool) -> Result<(), Error> {
+    pub(crate) fn try_codec_command(arg: &mut Image<'_>) -> Result<Command, Error> {
         let command = match arg.u32(CMD) {
             sys::V4L2_DEC_CMD_STOP => Command::Stop,
             sys::V4L2_DEC_CMD_START => Command::Start,
             _ => return Err(Error::Invalid),
         };
         arg.clear_from(FLAGS);
-        if !run {
+        Ok(command)
+    }
+
+    /// Executes a command. STOP waits for OUTPUT buffers that wait for fences.
+    pub(crate) fn codec_command(&mut self, mem: &M, arg: &mut Image<'_>) -> Result<(), Error> {
+        let command = Self::try_codec_command(arg)?;
+        if self.stop_waits {
+            return Err(Error::Busy);
+        }
+        if command == Command::Stop && self.holds_output_back(mem) {
+            self.stop_waits = true;
             return Ok(());
         }
         self.driver.command(command)?;
@@ -46,5 +56,21 @@ where
         }
         self.wake = true;
         Ok(())
+    }
+
+    /// Executes a STOP that has waited for fences, once all have signalled. If OUTPUT was stopped, nothing is
+    /// left to drain.
+    pub(crate) fn resume_stop(&mut self, mem: &M) {
+        if self.stop_waits && !self.holds_output_back(mem) {
+            self.stop_waits = false;
+            // The driver refuses it only while it drains, which ends as this STOP would.
+            let _ = self.driver.command(Command::Stop);
+            self.wake = true;
+        }
+    }
+
+    fn holds_output_back(&self, mem: &M) -> bool {
+        let output = self.output.as_ref();
+        output.is_some_and(|output| output.queue.first_held_back(mem).is_some())
     }
 }

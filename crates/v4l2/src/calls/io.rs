@@ -323,6 +323,7 @@ where
                 stream.session(mem, &mut *driver).settle();
             }
         }
+        self.resume_stop(mem);
     }
 
     /// See [`VideoDevice::fail_queues`](crate::VideoDevice::fail_queues).

@@ -7,9 +7,9 @@ use super::{
 use crate::bytes::{Image, field};
 use crate::requests::MAX_REQUESTS;
 use crate::{
-    Bus, CallContext, CompoundType, ControlSpec, ControlValue, FileHandle, Flow, Format, Fraction,
-    FrameIntervals, FrameSizes, Identity, Opener, POLL_ERR, POLL_IN, POLL_PRI, PixelFormat,
-    Planarity, Progress, QueuePolicy, Role, VideoDevice, VideoDriver, sys,
+    Bus, CallContext, Command, CommandSet, CompoundType, ControlSpec, ControlValue, FileHandle,
+    Flow, Format, Fraction, FrameIntervals, FrameSizes, Identity, Opener, POLL_ERR, POLL_IN,
+    POLL_PRI, PixelFormat, Planarity, Progress, QueuePolicy, Role, VideoDevice, VideoDriver, sys,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,6 +84,14 @@ impl VideoDriver for Worker {
     }
     fn set_control(&mut self, _: u32, value: &ControlValue) -> Result<(), DriverError> {
         let said = format!("set {}", value.number());
+        self.story.lock().unwrap().push(said);
+        Ok(())
+    }
+    fn commands(&self) -> Option<CommandSet> {
+        Some(CommandSet::Encoder)
+    }
+    fn command(&mut self, _: Command) -> Result<(), DriverError> {
+        let said = format!("stop behind {}", self.output.held.len());
         self.story.lock().unwrap().push(said);
         Ok(())
     }
@@ -363,6 +371,25 @@ fn a_fences_end_passes_on_a_requests_buffer() {
     b.tick();
     assert_eq!(b.told(), ["work 1 of 1"]);
     assert_eq!(b.poll(id), POLL_PRI);
+    b.finish();
+}
+
+#[test]
+fn a_codecs_stop_waits_for_fences_of_output() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let output = b.device.context().queue(Flow::Output).unwrap();
+    let fence = |plane: &TestPlane| b.mem.fenced.borrow_mut().insert(plane.id);
+    assert_eq!(output.find_plane(fence), Some((0, 0)));
+    b.stream(file, Flow::Output, true);
+    assert_eq!(b.qbuf(file, Flow::Output, 0, None), 0);
+    let mut stop: [u8; 40] = record(&[(0, sys::V4L2_ENC_CMD_STOP)]);
+    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), 0);
+    assert_eq!(b.call(file, sys::VIDIOC_ENCODER_CMD, &mut stop), EBUSY);
+    assert!(b.told().is_empty());
+    b.mem.fenced.borrow_mut().clear();
+    b.device.settle_queues(&mut b.mem, 2);
+    assert_eq!(b.told(), ["stop behind 1"]);
     b.finish();
 }
 
