@@ -75,7 +75,7 @@ impl DeviceSpec {
             like: self.like.clone(),
             bus_info: self.bus_info.clone(),
             // Like uvcvideo, the driver copies headers from USB packets to memory that no device reaches.
-            allocator: Allocator::Vmalloc,
+            allocator: Some(Allocator::Vmalloc),
             sram: Some(0),
             ..Self::new(DeviceKind::Metadata { link }, false)
         })

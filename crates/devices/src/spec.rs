@@ -66,8 +66,8 @@ pub struct DeviceSpec {
     pub formats: Vec<FourCc>,
     /// The pace of the device's frames.
     pub pace: Pace,
-    /// The allocator of the device's planes.
-    pub allocator: Allocator,
+    /// The allocator of the device's planes; `None` for the machine's.
+    pub allocator: Option<Allocator>,
     /// Whether the device's own buffers are placed at their first use. Such a buffer suits all devices that
     /// share it by that time, and moves later if another device needs this.
     pub lazy: bool,
@@ -357,7 +357,7 @@ impl DeviceSpec {
             "alloc" => {
                 use Allocator::{Contig, Sg, Vmalloc};
                 let all = [("contig", Contig), ("sg", Sg), ("vmalloc", Vmalloc)];
-                self.allocator = parse_word(value, &all).ok_or(None)?;
+                self.allocator = Some(parse_word(value, &all).ok_or(None)?);
             }
             "place" => {
                 let all = [("fixed", false), ("lazy", true)];
@@ -417,7 +417,7 @@ impl DeviceSpec {
 
     /// Checks that only `alloc=contig`, whose planes have one run of addresses, is placed lazily.
     fn check_place(&self) -> Result<(), SpecError> {
-        if !self.lazy || self.allocator == Allocator::Contig {
+        if !self.lazy || self.allocator.is_none_or(|a| a == Allocator::Contig) {
             return Ok(());
         }
         let allowed = "only alloc=contig places buffers lazily; leave out place or alloc";
@@ -446,7 +446,7 @@ impl DeviceSpec {
             .iter()
             .find(|(option, value)| OF_ADDRESSES.contains(option) && *value != "off");
         match limit {
-            Some((option, value)) if self.allocator == Allocator::Vmalloc => {
+            Some((option, value)) if self.allocator == Some(Allocator::Vmalloc) => {
                 let device = self.kind.name();
                 let allowed = format!(
                     "{device} does no DMA with alloc=vmalloc, so {option} limits nothing; leave \

@@ -11,7 +11,7 @@ use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Link, Note};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
-use vb3_machine::profile::IommuProfile;
+use vb3_machine::profile::{self, IommuProfile};
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
@@ -102,14 +102,25 @@ fn opener(spec: &DeviceSpec, place: HostSettings) -> Opener<Device<Cookie>> {
     })
 }
 
+/// Returns the allocator of a device's planes: its own, or the machine's.
+fn allocator_of(spec: &DeviceSpec, machine: &Profile) -> Allocator {
+    let usual = match machine.allocator {
+        // Only these planes are placed lazily.
+        _ if spec.lazy => Allocator::Contig,
+        profile::Allocator::Contig => Allocator::Contig,
+        profile::Allocator::Vmalloc => Allocator::Vmalloc,
+    };
+    spec.allocator.unwrap_or(usual)
+}
+
 /// Returns how a device's planes are allocated.
 const fn plane_device(
-    spec: &DeviceSpec,
+    (allocator, lazy): (Allocator, bool),
     dma: vb3_machine::Device,
 ) -> vb3_plane::Device<vb3_machine::Device> {
-    match spec.allocator {
+    match allocator {
         Allocator::Contig => vb3_plane::Device {
-            lazy: spec.lazy,
+            lazy,
             ..vb3_plane::Device::contig(dma)
         },
         Allocator::Sg => vb3_plane::Device::sg(dma),
@@ -203,6 +214,7 @@ impl Node {
             None => format!("video{number}"),
         };
         let path = PathBuf::from(format!("/dev/{file_name}"));
+        let allocator = allocator_of(spec, profile);
         let further = further_iommu(spec, profile).with_context(|| path.display().to_string())?;
         let iommu = match further {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
@@ -235,7 +247,7 @@ impl Node {
             }),
             demands: demands(spec),
             // A contiguous plane is one segment, so a limit on a segment's size also limits the plane's size.
-            max_segments: (spec.allocator == Allocator::Contig
+            max_segments: (allocator == Allocator::Contig
                 && (spec.max_segment.is_some() || spec.boundary.is_some()))
             .then_some(1),
         };
@@ -246,7 +258,7 @@ impl Node {
             .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
         own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
-        let plane_device = plane_device(spec, dma);
+        let plane_device = plane_device((allocator, spec.lazy), dma);
         let location = match part {
             Part::Metadata { webcam } => Location::new(spec, webcam),
             Part::Device | Part::Entity(..) => Location::new(spec, number),
@@ -254,9 +266,7 @@ impl Node {
         let place = HostSettings {
             bus_info: location.bus_info(),
             usb: location.usb(),
-            userptr: profile
-                .userptr
-                .unwrap_or(spec.allocator != Allocator::Contig),
+            userptr: profile.userptr.unwrap_or(allocator != Allocator::Contig),
             codecs,
         };
         let device = Device::new(spec, &place)
@@ -290,7 +300,7 @@ impl Node {
             location,
             since_us: since_boot_ns() / 1000,
             kind: spec.kind.name().to_owned(),
-            allocator: spec.allocator,
+            allocator,
             dma,
             planes: plane_device,
             admission: spec.admission,

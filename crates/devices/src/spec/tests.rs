@@ -102,7 +102,7 @@ fn options_land_where_they_belong() {
             fps: Some(Fraction::new(30_000, 1001)),
             format: Some(FourCc::NV12M),
             pace: Pace::Free,
-            allocator: Allocator::Vmalloc,
+            allocator: Some(Allocator::Vmalloc),
             userptr: Some(false),
             ignores_hints: true,
             inject: true,
@@ -131,6 +131,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
     assert_eq!(
         parse(&format!("convert,alloc=contig,{}", all.join(","))),
         DeviceSpec {
+            allocator: Some(Allocator::Contig),
             mask: Some(0xffff_ffff),
             contiguous: true,
             align: Some(64 << 10),
@@ -164,7 +165,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
     assert_eq!(
         parse("convert,alloc=sg,mask=32"),
         DeviceSpec {
-            allocator: Allocator::Sg,
+            allocator: Some(Allocator::Sg),
             mask: Some(0xffff_ffff),
             ..plain.clone()
         }
@@ -173,7 +174,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
     assert_eq!(
         parse("convert,alloc=vmalloc,contiguous=off"),
         DeviceSpec {
-            allocator: Allocator::Vmalloc,
+            allocator: Some(Allocator::Vmalloc),
             ..plain
         }
     );

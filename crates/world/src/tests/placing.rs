@@ -19,6 +19,18 @@ fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
     }
 }
 
+#[test]
+fn devices_use_the_machines_allocator() {
+    let mut profile = Profile::builtin("pc").unwrap();
+    profile.allocator = vb3_machine::profile::Allocator::Vmalloc;
+    let specs = ["display", "display,alloc=sg", "display,place=lazy"];
+    let specs = specs.map(|spec| spec.parse().unwrap());
+    let mut world = World::new(profile, &specs, 1).unwrap();
+    let used = world.report().devices.into_iter();
+    let used: Vec<_> = used.map(|device| device.allocator).collect();
+    assert_eq!(used, ["vmalloc", "sg", "contig"]);
+}
+
 /// Maps a dma-buf through its own descriptor.
 fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     let file = bench.program.identify(fd).unwrap();
