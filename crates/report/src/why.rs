@@ -32,8 +32,15 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let half = path.with_extension(format!("json.{}", std::process::id()));
-    report.write(&half)?;
-    replace(&half, path).with_context(|| format!("cannot write {}", path.display()))
+    let replaced =
+        || replace(&half, path).with_context(|| format!("cannot write {}", path.display()));
+    report
+        .write(&half)
+        .and_then(|()| replaced())
+        .inspect_err(|_| {
+            // Removes the incomplete file.
+            let _ = std::fs::remove_file(&half);
+        })
 }
 
 /// Replaces a file by another in one step, so no reader sees half of it.

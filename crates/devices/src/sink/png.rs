@@ -45,16 +45,17 @@ impl Recorder for Png {
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         let path = self.name.with(self.next);
         self.next = self.next.saturating_add(1);
-        let written = File::create(&path)
-            .map_err(png::EncodingError::IoError)
-            .and_then(|file| write_png(file, frame.size(), &frame.to_rgb()));
-        written.map_err(|e| {
-            // Removes an incomplete file.
-            let _ = std::fs::remove_file(&path);
+        let cannot = |e: &dyn std::fmt::Display| {
             Failure::new(format!(
                 "cannot write {}: {e}; make room on the disk, or record to other files",
                 path.display()
             ))
+        };
+        let file = File::create(&path).map_err(|e| cannot(&e))?;
+        write_png(file, frame.size(), &frame.to_rgb()).map_err(|e| {
+            // Removes the incomplete file.
+            let _ = std::fs::remove_file(&path);
+            cannot(&e)
         })
     }
 }

@@ -216,6 +216,18 @@ fn png_files_hold_the_picture_as_rgb() {
 }
 
 #[test]
+fn a_png_that_cannot_be_opened_stays() {
+    let directory = TempDir::new().expect("a directory");
+    let link = directory.path().join("0.png");
+    std::os::unix::fs::symlink("no/such/place", &link).expect("a link");
+    let name = directory.path().join("%d.png");
+    let name = name.to_str().expect("a name in UTF-8").to_owned();
+    let done = record(&SinkSpec::Png(name), shape(&pixfmt::RGB24), 2);
+    assert_eq!((done.written, done.lost), (1, 1));
+    assert!(link.is_symlink(), "it is not deleted");
+}
+
+#[test]
 fn another_shape_begins_another_file() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("a.y4m");

@@ -170,3 +170,16 @@ fn a_run_that_cannot_begin_keeps_the_report() {
     assert_eq!(status, 125, "{said}");
     assert_eq!(std::fs::read(&report).unwrap(), b"earlier");
 }
+
+#[test]
+fn a_report_that_cannot_be_written_loses_no_other() {
+    let dir = crate::common::tempdir();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("full.json")).unwrap();
+    let mut run = vb3(dir.path());
+    run.args(["run", "--report", "full.json", "--report", "run.json"]);
+    let (status, _, said) = finish(run.args(["--", "true"]), dir.path());
+    assert_eq!(status, 125, "{said}");
+    assert!(said.contains("full.json"), "{said}");
+    let report = std::fs::read_to_string(dir.path().join("run.json")).unwrap();
+    assert!(report.contains("\"exit_status\": 0"), "{report}");
+}
