@@ -23,6 +23,13 @@ def test_refusals_name_the_field():
     assert process.returncode is not None
 
 
+def test_an_order_that_times_out_does_not_end_the_others():
+    with vb3.run(["sleep", "infinity"], timeout=2) as run:
+        with pytest.raises(TimeoutError, match="wait"):
+            run.video0.wait(1)
+        assert run.video0.frames == 0
+
+
 def test_a_run_that_cannot_start_says_why():
     with pytest.raises(vb3.Ended, match="status 125.*/no/such/clip"):
         vb3.run(["true"], camera=Path("/no/such/clip,1.mp4"))

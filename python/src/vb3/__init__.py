@@ -106,16 +106,12 @@ class _Line:
         self._socket.settimeout(timeout)
         self._socket.connect(path)
         self._lines = self._socket.makefile("rb")
-        self._id = 0
 
     def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends an order and returns its answer. Skips late answers to orders that timed out."""
-        self._id += 1
+        """Sends an order and returns its answer. After a timeout, the connection cannot be used again."""
         given = {name: value for name, value in fields.items() if value is not None}
-        self._socket.sendall(json.dumps({"do": order, "id": self._id, **given}).encode() + b"\n")
+        self._socket.sendall(json.dumps({"do": order, **given}).encode() + b"\n")
         answer = self.read()
-        while answer.get("id") != self._id:
-            answer = self.read()
         if not answer["ok"]:
             raise Error(answer["error"]["field"], answer["error"]["message"])
         return answer
@@ -186,8 +182,11 @@ class Run:
             raise self._ended()
         return os.fsdecode(path.rstrip(b"\n"))
 
-    def _ended(self) -> Ended:
-        status = self.process.wait(self.timeout)
+    def _ended(self) -> Error:
+        try:
+            status = self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            return Error("", "the run closed the connection")
         return Ended("", f"vb3 ended with status {status}: {self.stderr.strip()}")
 
     def order(self, do: str, **fields: Any) -> dict[str, Any]:
@@ -196,9 +195,16 @@ class Run:
             self._line = self._line or _Line(self._path, self.timeout)
             return self._line.ask(do, fields)
         except TimeoutError:
+            self._hang_up()
             raise TimeoutError(f"no answer to {do!r} in {self.timeout} s") from None
         except OSError:
+            self._hang_up()
             raise self._ended() from None
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def __getattr__(self, name: str) -> Device:
         found = re.fullmatch(r"([a-z][a-z0-9_]*?)([0-9]+)", name)
@@ -232,7 +238,10 @@ class Run:
 
     @contextmanager
     def events(self, *events: str, device: Optional[str] = None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Subscribes to "frame", "open", "start" or "refusal". Gives an iterator of events."""
+        """Subscribes to "frame", "open", "start" or "refusal". Gives an iterator of events.
+
+        If the next event takes longer than the run's `timeout`, raises TimeoutError, and no event follows.
+        """
         line = _Line(self._path, self.timeout)
         try:
             line.ask("subscribe", {"events": list(events), "device": device})
@@ -267,8 +276,7 @@ class Run:
 
     def end(self) -> None:
         """Ends the program and all processes of the run. Keeps output and report."""
-        if self._line is not None:
-            self._line.close()
+        self._hang_up()
         # The first signal is passed to the programs; the second kills them.
         for stop in (self.process.terminate, self.process.terminate, self.process.kill):
             if self.process.poll() is not None:
