@@ -26,8 +26,11 @@ pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<M
         let is_here = event.device.is_empty() || event.device == device;
         is_here && !matches!(&*event.action, "plug" | "unplug")
     });
+    // Other times are of the system's clock.
+    let rate = report.setup.clock.strip_prefix("fast=");
+    let rate: f64 = rate.and_then(|rate| rate.parse().ok()).unwrap_or(1.0);
     let faults = faults.map(|event| Mark {
-        at: event.at_ns as f64 / 1e9,
+        at: event.at_ns as f64 / 1e9 / rate,
         label: event.action.replace('_', " "),
         is_plug: false,
     });

@@ -293,7 +293,8 @@ pub(crate) fn call_named(name: &str) -> Option<u32> {
 
 /// Returns the value of an errno by its name.
 pub(crate) fn errno_named(name: &str) -> Option<i32> {
-    (1..=MAX_ERRNO).find(|n| sentence::errno(*n).0 == name)
+    let is_name = name.starts_with('E');
+    (1..=MAX_ERRNO).find(|n| is_name && sentence::errno(*n).0 == name)
 }
 
 fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {

@@ -115,6 +115,11 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
             "unknown errno",
         ),
         (
+            format!("{of}fail = \"QBUF\"\nerrno = \"an unexpected error\""),
+            4,
+            "unknown errno",
+        ),
+        (
             format!("{of}fail = \"QBUF\"\nerrno = 0"),
             4,
             "unknown errno",
