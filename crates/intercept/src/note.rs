@@ -135,9 +135,15 @@ impl Note {
     }
 }
 
+/// `{:#}` leaves the numbers of processes and threads out. They differ in equal runs.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |errno| std::io::Error::from_raw_os_error(errno);
+        let is_general = f.alternate();
+        let who = |what: &str, id: u32| match is_general {
+            true => format!("a {what}"),
+            false => format!("{what} {id}"),
+        };
         match *self {
             Self::NoSyncWakeUp => f.write_str(
                 "calls on devices are slow: Linux 6.6 or newer makes them ten times faster",
@@ -156,34 +162,39 @@ impl fmt::Display for Note {
             ),
             Self::Unreadable { pid } => write!(
                 f,
-                "process {pid} sees no devices: its memory may not be read (the program has no read \
-                 permission, changed its user or made itself undumpable)"
+                "{} sees no devices: its memory may not be read (the program has no read \
+                 permission, changed its user or made itself undumpable)",
+                who("process", pid)
             ),
             Self::NoPins { pid, errno } => write!(
                 f,
-                "process {pid} gives its own memory to a device, which accesses it by address, since \
+                "{} gives its own memory to a device, which accesses it by address, since \
                  userfaultfd is refused: {}; if the program maps other memory there before the \
                  device is done, the device overwrites it",
+                who("process", pid),
                 text(errno)
             ),
             Self::MapRefused { tid, errno } => write!(
                 f,
-                "a buffer was not mapped: thread {tid} cannot be stopped: {} (strace or a \
+                "a buffer was not mapped: {} cannot be stopped: {} (strace or a \
                  debugger is attached, or ptrace is forbidden; attach after the buffers are \
                  mapped, or use read() or user pointers)",
+                who("thread", tid),
                 text(errno)
             ),
             Self::MapLost { tid } => {
                 write!(
                     f,
-                    "a buffer was not mapped: thread {tid} ended or was stopped during the call"
+                    "a buffer was not mapped: {} ended or was stopped during the call",
+                    who("thread", tid)
                 )
             }
             Self::MappingsStay { pid, errno } => write!(
                 f,
-                "process {pid} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
+                "{} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
                  {} (strace or a debugger is attached, it has its own seccomp filter, or ptrace is \
                  forbidden)",
+                who("process", pid),
                 text(errno)
             ),
             Self::NoSysfs { errno } => write!(
@@ -197,26 +208,30 @@ impl fmt::Display for Note {
             }
             Self::OrdinaryNumber { pid, number } => write!(
                 f,
-                "process {pid} copies a device to descriptor {number}: read and write fail there \
+                "{} copies a device to descriptor {number}: read and write fail there \
                  (EINVAL); ioctl, mmap, poll, select and epoll work (let it copy to standard input, \
-                 or use the number that open returned)"
+                 or use the number that open returned)",
+                who("process", pid)
             ),
             Self::OtherCalls { pid } => write!(
                 f,
-                "process {pid} is a 32-bit program: it sees this system's own devices instead of the \
-                 simulated ones (use a 64-bit build)"
+                "{} is a 32-bit program: it sees this system's own devices instead of the \
+                 simulated ones (use a 64-bit build)",
+                who("process", pid)
             ),
             Self::Stalled { pid, nr, calls } => write!(
                 f,
-                "process {pid} blocks itself: {calls} of its calls (first {}) wait for its own \
+                "{} blocks itself: {calls} of its calls (first {}) wait for its own \
                  memory, or for a file system that does not answer; other processes continue",
+                who("process", pid),
                 name_of(nr)
             ),
             Self::NobodyServes { calls, pid, nr } => write!(
                 f,
                 "{calls} calls, the most at one time, wait for their programs' own memory or file \
                  systems: all other calls wait until one of those programs continues or is killed; \
-                 process {pid} has waited longest (in {})",
+                 {} has waited longest (in {})",
+                who("process", pid),
                 name_of(nr)
             ),
             Self::LeftOver {
@@ -229,7 +244,8 @@ impl fmt::Display for Note {
                 let done = if is_ended { "ends it" } else { "waits for it" };
                 write!(
                     f,
-                    "the program has ended; {name} ({pid}), which it started, still runs; vb3 {done}"
+                    "the program has ended; {name} ({}), which it started, still runs; vb3 {done}",
+                    who("process", pid)
                 )
             }
             Self::NoInotify { errno } => {
@@ -267,4 +283,16 @@ fn name_of(nr: i64) -> std::borrow::Cow<'static, str> {
         .into_iter()
         .find(|&(number, _)| number == nr)
         .map_or_else(|| format!("call {nr}").into(), |(_, name)| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Note;
+
+    #[test]
+    fn a_report_needs_no_numbers_of_processes() {
+        let note = Note::Unreadable { pid: 7 };
+        assert!(note.to_string().starts_with("process 7 sees"));
+        assert!(format!("{note:#}").starts_with("a process sees"));
+    }
 }

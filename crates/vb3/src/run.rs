@@ -214,19 +214,18 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     if let Some(timeline) = &mut timeline {
         timeline.finish(took);
     }
-    for path in &options.report {
-        match &timeline {
-            Some(timeline) if page::is_page(path) => {
-                page::write(&report, timeline, &pictures, path)?
-            }
-            _ => report.write(path)?,
-        }
-    }
+    // One report that cannot be written does not prevent the others.
+    let written = options.report.iter().map(|path| match &timeline {
+        Some(timeline) if page::is_page(path) => page::write(&report, timeline, &pictures, path),
+        _ => report.write(path),
+    });
+    let written = written.fold(Ok(()), Result::and);
     if let Some(path) = why::last_report_path()
         && let Err(e) = why::keep(&report, &path)
     {
         say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
     }
+    written?;
     Ok(exit_status(status, options, &report))
 }
 
@@ -307,7 +306,7 @@ fn supervise(
     let mut remark = |note: Note| {
         let text = note.to_string();
         let is_kept = remarks.len() < MAX_REMARKS || note.is_of_all_programs();
-        let new = is_kept && remarks.insert(text.clone());
+        let new = is_kept && remarks.insert(format!("{note:#}"));
         if new && note.is_warning() && !how.quiet {
             let more = match note {
                 Note::LeftOver {
