@@ -6,7 +6,6 @@
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-direct.h>
-#include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -14,6 +13,8 @@
 #include <media/videobuf2-memops.h>
 
 #define RECORDS 256
+#define ARG(n) regs_get_kernel_argument(regs, n)
+#define SAY(c, w, f) (op->constraint = (c), op->wanted = (w), op->found = (f))
 
 /* Kinds of probed functions. Those up to MAP are operations, which can be refused. */
 enum kind {
@@ -52,7 +53,6 @@ struct record {
 	struct device *dev;
 	/* Calls of dma_map_sgtable() and dma_buf_map_attachment() inside: errors and last scatter table. */
 	int dma_error, dmabuf_error;
-	bool is_mapped;
 	unsigned int segments;
 	u64 contiguous, longest, last_address;
 	/* If this is a refusal. */
@@ -71,7 +71,8 @@ static struct record refusals[RECORDS], buffers[RECORDS];
 /* Addresses of buffers and attachments. Never dereferenced: a probe may have missed that one ended. */
 static void *keys[RECORDS];
 static u64 refusals_made;
-static unsigned int left_out;
+/* Set before the probes go. A call under way then ends unseen, and its record in `active` is freed. */
+static bool leaving;
 
 static void set_device(struct record *r, struct device *dev)
 {
@@ -107,7 +108,6 @@ static void look(struct record *op, struct sg_table *sgt, int error)
 	struct scatterlist *sg;
 	dma_addr_t next = 0;
 
-	op->is_mapped = !error;
 	op->contiguous = op->longest = op->last_address = 0;
 	op->segments = count;
 	for_each_sg(sgt->sgl, sg, count, i) {
@@ -123,13 +123,10 @@ static void look(struct record *op, struct sg_table *sgt, int error)
 	}
 }
 
-#define SAY(c, w, f) (op->constraint = (c), op->wanted = (w), op->found = (f))
-
 /* Explains an operation's error by the first constraint that the operation violates. */
 static void explain(struct record *op)
 {
 	bool is_user = op->kind == USERPTR;
-	unsigned int align = dma_get_cache_alignment();
 	/* The free CMA memory, or the largest block of the page allocator if that is more. */
 	u64 room = (u64)max(global_zone_page_state(NR_FREE_CMA_PAGES),
 			    1ul << (ARRAY_SIZE(((struct zone *)NULL)->free_area) - 1)) << PAGE_SHIFT;
@@ -142,8 +139,8 @@ static void explain(struct record *op)
 
 	if (is_user && !op->size)
 		SAY("buffer-size", 1, 0);
-	else if (is_user && op->is_contig && !IS_ALIGNED(op->vaddr | op->size, align))
-		SAY("alignment", align, 1u << __ffs(op->vaddr | op->size));
+	else if (is_user && op->is_contig && !IS_ALIGNED(op->vaddr | op->size, dma_get_cache_alignment()))
+		SAY("alignment", dma_get_cache_alignment(), 1u << __ffs(op->vaddr | op->size));
 	else if (op->kind == ATTACH && op->dmabuf->size < op->size)
 		SAY("buffer-size", op->size, op->dmabuf->size);
 	else if (op->dma_error && is_translated(op->dev))
@@ -152,7 +149,7 @@ static void explain(struct record *op)
 		SAY("dma-mask", op->last_address, last);
 	else if (op->dma_error)
 		SAY("bounce-pool", op->longest, bounce);
-	else if (op->is_contig && op->is_mapped && !op->dmabuf_error && op->contiguous < op->size)
+	else if (op->is_contig && op->segments && !op->dmabuf_error && op->contiguous < op->size)
 		SAY("contiguous", op->size, op->contiguous);
 	else if (op->kind == MAP && !op->dev)
 		SAY("cpu-mapping", op->size, 0);
@@ -187,8 +184,6 @@ static void add(const struct record *op, void *key, int references)
 		*buffer = *op;
 		keys[buffer - buffers] = key;
 		buffer->references = references;
-	} else {
-		left_out++;
 	}
 }
 
@@ -222,12 +217,10 @@ static void add_older(struct record *r, struct vb2_buffer *vb)
 
 		if (!plane->mem_priv || find(plane->mem_priv))
 			continue;
-		/* Each frame comes here again, so the buffer is counted once at most. */
-		if (!find(NULL)) {
-			left_out = max(left_out, 1u);
-			continue;
-		}
 		begin(r, kind, q->alloc_devs[i] ?: q->dev, plane->length, plane->dbuf);
+		/* Any program may run now; the one that made the buffer is not known. */
+		r->pid = 0;
+		strscpy(r->comm, "?", sizeof(r->comm));
 		add(r, plane->mem_priv, kind == ALLOC ? q->mem_ops->num_users(plane->mem_priv) : 1);
 	}
 }
@@ -242,8 +235,6 @@ static struct record *own_op(void)
 			return op;
 	return NULL;
 }
-
-#define ARG(n) regs_get_kernel_argument(regs, n)
 
 static void begin_op(struct record *op, const struct probe *p, struct pt_regs *regs)
 {
@@ -284,7 +275,7 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 	unsigned long flags;
 	int skip = 1;
 
-	if (!rp)
+	if (!rp || READ_ONCE(leaving))
 		return 1;
 	raw_spin_lock_irqsave(&lock, flags);
 	switch (p->kind) {
@@ -338,13 +329,12 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	struct probe *p = container_of(rp, struct probe, rp);
 	void *value = (void *)regs_return_value(regs);
 	int error = value ? PTR_ERR_OR_ZERO(value) : -ENOMEM;
-	struct record *call = (void *)ri->data, *op = call->op;
+	struct record *call = (void *)ri->data, *op = call->op, *buffer;
 	struct dma_buf_attachment *at = call->arg[0];
 	struct dma_buf *dmabuf = call->arg[0];
-	struct record *buffer;
 	unsigned long flags;
 
-	if (!rp)
+	if (!rp || READ_ONCE(leaving))
 		return 0;
 	raw_spin_lock_irqsave(&lock, flags);
 	/* These functions return int; the others return a pointer. */
@@ -473,8 +463,6 @@ static int records_show(struct seq_file *file, void *unused)
 		missed += probes[i].rp.nmissed;
 	if (missed)
 		seq_printf(file, "%u calls missed\n", missed);
-	if (left_out && all == buffers)
-		seq_printf(file, "%u buffers left out\n", left_out);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(records);
@@ -496,6 +484,7 @@ static void __exit why_exit(void)
 
 	debugfs_remove(dir);
 	unregister_module_notifier(&modules);
+	WRITE_ONCE(leaving, true);
 	/* All probes end in one call, so that the kernel waits for running handlers only once. */
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		if (probes[i].rp.kp.addr)

@@ -39,8 +39,8 @@ explained() {
     same "$1.raw" "$(grep -cE 'errno [0-9]+$|Wanted [0-9]' /tmp/why)" 0
 }
 
-# Unreclaimable slab memory in KiB.
-slab() { sed -n 's/^SUnreclaim: *\([0-9]*\).*/\1/p' /proc/meminfo; }
+# The kernel's own memory in KiB: unreclaimable slabs and vmalloc.
+slab() { awk '/^(SUnreclaim|VmallocUsed):/ { kib += $2 } END { print kib }' /proc/meminfo; }
 
 # The PCI device of the test driver.
 edu_device() { grep -l 0x11e8 /sys/bus/pci/devices/*/device | sed 's|/device$||'; }

@@ -1,8 +1,8 @@
 # vb2-why is loaded and removed during streaming, with a concurrent reader of its files. `rounds=N` of the
 # kernel's arguments says how often: `cargo xtask vm reloads --append rounds=1000`.
 #seconds 7200
-# Each round patches kernel functions that run. With processors at the same time, the kernel once died of a
-# breakpoint that was already removed, after 925 rounds. The cause is unknown; QEMU 7.2's translation is suspected.
+# Each round patches kernel functions that run. Before 8.1 (deba78709ae8), QEMU may run a breakpoint that another
+# processor has already removed, which ends the kernel.
 #processors in-turn
 . /scenario/lib.sh
 
@@ -26,15 +26,15 @@ for round in $(seq 1 "$rounds"); do
     cat $dir/refusals $dir/buffers >/dev/null 2>&1 &
     # The unload fails while the reader has its files open.
     until rmmod vb2_why 2>/dev/null; do :; done
-    # The first rounds fill caches.
-    [ "$round" != 10 ] || before=$(slab)
+    # The first round fills caches.
+    [ "$round" != 1 ] || before=$(slab)
     [ $((round % 5)) != 0 ] || step reloads.rounds "\"done\":$round,\"slab_kib\":$(slab)"
 done
 same reloads.rounds "$done" "$rounds"
 kill -0 $stream && ok=true || ok=false
 step reloads.still-streams "\"ok\":$ok"
 grew=$(($(slab) - before))
-[ $grew -lt 4096 ] && ok=true || ok=false
+[ $grew -lt 2048 ] && ok=true || ok=false
 step reloads.slab "\"grew_kib\":$grew,\"ok\":$ok"
 
 # The module still sees the stream's frames.

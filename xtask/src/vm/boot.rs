@@ -36,7 +36,7 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     pack(lab, cell, &dir)?;
     let mut heard = boot(lab, cell, args, &dir)?;
     if heard.steps.is_empty() && !has_begun(&dir) {
-        // QEMU's translation can run an instruction that another processor has just replaced. This may end
+        // Before 8.1, QEMU can run an instruction that another processor has just replaced. This may end
         // the kernel while it starts, before any module is loaded.
         eprintln!("vm: {name} died before its scenario began: again");
         heard = boot(lab, cell, args, &dir)?;

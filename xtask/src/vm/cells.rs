@@ -75,18 +75,24 @@ pub(crate) struct CellOutcome {
     cpu: Duration,
 }
 
-/// Returns for how many virtual machines this machine has memory.
-fn room(args: &Args) -> usize {
+/// Returns for how many of the largest virtual machine this machine has memory.
+fn room(cells: &[Cell], args: &Args) -> usize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.split_once("MemAvailable:");
     let kib = kib.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<usize>().ok());
-    let each = usize::try_from(args.memory).unwrap_or(usize::MAX) + EMULATOR_MIB;
+    let wishes = cells.iter().flat_map(|cell| cell.wishes("memory"));
+    let wishes = wishes.filter_map(|mib| mib.parse().ok());
+    let largest = wishes.fold(args.memory.into(), u64::max);
+    let each = usize::try_from(largest).unwrap_or(usize::MAX) + EMULATOR_MIB;
     (kib.unwrap_or(0) / 1024 / each).max(1)
 }
 
 /// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
-    let (jobs, done) = (args.jobs.clamp(1, 16).min(room(args)), AtomicUsize::new(0));
+    let (jobs, done) = (
+        args.jobs.clamp(1, 16).min(room(cells, args)),
+        AtomicUsize::new(0),
+    );
     step::at_a_time(jobs, cells, |cell| {
         let mut outcome = one(lab, cell, args);
         if args.again && !outcome.faults.is_empty() {
