@@ -58,6 +58,8 @@
 //!   (userfaultfd, FUSE). All other programs then wait, too.
 //! * Before Linux 6.11, QBUF of a user pointer reads the list of the program's mappings. With 60,000 of
 //!   them, all programs wait for 40 ms.
+//! * The kernel holds an epoll set's lock while it writes events to a page that the program serves. If a
+//!   device in this set changes then, answers to other programs may be 200 ms late, once.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why. A signal that
 //!   only the mask of a ppoll or pselect6 admits does not end the call.
 //! * If the supervisor is killed, every process that has made a reported call is killed, too. Other

@@ -8,7 +8,7 @@ use crate::service::serve::{Answer, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{field, word};
 use crate::waiting::{Changed, Control, SetId};
-use vb3_host::{Caller, Errno};
+use vb3_host::Errno;
 
 impl Supervisor<'_> {
     /// Finds and stores the set that an `epoll_ctl` names, if the kernel cannot compare files (kcmp).
@@ -31,18 +31,14 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Takes the pending changes of epoll sets. Each answer, and call `n`, must wait for the changes in sets
-    /// of its own process. Returns the changes for `n`, and stores the others in `answers`.
-    pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
-        let caused = self.epolls.take_caused();
-        if caused.is_empty() {
-            return Changed::default();
-        }
-        let changed = |n: &Notif| self.epolls.changed(&caused, self.host.pid_of(n.tid));
+    /// Takes the pending changes of epoll sets. All `answers`, and the answer to the present call, must wait
+    /// for them.
+    pub(crate) fn await_changes(&mut self, answers: &mut [Answer]) -> Changed {
+        let changed = self.epolls.take_caused();
         for answer in answers {
-            answer.after = changed(&answer.notif);
+            answer.after = changed.clone();
         }
-        n.map(changed).unwrap_or_default()
+        changed
     }
 
     pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -67,7 +63,7 @@ impl Server<'_> {
         // A file whose close may wait is no epoll set.
         let set = call.borrow(n.int(0))?.into_owned();
         let set = set.ok_or(Errno(libc::EINVAL))?;
-        let set = (set, call.pid(), n.gathered.known_set().map(SetId));
+        let set = (set, n.gathered.known_set().map(SetId));
         let key = (file, n.int(2));
         let control = self.epolls.change(key, set, op, asked, self.backend)?;
         Ok(Verdict::InSet(Box::new(control)))

@@ -94,7 +94,7 @@ impl<'a> Supervisor<'a> {
         let mut server = self.server(may);
         let done = step(&mut server);
         let mut answers = core::mem::take(&mut server.answers);
-        let changed = server.await_changes(n, &mut answers);
+        let changed = server.await_changes(&mut answers);
         let tick_is_due = n.is_some() && server.is_tick_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);

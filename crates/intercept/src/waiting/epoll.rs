@@ -71,8 +71,6 @@ struct Set {
     entries: usize,
     /// The number of the last `epoll_ctl` on this set.
     used: u64,
-    /// The process that made the last `epoll_ctl` on this set.
-    user: u32,
 }
 
 /// One descriptor of a file in one set.
@@ -177,11 +175,11 @@ pub(crate) struct Epolls {
     is_swept: bool,
     /// The changes of sets that threads have yet to make.
     queue: Changes,
-    /// Changes since the last query, each with the process that uses the set.
-    caused: Vec<(u32, WorkId)>,
+    /// Changes since the last query.
+    caused: Vec<WorkId>,
     /// Pending changes that remove ended files from sets. They stay in this list until made, since a file
     /// that ends with its process has no call to wait for them.
-    ends: Vec<(u32, WorkId)>,
+    ends: Vec<WorkId>,
 }
 
 impl Epolls {
@@ -195,22 +193,15 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// Takes the changes since the last call, with all pending removals of ended files. Each change comes
-    /// with the process that uses its set.
-    pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
+    /// Takes the changes since the last call, with all pending removals of ended files. Returns a waiter for
+    /// them.
+    pub(crate) fn take_caused(&mut self) -> Changed {
         self.queue.keep_awaited(&mut self.ends);
         let mut caused = core::mem::take(&mut self.caused);
         caused.extend(&self.ends);
-        caused
-    }
-
-    /// Returns a waiter for the changes in `caused` that are in sets of `process`.
-    pub(crate) fn changed(&self, caused: &[(u32, WorkId)], process: u32) -> Changed {
-        let own = caused.iter().filter(|(user, _)| *user == process);
-        let own: Vec<WorkId> = own.map(|(_, work)| *work).collect();
-        match own.is_empty() {
+        match caused.is_empty() {
             true => Changed::default(),
-            false => self.queue.waiter(own),
+            false => self.queue.waiter(caused),
         }
     }
 
@@ -220,7 +211,7 @@ impl Epolls {
             return;
         };
         let is_end = matches!(change, Change::Forget);
-        let work = (set.user, self.queue.add(&set.file, key, change));
+        let work = self.queue.add(&set.file, key, change);
         let list = if is_end {
             &mut self.ends
         } else {
@@ -340,7 +331,6 @@ impl Epolls {
             file: Arc::new(SetFile::new(id, fd, &objects, &self.numbers)),
             entries: 0,
             used: self.changes,
-            user: 0,
         };
         self.sets.insert(id, set);
         Ok(id)
@@ -380,15 +370,15 @@ impl Epolls {
         Err(low)
     }
 
-    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, the calling process, and the
-    /// set that the kernel's list shows, for use if kcmp is refused.
+    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, and the set that the kernel's
+    /// list shows, for use if kcmp is refused.
     ///
     /// # Errors
     /// Returns EINVAL, EEXIST, and the errors of descriptors.
     pub(crate) fn change(
         &mut self,
         key: Key,
-        (set, user, told): (OwnedFd, u32, Option<SetId>),
+        (set, told): (OwnedFd, Option<SetId>),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
@@ -403,7 +393,7 @@ impl Epolls {
         let now = self.change_in(id, key, op, events, backend)?;
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
-            (set.used, set.user) = (self.changes, user);
+            set.used = self.changes;
             let change = Change::Control {
                 op,
                 events,

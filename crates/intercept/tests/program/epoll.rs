@@ -206,6 +206,39 @@ inside! {
         assert_eq!(set.wait(0), (0, vec![]));
     }
 
+    /// After daemon(), the process that uses the set has never called epoll_ctl.
+    fn an_inherited_set_follows_every_call() {
+        let (set, file) = (Set::new(), device());
+        set.control(ADD, &file, libc::EPOLLIN, 7).expect("added");
+        let (mut closed, closes) = std::io::pipe().expect("a pipe");
+        // SAFETY: the harness's other thread sleeps and holds no lock.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop(closes);
+            let follows = move || {
+                for _ in 0..500 {
+                    for (state, found) in [(1, vec![7]), (0, vec![])] {
+                        call(&file, STATE, state).expect("set");
+                        assert_eq!(set.wait(0).1, found);
+                    }
+                }
+                call(&file, STATE, 1).expect("set");
+                // From now on, this process has the only descriptor.
+                assert_eq!(std::io::Read::read(&mut closed, &mut [0]).expect("the end"), 0);
+                drop(file);
+                assert_eq!(set.wait(0).1, vec![]);
+            };
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(follows));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(done.is_err())) };
+        }
+        drop((file, closes));
+        let mut status = 0;
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
+
     fn a_number_that_is_replaced_leaves_its_sets() {
         let (set, file) = (Set::new(), device());
         set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");

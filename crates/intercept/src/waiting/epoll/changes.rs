@@ -4,8 +4,9 @@
 //! while it writes events to the program's memory. Both may take long, since a program may implement
 //! the file (FUSE) or the page (userfaultfd). `epoll_ctl` and a read of the set's `fdinfo` wait for
 //! the set's lock. So separate threads make the changes of each set in order. A program's call is
-//! answered after the changes that it caused in sets of the same process. This wait is limited: the
-//! caller may be the very thread that implements the file or the page.
+//! answered after the changes that it caused in all sets: by fork or over a socket, any process may have
+//! any set. This wait is limited, since the caller may be the very thread that implements the file or the
+//! page. It reaches its limit once in a series of changes of one set.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -375,10 +376,10 @@ impl Changes {
     }
 
     /// Keeps only the series that an answer must still wait for.
-    pub(super) fn keep_awaited(&self, works: &mut Vec<(u32, WorkId)>) {
+    pub(super) fn keep_awaited(&self, works: &mut Vec<WorkId>) {
         if !works.is_empty() {
             let queue = lock(&self.0.queue);
-            works.retain(|(_, work)| queue.is_awaited(&[*work]));
+            works.retain(|work| queue.is_awaited(&[*work]));
         }
     }
 
@@ -389,7 +390,7 @@ impl Changes {
 }
 
 /// Changes that a program's call caused, and that must be made before the call is answered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
 
 impl Changed {
@@ -516,13 +517,13 @@ mod tests {
         let (changes, [set, _]) = two_sets();
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&set, FILE, Change::Hold(until));
-        let mut ends = vec![(1, changes.add(&set, FILE, Change::Forget))];
+        let mut ends = vec![changes.add(&set, FILE, Change::Forget)];
         for _ in 0..2 {
             changes.keep_awaited(&mut ends);
             assert_eq!(ends.len(), 1);
         }
         go.send(()).expect("it waits");
-        changes.waiter(vec![ends[0].1]).wait(&may);
+        changes.waiter(ends.clone()).wait(&may);
         changes.keep_awaited(&mut ends);
         assert_eq!(ends, []);
     }

@@ -118,7 +118,6 @@ mod tests {
                 file: Arc::new(file),
                 entries: 1,
                 used: id,
-                user: 1,
             };
             epolls.sets.insert(SetId(id), set);
         }
