@@ -95,6 +95,19 @@ impl Events {
         epoll::add(&self.0, fd, data, events).map_err(raw::err)
     }
 
+    /// Watches a file for the waiting call in a slot. Reports each change once, like the wait queue of poll: the
+    /// retry looks at the file's present state. A state can last that does not end the call: a hang-up for a
+    /// select that only asks for writing, or any event while the call is paused.
+    pub(crate) fn add_changes(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: i16,
+        slot: u32,
+    ) -> Result<(), Errno> {
+        let events = u32::from(events.cast_unsigned()) | libc::EPOLLET.cast_unsigned();
+        self.add(fd, events, Event::Poll(slot))
+    }
+
     pub(crate) fn remove(&self, fd: i32) {
         // SAFETY: takes integers; the event is not read for this operation.
         unsafe {

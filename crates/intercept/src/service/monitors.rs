@@ -2,7 +2,7 @@
 
 use crate::kernel::{MayBlock, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::{Call, Event};
+use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
@@ -92,9 +92,8 @@ impl Server<'_> {
             Some(reply) => Ok(Verdict::Reply(reply)),
             None if !waits => Err(Errno(libc::EAGAIN)),
             None => {
-                let slot = Event::Poll(self.pending.next_slot());
-                let events = libc::EPOLLIN.cast_unsigned();
-                self.host.events.add(receive.socket.as_fd(), events, slot)?;
+                let (slot, socket) = (self.pending.next_slot(), receive.socket.as_fd());
+                self.host.events.add_changes(socket, libc::POLLIN, slot)?;
                 let waiting = Waiting::new(n, Kind::Receive(receive), None);
                 Ok(Verdict::Wait(Box::new(waiting)))
             }

@@ -3,7 +3,7 @@
 use crate::descriptors::Target;
 use crate::kernel::{Borrowed, MayBlock, nr, raw};
 use crate::process::{Notif, Reply};
-use crate::service::host::{Call, Event, Host};
+use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
@@ -171,12 +171,8 @@ impl Server<'_> {
                 self.backend.poll_waits(file, entry.events);
             }
             if let Source::Other(fd) = &entry.source {
-                let events = u32::from(entry.events.cast_unsigned());
-                let slot = Event::Poll(slot);
-                // The supervisor's epoll set would report errors at once, again and again.
-                let is_deaf = entry.ends_at & (libc::POLLERR | libc::POLLHUP) == 0;
-                polling.needs_look |=
-                    is_deaf || self.host.events.add(fd.as_fd(), events, slot).is_err();
+                let added = self.host.events.add_changes(fd.as_fd(), entry.events, slot);
+                polling.needs_look |= added.is_err();
             }
             // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked.
             polling.needs_look |= matches!(entry.source, Source::Slow(..));

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use crate::toy::{ARM, OPENS, STATE};
+use crate::toy::{ARM, ASKED, OPENS, STATE};
 use crate::{call, device, errno, inside};
 
 fn poll(fds: &mut [(i32, i16, i16)], timeout: i32) -> i32 {
@@ -161,6 +161,27 @@ inside! {
             libc::syscall(libc::SYS_ppoll, list.as_mut_ptr(), 1, &raw mut time, 0, 8)
         };
         assert_eq!((n, errno()), (-1, libc::EINVAL));
+    }
+
+    /// The pipe hangs up, which does not end a select that asks for writing.
+    fn lasting_hang_up_does_not_keep_the_clock_awake() {
+        let file = device();
+        let (hung_up, _) = std::io::pipe().expect("a pipe");
+        let (fd, pipe) = (file.as_raw_fd(), hung_up.as_raw_fd());
+        let asked_beside = |writable: &[i32]| {
+            call(&file, STATE, 0).expect("set");
+            call(&file, ARM, 200).expect("armed");
+            let before = call(&file, ASKED, 0).expect("counted");
+            let (mut read, mut write) = (set(&[fd]), set(writable));
+            let none = std::ptr::null_mut();
+            // SAFETY: live sets.
+            let n = unsafe { libc::select(1024, &mut read, &mut write, none, none.cast()) };
+            assert_eq!(n, 1, "{}", errno());
+            call(&file, ASKED, 0).expect("counted") - before
+        };
+        let alone = asked_beside(&[]);
+        let beside = asked_beside(&[pipe]);
+        assert!(beside < 2 * alone + 100, "{alone} alone, {beside} beside the pipe");
     }
 
     fn select_reports_in_its_sets() {

@@ -3,14 +3,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, epoll};
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::toy::COUNT;
-use crate::{call, device, errno, is_inside, itself, one_run, run_noting};
+use crate::toy::{ASKED, COUNT};
+use crate::{call, device, errno, is_inside, itself, one_run, run_inside, run_noting};
 use vb3_intercept::Note;
 
 /// Number of blocking calls of one program: more than the threads that it gets.
@@ -227,6 +228,63 @@ fn calls_wait_while_every_thread_stalls() {
         panic!("{notes:?}");
     };
     assert_eq!((*calls, *nr), (THREADS, libc::SYS_ioctl));
+}
+
+/// While the poll of a set blocks, another event of the same call lasts.
+#[test]
+fn paused_poll_does_not_keep_the_clock_awake() {
+    run_inside("stalling::polls_a_locked_set");
+}
+
+#[test]
+#[ignore = "a test above runs it as a program"]
+fn polls_a_locked_set() {
+    if !is_inside() {
+        return;
+    }
+    let Ok(Unfilled { at, faults }) = Unfilled::new() else {
+        return eprintln!("skipped: userfaultfd is refused here");
+    };
+    let file = device();
+    let (ready, mut makes_ready) = std::io::pipe().expect("pipe");
+    let (other, mut makes_other) = std::io::pipe().expect("pipe");
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a set");
+    let data = epoll::EventData::new_u64(0);
+    epoll::add(&set, &ready, data, epoll::EventFlags::IN).expect("added");
+    let asked_meanwhile = || {
+        let before = call(&file, ASKED, 0).expect("counted");
+        std::thread::sleep(Duration::from_millis(100));
+        call(&file, ASKED, 0).expect("counted") - before
+    };
+    let (quiet, beside) = std::thread::scope(|scope| {
+        // The kernel holds the set's lock while it writes the event to the unfilled page.
+        let set_fd = set.as_raw_fd();
+        scope.spawn(move || {
+            let event = std::ptr::without_provenance_mut(at);
+            // SAFETY: the page has room for one event, and no other code uses it.
+            assert_eq!(unsafe { libc::epoll_wait(set_fd, event, 1, -1) }, 1);
+        });
+        scope.spawn(|| {
+            let all = [file.as_fd(), set.as_fd(), other.as_fd()];
+            let mut all = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            assert_ne!(rustix::event::poll(&mut all, None), Ok(0));
+        });
+        // SAFETY: a number; ends the program if no thread faults.
+        unsafe { libc::alarm(TIMEOUT.as_secs() as u32) };
+        asked_meanwhile();
+        makes_ready.write_all(b"x").expect("room");
+        // The message of the fault.
+        rustix::io::read(&faults, &mut [0u8; 32]).expect("a fault");
+        let quiet = asked_meanwhile();
+        makes_other.write_all(b"x").expect("room");
+        let beside = asked_meanwhile();
+        drop(faults);
+        (quiet, beside)
+    });
+    assert!(
+        beside < 2 * quiet + 100,
+        "{quiet} before the event, {beside} after it"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use vb3_host::{
@@ -47,6 +48,8 @@ pub(crate) const WAKE_FD: u64 = request(203);
 pub(crate) const ALONE: u64 = request(204);
 /// Exports buffer n while the supervisor can open no file.
 pub(crate) const EXPORT_WHEN_FULL: u64 = request(205);
+/// Returns how often the supervisor has asked for the next tick: a few times for each wake of its clock.
+pub(crate) const ASKED: u64 = request(206);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -78,6 +81,7 @@ pub(crate) struct Toy {
     next: u64,
     changed: Vec<FileId>,
     wake: Option<OwnedFd>,
+    asked: AtomicU32,
     pub(crate) count: u32,
     pub(crate) opened: u32,
     pub(crate) released: u32,
@@ -132,6 +136,7 @@ impl Toy {
             next: 0,
             changed: Vec::new(),
             wake: None,
+            asked: AtomicU32::new(0),
             count: 0,
             opened: 0,
             released: 0,
@@ -186,6 +191,7 @@ impl Toy {
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
+            ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
                 let id = caller.identify(n.cast_signed()).map_err(|e| e.0)?;
                 if self.is_buffer(id) {
@@ -443,6 +449,7 @@ impl Backend for Toy {
     }
 
     fn next_tick(&self) -> Option<Duration> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let armed = self.files.values().filter_map(|open| open.armed);
         let waits = self
             .files
