@@ -15,6 +15,9 @@
 //! changes a file's state or closes its last descriptor is answered after the resulting changes of
 //! sets, or after 200 ms if a program holds a set's lock for longer.
 //!
+//! Before a close that may end a file, its entries leave their sets. If the file stays, for example in a
+//! socket's queue, they return, and EPOLLET reports their state once more.
+//!
 //! A dma-buf that was exported several times is one file to the supervisor and several files to a
 //! program. If the program closes one of these files, the entry stays until all of them are closed.
 

@@ -1,6 +1,8 @@
 //! Tests device files in the program's epoll sets.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::toy::{ARM, COUNT, OPENS, STATE};
 use crate::{call, device, errno, inside};
@@ -237,6 +239,24 @@ inside! {
         // SAFETY: our own child.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         assert_eq!(status, 0);
+    }
+
+    /// A descriptor in a socket's queue keeps the file, and the entry stays as it was.
+    fn one_shot_is_over_even_after_a_close() {
+        let (set, file, other) = (Set::new(), device(), device());
+        set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLONESHOT, 7).expect("added");
+        call(&file, STATE, 1).expect("set");
+        assert_eq!(set.wait(0), (1, vec![7]));
+        let (sender, _receiver) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        let fds = [file.as_fd()];
+        assert!(rights.push(SendAncillaryMessage::ScmRights(&fds)));
+        let text = [std::io::IoSlice::new(b"x")];
+        sendmsg(&sender, &text, &mut rights, SendFlags::empty()).expect("sent");
+        drop(file);
+        assert_eq!(call(&other, OPENS, 0), Ok(2));
+        assert_eq!(set.wait(0), (0, vec![]));
     }
 
     fn a_number_that_is_replaced_leaves_its_sets() {

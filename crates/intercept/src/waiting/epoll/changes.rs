@@ -127,6 +127,8 @@ impl SetFile {
             }
             Change::Park => {
                 if let Some(entry) = entries.get_mut(&key) {
+                    // The set forgets whether the entry is armed.
+                    self.note_disarmed(may, entry);
                     self.take_out(may, entry).ok();
                 }
             }
@@ -189,15 +191,19 @@ impl SetFile {
 
     /// Sets the reported conditions, unless the only event of EPOLLONESHOT was delivered.
     fn follow(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
-        if !entry.is_armed {
-            return Ok(());
+        self.note_disarmed(may, entry);
+        match entry.is_armed {
+            true => self.show(may, entry, now),
+            false => Ok(()),
         }
-        let is_one_shot = entry.events & ONESHOT != 0 && entry.shown != 0 && entry.is_in;
-        if is_one_shot && info::is_disarmed(may, &self.fd, &entry.object) {
-            entry.is_armed = false;
-            return Ok(());
+    }
+
+    /// Records whether the only event of EPOLLONESHOT was delivered.
+    fn note_disarmed(&self, may: &MayBlock, entry: &mut Standing) {
+        let may_be_over = entry.events & ONESHOT != 0 && entry.shown != 0 && entry.is_in;
+        if entry.is_armed && may_be_over {
+            entry.is_armed = !info::is_disarmed(may, &self.fd, &entry.object);
         }
-        self.show(may, entry, now)
     }
 
     /// Sets the reported conditions. Takes another object if the present one does not meet these conditions,
