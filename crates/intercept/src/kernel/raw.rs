@@ -269,6 +269,18 @@ pub(crate) fn open_any(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags, Mode::empty()).map_err(err)
 }
 
+/// Returns whether the kernel accepts the options (`open_how`) of an openat2. It checks them before it reads
+/// the path, whose address here is invalid.
+///
+/// Source: Linux 7.2 fs/open.c `do_sys_openat2`.
+pub(crate) fn accepts_options(how: &[u8]) -> bool {
+    let path = core::ptr::without_provenance::<libc::c_char>(usize::MAX);
+    let (at, len) = (how.as_ptr(), how.len());
+    // SAFETY: the kernel reads `len` bytes of `how`, and refuses the path's address.
+    let ret = unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path, at, len) };
+    check_long(ret) == Err(Errno(libc::EFAULT))
+}
+
 /// Opens the file behind `fd` again, as a new open file description.
 pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());

@@ -9,9 +9,11 @@ use crate::service::host::Call;
 use crate::service::places::{int, path_args};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, PathTarget};
+use crate::tree::{Links, MAX, PathTarget, word};
 use vb3_host::{Errno, NodeId};
 
+/// Size in bytes of the kernel's `struct open_how`: flags, mode and `resolve`. In a longer one, the rest is 0.
+const OPEN_HOW: u64 = 24;
 /// Flags of open that the new open file keeps (as F_GETFL returns them).
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
@@ -21,10 +23,10 @@ impl Supervisor<'_> {
         let (dir, addr, rest) = path_args(n);
         let flags = match n.nr {
             nr::CREAT => libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
-            libc::SYS_openat2 => {
-                // CAST: open's flags are the low half; the kernel refuses others.
-                u64::from_ne_bytes(call.copy_in_bytes(may, n.arg(2))?) as i32
-            }
+            libc::SYS_openat2 => match options_of(may, &call)? {
+                Some(flags) => flags,
+                None => return Ok(Verdict::native()),
+            },
             _ => int(rest, 0),
         };
         let links = Links::of(flags, libc::O_NOFOLLOW);
@@ -178,6 +180,39 @@ impl Server<'_> {
         self.refresh(file);
         Ok(fd)
     }
+}
+
+/// Returns the flags of an openat2. Returns `None` if the kernel must serve the call: it refuses the options,
+/// or the path leaves the directory to which `resolve` limits it.
+///
+/// # Errors
+/// EFAULT.
+fn options_of(may: &MayBlock, call: &Call<'_>) -> Result<Option<i32>, Errno> {
+    const BELOW: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
+    let n = call.notif;
+    let size = n.arg(3);
+    if !(OPEN_HOW..=crate::kernel::page_size()).contains(&size) {
+        return Ok(None);
+    }
+    // CAST: at most a page.
+    let mut how = vec![0; size as usize];
+    call.copy_in(may, n.arg(2), &mut how)?;
+    if !raw::accepts_options(&how) {
+        return Ok(None);
+    }
+    let (flags, resolve) = (word(&how, 0), word(&how, 16));
+    if resolve & BELOW != 0 {
+        let path = call.read_str(may, n.arg(1), MAX)?;
+        if path.starts_with(b"/") || path.starts_with(b"..") {
+            return Ok(None);
+        }
+    }
+    let no_follow = match resolve & libc::RESOLVE_NO_SYMLINKS {
+        0 => 0,
+        _ => libc::O_NOFOLLOW,
+    };
+    // CAST: the kernel refuses flags in the high half.
+    Ok(Some(flags as i32 | no_follow))
 }
 
 /// Opens a generated file. The kernel does not let the supervisor install an O_PATH descriptor, so the

@@ -1,5 +1,6 @@
 //! Tests opens, and the properties of a descriptor.
 
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
@@ -172,6 +173,41 @@ inside! {
             .open(dir.0.join("camera"));
         assert_eq!(no_follow.expect_err("a link").raw_os_error(), Some(libc::ELOOP));
         assert!(File::open("/dev/video900").is_err());
+    }
+
+    /// Source: Linux 7.2 fs/open.c `build_open_flags`, fs/namei.c `path_init`.
+    fn openat2_checks_all_options() {
+        const RDWR: u64 = libc::O_RDWR as u64;
+        let dev = File::open("/dev").expect("/dev");
+        let open = |path: &CStr, how: &[u64]| {
+            let (at, size) = (how.as_ptr(), size_of_val(how));
+            // SAFETY: a NUL-terminated path; `size` bytes are live.
+            let fd = unsafe {
+                libc::syscall(libc::SYS_openat2, dev.as_raw_fd(), path.as_ptr(), at, size)
+            };
+            // SAFETY: a new descriptor of our own.
+            (fd >= 0).then(|| unsafe { File::from_raw_fd(fd as i32) }).ok_or_else(errno)
+        };
+        let error = |path, how: &[u64]| open(path, how).err();
+        let node = c"/dev/video90";
+        for how in [&[RDWR, 0, 0][..], &[RDWR, 0, libc::RESOLVE_NO_SYMLINKS, 0]] {
+            assert_eq!(call(&open(node, how).expect("opens"), OPENS, 0), Ok(1));
+        }
+        let below = open(c"video90", &[RDWR, 0, libc::RESOLVE_BENEATH]).expect("opens");
+        assert_eq!(call(&below, OPENS, 0), Ok(1));
+        assert_eq!(error(node, &[RDWR, 0]), Some(libc::EINVAL), "a short structure");
+        assert_eq!(error(node, &[RDWR, 0, 0, 1]), Some(libc::E2BIG), "an unknown field");
+        assert_eq!(error(node, &[RDWR | 1 << 32, 0, 0]), Some(libc::EINVAL));
+        assert_eq!(error(node, &[RDWR, 0o600, 0]), Some(libc::EINVAL), "a mode without O_CREAT");
+        assert_eq!(error(node, &[RDWR, 0, 1 << 20]), Some(libc::EINVAL));
+        for path in [node, c"../dev/video90"] {
+            assert_eq!(error(path, &[RDWR, 0, libc::RESOLVE_BENEATH]), Some(libc::EXDEV));
+        }
+        assert_eq!(error(node, &[RDWR, 0, libc::RESOLVE_IN_ROOT]), Some(libc::ENOENT));
+        let itself = CString::new(format!("/proc/self/fd/{}", below.as_raw_fd())).expect("a path");
+        let no_links = [RDWR, 0, libc::RESOLVE_NO_SYMLINKS];
+        assert_eq!(error(&itself, &no_links), Some(libc::ELOOP));
+        assert_eq!(error(c"/sys/class/video4linux/video90", &[0, 0, no_links[2]]), Some(libc::ELOOP));
     }
 
     fn a_device_looks_like_one() {
