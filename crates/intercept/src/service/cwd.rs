@@ -56,11 +56,7 @@ impl Supervisor<'_> {
     /// Serves getcwd. For a generated directory, returns the path that programs know.
     pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
-        let known = real.ok().and_then(|real| {
-            let shown = self.showing.made()?;
-            let known = shown.tree.as_ref()?.known_as(&real)?;
-            Some(known.to_vec())
-        });
+        let known = real.ok().and_then(|real| self.as_programs_know(&real));
         let Some(mut known) = known else {
             return Ok(Verdict::native());
         };

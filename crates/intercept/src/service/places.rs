@@ -104,16 +104,20 @@ impl Supervisor<'_> {
             return Some(PathTarget::Native);
         }
         let absolute = path.first() == Some(&b'/');
+        let may_be_ours = !absolute && self.may_be_ours(may, path);
+        // In a generated directory, `..` can lead to a directory of the system.
+        let goes_up = || path.split(|&b| b == b'/').any(|part| part == b"..");
         let seen = if absolute {
             path.to_vec()
-        } else if self.may_be_ours(may, path) {
+        } else if may_be_ours || goes_up() {
             let Some(base) = base_of(call.notif.tid, dir) else {
                 return Some(PathTarget::Native);
             };
-            let mut seen = self.as_programs_know(base);
-            seen.push(b'/');
-            seen.extend_from_slice(path);
-            seen
+            match self.as_programs_know(&base) {
+                Some(known) => [known.as_slice(), path].join(&b'/'),
+                None if may_be_ours => [base.as_slice(), path].join(&b'/'),
+                None => Vec::new(),
+            }
         } else {
             Vec::new()
         };
@@ -190,13 +194,11 @@ impl Supervisor<'_> {
         nodes.position(|node| node.path.as_os_str().as_bytes() == path)
     }
 
-    /// Returns the path by which programs know a directory: for a generated directory, its path under
-    /// /sys, /dev or /run.
-    fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
-        let shown = self.showing.made();
-        let tree = shown.as_ref().and_then(|shown| shown.tree.as_ref());
-        let known = tree.and_then(|tree| tree.known_as(&real));
-        known.map(<[u8]>::to_vec).unwrap_or(real)
+    /// Returns the path by which programs know a generated directory: its path under /sys, /dev or /run.
+    pub(crate) fn as_programs_know(&self, real: &[u8]) -> Option<Vec<u8>> {
+        let shown = self.showing.made()?;
+        let known = shown.tree.as_ref()?.known_as(real)?;
+        Some(known.to_vec())
     }
 
     /// Finds the target of an absolute path that enters the generated tree, if it does.

@@ -257,5 +257,12 @@ inside! {
         assert!(fs::metadata("/sys/class/video4linux/../video4linux/video90/..").is_ok());
         assert!(fs::metadata("/sys/class/video4linux/..").expect("out").is_dir());
         assert!(File::create("/sys/class/video4linux/video90/name").is_err());
+        std::env::set_current_dir("/sys/class/video4linux").expect("cd");
+        let (mut class, mut above) = (names("/sys/class"), names(".."));
+        class.sort();
+        above.sort();
+        assert_eq!(above, class);
+        std::env::set_current_dir("..").expect("cd");
+        assert_eq!(std::env::current_dir().expect("cwd").to_str(), Some("/sys/class"));
     }
 }
