@@ -50,7 +50,8 @@
 //! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
 //!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
 //!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
-//! * Shared mappings of files on a disk cannot be tracked in this way. No memory can be tracked if ptrace is
+//! * Mappings of files on a disk cannot be tracked in this way, nor memory that the program's own userfaultfd
+//!   watches, nor huge pages (hugetlb) before Linux 6.11. No memory can be tracked if ptrace is
 //!   refused, in programs with their own seccomp filter, in containers with the default profile, or on
 //!   arm64 before Linux 6.10. If the program replaces untracked memory, the new memory gets the device's
 //!   data, and a note says so.

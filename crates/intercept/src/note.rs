@@ -26,8 +26,8 @@ pub enum Note {
         /// The kernel's errno.
         errno: i32,
     },
-    /// The supervisor cannot track how a process changes memory that a device uses. The device accesses what
-    /// is mapped at the address at the time of the access.
+    /// The supervisor cannot track how a process changes all or some memory that a device uses. The device
+    /// accesses what is mapped at the address at the time of the access.
     NoPins {
         /// The process.
         pid: u32,
@@ -169,7 +169,7 @@ impl fmt::Display for Note {
             Self::NoPins { pid, errno } => write!(
                 f,
                 "{} gives its own memory to a device, which accesses it by address, since \
-                 userfaultfd is refused: {}; if the program maps other memory there before the \
+                 userfaultfd is refused for this memory: {}; if the program maps other memory there before the \
                  device is done, the device overwrites it",
                 who("process", pid),
                 text(errno)

@@ -128,6 +128,14 @@ pub(crate) fn visit(
     }
 }
 
+/// Returns the size in bytes of the pages of the mapping at `addr`, or of the next mapping.
+///
+/// # Errors
+/// Returns ENOENT if there is neither, and ENOTTY before Linux 6.11.
+pub(crate) fn page_size_at(maps: BorrowedFd<'_>, addr: u64) -> Result<u64, Errno> {
+    Ok(Query::next(maps, addr, &mut [0; NAME_MAX])?.page_size)
+}
+
 /// Visits mappings like `visit`, but always reads the text of the `maps` file from its start.
 pub(crate) fn visit_text(
     maps: BorrowedFd<'_>,
@@ -285,6 +293,11 @@ mod tests {
             assert_eq!(accessible(tid, addr, len, access), Ok(want), "{at}");
             assert_eq!(by_text(addr, len, access), want, "text, {at}");
         }
+        let size = super::page_size_at(maps().as_fd(), pages.addr(0));
+        assert!(
+            matches!(size, Err(Errno(libc::ENOTTY))) || size == Ok(page),
+            "{size:?}"
+        );
         let late = pages.addr(1) - 5;
         assert_eq!(accessible(tid, late, 10, Access::Write), Ok(5));
         assert_eq!(accessible(tid, u64::MAX, 1, Access::Read), Ok(0));

@@ -322,6 +322,14 @@ impl ProcFiles {
         })
     }
 
+    /// Returns the size in bytes of the pages of the mapping at `addr`.
+    ///
+    /// # Errors
+    /// ENOTTY before Linux 6.11.
+    pub(crate) fn page_size_at(&self, addr: u64) -> Result<u64, Errno> {
+        vma::page_size_at(self.maps.as_fd(), addr)
+    }
+
     fn is_device(&self, map: &Mapping<'_>) -> bool {
         let id = FdIdentity {
             dev: map.dev,

@@ -18,12 +18,13 @@ mod ranges;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
-use crate::kernel::{lock, raw};
+use crate::kernel::{lock, page_size, raw};
 use crate::memory::copies::ProcFiles;
 pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
@@ -45,10 +46,14 @@ pub(crate) enum Known {
     Refused,
 }
 
+/// Processes with memory that the kernel refuses to watch, until the user is notified.
+type Refusals = Mutex<Vec<(u32, Errno)>>;
+
 /// The processes whose memory devices use.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     spaces: Mutex<HashMap<u32, Option<Arc<Space>>>>,
+    refusals: Arc<Refusals>,
     reader: Mutex<Option<Reader>>,
 }
 
@@ -87,10 +92,18 @@ impl Pins {
         failed.filter(|_| !followed).map_or(Ok(()), Err)
     }
 
+    /// Takes the processes with memory that the kernel refuses to watch, with the kernel's errno. Returns each
+    /// process once.
+    pub(crate) fn take_refusals(&self) -> Vec<(u32, Errno)> {
+        core::mem::take(&mut *lock(&self.refusals))
+    }
+
     fn follow(&self, fault: Fault) -> Result<Arc<Space>, Errno> {
         let space = Arc::new(Space {
             fault,
             ranges: Mutex::default(),
+            refusals: Arc::clone(&self.refusals),
+            is_refused: AtomicBool::new(false),
         });
         let mut reader = lock(&self.reader);
         if reader.is_none() {
@@ -107,6 +120,9 @@ impl Pins {
 pub(crate) struct Space {
     fault: Fault,
     ranges: Mutex<Ranges>,
+    refusals: Arc<Refusals>,
+    /// Whether `refusals` has or had this space's process.
+    is_refused: AtomicBool,
 }
 
 impl Space {
@@ -117,17 +133,27 @@ impl Space {
         }
     }
 
-    /// Watches a range. Returns `None` if the kernel refuses: for memory of a file, or memory that the
-    /// program's own userfaultfd watches.
-    fn watch(self: &Arc<Self>, addr: u64, len: u64) -> Option<Watched> {
+    /// Watches the pages of `page` bytes that contain a range.
+    ///
+    /// # Errors
+    /// EINVAL for memory of a file, or if the memory's pages are larger; EBUSY if the program's own userfaultfd
+    /// watches the memory.
+    fn watch(self: &Arc<Self>, addr: u64, len: u64, page: u64) -> Result<Watched, Errno> {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);
-        let (start, end) = ranges::pages(addr, len)?;
-        self.fault.register(start, end).ok()?;
-        Some(Watched {
+        let (start, end) = ranges::pages(addr, len, page).ok_or(Errno(libc::EINVAL))?;
+        self.fault.register(start, end)?;
+        Ok(Watched {
             space: Arc::clone(self),
-            id: ranges.insert(addr, len),
+            id: ranges.insert(addr, len, page),
         })
+    }
+
+    /// Records that the kernel refuses to watch memory of process `pid`.
+    fn note_refusal(&self, pid: u32, e: Errno) {
+        if !self.is_refused.swap(true, Ordering::Relaxed) {
+            lock(&self.refusals).push((pid, e));
+        }
     }
 
     /// Returns whether one watched range contains all of these bytes at their original addresses.
@@ -245,7 +271,13 @@ impl ProcessMemory for Tracked {
             return None;
         }
         let (files, space) = (Arc::clone(&self.files), Arc::clone(&self.space));
-        let part = Some(self.space.watch(addr, len)?);
+        let watched = space.watch(addr, len, page_size()).or_else(|e| match e {
+            // The kernel watches only whole pages of hugetlb memory.
+            Errno(libc::EINVAL) => space.watch(addr, len, files.page_size_at(addr)?),
+            e => Err(e),
+        });
+        let watched = watched.inspect_err(|e| space.note_refusal(files.pid(), *e));
+        let part = Some(watched.ok()?);
         Some(Arc::new(Self { files, space, part }))
     }
 

@@ -287,6 +287,13 @@ impl Host {
         }
     }
 
+    /// Queues a note for each process with memory that the kernel refuses to watch.
+    pub(crate) fn note_unwatched(&self) {
+        for (pid, Errno(errno)) in self.pins.take_refusals() {
+            self.note(Note::NoPins { pid, errno });
+        }
+    }
+
     /// Installs a descriptor in the caller, at a reserved number if one is free.
     ///
     /// After the choice of a number, another thread may open a file, which gets the lowest free number. If

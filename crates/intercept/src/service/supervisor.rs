@@ -101,6 +101,7 @@ impl<'a> Supervisor<'a> {
         if wake {
             self.host.wake_clock();
         }
+        self.host.note_unwatched();
         let rest = Rest {
             answers,
             changed,

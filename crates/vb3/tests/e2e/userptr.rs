@@ -48,6 +48,23 @@ fn memory_that_cannot_be_pinned_is_refused() {
     runs("pageless");
 }
 
+/// The kernel watches only whole huge pages.
+#[test]
+fn huge_pages_mapped_over_a_buffer_are_kept() {
+    let skipped = runs("huge").filter(|outcome| outcome.stdout.contains("skipped"));
+    skipped.inspect(|outcome| eprint!("{}", outcome.stdout));
+}
+
+/// Two userfaultfds cannot watch the same memory.
+#[test]
+fn untracked_memory_is_noted_once() {
+    let Some(outcome) = runs("watched") else {
+        return;
+    };
+    let is_it = |note: &&String| note.contains("userfaultfd is refused for this memory");
+    assert_eq!(outcome.report.notes.iter().filter(is_it).count(), 1);
+}
+
 #[test]
 fn program_is_tracked_after_exec() {
     runs("exec");

@@ -8,12 +8,15 @@
 //   userptr exec NODE FILE       as replaced, in a program started by one that did it before
 //   userptr gap NODE FILE        nothing goes to a gap between mappings, where a thread may map
 //   userptr pageless NODE FILE   memory that no kernel can pin is refused
+//   userptr huge NODE FILE       as replaced, inside a mapping of huge pages
+//   userptr watched NODE FILE    the program's own userfaultfd watches the memory
 //   userptr all NODE FILE        all of these, by two threads, for a hundred buffers
 //
 // A kernel pins the pages at QBUF: the frame goes to those pages, in any mapping.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <linux/videodev2.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,7 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FILL = 0x5a };
+enum { FILL = 0x5a, HUGE = 2 << 20, HUGE_2MB = 21 << 26 };
 
 static unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
 static size_t page, size, span;
@@ -132,6 +135,42 @@ static void replaced(void)
 	queue(at);
 	frame();
 	is_frame(at, size);
+	must(munmap(at, span), "munmap");
+}
+
+static void huge(void)
+{
+	size_t whole = (page + span + HUGE - 1) / HUGE * HUGE;
+	int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_HUGETLB | HUGE_2MB;
+	unsigned char *at = mmap(NULL, whole, PROT_READ | PROT_WRITE, flags, -1, 0);
+	if (at == MAP_FAILED) {
+		printf("skipped: no huge pages\n");
+		return;
+	}
+	memset(at, FILL, whole);
+	queue(at + page);
+	must(munmap(at, whole), "munmap");
+	memory(at, whole, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+	frame();
+	kept(at, whole);
+	must(munmap(at, whole), "munmap");
+}
+
+static void watched(void)
+{
+	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
+	int own = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register all = { .range = { (unsigned long)at, span }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	must(own, "userfaultfd");
+	must(ioctl(own, UFFDIO_API, &api), "UFFDIO_API");
+	must(ioctl(own, UFFDIO_REGISTER, &all), "UFFDIO_REGISTER");
+	for (int i = 0; i < 2; i++) {
+		queue(at);
+		frame();
+	}
+	is_frame(at, size);
+	must(close(own), "close");
 	must(munmap(at, span), "munmap");
 }
 
@@ -306,6 +345,10 @@ int main(int argc, char **argv)
 		dropped();
 	else if (!strcmp(word, "pageless"))
 		pageless();
+	else if (!strcmp(word, "huge"))
+		huge();
+	else if (!strcmp(word, "watched"))
+		watched();
 	else
 		return 2;
 	end();

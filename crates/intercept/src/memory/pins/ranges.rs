@@ -32,7 +32,17 @@ impl Piece {
 #[derive(Debug)]
 struct Range {
     len: u64,
+    /// Size in bytes of the pages of its memory.
+    page: u64,
     pieces: Vec<Piece>,
+}
+
+impl Range {
+    /// Returns the starts and ends of the pages that contain the range's pieces.
+    fn spans(&self) -> Vec<(u64, u64)> {
+        let span = |piece: &Piece| pages(piece.now, piece.len, self.page);
+        self.pieces.iter().filter_map(span).collect()
+    }
 }
 
 /// The ranges of one address space.
@@ -42,9 +52,8 @@ pub(crate) struct Ranges {
     by_id: HashMap<u64, Range>,
 }
 
-/// Returns the pages that contain `len` bytes from `addr`: their start and end addresses.
-pub(crate) fn pages(addr: u64, len: u64) -> Option<(u64, u64)> {
-    let page = crate::kernel::page_size();
+/// Returns the pages of `page` bytes that contain `len` bytes from `addr`: their start and end addresses.
+pub(crate) fn pages(addr: u64, len: u64, page: u64) -> Option<(u64, u64)> {
     let end = addr
         .checked_add(len.max(1))?
         .checked_next_multiple_of(page)?;
@@ -52,14 +61,14 @@ pub(crate) fn pages(addr: u64, len: u64) -> Option<(u64, u64)> {
 }
 
 impl Ranges {
-    pub(crate) fn insert(&mut self, addr: u64, len: u64) -> u64 {
+    pub(crate) fn insert(&mut self, addr: u64, len: u64, page: u64) -> u64 {
         self.last += 1;
         let pieces = vec![Piece {
             was: addr,
             now: addr,
             len,
         }];
-        self.by_id.insert(self.last, Range { len, pieces });
+        self.by_id.insert(self.last, Range { len, page, pieces });
         self.last
     }
 
@@ -68,12 +77,8 @@ impl Ranges {
         let Some(range) = self.by_id.remove(&id) else {
             return Vec::new();
         };
-        let span = |piece: &Piece| pages(piece.now, piece.len);
-        let mut free: Vec<(u64, u64)> = range.pieces.iter().filter_map(span).collect();
-        for other in self.by_id.values().flat_map(|range| &range.pieces) {
-            let Some((start, end)) = span(other) else {
-                continue;
-            };
+        let mut free = range.spans();
+        for (start, end) in self.by_id.values().flat_map(Range::spans) {
             let around =
                 |&(first, last): &(u64, u64)| [(first, start.min(last)), (end.max(first), last)];
             free = free.iter().flat_map(around).collect();
@@ -169,7 +174,7 @@ mod tests {
         // From the middle of page 10 to the middle of page 14.
         let (half, len) = (PAGE / 2, 4 * PAGE);
         let addr = 10 * PAGE + half;
-        let id = ranges.insert(addr, len);
+        let id = ranges.insert(addr, len, PAGE);
         assert!(ranges.is_whole(id));
         assert!(ranges.has(addr + 1, len - 1) && !ranges.has(addr, len + 1));
         assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), len));
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn range_moved_back_is_whole_unmapped_one_is_gone() {
         let mut ranges = Ranges::default();
-        let id = ranges.insert(10 * PAGE, 2 * PAGE);
+        let id = ranges.insert(10 * PAGE, 2 * PAGE, PAGE);
         ranges.apply(moved(10, 50, 2));
         assert!(!ranges.is_whole(id));
         ranges.apply(moved(50, 10, 2));
@@ -202,12 +207,23 @@ mod tests {
     #[test]
     fn pages_are_released_with_their_last_range() {
         let mut ranges = Ranges::default();
-        let first = ranges.insert(10 * PAGE, 3 * PAGE);
-        let second = ranges.insert(11 * PAGE + 5, 10);
-        let page = crate::kernel::page_size();
+        let page = PAGE / 16;
+        let first = ranges.insert(10 * PAGE, 3 * PAGE, page);
+        let second = ranges.insert(11 * PAGE + 5, 10, page);
         let (start, end) = (11 * PAGE, 11 * PAGE + page);
         assert_eq!(ranges.remove(first), [(10 * PAGE, start), (end, 13 * PAGE)]);
         assert_eq!(ranges.remove(second), [(start, end)]);
         assert_eq!(ranges.remove(second), []);
+    }
+
+    #[test]
+    fn huge_pages_are_released_whole() {
+        let huge = 32 * PAGE;
+        let mut ranges = Ranges::default();
+        let first = ranges.insert(huge + 5, huge, huge);
+        let second = ranges.insert(3 * huge - 1, 1, huge);
+        assert_eq!(pages(huge + 5, huge, huge), Some((huge, 3 * huge)));
+        assert_eq!(ranges.remove(first), [(huge, 2 * huge)]);
+        assert_eq!(ranges.remove(second), [(2 * huge, 3 * huge)]);
     }
 }
