@@ -254,6 +254,28 @@ pub(crate) fn is_epoll_set(process: impl Display, fd: i32) -> bool {
     link.is_ok_and(|link| link == b"anon_inode:[eventpoll]")
 }
 
+/// Returns whether a file is a character device that a program serves (CUSE).
+///
+/// Source: Linux 7.2 fs/fuse/cuse.c `cuse_process_init_reply`, which adds the device to the class `cuse`.
+pub(crate) fn is_cuse(fd: BorrowedFd<'_>) -> bool {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(stat) = rustix::fs::statx(fd, "", flags, StatxFlags::TYPE) else {
+        return false;
+    };
+    if u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFCHR {
+        return false;
+    }
+    let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+    let device = readlink(format!("/sys/dev/char/{major}:{minor}"));
+    device.is_ok_and(|device| is_of_cuse(&device))
+}
+
+/// Returns whether this link from /sys/dev/char leads to a device of CUSE.
+fn is_of_cuse(device: &[u8]) -> bool {
+    let top = b"../../devices/virtual/cuse/";
+    device.starts_with(top)
+}
+
 /// Returns the names in a directory in /proc that are decimal numbers, such as process ids.
 pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
     debug_assert!(path.starts_with("/proc/"), "{path}");
@@ -366,4 +388,18 @@ pub(crate) fn read_small(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, Errn
     }
     out.truncate(len);
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuse_devices_are_known_by_their_class() {
+        let null = std::fs::File::open("/dev/null").expect("/dev/null");
+        assert!(!is_cuse(null.as_fd()));
+        assert!(!is_cuse(memfd(c"memory").expect("a memfd").as_fd()));
+        assert!(is_of_cuse(b"../../devices/virtual/cuse/camera"));
+        assert!(!is_of_cuse(b"../../devices/virtual/mem/null"));
+    }
 }

@@ -130,12 +130,8 @@ impl Server<'_> {
                 .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => {
                 let waits = look.is_always_ready();
-                look.fd.map_or(Source::Unknown(fd), |file| {
-                    match waits || raw::is_epoll_set("self", file.as_raw_fd()) {
-                        true => Source::Slow(fd, Arc::new(file)),
-                        false => Source::Other(file),
-                    }
-                })
+                look.fd
+                    .map_or(Source::Unknown(fd), |file| polled(fd, file, waits))
             }
         }
     }
@@ -242,6 +238,17 @@ impl Server<'_> {
     }
 }
 
+/// Returns the source for a borrowed file. Its poll may block if the file `waits`, or is an epoll set or a
+/// device that a program serves.
+fn polled(fd: i32, file: Borrowed, waits: bool) -> Source {
+    let is_slow = || raw::is_epoll_set("self", file.as_raw_fd()) || raw::is_cuse(file.as_fd());
+    if waits || is_slow() {
+        Source::Slow(fd, Arc::new(file))
+    } else {
+        Source::Other(file)
+    }
+}
+
 /// Takes the files whose descriptors only the calling thread can send, so that the poll can watch them.
 ///
 /// # Errors
@@ -251,10 +258,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
-                Ok(set) if raw::is_epoll_set("self", set.as_raw_fd()) => {
-                    entry.source = Source::Slow(fd, Arc::new(set));
-                }
-                Ok(file) => entry.source = Source::Other(file),
+                Ok(file) => entry.source = polled(fd, file, false),
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),
             }

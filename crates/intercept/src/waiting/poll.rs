@@ -34,8 +34,8 @@ pub(crate) enum Source {
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
     Other(Borrowed),
-    /// A borrowed regular file, directory or epoll set, by descriptor. It is polled without the lock: the file
-    /// may be in a FUSE file system, and a program's epoll_wait may hold the set's own lock for long.
+    /// A borrowed regular file, directory, epoll set or CUSE device, by descriptor. It is polled without the lock:
+    /// a program may serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
     Slow(i32, Arc<Borrowed>),
     /// A file that could not be borrowed, by descriptor. The calling thread must send the descriptor; if it
     /// cannot, the entry is never ready.
