@@ -45,6 +45,8 @@
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its
 //!   own seccomp listener gets EBUSY.
 //! * Record locks of two opens of a node conflict only if both descriptors have reserved numbers.
+//! * Below /usr, /lib, /lib64, /etc, /bin, /sbin and /opt, a link to a node must have the node's name. Other
+//!   names there are left to the kernel (ENOENT), so that programs start fast.
 //! * chmod, chown and utimensat of a node change nothing: they succeed for root, and fail with EPERM for
 //!   others. inotify reports no events of a node. A node made with mknod opens no device (ENXIO).
 //! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping

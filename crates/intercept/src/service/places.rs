@@ -5,7 +5,7 @@ use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
-    Found, HOPS, Links, MAX, PLAIN, PathTarget, View, base_of, file_name, normalise, real_dir,
+    Found, HOPS, Links, MAX, PathTarget, View, base_of, file_name, is_plain, normalise, real_dir,
     split_last, through,
 };
 use std::os::unix::ffi::OsStrExt;
@@ -138,7 +138,7 @@ impl Supervisor<'_> {
             // The path ends with a node's name. In the program's view, its directory may be the node's.
             return None;
         }
-        if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
+        if links == Links::Keep || is_plain(path) {
             return Some(PathTarget::Native);
         }
         match may_block::readlink(may, through(call.notif.tid, dir, path)) {

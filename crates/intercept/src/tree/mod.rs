@@ -18,7 +18,7 @@ pub(crate) use monitor::{
     Monitors, Receive, SOL_NETLINK, address, field, word,
 };
 pub(crate) use path::{
-    HOPS, Links, MAX, PLAIN, PathTarget, base_link, base_of, file_name, may_be_shown, normalise,
+    HOPS, Links, MAX, PathTarget, base_link, base_of, file_name, is_plain, may_be_shown, normalise,
     real_dir, split_last, through,
 };
 pub(crate) use shown::{Showing, Shown, Told};

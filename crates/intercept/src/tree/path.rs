@@ -11,8 +11,10 @@ use vb3_host::Errno;
 pub(crate) const HOPS: u32 = 16;
 /// Maximum number of bytes of a path, with its NUL (the kernel's PATH_MAX).
 pub(crate) const MAX: usize = 4096;
-/// Prefixes of paths that are not checked for links: no links to devices are expected below them.
-pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
+/// Directories below which paths are not checked for links: no links to devices are expected there.
+const PLAIN: [&[u8]; 7] = [
+    b"/usr/", b"/lib/", b"/lib64/", b"/etc/", b"/bin/", b"/sbin/", b"/opt/",
+];
 
 /// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,11 @@ pub(crate) fn may_be_shown(path: &[u8]) -> bool {
     path.split(|&b| b == b'/').any(is_top)
 }
 
+/// Returns whether a path is not checked for links.
+pub(crate) fn is_plain(path: &[u8]) -> bool {
+    PLAIN.iter().any(|plain| path.starts_with(plain))
+}
+
 pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(at) => (
@@ -134,6 +141,12 @@ pub(crate) fn descriptor_path(fd: &impl AsRawFd) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_directories_of_the_system_are_plain() {
+        assert!(is_plain(b"/lib/libc.so.6") && is_plain(b"/lib64/ld-linux-x86-64.so.2"));
+        assert!(!is_plain(b"/library/camera") && !is_plain(b"/optical/cam0"));
+    }
 
     #[test]
     fn paths_are_tidied_by_text() {
