@@ -25,6 +25,12 @@ impl Client {
         Self { lines }
     }
 
+    /// Ends the connection, also if a process that is just being started has a copy of the socket.
+    pub(super) fn hang_up(self) {
+        let stream = self.lines.into_inner();
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
     pub(super) fn send(&mut self, order: &Value) {
         writeln!(self.lines.get_mut(), "{order}").unwrap();
     }

@@ -95,7 +95,7 @@ fn an_order_to_advance_sleeps_while_ffmpeg_decodes() {
     }
     assert!(bench.world.orders.next_time().is_some());
     assert_eq!(bench.world.next_tick(), Some(Duration::from_secs(60)));
-    drop(client);
+    client.hang_up();
     bench.world.tick();
     assert!(bench.world.orders.next_time().is_none());
     bench.close_all(&[camera]);
