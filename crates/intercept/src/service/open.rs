@@ -67,15 +67,15 @@ impl Supervisor<'_> {
         flags: i32,
     ) -> Result<Verdict, Errno> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
+        if flags & libc::O_DIRECTORY != 0 {
+            return Err(Errno(libc::ENOTDIR));
+        }
         if flags & libc::O_PATH != 0 {
             let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
             // The number is reserved for devices, so that the filter reports fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
             return Ok(Verdict::value(number.into()));
-        }
-        if flags & libc::O_DIRECTORY != 0 {
-            return Err(Errno(libc::ENOTDIR));
         }
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
             return Err(Errno(libc::EEXIST));

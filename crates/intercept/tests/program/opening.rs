@@ -102,7 +102,9 @@ inside! {
         assert_ne!(get(&file, libc::F_GETFL) & libc::O_NONBLOCK, 0);
         assert_eq!(get(&file, libc::F_GETFL) & libc::O_ACCMODE, libc::O_RDONLY);
         assert_eq!(get(&file, libc::F_GETFD), libc::FD_CLOEXEC);
-        assert_eq!(open_error(libc::O_DIRECTORY), libc::ENOTDIR);
+        for flags in [libc::O_DIRECTORY, libc::O_PATH | libc::O_DIRECTORY] {
+            assert_eq!(open_error(flags), libc::ENOTDIR);
+        }
         let exclusive = OpenOptions::new().write(true).create_new(true).open("/dev/video90");
         assert_eq!(exclusive.expect_err("there").raw_os_error(), Some(libc::EEXIST));
         let path = open(libc::O_PATH).expect("a reference");
