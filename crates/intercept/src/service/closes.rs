@@ -202,8 +202,11 @@ impl Server<'_> {
             return Ok(Verdict::native());
         };
         let listener = &self.host.listener;
-        listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true)?;
-        Ok(Verdict::Answered)
+        match listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true) {
+            // The program's own limit is lower: the kernel refuses the copy, with the errno of fcntl.
+            Err(Errno(libc::EBADF | libc::EMFILE)) => Ok(Verdict::native()),
+            made => made.map(|_| Verdict::Answered),
+        }
     }
 
     /// Records that a call is about to close these descriptors, and releases their record locks. Returns

@@ -204,6 +204,23 @@ inside! {
         held.into_iter().for_each(close);
     }
 
+    /// The program's own limit may be among the numbers for devices.
+    fn copies_above_the_limit_get_the_errno_of_fcntl() {
+        let file = std::fs::File::open("/dev/null").expect("opens");
+        let _device = device();
+        let limit = libc::rlimit { rlim_cur: 900, rlim_max: 1024 };
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        let copy = |from: i32| {
+            // SAFETY: takes integers.
+            let copy = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, from) };
+            if copy < 0 { Err(errno()) } else { Ok(copy) }
+        };
+        assert_eq!(copy(899), Ok(899));
+        assert_eq!(copy(899), Err(libc::EMFILE));
+        assert_eq!([900, 950].map(copy), [Err(libc::EINVAL); 2]);
+    }
+
     fn closes_and_calls_race() {
         let fd = std::sync::atomic::AtomicI32::new(number());
         let over = std::sync::atomic::AtomicBool::new(false);
