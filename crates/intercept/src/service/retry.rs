@@ -238,13 +238,14 @@ impl Server<'_> {
         let Some(waiting) = self.pending.remove(slot) else {
             return false;
         };
-        unregister(&self.host, &waiting);
         self.abandon(&waiting);
         true
     }
 
-    /// Notifies the backend that a call no longer waits, or that its transfer does not continue.
+    /// Ends the work for a call that does not wait or no longer waits: the supervisor stops polling its
+    /// descriptors, and the backend learns that the call or its transfer does not continue.
     pub(crate) fn abandon(&mut self, waiting: &Waiting) {
+        unregister(&self.host, waiting);
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
             if waiting.is_under_way() {
