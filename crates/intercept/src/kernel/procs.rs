@@ -144,16 +144,21 @@ impl Procs {
     }
 
     /// Returns the thread with this id. If the table will remember the thread, passes its pidfd to `watch`.
-    /// When the pidfd becomes readable, the caller must call [`forget`](Self::forget).
+    /// When the pidfd becomes readable, the caller must call [`forget`](Self::forget). Calls `on_reuse` if
+    /// the table remembered a thread that has ended.
     pub(crate) fn thread(
         &self,
         tid: u32,
+        on_reuse: impl FnOnce(),
         watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
     ) -> Result<Arc<Thread>, Errno> {
         let known = lock(&self.threads).all.get(&tid).map(Arc::clone);
         match known {
             Some(thread) if thread.is_current() => return Ok(thread),
-            Some(_) => drop(self.forget(tid)),
+            Some(_) => {
+                self.forget(tid);
+                on_reuse();
+            }
             None => {}
         }
         let mut thread = Thread::new(tid)?;
@@ -434,8 +439,12 @@ mod tests {
             lock(&procs.threads).insert(&Arc::new(of_process(tid)));
         }
         assert!(procs.remembers(runs) && !procs.remembers(ended));
-        assert!(procs.thread(ended, |_, _| Ok(())).is_err());
-        assert_eq!(procs.count(), 1);
+        let mut reused = Vec::new();
+        for tid in [ended, runs, ended] {
+            let found = procs.thread(tid, || reused.push(tid), |_, _| Ok(()));
+            assert_eq!(found.is_ok(), tid == runs);
+        }
+        assert_eq!((procs.count(), reused), (1, vec![ended]));
     }
 
     #[test]

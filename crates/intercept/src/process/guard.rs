@@ -192,6 +192,12 @@ impl Guard {
         self.table.remove(tid);
     }
 
+    /// Records the thread that has this id now. The recorded one has ended.
+    pub(crate) fn renew(&self, tid: u32) {
+        self.table.remove(tid);
+        self.table.add(tid);
+    }
+
     /// Starts the guard process.
     ///
     /// # Errors
@@ -308,16 +314,18 @@ mod tests {
 
     #[test]
     fn a_later_process_with_the_same_id_is_recorded() {
-        let table = Table::new().expect("a table");
         let tid = std::process::id();
-        let place = &table.0[(tid % PLACES) as usize];
-        table.add(tid);
+        let guard = Guard::of(tid).expect("a guard");
+        let place = &guard.table.0[(tid % PLACES) as usize];
+        guard.add(tid, 1);
         let start = place.start.fetch_add(1, Ordering::Relaxed);
-        table.remove(tid + PLACES);
+        guard.remove(tid + PLACES);
         assert_eq!(place.tid.load(Ordering::Relaxed), u64::from(tid));
-        table.remove(tid);
-        table.add(tid);
+        guard.add(tid, 1);
+        assert_ne!(place.start.load(Ordering::Relaxed), start);
+        guard.renew(tid);
         assert_eq!(place.start.load(Ordering::Relaxed), start);
+        assert_eq!(place.tid.load(Ordering::Relaxed), u64::from(tid));
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         // If there is no such descriptor, the kernel executes the call, and refuses it.
-        let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
+        // An entry must not outlive its thread: another process may get the thread's id.
+        let may_be_kept = || self.host.range.has(fd) && self.host.procs.tells_end_of(n.tid);
         let look = || call.look(fd).map(|look| look.id);
         let by = (n.tid, || call.pid());
         let Ok(id) = self.table.identify(by, fd, may_be_kept, look) else {
