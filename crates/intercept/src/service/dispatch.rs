@@ -146,13 +146,14 @@ impl Server<'_> {
         // Looks the file up, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
-            let look = call.look(fd).inspect_err(|_| {
+            let look = call.look(fd).and_then(|look| Ok((look.flags()?, look)));
+            let (flags, look) = look.inspect_err(|_| {
                 if let Watched::Device(file) = on {
                     backend.abandon(file, call.call());
                 }
             })?;
             if let Watched::Device(file) = on
-                && look.flags()? & libc::O_NONBLOCK != 0
+                && flags & libc::O_NONBLOCK != 0
             {
                 done = backend.ioctl(file, request, arg, true, &call);
             }
