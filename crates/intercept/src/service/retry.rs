@@ -145,8 +145,8 @@ impl Server<'_> {
             self.give_up(slot);
             return;
         }
-        if waiting.is_under_way() {
-            // A transfer that has moved a piece is not interrupted by signals. It is over soon.
+        // A transfer that has moved a piece is not interrupted by signals. It is over soon.
+        if waiting.is_under_way() || waiting.is_stopping {
             return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind
@@ -225,12 +225,40 @@ impl Server<'_> {
 
     /// Queues the end of a ppoll or pselect6 for a signal that only the call's own mask admits.
     fn interrupt_masked(&mut self, slot: u32) {
-        let Some(waiting) = self.pending.slots.get(&slot) else {
+        let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
         };
+        waiting.is_stopping = true;
         let n = waiting.notif.clone();
         let count = usize::from(n.nr != libc::SYS_pselect6);
         self.answer(&n, How::Interrupt(slot, count));
+    }
+
+    /// Pauses a call before its thread is stopped. So nothing else answers the call, and the thread is not
+    /// stopped inside a later call. Returns false if the call must not be stopped now.
+    pub(crate) fn begin_stop(&mut self, slot: u32) -> bool {
+        let Some(waiting) = self.pending.slots.get_mut(&slot) else {
+            return false;
+        };
+        // A thread gathers data for the call. The next check for signals tries again.
+        if waiting.is_paused {
+            waiting.is_stopping = false;
+            return false;
+        }
+        if !self.host.listener.is_valid(waiting.notif.id) {
+            self.give_up(slot);
+            return false;
+        }
+        self.pending.pause(slot);
+        true
+    }
+
+    /// Continues a wait whose thread could not be stopped.
+    pub(crate) fn retry_unstopped(&mut self, slot: u32) {
+        if let Some(waiting) = self.pending.slots.get_mut(&slot) {
+            waiting.is_stopping = false;
+            self.retry_gathered(slot);
+        }
     }
 
     /// Drops a waiting call without an answer. Returns whether the slot had a call.

@@ -614,6 +614,9 @@ impl<'a> Supervisor<'a> {
     /// Ends a ppoll or pselect6 for a signal that only the call's own mask admits. The kernel runs the
     /// call without descriptors, finds the signal and runs the handler.
     fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: usize) {
+        if !self.step(may, |server| server.begin_stop(slot)) {
+            return;
+        }
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
             // The thread stops for the revocation, and finds the signal when it repeats its call.
@@ -624,7 +627,7 @@ impl<'a> Supervisor<'a> {
             return;
         }
         let Ok(stopped) = rewrite::seize(n.tid) else {
-            return;
+            return self.step(may, |server| server.retry_unstopped(slot));
         };
         let given_up = self.step(may, |server| server.give_up(slot));
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();

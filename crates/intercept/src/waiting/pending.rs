@@ -56,6 +56,8 @@ pub(crate) struct Waiting {
     pub(crate) look: Option<Instant>,
     /// Whether a thread gathers data for the call, and will then retry it.
     pub(crate) is_paused: bool,
+    /// Whether the end of the wait for a signal that only the call's mask admits is queued or under way.
+    pub(crate) is_stopping: bool,
     /// Keeps the file open while the call runs, even if the descriptor is closed.
     _hold: Option<OwnedFd>,
 }
@@ -69,6 +71,7 @@ impl Waiting {
             signals: Signals::new(n.tid),
             look: None,
             is_paused: false,
+            is_stopping: false,
             _hold: hold,
         }
     }
