@@ -245,14 +245,22 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Stops a process, replaces its mappings of the files in `owed`, and releases it.
+    ///
+    /// # Errors
+    /// EPERM if all stopped threads have their own seccomp filters.
     fn stop_and_take(&self, may: &MayBlock, pid: u32, threads: &mut Threads) -> Result<(), Errno> {
-        self.host.may_direct(pid)?;
+        let may_direct = |tid| self.host.may_direct(tid);
+        let all = threads_of(pid).into_iter();
+        all.fold(may_direct(pid), |any, tid| any.or_else(|_| may_direct(tid)))?;
         let taken = self.stop(may, pid, threads).and_then(|()| {
             threads.owed = lock(&self.revoking.owed).remove(&pid);
-            match (threads.stopped.first_mut(), &threads.owed) {
-                (Some(thread), Some(owed)) => take(may, thread, &owed.files),
-                _ => Ok(()),
+            if threads.stopped.is_empty() {
+                return Ok(());
             }
+            let mut stopped = threads.stopped.iter_mut();
+            let thread = stopped.find(|thread| may_direct(thread.tid()).is_ok());
+            let thread = thread.ok_or(Errno(libc::EPERM))?;
+            (threads.owed.as_ref()).map_or(Ok(()), |owed| take(may, thread, &owed.files))
         });
         for thread in core::mem::take(&mut threads.stopped) {
             threads.gone.push((thread.tid(), thread.free()));

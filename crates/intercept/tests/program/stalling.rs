@@ -260,7 +260,10 @@ fn polls_a_locked_set() {
         let (before, began) = (call(&file, ASKED, 0).expect("counted"), Instant::now());
         std::thread::sleep(Duration::from_millis(100));
         let asked = call(&file, ASKED, 0).expect("counted") - before;
-        (asked, began.elapsed().as_millis() as i64 + 100)
+        (
+            asked,
+            u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX) + 100,
+        )
     };
     let (asked, most) = std::thread::scope(|scope| {
         // The kernel holds the set's lock while it writes the event to the unfilled page.

@@ -50,6 +50,8 @@ pub(crate) const ALONE: u64 = request(204);
 pub(crate) const EXPORT_WHEN_FULL: u64 = request(205);
 /// Returns how often the supervisor has asked for the next tick: a few times for each wake of its clock.
 pub(crate) const ASKED: u64 = request(206);
+/// Revokes the memory of buffer n.
+pub(crate) const REVOKE: u64 = request(207);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -80,6 +82,7 @@ pub(crate) struct Toy {
     given: HashMap<Tag, u64>,
     next: u64,
     changed: Vec<FileId>,
+    revoked: Vec<FdIdentity>,
     wake: Option<OwnedFd>,
     asked: AtomicU32,
     pub(crate) count: u32,
@@ -135,6 +138,7 @@ impl Toy {
             given: HashMap::new(),
             next: 0,
             changed: Vec::new(),
+            revoked: Vec::new(),
             wake: None,
             asked: AtomicU32::new(0),
             count: 0,
@@ -216,6 +220,11 @@ impl Toy {
                 let exported = self.numbers(file, EXPORT, n, caller);
                 limit_descriptors(limit);
                 return exported;
+            }
+            REVOKE => {
+                let (_, id) = self.buffers.get(n as usize).ok_or(libc::EINVAL)?;
+                self.revoked.push(*id);
+                n
             }
             MAKE => {
                 self.next += 1;
@@ -479,6 +488,10 @@ impl Backend for Toy {
 
     fn is_own_child(&self, pid: u32) -> bool {
         self.children.contains(&pid)
+    }
+
+    fn take_revoked(&mut self) -> Vec<FdIdentity> {
+        std::mem::take(&mut self.revoked)
     }
 
     fn take_changed(&mut self) -> Vec<FileId> {
