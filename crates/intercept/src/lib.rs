@@ -30,6 +30,8 @@
 //! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
 //!     leases work as on a device.
+//!   * A poll of more than 64 descriptors may not recognise a number from a socket for some milliseconds.
+//!     Until then, it reports the number as ready.
 //!   * At numbers 0 to 2, all calls except write and writev work as on a device. A write to standard output
 //!     reaches the device if its length is at least 4 KiB or a multiple of 64 bytes. Other writes fail with
 //!     EINVAL.

@@ -21,6 +21,9 @@ const SHARE: usize = 4;
 /// time is short, since an exec can close numbers unnoticed.
 const FORGET: Duration = Duration::from_millis(200);
 
+/// Searches of long polls take at most 1/`SEARCH_SHARE` of a thread's time.
+const SEARCH_SHARE: u32 = 20;
+
 /// A thread that has made a call.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -35,6 +38,8 @@ pub(crate) struct Thread {
     pub(crate) next_fd: AtomicU32,
     /// The last time when no reserved number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
+    /// The earliest time of the next [`search_sometimes`](Self::search_sometimes).
+    next_search: Mutex<Option<Instant>>,
     /// Locked while the supervisor searches a free number and installs a descriptor at this number.
     /// One lock for each process.
     pub(crate) installing: Arc<Mutex<()>>,
@@ -288,6 +293,12 @@ pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
     link.is_ok_and(|target| !may_be_ours(&target))
 }
 
+/// Returns whether a descriptor may be of a device or a buffer: it is of a memfd or a dma-buf.
+pub(crate) fn may_be_of_ours(tid: u32, fd: i32) -> bool {
+    let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
+    link.is_ok_and(|target| may_be_ours(&target))
+}
+
 /// Returns whether a descriptor's link may name a device or a buffer.
 pub(crate) fn may_be_ours(target: &[u8]) -> bool {
     target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:")
@@ -377,6 +388,7 @@ impl Thread {
             has_own_pidfd,
             next_fd: AtomicU32::new(0),
             none_free: Mutex::new(None),
+            next_search: Mutex::new(None),
             installing: Arc::default(),
         })
     }
@@ -389,6 +401,17 @@ impl Thread {
 
     pub(crate) fn note_none_free(&self, closes: u64) {
         *lock(&self.none_free) = Some((Instant::now(), closes));
+    }
+
+    /// Runs a search, unless all searches together would take more than 1/[`SEARCH_SHARE`] of the time.
+    pub(crate) fn search_sometimes(&self, search: impl FnOnce()) {
+        let began = Instant::now();
+        if lock(&self.next_search).is_some_and(|next| began < next) {
+            return;
+        }
+        search();
+        let took = began.elapsed();
+        *lock(&self.next_search) = began.checked_add(took * SEARCH_SHARE);
     }
 
     /// Returns whether the thread's id is still its own. Without a pidfd of the thread itself, its end is not
@@ -421,6 +444,7 @@ mod tests {
             has_own_pidfd: false,
             next_fd: AtomicU32::new(0),
             none_free: Mutex::new(None),
+            next_search: Mutex::new(None),
             installing: Arc::default(),
         }
     }

@@ -160,11 +160,11 @@ impl Server<'_> {
 
     /// Records that a copy may get a number that is not reserved. Returns true if the file is a device's.
     fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
-        let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
-        if is_device {
+        let target = self.named(n, 0);
+        if target.and_then(Watched::of).is_some() {
             self.host.note_number(number.cast_signed());
         }
-        is_device
+        matches!(target, Some(Target::Device(_)))
     }
 
     /// Serves fcntl of a reserved number, and fcntls that may return a reserved number.

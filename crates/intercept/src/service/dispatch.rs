@@ -124,7 +124,7 @@ impl Server<'_> {
         };
         let kind = (request >> 8) as u8;
         let target = self.target(id);
-        if matches!(target, Target::Device(_)) {
+        if Watched::of(target).is_some() {
             self.host.note_number(fd);
         }
         let is_known = match target {

@@ -184,7 +184,7 @@ pub(crate) struct Host {
     /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,
-    /// Whether a device has a descriptor outside the reserved numbers.
+    /// Whether a device or a buffer may have a descriptor outside the reserved numbers.
     pub(crate) outside: AtomicBool,
     /// Number of calls that have closed reserved numbers.
     pub(crate) closes: AtomicU64,
@@ -333,8 +333,8 @@ impl Host {
         Ok(number)
     }
 
-    /// Records the number of a device's descriptor. After the first number that is not reserved, any
-    /// number can be a device's.
+    /// Records the number of a device's or a buffer's descriptor. After the first number that is not
+    /// reserved, any number can be a device's.
     pub(crate) fn note_number(&self, number: i32) {
         if !self.range.has(number) {
             self.outside.store(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Serves poll and ppoll, with device files and other files mixed.
 
 use crate::descriptors::Target;
-use crate::kernel::{Borrowed, MayBlock, nr, raw};
+use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};
@@ -38,11 +38,24 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
         return;
     }
     let numbers = || pollfds(&bytes).map(|(fd, _)| fd);
+    if !numbers().any(|fd| host.may_be_device(fd)) {
+        find_received(&call, numbers());
+    }
     if numbers().any(|fd| host.may_be_device(fd)) {
         for fd in numbers().filter(|&fd| fd >= 0) {
             n.gathered.keep_look(fd, call.look(fd));
         }
     }
+}
+
+/// Searches for a device's or a buffer's descriptor that the program received over a socket, and records its
+/// number. The search costs a system call for each number, so it takes a small part of the time.
+fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
+    let Ok(thread) = call.thread() else { return };
+    thread.search_sometimes(|| {
+        let found = numbers.find(|&fd| fd >= 0 && procs::may_be_of_ours(thread.tid, fd));
+        found.into_iter().for_each(|fd| call.host.note_number(fd));
+    });
 }
 
 impl Server<'_> {

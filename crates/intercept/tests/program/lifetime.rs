@@ -10,7 +10,7 @@ use crate::toy::{ALONE, COUNT, EXPORT, GIVEN, LEN, OPENS, WAIT, cookie};
 use crate::{call, device, inside, run_program, run_shell};
 
 /// Sends a descriptor over a socket.
-fn pass(socket: i32, fd: i32) {
+pub(crate) fn pass(socket: i32, fd: i32) {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
         iov_base: (&raw mut byte).cast(),
@@ -34,7 +34,7 @@ fn pass(socket: i32, fd: i32) {
 }
 
 /// Receives a descriptor.
-fn take(socket: i32) -> File {
+pub(crate) fn take(socket: i32) -> File {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
         iov_base: (&raw mut byte).cast(),

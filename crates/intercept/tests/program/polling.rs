@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use crate::lifetime::{pass, take};
 use crate::toy::{ARM, ASKED, OPENS, STATE};
 use crate::{call, device, errno, inside};
 
@@ -142,6 +143,19 @@ inside! {
             assert_eq!(poll(&mut [(raw, IN, 0)], 200), 0);
         });
         assert_eq!(call(&file, OPENS, 0), Ok(1));
+    }
+
+    /// Such a descriptor has the lowest free number, and no call has shown its file.
+    fn long_poll_recognises_a_received_descriptor() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        pass(ours.as_raw_fd(), device().as_raw_fd());
+        let file = take(theirs.as_raw_fd());
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let mut list = vec![(reader.as_raw_fd(), IN, 0); 80];
+        list[70] = (file.as_raw_fd(), IN, 0);
+        assert_eq!((poll(&mut list, 0), list[70].2), (0, 0));
+        call(&file, STATE, IN as u32).expect("set");
+        assert_eq!((poll(&mut list, 10_000), list[70].2), (1, IN));
     }
 
     fn ppoll_writes_the_time_left() {
