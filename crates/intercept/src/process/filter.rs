@@ -30,7 +30,8 @@ impl FdRange {
 }
 
 /// Marks a call that the supervisor makes a thread execute. The filter allows such a call. The mark is
-/// the upper half of an argument that the kernel ignores (mmap's descriptor, a sixth argument of execve).
+/// the upper half of an argument that the kernel ignores: mmap's descriptor, a sixth argument of execve, or
+/// the first set of a pselect6 without descriptors. No program's set has such an address.
 pub(crate) const PASS: u32 = 0x7662_3364;
 
 /// Writes of this many bytes or more to standard output are reported, because a shell may have
@@ -335,7 +336,13 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     );
     block(
         &[nr::SELECT, libc::SYS_pselect6],
-        &[Load(low(0)), Equal(0, ALLOW), End(NOTIFY)],
+        &[
+            Load(high(1)),
+            Equal(PASS, ALLOW),
+            Load(low(0)),
+            Equal(0, ALLOW),
+            End(NOTIFY),
+        ],
     );
     block(
         &[libc::SYS_newfstatat],

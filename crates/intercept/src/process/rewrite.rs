@@ -15,6 +15,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::kernel::{MayBlock, Regs, may_block, raw};
+use crate::process::filter::PASS;
 use crate::process::reap::Ended;
 pub(crate) use aside::Found;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -402,8 +403,8 @@ impl Stopped {
         (done, self.leave(0))
     }
 
-    /// Runs the restarted call with argument `i` set to zero. Restores the argument at the call's exit,
-    /// before the kernel delivers a signal.
+    /// Runs the restarted ppoll or pselect6 without descriptors: argument `i`, their count, is zero. Restores
+    /// the arguments at the call's exit, before the kernel delivers a signal.
     pub(crate) fn run_without(mut self, may: &MayBlock, i: usize) -> Left {
         let signal = self.run_without_at_stop(may, i).unwrap_or(0);
         self.leave(signal)
@@ -424,6 +425,11 @@ impl Stopped {
         let before = self.regs()?;
         let mut regs = before;
         regs.set_arg(i, 0);
+        if i == 0 {
+            // On arm64, the filter still gets the first argument's old value. Without descriptors, the kernel
+            // does not use the address of the first set.
+            regs.set_arg(1, u64::from(PASS) << 32);
+        }
         self.set_regs(&regs)?;
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
@@ -435,7 +441,8 @@ impl Stopped {
         }
         let stop = stop?;
         let mut now = self.regs()?;
-        now.put_back(&before, i);
+        now.put_back(&before, 0);
+        now.put_back(&before, 1);
         self.set_regs(&now)?;
         Some(if let Stop::Signal(signal) = stop {
             signal

@@ -205,6 +205,12 @@ fn every_call_gets_the_intended_verdict() {
         ("select none", nr::SELECT, &[0], ALLOW),
         ("pselect some", libc::SYS_pselect6, &[4], NOTIFY),
         (
+            "our own pselect",
+            libc::SYS_pselect6,
+            &[4, u64::from(PASS) << 32],
+            ALLOW,
+        ),
+        (
             "fstatat path",
             libc::SYS_newfstatat,
             &[at_fdcwd, 0, 0, 0],

@@ -28,6 +28,17 @@ fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
     out.write_all(b"r").ok()
 }
 
+/// Waits until a child is in this call, in which it will be soon.
+fn await_call(child: libc::pid_t, nr: libc::c_long) {
+    let makes = || {
+        let call = raw::proc_string(&format!("/proc/{child}/syscall"));
+        call.split(' ').next() == Some(&nr.to_string())
+    };
+    while !makes() {
+        std::thread::yield_now();
+    }
+}
+
 /// A thread that is made to close a descriptor first stops at its due signal. The kernel delivers the signal
 /// after the descriptor is closed, and the call restarts.
 #[test]
@@ -45,14 +56,7 @@ fn a_due_signal_leaves_no_descriptor_behind() {
         byte[0]
     };
     assert_eq!(heard(), b's');
-    // The child is in its read, or will be soon.
-    let reads = || {
-        let call = raw::proc_string(&format!("/proc/{child}/syscall"));
-        call.split(' ').next() == Some(&libc::SYS_read.to_string())
-    };
-    while !reads() {
-        std::thread::yield_now();
-    }
+    await_call(child, libc::SYS_read);
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).expect("a bit");
     ptrace(PTRACE_SEIZE, child, 0, options).expect("seized");
     raw::kill(child.cast_unsigned(), libc::SIGUSR1);
@@ -72,5 +76,37 @@ fn a_due_signal_leaves_no_descriptor_behind() {
     assert_eq!(heard(), b'h');
     to.write_all(b"x").expect("it reads");
     assert_eq!(heard(), b'r');
+    await_child(child);
+}
+
+/// Runs the child: it waits in a pselect6 for input.
+fn selects(input: &PipeReader, mut out: PipeWriter) -> Option<()> {
+    let (fd, none) = (input.as_raw_fd(), core::ptr::null_mut());
+    // SAFETY: live structures; zero is the empty set.
+    let count = unsafe {
+        let mut set: libc::fd_set = core::mem::zeroed();
+        libc::FD_SET(fd, &raw mut set);
+        libc::pselect(fd + 1, &raw mut set, none, none, none.cast(), none.cast())
+    };
+    out.write_all(&[u8::try_from(count).ok()?]).ok()
+}
+
+/// No signal ends the pselect6 without descriptors, so the thread repeats the original call.
+#[test]
+fn interrupted_pselect_gets_its_arguments_back() {
+    let _alone = crate::process::alone();
+    let may = MayBlock::of_this_thread();
+    let (input, mut to) = std::io::pipe().expect("a pipe");
+    let (mut from, out) = std::io::pipe().expect("a pipe");
+    // SAFETY: the child makes only system calls.
+    let child = unsafe { fork(|| assert!(selects(&input, out).is_some())) }.expect("a child");
+    await_call(child, libc::SYS_pselect6);
+    let stopped = seize(child.cast_unsigned()).expect("seized");
+    let left = stopped.run_without(&may, 0);
+    assert!(matches!(left, Left::Free(None)), "{left:?}");
+    to.write_all(b"x").expect("it reads");
+    let mut count = [0];
+    from.read_exact(&mut count).expect("it writes");
+    assert_eq!(count, [1]);
     await_child(child);
 }
