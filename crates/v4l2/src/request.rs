@@ -15,80 +15,6 @@ use crate::shown::{
 };
 use crate::sys;
 
-/// The operation of an ioctl.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    QueryCap,
-    EnumFmt,
-    GetFmt,
-    SetFmt,
-    TryFmt,
-    EnumFrameSizes,
-    EnumFrameIntervals,
-    GetParm,
-    SetParm,
-    EnumInput,
-    GetInput,
-    SetInput,
-    EnumOutput,
-    GetOutput,
-    SetOutput,
-    GetPriority,
-    SetPriority,
-    QueryCtrl,
-    QueryExtCtrl,
-    QueryMenu,
-    GetCtrl,
-    SetCtrl,
-    GetExtCtrls,
-    SetExtCtrls,
-    TryExtCtrls,
-    SubscribeEvent,
-    UnsubscribeEvent,
-    DequeueEvent,
-    ReqBufs,
-    CreateBufs,
-    RemoveBufs,
-    QueryBuf,
-    PrepareBuf,
-    QueueBuf,
-    DequeueBuf,
-    ExportBuf,
-    StreamOn,
-    StreamOff,
-    GetSelection,
-    SetSelection,
-    CropCap,
-    GetCrop,
-    SetCrop,
-    DecoderCmd,
-    TryDecoderCmd,
-    EncoderCmd,
-    TryEncoderCmd,
-    EnumDvTimings,
-    DvTimingsCap,
-    GetDvTimings,
-    SetDvTimings,
-    QueryDvTimings,
-    GetEdid,
-    SetEdid,
-    SubdevQueryCap,
-    LogStatus,
-    SubdevEnumMbusCode,
-    SubdevEnumFrameSize,
-    SubdevEnumFrameInterval,
-    SubdevGetFmt,
-    SubdevSetFmt,
-    SubdevGetSelection,
-    SubdevSetSelection,
-    SubdevGetCrop,
-    SubdevSetCrop,
-    SubdevGetInterval,
-    SubdevSetInterval,
-    SubdevGetClientCap,
-    SubdevSetClientCap,
-}
-
 impl Call {
     /// Returns whether only subdevices support the call.
     pub(crate) const fn is_of_subdevices(self) -> bool {
@@ -137,9 +63,17 @@ macro_rules! through {
 
 const ALL: usize = MAX_ARG;
 
+/// Defines [`Call`] and [`REQUESTS`] by one row for each ioctl.
 macro_rules! requests {
     ($($call:ident = $number:ident, $keep:expr, $prio:literal, $arguments:expr => $results:expr;)*) => {
-        &[$(CallSpec {
+        /// The operation of an ioctl.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Call {
+            $($call),*
+        }
+
+        /// Every ioctl that some device supports. Any other gets ENOTTY.
+        pub(crate) static REQUESTS: &[CallSpec] = &[$(CallSpec {
             call: Call::$call,
             number: sys::$number,
             name: stringify!($number),
@@ -147,12 +81,12 @@ macro_rules! requests {
             prio: $prio,
             arguments: $arguments,
             results: $results,
-        }),*]
+        }),*];
     };
 }
 
-/// Every ioctl that some device supports. Any other gets ENOTTY.
-pub(crate) static REQUESTS: &[CallSpec] = requests! {
+// The calls of subdevices come last: see `Call::is_of_subdevices`.
+requests! {
     QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;
     QueryCap = VIDIOC_QUERYCAP, 0, false, NOTHING => CAPABILITY;
@@ -258,7 +192,7 @@ pub(crate) static REQUESTS: &[CallSpec] = requests! {
         fields! { v4l2_subdev_frame_interval pad = U32; interval = Fraction; } => PAD_INTERVAL;
     SubdevGetClientCap = VIDIOC_SUBDEV_G_CLIENT_CAP, 0, false, NOTHING => CLIENT_CAPS;
     SubdevSetClientCap = VIDIOC_SUBDEV_S_CLIENT_CAP, ALL, false, CLIENT_CAPS => CLIENT_CAPS;
-};
+}
 
 /// Finds an ioctl by its exact number: type, number, direction and size.
 pub(crate) fn lookup(number: u32) -> Option<&'static CallSpec> {
