@@ -4,127 +4,57 @@ use super::{av1, h264, hevc, vp8, vp9};
 use crate::bytes::{Image, field};
 use crate::{Error, sys};
 
-/// Which structure a control holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CompoundType {
-    /// `struct v4l2_ctrl_h264_sps`.
-    H264Sps,
-    /// `struct v4l2_ctrl_h264_pps`.
-    H264Pps,
-    /// `struct v4l2_ctrl_h264_scaling_matrix`.
-    H264ScalingMatrix,
-    /// `struct v4l2_ctrl_h264_decode_params`.
-    H264DecodeParams,
-    /// `struct v4l2_ctrl_vp8_frame`.
-    Vp8Frame,
-    /// `struct v4l2_ctrl_vp9_frame`.
-    Vp9Frame,
-    /// `struct v4l2_ctrl_vp9_compressed_hdr`.
-    Vp9CompressedHdr,
-    /// `struct v4l2_ctrl_hevc_sps`.
-    HevcSps,
-    /// `struct v4l2_ctrl_hevc_pps`.
-    HevcPps,
-    /// `struct v4l2_ctrl_hevc_scaling_matrix`.
-    HevcScalingMatrix,
-    /// `struct v4l2_ctrl_hevc_decode_params`.
-    HevcDecodeParams,
-    /// `struct v4l2_ctrl_av1_sequence`.
-    Av1Sequence,
-    /// An array of `struct v4l2_ctrl_av1_tile_group_entry`.
-    Av1TileGroupEntry,
-    /// `struct v4l2_ctrl_av1_frame`.
-    Av1Frame,
-    /// `struct v4l2_ctrl_av1_film_grain`.
-    Av1FilmGrain,
-}
-
 /// Checks a structure and clears its meaningless fields. Returns whether a stream may contain it.
 type Validate = fn(&mut Image<'_>) -> bool;
 
-impl CompoundType {
-    /// Returns `V4L2_CTRL_TYPE_*`, the size in bytes and the check.
-    const fn row(self) -> (u32, usize, Validate) {
-        macro_rules! row {
-            ($type:ident, $of:ident, $validate:expr) => {
-                (sys::$type, size_of::<sys::$of>(), $validate)
-            };
+/// Defines [`CompoundType`] by a row for each structure: its `V4L2_CTRL_TYPE_*`, its name and its check.
+macro_rules! compounds {
+    ($($(#[$doc:meta])* $name:ident = $type:ident, $of:ident, $validate:expr;)*) => {
+        /// Which structure a control holds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum CompoundType {
+            $(
+                #[doc = concat!("`struct ", stringify!($of), "`.")]
+                $(#[$doc])*
+                $name,
+            )*
         }
-        match self {
-            Self::H264Sps => row!(
-                V4L2_CTRL_TYPE_H264_SPS,
-                v4l2_ctrl_h264_sps,
-                h264::validate_sps
-            ),
-            Self::H264Pps => row!(
-                V4L2_CTRL_TYPE_H264_PPS,
-                v4l2_ctrl_h264_pps,
-                h264::validate_pps
-            ),
-            Self::H264ScalingMatrix => row!(
-                V4L2_CTRL_TYPE_H264_SCALING_MATRIX,
-                v4l2_ctrl_h264_scaling_matrix,
-                any
-            ),
-            Self::H264DecodeParams => row!(
-                V4L2_CTRL_TYPE_H264_DECODE_PARAMS,
-                v4l2_ctrl_h264_decode_params,
-                h264::validate_decode_params
-            ),
-            Self::Vp8Frame => row!(V4L2_CTRL_TYPE_VP8_FRAME, v4l2_ctrl_vp8_frame, vp8::validate),
-            Self::Vp9Frame => row!(
-                V4L2_CTRL_TYPE_VP9_FRAME,
-                v4l2_ctrl_vp9_frame,
-                vp9::validate_frame
-            ),
-            Self::Vp9CompressedHdr => row!(
-                V4L2_CTRL_TYPE_VP9_COMPRESSED_HDR,
-                v4l2_ctrl_vp9_compressed_hdr,
-                vp9::validate_compressed_header
-            ),
-            Self::HevcSps => row!(
-                V4L2_CTRL_TYPE_HEVC_SPS,
-                v4l2_ctrl_hevc_sps,
-                hevc::validate_sps
-            ),
-            Self::HevcPps => row!(
-                V4L2_CTRL_TYPE_HEVC_PPS,
-                v4l2_ctrl_hevc_pps,
-                hevc::validate_pps
-            ),
-            Self::HevcScalingMatrix => row!(
-                V4L2_CTRL_TYPE_HEVC_SCALING_MATRIX,
-                v4l2_ctrl_hevc_scaling_matrix,
-                any
-            ),
-            Self::HevcDecodeParams => row!(
-                V4L2_CTRL_TYPE_HEVC_DECODE_PARAMS,
-                v4l2_ctrl_hevc_decode_params,
-                hevc::validate_decode_params
-            ),
-            Self::Av1Sequence => row!(
-                V4L2_CTRL_TYPE_AV1_SEQUENCE,
-                v4l2_ctrl_av1_sequence,
-                av1::validate_sequence
-            ),
-            Self::Av1TileGroupEntry => row!(
-                V4L2_CTRL_TYPE_AV1_TILE_GROUP_ENTRY,
-                v4l2_ctrl_av1_tile_group_entry,
-                any
-            ),
-            Self::Av1Frame => row!(
-                V4L2_CTRL_TYPE_AV1_FRAME,
-                v4l2_ctrl_av1_frame,
-                av1::validate_frame
-            ),
-            Self::Av1FilmGrain => row!(
-                V4L2_CTRL_TYPE_AV1_FILM_GRAIN,
-                v4l2_ctrl_av1_film_grain,
-                av1::validate_film_grain
-            ),
-        }
-    }
 
+        impl CompoundType {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Returns `V4L2_CTRL_TYPE_*`, the size in bytes and the check.
+            const fn row(self) -> (u32, usize, Validate) {
+                match self {
+                    $(Self::$name => (sys::$type, size_of::<sys::$of>(), $validate),)*
+                }
+            }
+        }
+    };
+}
+
+compounds! {
+    H264Sps = V4L2_CTRL_TYPE_H264_SPS, v4l2_ctrl_h264_sps, h264::validate_sps;
+    H264Pps = V4L2_CTRL_TYPE_H264_PPS, v4l2_ctrl_h264_pps, h264::validate_pps;
+    H264ScalingMatrix = V4L2_CTRL_TYPE_H264_SCALING_MATRIX, v4l2_ctrl_h264_scaling_matrix, any;
+    H264DecodeParams = V4L2_CTRL_TYPE_H264_DECODE_PARAMS, v4l2_ctrl_h264_decode_params, h264::validate_decode_params;
+    Vp8Frame = V4L2_CTRL_TYPE_VP8_FRAME, v4l2_ctrl_vp8_frame, vp8::validate;
+    Vp9Frame = V4L2_CTRL_TYPE_VP9_FRAME, v4l2_ctrl_vp9_frame, vp9::validate_frame;
+    Vp9CompressedHdr = V4L2_CTRL_TYPE_VP9_COMPRESSED_HDR, v4l2_ctrl_vp9_compressed_hdr, vp9::validate_compressed_header;
+    HevcSps = V4L2_CTRL_TYPE_HEVC_SPS, v4l2_ctrl_hevc_sps, hevc::validate_sps;
+    HevcPps = V4L2_CTRL_TYPE_HEVC_PPS, v4l2_ctrl_hevc_pps, hevc::validate_pps;
+    HevcScalingMatrix = V4L2_CTRL_TYPE_HEVC_SCALING_MATRIX, v4l2_ctrl_hevc_scaling_matrix, any;
+    HevcDecodeParams = V4L2_CTRL_TYPE_HEVC_DECODE_PARAMS, v4l2_ctrl_hevc_decode_params, hevc::validate_decode_params;
+    Av1Sequence = V4L2_CTRL_TYPE_AV1_SEQUENCE, v4l2_ctrl_av1_sequence, av1::validate_sequence;
+    ///
+    /// The control holds an array of them.
+    Av1TileGroupEntry = V4L2_CTRL_TYPE_AV1_TILE_GROUP_ENTRY, v4l2_ctrl_av1_tile_group_entry, any;
+    Av1Frame = V4L2_CTRL_TYPE_AV1_FRAME, v4l2_ctrl_av1_frame, av1::validate_frame;
+    Av1FilmGrain = V4L2_CTRL_TYPE_AV1_FILM_GRAIN, v4l2_ctrl_av1_film_grain, av1::validate_film_grain;
+}
+
+impl CompoundType {
     /// `V4L2_CTRL_TYPE_*`.
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -225,24 +155,6 @@ pub(super) use structure;
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::control) const ALL: [CompoundType; 15] = [
-        CompoundType::H264Sps,
-        CompoundType::H264Pps,
-        CompoundType::H264ScalingMatrix,
-        CompoundType::H264DecodeParams,
-        CompoundType::Vp8Frame,
-        CompoundType::Vp9Frame,
-        CompoundType::Vp9CompressedHdr,
-        CompoundType::HevcSps,
-        CompoundType::HevcPps,
-        CompoundType::HevcScalingMatrix,
-        CompoundType::HevcDecodeParams,
-        CompoundType::Av1Sequence,
-        CompoundType::Av1TileGroupEntry,
-        CompoundType::Av1Frame,
-        CompoundType::Av1FilmGrain,
-    ];
-
     /// Applies `change` to the initial value, and returns the result; `None` if it is invalid.
     pub(in crate::control) fn judged(
         of: CompoundType,
@@ -263,8 +175,8 @@ pub(super) mod tests {
 
     #[test]
     fn initial_values_are_valid() {
-        for of in ALL {
-            assert!(judged(of, |_| ()).is_some(), "{of:?}");
+        for of in CompoundType::ALL {
+            assert!(judged(*of, |_| ()).is_some(), "{of:?}");
         }
     }
 
@@ -279,7 +191,7 @@ pub(super) mod tests {
             state >> 33
         };
         for round in 0..4000 {
-            let of = ALL[round % ALL.len()];
+            let of = CompoundType::ALL[round % CompoundType::ALL.len()];
             let mut bytes = of.initial();
             let end = bytes.len() as u64;
             for _ in 0..draw() % 6 {
