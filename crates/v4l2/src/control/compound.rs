@@ -119,14 +119,14 @@ pub(super) fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
 /// Defines a structure with some of a control's fields, and its parser.
 macro_rules! structure {
     (
-        $(#[$doc:meta])*
+        $(#[$attribute:meta])*
         $name:ident, $of:ident, $from:ident {
             $($field:ident: $ty:ident,)*
             $(; $($list:ident: [$item:ident; $len:literal],)*)?
         }
     ) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "fields are syntax elements of the standard")]
         pub struct $name {
             $(pub $field: $ty,)*

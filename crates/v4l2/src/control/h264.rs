@@ -92,74 +92,37 @@ pub(super) fn validate_decode_params(params: &mut Image<'_>) -> bool {
     params.u16(field!(v4l2_ctrl_h264_decode_params.nal_ref_idc)) <= 3
 }
 
-/// A sequence parameter set. Names are those of the standard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "fields are syntax elements of ITU-T H.264, 7.3.2.1.1"
-)]
-pub struct H264Sps {
-    pub profile_idc: u8,
-    /// `constraint_set0_flag` is the lowest bit.
-    pub constraint_set_flags: u8,
-    pub level_idc: u8,
-    pub seq_parameter_set_id: u8,
-    pub chroma_format_idc: u8,
-    pub bit_depth_luma_minus8: u8,
-    pub bit_depth_chroma_minus8: u8,
-    pub log2_max_frame_num_minus4: u8,
-    pub pic_order_cnt_type: u8,
-    pub log2_max_pic_order_cnt_lsb_minus4: u8,
-    pub max_num_ref_frames: u8,
-    /// Has `num_ref_frames_in_pic_order_cnt_cycle` elements.
-    pub offset_for_ref_frame: Vec<i32>,
-    pub offset_for_non_ref_pic: i32,
-    pub offset_for_top_to_bottom_field: i32,
-    pub pic_width_in_mbs_minus1: u16,
-    pub pic_height_in_map_units_minus1: u16,
-    /// `V4L2_H264_SPS_FLAG_*`.
-    pub flags: u32,
-}
-
-impl H264Sps {
-    /// Parses a control's value; `None` if its size is wrong.
-    #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut copy = sized(bytes, CompoundType::H264Sps)?;
-        let image = Image(&mut copy);
-        let cycle = image.u8(field!(
-            v4l2_ctrl_h264_sps.num_ref_frames_in_pic_order_cnt_cycle
-        ));
-        let offsets = field!(v4l2_ctrl_h264_sps.offset_for_ref_frame);
-        let offset = |index: u8| image.i32(offsets + 4 * usize::from(index));
-        Some(Self {
-            profile_idc: image.u8(field!(v4l2_ctrl_h264_sps.profile_idc)),
-            constraint_set_flags: image.u8(field!(v4l2_ctrl_h264_sps.constraint_set_flags)),
-            level_idc: image.u8(field!(v4l2_ctrl_h264_sps.level_idc)),
-            seq_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_sps.seq_parameter_set_id)),
-            chroma_format_idc: image.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)),
-            bit_depth_luma_minus8: image.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)),
-            bit_depth_chroma_minus8: image.u8(field!(v4l2_ctrl_h264_sps.bit_depth_chroma_minus8)),
-            log2_max_frame_num_minus4: image
-                .u8(field!(v4l2_ctrl_h264_sps.log2_max_frame_num_minus4)),
-            pic_order_cnt_type: image.u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type)),
-            log2_max_pic_order_cnt_lsb_minus4: image
-                .u8(field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4)),
-            max_num_ref_frames: image.u8(field!(v4l2_ctrl_h264_sps.max_num_ref_frames)),
-            offset_for_ref_frame: (0..cycle).map(offset).collect(),
-            offset_for_non_ref_pic: image.i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic)),
-            offset_for_top_to_bottom_field: image
-                .i32(field!(v4l2_ctrl_h264_sps.offset_for_top_to_bottom_field)),
-            pic_width_in_mbs_minus1: image.u16(field!(v4l2_ctrl_h264_sps.pic_width_in_mbs_minus1)),
-            pic_height_in_map_units_minus1: image
-                .u16(field!(v4l2_ctrl_h264_sps.pic_height_in_map_units_minus1)),
-            flags: image.u32(field!(v4l2_ctrl_h264_sps.flags)),
-        })
+structure! {
+    /// A sequence parameter set. Names are those of the standard; `flags` are `V4L2_H264_SPS_FLAG_*`.
+    ///
+    /// `constraint_set0_flag` is the lowest bit of `constraint_set_flags`. The first
+    /// `num_ref_frames_in_pic_order_cnt_cycle` elements of `offset_for_ref_frame` are used.
+    H264Sps, H264Sps, v4l2_ctrl_h264_sps {
+        profile_idc: u8,
+        constraint_set_flags: u8,
+        level_idc: u8,
+        seq_parameter_set_id: u8,
+        chroma_format_idc: u8,
+        bit_depth_luma_minus8: u8,
+        bit_depth_chroma_minus8: u8,
+        log2_max_frame_num_minus4: u8,
+        pic_order_cnt_type: u8,
+        log2_max_pic_order_cnt_lsb_minus4: u8,
+        max_num_ref_frames: u8,
+        num_ref_frames_in_pic_order_cnt_cycle: u8,
+        offset_for_non_ref_pic: i32,
+        offset_for_top_to_bottom_field: i32,
+        pic_width_in_mbs_minus1: u16,
+        pic_height_in_map_units_minus1: u16,
+        flags: u32,
+        ;
+        offset_for_ref_frame: [i32; 255],
     }
 }
 
 structure! {
     /// A picture parameter set. Names are those of the standard; `flags` are `V4L2_H264_PPS_FLAG_*`.
+    #[derive(Default)]
     H264Pps, H264Pps, v4l2_ctrl_h264_pps {
         pic_parameter_set_id: u8,
         seq_parameter_set_id: u8,

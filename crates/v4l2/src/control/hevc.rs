@@ -101,6 +101,7 @@ structure! {
 
 structure! {
     /// A picture parameter set. Names are those of the standard; `flags` are `V4L2_HEVC_PPS_FLAG_*`.
+    #[derive(Default)]
     HevcPps, HevcPps, v4l2_ctrl_hevc_pps {
         pic_parameter_set_id: u8,
         num_extra_slice_header_bits: u8,

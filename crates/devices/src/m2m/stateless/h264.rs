@@ -99,6 +99,7 @@ fn sequence_set(sps: &H264Sps) -> Sps {
 }
 
 fn picture_order(sps: &H264Sps) -> PictureOrder {
+    let cycle = usize::from(sps.num_ref_frames_in_pic_order_cnt_cycle);
     match sps.pic_order_cnt_type {
         0 => PictureOrder::Lsb {
             log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
@@ -109,7 +110,7 @@ fn picture_order(sps: &H264Sps) -> PictureOrder {
                 != 0,
             offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
             offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
-            offset_for_ref_frame: sps.offset_for_ref_frame.clone(),
+            offset_for_ref_frame: sps.offset_for_ref_frame.into_iter().take(cycle).collect(),
         },
         _ => PictureOrder::Decoding,
     }
