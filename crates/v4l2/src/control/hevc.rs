@@ -137,45 +137,23 @@ impl HevcScalingMatrix {
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let bytes = sized(bytes, CompoundType::HevcScalingMatrix)?;
-        let part = |from: usize, len: usize| bytes.get(from..from + len).unwrap_or_default();
-        let lists = |from, count: usize, len| {
-            let part = part(from, count * len);
-            part.chunks(len).map(<[u8]>::to_vec).collect::<Vec<_>>()
-        };
+        macro_rules! part {
+            ($field:ident, $len:expr) => {{
+                let from = field!(v4l2_ctrl_hevc_scaling_matrix.$field);
+                bytes.get(from..from + $len).unwrap_or_default()
+            }};
+        }
+        let lists = |part: &[u8], len| part.chunks(len).map(<[u8]>::to_vec).collect();
         Some(Self {
             lists: [
-                lists(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_4x4),
-                    6,
-                    16,
-                ),
-                lists(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_8x8),
-                    6,
-                    64,
-                ),
-                lists(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_16x16),
-                    6,
-                    64,
-                ),
-                lists(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_32x32),
-                    2,
-                    64,
-                ),
+                lists(part!(scaling_list_4x4, 6 * 16), 16),
+                lists(part!(scaling_list_8x8, 6 * 64), 64),
+                lists(part!(scaling_list_16x16, 6 * 64), 64),
+                lists(part!(scaling_list_32x32, 2 * 64), 64),
             ],
             first: [
-                part(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_dc_coef_16x16),
-                    6,
-                )
-                .to_vec(),
-                part(
-                    field!(v4l2_ctrl_hevc_scaling_matrix.scaling_list_dc_coef_32x32),
-                    2,
-                )
-                .to_vec(),
+                part!(scaling_list_dc_coef_16x16, 6).to_vec(),
+                part!(scaling_list_dc_coef_32x32, 2).to_vec(),
             ],
         })
     }
