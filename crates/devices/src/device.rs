@@ -3,7 +3,6 @@
 use crate::camera::Camera;
 use crate::display::Display;
 use crate::disturb::{NO_SIGNAL, Plan};
-use crate::forward::forward;
 use crate::inject::{Fault, Inject};
 use crate::notes::Note;
 use crate::sink::Collection;
@@ -11,7 +10,7 @@ use crate::source::NextSource;
 use crate::spec::DeviceSpec;
 use crate::{Failure, HostSettings, PlayError};
 use std::os::fd::BorrowedFd;
-use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
+use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
     FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity,

@@ -20,7 +20,6 @@ mod display;
 mod disturb;
 mod failure;
 mod fault;
-mod forward;
 mod graph;
 mod hdmi;
 mod inject;

@@ -8,7 +8,6 @@ use crate::Failure;
 use crate::camera::Camera;
 use crate::device::Outside;
 use crate::display::Display;
-use crate::forward::forward;
 use crate::hdmi::Hdmi;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
@@ -18,6 +17,7 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
     Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, Timecode,
+    forward,
 };
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,

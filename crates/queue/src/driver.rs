@@ -173,60 +173,37 @@ pub trait Driver {
     fn buffers_withdrawn(&mut self) {}
 }
 
+/// Defines methods that pass their arguments on to the methods of `$to` with the same names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! forward {
+    ($to:expr => $(
+        fn $name:ident(&$($this:ident)+ $(, $arg:ident: $type:ty)* $(,)?) $(-> $result:ty)?;
+    )*) => {
+        $(fn $name(&$($this)+ $(, $arg: $type)*) $(-> $result)? {
+            $to.$name($($arg),*)
+        })*
+    };
+}
+
 /// Forwards to the borrowed driver.
 impl<D: Driver + ?Sized> Driver for &mut D {
     type Cookie = D::Cookie;
 
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        (**self).queue_setup(create)
-    }
-
-    fn buffers_withdrawn(&mut self) {
-        (**self).buffers_withdrawn();
-    }
-
-    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
-        (**self).buffer_count(offered)
-    }
-
-    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        (**self).buf_init(index)
-    }
-
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        (**self).buf_prepare(buffer)
-    }
-
-    fn buf_finish(&mut self, index: u32) {
-        (**self).buf_finish(index);
-    }
-
-    fn buf_cleanup(&mut self, index: u32) {
-        (**self).buf_cleanup(index);
-    }
-
-    fn buf_queue(&mut self, buffer: Active<Self::Cookie>) {
-        (**self).buf_queue(buffer);
-    }
-
-    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
-        (**self).buf_request_complete(index, request);
-    }
-
-    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
-        (**self).prepare_streaming()
-    }
-
-    fn unprepare_streaming(&mut self) {
-        (**self).unprepare_streaming();
-    }
-
-    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        (**self).start_streaming(queued)
-    }
-
-    fn stop_streaming(&mut self) {
-        (**self).stop_streaming();
+    forward! { (**self) =>
+        fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
+        fn buffers_withdrawn(&mut self);
+        fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError>;
+        fn buf_init(&mut self, index: u32) -> Result<(), DriverError>;
+        fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
+        fn buf_finish(&mut self, index: u32);
+        fn buf_cleanup(&mut self, index: u32);
+        fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
+        fn buf_request_complete(&mut self, index: u32, request: RequestId);
+        fn prepare_streaming(&mut self) -> Result<(), DriverError>;
+        fn unprepare_streaming(&mut self);
+        fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
+        fn stop_streaming(&mut self);
     }
 }
 

@@ -10,7 +10,9 @@ use crate::stream::Stream;
 use crate::{Flow, VideoDriver};
 use std::collections::VecDeque;
 use vb3_plane::MemOps;
-use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
+use vb3_queue::{
+    Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId, forward,
+};
 
 /// Requests' buffers, which wait for the driver, oldest first; at most as many as the queue has.
 #[derive(Debug)]
@@ -47,28 +49,16 @@ pub(crate) struct GateDriver<'a, C> {
 impl<C> Driver for GateDriver<'_, C> {
     type Cookie = C;
 
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        self.driver.queue_setup(create)
-    }
-
-    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
-        self.driver.buffer_count(offered)
-    }
-
-    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        self.driver.buf_init(index)
-    }
-
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.driver.buf_prepare(buffer)
-    }
-
-    fn buf_finish(&mut self, index: u32) {
-        self.driver.buf_finish(index);
-    }
-
-    fn buf_cleanup(&mut self, index: u32) {
-        self.driver.buf_cleanup(index);
+    forward! { self.driver =>
+        fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
+        fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError>;
+        fn buf_init(&mut self, index: u32) -> Result<(), DriverError>;
+        fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
+        fn buf_finish(&mut self, index: u32);
+        fn buf_cleanup(&mut self, index: u32);
+        fn prepare_streaming(&mut self) -> Result<(), DriverError>;
+        fn unprepare_streaming(&mut self);
+        fn buffers_withdrawn(&mut self);
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {
@@ -81,14 +71,6 @@ impl<C> Driver for GateDriver<'_, C> {
 
     fn buf_request_complete(&mut self, index: u32, request: RequestId) {
         self.gate.left.push((index, request));
-    }
-
-    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
-        self.driver.prepare_streaming()
-    }
-
-    fn unprepare_streaming(&mut self) {
-        self.driver.unprepare_streaming();
     }
 
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {

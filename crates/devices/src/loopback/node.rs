@@ -5,11 +5,10 @@ use super::settings::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
 use crate::device::Outside;
-use crate::forward::forward;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use std::os::fd::BorrowedFd;
-use vb3_queue::{Driver, DriverError};
+use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Role, Statistics,

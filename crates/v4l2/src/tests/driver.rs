@@ -50,6 +50,8 @@ pub(crate) struct TestDriver {
     pub(crate) ranges: Vec<(ControlSpec, i64)>,
     /// Number of callers that found no finished buffer and continued, and number of those that wait.
     pub(crate) waiters: [u32; 2],
+    /// Calls of buffers_withdrawn.
+    pub(crate) withdrawn: u32,
     pub(crate) policy: QueuePolicy,
     pub(crate) receiver: Option<Receiver>,
     /// The graph of a subdevice, and the index of its entity.
@@ -95,6 +97,7 @@ impl TestDriver {
             exposure: 5,
             ranges: Vec::new(),
             waiters: [0; 2],
+            withdrawn: 0,
             subdevice: None,
             receiver: None,
             policy: QueuePolicy {
@@ -165,6 +168,10 @@ impl Driver for TestDriver {
 
     fn stop_streaming(&mut self) {
         self.held.clear();
+    }
+
+    fn buffers_withdrawn(&mut self) {
+        self.withdrawn += 1;
     }
 }
 

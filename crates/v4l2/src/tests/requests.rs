@@ -394,6 +394,19 @@ fn a_codecs_stop_waits_for_fences_of_output() {
 }
 
 #[test]
+fn drivers_notice_withdrawn_request_buffers() {
+    let mut b = Bench::new(Requests::Optional);
+    let id = wait_for_fence(&mut b);
+    b.mem.fenced.borrow_mut().clear();
+    b.device.settle_queues(&mut b.mem, 2);
+    b.device.withdraw(&mut b.mem, 2, |_, _| true);
+    let driver = b.device.driver();
+    assert_eq!((driver.output.withdrawn, driver.capture.withdrawn), (1, 1));
+    assert_eq!(b.poll(id), POLL_PRI);
+    b.finish();
+}
+
+#[test]
 fn dropped_buffers_complete_their_requests() {
     for way in ["settle", "fail", "poll", "mmap"] {
         let mut b = Bench::new(Requests::Optional);
