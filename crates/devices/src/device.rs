@@ -229,8 +229,6 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn interval(&self, flow: Flow) -> Option<Fraction>;
         fn set_interval(&mut self, flow: Flow, wanted: Fraction);
         fn ports(&self) -> &[Port];
-        fn port(&self) -> u32;
-        fn set_port(&mut self, index: u32) -> Result<(), DriverError>;
         fn receiver(&self) -> Option<&Receiver>;
         fn set_timings(&mut self, mode: &Timings);
         fn set_edid(&mut self, edid: Vec<u8>);

@@ -32,6 +32,8 @@ pub struct Context<M: MemOps, D> {
     pub(crate) gate: Gate<M::Cookie>,
     pub(crate) controls: Handler,
     pub(crate) files: BTreeMap<FileHandle, File>,
+    /// Index of the selected input or output.
+    pub(crate) port: u32,
     /// The highest priority among the files of other contexts.
     pub(crate) other_priority: u32,
     /// Whether a codec's STOP waits for OUTPUT buffers that wait for fences.
@@ -72,6 +74,7 @@ where
             controls: Handler::new(&driver.controls()),
             driver,
             files: BTreeMap::new(),
+            port: 0,
             other_priority: sys::V4L2_PRIORITY_UNSET,
             stop_waits: false,
             refusals: Refusals::default(),

@@ -171,7 +171,7 @@ where
             Call::SetParm => self.parm(arg, true)?,
             Call::EnumInput => self.enum_input(arg)?,
             Call::EnumOutput => self.enum_output(arg)?,
-            Call::GetInput | Call::GetOutput => arg.set_u32(0, self.driver.port()),
+            Call::GetInput | Call::GetOutput => arg.set_u32(0, self.port),
             Call::SetInput | Call::SetOutput => self.set_port(arg)?,
             Call::GetSelection => self.get_selection(arg)?,
             Call::SetSelection => self.set_selection(arg)?,

@@ -253,20 +253,6 @@ pub trait VideoDriver {
         &[]
     }
 
-    /// Returns the index of the current port.
-    fn port(&self) -> u32 {
-        0
-    }
-
-    /// Selects an existing port.
-    ///
-    /// # Errors
-    /// Passed to the caller.
-    fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
-        let _ = index;
-        Ok(())
-    }
-
     /// Returns the status of an input's signal: `V4L2_IN_ST_*`, 0 if it is good.
     fn input_status(&self) -> u32 {
         0

@@ -103,13 +103,14 @@ where
     pub(crate) fn set_port(&mut self, arg: &Image<'_>) -> Result<(), Error> {
         let index = arg.u32(0);
         self.port_at(index)?;
-        if index == self.driver.port() {
+        if index == self.port {
             return Ok(());
         }
         if self.streams().any(|stream| stream.queue.is_busy()) {
             return Err(Error::Busy);
         }
-        Ok(self.driver.set_port(index)?)
+        self.port = index;
+        Ok(())
     }
 
     /// Returns the highest priority of the device's files.

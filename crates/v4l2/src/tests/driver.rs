@@ -29,7 +29,6 @@ pub(crate) struct TestDriver {
     planarity: Planarity,
     format: Format,
     interval: Fraction,
-    port: u32,
     pub(crate) held: VecDeque<Active<u64>>,
     pub(crate) sequence: u32,
     /// Calls of buf_init minus calls of buf_cleanup.
@@ -81,7 +80,6 @@ impl TestDriver {
             format: Format::new(formats[0], 64, 32).unwrap(),
             formats,
             interval: Fraction::new(1, 30),
-            port: 0,
             held: VecDeque::new(),
             sequence: 0,
             balance: 0,
@@ -272,15 +270,6 @@ impl VideoDriver for TestDriver {
                 kind: 2,
             },
         ]
-    }
-
-    fn port(&self) -> u32 {
-        self.port
-    }
-
-    fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
-        self.port = index;
-        Ok(())
     }
 
     fn receiver(&self) -> Option<&Receiver> {
