@@ -93,36 +93,24 @@ pub enum DeviceKind {
     },
 }
 
-/// A kind of device, for a help text.
+const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
+
+/// A kind of device that a SPEC can name.
 #[derive(Clone, Copy, Debug)]
-pub struct KindHelp {
+pub struct Row {
     /// The kind's name in a SPEC.
     pub name: &'static str,
     /// The values that may follow `=`; empty if there are none.
     pub values: &'static str,
     /// The description of the kind.
     pub meaning: &'static str,
-}
-
-const fn help(name: &'static str, values: &'static str, meaning: &'static str) -> KindHelp {
-    KindHelp {
-        name,
-        values,
-        meaning,
-    }
-}
-
-const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
-
-/// The table's entry for the first word of a SPEC.
-pub(crate) struct Row {
-    pub(crate) help: KindHelp,
     /// Whether the device has the multi-planar API if `mplane=` is not set.
     pub(crate) mplane: bool,
     parse: Parse,
 }
 
 /// How the value after `=` is parsed.
+#[derive(Clone, Copy, Debug)]
 enum Parse {
     /// A codec, which has no value.
     Codec(Kind),
@@ -130,12 +118,16 @@ enum Parse {
 }
 
 const fn row(
-    help: KindHelp,
+    name: &'static str,
+    values: &'static str,
+    meaning: &'static str,
     mplane: bool,
     parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
 ) -> Row {
     Row {
-        help,
+        name,
+        values,
+        meaning,
         mplane,
         parse: Parse::By(parse),
     }
@@ -154,13 +146,13 @@ impl Row {
 
 const SOURCES: &str = "pattern or FILE";
 
-/// All kinds, in the order of help texts.
+/// All kinds of devices, in the order of help texts.
 #[rustfmt::skip]
-pub(crate) const ROWS: &[Row] = &[
-    row(help("camera", SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)"), false,
+pub const KINDS: &[Row] = &[
+    row("camera", SOURCES, "a camera; ffmpeg decodes a FILE (default pattern)", false,
         |value| camera(value, CameraInput::Sensor)),
-    row(help("display", SINKS, "a display that records what it is shown (default null)"), false, display),
-    row(help("loopback", "", "two nodes: what a program writes to the first, others read from the second"), false,
+    row("display", SINKS, "a display that records what it is shown (default null)", false, display),
+    row("loopback", "", "two nodes: what a program writes to the first, others read from the second", false,
         |value| bare(value, DeviceKind::Loopback { readers: 1, exclusive: false, placeholder: None })),
     codec("h264dec", Kind::H264Decoder, "a stateful H.264 decoder; needs libavcodec"),
     codec("h264dec-stateless", Kind::H264StatelessDecoder,
@@ -184,37 +176,28 @@ pub(crate) const ROWS: &[Row] = &[
     codec("hevcenc", Kind::HevcEncoder, "a stateful HEVC encoder; needs libavcodec with x265"),
     codec("vp8enc", Kind::Vp8Encoder, "a stateful VP8 encoder; needs libavcodec with libvpx"),
     codec("jpegenc", Kind::JpegEncoder, "a JPEG encoder, memory to memory"),
-    row(help("capture-convert", SOURCES, "a camera with a scaler, which crops and scales"), false,
+    row("capture-convert", SOURCES, "a camera with a scaler, which crops and scales", false,
         |value| camera(value, CameraInput::Scaler)),
-    row(help("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)"), false,
+    row("hdmi", SOURCES, "an HDMI capture device with DV timings and EDID (default pattern)", false,
         |value| camera(value, CameraInput::Hdmi)),
-    row(help("convert", "", "crops, scales, turns and converts pictures, memory to memory"), true,
+    row("convert", "", "crops, scales, turns and converts pictures, memory to memory", true,
         |value| bare(value, DeviceKind::Converter)),
-    row(help("vimc", "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures"), false,
+    row("vimc", "", "Linux's virtual media controller: sensors, debayers, a scaler and three captures", false,
         |value| bare(value, DeviceKind::Graph(&graph::VIMC))),
-    row(help("sensor", graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)"), true,
+    row("sensor", graph::MODELS, "a raw image sensor behind Qualcomm's camera receiver (default imx219)", true,
         sensor),
 ];
 
 /// Makes a codec's entry. Codecs are multi-planar, as most of the kernel's codecs are.
 const fn codec(name: &'static str, kind: Kind, meaning: &'static str) -> Row {
     Row {
-        help: help(name, "", meaning),
+        name,
+        values: "",
+        meaning,
         mplane: true,
         parse: Parse::Codec(kind),
     }
 }
-
-/// All kinds of devices, with their values, for help texts.
-pub const KINDS: &[KindHelp] = &{
-    let mut kinds = [help("", "", ""); ROWS.len()];
-    let mut index = 0;
-    while index < kinds.len() {
-        kinds[index] = ROWS[index].help;
-        index += 1;
-    }
-    kinds
-};
 
 fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Camera {
@@ -351,8 +334,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_name_and_formats() {
-        for row in ROWS {
-            let name = row.help.name;
+        for row in KINDS {
+            let name = row.name;
             let spec: DeviceSpec = name.parse().expect(name);
             assert_eq!((spec.kind.name(), spec.mplane), (name, row.mplane));
             assert!(!spec.pixel_formats().is_empty(), "{name}");
@@ -362,18 +345,18 @@ mod tests {
                 _ => "pattern.y4m",
             };
             let given = format!("{name}={value}").parse::<DeviceSpec>();
-            assert_eq!(given.is_ok(), !row.help.values.is_empty(), "{name}");
+            assert_eq!(given.is_ok(), !row.values.is_empty(), "{name}");
         }
     }
 
     #[test]
     fn each_codec_that_a_worker_knows_is_a_device() {
-        let named = |codec: &Kind| ROWS.iter().any(|row| row.help.name == codec.word());
+        let named = |codec: &Kind| KINDS.iter().any(|row| row.name == codec.word());
         assert!(Kind::all().all(|codec| named(&codec)));
-        for row in ROWS {
-            let codec = Kind::from_word(row.help.name);
-            let kind = row.parse("").expect(row.help.name);
-            assert_eq!(kind.codec(), codec, "{}", row.help.name);
+        for row in KINDS {
+            let codec = Kind::from_word(row.name);
+            let kind = row.parse("").expect(row.name);
+            assert_eq!(kind.codec(), codec, "{}", row.name);
         }
     }
 }

@@ -17,7 +17,6 @@ mod presence;
 use crate::description::Description;
 use crate::loopback::Placeholder;
 use crate::m2m::is_stateless;
-use crate::registry::ROWS;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
@@ -236,7 +235,7 @@ impl FromStr for DeviceSpec {
             true => ("camera", Some(kind)),
             false => (kind, None),
         };
-        let row = ROWS.iter().find(|row| row.help.name == kind);
+        let row = KINDS.iter().find(|row| row.name == kind);
         let row = row.ok_or_else(|| guess::unknown_kind(kind, value))?;
         let made = row.parse(value).map_err(|why| match why {
             Some(allowed) => SpecError::value(kind, value, allowed),
