@@ -6,10 +6,9 @@ use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
 use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
-use std::ops::Range;
 use std::sync::Arc;
 use vb3_picture::{Color, Frame, HEIGHT_MAX, Matrix, Quantization, SIZE_MIN, Size, WIDTH_MAX};
-use vb3_queue::{Active, DriverError, MAX_PLANES};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
     Planarity, Timings, pixfmt, sys,
@@ -300,28 +299,6 @@ impl Mode {
         color_of(&self.format.color)
     }
 
-    /// Returns the layout of buffers of the current format.
-    const fn surface(&self) -> Surface<'_> {
-        Surface(&self.format)
-    }
-
-    /// Returns the bytes that a picture uses in each plane.
-    pub(crate) fn payloads(&self) -> Result<[u64; MAX_PLANES], Trouble> {
-        self.surface().payloads()
-    }
-
-    /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether everything is written.
-    /// `bytes_of` is as in [`Surface::resume_write`].
-    pub(crate) fn resume_write<'p, C>(
-        &self,
-        bytes_of: impl Fn(usize, Range<usize>) -> Option<&'p [u8]>,
-        buffer: &Active<C>,
-        going: (&mut PictureCursor, &mut usize),
-        bus: &mut dyn Bus<C>,
-    ) -> Result<bool, Trouble> {
-        self.surface().resume_write(buffer, going, bus, bytes_of)
-    }
-
     /// Reads the picture in a buffer that the device has already returned. Counts no access.
     pub(crate) fn inspect<C>(
         &self,
@@ -330,7 +307,9 @@ impl Mode {
     ) -> Option<Frame> {
         let mut frame = Frame::new(self.pixel(), self.size());
         let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
-        let all = self.surface().lines_in(plane_of, Flow::Output).ok()?;
+        let all = Surface(&self.format)
+            .lines_in(plane_of, Flow::Output)
+            .ok()?;
         let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
         let read = resume(&all, &mut cursor, &mut left, |run| {
             let component = frame.component_mut(run.component);
@@ -352,7 +331,7 @@ impl Mode {
         (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
     ) -> Result<bool, Trouble> {
-        let all = self.surface().lines(buffer, Flow::Output)?;
+        let all = Surface(&self.format).lines(buffer, Flow::Output)?;
         resume(&all, cursor, left, |run| {
             let read = match &mut frame {
                 Some(frame) => {

@@ -6,11 +6,10 @@ use crate::mode::color_of;
 use crate::picture_converter::{Conversion, PictureConverter};
 use crate::select::{STEP, fit};
 use crate::surface::{EINVAL, Surface, Trouble};
-use std::sync::Arc;
 use vb3_picture::convert::Job;
 use vb3_picture::{Color, Frame, Quantization, Size};
-use vb3_queue::{Active, DriverError, MAX_PLANES};
-use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
+use vb3_queue::DriverError;
+use vb3_v4l2::{Format, Rect, SelectionFlags, SelectionTarget};
 
 /// A scaler with its settings.
 #[derive(Debug)]
@@ -100,19 +99,6 @@ impl Scaler {
         })
     }
 
-    /// Scales a picture into a buffer, within this call.
-    pub(crate) fn write<C>(
-        &mut self,
-        plan: &Conversion,
-        frame: &Frame,
-        format: &Format,
-        buffer: &Active<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let source = Some(frame.bytes());
-        self.converter.write(plan, source, format, buffer, bus)
-    }
-
     /// Returns whether the thread must scale this picture, and is free to begin.
     pub(crate) fn wants_thread(&mut self, plan: &Conversion, frame: &Frame) -> bool {
         let (width, height) = (self.crop.width, self.crop.height);
@@ -121,12 +107,6 @@ impl Scaler {
         let [source, target] = plan.bytes;
         let bytes = used.unwrap_or(source).saturating_add(target);
         self.converter.wants_thread(bytes)
-    }
-
-    /// Passes a picture to the thread. If the thread refuses, scales the picture now.
-    pub(crate) fn begin(&mut self, plan: &Conversion, frame: &Arc<Frame>) {
-        let frame = Some(Arc::clone(frame));
-        self.converter.begin(plan, frame, Vec::new());
     }
 }
 

@@ -4,7 +4,8 @@
 use super::Player;
 use crate::mode::Mode;
 use crate::streaming::{Stamp, Tick};
-use crate::surface::{PictureCursor, Trouble};
+use crate::surface::{PictureCursor, Surface, Trouble};
+use std::sync::Arc;
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::Flow;
 
@@ -41,13 +42,17 @@ impl<C> Player<C> {
                 let plan = scaler.plan(frame, format);
                 match plan {
                     Ok(plan) if scaler.wants_thread(&plan, frame) => {
-                        scaler.begin(&plan, frame);
+                        let frame = Some(Arc::clone(frame));
+                        scaler.converter.begin(&plan, frame, Vec::new());
                         self.leave_picture();
                         Stage::Scaling
                     }
                     _ => {
-                        let written = plan
-                            .and_then(|plan| scaler.write(&plan, frame, format, &token, tick.bus));
+                        let source = Some(frame.bytes());
+                        let converter = &mut scaler.converter;
+                        let written = plan.and_then(|plan| {
+                            converter.write(&plan, source, format, &token, tick.bus)
+                        });
                         self.leave_picture();
                         return finish(tick, stamp, token, written.map(Some));
                     }
@@ -113,8 +118,9 @@ impl<C> Player<C> {
             Stage::Writing(cursor) => {
                 let going = (cursor, &mut tick.stream.left);
                 let bytes_of = |component, wanted| self.source.bytes_again(component, wanted);
-                match mode.resume_write(bytes_of, token, going, tick.bus)? {
-                    true => mode.payloads().map(Some),
+                let surface = Surface(&mode.format);
+                match surface.resume_write(token, going, tick.bus, bytes_of)? {
+                    true => surface.payloads().map(Some),
                     false => Ok(None),
                 }
             }

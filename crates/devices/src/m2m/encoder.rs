@@ -20,6 +20,7 @@ use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
 use super::raw::RawFormats;
 use super::{CodecProcess, color, raw};
 use crate::Failure;
+use crate::mode::nearest_interval;
 use crate::place::HostSettings;
 use crate::select::fit;
 use crate::spec::DeviceSpec;
@@ -96,7 +97,8 @@ impl<C> Encoder<C> {
         let crop = Rect::whole(source.width, source.height);
         let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
-            format::nearest_interval(Fraction::new(fps.denominator, fps.numerator))
+            let interval = Fraction::new(fps.denominator, fps.numerator);
+            nearest_interval(interval, format::MAX_FPS)
         });
         let parts = Parts {
             worker,
@@ -199,7 +201,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
         self.own.coded_interval = if wanted.numerator == 0 || wanted.denominator == 0 {
             self.own.default_interval
         } else {
-            format::nearest_interval(wanted)
+            nearest_interval(wanted, format::MAX_FPS)
         };
         if flow == Flow::Output {
             self.own.interval = self.own.coded_interval;

@@ -2,12 +2,11 @@
 
 use super::raw::{self, RawFormats};
 use super::table::Row;
-use crate::mode;
 use vb3_picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
 /// Maximum number of pictures per second.
-const MAX_FPS: u32 = 60;
+pub(super) const MAX_FPS: u32 = 60;
 /// Intervals of a stream's pictures.
 pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
@@ -79,9 +78,4 @@ pub(super) fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
         layout.sizeimage
     });
     if offered == Some(bytes) { 0 } else { bytes }
-}
-
-/// Returns the supported interval nearest to `wanted`. Neither part of the result is 0.
-pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
-    mode::nearest_interval(wanted, MAX_FPS)
 }
