@@ -329,10 +329,8 @@ impl<C> Engine<C> for Screen<C> {
             FRAMES_REPEATED => self.repeated,
             _ => return None,
         };
-        let count = i64::try_from(count)
-            .unwrap_or(i64::MAX)
-            .min(i64::from(i32::MAX));
-        Some(ControlValue::Number(count))
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        Some(ControlValue::Number(count.into()))
     }
 
     fn display(device: &mut Display<C>) -> Option<&mut Display<C>> {

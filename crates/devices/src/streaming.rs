@@ -349,8 +349,6 @@ impl<F: Formats, C> Stream<F, C> {
 pub(crate) struct Stamp {
     pub(crate) sequence: u32,
     pub(crate) time_ns: u64,
-    /// Whether no frame follows in this stream.
-    pub(crate) last: bool,
     /// The frame's `V4L2_FIELD_*`.
     pub(crate) field: u32,
     pub(crate) timecode: Option<Timecode>,
@@ -364,7 +362,6 @@ impl Stamp {
         Self {
             sequence,
             time_ns,
-            last: false,
             field: FIELD_NONE,
             timecode: None,
             frame_flags: None,
@@ -386,7 +383,6 @@ impl Stamp {
             payloads: (flow == Flow::Capture).then(|| payloads.unwrap_or_default()),
             timestamp_ns: Some(self.time_ns),
             field: self.field,
-            last: self.last,
             timecode: self.timecode,
             frame_flags: self.frame_flags,
             ..Completion::new(outcome, self.sequence)
@@ -583,18 +579,12 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         if let Some(scaler) = self.engine.scaler() {
             return Some(scaler.rect(target, &format));
         }
-        let whole = Rect {
-            left: 0,
-            top: 0,
-            width: format.width,
-            height: format.height,
-        };
         let is_fixed = self.engine.is_webcam()
             && matches!(
                 target,
                 SelectionTarget::CropDefault | SelectionTarget::CropBounds
             );
-        is_fixed.then_some(whole)
+        is_fixed.then_some(Rect::whole(format.width, format.height))
     }
 
     fn set_selection(

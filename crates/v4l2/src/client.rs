@@ -44,8 +44,6 @@ pub struct Input {
     pub name: String,
     /// `V4L2_INPUT_TYPE_*`.
     pub kind: u32,
-    /// TV standards (`V4L2_STD_*`); 0 for none.
-    pub standards: u64,
 }
 
 /// A pixel format, as the device describes it.
@@ -173,7 +171,6 @@ impl Client<'_> {
             let read = |image: &Image<'_>| Input {
                 name: text::<32>(image, field!(v4l2_input.name)),
                 kind: image.u32(field!(v4l2_input.type_)),
-                standards: image.u64(field!(v4l2_input.std)),
             };
             client.call(sys::VIDIOC_ENUMINPUT, |image| image.set_u32(0, index), read)
         })

@@ -3,7 +3,6 @@
 mod table;
 
 use core::fmt;
-use table::{GRAPH_TWINS, LOOPBACK_TWINS, TWINS};
 
 pub use table::*;
 
@@ -125,6 +124,8 @@ pub struct PixelFormat {
     pub bits: u32,
     /// Number of memory planes: 1, or one per component.
     pub memory_planes: usize,
+    /// The format with the same samples in one memory plane, if this format has several.
+    pub single: Option<&'static PixelFormat>,
     /// Planes of samples, in memory order; empty for a compressed format.
     pub components: &'static [Component],
 }
@@ -163,6 +164,7 @@ pub static UVC_METADATA: PixelFormat = PixelFormat {
     ffmpeg: None,
     bits: 8,
     memory_planes: 1,
+    single: None,
     components: &[],
 };
 
@@ -239,12 +241,7 @@ impl PixelFormat {
     /// Returns the format with the same samples in one memory plane: itself or its counterpart.
     #[must_use]
     pub fn in_one_plane(&'static self) -> &'static Self {
-        let twin = TWINS
-            .iter()
-            .chain(GRAPH_TWINS)
-            .chain(LOOPBACK_TWINS)
-            .find(|(fourcc, _)| *fourcc == self.fourcc);
-        twin.map_or(self, |(_, single)| *single)
+        self.single.unwrap_or(self)
     }
 
     /// Returns the numbers that width and height must be multiples of.

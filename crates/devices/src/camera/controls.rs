@@ -222,10 +222,8 @@ impl Controls {
     }
 
     pub(super) fn volatile(&self, id: u32) -> Option<ControlValue> {
-        let frames = i64::try_from(self.frames)
-            .unwrap_or(i64::MAX)
-            .min(i64::from(i32::MAX));
+        let frames = i32::try_from(self.frames).unwrap_or(i32::MAX);
         let is_own = id == FRAMES && self.like.is_none();
-        is_own.then_some(ControlValue::Number(frames))
+        is_own.then_some(ControlValue::Number(frames.into()))
     }
 }

@@ -194,14 +194,6 @@ const fn lens(name: &'static str) -> EntitySpec {
     subdevice(name, sys::MEDIA_ENT_F_LENS, &[], &[FOCUS])
 }
 
-const fn link(source: (usize, u16), sink: (usize, u16), flags: u32) -> LinkSpec {
-    LinkSpec {
-        source,
-        sink,
-        flags,
-    }
-}
-
 /// Indices of [`VIMC`]'s entities.
 const SENSOR_A: usize = 0;
 const SENSOR_B: usize = 1;
@@ -235,14 +227,14 @@ pub(crate) static VIMC: Topology = Topology {
         lens("Lens B"),
     ],
     links: &[
-        link((SENSOR_A, 0), (DEBAYER_A, 0), FIXED),
-        link((SENSOR_A, 0), (RAW_0, 0), FIXED),
-        link((SENSOR_B, 0), (DEBAYER_B, 0), FIXED),
-        link((SENSOR_B, 0), (RAW_1, 0), FIXED),
-        link((DEBAYER_A, 1), (SCALER, 0), ENABLED),
-        link((DEBAYER_B, 1), (SCALER, 0), 0),
-        link((INPUT, 0), (SCALER, 0), 0),
-        link((SCALER, 1), (CAPTURE, 0), FIXED),
+        LinkSpec::new((SENSOR_A, 0), (DEBAYER_A, 0), FIXED),
+        LinkSpec::new((SENSOR_A, 0), (RAW_0, 0), FIXED),
+        LinkSpec::new((SENSOR_B, 0), (DEBAYER_B, 0), FIXED),
+        LinkSpec::new((SENSOR_B, 0), (RAW_1, 0), FIXED),
+        LinkSpec::new((DEBAYER_A, 1), (SCALER, 0), ENABLED),
+        LinkSpec::new((DEBAYER_B, 1), (SCALER, 0), 0),
+        LinkSpec::new((INPUT, 0), (SCALER, 0), 0),
+        LinkSpec::new((SCALER, 1), (CAPTURE, 0), FIXED),
     ],
     ancillary: &[(SENSOR_A, LENS_A), (SENSOR_B, LENS_B)],
     pixels: PIXELS,

@@ -5,6 +5,7 @@ use super::settings::Settings;
 use super::{Link, LoopbackCapture, LoopbackOutput};
 use crate::Failure;
 use crate::device::Outside;
+use crate::disturb::NO_SIGNAL;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use std::os::fd::BorrowedFd;
@@ -14,9 +15,6 @@ use vb3_v4l2::{
     FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Role, Statistics,
     VideoDriver, Waiter,
 };
-
-/// `V4L2_IN_ST_NO_SIGNAL`.
-const NO_SIGNAL: u32 = 2;
 
 /// The part of the node that one open file has: a writer and a reader of the loopback.
 ///

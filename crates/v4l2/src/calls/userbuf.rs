@@ -1,6 +1,7 @@
 //! Conversion of `v4l2_buffer` and `v4l2_plane` from and to the program.
 
 use crate::bytes::{Image, field, read_user, write_user};
+use crate::shown::is_mplane;
 use crate::{Error, Program, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{
@@ -36,13 +37,6 @@ fn memory_number(memory: Memory) -> u32 {
         Memory::UserPtr => sys::V4L2_MEMORY_USERPTR,
         Memory::DmaBuf => sys::V4L2_MEMORY_DMABUF,
     }
-}
-
-const fn is_multiplanar(ty: u32) -> bool {
-    matches!(
-        ty,
-        sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
-    )
 }
 
 /// A program's description of one plane.
@@ -97,7 +91,7 @@ impl UserBuffer {
         let ty = arg.u32(field!(v4l2_buffer.type_));
         let length = arg.u32(field!(v4l2_buffer.length));
         let mut planes = [UserPlane::default(); MAX_PLANES];
-        let array = if is_multiplanar(ty) {
+        let array = if is_mplane(ty) {
             let mut array = read_array(arg.u64(M), length, program)?;
             for (to, bytes) in planes.iter_mut().zip(array.used().chunks_exact_mut(PLANE)) {
                 *to = read_plane(&Image(bytes));

@@ -149,3 +149,15 @@ pub struct LinkSpec {
     /// The initial `MEDIA_LNK_FL_*`.
     pub flags: u32,
 }
+
+impl LinkSpec {
+    /// Makes a link from the source's pad to the sink's pad.
+    #[must_use]
+    pub const fn new(source: (usize, u16), sink: (usize, u16), flags: u32) -> Self {
+        Self {
+            source,
+            sink,
+            flags,
+        }
+    }
+}

@@ -13,7 +13,7 @@ const fn plane(across: u32, down: u32, cell: &'static [&'static [Sample]]) -> Co
 macro_rules! formats {
     (
         $(#[$table_doc:meta])*
-        $table:ident, $twins:ident, $names:ident;
+        $table:ident, $names:ident;
         $(
         $(#[$doc:meta])*
         $name:ident $code:literal $description:literal, ffmpeg $ffmpeg:expr, bits $bits:literal,
@@ -40,6 +40,7 @@ macro_rules! formats {
                 ffmpeg: $ffmpeg,
                 bits: $bits,
                 memory_planes: 1,
+                single: None,
                 components: $components,
             };
             $(
@@ -52,6 +53,7 @@ macro_rules! formats {
                     ffmpeg: $ffmpeg,
                     bits: $bits,
                     memory_planes: $name.components.len(),
+                    single: Some(&$name),
                     components: $components,
                 };
             )?
@@ -59,9 +61,6 @@ macro_rules! formats {
 
         $(#[$table_doc])*
         pub static $table: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
-
-        /// Formats with several memory planes, each with its counterpart in one memory plane.
-        pub(super) static $twins: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
 
         /// The names of the table's formats, for a help text.
         pub const $names: &str =
@@ -72,7 +71,7 @@ macro_rules! formats {
 // The descriptions are those of the kernel (`v4l_fill_fmtdesc`); v4l2-compliance compares them.
 formats! {
     /// All formats of ordinary devices, in the order of enumeration.
-    TABLE, TWINS, NAMES;
+    TABLE, NAMES;
     /// Packed Y'CbCr 4:2:2: Y0 U Y1 V.
     YUYV b"YUYV" "YUYV 4:2:2", ffmpeg Some("yuyv422"), bits 8,
         &[plane(2, 1, &[&[Y, U, Y, V]])];
@@ -145,7 +144,7 @@ formats! {
 
 formats! {
     /// Further formats of devices whose media graph the program sets up.
-    GRAPH_TABLE, GRAPH_TWINS, GRAPH_NAMES;
+    GRAPH_TABLE, GRAPH_NAMES;
     /// 24-bit B, G, R.
     BGR24 b"BGR3" "24-bit BGR 8-8-8", ffmpeg Some("bgr24"), bits 8,
         &[plane(1, 1, &[&[B, G, R]])];
@@ -228,7 +227,7 @@ const FOUR: &[Component] = &[plane(1, 1, &[&[X, X, X, X]])];
 // Those formats of v4l2loopback that the tables above lack. Linux's documentation gives the bytes of a pixel.
 formats! {
     /// Further formats of loopbacks, which only copy bytes.
-    LOOPBACK_TABLE, LOOPBACK_TWINS, LOOPBACK_NAMES;
+    LOOPBACK_TABLE, LOOPBACK_NAMES;
     /// B, G, R and a byte of alpha or padding.
     BGR32 b"BGR4" "32-bit BGRA/X 8-8-8-8", ffmpeg Some("bgr0"), bits 8,
         &[plane(1, 1, &[&[B, G, R, X]])];

@@ -66,21 +66,9 @@ static CHAIN: Topology = Topology {
         ),
     ],
     links: &[
-        LinkSpec {
-            source: (SENSOR, 0),
-            sink: (SCALER, 0),
-            flags: FIXED,
-        },
-        LinkSpec {
-            source: (SCALER, 1),
-            sink: (VIDEO, 0),
-            flags: ENABLED,
-        },
-        LinkSpec {
-            source: (SCALER, 1),
-            sink: (3, 0),
-            flags: sys::MEDIA_LNK_FL_DYNAMIC,
-        },
+        LinkSpec::new((SENSOR, 0), (SCALER, 0), FIXED),
+        LinkSpec::new((SCALER, 1), (VIDEO, 0), ENABLED),
+        LinkSpec::new((SCALER, 1), (3, 0), sys::MEDIA_LNK_FL_DYNAMIC),
     ],
     ancillary: &[(SENSOR, SCALER)],
     pixels: &[(FourCc::RGB24, &[RGB]), (FourCc::BGR24, &[BGR])],

@@ -52,15 +52,6 @@ const RAW_COLORS: Colorimetry = Colorimetry {
     ..COLOR
 };
 
-/// Returns the link from a pad to the first pad of another entity.
-const fn link(source: (usize, u16), sink: usize, flags: u32) -> LinkSpec {
-    LinkSpec {
-        source,
-        sink: (sink, 0),
-        flags,
-    }
-}
-
 /// Declares the topology that connects a sensor to the receiver.
 macro_rules! behind_receiver {
     ($topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
@@ -102,10 +93,10 @@ macro_rules! behind_receiver {
                     },
                 ],
                 links: &[
-                    link((0, 1), 1, 0),
-                    link((1, 1), 2, 0),
-                    link((2, 1), 3, FIXED),
-                    link((4, 0), 0, FIXED),
+                    LinkSpec::new((0, 1), (1, 0), 0),
+                    LinkSpec::new((1, 1), (2, 0), 0),
+                    LinkSpec::new((2, 1), (3, 0), FIXED),
+                    LinkSpec::new((4, 0), (0, 0), FIXED),
                 ],
                 ancillary: &[],
                 pixels: PIXELS,

@@ -2,6 +2,7 @@
 
 use super::table::Input;
 use super::{Decoded, Decoder, Drain, Offered, Pending};
+use crate::disturb::RESOLUTION;
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
 use crate::surface::{FIELD_NONE, Trouble, extent};
@@ -11,8 +12,6 @@ use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress
 
 /// Maximum number of undecodable pictures that wait for a buffer. Further ones are dropped.
 const MAX_REFUSED: usize = 64;
-/// `V4L2_EVENT_SRC_CH_RESOLUTION`.
-const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
     /// Returns whether a CAPTURE buffer is available, or the next picture already has one.
