@@ -211,12 +211,6 @@ where
         }
     }
 
-    /// Returns whether a file is open.
-    #[must_use]
-    pub fn is_open(&self, file: FileHandle) -> bool {
-        self.files.contains_key(&file)
-    }
-
     /// Iterates over the contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.values()

@@ -105,7 +105,6 @@ impl<C> StatelessDecoder<C> {
         let mut device = Self::with_parts(spec, place, parts);
         device.output.policy.requests = Requests::Required;
         device.output.policy.holds_capture = true;
-        device.capture.policy.holds_capture = true;
         Ok(device)
     }
 
