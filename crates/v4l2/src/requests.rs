@@ -11,7 +11,7 @@ use crate::control::ControlValue;
 use crate::{Error, Flow, POLL_ERR, POLL_PRI, V4l2Outcome, VideoDevice, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
-use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState};
+use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState, Session};
 
 /// Maximum number of requests of a device that exist at a time.
 pub(crate) const MAX_REQUESTS: usize = 4096;
@@ -140,16 +140,20 @@ struct Host<'a, M: MemOps, D> {
     contexts: &'a mut Contexts<M, D>,
 }
 
-type Parts<'a, M> = (&'a mut M, crate::context::Parts<'a, M>);
-
 impl<M, D> Host<'_, M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    fn parts(&mut self, of: u64) -> Option<Parts<'_, M>> {
-        let context = self.contexts.get_mut(of)?;
-        Some((self.mem, context.parts(Flow::Output).ok()?))
+    /// Calls `act` with the buffer's queue; `None` if the queue is gone.
+    fn with_queue<T>(
+        &mut self,
+        buffer: BoundBuffer,
+        act: impl FnOnce(&mut Session<'_, M>) -> T,
+    ) -> Option<T> {
+        let context = self.contexts.get_mut(buffer.queue)?;
+        let (stream, mut driver) = context.parts(Flow::Output).ok()?;
+        Some(act(&mut stream.session(self.mem, &mut *driver)))
     }
 }
 
@@ -159,34 +163,20 @@ where
     D: VideoDriver<Cookie = M::Cookie>,
 {
     fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), vb3_queue::Error> {
-        match self.parts(buffer.queue) {
-            Some((mem, (stream, mut driver))) => {
-                let mut session = stream.session(mem, &mut *driver);
-                session.req_prepare(buffer.index)
-            }
-            None => Err(vb3_queue::Error::RequestEmpty),
-        }
+        self.with_queue(buffer, |session| session.req_prepare(buffer.index))
+            .unwrap_or(Err(vb3_queue::Error::RequestEmpty))
     }
 
     fn unprepare(&mut self, buffer: BoundBuffer) {
-        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let mut session = stream.session(mem, &mut *driver);
-            session.req_unprepare(buffer.index);
-        }
+        self.with_queue(buffer, |session| session.req_unprepare(buffer.index));
     }
 
     fn queue(&mut self, buffer: BoundBuffer) {
-        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let mut session = stream.session(mem, &mut *driver);
-            session.req_queue(buffer.index);
-        }
+        self.with_queue(buffer, |session| session.req_queue(buffer.index));
     }
 
     fn free(&mut self, buffer: BoundBuffer) {
-        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let mut session = stream.session(mem, &mut *driver);
-            session.req_release(buffer.index);
-        }
+        self.with_queue(buffer, |session| session.req_release(buffer.index));
     }
 }
 
