@@ -1,10 +1,11 @@
 //! External failures, as messages for users.
 
-use std::fmt;
+use thiserror::Error;
 
 /// A failure of a file, a program or the system behind a source or sink.
 /// Its message has the failed action, the cause and a remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{sentence}")]
 pub struct Failure {
     sentence: String,
     asked_for: bool,
@@ -54,44 +55,19 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
-    }
-}
-
-impl std::error::Error for Failure {}
-
 /// Why a device does not play another source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlayError {
     /// The device is not a camera.
+    #[error("only a camera plays a clip or pattern")]
     NoCamera,
     /// The stream has passed the frame from which the source should have been played.
+    #[error("this frame is over; the stream's next frame is {next}")]
     Passed {
         /// The number of the stream's next frame.
         next: u32,
     },
     /// The system provides no thread or descriptor.
-    Failed(Failure),
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
-
-impl From<Failure> for PlayError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl fmt::Display for PlayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCamera => f.write_str("only a camera plays a clip or pattern"),
-            Self::Passed { next } => {
-                write!(f, "this frame is over; the stream's next frame is {next}")
-            }
-            Self::Failed(failure) => failure.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for PlayError {}

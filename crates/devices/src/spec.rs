@@ -33,6 +33,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use thiserror::Error;
 use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction};
 
@@ -190,7 +191,8 @@ pub enum Allocator {
 }
 
 /// An error in a SPEC: what is wrong, the allowed values, and the most similar name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct SpecError(String);
 
 impl SpecError {
@@ -199,14 +201,6 @@ impl SpecError {
         Self(format!("{option}={value} is not understood: {allowed}"))
     }
 }
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for SpecError {}
 
 impl DeviceSpec {
     /// Makes a device of a kind with default options.

@@ -1,19 +1,21 @@
 //! A device's access to memory.
 
-use core::fmt;
 use std::os::fd::BorrowedFd;
+use thiserror::Error;
 
 /// An access that did not reach memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BusFault {
     /// The device has no mapping at this address (an I/O page fault), or the mapping forbids the
     /// access.
+    #[error("nothing mapped for the device at {addr:#x}")]
     Unmapped {
         /// The bus address of the access.
         addr: u64,
     },
     /// The range ends beyond the plane's memory.
+    #[error("{len} bytes from {offset} leave the plane")]
     OutOfRange {
         /// First requested byte, from the start of the plane.
         offset: u64,
@@ -21,22 +23,9 @@ pub enum BusFault {
         len: u64,
     },
     /// The owner of the memory has freed or revoked it.
+    #[error("the memory was taken back")]
     Revoked,
 }
-
-impl fmt::Display for BusFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unmapped { addr } => write!(f, "nothing mapped for the device at {addr:#x}"),
-            Self::OutOfRange { offset, len } => {
-                write!(f, "{len} bytes from {offset} leave the plane")
-            }
-            Self::Revoked => f.write_str("the memory was taken back"),
-        }
-    }
-}
-
-impl core::error::Error for BusFault {}
 
 /// Consecutive bytes of a plane.
 #[derive(Debug)]
@@ -105,24 +94,15 @@ pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 pub struct Peer(pub u32);
 
 /// An error of copying from one device's plane to another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CopyFault {
     /// The other device could not read the bytes.
+    #[error("nothing came from the other device: {0}")]
     From(BusFault),
     /// This device could not write the bytes.
+    #[error("nothing arrived: {0}")]
     To(BusFault),
 }
-
-impl fmt::Display for CopyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::From(fault) => write!(f, "nothing came from the other device: {fault}"),
-            Self::To(fault) => write!(f, "nothing arrived: {fault}"),
-        }
-    }
-}
-
-impl core::error::Error for CopyFault {}
 
 /// A device's reads and writes of plane memory.
 ///

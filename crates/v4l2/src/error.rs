@@ -1,6 +1,6 @@
 //! The crate's error type, and its errno.
 
-use core::fmt;
+use thiserror::Error;
 use vb3_plane::Reason;
 use vb3_queue::DriverError;
 
@@ -20,26 +20,32 @@ impl Errno {
 }
 
 /// Why a call was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// EINVAL: an argument is invalid for this device.
+    #[error("invalid argument")]
     Invalid,
     /// EFAULT: the program's memory at `addr` is not readable or not writable.
+    #[error("bad address {addr:#x}")]
     Fault {
         /// First byte.
         addr: u64,
     },
     /// ENOTTY: the device does not support the call.
+    #[error("call not offered by this device")]
     NotTty,
     /// EBUSY: another file owns the queue, or buffers or streaming prevent the call.
+    #[error("device or queue busy")]
     Busy,
     /// EACCES: a control is read-only or write-only.
+    #[error("control {id:#x} cannot be accessed this way")]
     Access {
         /// The control.
         id: u32,
     },
     /// ERANGE: a control's value is out of its range.
+    #[error("{wanted} is out of range for control {id:#x}")]
     Range {
         /// The control.
         id: u32,
@@ -47,27 +53,37 @@ pub enum Error {
         wanted: i64,
     },
     /// ENOSPC: the array or text of a control does not fit.
+    #[error("{needed} bytes are needed")]
     NoSpace {
         /// Bytes needed.
         needed: u32,
     },
     /// ENOMEM: the limit of event subscriptions or media requests is reached, or a request lacks controls.
+    #[error("a table is full")]
     Full,
     /// ENOENT: there is no event, and the caller does not wait.
+    #[error("no event pending")]
     NoEvent,
     /// EACCES: the media request is not complete, so it has no results yet.
+    #[error("the media request is not complete")]
     RequestIncomplete,
     /// EPERM: a memory-to-memory device accepts requests only at OUTPUT.
+    #[error("requests are for the OUTPUT queue")]
     NotPermitted,
     /// EMFILE: too many files are open.
+    #[error("too many open files")]
     TooManyFiles,
     /// EBADF: no such file.
+    #[error("no such file")]
     NoFile,
     /// The queue refused the call.
-    Queue(vb3_queue::Error),
+    #[error(transparent)]
+    Queue(#[from] vb3_queue::Error),
     /// The driver refused the call.
-    Driver(DriverError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// A service of the host failed.
+    #[error("host error, errno {}", .0.0)]
     Host(Errno),
 }
 
@@ -104,45 +120,8 @@ impl Error {
     }
 }
 
-impl From<vb3_queue::Error> for Error {
-    fn from(e: vb3_queue::Error) -> Self {
-        Self::Queue(e)
-    }
-}
-
-impl From<DriverError> for Error {
-    fn from(e: DriverError) -> Self {
-        Self::Driver(e)
-    }
-}
-
 impl From<Errno> for Error {
     fn from(e: Errno) -> Self {
         Self::Host(e)
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid => f.write_str("invalid argument"),
-            Self::Fault { addr } => write!(f, "bad address {addr:#x}"),
-            Self::NotTty => f.write_str("call not offered by this device"),
-            Self::Busy => f.write_str("device or queue busy"),
-            Self::Access { id } => write!(f, "control {id:#x} cannot be accessed this way"),
-            Self::Range { id, wanted } => write!(f, "{wanted} is out of range for control {id:#x}"),
-            Self::NoSpace { needed } => write!(f, "{needed} bytes are needed"),
-            Self::Full => f.write_str("a table is full"),
-            Self::NoEvent => f.write_str("no event pending"),
-            Self::RequestIncomplete => f.write_str("the media request is not complete"),
-            Self::NotPermitted => f.write_str("requests are for the OUTPUT queue"),
-            Self::TooManyFiles => f.write_str("too many open files"),
-            Self::NoFile => f.write_str("no such file"),
-            Self::Queue(e) => e.fmt(f),
-            Self::Driver(e) => e.fmt(f),
-            Self::Host(Errno(errno)) => write!(f, "host error, errno {errno}"),
-        }
-    }
-}
-
-impl core::error::Error for Error {}

@@ -8,8 +8,8 @@ use super::file::{File, StreamTable, UsbTable, VERSION};
 use controls::controls;
 use formats::formats;
 use serde::Deserialize;
-use std::fmt;
 use std::ops::{Range, RangeInclusive};
+use thiserror::Error;
 use toml::Spanned;
 use vb3_v4l2::Port;
 use vb3_v4l2::pixfmt::MAX_COMPRESSED_BYTES;
@@ -23,21 +23,13 @@ const MAX_US: u64 = 60_000_000;
 /// Maximum number of consecutive frames that are lost.
 pub(super) const MAX_LOST: u32 = 1000;
 
-/// An error in a description.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An error in a description: `LINE: MESSAGE`, for use after a file's name and a colon.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{line}: {message}")]
 pub struct DescriptionError {
     line: usize,
     message: String,
 }
-
-/// Writes `LINE: MESSAGE`, for use after a file's name and a colon.
-impl fmt::Display for DescriptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.line, self.message)
-    }
-}
-
-impl std::error::Error for DescriptionError {}
 
 type Result<T> = std::result::Result<T, DescriptionError>;
 
