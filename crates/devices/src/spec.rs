@@ -22,6 +22,7 @@ pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
 pub use identity::{DeviceIdentity, UsbId, UsbNames};
+use offer::list;
 pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use thiserror::Error;
+use vb3_dma::Protected;
 use vb3_picture::Size;
 use vb3_v4l2::{FourCc, Fraction};
 
@@ -307,8 +309,15 @@ impl DeviceSpec {
                 let format = parse_format(value).ok_or_else(unknown)?;
                 self.format = Some(format);
             }
-            "profile" | "sizes" | "rates" | "formats" => self.set_offer(option, value)?,
-            "identity" | "usb" => self.set_identity(option, value).ok_or(None)?,
+            "profile" => {
+                let all = [("webcam", Profile::Webcam), ("sensor", Profile::Sensor)];
+                self.profile = Some(parse_word(value, &all).ok_or(None)?);
+            }
+            "sizes" => self.sizes = list(value, parse_size).ok_or(None)?,
+            "rates" => self.rates = list(value, parse_fps).ok_or(None)?,
+            "formats" => self.formats = self.parse_formats(value)?,
+            "identity" => self.identity = Some(self.parse_identity(value).ok_or(None)?),
+            "usb" => self.usb = Some(UsbId::parse(value).ok_or(None)?),
             "readers" => {
                 if let DeviceKind::Loopback { readers, .. } = &mut self.kind {
                     *readers = parse_in(value, 1, 8).ok_or(None)?;
@@ -385,8 +394,13 @@ impl DeviceSpec {
                 let bytes = bytes.filter(|bytes| bytes.is_multiple_of(4 << 10));
                 self.sram = Some(bytes.ok_or(None)?);
             }
-            "coherent" | "sync" | "pages" | "protected" => {
-                self.demands.set(option, value).ok_or(None)?;
+            "coherent" => self.demands.coherent = Some(parse_switch(value).ok_or(None)?),
+            "sync" => self.demands.unsynced = !parse_switch(value).ok_or(None)?,
+            "pages" => self.demands.pages = parse_switch(value).ok_or(None)?,
+            "protected" => {
+                use Protected::{Also, Never, Only};
+                let all = [("off", Never), ("on", Also), ("only", Only)];
+                self.demands.protected = parse_word(value, &all).ok_or(None)?;
             }
             "window" => self.window = Some(parse_window(value).ok_or(None)?),
             "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),

@@ -1,6 +1,5 @@
 //! A device's demands on memory, apart from those on its address.
 
-use super::parse::{parse_switch, parse_word};
 use vb3_dma::Protected;
 
 /// What a device and its driver demand of memory, apart from its address.
@@ -14,21 +13,4 @@ pub struct Demands {
     pub pages: bool,
     /// Whether the device uses protected memory.
     pub protected: Protected,
-}
-
-impl Demands {
-    /// Sets one of these options; `None` for an invalid value.
-    pub(super) fn set(&mut self, option: &str, value: &str) -> Option<()> {
-        match option {
-            "coherent" => self.coherent = Some(parse_switch(value)?),
-            "sync" => self.unsynced = !parse_switch(value)?,
-            "pages" => self.pages = parse_switch(value)?,
-            _ => {
-                use Protected::{Also, Never, Only};
-                self.protected =
-                    parse_word(value, &[("off", Never), ("on", Also), ("only", Only)])?;
-            }
-        }
-        Some(())
-    }
 }

@@ -95,20 +95,15 @@ impl DeviceSpec {
         self.identity == Some(DeviceIdentity::V4l2loopback)
     }
 
-    /// Sets `identity=` or `usb=`.
-    pub(super) fn set_identity(&mut self, option: &str, value: &str) -> Option<()> {
-        if option == "usb" {
-            self.usb = Some(UsbId::parse(value)?);
-            return Some(());
-        }
+    /// Parses the value of `identity=`.
+    pub(super) fn parse_identity(&self, value: &str) -> Option<DeviceIdentity> {
         let is_loopback = matches!(self.kind, DeviceKind::Loopback { .. });
-        self.identity = Some(match (value, is_loopback) {
-            ("uvc", false) => DeviceIdentity::Uvc,
-            ("plain", _) => DeviceIdentity::Plain,
-            ("v4l2loopback", true) => DeviceIdentity::V4l2loopback,
-            _ => return None,
-        });
-        Some(())
+        match (value, is_loopback) {
+            ("uvc", false) => Some(DeviceIdentity::Uvc),
+            ("plain", _) => Some(DeviceIdentity::Plain),
+            ("v4l2loopback", true) => Some(DeviceIdentity::V4l2loopback),
+            _ => None,
+        }
     }
 
     /// Checks that the options which concern identity agree with each other.

@@ -1,15 +1,15 @@
 //! The sizes, rates and formats that a camera offers.
 
-use super::parse::{parse_format, parse_fps, parse_size, parse_word};
+use super::parse::parse_format;
 use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use vb3_picture::Size;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::{FourCc, Fraction};
 
 /// Maximum number of entries in a list.
 const LIST_MAX: usize = 64;
 
 /// Parses a list whose entries are separated by colons. No entry may repeat.
-fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut found = Vec::new();
     for word in value.split(':') {
         let one = entry(word)?;
@@ -30,28 +30,17 @@ impl DeviceSpec {
         })
     }
 
-    /// Sets `profile`, `sizes`, `rates` or `formats`, which determine what a camera offers.
+    /// Parses the pixel formats of `formats=`.
     /// The error has a message only if the option's list of values does not explain the error.
-    pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
-        match option {
-            "profile" => {
-                let all = [("webcam", Profile::Webcam), ("sensor", Profile::Sensor)];
-                self.profile = Some(parse_word(value, &all).ok_or(None)?);
-            }
-            "sizes" => self.sizes = list(value, parse_size).ok_or(None)?,
-            "rates" => self.rates = list(value, parse_fps).ok_or(None)?,
-            _ => {
-                let unknown = value.split(':').find(|name| parse_format(name).is_none());
-                if let Some(name) = unknown {
-                    return Err(Some(format!(
-                        "there is no pixel format \"{name}\"; use {}",
-                        self.offered()
-                    )));
-                }
-                self.formats = list(value, parse_format).ok_or(None)?;
-            }
+    pub(super) fn parse_formats(&self, value: &str) -> Result<Vec<FourCc>, Option<String>> {
+        let unknown = value.split(':').find(|name| parse_format(name).is_none());
+        if let Some(name) = unknown {
+            return Err(Some(format!(
+                "there is no pixel format \"{name}\"; use {}",
+                self.offered()
+            )));
         }
-        Ok(())
+        list(value, parse_format).ok_or(None)
     }
 
     /// Checks that the options for a camera's sizes, rates and formats agree with each other.
