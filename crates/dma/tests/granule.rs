@@ -333,6 +333,39 @@ fn scattered_pages_become_one_run_in_the_pool() {
     done(&mapper);
 }
 
+/// A program's memory, scattered pages from an offset on, takes no granule for each page.
+#[test]
+fn pages_that_always_bounce_become_one_run() {
+    for (granule, untrusted) in GRANULES.map(|g| [(g, false), (g, true)]).concat() {
+        let setup = Setup {
+            bounce: BounceMode::Always,
+            pool_bytes: 2 << 20,
+            ..with_pool(granule, untrusted)
+        };
+        let mut mapper = setup.mapper();
+        let (offset, count) = (0x321, 256);
+        let mut list: Vec<Segment> = (0..count).map(|n| ram(2 * n * PAGE, PAGE)).collect();
+        list[0] = ram(offset, PAGE - offset);
+        let len = count * PAGE - offset;
+        let mapping = map(&mut mapper, &list, Attrs::ONE_RUN).unwrap();
+        let [run] = *mapping.segments() else {
+            panic!("one run");
+        };
+        assert_eq!((mapping.bounced_bytes(), run.len), (len, len));
+        let bytes: Vec<u8> = (0..len).map(|n| (n % 253) as u8).collect();
+        mapper.platform_mut().dev_write(run.addr, &bytes).unwrap();
+        mapper.unmap(mapping, Attrs::empty());
+        let mut copied = bytes.as_slice();
+        for part in list {
+            let (expected, rest) = copied.split_at(part.len as usize);
+            let seen = mapper.platform_mut().peek(part.addr.get(), part.len);
+            assert_eq!(seen, expected, "{granule:#x} {untrusted}");
+            copied = rest;
+        }
+        done(&mapper);
+    }
+}
+
 /// Returns whether the device may see all bytes around the segment in its granules. By definition,
 /// these must lie in pages that the segment touches; for an untrusted device, no such byte may
 /// exist.

@@ -283,7 +283,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 _ => 0,
             };
             let alike = |segment: &&Segment| self.must_bounce(dev, info, **segment) == bounces;
-            let count = if guard.is_none() {
+            let count = if guard.is_none() || bounces {
                 // The first segment always matches itself.
                 1 + rest.iter().skip(1).take_while(alike).count()
             } else {
