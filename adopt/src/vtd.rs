@@ -137,12 +137,8 @@ impl Vtd {
         frames: &mut Frames,
         device: Bdf,
         (iova, phys, len): (Iova, PhysAddr, u64),
-        mut prot: Prot,
+        prot: Prot,
     ) -> Result<(), Error> {
-        if self.extended & 1 << 7 == 0 {
-            // Without snoop control, the entry's bit for it is reserved, and all accesses snoop.
-            prot.remove(Prot::COHERENT);
-        }
         let (_, table) = self.domain(device)?;
         table.map(frames, iova, phys, len, prot)
     }

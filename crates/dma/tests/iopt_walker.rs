@@ -120,7 +120,7 @@ impl Case {
         if self.format == Format::ArmLpaeS1 {
             prot |= Prot::READ;
         }
-        if prot.contains(Prot::MMIO) {
+        if prot.contains(Prot::MMIO) || self.format == Format::VtdSecondStage {
             prot -= Prot::COHERENT;
         }
         prot

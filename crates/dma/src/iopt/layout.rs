@@ -20,6 +20,10 @@ pub enum Format {
     /// Up to sixteen tables are concatenated at the root if that saves a level and rules out no block size.
     ArmLpaeS2,
     /// Intel VT-d second-stage tables of three, four or five levels.
+    ///
+    /// [`Prot::COHERENT`] has no effect, because each request says whether it snoops. An entry's bit `SNP`,
+    /// which makes all requests snoop, is reserved on hardware without snoop control. Linux sets it only for
+    /// virtual machines.
     VtdSecondStage,
 }
 

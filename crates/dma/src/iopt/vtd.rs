@@ -12,8 +12,6 @@ const READ: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
 /// `PS`: an SS-PDPE or SS-PDE that maps a page itself.
 const PAGE_SIZE: u64 = 1 << 7;
-/// `SNP`: accesses snoop the CPU's caches.
-const SNOOP: u64 = 1 << 11;
 /// Address bits of an entry. Bits above the host address width must be zero.
 const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
 /// `IPAT`: the field `EMT` decides the memory type, and `EMT` 0 is uncached. The hardware ignores both for
@@ -78,21 +76,17 @@ pub(super) fn from_prot(prot: Prot) -> u64 {
     if prot.contains(Prot::WRITE) {
         entry |= WRITE;
     }
-    // A target that is not RAM has its own memory type, and is never snooped.
+    // A target that is not RAM has its own memory type.
     if prot.contains(Prot::MMIO) {
-        entry | IPAT
-    } else if prot.contains(Prot::COHERENT) {
-        entry | SNOOP
-    } else {
-        entry
+        entry |= IPAT;
     }
+    entry
 }
 
 pub(super) fn prot(entry: u64) -> Prot {
     let mut prot = Prot::empty();
     prot.set(Prot::READ, entry & READ != 0);
     prot.set(Prot::WRITE, entry & WRITE != 0);
-    prot.set(Prot::COHERENT, entry & SNOOP != 0);
     prot.set(Prot::MMIO, entry & IPAT != 0);
     prot
 }

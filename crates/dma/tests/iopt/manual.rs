@@ -187,6 +187,7 @@ impl Walker {
             assert_eq!(value(word, low - 1, 12), 0, "reserved in a large page");
         }
         assert_eq!(value(word, 62, 52), 0, "nothing is said there");
+        assert_eq!(value(word, 11, 11), 0, "SNP needs snoop control");
         Next::Page(Seen {
             iova: field(iova, 63, low),
             len: 1 << low,
@@ -194,7 +195,7 @@ impl Walker {
             level,
             read,
             write,
-            cached: value(word, 11, 11) != 0,
+            cached: false,
             // EMT uncached, with IPAT.
             device: value(word, 6, 3) == 0b1000,
         })
