@@ -11,10 +11,11 @@ pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EINVAL: i32 = 22;
 
-/// V4L2_BUF_FLAG_QUEUED, then V4L2_BUF_FLAG_DONE and V4L2_BUF_FLAG_ERROR.
+/// V4L2_BUF_FLAG_QUEUED, then V4L2_BUF_FLAG_DONE, V4L2_BUF_FLAG_ERROR and V4L2_BUF_FLAG_LAST.
 pub(crate) const QUEUED: u32 = 2;
 pub(crate) const DONE: u32 = 4;
 pub(crate) const ERROR: u32 = 0x40;
+pub(crate) const LAST: u32 = 0x10_0000;
 
 /// Where the memory of a queue's buffers comes from: a value of `enum v4l2_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +151,13 @@ pub(crate) struct Told {
     pub(crate) sequence: u32,
     pub(crate) offset: u32,
     pub(crate) time_us: i64,
+}
+
+impl Told {
+    /// Returns whether the buffer ends a memory-to-memory device's stream, and has no bytes.
+    pub(crate) const fn is_last(&self) -> bool {
+        self.used == 0 && self.flags & LAST != 0
+    }
 }
 
 pub(crate) fn told(arg: &Arg, plane: Option<&Arg>) -> Told {

@@ -76,8 +76,9 @@ impl Sim<'_> {
     /// Compares a CAPTURE buffer with the result of the input that its timestamp names.
     pub(crate) fn check_result(&mut self, at: At, buffer: &Buffer, told: Told) -> Check {
         let is_error = told.flags & ERROR != 0;
-        // The last buffer, or one that came back when its memory was revoked.
-        let has_no_result = told.used == 0 && (!is_error || self.revoked && told.time_us == 0);
+        // A buffer without bytes also comes back when its memory is revoked.
+        let is_revoked = is_error && told.used == 0 && self.revoked && told.time_us == 0;
+        let has_no_result = is_revoked || told.is_last() && !is_error;
         let Some(file) = self.files.get_mut(at.0).filter(|_| !has_no_result) else {
             return Ok(());
         };

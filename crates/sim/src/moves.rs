@@ -268,8 +268,7 @@ impl Sim<'_> {
     pub(crate) fn dequeue(&mut self, at: At, dice: &mut Dice) -> Check {
         let queue = self.queue(at)?;
         let (kind, model) = (queue.kind, queue.model.unwrap_or(Model::Mmap));
-        let (streaming, known) = (queue.streaming, queue.model.is_some());
-        let has_buffers = !queue.buffers.is_empty();
+        let streaming = queue.streaming;
         let file = self.files.get(at.0).map(|file| file.id);
         if let (Some(call), Some(file)) = (queue.blocked, file)
             && dice.percent(10)
@@ -298,11 +297,21 @@ impl Sim<'_> {
             Ok(None) => Ok(()),
             Ok(Some(_)) => self.dequeued(at, told),
             Err(EAGAIN) if waits.is_none() && streaming => Ok(()),
+            Err(errno) => self.not_dequeued(at, errno),
+        }
+    }
+
+    /// Checks the errno of a failed DQBUF.
+    fn not_dequeued(&mut self, at: At, errno: i32) -> Check {
+        let queue = self.queue(at)?;
+        let may_end = self.is_mem2mem(at) && !queue.kind.output;
+        let has_buffers = queue.model.is_some() && !queue.buffers.is_empty();
+        match errno {
             // After the last buffer of a stream, the program starts a new one.
-            Err(EPIPE) if streaming => self.stream(at, false).map(drop),
-            Err(errno) if streaming => self.expect(at, "DQBUF", errno, &[EBUSY]),
-            Err(errno) if known && has_buffers => self.expect(at, "DQBUF", errno, &[EINVAL]),
-            Err(errno) => self.expect(at, "DQBUF", errno, &[EINVAL, EBUSY]),
+            EPIPE if queue.streaming && may_end => self.stream(at, false).map(drop),
+            _ if queue.streaming => self.expect(at, "DQBUF", errno, &[EBUSY]),
+            _ if has_buffers => self.expect(at, "DQBUF", errno, &[EINVAL]),
+            _ => self.expect(at, "DQBUF", errno, &[EINVAL, EBUSY]),
         }
     }
 
@@ -321,8 +330,7 @@ impl Sim<'_> {
         let is_error = told.flags & ERROR != 0;
         let is_mem2mem = self.is_mem2mem(at);
         let output = queue.kind.output;
-        // The last buffer of a stream has no bytes.
-        let is_last = is_mem2mem && told.used == 0;
+        let is_last = is_mem2mem && told.is_last();
         if is_error && !self.disturbed && !self.is_decoder(at) {
             return Err(format!(
                 "DQBUF gave buffer {index} with an error, and nothing failed"
@@ -552,3 +560,6 @@ impl Sim<'_> {
         all.map(|(index, buffer)| (*index, buffer.place)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

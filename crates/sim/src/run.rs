@@ -126,7 +126,7 @@ fn profile(name: &str) -> Check<Profile> {
 }
 
 impl<'a> Sim<'a> {
-    fn new(plan: &'a Plan, with_trace: bool) -> Check<Self> {
+    pub(crate) fn new(plan: &'a Plan, with_trace: bool) -> Check<Self> {
         let clock = Arc::new(AtomicU64::new(START_NS));
         let source = Arc::clone(&clock);
         let codecs = vb3_codec::Launch::in_thread_with(slices::make);
