@@ -67,9 +67,14 @@ pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     let mut seen: Option<Vec<Window>> = None;
     let mut at = device;
     // The loop takes at most one step per level of the tree. The limit also ends cycles of interconnects.
-    for _ in 0..64 {
+    for level in 0..64 {
         let Some(bus) = parent(tree, at) else { break };
-        if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {
+        let found = ranges(tree, bus);
+        if found.is_none() && seen.is_none() && level > 0 {
+            // Before the first window, Linux allows only the device's own bus to lack the property.
+            break;
+        }
+        if let Some(found) = found.filter(|found| !found.is_empty()) {
             seen = Some(match seen {
                 None => found,
                 Some(below) => limit_windows(&below, &found),

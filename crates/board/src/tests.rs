@@ -589,6 +589,30 @@ fn empty_dma_ranges_change_nothing() {
     assert_eq!(board.devices[0].reaches(0), 0xffff_ffff);
 }
 
+/// Linux looks for windows up to the second bus without `dma-ranges`. The device's own bus may lack them.
+#[test]
+fn windows_behind_two_buses_without_ranges_are_unused() {
+    let inner = |ranges: Properties<'_>, child| {
+        let mut all = vec![
+            ("#address-cells", cells(&[1])),
+            ("#size-cells", cells(&[1])),
+        ];
+        all.extend(ranges.iter().cloned());
+        node("inner", &all, vec![child])
+    };
+    let windows = |child| {
+        let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
+        let board = board(vec![bus(&[("dma-ranges", ranges)], vec![child])]);
+        board.devices[0].windows.len()
+    };
+    let empty: Properties<'_> = &[("dma-ranges", vec![])];
+    assert_eq!(windows(inner(&[], csi(&[]))), 1);
+    assert_eq!(windows(inner(&[], inner(empty, csi(&[])))), 0);
+    assert_eq!(windows(inner(empty, inner(empty, csi(&[])))), 1);
+    assert_eq!(windows(inner(empty, inner(&[], csi(&[])))), 1);
+    assert_eq!(windows(inner(&[], inner(&[], csi(&[])))), 0);
+}
+
 #[test]
 fn devices_with_and_without_iommu_differ() {
     let iommu = |status: &str| {
