@@ -493,3 +493,6 @@ fn step(dev: Device, addr: DmaAddr, done: usize, write: bool) -> Result<DmaAddr,
     };
     addr.checked_add(done as u64).ok_or(past)
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,12 +93,6 @@ impl Machine {
         self.state.borrow_mut().waste.wait_until_freed();
     }
 
-    /// Returns the bytes of RAM that hold page tables.
-    #[must_use]
-    pub fn iommu_table_bytes(&self) -> u64 {
-        self.state.borrow().tables.bytes()
-    }
-
     /// Returns the address of `dev`'s page table; `None` without an IOMMU.
     #[must_use]
     pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
@@ -143,12 +137,6 @@ impl Machine {
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
         self.state.borrow().ram.cma_peak()
-    }
-
-    /// Returns the number of cache syncs and copies that found a program's memory gone.
-    #[must_use]
-    pub fn lost_syncs(&self) -> u64 {
-        self.state.borrow().lost
     }
 
     /// Adds a device.
@@ -283,14 +271,6 @@ impl Machine {
         if let Some(iommu) = state.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
             iommu.set_staleness(staleness);
         }
-    }
-
-    /// Returns the numbers of `dev`'s translation-buffer hits and page-table walks.
-    #[must_use]
-    pub fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
-        let state = self.state.borrow();
-        let iommu = state.device(dev).and_then(|d| d.iommu.as_ref());
-        iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
     /// Returns the bytes that are claimed now from devices' own memory.

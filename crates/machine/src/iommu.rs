@@ -57,11 +57,6 @@ impl Iommu {
         self.tlb.set_staleness(staleness);
     }
 
-    /// Returns the numbers of translation-buffer hits and walks.
-    pub(crate) fn tlb_counts(&self) -> (u64, u64) {
-        self.tlb.counts()
-    }
-
     /// Maps a range completely, or not at all.
     pub(crate) fn map(
         &mut self,

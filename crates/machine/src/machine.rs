@@ -174,8 +174,6 @@ pub(crate) struct State {
     pub(crate) proven: Proven,
     pub(crate) pins: u64,
     pub(crate) vmaps: u64,
-    /// Number of cache syncs and copies that found a program's memory gone.
-    pub(crate) lost: u64,
     pub(crate) trace: Trace,
     pub(crate) now_ns: u64,
     pub(crate) boot_free: u64,
@@ -208,7 +206,6 @@ impl State {
             proven: Proven::default(),
             pins: 0,
             vmaps: 0,
-            lost: 0,
             trace: Trace::default(),
             now_ns: 0,
             boot_free,

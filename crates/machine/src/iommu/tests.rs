@@ -208,14 +208,12 @@ fn used_iotlb_entries_outlive_table_changes() {
     table.iommu.set_staleness(Staleness::Cached);
     table.map(PAGE, 9 * PAGE, 2 * PAGE).unwrap();
     table.translate(PAGE).unwrap();
-    assert_eq!(table.iommu.tlb_counts(), (0, 1));
     table.unmap(PAGE, 2 * PAGE);
     // The second page was never used, so the translation buffer does not have it.
     assert_eq!(table.translate(2 * PAGE), None);
     table.map(PAGE, 20 * PAGE, PAGE).unwrap();
     let phys = |table: &Bench| table.translate(PAGE).map(|t| t.phys.get() / PAGE);
     assert_eq!(phys(&table), Some(9), "the new page is not seen yet");
-    assert_eq!(table.iommu.tlb_counts(), (1, 1));
     table.flush();
     assert_eq!(phys(&table), Some(20));
     // With `Everything`, the device uses every removed page until another is mapped there.

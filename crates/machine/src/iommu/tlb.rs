@@ -28,8 +28,6 @@ pub(super) struct Tlb {
     slots: Box<[Cell<Option<Leaf>>]>,
     removed: Vec<Leaf>,
     shift: u32,
-    hits: Cell<u64>,
-    walks: Cell<u64>,
 }
 
 impl Tlb {
@@ -39,19 +37,12 @@ impl Tlb {
             slots: (0..SLOTS).map(|_| Cell::new(None)).collect(),
             removed: Vec::new(),
             shift: granule.trailing_zeros(),
-            hits: Cell::new(0),
-            walks: Cell::new(0),
         }
     }
 
     pub(super) fn set_staleness(&mut self, staleness: Staleness) {
         self.flush();
         self.staleness = staleness;
-    }
-
-    /// Returns the numbers of hits and walks.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.hits.get(), self.walks.get())
     }
 
     fn slot(&self, iova: u64) -> Option<&Cell<Option<Leaf>>> {
@@ -63,14 +54,11 @@ impl Tlb {
     /// Finds the stored translation of an address.
     pub(super) fn find(&self, iova: u64) -> Option<Leaf> {
         let held = self.slot(iova)?.get()?;
-        held.at(Iova::new(iova))?;
-        self.hits.set(self.hits.get() + 1);
-        Some(held)
+        held.at(Iova::new(iova)).map(|_| held)
     }
 
     /// Stores the result of a walk for `iova`.
     pub(super) fn fill(&self, iova: u64, leaf: Leaf) {
-        self.walks.set(self.walks.get() + 1);
         if let Some(slot) = self.slot(iova) {
             slot.set(Some(leaf));
         }
