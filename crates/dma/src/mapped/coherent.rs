@@ -67,7 +67,8 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Errors
     /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views of
     /// memory, the allocation succeeds, but [`read`](Coherent::read) and [`write`](Coherent::write)
-    /// fail.
+    /// fail. A device with [its own memory](Mapper::declare_coherent) gets `Unsupported` (EOPNOTSUPP) there,
+    /// because the memory cannot be zeroed.
     ///
     /// # Context
     /// May sleep.

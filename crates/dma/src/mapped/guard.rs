@@ -130,7 +130,8 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, De
     /// Hands the memory to the CPU, which then sees the device's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounce copy failed.
+    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_out`](crate::Bounce::bounce_out) if a
+    /// copy failed, such as `BadUserMemory` (EFAULT).
     ///
     /// # Context
     /// Does not sleep.
@@ -143,7 +144,8 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cp
     /// Hands the memory to the device, which then sees the CPU's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounce copy failed.
+    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_in`](crate::Bounce::bounce_in) if a
+    /// copy failed, such as `BadUserMemory` (EFAULT).
     ///
     /// # Context
     /// Does not sleep.
