@@ -56,6 +56,35 @@ fn mapping_and_unmapping_hand_memory_over() {
     }
 }
 
+/// The device must not see what memory held before the CPU wrote to it, even if the map fails and the device
+/// keeps its view.
+#[test]
+fn device_sees_no_memory_before_the_clean() {
+    let parts = [ram(0, PAGE), ram(8 * PAGE, PAGE)];
+    let mut in_reach = 0;
+    for (len, call) in [(1, 1), (2, 1), (2, 2)] {
+        let mapper = Setup::untrusted().non_coherent().mapper();
+        let fake = mapper.platform();
+        let table = mapper.table_of_segments(&parts[..len]).unwrap();
+        let map = || mapper.map(0, &table, BOTH, Attrs::empty());
+        // Makes the address space, so that the short path can allocate in it.
+        mapper.unmap(map().unwrap(), Attrs::empty());
+        for part in parts {
+            fake.poke(part.addr.get(), &[0; PAGE as usize]);
+        }
+        fake.fail_unmaps(true);
+        fake.fail(Some(call));
+        assert!(map().is_err());
+        let reached = fake.reached();
+        for part in parts.iter().filter(|p| reached.contains(&p.addr.get())) {
+            in_reach += 1;
+            assert_eq!(fake.stale(&[*part]), 0, "call {call} of {len} runs");
+        }
+        mapper.free_table(table, false);
+    }
+    assert_eq!(in_reach, 4);
+}
+
 /// A map that fails counts neither as a mapping nor as a sync. A device can be removed once it has no
 /// mapping.
 #[test]

@@ -71,6 +71,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Returns the parts that do not bounce.
+    pub(super) fn direct(&self) -> &[Segment] {
+        self.direct
+    }
+
     /// Returns the parts that bounce.
     pub(super) fn bounced(&self) -> &[Bounced] {
         self.bounced

@@ -1,7 +1,8 @@
 //! Implementation of [`DmaOps`] over a platform.
 
-use super::bounce::{Bounced, Plan};
+use super::bounce::Plan;
 use super::layout::Shape;
+use super::sync::maintain;
 use super::{
     Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Slot, Table, Vmap,
     Wanted, boxed, collect, copy_segments, push_segment, total_len,
@@ -43,7 +44,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps runs for a device and a direction. After a failure, `parts` holds no resources.
+    /// Maps runs for a device and a direction. Returns whether that copied or cleaned memory for the device.
+    /// After a failure, `parts` holds no resources.
     fn map_memory(
         &self,
         at: At<P::Device>,
@@ -51,7 +53,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (segments, owned): (&[Segment], u64),
         wanted: Wanted,
         parts: &mut Parts<P::Device>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Wanted {
             caching,
             direction,
@@ -62,25 +64,25 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let mut plan = Plan::new(&mut parts.direct, &mut parts.bounced);
         self.plan(at.dev, info, (segments, owned), attrs, &mut plan)?;
-        let filled = self.fill(at.slot, plan.bounced(), wanted);
+        let prepared = self.prepare(at.slot, info, &plan, wanted);
         let shape = Shape {
             direction,
             caching,
             mode,
             one_run: attrs.contains(Attrs::ONE_RUN),
         };
-        let addressed = filled.and_then(|()| match &info.iommu {
+        let addressed = prepared.and_then(|synced| match &info.iommu {
             None => self
                 .map_direct(at.dev, info, plan.targets(), shape)
-                .map(|output| (output, None)),
+                .map(|output| (output, None, synced)),
             Some(iommu) => self
                 .map_iommu(at, info, iommu, plan.targets(), shape)
-                .map(|(output, range)| (output, Some(range))),
+                .map(|(output, range)| (output, Some(range), synced)),
         });
         match addressed {
-            Ok((output, iova)) => {
+            Ok((output, iova, synced)) => {
                 (parts.output, parts.iova) = (output, iova);
-                Ok(())
+                Ok(synced)
             }
             Err(err) => {
                 self.release_slots(&core::mem::take(&mut parts.bounced));
@@ -89,20 +91,31 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Fills the bounce slots of a new mapping, before the device sees them.
+    /// Fills the bounce slots of a new mapping, and cleans the caches of its other parts, before the device
+    /// sees either. Returns whether that copied or cleaned memory.
     ///
-    /// Does so even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's bytes, and the copy
+    /// Fills slots even with `SKIP_CPU_SYNC`. Otherwise the device could read another owner's bytes, and the copy
     /// back at unmap would overwrite memory that the device never wrote. With this flag, zeroes suffice for a
     /// device that only reads, because the caller syncs before the device reads.
-    fn fill(&self, slot: usize, bounced: &[Bounced], wanted: Wanted) -> Result<(), Error> {
-        for run in bounced {
+    fn prepare(
+        &self,
+        slot: usize,
+        info: &DeviceInfo,
+        plan: &Plan<'_>,
+        wanted: Wanted,
+    ) -> Result<bool, Error> {
+        for run in plan.bounced() {
             if wanted.zeroes_copies() {
                 self.platform.bounce_zero(run.at, run.len);
             } else {
                 self.copy_run(slot, run, SyncFor::Device)?;
             }
         }
-        Ok(())
+        let copied = !plan.bounced().is_empty() && !wanted.zeroes_copies();
+        let (direction, sync) = (wanted.direction, SyncFor::Device);
+        let cleaned =
+            wanted.cleans(info) && maintain(&self.platform, plan.direct(), direction, sync);
+        Ok(copied || cleaned)
     }
 
     /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because other
@@ -192,25 +205,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.mode
         })?;
         let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
-        if let Err(err) = mapped {
-            self.with_slot(at.slot, Slot::undo_count_map);
-            return Err(err);
+        match mapped {
+            Ok(true) => self.count_sync(at.slot, SyncFor::Device),
+            Ok(false) => {}
+            Err(err) => {
+                self.with_slot(at.slot, Slot::undo_count_map);
+                return Err(err);
+            }
         }
-        let copied = !parts[0].bounced.is_empty() && !wanted.zeroes_copies();
-        let mapping = Mapping {
+        Ok(Mapping {
             owner: self.id,
             dev: at.dev,
             slot: at.slot,
             direction: wanted.direction,
             needs_sync: wanted.needs_sync(info),
             runs: Runs::List(parts),
-        };
-        let skips = wanted.attrs.contains(Attrs::SKIP_CPU_SYNC);
-        let cleaned = !skips && mapping.needs_sync && self.maintain_direct(&mapping);
-        if copied || cleaned {
-            self.count_sync(at.slot, SyncFor::Device);
-        }
-        Ok(mapping)
+        })
     }
 
     /// Maps a table, for a caller that has already looked up the device.

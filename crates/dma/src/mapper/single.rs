@@ -58,10 +58,9 @@ impl Wanted {
         self.attrs.contains(Attrs::SKIP_CPU_SYNC) && !self.direction.device_writes()
     }
 
-    /// Returns whether mapping must clean the segment's cache lines.
-    fn cleans(&self, info: &DeviceInfo, segment: &Segment) -> bool {
-        let skips = self.attrs.contains(Attrs::SKIP_CPU_SYNC);
-        !skips && segment.kind == SegmentKind::Pages && self.needs_sync(info)
+    /// Returns whether mapping must clean the cache lines of parts that have pages and do not bounce.
+    pub(super) fn cleans(&self, info: &DeviceInfo) -> bool {
+        !self.attrs.contains(Attrs::SKIP_CPU_SYNC) && self.needs_sync(info)
     }
 }
 
@@ -114,22 +113,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !is_plain {
             return Ok(None);
         }
-        let synced = wanted.cleans(info, segment);
-        let addr = match facts.granule {
-            Some(granule) => self.translate_one(facts, granule.get(), (segment, owned), wanted)?,
-            None => self.reach_one(facts, segment),
-        };
-        let Some(addr) = addr else {
+        let synced = segment.kind == SegmentKind::Pages && wanted.cleans(info);
+        if let Some(granule) = facts.granule {
+            let memory = (segment, owned);
+            return self.translate_one(facts, granule.get(), memory, (wanted, synced));
+        }
+        let Some(addr) = self.reach_one(facts, segment) else {
             return Ok(None);
         };
-        if facts.granule.is_none() {
-            self.with_device(facts.at, |state| {
-                state.count_map();
-                if synced {
-                    state.count_sync(SyncFor::Device);
-                }
-            })?;
-        }
+        self.with_device(facts.at, |state| {
+            state.count_map();
+            if synced {
+                state.count_sync(SyncFor::Device);
+            }
+        })?;
         if synced {
             self.platform.cache_clean(segment.addr, segment.len);
         }
@@ -152,13 +149,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Maps a run in the device's own I/O address space, and counts it; `None` if the run is unsuitable.
+    /// `synced` tells whether to clean the run's cache lines first.
     #[inline(never)]
     fn translate_one(
         &self,
         facts: &Facts<P::Device>,
         granule: u64,
         (segment, owned): (&Segment, u64),
-        wanted: Wanted,
+        (wanted, synced): (Wanted, bool),
     ) -> Result<Option<DmaAddr>, Error> {
         let (at, info, limits) = (facts.at, &facts.info, &facts.info.limits);
         let inside = granule - 1;
@@ -178,7 +176,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         {
             return Ok(None);
         }
-        let synced = wanted.cleans(info, segment);
         let base = self.with_device(at, |state| {
             if state.mode != SegmentMode::Contiguous {
                 return None;
@@ -206,6 +203,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         let prot = prot(wanted.direction, coherency, segment.kind);
         let (iova, phys) = (Iova::new(base), PhysAddr::new(segment.addr.get() - offset));
+        if synced {
+            // The device sees the memory at once, and must not see older bytes than the CPU.
+            self.platform.cache_clean(segment.addr, segment.len);
+        }
         let mapped = self.platform.iommu_map(at.group, iova, phys, len, prot);
         let done = if mapped.is_ok() { len } else { 0 };
         let mapped = mapped.and_then(|()| self.platform.iommu_map_done(at.group, iova, len));

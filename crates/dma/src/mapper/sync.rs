@@ -83,16 +83,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Cleans the caches of the parts that do not bounce, when a new mapping is handed to the device.
-    pub(super) fn maintain_direct(&self, mapping: &Mapping<P>) -> bool {
-        maintain(
-            &self.platform,
-            mapping.runs.direct(),
-            mapping.direction,
-            SyncFor::Device,
-        )
-    }
-
     pub(super) fn sync_allocation(
         &self,
         alloc: &Alloc<P>,
