@@ -70,10 +70,17 @@ impl Machine {
         self.state.get_mut().faults = Injector::new(plan);
     }
 
-    /// Returns the number of injected failures since the plan of faults was set.
+    /// Sets the plan by which IOMMUs do not remove mappings, and resets its counters. What such a mapping
+    /// covers stays quarantined, so [`set_faults`](Self::set_faults) does not cause these failures.
+    pub fn set_unmap_faults(&mut self, plan: Faults) {
+        self.state.get_mut().unmap_faults = Injector::new(plan);
+    }
+
+    /// Returns the number of injected failures since the plans of faults were set.
     #[must_use]
     pub fn injected_faults(&self) -> u64 {
-        self.state.borrow().faults.hits()
+        let state = self.state.borrow();
+        state.faults.hits() + state.unmap_faults.hits()
     }
 
     /// Returns the event trace.

@@ -168,6 +168,7 @@ pub(crate) struct State {
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
+    pub(crate) unmap_faults: Injector,
     pub(crate) bounce: Option<BouncePool>,
     /// Number of changes of translations.
     pub(crate) remapped: u64,
@@ -201,6 +202,7 @@ impl State {
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
+            unmap_faults: Injector::new(Faults::Off),
             bounce,
             remapped: 0,
             proven: Proven::default(),

@@ -238,6 +238,7 @@ impl Iommu for Machine {
 
     fn iommu_unmap(&self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
         let state = &mut *self.state.borrow_mut();
+        state.unmap_faults.check()?;
         let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
         iommu.unmap(&mut mem, iova, len)?;
         state.note(Event::IommuUnmap {

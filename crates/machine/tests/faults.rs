@@ -207,6 +207,31 @@ fn run_of(seed: u64, faults: Faults) -> String {
 }
 
 #[test]
+fn memory_of_a_failed_unmap_stays_in_use() {
+    let (mut mapper, dev, _) = setup(&with_iommu(CMA));
+    let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+    let at = mapper.alloc_dma_addr(&alloc).unwrap();
+    mapper.platform_mut().set_unmap_faults(Faults::Nth(0));
+    mapper.free(alloc);
+    let machine = mapper.platform_mut();
+    assert_eq!(machine.injected_faults(), 1);
+    assert_eq!(
+        (machine.held().ram_bytes, machine.held().iommu_pages),
+        (PAGE, 1)
+    );
+    machine.bus_write(dev, at, b"still there").unwrap();
+    assert_eq!(
+        mapper.live().quarantined_bytes,
+        2 * PAGE,
+        "page and address"
+    );
+    // Only one unmap fails.
+    let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().held().iommu_pages, 1);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
     let dice = Faults::Random {
         per_million: 50_000,
