@@ -58,6 +58,8 @@ pub struct Plan {
     pub pace: Pace,
     /// Whether programs use codecs and dma-heaps, too.
     pub codecs: bool,
+    /// Whether the faults include IOMMUs that do not remove a mapping, so that memory stays quarantined.
+    pub unmap_faults: bool,
 }
 
 const STEPS: u32 = 260;
@@ -119,7 +121,8 @@ fn memory(dice: &mut Dice, machine: &str) -> String {
 }
 
 impl Plan {
-    /// Makes the plan of a seed. Half of all plans also have heaps and codecs.
+    /// Makes the plan of a seed. Half of all plans also have heaps and codecs, and a quarter has unmaps that
+    /// fail.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut plan = Self::basic(seed);
@@ -131,6 +134,7 @@ impl Plan {
             plan.pace = Pace::Virtual;
             plan.codecs = true;
         }
+        plan.unmap_faults = plan.faults && Dice::new(seed, 5).percent(40);
         plan
     }
 
@@ -153,6 +157,7 @@ impl Plan {
             faults: dice.percent(60),
             pace: if is_given { Pace::Given } else { Pace::Virtual },
             codecs: false,
+            unmap_faults: false,
         }
     }
 
@@ -172,7 +177,11 @@ impl fmt::Display for Plan {
             Pace::Virtual => "virtual",
             Pace::Given => "given",
         };
-        let faults = if self.faults { "on" } else { "off" };
+        let faults = match (self.faults, self.unmap_faults) {
+            (false, _) => "off",
+            (true, false) => "on",
+            (true, true) => "on, also of unmaps",
+        };
         let (programs, steps) = (self.programs.len(), self.steps.len());
         write!(
             f,

@@ -58,6 +58,9 @@ impl Sim<'_> {
                 self.disturbed |= per_million > 0;
                 let plan = Faults::Random { per_million, seed };
                 self.world.machine_mut().set_faults(plan);
+                if self.plan.unmap_faults {
+                    self.world.machine_mut().set_unmap_faults(plan);
+                }
                 Ok(())
             }
             3 | 4 => {

@@ -66,6 +66,7 @@ fn seeds_use_codecs_requests_and_heaps() {
         "result of h264dec-stateless",
         "result of jpegdec",
         "result of jpegenc",
+        "bytes stay quarantined",
     ] {
         assert!(has(what), "{what}");
     }
