@@ -191,7 +191,7 @@ fn an_importer_uses_no_address_of_a_revoked_buffer() {
 
 /// A buffer that waits for STREAMON when it is revoked is returned as one that the device has.
 #[test]
-fn a_buffer_queued_early_uses_no_address_of_a_revoked_one() {
+fn a_buffer_queued_early_uses_no_revoked_address() {
     for (machine, _) in BUILTINS {
         let mut bench = Bench::new(machine, &["camera,sizes=64x48", "display,size=64x48"]);
         let (camera, display) = (bench.open(0), bench.open(1));
