@@ -372,11 +372,11 @@ impl<C> Engine<C> for Player<C> {
 
     /// Takes the next frame if it is due. Returns whether to continue.
     fn step(&mut self, tick: &mut Tick<'_, Mode, C>) -> bool {
-        if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
-            self.end_stream(tick.stream, tick.progress);
-        }
         if self.program_follows() {
             self.switch();
+        }
+        if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
+            self.end_stream(tick.stream, tick.progress);
         }
         if !self.has_signal() {
             // The frames' times start again when the signal returns.

@@ -38,3 +38,35 @@ fn next_source_that_fails_is_refused() {
         assert_eq!(bench.device.failure(), None);
     }
 }
+
+/// A clip that ends before the next source's first frame does not end the stream: the next source follows at once.
+#[test]
+fn next_source_follows_a_clip_that_ends_early() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,end=stop", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
+    bench.start();
+    (0..4).for_each(|index| bench.queue(index));
+    let next = NextSource::open(&SourceSpec::Pattern, ClipEnd::Loop, Some(10));
+    bench
+        .device
+        .play(next.expect("the pattern"))
+        .expect("it streams");
+    for sequence in 0..4 {
+        let info = loop {
+            match bench.take() {
+                Ok(info) => break info,
+                Err(error) => assert_eq!(error, Error::WouldBlock),
+            }
+            bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+            if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
+                wait(&bench.device);
+            }
+        };
+        assert_eq!((info.sequence, info.error), (sequence, false));
+    }
+    assert_eq!(bench.device.failure(), None);
+}
