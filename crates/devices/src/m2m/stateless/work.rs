@@ -251,16 +251,13 @@ impl<C> StatelessDecoder<C> {
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
         // `give` sets the sequence number once the picture has both fields.
+        let outcome = match lacks_field {
+            true => DoneState::Error,
+            false => outcome,
+        };
         let completion = Completion {
             field,
             ..meta.completion(outcome, payloads, 0, false)
-        };
-        let completion = match lacks_field {
-            true => Completion {
-                outcome: DoneState::Error,
-                ..completion
-            },
-            false => completion,
         };
         let held = FirstField {
             target,
