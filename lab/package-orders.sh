@@ -59,6 +59,20 @@ add "$this"
 order 'and again, when there is room' "$old"
 all_in $ours "$first"
 
+# The file system of all modules: room SIZE
+room() { mount -o remount,size="$1" /usr/lib/modules; }
+room "$(df -k --output=used /usr/lib/modules | tail -n 1 | tr -d ' ')k"
+! dpkg -r "$name" || exit 1
+order 'package not removed, since a full disk has no room for an index' "$old"
+all_in $ours "$first"
+[ -e "$(modinfo -k "$first" -n "videobuf2-$kinds")" ]
+room 50%
+dpkg -r "$name"
+order 'removed, when there is room' -
+all_in $theirs "$first"
+add "$this"
+all_in $ours "$first"
+
 copy "$first" $comes
 kernel_hooks postinst $comes
 order 'kernel installed after the package' "$old"

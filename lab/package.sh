@@ -40,6 +40,7 @@ done
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 fill dkms.conf "$source/dkms.conf"
 fill install.sh "$source/install.sh"
+fill place.sh "$source/place.sh"
 cp "$sources/kernel/package/build.sh" "$sources/kernel/package/trusted.sh" "$tree/$source/"
 cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
 {

@@ -6,12 +6,13 @@
 #
 # dkms builds and signs the module. dkms's own installation would move the kernel's module away; here, depmod
 # only prefers ours.
+here=${0%/*}
 module="-m videobuf3-@KIND@ -v @VERSION@"
 data=/var/lib/dkms/videobuf3-@KIND@/@VERSION@
 for kernel; do
-    to=/lib/modules/$kernel/updates/videobuf3
-    rm -f "$to"/videobuf2-@KIND@.ko*
-    if [ ! -d "/lib/modules/$kernel/build/include" ]; then
+    headers=/lib/modules/$kernel/build
+    built=
+    if [ ! -d "$headers/include" ]; then
         echo "videobuf3-@KIND@: no headers of $kernel; install them, and this package does the rest" >&2
     else
         # A kernel's update keeps its name, and may change what the module was built for.
@@ -20,18 +21,16 @@ for kernel; do
         # shellcheck disable=SC2086 # words
         dkms build $module -k "$kernel"
         result=$?
-        # A full disk cuts the copy short. The kernel would load the part, and have no module.
-        if [ $result = 0 ] &&
-            ! { mkdir -p "$to" && cp "$data/$kernel"/*/module/videobuf2-@KIND@.ko* "$to/"; }; then
-            rm -f "$to"/videobuf2-@KIND@.ko*
-            result=1
+        if [ $result = 0 ]; then
+            built=$(ls "$data/$kernel"/*/module/videobuf2-@KIND@.ko*)
+            # dkms only warns if it cannot sign.
+            sh "$here/trusted.sh" "$headers" "$built" >&2 || built=
         fi
-        if [ $result != 0 ]; then
-            echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
-            # If the package is not for such kernels, dkms builds nothing, and says so.
-            [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2
-        fi
+        [ -n "$built" ] || echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
+        # If the package is not for such kernels, dkms builds nothing, and says so.
+        [ $result = 0 ] || [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2
     fi
-    depmod "$kernel"
+    sh "$here/place.sh" "$kernel" "$built" || [ -z "$built" ] ||
+        echo "videobuf3-@KIND@: not installed for $kernel: is there room in /lib/modules?" >&2
 done
 exit 0

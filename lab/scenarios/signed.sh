@@ -12,9 +12,10 @@ mount -t securityfs security /sys/kernel/security
 grep -q '\[integrity\]' /sys/kernel/security/lockdown && ok=true || ok=false
 step signed.lockdown "\"modes\":\"$(cat /sys/kernel/security/lockdown)\",\"ok\":$ok"
 
-# Whether the package's own check expects a module with this certificate to load: trusted NAME FILE WANTED
+# Whether the package's own check expects a module with this certificate to load:
+# trusted NAME CERTIFICATE WANTED [MODULE]
 trusted() {
-    reason=$(sh /scenario/trusted.sh / "$2") && found=true || found=false
+    reason=$(sh /scenario/trusted.sh / "${4:-}" "$2") && found=true || found=false
     [ $found = "$3" ] && ok=true || ok=false
     step "signed.trusted.$1" "\"trusted\":$found,\"reason\":\"$(echo "$reason" | tr -d '"')\",\"ok\":$ok"
 }
@@ -44,6 +45,8 @@ tail -c 28 /tmp/module.ko | grep -q "^$mark$" && ok=true || ok=false
 step signed.mark "\"ok\":$ok"
 head -c $((size - 28)) /tmp/module.ko >/tmp/unsigned.ko
 refused unsigned /tmp/unsigned.ko
+trusted unsigned "$installed/mok.pub" false /tmp/unsigned.ko
+trusted signed "$installed/mok.pub" true /tmp/module.ko
 case $(od -An -tu1 -j $((size / 2)) -N1 /tmp/module.ko) in *[1-9]*) byte='\0' ;; *) byte='\1' ;; esac
 # shellcheck disable=SC2059 # an escape
 printf "$byte" | dd of=/tmp/module.ko bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
