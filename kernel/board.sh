@@ -4,12 +4,13 @@
 #   board.sh DEVICE OURS DRIVER... >table.md
 #
 # DEVICE is a capture device such as /dev/video0, OURS our videobuf2-*.ko (may be compressed), and each
-# DRIVER a kernel module to load, in this order, for example: bcm2835_unicam. Run it as root, on an idle
-# board. It needs v4l-utils. With gst-launch-1.0 and a connected display it also shows the camera there.
+# DRIVER a kernel module to load, in this order, for example: bcm2835_unicam. Name all that use the allocator
+# (`ls /sys/module/videobuf2_dma_contig/holders`). Run it as root, on an idle board. It needs v4l-utils. With
+# gst-launch-1.0 and a connected display it also shows the camera there.
 # FRAMES (100) is the number of frames of each stream, LOGS (./board-logs) the directory of all output.
 set -u
 
-[ $# -ge 3 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 device=$1
 ours=$2
 shift 2
@@ -21,6 +22,7 @@ stock=$(find "/lib/modules/$(uname -r)/kernel" -name "$name.ko*" | head -n 1)
 [ -e "$ours" ] || { echo "error: there is no $ours" >&2; exit 1; }
 [ -n "$stock" ] || { echo "error: this kernel has no module $name; is it built in?" >&2; exit 1; }
 mkdir -p "$logs"
+loaded=/sys/module/$(echo "$name" | tr - _)
 tracing=/sys/kernel/tracing
 # The folder of our module is in debugfs.
 [ -d /sys/kernel/debug/tracing ] || mount -t debugfs debugfs /sys/kernel/debug
@@ -47,6 +49,7 @@ unwatch() {
 }
 
 # Streams by a command: prints whether it worked, processor time and cache maintenance of a frame.
+# v4l2-ctl succeeds also without frames; it prints "<" for each.
 stream() {
     log=$logs/$round-$1
     shift
@@ -55,6 +58,8 @@ stream() {
     before=$(busy)
     timeout 300 "$@" >"$log" 2>&1 && result=ok || result="failed ($?)"
     after=$(busy)
+    got=$(tr -cd '<' <"$log" | wc -c)
+    [ "$1 $result" != 'v4l2-ctl ok' ] || [ "$got" = "$frames" ] || result="failed ($got of $frames frames)"
     calls='not known'
     if [ $maintains = true ]; then
         cp $tracing/trace "$log.trace"
@@ -78,13 +83,22 @@ measure() {
     rmmod "$name" 2>/dev/null
     # What the module depends on is loaded by loading and unloading the installed one.
     modprobe "$name" && rmmod "$name"
-    dmesg >"$logs/$round-dmesg-before"
-    insmod "$module" || echo "error: $module cannot be loaded" >&2
+    mark="board.sh $$: $round"
+    echo "$mark" >/dev/kmsg
+    insmod "$module"
+    in_use=stock
+    [ ! -d "/sys/kernel/debug/vb2-${name#videobuf2-}" ] || in_use=ours
+    if [ "$in_use" != "${round%%-*}" ] || [ ! -d "$loaded" ]; then
+        echo "error: $name cannot be exchanged for $module; name all drivers that use it: $(ls "$loaded/holders")" >&2
+        modprobe "$name"
+        for driver; do modprobe "$driver"; done
+        exit 1
+    fi
     for driver; do modprobe "$driver"; done
     # The device's node appears when its driver has probed.
     command -v udevadm >/dev/null && udevadm settle
-    [ -d "/sys/kernel/debug/vb2-${name#videobuf2-}" ] && row 'in use' ours || row 'in use' stock
-    row 'bytes when loaded' "$(cat "/sys/module/$(echo "$name" | tr - _)/coresize")"
+    row 'in use' "$in_use"
+    row 'bytes when loaded' "$(cat "$loaded/coresize")"
     timeout 600 v4l2-compliance -d "$device" -s"$frames" >"$logs/$round-compliance" 2>&1
     row 'v4l2-compliance' "$(sed -n 's/^Total for .*: \([0-9]*\), Succeeded: \([0-9]*\),.*/\2 of \1/p' "$logs/$round-compliance" | tail -n 1)"
     row 'capture: result; CPU, cache maintenance of a frame' \
@@ -95,8 +109,14 @@ measure() {
     else
         row 'camera to display: the same' 'no gst-launch-1.0, or no display'
     fi
-    dmesg | tail -n +$(($(wc -l <"$logs/$round-dmesg-before") + 1)) >"$logs/$round-dmesg"
-    row 'warnings of the kernel' "$(grep -cE 'WARNING:|BUG:|Oops|Unable to handle' "$logs/$round-dmesg")"
+    dmesg >"$logs/$round-dmesg"
+    if grep -q "$mark" "$logs/$round-dmesg"; then
+        sed -i "1,/$mark/d" "$logs/$round-dmesg"
+        whole=
+    else
+        whole=' (in the whole log, which was full)'
+    fi
+    row 'warnings of the kernel' "$(grep -cE 'WARNING:|BUG:|Oops|Unable to handle' "$logs/$round-dmesg")$whole"
     refusals=/sys/kernel/debug/vb2-${name#videobuf2-}/refusals
     [ ! -e "$refusals" ] || cp "$refusals" "$logs/$round-refusals"
 }
