@@ -19,6 +19,7 @@ static void kinds(void)
 	static const char *const all[] = { "coherent", "noncoherent", "userptr", "heap", "udmabuf" };
 	struct buffer out, cap;
 	char name[64];
+	int user = 0;
 
 	set_size(65536);
 	for (unsigned int i = 0; i < 5; i++)
@@ -35,7 +36,9 @@ static void kinds(void)
 			if (error)
 				step(name, "\"errno\":%d", error);
 			else
-				round_trip(name, &out, &cap, 4);
+				error = round_trip(name, &out, &cap, 4);
+			if (!strcmp(name, "dma.userptr.userptr"))
+				user = error;
 			unmake(&cap);
 next:
 			unmake(&out);
@@ -51,10 +54,13 @@ next:
 		if (!error)
 			error = make(&cap, CAP, all[i]);
 		snprintf(name, sizeof(name), "vmap.%s", all[i]);
+		/* A program's memory is refused or not, as for DMA. */
+		want = strcmp(all[i], "userptr") ? -1 : user;
 		if (error)
 			step(name, "\"errno\":%d", error);
 		else
 			round_trip(name, &out, &cap, 0);
+		want = -1;
 		unmake(&cap);
 		unmake(&out);
 	}
@@ -165,7 +171,7 @@ static void wishes(void)
 	if (!strcmp(prefix, "c"))
 		return;
 	set_size(0xfffff000u);
-	step("wish.huge", "\"errno\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0));
+	step("wish.huge", "\"errno\":%d,\"want\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0), ENOMEM);
 	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
 	set_size(65536);
 }

@@ -169,8 +169,8 @@ static UNUSED int wrong(const uint8_t *view, uint32_t seed, int samples)
 	return bad;
 }
 
-/* Passes bytes through the device from one buffer to the other, and prints the result. */
-static UNUSED void round_trip(const char *name, struct buffer *out, struct buffer *cap, int samples)
+/* Passes bytes through the device from one buffer to the other, and prints the result. Returns an errno. */
+static UNUSED int round_trip(const char *name, struct buffer *out, struct buffer *cap, int samples)
 {
 	int on[2] = { OUT, CAP }, error = 0, bad = -1;
 	static uint32_t seed;
@@ -206,6 +206,7 @@ static UNUSED void round_trip(const char *name, struct buffer *out, struct buffe
 	else
 		step(name, "\"bytes\":%u,\"errno\":%d,\"wrong\":%d,\"want\":%d", bytes, error,
 		     bad, want);
+	return error;
 }
 
 /* Makes a buffer of the named kind. Returns an errno. */

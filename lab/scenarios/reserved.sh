@@ -23,6 +23,8 @@ for way in device cpu; do
     echo "p:vb3/$way arch_sync_dma_for_$way at=%x0 bytes=%x1" >>$tracing/kprobe_events
 done
 echo 1 >$tracing/events/vb3/enable
+[ -d $tracing/events/vb3/device ] && [ -d $tracing/events/vb3/cpu ] && ok=true || ok=false
+step reserved.probes "\"ok\":$ok"
 maintenance() {
     grep -oE 'at=0x[0-9a-f]+ ' $tracing/trace >/tmp/at
     outside=$(grep -cE '0x(60[0-7][0-9a-f]{5}|[c-f][0-9a-f]{7}|[0-9a-f]{9,}) ' /tmp/at)

@@ -25,7 +25,7 @@ try() {
         esac
         case $test in
             # The detach of a mapped buffer deserves a warning.
-            calls | calls:at-zero) complaints "$which.calls" ;;
+            calls | calls:at-zero) complaints "$which.calls" 'WARNING:.*vb2_dc_detach_dmabuf' ;;
             *) complaints "$which" ;;
         esac
     done

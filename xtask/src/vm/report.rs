@@ -4,7 +4,8 @@
 //!
 //! - `rust.`: our module. A step that counts tries (`total` and `succeeded`) must succeed at least as often
 //!   as the `c.` step of the same name. Failures by bad `luck` do not count. A step may not fail (`errno`)
-//!   if the `c.` step succeeds, and may leave no `wrong` bytes or `dirty_pages`. Its errno must equal `want`.
+//!   if the `c.` step succeeds, and may leave no `wrong` bytes or `dirty_pages`. Its errno must equal `want`;
+//!   a step that fails without `want` needs a `c.` step.
 //! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran, ours must
 //!   reach each step that succeeded in C.
 //! - `patched.`: the C module with the patches of docs/upstream. The errno of a step must equal `want`.
@@ -45,6 +46,13 @@ fn is_wrong(step: &Value) -> bool {
     must_pass(step) && passed(step) == Some(false) && step["ok"] != false
 }
 
+/// Returns whether a step failed, and nothing says whether it should.
+fn is_unjudged(step: &Value, with_c: Option<&Value>) -> bool {
+    with_c.is_none()
+        && step["want"].is_null()
+        && step["errno"].as_i64().is_some_and(|errno| errno != 0)
+}
+
 /// Returns the steps that only the C module reached, if both modules ran. Steps that failed are left out.
 fn not_reached(steps: &[Value]) -> Vec<String> {
     let names = || steps.iter().filter_map(|step| step["step"].as_str());
@@ -61,6 +69,11 @@ fn not_reached(steps: &[Value]) -> Vec<String> {
 /// Returns all faults among the steps.
 pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
+    let has_c = steps.iter().any(|step| {
+        step["step"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("c."))
+    });
     for step in steps {
         let name = step["step"].as_str().unwrap_or("?");
         let known = name.starts_with("c.") && step["defect"].is_u64();
@@ -77,7 +90,7 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
         let refused = with_c.is_some_and(|c| c["errno"] == 0) && step["errno"] != 0;
         if refused {
             faults.push(format!("{}, with the C module 0", line(step)));
-        } else if is_wrong(step) {
+        } else if is_wrong(step) || has_c && is_unjudged(step, with_c) {
             faults.push(line(step));
         }
         let (Some(total), Some(good)) = (step["total"].as_u64(), step["succeeded"].as_u64()) else {
@@ -201,6 +214,19 @@ mod tests {
             json!({"step": "end"}),
         ];
         assert_eq!(faults(&steps).len(), 2);
+    }
+
+    #[test]
+    fn failures_that_nothing_expects_are_faults() {
+        let mut steps = vec![
+            json!({"step": "c.import", "errno": 0}),
+            json!({"step": "rust.import", "errno": 0}),
+            json!({"step": "rust.huge", "errno": 12, "want": 12}),
+            json!({"step": "end"}),
+        ];
+        assert_eq!(faults(&steps), Vec::<String>::new());
+        steps[2] = json!({"step": "rust.huge", "errno": 12});
+        assert_eq!(faults(&steps).len(), 1);
     }
 
     #[test]
