@@ -186,10 +186,12 @@ impl<C: Cut> Decoder<C> {
 
     /// After a drain, decodes again the units whose pictures the next pictures may refer to.
     fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
-        if !std::mem::take(&mut self.is_cold) || is_key {
+        // In these codecs' streams, pictures after a key picture may refer to pictures before it (open GOPs).
+        let opens = matches!(self.codec, Codec::Mpeg2 | Codec::Mpeg4);
+        if !std::mem::take(&mut self.is_cold) || is_key && !opens {
             return Ok(());
         }
-        if self.history.units.is_empty() {
+        if self.history.units.is_empty() && !is_key {
             let sentence = "the last key picture is too far back to go on after a drain";
             return out.corrupt(tag, sentence);
         }

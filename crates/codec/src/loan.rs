@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub const MAX_LOANS: usize = 32;
 /// Replaces the chroma layout in the message of a loan without memory, whose picture uses an output slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
-/// Number of words for loans' states. There are more words than loans, so that no word is reused soon.
+/// Number of words for loans' states. There are more words than loans, so that a word is always free.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
@@ -52,6 +52,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const fn word(number: u64, state: u32) -> u32 {
     // CAST: the lower bits are intended.
     (number as u32) << 2 | state
+}
+
+/// Returns whether two loans cannot exist at the same time.
+pub(crate) const fn share_a_word(one: u64, other: u64) -> bool {
+    one % WORDS as u64 == other % WORDS as u64
 }
 
 fn of(input: &Shared, number: u64) -> Option<&AtomicU32> {

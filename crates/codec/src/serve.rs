@@ -423,6 +423,10 @@ impl Out {
         }
         // Handles the loans that have arrived since the last call.
         while self.receive_now()? {}
+        if self.flushing() {
+            // These loans are for the pictures after the flush.
+            return Err(Stop::Flush);
+        }
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 

@@ -216,3 +216,26 @@ fn every_codec_continues_after_drain() {
         assert_same_pictures(words, &driven.pictures(), &good);
     }
 }
+
+/// The pictures between the last one of a GOP and the first one of the next refer to both.
+#[test]
+fn a_drain_between_open_gops_loses_nothing() {
+    let Some(library) = library() else { return };
+    for (kind, words, container) in CASES {
+        let has = library.kinds.iter().any(|(known, _)| *known == kind);
+        if !has || !words.contains("-bf 2 -g 12") {
+            continue;
+        }
+        let stream = encoded(words, "176x144", container);
+        let good = decoded_by_ffmpeg(&stream, container);
+        // ffmpeg's encoders repeat the sequence's header at the beginning of each group.
+        let code = [0, 0, 1, if container == "m4v" { 0xb0 } else { 0xb3 }];
+        let mut groups = stream.windows(4).enumerate().filter(|(_, at)| *at == code);
+        let (second, _) = groups.nth(1).expect("two groups");
+        let mut driven = Driven::new(kind, &launch());
+        driven.decode([&stream[..second]].into_iter());
+        driven.decode([&stream[second..]].into_iter());
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{words}");
+        assert_same_pictures(words, &driven.pictures(), &good);
+    }
+}

@@ -81,7 +81,16 @@ impl Worker {
             }
             self.map(lent.planes)?;
         }
-        let number = self.loans.last + 1;
+        // A library may keep a loan for long. No other loan may get its word meanwhile.
+        let mut number = self.loans.last + 1;
+        while self
+            .loans
+            .out
+            .iter()
+            .any(|(out, _)| loan::share_a_word(*out, number))
+        {
+            number += 1;
+        }
         let mut message = vec![number, lies, layout.width.into(), layout.height.into()];
         message.extend(words);
         loan::lend(&self.input, number);

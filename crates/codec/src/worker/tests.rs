@@ -130,6 +130,23 @@ fn revoked_loans_cannot_be_claimed() {
     assert_eq!(died(&mut worker), sentence);
 }
 
+/// A library may keep a picture that it never shows as a reference for any time.
+#[test]
+fn a_loan_that_is_out_keeps_its_word() {
+    let (mut worker, end, input, _seen) = lent();
+    assert!(loan::claim(&input, 1));
+    let file = Shared::new(512 * 768).unwrap();
+    for tag in 0..300 {
+        let next = lend(&mut worker, &file);
+        assert!(matches!(end.receive(false), Received::Message(m, _) if m.op == Op::Lend));
+        assert!(loan::claim(&input, next));
+        loan::release(&input, next);
+        say(&end, Op::Picture, &[tag, 0, NO_SLOT.into(), 0, 0, next]);
+        assert!(matches!(worker.poll(), Some(Event::Filled { loan, .. }) if loan == next));
+    }
+    assert!(loan::unclaim(&input, 1), "its word belongs to another loan");
+}
+
 #[test]
 fn loans_without_memory_cannot_be_filled() {
     let (mut worker, end, ..) = lent();
