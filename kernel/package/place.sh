@@ -3,34 +3,42 @@
 #
 #   place.sh KERNEL [MODULE]
 #
-# depmod's index names the files that drivers load. If the disk is full, the index stays old. Then each file
-# that it names must stay, too, or no driver would load.
+# depmod's index names the files that drivers load. On a full disk depmod cuts the index short, and no driver
+# would load. Then the old index returns, and each file that it names stays.
 set -u
 
 kernel=$1
 module=${2:-}
-to=/lib/modules/$kernel/updates/videobuf3
+modules=/lib/modules/$kernel
+to=$modules/updates/videobuf3
 mkdir -p "$to" || exit 1
 for old in "$to"/videobuf2-@KIND@.ko*; do
     [ ! -e "$old" ] || mv "$old" "$to/.${old##*/}.old"
 done
 result=0
-# A full disk cuts the copy short. The kernel would load the part, and have no module.
+# A full disk cuts the copy short, too.
 if [ -n "$module" ] && ! cp "$module" "$to/"; then
     rm -f "$to/${module##*/}"
     result=1
 fi
-depmod "$kernel" || result=1
+# A further link takes no room; depmod makes new files.
+for index in "$modules"/modules.*; do
+    ln -f "$index" "$modules/.${index##*/}.old"
+done
+if ! depmod "$kernel"; then
+    for old in "$modules"/.modules.*.old; do
+        index=${old#"$modules/."}
+        mv "$old" "$modules/${index%.old}"
+    done
+    result=1
+fi
+rm -f "$modules"/.modules.*.old
 named=$(modinfo -k "$kernel" -n videobuf2-@KIND@ 2>/dev/null)
-case $named in
-    */updates/videobuf3/*)
-        if [ ! -e "$named" ]; then
-            mv "$to/.${named##*/}.old" "$named"
-            echo "videobuf3-@KIND@: depmod has failed, so $kernel still loads $named" >&2
-            result=1
-        fi
-        ;;
-esac
+if [ -e "$to/.${named##*/}.old" ] && [ ! -e "$named" ]; then
+    mv "$to/.${named##*/}.old" "$named"
+    echo "videobuf3-@KIND@: depmod has failed, so $kernel still loads $named" >&2
+    result=1
+fi
 rm -f "$to"/.videobuf2-@KIND@.ko*.old
 rmdir "$to" 2>/dev/null
 exit $result
