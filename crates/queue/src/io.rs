@@ -184,7 +184,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// OUTPUT: stores QBUF's timestamp, timecode and frame flags.
+    /// OUTPUT: stores QBUF's timestamp and timecode. A prepared buffer keeps the flags of PREPARE_BUF.
     ///
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
@@ -193,7 +193,6 @@ impl<M: MemOps> Queue<M> {
             let buffer = self.buffer_mut(request.index)?;
             buffer.timestamp_ns = timestamp_ns;
             buffer.timecode = request.timecode;
-            buffer.frame_flags = request.frame_flags;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ impl<M: MemOps> Session<'_, M> {
     /// that the buffer may lose its former memory.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         let plan = self.plan(request)?;
+        let is_output = self.queue.config.is_output();
         let hints = self.queue.granted_hints(request);
         let target = Target {
             direction: self.queue.config.direction(),
@@ -36,10 +37,10 @@ impl<M: MemOps> Session<'_, M> {
         buffer.state = BufferState::Dequeued;
         prepared?;
         buffer.prepared = true;
-        // Timestamp and flags are stored when the buffer is queued.
+        // The timestamp is stored when the buffer is queued.
         buffer.timestamp_ns = 0;
         buffer.timecode = None;
-        buffer.frame_flags = 0;
+        buffer.frame_flags = if is_output { request.frame_flags } else { 0 };
         buffer.sequence = 0;
         buffer.last = false;
         Ok(())

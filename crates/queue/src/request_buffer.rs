@@ -47,6 +47,7 @@ impl<M: MemOps> Session<'_, M> {
         let buffer = self.queue.buffer_mut(index)?;
         if !buffer.prepared {
             buffer.field = wanted.field;
+            buffer.frame_flags = wanted.frame_flags;
         }
         buffer.state = BufferState::InRequest;
         if let Some(entry) = buffer.in_request.front_mut() {

@@ -377,8 +377,10 @@ impl Handler {
                 controls.push(Control::from_spec(spec));
             }
         }
+        // A class of structures only has no name (`handler_new_ref`).
         let classes = controls
             .iter()
+            .filter(|control| !control.is_compound())
             .map(|control| Control::class(class_of(control.id)));
         // The driver's own names of classes come first, so they stay.
         let classes: Vec<_> = classes.collect();

@@ -419,6 +419,21 @@ fn defect_n3_zero_payload_stays_zero_if_allowed() {
 }
 
 #[test]
+fn a_prepared_buffer_keeps_its_flags() {
+    let mut b = Bench::with(QueueType::Output, |_| {});
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    let mut wanted = b.request(0);
+    wanted.frame_flags = 8;
+    assert_eq!(b.prepare_as(wanted).unwrap().frame_flags, 8);
+    assert_eq!(b.query(0).unwrap().frame_flags, 8);
+    assert_eq!(b.qbuf(0).unwrap().frame_flags, 8, "QBUF has none");
+    let mut wanted = b.request(1);
+    wanted.frame_flags = 8;
+    assert_eq!(b.qbuf_as(wanted).unwrap().frame_flags, 8);
+    b.finish();
+}
+
+#[test]
 fn defect_n7_new_memory_at_an_old_address_is_noticed() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);

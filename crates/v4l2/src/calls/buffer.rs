@@ -234,7 +234,9 @@ where
         if is_m2m && is_capture && queue.is_some() && user.request_fd.is_some() {
             return Err(Error::NotPermitted);
         }
-        let flow = self.owned_flow(file, user.ty)?;
+        // Unlike STREAMON, these calls check the type first.
+        let flow = self.flow_of(user.ty)?;
+        self.stream(flow)?.check_owner(file)?;
         let default_field = self.default_field(flow);
         let (stream, mut driver) = self.parts(flow)?;
         // As Linux, before the checks of the index, the memory model and the planes.
@@ -270,10 +272,9 @@ where
         cx: CallContext,
         user: &UserBuffer,
     ) -> Result<Option<BufferInfo>, Error> {
-        if let Ok(flow) = self.flow_of(user.ty) {
-            self.stream_mut(flow)?.wake_up(cx.call);
-        }
-        let flow = self.owned_flow(cx.file, user.ty)?;
+        let flow = self.flow_of(user.ty)?;
+        self.stream_mut(flow)?.wake_up(cx.call);
+        self.stream(flow)?.check_owner(cx.file)?;
         let (stream, mut driver) = self.parts(flow)?;
         match stream.session(mem, &mut *driver).dqbuf(user.max_planes()) {
             Ok(info) => {

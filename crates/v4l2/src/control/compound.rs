@@ -86,6 +86,7 @@ impl CompoundType {
         match self {
             Self::Vp8Frame => image.set_u8(field!(v4l2_ctrl_vp8_frame.num_dct_parts), 1),
             Self::Vp9Frame => vp9::initialise(image),
+            Self::Av1Sequence => image.set_u8(field!(v4l2_ctrl_av1_sequence.bit_depth), 8),
             _ => {}
         }
         bytes

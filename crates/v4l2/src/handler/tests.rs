@@ -38,6 +38,17 @@ fn drivers_name_their_own_classes() {
     }
 }
 
+/// Source: Linux `handler_new_ref`, which adds the class of a control below the compound types.
+#[test]
+fn structures_bring_no_class() {
+    use crate::control::CompoundType;
+    let frame = ControlSpec::compound(cid::STATELESS_VP8_FRAME, "Frame", CompoundType::Vp8Frame);
+    let handler = Handler::new(&[frame]);
+    assert_eq!(handler.controls.len(), 1);
+    let menu = ControlSpec::boolean(cid::STATELESS_H264_DECODE_MODE, "Mode", false);
+    assert_eq!(Handler::new(&[frame, menu]).controls.len(), 3);
+}
+
 #[test]
 fn gaps_of_an_integer_menu_cannot_be_chosen() {
     let menu = ControlSpec {

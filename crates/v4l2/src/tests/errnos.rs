@@ -68,6 +68,12 @@ fn only_the_owner_may() {
         );
         let mut exp: [u8; 64] = record(&[(0, ty)]);
         b.file = two;
+        // The type is checked before the owner.
+        for call in [sys::VIDIOC_QBUF, sys::VIDIOC_DQBUF, sys::VIDIOC_PREPARE_BUF] {
+            let mut other = b.buf(0, MMAP);
+            other[4..8].copy_from_slice(&sys::V4L2_BUF_TYPE_VBI_CAPTURE.to_ne_bytes());
+            assert_eq!(b.call(call, &mut other), EINVAL);
+        }
         rows(&[
             ("R8b REQBUFS(0)", b.reqbufs(0, MMAP), -EBUSY),
             ("Q1 QUERYBUF", b.call(sys::VIDIOC_QUERYBUF, &mut y), 0),
