@@ -242,7 +242,7 @@ impl FromStr for DeviceSpec {
         let mut spec = Self::new(made, row.mplane);
         let mut seen: Vec<(&str, &str)> = Vec::new();
         if let Some(file) = like {
-            spec.load("like", file)?;
+            spec.like = Some(Description::load(file).map_err(SpecError)?);
             seen.push(("like", file));
         }
         for word in words {
@@ -288,7 +288,7 @@ impl DeviceSpec {
             return Err(SpecError(format!("only {} has {option}=", known.owners())));
         }
         if option == "like" {
-            self.load(option, value)?;
+            self.like = Some(Description::load(value).map_err(SpecError)?);
             return Ok((option, value));
         }
         self.set(option, value).map_err(|why| {

@@ -288,7 +288,11 @@ fn described_options_are_refused() {
             "capture-convert,like=logitech-c920",
             "only a camera without scaler",
         ),
-        ("display,like=logitech-c920", "only a camera has like="),
+        (
+            "hdmi,like=logitech-c920",
+            "only a camera without scaler or HDMI input has like=",
+        ),
+        ("display,like=logitech-c920", "has like="),
         ("camera,like=logitech-c902", "did you mean logitech-c920?"),
         ("missing.toml", "cannot read missing.toml"),
         ("camera,like=/dev/zero.toml", "cannot read"),

@@ -1,7 +1,6 @@
 //! The option `like=`: a camera imitates a real camera by its description.
 
-use super::{CameraInput, DeviceIdentity, DeviceSpec, SpecError, UsbNames};
-use crate::description::Description;
+use super::{DeviceIdentity, DeviceSpec, SpecError, UsbNames};
 
 /// Options that `like=` excludes, since the description has their values.
 const DESCRIBED: &[&str] = &[
@@ -10,16 +9,6 @@ const DESCRIBED: &[&str] = &[
 ];
 
 impl DeviceSpec {
-    /// Loads the description that `like=` names.
-    pub(super) fn load(&mut self, option: &str, value: &str) -> Result<(), SpecError> {
-        if self.kind.input() != Some(CameraInput::Sensor) {
-            let allowed = "only a camera without scaler plays a description";
-            return Err(SpecError::value(option, value, allowed));
-        }
-        self.like = Some(Description::load(value).map_err(SpecError)?);
-        Ok(())
-    }
-
     /// Takes over the name and the identity from the description.
     pub(super) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
         let Some(like) = self.like.clone() else {

@@ -49,6 +49,8 @@ enum Kinds {
     Cameras,
     /// Cameras other than HDMI inputs.
     Sensors,
+    /// Cameras that can play a description.
+    Describable,
     CamerasAndDisplays,
     Loopbacks,
     /// Devices that can show the identity of another driver's device.
@@ -80,6 +82,7 @@ impl DeviceOption {
                 kind.input(),
                 Some(CameraInput::Sensor | CameraInput::Scaler)
             ),
+            Kinds::Describable => matches!(kind.input(), Some(CameraInput::Sensor)),
             Kinds::Identified => matches!(
                 kind,
                 DeviceKind::Loopback { .. }
@@ -109,6 +112,7 @@ impl DeviceOption {
         match self.kinds {
             Kinds::All => "any device",
             Kinds::Cameras | Kinds::Sensors => "a camera",
+            Kinds::Describable => "a camera without scaler or HDMI input",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
             Kinds::Identified => "a camera or loopback",
@@ -158,7 +162,7 @@ options! {
         "uvc: a USB webcam of the driver uvcvideo (a camera's default); plain: a platform device (default with mplane=on or profile=sensor, and of a loopback); v4l2loopback: a loopback with one node, as of that driver";
     Node Sensors "usb" = "VVVV:PPPP, the USB vendor and product in hexadecimal",
         "ids of a USB webcam (default 1d6b:0102)";
-    Node Cameras "like" = "FILE.toml of `vb3 clone`, or a name that `vb3 devices` lists",
+    Node Describable "like" = "FILE.toml of `vb3 clone`, or a name that `vb3 devices` lists",
         "be this real camera: its formats, controls, USB identity and the rhythm of its stream; --device FILE.toml is camera,like=FILE.toml";
     Node Loopbacks "readers" = "a number from 1 to 8",
         "number of nodes that read from a loopback (default 1)";
@@ -173,7 +177,7 @@ options! {
     Picture CamerasAndDisplays "mplane" = SWITCH,
         "on: the multi-planar API (default off)";
     Memory All "alloc" = "contig, sg or vmalloc",
-        "buffer memory: contig is one run of addresses (default), sg scattered pages, vmalloc memory without DMA";
+        "buffer memory: contig is one run of addresses, sg scattered pages, vmalloc memory without DMA (default: the machine's; contig with place=lazy)";
     Memory All "place" = "fixed or lazy",
         "fixed: a buffer gets its address when it is allocated (default); lazy: when a device first uses it, at a place that suits all devices that share it. Only vb3 has lazy; no board's driver does";
     Memory All "admission" = SWITCH,

@@ -207,7 +207,10 @@ fn other_av1_samples_cannot_be_set() {
     sequence[offset_of!(sys::v4l2_ctrl_av1_sequence, bit_depth)] = 10;
     assert!(check(cid::STATELESS_AV1_SEQUENCE, &sequence).is_err());
     let initial = CompoundType::Av1Sequence.initial();
-    assert_eq!(initial[offset_of!(sys::v4l2_ctrl_av1_sequence, bit_depth)], 8);
+    assert_eq!(
+        initial[offset_of!(sys::v4l2_ctrl_av1_sequence, bit_depth)],
+        8
+    );
     assert_eq!(check(cid::STATELESS_AV1_SEQUENCE, &initial), Ok(()));
     assert_eq!(check(cid::STATELESS_AV1_FILM_GRAIN, &[0; 12]), Ok(()));
 }
