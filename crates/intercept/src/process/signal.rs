@@ -195,7 +195,13 @@ pub(crate) const CAUGHT: [libc::c_int; 8] = [
     libc::SIGCHLD,
 ];
 
+/// Signals by which a user ends the supervisor.
+const ENDING: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
 /// Catches signals sent to the supervisor, as long as this value exists.
+///
+/// The next signal after it that would end this process does nothing, so that the caller can finish its files:
+/// many users send a second signal just when the first one has ended the programs.
 pub(crate) struct Forward {
     reader: OwnedFd,
     _writer: OwnedFd,
@@ -277,12 +283,17 @@ impl Forward {
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        for (signal, before) in &self.before {
-            // SAFETY: restores the action that the kernel reported before.
-            unsafe { libc::sigaction(*signal, before, core::ptr::null_mut()) };
-        }
         if !self.before.is_empty() {
             PIPE.store(-1, Ordering::Relaxed);
+        }
+        for (signal, before) in &mut self.before {
+            if before.sa_sigaction == libc::SIG_DFL && ENDING.contains(signal) {
+                // Without a pipe, the handler does nothing.
+                before.sa_sigaction = on_signal as *const () as usize;
+                before.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_RESETHAND;
+            }
+            // SAFETY: sets the action that the kernel reported before, or one with the same handler as now.
+            unsafe { libc::sigaction(*signal, before, core::ptr::null_mut()) };
         }
     }
 }

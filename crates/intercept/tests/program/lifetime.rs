@@ -245,6 +245,20 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
     assert_eq!(report.map(|report| report.status), Ok(9));
 }
 
+/// A user's second signal may come just after the program's end, while the caller finishes its files.
+#[test]
+fn a_signal_after_the_end_does_nothing() {
+    let _one = crate::one_run();
+    crate::alone(|| {
+        let mut toy = crate::toy::Toy::new();
+        let options = vb3_intercept::Options::default();
+        let report = vb3_intercept::run(&Program::new("true"), &mut toy, options);
+        assert_eq!(report.map(|report| report.status), Ok(0));
+        // SAFETY: takes an integer.
+        unsafe { libc::raise(libc::SIGTERM) };
+    });
+}
+
 /// The test's own filter refuses pidfd_getfd, as a container's does.
 #[test]
 fn without_borrowed_descriptors_the_rest_works() {
@@ -264,6 +278,7 @@ fn without_borrowed_descriptors_the_rest_works() {
         ] {
             let (report, toy, _) = crate::run_alone(&crate::itself(name));
             assert_eq!(report.status, 0, "{name}");
+            assert!(toy.opened > 0, "{name} has run");
             toy.assert_nothing_held();
         }
     });
