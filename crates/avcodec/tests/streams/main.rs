@@ -18,9 +18,12 @@ use vb3_codec::{Config, Framing, Job, Kind, Launch, Library};
 /// `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test` sets it, that is a failure.
 fn library() -> Option<Library> {
     let program = Path::new(env!("CARGO_BIN_EXE_avcodec-worker"));
-    match Library::ask(program) {
-        Ok(library) if ffmpeg_is_here() => Some(library),
-        Ok(_) => None,
+    let asked = match Library::ask(program) {
+        Ok(_) if !ffmpeg_is_here() => Err("there is no ffmpeg".to_owned()),
+        asked => asked,
+    };
+    match asked {
+        Ok(library) => Some(library),
         Err(why) => {
             let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
             assert!(!need, "{why}");

@@ -84,14 +84,14 @@ inside! {
         let mut list = [(file.as_raw_fd(), IN, 0)];
         assert_eq!(poll(&mut list, 10_000), 1);
         assert_eq!(list[0].2, IN);
-        assert!((40..2000).contains(&began.elapsed().as_millis()));
+        assert!(began.elapsed() >= Duration::from_millis(40));
     }
 
     fn a_poll_times_out() {
         let file = device();
         let began = Instant::now();
         assert_eq!(poll(&mut [(file.as_raw_fd(), IN, 0)], 50), 0);
-        assert!((50..2000).contains(&began.elapsed().as_millis()));
+        assert!(began.elapsed() >= Duration::from_millis(50));
     }
 
     fn other_files_count_in_the_same_poll() {

@@ -42,19 +42,33 @@ fn mount(from: &CStr, to: &Path, flags: libc::c_ulong, kind: Option<&CStr>) -> b
     true
 }
 
-/// Makes a directory on a new file system, and a path: outside, a link to the device; inside, a plain file.
-fn jail(name: &str) -> (PathBuf, PathBuf) {
-    let own = format!("vb3-{name}-{}", std::process::id());
-    let link = std::env::temp_dir().join(&own);
-    symlink("/dev/video90", &link).expect("a link");
-    assert!(call(&File::open(&link).expect("the device"), OPENS, 0).is_ok());
+/// A link to the device.
+struct Link(PathBuf);
+
+impl Link {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vb3-{name}-{}", std::process::id()));
+        symlink("/dev/video90", &path).expect("a link");
+        Self(path)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).expect("the link");
+    }
+}
+
+/// Makes a directory on a new file system, which has a plain file in the place of the link.
+fn jail(link: &Path) -> PathBuf {
+    assert!(call(&File::open(link).expect("the device"), OPENS, 0).is_ok());
     let jail = Path::new("/mnt").to_path_buf();
     mount(c"none", &jail, 0, Some(c"tmpfs"));
     let inside = jail.join(link.strip_prefix("/").expect("absolute"));
     fs::create_dir_all(inside.parent().expect("a parent")).expect("directories");
     fs::write(&inside, "plain").expect("a file");
     fs::create_dir(jail.join("dev")).expect("dev");
-    (jail, link)
+    jail
 }
 
 fn enter(jail: &Path) {
@@ -73,13 +87,14 @@ fn absent(path: &str) {
 
 inside! {
     fn a_chroot_without_devices_has_none() {
+        let link = Link::new("jail");
         alone(|| {
             if !own_mounts() {
                 return;
             }
-            let (jail, link) = jail("jail");
+            let jail = jail(&link.0);
             enter(&jail);
-            assert_eq!(fs::read_to_string(&link).expect("a plain file"), "plain");
+            assert_eq!(fs::read_to_string(&link.0).expect("a plain file"), "plain");
             absent("/dev/video90");
             absent("dev/video90");
             absent("/sys/class/video4linux/video90/name");
@@ -93,14 +108,15 @@ inside! {
     }
 
     fn a_chroot_with_the_systems_devices_has_ours() {
+        let link = Link::new("bound");
         alone(|| {
             if !own_mounts() {
                 return;
             }
-            let (jail, link) = jail("bound");
+            let jail = jail(&link.0);
             mount(c"/dev", &jail.join("dev"), libc::MS_BIND | libc::MS_REC, None);
             enter(&jail);
-            assert_eq!(fs::read_to_string(&link).expect("a plain file"), "plain");
+            assert_eq!(fs::read_to_string(&link.0).expect("a plain file"), "plain");
             for name in ["cam", "far"] {
                 symlink(if name == "cam" { "dev/video90" } else { "/cam" }, name).expect("a link");
             }

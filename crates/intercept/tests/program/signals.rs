@@ -2,9 +2,11 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::toy::{ABANDONED, ARM, COUNT, LEN, WAIT, cookie, pattern};
+use crate::stalling::becomes;
+use crate::toy::{ABANDONED, ARM, COUNT, LEN, WAIT, WAITING, cookie, pattern};
+use crate::waiting::is_in_poll;
 use crate::{alone, call, device, errno, inside};
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -41,6 +43,22 @@ fn timer(first: Duration, then: Duration) {
 
 const LATER: Duration = Duration::from_millis(30);
 
+/// Starts a process that sends a signal to this one as soon as a condition holds.
+fn signal_when(signal: i32, is_so: impl FnMut() -> bool) {
+    // SAFETY: this process has one thread; the child only tests the condition, sends a signal and ends.
+    unsafe {
+        let parent = libc::getpid();
+        if libc::fork() == 0 {
+            let ends = if becomes(is_so) {
+                libc::kill(parent, signal)
+            } else {
+                1
+            };
+            libc::_exit(ends);
+        }
+    }
+}
+
 fn handled() -> u32 {
     HANDLED.load(Ordering::Relaxed)
 }
@@ -50,11 +68,9 @@ inside! {
         alone(|| {
         let file = device();
         handle(libc::SIGALRM, 0);
-        let began = Instant::now();
-        timer(LATER, Duration::ZERO);
-        assert_eq!(call(&file, WAIT, 60_000), Err(libc::EINTR));
+        signal_when(libc::SIGALRM, || call(&file, WAITING, 0) == Ok(1));
+        assert_eq!(call(&file, WAIT, 3_600_000), Err(libc::EINTR));
         assert_eq!(handled(), 1);
-        assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(call(&file, ABANDONED, 0), Ok(1));
         assert_eq!(call(&file, COUNT, 0), Ok(1));
         });
@@ -93,10 +109,11 @@ inside! {
         alone(|| {
         let file = device();
         handle(libc::SIGALRM, libc::SA_RESTART);
-        timer(LATER, Duration::ZERO);
+        let own = std::process::id();
+        signal_when(libc::SIGALRM, || is_in_poll(own));
         let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one live pollfd.
-        let n = unsafe { libc::poll(&raw mut fd, 1, 60_000) };
+        let n = unsafe { libc::poll(&raw mut fd, 1, 3_600_000) };
         assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
         });
     }
@@ -141,12 +158,9 @@ inside! {
             let waiter = scope.spawn(|| {
                 // SAFETY: takes nothing.
                 tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
-                call(&file, WAIT, 60_000)
+                call(&file, WAIT, 3_600_000)
             });
-            while tid.load(Ordering::SeqCst) == 0 {
-                std::thread::yield_now();
-            }
-            std::thread::sleep(LATER);
+            assert!(becomes(|| call(&file, WAITING, 0) == Ok(1)), "no call waits");
             // SAFETY: takes integers.
             unsafe {
                 libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.load(Ordering::SeqCst), libc::SIGUSR1)

@@ -50,6 +50,8 @@ pub(crate) const ALONE: u64 = request(204);
 pub(crate) const EXPORT_WHEN_FULL: u64 = request(205);
 /// Returns how often the supervisor has asked for the next tick: a few times for each wake of its clock.
 pub(crate) const ASKED: u64 = request(206);
+/// Returns how many calls wait on the file.
+pub(crate) const WAITING: u64 = request(208);
 /// Revokes the memory of buffer n.
 pub(crate) const REVOKE: u64 = request(207);
 /// On a buffer: doubles a number.
@@ -181,6 +183,7 @@ impl Toy {
             ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
             _ => {}
         }
+        let waiting = open.waits.len();
         Ok(match request {
             COUNT => self.count,
             STATE | ARM => n,
@@ -195,6 +198,7 @@ impl Toy {
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
+            WAITING => u32::try_from(waiting).expect("few"),
             ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
                 let id = caller.identify(n.cast_signed()).map_err(|e| e.0)?;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::stalling::becomes;
 use crate::toy::{ARM, EXPORT, WAIT, WAKE_FD};
@@ -37,7 +37,7 @@ fn monotonic() -> Duration {
 
 /// Returns whether a process with one thread is in poll, or in ppoll if the architecture has no
 /// poll.
-fn is_in_poll(process: u32) -> bool {
+pub(crate) fn is_in_poll(process: u32) -> bool {
     const POLL: i64 = 7;
     let call = std::fs::read_to_string(format!("/proc/{process}/syscall"));
     let is = |nr: i64| (call.as_ref()).is_ok_and(|call| call.starts_with(&format!("{nr} ")));
@@ -190,7 +190,6 @@ inside! {
                     }
                 }
             });
-            let began = Instant::now();
             for _ in 0..15 {
                 call(&*file, ARM, 30).expect("armed");
                 loop {
@@ -208,11 +207,9 @@ inside! {
                 }
                 call(&*file, crate::toy::STATE, 0).expect("set");
             }
-            let took = began.elapsed();
             done.store(true, Ordering::SeqCst);
             taker.join().expect("taker");
             sender.join().expect("sender");
-            assert!(took < Duration::from_secs(10), "parked for {took:?}");
         });
     }
 
