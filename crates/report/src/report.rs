@@ -473,7 +473,6 @@ fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut ite
     }
 }
 
-/// Returns the sum of the listed counts and `left_out`, at most `u64::MAX`.
 /// Returns whether a path leads to a FIFO.
 #[must_use]
 pub fn is_fifo(path: &Path) -> bool {
@@ -498,6 +497,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     Ok(fifo.into())
 }
 
+/// Returns the sum of the listed counts and `left_out`, at most `u64::MAX`.
 fn sum(left_out: u64, listed: impl Iterator<Item = u64>) -> u64 {
     listed.fold(left_out, u64::saturating_add)
 }

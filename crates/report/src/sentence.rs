@@ -524,9 +524,14 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
         "write" => "was writing",
         _ => "was reading",
     };
+    let process = match process {
+        // `vb3 diff` leaves out the number.
+        0 => "a process".to_owned(),
+        number => format!("process {number}"),
+    };
     let (who, hint) = match by.is_empty() {
         true => (
-            format!("process {process} began to {} it ({call})", early.access),
+            format!("{process} began to {} it ({call})", early.access),
             format!("take the buffer from {owner} first (DQBUF), or poll the dma-buf"),
         ),
         false => (

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(vb3::commands::main())
+    // After a defect, the status is not one of the program.
+    ExitCode::from(std::panic::catch_unwind(vb3::commands::main).unwrap_or(vb3::cli::FAILED))
 }

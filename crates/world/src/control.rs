@@ -175,11 +175,8 @@ impl Control {
             if self.clients.len() >= MAX_CLIENTS {
                 self.clients.retain(|client| !client.has_gone());
             }
-            if self.clients.len() >= MAX_CLIENTS {
-                self.clients.remove(0);
-            }
             self.next = self.next.wrapping_add(1);
-            self.clients.push(Client {
+            let client = Client {
                 id: ClientId(self.next),
                 stream,
                 asked: Vec::new(),
@@ -189,7 +186,15 @@ impl Control {
                 subscription: Subscription::default(),
                 next_subscription: None,
                 lost: 0,
-            });
+            };
+            if self.clients.len() >= MAX_CLIENTS {
+                // A new run connects to see which runs live, and has gone.
+                if client.has_gone() {
+                    continue;
+                }
+                self.clients.remove(0);
+            }
+            self.clients.push(client);
         }
     }
 
@@ -480,6 +485,21 @@ mod tests {
             Some(ClientId(1))
         );
         drop(first);
+    }
+
+    #[test]
+    fn a_look_at_a_full_run_ends_no_client() {
+        let (_dir, mut control) = control();
+        let clients: Vec<UnixStream> = (0..MAX_CLIENTS).map(|_| ask(&control, "")).collect();
+        assert!(come(&mut control).is_empty());
+        drop(ask(&control, ""));
+        assert!(come(&mut control).is_empty());
+        let first = |control: &Control| control.clients.first().map(|client| client.id);
+        assert_eq!(first(&control), Some(ClientId(1)));
+        let _seventeenth = ask(&control, "");
+        assert!(come(&mut control).is_empty());
+        assert_eq!(first(&control), Some(ClientId(2)));
+        drop(clients);
     }
 
     #[test]

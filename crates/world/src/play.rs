@@ -116,7 +116,7 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
             node.kind
         ),
         Action::Source { .. } | Action::Signal(_) if !is_capture => bail!(
-            "{} needs a camera or a loopback, but {path} is a {}",
+            "{} needs a camera or a loopback with two nodes, but {path} is a {}",
             step.action.name(),
             node.kind
         ),

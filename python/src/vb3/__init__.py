@@ -104,7 +104,11 @@ class _Line:
     def __init__(self, path: str, timeout: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
-        self._socket.connect(path)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
         self._lines = self._socket.makefile("rb")
 
     def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,14 +244,33 @@ class Run:
     def events(self, *events: str, device: Optional[str] = None) -> Iterator[Iterator[dict[str, Any]]]:
         """Subscribes to "frame", "open", "start" or "refusal". Gives an iterator of events.
 
-        If the next event takes longer than the run's `timeout`, raises TimeoutError, and no event follows.
+        If the next event takes longer than the run's `timeout`, raises TimeoutError, and no event follows. When
+        the run ends, raises Ended.
         """
-        line = _Line(self._path, self.timeout)
+        with self._ending():
+            line = _Line(self._path, self.timeout)
+
+        def read() -> Iterator[dict[str, Any]]:
+            while True:
+                with self._ending():
+                    event = line.read()
+                yield event
+
         try:
-            line.ask("subscribe", {"events": list(events), "device": device})
-            yield iter(line.read, None)
+            with self._ending():
+                line.ask("subscribe", {"events": list(events), "device": device})
+            yield read()
         finally:
             line.close()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise
+        except OSError:
+            raise self._ended() from None
 
     def wait(self, timeout: Optional[float] = None) -> int:
         """Waits until the program ends. Returns the exit status."""

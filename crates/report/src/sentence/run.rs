@@ -70,7 +70,11 @@ pub fn verdict(report: &Report) -> Verdict {
         ));
     }
     // Line 0 stands for `vb3 ctl`.
-    let ordered = report.script.iter().filter(|event| event.line == 0).count() as u64;
+    let listed = report.script.iter().filter(|event| event.line == 0);
+    let ordered = match report.setup.script.is_empty() {
+        true => faults,
+        false => listed.count() as u64,
+    };
     for (who, faults) in [("The script", faults - ordered), ("vb3 ctl", ordered)] {
         if faults > 0 {
             let faults = count(faults, "fault", "faults");

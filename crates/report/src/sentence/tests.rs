@@ -360,6 +360,12 @@ fn problems_are_one_line_for_all_devices() {
         });
     }
     report.exit_status = 1;
+    let orders = verdict(&report).text;
+    assert!(
+        orders.contains("status 1. vb3 ctl injected 3 faults. video0"),
+        "{orders}"
+    );
+    report.setup.script = "[[step]]".into();
     let verdict = verdict(&report);
     assert!(!verdict.is_good);
     let start = "The program ended with status 1. The script injected 1 fault. \

@@ -71,7 +71,15 @@ impl World {
         if self.wants_event(EventKind::Refusal, at) {
             let more = [
                 ("call", refusal.call.clone().into()),
-                ("errno", errno_name(refusal.errno).into()),
+                (
+                    "errno",
+                    match refusal.errno {
+                        // The call got fewer buffers.
+                        0 => String::new(),
+                        errno => errno_name(errno),
+                    }
+                    .into(),
+                ),
                 ("constraint", refusal.constraint.clone().into()),
                 ("wanted", refusal.wanted.into()),
                 ("found", refusal.found.into()),

@@ -26,7 +26,7 @@ struct RawScript {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a whole number, or text such as \"1.5s\"")]
 enum Word {
     Number(i64),
     Text(String),
@@ -359,7 +359,8 @@ fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
     let time = time.filter(|time| *time <= MAX_TIME_NS);
     time.ok_or_else(|| {
         let message =
-            "not a time of at most one day; write seconds, or for example \"40ms\" or \"1.5s\"";
+            "not a time of whole nanoseconds and at most one day; write whole seconds, or for example \"40ms\" \
+             or \"1.5s\"";
         source.error(word.span(), message)
     })
 }
@@ -383,8 +384,11 @@ pub fn time_of(text: &str) -> Option<u64> {
         .filter(|n| (1..=9).contains(n))?;
     let part: u64 = part.parse().ok()?;
     let whole: u64 = whole.parse().ok()?;
-    let fraction = u128::from(part) * u128::from(unit_ns) / 10_u128.pow(digits);
+    let (fraction, scale) = (u128::from(part) * u128::from(unit_ns), 10_u128.pow(digits));
+    if fraction % scale != 0 {
+        return None;
+    }
     whole
         .checked_mul(unit_ns)?
-        .checked_add(u64::try_from(fraction).ok()?)
+        .checked_add(u64::try_from(fraction / scale).ok()?)
 }

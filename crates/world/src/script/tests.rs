@@ -163,3 +163,17 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
     let many = Script::parse(&many).unwrap_err();
     assert_eq!(many.line, MAX_STEPS * 2 + 1);
 }
+
+#[test]
+fn times_are_whole_nanoseconds() {
+    for (text, ns) in [
+        ("1.5s", Some(1_500_000_000)),
+        ("33.333333ms", Some(33_333_333)),
+        ("0.001us", Some(1)),
+        ("33.3333333ms", None),
+        ("0.0001us", None),
+        ("0.3333333333s", None),
+    ] {
+        assert_eq!(super::parse::time_of(text), ns, "{text}");
+    }
+}
