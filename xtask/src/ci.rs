@@ -22,7 +22,7 @@ pub(crate) struct TestArgs {
 /// The end-to-end tests. Like other tests, they are built with the features of the whole workspace.
 pub(crate) const E2E: &str = "test --workspace --test e2e";
 /// Unit and model tests: all tests except the files `e2e` and `program` (of `vb3-intercept`).
-const UNIT: &str = "test --workspace --lib --bins --test [!ep]*";
+const UNIT: &str = "test --workspace --lib --bins --test [!ep]* --test p[!r]*";
 const DOC: &str = "test --workspace --doc";
 
 /// Returns cargo's command for tests. None may be skipped, because all programs that they need are installed.
@@ -90,4 +90,25 @@ fn names_of(number: u16, of: u16) -> Result<Vec<String>> {
 pub(crate) fn run() -> Result<()> {
     let script = sh::root().join(".ci/run");
     sh::run(cmd!("{script}").current_dir(sh::root()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+
+    #[test]
+    fn unit_tests_are_all_but_two_files() {
+        for krate in fs::read_dir(sh::root().join("crates")).unwrap() {
+            let Ok(tests) = fs::read_dir(krate.unwrap().path().join("tests")) else {
+                continue;
+            };
+            for test in tests {
+                let name = test.unwrap().file_name().into_string().unwrap();
+                let is_apart = name.starts_with('e') || name.starts_with("pr");
+                let is_known = ["e2e", "program", "programs"].contains(&name.as_str());
+                assert_eq!(is_apart, is_known, "{UNIT}: {name}");
+            }
+        }
+    }
 }

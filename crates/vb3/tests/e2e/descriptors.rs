@@ -9,9 +9,13 @@ fn nothing_of_the_programs_is_replaced() {
     let Some(said) = runs_files("churn") else {
         return;
     };
-    let mut words = said.split_whitespace();
-    let opens: u32 = words.nth(1).unwrap().parse().unwrap();
-    assert!(opens >= 1_000_000 / slowness(), "{said}");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let [_, opens, _, devices, _, full] = words[..] else {
+        panic!("{said}")
+    };
+    let [opens, devices, full] = [opens, devices, full].map(|n| n.parse::<u32>().unwrap());
+    assert!(opens >= 100_000 / slowness(), "{said}");
+    assert!(devices >= 2_000 / slowness() && full > 0, "{said}");
 }
 
 /// sendfile, splice, copy_file_range, fsync, fallocate and ftruncate fail; so do read and write of a dma-buf.

@@ -696,13 +696,14 @@ static void flags(void)
 	close(events);
 }
 
-static unsigned long opens;
+/* Number of files that each thread of `churn` holds. */
+enum { HELD = 210 };
+static unsigned long opens, full;
 static volatile int over;
 
 /* Each descriptor must still be the opened file, which contains its number. */
 static void *churn_own(void *arg)
 {
-	enum { HELD = 210 };
 	static unsigned long next;
 	int held[HELD];
 	uint64_t marks[HELD], mark;
@@ -720,6 +721,7 @@ static void *churn_own(void *arg)
 		held[i] = eventfd(0, EFD_NONBLOCK);
 		if (held[i] < 0) {
 			CHECK(errno == EMFILE);
+			__atomic_add_fetch(&full, 1, __ATOMIC_RELAXED);
 			continue;
 		}
 		CHECK(write(held[i], &marks[i], sizeof(mark)) == sizeof(mark));
@@ -732,13 +734,15 @@ static void *churn_own(void *arg)
 static void churn(void)
 {
 	const char *slowness = getenv("VB3_SLOWNESS");
-	unsigned long wanted = 1000000 / (slowness ? strtoul(slowness, NULL, 10) : 1);
+	unsigned long wanted = 100000 / (slowness ? strtoul(slowness, NULL, 10) : 1);
 	unsigned long devices = 0;
 	pthread_t threads[4];
 
+	/* One less than the threads and the standard streams take. */
+	more_files(4 * HELD + 3 - 1);
 	for (int i = 0; i < 4; i++)
 		CHECK(pthread_create(&threads[i], NULL, churn_own, NULL) == 0);
-	while (__atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted) {
+	while (devices < wanted / 50 || __atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted) {
 		struct v4l2_capability cap;
 		int fd = open(node, O_RDWR);
 
@@ -753,7 +757,7 @@ static void churn(void)
 	over = 1;
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-	printf("opens %lu devices %lu\n", opens, devices);
+	printf("opens %lu devices %lu full %lu\n", opens, devices, full);
 }
 
 /* A process holds thousands of exported buffers, and they end with it. */

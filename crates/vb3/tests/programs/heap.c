@@ -96,14 +96,16 @@ int main(int argc, char **argv)
 	say("use", use(fd, 102400));
 	say("rename", ioctl(fd, DMA_BUF_SET_NAME, "heap"));
 	close(fd);
-	// Allocates again, with all bytes zero, more often than the memory would last. If that takes
-	// long, it stops earlier.
-	const char *slowness = getenv("VB3_SLOWNESS");
-	int times = 2000 / (slowness ? atoi(slowness) : 1);
+	// Allocates more often than the memory would last. At the beginning and at the end, all bytes are zero.
+	int times = (strtoull(argv[2], 0, 0) >> 20) + 8;
 	for (int i = 0; i < times && fd >= 0; i++) {
 		fd = allocate(1 << 20, 0, O_RDWR, 0);
-		if (i < 3 && fd >= 0 && use(fd, 1 << 20) < 0)
+		if ((i < 3 || i + 3 >= times) && fd >= 0 && use(fd, 1 << 20) < 0) {
+			close(fd);
+			fd = -1;
+			errno = EILSEQ;
 			break;
+		}
 		close(fd);
 	}
 	say("many times", fd);

@@ -42,7 +42,7 @@ fn heaps_answer_as_the_kernels_do() {
         (
             "soc-cma",
             "system",
-            "0x40000000",
+            "0x10001000",
             "default_cma_region system",
         ),
         (
@@ -54,10 +54,10 @@ fn heaps_answer_as_the_kernels_do() {
         (
             "soc-64k",
             "system",
-            "0x80000000",
+            "0x10001000",
             "default_cma_region system",
         ),
-        ("pc", "system", "0x1000000000", "system"),
+        ("pc", "system", "0x10001000", "system"),
         // Each named reserved area is a heap of that name.
         (
             AREAS,
@@ -88,8 +88,10 @@ fn heaps_answer_as_the_kernels_do() {
                          ocram = { size = \"4MiB\", pages = false }\n";
             std::fs::write(run.file(machine), format!("{profile}\n{areas}")).unwrap();
         }
+        let small = (heap == "system").then_some(["--ram", "256MiB"]);
         let outcome = run
             .device("camera")
+            .options(small.into_iter().flatten())
             .program([&program.display().to_string(), &node, more])
             .run();
         outcome.expect_success();
