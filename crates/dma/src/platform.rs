@@ -578,7 +578,8 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 /// Declares which traits a host lacks: [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`], [`KernelViews`].
 ///
 /// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list and
-/// implement the trait; nothing else changes. Calls that need a missing ability are refused, or do nothing.
+/// implement the trait. For `Caches`, `Iommu` and `Bounce`, [`PageSource::device_info`] must name the ability,
+/// too. Calls that need a missing ability are refused, or do nothing.
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.

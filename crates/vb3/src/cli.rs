@@ -193,8 +193,9 @@ pub struct RunOptions {
     /// Exit with 123 if the program succeeds but the run has a problem. Problems are refused calls,
     /// missed steps of the script, frames lost without a script, missing cache syncs, accesses to a
     /// buffer while a device uses it, buffers still held at the end, and failed sources or codecs.
-    /// Queries and crops do not count as refused calls: ENUM_*, QUERY*, G_*, TRY_*, S_CROP,
-    /// S_SELECTION, and calls that end with EAGAIN, ENOTTY or ENODEV
+    /// These are no refused calls: ENUM_*, QUERY*, G_*, TRY_*, CROPCAP, S_CROP, S_SELECTION, DQEVENT,
+    /// SUBSCRIBE_EVENT and UNSUBSCRIBE_EVENT; calls that end with EAGAIN, EINTR, ENOTTY or ENODEV; and
+    /// DQBUF that ends with EPIPE or EIO
     #[arg(long)]
     pub strict: bool,
     /// When the program ends, end all processes that it leaves running: SIGTERM at once, SIGKILL
