@@ -73,6 +73,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) disturbed: bool,
     /// Whether a buffer was revoked, so that its bytes are not known.
     pub(crate) revoked: bool,
+    /// Files in which a program waited when their stream ended. The world must wake it.
+    pub(crate) ended_waits: Vec<FileId>,
     pub(crate) counts: Counts,
     pub(crate) log: Option<String>,
 }
@@ -170,6 +172,7 @@ impl<'a> Sim<'a> {
             next_picture: 1 << 20,
             disturbed: false,
             revoked: false,
+            ended_waits: Vec::new(),
             counts: Counts::default(),
             log: with_trace.then(String::new),
         };
@@ -281,10 +284,17 @@ impl<'a> Sim<'a> {
         args: (&mut Arg, Option<&mut Arg>),
         wait: Option<CallId>,
     ) -> Check<Result<Option<i64>, i32>> {
-        match self.files.get(file) {
-            Some(file) => self.call((file.id, file.program), request, args, wait),
-            None => Err("the simulation has lost a file".to_owned()),
+        let Some(file) = self.files.get(file) else {
+            return Err("the simulation has lost a file".to_owned());
+        };
+        let (id, is_dead) = (file.id, file.dead);
+        let done = self.call((id, file.program), request, args, wait)?;
+        if is_dead && done.is_ok() {
+            return Err(format!(
+                "call {request:#x} succeeded on {id:?}, whose device is unplugged"
+            ));
         }
+        Ok(done)
     }
 
     /// Makes an ioctl as [`Self::ioctl`] does, but on any file of a program.
@@ -373,6 +383,11 @@ impl<'a> Sim<'a> {
     fn wake(&mut self) -> Check {
         let changed = self.world.take_changed();
         self.world.take_buffers_changed();
+        if let Some(id) = self.ended_waits.drain(..).find(|id| !changed.contains(id)) {
+            return Err(format!(
+                "a program that waits in {id:?} was not woken at the stream's end"
+            ));
+        }
         for at in 0..self.files.len() {
             for queue in 0..self.files.get(at).map_or(0, |file| file.queues.len()) {
                 self.wake_queue(at, queue, &changed)?;

@@ -102,6 +102,7 @@ impl Sim<'_> {
             .map(|(at, _)| at)
             .collect();
         for file in dead {
+            self.note_waits(file);
             self.forget_queues(file);
             if let Some(file) = self.files.get_mut(file) {
                 file.dead = true;
@@ -109,6 +110,16 @@ impl Sim<'_> {
         }
         self.note(|| format!("{} {number}", if comes { "plug" } else { "unplug" }));
         Ok(())
+    }
+
+    /// Expects that a program which waits in a file is woken, because its stream ends.
+    fn note_waits(&mut self, file: usize) {
+        let Some(file) = self.files.get(file) else {
+            return;
+        };
+        if file.queues.iter().any(|queue| queue.waits) {
+            self.ended_waits.push(file.id);
+        }
     }
 
     /// Takes all buffers of a file back from the device, and forgets the file's buffers.
@@ -267,7 +278,10 @@ impl Sim<'_> {
             return match dice.below(20) {
                 0 => self.stream(at, true).map(|_| ()),
                 1 => self.dequeue(at, dice),
-                2 => self.close_file(file),
+                2 => {
+                    self.close(file);
+                    Ok(())
+                }
                 3..6 => self.create(at, dice),
                 _ => self.set_up(at, dice),
             };
@@ -289,14 +303,12 @@ impl Sim<'_> {
             84 => self.set_up(at, dice),
             85..87 => self.create(at, dice),
             87 => self.remove(at, dice),
-            88 => self.close_file(file),
+            88 => {
+                self.close(file);
+                Ok(())
+            }
             _ => self.dequeue(at, dice),
         }
-    }
-
-    fn close_file(&mut self, file: usize) -> Check {
-        self.close(file);
-        Ok(())
     }
 
     /// Checks that the call may fail with this errno: `allowed` has it, or an injected event explains it.
@@ -526,13 +538,18 @@ impl Sim<'_> {
             prot: 3,
             flags: 1,
         };
-        let Some((id, program)) = self.files.get(at.0).map(|file| (file.id, file.program)) else {
+        let file = self
+            .files
+            .get(at.0)
+            .map(|file| (file.id, file.program, file.dead));
+        let Some((id, program, is_dead)) = file else {
             return Ok(());
         };
         let Some(process) = self.programs.get(&program) else {
             return Ok(());
         };
         match self.world.mmap(id, &args, process) {
+            Ok(_) if is_dead => return Err(format!("mmap of the unplugged {id:?} succeeded")),
             Ok(map) => self.mappings.push(Mapping {
                 fd: map.fd,
                 offset: map.offset,
@@ -566,14 +583,19 @@ impl Sim<'_> {
                 Ok(false)
             }
             Err(errno) => {
-                let allowed = [EBUSY, EINVAL, EIO];
                 // A loopback's reader and a converter require their other side to stream first.
-                self.expect(at, "STREAM", errno, &allowed)?;
+                let allowed = if on {
+                    &[EBUSY, EINVAL, EIO][..]
+                } else {
+                    &[EBUSY]
+                };
+                self.expect(at, "STREAM", errno, allowed)?;
                 Ok(false)
             }
             Ok(_) if on && is_empty => Err("STREAMON without buffers".to_owned()),
             Ok(_) => {
                 if !on {
+                    self.note_waits(at.0);
                     self.stop(at);
                 } else {
                     let now_ns = self.now_ns();

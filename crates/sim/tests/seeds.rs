@@ -2,8 +2,8 @@
 
 use vb3_sim::{Plan, simulate};
 
-/// Runs plans, and expects that they did something.
-fn run(plans: impl Iterator<Item = Plan>) {
+/// Runs plans, and expects that they did at least so much: cycles of buffers, compared pictures, faults.
+fn run(plans: impl Iterator<Item = Plan>, least: [u64; 3]) {
     let (mut cycles, mut pictures, mut faults) = (0, 0, 0);
     for plan in plans {
         let outcome = simulate(&plan, false);
@@ -12,21 +12,23 @@ fn run(plans: impl Iterator<Item = Plan>) {
         pictures += outcome.counts.pictures;
         faults += outcome.counts.faults;
     }
-    assert!(
-        cycles > 100 && pictures > 5 && faults > 5,
-        "{cycles} {pictures} {faults}"
-    );
+    let done = [cycles, pictures, faults];
+    let enough = done.iter().zip(least).all(|(done, least)| *done >= least);
+    assert!(enough, "{done:?}, at least {least:?}");
 }
+
+/// About half of what 500 seeds do.
+const HALF: [u64; 3] = [7_000, 2_000, 300];
 
 // Two tests, for two cores.
 #[test]
 fn what_must_hold_does_for_the_first_500_seeds() {
-    run((0..500).map(Plan::of));
+    run((0..500).map(Plan::of), HALF);
 }
 
 #[test]
 fn what_must_hold_does_for_the_next_500_seeds() {
-    run((500..1000).map(Plan::of));
+    run((500..1000).map(Plan::of), HALF);
 }
 
 #[test]
@@ -51,7 +53,8 @@ fn seeds_that_failed_once_pass() {
     let with_codecs = [
         11047, 36575, 39743, 51018, 54167, 570_679, 428_387, 483_811, 499_700,
     ];
-    run((basic.into_iter().map(Plan::basic)).chain(with_codecs.map(Plan::of)));
+    let plans = (basic.into_iter().map(Plan::basic)).chain(with_codecs.map(Plan::of));
+    run(plans, [100, 5, 5]);
 }
 
 #[test]
