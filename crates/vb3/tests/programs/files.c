@@ -742,7 +742,7 @@ static void churn(void)
 	more_files(4 * HELD + 3 - 1);
 	for (int i = 0; i < 4; i++)
 		CHECK(pthread_create(&threads[i], NULL, churn_own, NULL) == 0);
-	while (devices < wanted / 50 || __atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted) {
+	while (devices < wanted / 500 || __atomic_load_n(&opens, __ATOMIC_RELAXED) < wanted) {
 		struct v4l2_capability cap;
 		int fd = open(node, O_RDWR);
 
