@@ -28,7 +28,8 @@ for kernel; do
         fi
         [ -n "$built" ] || echo "videobuf3-@KIND@: not for $kernel, which keeps its own videobuf2-@KIND@" >&2
         # If the package is not for such kernels, dkms builds nothing, and says so.
-        [ $result = 0 ] || [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2
+        [ $result = 0 ] || [ $result = 77 ] || grep -hs '^error:' "$data/build/make.log" >&2 ||
+            tail -n 20 "$data/build/make.log" >&2
     fi
     sh "$here/place.sh" "$kernel" "$built" || [ -z "$built" ] ||
         echo "videobuf3-@KIND@: not installed for $kernel: is there room in /lib/modules?" >&2
