@@ -62,6 +62,8 @@ copy() {
     mkdir "/tmp/headers-$2"
     ln -s "$from"/* "/tmp/headers-$2/"
     rm "/tmp/headers-$2/Module.symvers"
+    # Debian's name of the compiler, for a cross build.
+    [ ! -e "$from/.kernelvariables" ] || ln -s "$from/.kernelvariables" "/tmp/headers-$2/"
     cp "$from/Module.symvers" "$from/.config" "/tmp/headers-$2/"
     kernel "$1" "$2" "/tmp/headers-$2"
 }
