@@ -200,8 +200,10 @@ pub(crate) fn formats(
     let wanted = spec.formats.iter();
     let all: Vec<_> = match spec.formats.is_empty() {
         true => pixfmt::TABLE.to_vec(),
+        // A loopback's further formats have no samples to paint.
         false => wanted
-            .filter_map(|fourcc| pixfmt::lookup(*fourcc))
+            .filter_map(|fourcc| pixfmt::TABLE.iter().find(|pixel| pixel.fourcc == *fourcc))
+            .copied()
             .collect(),
     };
     all.into_iter()

@@ -116,6 +116,7 @@ pub struct Config<Dev> {
     /// queueing a request cannot fail.
     pub requests: Requests,
     /// Whether write() emulation queues a buffer after every call, instead of only full buffers.
+    /// [`Queue::set_write_immediately`](crate::Queue::set_write_immediately) changes it.
     pub fileio_write_immediately: bool,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
     pub page_shift: u32,

@@ -364,6 +364,11 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
+    /// Sets whether write() emulation queues a buffer after every call, from now on.
+    pub const fn set_write_immediately(&mut self, immediately: bool) {
+        self.config.fileio_write_immediately = immediately;
+    }
+
     /// Returns whether part of a frame has not been read yet.
     pub(crate) fn fileio_has_data(&self) -> bool {
         !self.config.is_output()

@@ -234,7 +234,7 @@ impl<C> GraphNode<C> {
             work: None,
             picture: Vec::new(),
         };
-        let mut node = Self::with_engine(spec, place, topology.driver, video, engine);
+        let mut node = Self::with_engine(spec, place, topology.card, video, engine);
         node.policy.file_io = topology.file_io;
         Ok(node)
     }

@@ -210,6 +210,7 @@ const LENS_B: usize = 10;
 /// The topology of the virtual media controller.
 pub(crate) static VIMC: Topology = Topology {
     driver: "vimc",
+    card: "vimc",
     model: "VIMC MDEV",
     bus_info: "platform:vimc",
     device: "vimc.0",
@@ -238,6 +239,7 @@ pub(crate) static VIMC: Topology = Topology {
     ],
     ancillary: &[(SENSOR_A, LENS_A), (SENSOR_B, LENS_B)],
     pixels: PIXELS,
+    compares_colors: true,
     file_io: false,
     width: (16, 4096),
     height: (16, 2160),

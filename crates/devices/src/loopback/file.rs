@@ -87,7 +87,9 @@ impl FilePlayer {
         let Some(mut playing) = self.0.take().or_else(|| shared.fill.file.take()) else {
             return Ok(());
         };
-        playing.start(shared)?;
+        if let Err(failure) = playing.start(shared) {
+            return Err(self.give_up(playing, shared, failure));
+        }
         playing.source.acknowledge();
         match playing.source.ready() {
             Ready::Frame => {
@@ -102,10 +104,18 @@ impl FilePlayer {
             Ready::Later => playing.waits = true,
             // From now on, no reader plays the file.
             Ready::End => return Ok(()),
-            Ready::Failed(failure) => return Err(failure),
+            Ready::Failed(failure) => return Err(self.give_up(playing, shared, failure)),
         }
         self.0 = Some(playing);
         Ok(())
+    }
+
+    /// Stops a file that cannot be played now. A reader that starts later tries again.
+    fn give_up(&mut self, mut playing: Playing, shared: &mut Shared, failure: Failure) -> Failure {
+        playing.stop();
+        self.0 = Some(playing);
+        self.put_back(shared);
+        failure
     }
 
     /// Returns when [`play`](Self::play) must be called next, or `None` if nothing is planned.

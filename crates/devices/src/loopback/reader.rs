@@ -383,7 +383,8 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         shared.follow(self.id, self.next);
         shared.add_fill(tick.now_ns);
         if let Err(failure) = self.file.play(shared, tick.now_ns) {
-            tick.stream.failure = Some(failure);
+            tick.stream.fail(failure, tick.progress);
+            return false;
         }
         let tokens = &tick.stream.tokens;
         shared.reclaim(self.id, |loan| {

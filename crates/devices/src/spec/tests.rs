@@ -457,6 +457,10 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "there is no pixel format \"WEBP\"; use camera offers YUYV, MJPEG",
         ),
         (
+            "camera,formats=RGB565",
+            "formats=RGB565 is not understood: camera offers",
+        ),
+        (
             "camera,formats=YUYV:NV12M",
             "formats=NV12M is not understood: camera offers YUYV, MJPEG",
         ),

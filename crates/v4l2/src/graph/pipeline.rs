@@ -448,12 +448,16 @@ impl State {
             if agree(topology, &source, &sink) {
                 continue;
             }
+            let differ = match fits(topology, &source, &sink) {
+                true => "colors",
+                false => "formats",
+            };
             let source = Shown(topology, link.source.0, link.source.1, source);
             let sink = Shown(topology, link.sink.0, link.sink.1, sink);
             return Err(Refused {
                 errno: EPIPE,
                 sentence: format!(
-                    "the formats at the ends of a link differ: {source}, but {sink}; set them alike \
+                    "the {differ} at the ends of a link differ: {source}, but {sink}; set them alike \
                      with media-ctl -V or VIDIOC_SUBDEV_S_FMT (VIDIOC_S_FMT at a video node)"
                 ),
             });
@@ -482,23 +486,28 @@ impl State {
     }
 }
 
+/// Returns whether a link's ends have the same size, and the same bus code or its pixel format.
+fn fits(topology: &Topology, source: &MbusFormat, sink: &MbusFormat) -> bool {
+    (source.width, source.height) == (sink.width, sink.height)
+        && (source.code == sink.code || topology.pixel_of(source.code) == Some(FourCc(sink.code)))
+}
+
 /// Returns whether a link with these formats at its ends may stream.
 ///
-/// Source: Linux 7.2 `v4l2_subdev_link_validate_default`, `vimc_vdev_link_validate`.
+/// Source: Linux 7.2 `v4l2_subdev_link_validate_default`, `vimc_vdev_link_validate`, `video_check_format` of
+/// camss-video.c.
 fn agree(topology: &Topology, source: &MbusFormat, sink: &MbusFormat) -> bool {
-    if (source.width, source.height) != (sink.width, sink.height) {
+    if !fits(topology, source, sink) {
         return false;
-    }
-    if source.code == sink.code {
-        return true;
     }
     let (from, to) = (source.color, sink.color);
     let alike = |from: u32, to: u32| from == 0 || to == 0 || from == to;
-    topology.pixel_of(source.code) == Some(FourCc(sink.code))
-        && alike(from.colorspace, to.colorspace)
-        && (from.colorspace == 0
-            || to.colorspace == 0
-            || alike(from.ycbcr_enc, to.ycbcr_enc)
-                && alike(from.quantization, to.quantization)
-                && alike(from.xfer_func, to.xfer_func))
+    !topology.compares_colors
+        || source.code == sink.code
+        || alike(from.colorspace, to.colorspace)
+            && (from.colorspace == 0
+                || to.colorspace == 0
+                || alike(from.ycbcr_enc, to.ycbcr_enc)
+                    && alike(from.quantization, to.quantization)
+                    && alike(from.xfer_func, to.xfer_func))
 }

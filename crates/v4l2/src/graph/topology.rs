@@ -10,6 +10,8 @@ use crate::{ControlSpec, Fraction};
 pub struct Topology {
     /// Name of the driver.
     pub driver: &'static str,
+    /// `card` of the video nodes.
+    pub card: &'static str,
     /// `model` of the media device.
     pub model: &'static str,
     /// `bus_info` of the media device and its video nodes.
@@ -24,6 +26,8 @@ pub struct Topology {
     pub ancillary: &'static [(usize, usize)],
     /// Pixel formats of video nodes, each with the bus codes that it stores.
     pub pixels: &'static [(FourCc, &'static [u32])],
+    /// Whether a video node's colours must be those of its pad.
+    pub compares_colors: bool,
     /// Whether video nodes support read().
     pub file_io: bool,
     /// Smallest and largest width. All widths are even.

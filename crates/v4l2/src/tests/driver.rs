@@ -62,6 +62,13 @@ impl TestDriver {
         self.format
     }
 
+    /// Offers only this format.
+    pub(crate) fn with_format(mut self, fourcc: FourCc) -> Self {
+        self.formats = lookup(fourcc).into_iter().collect();
+        self.format = Format::new(self.formats[0], 64, 32).unwrap();
+        self
+    }
+
     pub(crate) fn new(flow: Flow, planarity: Planarity) -> Self {
         let codes = match planarity {
             Planarity::Single | Planarity::Meta => vec![FourCc::YUYV, FourCc::NV12, FourCc::GREY],

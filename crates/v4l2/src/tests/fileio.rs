@@ -165,6 +165,20 @@ fn written_frames_are_shown() {
     b.close();
 }
 
+/// Source: v4l2loopback 0.13.2 `v4l2_loopback_write`.
+#[test]
+fn each_write_of_compressed_bytes_is_a_frame() {
+    let driver = TestDriver::new(Flow::Output, Planarity::Single).with_format(crate::FourCc::MJPEG);
+    let mut b = Bench::with(driver);
+    for (value, len) in [(7, 96), (8, 200)] {
+        b.program.poke(ARRAY, &[value; 200]);
+        assert_eq!(write_by(&mut b, None, ARRAY, len), len as i32);
+        b.tick();
+    }
+    assert_eq!(b.device.driver().shown, [(96, 7), (200, 8)]);
+    b.close();
+}
+
 #[test]
 fn file_io_makes_streaming_calls_busy() {
     for output in [false, true] {

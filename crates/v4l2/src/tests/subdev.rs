@@ -30,6 +30,7 @@ const fn entity(name: &'static str, node: EntityNode, pads: &'static [PadSpec]) 
 /// A sensor and a scaler with a fixed link, and a video node with a link of each of the other kinds.
 static CHAIN: Topology = Topology {
     driver: "test",
+    card: "test",
     model: "Test graph",
     bus_info: "platform:test",
     device: "test.0",
@@ -72,6 +73,7 @@ static CHAIN: Topology = Topology {
     ],
     ancillary: &[(SENSOR, SCALER)],
     pixels: &[(FourCc::RGB24, &[RGB]), (FourCc::BGR24, &[BGR])],
+    compares_colors: true,
     file_io: true,
     width: (16, 4096),
     height: (16, 2160),

@@ -148,8 +148,9 @@ fn check_usb(source: &Source<'_>, table: &Spanned<UsbTable>) -> Result<()> {
     let texts = [&usb.manufacturer, &usb.product, &usb.serial];
     // A USB device's strings have at most 126 characters.
     let mut texts = texts.into_iter().flatten();
-    if let Some(text) = texts.find(|text| !is_plain(text, 126)) {
-        let message = format!("{text:?}: allowed are 126 printable bytes");
+    let is_text = |text: &str| text.chars().count() <= 126 && is_plain(text, usize::MAX);
+    if let Some(text) = texts.find(|text| !is_text(text)) {
+        let message = format!("{text:?}: allowed are 126 printable characters");
         return source.error(table.span(), message);
     }
     let is_revision = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());

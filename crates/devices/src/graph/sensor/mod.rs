@@ -76,6 +76,7 @@ macro_rules! behind_receiver {
             const FORMATTER: u32 = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER;
             Topology {
                 driver: "qcom-camss",
+                card: "Qualcomm Camera Subsystem",
                 model: "Qualcomm Camera Subsystem",
                 bus_info: "platform:ac6a000.camss",
                 device: "ac6a000.camss",
@@ -100,6 +101,7 @@ macro_rules! behind_receiver {
                 ],
                 ancillary: &[],
                 pixels: PIXELS,
+                compares_colors: false,
                 file_io: true,
                 width: (16, 4096),
                 height: (16, 4096),

@@ -17,8 +17,8 @@ const GAMMA: f64 = 2.2;
 const FULL: u16 = 1023;
 /// The value of the control for bars; each other pattern is of one colour.
 const COLOR_BARS: i64 = 1;
-/// The colour of a solid pattern in ten bits, as the driver sets it: red.
-const SOLID: [u16; 3] = [FULL, 0, 0];
+/// The colour of a solid pattern in ten bits. The driver's controls for it are not offered; they begin with white.
+const SOLID: [u16; 3] = [FULL; 3];
 /// Colours of the bars, from left to right.
 const BARS: [[u8; 3]; 8] = [
     [255, 255, 255],

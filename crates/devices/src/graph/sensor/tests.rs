@@ -310,18 +310,13 @@ fn the_largest_mode_shows_the_whole_pattern() {
 }
 
 #[test]
-fn a_solid_pattern_is_of_one_colour() {
+fn a_solid_pattern_is_white() {
     let graph = linked(&BEHIND_IMX219, (640, 480));
     let mut raw = streaming(&graph);
     graph.set_control(SENSOR, cid::TEST_PATTERN, 2);
     raw.begin(0, &graph);
     let samples = frame(&raw, 0..2);
-    let red = |at: usize| at < 640 && at.is_multiple_of(2);
-    assert!(
-        (0..)
-            .zip(&samples)
-            .all(|(at, s)| *s == if red(at) { 1023 } else { 0 })
-    );
+    assert!(!samples.is_empty() && samples.iter().all(|sample| *sample == 1023));
 }
 
 /// Source: Linux drivers/media/i2c/imx219.c `imx219_start_streaming`.
