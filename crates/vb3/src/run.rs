@@ -178,7 +178,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     if timeline.is_some() {
         world.keep_thumbnails();
     }
-    let (status, remarks) = if sinks.is_empty() && timeline.is_none() {
+    let ended = if sinks.is_empty() && timeline.is_none() {
         supervise(&mut world, &program, options, &specs, orders.as_ref().ok())?
     } else {
         let time = World::own_time;
@@ -192,6 +192,12 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         None => Vec::new(),
     };
     let words = program.iter().map(|word| word.to_string_lossy());
+    // A run that has not begun leaves the files of earlier runs as they are.
+    let seen = match ended.began {
+        true => world.report(),
+        false => Report::default(),
+    };
+    let (status, remarks) = (ended.status, ended.remarks);
     let mut report = Report {
         format: vb3_report::FORMAT,
         machine,
@@ -200,12 +206,12 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         program: words.map(std::borrow::Cow::into_owned).collect(),
         exit_status: i32::from(status),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        ..world.report()
+        ..seen
     };
     report.notes.extend(remarks);
     report.notes.extend(orders.err());
     drop(world);
-    for sink in sinks {
+    for sink in sinks.into_iter().filter(|_| ended.began) {
         report.notes.extend(end_of_trace(sink));
     }
     if !options.quiet {
@@ -288,7 +294,15 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     program
 }
 
-/// Runs the program under the front end. Returns its exit status and notes.
+/// The end of a supervised program.
+struct Supervised {
+    status: u8,
+    /// Whether the program began.
+    began: bool,
+    remarks: Vec<String>,
+}
+
+/// Runs the program under the front end.
 ///
 /// # Errors
 /// The front end cannot work here. If the program cannot be executed, the exit status says so.
@@ -298,7 +312,7 @@ fn supervise(
     how: &RunOptions,
     specs: &[DeviceSpec],
     orders: Option<&OsString>,
-) -> Result<(u8, Vec<String>)> {
+) -> Result<Supervised> {
     let (name, rest) = program
         .split_first()
         .context("there is no program to run")?;
@@ -334,18 +348,19 @@ fn supervise(
             (false, false) => Leftover::Session,
         },
     };
-    let status = match vb3_intercept::run(&program, world, options) {
-        Ok(ended) => ended.status,
+    let (status, began) = match vb3_intercept::run(&program, world, options) {
+        Ok(ended) => (ended.status, true),
         Err(e @ (Error::NotFound | Error::Exec { .. })) => {
             say(format_args!("{}: {e}", name.to_string_lossy()));
-            e.exit_status()
+            (e.exit_status(), false)
         }
         Err(e) => return Err(e).with_context(|| name.to_string_lossy().into_owned()),
     };
-    Ok((
-        u8::try_from(status).unwrap_or(FAILED),
-        remarks.into_iter().collect(),
-    ))
+    Ok(Supervised {
+        status: u8::try_from(status).unwrap_or(FAILED),
+        began,
+        remarks: remarks.into_iter().collect(),
+    })
 }
 
 /// Prints a line for each failure and each ended clip, then one line that sums up all other

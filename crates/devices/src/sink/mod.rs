@@ -254,6 +254,8 @@ trait Recorder: Send {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure>;
     /// Writes a picture. If this fails, the file is as before.
     fn write(&mut self, frame: &Frame) -> Result<(), Failure>;
+    /// Ends the recording of a run that has begun.
+    fn end(&mut self) {}
 }
 
 #[cfg(test)]

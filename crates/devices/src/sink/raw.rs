@@ -33,8 +33,11 @@ fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
 }
 
 impl Files {
+    /// Opens or creates the recording's first file. An earlier recording stays until the first picture, or
+    /// until [`end`](Self::end): the run may not begin.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|e| cannot("create", path, &e))?;
+        let file = (File::options().write(true).create(true).truncate(false)).open(path);
+        let file = file.map_err(|e| cannot("create", path, &e))?;
         Ok(Self {
             path: path.to_owned(),
             count: 1,
@@ -58,8 +61,17 @@ impl Files {
         self.len == 0
     }
 
+    /// Makes the current file empty if it has no picture of this run: before the first one, and at the end.
+    pub(super) fn end(&mut self) {
+        if self.len == 0 {
+            // A pipe cannot be truncated.
+            let _ = self.file.set_len(0);
+        }
+    }
+
     /// Appends `data`. If this fails, removes the part that was written.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
+        self.end();
         match self.file.write_all(data) {
             Ok(()) => {
                 // CAST: usize fits in u64 on every target there is.
@@ -104,5 +116,9 @@ impl Recorder for Raw {
 
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.files.append(frame.bytes())
+    }
+
+    fn end(&mut self) {
+        self.files.end();
     }
 }

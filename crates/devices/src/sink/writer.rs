@@ -5,6 +5,7 @@ use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use vb3_picture::Frame;
@@ -36,6 +37,8 @@ pub(super) struct Writer {
     ring: Arc<Ring<Job>>,
     progress: Arc<Mutex<Progress>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether the recording ends, and is not only dropped.
+    ends: Arc<AtomicBool>,
     shape: Option<Shape>,
     /// Memory of shown pictures, for reuse once the thread has released it.
     spare: Vec<Arc<Frame>>,
@@ -45,7 +48,9 @@ impl Writer {
     pub(super) fn start(mut recorder: Box<dyn Recorder>) -> Result<Self, Failure> {
         let ring = Ring::<Job>::new(WAITING)?;
         let progress = Arc::new(Mutex::new(Progress::default()));
+        let ends = Arc::new(AtomicBool::new(false));
         let (ring_there, progress_there) = (Arc::clone(&ring), Arc::clone(&progress));
+        let ends_there = Arc::clone(&ends);
         let thread = std::thread::Builder::new()
             .name("vb3-record".to_owned())
             .spawn(move || {
@@ -65,12 +70,16 @@ impl Writer {
                         }
                     }
                 }
+                if ends_there.load(Ordering::Acquire) {
+                    recorder.end();
+                }
             })
             .map_err(|e| Failure::new(format!("cannot start a thread for recording: {e}")))?;
         Ok(Self {
             ring,
             progress,
             thread: Some(thread),
+            ends,
             shape: None,
             spare: Vec::new(),
         })
@@ -127,7 +136,13 @@ impl Writer {
         lock(&self.progress).clone()
     }
 
+    /// Ends the recording, and waits until all is written.
     pub(super) fn finish(&mut self) {
+        self.ends.store(true, Ordering::Release);
+        self.join();
+    }
+
+    fn join(&mut self) {
         self.ring.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -140,6 +155,6 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.finish();
+        self.join();
     }
 }

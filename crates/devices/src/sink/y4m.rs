@@ -105,4 +105,8 @@ impl Recorder for Y4m {
         }
         self.files.append(&self.out)
     }
+
+    fn end(&mut self) {
+        self.files.end();
+    }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ pub struct Sink {
     name: String,
     queue: SyncSender<Arc<Event>>,
     dropped: Arc<AtomicU64>,
-    done: Receiver<io::Result<u64>>,
+    /// Whether the trace ends, and is not only dropped.
+    ends: Arc<AtomicBool>,
+    done: Receiver<io::Result<()>>,
 }
 
 /// Gaps of a finished trace.
@@ -37,7 +39,7 @@ pub struct Gaps {
 }
 
 impl Sink {
-    /// Writes to a file, replacing its content. A FIFO is opened as soon as it has a reader.
+    /// Writes to a file. The first call, or the trace's end, replaces its content. A FIFO is opened as soon as it has a reader.
     ///
     /// # Errors
     /// The file cannot be written, or the writer's thread cannot be started.
@@ -45,12 +47,13 @@ impl Sink {
         let name = path.display().to_string();
         if is_fifo(path) {
             let path = path.to_owned();
-            return Self::start(name, format, move || {
+            return Self::start(name, format, false, move || {
                 File::options().write(true).open(&path)
             });
         }
-        let file = File::create(path).with_context(|| format!("cannot write {name}"))?;
-        Self::start(name, format, move || Ok(file))
+        let file = (File::options().write(true).create(true).truncate(false)).open(path);
+        let file = file.with_context(|| format!("cannot write {name}"))?;
+        Self::start(name, format, true, move || Ok(file))
     }
 
     /// Writes text to standard error.
@@ -61,20 +64,33 @@ impl Sink {
         // A separate `File`, so that the trace and other messages do not share the lock of `io::stderr`.
         let fd = io::stderr().as_fd().try_clone_to_owned();
         let file = File::from(fd.context("cannot write to the terminal")?);
-        Self::start("the terminal".to_owned(), Format::Text, move || Ok(file))
+        Self::start("the terminal".to_owned(), Format::Text, false, move || {
+            Ok(file)
+        })
     }
 
     fn start(
         name: String,
         format: Format,
+        replaces: bool,
         open: impl FnOnce() -> io::Result<File> + Send + 'static,
     ) -> Result<Self> {
         let (queue, events) = sync_channel(QUEUE);
         let (tell, done) = sync_channel(1);
         let dropped = Arc::new(AtomicU64::new(0));
         let lost = Arc::clone(&dropped);
+        let ends = Arc::new(AtomicBool::new(false));
+        let is_end = Arc::clone(&ends);
         let work = move || {
-            let written = open().and_then(|file| write_all(file, format, &events, &lost));
+            let written = open().and_then(|file| {
+                let lines = Lines {
+                    out: io::BufWriter::with_capacity(64 << 10, file),
+                    format,
+                    replaces,
+                    written: 0,
+                };
+                write_all(lines, &events, &lost, &is_end)
+            });
             // The send fails if `finish` no longer waits.
             let _ = tell.send(written);
         };
@@ -86,6 +102,7 @@ impl Sink {
             name,
             queue,
             dropped,
+            ends,
             done,
         })
     }
@@ -108,11 +125,13 @@ impl Sink {
             name,
             queue,
             dropped,
+            ends,
             done,
         } = self;
+        ends.store(true, Ordering::Release);
         drop(queue);
         let error = match done.recv_timeout(WRITER_TIMEOUT) {
-            Ok(Ok(_)) => None,
+            Ok(Ok(())) => None,
             Ok(Err(e)) => Some(format!("the trace in {name} is incomplete: {e}")),
             Err(_) => Some(format!(
                 "the trace in {name} is incomplete: its reader or disk was too slow"
@@ -135,6 +154,8 @@ impl Sink {
 struct Lines {
     out: io::BufWriter<File>,
     format: Format,
+    /// Whether the lines replace the file's content.
+    replaces: bool,
     written: u64,
 }
 
@@ -146,6 +167,7 @@ impl Lines {
             (Format::Perfetto, 0) => ("[\n", ""),
             (Format::Perfetto, _) => (",\n", ""),
         };
+        self.begin();
         self.written += 1;
         for part in [before, line, after] {
             self.out.write_all(part.as_bytes())?;
@@ -153,28 +175,32 @@ impl Lines {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<u64> {
+    fn begin(&self) {
+        if self.replaces && self.written == 0 {
+            // A terminal, for example, cannot be truncated.
+            let _ = self.out.get_ref().set_len(0);
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.begin();
         if self.format == Format::Perfetto {
             let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
             self.out.write_all(end)?;
         }
-        self.out.flush()?;
-        Ok(self.written)
+        self.out.flush()
     }
 }
 
-/// Writes calls until the queue is closed. Flushes whenever the queue is empty.
+/// Writes calls until the queue is closed. Flushes whenever the queue is empty. Leaves the file as it was if
+/// no call has come and the trace does not end, since the run has not begun.
 fn write_all(
-    file: File,
-    format: Format,
+    mut lines: Lines,
     events: &Receiver<Arc<Event>>,
     dropped: &AtomicU64,
-) -> io::Result<u64> {
-    let mut lines = Lines {
-        out: io::BufWriter::with_capacity(64 << 10, file),
-        format,
-        written: 0,
-    };
+    is_end: &AtomicBool,
+) -> io::Result<()> {
+    let format = lines.format;
     let mut said = 0;
     while let Ok(first) = events.recv() {
         let mut next = Some(first);
@@ -189,7 +215,10 @@ fn write_all(
         }
         lines.out.flush()?;
     }
-    lines.finish()
+    match lines.written > 0 || is_end.load(Ordering::Acquire) {
+        true => lines.finish(),
+        false => Ok(()),
+    }
 }
 
 /// Returns a line that stands for missing calls.

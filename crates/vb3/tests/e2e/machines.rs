@@ -284,6 +284,38 @@ fn exit_status_is_the_programs() {
 }
 
 #[test]
+fn files_of_earlier_runs_stay_if_a_run_cannot_begin() {
+    let dir = crate::common::tempdir();
+    let names = ["seen.y4m", "seen.raw", "calls.txt", "calls.perfetto.json"];
+    let files = |dir: &tempfile::TempDir| {
+        let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        names.map(read)
+    };
+    for name in names {
+        std::fs::write(dir.path().join(name), "an earlier run's").unwrap();
+    }
+    let displays = ["-d", "display=seen.y4m", "-d", "display=seen.raw"];
+    for trace in ["calls.txt", "calls.perfetto.json"] {
+        let start = [&["run", "--trace", trace], &displays[..]].concat();
+        for more in [
+            &["--", "no-such-program-anywhere"][..],
+            &["-d", "camera=/no/such/clip.mp4", "--", "true"],
+            &["--ready", "/no/such/file", "--", "true"],
+        ] {
+            let (status, ..) = vb3(&dir, &[&start, more].concat());
+            assert_ne!(status, 0);
+            assert_eq!(files(&dir), ["an earlier run's"; 4], "{more:?}");
+        }
+    }
+    for trace in ["calls.txt", "calls.perfetto.json"] {
+        let start = [&["run", "--trace", trace], &displays[..]].concat();
+        let (status, ..) = vb3(&dir, &[&start, &["--", "true"][..]].concat());
+        assert_eq!(status, 0);
+    }
+    assert_eq!(files(&dir), ["", "", "", "[]\n"]);
+}
+
+#[test]
 fn programs_output_is_untouched() {
     let dir = crate::common::tempdir();
     let (_, stdout, stderr) = vb3(&dir, &["run", "--", "sh", "-c", "echo out; echo err >&2"]);
