@@ -14,7 +14,7 @@ use seccompiler::{
 
 /// Largest address space, in bytes: several times the size of 16 pictures of the maximum size.
 const ADDRESS_SPACE: u64 = 2 << 30;
-/// Largest CPU time of one job, in seconds.
+/// Largest CPU time of one job or one of its pictures, in seconds.
 const JOB_SECONDS: u64 = 20;
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
@@ -106,7 +106,7 @@ fn filter() -> Option<BpfProgram> {
     filter.try_into().ok()
 }
 
-/// Gives the next job its CPU time. When the job has used it up, SIGXCPU ends the process.
+/// Gives the next job or picture its CPU time. When it has been used up, SIGXCPU ends the process.
 pub(crate) fn begin_job() {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let used = u64::try_from(now.tv_sec).unwrap_or(0);

@@ -134,10 +134,10 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         input: Arc::clone(&input),
         codec,
         layout: None,
-        limited,
         is_open,
         out: Out {
             socket,
+            limited,
             waiting: VecDeque::new(),
             ring: None,
             free: 0,
@@ -194,8 +194,6 @@ struct Server {
     codec: Box<dyn Codec>,
     /// Size of the pictures to encode.
     layout: Option<Layout>,
-    /// Whether this process got limits at the start.
-    limited: bool,
     /// Whether the process may still start threads, until `confine`.
     is_open: bool,
     out: Out,
@@ -290,7 +288,7 @@ impl Server {
             return Ok(());
         }
         let done = self.codec.decode(tag, data, &mut self.out);
-        if self.limited {
+        if self.out.limited {
             limits::begin_job();
         }
         done
@@ -327,6 +325,8 @@ struct Ring {
 #[derive(Debug)]
 pub struct Out {
     socket: Socket,
+    /// Whether this process got limits at the start.
+    limited: bool,
     /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
@@ -502,7 +502,12 @@ impl Out {
     fn send(&self, message: &Message) -> Result<(), Stop> {
         self.socket
             .send(message, None, true)
-            .map_err(|_: Errno| Stop::Gone)
+            .map_err(|_: Errno| Stop::Gone)?;
+        if self.limited && message.op == Op::Picture {
+            // A piece of input may have thousands of pictures.
+            limits::begin_job();
+        }
+        Ok(())
     }
 
     /// Reports damaged input.

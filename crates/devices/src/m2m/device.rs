@@ -309,7 +309,10 @@ impl<S, C> Coder<S, C> {
                 return Offered::Later;
             }
             Ok(Err(Trouble::Fault | Trouble::TooSmall)) => self.count_fault(),
-            Err(Refused::TooLong { .. } | Refused::Wrong(_)) => self.count_dropped(),
+            Err(refused @ (Refused::TooLong { .. } | Refused::Wrong(_))) => {
+                self.worker.report(refused.to_string());
+                self.count_dropped();
+            }
         }
         self.output.hold(tag, token);
         self.output.release(tag, DoneState::Error, progress);
