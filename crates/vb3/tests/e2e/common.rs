@@ -131,8 +131,6 @@ pub(crate) struct RunOutput {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) report: Report,
-    /// Wall time of the command.
-    pub(crate) took: Duration,
     pub(crate) dir: TempDir,
 }
 
@@ -219,9 +217,7 @@ impl Run {
             command.args(["--clock", "virtual"]);
         }
         command.args(&self.options).arg("--").args(&self.program);
-        let start = Instant::now();
         let (status, stdout, stderr) = finish_within(&mut command, self.dir.path(), self.patience);
-        let took = start.elapsed();
         let report = std::fs::read(&report).unwrap_or_default();
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {
             panic!("no report ({e}); status {status}\nstdout: {stdout}\nstderr: {stderr}")
@@ -231,7 +227,6 @@ impl Run {
             stdout,
             stderr,
             report,
-            took,
             dir: self.dir,
         }
     }

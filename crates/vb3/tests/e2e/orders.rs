@@ -1,7 +1,7 @@
 //! Orders that a run's socket receives: changes of sources, failing calls, and clients that misbehave.
 
 use crate::common::{
-    Run, RunOutput, expect_pattern, ffmpeg_in, lacks, pattern, size_option, times,
+    Run, RunOutput, expect_pattern, ffmpeg_in, finish, lacks, pattern, size_option, times,
 };
 use crate::swap;
 use std::path::Path;
@@ -442,6 +442,25 @@ fn readme_of_the_crate_has_a_test() {
     let (_, test) = include_str!("swap.rs").split_once("\n\n").unwrap();
     assert!(readme.contains(&test.replace("pub(crate) fn", "#[test]\nfn")));
     if !lacks("gst-launch-1.0") && !lacks("ffmpeg") {
+        let dir = crate::common::tempdir();
+        let test = std::env::current_exe().unwrap();
+        let mut command = crate::surroundings::command(test, dir.path());
+        command
+            .args(["orders::test_of_the_readme", "--exact", "--ignored"])
+            .env("VB3", env!("CARGO_BIN_EXE_vb3"))
+            .env(SURROUNDED, "1");
+        let (status, said, _) = finish(&mut command, dir.path());
+        assert!(status == 0 && said.contains("1 passed"), "{said}");
+    }
+}
+
+/// Says that the test's own environment is in place.
+const SURROUNDED: &str = "VB3_SURROUNDED";
+
+#[test]
+#[ignore = "the test above runs it in an environment of its own"]
+fn test_of_the_readme() {
+    if std::env::var_os(SURROUNDED).is_some() {
         swap::viewer_follows_the_camera().unwrap();
     }
 }
