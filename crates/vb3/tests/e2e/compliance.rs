@@ -1,7 +1,7 @@
 //! Runs v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
 //! report no failure and no warning.
 
-use crate::common::{Run, compiled, lacks};
+use crate::common::{Run, compiled, is_full, lacks};
 
 const DEVICES: [&str; 4] = [
     "camera=pattern,pace=free,size=320x240",
@@ -37,6 +37,11 @@ fn missed_events(stdout: &str) -> u32 {
     u32::try_from(missed.count()).unwrap()
 }
 
+/// Returns how many frames each of v4l2-compliance's streams has. In full, that is its default.
+pub(crate) fn frames() -> u32 {
+    if is_full() { 60 } else { 20 }
+}
+
 /// Runs v4l2-compliance on the first device. Returns failures and warnings.
 fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     if lacks("v4l2-compliance") {
@@ -53,7 +58,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
         .and([format!("LD_PRELOAD={}", patient.display())])
         .and(["v4l2-compliance"])
         .and(words)
-        .and(["-d", "/dev/video0", "-s"])
+        .and(["-d".into(), "/dev/video0".into(), format!("-s{}", frames())])
         .run();
     let (failed, warned) = summary(&outcome.stdout)
         .unwrap_or_else(|| panic!("no summary in\n{}\n{}", outcome.stdout, outcome.stderr));
