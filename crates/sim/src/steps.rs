@@ -102,7 +102,9 @@ impl Sim<'_> {
             .map(|(at, _)| at)
             .collect();
         for file in dead {
-            self.note_waits(file);
+            for queue in 0..self.files.get(file).map_or(0, |file| file.queues.len()) {
+                self.note_wait((file, queue));
+            }
             self.forget_queues(file);
             if let Some(file) = self.files.get_mut(file) {
                 file.dead = true;
@@ -112,12 +114,12 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Expects that a program which waits in a file is woken, because its stream ends.
-    fn note_waits(&mut self, file: usize) {
+    /// Expects that a program which waits for a queue is woken, because its stream ends.
+    fn note_wait(&mut self, (file, queue): At) {
         let Some(file) = self.files.get(file) else {
             return;
         };
-        if file.queues.iter().any(|queue| queue.waits) {
+        if file.queues.get(queue).is_some_and(|queue| queue.waits) {
             self.ended_waits.push(file.id);
         }
     }
@@ -595,7 +597,7 @@ impl Sim<'_> {
             Ok(_) if on && is_empty => Err("STREAMON without buffers".to_owned()),
             Ok(_) => {
                 if !on {
-                    self.note_waits(at.0);
+                    self.note_wait(at);
                     self.stop(at);
                 } else {
                     let now_ns = self.now_ns();
