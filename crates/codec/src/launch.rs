@@ -41,15 +41,6 @@ impl Failure {
             errno: errno.raw_os_error(),
         }
     }
-
-    /// Returns the errno: ENODEV without the codec, else the system's.
-    #[must_use]
-    pub const fn errno(&self) -> i32 {
-        match self {
-            Self::NoLibrary { .. } => Errno::NODEV.raw_os_error(),
-            Self::System { errno, .. } => *errno,
-        }
-    }
 }
 
 /// How workers are started.
@@ -115,7 +106,7 @@ impl Launch {
 
     /// Passes the worker's end of the socket to `take`, which gives it to a server that runs already.
     ///
-    /// The server must serve the socket as [`serve`](crate::serve) does. When the [`Worker`] ends, the server
+    /// The server must serve the socket as [`serve_stdin`](crate::serve_stdin) does. When the [`Worker`] ends, the server
     /// continues, and finds the socket closed. A start refuses no kind: only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker

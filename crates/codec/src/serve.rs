@@ -78,7 +78,8 @@ pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
 /// Serves one parent on standard input until the parent ends, with the codecs of this crate.
 ///
 /// Call it in the main function of the program for [`Launch::program`](crate::Launch::program). The program
-/// should then exit with the returned code.
+/// should then exit with the returned code. Its memory, its files and each job's CPU time are limited from then on.
+/// It dies with its parent.
 #[must_use]
 pub fn serve_stdin() -> ExitCode {
     serve_stdin_with(built_in)
@@ -93,13 +94,6 @@ pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     }
 }
 
-/// As [`serve_stdin`], on another socket. Limits this process permanently.
-/// The limits are on memory, files and each job's CPU time. The process dies with its parent.
-#[must_use]
-pub fn serve(socket: OwnedFd) -> ExitCode {
-    serve_with(socket, built_in)
-}
-
 fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     if limits::apply().is_err() {
         return ExitCode::from(2);
@@ -107,7 +101,7 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     run(Socket::new(socket), true, make)
 }
 
-/// As `serve`, in a process that also does other work, and so gets no limits.
+/// As [`serve_stdin`], on another socket, in a process that also does other work, and so gets no limits.
 pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
     run(Socket::new(socket), false, make);
 }

@@ -312,12 +312,6 @@ impl<C> Active<C> {
         self.facts.index
     }
 
-    /// Returns a number that is unique among all tokens of the queue, past ones included.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.facts.generation
-    }
-
     /// Returns the epoch in which the token was made. A cancel or a failed start begins a new epoch.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! Formats on the media bus, and the state of an entity's pads.
 
-use crate::format::{Colorimetry, Fraction};
+use crate::format::Colorimetry;
 use crate::selection::Rect;
 
 /// A format on the media bus.
@@ -31,6 +31,4 @@ pub struct Pads {
     pub formats: Vec<MbusFormat>,
     /// The part of pad 0's picture that the entity uses.
     pub crop: Rect,
-    /// Seconds per frame.
-    pub interval: Fraction,
 }

@@ -1,8 +1,7 @@
-//! Calls of subdevices: formats, selections and frame intervals of pads.
+//! Calls of subdevices: formats and selections of pads. No subdevice has frame intervals.
 //!
 //! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-subdev.c `subdev_do_ioctl`.
 
-use super::format::write_fraction;
 use super::selection::{read_rect, write_rect};
 use crate::bytes::{Image, field};
 use crate::context::Context;
@@ -10,7 +9,7 @@ use crate::file::FileHandle;
 use crate::pads::{MbusFormat, Pads};
 use crate::request::Call;
 use crate::selection::SelectionTarget;
-use crate::{Colorimetry, Error, Fraction, MediaGraph, Rect, Sensor, VideoDriver, sys};
+use crate::{Colorimetry, Error, MediaGraph, Rect, Sensor, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// `V4L2_SEL_TGT_NATIVE_SIZE`, which only sensors have.
@@ -29,14 +28,11 @@ macro_rules! bus {
 }
 
 /// Returns the offsets of `pad` and `which` in a call's structure.
-/// Frame interval calls have a `which` only with `V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH`.
-const fn places(call: Call) -> (usize, Option<usize>) {
+const fn places(call: Call) -> (usize, usize) {
     match call {
-        Call::SubdevEnumMbusCode => (0, Some(field!(v4l2_subdev_mbus_code_enum.which))),
-        Call::SubdevEnumFrameSize => (4, Some(field!(v4l2_subdev_frame_size_enum.which))),
-        Call::SubdevEnumFrameInterval => (4, Some(field!(v4l2_subdev_frame_interval_enum.which))),
-        Call::SubdevGetInterval | Call::SubdevSetInterval => (0, None),
-        _ => (4, Some(0)),
+        Call::SubdevEnumMbusCode => (0, field!(v4l2_subdev_mbus_code_enum.which)),
+        Call::SubdevEnumFrameSize => (4, field!(v4l2_subdev_frame_size_enum.which)),
+        _ => (4, 0),
     }
 }
 
@@ -81,7 +77,6 @@ impl Pad<'_> {
         match call {
             Call::SubdevEnumMbusCode => self.enum_code(arg)?,
             Call::SubdevEnumFrameSize => self.enum_size(arg)?,
-            Call::SubdevEnumFrameInterval => self.enum_interval(arg)?,
             Call::SubdevGetFmt => {
                 let format = self.pads.formats.get(self.index).ok_or(Error::Invalid)?;
                 write_format(arg, format);
@@ -107,14 +102,6 @@ impl Pad<'_> {
                 return self.set_crop(arg, field!(v4l2_subdev_selection.r));
             }
             Call::SubdevSetCrop => return self.set_crop(arg, field!(v4l2_subdev_crop.rect)),
-            Call::SubdevGetInterval => self.write_interval(arg),
-            Call::SubdevSetInterval => {
-                let at = field!(v4l2_subdev_frame_interval.interval);
-                let wanted = Fraction::new(arg.u32(at), arg.u32(at + 4));
-                self.set_interval(wanted);
-                self.write_interval(arg);
-                return Ok(true);
-            }
             _ => return Err(Error::NotTty),
         }
         Ok(false)
@@ -167,44 +154,6 @@ impl Pad<'_> {
         self.graph.entity(self.entity)?.sensor
     }
 
-    fn intervals(&self) -> &'static [Fraction] {
-        let spec = self.graph.entity(self.entity);
-        spec.map_or(&[], |spec| spec.intervals)
-    }
-
-    fn enum_interval(&self, arg: &mut Image<'_>) -> Result<(), Error> {
-        self.check_code(arg.u32(field!(v4l2_subdev_frame_interval_enum.code)))?;
-        let size = [
-            arg.u32(field!(v4l2_subdev_frame_interval_enum.width)),
-            arg.u32(field!(v4l2_subdev_frame_interval_enum.height)),
-        ];
-        let index = usize::try_from(arg.u32(0)).map_err(|_| Error::Invalid)?;
-        let interval = self.intervals().get(index).ok_or(Error::Invalid)?;
-        if self.graph.topology().nearest_size(size[0], size[1]) != (size[0], size[1]) {
-            return Err(Error::Invalid);
-        }
-        let at = field!(v4l2_subdev_frame_interval_enum.interval);
-        write_fraction(arg, at, *interval);
-        Ok(())
-    }
-
-    fn write_interval(&self, arg: &mut Image<'_>) {
-        let at = field!(v4l2_subdev_frame_interval.interval);
-        write_fraction(arg, at, self.pads.interval);
-    }
-
-    /// Sets the offered interval nearest to `wanted`, or the first one if `wanted` is invalid.
-    fn set_interval(&mut self, wanted: Fraction) {
-        let all = self.intervals().iter();
-        let nearest = wanted
-            .as_nanos()
-            .filter(|ns| *ns > 0)
-            .and_then(|ns| all.min_by_key(|of| of.as_nanos().map(|other| other.abs_diff(ns))));
-        if let Some(interval) = nearest.or(self.intervals().first()) {
-            self.pads.interval = *interval;
-        }
-    }
-
     /// Returns the rectangle of a target. EINVAL for a pad without crop rectangle and for unknown targets.
     fn rect(&self, target: u32) -> Result<Rect, Error> {
         let bounds = self.pads.formats.first().filter(|_| self.index == 0);
@@ -250,7 +199,7 @@ where
             Call::SubdevGetSelection | Call::SubdevGetCrop => spec.crop || spec.sensor.is_some(),
             Call::SubdevSetSelection | Call::SubdevSetCrop => spec.crop,
             Call::SubdevEnumFrameInterval | Call::SubdevGetInterval | Call::SubdevSetInterval => {
-                !spec.intervals.is_empty()
+                false
             }
             _ => !spec.pads.is_empty(),
         }
@@ -288,15 +237,7 @@ where
         }
         let (pad_at, which_at) = places(call);
         let handle = self.file_mut(file)?;
-        let uses_which = handle.client_caps & USES_WHICH != 0;
-        let interval_which = field!(v4l2_subdev_frame_interval.which);
-        let which = match which_at.or(uses_which.then_some(interval_which)) {
-            Some(at) => arg.u32(at),
-            None => sys::V4L2_SUBDEV_FORMAT_ACTIVE,
-        };
-        if which_at.is_none() {
-            arg.set_u32(interval_which, which);
-        }
+        let which = arg.u32(which_at);
         let index = usize::try_from(arg.u32(pad_at)).map_err(|_| Error::Invalid)?;
         let pads = match which {
             sys::V4L2_SUBDEV_FORMAT_TRY => handle.pads.clone().or_else(|| graph.initial(entity)),

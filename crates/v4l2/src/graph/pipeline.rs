@@ -6,7 +6,7 @@
 use super::sensor::Flips;
 use super::topology::{EntitySpec, Follows, LinkSpec, PadSpec, Topology};
 use crate::pads::{MbusFormat, Pads};
-use crate::{Colorimetry, Error, Format, FourCc, Fraction, Rect, cid, sys};
+use crate::{Colorimetry, Error, Format, FourCc, Rect, cid, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -398,7 +398,6 @@ fn initial(topology: &Topology, entity: &EntitySpec) -> Pads {
         formats: entity.pads.iter().map(|pad| format(pad.code)).collect(),
         crop: (entity.sensor.and_then(|sensor| sensor.modes.first()))
             .map_or_else(|| topology.default.whole(), |mode| mode.crop),
-        interval: (entity.intervals.first().copied()).unwrap_or(Fraction::new(0, 1)),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Tables that describe the media graph of a device: its entities, pads, links and formats.
 
 use super::sensor::Sensor;
+use crate::ControlSpec;
 use crate::pads::MbusFormat;
 use crate::pixfmt::FourCc;
-use crate::{ControlSpec, Fraction};
 
 /// The media graph of a device. The device's nodes, calls and udev data derive from this table.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,15 +80,13 @@ pub struct EntitySpec {
     pub crop: bool,
     /// The controls of the entity's node.
     pub controls: &'static [ControlSpec],
-    /// Frame intervals that the entity offers; empty if it has no calls for intervals.
-    pub intervals: &'static [Fraction],
     /// The image sensor's modes and timings; `None` for any other entity.
     pub sensor: Option<&'static Sensor>,
 }
 
 impl EntitySpec {
     /// Returns an entity with a subdevice node.
-    /// The entity has no crop rectangle, no controls, no frame intervals and no sensor.
+    /// The entity has no crop rectangle, no controls and no sensor.
     #[must_use]
     pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {
         Self {
@@ -98,7 +96,6 @@ impl EntitySpec {
             pads,
             crop: false,
             controls: &[],
-            intervals: &[],
             sensor: None,
         }
     }
