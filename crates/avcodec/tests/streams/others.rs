@@ -233,8 +233,8 @@ fn a_drain_between_open_gops_loses_nothing() {
         let mut groups = stream.windows(4).enumerate().filter(|(_, at)| *at == code);
         let (second, _) = groups.nth(1).expect("two groups");
         let mut driven = Driven::new(kind, &launch());
-        driven.decode([&stream[..second]].into_iter());
-        driven.decode([&stream[second..]].into_iter());
+        driven.decode([&stream[..second]]);
+        driven.decode([&stream[second..]]);
         assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{words}");
         assert_same_pictures(words, &driven.pictures(), &good);
     }
