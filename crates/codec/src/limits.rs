@@ -11,6 +11,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter_all_threads,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Largest address space, in bytes: several times the size of 16 pictures of the maximum size.
 const ADDRESS_SPACE: u64 = 2 << 30;
@@ -108,8 +109,13 @@ fn filter() -> Option<BpfProgram> {
 
 /// Gives the next job or picture its CPU time. When it has been used up, SIGXCPU ends the process.
 pub(crate) fn begin_job() {
+    /// Seconds of CPU time at the last call.
+    static LAST: AtomicU64 = AtomicU64::new(u64::MAX);
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let used = u64::try_from(now.tv_sec).unwrap_or(0);
+    if LAST.swap(used, Ordering::Relaxed) == used {
+        return;
+    }
     let maximum = getrlimit(Resource::Cpu).maximum;
     let until = used.saturating_add(JOB_SECONDS);
     let current = Some(maximum.map_or(until, |most| most.min(until)));

@@ -24,8 +24,8 @@
 //!
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain no privileges.
-//! * A device's descriptor is not the lowest free number, and neither is a copy by dup. The exception
-//!   is a free standard descriptor (0 to 2): it is used first.
+//! * A device's descriptor is not the lowest free number, and neither is a copy by dup. For a copy, a free
+//!   standard descriptor (0 to 2) is used first.
 //! * mmap of a device needs a free descriptor number for a moment. Without one it fails with EMFILE.
 //! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and

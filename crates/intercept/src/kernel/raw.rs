@@ -124,6 +124,9 @@ pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>)
     let asked = |events: i16| PollFlags::from_bits_retain(events.cast_unsigned());
     let polled = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, asked(events)));
     let mut polled: Vec<PollFd<'_>> = polled.collect();
+    if polled.is_empty() {
+        return Vec::new();
+    }
     // If poll fails, all descriptors are reported as not ready.
     rustix::event::poll(&mut polled, Some(&Timespec::default())).ok();
     let found = polled.iter().map(|fd| fd.revents().bits().cast_signed());

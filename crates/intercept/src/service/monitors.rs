@@ -11,8 +11,10 @@ use crate::tree::{
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
+use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use std::os::fd::AsFd;
+use std::time::Instant;
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
@@ -94,16 +96,26 @@ impl Server<'_> {
             None => {
                 let (slot, socket) = (self.pending.next_slot(), receive.socket.as_fd());
                 self.host.events.add_changes(socket, libc::POLLIN, slot)?;
-                let waiting = Waiting::new(n, Kind::Receive(receive), None);
+                let timeout = socket_timeout(socket, Timeout::Recv).ok().flatten();
+                let mut waiting = Waiting::new(n, Kind::Receive(receive), None);
+                waiting.deadline = timeout.and_then(|time| Instant::now().checked_add(time));
                 Ok(Verdict::Wait(Box::new(waiting)))
             }
         }
     }
 
-    /// Retries a waiting receive. Returns `None` if there is still no message.
-    pub(crate) fn receive_again(&self, n: &Notif, receive: &Receive) -> Option<Reply> {
+    /// Retries a waiting receive. Returns `None` if there is still no message, and EAGAIN after the socket's
+    /// timeout (`SO_RCVTIMEO`).
+    pub(crate) fn receive_again(
+        &self,
+        n: &Notif,
+        receive: &Receive,
+        deadline: Option<Instant>,
+    ) -> Option<Reply> {
         let call = Call::new(&self.host, n);
-        received(&call, receive).unwrap_or_else(|e| Some(e.into()))
+        let reply = received(&call, receive).unwrap_or_else(|e| Some(e.into()));
+        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        reply.or_else(|| late.then_some(Reply::Fail(libc::EAGAIN)))
     }
 }
 

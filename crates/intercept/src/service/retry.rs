@@ -94,7 +94,7 @@ impl Server<'_> {
             Kind::Ioctl { on, request, arg } => self.ioctl_again(&n, (*on, *request, *arg)),
             Kind::Transfer(transfer) => reply(self.move_some(&n, transfer)),
             Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
-            Kind::Receive(receive) => self.receive_again(&n, receive),
+            Kind::Receive(receive) => self.receive_again(&n, receive, waiting.deadline),
             Kind::Lock(lock) => self.lock_again(lock),
         };
         let is_under_way = waiting.is_under_way();

@@ -359,6 +359,12 @@ static void events(void)
 
 	CHECK(hear(udev, 0, 100).length == -1 && errno == EAGAIN);
 	CHECK(hear(kernel, MSG_DONTWAIT, 100).length == -1 && errno == EAGAIN);
+	/* hear asks for the sender, so the call does not run in the kernel. */
+	CHECK(setsockopt(kernel, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_usec = 1000 },
+			 sizeof(struct timeval)) == 0);
+	CHECK(hear(kernel, 0, 100).length == -1 && errno == EAGAIN);
+	CHECK(setsockopt(kernel, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0 },
+			 sizeof(struct timeval)) == 0);
 	CHECK(sendto(udev, "x", 1, 0, (struct sockaddr *)&name, sizeof(name)) == -1 && errno == EPERM);
 	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, udev, &event) == 0);
 	CHECK(epoll_wait(epoll, &told, 1, 0) == 0);
