@@ -42,6 +42,12 @@ pub struct Foreign {
     begun: Cell<bool>,
 }
 
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// A mapping that only the kernel reads and writes.
 ///
 /// # Invariants

@@ -24,7 +24,7 @@ impl Machine {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         state.check_pages(len)?;
-        state.keep_promises(len)?;
+        state.ram.check_promise(len, state.promised)?;
         let kind = SegmentKind::Pages;
         let object = state.object_at(Vec::new(), (kind, caching), len, true)?;
         let id = state.memory.insert(object);

@@ -164,11 +164,19 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Fails if fewer than `len` bytes outside reserved areas are free besides the `promised` ones.
+    /// Fails if fewer than `len` bytes outside reserved areas are free besides the `promised` ones. Without
+    /// promises, the allocation itself gives the more exact error for its pieces.
     pub(crate) fn check_free(&self, len: u64, promised: u64) -> Result<(), Error> {
+        match promised {
+            0 => Ok(()),
+            _ => self.check_promise(len, promised),
+        }
+    }
+
+    /// As [`check_free`](Self::check_free), for a promise, which allocates nothing.
+    pub(crate) fn check_promise(&self, len: u64, promised: u64) -> Result<(), Error> {
         let left = self.unreserved_bytes().saturating_sub(promised);
-        // Without promises, the allocation itself gives the more exact error for its pieces.
-        if promised > 0 && len > left {
+        if len > left {
             return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
         }
         Ok(())

@@ -105,6 +105,7 @@ fn what_is_promised_is_kept_free() {
         .iter()
         .map(|run| run.len)
         .sum();
+    assert!(machine.promise_pages(free + M, Caching::Cached).is_err());
     let most = machine.promise_pages(free - M, Caching::Cached).unwrap();
     assert_eq!(machine.promised_bytes(), free - M);
     let refused = machine.promise_pages(2 * M, Caching::Cached).unwrap_err();
