@@ -43,6 +43,7 @@
 //! * The supervisor holds a duplicate of each epoll set that has a device. If a program closes such a set while
 //!   it is in another set, the other set reports it until its last device is closed. From 64 sets on, the
 //!   supervisor searches for such sets and drops them.
+//! * A poll of a device and an epoll set does not see a signalfd in that set, and takes its event from the set.
 //! * A signal whose handler lacks SA_RESTART may arrive in the microseconds before the supervisor
 //!   receives a reported call. Any reported call can then end with EINTR.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its

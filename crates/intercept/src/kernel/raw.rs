@@ -14,6 +14,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::kernel::field;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use rustix::net::{
@@ -255,6 +256,22 @@ pub(crate) fn proc_string(path: &str) -> String {
 pub(crate) fn is_epoll_set(process: impl Display, fd: i32) -> bool {
     let link = readlink(format!("/proc/{process}/fd/{fd}"));
     link.is_ok_and(|link| link == b"anon_inode:[eventpoll]")
+}
+
+/// Returns the signals of a signalfd, a bit for each from 1; `None` for another file.
+pub(crate) fn signals_of(fd: BorrowedFd<'_>) -> Option<u64> {
+    let number = fd.as_raw_fd();
+    let link = readlink(format!("/proc/self/fd/{number}"));
+    link.ok().filter(|link| link == b"anon_inode:[signalfd]")?;
+    let text = proc_text(&format!("/proc/self/fdinfo/{number}")).ok()?;
+    field(&text, "sigmask:", 16)
+}
+
+/// Returns the signals that are pending for a thread or its process.
+pub(crate) fn pending_signals(tid: u32) -> u64 {
+    let text = proc_text(&format!("/proc/{tid}/status")).unwrap_or_default();
+    let signals = |key| field(&text, key, 16).unwrap_or(0);
+    signals("SigPnd:") | signals("ShdPnd:")
 }
 
 /// Returns whether a file is a character device that a program serves (CUSE).

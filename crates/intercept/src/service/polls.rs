@@ -168,7 +168,7 @@ impl Server<'_> {
         if !polling.take_slow(n) {
             return Err(Errno::NOT_GATHERED);
         }
-        let ready = self.look_once(&mut polling.entries, Asker::Program);
+        let ready = self.look_once(&mut polling.entries, Asker::Program, n.tid);
         // A timeout that the clock cannot represent is infinite.
         let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
         if ready > 0 || wait.time == Some(Duration::ZERO) {
@@ -183,8 +183,9 @@ impl Server<'_> {
                 let added = self.host.events.add_changes(fd.as_fd(), entry.events, slot);
                 polling.needs_look |= added.is_err();
             }
-            // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked.
-            polling.needs_look |= matches!(entry.source, Source::Slow(..));
+            // A slow file is not added: the kernel would poll it with the supervisor's epoll set locked. A
+            // signalfd cannot wake the supervisor.
+            polling.needs_look |= matches!(entry.source, Source::Slow(..) | Source::Signals(_));
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
         waiting.deadline = deadline;
@@ -192,8 +193,8 @@ impl Server<'_> {
         Ok(Verdict::Wait(Box::new(waiting)))
     }
 
-    /// Sets each entry's `revents` to its present events. Returns the number of ready entries.
-    fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
+    /// Sets each entry's `revents` to its present events for a thread. Returns the number of ready entries.
+    fn look_once(&mut self, entries: &mut [Entry], by: Asker, tid: u32) -> usize {
         let others = entries.iter().filter_map(|entry| match &entry.source {
             Source::Other(fd) => Some((fd.as_fd(), entry.events)),
             _ => None,
@@ -215,8 +216,9 @@ impl Server<'_> {
                 }
                 Source::Other(_) => others.next().unwrap_or(0),
                 Source::Slow(..) => entry.revents,
+                Source::Signals(wanted) if raw::pending_signals(tid) & wanted != 0 => libc::POLLIN,
                 Source::Bad => libc::POLLNVAL,
-                Source::Unknown(_) | Source::Skip => 0,
+                Source::Signals(_) | Source::Unknown(_) | Source::Skip => 0,
             };
             entry.revents &= entry.ends_at;
             ready += usize::from(entry.revents != 0);
@@ -245,7 +247,7 @@ impl Server<'_> {
         if !polling.take_slow(n) {
             return None;
         }
-        let ready = self.look_once(&mut polling.entries, Asker::Supervisor);
+        let ready = self.look_once(&mut polling.entries, Asker::Supervisor, n.tid);
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
     }
@@ -256,9 +258,11 @@ impl Server<'_> {
 fn polled(fd: i32, file: Borrowed, waits: bool) -> Source {
     let is_slow = || raw::is_epoll_set("self", file.as_raw_fd()) || raw::is_cuse(file.as_fd());
     if waits || is_slow() {
-        Source::Slow(fd, Arc::new(file))
-    } else {
-        Source::Other(file)
+        return Source::Slow(fd, Arc::new(file));
+    }
+    match raw::signals_of(file.as_fd()) {
+        Some(signals) => Source::Signals(signals),
+        None => Source::Other(file),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Source {
     /// A borrowed regular file, directory, epoll set or CUSE device, by descriptor. It is polled without the lock:
     /// a program may serve the file (FUSE, CUSE), and an epoll_wait may hold the set's own lock for long.
     Slow(i32, Arc<Borrowed>),
+    /// A signalfd with these signals. The kernel would poll it for the supervisor's own signals.
+    Signals(u64),
     /// A file that could not be borrowed, by descriptor. The calling thread must send the descriptor; if it
     /// cannot, the entry is never ready.
     Unknown(i32),

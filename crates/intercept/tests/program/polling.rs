@@ -5,8 +5,10 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::lifetime::{pass, take};
+use crate::signals::signal_when;
 use crate::toy::{ARM, ASKED, OPENS, STATE};
-use crate::{call, device, errno, inside};
+use crate::waiting::is_in_poll;
+use crate::{alone, call, device, errno, inside};
 
 fn poll(fds: &mut [(i32, i16, i16)], timeout: i32) -> i32 {
     let mut list: Vec<libc::pollfd> = fds
@@ -114,6 +116,27 @@ inside! {
         drop(writer);
         assert_eq!(poll(&mut list, 10_000), 2);
         assert_eq!(list[1].2, libc::POLLHUP);
+    }
+
+    fn a_signalfd_reports_the_programs_signals() {
+        alone(|| {
+        let file = device();
+        // SAFETY: live sets; a signal to ourselves, which is blocked.
+        let signals = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, libc::SIGTERM);
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC)
+        };
+        assert!(signals >= 0, "errno {}", errno());
+        let mut list = [(file.as_raw_fd(), IN, 0), (signals, IN, 0)];
+        assert_eq!(poll(&mut list, 0), 0);
+        let own = std::process::id();
+        signal_when(libc::SIGTERM, || is_in_poll(own));
+        assert_eq!(poll(&mut list, 3_600_000), 1);
+        assert_eq!((list[0].2, list[1].2), (0, IN));
+        assert_eq!(poll(&mut list, 0), 1, "the signal is still pending");
+        });
     }
 
     fn another_thread_changes_the_state() {

@@ -44,7 +44,7 @@ fn timer(first: Duration, then: Duration) {
 const LATER: Duration = Duration::from_millis(30);
 
 /// Starts a process that sends a signal to this one as soon as a condition holds.
-fn signal_when(signal: i32, is_so: impl FnMut() -> bool) {
+pub(crate) fn signal_when(signal: i32, is_so: impl FnMut() -> bool) {
     // SAFETY: this process has one thread; the child only tests the condition, sends a signal and ends.
     unsafe {
         let parent = libc::getpid();
