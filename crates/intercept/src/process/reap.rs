@@ -72,8 +72,15 @@ pub(crate) fn programs(
 
 /// Returns a process's session id, or `None` if the process has ended.
 pub(crate) fn session(pid: impl Display) -> Option<u32> {
-    let stat = raw::proc_text(&format!("/proc/{pid}/stat")).ok()?;
-    u32::try_from(stat_field(&stat, SESSION)?).ok()
+    let of = |path: String| {
+        let stat = raw::proc_text(&path).ok()?;
+        u32::try_from(stat_field(&stat, SESSION)?).ok()
+    };
+    of(format!("/proc/{pid}/stat")).or_else(|| {
+        // The first thread may end before the others.
+        let mut threads = raw::proc_numbers(&format!("/proc/{pid}/task")).into_iter();
+        threads.find_map(|thread| of(format!("/proc/{pid}/task/{thread}/stat")))
+    })
 }
 
 /// Returns a process's name, padded with zeros.

@@ -77,3 +77,28 @@ mod traced {
         assert_eq!((at, crate::errno()), (libc::MAP_FAILED, libc::EPERM));
     }
 }
+
+/// A program goes on while any thread lives. The kernel then shows its process as a zombie.
+#[test]
+fn a_signal_reaches_a_program_without_its_first_thread() {
+    if !has("python3") {
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let program = format!(
+        "import ctypes, os, signal, threading, time
+def end():
+    while ' Z ' not in open('/proc/self/stat').read():
+        time.sleep(0.01)
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(3600)
+threading.Thread(target=end).start()
+ctypes.CDLL(None).syscall({}, 0)",
+        libc::SYS_exit
+    );
+    let program = Program::new("python3").args(["-c", &program]);
+    let _one = crate::one_run();
+    let mut toy = crate::toy::Toy::new();
+    let report = vb3_intercept::run(&program, &mut toy, vb3_intercept::Options::default());
+    assert_eq!(report.map(|report| report.signal), Ok(Some(libc::SIGTERM)));
+}
