@@ -513,7 +513,6 @@ static void shared(const char *path, int flags, const char *kind)
 		error = copy(0, far.fd, 1, to.fd);
 		error = error ? error : copy(1, from.fd, 0, far.fd);
 		error = error ? error : copy(0, far.fd, 1, to.fd);
-		relayed = others(&to, 44);
 		fill(&far, 77);
 		read = others(&far, 77);
 	}
@@ -521,8 +520,11 @@ static void shared(const char *path, int flags, const char *kind)
 		call(video, VIDIOC_STREAMOFF, &on[i]);
 		reqbufs(on[i], V4L2_MEMORY_DMABUF, 0, 0);
 	}
-	if (!error)
+	if (!error) {
 		ended = others(&far, 77);
+		/* Only now, since a udmabuf does not sync its importers for the CPU. */
+		relayed = others(&to, 44);
+	}
 	snprintf(name, sizeof(name), "%s.relayed", kind);
 	step(name, "\"defect\":5,\"errno\":%d,\"wrong\":%d,\"ok\":%s", error, relayed,
 	     relayed ? "false" : "true");
