@@ -80,7 +80,7 @@ mod traced {
 
 /// A program goes on while any thread lives. The kernel then shows its process as a zombie.
 #[test]
-fn a_signal_reaches_a_program_without_its_first_thread() {
+fn signals_reach_a_program_without_its_first_thread() {
     if !has("python3") {
         eprintln!("skipped: python3 is not installed");
         return;
