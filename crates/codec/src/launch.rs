@@ -106,8 +106,8 @@ impl Launch {
 
     /// Passes the worker's end of the socket to `take`, which gives it to a server that runs already.
     ///
-    /// The server must serve the socket as [`serve_stdin`](crate::serve_stdin) does. When the [`Worker`] ends, the server
-    /// continues, and finds the socket closed. A start refuses no kind: only the server knows its codecs.
+    /// The server must serve the socket as [`serve_stdin`](crate::serve_stdin) does. When the [`Worker`] ends, the
+    /// server continues, and finds the socket closed. A start refuses no kind: only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]

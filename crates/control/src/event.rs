@@ -78,7 +78,7 @@ pub enum Event {
         device: String,
         /// The call, such as `QBUF`.
         call: String,
-        /// The errno's name, such as `EINVAL`.
+        /// The errno's name, such as `EINVAL`; empty for a call that got fewer buffers than it asked for.
         errno: String,
         /// The constraint that was not met, as in the report; empty if none is known.
         constraint: String,

@@ -115,9 +115,6 @@ pub struct Config<Dev> {
     /// Whether media requests may queue buffers. Not allowed if `min_queued_buffers` is set, since
     /// queueing a request cannot fail.
     pub requests: Requests,
-    /// Whether write() emulation queues a buffer after every call, instead of only full buffers.
-    /// [`Queue::set_write_immediately`](crate::Queue::set_write_immediately) changes it.
-    pub fileio_write_immediately: bool,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
     pub page_shift: u32,
     /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
@@ -147,7 +144,6 @@ impl<Dev> Config<Dev> {
             quirk_poll_must_check_waiting_for_buffers: true,
             m2m_capture: false,
             requests: Requests::None,
-            fileio_write_immediately: false,
             page_shift: 12,
             max_plane_bytes: 0xffff_f000,
             admission: false,

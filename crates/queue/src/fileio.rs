@@ -200,7 +200,7 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     fn finish_write(&mut self, written: Current, now_ns: u64) -> Result<(), Error> {
-        if written.left() > 0 && !self.queue.config.fileio_write_immediately {
+        if written.left() > 0 && !self.queue.queues_each_write {
             self.queue.set_current(Some(written));
             return Ok(());
         }
@@ -364,9 +364,9 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Sets whether write() emulation queues a buffer after every call, from now on.
-    pub const fn set_write_immediately(&mut self, immediately: bool) {
-        self.config.fileio_write_immediately = immediately;
+    /// Sets whether write() emulation queues a buffer after each call from now on, and not only full buffers.
+    pub const fn queue_each_write(&mut self, each: bool) {
+        self.queues_each_write = each;
     }
 
     /// Returns whether part of a frame has not been read yet.

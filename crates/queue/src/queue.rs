@@ -125,6 +125,7 @@ pub struct Queue<M: MemOps> {
     /// Whether the device has failed, and the fences of its buffers have been signalled with EIO.
     pub(crate) accesses_failed: bool,
     pub(crate) last_buffer_dequeued: bool,
+    pub(crate) queues_each_write: bool,
     /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF.
     pub(crate) waiting_for_buffers: bool,
     /// The reason why fewer buffers were made than requested.
@@ -164,6 +165,7 @@ impl<M: MemOps> Queue<M> {
             error: false,
             accesses_failed: false,
             last_buffer_dequeued: false,
+            queues_each_write: false,
             waiting_for_buffers: false,
             shortfall: None,
             fileio: None,

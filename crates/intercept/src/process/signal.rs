@@ -200,8 +200,8 @@ const ENDING: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, lib
 
 /// Catches signals sent to the supervisor, as long as this value exists.
 ///
-/// The next signal after it that would end this process does nothing, so that the caller can finish its files:
-/// many users send a second signal just when the first one has ended the programs.
+/// After its drop, the next of the [`ENDING`] signals does nothing, so that the caller can finish its files. Many
+/// users send a second signal just when the first one has ended the programs.
 pub(crate) struct Forward {
     reader: OwnedFd,
     _writer: OwnedFd,

@@ -278,8 +278,8 @@ fn writes_fill_buffers_and_wait_for_them() {
 fn each_write_is_a_buffer_where_the_driver_says_so() {
     let mut b = Bench::with(QueueType::Output, |c| {
         c.min_reqbufs_allocation = 3;
-        c.fileio_write_immediately = true;
     });
+    b.queue.queue_each_write(true);
     let mut user = User::new(SIZE);
     assert_eq!(write(&mut b, &mut user, 100), Ok(100));
     assert_eq!(write(&mut b, &mut user, 30), Ok(30));
@@ -310,8 +310,8 @@ fn a_write_that_cannot_be_queued_counts_for_nothing() {
     // If the driver cannot start, the buffer must not stay prepared with its old payload.
     let mut b = Bench::with(QueueType::Output, |c| {
         c.min_queued_buffers = 1;
-        c.fileio_write_immediately = true;
     });
+    b.queue.queue_each_write(true);
     b.driver.fail.insert("start_streaming", 6);
     assert_eq!(seen(write(&mut b, &mut user, 500)), -6);
     assert_eq!(write(&mut b, &mut user, 300), Ok(300));

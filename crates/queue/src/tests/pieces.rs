@@ -186,8 +186,8 @@ fn a_write_in_pieces_is_one_buffer() {
     for immediately in [false, true] {
         let mut b = Bench::with(QueueType::Output, |c| {
             c.min_reqbufs_allocation = 2;
-            c.fileio_write_immediately = immediately;
         });
+        b.queue.queue_each_write(immediately);
         // A whole buffer; fewer bytes if the queue queues a buffer after every write().
         let len = if immediately { SIZE - 5 } else { SIZE };
         let piece = |at: u64| Piece {

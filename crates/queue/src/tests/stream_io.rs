@@ -80,8 +80,8 @@ impl Run {
     fn new(queue_type: QueueType, immediately: bool) -> Self {
         let mut bench = Bench::with(queue_type, |c| {
             c.min_reqbufs_allocation = 3;
-            c.fileio_write_immediately = immediately;
         });
+        bench.queue.queue_each_write(immediately);
         bench.driver.sizes = vec![BYTES];
         Self {
             bench,

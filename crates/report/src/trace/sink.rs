@@ -39,7 +39,8 @@ pub struct Gaps {
 }
 
 impl Sink {
-    /// Writes to a file. The first call, or the trace's end, replaces its content. A FIFO is opened as soon as it has a reader.
+    /// Writes to a file. The first call, or the trace's end, replaces its content. A FIFO is opened as soon as it
+    /// has a reader.
     ///
     /// # Errors
     /// The file cannot be written, or the writer's thread cannot be started.

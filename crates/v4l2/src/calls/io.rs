@@ -278,12 +278,12 @@ where
             // Waits even if the call must not wait for a frame: Linux waits here for the queue's lock.
             return Ok(V4l2Outcome::Wait);
         }
-        // Compressed frames have no common length: each write() is a frame, as in v4l2loopback.
-        let pixel = pixfmt::lookup(self.driver.format(flow).fourcc);
-        let is_compressed = pixel.is_some_and(|pixel| pixel.is_compressed());
-        self.stream_mut(flow)?
-            .queue
-            .set_write_immediately(is_compressed);
+        if flow == Flow::Output {
+            // Compressed frames have no common length: each write() is a frame, as in v4l2loopback.
+            let pixel = pixfmt::lookup(self.driver.format(flow).fourcc);
+            let is_compressed = pixel.is_some_and(|pixel| pixel.is_compressed());
+            self.stream_mut(flow)?.queue.queue_each_write(is_compressed);
+        }
         self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
             Flow::Capture => session.begin_read(window, len_bytes, pieces),
             Flow::Output => session.begin_write(window, len_bytes, cx.now_ns, pieces),

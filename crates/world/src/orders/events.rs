@@ -69,17 +69,14 @@ impl World {
         let path = Path::new(&refusal.device);
         let at = self.nodes.iter().position(|node| node.path == path);
         if self.wants_event(EventKind::Refusal, at) {
+            let errno = match refusal.errno {
+                // The call got fewer buffers.
+                0 => String::new(),
+                errno => errno_name(errno),
+            };
             let more = [
                 ("call", refusal.call.clone().into()),
-                (
-                    "errno",
-                    match refusal.errno {
-                        // The call got fewer buffers.
-                        0 => String::new(),
-                        errno => errno_name(errno),
-                    }
-                    .into(),
-                ),
+                ("errno", errno.into()),
                 ("constraint", refusal.constraint.clone().into()),
                 ("wanted", refusal.wanted.into()),
                 ("found", refusal.found.into()),
