@@ -458,7 +458,7 @@ static void captured(const char *path, const char *kind)
 	set_size(CHUNK);
 	error = borrow(path, 0, &far);
 	set_size(CHUNK);
-	from.fd = heap_buffer(4096);
+	from.fd = chunked("0");
 	from.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, from.fd, 0);
 	for (int i = 0; i < 2; i++) {
 		error = error ? error : reqbufs(on[i], V4L2_MEMORY_DMABUF, 1, 0);
@@ -499,8 +499,8 @@ static void shared(const char *path, int flags, const char *kind)
 	error = borrow(path, flags, &far);
 	set_size(CHUNK);
 	from = to = (struct buffer){ .memory = V4L2_MEMORY_DMABUF };
-	from.fd = heap_buffer(4096);
-	to.fd = heap_buffer(4096);
+	from.fd = chunked("0");
+	to.fd = chunked("0");
 	from.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, from.fd, 0);
 	to.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, to.fd, 0);
 	for (int i = 0; i < 2; i++) {
@@ -522,7 +522,7 @@ static void shared(const char *path, int flags, const char *kind)
 	}
 	if (!error) {
 		ended = others(&far, 77);
-		/* Only now, since a udmabuf does not sync its importers for the CPU. */
+		/* Only now, since the probe's memory is synced only when it is unmapped. */
 		relayed = others(&to, 44);
 	}
 	snprintf(name, sizeof(name), "%s.relayed", kind);
