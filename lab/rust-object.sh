@@ -35,7 +35,8 @@ if [ "$checker" = kasan ]; then
     flags="$flags -Zsanitizer=kernel-address -Zsanitizer-recover=kernel-address -Cforce-frame-pointers=y
       -Cllvm-args=-asan-mapping-offset=0xdffffc0000000000
       -Cllvm-args=-asan-instrumentation-with-call-threshold=0 -Cllvm-args=-asan-stack=0
-      -Cllvm-args=-asan-globals=0 -Cllvm-args=-asan-kernel-mem-intrinsic-prefix=1"
+      -Cllvm-args=-asan-globals=0 -Cllvm-args=-asan-kernel-mem-intrinsic-prefix=1
+      -Cllvm-args=-asan-constructor-kind=none"
     calls='__asan_[a-zA-Z0-9_]+'
 fi
 
