@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
+#include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -195,18 +196,22 @@ static void keep_refusal(struct device *dev, const struct vb3_refusal *told)
 
 void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 {
-	char numbers[64] = "";
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
+	char numbers[64];
 
 	keep_refusal(dev, told);
+	if (!__ratelimit(&limit))
+		return;
+	numbers[0] = 0;
 	if (!told->has_addresses)
 		snprintf(numbers, sizeof(numbers), ": wanted %llu, found %llu", told->wanted,
 			 told->found);
 	if (dev)
-		dev_info_ratelimited(dev, REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint),
-				     numbers, TEXT_OF(told->remedy));
+		dev_info(dev, REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint), numbers,
+			 TEXT_OF(told->remedy));
 	else
-		pr_info_ratelimited(REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint),
-				    numbers, TEXT_OF(told->remedy));
+		pr_info(REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint), numbers,
+			TEXT_OF(told->remedy));
 }
 
 static int refusals_show(struct seq_file *file, void *unused)

@@ -61,7 +61,7 @@ static bool has_pages(struct sg_table *sgt)
 	unsigned int i;
 
 	for_each_sgtable_sg(sgt, at, i)
-		if (!pfn_valid(page_to_pfn(sg_page(at))))
+		if (!pfn_to_online_page(page_to_pfn(sg_page(at))))
 			return false;
 	return true;
 }
