@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds drivers that Debian's kernels leave out, from the same kernel's source: vimc, vim2m,
-# vicodec, vkms and dummy_hcd. Also v4l2loopback, for kernels for which Debian's compiles.
+# vicodec, vkms, and dummy_hcd where the kernel has USB. Also v4l2loopback, for kernels for which Debian's compiles.
 #
 #   peers.sh LAB ARCH KERNEL OUT
 #
@@ -17,11 +17,12 @@ rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 build=$(headers "$kernel")
+udc=drivers/usb/gadget/udc
 if [ -e "$build/drivers/media/v4l2-core/v4l2-mem2mem.c" ]; then
-    # A kernel that was built here has kept what is needed.
+    # A kernel that was built here has kept what is needed. It has no USB.
+    udc=
     (cd "$build" && cp -r --parents drivers/media/test-drivers/vim* drivers/media/test-drivers/vicodec \
-        drivers/media/v4l2-core/v4l2-mem2mem.c drivers/gpu/drm/vkms \
-        drivers/usb/gadget/udc/dummy_hcd.c "$work/")
+        drivers/media/v4l2-core/v4l2-mem2mem.c drivers/gpu/drm/vkms "$work/")
 else
     series=$(echo "$kernel" | cut -d. -f1-2)
     version=$(dpkg-query -W -f='${Version}' "linux-headers-${kernel%-*}-common")
@@ -30,7 +31,7 @@ else
         tar -xJ --strip-components=1 --wildcards \
             '*/drivers/media/test-drivers/vim*' '*/drivers/media/test-drivers/vicodec/*' \
             '*/drivers/media/v4l2-core/v4l2-mem2mem.c' '*/drivers/gpu/drm/vkms/*' \
-            '*/drivers/usb/gadget/udc/dummy_hcd.c'
+            "*/$udc/dummy_hcd.c"
     rm ./*.deb
 fi
 
@@ -46,10 +47,6 @@ mkdir -p $media/test-drivers/vim2m
 mv $media/test-drivers/vim2m.c $media/test-drivers/vim2m/
 echo 'obj-m := vim2m.o' >$media/test-drivers/vim2m/Kbuild
 
-udc=drivers/usb/gadget/udc
-sed -i 's/USB_EP_CAPS(TYPE_BULK_OR_INT/USB_EP_CAPS(USB_EP_CAPS_TYPE_ALL/' $udc/dummy_hcd.c
-echo 'obj-m := dummy_hcd.o' >$udc/Kbuild
-
 make_in() {
     dir=$work/$1
     shift
@@ -63,7 +60,11 @@ make_in $media/test-drivers/vim2m KBUILD_EXTRA_SYMBOLS="$symbols"
 make_in $media/test-drivers/vicodec KBUILD_EXTRA_SYMBOLS="$symbols" CONFIG_VIDEO_VICODEC=m
 make_in $media/test-drivers/vimc CONFIG_VIDEO_VIMC=m
 make_in drivers/gpu/drm/vkms CONFIG_DRM_VKMS=m
-make_in $udc
+if [ -n "$udc" ]; then
+    sed -i 's/USB_EP_CAPS(TYPE_BULK_OR_INT/USB_EP_CAPS(USB_EP_CAPS_TYPE_ALL/' $udc/dummy_hcd.c
+    echo 'obj-m := dummy_hcd.o' >$udc/Kbuild
+    make_in $udc
+fi
 apt-get download -qq v4l2loopback-dkms
 dpkg-deb -x v4l2loopback-dkms_*.deb loopback
 make_in "$(echo loopback/usr/src/*)" || echo "v4l2loopback does not compile"
