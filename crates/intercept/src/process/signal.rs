@@ -19,10 +19,13 @@ const MAX_LOOKS: u8 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     None,
-    /// The kernel will deliver the signal to this thread, so restart codes are safe.
+    /// The kernel will look for signals when this thread's call ends, so restart codes are safe.
     Certain,
-    /// A process-wide signal that no other thread has taken so far. It may still not be for this thread.
-    Ambiguous,
+    /// A process-wide signal that no other thread has taken so far. The kernel may have chosen another thread
+    /// for it, and would then not look for signals when this thread's call ends.
+    ///
+    /// Source: Linux 7.2 kernel/signal.c `complete_signal`.
+    Shared,
     /// A signal that only this call's own mask unblocks.
     Masked,
 }
@@ -85,7 +88,10 @@ impl Signals {
             return Verdict::None;
         };
         let mut look = SignalState::parse(&text);
-        look.leader = field(&text, "Tgid:", 10) == Some(self.tid.into());
+        let leader = field(&text, "Tgid:", 10).filter(|leader| *leader != self.tid.into());
+        if leader.is_some_and(is_stopped) {
+            return Verdict::Certain;
+        }
         self.handles = look.handled & !self.mask.unwrap_or(look.blocked) != 0;
         if let Some(mask) = self.mask {
             if (look.own | look.shared) & look.blocked & !mask & !look.ignored != 0 {
@@ -119,6 +125,17 @@ impl Signals {
     }
 }
 
+/// Returns whether a process's first thread has stopped with its process. Then the kernel has told every other
+/// thread to stop, too. It takes signals first, unless it blocks them.
+///
+/// Source: Linux 7.2 kernel/signal.c `do_signal_stop`.
+fn is_stopped(leader: u64) -> bool {
+    let stat = raw::proc_text(&format!("/proc/{leader}/stat")).unwrap_or_default();
+    let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    stat.get(name_end..)
+        .is_some_and(|rest| rest.starts_with(b") T"))
+}
+
 /// Signals that do nothing to a thread without a handler. Such a signal may still be pending briefly,
 /// if another thread blocks it or is traced.
 ///
@@ -135,7 +152,6 @@ struct SignalState {
     ignored: u64,
     handled: u64,
     threads: u64,
-    leader: bool,
 }
 
 impl SignalState {
@@ -152,7 +168,6 @@ impl SignalState {
             ignored: hex("SigIgn:") | unheeded & !handled,
             handled,
             threads: field(text, "Threads:", 10).unwrap_or(1),
-            leader: false,
         }
     }
 
@@ -165,14 +180,12 @@ impl SignalState {
             *seen = 0;
             return Verdict::None;
         }
-        // The kernel first offers a process-wide signal to the leader, which takes the signal unless it
-        // blocks it.
-        if self.threads <= 1 || self.leader {
+        if self.threads <= 1 {
             return Verdict::Certain;
         }
         *seen = seen.saturating_add(1);
         if *seen >= MAX_LOOKS {
-            Verdict::Ambiguous
+            Verdict::Shared
         } else {
             Verdict::None
         }
@@ -310,7 +323,6 @@ mod tests {
             ignored: 8,
             handled: 0,
             threads,
-            leader: false,
         }
     }
 
@@ -322,18 +334,11 @@ mod tests {
         assert_eq!(once(look(1, 0, 1, 9)), Verdict::None);
         assert_eq!(once(look(8, 8, 0, 1)), Verdict::None);
         assert_eq!(once(look(0, 2, 0, 1)), Verdict::Certain);
-        assert_eq!(
-            once(SignalState {
-                leader: true,
-                ..look(0, 2, 0, 9)
-            }),
-            Verdict::Certain
-        );
         let mut seen = 0;
         let shared = look(0, 2, 0, 9);
         assert_eq!(shared.verdict(&mut seen), Verdict::None);
         assert_eq!(shared.verdict(&mut seen), Verdict::None);
-        assert_eq!(shared.verdict(&mut seen), Verdict::Ambiguous);
+        assert_eq!(shared.verdict(&mut seen), Verdict::Shared);
     }
 
     #[test]
@@ -359,7 +364,6 @@ mod tests {
                 ignored: 8,
                 handled: 0x0841_0010,
                 threads: 3,
-                leader: false
             }
         );
     }

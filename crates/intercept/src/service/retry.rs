@@ -159,32 +159,40 @@ impl Server<'_> {
         };
         let found = waiting.signals.look();
         let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
-        let polls = matches!(waiting.kind, Kind::Poll(_));
         let pause = match waiting.signals.pace() {
             Pace::Soon => LOOK_OFTEN,
             Pace::Seldom if !needs_look => LOOK_SELDOM,
             Pace::Seldom | Pace::Often => LOOK,
         };
         self.pending.plan_look(slot, tid, pause);
-        let code = match found {
-            Interrupt::None => return,
-            Interrupt::Certain if polls => self.restart_of_poll(slot),
-            Interrupt::Certain => ERESTARTSYS,
-            Interrupt::Ambiguous => libc::EINTR,
-            Interrupt::Masked => return self.interrupt_masked(slot),
-        };
-        self.pending.note_interrupted(tid);
-        let Some(waiting) = self.pending.slots.get(&slot) else {
-            return;
-        };
-        let n = waiting.notif.clone();
-        n.gathered.begin();
+        match found {
+            Interrupt::None => {}
+            Interrupt::Certain => {
+                if let Some((n, code)) = self.give_up_for_signal(slot) {
+                    self.answer(&n, How::Reply(Reply::Fail(code)));
+                }
+            }
+            Interrupt::Shared | Interrupt::Masked => {
+                self.interrupt(slot, found == Interrupt::Masked);
+            }
+        }
+    }
+
+    /// Drops a call whose thread may have a signal to handle. Returns the call and the code that it returns
+    /// to the kernel, which restarts the call or makes it fail with EINTR.
+    pub(crate) fn give_up_for_signal(&mut self, slot: u32) -> Option<(Notif, i32)> {
+        let waiting = self.pending.slots.get(&slot)?;
+        let (n, deadline) = (waiting.notif.clone(), waiting.deadline);
+        let mut code = ERESTARTSYS;
         if let Kind::Poll(polling) = &waiting.kind {
             // The kernel may restart the call, which then uses the remaining time.
-            polling.write_remaining(&n, waiting.deadline);
+            n.gathered.begin();
+            polling.write_remaining(&n, deadline);
+            code = self.restart_of_poll(&n, deadline);
         }
+        self.pending.note_interrupted(n.tid);
         self.give_up(slot);
-        self.answer(&n, How::Reply(Reply::Fail(code)));
+        Some((n, code))
     }
 
     /// Returns the code with which the kernel continues a poll if no handler runs. The timeout of `poll` is
@@ -192,15 +200,11 @@ impl Server<'_> {
     /// call restart_syscall, which the filter reports.
     ///
     /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
-    fn restart_of_poll(&mut self, slot: u32) -> i32 {
-        let Some(waiting) = self.pending.slots.get(&slot) else {
-            return ERESTARTNOHAND;
-        };
-        let n = &waiting.notif;
+    fn restart_of_poll(&mut self, n: &Notif, deadline: Option<Instant>) -> i32 {
         if n.nr != nr::POLL {
             return ERESTARTNOHAND;
         }
-        let poll = (n.nr, n.args, waiting.deadline);
+        let poll = (n.nr, n.args, deadline);
         self.pending.suspended.insert(n.tid, poll);
         ERESTART_RESTARTBLOCK
     }
@@ -223,14 +227,14 @@ impl Server<'_> {
         done
     }
 
-    /// Queues the end of a ppoll or pselect6 for a signal that only the call's own mask admits.
-    fn interrupt_masked(&mut self, slot: u32) {
+    /// Queues the end of a wait whose thread must be stopped first, see [`How::Interrupt`].
+    fn interrupt(&mut self, slot: u32, by_mask: bool) {
         let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
         };
         waiting.is_stopping = true;
         let n = waiting.notif.clone();
-        let count = usize::from(n.nr != libc::SYS_pselect6);
+        let count = by_mask.then_some(usize::from(n.nr != libc::SYS_pselect6));
         self.answer(&n, How::Interrupt(slot, count));
     }
 

@@ -60,9 +60,9 @@ pub(crate) enum How {
     Reply(Reply),
     /// Gathers missing memory of the program, and retries the call in this slot.
     Again(u32),
-    /// Runs the call without descriptors, so that the kernel finds a signal. The fields are the slot, and the
-    /// index of the argument that counts descriptors.
-    Interrupt(u32, usize),
+    /// Stops the thread, so that the kernel looks for signals. The first field is the slot. A call whose own
+    /// mask admits the signal is then run without descriptors: the second field is the index of their count.
+    Interrupt(u32, Option<usize>),
     /// Continues the read or write in this slot. One piece was moved, and more remain.
     Part(u32),
 }

@@ -611,31 +611,35 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends a ppoll or pselect6 for a signal that only the call's own mask admits. The kernel runs the
-    /// call without descriptors, finds the signal and runs the handler.
-    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: usize) {
+    /// Ends a wait for a signal that the kernel may have for another thread, or that only the mask of a ppoll or
+    /// pselect6 admits. A stop makes the kernel look for signals when the call ends. With `count`, it also runs
+    /// the call without descriptors, finds the signal and runs the handler.
+    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Option<usize>) {
         if !self.step(may, |server| server.begin_stop(slot)) {
             return;
         }
-        let restart = Reply::Fail(ERESTARTNOINTR);
-        if self.revoking.holds(n.tid) {
-            // The thread stops for the revocation, and finds the signal when it repeats its call.
-            let given_up = self.step(may, |server| server.give_up(slot));
-            if given_up {
-                self.host.listener.answer(n.id, restart);
-            }
-            return;
-        }
-        let Ok(stopped) = rewrite::seize(n.tid) else {
+        let stopped = rewrite::seize(n.tid).ok();
+        // A thread that must stop for a revocation finds the signal after that.
+        let stops = stopped.is_some() || self.revoking.holds(n.tid);
+        if !stops && count.is_some() {
             return self.step(may, |server| server.retry_unstopped(slot));
-        };
-        let given_up = self.step(may, |server| server.give_up(slot));
-        let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
+        }
+        let given_up = self.step(may, |server| server.give_up_for_signal(slot));
+        let restarted = given_up.is_some_and(|(n, code)| {
+            let code = match count {
+                Some(_) => ERESTARTNOINTR,
+                // The kernel offers most signals to the first thread first.
+                None if stops || self.host.pid_of(n.tid) == n.tid => code,
+                None => libc::EINTR,
+            };
+            let reply = self.copied_out(may, &n, Reply::Fail(code));
+            self.host.listener.send(n.id, reply).is_ok()
+        });
         // If the answer fails, the thread has ended or a debugger has it.
-        let left = if restarted {
-            stopped.run_without(may, count)
-        } else {
-            stopped.release(may)
+        let left = match (stopped, count) {
+            (Some(stopped), Some(count)) if restarted => stopped.run_without(may, count),
+            (Some(stopped), _) => stopped.release(may),
+            (None, _) => return,
         };
         self.left(may, n.tid, left);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::stalling::becomes;
-use crate::toy::{ABANDONED, ARM, COUNT, LEN, WAIT, WAITING, cookie, pattern};
+use crate::toy::{ABANDONED, ARM, COUNT, FREE, LEN, WAIT, WAITING, cookie, pattern};
 use crate::waiting::is_in_poll;
 use crate::{alone, call, device, errno, inside};
 
@@ -59,6 +59,16 @@ pub(crate) fn signal_when(signal: i32, is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Blocks a signal in this thread.
+fn block(signal: i32) {
+    // SAFETY: a live set.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 fn handled() -> u32 {
     HANDLED.load(Ordering::Relaxed)
 }
@@ -91,11 +101,9 @@ inside! {
         alone(|| {
         let file = device();
         handle(libc::SIGUSR1, 0);
-        // SAFETY: live sets; signals to ourselves.
+        block(libc::SIGUSR1);
+        // SAFETY: signals to ourselves.
         unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigaddset(&raw mut set, libc::SIGUSR1);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             libc::kill(libc::getpid(), libc::SIGUSR1);
             libc::signal(libc::SIGALRM, libc::SIG_IGN);
         }
@@ -123,11 +131,9 @@ inside! {
         let file = device();
         handle(libc::SIGALRM, 0);
         let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        block(libc::SIGALRM);
         // SAFETY: live sets and structures.
         unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigaddset(&raw mut set, libc::SIGALRM);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             timer(LATER, Duration::ZERO);
             let limit = libc::timespec { tv_sec: 20, tv_nsec: 0 };
             let none: libc::sigset_t = std::mem::zeroed();
@@ -169,6 +175,86 @@ inside! {
         });
         assert_eq!(handled(), 1);
         });
+    }
+
+    /// Like a kernel, restarts the call of the only thread that does not block the signal.
+    fn sa_restart_restarts_a_threads_wait() {
+        alone(|| {
+        let file = device();
+        handle(libc::SIGUSR1, libc::SA_RESTART);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| call(&file, WAIT, 3_600_000));
+            block(libc::SIGUSR1);
+            assert!(becomes(|| call(&file, WAITING, 0) == Ok(1)), "no call waits");
+            // SAFETY: to ourselves.
+            unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+            assert!(becomes(|| handled() == 1), "no thread takes the signal");
+            assert!(becomes(|| call(&file, FREE, 0) == Ok(1)), "the wait goes on");
+            assert_eq!(waiter.join().expect("joined"), Ok(3_600_000));
+        });
+        });
+    }
+
+    /// The kernel offers a signal that is sent to a thread's number to this thread first. The first thread,
+    /// whose wait the kernel does not interrupt, must not return the kernel's internal number.
+    fn signal_for_another_thread_restarts_no_wait() {
+        alone(|| {
+        let file = device();
+        handle(libc::SIGUSR1, libc::SA_RESTART);
+        let (waiter, done) = (AtomicU32::new(0), AtomicU32::new(0));
+        let wait = || {
+            assert_eq!(call(&file, WAIT, 3_600_000), Ok(3_600_000));
+            done.fetch_add(1, Ordering::SeqCst);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: takes nothing.
+                waiter.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
+                wait();
+            });
+            scope.spawn(|| {
+                block(libc::SIGUSR1);
+                for round in 1..=20 {
+                    assert!(becomes(|| call(&file, WAITING, 0) == Ok(2)), "two calls wait");
+                    // SAFETY: a thread of this process.
+                    unsafe { libc::kill(waiter.load(Ordering::SeqCst) as i32, libc::SIGUSR1) };
+                    assert!(becomes(|| handled() == round), "no thread takes the signal");
+                }
+                let is_done = || done.load(Ordering::SeqCst) == 2;
+                assert!(becomes(|| call(&file, FREE, 0).is_ok() && is_done()), "the waits end");
+            });
+            wait();
+        });
+        });
+    }
+
+    /// A stop is complete when all threads have stopped. Only then does the parent learn of it.
+    fn stop_of_a_process_stops_its_waiting_threads() {
+        // SAFETY: the harness's other thread sleeps and holds no lock.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let file = device();
+            let done = std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| call(&file, WAIT, 3_600_000));
+                let waits = becomes(|| call(&file, WAITING, 0) == Ok(1));
+                // SAFETY: to ourselves.
+                unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+                let freed = becomes(|| call(&file, FREE, 0) == Ok(1));
+                waits && freed && waiter.join().is_ok_and(|n| n.is_ok())
+            });
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!done)) };
+        }
+        let mut status = 0;
+        let mut wait = |flags| {
+            // SAFETY: our own child.
+            unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED | flags) == child }
+        };
+        let stopped = becomes(|| wait(libc::WNOHANG));
+        // SAFETY: our own child.
+        unsafe { libc::kill(child, if stopped { libc::SIGCONT } else { libc::SIGKILL }) };
+        assert!(wait(0) && stopped, "the child did not stop");
+        assert_eq!(status, 0, "the child failed");
     }
 
     /// The kernel restarts a reported call that a signal interrupts: no call may run twice.

@@ -52,6 +52,8 @@ pub(crate) const EXPORT_WHEN_FULL: u64 = request(205);
 pub(crate) const ASKED: u64 = request(206);
 /// Returns how many calls wait on the file.
 pub(crate) const WAITING: u64 = request(208);
+/// Completes all calls that wait on the file. Returns their number.
+pub(crate) const FREE: u64 = request(209);
 /// Revokes the memory of buffer n.
 pub(crate) const REVOKE: u64 = request(207);
 /// On a buffer: doubles a number.
@@ -181,6 +183,11 @@ impl Toy {
                 self.changed.push(file);
             }
             ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
+            FREE => {
+                let now = Instant::now();
+                open.waits.values_mut().for_each(|due| *due = now);
+                self.changed.push(file);
+            }
             _ => {}
         }
         let waiting = open.waits.len();
@@ -198,7 +205,7 @@ impl Toy {
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
-            WAITING => u32::try_from(waiting).expect("few"),
+            WAITING | FREE => u32::try_from(waiting).expect("few"),
             ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
                 let id = caller.identify(n.cast_signed()).map_err(|e| e.0)?;
