@@ -55,7 +55,7 @@ pub struct Options<'a> {
     /// Receives notes for the user while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
     /// Leaves signals alone. Otherwise, the run passes SIGINT, SIGTERM, SIGHUP and SIGQUIT on to all of its
-    /// processes, unless the terminal has sent the signal to them. A second SIGINT or SIGTERM kills all
+    /// processes, unless the whole process group gets the signal. A second SIGINT or SIGTERM kills all
     /// processes. SIGUSR1, SIGUSR2 and SIGALRM go to the program only. After the run, the next SIGINT, SIGTERM,
     /// SIGHUP or SIGQUIT does nothing, so that the caller can finish its files.
     pub keep_signals: bool,

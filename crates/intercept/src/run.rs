@@ -102,6 +102,7 @@ pub fn run(
         main: (main, child.pidfd),
         ended: None,
         forward,
+        undecided: VecDeque::new(),
         wake_fds: Vec::new(),
         swept: Instant::now(),
         answers: Vec::new(),

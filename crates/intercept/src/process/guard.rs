@@ -5,6 +5,10 @@
 //! process that the supervisor knew, and prints a message. It allocates nothing, and has two descriptors:
 //! standard error, and a pipe whose other end the kernel closes when the supervisor ends.
 //!
+//! The guard also notes signals, and has a child, the *outsider*, that does so in a process group of its own. A
+//! signal that the guard gets and the outsider does not was sent to the supervisor's whole process group, so
+//! the programs have it already. If both get it, it was sent to all processes, or by name (pkill).
+//!
 //! When the supervisor ends, the kernel itself kills the program's first process, unless this process has
 //! changed its user. So the guard is forked once another thread makes a call, or the first process has made
 //! more than [`MAX_UNGUARDED`] calls.
@@ -15,11 +19,13 @@
 )]
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
+use crate::process::signal::CAUGHT;
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
@@ -40,13 +46,43 @@ struct ThreadEntry {
     start: AtomicU64,
 }
 
-/// The threads of a run, in memory shared with the guard.
+/// Memory that the supervisor and the guard share.
 #[derive(Debug)]
-struct Table(&'static [ThreadEntry]);
+struct Shared {
+    /// The threads of the run.
+    threads: [ThreadEntry; PLACES as usize],
+    guard: Noted,
+    outsider: Noted,
+}
+
+/// The signals that a process got.
+#[derive(Debug)]
+struct Noted {
+    /// The process's id, once it notes signals.
+    pid: AtomicU32,
+    /// The time of the last signal of each number, as of [`now`]; 0 for none.
+    times: [AtomicU64; 32],
+}
+
+impl Noted {
+    /// Returns whether the process got a signal in the last time, or is about to handle it.
+    fn has_got(&self, signal: i32, within: Duration) -> Option<bool> {
+        let pid = self.pid.load(Ordering::Acquire);
+        let at = self.times.get(usize::try_from(signal).ok()?)?;
+        let is_pending = raw::pending_signals(pid) >> (signal - 1) & 1 != 0;
+        let at = at.load(Ordering::Acquire);
+        let is_recent = at != 0 && u128::from(now().saturating_sub(at)) <= within.as_nanos();
+        (pid != 0).then_some(is_pending || is_recent)
+    }
+}
+
+/// The shared memory of a run.
+#[derive(Debug)]
+struct Table(&'static Shared);
 
 impl Table {
     fn new() -> Result<Self, Errno> {
-        let bytes = PLACES as usize * size_of::<ThreadEntry>();
+        let bytes = size_of::<Shared>();
         let (prot, flags) = (
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
@@ -57,13 +93,11 @@ impl Table {
             return Err(raw::errno());
         }
         // SAFETY: zeroed, page-aligned memory of this size, which is unmapped with the table.
-        Ok(Self(unsafe {
-            core::slice::from_raw_parts(at.cast(), PLACES as usize)
-        }))
+        Ok(Self(unsafe { &*at.cast::<Shared>() }))
     }
 
     fn add(&self, tid: u32) {
-        let Some(place) = self.0.get((tid % PLACES) as usize) else {
+        let Some(place) = self.0.threads.get((tid % PLACES) as usize) else {
             return;
         };
         if place.tid.load(Ordering::Relaxed) != u64::from(tid) {
@@ -77,7 +111,7 @@ impl Table {
 
     /// Forgets an ended thread: another one may get its id.
     fn remove(&self, tid: u32) {
-        if let Some(place) = self.0.get((tid % PLACES) as usize) {
+        if let Some(place) = self.0.threads.get((tid % PLACES) as usize) {
             let (id, order) = (tid.into(), Ordering::Relaxed);
             place.tid.compare_exchange(id, 0, order, order).ok();
         }
@@ -87,7 +121,7 @@ impl Table {
     /// Async-signal-safe.
     fn kill_all(&self) -> bool {
         let mut found = false;
-        for place in self.0 {
+        for place in &self.0.threads {
             let tid = u32::try_from(place.tid.load(Ordering::Acquire)).unwrap_or(0);
             let start = place.start.load(Ordering::Acquire);
             if tid > 1 && start_of(tid) == Some(start) {
@@ -101,10 +135,17 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let at: *const ThreadEntry = self.0.as_ptr();
+        let at = core::ptr::from_ref(self.0);
         // SAFETY: the table's own mapping, to which no other reference exists.
         unsafe { libc::munmap(at.cast_mut().cast(), size_of_val(self.0)) };
     }
+}
+
+/// Returns the time in nanoseconds of a clock that all processes share. Async-signal-safe.
+pub(crate) fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (secs, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+    secs * 1_000_000_000 + nanos
 }
 
 /// Returns a running thread's start time in ticks since boot. Async-signal-safe: allocates nothing.
@@ -198,15 +239,31 @@ impl Guard {
         self.table.add(tid);
     }
 
+    /// Returns whether this signal was lately sent to the supervisor's process group; `None` if no process can
+    /// tell.
+    pub(crate) fn is_of_group(&self, signal: i32, within: Duration) -> Option<bool> {
+        let in_group = self.table.0.guard.has_got(signal, within)?;
+        let outside = self.table.0.outsider.has_got(signal, within)?;
+        Some(in_group && !outside)
+    }
+
     /// Starts the guard process.
     ///
     /// # Errors
     /// Fails if the system has no descriptor or process left.
     fn start(&self) -> Result<(libc::pid_t, OwnedFd), Errno> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
-        // SAFETY: the child makes only async-signal-safe calls.
-        let pid = unsafe { fork(|| wait_for_end(&self.table, reader.as_raw_fd()))? };
-        Ok((pid, writer))
+        // The child gets no signal before it can note it. SAFETY: live sets; the child makes only
+        // async-signal-safe calls.
+        let pid = unsafe {
+            let (mut all, mut before) = (core::mem::zeroed(), core::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            let pid = fork(|| wait_for_end(&self.table, reader.as_raw_fd()));
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut());
+            pid
+        };
+        Ok((pid?, writer))
     }
 
     /// Kills the processes of all recorded threads, and ends the guard.
@@ -232,14 +289,65 @@ impl Drop for Guard {
     }
 }
 
+/// The record of this process, if it notes signals.
+static NOTED: AtomicPtr<Noted> = AtomicPtr::new(core::ptr::null_mut());
+
+extern "C" fn note_signal(signal: libc::c_int) {
+    // SAFETY: shared memory that the process never unmaps.
+    let noted = unsafe { NOTED.load(Ordering::Relaxed).as_ref() };
+    if let Some(at) = noted.and_then(|noted| noted.times.get(usize::try_from(signal).ok()?)) {
+        at.store(now(), Ordering::Release);
+    }
+}
+
+/// Makes this process note signals that the supervisor passes on, and block all others.
+fn note_signals(noted: &Noted) {
+    NOTED.store(core::ptr::from_ref(noted).cast_mut(), Ordering::Relaxed);
+    // SAFETY: async-signal-safe calls with live arguments; so is the handler.
+    unsafe {
+        let mut others: libc::sigset_t = core::mem::zeroed();
+        libc::sigfillset(&raw mut others);
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = note_signal as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        for signal in CAUGHT {
+            if libc::sigaction(signal, &raw const action, core::ptr::null_mut()) == 0 {
+                libc::sigdelset(&raw mut others, signal);
+            }
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const others, core::ptr::null_mut());
+        let pid = libc::getpid().cast_unsigned();
+        noted.pid.store(pid, Ordering::Release);
+    }
+}
+
+/// Starts the outsider, which ends with the guard. Returns its process id, or −1. Async-signal-safe.
+fn start_outsider(noted: &Noted) -> libc::c_long {
+    // SAFETY: the child makes only async-signal-safe calls.
+    unsafe {
+        let guard = libc::getpid();
+        let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+        if child == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            libc::setpgid(0, 0);
+            libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+            note_signals(noted);
+            while libc::getppid() == guard {
+                libc::pause();
+            }
+            libc::_exit(0);
+        }
+        child
+    }
+}
+
 /// Runs the guard process.
 fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     // SAFETY: async-signal-safe calls with live arguments.
     unsafe {
-        let mut all: libc::sigset_t = core::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, core::ptr::null_mut());
         libc::prctl(libc::PR_SET_NAME, c"vb3-guard".as_ptr());
+        let outsider = start_outsider(&table.0.outsider);
+        note_signals(&table.0.guard);
         // Only the supervisor may keep a copy of the pipe's other end.
         let (first, last) = (pipe.cast_unsigned(), libc::c_uint::MAX);
         libc::syscall(libc::SYS_close_range, 0, 1, 0);
@@ -254,6 +362,12 @@ fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
         };
         if read == 0 && table.kill_all() {
             libc::write(2, FAREWELL.as_ptr().cast(), FAREWELL.len());
+        }
+        if let Ok(outsider) = libc::pid_t::try_from(outsider)
+            && outsider > 0
+        {
+            libc::kill(outsider, libc::SIGKILL);
+            libc::waitpid(outsider, core::ptr::null_mut(), 0);
         }
         libc::_exit(0)
     }
@@ -291,7 +405,7 @@ mod tests {
         assert!(guard.process.get().is_none(), "the kernel ends the first");
         guard.add(known.id(), 2);
         // Makes the entry look as if another thread had this id before.
-        let place = &guard.table.0[(other.id() % PLACES) as usize];
+        let place = &guard.table.0.threads[(other.id() % PLACES) as usize];
         place.start.fetch_add(1, Ordering::Relaxed);
         // Closes the pipe, as the kernel does when the supervisor ends.
         let process = guard.process.get().expect("it was started");
@@ -313,10 +427,39 @@ mod tests {
     }
 
     #[test]
+    fn signals_to_the_group_are_told_from_others() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let _alone = alone();
+        let guard = Guard::of(std::process::id()).expect("a guard");
+        assert_eq!(guard.is_of_group(libc::SIGINT, HOUR), None);
+        let started = guard.start().expect("it starts");
+        guard.process.get_or_init(|| Some(started).into());
+        while guard.is_of_group(libc::SIGINT, HOUR).is_none() {
+            std::thread::yield_now();
+        }
+        let pids = [&guard.table.0.guard, &guard.table.0.outsider];
+        let [inside, outsider] = pids.map(|noted| noted.pid.load(Ordering::Relaxed));
+        let groups = [inside, outsider].map(|pid| {
+            let pid = raw::pid_of(pid).expect("a process");
+            rustix::process::getpgid(Some(pid)) == Ok(rustix::process::getpgrp())
+        });
+        assert_eq!(groups, [true, false]);
+        raw::kill(inside, libc::SIGINT);
+        while guard.is_of_group(libc::SIGINT, HOUR) == Some(false) {
+            std::thread::yield_now();
+        }
+        assert_eq!(guard.is_of_group(libc::SIGTERM, HOUR), Some(false));
+        raw::kill(outsider, libc::SIGINT);
+        while guard.is_of_group(libc::SIGINT, HOUR) == Some(true) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_later_process_with_the_same_id_is_recorded() {
         let tid = std::process::id();
         let guard = Guard::of(tid).expect("a guard");
-        let place = &guard.table.0[(tid % PLACES) as usize];
+        let place = &guard.table.0.threads[(tid % PLACES) as usize];
         guard.add(tid, 1);
         let start = place.start.fetch_add(1, Ordering::Relaxed);
         guard.remove(tid + PLACES);

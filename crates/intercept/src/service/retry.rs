@@ -183,13 +183,17 @@ impl Server<'_> {
     pub(crate) fn give_up_for_signal(&mut self, slot: u32) -> Option<(Notif, i32)> {
         let waiting = self.pending.slots.get(&slot)?;
         let (n, deadline) = (waiting.notif.clone(), waiting.deadline);
-        let mut code = ERESTARTSYS;
-        if let Kind::Poll(polling) = &waiting.kind {
-            // The kernel may restart the call, which then uses the remaining time.
-            n.gathered.begin();
-            polling.write_remaining(&n, deadline);
-            code = self.restart_of_poll(&n, deadline);
-        }
+        let code = match &waiting.kind {
+            Kind::Poll(polling) => {
+                // The kernel may restart the call, which then uses the remaining time.
+                n.gathered.begin();
+                polling.write_remaining(&n, deadline);
+                self.restart_of_poll(&n, deadline)
+            }
+            // Source: Linux 7.2 include/net/sock.h `sock_intr_errno`.
+            Kind::Receive(_) if deadline.is_some() => libc::EINTR,
+            _ => ERESTARTSYS,
+        };
         self.pending.note_interrupted(n.tid);
         self.give_up(slot);
         Some((n, code))

@@ -13,6 +13,7 @@ use crate::process::{Ended, Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::{Event, Events, Host};
 use crate::service::leftover::Ending;
+use crate::service::signals::Undecided;
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, Pending, Sleep, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
@@ -92,6 +93,7 @@ pub(crate) struct Server<'a> {
     pub(crate) main: (u32, OwnedFd),
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
+    pub(crate) undecided: Undecided,
     pub(crate) wake_fds: Vec<i32>,
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
@@ -147,6 +149,7 @@ impl Server<'_> {
             self.table.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| LEFTOVER_INTERVAL),
+            (self.undecided.front()).map(|(_, until)| until.saturating_duration_since(now)),
             (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
         ]
         .into_iter()
@@ -180,6 +183,7 @@ impl Server<'_> {
         if has_events {
             self.take_events();
         }
+        self.pass_signals();
         let look = match has_events {
             true => CheckScope::Due,
             false => CheckScope::Timed,
@@ -315,7 +319,7 @@ impl Server<'_> {
             match event {
                 Event::Thread(tid) => self.thread_ended(tid),
                 Event::Main => self.await_main(),
-                Event::Signal => self.forward_signals(),
+                Event::Signal => self.take_signals(),
                 Event::Wake => tick = true,
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => {}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::stalling::becomes;
 use crate::toy::{ABANDONED, ARM, COUNT, FREE, LEN, WAIT, WAITING, cookie, pattern};
-use crate::waiting::is_in_poll;
 use crate::{alone, call, device, errno, inside};
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -69,6 +68,28 @@ fn block(signal: i32) {
     }
 }
 
+/// Sends a signal to this process again and again while `call` runs. A signal that comes before the supervisor
+/// has received the call makes the kernel restart it. Returns the call's result.
+fn interrupted<T>(signal: i32, call: impl FnOnce() -> T) -> T {
+    // SAFETY: this process has one thread; the child only sends signals and ends.
+    unsafe {
+        let parent = libc::getpid();
+        let child = libc::fork();
+        if child == 0 {
+            // Few enough that a call that the kernel restarts each time reaches its timeout.
+            for _ in 0..100 {
+                libc::usleep(20_000);
+                libc::kill(parent, signal);
+            }
+            libc::_exit(0);
+        }
+        let result = call();
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+        result
+    }
+}
+
 fn handled() -> u32 {
     HANDLED.load(Ordering::Relaxed)
 }
@@ -97,6 +118,29 @@ inside! {
         });
     }
 
+    /// Like a kernel, does not restart a receive with a timeout (SO_RCVTIMEO), see signal(7).
+    fn receive_with_a_timeout_is_not_restarted() {
+        alone(|| {
+        handle(libc::SIGALRM, libc::SA_RESTART);
+        // SAFETY: a new socket, and live structures.
+        unsafe {
+            let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+            let socket = libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_KOBJECT_UEVENT);
+            let time = libc::timeval { tv_sec: 20, tv_usec: 0 };
+            let set = libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw const time).cast(), 16);
+            let mut byte = 0u8;
+            // The kernel serves a receive without the sender's address.
+            let (mut from, mut len) = ([0u8; 12], 12);
+            let received = interrupted(libc::SIGALRM, || {
+                let (byte, from) = ((&raw mut byte).cast(), from.as_mut_ptr().cast());
+                (libc::recvfrom(socket, byte, 1, 0, from, &raw mut len), errno())
+            });
+            assert_eq!((set, received), (0, (-1, libc::EINTR)));
+            assert!(handled() > 0);
+        }
+        });
+    }
+
     fn blocked_and_ignored_signals_end_nothing() {
         alone(|| {
         let file = device();
@@ -117,12 +161,14 @@ inside! {
         alone(|| {
         let file = device();
         handle(libc::SIGALRM, libc::SA_RESTART);
-        let own = std::process::id();
-        signal_when(libc::SIGALRM, || is_in_poll(own));
         let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one live pollfd.
-        let n = unsafe { libc::poll(&raw mut fd, 1, 3_600_000) };
-        assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
+        let polled = interrupted(libc::SIGALRM, || {
+            // SAFETY: one live pollfd.
+            let n = unsafe { libc::poll(&raw mut fd, 1, 20_000) };
+            (n, errno())
+        });
+        assert_eq!(polled, (-1, libc::EINTR));
+        assert!(handled() > 0);
         });
     }
 

@@ -2,8 +2,9 @@
 
 use crate::common::{COMMAND_TIMEOUT, Run, SIZE, finish, lacks, size_option, vb3};
 use crate::surroundings::command;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub(crate) struct Lasting {
 }
 
 impl Lasting {
-    /// Starts `vb3 run -- sh -c SCRIPT` with default signal actions. The test's parent may ignore
-    /// signals, as a shell ignores SIGINT for background processes.
+    /// Starts `vb3 run -- sh -c SCRIPT` in a process group of its own, with default signal actions. The
+    /// test's parent may ignore signals, as a shell ignores SIGINT for background processes.
     pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = crate::common::tempdir();
         let child = command("env", dir.path())
@@ -40,6 +41,7 @@ impl Lasting {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(dir.path().join("stderr")).unwrap())
+            .process_group(0)
             .spawn()
             .unwrap();
         Self { child, dir }
@@ -98,6 +100,60 @@ fn a_signal_ends_every_program_of_the_run() {
         assert_eq!(run.status(), Some(128 + signal.as_raw()), "{signal:?}");
         assert!(!pids.iter().any(|&pid| lives(pid)), "{signal:?}");
     }
+}
+
+/// Returns the processes of a run that are named after `vb3`, as `pkill vb3` would find them.
+fn named_after_vb3(run: &Lasting) -> Vec<Pid> {
+    let mut found = vec![Pid::from_child(&run.child)];
+    let mut at = 0;
+    while let Some(parent) = found.get(at) {
+        let threads = fs::read_dir(format!("/proc/{}/task", parent.as_raw_pid()));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+            let is_named = |pid: &i32| {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+                name.is_ok_and(|name| name.starts_with("vb3"))
+            };
+            found.extend(children.filter(is_named).filter_map(Pid::from_raw));
+        }
+        at += 1;
+    }
+    found
+}
+
+/// A signal to the process group, such as timeout(1) sends, reaches the program once. A signal to `vb3` alone
+/// is passed on, and so is one from pkill. They keep their order, so the later ones show that the first does
+/// not come again.
+#[test]
+fn signals_to_the_group_are_not_passed_on() {
+    let python = "/usr/bin/python3";
+    if lacks(python) {
+        return;
+    }
+    let script = format!(
+        "exec {python} -c '
+import os, signal
+kinds = {{signal.SIGINT, signal.SIGUSR1, signal.SIGTERM}}
+signal.pthread_sigmask(signal.SIG_BLOCK, kinds)
+for n in range(1000): os.path.exists(str(n))
+open(\"ready\", \"w\").write(str(os.getpid()))
+got = [signal.sigwait(kinds) for n in range(3)]
+assert got == [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM], got'"
+    );
+    let mut run = Lasting::start(&script, &[]);
+    run.pid_in("ready");
+    kill_process_group(Pid::from_child(&run.child), Signal::INT).unwrap();
+    run.send(Signal::USR1);
+    let named = wait_for("the guard", || {
+        let named = named_after_vb3(&run);
+        (named.len() == 3).then_some(named)
+    });
+    for process in named {
+        kill_process(process, Signal::TERM).unwrap();
+    }
+    assert_eq!(run.status(), Some(0));
 }
 
 #[test]
