@@ -7,6 +7,7 @@ use crate::socket::Socket;
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -151,10 +152,12 @@ fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
     Failure::System { what, errno }
 }
 
+/// Starts a program in a process group of its own, so that ^C and ^Z at the terminal do not reach it.
 fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
     let mut command = Command::new(program);
     command
         .args(args)
+        .process_group(0)
         .stdin(socket)
         .stdout(Stdio::null())
         .stderr(Stdio::inherit());

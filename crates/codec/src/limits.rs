@@ -31,8 +31,24 @@ fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     )
 }
 
-/// Limits this process permanently: it dies with its parent, writes no core file, gains no privileges.
+/// Signals that a user or a service manager sends to all processes of a run, which may still need the worker, and
+/// SIGTTOU, which stops a background process that writes to the terminal.
+const IGNORED: [libc::c_int; 5] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGTTOU,
+];
+
+/// Limits this process permanently: it dies with its parent, and not by users' signals. It writes no core
+/// file and gains no privileges.
+#[expect(unsafe_code, reason = "ignores signals, which rustix cannot")]
 pub(crate) fn apply() -> Result<(), Errno> {
+    for signal in IGNORED {
+        // SAFETY: the action is no function.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     lower(Resource::Core, 0)?;

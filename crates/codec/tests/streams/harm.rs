@@ -3,7 +3,7 @@
 use crate::process;
 use crate::tools::*;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process};
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
@@ -182,6 +182,27 @@ fn killed_worker_with_jobs_is_noticed() {
         kill_process(pid, Signal::KILL).is_err(),
         "it was waited for"
     );
+}
+
+/// A program may use its codec after ^C, to complete its file.
+#[test]
+fn signals_for_programs_do_not_end_a_worker() {
+    let mut driven = Driven::new(Kind::Harm, &process());
+    let pid = pid_of(&driven.worker);
+    driven.proceeds = false;
+    let data = b"format";
+    driven.submit(Job::Decode { tag: 1, data });
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
+    assert_eq!(getpgid(Some(pid)), Ok(pid), "the terminal reaches it");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        kill_process(pid, signal).unwrap();
+    }
+    driven.submit(Job::Proceed(Chroma::Planar));
+    let data = b"exit";
+    driven.submit(Job::Decode { tag: 2, data });
+    driven.wait_for(|event| matches!(event, TestEvent::Died(_)));
+    let wanted = TestEvent::Died("the codec process ended with status 7".to_owned());
+    assert_eq!(driven.events.last(), Some(&wanted));
 }
 
 #[test]
