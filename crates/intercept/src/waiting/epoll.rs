@@ -16,7 +16,7 @@
 //! sets, or after 200 ms if a program holds a set's lock for longer.
 //!
 //! Before a close that may end a file, its entries leave their sets. If the file stays, for example in a
-//! socket's queue, they return, and EPOLLET reports their state once more.
+//! socket's queue, they return. If the set had an event then, EPOLLET may report their state once more.
 //!
 //! A dma-buf that was exported several times is one file to the supervisor and several files to a
 //! program. If the program closes one of these files, the entry stays until all of them are closed.
@@ -82,6 +82,8 @@ struct Entry {
     events: u32,
     /// The conditions that the entry must report at present.
     shown: u32,
+    /// Whether the device has woken its waiters while the entry was out of its set.
+    was_woken: bool,
 }
 
 /// Why an entry is updated.
@@ -99,12 +101,14 @@ impl Entry {
         (self.events & CONDITIONS) as i16
     }
 
-    /// Updates the entry with the file's state. Returns whether the mask in the set must be set again.
-    fn follow(&mut self, now: i16, cause: Cause) -> bool {
+    /// Updates the entry with the file's state. Returns whether the mask in the set must be set again, and
+    /// whether that is an edge.
+    fn follow(&mut self, now: i16, cause: Cause) -> Option<bool> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+        let is_edge = cause == Cause::Wake;
         let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
             mask != self.shown
-        } else if cause == Cause::Wake {
+        } else if is_edge {
             mask != 0
         } else {
             // A call causes no edge: conditions in the mask were reported before.
@@ -113,7 +117,7 @@ impl Entry {
         if due {
             self.shown = mask;
         }
-        due
+        due.then_some(is_edge)
     }
 }
 
@@ -234,6 +238,11 @@ impl Epolls {
 
     /// Updates the masks of a file's entries in all sets.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
+        if cause == Cause::Wake
+            && let Some(parked) = self.parked.get_mut(&file)
+        {
+            parked.values_mut().for_each(|entry| entry.was_woken = true);
+        }
         let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
@@ -247,12 +256,12 @@ impl Epolls {
                 _ => holds(backend, file, asked, Asker::Supervisor),
             };
             known = Some((asked, now));
-            if entry.follow(now, cause) {
-                due.push((*set, *number, now));
+            if let Some(is_edge) = entry.follow(now, cause) {
+                due.push((*set, *number, Change::Show(now, is_edge)));
             }
         }
-        for (set, number, now) in due {
-            self.cause(set, (file, number), Change::Show(now));
+        for (set, number, change) in due {
+            self.cause(set, (file, number), change);
         }
     }
 
@@ -311,7 +320,8 @@ impl Epolls {
         for (&(set, number), entry) in &mut entries {
             let now = holds(backend, file, entry.asked(), Asker::Supervisor);
             entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
-            self.cause(set, (file, number), Change::Show(now));
+            let was_woken = core::mem::take(&mut entry.was_woken);
+            self.cause(set, (file, number), Change::Show(now, was_woken));
         }
         self.by_file.entry(file).or_default().extend(entries);
     }
@@ -425,7 +435,11 @@ impl Epolls {
         };
         let entries = self.by_file.get_mut(&file);
         let known = entries.and_then(|entries| entries.get_mut(&(id, number)));
-        let mut entry = Entry { events, shown: 0 };
+        let mut entry = Entry {
+            events,
+            shown: 0,
+            was_woken: false,
+        };
         let now = match (op, known) {
             (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),
             (Op::Modify, Some(entry)) if entry.events & EXCLUSIVE != 0 => {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use crate::toy::{ARM, COUNT, OPENS, STATE};
+use crate::toy::{ARM, COUNT, OPENS, QUIET, STATE};
 use crate::{call, device, errno, inside};
 
 struct Set(OwnedFd);
@@ -152,6 +152,23 @@ inside! {
         assert_eq!(set.wait(0), (1, vec![7]));
     }
 
+    /// STREAMON ends an output's POLLERR, makes it writable, and wakes no waiter.
+    fn end_of_an_error_is_no_edge() {
+        let (file, set) = (device(), Set::new());
+        call(&file, STATE, 8).expect("set");
+        set.control(ADD, &file, libc::EPOLLOUT | libc::EPOLLET, 7).expect("added");
+        assert_eq!(set.wait(0), (8, vec![7]));
+        call(&file, QUIET, 4).expect("set");
+        assert_eq!(set.wait(0), (0, vec![]));
+        call(&file, STATE, 4).expect("set");
+        assert_eq!(set.wait(0), (4, vec![7]));
+        // An event that was not delivered yet reports the state of the moment.
+        call(&file, STATE, 8).expect("set");
+        call(&file, QUIET, 4).expect("set");
+        assert_eq!(set.wait(0), (4, vec![7]));
+        assert_eq!(set.wait(0), (0, vec![]));
+    }
+
     /// Source: Linux 7.2 fs/eventpoll.c `do_epoll_ctl`.
     fn exclusive_entries_cannot_be_changed() {
         let (file, set) = (device(), Set::new());
@@ -242,21 +259,23 @@ inside! {
     }
 
     /// A descriptor in a socket's queue keeps the file, and the entry stays as it was.
-    fn one_shot_is_over_even_after_a_close() {
-        let (set, file, other) = (Set::new(), device(), device());
-        set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLONESHOT, 7).expect("added");
-        call(&file, STATE, 1).expect("set");
-        assert_eq!(set.wait(0), (1, vec![7]));
-        let (sender, _receiver) = std::os::unix::net::UnixStream::pair().expect("sockets");
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut rights = SendAncillaryBuffer::new(&mut space);
-        let fds = [file.as_fd()];
-        assert!(rights.push(SendAncillaryMessage::ScmRights(&fds)));
-        let text = [std::io::IoSlice::new(b"x")];
-        sendmsg(&sender, &text, &mut rights, SendFlags::empty()).expect("sent");
-        drop(file);
-        assert_eq!(call(&other, OPENS, 0), Ok(2));
-        assert_eq!(set.wait(0), (0, vec![]));
+    fn delivered_event_is_over_even_after_a_close() {
+        for way in [libc::EPOLLONESHOT, libc::EPOLLET] {
+            let (set, file, other) = (Set::new(), device(), device());
+            set.control(ADD, &file, libc::EPOLLIN | way, 7).expect("added");
+            call(&file, STATE, 1).expect("set");
+            assert_eq!(set.wait(0), (1, vec![7]));
+            let (sender, _receiver) = std::os::unix::net::UnixStream::pair().expect("sockets");
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut rights = SendAncillaryBuffer::new(&mut space);
+            let fds = [file.as_fd()];
+            assert!(rights.push(SendAncillaryMessage::ScmRights(&fds)));
+            let text = [std::io::IoSlice::new(b"x")];
+            sendmsg(&sender, &text, &mut rights, SendFlags::empty()).expect("sent");
+            drop(file);
+            assert_eq!(call(&other, OPENS, 0), Ok(2));
+            assert_eq!(set.wait(0), (0, vec![]));
+        }
     }
 
     fn a_number_that_is_replaced_leaves_its_sets() {

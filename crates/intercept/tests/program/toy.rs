@@ -26,6 +26,8 @@ pub(crate) const COUNT: u64 = request(192);
 pub(crate) const WAIT: u64 = request(193);
 /// Sets the poll state immediately.
 pub(crate) const STATE: u64 = request(194);
+/// Sets the poll state immediately, without a wake.
+pub(crate) const QUIET: u64 = request(210);
 /// Sets POLLIN after this many milliseconds.
 pub(crate) const ARM: u64 = request(195);
 /// Exports buffer n. Returns the descriptor.
@@ -178,9 +180,9 @@ impl Toy {
         let open = self.files.get_mut(&file).ok_or(libc::EBADF)?;
         match request {
             COUNT => self.count += 1,
-            STATE => {
+            STATE | QUIET => {
                 open.state = i16::try_from(n).expect("poll bits");
-                self.changed.push(file);
+                self.changed.extend((request == STATE).then_some(file));
             }
             ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
             FREE => {
@@ -193,7 +195,7 @@ impl Toy {
         let waiting = open.waits.len();
         Ok(match request {
             COUNT => self.count,
-            STATE | ARM => n,
+            STATE | QUIET | ARM => n,
             WAKE_FD => {
                 // SAFETY: takes integers; the new descriptor is ours.
                 self.wake = (n > 0)

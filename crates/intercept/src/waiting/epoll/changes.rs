@@ -20,7 +20,7 @@ use vb3_host::Errno;
 
 use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
-use super::{CONDITIONS, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
+use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
 use crate::kernel::{MayBlock, lock, may_block};
 
@@ -45,8 +45,9 @@ pub(super) enum Change {
         now: i16,
         done: SyncSender<Result<(), Errno>>,
     },
-    /// Sets the conditions that the entry reports.
-    Show(i16),
+    /// Sets the conditions that the entry reports, and whether that is an edge. Without one, EPOLLET reports no
+    /// further event.
+    Show(i16, bool),
     /// Removes the entry from its set; `Show` adds it again.
     Park,
     /// Removes the entry from its set, and forgets it.
@@ -79,6 +80,8 @@ struct Standing {
     is_armed: bool,
     /// Whether the object is in the set.
     is_in: bool,
+    /// Whether the set had no event when the object left it: the entry's last edge was delivered.
+    is_quiet: bool,
     numbers: Arc<Numbers>,
 }
 
@@ -119,10 +122,10 @@ impl SetFile {
                 // The receiver is missing if no thread waits for the result any more.
                 done.send(made).ok();
             }
-            Change::Show(now) => {
+            Change::Show(now, is_edge) => {
                 if let Some(entry) = entries.get_mut(&key) {
                     // Ignores errors: the set exists, and had this entry before.
-                    self.follow(may, entry, now).ok();
+                    self.follow(may, entry, now, is_edge).ok();
                 }
             }
             Change::Park => {
@@ -163,15 +166,16 @@ impl SetFile {
                     shown: 0,
                     is_armed: true,
                     is_in: false,
+                    is_quiet: false,
                     numbers: Arc::clone(&self.numbers),
                 };
-                self.show(may, &mut entry, now)?;
+                self.show(may, &mut entry, now, true)?;
                 entries.insert(key, entry);
                 Ok(())
             }
             (Op::Modify, Some(entry)) => {
                 (entry.events, entry.data, entry.is_armed) = (events, data, true);
-                self.show(may, entry, now)
+                self.show(may, entry, now, true)
             }
             (Op::Delete, Some(entry)) => {
                 self.take_out(may, entry)?;
@@ -190,10 +194,16 @@ impl SetFile {
     }
 
     /// Sets the reported conditions, unless the only event of EPOLLONESHOT was delivered.
-    fn follow(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
+    fn follow(
+        &self,
+        may: &MayBlock,
+        entry: &mut Standing,
+        now: i16,
+        is_edge: bool,
+    ) -> Result<(), Errno> {
         self.note_disarmed(may, entry);
         match entry.is_armed {
-            true => self.show(may, entry, now),
+            true => self.show(may, entry, now, is_edge || entry.events & EDGES == 0),
             false => Ok(()),
         }
     }
@@ -207,10 +217,20 @@ impl SetFile {
     }
 
     /// Sets the reported conditions. Takes another object if the present one does not meet these conditions,
-    /// for example POLLERR. Adds the entry to the set if it was removed.
-    fn show(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
+    /// for example POLLERR. Adds the entry to the set if it was removed. Without an edge, the entry reports only
+    /// an event that was not delivered yet.
+    fn show(
+        &self,
+        may: &MayBlock,
+        entry: &mut Standing,
+        now: i16,
+        is_edge: bool,
+    ) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let which = Object::of(mask);
+        if !is_edge && entry.is_in && (which, mask) == (entry.which, entry.shown) {
+            return Ok(());
+        }
         if which != entry.which || entry.events & EXCLUSIVE != 0 {
             self.take_out(may, entry)?;
         }
@@ -220,8 +240,12 @@ impl SetFile {
             self.numbers.remove(entry.object.as_raw_fd());
             (entry.object, entry.which) = (object, which);
         }
-        let events = mask & !UNASKED | entry.events & WAYS;
-        let op = if entry.is_in { Op::Modify } else { Op::Add };
+        let (op, is_over) = match entry.is_in {
+            true => (Op::Modify, false),
+            false => (Op::Add, !is_edge && entry.is_quiet),
+        };
+        let told = if is_over { 0 } else { mask & !UNASKED };
+        let events = told | entry.events & WAYS;
         let event = (
             EventData::new_u64(entry.data),
             EventFlags::from_bits_retain(events),
@@ -233,6 +257,8 @@ impl SetFile {
 
     fn take_out(&self, may: &MayBlock, entry: &mut Standing) -> Result<(), Errno> {
         if core::mem::take(&mut entry.is_in) {
+            entry.is_quiet = entry.events & EDGES != 0
+                && may_block::poll(may, &[(&self.fd, libc::POLLIN)]) == [0];
             may_block::epoll_ctl(may, &self.fd, Op::Delete, &entry.object, None)?;
         }
         Ok(())
@@ -281,10 +307,15 @@ impl Queue {
                 is_late: false,
             }
         });
-        let replaces = |change: &Change| matches!(change, Change::Show(_) | Change::Park);
         let mut of_entry = work.changes.iter_mut().rev().filter(|(of, _)| *of == key);
-        match of_entry.next() {
-            Some((_, last)) if replaces(last) && replaces(&change) => *last = change,
+        match (of_entry.next(), &change) {
+            (Some((_, Change::Show(now, is_edge))), Change::Show(then, too)) => {
+                (*now, *is_edge) = (*then, *is_edge || *too);
+            }
+            (
+                Some((_, last @ (Change::Show(..) | Change::Park))),
+                Change::Show(..) | Change::Park,
+            ) => *last = change,
             _ => work.changes.push_back((key, change)),
         }
         work.id
@@ -476,13 +507,13 @@ mod tests {
         let (add, made) = control(Op::Add, 0);
         changes.add(&free, FILE, add);
         assert_eq!(made.recv(), Ok(Ok(())));
-        let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN));
+        let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN, true));
         changes.waiter(vec![shown]).wait(&may);
         assert!(is_ready(&free));
         // The first answer waits for the blocked set until the timeout. Later answers do not wait.
         changes.waiter(vec![late]).wait(&may);
         assert!(!changes.waiter(vec![late]).is_awaited());
-        changes.add(&held, FILE, Change::Show(libc::POLLIN));
+        changes.add(&held, FILE, Change::Show(libc::POLLIN, true));
         go.send(()).expect("it waits");
         assert_eq!(held_made.recv(), Ok(Ok(())));
         changes.waiter(vec![late]).wait(&may);
@@ -507,7 +538,7 @@ mod tests {
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&held, FILE, Change::Hold(until));
         for n in 0..1000 {
-            changes.add(&held, FILE, Change::Show(n % 2));
+            changes.add(&held, FILE, Change::Show(n % 2, true));
             changes.add(&held, OTHER, Change::Park);
         }
         let queue = lock(&changes.0.queue);
