@@ -6,6 +6,8 @@
 use core::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::process::signal::CAUGHT;
+
 /// Whether each signal of `OWN` was ignored at the start of the process. At that time, Rust's runtime
 /// had not ignored SIGPIPE yet, and no run had ignored SIGXFSZ.
 static WAS_IGNORED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
@@ -94,14 +96,46 @@ impl Drop for Inherited {
 pub(crate) struct ForChild(libc::sigset_t);
 
 impl ForChild {
-    /// Applies the settings. Async-signal-safe.
+    /// Applies the settings. A signal from now on ends the child, as if the program ran already: the
+    /// supervisor's handler would discard the signal. Async-signal-safe.
     pub(crate) fn set(&self) {
         for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
             set(signal, was_ignored.load(Ordering::Relaxed));
+        }
+        for signal in CAUGHT {
+            if !is_ignored(signal) {
+                set(signal, false);
+            }
         }
         // SAFETY: a live set.
         unsafe {
             libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Forward;
+    use crate::process::guard::alone;
+    use crate::process::launch::fork;
+
+    #[test]
+    fn supervisors_handlers_do_not_run_in_a_child() {
+        let _alone = alone();
+        let child = Inherited::take(&CAUGHT).for_child();
+        let _forward = Forward::begin().expect("a pipe");
+        let mut status = 0;
+        // SAFETY: async-signal-safe calls; our own child.
+        unsafe {
+            let pid = fork(|| {
+                child.set();
+                libc::raise(libc::SIGUSR1);
+            });
+            libc::waitpid(pid.expect("a process"), &raw mut status, 0);
+        }
+        assert!(libc::WIFSIGNALED(status), "{status}");
+        assert_eq!(libc::WTERMSIG(status), libc::SIGUSR1);
     }
 }

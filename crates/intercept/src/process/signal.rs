@@ -130,7 +130,9 @@ impl Signals {
 ///
 /// Source: Linux 7.2 kernel/signal.c `do_signal_stop`.
 fn is_stopped(leader: u64) -> bool {
-    let stat = raw::proc_text(&format!("/proc/{leader}/stat")).unwrap_or_default();
+    // Unlike the process's file, the thread's does not add up all threads' times.
+    let path = format!("/proc/{leader}/task/{leader}/stat");
+    let stat = raw::proc_text(&path).unwrap_or_default();
     let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
     stat.get(name_end..)
         .is_some_and(|rest| rest.starts_with(b") T"))
