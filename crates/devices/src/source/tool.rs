@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 /// Maximum time to wait for one picture, or for ffprobe's answer. The system's clock measures this time,
 /// because the devices' clock may stand still meanwhile.
 pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest step of a wait. The time beyond that, for which this process itself was stopped, does not count.
+const MAX_STEP: Duration = Duration::from_secs(1);
 /// Size of the pipe for a tool's output, in bytes. Both sides sleep about once per filled pipe, and a picture
 /// has several megabytes, so the pipe should be large. But all pipes of a user without privileges together
 /// have only 64 MiB.
@@ -140,19 +142,18 @@ impl Tool {
         data: &mut [u8],
         quit: Option<BorrowedFd<'_>>,
     ) -> Result<usize, Stop> {
-        let deadline = Instant::now() + self.patience;
+        let mut left = self.patience;
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let stdout = self.stdout.as_fd();
             let mut fds = vec![PollFd::new(&stdout, PollFlags::IN)];
             fds.extend(quit.as_ref().map(|quit| PollFd::new(quit, PollFlags::IN)));
-            match poll(&mut fds, Some(&left(deadline))) {
-                Ok(0) => return Err(self.stalled().into()),
-                Err(Errno::INTR) => continue,
+            match wait(&mut fds, &mut left) {
+                Ok(true) => {}
+                Ok(false) => return Err(self.stalled().into()),
                 Err(e) => {
                     return Err(Failure::new(format!("cannot poll {}: {e}", self.name)).into());
                 }
-                Ok(_) => {}
             }
             if fds.get(1).is_some_and(|quit| !quit.revents().is_empty()) {
                 return Err(Stop::Quit);
@@ -183,9 +184,8 @@ impl Tool {
     pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
-            let deadline = Instant::now() + self.patience;
-            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-            while poll(&mut fds, Some(&left(deadline))) == Err(Errno::INTR) {}
+            let mut left = self.patience;
+            let _ended = wait(&mut [PollFd::new(&pidfd, PollFlags::IN)], &mut left);
         }
         self.killer.forget();
         let status = match self.child.try_wait() {
@@ -216,13 +216,23 @@ impl Drop for Tool {
     }
 }
 
-/// Returns the time that is left until a deadline.
-fn left(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Timespec::try_from(left).unwrap_or(Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    })
+/// Waits for an event, and takes the time that passes from `left`. Returns whether there is one in time.
+fn wait(fds: &mut [PollFd<'_>], left: &mut Duration) -> Result<bool, Errno> {
+    loop {
+        let began = Instant::now();
+        let step = Timespec::try_from((*left).min(MAX_STEP)).unwrap_or_default();
+        let polled = poll(fds, Some(&step));
+        pass(left, began.elapsed());
+        match polled {
+            Ok(0) | Err(Errno::INTR) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            polled => return polled.map(|_| true),
+        }
+    }
+}
+
+fn pass(left: &mut Duration, time: Duration) {
+    *left = left.saturating_sub(time.min(MAX_STEP));
 }
 
 /// Reads all messages of a tool, so that the tool never blocks. Keeps the last [`MESSAGES_MAX`] bytes.
@@ -302,6 +312,14 @@ mod tests {
         assert!(matches!(tool.fill(&mut data, None), Ok(3)));
         let failure = tool.end().expect_err("it sleeps");
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
+    }
+
+    #[test]
+    fn a_stop_of_this_process_takes_no_patience() {
+        let mut left = PICTURE_TIMEOUT;
+        pass(&mut left, Duration::from_millis(20));
+        pass(&mut left, Duration::from_hours(1));
+        assert_eq!(left, PICTURE_TIMEOUT - MAX_STEP - Duration::from_millis(20));
     }
 
     #[test]
