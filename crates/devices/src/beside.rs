@@ -5,12 +5,12 @@ use crate::lock::lock;
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
-use vb3_v4l2::PixelFormat;
+use vb3_v4l2::{PixelFormat, WakeFd, WakeId};
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
@@ -120,6 +120,7 @@ pub(crate) struct Beside {
     /// Whether the thread is busy: from [`give`](Self::give) to [`take`](Self::take).
     has_picture: Cell<bool>,
     wake: Arc<OwnedFd>,
+    wake_id: WakeId,
     /// The thread's reference to `wake`. The descriptor closes when the owner drops its handle, even during a
     /// conversion. The thread writes under this lock, so dropping the handle waits only for this write.
     lent: Arc<Mutex<Weak<OwnedFd>>>,
@@ -166,6 +167,7 @@ impl Beside {
             done,
             has_picture: Cell::new(false),
             wake,
+            wake_id: WakeId::new(),
             lent,
         })
     }
@@ -193,8 +195,8 @@ impl Beside {
     }
 
     /// Returns a descriptor that is readable from the picture's completion until the picture is taken.
-    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    pub(crate) fn wake_fd(&self) -> WakeFd<'_> {
+        WakeFd::new(self.wake.as_fd(), self.wake_id)
     }
 }
 

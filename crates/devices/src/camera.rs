@@ -21,11 +21,11 @@ pub(crate) use controls::slider;
 use jpeg::JpegEncoder;
 use moving::Moving;
 use program::Program;
-use std::os::fd::BorrowedFd;
 use vb3_picture::Size;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
-    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, cid, pixfmt,
+    ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, WakeFd, cid,
+    pixfmt,
 };
 
 /// Maximum number of pictures of a clip that one late tick skips, and of frame-sync events that it reports.
@@ -459,7 +459,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     /// Returns a descriptor that is readable when an awaited picture or file is available.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();
         let scaled = || {

@@ -9,13 +9,12 @@ use crate::sink::Collection;
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
 use crate::{Failure, HostSettings, PlayError};
-use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
     FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity,
     Port, Progress, QueuePolicy, Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics,
-    Timings, VideoDriver, Waiter,
+    Timings, VideoDriver, Waiter, WakeFd,
 };
 
 /// The interface between a device and its host, apart from the V4L2 driver.
@@ -245,7 +244,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn volatile_control(&self, id: u32) -> Option<ControlValue>;
         fn queue_policy(&self, flow: Flow) -> QueuePolicy;
         fn has_begun(&self) -> bool;
-        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn wake_fd(&self) -> Option<WakeFd<'_>>;
         fn statistics(&self) -> Statistics;
     }
 

@@ -8,11 +8,10 @@ use crate::sink::{Shape, Sink, Thumbnail};
 use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
-use std::os::fd::BorrowedFd;
 use vb3_picture::Frame;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
-    Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, cid,
+    Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, WakeFd, cid,
 };
 
 /// The first free control ids for drivers in the user class.
@@ -303,7 +302,7 @@ impl<C> Engine<C> for Screen<C> {
     }
 
     /// Returns a descriptor that becomes readable when the sink has room again; `None` if the sink has room.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }
 

@@ -2,12 +2,11 @@
 
 use crate::beside::{Beside, LARGE, Task};
 use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vb3_picture::convert::{Converter, Job};
 use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, MAX_PLANES};
-use vb3_v4l2::{Bus, Format, PixelFormat, Rect};
+use vb3_v4l2::{Bus, Format, PixelFormat, Rect, WakeFd};
 
 /// The parameters of a conversion, which are fixed when it begins.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +79,7 @@ impl PictureConverter {
 
     /// Returns a descriptor that becomes readable when the thread has converted its picture.
     /// `None` if the thread has no picture.
-    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let thread = self.thread.as_ref().filter(|_| self.is_busy());
         thread.map(Beside::wake_fd)
     }

@@ -4,8 +4,9 @@ use crate::Failure;
 use crate::lock::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use vb3_v4l2::{WakeFd, WakeId};
 
 /// The queue. The devices' thread uses the `try_` methods, and the helper thread the `_wait` methods.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Ring<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     wake: OwnedFd,
+    wake_id: WakeId,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl<T> Ring<T> {
             state: Mutex::new(state),
             changed: Condvar::new(),
             wake,
+            wake_id: WakeId::new(),
         }))
     }
 
@@ -145,8 +148,8 @@ impl<T> Ring<T> {
 
     /// Returns a descriptor that becomes readable when a failed `try_` call would succeed. It stays readable
     /// until [`acknowledge`](Self::acknowledge).
-    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    pub(crate) fn wake_fd(&self) -> WakeFd<'_> {
+        WakeFd::new(self.wake.as_fd(), self.wake_id)
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable again.

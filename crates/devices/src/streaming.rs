@@ -14,7 +14,6 @@ use crate::scaler::Scaler;
 use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Surface, Trouble};
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use vb3_queue::{
     Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, Timecode,
     forward,
@@ -23,7 +22,7 @@ use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress, QueuePolicy,
     Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics, Timings, VideoDriver,
-    Waiter,
+    Waiter, WakeFd,
 };
 
 /// Maximum number of frames in one tick, so that each tick ends.
@@ -152,7 +151,7 @@ pub(crate) trait Engine<C> {
     }
 
     /// Returns a descriptor that is readable when an external event has occurred that the device awaits.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         None
     }
 
@@ -496,7 +495,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         fn controls(&self) -> Vec<ControlSpec>;
         fn is_grabbed(&self, id: u32) -> bool;
         fn volatile_control(&self, id: u32) -> Option<ControlValue>;
-        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn wake_fd(&self) -> Option<WakeFd<'_>>;
     }
 
     fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {

@@ -71,6 +71,16 @@ pub struct Map {
     pub tag: Tag,
 }
 
+/// A descriptor that needs a [`tick`](Backend::tick) when readable.
+#[derive(Clone, Copy, Debug)]
+pub struct WakeFd<'a> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'a>,
+    /// Unique number of the descriptor's file, never reused. It distinguishes the file from an earlier one
+    /// whose descriptor had the same number.
+    pub id: u64,
+}
+
 /// A host of devices, to which a front end passes programs' calls.
 ///
 /// The front end calls methods one at a time, from any thread. A method must not block, since it would
@@ -286,9 +296,8 @@ pub trait Backend: Send {
 
     /// Returns descriptors that need a [`tick`](Self::tick) when readable, such as a decoder's socket.
     ///
-    /// Called at the start and after every open, release and tick. If a descriptor's number now belongs to
-    /// another file, the front end must register the number again.
-    fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+    /// Called at the start and after every open, release and tick.
+    fn wake_fds(&self) -> Vec<WakeFd<'_>>;
 
     /// Returns whether the backend itself started child process `pid` and reaps it. A front end that adopts
     /// programs' orphans reaps all other children.

@@ -15,7 +15,7 @@ mod errno;
 mod id;
 mod node;
 
-pub use backend::{Backend, CallOutcome, Map, Mmap, PIECE_BYTES};
+pub use backend::{Backend, CallOutcome, Map, Mmap, PIECE_BYTES, WakeFd};
 pub use caller::{Access, Caller, ProcessMemory};
 pub use errno::Errno;
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};

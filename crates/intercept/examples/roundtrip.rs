@@ -10,11 +10,11 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use vb3_host::{
     Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Tag,
+    WakeFd,
 };
 use vb3_intercept::{Options, Program};
 
@@ -88,7 +88,7 @@ impl Backend for Null {
         None
     }
     fn tick(&mut self) {}
-    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+    fn wake_fds(&self) -> Vec<WakeFd<'_>> {
         Vec::new()
     }
     fn take_changed(&mut self) -> Vec<FileId> {

@@ -13,7 +13,7 @@ use crate::memory::Pins;
 use crate::note::Note;
 use crate::process::{Forward, Guard, Inherited, Lending, launch, listener, signal};
 use crate::program::{ExitReport, Options, Program};
-use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor};
+use crate::service::{Ending, Events, Host, Pool, Revoking, Server, Supervisor, WakeSet};
 use crate::tree::{Monitors, Showing};
 use crate::waiting::{Epolls, Pending, Sleep};
 use rustix::event::EventfdFlags;
@@ -48,7 +48,7 @@ pub fn run(
     }
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
-    let wakes = Events::new().map_err(system("epoll_create"))?;
+    let wakes = WakeSet::new().map_err(system("epoll_create"))?;
     let references = nodes.iter().map(|_| OnceLock::new()).collect();
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
@@ -103,7 +103,6 @@ pub fn run(
         ended: None,
         forward,
         undecided: VecDeque::new(),
-        wake_fds: Vec::new(),
         swept: Instant::now(),
         answers: Vec::new(),
         sleep: Sleep::default(),

@@ -14,13 +14,12 @@ pub use sink::{Gaps, Sink, sinks};
 use crate::event::{self, Answer, Event};
 use crate::timeline::{Plug, Timeline};
 use std::collections::HashMap;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{
     Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node,
-    NodeId, Tag,
+    NodeId, Tag, WakeFd,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -339,7 +338,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         fn is_due(&self) -> bool;
         fn tick(&mut self);
         fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
-        fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+        fn wake_fds(&self) -> Vec<WakeFd<'_>>;
         fn is_own_child(&self, pid: u32) -> bool;
         fn take_changed(&mut self) -> Vec<FileId>;
     }

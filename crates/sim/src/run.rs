@@ -358,7 +358,7 @@ impl<'a> Sim<'a> {
         let fds = self.world.wake_fds();
         let mut fds: Vec<_> = fds
             .iter()
-            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .map(|wake| PollFd::new(&wake.fd, PollFlags::IN))
             .collect();
         match poll(&mut fds, Some(&LONGEST)) {
             Ok(0) => Err("a codec does not answer".to_owned()),

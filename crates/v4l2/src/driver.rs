@@ -5,9 +5,9 @@ use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, MediaGraph, PixelFormat, Planarity, Progress, Receiver, Statistics, Timings,
+    WakeFd,
 };
 use bitflags::bitflags;
-use std::os::fd::BorrowedFd;
 use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 
 /// Identity of a device for QUERYCAP and its media device. Texts are truncated to 15, 31, 31 and 39 bytes.
@@ -402,7 +402,7 @@ pub trait VideoDriver {
 
     /// Returns a descriptor that becomes readable when an awaited external event has occurred.
     /// The driver then needs a [`tick`](Self::tick). `None` if the driver awaits no event.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         None
     }
 

@@ -36,6 +36,7 @@ mod selection;
 mod shown;
 mod stream;
 pub mod sys;
+mod wake;
 
 pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
 pub use codec::{Command, CommandSet};
@@ -66,6 +67,7 @@ pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Stat
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
+pub use wake::{WakeFd, WakeId};
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,11 @@ use crate::control::Control;
 use crate::sw_sync::Timelines;
 use crate::udev;
 use crate::watch::Video;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_host::{
     Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId,
-    Tag,
+    Tag, WakeFd,
 };
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
 use vb3_v4l2::{Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
@@ -283,14 +282,19 @@ impl Backend for World {
         }
     }
 
-    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+    fn wake_fds(&self) -> Vec<WakeFd<'_>> {
         let devices = self
             .nodes
             .iter()
             .flat_map(|node| node.video.contexts_at_work())
             .filter_map(|context| context.driver().wake_fd());
         let control = self.control.iter().flat_map(Control::fds);
-        devices.chain(control).chain(self.orders.fds()).collect()
+        let all = devices.chain(control).chain(self.orders.fds());
+        all.map(|wake| WakeFd {
+            fd: wake.fd,
+            id: wake.id.number(),
+        })
+        .collect()
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

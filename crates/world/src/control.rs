@@ -12,10 +12,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use vb3_v4l2::{WakeFd, WakeId};
 
 /// Longest order in bytes.
 const MAX_ORDER: usize = 4096;
@@ -27,7 +28,7 @@ const TRIES: u32 = 4;
 
 /// Identifies a client of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClientId(u64);
+pub(crate) struct ClientId(WakeId);
 
 #[derive(Debug)]
 struct Client {
@@ -54,7 +55,7 @@ pub struct Control {
     /// The socket's directory. This user's last run removes it.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
-    next: u64,
+    wake_id: WakeId,
 }
 
 impl Control {
@@ -90,7 +91,7 @@ impl Control {
             path,
             dir: None,
             clients: Vec::new(),
-            next: 0,
+            wake_id: WakeId::new(),
         })
     }
 
@@ -134,10 +135,13 @@ impl Control {
     }
 
     /// Returns the descriptors that, when readable, require a call of [`orders`](Self::orders).
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = WakeFd<'_>> {
         let asking = self.clients.iter().filter(|client| client.may_ask());
-        let asking = asking.map(|client| client.stream.as_fd());
-        self.listener.iter().map(|l| l.as_fd()).chain(asking)
+        let asking = asking.map(|client| WakeFd::new(client.stream.as_fd(), client.id.0));
+        let listener = self.listener.iter();
+        listener
+            .map(|listener| WakeFd::new(listener.as_fd(), self.wake_id))
+            .chain(asking)
     }
 
     /// Returns the listener if a client waits to be accepted. Without this check, accept() would allocate a
@@ -175,9 +179,8 @@ impl Control {
             if self.clients.len() >= MAX_CLIENTS {
                 self.clients.retain(|client| !client.has_gone());
             }
-            self.next = self.next.wrapping_add(1);
             let client = Client {
-                id: ClientId(self.next),
+                id: ClientId(WakeId::new()),
                 stream,
                 asked: Vec::new(),
                 answer: None,
@@ -476,14 +479,13 @@ mod tests {
         let (_dir, mut control) = control();
         let first = ask(&control, "wait\n");
         assert_eq!(come(&mut control).len(), 1);
+        let oldest = |control: &Control| control.clients.first().map(|client| client.id);
+        let before = oldest(&control);
         for _ in 0..MAX_CLIENTS * 2 {
             drop(ask(&control, "wait\n"));
             assert_eq!(come(&mut control).len(), 1);
         }
-        assert_eq!(
-            control.clients.first().map(|client| client.id),
-            Some(ClientId(1))
-        );
+        assert_eq!(oldest(&control), before);
         drop(first);
     }
 
@@ -492,13 +494,16 @@ mod tests {
         let (_dir, mut control) = control();
         let clients: Vec<UnixStream> = (0..MAX_CLIENTS).map(|_| ask(&control, "")).collect();
         assert!(come(&mut control).is_empty());
+        let ids = |control: &Control| -> Vec<ClientId> {
+            control.clients.iter().map(|client| client.id).collect()
+        };
+        let all = ids(&control);
         drop(ask(&control, ""));
         assert!(come(&mut control).is_empty());
-        let first = |control: &Control| control.clients.first().map(|client| client.id);
-        assert_eq!(first(&control), Some(ClientId(1)));
+        assert_eq!((ids(&control), all.len()), (all.clone(), MAX_CLIENTS));
         let _seventeenth = ask(&control, "");
         assert!(come(&mut control).is_empty());
-        assert_eq!(first(&control), Some(ClientId(2)));
+        assert_eq!(ids(&control).get(..MAX_CLIENTS - 1), all.get(1..));
         drop(clients);
     }
 

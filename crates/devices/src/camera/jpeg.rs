@@ -6,11 +6,10 @@ use crate::m2m::{CodecProcess, FrameWorker as _, MAX_EVENTS};
 use crate::streaming::Stamp;
 use crate::surface::{Trouble, only_plane, write_bytes};
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use vb3_codec::{Config, Event, Job, PlanesMut, Refused, Subsampling, Worker};
 use vb3_picture::{Frame, Size};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Progress};
+use vb3_v4l2::{Bus, Flow, Progress, WakeFd};
 
 /// Maximum number of pictures that are being encoded at one time.
 const MAX_AHEAD: usize = 3;
@@ -53,7 +52,7 @@ impl<C> JpegEncoder<C> {
     }
 
     /// Returns a descriptor that is readable when a file is ready; `None` while none is expected.
-    pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let wake_fd = self.process.wake_fd();
         wake_fd.filter(|_| !self.coding.is_empty())
     }

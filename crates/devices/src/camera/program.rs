@@ -5,8 +5,7 @@ use crate::mode::Mode;
 use crate::source::{NextSource, Ready, Source};
 use crate::streaming::Stream;
 use crate::{Failure, PlayError};
-use std::os::fd::BorrowedFd;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::{Fraction, WakeFd};
 
 /// The host's commands, which a camera follows at its next frames.
 #[derive(Debug, Default)]
@@ -71,7 +70,7 @@ impl Program {
     }
 
     /// Returns a descriptor that is readable when the next source may have its first picture.
-    pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let next = self.next.as_ref().filter(|_| self.awaits_picture);
         next.and_then(|next| next.source.wake_fd())
     }

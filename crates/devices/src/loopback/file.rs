@@ -5,9 +5,8 @@ use super::link::{Shared, has_same_layout};
 use super::placeholder::padded;
 use crate::Failure;
 use crate::source::{Ready, Source};
-use std::os::fd::BorrowedFd;
 use vb3_picture::Picture;
-use vb3_v4l2::Format;
+use vb3_v4l2::{Format, WakeFd};
 
 /// A reader's player of the placeholder's file. It is empty unless this reader plays the file.
 #[derive(Debug, Default)]
@@ -140,7 +139,7 @@ impl FilePlayer {
     }
 
     /// Returns a descriptor that becomes readable when the awaited picture is ready.
-    pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let playing = self.0.as_ref().filter(|playing| playing.waits)?;
         playing.source.wake_fd()
     }

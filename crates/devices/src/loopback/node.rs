@@ -8,12 +8,11 @@ use crate::device::Outside;
 use crate::disturb::NO_SIGNAL;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use std::os::fd::BorrowedFd;
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Role, Statistics,
-    VideoDriver, Waiter,
+    VideoDriver, Waiter, WakeFd,
 };
 
 /// The part of the node that one open file has: a writer and a reader of the loopback.
@@ -105,7 +104,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
     forward! { self.reader =>
         fn identity(&self) -> &Identity;
         fn ports(&self) -> &[Port];
-        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn wake_fd(&self) -> Option<WakeFd<'_>>;
     }
 
     fn role(&self) -> Role {

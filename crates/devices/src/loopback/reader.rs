@@ -10,11 +10,10 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes,
-    PixelFormat, Port, Span,
+    PixelFormat, Port, Span, WakeFd,
 };
 
 /// A CAPTURE node of a loopback.
@@ -444,7 +443,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         next.or_else(|| shared.next_added()).or_else(of_file)
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.file.wake_fd()
     }
 

@@ -16,13 +16,12 @@ use crate::place::HostSettings;
 use crate::select::{STEP, fit};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
-use std::os::fd::BorrowedFd;
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Rotate};
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
-    SelectionFlags, SelectionTarget, cid, pixfmt,
+    SelectionFlags, SelectionTarget, WakeFd, cid, pixfmt,
 };
 use work::UnderWay;
 
@@ -47,7 +46,7 @@ impl FrameWorker for PictureConverter {
         self.is_busy()
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.wake_fd()
     }
 

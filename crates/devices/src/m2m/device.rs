@@ -11,7 +11,6 @@ use crate::device::Outside;
 use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PIECE, Surface, Trouble};
-use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Refused};
 use vb3_queue::{
     Active, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, TimestampKind,
@@ -19,7 +18,7 @@ use vb3_queue::{
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, WakeFd,
 };
 
 /// The progress of a drain.
@@ -60,7 +59,7 @@ pub(crate) trait FrameWorker {
     fn is_busy(&self) -> bool;
 
     /// Returns a descriptor that is readable when the worker has a result.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+    fn wake_fd(&self) -> Option<WakeFd<'_>>;
 
     /// Returns the reason why the last worker ended, unless it ended normally.
     fn failure(&self) -> Option<&Failure> {
@@ -521,7 +520,7 @@ where
         M2mEngine::has_begun(self)
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.worker.wake_fd()
     }
 

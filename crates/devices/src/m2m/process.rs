@@ -3,8 +3,8 @@
 use super::device::FrameWorker;
 use crate::Failure;
 use crate::place::HostSettings;
-use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
+use vb3_v4l2::{WakeFd, WakeId};
 
 /// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
 /// readable. So a worker that sends events without end delays no other work.
@@ -17,6 +17,8 @@ pub(crate) struct CodecProcess {
     kind: Kind,
     launch: Launch,
     worker: Option<Worker>,
+    /// The id of the running worker's descriptor.
+    wake_id: WakeId,
     is_down: bool,
     failure: Option<Failure>,
 }
@@ -32,6 +34,7 @@ impl CodecProcess {
             kind,
             launch: place.codecs.launch(kind),
             worker: None,
+            wake_id: WakeId::new(),
             is_down: false,
             failure: None,
         })
@@ -54,7 +57,10 @@ impl CodecProcess {
                 Ok(worker)
             });
             match ready {
-                Ok(worker) => self.worker = Some(worker),
+                Ok(worker) => {
+                    self.worker = Some(worker);
+                    self.wake_id = WakeId::new();
+                }
                 Err(sentence) => self.fail(sentence),
             }
         }
@@ -137,8 +143,9 @@ impl FrameWorker for CodecProcess {
         worker.is_some_and(|worker| worker.room() < MAX_IN_FLIGHT)
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.worker.as_ref().map(Worker::wake_fd)
+    fn wake_fd(&self) -> Option<WakeFd<'_>> {
+        let worker = self.worker.as_ref();
+        worker.map(|worker| WakeFd::new(worker.wake_fd(), self.wake_id))
     }
 
     fn failure(&self) -> Option<&Failure> {

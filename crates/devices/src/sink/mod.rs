@@ -21,10 +21,9 @@ pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
 use crate::spec::SinkSpec;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vb3_picture::{Color, Frame, Size};
-use vb3_v4l2::{Fraction, PixelFormat};
+use vb3_v4l2::{Fraction, PixelFormat, WakeFd};
 use writer::Writer;
 
 /// The shape and rate of the next pictures.
@@ -208,7 +207,7 @@ impl Sink {
     /// Returns a descriptor that becomes readable when there is room again. A display waits for it after
     /// [`has_room`](Self::has_room) has returned false.
     #[must_use]
-    pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.writer.as_ref().map(Writer::wake_fd)
     }
 

@@ -4,11 +4,11 @@ use super::{Recorder, Shape};
 use crate::Failure;
 use crate::lock::lock;
 use crate::ring::Ring;
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use vb3_picture::Frame;
+use vb3_v4l2::WakeFd;
 
 /// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
 /// `WAITING_MAX`. So a program that stops after a few small pictures does not wait for the disk.
@@ -124,7 +124,7 @@ impl Writer {
         Arc::try_unwrap(self.spare.swap_remove(free)).ok()
     }
 
-    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn wake_fd(&self) -> WakeFd<'_> {
         self.ring.wake_fd()
     }
 

@@ -12,10 +12,9 @@ use crate::ring::Ring;
 use crate::spec::{ClipEnd, SourceSpec};
 use player::{Decoded, Job, Player};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vb3_picture::{Background, Frame, Pattern, Picture, Size};
-use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
+use vb3_v4l2::{Fraction, PixelFormat, WakeFd, pixfmt};
 
 /// The source that a running camera plays next.
 #[derive(Debug)]
@@ -242,7 +241,7 @@ impl Source {
 
     /// Returns a descriptor that becomes readable when [`ready`](Self::ready) no longer returns `Later`.
     #[must_use]
-    pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.ring().map(Ring::wake_fd)
     }
 

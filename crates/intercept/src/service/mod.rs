@@ -35,6 +35,7 @@ mod stat;
 mod supervisor;
 mod transfers;
 mod views;
+mod wakes;
 mod watch;
 
 pub(crate) use host::{Events, Host};
@@ -43,3 +44,4 @@ pub(crate) use pool::Pool;
 pub(crate) use revoke::Revoking;
 pub(crate) use serve::Server;
 pub(crate) use supervisor::Supervisor;
+pub(crate) use wakes::WakeSet;

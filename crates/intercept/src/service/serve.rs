@@ -14,6 +14,7 @@ use crate::program::ExitReport;
 use crate::service::host::{Event, Events, Host};
 use crate::service::leftover::Ending;
 use crate::service::signals::Undecided;
+use crate::service::wakes::WakeSet;
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, Pending, Sleep, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
@@ -88,13 +89,12 @@ pub(crate) struct Server<'a> {
     pub(crate) said_no_io_uring: bool,
     pub(crate) said_ordinary_number: bool,
     /// The backend's wake descriptors.
-    pub(crate) wakes: Events,
+    pub(crate) wakes: WakeSet,
     pub(crate) report: ExitReport,
     pub(crate) main: (u32, OwnedFd),
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
     pub(crate) undecided: Undecided,
-    pub(crate) wake_fds: Vec<i32>,
     pub(crate) swept: Instant,
     /// Answers to send when the lock is free.
     pub(crate) answers: Vec<Answer>,
@@ -320,7 +320,10 @@ impl Server<'_> {
                 Event::Thread(tid) => self.thread_ended(tid),
                 Event::Main => self.await_main(),
                 Event::Signal => self.take_signals(),
-                Event::Wake => tick = true,
+                Event::Wake => {
+                    self.wakes.note_readable();
+                    tick = true;
+                }
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => {}
                 Event::Hangup => {
@@ -498,25 +501,9 @@ impl Server<'_> {
         self.retry_buffers();
     }
 
-    /// Updates the epoll set of the backend's wake descriptors. The kernel has removed closed ones, and
-    /// another file may have the number of one of them now.
+    /// Updates the epoll set of the backend's wake descriptors.
     pub(crate) fn sync_wake_fds(&mut self) {
-        let fds = self.backend.wake_fds();
-        if fds.is_empty() && self.wake_fds.is_empty() {
-            return;
-        }
-        for &old in &self.wake_fds {
-            if !fds.iter().any(|fd| fd.as_raw_fd() == old) {
-                self.wakes.remove(old);
-            }
-        }
-        for fd in &fds {
-            // Ignores EEXIST: the descriptor is already in the set.
-            self.wakes
-                .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
-                .ok();
-        }
-        self.wake_fds = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        self.wakes.sync(&self.backend.wake_fds());
     }
 
     /// Updates programs' epoll sets before a call on `file` is answered.

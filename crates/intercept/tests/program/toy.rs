@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vb3_host::{
     Access, Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node,
-    NodeId, Tag,
+    NodeId, Tag, WakeFd,
 };
 
 const fn request(nr: u64) -> u64 {
@@ -89,7 +89,7 @@ pub(crate) struct Toy {
     next: u64,
     changed: Vec<FileId>,
     revoked: Vec<FdIdentity>,
-    wake: Option<OwnedFd>,
+    wake: Option<(OwnedFd, u64)>,
     asked: AtomicU32,
     pub(crate) count: u32,
     pub(crate) opened: u32,
@@ -197,9 +197,12 @@ impl Toy {
             COUNT => self.count,
             STATE | QUIET | ARM => n,
             WAKE_FD => {
-                // SAFETY: takes integers; the new descriptor is ours.
-                self.wake = (n > 0)
-                    .then(|| unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) });
+                static MADE: AtomicU64 = AtomicU64::new(0);
+                self.wake = (n > 0).then(|| {
+                    // SAFETY: takes integers; the new descriptor is ours.
+                    let fd = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+                    (fd, MADE.fetch_add(1, Ordering::Relaxed))
+                });
                 n
             }
             ALONE if self.files.len() > 1 => return Err(libc::EBUSY),
@@ -495,8 +498,13 @@ impl Backend for Toy {
         }
     }
 
-    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.wake.iter().map(AsFd::as_fd).collect()
+    fn wake_fds(&self) -> Vec<WakeFd<'_>> {
+        let wake = self.wake.iter();
+        wake.map(|(wake, id)| WakeFd {
+            fd: wake.as_fd(),
+            id: *id,
+        })
+        .collect()
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

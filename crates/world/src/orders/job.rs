@@ -1,9 +1,10 @@
 //! Runs the work of one order on a thread, because the work may wait for files or programs.
 
 use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use vb3_v4l2::{WakeFd, WakeId};
 
 /// Maximum number of threads of one run, including those whose orders were dropped.
 const MAX_RUNNING: usize = 16;
@@ -16,6 +17,7 @@ pub(super) type Running = Arc<()>;
 pub(super) struct Job<T> {
     done: Receiver<Result<T, String>>,
     wake: Arc<OwnedFd>,
+    wake_id: WakeId,
 }
 
 impl<T: Send + 'static> Job<T> {
@@ -48,7 +50,11 @@ impl<T: Send + 'static> Job<T> {
                 let _ = rustix::io::write(&*ready, &1u64.to_ne_bytes());
             })
             .map_err(|e| format!("cannot start a thread: {e}"))?;
-        Ok(Self { done, wake })
+        Ok(Self {
+            done,
+            wake,
+            wake_id: WakeId::new(),
+        })
     }
 
     /// Returns the work's result once it is done.
@@ -63,8 +69,8 @@ impl<T: Send + 'static> Job<T> {
 
 impl<T> Job<T> {
     /// Returns a descriptor that is readable once the work is done.
-    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    pub(super) fn wake_fd(&self) -> WakeFd<'_> {
+        WakeFd::new(self.wake.as_fd(), self.wake_id)
     }
 }
 

@@ -16,10 +16,9 @@ use job::{Job, Running};
 use parse::{Order, OrderRequest, Refused, VERSION};
 use serde_json::{Map, Value, json};
 use shown::PictureFile;
-use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::did_you_mean;
-use vb3_v4l2::Role;
+use vb3_v4l2::{Role, WakeFd};
 
 /// Maximum number of orders of one client that a tick carries out. Further orders wait for the next tick.
 const MAX_ROUNDS: usize = 16;
@@ -76,7 +75,7 @@ pub(super) struct Orders {
 
 impl Orders {
     /// Returns descriptors that become readable when an awaited source is open or a picture is written.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(super) fn fds(&self) -> impl Iterator<Item = WakeFd<'_>> {
         self.waiting
             .iter()
             .filter_map(|order| match &order.awaited {

@@ -1,0 +1,47 @@
+//! Descriptors that become readable when a device needs a tick.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Unique number of a wake descriptor, never reused. Its owner makes the number with the descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakeId(u64);
+
+impl WakeId {
+    /// Returns a number that no other descriptor has.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "each value is another one")]
+    pub fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// A descriptor that becomes readable when a device needs a tick.
+#[derive(Clone, Copy, Debug)]
+pub struct WakeFd<'a> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'a>,
+    /// Distinguishes the descriptor from earlier ones that had the same number.
+    pub id: WakeId,
+}
+
+impl<'a> WakeFd<'a> {
+    /// Returns a descriptor that has had this id since it was made.
+    #[must_use]
+    pub const fn new(fd: BorrowedFd<'a>, id: WakeId) -> Self {
+        Self { fd, id }
+    }
+}
+
+impl AsFd for WakeFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+    }
+}
