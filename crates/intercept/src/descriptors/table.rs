@@ -18,6 +18,7 @@
 //! descriptor and mapping of a file have gone. It has its own lock, because it is also used by code that does
 //! not hold the one lock of all devices.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -135,8 +136,8 @@ struct DeviceFile {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     /// The entries by number, then by thread.
-    known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
-    count: usize,
+    known: RefCell<BTreeMap<i32, HashMap<u32, FdIdentity>>>,
+    count: Cell<usize>,
     closing: Vec<Closing>,
     /// Processes that get no entries, because a thread other than the leader made an exec. That thread's
     /// id ends with the exec.
@@ -226,9 +227,9 @@ impl Table {
 
     /// Returns the entry of a thread's descriptor, or why there is none.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
-        match self.known.get(&fd).and_then(|of| of.get(&tid)) {
+        match self.known.borrow().get(&fd).and_then(|of| of.get(&tid)) {
             Some(id) => Known::Names(*id),
-            None if self.count >= MAX_ENTRIES || self.is_closing(fd) => Known::Ask,
+            None if self.count.get() >= MAX_ENTRIES || self.is_closing(fd) => Known::Ask,
             None => Known::Nothing,
         }
     }
@@ -250,7 +251,7 @@ impl Table {
     /// # Errors
     /// EBADF.
     pub(crate) fn identify(
-        &mut self,
+        &self,
         (tid, pid): (u32, impl FnOnce() -> u32),
         fd: i32,
         may_be_kept: impl FnOnce() -> bool,
@@ -262,8 +263,14 @@ impl Table {
         }
         let id = look()?;
         if known == Known::Nothing && may_be_kept() && !self.unkept.contains(&pid()) {
-            let before = self.known.entry(fd).or_default().insert(tid, id);
-            self.count += usize::from(before.is_none());
+            let before = self
+                .known
+                .borrow_mut()
+                .entry(fd)
+                .or_default()
+                .insert(tid, id);
+            self.count
+                .update(|count| count + usize::from(before.is_none()));
         }
         Ok(id)
     }
@@ -280,11 +287,12 @@ impl Table {
         // CAST: no descriptor number is higher.
         let last_fd = last.min(i32::MAX as u32) as i32;
         let first_fd = i32::try_from(first).ok().filter(|first| *first <= last_fd);
-        let closed = first_fd.map(|first| self.known.range(first..=last_fd));
+        let known = self.known.get_mut();
+        let closed = first_fd.map(|first| known.range(first..=last_fd));
         let closed: Vec<i32> = closed.into_iter().flatten().map(|(&fd, _)| fd).collect();
         for fd in closed {
-            let gone = self.known.remove(&fd);
-            self.count -= gone.map_or(0, |of| of.len());
+            let gone = known.remove(&fd).map_or(0, |of| of.len());
+            self.count.update(|count| count - gone);
         }
         self.begin(tid, numbers, task, files);
     }
@@ -362,9 +370,10 @@ impl Table {
     }
 
     fn forget(&mut self, threads: &[u32]) {
-        self.known.retain(|_, of| {
+        self.known.get_mut().retain(|_, of| {
             let gone = threads.iter().filter(|tid| of.remove(tid).is_some());
-            self.count -= gone.count();
+            let gone = gone.count();
+            self.count.update(|count| count - gone);
             !of.is_empty()
         });
     }

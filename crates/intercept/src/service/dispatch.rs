@@ -2,11 +2,12 @@
 //! for a module of their own.
 
 use crate::descriptors::{Target, Watched};
-use crate::kernel::{Borrowed, lock, nr, procs, vma};
+use crate::kernel::{lock, nr, procs, raw, vma};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
+use std::os::fd::AsFd as _;
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
@@ -108,18 +109,14 @@ impl Server<'_> {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let (call, fd) = (Call::new(&self.host, n), n.int(0));
+        let fd = n.int(0);
         // CAST: a C unsigned int in the kernel.
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
         if matches!(request, FIOCLEX | FIONCLEX) {
             return Ok(Verdict::native());
         }
         // If there is no such descriptor, the kernel executes the call, and refuses it.
-        // An entry must not outlive its thread: another process may get the thread's id.
-        let may_be_kept = || self.host.range.has(fd) && self.host.procs.tells_end_of(n.tid);
-        let look = || call.look(fd).map(|look| look.id);
-        let by = (n.tid, || call.pid());
-        let Ok(id) = self.table.identify(by, fd, may_be_kept, look) else {
+        let Ok(id) = Call::with_table(&self.host, n, &self.table).identify(fd) else {
             return Ok(Verdict::native());
         };
         let kind = (request >> 8) as u8;
@@ -127,6 +124,7 @@ impl Server<'_> {
         if Watched::of(target).is_some() {
             self.host.note_number(fd);
         }
+        let call = Call::with_table(&self.host, n, &self.table);
         let is_known = match target {
             Target::Other => {
                 if kind == b'b' && self.backend.is_foreign(id) {
@@ -143,11 +141,15 @@ impl Server<'_> {
         };
         let backend = &mut self.backend;
         let mut done = control(*backend, (on, request, arg), &call);
-        // Looks the file up, to keep it open, only for an ioctl that would wait: most do not.
+        // Borrows the file, to keep it open, only for an ioctl that would wait: most do not.
         let mut hold = None;
         if matches!(done, CallOutcome::Wait) {
-            let look = call.look(fd).and_then(|look| Ok((look.flags()?, look)));
-            let (flags, look) = look.inspect_err(|_| {
+            hold = call.hold(fd);
+            let flags = match &hold {
+                Some(hold) => raw::status_flags(hold.as_fd()),
+                None => call.look(fd).and_then(|look| look.flags()),
+            };
+            let flags = flags.inspect_err(|_| {
                 if let Watched::Device(file) = on {
                     backend.abandon(file, call.call());
                 }
@@ -157,7 +159,6 @@ impl Server<'_> {
             {
                 done = backend.ioctl(file, request, arg, true, &call);
             }
-            hold = look.fd.and_then(Borrowed::into_memory);
         }
         self.adopt();
         match on {
@@ -231,7 +232,7 @@ impl Server<'_> {
         n: &Notif,
         (on, request, arg): (Watched, u32, u64),
     ) -> Option<Reply> {
-        let call = Call::new(&self.host, n);
+        let call = Call::with_table(&self.host, n, &self.table);
         let done = control(self.backend, (on, request, arg), &call);
         if let Watched::Device(file) = on {
             self.refresh(file);

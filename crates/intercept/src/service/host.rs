@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::{Given, Held, LockTable, files};
+use crate::descriptors::{self, Given, Held, LockTable, Table, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, may_block, procs, raw};
 use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
@@ -380,6 +380,8 @@ pub(crate) struct Call<'a> {
     pub(crate) host: &'a Host,
     pub(crate) notif: &'a Notif,
     thread: OnceCell<Arc<Thread>>,
+    /// The known descriptors, for [`Caller::identify`].
+    table: Option<&'a Table>,
 }
 
 impl<'a> Call<'a> {
@@ -388,6 +390,15 @@ impl<'a> Call<'a> {
             host,
             notif,
             thread: OnceCell::new(),
+            table: None,
+        }
+    }
+
+    /// As [`new`](Self::new), but descriptors that the table knows are identified without a system call.
+    pub(crate) fn with_table(host: &'a Host, notif: &'a Notif, table: &'a Table) -> Self {
+        Self {
+            table: Some(table),
+            ..Self::new(host, notif)
         }
     }
 
@@ -413,6 +424,19 @@ impl<'a> Call<'a> {
             }
             found => found,
         }
+    }
+
+    /// Returns a duplicate of the caller's descriptor of a device or a buffer, or `None` if it cannot be borrowed.
+    pub(crate) fn hold(&self, fd: i32) -> Option<OwnedFd> {
+        let thread = self.thread().ok()?;
+        // Another descriptor may belong to another file by now, whose close may wait.
+        let is_known = self
+            .table
+            .is_some_and(|table| matches!(table.get(thread.tid, fd), descriptors::Known::Names(_)));
+        let held = is_known
+            .then(|| self.host.procs.hold(&thread, fd))
+            .flatten();
+        held.or_else(|| self.look(fd).ok()?.fd.and_then(Borrowed::into_memory))
     }
 
     /// Returns a duplicate of the caller's descriptor.
@@ -583,7 +607,15 @@ impl Caller for Call<'_> {
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        self.look(fd).map(|look| look.id)
+        let look = || self.look(fd).map(|look| look.id);
+        let Some(table) = self.table else {
+            return look();
+        };
+        // An entry must not outlive its thread: another process may get the thread's id.
+        let tid = self.notif.tid;
+        let may_be_kept = || self.host.range.has(fd) && self.host.procs.tells_end_of(tid);
+        let by = (tid, || self.pid());
+        table.identify(by, fd, may_be_kept, look)
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {

@@ -1,6 +1,6 @@
 //! Serves poll and ppoll, with device files and other files mixed.
 
-use crate::descriptors::Target;
+use crate::descriptors::{Known, Target};
 use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
@@ -80,7 +80,8 @@ impl Server<'_> {
         if count > MAX_POLLED {
             return Err(Errno(libc::ENOMEM));
         }
-        let call = Call::new(&self.host, n);
+        let host = Arc::clone(&self.host);
+        let call = Call::new(&host, n);
         let mut bytes = vec![0u8; count * 8];
         if call.read(n.arg(0), &mut bytes).is_err() {
             return Ok(Verdict::native());
@@ -96,6 +97,7 @@ impl Server<'_> {
                 self.source(&call, fd)
             };
             entries.push(Entry {
+                fd,
                 events,
                 ends_at: events | UNASKED,
                 source,
@@ -125,7 +127,14 @@ impl Server<'_> {
     }
 
     /// Returns the file behind a descriptor of a poll.
-    pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
+    pub(crate) fn source(&mut self, call: &Call<'_>, fd: i32) -> Source {
+        if let Known::Names(id) = self.table.get(call.notif.tid, fd) {
+            match self.target(id) {
+                Target::Device(file) => return Source::Device(file, None),
+                Target::Buffer(id) => return Source::Buffer(id, None),
+                Target::Node(_) | Target::Other => {}
+            }
+        }
         let kept = call.notif.gathered.take_look(fd);
         let look = match kept.unwrap_or_else(|| call.look(fd)) {
             Ok(look) => look,
@@ -175,7 +184,11 @@ impl Server<'_> {
             return Ok(Verdict::Reply(self.poll_result(n, &polling, deadline)));
         }
         let slot = self.pending.next_slot();
-        for entry in &polling.entries {
+        let call = Call::with_table(&self.host, n, &self.table);
+        for entry in &mut polling.entries {
+            if let Source::Device(_, hold @ None) | Source::Buffer(_, hold @ None) = &mut entry.source {
+                *hold = call.hold(entry.fd);
+            }
             if let Source::Device(file, _) = entry.source {
                 self.backend.poll_waits(file, entry.events);
             }

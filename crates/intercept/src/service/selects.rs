@@ -8,6 +8,7 @@ use crate::service::serve::{Server, Verdict};
 use crate::waiting::{
     Entry, FD_SETSIZE, Form, MAX_SELECTED, REPORTED, Sets, Source, Wait, concerns_us,
 };
+use std::sync::Arc;
 use std::time::Duration;
 use vb3_host::{Caller, Errno};
 
@@ -26,7 +27,8 @@ impl Server<'_> {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
+        let host = Arc::clone(&self.host);
+        let call = Call::new(&host, n);
         // Bits beyond the thread's descriptor table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,
@@ -51,7 +53,8 @@ impl Server<'_> {
             if wanted == [false; 3] {
                 continue;
             }
-            let source = self.source(&call, i32::try_from(fd).unwrap_or(-1));
+            let number = i32::try_from(fd).unwrap_or(-1);
+            let source = self.source(&call, number);
             if matches!(source, Source::Bad) {
                 count = count.min(table_size(n.tid)?);
                 if fd < count {
@@ -64,6 +67,7 @@ impl Server<'_> {
                 of.fold(0, |all, (_, bits)| all | bits)
             };
             entries.push(Entry {
+                fd: number,
                 events: union(ASKED),
                 ends_at: union(REPORTED),
                 source,

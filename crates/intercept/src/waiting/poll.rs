@@ -20,16 +20,10 @@ pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 /// The file behind one entry of the list.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A device file. The poll holds it open, even if its descriptor is closed.
-    Device(
-        FileId,
-        #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
-    ),
-    /// A buffer of the backend. The poll holds it open, too.
-    Buffer(
-        FdIdentity,
-        #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
-    ),
+    /// A device file. A poll that waits holds it open, even if its descriptor is closed.
+    Device(FileId, Option<OwnedFd>),
+    /// A buffer of the backend. A poll that waits holds it open, too.
+    Buffer(FdIdentity, Option<OwnedFd>),
     /// A file that is always ready.
     Ready,
     /// A borrowed file of another kind, which the kernel polls.
@@ -51,6 +45,7 @@ pub(crate) enum Source {
 /// One polled descriptor.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    pub(crate) fd: i32,
     pub(crate) events: i16,
     /// The events that end the call. select does not end at an error or hang-up that no set reports.
     pub(crate) ends_at: i16,
