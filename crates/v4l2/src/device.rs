@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
-use vb3_queue::MapAccess;
+use vb3_queue::{MapAccess, Memory};
 
 /// Maximum number of files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
@@ -285,19 +285,22 @@ where
         Some((context, Scope { requests, of }))
     }
 
-    /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
+    /// Returns whether an ioctl is QBUF or DQBUF, only this file uses the queues, and they stream.
     ///
-    /// False unless the queues stream with memory of the device (`V4L2_MEMORY_MMAP`). If true, a successful
-    /// call has the same result even if the host learns only later that another file was closed before.
+    /// False for the program's own memory (USERPTR), and for QBUF of a dma-buf, which may map it. If true, a
+    /// successful call has the same result even if the host learns only later that another file was closed
+    /// before.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
         let context = || self.contexts.get(*self.files.get(&file)?);
         let is_own = |stream: &Stream<M>| {
-            let memory = stream.queue.memory();
-            stream.owner == Some(file)
-                && stream.queue.is_streaming()
-                && memory == Some(vb3_queue::Memory::Mmap)
+            let passes = match stream.queue.memory() {
+                Some(Memory::Mmap) => true,
+                Some(Memory::DmaBuf) => matches!(call, Some(Call::DequeueBuf)),
+                _ => false,
+            };
+            passes && stream.owner == Some(file) && stream.queue.is_streaming()
         };
         matches!(call, Some(Call::QueueBuf | Call::DequeueBuf))
             && context().is_some_and(|context| context.streams().all(is_own))

@@ -105,7 +105,7 @@ impl Backend for World {
             Some(node.video.passes_own_buffers(handle, request))
         };
         // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
-        // other paces, QBUF and DQBUF of the device's own buffers need not wait.
+        // other paces, DQBUF need not wait, nor QBUF of the device's own buffers.
         self.clock.is_virtual() || !passes_own().unwrap_or(false)
     }
 

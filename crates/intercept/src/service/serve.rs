@@ -103,6 +103,8 @@ pub(crate) struct Server<'a> {
     /// Whether no thread is left that could make a call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
+    /// Whether a description may have ended since the clock's last check.
+    pub(crate) has_closes: bool,
     /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
     /// Sockets that report new and removed nodes to programs.
@@ -184,7 +186,7 @@ impl Server<'_> {
             self.take_events();
         }
         self.pass_signals();
-        let look = match has_events {
+        let look = match core::mem::take(&mut self.has_closes) {
             true => CheckScope::Due,
             false => CheckScope::Timed,
         };
@@ -325,7 +327,7 @@ impl Server<'_> {
                     tick = true;
                 }
                 Event::Poll(slot) => self.retry(slot),
-                Event::Held => {}
+                Event::Held => self.has_closes = true,
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;

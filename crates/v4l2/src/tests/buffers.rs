@@ -328,6 +328,7 @@ fn calls_on_own_buffers_are_recognised() {
     assert_eq!(passes(&b, other), [false; 3], "the queue is another's");
     assert_eq!((b.stream(false), b.reqbufs(0, MMAP)), (0, 0));
     assert_eq!((b.reqbufs(2, DMABUF), b.stream(true)), (2, 0));
-    assert_eq!(passes(&b, b.file), [false; 3], "memory of others is mapped");
+    let wanted = [false, true, false];
+    assert_eq!(passes(&b, b.file), wanted, "QBUF may map memory of others");
     b.close();
 }
