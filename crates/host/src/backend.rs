@@ -284,6 +284,12 @@ pub trait Backend: Send {
         self.next_tick().is_some_and(|due| due.is_zero())
     }
 
+    /// Reports that the one of [`wake_fds`](Self::wake_fds) with this id is readable. A [`tick`](Self::tick)
+    /// follows.
+    fn woken(&mut self, id: u64) {
+        let _ = id;
+    }
+
     /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 

@@ -48,7 +48,6 @@ pub fn run(
     }
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
-    let wakes = WakeSet::new().map_err(system("epoll_create"))?;
     let references = nodes.iter().map(|_| OnceLock::new()).collect();
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
@@ -97,7 +96,7 @@ pub fn run(
         table: Table::default(),
         said_no_io_uring: false,
         said_ordinary_number: false,
-        wakes,
+        wakes: WakeSet::default(),
         report: ExitReport::default(),
         main: (main, child.pidfd),
         ended: None,

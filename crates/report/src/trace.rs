@@ -336,6 +336,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         fn takes_memory(&self, request: u32) -> bool;
         fn next_tick(&self) -> Option<Duration>;
         fn is_due(&self) -> bool;
+        fn woken(&mut self, id: u64);
         fn tick(&mut self);
         fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
         fn wake_fds(&self) -> Vec<WakeFd<'_>>;

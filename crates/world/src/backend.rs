@@ -271,6 +271,11 @@ impl Backend for World {
         self.is_tick_due()
     }
 
+    fn woken(&mut self, id: u64) {
+        let control = self.control.as_ref();
+        self.may_accept |= control.is_some_and(|control| control.listens_at(id));
+    }
+
     fn tick(&mut self) {
         self.pass_time();
     }

@@ -144,6 +144,11 @@ impl Control {
             .chain(asking)
     }
 
+    /// Returns whether new clients make the descriptor with this id readable.
+    pub(crate) const fn listens_at(&self, id: u64) -> bool {
+        self.wake_id.number() == id
+    }
+
     /// Returns the listener if a client waits to be accepted. Without this check, accept() would allocate a
     /// socket even if no client waits.
     fn caller(&self) -> Option<&UnixListener> {

@@ -156,8 +156,8 @@ pub struct World {
     /// Maximum number of bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
-    /// When the control socket is next checked for new clients.
-    next_accept_ns: u64,
+    /// Whether a new client may wait at the control socket.
+    may_accept: bool,
     /// How many fences had ended at the last check for waiters.
     fences_ended: u64,
     /// How many fences had begun at the last check for waiters.
@@ -278,7 +278,7 @@ impl World {
             play: Play::default(),
             peak_bytes: 0,
             last_look_ns: 0,
-            next_accept_ns: 0,
+            may_accept: false,
             fences_ended: 0,
             fences_begun: 0,
             deadlocks: Deadlocks::default(),

@@ -39,8 +39,8 @@ pub(crate) enum Event {
     Held,
     /// A signal arrived.
     Signal,
-    /// The backend has work.
-    Wake,
+    /// The backend's wake descriptor with this number is readable.
+    Wake(u32),
     /// No thread that could make a call is left.
     Hangup,
     /// A descriptor of a waiting poll has changed.
@@ -55,7 +55,7 @@ impl Event {
             Self::Thread(tid) => 1 << 32 | tid as u64,
             Self::Held => 2 << 32,
             Self::Signal => 3 << 32,
-            Self::Wake => 4 << 32,
+            Self::Wake(number) => 4 << 32 | number as u64,
             Self::Poll(slot) => 5 << 32 | slot as u64,
             Self::Main => 6 << 32,
             Self::Hangup => 8 << 32,
@@ -69,7 +69,7 @@ impl Event {
             1 => Self::Thread(value),
             2 => Self::Held,
             3 => Self::Signal,
-            4 => Self::Wake,
+            4 => Self::Wake(value),
             5 => Self::Poll(value),
             6 => Self::Main,
             8 => Self::Hangup,

@@ -186,7 +186,9 @@ impl Server<'_> {
         let slot = self.pending.next_slot();
         let call = Call::with_table(&self.host, n, &self.table);
         for entry in &mut polling.entries {
-            if let Source::Device(_, hold @ None) | Source::Buffer(_, hold @ None) = &mut entry.source {
+            if let Source::Device(_, hold @ None) | Source::Buffer(_, hold @ None) =
+                &mut entry.source
+            {
                 *hold = call.hold(entry.fd);
             }
             if let Source::Device(file, _) = entry.source {

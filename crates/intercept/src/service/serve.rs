@@ -88,7 +88,7 @@ pub(crate) struct Server<'a> {
     pub(crate) table: Table,
     pub(crate) said_no_io_uring: bool,
     pub(crate) said_ordinary_number: bool,
-    /// The backend's wake descriptors.
+    /// The backend's wake descriptors in the supervisor's epoll set.
     pub(crate) wakes: WakeSet,
     pub(crate) report: ExitReport,
     pub(crate) main: (u32, OwnedFd),
@@ -126,7 +126,6 @@ impl Server<'_> {
             })
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
-        add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
         // Without EPOLLIN: calls wake the thread that receives them, not the clock thread.
         add(self.host.listener.as_fd(), 0, Event::Hangup)?;
         let held = lock(&self.host.held);
@@ -322,8 +321,10 @@ impl Server<'_> {
                 Event::Thread(tid) => self.thread_ended(tid),
                 Event::Main => self.await_main(),
                 Event::Signal => self.take_signals(),
-                Event::Wake => {
-                    self.wakes.note_readable();
+                Event::Wake(number) => {
+                    if let Some(id) = self.wakes.note_readable(number) {
+                        self.backend.woken(id);
+                    }
                     tick = true;
                 }
                 Event::Poll(slot) => self.retry(slot),
@@ -503,9 +504,10 @@ impl Server<'_> {
         self.retry_buffers();
     }
 
-    /// Updates the epoll set of the backend's wake descriptors.
+    /// Updates the backend's wake descriptors in the supervisor's epoll set.
     pub(crate) fn sync_wake_fds(&mut self) {
-        self.wakes.sync(&self.backend.wake_fds());
+        let listed = self.backend.wake_fds();
+        self.wakes.sync(&self.host.events, &listed);
     }
 
     /// Updates programs' epoll sets before a call on `file` is answered.

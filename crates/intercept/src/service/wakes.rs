@@ -1,58 +1,69 @@
-//! The epoll set of the backend's wake descriptors.
+//! The backend's wake descriptors in the supervisor's epoll set.
 
 use crate::service::host::{Event, Events};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use vb3_host::{Errno, WakeFd};
 
-/// The set, and the files in it. It is readable when one of them is.
-#[derive(Debug)]
+/// The wake descriptors in the set.
+#[derive(Debug, Default)]
 pub(crate) struct WakeSet {
-    events: Events,
-    /// The file at each number. The kernel has removed closed ones from the set.
-    known: HashMap<i32, u64>,
-    /// Whether the set was readable since the last [`sync`](Self::sync).
-    was_readable: bool,
+    /// The file at each number. The kernel has removed closed files from the set.
+    known: HashMap<u32, Known>,
+    /// Numbers that were readable although the backend did not list them.
+    unwanted: Vec<u32>,
 }
 
-impl AsFd for WakeSet {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
-    }
+#[derive(Debug)]
+struct Known {
+    id: u64,
+    is_listed: bool,
 }
 
 impl WakeSet {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        Ok(Self {
-            events: Events::new()?,
-            known: HashMap::new(),
-            was_readable: false,
-        })
-    }
-
-    /// Records that the set is readable.
-    pub(crate) const fn note_readable(&mut self) {
-        self.was_readable = true;
-    }
-
-    /// Adds new files. Files that the backend no longer lists stay until the set is readable, because most
-    /// are listed again soon.
-    pub(crate) fn sync(&mut self, listed: &[WakeFd<'_>]) {
-        for WakeFd { fd, id } in listed {
-            if self.known.insert(fd.as_raw_fd(), *id) != Some(*id) {
-                let events = libc::EPOLLIN.cast_unsigned();
-                // Ignores EEXIST: until its exec, a child may keep a closed file in the set.
-                self.events.add(*fd, events, Event::Wake).ok();
-            }
+    /// Records that the descriptor with this number is readable. Returns its id.
+    pub(crate) fn note_readable(&mut self, number: u32) -> Option<u64> {
+        let known = self.known.get(&number)?;
+        if !known.is_listed {
+            self.unwanted.push(number);
         }
-        if std::mem::take(&mut self.was_readable) {
-            self.known.retain(|number, _| {
-                let is_listed = listed.iter().any(|wake| wake.fd.as_raw_fd() == *number);
-                if !is_listed {
-                    self.events.remove(*number);
-                }
-                is_listed
-            });
+        Some(known.id)
+    }
+
+    /// Adds new files to the set. Files that the backend no longer lists stay until they are readable again,
+    /// because most are listed again soon.
+    pub(crate) fn sync(&mut self, set: &Events, listed: &[WakeFd<'_>]) {
+        let number = |wake: &WakeFd<'_>| wake.fd.as_raw_fd().cast_unsigned();
+        for known in self.known.values_mut() {
+            known.is_listed = false;
+        }
+        for wake in listed {
+            let (number, id) = (number(wake), wake.id);
+            let known = self.known.get_mut(&number);
+            if let Some(known) = known.filter(|known| known.id == id) {
+                known.is_listed = true;
+                continue;
+            }
+            let known = Known {
+                id,
+                is_listed: true,
+            };
+            let events = libc::EPOLLIN.cast_unsigned();
+            match set.add(wake.fd, events, Event::Wake(number)) {
+                Ok(()) | Err(Errno(libc::EEXIST)) => self.known.insert(number, known),
+                // The next call tries again.
+                Err(_) => self.known.remove(&number),
+            };
+        }
+        for number in self.unwanted.drain(..) {
+            if self
+                .known
+                .get(&number)
+                .is_some_and(|known| !known.is_listed)
+            {
+                self.known.remove(&number);
+                set.remove(number.cast_signed());
+            }
         }
     }
 }
@@ -60,9 +71,8 @@ impl WakeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::raw;
     use rustix::event::{EventfdFlags, eventfd};
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{AsFd as _, OwnedFd};
 
     fn readable() -> OwnedFd {
         eventfd(1, EventfdFlags::empty()).expect("an eventfd")
@@ -72,44 +82,64 @@ mod tests {
         WakeFd { fd: fd.as_fd(), id }
     }
 
-    fn is_readable(set: &WakeSet) -> bool {
-        raw::poll_now(set.as_fd(), libc::POLLIN) != 0
+    /// Returns the ids of the readable files.
+    fn ready(wakes: &mut WakeSet, set: &Events) -> Vec<Option<u64>> {
+        let mut events = Vec::new();
+        set.take(&mut events);
+        let ids = events.into_iter().map(|event| match event {
+            Event::Wake(number) => wakes.note_readable(number),
+            other => panic!("{other:?}"),
+        });
+        ids.collect()
     }
 
     #[test]
     fn new_file_with_an_old_number_wakes() {
         let _alone = crate::process::alone();
-        let mut set = WakeSet::new().expect("a set");
+        let (mut wakes, set) = (WakeSet::default(), Events::new().expect("a set"));
         let first = readable();
         let number = first.as_raw_fd();
-        set.sync(&[wake(&first, 1)]);
+        wakes.sync(&set, &[wake(&first, 1)]);
+        assert_eq!(ready(&mut wakes, &set), [Some(1)]);
         drop(first);
-        assert!(!is_readable(&set));
+        assert_eq!(ready(&mut wakes, &set), []);
         let second = readable();
         assert_eq!(second.as_raw_fd(), number);
-        set.sync(&[wake(&second, 2)]);
-        assert!(is_readable(&set));
+        wakes.sync(&set, &[wake(&second, 2)]);
+        assert_eq!(ready(&mut wakes, &set), [Some(2)]);
     }
 
     #[test]
     fn known_file_is_not_added_again() {
-        let (mut set, file) = (WakeSet::new().expect("a set"), readable());
-        set.sync(&[wake(&file, 1)]);
-        set.events.remove(file.as_raw_fd());
-        set.sync(&[wake(&file, 1)]);
-        assert!(!is_readable(&set), "another call was made");
+        let (mut wakes, set) = (WakeSet::default(), Events::new().expect("a set"));
+        let file = readable();
+        wakes.sync(&set, &[wake(&file, 1)]);
+        set.remove(file.as_raw_fd());
+        wakes.sync(&set, &[wake(&file, 1)]);
+        assert_eq!(ready(&mut wakes, &set), [], "another call was made");
+    }
+
+    #[test]
+    fn file_that_is_listed_again_soon_stays() {
+        let (mut wakes, set) = (WakeSet::default(), Events::new().expect("a set"));
+        let file = readable();
+        wakes.sync(&set, &[wake(&file, 1)]);
+        assert_eq!(ready(&mut wakes, &set), [Some(1)]);
+        wakes.sync(&set, &[]);
+        let is_readable = !ready(&mut wakes, &set).is_empty();
+        assert!(is_readable, "it was removed");
     }
 
     #[test]
     fn unlisted_file_wakes_once_at_most() {
-        let (mut set, file) = (WakeSet::new().expect("a set"), readable());
-        set.sync(&[wake(&file, 1)]);
-        set.sync(&[]);
-        assert!(is_readable(&set));
-        set.note_readable();
-        set.sync(&[]);
-        assert!(!is_readable(&set));
-        set.sync(&[wake(&file, 1)]);
-        assert!(is_readable(&set), "it is added again");
+        let (mut wakes, set) = (WakeSet::default(), Events::new().expect("a set"));
+        let file = readable();
+        wakes.sync(&set, &[wake(&file, 1)]);
+        wakes.sync(&set, &[]);
+        assert_eq!(ready(&mut wakes, &set), [Some(1)]);
+        wakes.sync(&set, &[]);
+        assert_eq!(ready(&mut wakes, &set), []);
+        wakes.sync(&set, &[wake(&file, 1)]);
+        assert_eq!(ready(&mut wakes, &set), [Some(1)], "it is added again");
     }
 }

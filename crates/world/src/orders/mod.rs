@@ -58,11 +58,6 @@ struct Waiting {
     awaited: Awaited,
 }
 
-/// Shortest interval between checks for new clients, in nanoseconds of real time. It saves a check in most
-/// ticks that copy a piece of one picture, because these ticks follow each other closely. A client that is
-/// not accepted yet keeps the socket readable, so the front end soon runs another tick.
-const ACCEPT_NS: u64 = 250_000;
-
 /// Orders that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -126,11 +121,9 @@ impl World {
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
         self.report_notes();
-        let real = self.clock.real_ns();
-        let accepts = self.clock.is_virtual() || real >= self.next_accept_ns;
+        let may_accept = std::mem::take(&mut self.may_accept) || self.clock.is_virtual();
         if let Some(control) = &mut self.control {
-            if accepts {
-                self.next_accept_ns = real.saturating_add(ACCEPT_NS);
+            if may_accept {
                 control.accept();
             }
             control.flush();

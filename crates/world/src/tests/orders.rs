@@ -20,6 +20,7 @@ impl Client {
     pub(super) fn new(bench: &mut Bench) -> Self {
         let stream = UnixStream::connect(bench.world.control.as_ref().unwrap().path()).unwrap();
         stream.set_nonblocking(true).unwrap();
+        bench.world.may_accept = true;
         bench.world.tick();
         let lines = BufReader::new(stream);
         Self { lines }
