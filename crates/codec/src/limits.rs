@@ -11,12 +11,16 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter_all_threads,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Largest address space, in bytes: several times the size of 16 pictures of the maximum size.
 const ADDRESS_SPACE: u64 = 2 << 30;
 /// Largest CPU time of one job or one of its pictures, in seconds.
 const JOB_SECONDS: u64 = 20;
+/// Shortest interval between two readings of the CPU time. A job that begins within it may
+/// get as much less CPU time.
+const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     let before = getrlimit(resource);
@@ -125,11 +129,18 @@ fn filter() -> Option<BpfProgram> {
 
 /// Gives the next job or picture its CPU time. When it has been used up, SIGXCPU ends the process.
 pub(crate) fn begin_job() {
-    /// Seconds of CPU time at the last call.
-    static LAST: AtomicU64 = AtomicU64::new(u64::MAX);
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    let used = u64::try_from(now.tv_sec).unwrap_or(0);
-    if LAST.swap(used, Ordering::Relaxed) == used {
+    /// When the CPU time was last read, and its seconds.
+    static READ: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    // Needs no system call, unlike the CPU time.
+    let now = Instant::now();
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if read.is_some_and(|(at, _)| now - at < READ_INTERVAL) {
+        return;
+    }
+    let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
+    let used = u64::try_from(used).unwrap_or(0);
+    let before = read.replace((now, used));
+    if before.is_some_and(|(_, before)| before == used) {
         return;
     }
     let maximum = getrlimit(Resource::Cpu).maximum;

@@ -28,12 +28,14 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of three words: whether the library holds lent memory; latest demand; latest answered demand.
+/// Offsets of four words: whether the library holds lent memory; latest demand; latest answered demand;
+/// whether the parent waits for a change of a word.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
+const AWAITED: usize = ANSWERED + size_of::<u32>();
 /// Bytes of the memory for input, including the words.
-pub(crate) const INPUT_LEN: usize = ANSWERED + size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = AWAITED + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -89,9 +91,8 @@ pub(crate) fn claim(input: &Shared, number: u64) -> bool {
 /// Worker: releases a loan after writing the last byte.
 pub(crate) fn release(input: &Shared, number: u64) {
     if let Some(state) = of(input, number) {
-        state.store(word(number, WRITTEN), Ordering::Release);
-        // Usually, no process waits.
-        let _ = futex::wake(state, futex::Flags::empty(), 1);
+        state.store(word(number, WRITTEN), Ordering::SeqCst);
+        wake(input, state);
     }
 }
 
@@ -122,14 +123,42 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     };
     // Values other than the expected ones come from a faulty worker and are ignored.
     revoke(input, number)
-        || wait(state, WRITE_TIMEOUT, is_gone, |found| {
+        || wait(input, state, WRITE_TIMEOUT, is_gone, |found| {
             // The worker may also undo its claim meanwhile.
             found == word(number, WRITTEN) || revoke(input, number)
         })
 }
 
-/// Waits until a word satisfies the condition. Returns false on timeout, or if the worker is gone.
+/// Worker: wakes the parent if it waits for a change of the word, which has been stored. The parent stores that
+/// it waits before it loads the word, so at least one side sees the other's store.
+fn wake(input: &Shared, word: &AtomicU32) {
+    let awaited = input.word(AWAITED);
+    if awaited.is_some_and(|awaited| awaited.load(Ordering::SeqCst) != 0) {
+        let _ = futex::wake(word, futex::Flags::empty(), 1);
+    }
+}
+
+/// Parent: as [`wait_for`], and lets the worker know that it waits.
 fn wait(
+    input: &Shared,
+    word: &AtomicU32,
+    timeout: Duration,
+    is_gone: impl Fn() -> bool,
+    is_good: impl Fn(u32) -> bool,
+) -> bool {
+    let note = |is_awaited: bool| {
+        if let Some(awaited) = input.word(AWAITED) {
+            awaited.store(is_awaited.into(), Ordering::SeqCst);
+        }
+    };
+    note(true);
+    let is_over = wait_for(word, timeout, is_gone, is_good);
+    note(false);
+    is_over
+}
+
+/// Waits until a word satisfies the condition. Returns false on timeout, or if the worker is gone.
+fn wait_for(
     word: &AtomicU32,
     timeout: Duration,
     is_gone: impl Fn() -> bool,
@@ -174,7 +203,11 @@ pub(crate) fn demand(input: &Shared) -> u32 {
 /// After the answer, the worker's library neither reads nor writes memory that was lent before the demand.
 pub(crate) fn await_answer(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
     let word = input.word(ANSWERED);
-    word.is_some_and(|word| wait(word, LIBRARY_TIMEOUT, is_gone, |found| found == demand))
+    word.is_some_and(|word| {
+        wait(input, word, LIBRARY_TIMEOUT, is_gone, |found| {
+            found == demand
+        })
+    })
 }
 
 /// Worker: returns the number of the demand that it has not answered yet, if any.
@@ -188,7 +221,7 @@ pub(crate) fn demanded(input: &Shared) -> Option<u32> {
 pub(crate) fn answer_demand(input: &Shared, demand: u32) {
     if let Some(word) = input.word(ANSWERED) {
         word.store(demand, Ordering::SeqCst);
-        let _ = futex::wake(word, futex::Flags::empty(), 1);
+        wake(input, word);
     }
 }
 
