@@ -28,14 +28,15 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of four words: whether the library holds lent memory; latest demand; latest answered demand;
-/// whether the parent waits for a change of a word.
+/// Offsets of five words: whether the library holds lent memory; latest demand; latest answered demand;
+/// whether the parent waits for a change of a word; how many messages the worker has sent since the first.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
 const AWAITED: usize = ANSWERED + size_of::<u32>();
+const SENT: usize = AWAITED + size_of::<u32>();
 /// Bytes of the memory for input, including the words.
-pub(crate) const INPUT_LEN: usize = AWAITED + size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = SENT + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -223,6 +224,19 @@ pub(crate) fn answer_demand(input: &Shared, demand: u32) {
         word.store(demand, Ordering::SeqCst);
         wake(input, word);
     }
+}
+
+/// Worker: counts a message, before sending it.
+pub(crate) fn count_sent(input: &Shared) {
+    if let Some(word) = input.word(SENT) {
+        word.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Parent: returns how many messages the worker has counted, modulo 2^32.
+pub(crate) fn sent(input: &Shared) -> u32 {
+    let word = input.word(SENT);
+    word.map_or(0, |word| word.load(Ordering::Acquire))
 }
 
 /// A plane of samples in lent memory.

@@ -494,6 +494,7 @@ impl Out {
     }
 
     fn send(&self, message: &Message) -> Result<(), Stop> {
+        loan::count_sent(&self.input);
         self.socket
             .send(message, None, true)
             .map_err(|_: Errno| Stop::Gone)?;

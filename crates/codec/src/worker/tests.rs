@@ -1,7 +1,7 @@
 //! Tests of parents whose workers violate the protocol.
 
 use super::*;
-use crate::loan::{self, Lent, LentPlane};
+use crate::loan::{Lent, LentPlane};
 use crate::socket::Socket;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -289,4 +289,31 @@ fn worker_reports_other_versions_and_ends() {
             Received::Closed | Received::Nonsense
         ));
     }
+}
+
+#[test]
+fn only_counted_messages_are_found_at_once() {
+    let (mut worker, end, input, _seen) = lent();
+    worker.submit(Job::Drain).unwrap();
+    worker.submit(Job::Drain).unwrap();
+    // `lent` has received one message, uncounted.
+    loan::count_sent(&input);
+    assert!(worker.poll().is_none());
+    loan::count_sent(&input);
+    say(&end, Op::Drained, &[]);
+    assert!(matches!(worker.poll(), Some(Event::Drained)));
+    say(&end, Op::Drained, &[]);
+    let polls = (0..=MAX_UNLOOKED).map(|_| worker.poll().is_some());
+    let last = polls.collect::<Vec<_>>();
+    let wanted = (0..=MAX_UNLOOKED).map(|poll| poll == MAX_UNLOOKED);
+    assert!(last.into_iter().eq(wanted));
+}
+
+#[test]
+fn end_of_worker_is_found_without_a_count() {
+    let (mut worker, end, input, _seen) = lent();
+    loan::count_sent(&input);
+    drop(end);
+    let is_dead = |event| matches!(event, Some(Event::Died { .. }));
+    assert!((0..=MAX_UNLOOKED).any(|_| is_dead(worker.poll())));
 }
