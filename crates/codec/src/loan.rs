@@ -28,15 +28,17 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of five words: whether the library holds lent memory; latest demand; latest answered demand;
-/// whether the parent waits for a change of a word; how many messages the worker has sent since the first.
+/// Offsets of six words: whether the library holds lent memory; latest demand; latest answered demand;
+/// whether the parent waits for a change of a word; how many messages the worker has sent since the first;
+/// how many the parent has sent since the first, without `Release`.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
 const AWAITED: usize = ANSWERED + size_of::<u32>();
 const SENT: usize = AWAITED + size_of::<u32>();
+const ORDERED: usize = SENT + size_of::<u32>();
 /// Bytes of the memory for input, including the words.
-pub(crate) const INPUT_LEN: usize = SENT + size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = ORDERED + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -236,6 +238,19 @@ pub(crate) fn count_sent(input: &Shared) {
 /// Parent: returns how many messages the worker has counted, modulo 2^32.
 pub(crate) fn sent(input: &Shared) -> u32 {
     let word = input.word(SENT);
+    word.map_or(0, |word| word.load(Ordering::Acquire))
+}
+
+/// Parent: sets how many messages it has sent, before sending the last one.
+pub(crate) fn set_ordered(input: &Shared, count: u32) {
+    if let Some(word) = input.word(ORDERED) {
+        word.store(count, Ordering::Release);
+    }
+}
+
+/// Worker: returns how many messages the parent has sent.
+pub(crate) fn ordered(input: &Shared) -> u32 {
+    let word = input.word(ORDERED);
     word.map_or(0, |word| word.load(Ordering::Acquire))
 }
 

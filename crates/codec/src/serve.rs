@@ -134,6 +134,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             limited,
             waiting: VecDeque::new(),
             ring: None,
+            received: 0,
             free: 0,
             input,
             bits: 8,
@@ -324,6 +325,8 @@ pub struct Out {
     /// Jobs that arrived during a wait for another message.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
+    /// Number of messages received after the first, without `Op::Release`, modulo 2^32.
+    received: u32,
     /// Slots that may be written, one bit for each.
     free: u32,
     /// Bits of a sample in the most recently announced format.
@@ -353,8 +356,12 @@ impl Out {
         }
     }
 
-    /// As [`receive`](Self::receive), but does not wait. Returns false if there is no message.
+    /// As [`receive`](Self::receive), but does not wait. Returns false if there is no message except perhaps
+    /// `Op::Release`.
     fn receive_now(&mut self) -> Result<bool, Stop> {
+        if loan::ordered(&self.input) == self.received {
+            return Ok(false);
+        }
         match self.socket.receive(false) {
             Received::Message(message, fd) => self.handle(message, fd).map(|()| true),
             Received::Nothing => Ok(false),
@@ -363,6 +370,8 @@ impl Out {
     }
 
     fn handle(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
+        let is_counted = message.op != Op::Release;
+        self.received = self.received.wrapping_add(is_counted.into());
         match message.op {
             Op::Release => {
                 let [generation, slot, ..] = message.words;

@@ -59,6 +59,8 @@ pub struct Worker {
     program: String,
     /// Whether the worker has sent its version, and it is the same as here.
     agrees: bool,
+    /// Number of messages sent since the first, without `Op::Release`, modulo 2^32.
+    sent: u32,
     /// Number of messages received since the first, modulo 2^32.
     received: u32,
     /// Number of polls since the last look for messages.
@@ -109,6 +111,7 @@ impl Worker {
             state: State::Alive,
             program: launch.name(),
             agrees: false,
+            sent: 0,
             received: 0,
             unlooked: 0,
             mismatch: None,
@@ -359,9 +362,17 @@ impl Worker {
             return Err(Refused::Dead);
         }
         self.link.catch_up();
+        let count = self.sent.wrapping_add(1);
+        loan::set_ordered(&self.input, count);
         match self.link.socket.send(message, fd, false) {
-            Ok(()) => Ok(()),
-            Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
+            Ok(()) => {
+                self.sent = count;
+                Ok(())
+            }
+            Err(Errno::AGAIN) => {
+                loan::set_ordered(&self.input, self.sent);
+                Err(Refused::Full(MAX_IN_FLIGHT))
+            }
             // `poll` can still read the worker's final messages, and reports the worker's end after them.
             Err(_) => Err(Refused::Dead),
         }
