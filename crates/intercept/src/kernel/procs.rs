@@ -246,7 +246,7 @@ impl Procs {
                 Ok(OpenFile {
                     id,
                     mode,
-                    fd: Some(copy),
+                    fd: Some(copy.with_mode(mode)),
                     place,
                 })
             }

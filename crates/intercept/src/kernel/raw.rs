@@ -255,15 +255,22 @@ pub(crate) fn proc_string(path: &str) -> String {
 /// Returns whether a descriptor is an epoll set. `process` is its directory in /proc.
 pub(crate) fn is_epoll_set(process: impl Display, fd: i32) -> bool {
     let link = readlink(format!("/proc/{process}/fd/{fd}"));
-    link.is_ok_and(|link| link == b"anon_inode:[eventpoll]")
+    link.is_ok_and(|link| link == EPOLL_SET)
 }
 
-/// Returns the signals of a signalfd, a bit for each from 1; `None` for another file.
+/// Returns the target of a descriptor's link in /proc, such as [`EPOLL_SET`]; empty if there is none.
+pub(crate) fn link_of(fd: BorrowedFd<'_>) -> Vec<u8> {
+    readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+/// The link of an epoll set.
+pub(crate) const EPOLL_SET: &[u8] = b"anon_inode:[eventpoll]";
+/// The link of a signalfd.
+pub(crate) const SIGNALFD: &[u8] = b"anon_inode:[signalfd]";
+
+/// Returns the signals of a signalfd, a bit for each from 1.
 pub(crate) fn signals_of(fd: BorrowedFd<'_>) -> Option<u64> {
-    let number = fd.as_raw_fd();
-    let link = readlink(format!("/proc/self/fd/{number}"));
-    link.ok().filter(|link| link == b"anon_inode:[signalfd]")?;
-    let text = proc_text(&format!("/proc/self/fdinfo/{number}")).ok()?;
+    let text = proc_text(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
     field(&text, "sigmask:", 16)
 }
 

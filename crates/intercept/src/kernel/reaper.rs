@@ -25,40 +25,57 @@ const MAX_THREADS: usize = 16;
 
 thread_local! {
     /// Files that this thread has dropped since it took the lock; `None` while it does not hold the lock.
-    static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static RELEASED: RefCell<Option<Vec<Released>>> = const { RefCell::new(None) };
 }
+
+/// A dropped file, and its mode if known.
+type Released = (OwnedFd, Option<u32>);
 
 /// A duplicate of a program's descriptor. If dropped under the lock, it is closed after the lock's release.
 #[derive(Debug)]
-pub(crate) struct Borrowed(Option<OwnedFd>);
+pub(crate) struct Borrowed {
+    fd: Option<OwnedFd>,
+    /// The file's type and permissions, if known.
+    mode: Option<u32>,
+}
 
 impl Borrowed {
+    /// Stores the file's mode, which saves system calls.
+    pub(crate) fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
     /// Duplicates the descriptor.
     pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
         let fd = self.as_fd().try_clone_to_owned();
-        fd.map(Self::from).map_err(|_| Errno(libc::EMFILE))
+        let fd = Some(fd.map_err(|_| Errno(libc::EMFILE))?);
+        let mode = self.mode;
+        Ok(Self { fd, mode })
     }
 
     /// Returns the descriptor, or `None` if its close may wait. The file is then closed like a dropped one.
     pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
-        self.0.take_if(|fd| closes_at_once(fd.as_fd()))
+        let mode = self.mode;
+        self.fd.take_if(|fd| closes_at_once(fd.as_fd(), mode))
     }
 
     /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
     pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
-        self.0.take_if(|fd| is_memory(fd.as_fd()))
+        self.fd.take_if(|fd| is_memory(fd.as_fd()))
     }
 }
 
 impl From<OwnedFd> for Borrowed {
     fn from(fd: OwnedFd) -> Self {
-        Self(Some(fd))
+        let (fd, mode) = (Some(fd), None);
+        Self { fd, mode }
     }
 }
 
 impl AsFd for Borrowed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_ref().expect("taken by value alone").as_fd()
+        self.fd.as_ref().expect("taken by value alone").as_fd()
     }
 }
 
@@ -70,11 +87,11 @@ impl AsRawFd for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let Some(fd) = self.0.take() else { return };
+        let Some(fd) = self.fd.take() else { return };
         // Closes the file here if this thread does not hold the lock, or is ending.
         RELEASED
             .try_with(|released| match &mut *released.borrow_mut() {
-                Some(released) => released.push(fd),
+                Some(released) => released.push((fd, self.mode)),
                 None => drop(fd),
             })
             .ok();
@@ -86,8 +103,8 @@ impl Drop for Borrowed {
 pub(crate) struct Reaper(OnceLock<Droppers<OwnedFd>>);
 
 impl Reaper {
-    fn close(&self, fd: OwnedFd) {
-        if !closes_at_once(fd.as_fd()) {
+    fn close(&self, (fd, mode): Released) {
+        if !closes_at_once(fd.as_fd(), mode) {
             self.0.get_or_init(Droppers::new).drop_later(fd);
         }
     }
@@ -148,9 +165,12 @@ impl<T: Send + 'static> Droppers<T> {
 
 /// Returns whether a file's close calls no file system. True for sockets, pipes, memfds and the
 /// kernel's anonymous files.
-fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
+fn closes_at_once(fd: BorrowedFd<'_>, mode: Option<u32>) -> bool {
+    if mode.is_some_and(|mode| !may_wait(mode)) {
+        return true;
+    }
     let is_of_kernel = || raw::known(fd).is_ok_and(|(_, mode)| !may_wait(mode));
-    raw::is_memfd(fd) || is_of_kernel() || is_dmabuf(fd)
+    raw::is_memfd(fd) || mode.is_none() && is_of_kernel() || is_dmabuf(fd)
 }
 
 /// Returns whether a file is a memfd or a dma-buf.
@@ -267,8 +287,15 @@ mod tests {
         let memory = raw::memfd(c"memory").expect("a memfd");
         let exe = std::fs::File::open("/proc/self/exe").expect("it runs");
         let (reader, _writer) = std::io::pipe().expect("a pipe");
-        assert!(closes_at_once(memory.as_fd()) && closes_at_once(reader.as_fd()));
-        assert!(!closes_at_once(exe.as_fd()));
+        let at_once = |file: BorrowedFd<'_>| {
+            let (_, mode) = raw::known(file).expect("open");
+            [None, Some(mode)].map(|mode| closes_at_once(file, mode))
+        };
+        assert_eq!(
+            [&memory.as_fd(), &reader.as_fd()].map(|file| at_once(*file)),
+            [[true; 2]; 2]
+        );
+        assert_eq!(at_once(exe.as_fd()), [false; 2]);
         assert!(Borrowed::from(OwnedFd::from(exe)).into_owned().is_none());
         assert!(Borrowed::from(memory).into_memory().is_some());
         let pipe = Borrowed::from(OwnedFd::from(reader));

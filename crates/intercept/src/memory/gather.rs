@@ -358,13 +358,14 @@ impl Gathered {
         may: &MayBlock,
         method: CopyMethod,
         tid: u32,
-        expected: Option<(u64, usize)>,
+        expected: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<(), Errno> {
+        let expected: Vec<_> = expected.into_iter().collect();
         let wanted = {
             self.poll(may);
             let mut inner = lock(&self.inner);
             let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
-            inner.rounds += u32::from(copies || expected.is_some());
+            inner.rounds += u32::from(copies || !expected.is_empty());
             // The thread was already asked if possible, so descriptors still wanted will never come.
             inner.sends_none |= !inner.wanted.is_empty();
             inner.wanted.clear();
@@ -379,6 +380,13 @@ impl Gathered {
         }
         let mut refused = Ok(());
         for (addr, len) in wanted {
+            if lock(&self.inner)
+                .parts
+                .iter()
+                .any(|part| part.answers(addr, len))
+            {
+                continue;
+            }
             let (part, got) = Part::copied(may, method, tid, addr, len);
             refused = refused.and(got);
             let mut inner = lock(&self.inner);

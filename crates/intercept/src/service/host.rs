@@ -467,7 +467,7 @@ impl<'a> Call<'a> {
     }
 
     /// Copies in the `expected` memory, and the memory that the call has lacked. May wait for the program.
-    pub(crate) fn gather(&self, may: &MayBlock, expected: Option<(u64, usize)>) {
+    pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
         let (method, tid) = (self.host.powers.memory(), self.notif.tid);
         if let Err(e) = self.notif.gathered.gather(may, method, tid, expected) {
             self.unreadable(e);

@@ -10,7 +10,7 @@ use crate::waiting::{
     Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, Waiting,
     buffer_poll, concerns_us, ready_bits,
 };
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
@@ -23,16 +23,19 @@ fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     })
 }
 
-/// Looks up the files of a long poll's descriptors before the lock is taken: each look-up costs two
-/// system calls.
+/// Copies the times and masks of a short ppoll. Looks up the files of a long poll's descriptors before the lock
+/// is taken: each look-up costs two system calls.
 pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     // CAST: a C unsigned int in the kernel.
     let count = n.arg(1) as u32 as usize;
     let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
+    let call = Call::new(host, n);
+    if n.nr == libc::SYS_ppoll && count <= SHORT {
+        gather_wait(may, &call, count);
+    }
     if !is_poll || count <= SHORT || count > MAX_POLLED {
         return;
     }
-    let call = Call::new(host, n);
     let mut bytes = vec![0u8; count * 8];
     if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
         return;
@@ -45,6 +48,17 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
         for fd in numbers().filter(|&fd| fd >= 0) {
             n.gathered.keep_look(fd, call.look(fd));
         }
+    }
+}
+
+/// Copies the time and the mask of a ppoll that may concern a device, so that the poll need not be repeated.
+fn gather_wait(may: &MayBlock, call: &Call<'_>, count: usize) {
+    let n = call.notif;
+    let mut bytes = vec![0u8; count * 8];
+    let is_read = call.read(n.arg(0), &mut bytes).is_ok();
+    if is_read && pollfds(&bytes).any(|(fd, _)| call.host.may_be_device(fd)) {
+        let parts = [(n.arg(2), 16), (n.arg(3), 8)];
+        call.gather(may, parts.into_iter().filter(|(addr, _)| *addr != 0));
     }
 }
 
@@ -151,9 +165,9 @@ impl Server<'_> {
                 .reopened_pipe()
                 .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => {
-                let waits = look.is_always_ready();
+                let mode = look.mode;
                 look.fd
-                    .map_or(Source::Unknown(fd), |file| polled(fd, file, waits))
+                    .map_or(Source::Unknown(fd), |file| polled(fd, file, mode))
             }
         }
     }
@@ -268,16 +282,26 @@ impl Server<'_> {
     }
 }
 
-/// Returns the source for a borrowed file. Its poll may block if the file `waits`, or is an epoll set or a
-/// device that a program serves.
-fn polled(fd: i32, file: Borrowed, waits: bool) -> Source {
-    let is_slow = || raw::is_epoll_set("self", file.as_raw_fd()) || raw::is_cuse(file.as_fd());
-    if waits || is_slow() {
-        return Source::Slow(fd, Arc::new(file));
-    }
-    match raw::signals_of(file.as_fd()) {
-        Some(signals) => Source::Signals(signals),
-        None => Source::Other(file),
+/// Returns the source for a borrowed file of a mode. The poll of a regular file, a directory, an epoll set or a
+/// device that a program serves may block.
+fn polled(fd: i32, file: Borrowed, mode: libc::mode_t) -> Source {
+    let is_slow = match mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR => true,
+        libc::S_IFCHR => raw::is_cuse(file.as_fd()),
+        libc::S_IFSOCK | libc::S_IFIFO => return Source::Other(file),
+        _ => {
+            let link = raw::link_of(file.as_fd());
+            if link == raw::SIGNALFD
+                && let Some(signals) = raw::signals_of(file.as_fd())
+            {
+                return Source::Signals(signals);
+            }
+            link == raw::EPOLL_SET
+        }
+    };
+    match is_slow {
+        true => Source::Slow(fd, Arc::new(file)),
+        false => Source::Other(file),
     }
 }
 
@@ -290,7 +314,10 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
-                Ok(file) => entry.source = polled(fd, file, false),
+                Ok(file) => {
+                    let mode = raw::known(file.as_fd()).map_or(0, |(_, mode)| mode);
+                    entry.source = polled(fd, file, mode);
+                }
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),
             }
