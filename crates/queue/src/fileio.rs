@@ -49,7 +49,8 @@ pub trait Source {
 
 impl<M: MemOps> Session<'_, M> {
     /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The first call
-    /// starts streaming with all buffers queued. The queue queues each buffer again when it is empty.
+    /// starts streaming with all buffers queued, even for 0 bytes. The queue queues each buffer again when it is
+    /// empty.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
@@ -81,9 +82,6 @@ impl<M: MemOps> Session<'_, M> {
         self.reap();
         self.queue.check_fileio(false)?;
         self.queue.check_under_way(pieces.call)?;
-        if len_bytes == 0 {
-            return Ok(Moved::Last(0));
-        }
         if self.queue.fileio.is_none() {
             self.start_fileio()?;
         }
@@ -157,9 +155,6 @@ impl<M: MemOps> Session<'_, M> {
         self.reap();
         self.queue.check_fileio(true)?;
         self.queue.check_under_way(pieces.call)?;
-        if len_bytes == 0 {
-            return Ok(Moved::Last(0));
-        }
         if self.queue.fileio.is_none() {
             self.start_fileio()?;
         }
@@ -200,7 +195,8 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     fn finish_write(&mut self, written: Current, now_ns: u64) -> Result<(), Error> {
-        if written.left() > 0 && !self.queue.queues_each_write {
+        let is_frame = self.queue.queues_each_write && written.pos > 0;
+        if written.left() > 0 && !is_frame {
             self.queue.set_current(Some(written));
             return Ok(());
         }

@@ -270,7 +270,7 @@ where
             return Err(Error::Invalid);
         }
         stream.check_owner(cx.file)?;
-        if window.addr == 0 && len_bytes != 0 {
+        if window.addr == 0 {
             return Err(Error::Invalid);
         }
         let under_way = stream.queue.transfer_under_way();

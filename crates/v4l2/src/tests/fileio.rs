@@ -56,6 +56,22 @@ fn file_io_refuses_even_invalid_buffer_calls() {
     b.close();
 }
 
+/// Source: Linux `__vb2_perform_fileio`.
+#[test]
+fn calls_for_no_bytes_start_streaming() {
+    let mut b = Bench::capture();
+    assert_eq!(read_by(&mut b, None, 0, 0, false), EINVAL, "a null pointer");
+    assert_eq!(read(&mut b, 0), EAGAIN);
+    assert_eq!(b.reqbufs(2, MMAP), -EBUSY, "read() has buffers");
+    b.tick();
+    assert_eq!((read(&mut b, 0), read(&mut b, 4096)), (0, 4096));
+    b.close();
+    let mut b = Bench::output();
+    assert_eq!(write_by(&mut b, None, ARRAY, 0), 0);
+    assert_eq!(b.reqbufs(2, MMAP), -EBUSY);
+    b.close();
+}
+
 #[test]
 fn frames_are_read_in_pieces() {
     let mut b = Bench::capture();
