@@ -34,8 +34,6 @@ pub struct Context<M: MemOps, D> {
     pub(crate) files: BTreeMap<FileHandle, File>,
     /// Index of the selected input or output.
     pub(crate) port: u32,
-    /// The highest priority among the files of other contexts.
-    pub(crate) other_priority: u32,
     /// Whether a codec's STOP waits for OUTPUT buffers that wait for fences.
     pub(crate) stop_waits: bool,
     refusals: Refusals,
@@ -75,7 +73,6 @@ where
             driver,
             files: BTreeMap::new(),
             port: 0,
-            other_priority: sys::V4L2_PRIORITY_UNSET,
             stop_waits: false,
             refusals: Refusals::default(),
             wake: false,

@@ -3,11 +3,11 @@
 //! Only contexts that were borrowed mutably since the last update are examined again. So the cost of a call
 //! does not grow with the number of open files, except for contexts that affect each other (`are_linked`).
 
+use crate::VideoDriver;
 use crate::context::Context;
 use crate::file::FileHandle;
 use crate::flow::Flow;
 use crate::refusal::{MAX_REFUSALS, Refusal};
-use crate::{VideoDriver, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
 use vb3_queue::Memory;
@@ -28,8 +28,6 @@ pub struct FlowProgress {
 struct Part {
     done: [u64; 2],
     streaming: [bool; 2],
-    /// The highest priority of the context's files.
-    priority: u32,
     /// Whether the driver has scheduled work, or waits for an external event.
     at_work: bool,
     /// Whether a queue streams and has buffers that the program has not dequeued.
@@ -48,8 +46,6 @@ pub(crate) struct Contexts<M: MemOps, D> {
     /// Contexts that were borrowed mutably since the last update of the sums.
     lent: BTreeSet<u64>,
     progress: [FlowProgress; 2],
-    /// For each priority, the number of contexts with this priority.
-    priorities: BTreeMap<u32, usize>,
     /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,
     /// Contexts with a streaming queue whose buffers are not all dequeued.
@@ -79,7 +75,6 @@ impl<M: MemOps, D> Default for Contexts<M, D> {
             all: BTreeMap::new(),
             lent: BTreeSet::new(),
             progress: [FlowProgress::default(); 2],
-            priorities: BTreeMap::new(),
             at_work: BTreeSet::new(),
             holding_back: BTreeSet::new(),
             unasked: BTreeSet::new(),
@@ -122,7 +117,6 @@ where
 {
     pub(crate) fn insert(&mut self, of: u64, context: Context<M, D>) {
         let part = Part::default();
-        *self.priorities.entry(part.priority).or_default() += 1;
         self.all.insert(of, Entry { context, part });
         self.lent.insert(of);
     }
@@ -137,7 +131,6 @@ where
         };
         self.change(of, part, rest);
         self.unasked.remove(&of);
-        self.forget_priority(rest.priority);
         Some(context)
     }
 
@@ -180,18 +173,6 @@ where
         sums.copied().unwrap_or_default()
     }
 
-    /// Returns the highest priority of files in other contexts.
-    pub(crate) fn other_priority(&mut self, of: u64) -> u32 {
-        self.update_sums();
-        let own = self.all.get(&of).map(|entry| entry.part.priority);
-        let others = |(&priority, &count): (&u32, &usize)| {
-            let own = usize::from(own == Some(priority));
-            (count > own).then_some(priority)
-        };
-        let highest = self.priorities.iter().rev().find_map(others);
-        highest.unwrap_or(sys::V4L2_PRIORITY_UNSET)
-    }
-
     /// Returns files whose poll states or waiting calls may have changed since the last call.
     pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
         self.update_sums();
@@ -215,7 +196,6 @@ where
                 continue;
             };
             let mut now = Part {
-                priority: context.own_priority(),
                 at_work: is_at_work(&context.driver),
                 ..Part::default()
             };
@@ -256,19 +236,6 @@ where
                 (false, true) => sum.streaming = sum.streaming.saturating_add(1),
                 (true, false) => sum.streaming = sum.streaming.saturating_sub(1),
                 _ => {}
-            }
-        }
-        if before.priority != now.priority {
-            self.forget_priority(before.priority);
-            *self.priorities.entry(now.priority).or_default() += 1;
-        }
-    }
-
-    fn forget_priority(&mut self, priority: u32) {
-        if let Some(count) = self.priorities.get_mut(&priority) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.priorities.remove(&priority);
             }
         }
     }

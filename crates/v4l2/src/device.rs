@@ -6,6 +6,7 @@ use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
 use crate::poll::PollLook;
+use crate::priority::Priorities;
 use crate::program::{CallContext, V4l2Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};
@@ -61,6 +62,7 @@ pub struct VideoDevice<M: MemOps, D> {
     /// Counters of removed contexts.
     past: [DeviceStatistics; 2],
     interest: Interest,
+    priorities: Priorities,
 }
 
 /// Counters of the programs' use of a device, including use without streaming.
@@ -139,7 +141,13 @@ where
             offers_requests: false,
             past: [DeviceStatistics::default(); 2],
             interest: Interest::default(),
+            priorities: Priorities::default(),
         }
+    }
+
+    /// Makes this node and `other` share the priorities of files that are opened from now on.
+    pub fn share_priorities(&mut self, other: &Self) {
+        self.priorities = other.priorities.clone();
     }
 
     /// Returns the device's identity.
@@ -182,7 +190,9 @@ where
         self.next_file = number.wrapping_add(1);
         self.files.insert(handle, of);
         if let Some(context) = self.contexts.get_mut(of) {
-            context.files.insert(handle, File::new());
+            context
+                .files
+                .insert(handle, File::new(self.priorities.clone()));
         }
         Ok(handle)
     }
@@ -278,9 +288,7 @@ where
     /// Returns the context of a file, and access to the device's requests.
     fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
         let of = *self.files.get(&file)?;
-        let other_priority = self.contexts.other_priority(of);
         let context = self.contexts.get_mut(of)?;
-        context.other_priority = other_priority;
         let requests = &mut self.requests;
         Some((context, Scope { requests, of }))
     }

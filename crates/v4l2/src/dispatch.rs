@@ -51,7 +51,7 @@ where
             _ => Vec::new(),
         };
         self.check_offered(request.call)?;
-        if request.prio && self.file_mut(cx.file)?.priority < self.top_priority() {
+        if request.prio && self.file_mut(cx.file)?.priority.is_outranked() {
             return Err(Error::Busy);
         }
         let answer = match request.call {
@@ -184,8 +184,8 @@ where
             | Call::GetDvTimings
             | Call::SetDvTimings
             | Call::QueryDvTimings => return self.timings_call(call, arg),
-            Call::GetPriority => arg.set_u32(0, self.top_priority()),
-            Call::SetPriority => self.set_priority(cx.file, arg.u32(0))?,
+            Call::GetPriority => arg.set_u32(0, self.file_mut(cx.file)?.priority.all.highest()),
+            Call::SetPriority => self.file_mut(cx.file)?.priority.set(arg.u32(0))?,
             Call::QueryCtrl => self.query_ctrl(arg)?,
             Call::QueryExtCtrl => self.query_ext_ctrl(arg)?,
             Call::QueryMenu => self.query_menu(arg)?,

@@ -2,7 +2,7 @@
 
 use crate::event::EventQueue;
 use crate::pads::Pads;
-use crate::sys;
+use crate::priority::{Priorities, Priority};
 
 /// An open file of a [`VideoDevice`](crate::VideoDevice). Handles are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,7 +11,7 @@ pub struct FileHandle(pub(crate) u64);
 /// State of an open file.
 #[derive(Debug)]
 pub(crate) struct File {
-    pub(crate) priority: u32,
+    pub(crate) priority: Priority,
     pub(crate) events: EventQueue,
     /// A subdevice's TRY state, once the file has set some of it.
     pub(crate) pads: Option<Pads>,
@@ -20,9 +20,9 @@ pub(crate) struct File {
 }
 
 impl File {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(priorities: Priorities) -> Self {
         Self {
-            priority: sys::V4L2_PRIORITY_DEFAULT,
+            priority: Priority::new(priorities),
             events: EventQueue::default(),
             pads: None,
             client_caps: 0,

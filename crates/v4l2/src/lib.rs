@@ -26,6 +26,7 @@ mod media;
 mod pads;
 pub mod pixfmt;
 mod poll;
+mod priority;
 mod program;
 mod progress;
 mod receiver;

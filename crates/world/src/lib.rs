@@ -246,6 +246,7 @@ impl World {
             nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
         }
         nodes.sort_by_key(Node::number);
+        Node::share_priorities(&mut nodes);
         let plugs = Plugs::new(&nodes, outside.clock.now_ns());
         memory.set_placer(Box::new(Placer::new(&nodes)));
         let mut world = Self {

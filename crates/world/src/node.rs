@@ -357,6 +357,19 @@ impl Node {
         !matches!(self.part, Part::Metadata { .. }) && !self.is_subdevice()
     }
 
+    /// Makes all nodes of a device share the priorities of open files.
+    pub(super) fn share_priorities(nodes: &mut [Self]) {
+        for at in 1..nodes.len() {
+            let (before, rest) = nodes.split_at_mut(at);
+            let Some(node) = rest.first_mut() else {
+                continue;
+            };
+            if let Some(first) = before.iter().find(|other| other.shares_device(node)) {
+                node.video.share_priorities(&first.video);
+            }
+        }
+    }
+
     /// Returns whether both nodes belong to one device.
     pub(super) fn shares_device(&self, other: &Self) -> bool {
         match (&self.part, &other.part) {

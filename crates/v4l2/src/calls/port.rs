@@ -1,9 +1,8 @@
-//! QUERYCAP, inputs and outputs, and priorities.
+//! QUERYCAP, inputs and outputs.
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::driver::{Port, Role};
-use crate::file::FileHandle;
 use crate::flow::Flow;
 use crate::receiver::NoTimings;
 use crate::{Error, Planarity, VideoDriver, sys};
@@ -110,29 +109,6 @@ where
             return Err(Error::Busy);
         }
         self.port = index;
-        Ok(())
-    }
-
-    /// Returns the highest priority of the device's files.
-    pub(crate) fn top_priority(&self) -> u32 {
-        self.own_priority().max(self.other_priority)
-    }
-
-    /// Returns the highest priority of this context's files.
-    pub(crate) fn own_priority(&self) -> u32 {
-        self.files
-            .values()
-            .map(|file| file.priority)
-            .max()
-            .unwrap_or(sys::V4L2_PRIORITY_UNSET)
-    }
-
-    /// Sets a priority. EINVAL for an unknown one.
-    pub(crate) fn set_priority(&mut self, file: FileHandle, wanted: u32) -> Result<(), Error> {
-        if !(sys::V4L2_PRIORITY_BACKGROUND..=sys::V4L2_PRIORITY_RECORD).contains(&wanted) {
-            return Err(Error::Invalid);
-        }
-        self.file_mut(file)?.priority = wanted;
         Ok(())
     }
 }

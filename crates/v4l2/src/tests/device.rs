@@ -127,6 +127,27 @@ fn priorities() {
     b.close();
 }
 
+/// Source: Linux `__video_register_device`: nodes of one `v4l2_device` have one priority state.
+#[test]
+fn nodes_of_a_device_share_priorities() {
+    let (mut first, mut second) = (Bench::capture(), Bench::capture());
+    second.device.share_priorities(&first.device);
+    // Files that were open before do not take part.
+    let own = second.open();
+    let top = |b: &mut Bench, file| {
+        let mut arg = [0; 4];
+        assert_eq!(b.call_by(file, sys::VIDIOC_G_PRIORITY, &mut arg), 0);
+        u32::from_ne_bytes(arg)
+    };
+    let record = sys::V4L2_PRIORITY_RECORD;
+    assert_eq!(first.number(sys::VIDIOC_S_PRIORITY, record), 0);
+    assert_eq!(top(&mut second, own), record);
+    assert_eq!(second.number_by(own, sys::VIDIOC_S_INPUT, 0), EBUSY);
+    first.close();
+    assert_eq!(top(&mut second, own), sys::V4L2_PRIORITY_DEFAULT);
+    second.close();
+}
+
 #[test]
 fn structures_out_of_reach() {
     let mut b = Bench::capture();

@@ -9,6 +9,8 @@ const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
 const EINVAL: i32 = 22;
 const ENOTTY: i32 = 25;
+const VIDIOC_G_PRIORITY: u32 = 0x8004_5643;
+const VIDIOC_S_PRIORITY: u32 = 0x4004_5644;
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 
@@ -48,6 +50,22 @@ fn media_devices_come_and_go_in_a_kernels_order() {
     }
     let mut plain = Bench::new("pc", &["camera=pattern,identity=plain"]);
     assert_eq!(announced(&mut plain, false), [video]);
+}
+
+/// A webcam's nodes for video and metadata are one device.
+#[test]
+fn nodes_of_a_webcam_share_priorities() {
+    let mut bench = Bench::new("pc", &["camera=pattern", "camera=pattern"]);
+    let [video, other, metadata] = [0, 1, 2].map(|node| bench.open(node));
+    let record = Arg::new(4, &[(0, 3)]);
+    bench.ioctl(metadata, VIDIOC_S_PRIORITY, record);
+    let top = |bench: &mut Bench, file| {
+        bench
+            .ioctl(file, VIDIOC_G_PRIORITY, Arg::new(4, &[]))
+            .u32(0)
+    };
+    assert_eq!([top(&mut bench, video), top(&mut bench, other)], [3, 2]);
+    bench.close_all(&[video, other, metadata]);
 }
 
 #[test]
