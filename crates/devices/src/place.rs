@@ -73,6 +73,8 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
         admission: spec.admission,
         start_of_exposure: is_uvc(spec),
         fixes_interval: is_uvc(spec),
+        // Source: Linux 7.2 `uvc_ioctl_ops`.
+        removes_buffers: !is_uvc(spec),
         min_queued: spec.min_queued,
         max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),
         ..defaults

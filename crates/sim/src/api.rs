@@ -10,6 +10,7 @@ use vb3_v4l2::sys::{
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EINVAL: i32 = 22;
+pub(crate) const ENOTTY: i32 = 25;
 
 /// V4L2_BUF_FLAG_QUEUED, then V4L2_BUF_FLAG_DONE, V4L2_BUF_FLAG_ERROR and V4L2_BUF_FLAG_LAST.
 pub(crate) const QUEUED: u32 = 2;

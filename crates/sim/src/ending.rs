@@ -36,10 +36,8 @@ impl Sim<'_> {
     fn progress(&mut self) -> Check {
         let mut dice = Dice::new(self.plan.seed, 2);
         for file in 0..self.files.len() {
-            let is_camera = (self.files.get(file))
-                .filter(|file| !file.dead)
-                .and_then(|file| self.nodes.get(file.node))
-                .is_some_and(|node| node.name == "camera");
+            let open = self.files.get(file).filter(|file| !file.dead);
+            let is_camera = open.is_some_and(|file| self.is_camera(file));
             let at = (file, 0);
             let goes = |sim: &Self| {
                 let queue = sim.queue(at).ok()?;

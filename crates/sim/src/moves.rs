@@ -394,10 +394,7 @@ impl Sim<'_> {
             return Ok(());
         };
         let len = width * height * 2;
-        let is_camera = self
-            .nodes
-            .get(file.node)
-            .is_some_and(|n| n.name == "camera");
+        let is_camera = self.is_camera(file);
         if is_camera && pixel == YUYV && told.used != len {
             return Err(format!(
                 "buffer {}: {} bytes of a picture of {len}",

@@ -121,6 +121,7 @@ where
                 let mut flows = self.driver.role().flows().iter();
                 flows.any(|&flow| self.driver.interval(flow).is_some())
             }
+            Call::RemoveBufs => !is_subdev && self.streams().all(|stream| stream.removes_buffers),
             Call::GetSelection | Call::CropCap | Call::GetCrop => self.driver.has_selection(),
             Call::SetSelection | Call::SetCrop => self.driver.sets_selection(),
             Call::DecoderCmd | Call::TryDecoderCmd => {

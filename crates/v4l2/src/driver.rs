@@ -103,6 +103,8 @@ pub struct QueuePolicy {
     pub start_of_exposure: bool,
     /// S_PARM fails with EBUSY while the queue streams, as in uvcvideo.
     pub fixes_interval: bool,
+    /// Whether REMOVE_BUFS is offered.
+    pub removes_buffers: bool,
     /// OUTPUT: a payload of zero bytes means an empty frame. If false, such a payload means a full buffer.
     pub allow_zero_bytesused: bool,
     /// OUTPUT: STREAMON without buffers succeeds and does nothing, for a program that calls write() next.
@@ -136,6 +138,7 @@ impl Default for QueuePolicy {
             timestamps: TimestampKind::Monotonic,
             start_of_exposure: false,
             fixes_interval: false,
+            removes_buffers: true,
             allow_zero_bytesused: false,
             starts_empty: false,
             requests: Requests::None,

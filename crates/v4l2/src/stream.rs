@@ -24,6 +24,8 @@ pub(crate) struct Stream<M: MemOps> {
     seen_events: u64,
     /// Whether the device obeys `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`.
     holds_capture: bool,
+    /// Whether REMOVE_BUFS is offered.
+    pub(crate) removes_buffers: bool,
     /// Whether STREAMON without buffers succeeds.
     pub(crate) starts_empty: bool,
     /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `V4L2_BUF_FLAG_TSTAMP_SRC_*` of all buffers.
@@ -70,6 +72,7 @@ impl<M: MemOps> Stream<M> {
             waiting: None,
             seen_events: 0,
             holds_capture: policy.holds_capture && is_mem_to_mem && flow == Flow::Output,
+            removes_buffers: policy.removes_buffers,
             starts_empty: policy.starts_empty && flow == Flow::Output,
             timestamp_flags: timestamp_flags(policy),
         })
@@ -135,8 +138,10 @@ impl<M: MemOps> Stream<M> {
     /// Returns the queue's capabilities (`V4L2_BUF_CAP_*`).
     pub(crate) fn buf_caps(&self) -> u32 {
         let config = self.queue.config();
-        let mut caps =
-            sys::V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS | sys::V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS;
+        let mut caps = sys::V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS;
+        if self.removes_buffers {
+            caps |= sys::V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS;
+        }
         for (mode, cap) in [
             (IoModes::MMAP, sys::V4L2_BUF_CAP_SUPPORTS_MMAP),
             (IoModes::USERPTR, sys::V4L2_BUF_CAP_SUPPORTS_USERPTR),

@@ -170,6 +170,12 @@ impl Controls {
         ];
         if self.is_webcam {
             all.extend(Self::of_webcam());
+            // Source: Linux 7.2 `__uvc_query_v4l2_ctrl`: a webcam has GET_MIN and GET_MAX for numbers.
+            let bounded = ControlFlags::HAS_WHICH_MIN_MAX;
+            let is_number =
+                |control: &&mut ControlSpec| matches!(control.kind, ControlKind::Integer { .. });
+            let numbers = all.iter_mut().filter(is_number);
+            numbers.for_each(|control| control.flags = control.flags.union(bounded));
         }
         all
     }

@@ -5,7 +5,7 @@ use crate::tests::bench::{Bench, FILLER};
 use vb3_picture::{Background, Frame, Picture, Size, read_number, render};
 use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
-    Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,
+    ControlFlags, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,
     VideoDriver as _, Waiter, cid, pixfmt,
 };
 

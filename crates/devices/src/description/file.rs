@@ -222,6 +222,7 @@ flags! {
     Volatile = VOLATILE;
     ExecuteOnWrite = EXECUTE_ON_WRITE;
     ModifyLayout = MODIFY_LAYOUT;
+    HasWhichMinMax = HAS_WHICH_MIN_MAX;
 }
 
 /// Measurements of the device's stream.

@@ -18,6 +18,11 @@ use vb3_plane::MemOps;
 /// Maximum number of controls in one call (`V4L2_CID_MAX_CTRLS`).
 pub(crate) const MAX_EXT: u32 = sys::V4L2_CID_MAX_CTRLS;
 
+/// `V4L2_CTRL_WHICH_MIN_VAL`.
+const MIN_VAL: u32 = 0x0f02_0000;
+/// `V4L2_CTRL_WHICH_MAX_VAL`.
+const MAX_VAL: u32 = 0x0f03_0000;
+
 const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
 const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
 const WHICH: usize = field!(v4l2_ext_controls.__bindgen_anon_1);
@@ -195,9 +200,12 @@ where
         let done = if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
             self.ext_request(arg, &mut array, op, cx, program, scope)
         } else if op == ExtOp::Get {
-            let is_default = arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_DEF_VAL;
-            self.ext_get(arg, &mut array, program, |control| {
-                is_default.then(|| control.default_like_current())
+            let which = arg.u32(WHICH);
+            self.ext_get(arg, &mut array, program, |control| match which {
+                sys::V4L2_CTRL_WHICH_DEF_VAL => Some(control.default_like_current()),
+                MIN_VAL => Some(ControlValue::Number(control.range().min)),
+                MAX_VAL => Some(ControlValue::Number(control.range().max)),
+                _ => None,
             })
         } else {
             self.ext_set(arg, &mut array, op, cx, program, None)
@@ -258,7 +266,13 @@ where
             sys::V4L2_CTRL_WHICH_CUR_VAL
                 | sys::V4L2_CTRL_WHICH_DEF_VAL
                 | sys::V4L2_CTRL_WHICH_REQUEST_VAL
+                | MIN_VAL
+                | MAX_VAL
         );
+        let needed = match which {
+            MIN_VAL | MAX_VAL => ControlFlags::HAS_WHICH_MIN_MAX,
+            _ => ControlFlags::empty(),
+        };
         if array.is_empty() && !any_class && !self.controls.has_class(which) {
             return Err(Error::Invalid);
         }
@@ -269,7 +283,7 @@ where
                 return Err(Error::Invalid);
             }
             let control = self.ext_control(&entry)?;
-            if control.flags.contains(ControlFlags::DISABLED) {
+            if control.flags.contains(ControlFlags::DISABLED) || !control.flags.contains(needed) {
                 return Err(Error::Invalid);
             }
             if control.is_compound() {
@@ -324,7 +338,10 @@ where
         program: &dyn Program<M>,
         mut request: Option<&mut Values>,
     ) -> Result<(), Error> {
-        if arg.u32(WHICH) == sys::V4L2_CTRL_WHICH_DEF_VAL {
+        if matches!(
+            arg.u32(WHICH),
+            sys::V4L2_CTRL_WHICH_DEF_VAL | MIN_VAL | MAX_VAL
+        ) {
             return Err(Error::Invalid);
         }
         let prepared = self.ext_prepare(arg, array, |entry, control| entry.fit_write(control));

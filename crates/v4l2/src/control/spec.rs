@@ -31,6 +31,8 @@ bitflags! {
         const MODIFY_LAYOUT = 0x0400;
         /// An array with a variable number of structures.
         const DYNAMIC_ARRAY = 0x0800;
+        /// G_EXT_CTRLS returns the smallest and the largest value, too.
+        const HAS_WHICH_MIN_MAX = 0x1000;
     }
 }
 

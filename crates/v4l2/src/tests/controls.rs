@@ -282,13 +282,31 @@ const G: u32 = sys::VIDIOC_G_EXT_CTRLS;
 const S: u32 = sys::VIDIOC_S_EXT_CTRLS;
 const T: u32 = sys::VIDIOC_TRY_EXT_CTRLS;
 
+/// Source: Linux 7.2 `prepare_ext_ctrls`, `v4l2_g_ext_ctrls_common`.
+#[test]
+fn minima_and_maxima_are_read_where_flagged() {
+    let mut b = Bench::capture();
+    for (which, value) in [(0x0f02_0000, i64::MIN), (0x0f03_0000, i64::MAX)] {
+        let (errno, _, array) = ext(&mut b, G, which, &[(WIDE, 0, 0)]);
+        assert_eq!((errno, array[0].2), (0, value.cast_unsigned()));
+        let (errno, ..) = ext(&mut b, G, which, &[(WIDE, 0, 0), (BRIGHTNESS, 0, 0)]);
+        assert_eq!(errno, EINVAL);
+    }
+    b.close();
+}
+
 #[test]
 fn error_index_differs_for_try_and_set() {
     let mut b = Bench::capture();
     let good: Entry = (BRIGHTNESS, 0, 3);
     let (user, camera) = (sys::V4L2_CTRL_CLASS_USER, sys::V4L2_CTRL_CLASS_CAMERA);
     let default = sys::V4L2_CTRL_WHICH_DEF_VAL;
-    let rows: [(&str, u32, u32, &[Entry], i32, u32); 22] = [
+    let (least, most) = (0x0f02_0000, 0x0f03_0000);
+    let rows: [(&str, u32, u32, &[Entry], i32, u32); 26] = [
+        ("get no minima", G, least, &[], 0, 0),
+        ("get an unknown minimum", G, least, &[good], EINVAL, 1),
+        ("try maxima", T, most, &[good], EINVAL, 1),
+        ("set maxima", S, most, &[], EINVAL, 0),
         ("none", G, 0, &[], 0, 0),
         ("none of a class", T, user, &[], 0, 0),
         ("none of no class", S, 0x0055_0000, &[], EINVAL, 0),

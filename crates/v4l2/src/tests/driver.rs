@@ -323,7 +323,8 @@ impl VideoDriver for TestDriver {
                     step: 1,
                     default: -1,
                 },
-            ),
+            )
+            .with(ControlFlags::HAS_WHICH_MIN_MAX),
             of(
                 MASK,
                 "Mask",

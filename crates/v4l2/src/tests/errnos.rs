@@ -395,6 +395,20 @@ fn the_last_buffer_ends_the_stream() {
     b.close();
 }
 
+/// Source: Linux `v4l_reqbufs`, `determine_valid_ioctls`.
+#[test]
+fn some_drivers_remove_no_buffers() {
+    let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
+    driver.policy.removes_buffers = false;
+    let mut b = Bench::with(driver);
+    let (errno, arg) = b.create_by(b.file, 2, MMAP);
+    let caps = get(&arg, field!(v4l2_create_buffers.capabilities));
+    let removes = caps & sys::V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS;
+    assert_eq!((errno, removes), (0, 0));
+    assert_eq!(b.remove(0, 1), ENOTTY);
+    b.close();
+}
+
 #[test]
 fn creating() {
     both(|mut b| {

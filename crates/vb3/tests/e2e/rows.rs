@@ -51,7 +51,7 @@ fn expect_rows(
     };
     let vmalloc = options.contains("vmalloc");
     let mplane = client.contains("mplane");
-    let kind = ["camera", "display"][direction];
+    let kind = ["camera,identity=plain", "display"][direction];
     // The other device exports buffers of several sizes.
     let other = ["display", "camera,profile=sensor"][direction];
     let planes = if mplane { ",mplane=on" } else { "" };

@@ -45,7 +45,8 @@ fn machine(dice: &mut Dice) -> Profile {
 }
 
 fn device(dice: &mut Dice) -> String {
-    let kind = dice.one(&["camera", "display"]);
+    // A webcam's driver has no REMOVE_BUFS.
+    let kind = dice.one(&["camera,identity=plain", "display"]);
     let size = dice.one(&["64x48", "320x240", "640x480", "1280x720", "1920x1080"]);
     let place = dice.one(&[
         "",
@@ -62,7 +63,7 @@ fn device(dice: &mut Dice) -> String {
         ",window=0x0-0x3ffffff@0xc0000000",
         ",window=0x1000000-0x3ffffff@0x0",
     ]);
-    let sizes = if kind == "camera" {
+    let sizes = if kind.starts_with("camera") {
         ",sizes="
     } else {
         ",size="

@@ -185,3 +185,20 @@ fn webcam_chooses_the_size_that_overlaps_most() {
         assert_eq!((found.width, found.height), want, "{spec} {wanted:?}");
     }
 }
+
+/// Source: Linux 7.2 `__uvc_query_v4l2_ctrl`, `uvc_ioctl_ops`.
+#[test]
+fn a_webcam_has_bounds_and_keeps_its_buffers() {
+    for (identity, is_webcam) in [("uvc", true), ("plain", false)] {
+        let device = camera(&format!("camera,identity={identity}"));
+        let policy = device.queue_policy(Flow::Capture);
+        assert_eq!(policy.removes_buffers, !is_webcam);
+        let controls = device.controls();
+        let has = |id| {
+            let mut all = controls.iter();
+            let found = all.find(|control| control.id == id).expect("a control");
+            found.flags.contains(ControlFlags::HAS_WHICH_MIN_MAX)
+        };
+        assert_eq!([cid::BRIGHTNESS, cid::HFLIP].map(has), [is_webcam, false]);
+    }
+}
