@@ -165,6 +165,8 @@ impl World {
             self.timeline_ioctl(file, request, arg, caller)
         } else if self.attributes.has(file) {
             CallOutcome::Fail(Errno::ENOTTY)
+        } else if self.plugs.is_gone_media(file) {
+            return Some(CallOutcome::Fail(Errno::EIO));
         } else {
             return None;
         };
@@ -226,7 +228,8 @@ impl World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> CallOutcome {
-        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
+        let has_no_read = self.media.has(file) || self.plugs.is_gone_media(file);
+        if has_no_read || self.sync_files.has(file) || self.knows_no_poll(file) {
             return CallOutcome::Fail(Errno::EINVAL);
         }
         let outcome = self.call(file, nonblocking, caller, |target, context, program| {

@@ -2,10 +2,11 @@
 //!
 //! An unplugged device closes all its files, as a driver does on disconnect: streams stop and buffers are
 //! freed. Programs keep their descriptors, mappings, dma-bufs and imports until they close them. Every call
-//! on a descriptor of the device's files fails with ENODEV.
+//! on a descriptor of the device's files fails with ENODEV, and an ioctl on its media device with EIO.
 //!
 //! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
-//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`. Differs: a
+//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`,
+//! drivers/media/mc/mc-devnode.c `__media_ioctl`. Differs: a
 //! waiting call ends with ENODEV, where a vb2 driver ends DQBUF with EINVAL or EIO. The device gets
 //! its number again while files from before are still open. Controls and formats keep their values.
 
@@ -13,7 +14,7 @@ use crate::World;
 use crate::clock::since_boot_ns;
 use crate::node::Node;
 use crate::unseen::Unseen;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use vb3_host::{Backend as _, FileId, Hotplug, NodeId};
 
 /// Maximum number of hotplug events that programs have not seen yet.
@@ -29,8 +30,8 @@ pub(super) struct Plugs {
     /// Coming events: time in nanoseconds, the device's index, and whether it is plugged in (`true`) or
     /// unplugged. The next event is last.
     due: Vec<(u64, usize, bool)>,
-    /// Files of unplugged devices that programs still have open.
-    gone: BTreeSet<FileId>,
+    /// Files of unplugged devices that programs still have open, and whether each is a media device's.
+    gone: BTreeMap<FileId, bool>,
     /// Events that programs have not seen yet.
     pub(super) unseen: Unseen<Hotplug>,
 }
@@ -50,7 +51,7 @@ impl Plugs {
             present: vec![true; nodes.len()],
             unplugged: vec![0; nodes.len()],
             due,
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             unseen: Unseen::default(),
         }
     }
@@ -68,6 +69,11 @@ impl Plugs {
     /// Forgets a file of an unplugged device, because a program closed it.
     pub(super) fn forget(&mut self, file: FileId) {
         self.gone.remove(&file);
+    }
+
+    /// Returns whether a file is of an unplugged media device. Its ioctls fail with EIO.
+    pub(super) fn is_gone_media(&self, file: FileId) -> bool {
+        self.gone.get(&file).copied().unwrap_or(false)
     }
 
     /// Returns how many files of unplugged devices are open.
@@ -178,11 +184,12 @@ impl World {
         let own = self.files.iter().filter(|(_, (of, _))| *of == at);
         let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();
         files.extend(self.media.files_of(at));
-        for &file in &files {
+        for file in files {
+            let is_media = self.media.is_device(file);
             self.release(file);
+            self.changed.insert(file);
+            self.plugs.gone.insert(file, is_media);
         }
-        self.changed.extend(&files);
-        self.plugs.gone.extend(files);
     }
 }
 

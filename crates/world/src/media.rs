@@ -149,6 +149,11 @@ impl Media {
         true
     }
 
+    /// Returns whether a file is a media device's own, and not a request.
+    pub(super) fn is_device(&self, file: FileId) -> bool {
+        matches!(self.files.get(&file), Some(Opened::Device(_)))
+    }
+
     /// Returns whether a file belongs to a media device.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.files.contains_key(&file)

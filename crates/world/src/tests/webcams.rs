@@ -9,6 +9,7 @@ const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
 const EINVAL: i32 = 22;
 const ENOTTY: i32 = 25;
+const MEDIA_IOC_G_TOPOLOGY: u32 = 0xc048_7c04;
 const VIDIOC_G_PRIORITY: u32 = 0x8004_5643;
 const VIDIOC_S_PRIORITY: u32 = 0x4004_5644;
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
@@ -50,6 +51,25 @@ fn media_devices_come_and_go_in_a_kernels_order() {
     }
     let mut plain = Bench::new("pc", &["camera=pattern,identity=plain"]);
     assert_eq!(announced(&mut plain, false), [video]);
+}
+
+/// Source: Linux `__media_ioctl`, `media_read`.
+#[test]
+fn an_unplugged_media_device_answers_eio() {
+    let mut bench = Bench::new("pc", &["camera=pattern"]);
+    let nodes = bench.world.nodes();
+    let node = nodes.iter().find(|node| node.path.ends_with("media0"));
+    let node = node.expect("a media device").id;
+    let media = bench.world.open(node, 0, &bench.program).unwrap();
+    let video = bench.open(0);
+    let topology = |bench: &mut Bench, file| {
+        bench.try_ioctl(file, MEDIA_IOC_G_TOPOLOGY, &mut Arg::new(72, &[]))
+    };
+    assert_eq!(topology(&mut bench, media), Ok(0));
+    assert!(bench.world.plug(0, false));
+    assert_eq!(topology(&mut bench, media), Err(5));
+    assert_eq!(topology(&mut bench, video), Err(19));
+    bench.close_all(&[media, video]);
 }
 
 /// A webcam's nodes for video and metadata are one device.
