@@ -222,6 +222,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn subdevice(&self) -> Option<(&MediaGraph, usize)>;
         fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
         fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags;
+        fn refuses_format(&self, flow: Flow, fourcc: FourCc) -> bool;
         fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_>;
         fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>>;
         fn set_format(&mut self, flow: Flow, to: &Format, peer_busy: bool) -> Result<(), DriverError>;

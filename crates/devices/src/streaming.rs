@@ -48,6 +48,17 @@ pub(crate) trait Formats {
 
     fn format(&self) -> Format;
 
+    /// Returns whether a pixel format is refused, as [`VideoDriver::refuses_format`].
+    fn refuses(&self, fourcc: FourCc) -> bool {
+        let _ = fourcc;
+        false
+    }
+
+    /// Returns whether buffers of an OUTPUT queue may have less than a whole picture.
+    fn takes_short_frames(&self) -> bool {
+        false
+    }
+
     /// Returns the format that would be set for `wanted`.
     fn try_format(&self, wanted: &Format) -> Format {
         let _ = wanted;
@@ -451,7 +462,11 @@ impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
             field: &mut *field,
             ..buffer
         };
-        Surface(&self.stream.formats.format()).prepare(buffer, E::FLOW)?;
+        let format = self.stream.formats.format();
+        match self.stream.formats.takes_short_frames() {
+            true => Surface(&format).limit_payloads(buffer),
+            false => Surface(&format).prepare(buffer, E::FLOW)?,
+        }
         if E::KEEPS_FIELD && given != FIELD_ANY {
             *field = given;
         }
@@ -526,6 +541,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
     fn format(&self, _: Flow) -> Format {
         self.stream.formats.format()
+    }
+
+    fn refuses_format(&self, _: Flow, fourcc: FourCc) -> bool {
+        self.stream.formats.refuses(fourcc)
     }
 
     fn try_format(&self, _: Flow, wanted: &Format) -> Format {

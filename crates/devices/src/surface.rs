@@ -200,6 +200,16 @@ impl Surface<'_> {
         }
     }
 
+    /// Limits the payloads of an OUTPUT buffer to whole pictures.
+    pub(crate) fn limit_payloads(self, buffer: Prepare<'_>) {
+        *buffer.field = FIELD_NONE;
+        if self.is_compressed() {
+            return;
+        }
+        let planes = buffer.payloads.iter_mut().zip(self.0.layouts());
+        planes.for_each(|(payload, layout)| *payload = (*payload).min(layout.sizeimage.into()));
+    }
+
     /// Extends a payload that is too short to a whole picture, as the kernel's converters do.
     /// So a program that crops the picture need not fill the rest.
     pub(crate) fn extend_payloads(self, buffer: &mut Prepare<'_>) {

@@ -208,6 +208,12 @@ pub trait VideoDriver {
     /// Returns the current format.
     fn format(&self, flow: Flow) -> Format;
 
+    /// Returns whether TRY_FMT and S_FMT fail with EINVAL for this pixel format, rather than adjust it.
+    fn refuses_format(&self, flow: Flow, fourcc: FourCc) -> bool {
+        let _ = (flow, fourcc);
+        false
+    }
+
     /// Returns the format that would be set for `wanted`. It never fails; [`Format::negotiate`] does
     /// most of the work.
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format;

@@ -122,7 +122,7 @@ impl Shared {
     fn next_fill(&self) -> Option<(u64, Kind)> {
         let fill = &self.fill;
         let settings = self.settings.unwrap_or_default();
-        let is_drawable = fill.fits(&self.format) || drawable(self.format.fourcc).is_some();
+        let is_drawable = fill.fits(&self.format) || playable(&self.format).is_some();
         let placeholder = match &fill.placeholder {
             Some(_) if self.is_written || !is_drawable => None,
             Some(Placeholder::File(_)) => playable(&self.format).map(|_| (fill.due_ns, Kind::File)),

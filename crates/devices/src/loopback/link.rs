@@ -9,7 +9,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use vb3_queue::{Active, DoneState};
-use vb3_v4l2::{Format, Fraction, Peer, Span};
+use vb3_v4l2::{Format, FourCc, Fraction, Peer, PixelFormat, Span};
 
 /// Maximum number of frames kept for readers.
 const FRAMES_MAX: usize = 4;
@@ -304,6 +304,15 @@ impl Shared {
     /// `keep_format` alone fixes nothing, because v4l2loopback-ctl of Debian 12 sets it before the format.
     pub(super) fn keeps_format(&self) -> bool {
         self.has_format && self.settings.is_some_and(|settings| settings.keep_format)
+    }
+
+    /// Returns whether S_FMT fails for a pixel format that is not in `known`: as v4l2loopback, while the format
+    /// is not fixed.
+    ///
+    /// Source: v4l2loopback 0.13.2 `inner_try_setfmt`, `v4l2l_fill_format`.
+    pub(super) fn refuses(&self, known: &[&'static PixelFormat], fourcc: FourCc) -> bool {
+        let is_free = !self.is_written && !self.keeps_format();
+        self.settings.is_some() && is_free && known.iter().all(|pixel| pixel.fourcc != fourcc)
     }
 
     /// Adds a streaming reader. Returns the number of its first frame: the newest one kept, or the next.

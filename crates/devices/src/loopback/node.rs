@@ -10,7 +10,7 @@ use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use vb3_queue::{Driver, DriverError, forward};
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, Fraction, FrameIntervals,
+    Bus, ControlSpec, ControlValue, DriverEvent, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Role, Statistics,
     VideoDriver, Waiter, WakeFd,
 };
@@ -134,6 +134,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
 
     forward! { self.side(flow) =>
         fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
+        fn refuses_format(&self, flow: Flow, fourcc: FourCc) -> bool;
         fn format(&self, flow: Flow) -> Format;
         fn try_format(&self, flow: Flow, wanted: &Format) -> Format;
         fn interval(&self, flow: Flow) -> Option<Fraction>;

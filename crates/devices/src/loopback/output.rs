@@ -295,6 +295,10 @@ impl<C: Send + 'static> Engine<C> for Writer {
 }
 
 impl WriterFormats {
+    fn is_v4l2loopback(&self) -> bool {
+        self.link.lock().settings.is_some()
+    }
+
     /// Returns whether the format is fixed. With v4l2loopback, readers' buffers fix it.
     fn is_fixed(&self) -> bool {
         let shared = self.link.lock();
@@ -315,7 +319,49 @@ impl WriterFormats {
     }
 }
 
+/// The sizes of v4l2loopback.
+const FREE_SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
+    width: (2, 8192, 1),
+    height: (1, 8192, 1),
+};
+/// The shortest interval of v4l2loopback: 1000 frames per second.
+const FREE_MIN: Fraction = Fraction::new(1, 1000);
+/// The longest interval of v4l2loopback, in seconds.
+const FREE_MAX: Fraction = Fraction::new(u32::MAX, 1);
+
+/// Returns the size that v4l2loopback sets for a wanted one.
+///
+/// Source: v4l2loopback 0.13.2 `v4l2l_fill_format`.
+fn free_size(wanted: &Format) -> FrameSizes<'static> {
+    let or = |size: u32, default: u32| if size == 0 { default } else { size };
+    let wanted = (or(wanted.width, 640), or(wanted.height, 480));
+    let (width, height) = FREE_SIZES.nearest(wanted, (1, 1));
+    FrameSizes::One(width, height)
+}
+
+/// Returns the interval that v4l2loopback sets for a wanted one whose parts are not both zero.
+///
+/// Source: v4l2loopback 0.14 `set_timeperframe`.
+fn free_interval(wanted: Fraction) -> Fraction {
+    let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
+    if frames == 0 {
+        FREE_MAX
+    } else if seconds * 1000 < frames {
+        FREE_MIN
+    } else {
+        wanted
+    }
+}
+
 impl Formats for WriterFormats {
+    fn refuses(&self, fourcc: FourCc) -> bool {
+        self.link.lock().refuses(&self.pixels, fourcc)
+    }
+
+    fn takes_short_frames(&self) -> bool {
+        self.is_v4l2loopback()
+    }
+
     fn pixels(&self) -> &[&'static PixelFormat] {
         match self.is_fixed() {
             true => only(&self.pixels, self.format().fourcc),
@@ -327,12 +373,19 @@ impl Formats for WriterFormats {
         let format = self.format();
         match self.is_fixed() {
             true => FrameSizes::One(format.width, format.height),
+            false if self.is_v4l2loopback() => FREE_SIZES,
             false => SIZES,
         }
     }
 
     fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
-        INTERVALS
+        match self.is_v4l2loopback() {
+            true => FrameIntervals::Continuous {
+                min: FREE_MIN,
+                max: FREE_MAX,
+            },
+            false => INTERVALS,
+        }
     }
 
     fn format(&self) -> Format {
@@ -345,7 +398,11 @@ impl Formats for WriterFormats {
         }
         let mut wanted = *wanted;
         self.forget_lines(&mut wanted);
-        let made = Format::negotiate(&wanted, &self.pixels, SIZES, true);
+        let sizes = match self.is_v4l2loopback() {
+            true => free_size(&wanted),
+            false => SIZES,
+        };
+        let made = Format::negotiate(&wanted, &self.pixels, sizes, true);
         let made = made.and_then(|format| align_lines(format, &self.pixels, self.stride));
         made.unwrap_or_else(|| self.format())
     }
@@ -368,6 +425,8 @@ impl Formats for WriterFormats {
 
     fn set_interval(&mut self, wanted: Fraction) {
         let wanted = match (wanted.numerator, wanted.denominator) {
+            (0, 0) => self.default_interval,
+            _ if self.is_v4l2loopback() => free_interval(wanted),
             (0, _) | (_, 0) => self.default_interval,
             _ => nearest_interval(wanted, MAX_FPS),
         };

@@ -502,6 +502,10 @@ impl Formats for ReaderFormats {
         FrameSizes::One(format.width, format.height)
     }
 
+    fn refuses(&self, fourcc: FourCc) -> bool {
+        self.link.lock().refuses(&self.pixels, fourcc)
+    }
+
     fn format(&self) -> Format {
         let shared = self.link.lock();
         shared.outdated(self.reader).unwrap_or(shared.format)

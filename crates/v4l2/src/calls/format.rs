@@ -205,7 +205,11 @@ where
     pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
-        let format = self.driver.try_format(flow, &read_format(arg, planarity));
+        let wanted = read_format(arg, planarity);
+        if self.driver.refuses_format(flow, wanted.fourcc) {
+            return Err(Error::Invalid);
+        }
+        let format = self.driver.try_format(flow, &wanted);
         if set {
             if self.is_busy(flow) {
                 return Err(Error::Busy);

@@ -55,6 +55,8 @@ pub(crate) struct TestDriver {
     pub(crate) receiver: Option<Receiver>,
     /// The graph of a subdevice, and the index of its entity.
     pub(crate) subdevice: Option<(MediaGraph, usize)>,
+    /// The pixel format that S_FMT refuses.
+    pub(crate) refused: Option<FourCc>,
 }
 
 impl TestDriver {
@@ -104,6 +106,7 @@ impl TestDriver {
             waiters: [0; 2],
             withdrawn: 0,
             subdevice: None,
+            refused: None,
             receiver: None,
             policy: QueuePolicy {
                 max_buffers: 32,
@@ -362,6 +365,10 @@ impl VideoDriver for TestDriver {
 
     fn events(&self) -> EventKinds {
         EventKinds::FRAME_SYNC | EventKinds::EOS | EventKinds::SOURCE_CHANGE
+    }
+
+    fn refuses_format(&self, _: Flow, fourcc: FourCc) -> bool {
+        self.refused == Some(fourcc)
     }
 
     fn queue_policy(&self, _: Flow) -> QueuePolicy {

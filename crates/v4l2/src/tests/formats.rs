@@ -41,6 +41,19 @@ fn other_buffer_types_are_refused() {
 }
 
 #[test]
+fn a_driver_can_refuse_a_pixel_format() {
+    let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
+    driver.refused = Some(FourCc(0x0101_0101));
+    let mut b = Bench::with(driver);
+    let ty = b.ty();
+    for request in [sys::VIDIOC_TRY_FMT, sys::VIDIOC_S_FMT] {
+        assert_eq!(fmt(&mut b, request, ty, 1).0, EINVAL);
+        assert_eq!(fmt(&mut b, request, ty, 2).0, 0);
+    }
+    b.close();
+}
+
+#[test]
 fn invalid_formats_become_valid_and_stable() {
     for (flow, planarity) in four() {
         let mut b = Bench::new(flow, planarity);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::loopback::settings::Settings;
 use vb3_queue::DriverError;
+use vb3_v4l2::FrameSizes;
 
 const BUSY: DriverError = DriverError(16);
 
@@ -138,6 +139,123 @@ fn keep_format_and_readers_fix_the_format() {
     assert_eq!(link.attribute(LoopbackAttribute::State), "capture\n");
     let (writer, _reader, _) = files("");
     assert_eq!(writer.device.try_format(Flow::Output, &wanted).width, 16);
+}
+
+/// Source: v4l2loopback 0.13.2 `v4l2l_fill_format`.
+#[test]
+fn unknown_formats_are_refused_until_one_is_fixed() {
+    let (mut writer, reader, _link) = files("");
+    let (known, unknown) = (pixfmt::RGB24.fourcc, FourCc(0x656e_6f6e));
+    let refused = |writer: &Writer, fourcc| {
+        let of_reader = reader.device.refuses_format(Flow::Capture, fourcc);
+        assert_eq!(
+            writer.device.refuses_format(Flow::Output, fourcc),
+            of_reader
+        );
+        of_reader
+    };
+    assert_eq!(
+        (refused(&writer, known), refused(&writer, unknown)),
+        (false, true)
+    );
+    writer.start();
+    assert!(
+        !refused(&writer, unknown),
+        "the writer's format replaces it"
+    );
+    let (own, _) = pair("", 1);
+    assert!(!own.device.refuses_format(Flow::Output, unknown));
+}
+
+#[test]
+fn sizes_and_rates_are_free() {
+    let (writer, reader, link) = files(",fps=25");
+    drop(reader);
+    (0..2).for_each(|_| link.lock().unhold(2));
+    let mut wanted = writer.device.format(Flow::Output);
+    for (asked, given) in [
+        ((641, 481), (641, 481)),
+        ((9000, 9000), (8192, 8192)),
+        ((1, 0), (2, 480)),
+    ] {
+        (wanted.width, wanted.height) = asked;
+        let format = writer.device.try_format(Flow::Output, &wanted);
+        assert_eq!((format.width, format.height), given);
+        let needed = given.0 * given.1 * 2;
+        assert!(format.planes[0].sizeimage >= needed, "{format:?}");
+    }
+    let sizes = FrameSizes::Stepwise {
+        width: (2, 8192, 1),
+        height: (1, 8192, 1),
+    };
+    assert_eq!(writer.device.frame_sizes(&pixfmt::YUYV), sizes);
+    let mut writer = writer;
+    for (wanted, set) in [
+        ((1, 1000), (1, 1000)),
+        ((1, 1001), (1, 1000)),
+        ((3600, 1), (3600, 1)),
+        ((0, 7), (1, 1000)),
+        ((7, 0), (u32::MAX, 1)),
+        ((0, 0), (1, 25)),
+    ] {
+        let wanted = Fraction::new(wanted.0, wanted.1);
+        writer.device.set_interval(Flow::Output, wanted);
+        let found = writer.device.interval(Flow::Output);
+        assert_eq!(found, Some(Fraction::new(set.0, set.1)), "{wanted:?}");
+    }
+}
+
+/// A timeout image cannot be drawn in every size that programs can set.
+#[test]
+fn odd_sizes_have_no_timeout_image() {
+    let (mut writer, mut reader, link) = files("");
+    (0..2).for_each(|_| link.lock().unhold(2));
+    writer.release();
+    let mut format = writer.device.format(Flow::Output);
+    (format.width, format.height) = (17, 9);
+    let format = writer.device.try_format(Flow::Output, &format);
+    writer
+        .device
+        .set_format(Flow::Output, &format, false)
+        .expect("no buffers");
+    let settings = Settings {
+        timeout_ms: 300,
+        keep_format: true,
+        ..Settings::default()
+    };
+    set(&link, settings);
+    reader.release();
+    reader.make(1);
+    reader.queue(0);
+    reader.start();
+    assert_eq!(next(&mut reader, START), None);
+    assert_eq!(reader.device.next_tick(), None, "it waits for the writer");
+}
+
+/// Source: v4l2loopback 0.13.2 `vidioc_qbuf`.
+#[test]
+fn short_frames_reach_readers() {
+    let (mut writer, mut reader, _link) = files("");
+    writer.start();
+    reader.queue(0);
+    reader.start();
+    for (index, used) in [(0, 100), (1, FRAME)] {
+        writer.plane(index, 0).fill(7);
+        writer
+            .try_queue(index, &[used])
+            .expect("any length is taken");
+        writer.tick(START);
+        reader.tick(START);
+        let info = reader.take().expect("a frame");
+        let plane = info.planes[0].expect("a plane");
+        assert_eq!(plane.payload_bytes, used);
+        reader.queue(info.index);
+    }
+    let (mut own, _reader) = pair("", 1);
+    assert!(
+        own.try_queue(0, &[100]).is_err(),
+        "another loopback's are whole"
+    );
 }
 
 #[test]
