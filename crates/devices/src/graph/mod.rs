@@ -24,8 +24,8 @@ use sensor::Setting;
 use vb3_picture::Size;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
-    ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameSizes, MediaGraph,
-    PixelFormat, Planarity, Port, Role, SensorMode, Topology, cid, pixfmt,
+    ControlSpec, EntityNode, EntitySpec, Flipping, Flow, Format, FourCc, Fraction, FrameSizes,
+    MediaGraph, PixelFormat, Planarity, Port, Role, Topology, cid, pixfmt,
 };
 
 /// Seconds per frame of a sensor without timings. Linux's vimc makes about 60 frames per second.
@@ -114,8 +114,8 @@ impl Video {
     fn sizes(&self) -> FrameSizes<'static> {
         let topology = self.graph.topology();
         FrameSizes::Stepwise {
-            width: (topology.width.0, topology.width.1, 2),
-            height: (topology.height.0, topology.height.1, 2),
+            width: (topology.width.0, topology.width.1, 1),
+            height: (topology.height.0, topology.height.1, 1),
         }
     }
 }
@@ -152,6 +152,8 @@ impl Formats for Video {
                 .pixel_of(code)
                 .unwrap_or(wanted.fourcc);
         }
+        let size = (wanted.width, wanted.height);
+        (wanted.width, wanted.height) = self.graph.topology().nearest_size(size.0, size.1);
         // The width alone determines the line length.
         (wanted.planes.iter_mut()).for_each(|plane| plane.bytesperline = 0);
         let format = Format::negotiate(&wanted, &self.pixels, self.sizes(), false);
@@ -194,8 +196,6 @@ pub(crate) struct Entity<C> {
     port: [Port; 1],
     /// Renders frames while the node streams.
     chain: Option<Box<dyn Scene>>,
-    /// The mode of a sensor at the last update of its controls' ranges.
-    mode: Option<&'static SensorMode>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
 }
@@ -230,12 +230,14 @@ impl<C> GraphNode<C> {
                 kind: 2,
             }],
             chain: None,
-            mode: Setting::of(graph, index).map(|setting| setting.reset()),
             work: None,
             picture: Vec::new(),
         };
+        // Sets the exposure's initial value.
+        Setting::of(graph, index).map(|setting| setting.take_ranges());
         let mut node = Self::with_engine(spec, place, topology.card, video, engine);
         node.policy.file_io = topology.file_io;
+        node.policy.removes_buffers = topology.removes_buffers;
         Ok(node)
     }
 }
@@ -299,17 +301,15 @@ impl<C> Engine<C> for Entity<C> {
     }
 
     fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
-        let Some(setting) = Setting::of(&self.graph, self.index) else {
-            return Vec::new();
-        };
-        let last = self.mode.replace(setting.mode);
-        setting.take_ranges(last.unwrap_or(setting.mode))
+        let setting = Setting::of(&self.graph, self.index);
+        setting.map_or_else(Vec::new, |setting| setting.take_ranges())
     }
 
-    /// A sensor that streams does not flip.
     fn is_grabbed(&self, id: u32) -> bool {
-        let is_flip = self.spec.sensor.is_some() && matches!(id, cid::HFLIP | cid::VFLIP);
-        is_flip && self.graph.is_streaming(self.index)
+        let sensor = self.spec.sensor;
+        sensor.is_some_and(|sensor| sensor.flipping == Flipping::AtFormat)
+            && matches!(id, cid::HFLIP | cid::VFLIP)
+            && self.graph.is_streaming(self.index)
     }
 
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {

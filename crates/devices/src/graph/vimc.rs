@@ -241,8 +241,11 @@ pub(crate) static VIMC: Topology = Topology {
     pixels: PIXELS,
     compares_colors: true,
     file_io: false,
+    removes_buffers: true,
+    fixed_while_streaming: true,
     width: (16, 4096),
     height: (16, 2160),
+    even: true,
     default: MbusFormat {
         width: 640,
         height: 480,

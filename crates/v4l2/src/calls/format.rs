@@ -248,10 +248,11 @@ where
             (FrameSizes::Stepwise { width, height }, 0) => (width, height),
             _ => return Err(Error::Invalid),
         };
-        arg.set_u32(
-            field!(v4l2_frmsizeenum.type_),
-            sys::V4L2_FRMSIZE_TYPE_STEPWISE,
-        );
+        let kind = match (width.2, height.2) {
+            (1, 1) => sys::V4L2_FRMSIZE_TYPE_CONTINUOUS,
+            _ => sys::V4L2_FRMSIZE_TYPE_STEPWISE,
+        };
+        arg.set_u32(field!(v4l2_frmsizeenum.type_), kind);
         for (at, value) in [
             (field!(v4l2_frmsize_stepwise.min_width), width.0),
             (field!(v4l2_frmsize_stepwise.max_width), width.1),

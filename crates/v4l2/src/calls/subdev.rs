@@ -9,7 +9,7 @@ use crate::file::FileHandle;
 use crate::pads::{MbusFormat, Pads};
 use crate::request::Call;
 use crate::selection::SelectionTarget;
-use crate::{Colorimetry, Error, MediaGraph, Rect, Sensor, VideoDriver, sys};
+use crate::{Colorimetry, Error, Follows, MediaGraph, Rect, Sensor, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// `V4L2_SEL_TGT_NATIVE_SIZE`, which only sensors have.
@@ -107,10 +107,19 @@ impl Pad<'_> {
         Ok(false)
     }
 
+    /// Returns the format of a pad that enumerates only this one.
+    fn only_format(&self) -> Option<&MbusFormat> {
+        let spec = self.graph.entity(self.entity)?.pads.get(self.index)?;
+        let format = self.pads.formats.get(self.index)?;
+        (spec.follows == Follows::Everything).then_some(format)
+    }
+
     /// Returns a bus code of the pad by index.
     fn code(&self, index: u32) -> Result<u32, Error> {
         let spec = self.graph.entity(self.entity).ok_or(Error::Invalid)?;
         let codes = spec.pads.get(self.index).ok_or(Error::Invalid)?.codes;
+        let only = self.only_format().map(|format| [format.code]);
+        let codes = only.as_ref().map_or(codes, |only| only.as_slice());
         let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
         let code = codes.get(index).ok_or(Error::Invalid)?;
         Ok(self.graph.flips(self.entity).mirrored(*code))
@@ -141,7 +150,10 @@ impl Pad<'_> {
                 ((width, width), (height, height))
             }
             None if index > 0 => return Err(Error::Invalid),
-            None => (self.graph.topology().width, self.graph.topology().height),
+            None => match self.only_format() {
+                Some(only) => ((only.width, only.width), (only.height, only.height)),
+                None => (self.graph.topology().width, self.graph.topology().height),
+            },
         };
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.min_width), width.0);
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.max_width), width.1);
@@ -240,7 +252,10 @@ where
         let which = arg.u32(which_at);
         let index = usize::try_from(arg.u32(pad_at)).map_err(|_| Error::Invalid)?;
         let pads = match which {
-            sys::V4L2_SUBDEV_FORMAT_TRY => handle.pads.clone().or_else(|| graph.initial(entity)),
+            sys::V4L2_SUBDEV_FORMAT_TRY => match handle.pads.clone() {
+                Some(pads) => Some(graph.flipped(entity, pads)),
+                None => graph.initial(entity),
+            },
             sys::V4L2_SUBDEV_FORMAT_ACTIVE => graph.pads(entity),
             _ => None,
         };

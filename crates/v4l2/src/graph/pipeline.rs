@@ -3,7 +3,7 @@
 //! Source: Linux 7.2 drivers/media/mc/mc-entity.c, drivers/media/v4l2-core/v4l2-subdev.c, and the
 //! drivers in drivers/media/test-drivers/vimc.
 
-use super::sensor::Flips;
+use super::sensor::{Flipping, Flips, Sensor};
 use super::topology::{EntitySpec, Follows, LinkSpec, PadSpec, Topology};
 use crate::pads::{MbusFormat, Pads};
 use crate::{Colorimetry, Error, Format, FourCc, Rect, cid, sys};
@@ -144,19 +144,32 @@ impl MediaGraph {
     /// Returns the active state of an entity's pads.
     #[must_use]
     pub fn pads(&self, entity: usize) -> Option<Pads> {
-        self.lock().pads.get(entity).cloned()
+        let pads = self.lock().pads.get(entity).cloned()?;
+        Some(self.flipped(entity, pads))
     }
 
-    /// Sets the active state of an entity's pads.
+    /// Returns pads of an entity with the bus codes that its flips give them now.
+    pub(crate) fn flipped(&self, entity: usize, mut pads: Pads) -> Pads {
+        let state = self.lock();
+        let formats = pads.formats.iter_mut().enumerate();
+        formats.for_each(|(pad, format)| state.flip(self.topology, (entity, pad), format));
+        pads
+    }
+
+    /// Sets the active state of an entity's pads, and with it a sensor's blanking.
     ///
     /// # Errors
-    /// EBUSY while frames pass through the entity.
+    /// EBUSY while frames pass through the entity, if that fixes its state.
     pub fn set_pads(&self, entity: usize, pads: Pads) -> Result<(), Error> {
         let mut state = self.lock();
-        if (state.running.iter()).any(|running| running.path.contains(&entity)) {
+        if self.topology.fixed_while_streaming && state.is_streaming(entity) {
             return Err(Error::Busy);
         }
-        *state.pads.get_mut(entity).ok_or(Error::Invalid)? = pads;
+        let now = state.pads.get_mut(entity).ok_or(Error::Invalid)?;
+        let last = std::mem::replace(now, pads);
+        if let Some(sensor) = self.entity(entity).and_then(|spec| spec.sensor) {
+            state.reset_blanking(entity, sensor, &last);
+        }
         Ok(())
     }
 
@@ -191,29 +204,18 @@ impl MediaGraph {
     /// Returns how an entity mirrors its frames now.
     #[must_use]
     pub fn flips(&self, entity: usize) -> Flips {
-        let sensor = self.entity(entity).and_then(|spec| spec.sensor);
-        let state = self.lock();
-        let is_set = |id| {
-            let value = state.controls.get(&(entity, id));
-            sensor.is_some_and(|sensor| sensor.flips) && value.is_some_and(|value| *value != 0)
-        };
-        Flips {
-            horizontal: is_set(cid::HFLIP),
-            vertical: is_set(cid::VFLIP),
-        }
+        self.lock().flips(self.topology, entity)
     }
 
     /// Returns whether frames pass through an entity.
     #[must_use]
     pub fn is_streaming(&self, entity: usize) -> bool {
-        let state = self.lock();
-        (state.running.iter()).any(|running| running.path.contains(&entity))
+        self.lock().is_streaming(entity)
     }
 
     /// Returns the bus code that the pad uses if a program asks for `wanted`.
     fn nearest_code(&self, entity: usize, spec: &PadSpec, wanted: u32) -> u32 {
-        let has_flips = self.entity(entity).and_then(|spec| spec.sensor);
-        let has_flips = has_flips.is_some_and(|sensor| sensor.flips);
+        let has_flips = flipping(self.topology, entity) != Flipping::Never;
         let is_wanted =
             |code: &&u32| **code == wanted || has_flips && Flips::may_change(**code, wanted);
         let code = spec.codes.iter().find(is_wanted);
@@ -396,12 +398,65 @@ fn initial(topology: &Topology, entity: &EntitySpec) -> Pads {
     };
     Pads {
         formats: entity.pads.iter().map(|pad| format(pad.code)).collect(),
-        crop: (entity.sensor.and_then(|sensor| sensor.modes.first()))
-            .map_or_else(|| topology.default.whole(), |mode| mode.crop),
+        crop: entity
+            .sensor
+            .map_or_else(|| topology.default.whole(), |sensor| sensor.initial.crop),
     }
 }
 
+/// Returns how controls mirror an entity's frames.
+fn flipping(topology: &Topology, entity: usize) -> Flipping {
+    let sensor = topology.entities.get(entity).and_then(|spec| spec.sensor);
+    sensor.map_or(Flipping::Never, |sensor| sensor.flipping)
+}
+
 impl State {
+    fn is_streaming(&self, entity: usize) -> bool {
+        (self.running.iter()).any(|running| running.path.contains(&entity))
+    }
+
+    fn flips(&self, topology: &Topology, entity: usize) -> Flips {
+        let has_flips = flipping(topology, entity) != Flipping::Never;
+        let is_set =
+            |id| has_flips && (self.controls.get(&(entity, id))).is_some_and(|value| *value != 0);
+        Flips {
+            horizontal: is_set(cid::HFLIP),
+            vertical: is_set(cid::VFLIP),
+        }
+    }
+
+    /// Gives the format of a pad the current bus code, if flips change that at once.
+    fn flip(&self, topology: &Topology, (entity, pad): (usize, usize), format: &mut MbusFormat) {
+        let spec = topology.entities.get(entity);
+        let spec = spec.and_then(|spec| spec.pads.get(pad));
+        if let (Some(spec), Flipping::AtOnce) = (spec, flipping(topology, entity)) {
+            format.code = self.flips(topology, entity).mirrored(spec.code);
+        }
+    }
+
+    /// Sets a sensor's blanking after S_FMT of the active format, also of the same format.
+    ///
+    /// Source: Linux 7.2 `imx219_set_pad_format`, `ov5647_set_pad_fmt`.
+    fn reset_blanking(&mut self, entity: usize, sensor: &'static Sensor, last: &Pads) {
+        let mode = |pads: &Pads| {
+            let format = pads.formats.first()?;
+            sensor.nearest(format.width, format.height)
+        };
+        let (Some(last), Some(now)) = (mode(last), self.pads.get(entity).and_then(mode)) else {
+            return;
+        };
+        let hblank = self.controls.get(&(entity, cid::HBLANK)).copied();
+        let hblank = hblank.unwrap_or_else(|| last.hblank());
+        let kept = match sensor.keeps_line {
+            true => i64::from(last.size.0) + hblank - i64::from(now.size.0),
+            false => hblank,
+        };
+        let (least, most) = sensor.hblanks(now);
+        let kept = kept.clamp(least, most);
+        self.controls.insert((entity, cid::HBLANK), kept);
+        self.controls.insert((entity, cid::VBLANK), now.vblank());
+    }
+
     fn enabled<'a>(
         &'a self,
         topology: &'static Topology,
@@ -427,9 +482,11 @@ impl State {
         }
     }
 
-    fn format(&self, (entity, pad): (usize, u16)) -> Option<MbusFormat> {
-        let pads = self.pads.get(entity)?;
-        pads.formats.get(usize::from(pad)).copied()
+    fn format(&self, topology: &Topology, (entity, pad): (usize, u16)) -> Option<MbusFormat> {
+        let pad = usize::from(pad);
+        let mut format = *self.pads.get(entity)?.formats.get(pad)?;
+        self.flip(topology, (entity, pad), &mut format);
+        Some(format)
     }
 
     /// Compares the formats at both ends of the enabled links of a pipeline.
@@ -440,8 +497,8 @@ impl State {
     ) -> Result<(), Refused> {
         let links = self.enabled(topology);
         for link in links.filter(|link| members.contains(&link.sink.0)) {
-            let (Some(source), Some(sink)) = (self.format(link.source), self.format(link.sink))
-            else {
+            let [source, sink] = [link.source, link.sink].map(|end| self.format(topology, end));
+            let (Some(source), Some(sink)) = (source, sink) else {
                 continue;
             };
             if agree(topology, &source, &sink) {

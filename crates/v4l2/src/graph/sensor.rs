@@ -19,6 +19,17 @@ const MOSAICS: [[u32; 4]; 2] = [
     ],
 ];
 
+/// How controls can mirror a sensor's frames. Mirroring changes the order of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flipping {
+    /// The sensor has no such controls.
+    Never,
+    /// The pad's bus code changes at the next S_FMT. A streaming sensor does not flip.
+    AtFormat,
+    /// The pad's bus code changes with the controls.
+    AtOnce,
+}
+
 /// Whether a sensor mirrors its frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flips {
@@ -96,6 +107,20 @@ pub struct SensorMode {
     pub link: u32,
 }
 
+impl SensorMode {
+    /// Returns the initial number of blank pixels of a line.
+    #[must_use]
+    pub fn hblank(&self) -> i64 {
+        i64::from(self.line) - i64::from(self.size.0)
+    }
+
+    /// Returns the initial number of blank lines.
+    #[must_use]
+    pub fn vblank(&self) -> i64 {
+        i64::from(self.frame) - i64::from(self.size.1)
+    }
+}
+
 /// An image sensor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sensor {
@@ -105,10 +130,14 @@ pub struct Sensor {
     pub native: (u32, u32),
     /// The part of the array that makes pictures.
     pub active: Rect,
-    /// The sensor's modes. The first one is the initial one.
+    /// The sensor's modes.
     pub modes: &'static [SensorMode],
-    /// Maximum number of pixels of a line, including blanking; `None` if the line length cannot change.
-    pub longest_line: Option<u32>,
+    /// The initial mode.
+    pub initial: SensorMode,
+    /// Maximum number of pixels of a line, including blanking.
+    pub longest_line: u32,
+    /// Whether S_FMT keeps the line's length, rather than its blanking.
+    pub keeps_line: bool,
     /// Minimum number of blank lines, and maximum number of lines of a frame including them.
     pub lines: (u32, u32),
     /// Shortest exposure in lines, and the initial one.
@@ -125,8 +154,8 @@ pub struct Sensor {
     pub black: u16,
     /// Frequencies of the sensor's link, in Hz.
     pub links: &'static [Option<i64>],
-    /// Whether controls can mirror the sensor's frames. Mirroring changes the order of colours.
-    pub flips: bool,
+    /// How controls mirror the sensor's frames.
+    pub flipping: Flipping,
     /// Names of the test patterns. The first means no pattern. An empty name stands for a
     /// pattern that the sensor lacks.
     pub patterns: &'static [&'static str],
@@ -143,6 +172,13 @@ impl Sensor {
             let (w, h) = mode.size;
             u64::from(w.abs_diff(width)) + u64::from(h.abs_diff(height))
         })
+    }
+
+    /// Returns the smallest and the largest horizontal blanking of a mode.
+    #[must_use]
+    pub fn hblanks(&self, mode: &SensorMode) -> (i64, i64) {
+        let most = i64::from(self.longest_line) - i64::from(mode.size.0);
+        (mode.hblank(), most.max(mode.hblank()))
     }
 }
 

@@ -30,10 +30,16 @@ pub struct Topology {
     pub compares_colors: bool,
     /// Whether video nodes support read().
     pub file_io: bool,
-    /// Smallest and largest width. All widths are even.
+    /// Whether video nodes support REMOVE_BUFS.
+    pub removes_buffers: bool,
+    /// Whether formats and crop rectangles of streaming entities are fixed.
+    pub fixed_while_streaming: bool,
+    /// Smallest and largest width.
     pub width: (u32, u32),
-    /// Smallest and largest height. All heights are even.
+    /// Smallest and largest height.
     pub height: (u32, u32),
+    /// Whether all sizes are even.
+    pub even: bool,
     /// The initial format of pads and video nodes. Its bus code is not used.
     pub default: MbusFormat,
 }
@@ -49,9 +55,10 @@ impl Topology {
     /// Returns the nearest allowed size.
     #[must_use]
     pub fn nearest_size(&self, width: u32, height: u32) -> (u32, u32) {
+        let odd = u32::from(self.even);
         (
-            width.clamp(self.width.0, self.width.1) & !1,
-            height.clamp(self.height.0, self.height.1) & !1,
+            width.clamp(self.width.0, self.width.1) & !odd,
+            height.clamp(self.height.0, self.height.1) & !odd,
         )
     }
 }
@@ -136,7 +143,7 @@ pub enum Follows {
     Size,
     /// Everything except the size. A change of pad 0 resets the size.
     Code,
-    /// The whole format.
+    /// The whole format. The pad enumerates only its current code and size.
     Everything,
 }
 

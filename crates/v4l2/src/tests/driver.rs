@@ -219,9 +219,10 @@ impl VideoDriver for TestDriver {
         if pixel.fourcc == FourCc::GREY {
             return FrameSizes::Discrete(&[(640, 480), (320, 240)]);
         }
+        let step = if pixel.fourcc == FourCc::NV12 { 1 } else { 2 };
         FrameSizes::Stepwise {
-            width: (2, 4096, 2),
-            height: (2, 2304, 2),
+            width: (2, 4096, step),
+            height: (2, 2304, step),
         }
     }
 

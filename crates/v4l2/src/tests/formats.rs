@@ -181,6 +181,9 @@ fn sizes_and_intervals() {
     let (errno, arg) = sizes(0, FourCc::YUYV.0);
     let words: Vec<u32> = (2..9).map(|i| get(&arg, i * 4)).collect();
     assert_eq!((errno, words), (0, vec![3, 2, 4096, 2, 2, 2304, 2]));
+    let (_, arg) = sizes(0, FourCc::NV12.0);
+    let words: Vec<u32> = (2..9).map(|i| get(&arg, i * 4)).collect();
+    assert_eq!(words, [2, 2, 4096, 1, 2, 2304, 1], "continuous");
     assert_eq!(&arg[36..], &[0; 8]);
     assert_eq!(sizes(1, FourCc::YUYV.0).0, EINVAL);
     for (index, words) in [(0, [1, 640, 480]), (1, [1, 320, 240])] {

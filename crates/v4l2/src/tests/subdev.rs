@@ -3,8 +3,8 @@
 use super::*;
 use crate::bytes::field;
 use crate::{
-    Colorimetry, ControlSpec, EntityNode, EntitySpec, Follows, FourCc, Gain, LinkSpec, MbusFormat,
-    MediaDevice, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology, sys,
+    Colorimetry, ControlSpec, EntityNode, EntitySpec, Flipping, Follows, FourCc, Gain, LinkSpec,
+    MbusFormat, MediaDevice, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology, sys,
 };
 
 const RGB: u32 = 0x100a;
@@ -74,8 +74,11 @@ static CHAIN: Topology = Topology {
     pixels: &[(FourCc::RGB24, &[RGB]), (FourCc::BGR24, &[BGR])],
     compares_colors: true,
     file_io: true,
+    removes_buffers: true,
+    fixed_while_streaming: true,
     width: (16, 4096),
     height: (16, 2160),
+    even: true,
     default: MbusFormat {
         width: 640,
         height: 480,
@@ -293,7 +296,9 @@ static SENSED: Topology = Topology {
                     height: 800,
                 },
                 modes: &[sensor_mode((640, 480), 2), sensor_mode((1000, 800), 16)],
-                longest_line: None,
+                initial: sensor_mode((640, 480), 2),
+                longest_line: 2500,
+                keeps_line: true,
                 lines: (4, 2000),
                 exposure: (4, 500),
                 margin: 4,
@@ -302,7 +307,7 @@ static SENSED: Topology = Topology {
                 digital: None,
                 black: 64,
                 links: &[],
-                flips: false,
+                flipping: Flipping::Never,
                 patterns: &["Disabled"],
             }),
             ..entity(
@@ -361,6 +366,21 @@ fn a_sensor_has_modes_and_fixed_rectangles() {
     assert_eq!(receiver.bus_format((TRY, 0), Some(wide)), Ok(wide));
     let other = Some((64, 64, RGB));
     assert_eq!(receiver.bus_format((TRY, 1), other), Ok(wide));
+    // The source pad enumerates only what it has. Source: Linux `csiphy_enum_mbus_code` and the functions after it.
+    let mut code = |index: u32| {
+        let mut arg: [u8; 48] = record(&[(0, 1), (4, index), (12, TRY)]);
+        let errno = receiver.call(sys::VIDIOC_SUBDEV_ENUM_MBUS_CODE, &mut arg);
+        (errno, get(&arg, 8))
+    };
+    assert_eq!((code(0), code(1).0), ((0, BGR), EINVAL));
+    let mut size = |pad: u32, code: u32| {
+        let mut arg: [u8; 64] = record(&[(4, pad), (8, code), (28, TRY)]);
+        let errno = receiver.call(sys::VIDIOC_SUBDEV_ENUM_FRAME_SIZE, &mut arg);
+        (errno, [12, 16, 20, 24].map(|at| get(&arg, at)))
+    };
+    assert_eq!(size(1, BGR), (0, [322, 322, 242, 242]));
+    assert_eq!(size(1, RGB).0, EINVAL);
+    assert_eq!(size(0, RGB), (0, [16, 4096, 16, 2160]));
     assert_eq!(receiver.crop(ACTIVE, 3, None), Err(ENOTTY));
     receiver.close();
 }

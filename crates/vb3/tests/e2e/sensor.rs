@@ -56,7 +56,7 @@ fn raw_frames_follow_exposure_and_gain() {
              v4l2-ctl -d /dev/v4l-subdev3 -c exposure=$1,analogue_gain=$2
              v4l2-ctl -d0 --stream-mmap --stream-count=3 --stream-to=$3
          }}
-         take 200 0 short.raw; take 400 0 long.raw; take 200 128 gain.raw; take 1759 232 full.raw"
+         take 387 0 short.raw; take 774 0 long.raw; take 387 128 gain.raw; take 1703 232 full.raw"
         ),
     );
     outcome.expect_success();
@@ -99,7 +99,7 @@ fn flips_turn_the_picture_and_its_mosaic() {
         let outcome = shell(
             "imx219",
             &format!(
-                "v4l2-ctl -d /dev/v4l-subdev3 -c exposure=400,{controls}
+                "v4l2-ctl -d /dev/v4l-subdev3 -c exposure=774,{controls}
                  {streams}
                  v4l2-ctl -d0 --stream-mmap --stream-count=1 --stream-to=frame.raw"
             ),
@@ -153,7 +153,7 @@ fn formats_change_ranges_of_controls() {
         "ov5647",
         "list() { v4l2-ctl -d /dev/v4l-subdev3 -L | grep -E 'exposure|blanking|pixel_rate'; }
          list
-         media-ctl -V '\"ov5647 10-0036\":0 [fmt:SBGGR10_1X10/1296x972]'
+         media-ctl -V '\"ov5647 10-0036\":0 [fmt:SGBRG10_1X10/1296x972]'
          list
          v4l2-ctl -d /dev/v4l-subdev3 -c vertical_blanking=5000
          list
@@ -167,7 +167,7 @@ fn formats_change_ranges_of_controls() {
         "pixel_rate0x009f0902(int64):min=58333000max=58333000",
         "exposure0x00980911(int):min=4max=1431step=1default=1000value=500",
         "vertical_blanking0x009e0901(int):min=24max=31795step=1default=463value=463",
-        "horizontal_blanking0x009e0902(int):min=600max=6895step=1default=600value=600",
+        "horizontal_blanking0x009e0902(int):min=600max=6895step=1default=600value=1212",
         "exposure0x00980911(int):min=4max=5968step=1default=1000value=500",
         "crop.bounds:(16,6)/2592x1944",
     ] {
@@ -190,7 +190,7 @@ fn blanking_sets_the_rate_of_frames() {
             &format!(
                 "{streams}
              v4l2-ctl -d0 --stream-mmap --stream-count=9 --verbose 2>&1 | grep ' seq: '
-             v4l2-ctl -d /dev/v4l-subdev3 -c vertical_blanking=10098
+             v4l2-ctl -d /dev/v4l-subdev3 -c vertical_blanking=9762
              v4l2-ctl -d0 --stream-mmap --stream-count=9 --verbose 2>&1 | grep ' seq: '"
             ),
         ])
@@ -207,8 +207,8 @@ fn blanking_sets_the_rate_of_frames() {
             .filter(|ms| (*ms - wanted).abs() < 0.01)
             .count()
     };
-    // 1763 lines, then six times as many.
-    assert_eq!((near(33.327), near(199.96)), (8, 8), "{}", outcome.stdout);
+    // 1707 lines, then six times as many.
+    assert_eq!((near(16.658), near(99.95)), (8, 8), "{}", outcome.stdout);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn exposure_settles_from_dark_and_from_light() {
         return;
     }
     let mut curves = Vec::new();
-    for (name, lines, code) in [("from dark", 100, 0), ("from light", 1759, 232)] {
+    for (name, lines, code) in [("from dark", 193, 0), ("from light", 1703, 232)] {
         let outcome = shell(
             "imx219",
             &format!(

@@ -1,7 +1,8 @@
 //! Image sensors behind Qualcomm's camera receiver (CAMSS): topologies, controls and timings.
 //!
 //! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: the device has one receiver of each kind;
-//! initially, the video node and the pads have the sensor's format.
+//! initially, the video node and the pads have the sensor's format; pads accept only what a sensor sends, and
+//! keep its colours.
 //!
 //! docs/exposure.svg shows the mean samples while libcamera 0.4's software ISP sets exposure and gain.
 
@@ -17,8 +18,8 @@ use crate::mode::COLOR;
 use imx219::IMX219;
 use ov5647::OV5647;
 use vb3_v4l2::{
-    Colorimetry, ControlFlags, ControlKind, ControlSpec, EntityNode, EntitySpec, Follows, FourCc,
-    LinkSpec, MbusFormat, MediaGraph, PadSpec, Sensor, SensorMode, Topology, cid, sys,
+    Colorimetry, ControlFlags, ControlKind, ControlSpec, EntityNode, EntitySpec, Flipping, Follows,
+    FourCc, LinkSpec, MbusFormat, MediaGraph, PadSpec, Sensor, SensorMode, Topology, cid, sys,
 };
 
 /// Pixel formats, each with the bus codes that it can store, in Linux's order.
@@ -103,11 +104,14 @@ macro_rules! behind_receiver {
                 pixels: PIXELS,
                 compares_colors: false,
                 file_io: true,
-                width: (16, 4096),
-                height: (16, 4096),
+                removes_buffers: false,
+                fixed_while_streaming: false,
+                width: (1, 8191),
+                height: (1, 8191),
+                even: false,
                 default: MbusFormat {
-                    width: $sensor.modes[0].size.0,
-                    height: $sensor.modes[0].size.1,
+                    width: $sensor.initial.size.0,
+                    height: $sensor.initial.size.1,
                     code: CODES[0],
                     color: RAW_COLORS,
                 },
@@ -130,8 +134,8 @@ behind_receiver!(
     BEHIND_OV5647,
     OV5647,
     "ov5647 10-0036",
-    &[sys::MEDIA_BUS_FMT_SBGGR10_1X10],
-    FourCc::SBGGR10P
+    &[sys::MEDIA_BUS_FMT_SGBRG10_1X10],
+    FourCc::SGBRG10P
 );
 
 /// The models of sensors, as the help for a SPEC names them.
@@ -176,22 +180,17 @@ impl Setting {
         self.graph.control(self.entity, id).unwrap_or(default)
     }
 
-    /// Returns the number of blank lines in the mode's defaults.
-    fn first_vblank(&self) -> i64 {
-        i64::from(self.mode.frame) - i64::from(self.mode.size.1)
-    }
-
-    fn first_hblank(&self) -> i64 {
-        i64::from(self.mode.line) - i64::from(self.mode.size.0)
-    }
-
     fn vblank(&self) -> i64 {
-        self.value(cid::VBLANK, self.first_vblank())
+        self.value(cid::VBLANK, self.mode.vblank())
+    }
+
+    fn hblank(&self) -> i64 {
+        self.value(cid::HBLANK, self.mode.hblank())
     }
 
     /// Returns the length of a line with its blanking, in pixels.
     fn line(&self) -> i64 {
-        i64::from(self.mode.size.0) + self.value(cid::HBLANK, self.first_hblank())
+        i64::from(self.mode.size.0) + self.hblank()
     }
 
     fn most_exposure(&self) -> i64 {
@@ -233,20 +232,13 @@ impl Setting {
     /// Returns the controls whose ranges depend on the mode and on other controls, with their values.
     fn ranges(&self) -> Vec<(ControlSpec, i64)> {
         let mode = self.mode;
-        let (width, height) = (i64::from(mode.size.0), i64::from(mode.size.1));
         let integer = |id, name, (min, max): (i64, i64), default| {
             let range = (narrow(min), narrow(max), 1);
             ControlSpec::integer(id, name, range, narrow(default))
         };
         let (least, most) = self.sensor.lines;
-        let vertical = (i64::from(least), i64::from(most) - height);
-        let hblank = self.first_hblank();
-        let longest = self.sensor.longest_line;
-        let longest = longest.map_or(hblank, |line| i64::from(line) - width);
-        let fixed = match self.sensor.longest_line {
-            None => ControlFlags::READ_ONLY,
-            Some(_) => ControlFlags::empty(),
-        };
+        let vertical = (least.into(), i64::from(most) - i64::from(mode.size.1));
+        let horizontal = self.sensor.hblanks(mode);
         let (first, most) = (self.sensor.exposure, self.most_exposure());
         let rate = ControlKind::Integer64 {
             min: mode.pixel_rate,
@@ -278,23 +270,17 @@ impl Setting {
                 self.exposure(),
             ),
             (
-                integer(
-                    cid::VBLANK,
-                    "Vertical Blanking",
-                    vertical,
-                    self.first_vblank(),
-                ),
+                integer(cid::VBLANK, "Vertical Blanking", vertical, mode.vblank()),
                 self.vblank(),
             ),
             (
                 integer(
                     cid::HBLANK,
                     "Horizontal Blanking",
-                    (hblank, longest),
-                    hblank,
-                )
-                .with(fixed),
-                self.line() - width,
+                    horizontal,
+                    mode.hblank(),
+                ),
+                self.hblank(),
             ),
             (
                 read_only(cid::PIXEL_RATE, "Pixel Rate", rate),
@@ -333,31 +319,22 @@ impl Setting {
             ControlSpec::integer(cid::DIGITAL_GAIN, "Digital Gain", (256, most, 1), 256)
         });
         all.extend(digital);
-        if self.sensor.flips {
-            let flip =
-                |id, name| ControlSpec::boolean(id, name, false).with(ControlFlags::MODIFY_LAYOUT);
+        if self.sensor.flipping != Flipping::Never {
+            let flags = match self.sensor.flipping {
+                Flipping::AtFormat => ControlFlags::MODIFY_LAYOUT,
+                _ => ControlFlags::empty(),
+            };
+            let flip = |id, name| ControlSpec::boolean(id, name, false).with(flags);
             all.push(flip(cid::HFLIP, "Horizontal Flip"));
             all.push(flip(cid::VFLIP, "Vertical Flip"));
         }
         all
     }
 
-    /// Sets the controls' initial values. Returns the current mode.
-    pub(super) fn reset(&self) -> &'static SensorMode {
-        self.take_ranges(self.mode);
-        self.mode
-    }
-
-    /// Updates the controls after a call that may have changed the mode from `last`, and returns them.
-    ///
-    /// A new mode resets blanking. The exposure stays, limited to its new range.
-    pub(super) fn take_ranges(&self, last: &'static SensorMode) -> Vec<(ControlSpec, i64)> {
-        let set = |id, value| self.graph.set_control(self.entity, id, value);
-        if last != self.mode {
-            set(cid::VBLANK, self.first_vblank());
-            set(cid::HBLANK, self.first_hblank());
-        }
-        set(cid::EXPOSURE, self.exposure());
+    /// Limits the exposure to its range, and returns the controls that depend on the mode and on each other.
+    pub(super) fn take_ranges(&self) -> Vec<(ControlSpec, i64)> {
+        let exposure = self.exposure();
+        self.graph.set_control(self.entity, cid::EXPOSURE, exposure);
         self.ranges()
     }
 }

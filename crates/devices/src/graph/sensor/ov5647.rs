@@ -1,9 +1,9 @@
 //! OmniVision's OV5647.
 //!
 //! Source: Linux 7.2 drivers/media/i2c/ov5647.c; black level and gain: libcamera 0.4
-//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: flips and automatic modes are missing.
+//! src/ipa/libipa/camera_sensor_helper.cpp. Differs: automatic modes are missing.
 
-use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
+use vb3_v4l2::{Flipping, Gain, Rect, Sensor, SensorMode};
 
 const FULL: i64 = 87_500_000;
 
@@ -18,22 +18,26 @@ const fn mode(size: (u32, u32), crop: Rect, (line, frame): (u32, u32)) -> Sensor
     }
 }
 
-/// The sensor. The first mode is the driver's default.
+const SMALLEST: SensorMode = SensorMode {
+    pixel_rate: 58_333_000,
+    link: 1,
+    ..mode((640, 480), Rect::new(32, 6, 2560, 1920), (1852, 504))
+};
+
+/// The sensor.
 pub(super) static OV5647: Sensor = Sensor {
     model: "ov5647",
     native: (2624, 1956),
     active: Rect::new(16, 6, 2592, 1944),
     modes: &[
-        SensorMode {
-            pixel_rate: 58_333_000,
-            link: 1,
-            ..mode((640, 480), Rect::new(32, 6, 2560, 1920), (1852, 504))
-        },
         mode((2592, 1944), Rect::new(16, 6, 2592, 1944), (2844, 1968)),
         mode((1920, 1080), Rect::new(364, 440, 1928, 1080), (2416, 1104)),
         mode((1296, 972), Rect::new(16, 6, 2592, 1944), (1896, 1435)),
+        SMALLEST,
     ],
-    longest_line: Some(0x1fff),
+    initial: SMALLEST,
+    longest_line: 0x1fff,
+    keeps_line: false,
     lines: (24, 32767),
     exposure: (4, 1000),
     margin: 4,
@@ -42,6 +46,6 @@ pub(super) static OV5647: Sensor = Sensor {
     digital: None,
     black: 16,
     links: &[Some(218_750_000), Some(145_833_300)],
-    flips: false,
+    flipping: Flipping::AtOnce,
     patterns: &["Disabled", "Color Bars", "", ""],
 };

@@ -178,6 +178,7 @@ impl Scene for Raw {
         self.test_pattern = graph
             .control(self.entity, cid::TEST_PATTERN)
             .unwrap_or_default();
+        self.flips = graph.flips(self.entity);
         self.sequence = sequence;
         self.frame_ns = setting.frame_ns();
         if self.test_pattern == 0 {

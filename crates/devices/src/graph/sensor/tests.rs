@@ -68,13 +68,14 @@ fn range(graph: &MediaGraph, id: u32) -> (i64, ControlSpec) {
 #[test]
 fn every_mode_streams_at_the_rate_of_its_driver() {
     for (topology, rates) in [
-        (&BEHIND_IMX219, vec![15.0, 30.0, 30.0, 30.0]),
-        (&BEHIND_OV5647, vec![62.5, 15.63, 32.8, 32.2]),
+        (&BEHIND_IMX219, vec![15.0, 30.0, 60.0, 60.0]),
+        (&BEHIND_OV5647, vec![15.63, 32.8, 32.2, 62.5]),
     ] {
         let sensor = topology.entities[SENSOR].sensor.expect("a sensor");
         assert_eq!(sensor.modes.len(), rates.len());
         for (mode, rate) in sensor.modes.iter().zip(rates) {
             let graph = linked(topology, mode.size);
+            graph.set_control(SENSOR, cid::HBLANK, mode.hblank());
             let found = 1e9 / setting(&graph).frame_ns() as f64;
             assert!((found - rate).abs() < 0.1, "{:?}: {found}", mode.size);
             assert_eq!(graph.start(VIDEO).map(|path| path.len()), Ok(5));
@@ -87,55 +88,84 @@ fn every_mode_streams_at_the_rate_of_its_driver() {
 fn blanking_lengthens_frames_and_extends_exposure() {
     let graph = linked(&BEHIND_IMX219, (640, 480));
     let kind = |most| ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, most, 1), 1600);
-    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(1759)));
-    graph.set_control(SENSOR, cid::VBLANK, 2 * 1763 - 480);
-    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(2 * 1763 - 4)));
-    let twice = 2 * 1763 * 3448 * 1_000_000_000_u64 / 182_400_000;
+    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(1703)));
+    graph.set_control(SENSOR, cid::VBLANK, 2 * 1707 - 480);
+    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(2 * 1707 - 4)));
+    let twice = 2 * 1707 * 3560 * 1_000_000_000_u64 / 364_800_000;
     assert_eq!(setting(&graph).frame_ns(), twice);
     graph.set_control(SENSOR, cid::EXPOSURE, 3000);
-    graph.set_control(SENSOR, cid::VBLANK, 4);
-    let last = setting(&graph).mode;
-    let changed = setting(&graph).take_ranges(last);
+    graph.set_control(SENSOR, cid::VBLANK, 32);
+    let changed = setting(&graph).take_ranges();
     let short = changed
         .into_iter()
         .find(|(spec, _)| spec.id == cid::EXPOSURE);
-    let least = ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, 480, 1), 480);
-    assert_eq!(short, Some((least, 480)), "the exposure fits the frame");
-    assert_eq!(graph.control(SENSOR, cid::EXPOSURE), Some(480));
+    let least = ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, 508, 1), 508);
+    assert_eq!(short, Some((least, 508)), "the exposure fits the frame");
+    assert_eq!(graph.control(SENSOR, cid::EXPOSURE), Some(508));
 }
 
-#[test]
-fn another_mode_resets_blanking() {
-    let graph = linked(&BEHIND_OV5647, (640, 480));
-    let last = setting(&graph).mode;
-    graph.set_control(SENSOR, cid::VBLANK, 9999);
-    graph.set_control(SENSOR, cid::HBLANK, 5000);
-    let kept = setting(&graph).take_ranges(last);
-    assert!(
-        kept.iter()
-            .any(|(spec, value)| spec.id == cid::VBLANK && *value == 9999)
-    );
+/// Sets the sensor's format, and returns blanking and exposure: vertical, horizontal, lines.
+fn after_format(graph: &MediaGraph, (width, height): (u32, u32)) -> [i64; 3] {
     let mut pads = graph.pads(SENSOR).expect("a sensor");
     let wanted = MbusFormat {
-        width: 1296,
-        height: 972,
-        ..BEHIND_OV5647.default
+        width,
+        height,
+        ..graph.topology().default
     };
     graph.set_format(SENSOR, &mut pads, (0, wanted));
-    graph.set_pads(SENSOR, pads).expect("no stream");
-    let found: Vec<_> = setting(&graph).take_ranges(last).into_iter().collect();
-    let values: Vec<_> = found
-        .iter()
-        .map(|(spec, value)| (spec.id, *value))
-        .collect();
-    let wanted = [
-        (cid::EXPOSURE, 1000),
-        (cid::VBLANK, 1435 - 972),
-        (cid::HBLANK, 1896 - 1296),
-        (cid::PIXEL_RATE, 87_500_000),
-        (cid::LINK_FREQ, 0),
-    ];
-    assert_eq!(values, wanted);
+    graph.set_pads(SENSOR, pads).expect("an entity");
+    let ranges = setting(graph).take_ranges();
+    [cid::VBLANK, cid::HBLANK, cid::EXPOSURE].map(|id| {
+        let mut all = ranges.iter();
+        all.find(|(spec, _)| spec.id == id).expect("a control").1
+    })
+}
+
+/// Source: Linux 7.2 `imx219_set_pad_format`, `ov5647_set_pad_fmt`.
+#[test]
+fn formats_reset_vertical_blanking_only() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let set = |graph: &MediaGraph, vertical, horizontal| {
+        graph.set_control(SENSOR, cid::VBLANK, vertical);
+        graph.set_control(SENSOR, cid::HBLANK, horizontal);
+        graph.set_control(SENSOR, cid::EXPOSURE, 5000);
+    };
+    // A line of 6000 pixels stays one. The same mode resets the frame's length, too.
+    set(&graph, 9999, 6000 - 640);
+    let same = after_format(&graph, (640, 480));
+    assert_eq!(same, [1707 - 480, 6000 - 640, 1703]);
+    set(&graph, 9999, 6000 - 640);
+    let whole = after_format(&graph, (3280, 2464));
+    assert_eq!(whole, [3526 - 2464, 6000 - 3280, 3522]);
+    // A line that is too short for the mode becomes longer.
+    after_format(&graph, (1920, 1080));
+    set(&graph, 9999, 3448 - 1920);
+    let binned = after_format(&graph, (1640, 1232));
+    assert_eq!(binned, [1707 - 1232, 3560 - 1640, 1703]);
+
+    // This sensor keeps the blanking instead.
+    let graph = linked(&BEHIND_OV5647, (640, 480));
+    set(&graph, 9999, 1300);
+    let larger = after_format(&graph, (1296, 972));
+    assert_eq!(larger, [1435 - 972, 1300, 1431]);
+    set(&graph, 9999, 8000);
+    let whole = after_format(&graph, (2592, 1944));
+    assert_eq!(whole, [24, 0x1fff - 2592, 1964]);
+    let shown = range(&graph, cid::PIXEL_RATE).0;
+    assert_eq!((shown, range(&graph, cid::LINK_FREQ).0), (87_500_000, 0));
+}
+
+/// Drivers of sensors and of CAMSS set formats at any time.
+#[test]
+fn a_streaming_sensor_takes_formats() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let mut raw = streaming(&graph);
+    raw.begin(0, &graph);
+    let before = frame(&raw, 0..4).len();
+    let [vertical, ..] = after_format(&graph, (3280, 2464));
+    assert_eq!(vertical, 3526 - 2464);
+    raw.begin(1, &graph);
+    assert_eq!(frame(&raw, 0..4).len(), before, "the stream goes on");
 }
 
 /// Returns the mean of a colour's samples in 40 lines of the first bar, which is light grey.
@@ -151,7 +181,7 @@ fn mean(samples: &[u16], (x, y): (usize, usize)) -> f64 {
 #[test]
 fn light_follows_exposure_and_gain_above_black() {
     let graph = linked(&BEHIND_IMX219, (640, 480));
-    graph.set_control(SENSOR, cid::EXPOSURE, 200);
+    graph.set_control(SENSOR, cid::EXPOSURE, 387);
     let mut raw = streaming(&graph);
     let green = (1, 0);
     let mut above = |sequence: u32| {
@@ -159,9 +189,9 @@ fn light_follows_exposure_and_gain_above_black() {
         mean(&frame(&raw, 300..340), green) - 64.0
     };
     let first = above(0);
-    // Light grey of 191 is 0.53 of white's light, and 200 lines are 3.78 ms of the 10 ms for white.
+    // Light grey of 191 is 0.53 of white's light, and 387 lines are 3.78 ms of the 10 ms for white.
     assert!((first - 0.53 * 0.378 * 959.0).abs() < 4.0, "{first}");
-    graph.set_control(SENSOR, cid::EXPOSURE, 400);
+    graph.set_control(SENSOR, cid::EXPOSURE, 774);
     assert!((above(1) / first - 1.0).abs() < 0.01, "not yet");
     assert!((above(2) / first - 2.0).abs() < 0.02, "twice the exposure");
     graph.set_control(SENSOR, cid::ANALOGUE_GAIN, 64);
@@ -180,19 +210,19 @@ fn light_follows_exposure_and_gain_above_black() {
 
 #[test]
 fn colours_stand_in_the_order_of_the_mosaic() {
-    // For each sensor: the positions of red and of blue in a cell.
-    for (topology, red, blue) in [
-        (&BEHIND_IMX219, (0, 0), (1, 1)),
-        (&BEHIND_OV5647, (1, 1), (0, 0)),
+    // For each sensor: the positions of red, green and blue in a cell.
+    for (topology, colors, lines) in [
+        (&BEHIND_IMX219, [(0, 0), (1, 0), (1, 1)], 290),
+        (&BEHIND_OV5647, [(0, 1), (0, 0), (1, 0)], 150),
     ] {
         let graph = linked(topology, (640, 480));
         let black = f64::from(topology.entities[SENSOR].sensor.expect("a sensor").black);
         let mut raw = streaming(&graph);
-        graph.set_control(SENSOR, cid::EXPOSURE, 150);
+        graph.set_control(SENSOR, cid::EXPOSURE, lines);
         raw.begin(0, &graph);
         raw.begin(1, &graph);
         let samples = frame(&raw, 300..340);
-        let [red, green, blue] = [red, (1, 0), blue].map(|at| mean(&samples, at) - black);
+        let [red, green, blue] = colors.map(|at| mean(&samples, at) - black);
         assert!((red / green - 0.6).abs() < 0.03, "{red} {green}");
         assert!((blue / green - 0.75).abs() < 0.03, "{blue} {green}");
     }
@@ -329,7 +359,6 @@ fn a_streaming_sensor_grabs_its_flips() {
         spec: graph.entity(SENSOR).expect("an entity"),
         port: [Port { name: "", kind: 2 }],
         chain: None,
-        mode: None,
         work: None,
         picture: Vec::new(),
     };
@@ -361,11 +390,49 @@ fn flips_change_the_codes_that_a_sensor_offers() {
     let eight = Some(sys::MEDIA_BUS_FMT_SGRBG8_1X8);
     assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_SBGGR8_1X8), eight);
     assert_eq!(code(&graph, sys::MEDIA_BUS_FMT_RGB888_1X24), Some(initial));
-    // This sensor has no flips.
-    let other = linked(&BEHIND_OV5647, (640, 480));
-    other.set_control(SENSOR, cid::HFLIP, 1);
-    let native = Some(sys::MEDIA_BUS_FMT_SBGGR10_1X10);
-    assert_eq!(code(&other, sys::MEDIA_BUS_FMT_SRGGB10_1X10), native);
+}
+
+/// Source: Linux `csiphy_try_format`.
+#[test]
+fn a_receiver_takes_odd_sizes() {
+    let graph = MediaGraph::new(&BEHIND_IMX219);
+    for (asked, given) in [((321, 201), (321, 201)), ((0, 9000), (1, 8191))] {
+        let mut pads = graph.pads(0).expect("a receiver");
+        let wanted = MbusFormat {
+            width: asked.0,
+            height: asked.1,
+            ..BEHIND_IMX219.default
+        };
+        let set = graph.set_format(0, &mut pads, (0, wanted));
+        assert_eq!(set.map(|set| (set.width, set.height)), Some(given));
+    }
+}
+
+/// Source: Linux 7.2 `ov5647_get_mbus_code`.
+#[test]
+fn an_ov5647_flips_its_code_at_once() {
+    let graph = linked(&BEHIND_OV5647, (640, 480));
+    let code = || graph.pads(SENSOR).expect("a sensor").formats[0].code;
+    assert_eq!(code(), sys::MEDIA_BUS_FMT_SGBRG10_1X10);
+    for (horizontal, vertical, wanted) in [
+        (1, 0, sys::MEDIA_BUS_FMT_SBGGR10_1X10),
+        (0, 1, sys::MEDIA_BUS_FMT_SRGGB10_1X10),
+        (1, 1, sys::MEDIA_BUS_FMT_SGRBG10_1X10),
+    ] {
+        graph.set_control(SENSOR, cid::HFLIP, horizontal);
+        graph.set_control(SENSOR, cid::VFLIP, vertical);
+        assert_eq!(code(), wanted);
+        let refused = graph
+            .start(VIDEO)
+            .expect_err("the receiver has another code");
+        assert_eq!(refused.errno, 32);
+        // Another code than the sensor's changes nothing.
+        after_format(&graph, (640, 480));
+        assert_eq!(code(), wanted);
+    }
+    let controls = setting(&graph).controls();
+    let mut flips = (controls.iter()).filter(|spec| matches!(spec.id, cid::HFLIP | cid::VFLIP));
+    assert!(flips.all(|spec| spec.flags == ControlFlags::empty()));
 }
 
 #[test]
