@@ -130,8 +130,9 @@ impl<C> Decoder<C> {
             }
             Event::Consumed { tag } if self.own.kept == Some(tag) => self.release_kept(progress),
             Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
-            Event::Corrupt { .. } => {
+            Event::Corrupt { sentence, .. } => {
                 self.count_dropped();
+                self.worker.report(sentence);
             }
             Event::Unsupported {
                 tag,

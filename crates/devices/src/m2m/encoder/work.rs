@@ -74,8 +74,9 @@ impl<C> Encoder<C> {
                 packet: Some(data),
                 key,
             }),
-            Event::Corrupt { tag, .. } => {
+            Event::Corrupt { tag, sentence } => {
                 self.count_dropped();
+                self.worker.report(sentence);
                 self.own.controls.force_key = true;
                 // Each picture counts once, even if a worker repeats the event.
                 let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
+use crate::device::Outside as _;
 use crate::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
 use vb3_v4l2::{
@@ -160,6 +161,8 @@ fn a_file_without_a_picture_is_an_error_and_no_more() {
         .collect();
     assert_eq!(outcomes, [false, true, true, false]);
     assert_eq!(bench.device.statistics().dropped, 2);
+    let failure = bench.device.failure().expect("the report has the reason");
+    assert!(failure.sentence().contains("JPEG"), "{failure}");
 }
 
 #[test]
