@@ -75,8 +75,8 @@ impl Sink {
     pub fn open(spec: &SinkSpec) -> Result<Self, Failure> {
         let recorder: Option<Box<dyn Recorder>> = match spec {
             SinkSpec::Null => None,
-            SinkSpec::Y4m(path) => Some(Box::new(y4m::Y4m::create(path)?)),
-            SinkSpec::Raw(path) => Some(Box::new(raw::Raw::create(path)?)),
+            SinkSpec::Y4m(path) => Some(Box::new(raw::Raw::create(path, true)?)),
+            SinkSpec::Raw(path) => Some(Box::new(raw::Raw::create(path, false)?)),
             SinkSpec::Png(name) => Some(Box::new(png::Png::create(name)?)),
         };
         Ok(Self {

@@ -1,16 +1,15 @@
-//! Records raw bytes, and handles the files of all recordings that append pictures to a file.
+//! Recordings that append pictures to a file: raw bytes, or y4m.
 
-use super::{Recorder, Shape, name};
+use super::{Recorder, Shape, name, y4m};
 use crate::Failure;
 use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use vb3_picture::{Frame, Size};
-use vb3_v4l2::PixelFormat;
+use vb3_picture::Frame;
 
 /// A recording in one file, or in several if the pictures' shape changes.
 #[derive(Debug)]
-pub(super) struct Files {
+struct Files {
     path: PathBuf,
     count: u32,
     current: PathBuf,
@@ -35,7 +34,7 @@ fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
 impl Files {
     /// Opens or creates the recording's first file. An earlier recording stays until the first picture, or
     /// until [`end`](Self::end): the run may not begin.
-    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+    fn create(path: &Path) -> Result<Self, Failure> {
         let file = (File::options().write(true).create(true).truncate(false)).open(path);
         let file = file.map_err(|e| cannot("create", path, &e))?;
         Ok(Self {
@@ -48,7 +47,7 @@ impl Files {
     }
 
     /// Creates and begins the recording's next file.
-    pub(super) fn next(&mut self) -> Result<(), Failure> {
+    fn next(&mut self) -> Result<(), Failure> {
         let count = self.count.saturating_add(1);
         let path = name::nth(&self.path, count);
         self.file = File::create(&path).map_err(|e| cannot("create", &path, &e))?;
@@ -57,12 +56,12 @@ impl Files {
     }
 
     /// Returns whether the current file is still empty.
-    pub(super) const fn is_empty(&self) -> bool {
+    const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Makes the current file empty if it has no picture of this run: before the first one, and at the end.
-    pub(super) fn end(&mut self) {
+    fn end(&mut self) {
         if self.len == 0 {
             // A pipe cannot be truncated.
             let _ = self.file.set_len(0);
@@ -70,7 +69,7 @@ impl Files {
     }
 
     /// Appends `data`. If this fails, removes the part that was written.
-    pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
+    fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.end();
         match self.file.write_all(data) {
             Ok(()) => {
@@ -88,26 +87,35 @@ impl Files {
     }
 }
 
-/// A recording of pictures' bytes, one picture after the other.
+/// A recording of pictures, one after the other.
 #[derive(Debug)]
 pub(super) struct Raw {
     files: Files,
-    shape: Option<(&'static PixelFormat, Size)>,
+    /// Whether the files are y4m, and not only the pictures' bytes.
+    is_y4m: bool,
+    shape: Option<Shape>,
+    /// Memory for a picture in a file's layout.
+    out: Vec<u8>,
 }
 
 impl Raw {
-    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
         Ok(Self {
             files: Files::create(path)?,
+            is_y4m,
             shape: None,
+            out: Vec::new(),
         })
     }
 }
 
 impl Recorder for Raw {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
-        let shape = (shape.format, shape.size);
-        if self.shape != Some(shape) && !self.files.is_empty() {
+        let is_same = self.shape.is_some_and(|now| match self.is_y4m {
+            true => now == shape,
+            false => (now.format, now.size) == (shape.format, shape.size),
+        });
+        if !is_same && !self.files.is_empty() {
             self.files.next()?;
         }
         self.shape = Some(shape);
@@ -115,7 +123,13 @@ impl Recorder for Raw {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
-        self.files.append(frame.bytes())
+        if !self.is_y4m {
+            return self.files.append(frame.bytes());
+        }
+        self.out.clear();
+        let first = self.shape.as_ref().filter(|_| self.files.is_empty());
+        y4m::append(&mut self.out, first, frame)?;
+        self.files.append(&self.out)
     }
 
     fn end(&mut self) {

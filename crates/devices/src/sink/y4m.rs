@@ -1,31 +1,10 @@
 //! YUV4MPEG2: a line of text, then planar Y, U, V. The samples are only reordered, so the recording is exact.
 
-use super::raw::Files;
-use super::{Recorder, Shape};
+use super::Shape;
 use crate::Failure;
-use std::path::Path;
 use vb3_picture::{Frame, Quantization, places};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
-
-/// A y4m recording.
-#[derive(Debug)]
-pub(super) struct Y4m {
-    files: Files,
-    shape: Option<Shape>,
-    /// Memory for a picture in the file's layout.
-    out: Vec<u8>,
-}
-
-impl Y4m {
-    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
-        Ok(Self {
-            files: Files::create(path)?,
-            shape: None,
-            out: Vec::new(),
-        })
-    }
-}
 
 /// Returns the file's first line. It has frames per second, the inverse of the interval.
 fn header(shape: &Shape) -> String {
@@ -80,33 +59,19 @@ fn pick(out: &mut Vec<u8>, frame: &Frame, sample: Sample) {
     }
 }
 
-impl Recorder for Y4m {
-    fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
-        if self.shape != Some(shape) && !self.files.is_empty() {
-            self.files.next()?;
-        }
-        self.shape = Some(shape);
-        Ok(())
+/// Appends a picture in the file's layout, after the file's first line if `first` has the picture's shape.
+pub(super) fn append(
+    out: &mut Vec<u8>,
+    first: Option<&Shape>,
+    frame: &Frame,
+) -> Result<(), Failure> {
+    if chroma(frame.format()).is_none() {
+        return Err(Failure::new(format!("y4m holds no {}", frame.format())));
     }
-
-    fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
-        self.out.clear();
-        if self.files.is_empty()
-            && let Some(shape) = &self.shape
-        {
-            self.out.extend_from_slice(header(shape).as_bytes());
-        }
-        self.out.extend_from_slice(b"FRAME\n");
-        if chroma(frame.format()).is_none() {
-            return Err(Failure::new(format!("y4m holds no {}", frame.format())));
-        }
-        for sample in [Sample::Y, Sample::U, Sample::V] {
-            pick(&mut self.out, frame, sample);
-        }
-        self.files.append(&self.out)
+    out.extend(first.map(header).unwrap_or_default().into_bytes());
+    out.extend_from_slice(b"FRAME\n");
+    for sample in [Sample::Y, Sample::U, Sample::V] {
+        pick(out, frame, sample);
     }
-
-    fn end(&mut self) {
-        self.files.end();
-    }
+    Ok(())
 }
