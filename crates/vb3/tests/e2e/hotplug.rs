@@ -247,7 +247,8 @@ fn gstreamer_device_monitor_sees_camera_replug() {
     }
     let outcome = shell(
         camera(),
-        "gst-device-monitor-1.0 -f Video/Source >monitor.txt 2>&1 & monitor=$!
+        ": >monitor.txt
+         gst-device-monitor-1.0 -f Video/Source >>monitor.txt 2>&1 & monitor=$!
          until_said() { while [ $(grep -c \"$1\" monitor.txt) -lt $2 ]; do sleep 0.05; done; }
          until_said 'device.path = /dev/video0' 1
          $VB3 ctl unplug video0; until_said 'Device removed:' 1
