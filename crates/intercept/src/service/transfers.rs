@@ -59,7 +59,11 @@ impl Server<'_> {
         }
         let segments = segments(&call)?;
         let is_empty = segments.iter().all(|(_, len)| *len == 0);
-        if is_second && !is_empty && n.int(5) & !RWF_HIPRI != 0 {
+        if is_empty && is_vectored(n) {
+            // Unlike read(), these calls do not reach a driver without a byte to move.
+            return Ok(Verdict::value(0));
+        }
+        if is_second && n.int(5) & !RWF_HIPRI != 0 {
             return Err(Errno(libc::EOPNOTSUPP));
         }
         let nonblocking = flags & libc::O_NONBLOCK != 0;
@@ -192,13 +196,18 @@ impl Server<'_> {
     }
 }
 
+/// Returns whether a call has a list of segments.
+fn is_vectored(n: &Notif) -> bool {
+    !matches!(
+        n.nr,
+        libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64
+    )
+}
+
 /// Returns the memory segments (address, length) of a read or write call. Fails with EINVAL like the kernel.
 fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     let n = call.notif;
-    if matches!(
-        n.nr,
-        libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64
-    ) {
+    if !is_vectored(n) {
         if n.arg(2).cast_signed() < 0 {
             return Err(Errno(libc::EINVAL));
         }
