@@ -5,12 +5,12 @@ use crate::lock::lock;
 use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use vb3_picture::convert::{Converter, Job, View, ViewMut, plane};
 use vb3_picture::{Frame, Size};
-use vb3_v4l2::{PixelFormat, WakeFd, WakeId};
+use vb3_v4l2::{PixelFormat, Wake, WakeFd};
 
 /// Minimum size of source and target together, in bytes, for a conversion on the thread.
 /// Smaller pictures take at most half a millisecond.
@@ -119,8 +119,7 @@ pub(crate) struct Beside {
     done: Receiver<Task>,
     /// Whether the thread is busy: from [`give`](Self::give) to [`take`](Self::take).
     has_picture: Cell<bool>,
-    wake: Arc<OwnedFd>,
-    wake_id: WakeId,
+    wake: Wake<Arc<OwnedFd>>,
     /// The thread's reference to `wake`. The descriptor closes when the owner drops its handle, even during a
     /// conversion. The thread writes under this lock, so dropping the handle waits only for this write.
     lent: Arc<Mutex<Weak<OwnedFd>>>,
@@ -166,8 +165,7 @@ impl Beside {
             todo,
             done,
             has_picture: Cell::new(false),
-            wake,
-            wake_id: WakeId::new(),
+            wake: Wake::new(wake),
             lent,
         })
     }
@@ -190,13 +188,13 @@ impl Beside {
         let task = self.done.try_recv().ok()?;
         self.has_picture.set(false);
         // The thread wrote to the descriptor when the picture was done.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         Some(task)
     }
 
     /// Returns a descriptor that is readable from the picture's completion until the picture is taken.
     pub(crate) fn wake_fd(&self) -> WakeFd<'_> {
-        WakeFd::new(self.wake.as_fd(), self.wake_id)
+        self.wake.fd()
     }
 }
 

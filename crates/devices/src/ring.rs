@@ -4,17 +4,16 @@ use crate::Failure;
 use crate::lock::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use vb3_v4l2::{WakeFd, WakeId};
+use vb3_v4l2::{Wake, WakeFd};
 
 /// The queue. The devices' thread uses the `try_` methods, and the helper thread the `_wait` methods.
 #[derive(Debug)]
 pub(crate) struct Ring<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    wake: OwnedFd,
-    wake_id: WakeId,
+    wake: Wake<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -40,8 +39,7 @@ impl<T> Ring<T> {
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            wake,
-            wake_id: WakeId::new(),
+            wake: Wake::new(wake),
         }))
     }
 
@@ -57,7 +55,7 @@ impl<T> Ring<T> {
         self.changed.notify_all();
         if wake {
             // If the counter is full, the descriptor is readable anyway.
-            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         }
     }
 
@@ -149,13 +147,13 @@ impl<T> Ring<T> {
     /// Returns a descriptor that becomes readable when a failed `try_` call would succeed. It stays readable
     /// until [`acknowledge`](Self::acknowledge).
     pub(crate) fn wake_fd(&self) -> WakeFd<'_> {
-        WakeFd::new(self.wake.as_fd(), self.wake_id)
+        self.wake.fd()
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable again.
     pub(crate) fn acknowledge(&self) {
         let mut count = [0; 8];
         // EAGAIN means that there was no wake-up to take.
-        let _ = rustix::io::read(&self.wake, &mut count);
+        let _ = rustix::io::read(&*self.wake, &mut count);
     }
 }

@@ -68,7 +68,7 @@ pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Stat
 pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
-pub use wake::{WakeFd, WakeId};
+pub use wake::{Wake, WakeFd, WakeId};
 
 #[cfg(test)]
 mod tests;

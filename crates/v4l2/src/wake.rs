@@ -1,9 +1,10 @@
 //! Descriptors that become readable when a device needs a tick.
 
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Unique number of a wake descriptor, never reused. Its owner makes the number with the descriptor.
+/// Unique number of a wake descriptor, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeId(u64);
 
@@ -43,5 +44,46 @@ impl<'a> WakeFd<'a> {
 impl AsFd for WakeFd<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd
+    }
+}
+
+/// The owner of a wake descriptor, with the descriptor's id.
+#[derive(Debug)]
+pub struct Wake<T> {
+    owner: T,
+    id: WakeId,
+}
+
+impl<T> Wake<T> {
+    /// Gives the descriptor a new id.
+    pub fn new(owner: T) -> Self {
+        let id = WakeId::new();
+        Self { owner, id }
+    }
+
+    /// Returns the descriptor's id.
+    pub const fn id(&self) -> WakeId {
+        self.id
+    }
+}
+
+impl<T: AsFd> Wake<T> {
+    /// Returns the descriptor with its id.
+    pub fn fd(&self) -> WakeFd<'_> {
+        WakeFd::new(self.owner.as_fd(), self.id)
+    }
+}
+
+impl<T> Deref for Wake<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.owner
+    }
+}
+
+impl<T> DerefMut for Wake<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.owner
     }
 }

@@ -16,7 +16,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use vb3_v4l2::{WakeFd, WakeId};
+use vb3_v4l2::{Wake, WakeFd, WakeId};
 
 /// Longest order in bytes.
 const MAX_ORDER: usize = 4096;
@@ -50,12 +50,11 @@ struct Client {
 /// The socket of a run for orders. It never blocks.
 #[derive(Debug)]
 pub struct Control {
-    listener: Option<UnixListener>,
+    listener: Option<Wake<UnixListener>>,
     path: PathBuf,
     /// The socket's directory. This user's last run removes it.
     dir: Option<PathBuf>,
     clients: Vec<Client>,
-    wake_id: WakeId,
 }
 
 impl Control {
@@ -87,11 +86,10 @@ impl Control {
         });
         let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
         Ok(Self {
-            listener: Some(listener),
+            listener: Some(Wake::new(listener)),
             path,
             dir: None,
             clients: Vec::new(),
-            wake_id: WakeId::new(),
         })
     }
 
@@ -138,21 +136,19 @@ impl Control {
     pub(crate) fn fds(&self) -> impl Iterator<Item = WakeFd<'_>> {
         let asking = self.clients.iter().filter(|client| client.may_ask());
         let asking = asking.map(|client| WakeFd::new(client.stream.as_fd(), client.id.0));
-        let listener = self.listener.iter();
-        listener
-            .map(|listener| WakeFd::new(listener.as_fd(), self.wake_id))
-            .chain(asking)
+        self.listener.iter().map(Wake::fd).chain(asking)
     }
 
     /// Returns whether new clients make the descriptor with this id readable.
-    pub(crate) const fn listens_at(&self, id: u64) -> bool {
-        self.wake_id.number() == id
+    pub(crate) fn listens_at(&self, id: u64) -> bool {
+        let listener = self.listener.as_ref();
+        listener.is_some_and(|listener| listener.id().number() == id)
     }
 
     /// Returns the listener if a client waits to be accepted. Without this check, accept() would allocate a
     /// socket even if no client waits.
     fn caller(&self) -> Option<&UnixListener> {
-        let listener = self.listener.as_ref()?;
+        let listener = self.listener.as_deref()?;
         let mut looked = [PollFd::new(listener, PollFlags::IN)];
         // If poll fails, accept reports the error.
         let called = poll(&mut looked, Some(&Timespec::default()));

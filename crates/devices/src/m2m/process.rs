@@ -4,7 +4,7 @@ use super::device::FrameWorker;
 use crate::Failure;
 use crate::place::HostSettings;
 use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
-use vb3_v4l2::{WakeFd, WakeId};
+use vb3_v4l2::{Wake, WakeFd};
 
 /// Maximum number of a worker's events taken at once. Further events keep [`wake_fd`](FrameWorker::wake_fd)
 /// readable. So a worker that sends events without end delays no other work.
@@ -16,9 +16,7 @@ pub(crate) const MAX_EVENTS: usize = 64;
 pub(crate) struct CodecProcess {
     kind: Kind,
     launch: Launch,
-    worker: Option<Worker>,
-    /// The id of the running worker's descriptor.
-    wake_id: WakeId,
+    worker: Option<Wake<Worker>>,
     is_down: bool,
     failure: Option<Failure>,
 }
@@ -34,7 +32,6 @@ impl CodecProcess {
             kind,
             launch: place.codecs.launch(kind),
             worker: None,
-            wake_id: WakeId::new(),
             is_down: false,
             failure: None,
         })
@@ -57,19 +54,16 @@ impl CodecProcess {
                 Ok(worker)
             });
             match ready {
-                Ok(worker) => {
-                    self.worker = Some(worker);
-                    self.wake_id = WakeId::new();
-                }
+                Ok(worker) => self.worker = Some(Wake::new(worker)),
                 Err(sentence) => self.fail(sentence),
             }
         }
-        self.worker.as_mut()
+        self.running()
     }
 
     /// Returns the worker, if it runs.
     pub(crate) fn running(&mut self) -> Option<&mut Worker> {
-        self.worker.as_mut()
+        self.worker.as_deref_mut()
     }
 
     /// Returns the worker's next event. [`Event::Died`] is the last one.
@@ -145,7 +139,7 @@ impl FrameWorker for CodecProcess {
 
     fn wake_fd(&self) -> Option<WakeFd<'_>> {
         let worker = self.worker.as_ref();
-        worker.map(|worker| WakeFd::new(worker.wake_fd(), self.wake_id))
+        worker.map(|worker| WakeFd::new(worker.wake_fd(), worker.id()))
     }
 
     fn failure(&self) -> Option<&Failure> {

@@ -1,10 +1,10 @@
 //! Runs the work of one order on a thread, because the work may wait for files or programs.
 
 use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use vb3_v4l2::{WakeFd, WakeId};
+use vb3_v4l2::{Wake, WakeFd};
 
 /// Maximum number of threads of one run, including those whose orders were dropped.
 const MAX_RUNNING: usize = 16;
@@ -16,8 +16,7 @@ pub(super) type Running = Arc<()>;
 #[derive(Debug)]
 pub(super) struct Job<T> {
     done: Receiver<Result<T, String>>,
-    wake: Arc<OwnedFd>,
-    wake_id: WakeId,
+    wake: Wake<Arc<OwnedFd>>,
 }
 
 impl<T: Send + 'static> Job<T> {
@@ -52,8 +51,7 @@ impl<T: Send + 'static> Job<T> {
             .map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(Self {
             done,
-            wake,
-            wake_id: WakeId::new(),
+            wake: Wake::new(wake),
         })
     }
 
@@ -70,7 +68,7 @@ impl<T: Send + 'static> Job<T> {
 impl<T> Job<T> {
     /// Returns a descriptor that is readable once the work is done.
     pub(super) fn wake_fd(&self) -> WakeFd<'_> {
-        WakeFd::new(self.wake.as_fd(), self.wake_id)
+        self.wake.fd()
     }
 }
 
