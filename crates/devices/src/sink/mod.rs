@@ -75,8 +75,10 @@ impl Sink {
     pub fn open(spec: &SinkSpec) -> Result<Self, Failure> {
         let recorder: Option<Box<dyn Recorder>> = match spec {
             SinkSpec::Null => None,
-            SinkSpec::Y4m(path) => Some(Box::new(raw::Raw::create(path, true)?)),
-            SinkSpec::Raw(path) => Some(Box::new(raw::Raw::create(path, false)?)),
+            SinkSpec::Y4m(path) | SinkSpec::Raw(path) => {
+                let is_y4m = matches!(spec, SinkSpec::Y4m(_));
+                Some(Box::new(raw::Recording::create(path, is_y4m)?))
+            }
             SinkSpec::Png(name) => Some(Box::new(png::Png::create(name)?)),
         };
         Ok(Self {

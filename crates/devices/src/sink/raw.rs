@@ -89,7 +89,7 @@ impl Files {
 
 /// A recording of pictures, one after the other.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(super) struct Recording {
     files: Files,
     /// Whether the files are y4m, and not only the pictures' bytes.
     is_y4m: bool,
@@ -98,7 +98,7 @@ pub(super) struct Raw {
     out: Vec<u8>,
 }
 
-impl Raw {
+impl Recording {
     pub(super) fn create(path: &Path, is_y4m: bool) -> Result<Self, Failure> {
         Ok(Self {
             files: Files::create(path)?,
@@ -109,7 +109,7 @@ impl Raw {
     }
 }
 
-impl Recorder for Raw {
+impl Recorder for Recording {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         let is_same = self.shape.is_some_and(|now| match self.is_y4m {
             true => now == shape,
