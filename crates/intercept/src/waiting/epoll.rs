@@ -37,7 +37,7 @@ use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock, raw};
 use crate::waiting::poll::{Asker, buffer_poll, device_poll};
 pub(crate) use changes::Changed;
-use changes::{Change, Changes, Key, SetFile, WorkId};
+use changes::{Change, Changes, Key, SetFile, Shown, WorkId};
 use info::Numbers;
 pub(crate) use info::ObjectsInSets;
 use objects::Objects;
@@ -257,11 +257,11 @@ impl Epolls {
             };
             known = Some((asked, now));
             if let Some(is_edge) = entry.follow(now, cause) {
-                due.push((*set, *number, Change::Show(now, is_edge)));
+                due.push((*set, *number, Shown { now, is_edge }));
             }
         }
-        for (set, number, change) in due {
-            self.cause(set, (file, number), change);
+        for (set, number, shown) in due {
+            self.cause(set, (file, number), Change::Show(shown));
         }
     }
 
@@ -320,8 +320,9 @@ impl Epolls {
         for (&(set, number), entry) in &mut entries {
             let now = holds(backend, file, entry.asked(), Asker::Supervisor);
             entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
-            let was_woken = core::mem::take(&mut entry.was_woken);
-            self.cause(set, (file, number), Change::Show(now, was_woken));
+            let is_edge = core::mem::take(&mut entry.was_woken);
+            let shown = Shown { now, is_edge };
+            self.cause(set, (file, number), Change::Show(shown));
         }
         self.by_file.entry(file).or_default().extend(entries);
     }

@@ -34,6 +34,20 @@ const STACK: usize = 256 << 10;
 /// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
 
+/// The conditions that an entry reports, and whether they are an edge. Without one, EPOLLET reports no
+/// further event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) now: i16,
+    pub(super) is_edge: bool,
+}
+
+impl Shown {
+    const fn edge(now: i16) -> Self {
+        Self { now, is_edge: true }
+    }
+}
+
 /// One change of an entry.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -45,9 +59,8 @@ pub(super) enum Change {
         now: i16,
         done: SyncSender<Result<(), Errno>>,
     },
-    /// Sets the conditions that the entry reports, and whether that is an edge. Without one, EPOLLET reports no
-    /// further event.
-    Show(i16, bool),
+    /// Sets the conditions that the entry reports.
+    Show(Shown),
     /// Removes the entry from its set; `Show` adds it again.
     Park,
     /// Removes the entry from its set, and forgets it.
@@ -122,10 +135,10 @@ impl SetFile {
                 // The receiver is missing if no thread waits for the result any more.
                 done.send(made).ok();
             }
-            Change::Show(now, is_edge) => {
+            Change::Show(shown) => {
                 if let Some(entry) = entries.get_mut(&key) {
                     // Ignores errors: the set exists, and had this entry before.
-                    self.follow(may, entry, now, is_edge).ok();
+                    self.follow(may, entry, shown).ok();
                 }
             }
             Change::Park => {
@@ -169,13 +182,13 @@ impl SetFile {
                     is_quiet: false,
                     numbers: Arc::clone(&self.numbers),
                 };
-                self.show(may, &mut entry, now, true)?;
+                self.show(may, &mut entry, Shown::edge(now))?;
                 entries.insert(key, entry);
                 Ok(())
             }
             (Op::Modify, Some(entry)) => {
                 (entry.events, entry.data, entry.is_armed) = (events, data, true);
-                self.show(may, entry, now, true)
+                self.show(may, entry, Shown::edge(now))
             }
             (Op::Delete, Some(entry)) => {
                 self.take_out(may, entry)?;
@@ -194,16 +207,11 @@ impl SetFile {
     }
 
     /// Sets the reported conditions, unless the only event of EPOLLONESHOT was delivered.
-    fn follow(
-        &self,
-        may: &MayBlock,
-        entry: &mut Standing,
-        now: i16,
-        is_edge: bool,
-    ) -> Result<(), Errno> {
+    fn follow(&self, may: &MayBlock, entry: &mut Standing, mut shown: Shown) -> Result<(), Errno> {
         self.note_disarmed(may, entry);
+        shown.is_edge |= entry.events & EDGES == 0;
         match entry.is_armed {
-            true => self.show(may, entry, now, is_edge || entry.events & EDGES == 0),
+            true => self.show(may, entry, shown),
             false => Ok(()),
         }
     }
@@ -219,13 +227,8 @@ impl SetFile {
     /// Sets the reported conditions. Takes another object if the present one does not meet these conditions,
     /// for example POLLERR. Adds the entry to the set if it was removed. Without an edge, the entry reports only
     /// an event that was not delivered yet.
-    fn show(
-        &self,
-        may: &MayBlock,
-        entry: &mut Standing,
-        now: i16,
-        is_edge: bool,
-    ) -> Result<(), Errno> {
+    fn show(&self, may: &MayBlock, entry: &mut Standing, shown: Shown) -> Result<(), Errno> {
+        let Shown { now, is_edge } = shown;
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let which = Object::of(mask);
         if !is_edge && entry.is_in && (which, mask) == (entry.which, entry.shown) {
@@ -309,8 +312,9 @@ impl Queue {
         });
         let mut of_entry = work.changes.iter_mut().rev().filter(|(of, _)| *of == key);
         match (of_entry.next(), &change) {
-            (Some((_, Change::Show(now, is_edge))), Change::Show(then, too)) => {
-                (*now, *is_edge) = (*then, *is_edge || *too);
+            (Some((_, Change::Show(last))), Change::Show(shown)) => {
+                last.is_edge |= shown.is_edge;
+                last.now = shown.now;
             }
             (
                 Some((_, last @ (Change::Show(..) | Change::Park))),
@@ -507,13 +511,13 @@ mod tests {
         let (add, made) = control(Op::Add, 0);
         changes.add(&free, FILE, add);
         assert_eq!(made.recv(), Ok(Ok(())));
-        let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN, true));
+        let shown = changes.add(&free, FILE, Change::Show(Shown::edge(libc::POLLIN)));
         changes.waiter(vec![shown]).wait(&may);
         assert!(is_ready(&free));
         // The first answer waits for the blocked set until the timeout. Later answers do not wait.
         changes.waiter(vec![late]).wait(&may);
         assert!(!changes.waiter(vec![late]).is_awaited());
-        changes.add(&held, FILE, Change::Show(libc::POLLIN, true));
+        changes.add(&held, FILE, Change::Show(Shown::edge(libc::POLLIN)));
         go.send(()).expect("it waits");
         assert_eq!(held_made.recv(), Ok(Ok(())));
         changes.waiter(vec![late]).wait(&may);
@@ -538,7 +542,7 @@ mod tests {
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&held, FILE, Change::Hold(until));
         for n in 0..1000 {
-            changes.add(&held, FILE, Change::Show(n % 2, true));
+            changes.add(&held, FILE, Change::Show(Shown::edge(n % 2)));
             changes.add(&held, OTHER, Change::Park);
         }
         let queue = lock(&changes.0.queue);
