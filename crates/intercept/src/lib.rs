@@ -73,8 +73,8 @@
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why. A signal that
 //!   only the mask of a ppoll or pselect6 admits does not end the call. A signal to the process that a thread
 //!   handles ends the thread's wait with EINTR, despite SA_RESTART.
-//! * A program gets a signal twice that is sent to all processes (a service manager, kill -1), and also one to the
-//!   process group if the program has one thread and made few calls.
+//! * A signal that is sent to all processes (by a service manager, or kill -1) reaches programs twice. So does one
+//!   to the process group, if the program has one thread and made few calls.
 //! * If the supervisor is killed, every process that has made a reported call is killed, too. Other
 //!   processes of the run continue, and their reported calls fail with ENOSYS.
 //! * This is no security boundary: arguments are copied once and then checked, but a malicious

@@ -65,14 +65,15 @@ struct Noted {
 }
 
 impl Noted {
-    /// Returns whether the process got a signal in the last time, or is about to handle it.
+    /// Returns whether the process has got a signal within a time, or is about to handle it. `None` if the process
+    /// notes no signals yet.
     fn has_got(&self, signal: i32, within: Duration) -> Option<bool> {
-        let pid = self.pid.load(Ordering::Acquire);
+        let pid = Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)?;
         let at = self.times.get(usize::try_from(signal).ok()?)?;
         let is_pending = raw::pending_signals(pid) >> (signal - 1) & 1 != 0;
         let at = at.load(Ordering::Acquire);
         let is_recent = at != 0 && u128::from(now().saturating_sub(at)) <= within.as_nanos();
-        (pid != 0).then_some(is_pending || is_recent)
+        Some(is_pending || is_recent)
     }
 }
 
@@ -142,7 +143,7 @@ impl Drop for Table {
 }
 
 /// Returns the time in nanoseconds of a clock that all processes share. Async-signal-safe.
-pub(crate) fn now() -> u64 {
+fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let (secs, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
     secs * 1_000_000_000 + nanos
@@ -239,8 +240,8 @@ impl Guard {
         self.table.add(tid);
     }
 
-    /// Returns whether this signal was lately sent to the supervisor's process group; `None` if no process can
-    /// tell.
+    /// Returns whether this signal was sent to the supervisor's process group within a time; `None` if no
+    /// process notes signals.
     pub(crate) fn is_of_group(&self, signal: i32, within: Duration) -> Option<bool> {
         let in_group = self.table.0.guard.has_got(signal, within)?;
         let outside = self.table.0.outsider.has_got(signal, within)?;

@@ -429,7 +429,7 @@ impl<'a> Call<'a> {
     /// Returns a duplicate of the caller's descriptor of a device or a buffer, or `None` if it cannot be borrowed.
     pub(crate) fn hold(&self, fd: i32) -> Option<OwnedFd> {
         let thread = self.thread().ok()?;
-        // Another descriptor may belong to another file by now, whose close may wait.
+        // Without an entry, the number may belong to another file by now, whose close may wait.
         let is_known = self
             .table
             .is_some_and(|table| matches!(table.get(thread.tid, fd), descriptors::Known::Names(_)));

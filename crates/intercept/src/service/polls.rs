@@ -94,8 +94,7 @@ impl Server<'_> {
         if count > MAX_POLLED {
             return Err(Errno(libc::ENOMEM));
         }
-        let host = Arc::clone(&self.host);
-        let call = Call::new(&host, n);
+        let call = Call::new(&self.host, n);
         let mut bytes = vec![0u8; count * 8];
         if call.read(n.arg(0), &mut bytes).is_err() {
             return Ok(Verdict::native());
@@ -141,7 +140,7 @@ impl Server<'_> {
     }
 
     /// Returns the file behind a descriptor of a poll.
-    pub(crate) fn source(&mut self, call: &Call<'_>, fd: i32) -> Source {
+    pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
         if let Known::Names(id) = self.table.get(call.notif.tid, fd) {
             match self.target(id) {
                 Target::Device(file) => return Source::Device(file, None),

@@ -8,7 +8,6 @@ use crate::service::serve::{Server, Verdict};
 use crate::waiting::{
     Entry, FD_SETSIZE, Form, MAX_SELECTED, REPORTED, Sets, Source, Wait, concerns_us,
 };
-use std::sync::Arc;
 use std::time::Duration;
 use vb3_host::{Caller, Errno};
 
@@ -27,8 +26,7 @@ impl Server<'_> {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let host = Arc::clone(&self.host);
-        let call = Call::new(&host, n);
+        let call = Call::new(&self.host, n);
         // Bits beyond the thread's descriptor table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,

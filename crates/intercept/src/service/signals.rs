@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::raw;
 
-/// How long a signal waits until it is passed on, and how long before it other processes may have got the same
-/// signal. pkill needs some time for many processes.
+/// How long a signal waits before it is passed on. A sender such as pkill needs this time at most to signal other
+/// processes, before the supervisor or after it.
 const GROUP_TIME: Duration = Duration::from_millis(50);
 
 /// Signals that wait until it is known whether the process group has got them, each with the end of its wait.
