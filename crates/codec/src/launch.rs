@@ -152,7 +152,7 @@ fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
     Failure::System { what, errno }
 }
 
-/// Starts a program in a process group of its own, so that ^C and ^Z at the terminal do not reach it.
+/// Starts a program in another process group, so that ^C and ^Z at the terminal do not reach it.
 fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
     let mut command = Command::new(program);
     command

@@ -28,14 +28,17 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Offsets of six words: whether the library holds lent memory; latest demand; latest answered demand;
-/// whether the parent waits for a change of a word; how many messages the worker has sent since the first;
-/// how many the parent has sent since the first, without `Release`.
+/// Offset of a word: whether the library holds lent memory.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
+/// The latest demand.
 const DEMANDED: usize = HOLDING + size_of::<u32>();
+/// The latest answered demand.
 const ANSWERED: usize = DEMANDED + size_of::<u32>();
+/// Whether the parent waits for a change of a word.
 const AWAITED: usize = ANSWERED + size_of::<u32>();
+/// Number of messages that the worker has sent since the first.
 const SENT: usize = AWAITED + size_of::<u32>();
+/// Number of messages that the parent has sent since the first, without `Release`.
 const ORDERED: usize = SENT + size_of::<u32>();
 /// Bytes of the memory for input, including the words.
 pub(crate) const INPUT_LEN: usize = ORDERED + size_of::<u32>();

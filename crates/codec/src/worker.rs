@@ -25,8 +25,8 @@ mod loans;
 const MAX_CONTROL: usize = 32;
 /// Maximum number of messages without an event that one poll reads, so that no poll takes long.
 const MAX_SILENT: usize = 64;
-/// A poll looks for messages that the worker has not counted after this many polls without a look. The end of
-/// the worker is such a message.
+/// After this many polls without a look, a poll also looks for messages that the worker has not counted, and for
+/// its end.
 const MAX_UNLOOKED: u32 = 15;
 /// Maximum number of output memories of a worker.
 /// Each set-up of an encoder adds a memory. The first packet after a set-up removes the older ones.
