@@ -94,8 +94,11 @@ fn a_webcams_metadata_node_complies() {
     if lacks("v4l2-compliance") || lacks("v4l2-ctl") {
         return;
     }
-    let script = "v4l2-ctl -d /dev/video0 --stream-mmap >/dev/null 2>&1 &
-                  v4l2-compliance -d /dev/video1 -s; kill $!";
+    // The camera streams first: the nodes share their priority, and v4l2-compliance raises it for a time.
+    let script = "mkfifo frames ready
+                  v4l2-ctl -d /dev/video0 --stream-mmap --stream-to=frames & camera=$!
+                  { head -c 1; echo >ready; cat; } <frames >/dev/null &
+                  read line <ready; v4l2-compliance -d /dev/video1 -s; kill $camera";
     let outcome = Run::on("pc")
         .device("camera=pattern,size=320x240")
         .program(["sh", "-c", script])
