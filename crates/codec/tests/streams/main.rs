@@ -2,6 +2,7 @@
 
 mod harm;
 mod jpeg;
+mod loans;
 mod tools;
 
 /// The worker as a process.

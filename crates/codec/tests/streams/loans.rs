@@ -1,0 +1,90 @@
+//! Memory that is lent while the codec decodes.
+
+use crate::tools::*;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use std::os::fd::AsFd as _;
+use std::sync::Barrier;
+use vb3_codec::{
+    Chroma, Codec, Colour, Config, FrameShape, Job, Kind, Launch, Lent, LentPlane, Out, Rect, Stop,
+    StreamFormat,
+};
+
+const SIDE: u32 = 64;
+const BYTES: u64 = 64 * 64 * 3 / 2;
+
+/// Is passed once by the codec in its second input, and once by the test after lending memory.
+static IS_LENT: Barrier = Barrier::new(2);
+
+/// A decoder that announces a format at its first input, and takes lent memory at its second.
+struct Borrower;
+
+impl Codec for Borrower {
+    fn configure(&mut self, _: Config) {}
+
+    fn decode(&mut self, tag: u64, _: &[u8], out: &mut Out) -> Result<(), Stop> {
+        if tag == 1 {
+            return out.format(&StreamFormat {
+                coded_width: SIDE,
+                coded_height: SIDE,
+                visible: Rect {
+                    width: SIDE,
+                    height: SIDE,
+                    ..Rect::default()
+                },
+                colour: Colour::default(),
+                held_back: 0,
+                bits: 8,
+                profile: 0,
+                level: 0,
+            });
+        }
+        IS_LENT.wait();
+        let shape = FrameShape {
+            visible: (SIDE, SIDE),
+            strides: [64, 32, 32],
+            rooms: [64 * 64, 32 * 32, 32 * 32],
+        };
+        let frame = out.frame(&shape)?;
+        out.corrupt(tag, if frame.is_some() { "lent" } else { "none" })
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {}
+}
+
+#[test]
+fn loan_that_arrives_during_a_job_is_used() {
+    let launch = Launch::in_thread_with(|_| Some(Box::new(Borrower)));
+    let mut driven = Driven::new(Kind::H264Decoder, &launch);
+    driven.proceeds = false;
+    driven.submit(Job::Decode { tag: 1, data: b"a" });
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
+    driven.submit(Job::ProceedByLoan(Chroma::Pairs));
+    driven.wait_for(|event| *event == TestEvent::Consumed(1));
+    driven.submit(Job::Decode { tag: 2, data: b"b" });
+    let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&file, BYTES).unwrap();
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+    let plane = |offset| LentPlane {
+        memory: file.as_fd(),
+        number: 7,
+        len: BYTES,
+        offset,
+        stride: 64,
+    };
+    let lent = Lent {
+        chroma: Chroma::Pairs,
+        planes: &[plane(0), plane(64 * 64)],
+    };
+    driven.worker.lend(Some(&lent)).unwrap();
+    IS_LENT.wait();
+    driven.wait_for(|event| matches!(event, TestEvent::Corrupt(2, _)));
+    assert!(
+        driven
+            .events
+            .contains(&TestEvent::Corrupt(2, "lent".into()))
+    );
+}
