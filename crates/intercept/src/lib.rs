@@ -105,6 +105,6 @@ pub use error::{Error, Feature};
 pub use kernel::may_block;
 pub use kernel::video_call;
 pub use note::Note;
-pub use process::{Power, Powers, probe};
+pub use process::{Power, Powers, end_by_interrupt, probe};
 pub use program::{ExitReport, Leftover, Options, Program};
 pub use run::run;

@@ -40,7 +40,7 @@ pub enum Command {
     ///
     /// The exit status is the program's. It is 123 if the program succeeds but --strict finds a
     /// problem, 125 if vb3 itself fails or a recording is incomplete, 126 if the program cannot be
-    /// executed, and 127 if it is not found.
+    /// executed, and 127 if it is not found. If SIGINT ends the program, it also ends vb3.
     ///
     /// The run lasts until the program and its background jobs end. vb3 names daemons that remain
     /// (such as a D-Bus daemon, in its own session) and ends them after two seconds. SIGTERM and

@@ -1,6 +1,7 @@
 //! Parses the command line and runs its command.
 
 use crate::cli::{Cli, Command, FAILED, RunArgs, WhyArgs};
+use crate::run::Exit;
 use crate::say::say;
 use crate::{clone, ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
 use anyhow::{Error, Result};
@@ -29,7 +30,7 @@ pub fn main() -> u8 {
         },
     };
     let result = match &command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args).map(Exit::status),
         Command::Machines(args) => to_stdout(|out| machines::print(args, out).map(success)),
         Command::Devices { kind } => {
             to_stdout(|out| devices::print(kind.as_deref(), out).map(success))
@@ -39,7 +40,7 @@ pub fn main() -> u8 {
         }
         Command::Clone(args) => to_stdout(|out| clone::print(args, out).map(success)),
         Command::Why(args) => to_stdout(|out| explain_report(args, out).map(success)),
-        Command::Replay(args) => replay::replay(args),
+        Command::Replay(args) => replay::replay(args).map(Exit::status),
         Command::Diff(args) => to_stdout(|out| diff::print(&args.before, &args.after, out)),
         Command::Fits(args) => to_stdout(|out| fits::print(args, out)),
         Command::Doctor(args) => to_stdout(|out| doctor::print(args, out)),

@@ -1,7 +1,7 @@
 //! `vb3 replay`: repeats a run from its report.
 
 use crate::cli::{ReplayArgs, RunOptions};
-use crate::run::{self, Plan};
+use crate::run::{self, Exit, Plan};
 use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use vb3_report::why;
 ///
 /// # Errors
 /// There is no such report, the report is incomplete, or the run fails to start.
-pub fn replay(args: &ReplayArgs) -> Result<u8> {
+pub fn replay(args: &ReplayArgs) -> Result<Exit> {
     let report = why::load_or_last(args.recorded.as_deref())?;
     let setup = &report.setup;
     if setup.profile.is_empty() || report.program.is_empty() {

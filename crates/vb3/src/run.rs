@@ -5,6 +5,7 @@ use crate::say::say;
 use crate::target::Target;
 use crate::{codecs, elements, outputs, scripts};
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
@@ -92,11 +93,11 @@ impl Plan {
     }
 }
 
-/// Runs the program. Returns its exit status.
+/// Runs the program.
 ///
 /// # Errors
 /// The machine, a device or the report file cannot be set up. A failing program is not an error.
-pub fn run(args: &RunArgs) -> Result<u8> {
+pub fn run(args: &RunArgs) -> Result<Exit> {
     let target = Target::find(&args.target, &args.devices)?;
     let plan = Plan::new(target, args.seed, args.program.clone());
     let mut plan = plan.with_pace(args.clock);
@@ -111,11 +112,11 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     execute(plan, &args.options)
 }
 
-/// Runs a prepared run. Returns the program's exit status.
+/// Runs a prepared run.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
+pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<Exit> {
     let Plan {
         profile,
         specs,
@@ -232,7 +233,10 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
     }
     written?;
-    Ok(exit_status(status, options, &report))
+    Ok(Exit {
+        status: exit_status(status, options, &report),
+        is_interrupted: ended.is_interrupted,
+    })
 }
 
 /// Writes the path of the run's socket to a file or FIFO.
@@ -294,9 +298,29 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     program
 }
 
+/// How `vb3` exits after a run.
+#[derive(Debug)]
+pub struct Exit {
+    status: u8,
+    is_interrupted: bool,
+}
+
+impl Exit {
+    /// Ends this process by SIGINT if SIGINT ended the program. Otherwise returns the exit status.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        if self.is_interrupted {
+            vb3_intercept::end_by_interrupt();
+        }
+        self.status
+    }
+}
+
 /// The end of a supervised program.
 struct Supervised {
     status: u8,
+    /// Whether SIGINT ended it.
+    is_interrupted: bool,
     /// Whether the program began.
     began: bool,
     remarks: Vec<String>,
@@ -348,16 +372,17 @@ fn supervise(
             (false, false) => Leftover::Session,
         },
     };
-    let (status, began) = match vb3_intercept::run(&program, world, options) {
-        Ok(ended) => (ended.status, true),
+    let (status, signal, began) = match vb3_intercept::run(&program, world, options) {
+        Ok(ended) => (ended.status, ended.signal, true),
         Err(e @ (Error::NotFound | Error::Exec { .. })) => {
             say(format_args!("{}: {e}", name.to_string_lossy()));
-            (e.exit_status(), false)
+            (e.exit_status(), None, false)
         }
         Err(e) => return Err(e).with_context(|| name.to_string_lossy().into_owned()),
     };
     Ok(Supervised {
         status: u8::try_from(status).unwrap_or(FAILED),
+        is_interrupted: signal == Some(Signal::INT.as_raw()),
         began,
         remarks: remarks.into_iter().collect(),
     })

@@ -26,4 +26,5 @@ pub(crate) use listener::{
 pub use probe::{Power, Powers, probe};
 pub(crate) use reap::{Ended, Left as LeftProcess};
 pub(crate) use rewrite::{Found, InStead, Left, Stopped};
+pub use signal::end_by_interrupt;
 pub(crate) use signal::{Forward, Pace, Signals, Verdict};

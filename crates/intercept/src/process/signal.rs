@@ -313,6 +313,15 @@ impl Drop for Forward {
     }
 }
 
+/// Ends this process by SIGINT. Returns if SIGINT is blocked.
+///
+/// Shells end a loop or script at ^C only if SIGINT ended the command. The status 130 is not enough.
+pub fn end_by_interrupt() {
+    // SAFETY: restores the default action, which calls no function.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use crate::common::{COMMAND_TIMEOUT, Run, SIZE, finish, lacks, size_option, vb3}
 use crate::surroundings::command;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -57,12 +57,12 @@ impl Lasting {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Returns the exit status, which must come in time.
+    /// Returns the exit status as a shell does. It must come in time.
     fn status(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+                return status.code().or(status.signal().map(|signal| 128 + signal));
             }
             assert!(start.elapsed() < COMMAND_TIMEOUT, "vb3 goes on");
             std::thread::sleep(Duration::from_millis(5));
@@ -100,6 +100,36 @@ fn a_signal_ends_every_program_of_the_run() {
         assert_eq!(run.status(), Some(128 + signal.as_raw()), "{signal:?}");
         assert!(!pids.iter().any(|&pid| lives(pid)), "{signal:?}");
     }
+}
+
+/// A shell goes on with its loop at ^C unless SIGINT ends the command.
+#[test]
+fn a_shells_loop_ends_at_an_interrupt() {
+    let bash = "/bin/bash";
+    if lacks(bash) {
+        return;
+    }
+    let vb3 = env!("CARGO_BIN_EXE_vb3");
+    let rounds =
+        "for n in 1 2; do \"$0\" run -- sh -c 'echo $$ > pid; exec sleep 300'; done; echo > next";
+    let dir = crate::common::tempdir();
+    let mut command = command("env", dir.path());
+    let mut shell = command
+        .args(["--default-signal=INT", bash, "-c", rounds, vb3])
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let file = dir.path().join("pid");
+    let pid: i32 = wait_for("the program", || {
+        fs::read_to_string(&file).ok()?.trim().parse().ok()
+    });
+    wait_for("sleep", || {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name == "sleep\n").then_some(())
+    });
+    kill_process_group(Pid::from_child(&shell), Signal::INT).unwrap();
+    assert_eq!(shell.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert!(!dir.path().join("next").exists());
 }
 
 /// Returns the processes of a run that are named after `vb3`, as `pkill vb3` would find them.
@@ -418,7 +448,9 @@ fn stopped_supervisor_resumes_without_effects() {
         kill_process(supervisor, Signal::CONT).unwrap();
     }
     fs::write(run.dir.path().join("enough"), "").unwrap();
-    assert_eq!(run.status(), Some(0));
+    let status = run.status();
+    let stderr = fs::read_to_string(run.dir.path().join("stderr")).unwrap();
+    assert_eq!(status, Some(0), "{stderr}");
     let report = vb3_report::why::load(&run.dir.path().join("vb3/last.json")).unwrap();
     assert!(report.held.is_empty(), "{:?}", report.held);
     assert_eq!(report.notes, Vec::<String>::new());
