@@ -252,7 +252,6 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "Linux 6.6 or newer: ten times faster",
         ),
         power("ADDFD", powers.add_fd, "Linux 5.9 or newer"),
-        power("ADDFD_SEND", powers.add_fd_send, "Linux 5.14 or newer"),
         power("process_vm_readv, _writev", powers.process_vm, PTRACE),
         power("/proc/PID/mem", powers.proc_mem, PTRACE),
         power("pidfd_getfd", powers.getfd, PTRACE),

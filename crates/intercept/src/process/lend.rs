@@ -95,7 +95,7 @@ pub(crate) fn ask(
     let len = arch::page_size();
     rustix::fs::ftruncate(&page, len).map_err(raw::err)?;
     let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
-    let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true, false);
+    let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true);
     let installed = install(&page).map(|page| (page, install(&theirs)));
     let lent = |fds, watch| Lent {
         nr: n.nr,

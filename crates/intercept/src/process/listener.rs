@@ -27,7 +27,6 @@ const SET_FLAGS: u64 = ioc(IOC_WRITE, 4, size_of::<u64>());
 const FLAG_SYNC_WAKE_UP: u64 = 1;
 const FLAG_CONTINUE: u32 = 1;
 const ADDFD_FLAG_SETFD: u32 = 1;
-const ADDFD_FLAG_SEND: u32 = 2;
 
 /// Makes the kernel repeat the interrupted call, whether or not a handler ran.
 pub(crate) const ERESTARTNOINTR: i32 = 513;
@@ -195,7 +194,11 @@ impl Listener {
     }
 
     /// Installs a descriptor in the calling process, and returns its number: `at` or the lowest free one.
-    /// A descriptor that exists at `at` is replaced. With `send`, the number also answers the call.
+    /// A descriptor that exists at `at` is replaced.
+    ///
+    /// `SECCOMP_ADDFD_FLAG_SEND`, which also answers the call, is not used: if SIGSTOP interrupts the supervisor, the
+    /// call may return 0 without a descriptor.
+    /// Source: Linux 7.2 kernel/seccomp.c `seccomp_notify_addfd`.
     ///
     /// # Errors
     /// Returns EMFILE, EBADF (`at` is above the limit), or ENOENT (the thread no longer waits).
@@ -205,12 +208,10 @@ impl Listener {
         fd: BorrowedFd<'_>,
         at: Option<u32>,
         cloexec: bool,
-        send: bool,
     ) -> Result<i32, Errno> {
         let mut add = libc::seccomp_notif_addfd {
             id,
-            flags: if at.is_some() { ADDFD_FLAG_SETFD } else { 0 }
-                | if send { ADDFD_FLAG_SEND } else { 0 },
+            flags: if at.is_some() { ADDFD_FLAG_SETFD } else { 0 },
             srcfd: fd.as_raw_fd().cast_unsigned(),
             newfd: at.unwrap_or(0),
             newfd_flags: if cloexec {

@@ -15,7 +15,7 @@ use crate::note::Note;
 use crate::process::inherited::Inherited;
 use crate::process::launch;
 use crate::process::launch::Child;
-use crate::process::listener::Notif;
+use crate::process::listener::{Notif, Reply};
 use crate::process::rewrite;
 use crate::program::Program;
 use vb3_host::Errno;
@@ -42,8 +42,6 @@ pub struct Powers {
     pub sync_wake_up: Power,
     /// Installing descriptors in the caller (Linux 5.9).
     pub add_fd: Power,
-    /// Installing a descriptor and answering with it in one step (Linux 5.14).
-    pub add_fd_send: Power,
     /// Access to memory with process_vm_readv and process_vm_writev.
     pub process_vm: Power,
     /// Access to memory through `/proc/PID/mem`, after a look-up of the pages' permissions.
@@ -101,7 +99,6 @@ impl Powers {
             wait_killable: power,
             sync_wake_up: power,
             add_fd: power,
-            add_fd_send: power,
             process_vm: power,
             proc_mem: power,
             getfd: power,
@@ -129,7 +126,7 @@ impl Powers {
         self.process_vm = CopyMethod::Calls.try_on(may, child.pid, addr, word);
         self.proc_mem = CopyMethod::Files.try_on(may, child.pid, addr, word);
         let listener = &child.listener;
-        let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
+        let installed = listener.add_fd(call.id, listener.as_fd(), None, true);
         self.add_fd = installed.map(drop);
         // If nothing was installed, uses the child's end of the socket.
         let theirs = installed.unwrap_or(child.their_socket);
@@ -137,8 +134,8 @@ impl Powers {
         self.kcmp = compare(child.pid, theirs, listener.as_fd());
         // The child stops when its call is over.
         let seized = rewrite::seize(child.pid);
-        let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
-        self.add_fd_send = sent.map(drop);
+        let sent = listener.send(call.id, Reply::Value(theirs.into()));
+        self.listener = sent;
         self.ptrace = seized.map(|stopped| {
             // If the answer failed, `suffice` fails, and the child is killed.
             if sent.is_ok() {
@@ -168,7 +165,7 @@ impl Powers {
         };
         self.proc.map_err(without(Feature::Proc))?;
         self.listener.map_err(Error::of_filter)?;
-        let serves = self.add_fd.and(self.add_fd_send).and(self.wait_killable);
+        let serves = self.add_fd.and(self.wait_killable);
         serves.map_err(without(Feature::Waits))?;
         if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
             return Err(without(Feature::Memory)(e));
@@ -273,14 +270,6 @@ mod tests {
                     ..all()
                 },
                 &["inside another"],
-            ),
-            (
-                "Linux 5.10",
-                Powers {
-                    add_fd_send: Err(Errno(libc::EINVAL)),
-                    ..all()
-                },
-                &["5.19"],
             ),
             (
                 "Linux 5.15",

@@ -34,12 +34,11 @@ impl Supervisor<'_> {
         n: &Notif,
         copy: &Borrowed,
         (number, cloexec): (u32, bool),
-    ) -> Result<(), Errno> {
+    ) -> Result<i32, Errno> {
         let thread = Call::new(&self.host, n).thread()?;
         let _one = lock(&thread.installing);
         let listener = &self.host.listener;
-        listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec, true)?;
-        Ok(())
+        listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec)
     }
 
     /// Finds the files that are in epoll sets and whose last descriptor a call closes. The kernel keeps a
@@ -154,8 +153,8 @@ impl Server<'_> {
         let _one = lock(&thread.installing);
         let at = self.host.free_number(&call)?;
         let listener = &self.host.listener;
-        let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true);
-        made.ok().map(|_| Verdict::Answered)
+        let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec);
+        made.ok().map(|number| Verdict::value(number.into()))
     }
 
     /// Records that a copy may get a number that is not reserved. Returns true if the file is a device's.
@@ -202,10 +201,10 @@ impl Server<'_> {
             return Ok(Verdict::native());
         };
         let listener = &self.host.listener;
-        match listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true) {
+        match listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec) {
             // The program's own limit is lower: the kernel refuses the copy, with the errno of fcntl.
             Err(Errno(libc::EBADF | libc::EMFILE)) => Ok(Verdict::native()),
-            made => made.map(|_| Verdict::Answered),
+            made => made.map(|number| Verdict::value(number.into())),
         }
     }
 

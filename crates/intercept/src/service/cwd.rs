@@ -30,7 +30,7 @@ impl Supervisor<'_> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let remote = may_block::open(may, path, flags).and_then(|fd| {
             let listener = &self.host.listener;
-            listener.add_fd(n.id, fd.as_fd(), None, true, false)
+            listener.add_fd(n.id, fd.as_fd(), None, true)
         });
         let left = match remote {
             Err(e) => {

@@ -323,12 +323,12 @@ impl Host {
         let thread = call.thread()?;
         let _one = lock(&thread.installing);
         if let Some(at) = self.free_number(call) {
-            match self.listener.add_fd(id, fd, Some(at), cloexec, false) {
+            match self.listener.add_fd(id, fd, Some(at), cloexec) {
                 Err(Errno(libc::EBADF | libc::EMFILE)) => {}
                 done => return done,
             }
         }
-        let number = self.listener.add_fd(id, fd, None, cloexec, false)?;
+        let number = self.listener.add_fd(id, fd, None, cloexec)?;
         self.note_number(number);
         Ok(number)
     }

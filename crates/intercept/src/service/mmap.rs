@@ -141,7 +141,7 @@ impl Supervisor<'_> {
         // On a failure, dropping `fd` ends the open file, and its end is reported. In the kernel, the calling
         // thread itself installs the descriptor, so `add_fd` may wait for the thread.
         let installed = asked.and_then(|(fd, offset)| {
-            let remote = listener.add_fd(n.id, fd.as_fd(), None, true, false)?;
+            let remote = listener.add_fd(n.id, fd.as_fd(), None, true)?;
             Ok((remote, offset))
         });
         lock(&self.host.mapping).remove(&n.id);

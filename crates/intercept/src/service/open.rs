@@ -49,10 +49,9 @@ impl Supervisor<'_> {
                     return Err(Errno(libc::EACCES));
                 }
                 let fd = open_plain(may, &path, flags)?;
-                self.host
-                    .listener
-                    .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
-                Ok(Verdict::Answered)
+                let listener = &self.host.listener;
+                let number = listener.add_fd(n.id, fd.as_fd(), None, cloexec)?;
+                Ok(Verdict::value(number.into()))
             }
             PathTarget::Node(node) => self.open_node(may, n, node, flags),
             PathTarget::Fails(e) => Err(e),

@@ -508,9 +508,11 @@ impl<'a> Supervisor<'a> {
                     number,
                     cloexec,
                 } => {
-                    if let Err(e) = self.install_copy(n, &copy, (number, cloexec)) {
-                        self.reply(may, n, e.into());
-                    }
+                    let reply = match self.install_copy(n, &copy, (number, cloexec)) {
+                        Ok(number) => Reply::Value(number.into()),
+                        Err(e) => e.into(),
+                    };
+                    self.reply(may, n, reply);
                     Some(Verdict::Answered)
                 }
                 other => Some(other),
