@@ -3,6 +3,7 @@
 
 mod beside;
 mod camera;
+mod counts;
 mod pipeline;
 mod scale;
 
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -78,8 +79,16 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let save = &args.save;
     match &args.what {
-        Some(What::Dma { .. } | What::Camera(_) | What::Kernel(_)) if save.save => {
+        Some(
+            What::Dma { .. }
+            | What::Camera(_)
+            | What::Kernel(_)
+            | What::Pipeline(pipeline::Args { count: true, .. }),
+        ) if save.save => {
             bail!("no page shows this table, so it is not saved")
+        }
+        Some(What::Pipeline(args)) if args.count => {
+            counts::run(args).map(|table| table::print(&table))
         }
         Some(What::Dma { count: true, .. }) => count_dma(),
         Some(What::Dma { parts, .. }) => dma(parts),
@@ -99,6 +108,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Vb3<'a> {
     program: PathBuf,
     machine: &'a str,
+    /// Where runs write their report.
+    report: Option<PathBuf>,
 }
 
 impl<'a> Vb3<'a> {
@@ -108,14 +119,20 @@ impl<'a> Vb3<'a> {
         Ok(Self {
             program: sh::release_vb3()?,
             machine: &on.machine,
+            report: None,
         })
     }
 
     /// Returns a `vb3 run` command with these devices. The caller adds the program to run.
     fn with(&self, devices: &[&str]) -> Command {
-        let Self { program, machine } = self;
+        let Self {
+            program,
+            machine,
+            report,
+        } = self;
         let devices = devices.iter().flat_map(|device| ["--device", device]);
-        cmd!("{program} run --machine {machine} {devices...} --")
+        let report = report.iter().flat_map(|path| [Path::new("--report"), path]);
+        cmd!("{program} run --machine {machine} {report...} {devices...} --")
     }
 }
 

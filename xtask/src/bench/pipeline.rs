@@ -24,22 +24,25 @@ const REMAPPED: &str = "128";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    on: On,
+    pub(super) on: On,
+    /// Count system calls, switches, wake-ups, page faults and copies per frame instead, with perf
+    #[arg(long, conflicts_with = "runs")]
+    pub(super) count: bool,
     /// Number of rounds; each round runs everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
 }
 
 /// A stream to show, as a file in a container for GStreamer, and as a bare stream.
-struct Stream {
+pub(super) struct Stream {
     size: &'static str,
     mp4: PathBuf,
     bare: PathBuf,
 }
 
 /// The measured programs.
-struct Tools<'a> {
-    vb3: Vb3<'a>,
+pub(super) struct Tools<'a> {
+    pub(super) vb3: Vb3<'a>,
     client: PathBuf,
     libraries: PathBuf,
 }
@@ -73,17 +76,7 @@ fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command)
 /// # Errors
 /// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<Table> {
-    setup::install(&["demo"])?;
-    // `vb3-codec`, and the program that calls the libraries directly: both decode with the installed libavcodec.
-    sh::run(sh::cargo(
-        "build --release --quiet -p vb3 -p vb3-devices --bins --example pipeline",
-    ))?;
-    let tools = Tools {
-        vb3: Vb3::new(&args.on, &[])?,
-        client: client("pipeline")?,
-        libraries: sh::target().join("release/examples/pipeline"),
-    };
-    let streams = [stream("1920x1080", "1")?, stream("1280x720", "3")?];
+    let (tools, streams) = prepare(&args.on)?;
     for stream in &streams {
         tools.compare_pictures(stream)?;
     }
@@ -100,6 +93,24 @@ pub(crate) fn run(args: &Args) -> Result<Table> {
     }
     bar.finish_and_clear();
     Ok(table(args, &pairs))
+}
+
+/// Builds the programs and makes the streams, of 1080 and 720 lines.
+///
+/// # Errors
+/// A part cannot be built or made.
+pub(super) fn prepare(on: &On) -> Result<(Tools<'_>, [Stream; 2])> {
+    setup::install(&["demo"])?;
+    // `vb3-codec`, and the program that calls the libraries directly: both decode with the installed libavcodec.
+    sh::run(sh::cargo(
+        "build --release --quiet -p vb3 -p vb3-devices --bins --example pipeline",
+    ))?;
+    let tools = Tools {
+        vb3: Vb3::new(on, &[])?,
+        client: client("pipeline")?,
+        libraries: sh::target().join("release/examples/pipeline"),
+    };
+    Ok((tools, [stream("1920x1080", "1")?, stream("1280x720", "3")?]))
 }
 
 /// Returns the clip, scaled to a size, and repeated so that the start matters little. Makes it once.
@@ -146,6 +157,11 @@ impl Tools<'_> {
         self.vb3.program.with_file_name("vb3-codec")
     }
 
+    /// Returns the command of the small client program with one converter, whose pictures no one keeps.
+    pub(super) fn small_program(&self, stream: &Stream) -> Command {
+        self.client(stream, "null", "8", &[SHOWN])
+    }
+
     /// Returns the command of the small client program.
     fn client(&self, stream: &Stream, sink: &str, buffers: &str, sizes: &[&str]) -> Command {
         let mut run = self.devices(sink);
@@ -156,7 +172,7 @@ impl Tools<'_> {
         run
     }
 
-    fn gstreamer(&self, stream: &Stream) -> Command {
+    pub(super) fn gstreamer(&self, stream: &Stream) -> Command {
         let (width, height) = SHOWN.split_once('x').unwrap_or_default();
         let line = format!(
             "gst-launch-1.0 -q filesrc location={} ! qtdemux ! h264parse \
@@ -199,11 +215,10 @@ impl Tools<'_> {
         for (stream, aims) in [(large, [Some(1.05), Some(1.1)]), (small, [None; 2])] {
             let libraries = || self.libraries(stream, &[SHOWN]);
             let what = |program| format!("{}, {program}", stream.size);
-            let small_program = self.client(stream, "null", "8", &[SHOWN]);
             pairs.push(pair(
                 what("a small program"),
                 aims[0],
-                small_program,
+                self.small_program(stream),
                 libraries(),
             ));
             pairs.push(pair(
@@ -217,7 +232,7 @@ impl Tools<'_> {
             format!("two converters ({BETWEEN} between them) / one"),
             None,
             self.client(large, "null", "8", &[BETWEEN, SHOWN]),
-            self.client(large, "null", "8", &[SHOWN]),
+            self.small_program(large),
         ));
         pairs.push(pair(
             "the same, libraries alone",
