@@ -40,19 +40,25 @@ const MISSING: &str = "vb3-codec was built without libavcodec and has no codec. 
 /// Runs the program `vb3-codec`: serves its parent process on standard input, or prints the codecs.
 #[must_use]
 pub fn main() -> ExitCode {
-    let word = std::env::args_os().nth(1);
-    match (library(), word) {
-        (None, _) => {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_str()).collect();
+    match (library(), &*words) {
+        (None, words) => {
             println!("library none");
-            eprintln!("{MISSING}");
+            if !words.contains(&Some("--serve")) {
+                eprintln!("{MISSING}");
+            }
             ExitCode::FAILURE
         }
-        (Some(_), None) => vb3_codec::serve_stdin_with(make),
-        (Some(library), Some(word)) if word == "--list" => {
+        (Some(_), []) => vb3_codec::serve_stdin_with(make),
+        (Some(library), [Some("--list")]) => {
             print!("{}", library.list());
             ExitCode::SUCCESS
         }
-        (Some(_), Some(_)) => {
+        (Some(library), [Some("--list"), Some("--serve")]) => {
+            vb3_codec::list_and_serve_stdin(&library, make)
+        }
+        (Some(_), _) => {
             eprintln!("vb3-codec is started by vb3; `vb3-codec --list` lists its codecs");
             ExitCode::from(2)
         }

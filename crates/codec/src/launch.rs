@@ -3,13 +3,14 @@
 use crate::job::Kind;
 use crate::process::Running;
 use crate::serve::{self, MakeCodec};
-use crate::socket::Socket;
+use crate::socket::{Received, Socket};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An error of starting a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,9 +55,47 @@ pub struct Launch {
 
 #[derive(Clone, Debug)]
 enum How {
-    Program(PathBuf, Vec<OsString>),
+    Program(PathBuf, Vec<OsString>, Arc<Spare>),
     Thread(MakeCodec),
     Handed(fn(OwnedFd)),
+}
+
+/// A process that is ready for the first worker, until a worker takes it.
+pub(crate) type Spare = Mutex<Option<Ready>>;
+
+/// A process that serves its socket, and has got no message yet.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) socket: Socket,
+    pub(crate) running: Running,
+}
+
+impl Ready {
+    /// Begins to start a program, and returns it before it serves.
+    pub(crate) fn start(
+        program: &Path,
+        args: &[OsString],
+        stdout: impl Into<Stdio>,
+    ) -> Result<Self, Failure> {
+        let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
+        let mut command = Command::new(program);
+        // In another process group, ^C and ^Z at the terminal do not reach it.
+        command
+            .args(args)
+            .process_group(0)
+            .stdin(theirs)
+            .stdout(stdout)
+            .stderr(Stdio::inherit());
+        Ok(Self {
+            socket: Socket::new(ours),
+            running: Running::begin(command).map_err(|e| io_failure("thread", &e))?,
+        })
+    }
+
+    /// Returns whether the process still has its end of the socket.
+    fn waits(&self) -> bool {
+        matches!(self.socket.receive(false), Received::Nothing)
+    }
 }
 
 impl Launch {
@@ -71,12 +110,18 @@ impl Launch {
         Self::by(How::Program(
             program.into(),
             args.into_iter().map(Into::into).collect(),
+            Arc::default(),
         ))
     }
 
     /// As [`program`](Self::program), for a program with the codecs of another library.
     pub fn other_program(program: impl Into<PathBuf>) -> Self {
-        let how = How::Program(program.into(), Vec::new());
+        Self::other_with_spare(program.into(), Arc::default())
+    }
+
+    /// As [`other_program`](Self::other_program). The first worker takes the process in `spare`, if any.
+    pub(crate) const fn other_with_spare(program: PathBuf, spare: Arc<Spare>) -> Self {
+        let how = How::Program(program, Vec::new(), spare);
         Self { how, other: true }
     }
 
@@ -120,46 +165,42 @@ impl Launch {
     /// Returns a description of the program that is started.
     pub(crate) fn name(&self) -> String {
         match &self.how {
-            How::Program(program, _) => program.display().to_string(),
+            How::Program(program, ..) => program.display().to_string(),
             How::Thread(_) | How::Handed(_) => "the codec".to_owned(),
         }
     }
 
     /// Starts the worker, and returns this process's end of the socket.
     pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
-        let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
-        let running = match &self.how {
-            How::Program(program, args) => run(program, args, theirs)?,
+        let pair = || Socket::pair().map_err(|e| Failure::system("socketpair", e));
+        match &self.how {
+            How::Program(program, args, spare) => {
+                let spare = spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Ready { socket, running } = match spare.filter(Ready::waits) {
+                    Some(ready) => ready,
+                    None => Ready::start(program, args, Stdio::null())?,
+                };
+                Ok((socket, running))
+            }
             How::Thread(make) => {
+                let (ours, theirs) = pair()?;
                 let make = *make;
                 std::thread::Builder::new()
                     .name("codec".to_owned())
                     .spawn(move || serve::serve_here(theirs, make))
                     .map_err(|e| io_failure("thread", &e))?;
-                Running::elsewhere()
+                Ok((Socket::new(ours), Running::elsewhere()))
             }
             How::Handed(take) => {
+                let (ours, theirs) = pair()?;
                 take(theirs);
-                Running::elsewhere()
+                Ok((Socket::new(ours), Running::elsewhere()))
             }
-        };
-        Ok((Socket::new(ours), running))
+        }
     }
 }
 
 fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
     let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
     Failure::System { what, errno }
-}
-
-/// Starts a program in another process group, so that ^C and ^Z at the terminal do not reach it.
-fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .process_group(0)
-        .stdin(socket)
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit());
-    Running::begin(command).map_err(|e| io_failure("thread", &e))
 }

@@ -78,8 +78,8 @@ pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use process::is_worker;
 pub use serve::{
-    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, built_in, serve_stdin,
-    serve_stdin_with,
+    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, built_in, list_and_serve_stdin,
+    serve_stdin, serve_stdin_with,
 };
 pub use slots::{Packet, Picture};
 pub use worker::Worker;

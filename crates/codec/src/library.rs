@@ -1,13 +1,14 @@
 //! The available codec libraries: this crate, and an external program's library.
 
 use crate::job::Kind;
-use crate::launch::Launch;
+use crate::launch::{Launch, Ready, Spare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The program with codecs of libavcodec.
@@ -43,28 +44,8 @@ impl Library {
     /// Fails with a message for the user: the program cannot be run, does not answer in time, or has
     /// no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
-        let found = Self::ask_for(program, ANSWER_TIMEOUT)?;
-        found.ok_or_else(|| stub(program))
-    }
-
-    /// Asks a program for its codecs. Returns `None` if the program was built without a library.
-    fn ask_for(program: &Path, timeout: Duration) -> Result<Option<Self>, String> {
-        let named = |what: String| format!("{}: {what}", program.display());
-        let mut child = Command::new(program)
-            .arg("--list")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|e| named(e.to_string()))?;
-        let text = read(&mut child, timeout);
-        // The program is killed before the wait, since it may hang.
-        let _ = child.kill();
-        let _ = child.wait();
-        let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
-        let text = text.and_then(|text| text.ok_or_else(silent));
-        let library = text.and_then(|text| Self::parse(program, &text));
-        library.map_err(named)
+        let found = ask(program, ANSWER_TIMEOUT)?;
+        found.map_or_else(|| Err(stub(program)), |found| Ok(found.library))
     }
 
     /// Parses the output of [`list`](Self::list), or of a program without a library.
@@ -106,14 +87,40 @@ impl Library {
     }
 }
 
+/// A program with codecs, and its process that has listed them.
+#[derive(Debug)]
+struct Found {
+    library: Library,
+    spare: Arc<Spare>,
+}
+
+/// Asks a program for its codecs. Returns `None` if the program was built without a library.
+/// The process then serves the first worker, which saves loading the library twice.
+fn ask(program: &Path, timeout: Duration) -> Result<Option<Found>, String> {
+    let named = |what: String| format!("{}: {what}", program.display());
+    let (list, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| named(e.to_string()))?;
+    let args = ["--list", "--serve"].map(OsString::from);
+    let mut ready = Ready::start(program, &args, stdout).map_err(|e| named(e.to_string()))?;
+    let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
+    let text = read(File::from(list), timeout).and_then(|text| text.ok_or_else(silent));
+    let library = text.and_then(|text| match &*text {
+        "" => Err(ready.running.end()),
+        text => Library::parse(program, text),
+    });
+    let found = library.map_err(named)?.map(|library| Found {
+        library,
+        spare: Arc::new(Mutex::new(Some(ready))),
+    });
+    Ok(found)
+}
+
 /// Describes a program that was built without a library.
 fn stub(program: &Path) -> String {
     format!("{}: it was built without libavcodec", program.display())
 }
 
 /// Reads a program's output until it ends; `None` on timeout.
-fn read(child: &mut Child, timeout: Duration) -> Result<Option<String>, String> {
-    let mut out = child.stdout.take().ok_or("it has no output")?;
+fn read(mut out: File, timeout: Duration) -> Result<Option<String>, String> {
     let until = Instant::now() + timeout;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -142,7 +149,7 @@ fn read(child: &mut Child, timeout: Duration) -> Result<Option<String>, String> 
 #[derive(Clone, Debug)]
 pub struct Codecs {
     built_in: Launch,
-    other: Arc<OnceLock<Result<Library, String>>>,
+    other: Arc<OnceLock<Result<Found, String>>>,
 }
 
 impl From<Launch> for Codecs {
@@ -175,6 +182,10 @@ impl Codecs {
     /// # Errors
     /// Fails with a message for the user that says why there is no library.
     pub fn other(&self) -> Result<&Library, &str> {
+        self.found().map(|found| &found.library)
+    }
+
+    fn found(&self) -> Result<&Found, &str> {
         let found = self.other.get_or_init(|| find(std::env::var_os(VARIABLE)));
         found.as_ref().map_err(String::as_str)
     }
@@ -182,8 +193,10 @@ impl Codecs {
     /// Returns how to start a worker of a kind.
     #[must_use]
     pub fn launch(&self, kind: Kind) -> Launch {
-        match self.built_in.check(kind).is_err().then(|| self.other()) {
-            Some(Ok(library)) => Launch::other_program(&library.program),
+        match self.built_in.check(kind).is_err().then(|| self.found()) {
+            Some(Ok(Found { library, spare })) => {
+                Launch::other_with_spare(library.program.clone(), Arc::clone(spare))
+            }
             _ => self.built_in.clone(),
         }
     }
@@ -219,10 +232,13 @@ impl Codecs {
 }
 
 /// Returns the library of the named program, else of the first program found that has a library.
-fn find(named: Option<OsString>) -> Result<Library, String> {
+fn find(named: Option<OsString>) -> Result<Found, String> {
     match named {
         Some(name) if name == "none" => return Err(format!("{VARIABLE} is none")),
-        Some(name) if !name.is_empty() => return Library::ask(Path::new(&name)),
+        Some(name) if !name.is_empty() => {
+            let program = Path::new(&name);
+            return ask(program, ANSWER_TIMEOUT)?.ok_or_else(|| stub(program));
+        }
         _ => {}
     }
     let own = std::env::current_exe().ok();
@@ -237,11 +253,11 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
 fn first_library(
     places: impl Iterator<Item = PathBuf>,
     timeout: Duration,
-) -> Result<Library, String> {
+) -> Result<Found, String> {
     let mut missing = format!("there is no {PROGRAM} beside vb3 or in PATH");
     for place in places.filter(|place| place.is_absolute() && place.is_file()) {
-        match Library::ask_for(&place, timeout)? {
-            Some(library) => return Ok(library),
+        match ask(&place, timeout)? {
+            Some(found) => return Ok(found),
             None => missing = stub(&place),
         }
     }
@@ -251,6 +267,7 @@ fn first_library(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn lists_survive_writing_and_parsing() {
@@ -276,7 +293,7 @@ mod tests {
         assert!(missing.contains("/nowhere/vb3-codec"), "{missing}");
         // The program does not know `--list`, and prints nothing.
         let silent = Library::ask(Path::new("/bin/false")).unwrap_err();
-        assert!(silent.contains("no codec"), "{silent}");
+        assert!(silent.contains("ended with status 1"), "{silent}");
     }
 
     /// Writes a shell script from a child process.
@@ -307,13 +324,53 @@ mod tests {
         script(&real, "echo library x; echo has h264dec y");
         let first = |places: &[&PathBuf]| {
             first_library(places.iter().copied().cloned(), ANSWER_TIMEOUT)
-                .map(|found| found.program)
+                .map(|found| found.library.program)
         };
         assert_eq!(first(&[&stub, &real]), Ok(real));
         let missing = first(&[&stub]).unwrap_err();
         assert!(missing.contains("without libavcodec"), "{missing}");
         let missing = first(&[&dir.path().join("nothing")]).unwrap_err();
         assert!(missing.contains("there is no vb3-codec"), "{missing}");
+    }
+
+    /// Returns the codecs of a program, and the process that has listed them.
+    fn codecs_of(body: &str) -> (Codecs, u32) {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("vb3-codec");
+        script(
+            &program,
+            &format!("echo library x; echo has h264dec y; {body}"),
+        );
+        let found = ask(&program, ANSWER_TIMEOUT).unwrap().unwrap();
+        let pid = loop {
+            let spare = found.spare.lock().unwrap();
+            match spare.as_ref().unwrap().running.id() {
+                Some(pid) => break pid,
+                None => std::thread::yield_now(),
+            }
+        };
+        let codecs = Codecs {
+            built_in: Launch::in_thread(),
+            other: Arc::new(OnceLock::from(Ok(found))),
+        };
+        (codecs, pid)
+    }
+
+    #[test]
+    fn process_that_listed_serves_the_first_worker() {
+        let (codecs, listed) = codecs_of("exec sleep 1000 > /dev/null");
+        let launch = codecs.launch(Kind::H264Decoder);
+        let (_socket, first) = launch.start().unwrap();
+        assert_eq!(first.id(), Some(listed));
+        let (_socket, second) = codecs.launch(Kind::H264Decoder).start().unwrap();
+        assert_ne!(second.id(), Some(listed));
+    }
+
+    #[test]
+    fn process_that_closed_its_socket_serves_no_worker() {
+        let (codecs, listed) = codecs_of("exec < /dev/null; exec sleep 1000 > /dev/null");
+        let (_socket, first) = codecs.launch(Kind::H264Decoder).start().unwrap();
+        assert_ne!(first.id(), Some(listed));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The worker's main loop: receives jobs from the parent (the process with the `Worker`), and runs the codec.
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
+use crate::library::Library;
 use crate::limits;
 use crate::loan::{self, INPUT_LEN};
 use crate::shm::Shared;
@@ -13,6 +14,8 @@ use crate::words::{
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,6 +93,22 @@ pub fn serve_stdin() -> ExitCode {
 pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     match std::io::stdin().as_fd().try_clone_to_owned() {
         Ok(socket) => serve_with(socket, make),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// As [`serve_stdin_with`], after printing the library's list of codecs and closing standard output.
+#[must_use]
+pub fn list_and_serve_stdin(library: &Library, make: MakeCodec) -> ExitCode {
+    let mut out = std::io::stdout();
+    let listed = out.write_all(library.list().as_bytes());
+    let listed = listed.and_then(|()| out.flush());
+    let closed = listed.and_then(|()| {
+        let null = File::options().write(true).open("/dev/null")?;
+        Ok(rustix::stdio::dup2_stdout(null)?)
+    });
+    match closed {
+        Ok(()) => serve_stdin_with(make),
         Err(_) => ExitCode::FAILURE,
     }
 }
