@@ -226,12 +226,13 @@ ended() {
 # the latter. These come from the DMA API's checker. A program may use one memory for two buffers.
 # vivid, vicodec, vim2m and vkms do not set their longest segment. The system heap and udmabuf sync in
 # the program's direction, not the mapping's. A program's contiguous memory is mapped in one piece
-# across segment boundaries; dma-contig's drivers only use its first address. Not counted: 6.12 warns if
-# it has no memory for the page tables of a program's mapping.
+# across segment boundaries; dma-contig's drivers only use its first address. In `unplug`, a program holds as
+# many buffers of a removed device as $held_beyond says. Not counted: 6.12 warns if it has no memory for the page
+# tables of a program's mapping.
 excuse() {
     : >"$2"
     : >"$2.excused"
-    awk -v to="$2" '
+    awk -v to="$2" -v held="${held_beyond:-none}" '
         { line[NR] = $0 }
         # Whether the call trace of the report on this line contains one of these.
         function led_by(i, calls,    j) {
@@ -252,6 +253,10 @@ excuse() {
                 else if (line[i] ~ /mapping sg segment across boundary/ &&
                     led_by(i, "vb(3_op|2_dc)_get_userptr"))
                     kind = "user memory across a boundary"
+                else if (index(line[i], "has pending DMA allocations while released from device [count=" held "]")) {
+                    kind = "buffers held beyond their device"
+                    excused[i + 2] = 1
+                }
                 if (kind != "") {
                     excused[i + 1] = 1
                     kinds[kind]++

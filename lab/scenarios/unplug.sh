@@ -3,6 +3,7 @@
 . /scenario/lib.sh
 
 dir=/sys/kernel/debug/vb2-dma-contig
+held_beyond=8
 mkfifo /tmp/go
 use_module rust
 insmod /scenario/vb3edu.ko mask=0xffffffff instant=1 || step rust.driver '"ok":false'
@@ -10,14 +11,14 @@ before=$(cut -f1 /proc/sys/fs/file-nr)
 for seed in 1 2 3 4 5 6; do
     device=$(edu_device)
     : >/tmp/held
-    /scenario/hold "$(node vb3edu)" 8 <>/tmp/go >/tmp/held &
+    /scenario/hold "$(node vb3edu)" $held_beyond <>/tmp/go >/tmp/held &
     hold=$!
     until [ -s /tmp/held ] || ! kill -0 $hold; do usleep 20000; done
     within 250 /scenario/opens $dir 10000 $seed rust.opens >/dev/results &
     opens=$!
     echo 1 >"$device/remove"
     # The memory outlives the device, which the list names.
-    same rust.held "$(grep -c "${device##*/}" $dir/buffers)" 8
+    same rust.held "$(grep -c "${device##*/}" $dir/buffers)" $held_beyond
     echo >/tmp/go
     wait $hold
     ended rust.hold $?
