@@ -389,6 +389,7 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
+    use std::time::Instant;
 
     fn sleeper() -> std::process::Child {
         Command::new("sleep")
@@ -435,9 +436,9 @@ mod tests {
         assert_eq!(guard.is_of_group(libc::SIGINT, HOUR), None);
         let started = guard.start().expect("it starts");
         guard.process.get_or_init(|| Some(started).into());
-        while guard.is_of_group(libc::SIGINT, HOUR).is_none() {
-            std::thread::yield_now();
-        }
+        until("it runs", || {
+            guard.is_of_group(libc::SIGINT, HOUR).is_some()
+        });
         let pids = [&guard.table.0.guard, &guard.table.0.outsider];
         let [inside, outsider] = pids.map(|noted| noted.pid.load(Ordering::Relaxed));
         let groups = [inside, outsider].map(|pid| {
@@ -446,12 +447,18 @@ mod tests {
         });
         assert_eq!(groups, [true, false]);
         raw::kill(inside, libc::SIGINT);
-        while guard.is_of_group(libc::SIGINT, HOUR) == Some(false) {
-            std::thread::yield_now();
-        }
+        let is_of_group = || guard.is_of_group(libc::SIGINT, HOUR);
+        until("the guard gets the signal", || is_of_group() == Some(true));
         assert_eq!(guard.is_of_group(libc::SIGTERM, HOUR), Some(false));
         raw::kill(outsider, libc::SIGINT);
-        while guard.is_of_group(libc::SIGINT, HOUR) == Some(true) {
+        until("the outsider gets it", || is_of_group() == Some(false));
+    }
+
+    /// Waits for a condition, much longer than it takes.
+    fn until(what: &str, is_met: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_met() {
+            assert!(start.elapsed() < Duration::from_secs(60), "not met: {what}");
             std::thread::yield_now();
         }
     }
