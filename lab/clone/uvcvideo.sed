@@ -5,9 +5,6 @@
 s/^(\t(Driver|Media) version   ( ?): ).*/\16.12.0/
 s/^(Media controller API version |driver version  ).*/\16.12.0/
 
-# vb3's API is older than V4L2_CTRL_WHICH_MIN_VAL and MAX_VAL, which this flag announces.
-s/(, | flags=)has-min-max$//
-
 # The original cannot stream, because its simulated bus moves no isochronous data. The clone can.
 /^\t\tfail: v4l2-test-buffers\.cpp\([0-9]+\): (node->streamon|testBlockingDQBuf)/d
 s/^(\ttest blocking wait: )FAIL$/\1OK/

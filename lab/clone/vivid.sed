@@ -11,9 +11,6 @@ s/^(\tDriver version   : ).*/\16.12.0/
 # vb3 needs a second buffer for read().
 s/^(\tRead buffers     : )1$/\12/
 
-# vb3's API is older than V4L2_CTRL_WHICH_MIN_VAL and MAX_VAL, which this flag announces.
-s/(, | flags=)has-min-max$//
-
 # Strings, arrays and structures are not described: `vb3 clone` passes no pointers to the device.
 / flags=has-payload/d
 s/^(\tStandard Controls: 13 Private Controls: )42$/\141/
