@@ -66,6 +66,8 @@ fn counts(command: &Command, report: &Path) -> Result<Vec<String>> {
     for (name, value) in command.get_envs() {
         perf.env(name, value.unwrap_or_default());
     }
+    // The first run also fills caches, such as GStreamer's list of plugins.
+    sh::quietly(&mut perf)?;
     sh::quietly(&mut perf)?;
     let report: Value = serde_json::from_str(&fs::read_to_string(report)?)?;
     let queues = queues(&report);
