@@ -1,7 +1,8 @@
 //! Codec processes with libavcodec as their library.
 //!
 //! The program `vb3-codec` consists of [`main`]. It is separate from `vb3`, which therefore links with no
-//! codec library. `vb3` starts `vb3-codec` with a socket as standard input. `vb3-codec --list` prints codecs.
+//! codec library. `vb3` starts `vb3-codec` with a socket as standard input. `vb3-codec --list` prints codecs;
+//! with `--serve`, it then serves its standard input.
 //! Without libavcodec's headers, this crate can be built, but has no codec.
 #![deny(unsafe_code)]
 

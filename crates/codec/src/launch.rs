@@ -63,7 +63,7 @@ enum How {
 /// A process that is ready for the first worker, until a worker takes it.
 pub(crate) type Spare = Mutex<Option<Ready>>;
 
-/// A process that serves its socket, and has got no message yet.
+/// A worker that serves its socket, or begins to, and has got no message yet.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) socket: Socket,
@@ -77,7 +77,7 @@ impl Ready {
         args: &[OsString],
         stdout: impl Into<Stdio>,
     ) -> Result<Self, Failure> {
-        let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
+        let (ours, theirs) = pair()?;
         let mut command = Command::new(program);
         // In another process group, ^C and ^Z at the terminal do not reach it.
         command
@@ -89,6 +89,16 @@ impl Ready {
         Ok(Self {
             socket: Socket::new(ours),
             running: Running::begin(command).map_err(|e| io_failure("thread", &e))?,
+        })
+    }
+
+    /// Passes the worker's end of a socket to `serve`, which begins to serve it without a process.
+    fn elsewhere(serve: impl FnOnce(OwnedFd) -> Result<(), Failure>) -> Result<Self, Failure> {
+        let (ours, theirs) = pair()?;
+        serve(theirs)?;
+        Ok(Self {
+            socket: Socket::new(ours),
+            running: Running::elsewhere(),
         })
     }
 
@@ -170,34 +180,36 @@ impl Launch {
         }
     }
 
-    /// Starts the worker, and returns this process's end of the socket.
-    pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
-        let pair = || Socket::pair().map_err(|e| Failure::system("socketpair", e));
+    /// Starts the worker.
+    pub(crate) fn start(&self) -> Result<Ready, Failure> {
         match &self.how {
             How::Program(program, args, spare) => {
                 let spare = spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Ready { socket, running } = match spare.filter(Ready::waits) {
-                    Some(ready) => ready,
-                    None => Ready::start(program, args, Stdio::null())?,
-                };
-                Ok((socket, running))
+                match spare.filter(Ready::waits) {
+                    Some(ready) => Ok(ready),
+                    None => Ready::start(program, args, Stdio::null()),
+                }
             }
             How::Thread(make) => {
-                let (ours, theirs) = pair()?;
                 let make = *make;
-                std::thread::Builder::new()
-                    .name("codec".to_owned())
-                    .spawn(move || serve::serve_here(theirs, make))
-                    .map_err(|e| io_failure("thread", &e))?;
-                Ok((Socket::new(ours), Running::elsewhere()))
+                Ready::elsewhere(|socket| {
+                    std::thread::Builder::new()
+                        .name("codec".to_owned())
+                        .spawn(move || serve::serve_here(socket, make))
+                        .map_err(|e| io_failure("thread", &e))?;
+                    Ok(())
+                })
             }
-            How::Handed(take) => {
-                let (ours, theirs) = pair()?;
-                take(theirs);
-                Ok((Socket::new(ours), Running::elsewhere()))
-            }
+            How::Handed(take) => Ready::elsewhere(|socket| {
+                take(socket);
+                Ok(())
+            }),
         }
     }
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), Failure> {
+    Socket::pair().map_err(|e| Failure::system("socketpair", e))
 }
 
 fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {

@@ -360,17 +360,17 @@ mod tests {
     fn process_that_listed_serves_the_first_worker() {
         let (codecs, listed) = codecs_of("exec sleep 1000 > /dev/null");
         let launch = codecs.launch(Kind::H264Decoder);
-        let (_socket, first) = launch.start().unwrap();
-        assert_eq!(first.id(), Some(listed));
-        let (_socket, second) = codecs.launch(Kind::H264Decoder).start().unwrap();
-        assert_ne!(second.id(), Some(listed));
+        let first = launch.start().unwrap();
+        assert_eq!(first.running.id(), Some(listed));
+        let second = codecs.launch(Kind::H264Decoder).start().unwrap();
+        assert_ne!(second.running.id(), Some(listed));
     }
 
     #[test]
     fn process_that_closed_its_socket_serves_no_worker() {
         let (codecs, listed) = codecs_of("exec < /dev/null; exec sleep 1000 > /dev/null");
-        let (_socket, first) = codecs.launch(Kind::H264Decoder).start().unwrap();
-        assert_ne!(first.id(), Some(listed));
+        let first = codecs.launch(Kind::H264Decoder).start().unwrap();
+        assert_ne!(first.running.id(), Some(listed));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! memory is not released by then, the parent ends the worker.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
-use crate::launch::{Failure, Launch};
+use crate::launch::{Failure, Launch, Ready};
 use crate::loan::{self, INPUT_LEN};
 use crate::process::Running;
 use crate::shm::Shared;
@@ -86,7 +86,7 @@ impl Worker {
     pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
-        let (socket, running) = launch.start()?;
+        let Ready { socket, running } = launch.start()?;
         let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
         // If the process has already ended, the first poll finds that out.
         match socket.send(&hello, Some(input.fd()), false) {

@@ -102,7 +102,7 @@ fn a_signal_ends_every_program_of_the_run() {
     }
 }
 
-/// A shell goes on with its loop at ^C unless SIGINT ends the command.
+/// At ^C, a shell continues its loop unless SIGINT ends the command.
 #[test]
 fn a_shells_loop_ends_at_an_interrupt() {
     let bash = "/bin/bash";
