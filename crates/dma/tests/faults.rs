@@ -1,10 +1,11 @@
 //! Lets every call of the platform fail in every operation: the state after the failure is the state before.
 //! Also tests that this layer lacks some numbered defects of stock kernels, and some classes of CVEs.
 
+use std::cell::Cell;
 use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Layout, Live,
-    Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy,
+    Layout, Limits, Live, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -407,41 +408,119 @@ fn reserved_addresses_are_never_mapped() {
 /// place, so no map can show the old one to a device.
 #[test]
 fn wrongly_placed_pages_lie_nowhere() {
-    let mapper = Setup::iommu(32).mapper();
-    let source = mapper.platform();
-    let pages = |len| {
-        source.alloc_pages(PageRequest {
-            len,
-            granule: PAGE,
-            layout: Layout::Scattered,
-            max_addr: PhysAddr::new(u64::MAX),
-            caching: Caching::Cached,
-            device: None,
-        })
-    };
-    for (promised, placed) in [(4 * PAGE, 2 * PAGE), (2 * PAGE, 4 * PAGE), (PAGE, PAGE)] {
-        let before = mapper.live();
-        let alloc = mapper.adopt_unplaced(pages(placed).unwrap(), promised, Caching::Cached);
-        let mut alloc = alloc.unwrap();
-        let told = mapper.place_pages(&mut alloc, Caching::Cached, |_, _| Ok(7));
-        let is_right = promised == placed;
-        let (wanted, runs) = if is_right {
-            (Ok(7), 1)
-        } else {
-            (Err(Error::Invalid), 0)
-        };
-        assert_eq!(told, wanted, "{promised}, {placed}");
-        assert_eq!(alloc.segments().len(), runs);
-        let table = mapper.table_of(&alloc).unwrap();
-        assert_eq!(
-            mapper.map(0, &table, BOTH, Attrs::empty()).is_ok(),
-            is_right
-        );
-        mapper.free_table(table, false);
-        if !is_right {
-            mapper.free(alloc);
-            assert_eq!(mapper.live(), before);
+    for setup in [Setup::iommu(32), Setup::direct()] {
+        for (promised, placed) in [(4 * PAGE, 2 * PAGE), (2 * PAGE, 4 * PAGE), (PAGE, PAGE)] {
+            place_wrongly(&setup.clone().mapper(), promised, placed);
         }
+    }
+}
+
+fn place_wrongly(mapper: &Mapper<Fake>, promised: u64, placed: u64) {
+    let pages = mapper.platform().alloc_pages(PageRequest {
+        len: placed,
+        granule: PAGE,
+        layout: Layout::Scattered,
+        max_addr: PhysAddr::new(u64::MAX),
+        caching: Caching::Cached,
+        device: None,
+    });
+    let before = mapper.live();
+    let alloc = mapper.adopt_unplaced(pages.unwrap(), promised, Caching::Cached);
+    let mut alloc = alloc.unwrap();
+    let told = mapper.place_pages(&mut alloc, Caching::Cached, |_, _| Ok(7));
+    let is_right = promised == placed;
+    let (wanted, runs) = if is_right {
+        (Ok(7), 1)
+    } else {
+        (Err(Error::Invalid), 0)
+    };
+    assert_eq!(told, wanted, "{promised}, {placed}");
+    assert_eq!(alloc.segments().len(), runs);
+    let table = mapper.table_of(&alloc).unwrap();
+    let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+    assert_eq!(mapped.is_ok(), is_right, "{promised}, {placed}");
+    assert_eq!(mapper.vmap_alloc(&alloc).is_ok(), is_right);
+    mapper.free_table(table, false);
+    if !is_right {
+        mapper.free(alloc);
+        assert_eq!(mapper.live(), before);
+    }
+}
+
+/// A host whose pages have runs without end, or whose pieces have a wrong size.
+#[derive(Default)]
+struct Endless {
+    asked: Cell<usize>,
+    freed: Cell<usize>,
+    granule: u64,
+}
+
+impl PageSource for Endless {
+    type Device = u8;
+    type Pages = ();
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+    fn unmapped_granule(&self) -> u64 {
+        self.granule
+    }
+    fn ram_bytes(&self) -> u64 {
+        64 * PAGE
+    }
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo::new(Limits::default()))
+    }
+    fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {
+        Ok(())
+    }
+    fn free_pages(&self, (): ()) {
+        self.freed.set(self.freed.get() + 1);
+    }
+    fn pages_segment(&self, (): &(), index: usize) -> Option<Segment> {
+        self.asked.set(self.asked.get() + 1);
+        assert!(self.asked.get() < 1000, "asked without end");
+        Some(Segment::pages(PhysAddr::new(2 * PAGE * index as u64), PAGE))
+    }
+}
+
+vb3_dma::without!(Endless: Caches, Iommu, Bounce, UserPages, KernelViews);
+
+#[test]
+fn runs_without_end_are_refused() {
+    let mapper = Mapper::new(Endless {
+        granule: PAGE,
+        ..Endless::default()
+    });
+    let mapper = mapper.unwrap();
+    let refused = [
+        mapper.alloc_coherent(0, 4 * PAGE, Attrs::empty()).err(),
+        mapper.alloc_virtual(4 * PAGE).err(),
+        mapper.adopt(()).err(),
+    ];
+    assert_eq!(refused, [Some(Error::Invalid); 3]);
+    assert_eq!(mapper.platform().freed.get(), 3);
+    let mut alloc = mapper
+        .adopt_unplaced((), 4 * PAGE, Caching::Cached)
+        .unwrap();
+    let told = mapper.place_pages(&mut alloc, Caching::Cached, |_, ()| Ok(()));
+    assert_eq!(told, Err(Error::Invalid));
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().freed.get(), 4);
+}
+
+#[test]
+fn hosts_with_a_wrong_granule_are_refused() {
+    for granule in [0, PAGE / 2, PAGE + 1] {
+        let mapper = Mapper::new(Endless {
+            granule,
+            ..Endless::default()
+        });
+        let mapper = mapper.unwrap();
+        let err = mapper.adopt_unplaced((), PAGE, Caching::Cached).err();
+        assert_eq!(err, Some(Error::Invalid), "{granule}");
+        assert_eq!(mapper.alloc_virtual(PAGE).err(), Some(Error::Invalid));
+        assert_eq!(mapper.platform().freed.get(), 1);
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use vb3_dma::wrap::{Checked, Report};
 use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine};
 
@@ -412,7 +413,13 @@ fn scattered_memory_lies_within_the_mask() {
     direct.free(alloc);
     direct.free(free);
     // This is more memory than the device reaches.
-    assert_eq!(refused(direct.alloc_scattered(dev, 32 * M)).0, 12);
+    let beyond = direct.alloc_scattered(dev, 32 * M).unwrap_err();
+    assert_eq!(beyond.errno(), 12);
+    // The checker asks for pages in the device's reach, too.
+    let checked = Checked::new(&direct, |report: Report<Device>| panic!("{report}"), 8);
+    let alloc = checked.alloc_scattered(dev, 4 * M).unwrap();
+    checked.free(alloc);
+    assert_eq!(checked.alloc_scattered(dev, 32 * M).err(), Some(beyond));
     // Behind an IOMMU, the device reaches any page.
     let mut behind = mapper(&with_iommu(COHERENT));
     let dev = behind.platform_mut().add_device("dev", limits).unwrap();

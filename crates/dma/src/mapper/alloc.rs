@@ -176,6 +176,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
+    /// Returns the host's granule for memory of no device; `Invalid` if it is not a power of two of at least a
+    /// page.
+    pub(super) fn unmapped_granule(&self) -> Result<u64, Error> {
+        let granule = self.platform.unmapped_granule();
+        let is_valid = granule.is_power_of_two() && granule >= self.platform.page_size();
+        is_valid.then_some(granule).ok_or(Error::Invalid)
+    }
+
     /// Allocates memory at physical addresses up to `max_addr`, and maps it for no device.
     pub(super) fn alloc_unmapped(
         &self,
@@ -183,10 +191,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         max_addr: PhysAddr,
     ) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len_bytes)?;
-        let granule = self.platform.unmapped_granule();
-        if !granule.is_power_of_two() || granule < self.platform.page_size() {
-            return Err(Error::Invalid);
-        }
+        let granule = self.unmapped_granule()?;
         let request = PageRequest {
             len: whole_pieces(len, granule)?,
             granule,
@@ -215,7 +220,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). An error also frees the pages.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
-        let runs = collect(|index| self.platform.pages_segment(&pages, index))
+        let next = |index| self.platform.pages_segment(&pages, index);
+        let runs = collect(self.platform.ram_bytes(), next)
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
         let (len, segments) = match runs {
             Ok((len, segments)) if len > 0 => (len, segments),
@@ -248,7 +254,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let pages = self.platform.alloc_pages(request)?;
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
-        match collect(|index| self.platform.pages_segment(&pages, index)) {
+        let next = |index| self.platform.pages_segment(&pages, index);
+        match collect(request.len, next) {
             Ok(mut segments) if are_pieces(&segments, &request) => {
                 shorten(&mut segments, len);
                 Ok((pages, segments))

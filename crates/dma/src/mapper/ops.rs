@@ -231,7 +231,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        self.check_own(table.owner)?;
+        // A table of pages that are not placed yet has no runs.
+        if !self.is_own(table.owner) || table.segments.is_empty() {
+            return Err(Error::Invalid);
+        }
         let memory = (&table.segments[..], table.granule);
         let wanted = Wanted::new(table.caching, direction, attrs);
         self.map_segments(facts, memory, wanted)
@@ -259,6 +262,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         segments: &[Segment],
         caching: Caching,
     ) -> Result<Vmap<P>, Error> {
+        if segments.is_empty() {
+            return Err(Error::Invalid);
+        }
         let host = self.platform.vmap(segments, caching)?;
         self.live
             .with(|live| live.vmaps = live.vmaps.saturating_add(1));
@@ -404,7 +410,8 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         let pinned = self
             .platform
             .pin_user(user, addr, len_bytes, direction.device_writes())?;
-        match collect(|index| self.platform.pinned_segment(&pinned, index)) {
+        let next = |index| self.platform.pinned_segment(&pinned, index);
+        match collect(len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
                 self.live.with(|live| {
                     live.tables = live.tables.saturating_add(1);

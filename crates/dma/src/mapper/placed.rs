@@ -17,7 +17,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// The pages are freed after these errors:
-    /// * `Invalid` (EINVAL): `len_bytes` is zero.
+    /// * `Invalid` (EINVAL): `len_bytes` is zero, or the host's granule is not valid.
     /// * `NoMemory` (ENOMEM): `len_bytes` is greater than the machine's RAM.
     pub fn adopt_unplaced(
         &self,
@@ -25,11 +25,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         len_bytes: u64,
         caching: Caching,
     ) -> Result<Alloc<P>, Error> {
-        let granule = self.platform.unmapped_granule();
-        let lens = self
-            .checked_len(len_bytes)
-            .and_then(|len| Ok((len, whole_pieces(len, granule)?)));
-        let (len, held) = match lens {
+        let lens = || {
+            let len = self.checked_len(len_bytes)?;
+            let granule = self.unmapped_granule()?;
+            Ok((len, granule, whole_pieces(len, granule)?))
+        };
+        let (len, granule, held) = match lens() {
             Ok(lens) => lens,
             Err(err) => {
                 self.platform.free_pages(pages);
@@ -86,8 +87,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let answer = place(&self.platform, pages)?;
         alloc.caching = caching;
         alloc.segments = Vec::new();
-        let mut index = 0usize;
+        let (mut index, mut left) = (0usize, held);
         while let Some(run) = self.platform.pages_segment(pages, index) {
+            left = left.checked_sub(run.len).ok_or(Error::Invalid)?;
             push_within(&mut segments, run)?;
             index = index.checked_add(1).ok_or(Error::Invalid)?;
         }

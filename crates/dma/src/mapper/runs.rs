@@ -104,10 +104,17 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
 }
 
 /// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`.
-pub(super) fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Error> {
+///
+/// # Errors
+/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further; `NoMemory`.
+pub(super) fn collect(
+    most: u64,
+    next: impl Fn(usize) -> Option<Segment>,
+) -> Result<Vec<Segment>, Error> {
     let mut list = Vec::new();
-    let mut index = 0usize;
+    let (mut index, mut left) = (0usize, most);
     while let Some(segment) = next(index) {
+        left = left.checked_sub(segment.len).ok_or(Error::Invalid)?;
         push_segment(&mut list, segment)?;
         index = index.checked_add(1).ok_or(Error::Invalid)?;
     }

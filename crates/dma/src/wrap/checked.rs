@@ -205,6 +205,13 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     }
 
     #[track_caller]
+    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
+        let inner = self.ops.alloc_scattered(dev, len_bytes)?;
+        let said = (Direction::Bidirectional, Attrs::empty());
+        Ok(self.adopt(inner, None, len_bytes, said))
+    }
+
+    #[track_caller]
     fn free(&self, alloc: Self::Alloc) {
         self.note(|book, by| book.free(alloc.id, by));
         self.ops.free(alloc.inner);
