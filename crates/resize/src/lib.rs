@@ -1,7 +1,7 @@
 //! Scales planes of bytes with the `fast_image_resize` crate.
 //!
-//! That crate's code is generic, so each crate that calls it compiles it, which takes minutes with
-//! optimisation. This crate compiles it once. Its tests are in `tests/`: unit tests would compile it again.
+//! That crate's code is generic, so each crate that calls it compiles it, which takes long with optimisation.
+//! This crate compiles it once. Its tests are in `tests/`: unit tests would compile it again.
 #![forbid(unsafe_code)]
 
 /// The README's example.
@@ -9,10 +9,12 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+use core::iter::zip;
+use core::ops::Range;
 use fast_image_resize::images::{
     TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
 };
-use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
+use fast_image_resize::pixels::{U8, U8x2};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions};
 
 /// The cells of a plane in its memory. A cell is the bytes that are scaled together.
@@ -41,11 +43,40 @@ impl Cells {
             u32::try_from(self.lines).ok()?,
         ])
     }
+
+    /// Returns the range of a line's cells in the line, in bytes; `None` if they do not fit.
+    fn span(self) -> Option<Range<usize>> {
+        let end = self.width.checked_mul(self.bytes)?.checked_add(self.left)?;
+        (end <= self.stride && self.stride > 0).then_some(self.left..end)
+    }
+
+    /// Returns the lines' cells; `None` if the memory is too short.
+    fn lines_of(self, data: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+        let span = self.span()?;
+        let data = data.get(..self.stride.checked_mul(self.lines)?)?;
+        Some(
+            data.chunks_exact(self.stride)
+                .map(move |line| &line[span.clone()]),
+        )
+    }
+
+    fn lines_of_mut(self, data: &mut [u8]) -> Option<impl Iterator<Item = &mut [u8]>> {
+        let span = self.span()?;
+        let data = data.get_mut(..self.stride.checked_mul(self.lines)?)?;
+        Some(
+            data.chunks_exact_mut(self.stride)
+                .map(move |line| &mut line[span.clone()]),
+        )
+    }
 }
 
 /// Scales planes, and keeps memory for this.
 #[derive(Debug, Default)]
-pub struct Resizer(fast_image_resize::Resizer);
+pub struct Resizer {
+    inner: fast_image_resize::Resizer,
+    /// A part of each cell, before and after scaling.
+    parts: [Vec<u8>; 2],
+}
 
 impl Resizer {
     /// Scales a plane into another one with cells of the same size. Returns `None` if the memory is too
@@ -57,10 +88,53 @@ impl Resizer {
         match from.1.bytes {
             1 => self.resize_as::<U8>(from, to),
             2 => self.resize_as::<U8x2>(from, to),
-            3 => self.resize_as::<U8x3>(from, to),
-            4 => self.resize_as::<U8x4>(from, to),
+            3 => {
+                self.resize_part::<3, 0, 2>(from, (&mut *to.0, to.1))?;
+                self.resize_part::<3, 2, 1>(from, to)
+            }
+            4 => {
+                self.resize_part::<4, 0, 2>(from, (&mut *to.0, to.1))?;
+                self.resize_part::<4, 2, 2>(from, to)
+            }
             _ => None,
         }
+    }
+
+    /// Scales `LEN` bytes from byte `AT` on of each cell of `N` bytes. Compiling the crate's code for cells of more
+    /// than two bytes would take minutes, and such cells are rarely scaled: only from R'G'B' to R'G'B'.
+    fn resize_part<const N: usize, const AT: usize, const LEN: usize>(
+        &mut self,
+        (from, from_cells): (&[u8], Cells),
+        (to, to_cells): (&mut [u8], Cells),
+    ) -> Option<()> {
+        // Checked before the parts get memory.
+        let from = from_cells.lines_of(from)?;
+        drop(to_cells.lines_of_mut(to)?);
+        let dense = |cells: Cells| Cells {
+            bytes: LEN,
+            stride: cells.width * LEN,
+            left: 0,
+            ..cells
+        };
+        let (from_part, to_part) = (dense(from_cells), dense(to_cells));
+        let [mut source, mut target] = core::mem::take(&mut self.parts);
+        source.resize(from_part.stride.checked_mul(from_part.lines)?, 0);
+        target.resize(to_part.stride.checked_mul(to_part.lines)?, 0);
+        let parts = source.chunks_exact_mut(from_part.stride.max(1));
+        for (part, line) in parts.zip(from) {
+            for (part, cell) in zip(part.as_chunks_mut::<LEN>().0, line.as_chunks::<N>().0) {
+                part.copy_from_slice(&cell[AT..AT + LEN]);
+            }
+        }
+        self.resize((&source, from_part), (&mut target, to_part))?;
+        let parts = target.chunks_exact(to_part.stride.max(1));
+        for (part, line) in parts.zip(to_cells.lines_of_mut(to)?) {
+            for (part, cell) in zip(part.as_chunks::<LEN>().0, line.as_chunks_mut::<N>().0) {
+                cell[AT..AT + LEN].copy_from_slice(part);
+            }
+        }
+        self.parts = [source, target];
+        Some(())
     }
 
     fn resize_as<P: PixelTrait>(
@@ -80,6 +154,6 @@ impl Resizer {
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false);
-        self.0.resize_typed(&source, &mut target, &options).ok()
+        self.inner.resize_typed(&source, &mut target, &options).ok()
     }
 }

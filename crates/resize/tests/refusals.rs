@@ -33,6 +33,16 @@ fn cells_outside_the_memory_are_refused() {
             width: usize::MAX,
             ..CELLS
         },
+        Cells {
+            bytes: 4,
+            lines: usize::MAX,
+            ..CELLS
+        },
+        Cells {
+            bytes: 3,
+            width: usize::MAX / 2,
+            ..CELLS
+        },
         Cells { bytes: 0, ..CELLS },
         Cells { bytes: 6, ..CELLS },
     ] {
@@ -47,4 +57,43 @@ fn cells_outside_the_memory_are_refused() {
         ..CELLS
     };
     assert_eq!(resize(CELLS, other), None, "cells of two sizes");
+}
+
+/// Each byte of a cell is scaled as if it were alone.
+#[test]
+fn bytes_of_cells_do_not_mix() {
+    const SAMPLES: [u8; 240] = {
+        let mut samples = [0; 240];
+        let mut at = 0;
+        while at < samples.len() {
+            samples[at] = (at * at / 7 % 256) as u8;
+            at += 1;
+        }
+        samples
+    };
+    for bytes in 1..=4 {
+        let plane = |bytes, width, lines| Cells {
+            bytes,
+            stride: (width + 2) * bytes,
+            left: bytes,
+            width,
+            lines,
+        };
+        let mut scaled = [0; 240];
+        let cells = (plane(bytes, 8, 6), plane(bytes, 5, 8));
+        let mut resizer = Resizer::default();
+        resizer
+            .resize((&SAMPLES, cells.0), (&mut scaled, cells.1))
+            .unwrap();
+        for byte in 0..bytes {
+            let alone: Vec<u8> = SAMPLES[byte..].iter().step_by(bytes).copied().collect();
+            let mut wanted = [0; 56];
+            let cells = (plane(1, 8, 6), plane(1, 5, 8));
+            resizer
+                .resize((&alone, cells.0), (&mut wanted, cells.1))
+                .unwrap();
+            let found: Vec<u8> = scaled[byte..].iter().step_by(bytes).copied().collect();
+            assert_eq!(found[..56], wanted, "byte {byte} of {bytes}");
+        }
+    }
 }

@@ -133,8 +133,8 @@ const fn all(size: Size) -> Rect {
 
 /// Runs jobs, and keeps memory for reuse.
 ///
-/// This memory is at most four pictures and, in the scaling library, one plane (each at most 37.75 MB), and a
-/// few lines.
+/// This memory is at most four pictures, parts of two R'G'B' pictures and, in the scaling library, one plane
+/// (each at most 37.75 MB), and a few lines.
 #[derive(Debug, Default)]
 pub struct Converter {
     /// The source in a form that can be scaled and turned.
