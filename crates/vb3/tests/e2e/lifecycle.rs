@@ -34,7 +34,7 @@ impl Lasting {
     pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = crate::common::tempdir();
         let child = command("env", dir.path())
-            .arg("--default-signal=INT,TERM")
+            .arg("--default-signal")
             .arg(env!("CARGO_BIN_EXE_vb3"))
             .args(["run", "--", "sh", "-c", script])
             .envs(env.iter().copied())
