@@ -277,7 +277,7 @@ fn the_largest_pictures_fit() {
     if library().is_none() {
         return;
     }
-    let stream = x264("4096x2304", 20, "high", "bframes=0:ref=4");
+    let stream = x264("4096x2304", 6, "high", "bframes=0:ref=4");
     let mut driven = Driven::new(KIND, &launch());
     driven.decode(access_units(&stream));
     assert_eq!(driven.faults(), Vec::<&TestEvent>::new());

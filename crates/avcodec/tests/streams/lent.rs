@@ -364,7 +364,7 @@ fn references_lent_again_are_not_overwritten() {
         return;
     }
     let options = "bframes=3:b-pyramid=normal:ref=8:keyint=250:scenecut=0";
-    let stream = x264("640x480", 60, "high", options);
+    let stream = x264("320x240", 60, "high", options);
     let units = access_units(&stream);
     for chroma in [Chroma::Planar, Chroma::Pairs] {
         for (buffers, keeps) in [(1, 0), (2, 0), (3, 1), (5, 0), (8, 2), (12, 0)] {
