@@ -144,7 +144,6 @@ fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
             PlaneError::NoMemory(e.reason())
         }
         vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
-        vb3_dmabuf::Error::Quarantined => PlaneError::Io(e.reason()),
         _ => PlaneError::from(e),
     }
 }

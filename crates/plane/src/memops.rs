@@ -78,10 +78,12 @@ impl PlaneError {
 }
 
 impl From<vb3_dmabuf::Error> for PlaneError {
-    /// Converts the error of a shared buffer: EINVAL with its reason, or ENODEV for revoked memory.
+    /// Converts the error of a shared buffer: EINVAL with its reason, ENODEV for revoked memory, or EIO for memory
+    /// that a device may still reach after a failed unmap.
     fn from(error: vb3_dmabuf::Error) -> Self {
         match error {
             vb3_dmabuf::Error::Revoked => Self::Revoked,
+            vb3_dmabuf::Error::Quarantined => Self::Io(error.reason()),
             _ => Self::Invalid(error.reason()),
         }
     }

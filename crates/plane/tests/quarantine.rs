@@ -66,6 +66,8 @@ fn an_imported_buffer_goes_to_nobody_else() {
     assert_eq!(t.counters(DISPLAY.dma).quarantined_bytes, LEN);
     let again = t.attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice);
     assert_eq!(again.unwrap_err().errno(), 5);
+    let again = t.export(&owner, ExportAccess::ReadWrite);
+    assert_eq!(again.unwrap_err().errno(), 5);
     assert_eq!(t.revoke(buf.memory()).unwrap_err().errno(), 5);
     t.put_dmabuf(buf);
     t.put(owner);
