@@ -44,29 +44,11 @@ impl Cells {
         ])
     }
 
-    /// Returns the range of a line's cells in the line, in bytes; `None` if they do not fit.
-    fn span(self) -> Option<Range<usize>> {
+    /// Returns the range of the cells in their line, in bytes; `None` if `memory` bytes are too few for the plane.
+    fn span(self, memory: usize) -> Option<Range<usize>> {
         let end = self.width.checked_mul(self.bytes)?.checked_add(self.left)?;
-        (end <= self.stride && self.stride > 0).then_some(self.left..end)
-    }
-
-    /// Returns the lines' cells; `None` if the memory is too short.
-    fn lines_of(self, data: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
-        let span = self.span()?;
-        let data = data.get(..self.stride.checked_mul(self.lines)?)?;
-        Some(
-            data.chunks_exact(self.stride)
-                .map(move |line| &line[span.clone()]),
-        )
-    }
-
-    fn lines_of_mut(self, data: &mut [u8]) -> Option<impl Iterator<Item = &mut [u8]>> {
-        let span = self.span()?;
-        let data = data.get_mut(..self.stride.checked_mul(self.lines)?)?;
-        Some(
-            data.chunks_exact_mut(self.stride)
-                .map(move |line| &mut line[span.clone()]),
-        )
+        let fits = end <= self.stride && self.stride.checked_mul(self.lines)? <= memory;
+        fits.then_some(self.left..end)
     }
 }
 
@@ -100,16 +82,20 @@ impl Resizer {
         }
     }
 
-    /// Scales `LEN` bytes from byte `AT` on of each cell of `N` bytes. Compiling the crate's code for cells of more
-    /// than two bytes would take minutes, and such cells are rarely scaled: only from R'G'B' to R'G'B'.
+    /// Scales `LEN` bytes from byte `AT` on of each cell of `N` bytes. Such cells are rarely scaled: only from R'G'B'
+    /// to R'G'B'. Scaling them at once would be faster, but compiling the crate's code for them takes longer than
+    /// for all other cells.
     fn resize_part<const N: usize, const AT: usize, const LEN: usize>(
         &mut self,
         (from, from_cells): (&[u8], Cells),
         (to, to_cells): (&mut [u8], Cells),
     ) -> Option<()> {
-        // Checked before the parts get memory.
-        let from = from_cells.lines_of(from)?;
-        drop(to_cells.lines_of_mut(to)?);
+        let from_span = from_cells.span(from.len())?;
+        let to_span = to_cells.span(to.len())?;
+        if from_span.is_empty() || to_span.is_empty() {
+            return Some(());
+        }
+        // Without padding. It needs less memory than the plane, so the products do not overflow.
         let dense = |cells: Cells| Cells {
             bytes: LEN,
             stride: cells.width * LEN,
@@ -118,18 +104,20 @@ impl Resizer {
         };
         let (from_part, to_part) = (dense(from_cells), dense(to_cells));
         let [mut source, mut target] = core::mem::take(&mut self.parts);
-        source.resize(from_part.stride.checked_mul(from_part.lines)?, 0);
-        target.resize(to_part.stride.checked_mul(to_part.lines)?, 0);
-        let parts = source.chunks_exact_mut(from_part.stride.max(1));
-        for (part, line) in parts.zip(from) {
-            for (part, cell) in zip(part.as_chunks_mut::<LEN>().0, line.as_chunks::<N>().0) {
+        source.resize(from_part.stride * from_part.lines, 0);
+        target.resize(to_part.stride * to_part.lines, 0);
+        let parts = source.chunks_exact_mut(from_part.stride);
+        for (part, line) in zip(parts, from.chunks_exact(from_cells.stride)) {
+            let cells = line[from_span.clone()].as_chunks::<N>().0;
+            for (part, cell) in zip(part.as_chunks_mut::<LEN>().0, cells) {
                 part.copy_from_slice(&cell[AT..AT + LEN]);
             }
         }
         self.resize((&source, from_part), (&mut target, to_part))?;
-        let parts = target.chunks_exact(to_part.stride.max(1));
-        for (part, line) in parts.zip(to_cells.lines_of_mut(to)?) {
-            for (part, cell) in zip(part.as_chunks::<LEN>().0, line.as_chunks_mut::<N>().0) {
+        let parts = target.chunks_exact(to_part.stride);
+        for (part, line) in zip(parts, to.chunks_exact_mut(to_cells.stride)) {
+            let cells = line[to_span.clone()].as_chunks_mut::<N>().0;
+            for (part, cell) in zip(part.as_chunks::<LEN>().0, cells) {
                 cell[AT..AT + LEN].copy_from_slice(part);
             }
         }

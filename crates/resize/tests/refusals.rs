@@ -34,6 +34,11 @@ fn cells_outside_the_memory_are_refused() {
             ..CELLS
         },
         Cells {
+            bytes: 3,
+            left: 3,
+            ..CELLS
+        },
+        Cells {
             bytes: 4,
             lines: usize::MAX,
             ..CELLS
