@@ -196,7 +196,7 @@ pub trait DmaOps {
     /// Maps an allocation for the CPU (the kernel's view).
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM).
+    /// `NoMemory` (ENOMEM); `Invalid` (EINVAL) if the memory is not placed yet.
     fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
 
     /// Maps a table for the CPU (the kernel's view).

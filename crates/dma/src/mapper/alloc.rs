@@ -218,7 +218,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// memory is cached and belongs to no device. Freeing the allocation also frees the pages.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). An error also frees the pages.
+    /// `Invalid` (EINVAL) for no pages, or more than RAM; `NoMemory` (ENOMEM). An error also frees the pages.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let next = |index| self.platform.pages_segment(&pages, index);
         let runs = collect(self.platform.ram_bytes(), next)

@@ -23,8 +23,8 @@ mod sync;
 pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
-    List, append, boxed, collect, copy_segments, join_segment, push, push_segment, push_within,
-    reserve, room_for_runs, total_len,
+    List, append, boxed, collect, copy_segments, fill, join_segment, push, push_segment,
+    push_within, reserve, room_for_runs, total_len,
 };
 pub(crate) use single::{Facts, Wanted};
 

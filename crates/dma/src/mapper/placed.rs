@@ -2,7 +2,7 @@
 
 use super::alloc::whole_pieces;
 use super::coherent::Backing;
-use super::{Alloc, Mapper, push_within, room_for_runs, total_len};
+use super::{Alloc, Mapper, fill, push_within, room_for_runs, total_len};
 use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
@@ -87,12 +87,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let answer = place(&self.platform, pages)?;
         alloc.caching = caching;
         alloc.segments = Vec::new();
-        let (mut index, mut left) = (0usize, held);
-        while let Some(run) = self.platform.pages_segment(pages, index) {
-            left = left.checked_sub(run.len).ok_or(Error::Invalid)?;
-            push_within(&mut segments, run)?;
-            index = index.checked_add(1).ok_or(Error::Invalid)?;
-        }
+        let next = |index| self.platform.pages_segment(pages, index);
+        fill(&mut segments, held, next, push_within)?;
         let mask = alloc.granule - 1;
         let in_pieces = segments
             .iter()

@@ -106,19 +106,34 @@ pub(super) fn total_len(segments: &[Segment]) -> Result<u64, Error> {
 /// Collects the physical runs that `next` returns for the indexes from 0 on, up to the first `None`.
 ///
 /// # Errors
-/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further; `NoMemory`.
+/// As [`fill`].
 pub(super) fn collect(
     most: u64,
     next: impl Fn(usize) -> Option<Segment>,
 ) -> Result<Vec<Segment>, Error> {
     let mut list = Vec::new();
+    fill(&mut list, most, next, push_segment)?;
+    Ok(list)
+}
+
+/// Appends the physical runs that `next` returns to a list, by `push`.
+///
+/// # Errors
+/// `Invalid` for more than `most` bytes, so that a host whose runs do not end is asked no further; the error of
+/// `push`.
+pub(super) fn fill(
+    list: &mut Vec<Segment>,
+    most: u64,
+    next: impl Fn(usize) -> Option<Segment>,
+    push: fn(&mut Vec<Segment>, Segment) -> Result<(), Error>,
+) -> Result<(), Error> {
     let (mut index, mut left) = (0usize, most);
     while let Some(segment) = next(index) {
         left = left.checked_sub(segment.len).ok_or(Error::Invalid)?;
-        push_segment(&mut list, segment)?;
+        push(list, segment)?;
         index = index.checked_add(1).ok_or(Error::Invalid)?;
     }
-    Ok(list)
+    Ok(())
 }
 
 #[cfg(test)]
