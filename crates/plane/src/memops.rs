@@ -246,7 +246,8 @@ pub trait MemOps {
     /// Exports an allocated plane. Each call makes a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for any failure, with the reason.
+    /// `Revoked` (ENODEV); `Io` (EIO) if a device may still reach the memory after a failed unmap; `Invalid`
+    /// (EINVAL) for any other failure, with the reason.
     fn export(&self, plane: &Self::Plane, access: ExportAccess)
     -> Result<Self::DmaBuf, PlaneError>;
 

@@ -85,9 +85,9 @@ impl<M: MemOps> Session<'_, M> {
     /// Exports a plane of an MMAP buffer as a new dma-buf.
     ///
     /// # Errors
-    /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`], or the export
-    ///   fails.
+    /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`].
     /// * EBUSY: file I/O is active.
+    /// * The error of [`MemOps::export`].
     pub fn expbuf(
         &mut self,
         index: u32,
