@@ -10,7 +10,7 @@ thread_local! {
     static END: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 
-/// Returns a worker, and the socket on which the test plays the worker's part. No message was sent yet.
+/// Returns a worker, and a socket for the test, which plays the worker's part. No message was sent yet.
 fn unknown(kind: Kind) -> (Worker, Socket) {
     let launch = Launch::handed(|end| END.set(Some(end)));
     let worker = Worker::spawn(kind, &launch).unwrap();

@@ -104,7 +104,7 @@ pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
 }
 
 /// Makes a directory with a short path, because paths of sockets have at most 108 bytes. It lies in memory if
-/// there is room: on a disk, making the files of hundreds of runs takes a tenth of the tests' time.
+/// there is room: on a disk, making the files of hundreds of runs takes a sixth of the tests' time.
 pub(crate) fn tempdir() -> TempDir {
     const ROOM: u64 = 4 << 30;
     let memory = Path::new("/dev/shm");

@@ -29,8 +29,8 @@ pub(crate) struct Lasting {
 }
 
 impl Lasting {
-    /// Starts `vb3 run -- sh -c SCRIPT` in a process group of its own, with default signal actions. The
-    /// test's parent may ignore signals, as a shell ignores SIGINT for background processes.
+    /// Starts `vb3 run -- sh -c SCRIPT` in another process group, with default signal actions. The test's parent
+    /// may ignore signals, as a shell ignores SIGINT for background processes.
     pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = crate::common::tempdir();
         let child = command("env", dir.path())
