@@ -359,6 +359,12 @@ impl Held {
         self.wants_locks && self.locks.is_none()
     }
 
+    /// Returns whether the last [`collect`](Self::collect) left files unchecked, because it lacked the list of
+    /// all locks. Another thread may have read the list since.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.wants_locks
+    }
+
     /// Accepts the current list of all locks for the next check.
     pub(crate) fn take_locks(&mut self, locks: LockTable) {
         self.locks = Some(locks);
@@ -591,9 +597,11 @@ mod tests {
             assert!(gone.is_empty() && held.wants_locks());
         }
         held.take_locks(LockTable::read());
+        // The list is there, but no check has used it.
+        assert!(!held.wants_locks() && held.is_behind());
         held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(MAX_PROBED as u64))]);
-        assert!(!held.wants_locks());
+        assert!(!held.wants_locks() && !held.is_behind());
         // The remaining descriptions are few enough to be probed one by one.
         drop(made.pop());
         held.collect(CheckScope::Due, &mut gone);

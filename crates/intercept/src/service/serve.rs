@@ -414,7 +414,7 @@ impl Server<'_> {
         let mut gone = Vec::new();
         let mut held = lock(&self.host.held);
         held.collect(look, &mut gone);
-        let found = !gone.is_empty() || !self.gone.is_empty() || held.wants_locks();
+        let found = !gone.is_empty() || !self.gone.is_empty() || held.is_behind();
         drop(held);
         self.gone.extend(gone);
         let now = most.min(self.gone.len());
@@ -425,7 +425,7 @@ impl Server<'_> {
 
     /// Returns whether [`collect`](Self::collect) has left ended files, or needs the list of locks.
     pub(crate) fn is_behind(&self) -> bool {
-        !self.gone.is_empty() || lock(&self.host.held).wants_locks()
+        !self.gone.is_empty() || lock(&self.host.held).is_behind()
     }
 
     fn release_ended(&mut self, gone: Vec<Given>) {
