@@ -53,6 +53,7 @@ fn virtual_minute_takes_seconds_and_keeps_times() {
 /// A program with many threads gets every frame with the same pixels as in real time. Two runs do
 /// not differ.
 #[test]
+#[ignore = "full: captures three minutes"]
 fn gstreamer_gets_every_frame_of_a_minute() {
     if lacks("gst-launch-1.0") {
         return;
@@ -186,6 +187,7 @@ fn virtual_runs_are_equal_and_match_real_pixels() {
 
 /// The program is too slow for its camera. With the system's clock, every run would differ.
 #[test]
+#[ignore = "full: twenty runs"]
 fn twenty_scripted_runs_are_equal_byte_for_byte() {
     let Some(client) = compiled("frames.c") else {
         return;
@@ -226,6 +228,7 @@ fn twenty_scripted_runs_are_equal_byte_for_byte() {
 
 /// If the program waits for frames, ten seconds without a signal pass immediately.
 #[test]
+#[ignore = "full: ten minutes of virtual time"]
 fn a_script_is_played_on_the_devices_clock() {
     let Some(client) = compiled("frames.c") else {
         return;

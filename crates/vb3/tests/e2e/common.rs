@@ -49,11 +49,6 @@ pub(crate) fn few<T>(all: &[T], first: usize) -> &[T] {
     }
 }
 
-/// Returns how often a test does something: in full, or by default.
-pub(crate) fn times(full: u64, default: u64) -> u64 {
-    if is_full() { full } else { default }
-}
-
 /// Returns whether a program is missing, and prints that it is. With `VB3_TESTS_NEED_ALL=1`, which
 /// `cargo xtask test` sets, the test fails.
 pub(crate) fn lacks(program: &str) -> bool {

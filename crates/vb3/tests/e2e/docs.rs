@@ -24,10 +24,11 @@ const RECIPES_NEED: [&str; 4] = [
 
 /// A test for each page.
 macro_rules! pages {
-    ($($name:ident: $page:literal,)*) => {
+    ($($(#[$mark:meta])* $name:ident: $page:literal,)*) => {
         /// Pages with commands that are run.
         const PAGES: &[&str] = &[$($page),*];
         $(#[test]
+        $(#[$mark])*
         fn $name() {
             run_page($page);
         })*
@@ -39,8 +40,10 @@ pages! {
     getting_started: "docs/getting-started.md",
     devices: "docs/devices.md",
     control: "docs/control.md",
+    #[ignore = "full: runs every recipe"]
     recipes: "docs/recipes.md",
     machines: "docs/machines.md",
+    #[ignore = "full: runs a minute of virtual time"]
     clock: "docs/clock.md",
     scripts: "docs/scripts.md",
     reports: "docs/reports.md",

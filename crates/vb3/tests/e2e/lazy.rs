@@ -1,7 +1,7 @@
 //! Lazily placed buffers (`place=lazy`): vb3 places them at their first use and moves them to
 //! memory that all sharing devices reach. Devices that cannot share fixed buffers can share these.
 
-use crate::common::{Run, RunOutput, few};
+use crate::common::{Run, RunOutput};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
 use crate::pipeline::{failing, line, on, reference};
 use vb3_machine::profile::BUILTINS;
@@ -34,6 +34,7 @@ fn expect_shared(outcome: &RunOutput, name: &str, moves: bool) {
 }
 
 #[test]
+#[ignore = "full: every conflict"]
 fn lazy_placement_solves_refused_sharing() {
     for conflict in &CONFLICTS {
         let Some(outcome) = run_lazy(conflict) else {
@@ -212,8 +213,9 @@ impl Pair {
 }
 
 #[test]
+#[ignore = "full: further boards"]
 fn devices_that_boards_have_share() {
-    for pair in few(&PAIRS, 2) {
+    for pair in &PAIRS {
         let Some(fixed) = pair.run_failing("") else {
             return;
         };

@@ -1,7 +1,7 @@
 //! Orders that a run's socket receives: changes of sources, failing calls, and clients that misbehave.
 
 use crate::common::{
-    Run, RunOutput, expect_pattern, ffmpeg_in, finish, lacks, pattern, size_option, times,
+    Run, RunOutput, expect_pattern, ffmpeg_in, finish, lacks, pattern, size_option,
 };
 use crate::swap;
 use std::path::Path;
@@ -373,13 +373,14 @@ stream.wait()
 const MAX_GROWTH: i64 = 16 << 20;
 
 #[test]
+#[ignore = "full: a storm"]
 fn hostile_clients_delay_no_other() {
     if lacks("python3") || lacks("v4l2-ctl") {
         return;
     }
     let run = Run::on("pc").device(format!("camera=pattern,fps=60,{}", size_option()));
-    let rounds = times(100, 30).to_string();
-    let outcome = run.program(["python3", "-c", HOSTILE, &rounds]).run();
+    let rounds = "100";
+    let outcome = run.program(["python3", "-c", HOSTILE, rounds]).run();
     outcome.expect_success();
     let (growth, first) = outcome
         .stdout

@@ -271,6 +271,7 @@ pub(crate) fn on(machine: &str) -> Run {
 
 /// An IOMMU chooses addresses that meet the display's constraints.
 #[test]
+#[ignore = "full: further machines"]
 fn constraints_are_met_where_they_can_be() {
     let needs = ",align=1MiB,max-segment=32KiB,boundary=32KiB";
     for machine in ["pc", COMPATIBLE] {
@@ -589,6 +590,7 @@ impl Inspect {
 }
 
 #[test]
+#[ignore = "full: five sets of devices"]
 fn elements_are_those_of_the_devices_there_are() {
     if lacks("gst-inspect-1.0") || lacks_libavcodec() {
         return;

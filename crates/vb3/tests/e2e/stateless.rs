@@ -277,6 +277,7 @@ fn a_held_buffer_waits_for_the_same_timestamp() {
 }
 
 #[test]
+#[ignore = "full: a storm"]
 fn controls_and_slices_at_random_do_no_harm() {
     for seed in ["1", "2", "3"] {
         let Some(outcome) = client("pc", &["random", seed, "300"]) else {

@@ -83,6 +83,7 @@ fn converted(machine: &str, more: &[&str], script: &str) -> Option<(Vec<u8>, Run
 }
 
 #[test]
+#[ignore = "full: three machines and two clocks"]
 fn v4l2_ctl_gets_repeated_and_torn_conversions() {
     let script = [
         step("frame = 0\ntwice = true"),

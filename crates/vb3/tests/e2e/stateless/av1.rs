@@ -77,6 +77,7 @@ const STREAMS: [(&str, &str); 6] = [
 ];
 
 #[test]
+#[ignore = "full: encodes AV1, which is slow"]
 fn av1_client_gets_ffmpegs_pictures() {
     if lacks_programs() {
         return;
@@ -91,6 +92,7 @@ fn av1_client_gets_ffmpegs_pictures() {
 
 /// Key frames between the wrong ones stay exact.
 #[test]
+#[ignore = "full: a storm"]
 fn random_av1_requests_do_no_harm() {
     if lacks_programs() {
         return;
