@@ -10,7 +10,8 @@ use std::thread::available_parallelism;
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Run part K of N of the end-to-end tests of `full`, instead of a tier
+    /// Run part K of N of the end-to-end tests of `full`, instead of a tier; the last part also runs the unit
+    /// and model tests that only `full` runs
     #[arg(long, num_args = 2, value_names = ["K", "N"], conflicts_with = "words", value_parser = clap::value_parser!(u16).range(1..))]
     part: Vec<u16>,
     /// `quick` (unit, model and documentation tests), `full` (all tests), or arguments for
@@ -49,6 +50,9 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     }
     setup::install(setup::ALL)?;
     if let [number, of] = args.part[..] {
+        if number == of {
+            sh::run(needing_all(UNIT).args(["--no-fail-fast", "--", "--ignored"]))?;
+        }
         let names = names_of(number, of)?;
         let mut cargo = needing_all(E2E);
         return sh::run(
@@ -60,7 +64,9 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     match words.as_slice() {
         [] => sh::run(needing_all("test --workspace --no-fail-fast")),
         ["full"] => {
-            sh::run(needing_all(UNIT).args(["--test", "program", "--examples", "--no-fail-fast"]))?;
+            sh::run(needing_all(UNIT).args(["--no-fail-fast", "--", "--include-ignored"]))?;
+            let others = ["--test", "program", "--examples", "--no-fail-fast"];
+            sh::run(needing_all("test --workspace").args(others))?;
             sh::run(needing_all(DOC))?;
             sh::run(needing_all(E2E).args(["--", "--include-ignored"]))
         }

@@ -128,6 +128,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
 }
 
 #[test]
+#[ignore = "full: large pictures"]
 fn extreme_sizes_survive_encoding() {
     if !has_encoder(Kind::HevcEncoder) {
         return;

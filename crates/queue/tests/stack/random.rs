@@ -216,7 +216,7 @@ fn two_copies_of_a_memory_come_back_in_order() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn both_queues_follow_the_model_on_every_machine(

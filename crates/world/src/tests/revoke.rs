@@ -441,7 +441,7 @@ fn random_revocations_leave_nothing_readable() {
             maps: Vec::new(),
             revoked: Vec::new(),
         };
-        for _ in 0..200 {
+        for _ in 0..50 {
             walk.open();
             for _ in 0..40 {
                 walk.step();
@@ -457,5 +457,5 @@ fn random_revocations_leave_nothing_readable() {
         }
         revoked += walk.bench.world.revoked.zeroed;
     }
-    assert!(revoked > 2000, "only {revoked} buffers were revoked");
+    assert!(revoked > 500, "only {revoked} buffers were revoked");
 }
