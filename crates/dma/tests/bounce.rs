@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, Setup, ram, sram};
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Segment, SyncFor};
+use vb3_dma::{
+    Attrs, Constraint, Direction, DmaOps, DmaSegment, Error, Mapper, Mapping, PhysAddr, Segment,
+    SyncFor,
+};
 
 const BOTH: Direction = Direction::Bidirectional;
 const SLOT: u64 = 2048;
@@ -27,6 +30,32 @@ fn done(mapper: &Mapper<Fake>) {
 fn fill(mapper: &mut Mapper<Fake>, segment: Segment, byte: u8) {
     let bytes = vec![byte; segment.len as usize];
     mapper.platform_mut().poke(segment.addr.get(), &bytes);
+}
+
+/// Only memory that the device does not reach bounces. Only a mapping that copies or cleans counts as a sync.
+#[test]
+fn memory_in_reach_is_mapped_where_it_is() {
+    let near = Segment::pages(PhysAddr::new(0x1000_0000), 2 * PAGE);
+    for (list, direct) in [
+        (vec![near], 1),
+        (vec![near, ram(0, PAGE)], 1),
+        (vec![ram(0, PAGE), near], 1),
+        (vec![ram(0, PAGE)], 0),
+    ] {
+        let mut mapper = Setup::narrow(16 * SLOT).mapper();
+        for (attrs, syncs) in [(Attrs::empty(), 1), (Attrs::SKIP_CPU_SYNC, 0)] {
+            let before = mapper.counters(0).syncs_for_device;
+            let mapping = map(&mut mapper, &list, Direction::ToDevice, attrs).unwrap();
+            let in_place = |segment: &&DmaSegment| segment.addr.get() == near.addr.get();
+            let found = mapping.segments().iter().filter(in_place).count();
+            assert_eq!(found, direct, "{list:?}");
+            let synced = mapper.counters(0).syncs_for_device - before;
+            let copies = u64::from(list != [near]);
+            assert_eq!(synced, syncs * copies, "{list:?} {attrs:?}");
+            mapper.unmap(mapping, attrs);
+        }
+        done(&mapper);
+    }
 }
 
 /// CVE-2022-48853: if a device fills only part of a slot, the program must not see the slot's older bytes.

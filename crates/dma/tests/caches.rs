@@ -135,6 +135,10 @@ fn a_skipped_sync_is_seen() {
     fake.dev_write(at, &[2; 64]).unwrap();
     mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
     assert_eq!(fake.peek(memory.addr.get(), 64), [1; 64], "not invalidated");
+    assert_eq!(fake.stale(&[memory]), 64);
+    fake.evict();
+    assert_eq!(fake.dev_read(at, 64).unwrap(), [1; 64], "written back");
+    assert_eq!(fake.stale(&[memory]), 0);
     mapper.free_table(table, true);
 }
 
@@ -157,6 +161,8 @@ fn coherent_memory_needs_no_hand_over() {
         let mut seen = [0; 8];
         mapper.vmap_read(&view, 0, &mut seen).unwrap();
         assert_eq!(&seen, b"answered");
+        mapper.platform().poke_in(alloc.segments(), 0, b"uncached");
+        assert_eq!(mapper.platform().dev_read(at, 8).unwrap(), b"uncached");
         mapper.vunmap(view);
         mapper.free(alloc);
         assert!(mapper.live().is_empty() && mapper.platform().is_clean());

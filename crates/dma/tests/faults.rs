@@ -453,6 +453,8 @@ struct Endless {
     asked: Cell<usize>,
     freed: Cell<usize>,
     granule: u64,
+    /// If not zero: there are two runs, of two pages in total, which begin this far inside a page.
+    inside: u64,
 }
 
 impl PageSource for Endless {
@@ -480,7 +482,14 @@ impl PageSource for Endless {
     fn pages_segment(&self, (): &(), index: usize) -> Option<Segment> {
         self.asked.set(self.asked.get() + 1);
         assert!(self.asked.get() < 1000, "asked without end");
-        Some(Segment::pages(PhysAddr::new(2 * PAGE * index as u64), PAGE))
+        let at = PhysAddr::new(2 * PAGE * index as u64 + self.inside);
+        let len = match (self.inside, index) {
+            (0, _) => PAGE,
+            (inside, 0) => PAGE + inside,
+            (inside, 1) => PAGE - inside,
+            _ => return None,
+        };
+        Some(Segment::pages(at, len))
     }
 }
 
@@ -507,6 +516,21 @@ fn runs_without_end_are_refused() {
     assert_eq!(told, Err(Error::Invalid));
     mapper.free(alloc);
     assert_eq!(mapper.platform().freed.get(), 4);
+}
+
+#[test]
+fn runs_that_begin_inside_a_page_are_refused() {
+    for inside in [PAGE / 2, PAGE / 2 + 1] {
+        let mapper = Mapper::new(Endless {
+            granule: PAGE,
+            inside,
+            ..Endless::default()
+        });
+        let mapper = mapper.unwrap();
+        let err = mapper.alloc_virtual(2 * PAGE).err();
+        assert_eq!(err, Some(Error::Invalid));
+        assert_eq!(mapper.platform().freed.get(), 1);
+    }
 }
 
 #[test]

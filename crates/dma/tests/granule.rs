@@ -219,6 +219,13 @@ fn shared_granules_are_refused_with_the_constraint() {
                 refused(err, granule, found);
                 assert!(mapper.platform().table().is_empty());
             }
+            // A pool does not help a device whose memory never bounces.
+            let never = Setup {
+                bounce: BounceMode::Never,
+                ..with_pool(granule, false)
+            };
+            let err = map(&mut never.mapper(), &[page], Attrs::empty()).unwrap_err();
+            refused(err, granule, 3 * PAGE);
             let table = mapper
                 .pin_user(&FakeUser::default(), 0x1000_3000, PAGE, BOTH)
                 .unwrap();

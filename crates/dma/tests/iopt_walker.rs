@@ -521,13 +521,21 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
             (0, 1, g),
             (0, 0, g + 1),
             (0, 0, g / 2),
+            (g / 2, g / 2, g / 2),
         ];
         for (iova, phys, len) in refused {
             let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
             let result = bench.table.map(&mut bench.mem, iova, phys, len, Prot::READ);
             assert_eq!(result, Err(Error::Invalid), "{iova} {phys} {len:#x}");
         }
-        for (iova, len) in [(0, 0), (1, g), (0, g - 1), (!(g - 1), g), (end, g)] {
+        for (iova, len) in [
+            (0, 0),
+            (1, g),
+            (0, g - 1),
+            (g / 2, g / 2),
+            (!(g - 1), g),
+            (end, g),
+        ] {
             let result = bench.table.unmap(&mut bench.mem, Iova::new(iova), len);
             assert_eq!(result, Err(Error::Invalid), "{iova:#x} {len:#x}");
         }

@@ -1,7 +1,10 @@
 //! A mapper refuses objects of another mapper; constraints that no memory could meet are an error.
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram};
-use vb3_dma::{Attrs, Direction, DmaOps, Error, IommuInfo, Iova, Limits, SyncFor};
+use vb3_dma::{
+    Attrs, Caching, Constraint, Direction, DmaOps, Error, IommuInfo, Iova, Layout, Limits,
+    PageRequest, PageSource, PhysAddr, SyncFor,
+};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -49,6 +52,71 @@ fn what_another_mapper_made_is_left_alone() {
     let live = other.live();
     assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 2));
     assert_eq!(live.vmaps, 1);
+}
+
+/// A device that accepts one segment takes runs that touch, up to its boundary.
+#[test]
+fn a_single_segment_ends_at_the_boundary() {
+    let setup = Setup {
+        limits: Limits {
+            max_segments: 1,
+            boundary: 0xffff,
+            ..Setup::direct().limits
+        },
+        ..Setup::direct()
+    };
+    let mapper = setup.mapper();
+    for (segments, refused) in [
+        (vec![ram(0, PAGE), ram(PAGE, 15 * PAGE)], None),
+        (vec![ram(0x1_f000, PAGE)], None),
+        (
+            vec![ram(0, PAGE), ram(2 * PAGE, PAGE)],
+            Some(Constraint::Contiguous),
+        ),
+        (vec![ram(0xf000, 2 * PAGE)], Some(Constraint::Boundary)),
+    ] {
+        let table = mapper.table_of_segments(&segments).unwrap();
+        match mapper.map(0, &table, BOTH, Attrs::ONE_RUN) {
+            Ok(mapping) => {
+                assert_eq!((mapping.segments().len(), refused), (1, None));
+                mapper.unmap(mapping, Attrs::empty());
+            }
+            Err(err) => assert_eq!(err.reason().map(|r| r.constraint), refused, "{segments:?}"),
+        }
+        mapper.free_table(table, false);
+    }
+    assert!(mapper.live().is_empty());
+}
+
+/// The mapper owns adopted pages, and gives them back with the allocation.
+#[test]
+fn adopted_pages_are_mapped_and_freed() {
+    let mapper = Setup::iommu(32).mapper();
+    let pages = mapper.platform().alloc_pages(PageRequest {
+        len: 3 * PAGE,
+        granule: PAGE,
+        layout: Layout::Scattered,
+        max_addr: PhysAddr::new(u64::MAX),
+        caching: Caching::Cached,
+        device: None,
+    });
+    let alloc = mapper.adopt(pages.unwrap()).unwrap();
+    assert_eq!(
+        (alloc.len_bytes(), mapper.live().page_bytes),
+        (3 * PAGE, 3 * PAGE)
+    );
+    let table = mapper.table_of(&alloc).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    assert_eq!(
+        mapper.platform().dev_read(at, 3 * PAGE).unwrap(),
+        [0; 3 * PAGE as usize]
+    );
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().pages_out(), 0);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
 /// No segment can meet a boundary mask of zero or a maximum length of zero.

@@ -439,5 +439,5 @@ fn bookkeeping_does_not_grow_with_time() {
         sizes.push(space.metadata_bytes());
     }
     assert!(sizes.iter().all(|&bytes| bytes == sizes[0]), "{sizes:?}");
-    assert!(sizes[0] <= 8192 * 48, "{sizes:?}");
+    assert!((5000..=8192 * 48).contains(&sizes[0]), "{sizes:?}");
 }
