@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use vb3_host::{Errno, FileId};
 
-use super::held::{own_locks, range};
+use super::ofd::{own_locks, range};
 use crate::kernel::raw;
 
 /// Longest chain of waiting owners that the deadlock check follows. Linux has the same limit.

@@ -6,8 +6,10 @@ pub(crate) mod files;
 mod held;
 pub(crate) mod holders;
 mod locks;
+mod ofd;
 mod table;
 
-pub(crate) use held::{CheckScope, Given, Held, LockTable};
+pub(crate) use held::{CheckScope, Given, Held};
 pub(crate) use locks::{LockCall, Owner, Wanted, is_deadlock};
+pub(crate) use ofd::LockTable;
 pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table, Target, Watched};
