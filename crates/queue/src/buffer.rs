@@ -38,7 +38,7 @@ pub enum PlaneSource<M: MemOps> {
         /// Address of the plane's first byte in the program.
         addr: u64,
     },
-    /// A dma-buf. The queue takes over the reference.
+    /// A dma-buf. The queue takes over the reference. [`MemOps::clone_dmabuf`] makes another.
     DmaBuf {
         /// The dma-buf; `None` if the descriptor does not name one.
         buf: Option<M::DmaBuf>,

@@ -60,6 +60,7 @@ impl PageSource for Os {
         })))
     }
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Vec<Segment>, Error> {
+        // All RAM is below `max_addr`, and `granule` is a page. Other systems must check both.
         if request.layout == Layout::Contiguous && request.len > PAGE {
             return Err(Error::Unsupported); // the IOMMU makes it unnecessary
         }

@@ -171,7 +171,8 @@ impl<H: MapperRef> Coherent<H> {
         self.mapper().vmap_read(self.view()?, offset, out)
     }
 
-    /// Copies bytes in, starting at byte `offset`.
+    /// Copies bytes in, starting at byte `offset`. Gives no order to several writes: use a barrier before the one that
+    /// hands a descriptor to the device.
     ///
     /// # Errors
     /// As [`read`](Self::read).
