@@ -622,6 +622,65 @@ fn rules_are_numbered_as_they_are_listed() {
 }
 
 #[test]
+fn pieces_are_taken_from_the_lowest_gap() {
+    let request = MemoryRequest {
+        len_bytes: 3 * PAGE,
+        line_bytes: 0,
+        lines: 0,
+        count: 1,
+        page_bytes: PAGE,
+    };
+    let run = |first, len| Run { first, len };
+    let heap = Heap {
+        kind: HeapKind::Pieces(PAGE),
+        free: &[run(9, 6), run(20, 40)],
+        directed: true,
+        align: PAGE,
+        cached: true,
+        pages: true,
+        protected: false,
+    };
+    // No piece crosses a multiple of its own size.
+    let mut needs = Needs::default();
+    needs.limits.boundary = PAGE - 1;
+    let placed = solve(&request, &[needs], &[heap]).expect("room");
+    // The first gap has no whole piece.
+    assert_eq!((placed.first, placed.last), (20, 31));
+}
+
+#[test]
+fn demands_that_are_no_powers_of_two_are_invalid() {
+    let with = |change: fn(&mut Needs)| {
+        let mut needs = Needs {
+            iommu: Some(Translation {
+                granule: 4,
+                free_bytes: 64,
+            }),
+            offset: 8,
+            align: 4,
+            ..Needs::default()
+        };
+        needs.limits.boundary = 7;
+        change(&mut needs);
+        needs.is_valid()
+    };
+    assert!(with(|_| ()));
+    let wrong: [fn(&mut Needs); 8] = [
+        |needs| needs.limits.max_segment = 0,
+        |needs| needs.align = 3,
+        |needs| needs.iommu.as_mut().expect("set").granule = 6,
+        |needs| needs.picture.stride_align = 0,
+        |needs| needs.picture.len_align = 12,
+        |needs| needs.offset = -2,
+        |needs| needs.offset = 4,
+        |needs| needs.align = 16,
+    ];
+    for (number, change) in wrong.into_iter().enumerate() {
+        assert!(!with(change), "{number}");
+    }
+}
+
+#[test]
 fn nothing_fits_where_there_is_no_heap() {
     let request = MemoryRequest {
         len_bytes: 1,

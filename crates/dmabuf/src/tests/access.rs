@@ -359,6 +359,43 @@ fn a_coherent_device_keeps_the_note_of_a_write() {
     s.end();
 }
 
+/// An unmap syncs for the CPU, so that no later access lacks a sync.
+#[test]
+fn an_unmap_ends_the_note_of_a_write() {
+    let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
+    let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
+    s.b.hand_to_device(&s.a).unwrap();
+    assert!(s.b.ops().dev_write(CAMERA, s.addr(), &[7; 8]));
+    s.b.take_from_device(&s.a);
+    s.b.unmap(&mut s.a);
+    assert_eq!(s.cpu(), [7; 8]);
+    s.b.vma_close(vma);
+    assert_eq!(s.b.observer().get().missing, []);
+    s.end();
+}
+
+/// The owner's device is attached, too. A sync is counted if its caches need one.
+#[test]
+fn the_owner_is_synced_where_caches_are_not_coherent() {
+    for (owner, needs_sync) in [(CAMERA, true), (PC, false)] {
+        let b = buffers();
+        let id = memory(&b, Backing::NonCoherent(owner), FromDevice, 1);
+        let syncs = b.with_memory(id, |m, cx| {
+            let key = m.attach_owner(cx, owner)?;
+            m.map(cx, key, FromDevice)?;
+            let mut syncs = Vec::new();
+            for sync in [true, false] {
+                m.attached_owner_to_device(cx, key, sync)?;
+                syncs.push(m.attached_owner_from_device(cx, key, sync));
+            }
+            m.detach(cx, key);
+            Ok(syncs)
+        });
+        assert_eq!(syncs.unwrap(), [needs_sync, false]);
+        end(b, id);
+    }
+}
+
 #[test]
 fn write_without_end_is_stale_and_reported() {
     let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);

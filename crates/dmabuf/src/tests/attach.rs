@@ -70,7 +70,10 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     b.map(&mut one, Direction::ToDevice).unwrap();
     b.map(&mut two, Direction::FromDevice).unwrap();
     let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
+    let is_revoked = || b.inspect(id, |shared| shared.is_revoked());
+    assert_eq!(is_revoked(), Some(false));
     b.revoke(id).unwrap();
+    assert_eq!(is_revoked(), Some(true));
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);

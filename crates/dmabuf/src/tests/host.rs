@@ -4,7 +4,7 @@
 use super::{Placement, Placer, Spec};
 use alloc::vec;
 use alloc::vec::Vec;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use vb3_dma::fake::{Fake, Mutexes, Setup};
 use vb3_dma::{Alloc, Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper};
 
@@ -124,12 +124,17 @@ pub(crate) struct FakePlacer {
     has_runs: bool,
     /// First addresses of the memory placed so far.
     placed: Mutex<Vec<u64>>,
+    /// Whether a program had the memory mapped when a place was searched for.
+    pub(crate) were_mapped: Arc<Mutex<Vec<bool>>>,
 }
 
 impl FakePlacer {
-    pub(crate) const fn new(has_runs: bool) -> Self {
-        let placed = Mutex::new(Vec::new());
-        Self { has_runs, placed }
+    pub(crate) fn new(has_runs: bool) -> Self {
+        Self {
+            has_runs,
+            placed: Mutex::new(Vec::new()),
+            were_mapped: Arc::default(),
+        }
     }
 
     fn first(alloc: &Alloc<Fake>) -> u64 {
@@ -147,8 +152,9 @@ impl Placer<Ops> for FakePlacer {
         _: &Ops,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = u32>,
-        _: bool,
+        is_mapped: bool,
     ) -> Result<Placement, Error> {
+        self.were_mapped.lock().expect("no panic").push(is_mapped);
         let in_run = devices.filter(|&dev| dev == DIRECT).count() > 0;
         if in_run && !self.has_runs {
             return Err(Error::no_ram(len_bytes));

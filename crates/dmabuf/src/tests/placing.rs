@@ -4,6 +4,7 @@ use super::host::{CAMERA, DIRECT, DISPLAY, FakePlacer, PAGE, TestOps as _};
 use super::{Bufs, assert_nothing, buffers, cpu_read, cpu_write, end, export, memory};
 use crate::{Backing, Error, Importer, MemoryId, UserKind};
 use alloc::boxed::Box;
+use std::sync::Arc;
 use vb3_dma::{Coherency, Direction};
 
 const LAZY: Backing<u32> = Backing::Lazy {
@@ -52,6 +53,26 @@ fn what_lies_nowhere_is_mapped_for_nobody() {
     b.detach(display);
     b.put_buf(buf);
     end(b, id);
+}
+
+#[test]
+fn a_search_is_told_of_mappings() {
+    for is_mapped in [false, true] {
+        let mut b = buffers();
+        let placer = FakePlacer::new(true);
+        let were_mapped = Arc::clone(&placer.were_mapped);
+        b.set_placer(Box::new(placer));
+        let id = memory(&b, LAZY, Direction::FromDevice, 2);
+        let buf = export(&b, id);
+        let vma = is_mapped.then(|| b.vma_open_buf(buf.id()).unwrap());
+        assert_eq!(b.place(id), Ok(0));
+        assert_eq!(*were_mapped.lock().unwrap(), [is_mapped]);
+        if let Some(vma) = vma {
+            b.vma_close(vma);
+        }
+        b.put_buf(buf);
+        end(b, id);
+    }
 }
 
 #[test]
