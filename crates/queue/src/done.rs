@@ -97,7 +97,7 @@ impl<M: MemOps> Session<'_, M> {
             let Ok(buffer) = self.queue.buffer_mut(index) else {
                 continue;
             };
-            let mut lost = 0;
+            let mut loses = false;
             for plane in &mut buffer.planes {
                 if plane
                     .memory
@@ -105,10 +105,10 @@ impl<M: MemOps> Session<'_, M> {
                     .is_some_and(|memory| is_lost(self.mem, memory))
                 {
                     plane.cookie = None;
-                    lost += 1;
+                    loses = true;
                 }
             }
-            if lost > 0 && buffer.state == BufferState::Active {
+            if loses && buffer.state == BufferState::Active {
                 self.fail(index);
                 was_lost = true;
             }

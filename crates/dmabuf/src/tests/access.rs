@@ -359,21 +359,6 @@ fn a_coherent_device_keeps_the_note_of_a_write() {
     s.end();
 }
 
-/// An unmap syncs for the CPU, so that no later access lacks a sync.
-#[test]
-fn an_unmap_ends_the_note_of_a_write() {
-    let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
-    let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
-    s.b.hand_to_device(&s.a).unwrap();
-    assert!(s.b.ops().dev_write(CAMERA, s.addr(), &[7; 8]));
-    s.b.take_from_device(&s.a);
-    s.b.unmap(&mut s.a);
-    assert_eq!(s.cpu(), [7; 8]);
-    s.b.vma_close(vma);
-    assert_eq!(s.b.observer().get().missing, []);
-    s.end();
-}
-
 /// The owner's device is attached, too. A sync is counted if its caches need one.
 #[test]
 fn the_owner_is_synced_where_caches_are_not_coherent() {

@@ -5,7 +5,7 @@ use super::fake::done;
 use super::std::thread;
 use super::{BOTH, Bench};
 use crate::active::{Ownership, TokenFacts};
-use crate::{Active, BufferState, Memory, QueueType, Stale, Statistics};
+use crate::{Active, BufferState, MemOps as _, Memory, QueueType, Stale, Statistics};
 
 fn streaming(queue_type: QueueType) -> Bench {
     let mut b = Bench::new(queue_type);
@@ -69,6 +69,23 @@ fn a_dropped_token_returns_its_buffer_as_an_error() {
         };
         assert_eq!(b.queue.statistics(), expected);
         b.qbuf(1).unwrap();
+        b.finish();
+    }
+}
+
+#[test]
+fn withdrawn_memory_returns_its_buffer_as_an_error() {
+    for queue_type in BOTH {
+        let mut b = streaming(queue_type);
+        let lost = b.driver.tokens[1].plane(0).unwrap().unwrap().cookie;
+        b.session()
+            .withdraw(|mem, plane| mem.cookie(plane) == Some(lost));
+        let stale: super::std::vec::Vec<bool> =
+            b.driver.tokens.iter().map(Active::is_stale).collect();
+        assert_eq!(stale, [false, true, false]);
+        let info = b.dqbuf().unwrap();
+        assert_eq!((info.index, info.error), (1, true));
+        assert!(b.dqbuf().is_err(), "the others are with the device");
         b.finish();
     }
 }
