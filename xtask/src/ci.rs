@@ -14,7 +14,7 @@ pub(crate) struct TestArgs {
     /// and model tests that only `full` runs
     #[arg(long, num_args = 2, value_names = ["K", "N"], conflicts_with = "words", value_parser = clap::value_parser!(u16).range(1..))]
     part: Vec<u16>,
-    /// `quick` (unit, model and documentation tests), `full` (all tests), or arguments for
+    /// `quick` (short unit, model and documentation tests), `full` (all tests), or arguments for
     /// `cargo test`, such as a test's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
@@ -24,6 +24,9 @@ pub(crate) struct TestArgs {
 pub(crate) const E2E: &str = "test --workspace --test e2e";
 /// Unit and model tests: all tests except the files `e2e` and `program` (of `vb3-intercept`).
 const UNIT: &str = "test --workspace --lib --bins --test [!ep]* --test p[!r]*";
+/// The quick ones of these: no files `seeds`, `stack` or `streams`, and no comparison with ffmpeg.
+const QUICK: &str = "test --workspace --exclude vb3-avcodec --no-fail-fast --lib --bins --test [!eps]* \
+    --test p[!r]* --test s[!et]* -- --skip oracle";
 const DOC: &str = "test --workspace --doc";
 
 /// Returns cargo's command for tests. None may be skipped, because all programs that they need are installed.
@@ -45,7 +48,7 @@ pub(crate) fn needing_all(line: &str) -> Command {
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if words == ["quick"] {
-        sh::run(sh::cargo(UNIT))?;
+        sh::run(sh::cargo(QUICK))?;
         return sh::run(sh::cargo(DOC));
     }
     setup::install(setup::ALL)?;
@@ -114,6 +117,9 @@ mod tests {
                 let is_apart = name.starts_with('e') || name.starts_with("pr");
                 let is_known = ["e2e", "program", "programs"].contains(&name.as_str());
                 assert_eq!(is_apart, is_known, "{UNIT}: {name}");
+                let is_slow = name.starts_with("se") || name.starts_with("st");
+                let is_known = ["seeds.rs", "stack", "streams"].contains(&name.as_str());
+                assert_eq!(is_slow, is_known, "{QUICK}: {name}");
             }
         }
     }
