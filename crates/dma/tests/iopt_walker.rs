@@ -427,7 +427,7 @@ fn config() -> ProptestConfig {
         cases: if set {
             ProptestConfig::default().cases
         } else {
-            64
+            32
         },
         ..ProptestConfig::default()
     }

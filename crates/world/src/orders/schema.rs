@@ -3,6 +3,7 @@
 use super::parse::{COMMON, VERBS, request};
 use boon::{Compiler, Schemas};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 fn schema() -> Value {
@@ -10,15 +11,25 @@ fn schema() -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+const FILE: &str = "control.schema.json";
+
+thread_local! {
+    /// The compiled definitions, and the compiler, which compiles each only once.
+    static COMPILED: RefCell<(Schemas, Compiler)> = RefCell::new({
+        let mut compiler = Compiler::new();
+        compiler.add_resource(FILE, schema()).expect("a schema");
+        (Schemas::new(), compiler)
+    });
+}
+
 /// Checks that a line matches a definition of the schema.
 pub(crate) fn check(line: &Value, definition: &str) -> Result<(), String> {
-    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
-    let name = "control.schema.json";
-    compiler.add_resource(name, schema()).expect("a schema");
-    let compiled = compiler.compile(&format!("{name}#/$defs/{definition}"), &mut schemas);
-    let index = compiled.unwrap_or_else(|e| panic!("{e:#}"));
-    let fits = schemas.validate(line, index);
-    fits.map_err(|why| format!("{line}: {why}"))
+    COMPILED.with_borrow_mut(|(schemas, compiler)| {
+        let compiled = compiler.compile(&format!("{FILE}#/$defs/{definition}"), schemas);
+        let index = compiled.unwrap_or_else(|e| panic!("{e:#}"));
+        let fits = schemas.validate(line, index);
+        fits.map_err(|why| format!("{line}: {why}"))
+    })
 }
 
 fn is_read(order: &Value) -> bool {
