@@ -112,6 +112,34 @@ fn owned_memory_in_reach_is_not_freed() {
     }
 }
 
+/// As the README says: hand-overs of both mappings carry a frame from one device to the other.
+#[test]
+fn two_devices_hand_a_frame_on() {
+    let narrow = Setup::narrow(16 * PAGE).non_coherent();
+    for camera in [Setup::direct().non_coherent(), narrow.clone()] {
+        let setup = Setup {
+            devices: 2,
+            ..narrow.clone()
+        };
+        let dma = setup.with_device(0, camera).mapper();
+        let (camera, display) = (dma.device(0).unwrap(), dma.device(1).unwrap());
+        let memory = dma.device(0).unwrap().alloc(PAGE).unwrap();
+        let mut filled = camera.map(&memory, FromDevice).unwrap();
+        let mut shown = display.map(&memory, ToDevice).unwrap();
+        for frame in [b"frame 1", b"frame 2"] {
+            dma.platform().dev_write(filled.addr(), frame).unwrap();
+            let seen = filled.into_cpu().unwrap();
+            shown = shown.into_cpu().unwrap().into_device().unwrap();
+            let read = dma.platform().dev_read_as(1, shown.addr(), 7);
+            assert_eq!(read.unwrap(), frame);
+            filled = seen.into_device().unwrap();
+        }
+        drop((filled, shown));
+        drop(memory);
+        assert!(dma.live().is_empty() && dma.platform().is_clean());
+    }
+}
+
 #[test]
 fn pinned_memory_is_unpinned_and_keeps_its_direction() {
     let dma = Setup::iommu(32).mapper();

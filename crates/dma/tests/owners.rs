@@ -1,4 +1,4 @@
-//! A mapper refuses objects of another mapper; constraints that no memory could meet are an error.
+//! Who owns memory, and the limits of devices.
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{

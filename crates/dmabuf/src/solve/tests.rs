@@ -640,7 +640,7 @@ fn pieces_are_taken_from_the_lowest_gap() {
         pages: true,
         protected: false,
     };
-    // No piece crosses a multiple of its own size.
+    // No piece crosses this boundary, because all are aligned to it.
     let mut needs = Needs::default();
     needs.limits.boundary = PAGE - 1;
     let placed = solve(&request, &[needs], &[heap]).expect("room");

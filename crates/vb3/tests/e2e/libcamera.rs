@@ -206,7 +206,6 @@ fn gstreamers_libcamerasrc_captures_the_pattern() {
 
 /// libcamera's device provider hides V4L2's provider, so libcamera must find the webcam itself.
 #[test]
-#[ignore = "full: a further program of libcamera"]
 fn gstreamers_device_monitor_lists_it_by_libcamera() {
     if lacks("gst-device-monitor-1.0") || lacks_plugin() {
         return;

@@ -379,8 +379,7 @@ fn hostile_clients_delay_no_other() {
         return;
     }
     let run = Run::on("pc").device(format!("camera=pattern,fps=60,{}", size_option()));
-    let rounds = "100";
-    let outcome = run.program(["python3", "-c", HOSTILE, rounds]).run();
+    let outcome = run.program(["python3", "-c", HOSTILE, "100"]).run();
     outcome.expect_success();
     let (growth, first) = outcome
         .stdout

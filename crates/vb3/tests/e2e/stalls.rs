@@ -96,7 +96,6 @@ fn a_file_system_that_the_program_serves_itself() {
 /// A program holds a file of a file system that the program serves. Queries about the file and its release
 /// take long, also in the supervisor.
 #[test]
-#[ignore = "full: a file system that waits"]
 fn a_held_file_that_answers_late() {
     beside_a_capture(|run| {
         let dir = run.file("mounted");
@@ -136,7 +135,6 @@ fn an_epoll_set_whose_events_are_written_late() {
 
 /// A program is stopped at any moment while it opens, streams and maps, and continues later.
 #[test]
-#[ignore = "full: stops a program again and again"]
 fn a_program_that_is_stopped() {
     beside_a_capture(|_| "stopped /dev/video1".to_owned());
 }
@@ -144,7 +142,6 @@ fn a_program_that_is_stopped() {
 /// A recording's destination accepts nothing for a while, like a slow disk. The display's program
 /// waits, and the other program's camera continues.
 #[test]
-#[ignore = "full: a disk that waits"]
 fn a_disk_that_is_slow() {
     let Some(stalls) = compiled("stalls.c") else {
         return;

@@ -60,7 +60,6 @@ fn a_file_stands_in_hundreds_of_sets() {
 /// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`). ppoll waits again for the
 /// time that remained at the stop. Measured with pipes on the same kernel: 2.20 s and 4.00 s.
 #[test]
-#[ignore = "full: waits for deadlines"]
 fn a_stopped_poll_ends_in_time() {
     runs_files("poll-stopped");
 }
