@@ -267,13 +267,14 @@ fn window(screen: &[u8]) -> Vec<u8> {
         let bar = |n: usize, colour| is_like(&screen[at + (n * 40 + 20) * 3..][..3], colour);
         grey(at) && bar(1, [186, 186, 8]) && bar(2, [8, 186, 186]) && bar(3, [8, 186, 8])
     };
-    let mut found =
-        (0..=600 - height).flat_map(|y| (0..=800 - SIZE.0 as usize).map(move |x| (x, y)));
+    // From below, because the moving square hides bars of some lines.
+    let mut found = (0..=600 - height)
+        .rev()
+        .flat_map(|y| (0..=800 - SIZE.0 as usize).map(move |x| (x, y)));
     let is_corner = |&(x, y): &(usize, usize)| {
         let last = (y + height - 1) * LINE + x * 3;
         let is_left_end = x == 0 || !grey(last - 3);
-        let is_bottom = y + height == 600 || !bars(last + LINE);
-        is_left_end && is_bottom && bars(last)
+        is_left_end && bars(last)
     };
     let (x, y) = found
         .find(is_corner)
