@@ -94,7 +94,13 @@ fn many(args: &Args) -> ExitCode {
     let mut told = began;
     let mut total = Counts::default();
     let mut failed = Vec::new();
+    // A terminal's line is written over; a file gets a new line, less often.
     let terminal = std::io::stderr().is_terminal();
+    let (every, end) = if terminal {
+        (Duration::from_millis(200), "\r")
+    } else {
+        (Duration::from_secs(10), "\n")
+    };
     for done in 0..args.seeds {
         let plan = Plan::of(args.from.saturating_add(done));
         let outcome = simulate(&plan, false);
@@ -113,14 +119,10 @@ fn many(args: &Args) -> ExitCode {
                 show(&plan);
             }
         }
-        if terminal && told.elapsed() > Duration::from_millis(200) {
+        if told.elapsed() > every {
             told = Instant::now();
-            eprint!(
-                "\r{} of {} seeds, {} failed",
-                done + 1,
-                args.seeds,
-                failed.len()
-            );
+            let (done, failed) = (done + 1, failed.len());
+            eprint!("{done} of {} seeds, {failed} failed{end}", args.seeds);
         }
     }
     if terminal {
