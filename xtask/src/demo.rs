@@ -7,18 +7,21 @@ mod frames;
 use crate::sh::{self, cmd};
 use crate::{clip, setup, table};
 use anyhow::{Context as _, Result};
-use frames::{Clip, hashes, lowest_psnr};
+use frames::{hashes, lowest_psnr};
 use fs_err as fs;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Width of the converter's pictures: half of the demo clip's.
-const CONVERTED_WIDTH: u32 = 640;
+/// Sizes of the clip's pictures and of the converter's.
+const SIZE: (u32, u32) = (1280, 720);
+const CONVERTED: (u32, u32) = (640, 360);
+/// The clip's frames per second.
+const RATE: u32 = 25;
 /// Smallest allowed PSNR in decibels between a frame and its reference. The PSNR between the pictures of two
 /// good scalers is higher.
 const MIN_PSNR_DB: f64 = 40.0;
 /// Longest time that a machine may take in addition to the clip's length.
-const EXTRA_SECONDS: f64 = 120.0;
+const EXTRA_SECONDS: u32 = 120;
 
 /// Machines with both pipelines, and one with only the decoder's.
 const MACHINES: [&str; 3] = ["pc", "soc-cma", "soc-noncoherent"];
@@ -40,14 +43,6 @@ const COLUMNS: [&str; 10] = [
     "shown as it should be",
 ];
 
-/// Arguments of `demo`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Show this file instead of Big Buck Bunny
-    #[arg(long, value_name = "FILE")]
-    clip: Option<PathBuf>,
-}
-
 /// A pipeline on a machine.
 struct Run {
     pipeline: &'static str,
@@ -60,7 +55,7 @@ struct Run {
 struct Demo {
     vb3: PathBuf,
     dir: PathBuf,
-    clip: Clip,
+    clip: PathBuf,
     runs: Vec<Run>,
     rows: Vec<Vec<String>>,
     faults: Vec<String>,
@@ -70,61 +65,48 @@ struct Demo {
 ///
 /// # Errors
 /// A package or the clip is missing, or the display showed wrong frames.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     setup::install(&["demo"])?;
-    let path = match &args.clip {
-        Some(path) => fs::canonicalize(path)?,
-        None => clip::fetch()?,
-    };
-    let vb3 = sh::release_vb3()?;
     let dir = sh::target().join("demo");
     fs::create_dir_all(&dir)?;
-    let clip = Clip::read(path, FRAMES)?;
-    let h264 = clip.as_h264(&dir)?;
-    let (runs, rows, faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut demo = Demo {
-        vb3,
+        clip: clip::fetch()?,
+        vb3: sh::release_vb3()?,
         dir,
-        clip,
-        runs,
-        rows,
-        faults,
+        runs: Vec::new(),
+        rows: Vec::new(),
+        faults: Vec::new(),
     };
+    let clip = frames::of_clip(&demo.clip, SIZE, RATE)?;
     for machine in MACHINES {
-        demo.camera(machine)?;
+        demo.camera(machine, &clip)?;
     }
     for machine in MACHINES.into_iter().chain([DECODER_MACHINE]) {
-        demo.decoder(machine, &h264)?;
+        demo.decoder(machine, clip.len())?;
     }
     demo.conclude()
 }
 
 impl Demo {
-    /// Streams from a camera to a display, which must show the clip's frames bit by bit.
-    fn camera(&mut self, machine: &'static str) -> Result<()> {
-        let Clip {
-            width,
-            height,
-            rate: (n, d),
-            ..
-        } = self.clip;
+    /// Streams from a camera to a display, which must show the clip's frames bit by bit. `clip` has their hashes.
+    fn camera(&mut self, machine: &'static str, clip: &[String]) -> Result<()> {
+        let (width, height) = SIZE;
         let run = self.run("camera > display", machine);
-        let (clip, recorded) = (in_spec(&self.clip.path), in_spec(&run.recorded));
+        let (file, recorded) = (in_spec(&self.clip), in_spec(&run.recorded));
         let devices = [
-            format!("camera={clip},format=NV12,size={width}x{height},fps={n}/{d}"),
-            format!("display={recorded},format=NV12,fps={n}/{d}"),
+            format!("camera={file},format=NV12,size={width}x{height},fps={RATE}/1"),
+            format!("display={recorded},format=NV12,fps={RATE}/1"),
         ];
         // Without show-preroll-frame=false, the sink shows the first frame twice: the first time in the pause
         // before playing.
         let program = format!(
             "v4l2src device=/dev/video0 io-mode=dmabuf num-buffers={FRAMES} \
-             ! video/x-raw,format=NV12,width={width},height={height},framerate={n}/{d} \
+             ! video/x-raw,format=NV12,width={width},height={height},framerate={RATE}/1 \
              ! v4l2sink show-preroll-frame=false device=/dev/video1 io-mode=dmabuf-import"
         );
-        let seconds = f64::from(FRAMES) * f64::from(d) / f64::from(n);
-        let report = self.go(&run, &devices, &program, seconds)?;
-        let shown = hashes(&run.recorded, "null", None)?;
-        let (wrong, skipped) = frames::compare(&self.clip.hashes, &shown);
+        let report = self.go(&run, &devices, &program, FRAMES.div_ceil(RATE))?;
+        let shown = hashes(&run.recorded, "null")?;
+        let (wrong, skipped) = frames::compare(clip, &shown);
         if skipped > 0 {
             eprintln!("note: {skipped} frames of the clip found no buffer in time");
         }
@@ -147,9 +129,8 @@ impl Demo {
 
     /// Streams from a decoder through a converter to a display, by dma-bufs.
     /// ffmpeg decodes and scales the same stream.
-    fn decoder(&mut self, machine: &'static str, h264: &Path) -> Result<()> {
-        let width = CONVERTED_WIDTH;
-        let height = (self.clip.height * width / self.clip.width).max(2) & !1;
+    fn decoder(&mut self, machine: &'static str, frames: usize) -> Result<()> {
+        let (width, height) = CONVERTED;
         let run = self.run("decoder > converter > display", machine);
         let display = format!("display={},mplane=on,pace=free", in_spec(&run.recorded));
         let devices = ["h264dec".to_owned(), "convert".to_owned(), display];
@@ -158,15 +139,14 @@ impl Demo {
              ! v4l2convert output-io-mode=dmabuf-import capture-io-mode=dmabuf \
              ! video/x-raw,format=NV12,width={width},height={height} \
              ! v4l2sink device=/dev/video2 io-mode=dmabuf-import sync=false show-preroll-frame=false",
-            h264.display()
+            self.clip.display()
         );
-        let report = self.go(&run, &devices, &program, 0.0)?;
-        let shown = hashes(&run.recorded, "null", None)?.len();
-        let wanted = hashes(h264, "null", None)?.len();
-        if shown != wanted {
-            self.fault(&run, &format!("{shown} of {wanted} frames were shown"));
+        let report = self.go(&run, &devices, &program, 0)?;
+        let shown = hashes(&run.recorded, "null")?.len();
+        if shown != frames {
+            self.fault(&run, &format!("{shown} of {frames} frames were shown"));
         }
-        let worst = lowest_psnr(&run.recorded, h264, (width, height))?;
+        let worst = lowest_psnr(&run.recorded, &self.clip, CONVERTED)?;
         if worst < MIN_PSNR_DB {
             self.fault(
                 &run,
@@ -188,9 +168,9 @@ impl Demo {
     }
 
     /// Runs gst-launch-1.0 with these devices. The clip lasts `seconds`. Returns the report.
-    fn go(&self, run: &Run, devices: &[String], program: &str, seconds: f64) -> Result<Value> {
+    fn go(&self, run: &Run, devices: &[String], program: &str, seconds: u32) -> Result<Value> {
         let (vb3, machine, report) = (&self.vb3, run.machine, run.recorded.with_extension("json"));
-        let limit = (seconds + EXTRA_SECONDS).ceil().to_string();
+        let limit = (seconds + EXTRA_SECONDS).to_string();
         let devices = devices.iter().flat_map(|device| ["--device", device]);
         let program = program.split_whitespace();
         let mut command = cmd!(
@@ -208,21 +188,14 @@ impl Demo {
         self.faults.push(fault);
     }
 
-    /// Adds a row to the table, and the report's faults to the list. A fault is a copy, a display without
-    /// dma-bufs, or a resource that is still held.
+    /// Adds a row to the table, and the report's faults to the list.
     fn add(&mut self, run: Run, report: &Value, frames: usize, verdict: String) {
-        let sums = Sums::of(report);
-        if sums.copied != 0 {
-            self.fault(&run, &format!("{} bytes were copied", sums.copied));
-        }
-        if !sums.is_shared {
-            self.fault(&run, "the display was not fed by dma-buf");
-        }
-        if sums.is_held {
-            self.fault(&run, "something was still held at the end");
+        let (cells, faults) = judged(report, frames);
+        for fault in faults {
+            self.fault(&run, &fault);
         }
         let mut row = table::row([run.pipeline, run.machine, &frames.to_string()]);
-        row.extend(sums.cells(frames));
+        row.extend(cells);
         row.push(verdict);
         self.rows.push(row);
         self.runs.push(run);
@@ -248,62 +221,47 @@ impl Demo {
     }
 }
 
-/// Counters of a report, summed over its queues.
-struct Sums {
-    copied: u64,
-    bounced: u64,
-    syncs: u64,
-    refusals: u64,
-    peak: Option<u64>,
-    /// The display's time from its first frame to its last.
-    span_ns: u64,
-    /// Whether the display's frames came as dma-bufs.
-    is_shared: bool,
-    is_held: bool,
+/// Returns a report's cells for the columns from "fps" to "refusals", with counters summed over the queues.
+/// Also returns its faults: a copy, a display without dma-bufs, a resource that is still held.
+fn judged(report: &Value, frames: usize) -> ([String; 6], Vec<String>) {
+    let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
+    let devices = list(report, "devices");
+    let queues: Vec<&Value> = devices.flat_map(|device| list(device, "queues")).collect();
+    let sum = |key: &str| queues.iter().map(|queue| number(queue, key)).sum::<u64>();
+    // The display is the last device, so its queue is the last OUTPUT queue.
+    let is_output = |name: &str| name.contains("output");
+    let mut displays = queues.iter().rev();
+    let display = displays.find(|queue| queue["queue"].as_str().is_some_and(is_output));
+    let display = display.copied().unwrap_or(&Value::Null);
+    let refusals = list(report, "refusals").map(|refusal| number(refusal, "times"));
+    let refusals = refusals.sum::<u64>() + number(report, "refusals_left_out");
+    let held = report["held"].as_object();
+    let is_held = held.is_none_or(|held| held.values().any(|n| n.as_u64() != Some(0)));
+    let (copied, bounced) = (sum("bytes_copied"), sum("bytes_bounced"));
+    let syncs = sum("syncs_for_device") + sum("syncs_for_cpu");
+    let mut faults = Vec::new();
+    if copied != 0 {
+        faults.push(format!("{copied} bytes were copied"));
+    }
+    if display["memory"] != "dmabuf" {
+        faults.push("the display was not fed by dma-buf".to_owned());
+    }
+    if is_held {
+        faults.push("something was still held at the end".to_owned());
+    }
+    let span_ns = number(display, "span_ns").max(1);
+    let fps = (frames.saturating_sub(1)) as f64 * 1e9 / span_ns as f64;
+    let peak = report["memory"]["peak_contiguous_bytes"].as_u64();
+    let mib = |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let peak = peak.map_or_else(|| "-".to_owned(), mib);
+    let [copied, bounced, syncs, refusals] =
+        [copied, bounced, syncs, refusals].map(|n| n.to_string());
+    let fps = format!("{fps:.2}");
+    ([fps, copied, bounced, syncs, peak, refusals], faults)
 }
 
-impl Sums {
-    fn of(report: &Value) -> Self {
-        let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
-        let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
-        let devices = list(report, "devices");
-        let queues: Vec<Value> = devices
-            .iter()
-            .flat_map(|device| list(device, "queues"))
-            .collect();
-        let sum = |key: &str| queues.iter().map(|queue| number(queue, key)).sum::<u64>();
-        // The display is the last device, so its queue is the last OUTPUT queue.
-        let is_output = |name: &str| name.contains("output");
-        let display = queues
-            .iter()
-            .rfind(|queue| queue["queue"].as_str().is_some_and(is_output));
-        let refusals = list(report, "refusals");
-        let refusals: u64 = refusals
-            .iter()
-            .map(|refusal| number(refusal, "times"))
-            .sum();
-        let held = report["held"].as_object();
-        Self {
-            copied: sum("bytes_copied"),
-            bounced: sum("bytes_bounced"),
-            syncs: sum("syncs_for_device") + sum("syncs_for_cpu"),
-            refusals: refusals + number(report, "refusals_left_out"),
-            peak: report["memory"]["peak_contiguous_bytes"].as_u64(),
-            span_ns: display.map_or(0, |queue| number(queue, "span_ns")),
-            is_shared: display.is_some_and(|queue| queue["memory"] == "dmabuf"),
-            is_held: held.is_none_or(|held| held.values().any(|n| n.as_u64() != Some(0))),
-        }
-    }
-
-    /// Returns a row's cells for the columns from "fps" to "refusals".
-    fn cells(&self, frames: usize) -> [String; 6] {
-        let fps = (frames.saturating_sub(1)) as f64 * 1e9 / self.span_ns.max(1) as f64;
-        let mib = |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let peak = self.peak.map_or_else(|| "-".to_owned(), mib);
-        let [copied, bounced, syncs, refusals] =
-            [self.copied, self.bounced, self.syncs, self.refusals].map(|n| n.to_string());
-        [format!("{fps:.2}"), copied, bounced, syncs, peak, refusals]
-    }
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
 }
 
 /// Returns a file's name for a SPEC, with escaped commas and backslashes.
@@ -330,10 +288,14 @@ mod tests {
             "refusals": [{"times": 3}],
             "refusals_left_out": 4
         });
-        let sums = Sums::of(&report);
-        assert!(sums.is_shared && !sums.is_held);
-        let cells = sums.cells(101);
+        let (cells, faults) = judged(&report, 101);
         assert_eq!(cells, ["25.00", "3", "0", "0", "1.5 MiB", "7"]);
-        assert!(Sums::of(&json!({})).is_held, "a report that says nothing");
+        assert_eq!(faults, ["3 bytes were copied"]);
+        let (_, faults) = judged(&json!({}), 0);
+        let wanted = [
+            "the display was not fed by dma-buf",
+            "something was still held at the end",
+        ];
+        assert_eq!(faults, wanted, "a report that says nothing");
     }
 }

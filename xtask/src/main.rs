@@ -42,7 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Stream a clip through two pipelines on four machines; make a table and a contact sheet
-    Demo(demo::Args),
+    Demo,
     /// Install packages, then run the tests: quick, the default ones, or full
     Test(ci::TestArgs),
     /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `camera`, `dma`, `kernel`
@@ -88,7 +88,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Demo(args) => demo::run(&args),
+        Task::Demo => demo::run(),
         Task::Test(args) => ci::test(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Vm(args) => vm::run(&args),

@@ -1,92 +1,25 @@
-//! The clip that the demo shows, and ffmpeg's comparisons and pictures of recorded frames.
+//! ffmpeg's comparisons and pictures of recorded frames.
 
 use crate::sh::{self, cmd};
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
+use anyhow::{Context as _, Result};
+use std::path::Path;
 
 /// Number of frames in a row of the contact sheet.
 const SHOTS: usize = 6;
 /// Maximum number of frames of the clip that may be missing in one place.
 const MAX_GAP: usize = 50;
 
-/// The clip.
-pub(super) struct Clip {
-    pub(super) path: PathBuf,
-    pub(super) width: u32,
-    pub(super) height: u32,
-    /// Number of frames, and the seconds that they take.
-    pub(super) rate: (u32, u32),
-    /// A hash of every frame, in order.
-    pub(super) hashes: Vec<String>,
-    is_h264: bool,
-}
-
-impl Clip {
-    /// Reads the clip's size and rate, and decodes it once to get the hashes of the frames.
-    pub(super) fn read(path: PathBuf, frames: u32) -> Result<Self> {
-        let probed = sh::quietly(cmd!(
-            "ffprobe -v error -select_streams v:0 -of json
-                 -show_entries stream=width,height,avg_frame_rate,codec_name {path}"
-        ));
-        let probed = probed
-            .with_context(|| format!("{} is not a clip that ffmpeg can read", path.display()))?;
-        let probed: Value = serde_json::from_slice(&probed).context("ffprobe's answer")?;
-        let stream = &probed["streams"][0];
-        let size = |key: &str, max: u64| {
-            let size = stream[key].as_u64().unwrap_or(0).min(max);
-            u32::try_from(size).unwrap_or(0) & !1
-        };
-        let (width, height) = (size("width", 4096), size("height", 2304));
-        let has_size = width >= 2 && height >= 2;
-        ensure!(has_size, "the clip has no video of a known size");
-        let rate = stream["avg_frame_rate"].as_str().and_then(rate);
-        let rate = rate.unwrap_or((30, 1));
-        let (n, d) = rate;
-        // As the camera does, converts to the colours that V4L2 assumes.
-        let filter =
-            format!("fps={n}/{d},scale={width}:{height}:out_color_matrix=bt601:out_range=tv");
-        let hashes = hashes(&path, &filter, Some(u64::from(frames) * 2 + 50))?;
-        ensure!(!hashes.is_empty(), "the clip has no frames");
-        let is_h264 = stream["codec_name"] == "h264";
-        Ok(Self {
-            path,
-            width,
-            height,
-            rate,
-            hashes,
-            is_h264,
-        })
-    }
-
-    /// Returns a file with the clip's first frames as H.264, for the decoder.
-    pub(super) fn as_h264(&self, dir: &Path) -> Result<PathBuf> {
-        let (path, count) = (dir.join("line.mp4"), self.hashes.len().to_string());
-        let encoder = match self.is_h264 {
-            true => "-c:v copy",
-            false => "-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p",
-        };
-        let (encoder, clip) = (encoder.split(' '), &self.path);
-        sh::quietly(cmd!(
-            "ffmpeg -nostdin -v error -y -i {clip} -map 0:v:0 -frames:v {count} {encoder...} {path}"
-        ))?;
-        Ok(path)
-    }
-}
-
-fn rate(text: &str) -> Option<(u32, u32)> {
-    let (n, d) = text.split_once('/')?;
-    let (n, d): (u32, u32) = (n.parse().ok()?, d.parse().ok()?);
-    let is_sensible = d > 0 && (d..=d.checked_mul(120)?).contains(&n);
-    is_sensible.then_some((n, d))
+/// Returns a hash of each of the clip's frames, in the colours that V4L2 assumes, as the camera does.
+pub(super) fn of_clip(path: &Path, (width, height): (u32, u32), rate: u32) -> Result<Vec<String>> {
+    let colours = "out_color_matrix=bt601:out_range=tv";
+    let filter = format!("fps={rate},scale={width}:{height}:{colours}");
+    hashes(path, &filter)
 }
 
 /// Filters a file's frames, converts them to NV12, and returns a hash of each.
-pub(super) fn hashes(path: &Path, filter: &str, most: Option<u64>) -> Result<Vec<String>> {
-    let most = most.map(|most| most.to_string());
-    let most = most.iter().flat_map(|most| ["-frames:v", most]);
+pub(super) fn hashes(path: &Path, filter: &str) -> Result<Vec<String>> {
     let said = sh::text(cmd!(
-        "ffmpeg -nostdin -v error -i {path} -map 0:v:0 -fps_mode passthrough -vf {filter} {most...}
+        "ffmpeg -nostdin -v error -i {path} -map 0:v:0 -fps_mode passthrough -vf {filter}
              -pix_fmt nv12 -f framemd5 -"
     ))?;
     let lines = said.lines().filter(|line| !line.starts_with('#'));
@@ -137,7 +70,7 @@ pub(super) fn draw<'a>(sheet: &Path, rows: impl Iterator<Item = (String, &'a Pat
     let mut ffmpeg = cmd!("ffmpeg -nostdin -v error -y");
     let (mut graph, mut names) = (String::new(), String::new());
     for (row, (label, recorded)) in rows.enumerate() {
-        let every = (hashes(recorded, "null", None)?.len() / SHOTS).max(1);
+        let every = (hashes(recorded, "null")?.len() / SHOTS).max(1);
         ffmpeg.arg("-i").arg(recorded);
         graph += &format!(
             "[{row}:v]select='not(mod(n,{every}))',scale=150:-2,\
@@ -168,13 +101,5 @@ mod tests {
         assert_eq!(with(&[0, 1, 1, 2]), (1, 0), "a frame from before");
         assert_eq!(with(&[0, 999, 1]), (1, 0));
         assert_eq!(compare(&[], &clip), (200, 0));
-    }
-
-    #[test]
-    fn rates_are_fractions_within_reason() {
-        assert_eq!(rate("30000/1001"), Some((30000, 1001)));
-        for wrong in ["0/0", "1/2", "121/1", "25", "x/1", ""] {
-            assert_eq!(rate(wrong), None, "{wrong}");
-        }
     }
 }
