@@ -6,9 +6,6 @@ use fs_err as fs;
 use std::path::PathBuf;
 
 /// Finds the clip in the cache, or downloads it.
-///
-/// # Errors
-/// There is no network or no pip.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let cache = sh::cache("")?;
     let (place, work) = (

@@ -31,9 +31,6 @@ pub(crate) struct Args {
 }
 
 /// Runs the tests once with the programs of each release.
-///
-/// # Errors
-/// The packages of a release cannot be downloaded, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("programs are taken for x86-64, which this machine is not");

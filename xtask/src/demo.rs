@@ -62,9 +62,6 @@ struct Demo {
 }
 
 /// Runs the demo.
-///
-/// # Errors
-/// A package or the clip is missing, or the display showed wrong frames.
 pub(crate) fn run() -> Result<()> {
     setup::install(&["demo"])?;
     let dir = sh::target().join("demo");

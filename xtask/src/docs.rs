@@ -49,17 +49,11 @@ pub(crate) struct Args {
 }
 
 /// Fills or compares the blocks, and checks the links.
-///
-/// # Errors
-/// A block is stale or unknown, a data file is malformed, or a link leads nowhere.
 pub(crate) fn run(args: &Args) -> Result<()> {
     sh::expect_none("docs", &faults(!args.check)?)
 }
 
 /// Returns stale blocks and dead links of all pages; with `write`, fills the blocks first.
-///
-/// # Errors
-/// A block is unknown or has no end, a data file is malformed, or a file cannot be read or written.
 pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
     let root = sh::root();
     let blocks = blocks(&root)?;

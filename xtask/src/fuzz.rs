@@ -22,9 +22,6 @@ pub(crate) struct Args {
 }
 
 /// Fuzzes, or runs the stored inputs.
-///
-/// # Errors
-/// A target cannot be built, or fails with an input.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = sh::root().join("fuzz");
     let targets = targets(&dir, &args.targets)?;

@@ -33,9 +33,6 @@ const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-ea
 const OTHER: &str = "aarch64-unknown-linux-gnu";
 
 /// Builds the sample library without std, calls it from C, and checks the other targets that are installed.
-///
-/// # Errors
-/// A build fails, or std is linked although it must not be.
 pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;

@@ -56,9 +56,6 @@ pub(crate) fn shown(command: &Command) -> String {
 }
 
 /// Prints a command, and runs it. Its output is shown.
-///
-/// # Errors
-/// The command cannot be started, or fails.
 pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Result<()> {
     let command = command.borrow_mut();
     let text = shown(command);
@@ -70,9 +67,6 @@ pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Result<()> {
 }
 
 /// Runs a command without output. If it fails, its output is part of the error.
-///
-/// # Errors
-/// The command cannot be started, or fails.
 pub(crate) fn quietly(mut command: impl BorrowMut<Command>) -> Result<Vec<u8>> {
     let command = command.borrow_mut();
     let text = shown(command);
@@ -85,10 +79,7 @@ pub(crate) fn quietly(mut command: impl BorrowMut<Command>) -> Result<Vec<u8>> {
     Ok(out.stdout)
 }
 
-/// Runs a command without output. Returns what it printed, trimmed.
-///
-/// # Errors
-/// As [`quietly`]; or the output is not UTF-8.
+/// Runs a command like [`quietly`]. Returns what it printed, trimmed.
 pub(crate) fn text(mut command: impl BorrowMut<Command>) -> Result<String> {
     let command = command.borrow_mut();
     let text = String::from_utf8(quietly(&mut *command)?);

@@ -63,9 +63,6 @@ struct Source<'a> {
 }
 
 /// Checks the tree, and prints every fault.
-///
-/// # Errors
-/// The tree has a fault, or cannot be read.
 pub(crate) fn run() -> Result<()> {
     let packages = sh::packages("--no-deps")?;
     let mut faults = layer_faults(&packages);

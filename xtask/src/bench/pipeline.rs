@@ -72,9 +72,6 @@ fn pair(what: impl Into<String>, aim: Option<f64>, this: Command, over: Command)
 }
 
 /// Measures a row for each pair.
-///
-/// # Errors
-/// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<Table> {
     let (tools, streams) = prepare(&args.on)?;
     for stream in &streams {

@@ -25,9 +25,6 @@ pub(crate) struct Save {
 
 impl Save {
     /// Measures and prints a table, and stores it if asked to.
-    ///
-    /// # Errors
-    /// The table cannot be measured or stored, or the tree differs from its commit.
     pub(crate) fn table(&self, name: &str, measure: impl FnOnce() -> Result<Table>) -> Result<()> {
         let run = self.save.then(Run::here).transpose()?;
         let measured = measure()?;

@@ -38,9 +38,6 @@ fn out(kind: Kind) -> Result<PathBuf> {
 
 /// Tries every use of the table in a guest. Returns the row's name and the results.
 /// It also compares a run on a virtual clock in the guest with the same run on this machine.
-///
-/// # Errors
-/// `vb3` cannot be built for the guest, the guest does not boot or ends early, or these two runs differ.
 pub(super) fn tried(guest: &Guest, uses: &[Use]) -> Result<(String, Vec<bool>)> {
     let name = guest.kind.name;
     let vb3 = guest::vb3(guest.kind)?;
@@ -63,7 +60,7 @@ pub(super) fn tried(guest: &Guest, uses: &[Use]) -> Result<(String, Vec<bool>)> 
 /// Tries to run a program on a kernel that is too old for `vb3 run`. Returns the row's name.
 ///
 /// # Errors
-/// As [`tried`]; or the program ran, or the reason was not reported in one sentence.
+/// The guest does not boot, the program ran, or the reason was not reported in one sentence.
 pub(super) fn refusal(guest: &Guest) -> Result<String> {
     let name = guest.kind.name;
     let vb3 = guest::vb3(guest.kind)?;

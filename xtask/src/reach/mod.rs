@@ -25,9 +25,6 @@ pub(crate) struct Args {
 }
 
 /// Makes the table.
-///
-/// # Errors
-/// A use fails where every use must work, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.tests.is_empty() {
         matrix::run(&args.only, &args.save)
@@ -47,9 +44,6 @@ pub(crate) struct ConfineArgs {
 }
 
 /// Runs a command under a profile, in place of this process.
-///
-/// # Errors
-/// There is no such profile or command, or the kernel refuses the filter.
 pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
     let profile = profile::find(&args.profile)?;
     let Some((name, rest)) = args.command.split_first() else {

@@ -36,9 +36,6 @@ pub(super) fn command(vb3: &Path, dir: &str) -> String {
 }
 
 /// Makes the same run here, and compares its files with those of another computer in `there`.
-///
-/// # Errors
-/// A file differs, or one of the two runs wrote no files.
 pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let here = there.join("here");
     fs::create_dir_all(&here)?;

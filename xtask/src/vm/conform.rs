@@ -16,9 +16,6 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// Reads conformance/expected and conformance/differences.
-    ///
-    /// # Errors
-    /// A file is missing, or one of its lines is malformed.
     pub(crate) fn read() -> Result<Self> {
         let read = |name: &str| fs::read_to_string(sh::root().join("conformance").join(name));
         Self::parse(&read("expected")?, &read("differences")?)

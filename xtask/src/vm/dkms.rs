@@ -109,9 +109,6 @@ impl<'a> Packages<'a> {
 
 /// Tests the packages in the build root, with upgrades in each order.
 /// Installs them, checks which module each kernel would load, and removes them.
-///
-/// # Errors
-/// A step fails. The message has the end of its log.
 pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
     let packages = Packages::new(lab, arch)?;
     let names = packages.all()?;

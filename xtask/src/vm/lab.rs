@@ -80,9 +80,6 @@ impl Lab {
     }
 
     /// Checks that this machine has the lab, or can make it.
-    ///
-    /// # Errors
-    /// The lab cannot be made. The message says what is missing.
     pub(crate) fn possible() -> Result<()> {
         sh::quietly(namespace().arg("true")).context("cannot create namespaces")?;
         let lab = Self::find()?;
@@ -122,9 +119,6 @@ impl Lab {
     }
 
     /// Returns the checked kernel, which has KASAN and other checkers. Builds it unless it is there already.
-    ///
-    /// # Errors
-    /// No stock kernel has the source, or the build fails.
     pub(crate) fn checked(&self) -> Result<String> {
         let stock = self.kernels(Arch::X86_64)?.into_iter().next();
         let stock = stock.context("the build root has no kernel")?;

@@ -161,9 +161,6 @@ pub(crate) fn results() -> PathBuf {
 }
 
 /// Builds what is missing, runs the cells, and evaluates the results.
-///
-/// # Errors
-/// There are faults. The message counts them.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     match possible(args) {
@@ -325,10 +322,7 @@ fn version(kernel: &str) -> Vec<u32> {
     numbers.map_while(|n| n.parse().ok()).collect()
 }
 
-/// Checks whether virtual machines can run here: tools, namespaces, and a source for the guests.
-///
-/// # Errors
-/// They cannot. The message says what is missing.
+/// Checks that virtual machines can run here: tools, namespaces, and a source for the guests.
 fn possible(args: &Args) -> Result<()> {
     setup::install(&["x86-64"])?;
     for arch in args.archs() {
