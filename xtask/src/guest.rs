@@ -136,7 +136,7 @@ fn kernel(kind: Kind) -> Result<PathBuf> {
         let init = sh::root().join("lab/guest-init");
         let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
         let words = [&words[..], &[init.as_ref(), out.as_ref()]].concat();
-        let what = format!("getting {} of {}, about 90 MB", kind.image, kind.suite);
+        let what = format!("getting {} of {}: about 90 MB", kind.image, kind.suite);
         lab::make(&what, 10, SCRIPT, &words)?;
     }
     Ok(out)

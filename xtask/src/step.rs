@@ -109,14 +109,15 @@ pub(crate) fn cpu_time(pid: &str, first: usize) -> Option<Duration> {
     ))
 }
 
-/// Runs a step to its end. `log` is the name of its log.
+/// Runs a step to its end. Its log is named after `what`, up to a colon.
 ///
 /// # Errors
 /// The step fails, or takes longer than `seconds`. The message has the end of its log.
-pub(crate) fn run(what: &str, seconds: u64, log: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn run(what: &str, seconds: u64, command: &mut Command) -> Result<()> {
     let logs = vm::results().join("log");
     fs::create_dir_all(&logs)?;
-    let log = logs.join(format!("{log}.log"));
+    let name = what.split(':').next().unwrap_or_default();
+    let log = logs.join(format!("{}.log", name.replace(' ', "-")));
     eprintln!("vm: {what} (at most {seconds} s; log: {})", log.display());
     let mut running = Running::start(command, &log)?;
     // A step gets no input.

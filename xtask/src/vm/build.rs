@@ -26,7 +26,7 @@ pub(crate) fn sources(lab: &Lab) -> Result<()> {
         .context("bitflags has no directory")?;
     let mut copy = cmd!("sh -euc {COPY} sh {work}/src {work} {bitflags}");
     let copy = copy.current_dir(sh::root());
-    step::run("copying the sources", 60, "copy", copy)
+    step::run("copying the sources", 60, copy)
 }
 
 /// Returns the packages of the kernel crate and its dependencies, as cargo describes them.
@@ -41,7 +41,6 @@ pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
     lab.step(
         &format!("building the programs of {name}'s guests"),
         120,
-        "programs",
         &format!("programs.sh /work/src/lab {name} /work/programs-{name}"),
     )
 }
@@ -65,7 +64,6 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
     lab.step(
         &format!("building the Rust object of {name}"),
         600,
-        "rust-object",
         &format!("rust-object.sh /work/src {out} {name}"),
     )
 }
@@ -97,13 +95,11 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     lab.step(
         &format!("building the modules for {kernel}"),
         300,
-        &format!("module-{kernel}"),
         &format!("module.sh /work/src {object} {arch} {kernel} {out}{flags}"),
     )?;
     lab.step(
         &format!("building the test driver for {kernel}"),
         300,
-        &format!("driver-{kernel}"),
         &format!("driver.sh /work/src/lab {out} {arch} {kernel}"),
     )?;
     let name = lab.packed()?;
@@ -119,7 +115,6 @@ pub(crate) fn modules(lab: &Lab, kernel: &str, fails: bool) -> Result<()> {
     lab.step(
         &format!("packing the modules of {kernel}"),
         300,
-        &format!("pack-{kernel}"),
         &format!("make-modules.sh {kernel} /kernels/{kernel}/{name}"),
     )
 }
@@ -129,7 +124,6 @@ pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
     lab.step(
         &format!("building the C modules with patches for {kernel}: about 160 MB to load"),
         600,
-        &format!("patched-{kernel}"),
         &format!("patched.sh /work/src/upstream {kernel} /work/{kernel}"),
     )
 }
@@ -146,7 +140,6 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
     lab.step(
         &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),
         600,
-        &format!("peers-{kernel}"),
         &format!("peers.sh /work/src/lab {arch} {kernel} /kernels/{kernel}/{name}"),
     )
 }

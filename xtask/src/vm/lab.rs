@@ -30,7 +30,7 @@ impl Lab {
             for arch in Arch::ALL {
                 remove.arg(lab.guest(arch)?);
             }
-            step::run("removing the old build root", 300, "remove", &mut remove)?;
+            step::run("removing the old build root", 300, &mut remove)?;
         }
         if !lab.root.exists() {
             let what =
@@ -55,7 +55,7 @@ impl Lab {
         }
         let what = format!("adding {name} to the build root: compiler, headers, kernels; 300 MB");
         let mut add = self.inside(&["sh", &self.share(&script)?, &stamp]);
-        step::run(&what, 1500, &format!("make-{name}"), &mut add)?;
+        step::run(&what, 1500, &mut add)?;
         self.make_guest(arch)
     }
 
@@ -133,9 +133,8 @@ impl Lab {
         let script = self.share("make-checked.sh")?;
         let config = self.share("checked.config")?;
         step::run(
-            &format!("building {name}, once: about 150 MB to load, and seven minutes of two cores"),
+            &format!("building {name}: once, about 150 MB to load, and seven minutes of two cores"),
             3600,
-            "make-checked",
             &mut self.inside(&[
                 "sh",
                 &script,
@@ -199,10 +198,10 @@ impl Lab {
     ///
     /// # Errors
     /// The step fails. The message names the log.
-    pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, line: &str) -> Result<()> {
+    pub(crate) fn step(&self, what: &str, seconds: u64, line: &str) -> Result<()> {
         let script = format!("/work/src/lab/{line}");
         let words: Vec<&str> = std::iter::once("sh").chain(script.split(' ')).collect();
-        step::run(what, seconds, log, &mut self.inside(&words))
+        step::run(what, seconds, &mut self.inside(&words))
     }
 
     /// Returns a command that runs inside the build root as root.
@@ -259,12 +258,7 @@ pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> 
     let mut make = namespace();
     make.arg("sh").arg(sh::root().join("lab").join(script));
     make.arg(own_mirror()).args(words);
-    step::run(
-        what,
-        minutes * 60,
-        script.trim_end_matches(".sh"),
-        &mut make,
-    )
+    step::run(what, minutes * 60, &mut make)
 }
 
 /// Returns a command that runs its arguments at low priority in new namespaces.
