@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const EMULATOR_MIB: usize = 256;
 
 /// One virtual machine: a kernel, an IOMMU, and a scenario that runs on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     pub(crate) kernel: String,
     pub(crate) iommu: Iommu,
@@ -61,7 +61,7 @@ impl Cell {
 }
 
 /// The result of a cell.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CellOutcome {
     pub(crate) cell: Cell,
     /// Checks passed and failed, for each module.
@@ -121,12 +121,7 @@ fn one(lab: &Lab, cell: &Cell, args: &Args) -> CellOutcome {
     let start = Instant::now();
     let mut outcome = CellOutcome {
         cell: cell.clone(),
-        c: report::Score::default(),
-        rust: report::Score::default(),
-        faults: Vec::new(),
-        is_second: false,
-        took: Duration::ZERO,
-        cpu: Duration::ZERO,
+        ..CellOutcome::default()
     };
     let heard = boot::run(lab, cell, args);
     if let Err(e) = heard.and_then(|heard| outcome.judge(args, heard)) {

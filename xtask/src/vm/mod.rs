@@ -110,10 +110,11 @@ impl Args {
 }
 
 /// The IOMMU that translates the devices' addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Iommu {
     /// Nothing.
+    #[default]
     None,
     /// QEMU's VT-d.
     Intel,
@@ -266,51 +267,41 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
 
 /// Returns the cells that the arguments select.
 fn wanted(args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
+    let named = match args.iommus.as_slice() {
+        [] => vec![Iommu::None],
+        some => some.to_vec(),
+    };
     let mut cells = Vec::new();
     for arch in args.archs() {
-        cells.extend(wanted_of(arch, args, kernels)?);
-    }
-    Ok(cells)
-}
-
-/// Returns the selected cells of one architecture.
-fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Result<Vec<Cell>> {
-    let known = Known::of(arch)?;
-    let mut named = args.iommus.clone();
-    if named.is_empty() {
-        named.push(Iommu::None);
-    }
-    let list = match args.scenarios.as_slice() {
-        _ if args.everything || args.chosen => known.everything.clone(),
-        [] if args.checked => known.checked,
-        [] => vec![("compliance".to_owned(), named)],
-        some => some
-            .iter()
-            .map(|name| (name.clone(), named.clone()))
-            .collect(),
-    };
-    let newest = known.newest.unwrap_or(known.everything);
-    let own = || kernels.iter().filter(|kernel| lab::arch_of(kernel) == arch);
-    let last = own().max_by_key(|kernel| version(kernel));
-    let mut cells = Vec::new();
-    for (scenario, iommus) in list {
-        for kernel in own() {
-            let chosen = if Some(kernel) == last {
-                &newest
-            } else {
-                &known.older
-            };
-            let chosen = chosen.iter().find(|(name, _)| *name == scenario);
-            let iommus = match chosen {
-                _ if !args.chosen => &iommus,
-                Some((_, chosen)) => chosen,
-                None => continue,
-            };
-            cells.extend(iommus.iter().map(|iommu| Cell {
-                kernel: kernel.clone(),
-                iommu: *iommu,
-                scenario: scenario.clone(),
-            }));
+        let known = Known::of(arch)?;
+        let list: Scenarios = match args.scenarios.as_slice() {
+            _ if args.everything || args.chosen => known.everything.clone(),
+            [] if args.checked => known.checked,
+            [] => vec![("compliance".to_owned(), named.clone())],
+            some => some
+                .iter()
+                .map(|name| (name.clone(), named.clone()))
+                .collect(),
+        };
+        let newest = known.newest.unwrap_or(known.everything);
+        let own = || kernels.iter().filter(|kernel| lab::arch_of(kernel) == arch);
+        let last = own().max_by_key(|kernel| version(kernel));
+        for (scenario, iommus) in list {
+            for kernel in own() {
+                let chosen = if Some(kernel) == last {
+                    &newest
+                } else {
+                    &known.older
+                };
+                let chosen = chosen.iter().find(|(name, _)| *name == scenario);
+                let chosen = chosen.map(|(_, iommus)| iommus);
+                let iommus = if args.chosen { chosen } else { Some(&iommus) };
+                cells.extend(iommus.into_iter().flatten().map(|iommu| Cell {
+                    kernel: kernel.clone(),
+                    iommu: *iommu,
+                    scenario: scenario.clone(),
+                }));
+            }
         }
     }
     Ok(cells)
