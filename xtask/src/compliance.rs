@@ -6,9 +6,8 @@ mod libcamera;
 use crate::sh::{self, cmd};
 use crate::vm::lab;
 use crate::{ci, setup};
-use anyhow::{Context as _, Result, bail, ensure};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use anyhow::{Result, bail, ensure};
+use std::path::PathBuf;
 
 /// Parts of test names, which select all tests that run v4l2-compliance, libcamera or a newer GStreamer.
 const FILTERS: [&str; 5] = ["av1_streams", "compli", "libcamera::", "sensor::", "vimc::"];
@@ -45,7 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("compliance: {suite}");
         sh::run(cmd!("{programs}/v4l2-compliance --version"))?;
         let mut cargo = ci::needing_all(ci::E2E);
-        cargo.env("PATH", before_others(&programs)?);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+        cargo.env("PATH", std::env::join_paths(path)?);
         cargo
             .arg("--")
             .args(args.full.then_some("--include-ignored"));
@@ -66,11 +67,4 @@ fn unpacked(suite: &str) -> Result<PathBuf> {
         lab::make(&what, 10, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
     }
     Ok(out.join("wrappers"))
-}
-
-/// Returns the search path with this directory in front.
-fn before_others(programs: &Path) -> Result<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
-    std::env::join_paths(all).context("the search path cannot be written")
 }

@@ -107,20 +107,15 @@ impl Demo {
         if skipped > 0 {
             eprintln!("note: {skipped} frames of the clip found no buffer in time");
         }
+        let (shown, mut faults) = (shown.len(), Vec::new());
         if wrong != 0 {
-            self.fault(
-                &run,
-                &format!("{wrong} frames are not the clip's next ones"),
-            );
+            faults.push(format!("{wrong} frames are not the clip's next ones"));
         }
-        if u32::try_from(shown.len()) != Ok(FRAMES) {
-            self.fault(
-                &run,
-                &format!("{FRAMES} frames were sent and {} shown", shown.len()),
-            );
+        if u32::try_from(shown) != Ok(FRAMES) {
+            faults.push(format!("{FRAMES} frames were sent and {shown} shown"));
         }
         let verdict = if wrong == 0 { "bit by bit" } else { "no" };
-        self.add(run, &report, shown.len(), verdict.to_owned());
+        self.add(run, &report, shown, verdict.to_owned(), faults);
         Ok(())
     }
 
@@ -139,18 +134,21 @@ impl Demo {
             self.clip.display()
         );
         let report = self.go(&run, &devices, &program, 0)?;
-        let shown = hashes(&run.recorded, "null")?.len();
+        let (shown, mut faults) = (hashes(&run.recorded, "null")?.len(), Vec::new());
         if shown != frames {
-            self.fault(&run, &format!("{shown} of {frames} frames were shown"));
+            faults.push(format!("{shown} of {frames} frames were shown"));
         }
         let worst = lowest_psnr(&run.recorded, &self.clip, CONVERTED)?;
         if worst < MIN_PSNR_DB {
-            self.fault(
-                &run,
-                &format!("a frame is only {worst:.1} dB near to ffmpeg's"),
-            );
+            faults.push(format!("a frame is only {worst:.1} dB near to ffmpeg's"));
         }
-        self.add(run, &report, shown, format!("{worst:.1} dB at least"));
+        self.add(
+            run,
+            &report,
+            shown,
+            format!("{worst:.1} dB at least"),
+            faults,
+        );
         Ok(())
     }
 
@@ -180,18 +178,22 @@ impl Demo {
         serde_json::from_slice(&fs::read(&report)?).context("the report is not JSON")
     }
 
-    fn fault(&mut self, run: &Run, fault: &str) {
-        let fault = format!("{} on {}: {fault}", run.pipeline, run.machine);
-        self.faults.push(fault);
-    }
-
-    /// Adds a row to the table, and the report's faults to the list.
-    fn add(&mut self, run: Run, report: &Value, frames: usize, verdict: String) {
-        let (cells, faults) = judged(report, frames);
-        for fault in faults {
-            self.fault(&run, &fault);
+    /// Adds a row to the table, and the run's and the report's faults to the list.
+    fn add(
+        &mut self,
+        run: Run,
+        report: &Value,
+        frames: usize,
+        verdict: String,
+        faults: Vec<String>,
+    ) {
+        let (cells, more) = judged(report, frames);
+        let (pipeline, machine) = (run.pipeline, run.machine);
+        for fault in faults.iter().chain(&more) {
+            self.faults
+                .push(format!("{pipeline} on {machine}: {fault}"));
         }
-        let mut row = table::row([run.pipeline, run.machine, &frames.to_string()]);
+        let mut row = table::row([pipeline, machine, &frames.to_string()]);
         row.extend(cells);
         row.push(verdict);
         self.rows.push(row);

@@ -206,37 +206,24 @@ impl Tools<'_> {
         Ok(())
     }
 
-    fn pairs(&self, streams: &[Stream; 2]) -> Vec<Pair> {
-        let [large, small] = streams;
+    fn pairs(&self, [large, small]: &[Stream; 2]) -> Vec<Pair> {
         let mut pairs = Vec::new();
         for (stream, aims) in [(large, [Some(1.05), Some(1.1)]), (small, [None; 2])] {
-            let libraries = || self.libraries(stream, &[SHOWN]);
-            let what = |program| format!("{}, {program}", stream.size);
-            pairs.push(pair(
-                what("a small program"),
-                aims[0],
-                self.small_program(stream),
-                libraries(),
-            ));
-            pairs.push(pair(
-                what("GStreamer"),
-                aims[1],
-                self.gstreamer(stream),
-                libraries(),
-            ));
+            let programs = [
+                ("a small program", self.small_program(stream)),
+                ("GStreamer", self.gstreamer(stream)),
+            ];
+            for ((program, this), aim) in programs.into_iter().zip(aims) {
+                let what = format!("{}, {program}", stream.size);
+                pairs.push(pair(what, aim, this, self.libraries(stream, &[SHOWN])));
+            }
         }
-        pairs.push(pair(
-            format!("two converters ({BETWEEN} between them) / one"),
-            None,
-            self.client(large, "null", "8", &[BETWEEN, SHOWN]),
-            self.small_program(large),
-        ));
-        pairs.push(pair(
-            "the same, libraries alone",
-            None,
-            self.libraries(large, &[BETWEEN, SHOWN]),
-            self.libraries(large, &[SHOWN]),
-        ));
+        let what = format!("two converters ({BETWEEN} between them) / one");
+        let two = self.client(large, "null", "8", &[BETWEEN, SHOWN]);
+        pairs.push(pair(what, None, two, self.small_program(large)));
+        let two = self.libraries(large, &[BETWEEN, SHOWN]);
+        let one = self.libraries(large, &[SHOWN]);
+        pairs.push(pair("the same, libraries alone", None, two, one));
         for (name, by_wall) in [("time", true), ("CPU", false)] {
             let what = format!(
                 "{}, dma-bufs mapped for each frame / kept mapped, {name}",

@@ -158,8 +158,7 @@ impl CellOutcome {
             if !c.is_empty() && !rust.is_empty() {
                 self.c.add(c.len(), 0);
                 let found = conform::differences(&c, &rust);
-                self.rust
-                    .add(rust.len().saturating_sub(found.len()), found.len());
+                self.rust.add(rust.len(), found.len());
                 self.faults.extend(found);
             }
             return Ok(());
@@ -172,7 +171,7 @@ impl CellOutcome {
         for (module, home, seen, score) in modules {
             if args.modules().split(' ').any(|wanted| wanted == module) {
                 let found = expected.faults(home, &seen);
-                score.add(seen.len().saturating_sub(found.len()), found.len());
+                score.add(seen.len(), found.len());
                 self.faults.extend(found);
             }
         }

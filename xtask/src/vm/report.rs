@@ -126,15 +126,15 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Counts checks.
-    pub(crate) fn add(&mut self, passed: usize, failed: usize) {
-        self.passed += passed;
-        self.made += passed + failed;
+    /// Counts checks, of which some failed.
+    pub(crate) fn add(&mut self, made: usize, failed: usize) {
+        self.passed += made.saturating_sub(failed);
+        self.made += made.max(failed);
     }
 
     /// Adds the checks of another score.
     pub(crate) fn join(&mut self, other: Self) {
-        self.add(other.passed, other.made.saturating_sub(other.passed));
+        self.add(other.made, other.made.saturating_sub(other.passed));
     }
 }
 
@@ -171,9 +171,9 @@ pub(crate) fn score(steps: &[Value], module: &str) -> Score {
     for step in own {
         let count = |key: &str| step[key].as_u64().and_then(|n| usize::try_from(n).ok());
         if let (Some(total), Some(good)) = (count("total"), count("succeeded")) {
-            score.add(good, total.saturating_sub(good));
+            score.add(total, total.saturating_sub(good));
         } else if let Some(passed) = passed(step) {
-            score.add(usize::from(passed), usize::from(!passed));
+            score.add(1, usize::from(!passed));
         }
     }
     score
