@@ -51,7 +51,6 @@ struct waiter {
 	atomic_int tid;
 };
 
-static atomic_uint heard;
 static atomic_ullong heard_ns;
 
 static void *wait_there(void *given)
@@ -67,7 +66,6 @@ static void *wait_there(void *given)
 	else
 		ioctl(w->fd, VIDIOC_DQBUF, &b);
 	atomic_store(&heard_ns, now_ns());
-	atomic_fetch_add(&heard, 1);
 	return NULL;
 }
 
@@ -145,7 +143,7 @@ static void threads(unsigned count, int polls)
 	say_call(all[0].fd);
 	start = now_ns();
 	convert_one(all[count - 1].fd);
-	while (!atomic_load(&heard))
+	while (!atomic_load(&heard_ns))
 		sched_yield();
 	say("wake_ns", atomic_load(&heard_ns) - start);
 	start = now_ns();
@@ -156,16 +154,6 @@ static void threads(unsigned count, int polls)
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(all[i].thread, NULL);
 	say("end_ns", (now_ns() - start) / count);
-}
-
-static void dqbuf(unsigned count)
-{
-	threads(count, 0);
-}
-
-static void polls(unsigned count)
-{
-	threads(count, 1);
 }
 
 // Measures objects of one converter. `make` returns the number of a new one, `wake` waits for a picture by
@@ -203,18 +191,14 @@ static void close_all(int *all, unsigned count)
 		close(all[i]);
 }
 
+// One more descriptor of the same buffer.
 static int one_export(int fd)
 {
 	struct queue q = queue(fd, CAPTURE);
 	return export(&q, 0);
 }
 
-// Many descriptors of one buffer.
-static void exports(unsigned count)
-{
-	objects(count, one_export, by_dqbuf, close_all);
-}
-
+// One more epoll set with the same file.
 static int one_set(int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
@@ -230,12 +214,7 @@ static void by_epoll(int fd, int last)
 	must(epoll_wait(last, &event, 1, -1), "epoll_wait");
 }
 
-// One file in many epoll sets.
-static void sets(unsigned count)
-{
-	objects(count, one_set, by_epoll, close_all);
-}
-
+// One more program that has the converter open and waits for it.
 static int one_process(int fd)
 {
 	int ready[2];
@@ -262,12 +241,6 @@ static void kill_all(int *all, unsigned count)
 		kill(all[i], SIGKILL);
 	for (unsigned i = 0; i < count; i++)
 		waitpid(all[i], NULL, 0);
-}
-
-// Programs that each have the converter open and wait for it.
-static void processes(unsigned count)
-{
-	objects(count, one_process, by_dqbuf, kill_all);
 }
 
 // One poll of many descriptors, all of one device.
@@ -340,18 +313,26 @@ static void watch(int to)
 	_exit(0);
 }
 
+static void measure(const char *kind, unsigned count)
+{
+	if (!strcmp(kind, "dqbuf") || !strcmp(kind, "poll"))
+		threads(count, kind[0] == 'p');
+	else if (!strcmp(kind, "pollfds"))
+		pollfds(count);
+	else if (!strcmp(kind, "exports"))
+		objects(count, one_export, by_dqbuf, close_all);
+	else if (!strcmp(kind, "sets"))
+		objects(count, one_set, by_epoll, close_all);
+	else if (!strcmp(kind, "processes"))
+		objects(count, one_process, by_dqbuf, kill_all);
+	else
+		fprintf(stderr, "%s is no kind of objects\n", kind);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*measure)(unsigned count);
-	} kinds[] = { { "dqbuf", dqbuf },     { "poll", polls }, { "exports", exports },
-		      { "pollfds", pollfds }, { "sets", sets },	 { "processes", processes } };
-	enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
-	unsigned count = argc == 3 ? (unsigned)atoi(argv[2]) : 0, kind = 0;
-	while (count && kind < KINDS && strcmp(argv[1], kinds[kind].name))
-		kind++;
-	if (!count || kind == KINDS) {
+	unsigned count = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
+	if (!count) {
 		fprintf(stderr, "usage: scale dqbuf|poll|exports|pollfds|sets|processes COUNT\n");
 		return 2;
 	}
@@ -371,7 +352,7 @@ int main(int argc, char **argv)
 	}
 	close(streams[1]);
 	must(read(streams[0], &byte, 1) == 1 ? 0 : -1, "the camera");
-	kinds[kind].measure(count);
+	measure(argv[1], count);
 	fflush(stdout);
 	must(kill(camera, SIGTERM), "kill");
 	must(waitpid(camera, &status, 0), "waitpid");
