@@ -191,30 +191,19 @@ fn has_unsafe(text: &str) -> bool {
 
 /// Returns circles of imports: between a crate's modules, and between the files of some of its directories.
 fn circle_faults(layer: &Layer, root: &str, sources: &[Source<'_>]) -> Vec<String> {
-    let exports = circles::exports(root);
     let files = sources.iter();
-    let files = files.filter_map(|source| Some((circles::module_of(source.below)?, source)));
+    let files = files.filter_map(|source| Some((circles::module_of(source.below)?, source.text)));
     let files: Vec<_> = files.collect();
-    let modules = files.iter().map(|(module, _)| module.clone()).collect();
-    let mut imports = circles::Imports::new();
-    for (module, source) in &files {
-        circles::add(&mut imports, &modules, &exports, module, source.text);
-    }
+    let imports = circles::imports(&files, &circles::exports(root));
     let mut faults = circles::faults(&layer.name, &imports, &layer.circles);
     for directory in &layer.inside {
-        let inside = files.iter().filter(|(module, _)| module == directory);
-        let inside = inside
-            .filter_map(|(_, source)| Some((source.path.file_stem()?.to_str()?, source.text)));
-        let inside: Vec<_> = inside.collect();
-        let modules = inside
-            .iter()
-            .map(|&(module, _)| module.to_owned())
-            .collect();
-        let mut imports = circles::Imports::new();
-        for (module, text) in &inside {
-            let text = text.replace("super::", "crate::");
-            circles::add(&mut imports, &modules, &Default::default(), module, &text);
-        }
+        let is_inside = |below| circles::module_of(below).as_ref() == Some(directory);
+        let inside = sources.iter().filter(|source| is_inside(source.below));
+        let inside = inside.filter_map(|source| {
+            let module = source.path.file_stem()?.to_str()?.to_owned();
+            Some((module, source.text.replace("super::", "crate::")))
+        });
+        let imports = circles::imports(&inside.collect::<Vec<_>>(), &Default::default());
         let place = format!("{}, {directory}", layer.name);
         faults.extend(circles::faults(&place, &imports, &[]));
     }

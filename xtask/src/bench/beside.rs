@@ -49,21 +49,17 @@ pub(super) fn run(on: &On) -> Result<Table> {
     let vb3 = Vb3::new(on, &["v4l-utils"])?;
     let client = client("bench")?;
     let mut rows = Vec::new();
+    let client = client.display();
     for (says, device, command) in WORKLOADS {
         let mut row = vec![says.to_owned()];
         for (width, height) in SIZES {
+            let bytes = width * height * 3 / 2;
             let script = format!(
-                "({command}) >/dev/null 2>&1 & {} calls /dev/video1 {SECONDS}; wait",
-                client.display()
+                "WIDTH={width} HEIGHT={height} BYTES={bytes}; \
+                 ({command}) >/dev/null 2>&1 & {client} calls /dev/video1 {SECONDS}; wait"
             );
             let device = format!("{device},size={width}x{height}");
             let mut run = vb3.with(&[&device, "camera=pattern"]);
-            let numbers = [
-                ("BYTES", width * height * 3 / 2),
-                ("WIDTH", width),
-                ("HEIGHT", height),
-            ];
-            run.envs(numbers.map(|(name, number)| (name, number.to_string())));
             let run = measure(run.args(["sh", "-c", &script]))?;
             let (most, longest) = (run.time("p99_ns")?, run.time("max_ns")?);
             row.push(format!("{most}, {longest}"));

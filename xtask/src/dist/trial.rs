@@ -144,29 +144,33 @@ fn block(info: &str) -> Result<&'static str> {
         .0)
 }
 
+/// Returns the lines after `begin` that have this indentation, without it.
+fn indented(text: &str, begin: &str, indentation: &str) -> Result<String> {
+    let lines = text
+        .split_once(begin)
+        .with_context(|| format!("no {begin:?} in:\n{text}"))?
+        .1;
+    let inner = |line| match line {
+        "" => Some(line),
+        line => line.strip_prefix(indentation),
+    };
+    Ok(lines
+        .lines()
+        .map_while(inner)
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
 /// Returns the script in action.yml's step.
 fn action() -> Result<String> {
-    let (_, lines) = ACTION
-        .split_once("run: |\n")
-        .context("action.yml has no script")?;
-    let indented = |line| str::strip_prefix(line, "        ");
-    let lines = lines
-        .lines()
-        .map_while(|line| indented(line).or(line.is_empty().then_some("")));
-    Ok(lines.collect::<Vec<_>>().join("\n"))
+    indented(ACTION, "run: |\n", "        ")
 }
 
 /// Returns the commands of the GitLab job, with a further one that makes the job's clip.
 fn gitlab() -> Result<String> {
     let job = block("yaml skip=run-by-dist-as-gitlab")?;
-    let (_, lines) = job
-        .split_once("  script:\n")
-        .context("the GitLab job has no script")?;
-    let lines = lines.lines().map_while(|line| line.strip_prefix("    - "));
-    Ok(lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replacen("dpkg", "make_clip; dpkg", 1))
+    let commands = indented(job, "  script:\n", "    - ")?;
+    Ok(commands.replacen("dpkg", "make_clip; dpkg", 1))
 }
 
 /// Returns the Docker file as a script, which ends with the user's test.

@@ -6,7 +6,6 @@ use crate::guest::{self, Guest, Kind};
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,11 +98,10 @@ fn script(vb3: &Path, uses: &[Use]) -> String {
     let (limit, same) = (USE.as_secs() - 10, same::command(vb3, "/out"));
     let vb3 = vb3.display();
     for (i, Use { name, .. }) in uses.iter().enumerate() {
-        let _ = writeln!(
-            text,
+        text += &format!(
             "timeout -k 5 {limit} {vb3} run -d camera=pattern -d display=null -- sh /out/use-{i} \
              >/out/use-{i}.log 2>&1 && echo 'ok {name}' >>/out/said \
-             || echo \"lost {name}: $(tail -n 3 /out/use-{i}.log | tr '\\n' ' ')\" >>/out/said"
+             || echo \"lost {name}: $(tail -n 3 /out/use-{i}.log | tr '\\n' ' ')\" >>/out/said\n"
         );
     }
     text + &format!("({same}) >/out/same.log 2>&1\n")

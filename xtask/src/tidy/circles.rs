@@ -30,6 +30,16 @@ pub(super) fn exports(root: &str) -> Exports {
     paths.filter_map(export).collect()
 }
 
+/// Returns the imports of files, each with its module.
+pub(super) fn imports<S: AsRef<str>>(files: &[(String, S)], exports: &Exports) -> Imports {
+    let modules = files.iter().map(|(module, _)| module.clone()).collect();
+    let mut imports = Imports::new();
+    for (module, text) in files {
+        add(&mut imports, &modules, exports, module, text.as_ref());
+    }
+    imports
+}
+
 /// Adds the imports of one file. `modules` are all modules of the crate.
 pub(super) fn add(
     imports: &mut Imports,
@@ -187,12 +197,8 @@ mod tests {
     const ROOT: &str = "mod a;\npub use c::{Z, deep::{W as V, U}};\npub(crate) use a::W;";
 
     fn imports(files: &[(&str, &str)]) -> Imports {
-        let modules = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut imports = Imports::new();
-        for (name, text) in files {
-            add(&mut imports, &modules, &exports(ROOT), name, text);
-        }
-        imports
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text));
+        super::imports(&files.collect::<Vec<_>>(), &exports(ROOT))
     }
 
     #[test]

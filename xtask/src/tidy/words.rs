@@ -18,18 +18,13 @@ const MAX_NAME: usize = 50;
 
 /// Returns the faults of one file.
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
-    let name = super::shown(file);
-    let lines = (1..).zip(text.lines());
-    let faults = lines.flat_map(|(number, line)| {
-        let faults = [long_name(line), vague_constant(line)];
-        faults
-            .into_iter()
-            .flatten()
-            .map(move |fault| (number, fault))
-    });
+    let (name, mut faults) = (super::shown(file), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let found = [long_name(line), vague_constant(line)];
+        let found = found.into_iter().flatten();
+        faults.extend(found.map(|fault| format!("{name}:{number}: {fault}")));
+    }
     faults
-        .map(|(number, fault)| format!("{name}:{number}: {fault}"))
-        .collect()
 }
 
 fn long_name(line: &str) -> Option<String> {

@@ -71,12 +71,13 @@ pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()>
 /// Builds `vb3` and the driver over VFIO for the guest, with this system's own compiler.
 /// They run in the guest, because this system is usually older than the guest's.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
-    sh::run(sh::cargo("build --release --package vb3 --bin vb3"))?;
-    sh::run(sh::cargo("build --release --package vfio-edu"))?;
     let (to, built) = (user_programs(lab), sh::target().join("release"));
     fs::create_dir_all(&to)?;
-    fs::copy(built.join("vb3"), to.join("vb3"))?;
-    fs::copy(built.join("vfio-edu"), to.join("vfio-edu"))?;
+    for name in ["vb3", "vfio-edu"] {
+        let build = format!("build --release --package {name} --bin {name}");
+        sh::run(sh::cargo(&build))?;
+        fs::copy(built.join(name), to.join(name))?;
+    }
     Ok(())
 }
 

@@ -132,18 +132,11 @@ impl Lab {
         }
         let script = self.share("make-checked.sh")?;
         let config = self.share("checked.config")?;
-        step::run(
-            &format!("building {name}: once, about 150 MB to load, and seven minutes of two cores"),
-            3600,
-            &mut self.inside(&[
-                "sh",
-                &script,
-                &stock,
-                &config,
-                &stamp,
-                &format!("/kernels/{name}"),
-            ]),
-        )?;
+        let what =
+            format!("building {name}: once, about 150 MB to load, and seven minutes of two cores");
+        let out = format!("/kernels/{name}");
+        let mut make = self.inside(&["sh", &script, &stock, &config, &stamp, &out]);
+        step::run(&what, 3600, &mut make)?;
         Ok(name)
     }
 
@@ -177,10 +170,8 @@ impl Lab {
 
     /// Returns the image of an architecture's guests.
     pub(crate) fn guest(&self, arch: Arch) -> Result<PathBuf> {
-        let key = key("make-guest.sh")?;
-        Ok(self
-            .cache
-            .join(format!("guest-{}-{key}.cpio.gz", arch.name())))
+        let name = format!("guest-{}-{}.cpio.gz", arch.name(), key("make-guest.sh")?);
+        Ok(self.cache.join(name))
     }
 
     /// Locks the build root against other processes while the returned file is open. Waits for the lock.
@@ -206,20 +197,15 @@ impl Lab {
 
     /// Returns a command that runs inside the build root as root.
     pub(crate) fn inside(&self, words: &[&str]) -> Command {
+        const SCRIPT: &str = r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
+            mount -t proc proc "$root/proc" && mount --bind "$work" "$root/work" &&
+            exec chroot "$root" "$@""#;
         let mut command = namespace();
         // The caller's directory for temporary files need not exist in the build root.
         command
             .env_remove("TMPDIR")
-            .args(["sh", "-c"])
-            .arg(
-                r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
-                mount -t proc proc "$root/proc" && mount --bind "$work" "$root/work" &&
-                exec chroot "$root" "$@""#,
-            )
-            .arg("sh")
-            .arg(&self.root)
-            .arg(self.work())
-            .args(words);
+            .args(["sh", "-c", SCRIPT, "sh"]);
+        command.args([&self.root, &self.work()]).args(words);
         command
     }
 }
