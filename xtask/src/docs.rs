@@ -40,17 +40,9 @@ const COMPARED: [(&str, &str); 5] = [
 /// Maximum number of lines of the old and of the new text that a message about a stale block shows.
 const MAX_SHOWN: usize = 3;
 
-/// Arguments of `docs`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Change nothing; fail if a block is stale
-    #[arg(long)]
-    check: bool,
-}
-
-/// Fills or compares the blocks, and checks the links.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    sh::expect_none("docs", &faults(!args.check)?)
+/// Fills the blocks, and checks the links.
+pub(crate) fn run() -> Result<()> {
+    sh::expect_none("docs", &faults(true)?)
 }
 
 /// Returns stale blocks and dead links of all pages; with `write`, fills the blocks first.

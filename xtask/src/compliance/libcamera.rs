@@ -52,8 +52,6 @@ fn here(built: &Path, device: Option<&str>, vb3: &Path) -> Result<Results> {
 
 /// Runs all tests with the kernel's vimc. The results are empty where there are no virtual machines.
 fn stock(built: &Path) -> Result<Results> {
-    let old = results_of_guest()?;
-    old.iter().try_for_each(fs::remove_file)?;
     let append = format!("--append=built={}", built.display());
     let words = [
         "vm",
@@ -62,24 +60,12 @@ fn stock(built: &Path) -> Result<Results> {
         "--count",
         "--if-possible",
     ];
-    vm::run(&vm::Args::parse_from(words.into_iter().chain([&*append])))?;
-    let Some(file) = results_of_guest()?.pop() else {
+    let args = vm::Args::parse_from(words.into_iter().chain([&*append]));
+    let Some(file) = vm::run(&args)?.pop() else {
         return Ok(Results::new());
     };
     let steps: Vec<Value> = serde_json::from_str(&fs::read_to_string(file)?)?;
     Ok(results(&steps))
-}
-
-/// Returns the files with results of the guest's tests.
-fn results_of_guest() -> Result<Vec<PathBuf>> {
-    let dir = vm::results();
-    fs::create_dir_all(&dir)?;
-    let files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
-    let is_own = |file: &PathBuf| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libcamera-") && name.ends_with(".json")
-    };
-    Ok(files.filter(is_own).collect())
 }
 
 /// Runs each test in each place. Prints the tests that do not pass everywhere.

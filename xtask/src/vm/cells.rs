@@ -7,6 +7,7 @@ use crate::{sh, step, table};
 use anyhow::Result;
 use fs_err as fs;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,11 @@ impl Cell {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
 
+    /// Returns the file with the cell's results.
+    pub(crate) fn file(&self) -> PathBuf {
+        results().join(format!("{}.json", self.name()))
+    }
+
     /// Returns whether the scenario needs `vb3` and its programs. They are built for x86-64 only.
     pub(crate) fn needs_vb3(&self) -> bool {
         self.arch() == Arch::X86_64 && self.needs("vb3")
@@ -39,6 +45,12 @@ impl Cell {
     /// `package` (the module's Debian package), `vb3`, or `other-kernel` (modules built for another kernel).
     pub(crate) fn needs(&self, what: &str) -> bool {
         self.wishes("needs").iter().any(|name| name == what)
+    }
+
+    /// Returns the machine's memory in MiB.
+    pub(crate) fn memory_mib(&self) -> usize {
+        let wish = self.wishes("memory").pop();
+        wish.and_then(|mib| mib.parse().ok()).unwrap_or(2048)
     }
 
     /// Returns whether the machine has shared memory on PCI.
@@ -76,23 +88,18 @@ pub(crate) struct CellOutcome {
 }
 
 /// Returns for how many of the largest virtual machine this machine has memory.
-fn room(cells: &[Cell], args: &Args) -> usize {
+fn room(cells: &[Cell]) -> usize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.split_once("MemAvailable:");
     let kib = kib.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<usize>().ok());
-    let wishes = cells.iter().flat_map(|cell| cell.wishes("memory"));
-    let wishes = wishes.filter_map(|mib| mib.parse().ok());
-    let largest = wishes.fold(args.memory.into(), u64::max);
-    let each = usize::try_from(largest).unwrap_or(usize::MAX) + EMULATOR_MIB;
+    let largest = cells.iter().map(Cell::memory_mib).max().unwrap_or(0);
+    let each = largest.saturating_add(EMULATOR_MIB);
     (kib.unwrap_or(0) / 1024 / each).max(1)
 }
 
 /// Runs all cells, `args.jobs` at a time if memory allows, and prints the progress.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
-    let (jobs, done) = (
-        args.jobs.clamp(1, 16).min(room(cells, args)),
-        AtomicUsize::new(0),
-    );
+    let (jobs, done) = (args.jobs.clamp(1, 16).min(room(cells)), AtomicUsize::new(0));
     step::at_a_time(jobs, cells, |cell| {
         let mut outcome = one(lab, cell, args);
         if args.again && !outcome.faults.is_empty() {
@@ -146,8 +153,7 @@ impl CellOutcome {
         let steps = heard.steps;
         self.cpu = heard.cpu;
         let all = Value::Array(steps.clone());
-        let file = results().join(format!("{}.json", self.cell.name()));
-        fs::write(file, format!("{all:#}\n"))?;
+        fs::write(self.cell.file(), format!("{all:#}\n"))?;
         self.c = report::score(&steps, "c");
         self.rust = report::score(&steps, "rust");
         self.rust.join(report::score(&steps, "vb3"));

@@ -21,8 +21,7 @@ const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 /// Returns the command of the machine, without its initial RAM disk. Its output goes to files in `dir`.
 pub(super) fn command(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
-    let memory = cell.wishes("memory").pop();
-    let memory = memory.unwrap_or_else(|| args.memory.to_string());
+    let memory = cell.memory_mib().to_string();
     let in_turn = cell.wishes("processors") == ["in-turn"];
     // KVM of some hosts cannot run a stock guest. Translation always can.
     let (accel, processors) = match (args.kvm, args.count) {

@@ -67,9 +67,6 @@ pub(crate) struct Args {
     /// Kernel command line arguments
     #[arg(long, default_value = "")]
     append: String,
-    /// Memory of the machine in MiB
-    #[arg(long, default_value_t = 2048)]
-    memory: u32,
     /// Use KVM; without it, instructions are translated
     #[arg(long)]
     kvm: bool,
@@ -161,13 +158,14 @@ pub(crate) fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
-/// Builds what is missing, runs the cells, and evaluates the results.
-pub(crate) fn run(args: &Args) -> Result<()> {
+/// Builds what is missing, runs the cells, and evaluates the results. Returns the files with the results, none
+/// if no virtual machine can run here.
+pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
     let start = Instant::now();
     match possible(args) {
         Err(reason) if args.if_possible => {
             println!("vm: skipped: no virtual machine can run here: {reason:#}");
-            return Ok(());
+            return Ok(Vec::new());
         }
         other => other?,
     }
@@ -202,7 +200,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "vm: all in order after {took} s; results: {}",
         results.display()
     );
-    Ok(())
+    Ok(cells.iter().map(Cell::file).collect())
 }
 
 /// Builds everything that the cells need.
