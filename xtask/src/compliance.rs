@@ -62,9 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn unpacked(suite: &str) -> Result<PathBuf> {
     const SCRIPT: &str = "make-video-programs.sh";
     let out = sh::cache("lab")?.join(format!("video-programs-{suite}-{}", lab::key(SCRIPT)?));
-    if !out.exists() {
-        let what = format!("getting v4l-utils, libcamera and GStreamer of {suite}: about 100 MB");
-        lab::make(&what, 10, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
-    }
+    let what = format!("getting v4l-utils, libcamera and GStreamer of {suite}: about 100 MB");
+    lab::make(&out, &what, 10, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
     Ok(out.join("wrappers"))
 }

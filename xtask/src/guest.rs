@@ -132,13 +132,11 @@ fn kernel(kind: Kind) -> Result<PathBuf> {
     const SCRIPT: &str = "make-kernel.sh";
     let keys = [lab::key(SCRIPT)?, lab::key("guest-init")?].join("-");
     let out = sh::cache("lab")?.join(format!("{}-{keys}", kind.name));
-    if !out.exists() {
-        let init = sh::root().join("lab/guest-init");
-        let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
-        let words = [&words[..], &[init.as_ref(), out.as_ref()]].concat();
-        let what = format!("getting {} of {}: about 90 MB", kind.image, kind.suite);
-        lab::make(&what, 10, SCRIPT, &words)?;
-    }
+    let init = sh::root().join("lab/guest-init");
+    let words = [kind.suite, kind.arch.debian(), kind.image].map(OsStr::new);
+    let words = [&words[..], &[init.as_ref(), out.as_ref()]].concat();
+    let what = format!("getting {} of {}: about 90 MB", kind.image, kind.suite);
+    lab::make(&out, &what, 10, SCRIPT, &words)?;
     Ok(out)
 }
 
@@ -146,10 +144,8 @@ fn kernel(kind: Kind) -> Result<PathBuf> {
 fn arm64_root() -> Result<PathBuf> {
     const SCRIPT: &str = "make-arm64-root.sh";
     let out = sh::cache("lab")?.join(format!("arm64-root-{}", lab::key(SCRIPT)?));
-    if !out.exists() {
-        let what = "making the root of the arm64 guests, translated: about 400 MB to load";
-        lab::make(what, 40, SCRIPT, &[out.as_ref()])?;
-    }
+    let what = "making the root of the arm64 guests, translated: about 400 MB to load";
+    lab::make(&out, what, 40, SCRIPT, &[out.as_ref()])?;
     Ok(out)
 }
 

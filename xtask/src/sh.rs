@@ -10,16 +10,12 @@ use std::process::{Command, Stdio};
 /// Makes a command from a line. In the line, `{path}` is one argument, and `{words...}` are several.
 macro_rules! cmd {
     ($line:literal) => {{
-        let shell = $crate::sh::shell();
+        // Its commands run in the current directory.
+        let shell = xshell::Shell::new().expect("the current directory exists");
         std::process::Command::from(xshell::cmd!(shell, $line))
     }};
 }
 pub(crate) use cmd;
-
-/// Returns a shell for [`cmd!`]. Its commands run in the current directory.
-pub(crate) fn shell() -> xshell::Shell {
-    xshell::Shell::new().expect("the current directory exists")
-}
 
 /// Returns the root of the tree.
 pub(crate) fn root() -> PathBuf {
@@ -131,11 +127,7 @@ pub(crate) fn fresh(dir: &Path) -> Result<()> {
 
 /// Copies all files of a directory to another one.
 pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let file = entry?;
-        fs::copy(file.path(), to.join(file.file_name()))?;
-    }
-    Ok(())
+    quietly(cmd!("cp -rT {from} {to}")).map(drop)
 }
 
 /// Prints the faults that a task has found.

@@ -15,12 +15,9 @@ use std::process::Stdio;
 /// Longest time of a test, in seconds. One test streams in all formats of a webcam for two minutes.
 const LIMIT: &str = "600";
 
-/// Places where the tests run: a name, and the simulated device, if any.
-const PLACES: [(&str, Option<&str>); 3] = [
-    ("no camera", None),
-    ("vimc", Some("vimc")),
-    ("webcam", Some("camera=pattern")),
-];
+/// The table's columns: the places where the tests run. All but the last have one of the devices.
+const HEADER: [&str; 5] = ["test", "no camera", "vimc", "webcam", "stock vimc"];
+const DEVICES: [Option<&str>; 3] = [None, Some("vimc"), Some("camera=pattern")];
 
 /// Results by test name: pass, skip or FAIL. With vimc, also short forms of what commands of v4l-utils print.
 type Results = BTreeMap<String, String>;
@@ -53,14 +50,8 @@ fn here(built: &Path, device: Option<&str>, vb3: &Path) -> Result<Results> {
 /// Runs all tests with the kernel's vimc. The results are empty where there are no virtual machines.
 fn stock(built: &Path) -> Result<Results> {
     let append = format!("--append=built={}", built.display());
-    let words = [
-        "vm",
-        "libcamera",
-        "--kernel=6.12",
-        "--count",
-        "--if-possible",
-    ];
-    let args = vm::Args::parse_from(words.into_iter().chain([&*append]));
+    let words = "vm libcamera --kernel=6.12 --count --if-possible".split(' ');
+    let args = vm::Args::parse_from(words.chain([&*append]));
     let Some(file) = vm::run(&args)?.pop() else {
         return Ok(Results::new());
     };
@@ -78,7 +69,7 @@ pub(super) fn run() -> Result<()> {
     let built = built()?;
     let vb3 = sh::release_vb3()?;
     let mut columns = Vec::new();
-    for (_, device) in PLACES {
+    for device in DEVICES {
         columns.push(here(&built, device, &vb3)?);
     }
     columns.push(stock(&built)?);
@@ -90,14 +81,12 @@ pub(super) fn run() -> Result<()> {
     };
     let mut rows: Vec<Vec<String>> = names.into_iter().map(row).collect();
     let wrong = rows.iter().filter(|row| is_wrong(row)).count();
-    for (index, column) in (1..).zip(&columns) {
+    for (place, column) in HEADER.iter().skip(1).zip(&columns) {
         let passed = column.values().filter(|result| *result == "pass").count();
-        let (place, _) = PLACES.get(index - 1).unwrap_or(&("stock vimc", None));
         println!("{place}: {passed} pass");
     }
     rows.retain(|row| row.iter().skip(1).any(|result| result != "pass"));
-    let header = ["test", "no camera", "vimc", "webcam", "stock vimc"];
-    println!("{}", table::format(&header, &rows));
+    println!("{}", table::format(&HEADER, &rows));
     ensure!(!rows.is_empty() && wrong == 0, "{wrong} tests went wrong");
     Ok(())
 }
@@ -121,10 +110,8 @@ fn built() -> Result<PathBuf> {
     const SCRIPT: &str = "make-libcamera-tests.sh";
     let suite = sh::text(cmd!("sh -c '. /etc/os-release; echo $VERSION_CODENAME'"))?;
     let out = sh::cache("lab")?.join(format!("libcamera-tests-{suite}-{}", lab::key(SCRIPT)?));
-    if !out.join("tests.json").exists() {
-        let words = [suite.as_ref(), out.as_ref()];
-        lab::make("building libcamera with its tests", 30, SCRIPT, &words)?;
-    }
+    let (last, what) = (out.join("tests.json"), "building libcamera with its tests");
+    lab::make(&last, what, 30, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
     Ok(out)
 }
 

@@ -87,11 +87,7 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
 pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<String> {
     let root = build_root(release, arch, suite)?;
     let (program, depends) = build(&root, arch)?;
-    // The file is replaced, not written to, because a process may still use it.
-    if to.exists() {
-        fs::remove_file(to)?;
-    }
-    stage::copy(&program, to, 0o755)?;
+    stage::copy(&program, to, "755")?;
     fs::remove_dir_all(&root)?;
     Ok(depends)
 }

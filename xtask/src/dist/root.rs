@@ -34,21 +34,15 @@ pub(super) fn fresh(
 /// Runs a command in separate namespaces, with a directory as its root. It shares /proc, /dev, /sys
 /// and the directories `shared` with this system.
 pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<Vec<u8>> {
-    for dir in ["proc", "dev", "sys", "tmp"] {
-        fs::create_dir_all(root.join(dir))?;
-    }
-    let mut script = "mount --rbind /dev \"$0/dev\"; mount --bind /sys \"$0/sys\"; \
-                      mount -t proc proc \"$0/proc\"; "
-        .to_owned();
-    for _ in shared {
-        script.push_str("mkdir -p \"$0$1\"; mount --rbind \"$1\" \"$0$1\"; shift; ");
-    }
-    script.push_str("exec chroot \"$0\" \"$@\"");
+    const SCRIPT: &str = r#"cd "$0"; mkdir -p proc dev sys tmp
+mount --rbind /dev dev; mount --bind /sys sys; mount -t proc proc proc
+while [ "$1" != -- ]; do mkdir -p "$0$1"; mount --rbind "$1" "$0$1"; shift; done; shift
+exec chroot "$0" "$@""#;
     let mut unshare: Command = crate::vm::lab::namespace();
     unshare.env(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     );
-    unshare.args(["sh", "-ec", &script]).arg(root);
-    sh::quietly(unshare.args(shared).args(command))
+    unshare.args(["sh", "-ec", SCRIPT]).arg(root).args(shared);
+    sh::quietly(unshare.arg("--").args(command))
 }

@@ -5,7 +5,6 @@ use crate::arch::Arch;
 use crate::sh::{self, cmd};
 use anyhow::Result;
 use fs_err as fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Completions: the shell, the file's name, and its path in Debian.
@@ -34,13 +33,9 @@ Description: V4L2 cameras, codecs and displays for unmodified programs
  With ffmpeg installed, cameras play clips; vb3-codec has the codecs but JPEG.
 ";
 
-pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    if let Some(dir) = to.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    fs::copy(from, to)?;
-    let mode = std::fs::Permissions::from_mode(mode);
-    Ok(fs::set_permissions(to, mode)?)
+/// Copies a file, with a mode in octal digits. Replaces the file at `to`, which a process may still use.
+pub(super) fn copy(from: &Path, to: &Path, mode: &str) -> Result<()> {
+    sh::quietly(cmd!("install -D -m {mode} {from} {to}")).map(drop)
 }
 
 /// Puts the files of a release into a directory.
@@ -48,7 +43,7 @@ pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
 pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<PathBuf> {
     let dir = release.dir.join(name(release, arch));
     sh::fresh(&dir)?;
-    copy(binary, &dir.join("vb3"), 0o755)?;
+    copy(binary, &dir.join("vb3"), "755")?;
     let speaks = match arch.is_here() {
         true => binary.to_owned(),
         false => sh::release_vb3()?,
@@ -61,7 +56,7 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     }
     sh::quietly(cmd!("{speaks} manual {manual}"))?;
     for name in DOCUMENTS {
-        copy(&sh::root().join(name), &dir.join(name), 0o644)?;
+        copy(&sh::root().join(name), &dir.join(name), "644")?;
     }
     fs::write(dir.join(THIRD_PARTY), licences::text("vb3", arch.target())?)?;
     Ok(dir)
@@ -87,20 +82,20 @@ pub(super) fn tarball(release: &Release, arch: Arch) -> Result<PathBuf> {
 pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<PathBuf> {
     let root = release.dir.join(format!("deb-{}", arch.debian()));
     sh::fresh(&root)?;
-    copy(&stage.join("vb3"), &root.join("usr/bin/vb3"), 0o755)?;
+    copy(&stage.join("vb3"), &root.join("usr/bin/vb3"), "755")?;
     for [_, name, place] in COMPLETIONS {
         let from = stage.join("completions").join(name);
-        copy(&from, &root.join(place), 0o644)?;
+        copy(&from, &root.join(place), "644")?;
     }
     for page in fs::read_dir(stage.join("man/man1"))? {
         let page = page?;
         let to = root.join("usr/share/man/man1").join(page.file_name());
-        copy(&page.path(), &to, 0o644)?;
+        copy(&page.path(), &to, "644")?;
         sh::quietly(cmd!("gzip --no-name --best {to}"))?;
     }
     for name in ["README.md", "CHANGELOG.md", THIRD_PARTY] {
         let to = root.join("usr/share/doc/vb3").join(name);
-        copy(&stage.join(name), &to, 0o644)?;
+        copy(&stage.join(name), &to, "644")?;
     }
     pack(release, &root, "vb3", &release.version, arch, FIELDS)
 }

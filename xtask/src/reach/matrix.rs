@@ -47,13 +47,9 @@ struct Place {
     /// Programs that must be installed to try this place.
     needs: Vec<String>,
     script: String,
-    /// Whether every use must work in this place.
-    #[serde(default = "always")]
-    complete: bool,
-}
-
-fn always() -> bool {
-    true
+    /// Whether some uses need not work in this place.
+    #[serde(skip)]
+    incomplete: bool,
 }
 
 fn listed() -> Result<Table> {
@@ -79,7 +75,7 @@ fn places() -> Result<Vec<Place>> {
         name: format!("profile {}", profile.name),
         needs: Vec::new(),
         script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
-        complete: profile.complete,
+        incomplete: !profile.complete,
     });
     Ok(filled.chain(profiles).collect())
 }
@@ -127,7 +123,11 @@ fn rows(only: &[String], lost: &mut Vec<String>) -> Result<Vec<Vec<String>>> {
         let vb3 = sh::release_vb3()?;
         for place in places {
             match place.missing() {
-                None => add(place.name.clone(), place.complete, place.uses(&vb3, &uses)?),
+                None => add(
+                    place.name.clone(),
+                    !place.incomplete,
+                    place.uses(&vb3, &uses)?,
+                ),
                 Some(name) => {
                     eprintln!("reach: {} is left out: {name} is not installed", place.name);
                 }

@@ -112,12 +112,9 @@ fn function(sig: &Signature, attrs: &[Attribute], owner: &str, found: &mut Vec<S
     };
     if answer.is_some_and(|answer| type_name(answer) == "Result") {
         let errors = docs.split("# Errors").nth(1);
-        match errors.and_then(|errors| errors.split("\n# ").next()) {
-            None => found.push(format!("{name}: a Result without a section `# Errors`")),
-            Some(errors) if !names_errno(errors) => {
-                found.push(format!("{name}: `# Errors` names no errno"));
-            }
-            Some(_) => {}
+        let errors = errors.and_then(|errors| errors.split("\n# ").next());
+        if !errors.is_some_and(names_errno) {
+            found.push(format!("{name}: no section `# Errors` names an errno"));
         }
     }
     if docs_have_unit(&docs) {

@@ -190,17 +190,13 @@ impl CellOutcome {
             (true, true) => "2nd time",
             (false, _) => "FAULTY",
         };
-        let Cell {
-            scenario,
-            kernel,
-            iommu,
-        } = &self.cell;
+        let cell = &self.cell;
         let (c, rust) = (self.c.to_string(), self.rust.to_string());
         let [took, cpu] = [self.took, self.cpu].map(|time| time.as_secs().to_string());
         table::row([
-            scenario,
-            kernel,
-            &iommu.name(),
+            &cell.scenario,
+            &cell.kernel,
+            &cell.iommu.name(),
             &c,
             &rust,
             verdict,

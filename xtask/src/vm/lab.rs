@@ -32,11 +32,8 @@ impl Lab {
             }
             step::run("removing the old build root", 300, &mut remove)?;
         }
-        if !lab.root.exists() {
-            let what =
-                "making the build root: compilers, headers and kernels, about 700 MB to load";
-            make(what, 25, "make-root.sh", &[lab.root.as_ref()])?;
-        }
+        let what = "making the build root: compilers, headers and kernels, about 700 MB to load";
+        make(&lab.root, what, 25, "make-root.sh", &[lab.root.as_ref()])?;
         lab.make_guest(Arch::X86_64)?;
         Ok(lab)
     }
@@ -97,13 +94,10 @@ impl Lab {
 
     fn make_guest(&self, arch: Arch) -> Result<()> {
         let (name, out) = (arch.name(), self.guest(arch)?);
-        if out.exists() {
-            return Ok(());
-        }
         let tree = self.cache.join(format!("guest-tree-{name}"));
         let words: [&OsStr; 3] = [arch.debian().as_ref(), tree.as_ref(), out.as_ref()];
         let what = format!("making the guest image of {name}");
-        make(&what, 10, "make-guest.sh", &words)
+        make(&out, &what, 10, "make-guest.sh", &words)
     }
 
     /// Returns the kernels of an architecture, oldest first. Except for x86-64, `add` must have run before.
@@ -239,8 +233,18 @@ pub(crate) fn key(script: &str) -> Result<String> {
     Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-/// Runs a script of lab/ that makes files to keep. Its arguments are this system's mirror and `words`.
-pub(crate) fn make(what: &str, minutes: u64, script: &str, words: &[&OsStr]) -> Result<()> {
+/// Runs a script of lab/ that makes files to keep, unless the file `last`, which it makes last, exists. Its
+/// arguments are this system's mirror and `words`.
+pub(crate) fn make(
+    last: &Path,
+    what: &str,
+    minutes: u64,
+    script: &str,
+    words: &[&OsStr],
+) -> Result<()> {
+    if last.exists() {
+        return Ok(());
+    }
     let mut make = namespace();
     make.arg("sh").arg(sh::root().join("lab").join(script));
     make.arg(own_mirror()).args(words);

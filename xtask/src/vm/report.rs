@@ -16,9 +16,12 @@
 use serde_json::Value;
 use std::fmt;
 
+fn name(step: &Value) -> &str {
+    step["step"].as_str().unwrap_or("?")
+}
+
 /// Formats one step for a reader.
 pub(crate) fn line(step: &Value) -> String {
-    let name = step["step"].as_str().unwrap_or("?");
     let facts: Vec<String> = step
         .as_object()
         .into_iter()
@@ -26,7 +29,7 @@ pub(crate) fn line(step: &Value) -> String {
         .filter(|(key, _)| *key != "step" && *key != "fails")
         .map(|(key, value)| format!("{key} {value}"))
         .collect();
-    format!("{name}: {}", facts.join(", "))
+    format!("{}: {}", name(step), facts.join(", "))
 }
 
 fn named<'a>(steps: &'a [Value], name: &str) -> Option<&'a Value> {
@@ -55,12 +58,11 @@ fn is_unjudged(step: &Value, with_c: Option<&Value>) -> bool {
 
 /// Returns the steps that only the C module reached, if both modules ran. Steps that failed are left out.
 fn not_reached(steps: &[Value]) -> Vec<String> {
-    let names = || steps.iter().filter_map(|step| step["step"].as_str());
-    if !names().any(|name| name.starts_with("rust.")) {
+    if !steps.iter().any(|step| name(step).starts_with("rust.")) {
         return Vec::new();
     }
     let of_c = steps.iter().filter(|step| step["ok"] != false);
-    of_c.filter_map(|step| step["step"].as_str()?.strip_prefix("c."))
+    of_c.filter_map(|step| name(step).strip_prefix("c."))
         .filter(|base| named(steps, &format!("rust.{base}")).is_none())
         .map(|base| format!("rust.{base} was not reached"))
         .collect()
@@ -69,13 +71,9 @@ fn not_reached(steps: &[Value]) -> Vec<String> {
 /// Returns all faults among the steps.
 pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
-    let has_c = steps.iter().any(|step| {
-        step["step"]
-            .as_str()
-            .is_some_and(|name| name.starts_with("c."))
-    });
+    let has_c = steps.iter().any(|step| name(step).starts_with("c."));
     for step in steps {
-        let name = step["step"].as_str().unwrap_or("?");
+        let name = name(step);
         let known = name.starts_with("c.") && step["defect"].is_u64();
         if step["ok"] == false && !known || name == "dmesg" {
             faults.push(line(step));
@@ -165,8 +163,8 @@ fn passed(step: &Value) -> Option<bool> {
 pub(crate) fn score(steps: &[Value], module: &str) -> Score {
     let mut score = Score::default();
     let own = steps.iter().filter(|step| {
-        let name = step["step"].as_str().and_then(|s| s.strip_prefix(module));
-        name.is_some_and(|rest| rest.starts_with('.'))
+        let rest = name(step).strip_prefix(module);
+        rest.is_some_and(|rest| rest.starts_with('.'))
     });
     for step in own {
         let count = |key: &str| step[key].as_u64().and_then(|n| usize::try_from(n).ok());
