@@ -5,8 +5,9 @@ use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-const CRATES: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane";
-const QUEUE: &str = "-p vb3-queue";
+const CRATES: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane -p vb3-queue";
+/// The crates for targets without 64-bit atomics, which the queue needs.
+const WITHOUT_QUEUE: &str = "-p vb3-dma -p vb3-dmabuf -p vb3-plane";
 
 /// The oldest compiler that builds the crates.
 const FLOOR: &str = "1.85";
@@ -14,20 +15,25 @@ const FLOOR: &str = "1.85";
 /// The crate that simulates a machine for the crates' tests. Its own tests run with the same compiler.
 const MACHINE: &str = "vb3-machine";
 
-/// Targets that are checked if their core library is installed, and the kind that each stands for.
-const TARGETS: &[(&str, &str)] = &[
-    ("i686-unknown-linux-gnu", "32 bits"),
-    ("s390x-unknown-linux-gnu", "big endian"),
-    ("powerpc-unknown-linux-gnu", "32 bits, big endian"),
-    ("thumbv7em-none-eabi", "32 bits, no std at all"),
-    (BARE, "no std at all"),
+/// Targets that are checked if their core library is installed, the kind that each stands for, and its crates.
+const TARGETS: &[(&str, &str, &str)] = &[
+    ("i686-unknown-linux-gnu", "32 bits", CRATES),
+    ("s390x-unknown-linux-gnu", "big endian", CRATES),
+    (
+        "powerpc-unknown-linux-gnu",
+        "32 bits, big endian",
+        WITHOUT_QUEUE,
+    ),
+    (
+        "thumbv7em-none-eabi",
+        "32 bits, no std at all",
+        WITHOUT_QUEUE,
+    ),
+    (BARE, "no std at all", CRATES),
 ];
 
 /// A target without an operating system. The sample host is built for it, too.
 const BARE: &str = "x86_64-unknown-none";
-
-/// Targets without 64-bit atomics, which the queue needs.
-const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
 
 /// The target besides this machine's that the front end (`vb3-intercept`) must build for, with std.
 const OTHER: &str = "aarch64-unknown-linux-gnu";
@@ -37,20 +43,13 @@ pub(crate) fn run() -> Result<()> {
     let target = sh::target().join("nostd");
     link(&target)?;
     let mut missing = Vec::new();
-    for &(name, what) in TARGETS {
+    for &(name, what, crates) in TARGETS {
         if !sh::has_target(name) {
             missing.push(name);
             continue;
         }
         eprintln!("{name}: {what}");
-        let queue = if WITHOUT_QUEUE.contains(&name) {
-            ""
-        } else {
-            QUEUE
-        };
-        sh::run(sh::cargo(&format!(
-            "check --target {name} {CRATES} {queue}"
-        )))?;
+        sh::run(sh::cargo(&format!("check --target {name} {crates}")))?;
     }
     if sh::has_target(BARE) {
         let check = format!("check --manifest-path nostd/Cargo.toml --target {BARE}");
@@ -66,7 +65,7 @@ pub(crate) fn run() -> Result<()> {
     if toolchains.lines().any(|line| line.starts_with(FLOOR)) {
         let test = format!("test --quiet -p {MACHINE}");
         for line in ["check", &test] {
-            let line = format!("{line} {CRATES} {QUEUE}");
+            let line = format!("{line} {CRATES}");
             let words = line.split(' ');
             // `+VERSION` works with rustup's cargo, which chooses the toolchain.
             let mut cargo = cmd!("cargo +{FLOOR} {words...} --target-dir {target}");

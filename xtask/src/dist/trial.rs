@@ -108,11 +108,8 @@ fn in_work(script: &str, release: &Release) -> Result<String> {
     ] {
         text = text.replace(place, &recipe);
     }
-    if let Some((begin, rest)) = text.split_once("@ci ") {
-        let (info, end) = rest
-            .split_once('@')
-            .context("a placeholder without its end")?;
-        text = format!("{begin}{}{end}", block(info)?);
+    if let Some(info) = between(&text, "@ci ", "@") {
+        text = text.replace(&format!("@ci {info}@"), block(info)?);
     }
     Ok(format!("cd /work; export HOME=/work; {text}"))
 }
@@ -135,13 +132,15 @@ fn commands(page: &str) -> Vec<String> {
     commands
 }
 
+/// Returns the text between two others.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(begin)?.1.split_once(end)?.0)
+}
+
 /// Returns the lines of the block in [`PAGE`] that has this info string.
 fn block(info: &str) -> Result<&'static str> {
-    let after = PAGE.split_once(&format!("```{info}\n"));
-    let lines = after.and_then(|(_, after)| after.split_once("```"));
-    Ok(lines
-        .with_context(|| format!("docs/ci.md has no block {info:?}"))?
-        .0)
+    let lines = between(PAGE, &format!("```{info}\n"), "```");
+    lines.with_context(|| format!("docs/ci.md has no block {info:?}"))
 }
 
 /// Returns the lines after `begin` that have this indentation, without it.

@@ -109,7 +109,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     let built = lab.work().join(&cell.kernel);
     let path = from.join("scenarios").join(format!("{}.sh", cell.scenario));
     let script = fs::read_to_string(path)?;
-    let (modules, iommu) = (args.modules(), cell.iommu.name());
+    let (modules, iommu) = (args.modules().join(" "), cell.iommu.name());
     let script = format!("MODULES='{modules}'\nIOMMU={iommu}\n{script}");
     fs::write(to.join("run.sh"), script)?;
     fs::copy(from.join("scenarios/lib.sh"), to.join("lib.sh"))?;

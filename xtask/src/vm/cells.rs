@@ -175,7 +175,7 @@ impl CellOutcome {
             ("rust", "kernel", rust, &mut self.rust),
         ];
         for (module, home, seen, score) in modules {
-            if args.modules().split(' ').any(|wanted| wanted == module) {
+            if args.modules().contains(&module) {
                 let found = expected.faults(home, &seen);
                 score.add(seen.len(), found.len());
                 self.faults.extend(found);

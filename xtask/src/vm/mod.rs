@@ -60,10 +60,6 @@ pub(crate) struct Args {
     /// Machines to run at a time, if there is the memory
     #[arg(long, default_value_t = 4)]
     jobs: usize,
-    /// Modules to load one after the other: c, rust [default: c rust; only rust in the checked
-    /// kernel, because some checkers stop at the first report]
-    #[arg(long)]
-    modules: Option<String>,
     /// Kernel command line arguments
     #[arg(long, default_value = "")]
     append: String,
@@ -96,12 +92,13 @@ impl Args {
         }
     }
 
-    /// Returns the modules to load one after the other.
-    fn modules(&self) -> &str {
-        match &self.modules {
-            Some(modules) => modules,
-            None if self.checked => "rust",
-            None => "c rust",
+    /// Returns the modules to load one after the other. In the checked kernel, there is no C module, because
+    /// some checkers stop at the first report.
+    fn modules(&self) -> &'static [&'static str] {
+        if self.checked {
+            &["rust"]
+        } else {
+            &["c", "rust"]
         }
     }
 }
@@ -190,16 +187,10 @@ pub(crate) fn run(args: &Args) -> Result<Vec<PathBuf>> {
             .map(move |fault| format!("{name}: {fault}"))
     });
     let (took, results) = (start.elapsed().as_secs(), results());
-    sh::expect_none("vm", &faults.collect::<Vec<_>>()).with_context(|| {
-        format!(
-            "not in order after {took} s; results and logs: {}",
-            results.display()
-        )
-    })?;
-    println!(
-        "vm: all in order after {took} s; results: {}",
-        results.display()
-    );
+    let place = results.display();
+    sh::expect_none("vm", &faults.collect::<Vec<_>>())
+        .with_context(|| format!("not in order after {took} s; results and logs: {place}"))?;
+    println!("vm: all in order after {took} s; results: {place}");
     Ok(cells.iter().map(Cell::file).collect())
 }
 
@@ -255,11 +246,8 @@ fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
         args.kernels.is_empty() || args.kernels.iter().any(|w| kernel.starts_with(w))
     };
     let some: Vec<String> = all.iter().filter(is_wanted).cloned().collect();
-    ensure!(
-        !some.is_empty(),
-        "no such kernel; there are: {}",
-        all.join(" ")
-    );
+    let all = all.join(" ");
+    ensure!(!some.is_empty(), "no such kernel; there are: {all}");
     Ok(some)
 }
 
@@ -317,11 +305,8 @@ fn possible(args: &Args) -> Result<()> {
     for arch in args.archs() {
         setup::install(&[arch.name()])?;
         let (known, name) = (Known::of(arch)?, arch.name());
-        if let Some(other) = args
-            .iommus
-            .iter()
-            .find(|iommu| !known.iommus.contains(iommu))
-        {
+        let mut iommus = args.iommus.iter();
+        if let Some(other) = iommus.find(|iommu| !known.iommus.contains(iommu)) {
             bail!("machines of {name} have no IOMMU {}", other.name());
         }
         let all: Vec<String> = known.everything.into_iter().map(|(name, _)| name).collect();
