@@ -3,14 +3,8 @@
 use super::needs::{Heap, HeapKind, MemoryRequest, Placement, Run};
 use super::rule::{Rule, Rules, Strictest};
 
-/// Length, stride and alignment of the buffers under the chosen demands.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    len: u64,
-    stride: u64,
-}
-
-fn layout(request: &MemoryRequest, all: &Strictest, among: Rules) -> Option<Layout> {
+/// Returns length and stride of the buffers under the chosen demands; `None` if no layout meets them.
+fn layout(request: &MemoryRequest, all: &Strictest, among: Rules) -> Option<(u64, u64)> {
     let mut len = request.len_bytes;
     let mut stride = 0;
     if request.line_bytes > 0 {
@@ -34,7 +28,7 @@ fn layout(request: &MemoryRequest, all: &Strictest, among: Rules) -> Option<Layo
         && len - 1 <= all.value(Rule::Boundary, among, u64::MAX)
         && len - 1 <= all.value(Rule::IoBoundary, among, u64::MAX)
         && together <= all.value(Rule::IovaSpace, among, u64::MAX);
-    fits.then_some(Layout { len, stride })
+    fits.then_some((len, stride))
 }
 
 /// Places all buffers in a heap under the demands of the kinds in `among`.
@@ -51,7 +45,7 @@ pub(super) fn place(
     if refuses {
         return None;
     }
-    let Layout { len, stride } = layout(request, all, among)?;
+    let (len, stride) = layout(request, all, among)?;
     let alignment = all.value(Rule::Alignment, among, 1);
     let granule = all.value(Rule::Granule, among, 1);
     let align = alignment.max(granule).max(request.page_bytes);
@@ -63,37 +57,22 @@ pub(super) fn place(
     if !heap.directed && !heap.free.iter().all(|run| window.has(run)) {
         return None;
     }
+    let runs = |align, taken, boundary| {
+        let block = Block { len, align, taken };
+        window.runs(heap.free, block, boundary, request.count)
+    };
     let (first, last) = match heap.kind {
-        HeapKind::Contiguous if heap.directed => {
-            let block = Block {
-                len,
-                align,
-                taken: len,
-            };
-            window.runs(heap.free, block, boundary, request.count)
-        }
+        HeapKind::Contiguous if heap.directed => runs(align, len, boundary),
         HeapKind::Contiguous => {
             let given = heap.align.max(request.page_bytes);
             let crosses = len > given && !heap.free.iter().all(|run| is_in_block(run, boundary));
             if align > given || crosses {
                 return None;
             }
-            let block = Block {
-                len,
-                align: given,
-                taken: len,
-            };
-            window.runs(heap.free, block, u64::MAX, request.count)
+            runs(given, len, u64::MAX)
         }
         // A single piece is contiguous.
-        HeapKind::Pieces(piece) if len <= piece && align <= piece => {
-            let block = Block {
-                len,
-                align: piece,
-                taken: piece,
-            };
-            window.runs(heap.free, block, boundary, request.count)
-        }
+        HeapKind::Pieces(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
         HeapKind::Pieces(piece) => {
             if among.has(Rule::Contiguous) || align > piece || piece - 1 > boundary {
                 return None;

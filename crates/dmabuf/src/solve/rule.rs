@@ -1,6 +1,7 @@
 //! The kinds of demand, and the strictest demand of each kind.
 
 use super::needs::{MemoryRequest, Needs, Protection};
+use core::cmp::Ordering::{self, Greater, Less};
 use vb3_dma::Constraint;
 
 /// A kind of demand. Of two different values of one kind, one is always stricter. Kinds with (1) have only
@@ -46,26 +47,27 @@ pub enum Rule {
     LenAlign,
 }
 
-/// All kinds of demand.
-pub(super) const RULES: [Rule; 18] = [
-    Rule::First,
-    Rule::Last,
-    Rule::Contiguous,
-    Rule::MaxSegment,
-    Rule::Boundary,
-    Rule::IoBoundary,
-    Rule::Alignment,
-    Rule::Granule,
-    Rule::IovaSpace,
-    Rule::SegmentCount,
-    Rule::Pages,
-    Rule::Coherent,
-    Rule::Protected,
-    Rule::Unprotected,
-    Rule::StrideAlign,
-    Rule::MaxStride,
-    Rule::MinLen,
-    Rule::LenAlign,
+/// All kinds of demand in their order, with a short name, and whether the smaller or the greater of two values is
+/// stricter. The name equals that of the matching [`Constraint`] if there is one.
+pub(super) const RULES: [(Rule, &str, Ordering); 18] = [
+    (Rule::First, "first-address", Greater),
+    (Rule::Last, Constraint::Mask.name(), Less),
+    (Rule::Contiguous, Constraint::Contiguous.name(), Greater),
+    (Rule::MaxSegment, Constraint::MaxSegment.name(), Less),
+    (Rule::Boundary, Constraint::Boundary.name(), Less),
+    (Rule::IoBoundary, Constraint::Boundary.name(), Less),
+    (Rule::Alignment, Constraint::Alignment.name(), Greater),
+    (Rule::Granule, Constraint::IommuGranule.name(), Greater),
+    (Rule::IovaSpace, Constraint::IovaSpace.name(), Less),
+    (Rule::SegmentCount, Constraint::SegmentCount.name(), Less),
+    (Rule::Pages, Constraint::PagesBehind.name(), Greater),
+    (Rule::Coherent, Constraint::Coherent.name(), Greater),
+    (Rule::Protected, Constraint::Protected.name(), Greater),
+    (Rule::Unprotected, Constraint::Unprotected.name(), Greater),
+    (Rule::StrideAlign, "stride", Greater),
+    (Rule::MaxStride, "max-stride", Less),
+    (Rule::MinLen, Constraint::BufferSize.name(), Greater),
+    (Rule::LenAlign, "size-align", Greater),
 ];
 
 impl Rule {
@@ -73,39 +75,7 @@ impl Rule {
     /// there is one.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::First => "first-address",
-            Self::Last => Constraint::Mask.name(),
-            Self::Contiguous => Constraint::Contiguous.name(),
-            Self::MaxSegment => Constraint::MaxSegment.name(),
-            Self::Boundary | Self::IoBoundary => Constraint::Boundary.name(),
-            Self::Alignment => Constraint::Alignment.name(),
-            Self::Granule => Constraint::IommuGranule.name(),
-            Self::IovaSpace => Constraint::IovaSpace.name(),
-            Self::SegmentCount => Constraint::SegmentCount.name(),
-            Self::Pages => Constraint::PagesBehind.name(),
-            Self::Coherent => "coherent",
-            Self::Protected => "protected",
-            Self::Unprotected => "unprotected",
-            Self::StrideAlign => "stride",
-            Self::MaxStride => "max-stride",
-            Self::MinLen => Constraint::BufferSize.name(),
-            Self::LenAlign => "size-align",
-        }
-    }
-
-    /// Returns whether the smaller of two values is stricter.
-    const fn smaller_is_stricter(self) -> bool {
-        matches!(
-            self,
-            Self::Last
-                | Self::MaxSegment
-                | Self::Boundary
-                | Self::IoBoundary
-                | Self::IovaSpace
-                | Self::SegmentCount
-                | Self::MaxStride
-        )
+        RULES[self as usize].1
     }
 
     const fn bit(self) -> u32 {
@@ -204,7 +174,8 @@ impl Rules {
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = Rule> {
-        RULES.into_iter().filter(move |rule| self.has(*rule))
+        let all = RULES.into_iter().map(|(rule, ..)| rule);
+        all.filter(move |rule| self.has(*rule))
     }
 }
 
@@ -217,15 +188,12 @@ impl Strictest {
     pub(super) fn of(devices: &[Needs], request: &MemoryRequest, but: Option<Demand>) -> Self {
         let mut all = Self([None; RULES.len()]);
         for (device, needs) in devices.iter().enumerate() {
-            for (rule, slot) in RULES.into_iter().zip(&mut all.0) {
+            for ((rule, _, stricter), slot) in RULES.into_iter().zip(&mut all.0) {
                 let Some(value) = rule.of(needs, request.page_bytes) else {
                     continue;
                 };
                 let is_left_out = but.is_some_and(|but| (but.device, but.rule) == (device, rule));
-                let is_stricter = slot.is_none_or(|known| match rule.smaller_is_stricter() {
-                    true => value < known.value,
-                    false => value > known.value,
-                });
+                let is_stricter = slot.is_none_or(|known| value.cmp(&known.value) == stricter);
                 if is_stricter && !is_left_out {
                     *slot = Some(Demand {
                         device,

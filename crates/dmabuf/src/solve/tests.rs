@@ -266,7 +266,10 @@ fn has_demand(needs: &Needs, rule: Rule) -> bool {
 
 /// Returns the demands of a device, one bit each.
 fn demands(needs: &Needs, request: &MemoryRequest) -> u32 {
-    let has = RULES.into_iter().filter(|rule| has_demand(needs, *rule));
+    let has = RULES
+        .into_iter()
+        .map(|(rule, ..)| rule)
+        .filter(|rule| has_demand(needs, *rule));
     let all = has.fold(0, |all, rule| all | 1 << rule as u32);
     let found = rule::Strictest::of(&[*needs], request, None).rules().0;
     assert_eq!(found, all, "{needs:?}");
@@ -616,7 +619,7 @@ proptest! {
 
 #[test]
 fn rules_are_numbered_as_they_are_listed() {
-    for (number, rule) in RULES.into_iter().enumerate() {
+    for (number, (rule, ..)) in RULES.into_iter().enumerate() {
         assert_eq!(rule as usize, number);
     }
 }
