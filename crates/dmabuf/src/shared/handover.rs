@@ -65,19 +65,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync: bool,
     ) -> Result<bool, Error> {
         self.hand(cx, key, sync)?;
-        let held = self
-            .list
-            .get(key)
-            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
-        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
-        else {
-            return Ok(false);
-        };
-        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
-        if done {
-            cx.observer.synced(dev, SyncFor::Device);
-        }
-        Ok(done)
+        Ok(sync && self.sync_direct(cx, key, SyncFor::Device).is_some())
     }
 
     /// Ends a use by the owner's device through an attachment. With `sync`, updates the CPU's view. A bounced
@@ -92,22 +80,31 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync: bool,
     ) -> bool {
         self.take_from_device(cx, key);
-        let held = self
-            .list
-            .get(key)
-            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
-        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
-        else {
-            return false;
+        let synced = if sync {
+            self.sync_direct(cx, key, SyncFor::Cpu)
+        } else {
+            None
         };
-        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Cpu);
-        if done {
-            cx.observer.synced(dev, SyncFor::Cpu);
-        }
-        if done && held.direction.device_writes() {
+        if synced.is_some_and(Direction::device_writes) {
             self.state.synced();
         }
-        done
+        synced.is_some()
+    }
+
+    /// Syncs an attachment's mapping unless it bounces. Returns the mapping's direction if maintenance was done.
+    fn sync_direct<W: Observer<O>>(
+        &self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        sync: SyncFor,
+    ) -> Option<Direction> {
+        let attachment = self.list.get(key)?;
+        let held = attachment.held.as_ref()?;
+        if cx.ops.bounces(&held.mapping) || !cx.ops.sync(&held.mapping, held.direction, sync) {
+            return None;
+        }
+        cx.observer.synced(attachment.dev, sync);
+        Some(held.direction)
     }
 
     /// Begins one use of a mapping by its attached device. The memory is pinned until

@@ -8,15 +8,20 @@ pub(crate) use unmanaged::State;
 use crate::UserKind;
 
 /// Number of handles of one kind, and when the oldest began.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct UserCount {
     pub(crate) count: u32,
     pub(crate) since_ns: u64,
 }
 
+const NO_USERS: UserCount = UserCount {
+    count: 0,
+    since_ns: 0,
+};
+
 #[cfg(feature = "managed")]
 mod managed {
-    use super::{UserCount, UserKind};
+    use super::{NO_USERS, UserCount, UserKind};
 
     /// A device's write that no sync for the CPU has followed.
     #[derive(Clone, Copy, Debug)]
@@ -52,9 +57,8 @@ mod managed {
         /// The CPU's mapping for drivers.
         pub(crate) vmap: Option<V>,
         pub(crate) vmaps: UserCount,
-        plane: UserCount,
-        mappings: UserCount,
-        exports: UserCount,
+        /// The handles of each kind.
+        users: [UserCount; 3],
     }
 
     impl<D, V> Default for State<D, V> {
@@ -67,10 +71,8 @@ mod managed {
                 open_writes: 0,
                 tag: 0,
                 vmap: None,
-                vmaps: UserCount::default(),
-                plane: UserCount::default(),
-                mappings: UserCount::default(),
-                exports: UserCount::default(),
+                vmaps: NO_USERS,
+                users: [NO_USERS; 3],
             }
         }
     }
@@ -134,27 +136,17 @@ mod managed {
             }
         }
 
-        pub(crate) const fn num_users(&self) -> u32 {
-            self.plane
-                .count
-                .saturating_add(self.mappings.count)
-                .saturating_add(self.exports.count)
+        pub(crate) fn num_users(&self) -> u32 {
+            let counts = self.users.iter().map(|users| users.count);
+            counts.fold(0, u32::saturating_add)
         }
 
         pub(crate) const fn users(&self, kind: UserKind) -> UserCount {
-            match kind {
-                UserKind::Plane => self.plane,
-                UserKind::Mapping => self.mappings,
-                UserKind::Export => self.exports,
-            }
+            self.users[kind as usize]
         }
 
-        pub(crate) fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
-            match kind {
-                UserKind::Plane => &mut self.plane,
-                UserKind::Mapping => &mut self.mappings,
-                UserKind::Export => &mut self.exports,
-            }
+        pub(crate) const fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
+            &mut self.users[kind as usize]
         }
     }
 }
@@ -163,7 +155,7 @@ mod managed {
 /// `managed`.
 #[cfg(not(feature = "managed"))]
 mod unmanaged {
-    use super::{UserCount, UserKind};
+    use super::{NO_USERS, UserCount, UserKind};
     use core::marker::PhantomData;
 
     #[derive(Debug)]
@@ -203,10 +195,7 @@ mod unmanaged {
         }
 
         pub(crate) const fn vmaps(&self) -> UserCount {
-            UserCount {
-                count: 0,
-                since_ns: 0,
-            }
+            NO_USERS
         }
 
         pub(crate) fn begin_write(&mut self) {}
@@ -214,10 +203,7 @@ mod unmanaged {
         pub(crate) fn end_write(&mut self) {}
 
         pub(crate) const fn users(&self, _kind: UserKind) -> UserCount {
-            UserCount {
-                count: 0,
-                since_ns: 0,
-            }
+            NO_USERS
         }
     }
 }
