@@ -89,15 +89,6 @@ pub struct BufInfo {
     pub since_ns: u64,
 }
 
-#[derive(Debug)]
-struct Buf {
-    memory: MemoryId,
-    access: Access,
-    name: Name,
-    refs: u32,
-    since_ns: u64,
-}
-
 /// Resources in use. All zero when everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
@@ -168,7 +159,7 @@ pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     observer: W,
     now_ns: L::Lock<u64>,
     memories: Table<SharedMemory<O>, L>,
-    bufs: Table<Buf, L>,
+    bufs: Table<BufInfo, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
     changes: L::Lock<Changes>,
     placer: Option<Box<dyn Placer<O> + Send + Sync>>,
@@ -418,13 +409,15 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` for a memory that does not exist, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), and the
     /// DMA layer's error if it cannot describe the memory to devices.
     pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
-        self.with_memory(memory, |memory, cx| {
+        let len_bytes = self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
-            memory.add_user(UserKind::Export, cx.now_ns)
+            memory.add_user(UserKind::Export, cx.now_ns)?;
+            Ok(memory.len_bytes())
         })?;
         self.note_change(memory);
-        let inserted = self.bufs.insert(Buf {
+        let inserted = self.bufs.insert(BufInfo {
             memory,
+            len_bytes,
             access,
             name,
             refs: 1,
@@ -478,18 +471,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Describes a dma-buf; `None` if it does not exist.
     #[must_use]
     pub fn buf(&self, id: BufId) -> Option<BufInfo> {
-        let info = self.bufs.with(id.0, |buf| BufInfo {
-            memory: buf.memory,
-            len_bytes: 0,
-            access: buf.access,
-            name: buf.name,
-            refs: buf.refs,
-            since_ns: buf.since_ns,
-        })?;
-        Some(BufInfo {
-            len_bytes: self.inspect(info.memory, Shared::len_bytes)?,
-            ..info
-        })
+        self.bufs.with(id.0, |info| *info)
     }
 
     /// Describes `len_bytes` from `offset` of a dma-buf for mapping into a program.
