@@ -4,8 +4,8 @@
 
 use std::hint::black_box;
 use std::time::Instant;
-use vb3_dma::Limits;
-use vb3_dmabuf::solve::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Protection, Run};
+use vb3_dma::{Limits, Protected};
+use vb3_dmabuf::solve::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Run};
 use vb3_dmabuf::solve::{Translation, conflict, solve};
 
 const ROUNDS: usize = 101;
@@ -45,11 +45,11 @@ fn devices(last_mask: u64) -> Vec<Needs> {
 fn picky(is_let_in: bool) -> Vec<Needs> {
     let mut devices = devices(u64::from(u32::MAX));
     devices[3].pages = true;
-    devices[5].protection = Protection::Required;
+    devices[5].protection = Protected::Only;
     devices[9].coherent = true;
     devices[9].snoops = is_let_in;
     if !is_let_in {
-        devices[15].protection = Protection::Refused;
+        devices[15].protection = Protected::Never;
     }
     devices
 }

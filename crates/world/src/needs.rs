@@ -3,7 +3,7 @@
 
 use vb3_devices::spec::Allocator;
 use vb3_dma::{DmaOps as _, Mapper, PageSource as _, Protected};
-use vb3_dmabuf::solve::{Needs, PictureNeeds, Protection, Translation};
+use vb3_dmabuf::solve::{Needs, PictureNeeds, Translation};
 use vb3_machine::{Demands, Device, Machine};
 
 /// A device, and its needs beyond those that the machine knows.
@@ -62,9 +62,8 @@ impl Wants {
             coherent: self.demands.coherent,
             pages: self.demands.pages,
             protection: match self.demands.protected {
-                Protected::Only => Protection::Required,
-                Protected::Also if !machine.profile().private_memory => Protection::Either,
-                Protected::Also | Protected::Never => Protection::Refused,
+                Protected::Also if machine.profile().private_memory => Protected::Never,
+                other => other,
             },
             picture,
         })
@@ -74,7 +73,7 @@ impl Wants {
 /// Returns the needs of programs that map memory. They need memory that is not protected from the CPU.
 pub(super) fn of_programs() -> Needs {
     Needs {
-        protection: Protection::Refused,
+        protection: Protected::Never,
         ..Needs::default()
     }
 }

@@ -63,9 +63,7 @@ mod rule;
 mod tests;
 
 pub use conflict::{Blamed, Conflict, Relief};
-pub use needs::{
-    Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Protection, Run, Translation,
-};
+pub use needs::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Run, Translation};
 pub use rule::{Demand, Rule};
 
 /// Finds a heap, a length and a stride that suit all devices: the first such heap, and its lowest addresses.

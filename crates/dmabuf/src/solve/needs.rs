@@ -1,6 +1,6 @@
 //! Demands of devices on shared memory, and the memory available.
 
-use vb3_dma::Limits;
+use vb3_dma::{Limits, Protected};
 
 /// The pages and free addresses of a device's IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,18 +9,6 @@ pub struct Translation {
     pub granule: u64,
     /// Free bytes of I/O addresses within the device's reach.
     pub free_bytes: u64,
-}
-
-/// A device's demand on protected memory, which the CPU cannot read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protection {
-    /// It reaches protected and other memory.
-    #[default]
-    Either,
-    /// It reaches only protected memory.
-    Required,
-    /// It has no access to protected memory.
-    Refused,
 }
 
 /// A device's demands on the layout of a picture.
@@ -72,7 +60,7 @@ pub struct Needs {
     /// Whether the memory must have struct pages.
     pub pages: bool,
     /// Its demand on protected memory.
-    pub protection: Protection,
+    pub protection: Protected,
     /// Its demands on a picture's layout.
     pub picture: PictureNeeds,
 }
@@ -95,7 +83,7 @@ impl Default for Needs {
             snoops: true,
             coherent: false,
             pages: false,
-            protection: Protection::Either,
+            protection: Protected::Also,
             picture: PictureNeeds::default(),
         }
     }

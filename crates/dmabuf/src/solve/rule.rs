@@ -1,8 +1,8 @@
 //! The kinds of demand, and the strictest demand of each kind.
 
-use super::needs::{MemoryRequest, Needs, Protection};
+use super::needs::{MemoryRequest, Needs};
 use core::cmp::Ordering::{self, Greater, Less};
-use vb3_dma::Constraint;
+use vb3_dma::{Constraint, Protected};
 
 /// A kind of demand. Of two different values of one kind, one is always stricter. Kinds with (1) have only
 /// the value 1.
@@ -107,8 +107,8 @@ impl Rule {
             Self::IovaSpace => Some(needs.iommu?.free_bytes),
             Self::Pages => flag(needs.pages),
             Self::Coherent => flag(needs.coherent && !needs.snoops),
-            Self::Protected => flag(needs.protection == Protection::Required),
-            Self::Unprotected => flag(needs.protection == Protection::Refused),
+            Self::Protected => flag(needs.protection == Protected::Only),
+            Self::Unprotected => flag(needs.protection == Protected::Never),
             Self::StrideAlign => above(picture.stride_align, 1),
             Self::MaxStride => below(picture.max_stride, u64::MAX),
             Self::MinLen => above(picture.min_len, 0),

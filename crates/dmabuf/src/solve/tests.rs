@@ -7,7 +7,7 @@ use super::*;
 use proptest::prelude::*;
 use std::vec::Vec;
 use std::{env, vec};
-use vb3_dma::Limits;
+use vb3_dma::{Limits, Protected};
 
 const PAGE: u64 = 4;
 const END: u64 = 96;
@@ -255,8 +255,8 @@ fn has_demand(needs: &Needs, rule: Rule) -> bool {
         Rule::SegmentCount => !one && limits.max_segments != u32::MAX,
         Rule::Pages => needs.pages,
         Rule::Coherent => needs.coherent && !needs.snoops,
-        Rule::Protected => needs.protection == Protection::Required,
-        Rule::Unprotected => needs.protection == Protection::Refused,
+        Rule::Protected => needs.protection == Protected::Only,
+        Rule::Unprotected => needs.protection == Protected::Never,
         Rule::StrideAlign => picture.stride_align > 1,
         Rule::MaxStride => picture.max_stride != u64::MAX,
         Rule::MinLen => picture.min_len > 0,
@@ -313,8 +313,8 @@ fn demand_more(needs: &mut Needs, (kind, number, switch): (u32, u64, bool)) {
             needs.coherent = true;
             needs.snoops = switch;
         }
-        11 if switch => needs.protection = Protection::Required,
-        11 => needs.protection = Protection::Refused,
+        11 if switch => needs.protection = Protected::Only,
+        11 => needs.protection = Protected::Never,
         12 => needs.picture.stride_align = power(0, 4),
         13 => needs.picture.max_stride = number / 4 + 1,
         14 => needs.picture.min_len = number / 2,
@@ -339,9 +339,9 @@ fn device() -> impl Strategy<Value = Needs> {
 /// A device that reaches all addresses, but does not accept all memory.
 fn picky() -> impl Strategy<Value = Needs> {
     let protection = prop_oneof![
-        Just(Protection::Either),
-        Just(Protection::Required),
-        Just(Protection::Refused),
+        Just(Protected::Also),
+        Just(Protected::Only),
+        Just(Protected::Never),
     ];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let strides = (power(0, 4), prop_oneof![4u64..32, Just(u64::MAX)]);
@@ -580,7 +580,7 @@ fn give_way(needs: &mut Needs, rule: Rule, enough: u64) {
         Rule::LenAlign => needs.picture.len_align = enough,
         Rule::Pages => needs.pages = false,
         Rule::Coherent => needs.snoops = true,
-        Rule::Protected | Rule::Unprotected => needs.protection = Protection::Either,
+        Rule::Protected | Rule::Unprotected => needs.protection = Protected::Also,
         // An IOMMU with pages of the CPU's size.
         Rule::Contiguous | Rule::Granule => {
             needs.iommu = Some(Translation {

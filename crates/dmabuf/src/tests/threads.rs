@@ -8,7 +8,7 @@ use crate::fence::{
 };
 use crate::solve::{
     Blamed, Conflict, Demand, Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement,
-    Protection, Relief, Rule, Run, Translation,
+    Relief, Rule, Run, Translation,
 };
 use crate::{
     Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
@@ -38,13 +38,6 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
     any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
-    any_thread::<(
-        PictureNeeds,
-        Placement,
-        Protection,
-        Relief,
-        MemoryRequest,
-        Rule,
-    )>();
+    any_thread::<(PictureNeeds, Placement, Relief, MemoryRequest, Rule)>();
     any_thread::<(Run, Translation)>();
 }
