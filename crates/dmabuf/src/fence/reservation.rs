@@ -1,6 +1,6 @@
 //! Reservations: the fences of one memory.
 
-use super::table::{Fence, is_later};
+use super::table::is_later;
 use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
@@ -102,15 +102,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.make_entry_room(memory, 1)?;
         let fence = self.begin(timeline)?;
         // The timeline has one reference to the fence, the reservation another.
-        self.hold(fence)?;
-        let (context, seqno) = (timeline.context(), self.seqno(fence));
-        let entry = Entry {
-            fence,
-            context,
-            seqno,
-            usage,
-            of_device: true,
-        };
+        let entry = self.hold_entry(fence, usage, true)?;
         if let Some(entries) = self.reservations.entries_mut(memory) {
             entries.push(entry);
         }
@@ -163,32 +155,23 @@ impl<T: Copy + PartialEq> Fences<T> {
         fence: FenceId,
         usage: Usage,
     ) -> Result<(), Error> {
-        let found = self.table_get(fence).ok_or(Error::Invalid)?;
-        let (context, seqno) = (found.context, found.seqno);
-        self.hold(fence)?;
+        let new = self.hold_entry(fence, usage, false)?;
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
             // Replaces an earlier imported fence of the same context: it ends before the new one, so no
             // waiter needs it. A device's fence stays, because a program cannot replace it.
             let same = entries.iter_mut().find(|e| {
                 !e.of_device
-                    && e.context == context
-                    && (e.fence == fence || e.usage >= usage && is_later(seqno, e.seqno))
+                    && e.context == new.context
+                    && (e.fence == fence || e.usage >= usage && is_later(new.seqno, e.seqno))
             });
             match same {
                 Some(entry) => {
                     replaced = Some(entry.fence);
-                    entry.fence = fence;
-                    entry.seqno = seqno;
-                    entry.usage = entry.usage.min(usage);
+                    let usage = entry.usage.min(usage);
+                    *entry = Entry { usage, ..new };
                 }
-                None => entries.push(Entry {
-                    fence,
-                    context,
-                    seqno,
-                    usage,
-                    of_device: false,
-                }),
+                None => entries.push(new),
             }
         }
         if let Some(fence) = replaced {
@@ -217,7 +200,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     ) -> impl Iterator<Item = (FenceId, T)> {
         self.conflicts(memory, usage)
             .filter(|entry| !entry.of_device)
-            .filter_map(|entry| Some((entry.fence, self.table_get(entry.fence)?.owner)))
+            .filter_map(|entry| Some((entry.fence, self.get(entry.fence)?.owner)))
     }
 
     /// Returns the pending fences that an access of kind `usage` must wait for.
@@ -238,7 +221,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     pub fn owners(&self, memory: MemoryId) -> impl Iterator<Item = T> {
         let entries = self.reservations.entries(memory).iter();
         let pending = entries.filter(|e| self.is_pending(e.fence));
-        pending.filter_map(|e| Some(self.table_get(e.fence)?.owner))
+        pending.filter_map(|e| Some(self.get(e.fence)?.owner))
     }
 
     /// Records an access that came too early: it conflicts with devices that use the memory now.
@@ -249,7 +232,7 @@ impl<T: Copy + PartialEq> Fences<T> {
             };
             let (fence, owner_usage) = (entry.fence, entry.usage);
             let conflicts = entry.of_device && usage.waits_for(owner_usage);
-            let owner = self.table_get(fence).map(|f| f.owner);
+            let owner = self.get(fence).map(|f| f.owner);
             let Some(owner) = owner.filter(|_| conflicts && self.is_pending(fence)) else {
                 continue;
             };
@@ -338,16 +321,24 @@ impl<T: Copy + PartialEq> Fences<T> {
         if is_full { Err(full) } else { Ok(()) }
     }
 
-    fn table_get(&self, fence: FenceId) -> Option<&Fence<T>> {
-        crate::Store::get(&self.table, fence.0)
-    }
-
-    #[cfg(test)]
-    pub(super) fn seqno_of(&self, fence: FenceId) -> u64 {
-        self.seqno(fence)
-    }
-
-    fn seqno(&self, fence: FenceId) -> u64 {
-        self.table_get(fence).map_or(0, |f| f.seqno)
+    /// Takes a reference to a fence, for a reservation.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    fn hold_entry(
+        &mut self,
+        fence: FenceId,
+        usage: Usage,
+        of_device: bool,
+    ) -> Result<Entry, Error> {
+        self.hold(fence)?;
+        let found = self.get(fence).ok_or(Error::Invalid)?;
+        Ok(Entry {
+            fence,
+            context: found.context,
+            seqno: found.seqno,
+            usage,
+            of_device,
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::table::is_later;
 use super::{FenceId, FenceOutcome, Fences, Status, Timeline, Usage};
-use crate::{Error, MemoryId, Store};
+use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
 /// A set of fences, at most one of each context. A program waits for it, merges it with another set, or adds
@@ -117,7 +117,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Makes a sync file of the latest fence of each context, and takes a reference to each.
     fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
         let place = |fence: &FenceId| {
-            let found = self.table.get(fence.0);
+            let found = self.get(*fence);
             found.map_or((0, 0), |f| (f.context, f.seqno))
         };
         fences.sort_unstable_by_key(|fence| place(fence).0);
@@ -178,7 +178,7 @@ impl<T: Copy + PartialEq> Fences<T> {
 
     /// Returns the state of each fence of a sync file, in the order of their contexts.
     pub fn sync_file_info(&self, file: &SyncFile) -> impl Iterator<Item = FenceInfo<T>> {
-        let found = file.fences.iter().filter_map(|f| self.table.get(f.0));
+        let found = file.fences.iter().filter_map(|f| self.get(*f));
         found.map(|fence| FenceInfo {
             context: fence.context,
             seqno: fence.seqno,

@@ -90,7 +90,11 @@ impl<T: Copy> Fences<T> {
     /// Returns a fence's status; `None` if the fence is gone.
     #[must_use]
     pub fn status(&self, fence: FenceId) -> Option<Status> {
-        self.table.get(fence.0).map(|f| f.status)
+        self.get(fence).map(|f| f.status)
+    }
+
+    pub(super) fn get(&self, fence: FenceId) -> Option<&Fence<T>> {
+        self.table.get(fence.0)
     }
 
     pub(super) fn is_pending(&self, fence: FenceId) -> bool {

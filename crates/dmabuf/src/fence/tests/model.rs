@@ -141,7 +141,10 @@ impl Both {
                     return;
                 }
                 let fence = self.fences.begin_access(memory(m), timeline, usage(write));
-                let place = (timeline.context(), self.fences.seqno_of(fence.unwrap()));
+                let place = (
+                    timeline.context(),
+                    self.fences.get(fence.unwrap()).unwrap().seqno,
+                );
                 assert!(self.model.pending.insert(place), "a number used twice");
                 self.model.reservations[m].push((place, usage(write), false));
             }
