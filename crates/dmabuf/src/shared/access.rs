@@ -79,37 +79,25 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Syncs the mappings of all attachments except `except`: those that bounce if `bounced` is set, else the
     /// others.
     fn sync_attached<W: Observer<O>>(
-        &mut self,
+        &self,
         cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
         except: Option<L::Key>,
         bounced: bool,
     ) {
-        let mut at = self.list.next(None);
-        while let Some(key) = at {
-            at = self.list.next(Some(key));
-            if except == Some(key) {
-                continue;
-            }
-            let Some(attachment) = self.list.get_mut(key) else {
-                continue;
-            };
-            let Some(held) = attachment.held.as_mut() else {
+        for key in self.keys().filter(|&key| except != Some(key)) {
+            let Some((dev, held)) = self.held(key) else {
                 continue;
             };
             let part = match bounced {
+                true if sync == SyncFor::Cpu && !held.maybe_written => None,
                 true => intersect(direction, held.direction),
                 false => part_of(direction, held.direction, sync),
             };
-            let Some(part) = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced) else {
-                continue;
-            };
-            if bounced && sync == SyncFor::Cpu && !held.maybe_written {
-                continue;
-            }
-            if cx.ops.sync(&held.mapping, part, sync) {
-                cx.observer.synced(attachment.dev, sync);
+            let part = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced);
+            if part.is_some_and(|part| cx.ops.sync(&held.mapping, part, sync)) {
+                cx.observer.synced(dev, sync);
             }
         }
     }

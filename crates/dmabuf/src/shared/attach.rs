@@ -160,22 +160,24 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Segment `index` of an attachment's mapping as its device sees it.
     pub fn segment(&self, ops: &O, key: L::Key, index: usize) -> Option<DmaSegment> {
-        let held = self.list.get(key)?.held.as_ref()?;
-        ops.segment(&held.mapping, index)
+        ops.segment(self.mapping(key)?, index)
     }
 
     /// Returns an attachment's mapping; `None` while the device is not mapped.
     pub fn mapping(&self, key: L::Key) -> Option<&O::Mapping> {
-        Some(&self.list.get(key)?.held.as_ref()?.mapping)
+        Some(&self.held(key)?.1.mapping)
+    }
+
+    /// Returns an attachment's device and mapping; `None` while the device is not mapped.
+    pub(super) fn held(&self, key: L::Key) -> Option<(O::Device, &HeldMapping<O::Mapping>)> {
+        let attachment = self.list.get(key)?;
+        Some((attachment.dev, attachment.held.as_ref()?))
     }
 
     /// Undoes one [`map`](Self::map); the last call removes the mapping. Without a mapping, it does nothing.
     /// If the DMA layer's unmap fails, the memory [is quarantined](Self::is_quarantined).
     pub fn unmap<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
-        let Some(attachment) = self.list.get_mut(key) else {
-            return;
-        };
-        let Some(held) = attachment.held.as_mut() else {
+        let Some(held) = self.list.get_mut(key).and_then(|a| a.held.as_mut()) else {
             return;
         };
         held.maps = held.maps.saturating_sub(1);

@@ -98,12 +98,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         sync: SyncFor,
     ) -> Option<Direction> {
-        let attachment = self.list.get(key)?;
-        let held = attachment.held.as_ref()?;
+        let (dev, held) = self.held(key)?;
         if cx.ops.bounces(&held.mapping) || !cx.ops.sync(&held.mapping, held.direction, sync) {
             return None;
         }
-        cx.observer.synced(attachment.dev, sync);
+        cx.observer.synced(dev, sync);
         Some(held.direction)
     }
 

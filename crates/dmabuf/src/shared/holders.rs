@@ -44,8 +44,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             device: owner.filter(|_| kind == HolderKind::User(UserKind::Plane)),
             since_ns: users.since_ns,
         });
-        let attached = self.keys().filter_map(|key| self.list.get(key));
-        held.chain(attached.map(|attachment| Holder {
+        held.chain(self.attached().map(|attachment| Holder {
             kind: match attachment.direction() {
                 Some(direction) => HolderKind::Mapped(direction),
                 None => HolderKind::Attached,
@@ -60,5 +59,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     pub(super) fn keys(&self) -> impl Iterator<Item = L::Key> {
         let list = &self.list;
         core::iter::successors(list.next(None), |key| list.next(Some(*key)))
+    }
+
+    /// The attached devices.
+    pub(super) fn attached(&self) -> impl Iterator<Item = &Attachment<O>> {
+        self.keys().filter_map(|key| self.list.get(key))
     }
 }

@@ -73,8 +73,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Returns whether the memory cannot be moved: a device uses it now, a device that does not follow moves
     /// has it mapped, or a driver has a CPU mapping.
     pub fn is_pinned(&self) -> bool {
-        let mut attached = self.keys().filter_map(|key| self.list.get(key));
-        attached.any(Attachment::is_pinned) || self.vmapped().is_some()
+        self.attached().any(Attachment::is_pinned) || self.vmapped().is_some()
     }
 
     /// Places lazily placed memory so that all attached devices can use it. The host calls this before the
@@ -128,16 +127,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     fn find(&mut self, ops: &O, placer: &(impl Placer<O> + ?Sized)) -> Result<Placement, Error> {
         let is_mapped = self.state.users(crate::UserKind::Mapping).count > 0;
-        let found = {
-            let attached = self.keys().filter_map(|key| self.list.get(key));
-            let mut devices = attached.map(Attachment::device);
-            placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped)
-        };
-        if found.is_err() {
+        let mut devices = self.attached().map(Attachment::device);
+        let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
+        drop(devices);
+        if found.is_err() && self.state.place == PlaceState::Outgrown {
             // The next attachment of a device starts a new attempt.
-            if self.state.place == PlaceState::Outgrown {
-                self.state.place = PlaceState::Settled;
-            }
+            self.state.place = PlaceState::Settled;
         }
         Ok(found?)
     }
