@@ -47,6 +47,12 @@ impl<T> Slot<T> {
         value: None,
     };
 
+    /// The key of the value in this slot.
+    pub(crate) const fn key(&self, index: u32) -> SlabKey {
+        let generation = self.generation;
+        SlabKey { generation, index }
+    }
+
     /// Takes the value out of the slot.
     pub(crate) fn take(&mut self) -> Option<T> {
         let value = self.value.take()?;
@@ -76,16 +82,10 @@ impl<T> Slab<T> {
 
     /// All entries with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
-        self.slots.iter().zip(0u32..).filter_map(|(slot, index)| {
-            let value = slot.value.as_ref()?;
-            Some((
-                SlabKey {
-                    generation: slot.generation,
-                    index,
-                },
-                value,
-            ))
-        })
+        self.slots
+            .iter()
+            .zip(0u32..)
+            .filter_map(|(slot, index)| Some((slot.key(index), slot.value.as_ref()?)))
     }
 
     fn slot(&self, key: SlabKey) -> Option<&Slot<T>> {
@@ -121,20 +121,15 @@ impl<T> Store<T> for Slab<T> {
     type Key = SlabKey;
 
     fn insert(&mut self, value: T) -> Result<SlabKey, T> {
-        let Some(index) = self.vacancy() else {
-            return Err(value);
-        };
-        let Some(slot) = usize::try_from(index)
-            .ok()
-            .and_then(|at| self.slots.get_mut(at))
-        else {
-            return Err(value);
-        };
-        slot.value = Some(value);
-        Ok(SlabKey {
-            generation: slot.generation,
-            index,
-        })
+        let vacancy = self.vacancy();
+        let place = vacancy.and_then(|index| usize::try_from(index).ok());
+        match (vacancy, place.and_then(|at| self.slots.get_mut(at))) {
+            (Some(index), Some(slot)) => {
+                slot.value = Some(value);
+                Ok(slot.key(index))
+            }
+            _ => Err(value),
+        }
     }
 
     fn get(&self, key: SlabKey) -> Option<&T> {
@@ -162,9 +157,7 @@ impl<T> Store<T> for Slab<T> {
         };
         let rest = self.slots.get(from..)?;
         let step = rest.iter().position(|slot| slot.value.is_some())?;
-        Some(SlabKey {
-            generation: rest.get(step)?.generation,
-            index: u32::try_from(from.checked_add(step)?).ok()?,
-        })
+        let index = u32::try_from(from.checked_add(step)?).ok()?;
+        Some(rest.get(step)?.key(index))
     }
 }

@@ -91,10 +91,7 @@ impl<T, L: Locks> Table<T, L> {
         };
         Ok(slot.with(|slot| {
             slot.value = Some(value);
-            SlabKey {
-                generation: slot.generation,
-                index,
-            }
+            slot.key(index)
         }))
     }
 
@@ -142,10 +139,8 @@ impl<T, L: Locks> Table<T, L> {
     pub fn keys(&self) -> impl Iterator<Item = SlabKey> + '_ {
         let next = self.vacant.with(|vacant| vacant.next);
         (0..next).filter_map(|index| {
-            let generation = self
-                .slot(index)?
-                .with(|slot| slot.value.is_some().then_some(slot.generation))?;
-            Some(SlabKey { generation, index })
+            self.slot(index)?
+                .with(|slot| slot.value.is_some().then_some(slot.key(index)))
         })
     }
 
