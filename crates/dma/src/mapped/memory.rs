@@ -9,16 +9,16 @@ use crate::{
 use core::fmt;
 
 mod sealed {
-    use super::{Alloc, Direction, Platform, Segment, Table};
+    use crate::mapper::Memory;
+    use crate::{Direction, Platform, Segment};
 
     /// The memory behind a [`Mappable`](super::Mappable).
-    #[expect(missing_debug_implementations, reason = "the host's types have none")]
-    pub enum Source<'a, P: Platform> {
+    #[derive(Debug)]
+    pub enum Source<'a> {
         Run(Segment),
-        Alloc(&'a Alloc<P>),
-        Table(&'a Table<P>),
+        Memory(&'a Memory),
         /// Memory of a program, pinned for this direction.
-        Pinned(&'a Table<P>, Direction),
+        Pinned(&'a Memory, Direction),
         Freed,
     }
 
@@ -26,14 +26,14 @@ mod sealed {
         /// Whether the memory's owner may reuse it as soon as the mapping ends.
         const IS_RAW: bool = false;
 
-        fn source(&self) -> Source<'_, P>;
+        fn source(&self) -> Source<'_>;
     }
 }
 
 pub(super) use sealed::Source;
 
-impl<P: Platform> Source<'_, P> {
-    pub(super) fn map<L: Locks>(
+impl Source<'_> {
+    pub(super) fn map<P: Platform, L: Locks>(
         &self,
         mapper: &Mapper<P, L>,
         facts: &Facts<P::Device>,
@@ -45,25 +45,26 @@ impl<P: Platform> Source<'_, P> {
                 let wanted = Wanted::new(Caching::Cached, direction, attrs);
                 mapper.map_segments(facts, (&[run], 1), wanted)
             }
-            Self::Alloc(alloc) => mapper.map_alloc(facts, alloc, direction, attrs),
             Self::Pinned(_, pinned) if direction.device_writes() && !pinned.device_writes() => {
                 Err(Error::Invalid)
             }
-            Self::Table(table) | Self::Pinned(table, _) => {
-                mapper.map_for(facts, table, direction, attrs)
+            Self::Memory(memory) | Self::Pinned(memory, _) => {
+                mapper.map_memory(facts, memory, direction, attrs)
             }
             Self::Freed => Err(Error::Invalid),
         }
     }
 
-    pub(super) fn view<L: Locks>(&self, mapper: &Mapper<P, L>) -> Result<Vmap<P>, Error> {
+    pub(super) fn view<P: Platform, L: Locks>(
+        &self,
+        mapper: &Mapper<P, L>,
+    ) -> Result<Vmap<P>, Error> {
         match *self {
             Self::Run(run) if run.kind == SegmentKind::Pages => {
                 mapper.vmap_segments(&[run], Caching::Cached)
             }
             Self::Run(_) => Err(Error::Unsupported),
-            Self::Alloc(alloc) => mapper.vmap_alloc(alloc),
-            Self::Table(table) | Self::Pinned(table, _) => mapper.vmap_table(table),
+            Self::Memory(memory) | Self::Pinned(memory, _) => mapper.vmap_memory(memory),
             Self::Freed => Err(Error::Invalid),
         }
     }
@@ -83,20 +84,20 @@ impl<P: Platform> sealed::Sealed<P> for Raw {
     const IS_RAW: bool = true;
 
     #[inline]
-    fn source(&self) -> Source<'_, P> {
+    fn source(&self) -> Source<'_> {
         Source::Run(self.0)
     }
 }
 
 impl<P: Platform> sealed::Sealed<P> for &Alloc<P> {
-    fn source(&self) -> Source<'_, P> {
-        Source::Alloc(self)
+    fn source(&self) -> Source<'_> {
+        Source::Memory(&self.memory)
     }
 }
 
 impl<P: Platform> sealed::Sealed<P> for &Table<P> {
-    fn source(&self) -> Source<'_, P> {
-        Source::Table(self)
+    fn source(&self) -> Source<'_> {
+        Source::Memory(&self.memory)
     }
 }
 
@@ -176,7 +177,7 @@ impl<H: MapperRef> OwnedMemory<H> {
     pub fn len_bytes(&self) -> u64 {
         match &self.kind {
             Kind::Allocated(alloc) => alloc.len_bytes(),
-            Kind::Pinned(table, _) => self.host.mapper().table_len(table),
+            Kind::Pinned(table, _) => table.memory.len,
             Kind::Freed => 0,
         }
     }
@@ -201,17 +202,17 @@ impl<H: MapperRef> OwnedMemory<H> {
 }
 
 impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
-    fn source(&self) -> Source<'_, H::Platform> {
+    fn source(&self) -> Source<'_> {
         match &self.kind {
-            Kind::Allocated(alloc) => Source::Alloc(alloc),
-            Kind::Pinned(table, direction) => Source::Pinned(table, *direction),
+            Kind::Allocated(alloc) => Source::Memory(&alloc.memory),
+            Kind::Pinned(table, direction) => Source::Pinned(&table.memory, *direction),
             Kind::Freed => Source::Freed,
         }
     }
 }
 
 impl<H: MapperRef> sealed::Sealed<H::Platform> for &OwnedMemory<H> {
-    fn source(&self) -> Source<'_, H::Platform> {
+    fn source(&self) -> Source<'_> {
         sealed::Sealed::source(*self)
     }
 }

@@ -1,8 +1,7 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
 use super::coherent::{Backing, as_shortage};
-use super::layout::Shape;
-use super::{Alloc, At, Mapper, OwnMapping, collect, round_up, total_len};
+use super::{Alloc, At, Facts, Mapper, Memory, OwnMapping, Wanted, collect, round_up, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, Lock, Locks,
     PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
@@ -21,16 +20,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(too_big);
         }
         round_up(len_bytes, self.platform.page_size()).ok_or(too_big)
-    }
-
-    /// Returns the size of the pieces of a device's memory: pages, or IOMMU granules if those are larger. A
-    /// device that maps whole pieces sees no other owner's memory.
-    pub(super) fn piece_bytes(&self, info: &DeviceInfo) -> Result<u64, Error> {
-        let page = self.platform.page_size();
-        match &info.iommu {
-            Some(iommu) => Ok(iommu.granule().ok_or(Error::Invalid)?.max(page)),
-            None => Ok(page),
-        }
     }
 
     /// Returns the highest physical address that a device reaches without bouncing.
@@ -53,13 +42,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         caching: Option<Caching>,
         direction: Direction,
     ) -> Result<Alloc<P>, Error> {
-        let info = self.device_info(at.dev)?;
+        let facts = &self.facts_of(at)?;
         let len = self.checked_len(len_bytes)?;
         let make = || {
             if caching.is_none() && self.has_region(at) {
-                return self.alloc_from_region(at, len);
+                return self.alloc_from_region(facts, len);
             }
-            self.alloc_pages_for((at, &info), len, attrs, caching, direction)
+            self.alloc_pages_for(facts, len, attrs, caching, direction)
         };
         self.holding(at, |live| &mut live.allocs, make)
     }
@@ -67,18 +56,23 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`alloc_for`](Self::alloc_for), but always from the host's pages.
     fn alloc_pages_for(
         &self,
-        (at, info): (At<P::Device>, &DeviceInfo),
+        facts: &Facts<P::Device>,
         len: u64,
         attrs: Attrs,
         caching: Option<Caching>,
         direction: Direction,
     ) -> Result<Alloc<P>, Error> {
+        let (at, info) = (facts.at, &facts.info);
         let caching = caching.unwrap_or(match info.coherency {
             Coherency::Coherent => Caching::Cached,
             Coherency::NonCoherent => Caching::Uncached,
         });
         let scattered = info.iommu.is_some() && !attrs.contains(Attrs::FORCE_CONTIGUOUS);
-        let granule = self.piece_bytes(info)?;
+        // A device that maps whole pieces sees no other owner's memory.
+        let page = self.platform.page_size();
+        let granule = facts
+            .granule
+            .map_or(page, |granule| granule.get().max(page));
         let request = PageRequest {
             len: whole_pieces(len, granule)?,
             granule,
@@ -92,16 +86,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             device: Some(at.dev),
         };
         let (pages, segments) = self.take_pages(request, len)?;
-        match self.map_own(at, info, &segments, direction, caching) {
+        match self.map_own(facts, &segments, direction, caching) {
             Ok(own) => {
                 self.count_bytes(at.slot, request.len);
                 Ok(Alloc {
-                    owner: self.id,
+                    memory: self.memory(segments, len, granule, caching),
                     backing: Backing::Pages(pages),
-                    segments,
-                    len,
-                    granule,
-                    caching,
                     own: Some(own),
                 })
             }
@@ -120,52 +110,39 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Maps an allocation for the device that requested it.
     fn map_own(
         &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         segments: &[Segment],
         direction: Direction,
         caching: Caching,
     ) -> Result<OwnMapping<P::Device>, Error> {
-        let needs_sync = caching == Caching::Cached && info.coherency == Coherency::NonCoherent;
-        if let Some(iommu) = &info.iommu {
-            let shape = Shape {
-                direction,
-                caching,
-                mode: SegmentMode::Contiguous,
-                one_run: true,
-            };
-            let info = &as_one_address(info);
-            let (output, range) = self.map_iommu(at, info, iommu, segments, shape)?;
+        let at = facts.at;
+        let wanted = Wanted::new(caching, direction, Attrs::ONE_RUN);
+        let (addr, iova) = if facts.granule.is_some() {
+            let facts = &facts.as_one_address();
+            let how = (wanted, SegmentMode::Contiguous);
+            let (output, range) = self.map_iommu(facts, segments, how)?;
             let Some(first) = output.first() else {
                 if self.unmap_iommu_now(at, range).is_err() {
                     self.set_stuck(segments, range.granule);
                 }
                 return Err(Error::Invalid);
             };
-            return Ok(OwnMapping {
-                at,
-                addr: first.addr,
-                iova: Some(range),
-                needs_sync,
-            });
-        }
-        match segments {
-            &[only] => {
-                let addr = self.bus_run(at.dev, info, only)?;
-                self.check_one_address(at.dev, info, addr, only.len)?;
-                Ok(OwnMapping {
-                    at,
-                    addr,
-                    iova: None,
-                    needs_sync,
-                })
-            }
-            _ => Err(Error::NoMemory(Reason::new(
-                Constraint::Contiguous,
-                total_len(segments)?,
-                segments.first().map_or(0, |s| s.len),
-            ))),
-        }
+            (first.addr, Some(range))
+        } else if let &[only] = segments {
+            let addr = self.bus_run(facts, only)?;
+            facts.check_one_address(addr, only.len)?;
+            (addr, None)
+        } else {
+            let found = segments.first().map_or(0, |first| first.len);
+            let reason = Reason::new(Constraint::Contiguous, total_len(segments)?, found);
+            return Err(Error::NoMemory(reason));
+        };
+        Ok(OwnMapping {
+            at,
+            addr,
+            iova,
+            needs_sync: wanted.needs_sync(&facts.info),
+        })
     }
 
     pub(super) fn count_bytes(&self, slot: usize, len: u64) {
@@ -201,17 +178,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             device: None,
         };
         let (pages, segments) = self.take_pages(request, len)?;
+        let memory = self.memory(segments, len, granule, Caching::Cached);
+        Ok(self.unmapped(pages, memory))
+    }
+
+    /// Makes an allocation that is mapped for no device, and counts it.
+    pub(super) fn unmapped(&self, pages: P::Pages, memory: Memory) -> Alloc<P> {
         self.live
             .with(|live| live.allocs = live.allocs.saturating_add(1));
-        Ok(Alloc {
-            owner: self.id,
+        Alloc {
+            memory,
             backing: Backing::Pages(pages),
-            segments,
-            len,
-            granule,
-            caching: Caching::Cached,
             own: None,
-        })
+        }
     }
 
     /// Makes an allocation of pages that the platform got elsewhere, such as from another driver. The
@@ -230,19 +209,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(other.err().unwrap_or(Error::Invalid));
             }
         };
-        self.live.with(|live| {
-            live.page_bytes = live.page_bytes.saturating_add(len);
-            live.allocs = live.allocs.saturating_add(1);
-        });
-        Ok(Alloc {
-            owner: self.id,
-            backing: Backing::Pages(pages),
-            segments,
-            len,
-            granule: 1,
-            caching: Caching::Cached,
-            own: None,
-        })
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_add(len));
+        let memory = self.memory(segments, len, 1, Caching::Cached);
+        Ok(self.unmapped(pages, memory))
     }
 
     /// Allocates pages, and returns the runs of their first `len` bytes.
@@ -256,7 +226,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
         let next = |index| self.platform.pages_segment(&pages, index);
         match collect(request.len, next) {
-            Ok(mut segments) if are_pieces(&segments, &request) => {
+            Ok(mut segments) if are_pieces(&segments, request.len, request.granule) => {
                 shorten(&mut segments, len);
                 Ok((pages, segments))
             }
@@ -293,53 +263,49 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         // The memory may also have been mapped through a table, and that translation may wait for a flush.
         self.flush_all_lazy();
-        let is_gone = is_gone && !self.is_stuck(&alloc.segments);
+        let is_gone = is_gone && !self.is_stuck(alloc.segments());
         match alloc.backing {
             Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
             Backing::Pages(pages) => self.keep_pages(pages, held),
             // This part of the region is never used again.
             Backing::Region { .. } if !is_gone => self.count_quarantined(held),
             Backing::Region { unit } => {
-                for &memory in &alloc.segments {
-                    self.platform.release_physical(memory);
+                for &run in alloc.segments() {
+                    self.platform.release_physical(run);
                 }
                 if let Some(own) = &alloc.own {
-                    self.give_to_region(own.at, unit, alloc.len);
+                    self.give_to_region(own.at, unit, alloc.len_bytes());
                 }
             }
         }
     }
 }
 
-/// Returns the limits for memory that has one address instead of a table. The maximum number of segments
-/// does not apply, unless the device accepts only one segment.
-///
-/// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
-/// segment keeps its limit on the number of segments.
-const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
-    let mut info = *info;
-    if info.limits.max_segments != 1 {
-        info.limits.max_segments = u32::MAX;
+impl<D: Copy> Facts<D> {
+    /// Returns the facts for memory that has one address instead of a table. The maximum number of segments
+    /// does not apply, unless the device accepts only one segment.
+    ///
+    /// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device that accepts only one
+    /// segment keeps its limit on the number of segments.
+    fn as_one_address(&self) -> Self {
+        let mut facts = *self;
+        if facts.info.limits.max_segments != 1 {
+            facts.info.limits.max_segments = u32::MAX;
+        }
+        facts
     }
-    info
 }
 
 /// Rounds a length up to whole pieces.
 pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
-    round_up(len, piece).ok_or(Error::NoMemory(Reason::new(
-        Constraint::SizeLimit,
-        len,
-        u64::MAX - (piece - 1),
-    )))
+    let reason = Reason::new(Constraint::SizeLimit, len, u64::MAX - (piece - 1));
+    round_up(len, piece).ok_or(Error::NoMemory(reason))
 }
 
-/// Returns whether runs match the request: the right length, in whole aligned pieces.
-fn are_pieces<D>(runs: &[Segment], request: &PageRequest<D>) -> bool {
-    let piece = request.granule - 1;
-    total_len(runs) == Ok(request.len)
-        && runs
-            .iter()
-            .all(|run| (run.addr.get() | run.len) & piece == 0)
+/// Returns whether runs are `len` bytes long, in whole aligned pieces.
+pub(super) fn are_pieces(runs: &[Segment], len: u64, piece: u64) -> bool {
+    let mut bits = runs.iter().map(|run| run.addr.get() | run.len);
+    total_len(runs) == Ok(len) && bits.all(|bits| bits & (piece - 1) == 0)
 }
 
 /// Truncates runs to their first `len` bytes.

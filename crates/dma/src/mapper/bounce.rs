@@ -11,13 +11,14 @@
 //! sets a limit, and every copied byte is counted.
 
 use super::List;
-use super::{Mapper, granule_reason, join_segment, round_up, total_len};
+use super::{Facts, Mapper, granule_reason, join_segment, round_up, total_len};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
-    Attrs, BounceMode, Constraint, DeviceInfo, Error, Lock, Locks, PhysAddr, Platform, Reason,
-    Segment, SegmentKind,
+    Attrs, BounceMode, Constraint, Error, Lock, Locks, PhysAddr, Platform, Reason, Segment,
+    SegmentKind,
 };
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 /// Size of a slot in bytes.
 pub(super) const SLOT: u64 = 2048;
@@ -47,9 +48,9 @@ pub(super) struct Plan<'a> {
     /// Segments for the device, in order; used only if a part bounces.
     targets: List<Segment>,
     /// The parts that do not bounce.
-    direct: &'a mut List<Segment>,
+    pub(super) direct: &'a mut List<Segment>,
     /// The parts that bounce.
-    bounced: &'a mut Vec<Bounced>,
+    pub(super) bounced: &'a mut Vec<Bounced>,
 }
 
 impl<'a> Plan<'a> {
@@ -69,16 +70,6 @@ impl<'a> Plan<'a> {
         } else {
             &self.targets
         }
-    }
-
-    /// Returns the parts that do not bounce.
-    pub(super) fn direct(&self) -> &[Segment] {
-        self.direct
-    }
-
-    /// Returns the parts that bounce.
-    pub(super) fn bounced(&self) -> &[Bounced] {
-        self.bounced
     }
 }
 
@@ -169,15 +160,15 @@ fn no_slots(wanted: u64, found: u64) -> Error {
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns whether a segment must bounce. Mapping fails later if the memory can neither bounce nor be
     /// reached.
-    fn must_bounce(&self, dev: P::Device, info: &DeviceInfo, segment: Segment) -> bool {
+    fn must_bounce(&self, facts: &Facts<P::Device>, segment: Segment) -> bool {
         if segment.kind == SegmentKind::Physical {
             return false;
         }
-        match info.bounce {
+        match facts.info.bounce {
             BounceMode::Always => true,
             BounceMode::WhenNeeded => {
-                let beyond = info.iommu.is_none() && self.bus_run(dev, info, segment).is_err();
-                beyond || self.platform.is_private(dev, segment)
+                let beyond = facts.granule.is_none() && self.bus_run(facts, segment).is_err();
+                beyond || self.platform.is_private(facts.at.dev, segment)
             }
             BounceMode::Never => false,
         }
@@ -190,20 +181,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in Linux. The
     /// rest of a larger granule belongs to other programs and the kernel. Without the rule, a driver's
     /// mistake, or a frame larger than agreed, would reach that memory.
-    fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
-        let granule = info.iommu?.granule()?;
-        let untrusted = self.platform.is_untrusted(dev);
-        let unit = if untrusted {
-            owned
-        } else {
-            owned.max(self.platform.page_size())
-        };
-        let pool = info.bounce != BounceMode::Never && self.bounce.is_some();
-        (unit < granule).then_some(Guard {
+    fn guard(&self, facts: &Facts<P::Device>, owned: u64) -> Option<Guard> {
+        let granule = facts.granule?.get();
+        let unit = owned.max(facts.shared);
+        (unit < granule).then(|| Guard {
             granule,
             unit,
-            untrusted,
-            pool,
+            untrusted: self.platform.is_untrusted(facts.at.dev),
+            pool: facts.info.bounce != BounceMode::Never && self.bounce.is_some(),
         })
     }
 
@@ -217,41 +202,33 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let last = if ends.head > 0 { 0 } else { segment.len };
         let found = segment.addr.get().wrapping_add(last) & (guard.granule - 1);
-        let page = self.platform.page_size();
-        Err(Error::Unmappable(granule_reason(
-            guard.granule,
-            page,
-            found,
-        )))
+        let reason = granule_reason(guard.granule, self.platform.page_size(), found);
+        Err(Error::Unmappable(reason))
     }
 
     /// Fills an empty plan: decides which parts bounce, and takes their slots. A failure releases all slots.
     pub(super) fn plan(
         &self,
-        dev: P::Device,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         (segments, owned): (&[Segment], u64),
         attrs: Attrs,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
+        let dev = facts.at.dev;
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
-        let guard = self.guard(dev, info, owned);
+        let guard = self.guard(facts, owned);
         let mut wanted = 0u64;
         for &segment in segments {
             let usable = self.platform.check_use(dev, segment);
             usable.map_err(Error::Unmappable)?;
-            let physical = attrs.contains(Attrs::MMIO) || segment.kind == SegmentKind::Physical;
-            let bounced = if !physical && self.must_bounce(dev, info, segment) {
+            let segment = as_mapped(segment, attrs);
+            let physical = segment.kind == SegmentKind::Physical;
+            let bounced = if self.must_bounce(facts, segment) {
                 segment.len
             } else if !physical && self.platform.is_private(dev, segment) {
                 return Err(refusal(segment.len));
             } else {
-                let kind = if physical {
-                    SegmentKind::Physical
-                } else {
-                    SegmentKind::Pages
-                };
-                self.bounced_ends(Segment { kind, ..segment }, guard)?
+                self.bounced_ends(segment, guard)?
             };
             if physical && bounced > 0 {
                 // Memory without pages cannot be copied.
@@ -265,7 +242,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let result = if wanted == 0 {
             plan_direct(segments, attrs, plan.direct)
         } else {
-            self.plan_bounced(dev, info, (segments, guard), plan)
+            self.plan_bounced(facts, (segments, guard), plan)
         };
         if result.is_err() {
             self.release_slots(&core::mem::take(plan.bounced));
@@ -275,19 +252,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     fn plan_bounced(
         &self,
-        dev: P::Device,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         (segments, guard): (&[Segment], Option<Guard>),
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let mut rest = segments;
         while let Some(&first) = rest.first() {
-            let bounces = self.must_bounce(dev, info, first);
+            let bounces = self.must_bounce(facts, first);
             let small = match guard {
-                Some(guard) if !bounces => self.small_segments(dev, info, (rest, guard)),
+                Some(guard) if !bounces => self.small_segments(facts, (rest, guard)),
                 _ => 0,
             };
-            let alike = |segment: &&Segment| self.must_bounce(dev, info, **segment) == bounces;
+            let alike = |segment: &&Segment| self.must_bounce(facts, **segment) == bounces;
             let count = if guard.is_none() || bounces {
                 // The first segment always matches itself.
                 1 + rest.iter().skip(1).take_while(alike).count()
@@ -299,16 +275,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             match guard {
                 Some(guard) if small > 1 => {
-                    self.plan_group((dev, info), group, guard.granule - 1, plan)?;
+                    self.plan_group(facts, group, guard.granule - 1, plan)?;
                 }
                 Some(guard) if !bounces => {
-                    self.plan_ends((dev, info), first, guard, plan)?;
+                    self.plan_ends(facts, first, guard, plan)?;
                 }
                 _ if !bounces => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
                     plan_direct(group, Attrs::empty(), plan.direct)?;
                 }
-                _ => self.plan_group((dev, info), group, 0, plan)?,
+                _ => self.plan_group(facts, group, 0, plan)?,
             }
             rest = tail;
         }
@@ -319,13 +295,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// These segments bounce completely, so they can share a run of slots.
     fn small_segments(
         &self,
-        dev: P::Device,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         (segments, guard): (&[Segment], Guard),
     ) -> usize {
         let is_small = |segment: &&Segment| {
             let ends = Ends::of(**segment, guard);
-            ends.middle == 0 && !self.must_bounce(dev, info, **segment)
+            ends.middle == 0 && !self.must_bounce(facts, **segment)
         };
         if guard.granule <= self.platform.page_size() {
             return 0;
@@ -336,12 +311,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Bounces a group of segments in one run of slots, or else in one run for each segment.
     fn plan_group(
         &self,
-        device: (P::Device, &DeviceInfo),
+        facts: &Facts<P::Device>,
         group: &[Segment],
         mask: u64,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let Err(err) = self.bounce_run(device, group, mask, plan) else {
+        let Err(err) = self.bounce_run(facts, group, mask, plan) else {
             return Ok(());
         };
         if group.len() == 1 {
@@ -349,7 +324,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         for segment in group.chunks(1) {
             // If a segment does not fit either, the error for the whole group is more useful.
-            self.bounce_run(device, segment, mask, plan)
+            self.bounce_run(facts, segment, mask, plan)
                 .map_err(|_| err)?;
         }
         Ok(())
@@ -358,7 +333,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Bounces a segment's head and tail, which do not fill a granule. Maps its middle directly.
     fn plan_ends(
         &self,
-        device: (P::Device, &DeviceInfo),
+        facts: &Facts<P::Device>,
         segment: Segment,
         guard: Guard,
         plan: &mut Plan<'_>,
@@ -375,7 +350,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 kind: segment.kind,
             };
             if bounces {
-                self.bounce_run(device, &[part], guard.granule - 1, plan)?;
+                self.bounce_run(facts, &[part], guard.granule - 1, plan)?;
             } else {
                 // Not joined to the copy of the head, even if the addresses are adjacent by chance.
                 super::append(&mut plan.targets, part)?;
@@ -390,7 +365,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Gives a group of segments one run of slots. After a failure, no slots are taken.
     fn bounce_run(
         &self,
-        device: (P::Device, &DeviceInfo),
+        facts: &Facts<P::Device>,
         group: &[Segment],
         mask: u64,
         plan: &mut Plan<'_>,
@@ -408,7 +383,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let bytes = size_of::<Bounced>();
         let room = plan.bounced.try_reserve(1);
         room.map_err(|_| super::heap_exhausted(bytes))?;
-        let (at, slots) = self.take_slots(device, (keep, mask), len)?;
+        let (at, slots) = self.take_slots(facts, (keep, mask), len)?;
         // Not joined to a previous run: another device's slots must never be part of a segment.
         super::append(&mut plan.targets, Segment::pages(at, len))?;
         plan.bounced.push(Bounced {
@@ -424,7 +399,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `mask + 1` bytes or more. Returns the address of the bytes, and the slots.
     fn take_slots(
         &self,
-        (dev, info): (P::Device, &DeviceInfo),
+        facts: &Facts<P::Device>,
         (keep, mask): (u64, u64),
         len: u64,
     ) -> Result<(PhysAddr, Slots), Error> {
@@ -436,15 +411,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(no_slots(len, longest));
         }
         // Behind an IOMMU, the device sees whole granules, so a run consists of whole granules.
-        let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
+        let granule = facts.granule.map_or(SLOT, NonZeroU64::get).max(SLOT);
         // Without an IOMMU, the device sees the copy's own address.
-        let aligned = self.platform.min_address_align(dev);
-        let align = granule.max(SLOT).max(mask.saturating_add(1)).max(aligned) / SLOT;
-        let count = keep
-            .checked_add(len)
-            .and_then(|n| round_up(n, granule.max(SLOT)))
-            .ok_or(Error::Invalid)?
-            / SLOT;
+        let align = granule.max(mask.saturating_add(1)).max(facts.align) / SLOT;
+        let whole = keep.checked_add(len).and_then(|n| round_up(n, granule));
+        let count = whole.ok_or(Error::Invalid)? / SLOT;
         let taken = RangeRoom::retry(|room| {
             pool.with(|slots| slots.take_with(room, count, align, u64::MAX))
         });
@@ -496,16 +467,17 @@ fn refusal(bytes: u64) -> Error {
 fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
     super::reserve(list, segments.len())?;
     // Not joined: two segments at adjacent addresses may have a bounced segment between them in the table.
-    for &segment in segments {
-        let segment = Segment {
-            kind: if attrs.contains(Attrs::MMIO) {
-                SegmentKind::Physical
-            } else {
-                segment.kind
-            },
-            ..segment
-        };
-        super::append(list, segment)?;
-    }
+    list.extend(segments.iter().map(|&segment| as_mapped(segment, attrs)));
     Ok(())
+}
+
+/// Returns a segment as a physical range if `attrs` has `MMIO`.
+const fn as_mapped(segment: Segment, attrs: Attrs) -> Segment {
+    match attrs.contains(Attrs::MMIO) {
+        true => Segment {
+            kind: SegmentKind::Physical,
+            ..segment
+        },
+        false => segment,
+    }
 }

@@ -6,7 +6,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c, differs: an allocation may have any number of pages, and other
 //! devices can use it.
 
-use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
+use super::{Alloc, At, Facts, Mapper, OwnMapping, Slot, push};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
     Caching, Constraint, DmaAddr, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
@@ -69,11 +69,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         };
         if last.get() > info.limits.mask {
-            return Err(Error::Unmappable(Reason::new(
-                Constraint::Mask,
-                last.get(),
-                info.limits.mask,
-            )));
+            let reason = Reason::new(Constraint::Mask, last.get(), info.limits.mask);
+            return Err(Error::Unmappable(reason));
         }
         // Numbered by bus address, so that aligned pages are aligned for the device.
         let space =
@@ -103,10 +100,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Allocates `len` bytes, whole pages, of the device's own memory.
-    pub(super) fn alloc_from_region(&self, at: At<P::Device>, len: u64) -> Result<Alloc<P>, Error> {
-        let page = self.platform.page_size();
-        let info = self.device_info(at.dev)?;
-        let align = self.placing(at.dev, &info, len).div_ceil(page);
+    pub(super) fn alloc_from_region(
+        &self,
+        facts: &Facts<P::Device>,
+        len: u64,
+    ) -> Result<Alloc<P>, Error> {
+        let (at, page) = (facts.at, self.platform.page_size());
+        let align = facts.placing(len).div_ceil(page);
         let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
             let taken = region.space.take_with(room, len / page, align, u64::MAX);
@@ -124,8 +124,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let taken = RangeRoom::retry(|room| self.with_device(at, |state| take(state, room))?);
         let (unit, memory, addr) = taken?;
         let mut segments = Vec::new();
-        let ready = self
-            .check_one_address(at.dev, &info, addr, len)
+        let ready = facts
+            .check_one_address(addr, len)
             .map_err(as_shortage)
             .and_then(|()| push(&mut segments, memory));
         if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
@@ -134,12 +134,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         self.count_bytes(at.slot, len);
         Ok(Alloc {
-            owner: self.id,
+            memory: self.memory(segments, len, page, Caching::Uncached),
             backing: Backing::Region { unit },
-            segments,
-            len,
-            granule: page,
-            caching: Caching::Uncached,
             own: Some(OwnMapping {
                 at,
                 addr,
@@ -169,7 +165,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match &alloc.backing {
             Backing::Pages(pages) => self.platform.mmap(pages, offset, len),
             Backing::Region { .. } => {
-                let memory = alloc.segments.first().ok_or(Error::Invalid)?;
+                let memory = alloc.segments().first().ok_or(Error::Invalid)?;
                 let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
                 self.platform.mmap_physical(Segment {
                     addr,

@@ -10,81 +10,69 @@
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule may be larger than a page.
 
 use super::List;
-use super::layout::{Layouter, Report, Shape, check_one_run, with_whole_length};
-use super::{At, IovaRange, Mapper, Slot};
+use super::layout::{Layouter, Output, check_one_run, with_whole_length};
+use super::{At, Facts, IovaRange, Mapper, Slot, Wanted};
 use crate::iova::IovaAllocator;
 use crate::ranges::RangeRoom;
 use crate::{
-    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova, Locks,
-    Platform, Prot, Segment, SegmentKind, SegmentMode,
+    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova, Locks, Platform,
+    Prot, Segment, SegmentKind, SegmentMode,
 };
 
-pub(super) fn prot(direction: Direction, coherency: Coherency, kind: SegmentKind) -> Prot {
-    let mut prot = match direction {
+/// Returns the accesses and the memory type of a mapping's entries. A snooping device would work with either
+/// type; this one agrees with the CPU's mapping.
+pub(super) fn prot(wanted: Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot {
+    let mut prot = match wanted.direction {
         Direction::ToDevice => Prot::READ,
         Direction::FromDevice => Prot::WRITE,
         Direction::Bidirectional => Prot::READ | Prot::WRITE,
     };
     if kind == SegmentKind::Physical {
         prot |= Prot::MMIO;
-    } else if coherency == Coherency::Coherent {
+    } else if wanted.caching == Caching::Cached && info.coherency == Coherency::Coherent {
         prot |= Prot::COHERENT;
     }
     prot
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Maps physical runs for `dev` at I/O virtual addresses, or returns an error and leaves none mapped.
+    /// Maps physical runs at I/O virtual addresses, or returns an error and leaves none mapped.
     pub(super) fn map_iommu(
         &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
-        iommu: &IommuInfo,
+        facts: &Facts<P::Device>,
         targets: &[Segment],
-        shape: Shape,
+        (wanted, mode): (Wanted, SegmentMode),
     ) -> Result<(List<DmaSegment>, IovaRange), Error> {
-        let granule = iommu.granule().ok_or(Error::Invalid)?;
-        if shape.one_run {
+        let (at, limits) = (facts.at, &facts.info.limits);
+        let granule = facts.granule.ok_or(Error::Invalid)?.get();
+        if wanted.one_run() {
             check_one_run(targets, granule, self.platform.page_size())?;
         }
-        let mut plan = Layouter::new(granule, shape.mode, &info.limits);
+        let mut plan = Layouter::new(granule, mode, limits);
         for &segment in targets {
             plan.place(segment)?;
         }
-        let needed = self.placing(at.dev, info, plan.total());
         if let Some(first) = targets.first() {
             // Only the offset in the first granule is fixed; the layer chooses all other bits of the address.
-            self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
+            facts.check_align(DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
-        let align = match shape.mode {
+        let needed = facts.placing(plan.total());
+        let align = match mode {
             SegmentMode::Contiguous => needed,
             SegmentMode::Compatible => {
                 let natural = plan.total().checked_next_power_of_two();
                 needed.max(natural.unwrap_or(1 << 63))
             }
         };
-        let range = self.take_iova(at, info, plan.total(), align)?;
-        self.map_range(at, info, range, targets, shape)
-            .map(|output| (output, range))
-            .map_err(|err| with_whole_length(err, targets))
-    }
-
-    /// Writes the page-table entries of a range. A failure removes all entries written so far and frees the
-    /// addresses.
-    fn map_range(
-        &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
-        range: IovaRange,
-        targets: &[Segment],
-        shape: Shape,
-    ) -> Result<List<DmaSegment>, Error> {
+        let range = self.take_iova(at, plan.total(), limits.mask, align)?;
         let mut done = 0u64;
-        let result = self.map_targets(at, info, range, targets, shape, &mut done);
-        if result.is_err() {
-            self.undo_map(at, range, (range.base, done), targets);
+        match self.map_targets(facts, range, targets, (wanted, mode), &mut done) {
+            Ok(output) => Ok((output, range)),
+            Err(err) => {
+                self.undo_map(at, range, (range.base, done), targets);
+                Err(with_whole_length(err, targets))
+            }
         }
-        result
     }
 
     /// Unmaps the `len` bytes at `first` that a failed call had mapped, and frees the whole range. If the
@@ -96,90 +84,54 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (first, len): (u64, u64),
         targets: &[Segment],
     ) {
-        if self.remove_now(at, (first, len)).is_err() {
-            self.set_stuck(targets, range.granule);
-            self.quarantine(at, range);
-        } else {
-            self.give_iova(at, range);
+        if len > 0 {
+            let removed = self.platform.iommu_unmap(at.group, Iova::new(first), len);
+            self.platform.iommu_flush(at.group);
+            if removed.is_err() {
+                self.set_stuck(targets, range.granule);
+                return self.quarantine(at, range);
+            }
         }
+        self.give_iova(at, range);
     }
 
-    /// Removes part of a range from the device's view, and flushes. The addresses stay taken.
-    ///
-    /// # Errors
-    /// The platform's error.
-    pub(super) fn remove_now(
-        &self,
-        at: At<P::Device>,
-        (first, len): (u64, u64),
-    ) -> Result<(), Error> {
-        if len == 0 {
-            return Ok(());
-        }
-        let removed = self.platform.iommu_unmap(at.group, Iova::new(first), len);
-        self.platform.iommu_flush(at.group);
-        removed
-    }
-
+    /// Writes the page-table entries of a range. `done` is the number of bytes mapped so far, also after a
+    /// failure.
     fn map_targets(
         &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
+        facts: &Facts<P::Device>,
         range: IovaRange,
         targets: &[Segment],
-        shape: Shape,
+        (wanted, mode): (Wanted, SegmentMode),
         done: &mut u64,
     ) -> Result<List<DmaSegment>, Error> {
-        let mut report = Report::new(shape.mode, info.limits);
-        let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
-        // A snooping device would work with either attribute; this one agrees with the CPU's mapping.
-        let coherency = match shape.caching {
-            Caching::Cached => info.coherency,
-            Caching::Uncached => Coherency::NonCoherent,
-        };
+        let (group, info) = (facts.at.group, &facts.info);
+        let mut output = Output::new(mode, info.limits);
+        let mut plan = Layouter::new(range.granule, mode, &info.limits);
         for &segment in targets {
             let placed = plan.place(segment)?;
-            report.push(range.base, &placed)?;
+            output.push_placed(range.base, &placed)?;
             let iova = range.base.checked_add(placed.base).ok_or(Error::Invalid)?;
-            let prot = prot(shape.direction, coherency, segment.kind);
-            let iova = Iova::new(iova);
+            let (iova, prot) = (Iova::new(iova), prot(wanted, info, segment.kind));
             self.platform
-                .iommu_map(at.group, iova, placed.phys, placed.mapped, prot)?;
+                .iommu_map(group, iova, placed.phys, placed.mapped, prot)?;
             *done = placed.base.saturating_add(placed.mapped);
         }
-        let (iova, len) = (Iova::new(range.base), range.len);
-        self.platform.iommu_map_done(at.group, iova, len)?;
-        Ok(report.finish())
+        let first = Iova::new(range.base);
+        self.platform.iommu_map_done(group, first, range.len)?;
+        Ok(output.segments)
     }
 
     /// Takes addresses for `len` bytes. If none are free, flushes the waiting ranges and tries again.
-    pub(super) fn take_iova(
-        &self,
-        at: At<P::Device>,
-        info: &DeviceInfo,
-        len: u64,
-        align: u64,
-    ) -> Result<IovaRange, Error> {
-        let limit = info.limits.mask;
-        match self.try_iova(at, len, limit, align)? {
-            Err(Error::NoMemory(_)) if self.has_queued(at) => {
-                self.flush_slot(at.space);
-                self.try_iova(at, len, limit, align)?
-            }
-            other => other,
-        }
-    }
-
-    /// Takes addresses. The inner `Err` means that none are free, the outer that there is no address space.
-    fn try_iova(
+    fn take_iova(
         &self,
         at: At<P::Device>,
         len: u64,
         limit: u64,
         align: u64,
-    ) -> Result<Result<IovaRange, Error>, Error> {
+    ) -> Result<IovaRange, Error> {
         let mut room = RangeRoom::new();
-        let mut new = None;
+        let (mut new, mut has_flushed) = (None, false);
         loop {
             let found = self.with_space(at, |state| {
                 if state.iova.is_none() {
@@ -190,9 +142,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 Some(base.map(|base| IovaRange { base, len, granule }))
             });
             match found? {
-                Some(Err(_)) if room.fill() => {}
-                Some(Err(_)) if self.free_spare(at) => {}
-                Some(found) => return Ok(found),
+                Some(Err(_)) if room.fill() || self.free_spare(at) => {}
+                Some(Err(Error::NoMemory(_))) if !has_flushed && self.has_queued(at) => {
+                    self.flush_slot(at.space);
+                    has_flushed = true;
+                }
+                Some(found) => return found,
                 None if new.is_none() => new = Some(self.new_space(at.group)?),
                 None => return Err(Error::Invalid),
             }

@@ -11,37 +11,40 @@
 use super::List;
 use super::{granule_reason, round_up, total_len};
 use crate::{
-    Caching, Constraint, Direction, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment,
-    SegmentMode,
+    Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
 };
 
-/// Requirements of a mapping behind an IOMMU.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) direction: Direction,
-    pub(super) caching: Caching,
-    pub(super) mode: SegmentMode,
-    /// Whether mapping fails unless the table becomes one run without gaps.
-    pub(super) one_run: bool,
-}
-
-/// Builds the list of device segments: joins adjacent runs, and splits runs at the device's limits.
+/// Builds the list of device segments.
 #[derive(Debug)]
 pub(super) struct Output {
     limits: Limits,
-    segments: List<DmaSegment>,
+    mode: SegmentMode,
+    pub(super) segments: List<DmaSegment>,
+    /// Whether the last segment may still grow. Used in compatible mode.
+    open: bool,
 }
 
 impl Output {
     /// Makes an empty list. The limits must be [valid](Limits::is_valid).
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(mode: SegmentMode, limits: Limits) -> Self {
         Self {
             limits,
+            mode,
             segments: List::new(),
+            open: false,
         }
     }
 
-    /// Appends a run of bus addresses.
+    /// Appends a placed segment of the range that starts at `base`.
+    pub(super) fn push_placed(&mut self, base: u64, placed: &Placed) -> Result<(), Error> {
+        let addr = base.checked_add(placed.start).ok_or(Error::Invalid)?;
+        match self.mode {
+            SegmentMode::Contiguous => self.push(DmaAddr::new(addr), placed.len),
+            SegmentMode::Compatible => self.push_compatible(DmaAddr::new(addr), placed),
+        }
+    }
+
+    /// Appends a run of bus addresses: joins it to an adjacent run, and splits it at the device's limits.
     pub(super) fn push(&mut self, addr: DmaAddr, len: u64) -> Result<(), Error> {
         let limits = &self.limits;
         let fits =
@@ -88,8 +91,22 @@ impl Output {
         Ok(take)
     }
 
-    pub(super) fn finish(self) -> List<DmaSegment> {
-        self.segments
+    /// Appends a placed segment as Linux does; `addr` is the address of its first byte.
+    fn push_compatible(&mut self, addr: DmaAddr, placed: &Placed) -> Result<(), Error> {
+        let offset = placed.start - placed.base;
+        let on_boundary = addr.get() & self.limits.boundary == 0;
+        let grows = self.open && !placed.after_gap && offset == 0 && !on_boundary;
+        let max_segment = self.limits.max_segment;
+        let last = self
+            .segments
+            .last_mut()
+            .filter(|last| grows && compatible_room(max_segment, last.len) >= placed.len);
+        match last {
+            Some(last) => last.len = last.len.saturating_add(placed.len),
+            None => push_counted(&mut self.segments, &self.limits, addr, placed.len)?,
+        }
+        self.open = offset.checked_add(placed.len) == Some(placed.mapped);
+        Ok(())
     }
 }
 
@@ -193,55 +210,6 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
     Ok(())
 }
 
-/// Builds the list of device segments in compatible mode.
-#[derive(Debug)]
-pub(super) struct Finalise {
-    limits: Limits,
-    segments: List<DmaSegment>,
-    /// Whether the last segment may still grow.
-    open: bool,
-}
-
-impl Finalise {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            segments: List::new(),
-            open: false,
-        }
-    }
-
-    /// Appends a placed segment; `addr` is the address of its first granule.
-    fn push(&mut self, addr: u64, placed: &Placed) -> Result<(), Error> {
-        let offset = placed.start - placed.base;
-        let on_boundary = addr & self.limits.boundary == 0;
-        let grows = match self.segments.last_mut() {
-            Some(last)
-                if self.open
-                    && !placed.after_gap
-                    && offset == 0
-                    && !on_boundary
-                    && compatible_room(self.limits.max_segment, last.len) >= placed.len =>
-            {
-                last.len = last.len.saturating_add(placed.len);
-                true
-            }
-            _ => false,
-        };
-        if !grows {
-            let addr = addr.checked_add(offset).ok_or(Error::Invalid)?;
-            push_counted(
-                &mut self.segments,
-                &self.limits,
-                DmaAddr::new(addr),
-                placed.len,
-            )?;
-        }
-        self.open = offset.checked_add(placed.len) == Some(placed.mapped);
-        Ok(())
-    }
-}
-
 /// Returns how many bytes a segment may grow, in compatible mode.
 ///
 /// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len`. Both are `unsigned int`, so the difference
@@ -315,50 +283,11 @@ pub(super) fn push_counted(
         return Err(Error::Unmappable(reason));
     }
     if count > u64::from(limits.max_segments) {
-        return Err(Error::Unmappable(Reason::new(
-            Constraint::SegmentCount,
-            count,
-            u64::from(limits.max_segments),
-        )));
+        let most = u64::from(limits.max_segments);
+        let reason = Reason::new(Constraint::SegmentCount, count, most);
+        return Err(Error::Unmappable(reason));
     }
     super::append(list, DmaSegment { addr, len })
-}
-
-/// Builds the list of device segments, in either mode.
-#[derive(Debug)]
-pub(super) enum Report {
-    Contiguous(Output),
-    Compatible(Finalise),
-}
-
-impl Report {
-    pub(super) fn new(mode: SegmentMode, limits: Limits) -> Self {
-        match mode {
-            SegmentMode::Contiguous => Self::Contiguous(Output::new(limits)),
-            SegmentMode::Compatible => Self::Compatible(Finalise::new(limits)),
-        }
-    }
-
-    /// Appends a placed segment of the range that starts at `base`.
-    pub(super) fn push(&mut self, base: u64, placed: &Placed) -> Result<(), Error> {
-        match self {
-            Self::Contiguous(output) => {
-                let addr = base.checked_add(placed.start).ok_or(Error::Invalid)?;
-                output.push(DmaAddr::new(addr), placed.len)
-            }
-            Self::Compatible(output) => {
-                let addr = base.checked_add(placed.base).ok_or(Error::Invalid)?;
-                output.push(addr, placed)
-            }
-        }
-    }
-
-    pub(super) fn finish(self) -> List<DmaSegment> {
-        match self {
-            Self::Contiguous(output) => output.finish(),
-            Self::Compatible(output) => output.segments,
-        }
-    }
 }
 
 #[cfg(test)]

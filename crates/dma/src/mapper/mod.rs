@@ -197,20 +197,27 @@ struct IovaRange {
     granule: u64,
 }
 
+/// The physical runs of an allocation or a table.
+#[derive(Debug)]
+pub struct Memory {
+    /// [`Mapper::id`] of the mapper that made it.
+    owner: usize,
+    segments: Vec<Segment>,
+    pub(crate) len: u64,
+    /// Alignment in bytes. Each run starts at a multiple of the alignment, and the bytes from the run's end
+    /// to the next multiple have the same owner. 1 if unknown.
+    granule: u64,
+    caching: Caching,
+}
+
 /// Memory allocated through a [`Mapper`].
 ///
 /// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping this value leaks the memory.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
-    owner: usize,
+    pub(crate) memory: Memory,
     backing: coherent::Backing<P::Pages>,
-    segments: Vec<Segment>,
-    len: u64,
-    /// Size of the aligned pieces that the memory consists of, in bytes. The rest of the last piece
-    /// also belongs to this allocation. 1 if unknown.
-    granule: u64,
-    caching: Caching,
     own: Option<OwnMapping<P::Device>>,
 }
 
@@ -237,18 +244,19 @@ impl<P: Platform> Alloc<P> {
     /// Returns the physical runs, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        &self.segments
+        &self.memory.segments
     }
 
     /// Returns the length in bytes, a multiple of the page size.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.len
+        self.memory.len
     }
 
     /// Returns the held bytes: the length rounded up to a page of CPU or IOMMU, whichever is larger.
     fn held_bytes(&self) -> u64 {
-        round_up(self.len, self.granule).unwrap_or(self.len)
+        let Memory { len, granule, .. } = self.memory;
+        round_up(len, granule).unwrap_or(len)
     }
 }
 
@@ -267,21 +275,15 @@ enum MemoryOwner<Pinned> {
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
-    owner: usize,
-    memory: MemoryOwner<P::Pinned>,
-    segments: Vec<Segment>,
-    len: u64,
-    /// Alignment in bytes. Each run starts at a multiple of the alignment, and the bytes from the run's end
-    /// to the next multiple have the same owner. 1 if unknown.
-    granule: u64,
-    caching: Caching,
+    pub(crate) memory: Memory,
+    owner: MemoryOwner<P::Pinned>,
 }
 
 impl<P: Platform> Table<P> {
     /// Returns the physical runs, in order. Adjacent runs are joined.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        &self.segments
+        &self.memory.segments
     }
 }
 
@@ -416,6 +418,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     #[inline]
     fn check_own(&self, owner: usize) -> Result<(), Error> {
         self.is_own(owner).then_some(()).ok_or(Error::Invalid)
+    }
+
+    fn memory(&self, segments: Vec<Segment>, len: u64, granule: u64, caching: Caching) -> Memory {
+        Memory {
+            owner: self.id,
+            segments,
+            len,
+            granule,
+            caching,
+        }
     }
 
     /// Sets how later mappings for `dev` lay out a table's segments. Existing mappings do not change.

@@ -1,11 +1,10 @@
 //! Implementation of [`DmaOps`] over a platform.
 
 use super::bounce::Plan;
-use super::layout::Shape;
 use super::sync::maintain;
 use super::{
-    Alloc, At, Facts, List, Mapper, Mapping, MemoryOwner, OneRun, Parts, Runs, Slot, Table, Vmap,
-    Wanted, boxed, collect, copy_segments, push_segment, total_len,
+    Alloc, Facts, List, Mapper, Mapping, Memory, MemoryOwner, OneRun, Parts, Runs, Slot, Table,
+    Vmap, Wanted, boxed, collect, copy_segments, push_segment, total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -32,51 +31,39 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if len == 0 {
             return Err(Error::Invalid);
         }
+        let memory = self.memory(segments, len, 1, Caching::Cached);
+        Ok(self.table(memory, MemoryOwner::Callers))
+    }
+
+    /// Makes a table, and counts it.
+    fn table(&self, memory: Memory, owner: MemoryOwner<P::Pinned>) -> Table<P> {
         self.live
             .with(|live| live.tables = live.tables.saturating_add(1));
-        Ok(Table {
-            owner: self.id,
-            memory: MemoryOwner::Callers,
-            segments,
-            len,
-            granule: 1,
-            caching: Caching::Cached,
-        })
+        Table { memory, owner }
     }
 
     /// Maps runs for a device and a direction. Returns whether that copied or cleaned memory for the device.
     /// After a failure, `parts` holds no resources.
-    fn map_memory(
+    fn map_parts(
         &self,
-        at: At<P::Device>,
-        (info, mode): (&DeviceInfo, SegmentMode),
-        (segments, owned): (&[Segment], u64),
-        wanted: Wanted,
+        facts: &Facts<P::Device>,
+        memory: (&[Segment], u64),
+        (wanted, mode): (Wanted, SegmentMode),
         parts: &mut Parts<P::Device>,
     ) -> Result<bool, Error> {
-        let Wanted {
-            caching,
-            direction,
-            attrs,
-        } = wanted;
+        let (info, attrs) = (&facts.info, wanted.attrs);
         if wanted.needs_sync(info) && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
         let mut plan = Plan::new(&mut parts.direct, &mut parts.bounced);
-        self.plan(at.dev, info, (segments, owned), attrs, &mut plan)?;
-        let prepared = self.prepare(at.slot, info, &plan, wanted);
-        let shape = Shape {
-            direction,
-            caching,
-            mode,
-            one_run: attrs.contains(Attrs::ONE_RUN),
-        };
-        let addressed = prepared.and_then(|synced| match &info.iommu {
+        self.plan(facts, memory, attrs, &mut plan)?;
+        let prepared = self.prepare(facts.at.slot, info, &plan, wanted);
+        let addressed = prepared.and_then(|synced| match facts.granule {
             None => self
-                .map_direct(at.dev, info, plan.targets(), shape)
+                .map_direct(facts, plan.targets(), (wanted, mode))
                 .map(|output| (output, None, synced)),
-            Some(iommu) => self
-                .map_iommu(at, info, iommu, plan.targets(), shape)
+            Some(_) => self
+                .map_iommu(facts, plan.targets(), (wanted, mode))
                 .map(|(output, range)| (output, Some(range), synced)),
         });
         match addressed {
@@ -104,17 +91,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         plan: &Plan<'_>,
         wanted: Wanted,
     ) -> Result<bool, Error> {
-        for run in plan.bounced() {
+        for run in plan.bounced.iter() {
             if wanted.zeroes_copies() {
                 self.platform.bounce_zero(run.at, run.len);
             } else {
                 self.copy_run(slot, run, SyncFor::Device)?;
             }
         }
-        let copied = !plan.bounced().is_empty() && !wanted.zeroes_copies();
+        let copied = !plan.bounced.is_empty() && !wanted.zeroes_copies();
         let (direction, sync) = (wanted.direction, SyncFor::Device);
-        let cleaned =
-            wanted.cleans(info) && maintain(&self.platform, plan.direct(), direction, sync);
+        let cleaned = wanted.cleans(info) && maintain(&self.platform, plan.direct, direction, sync);
         Ok(copied || cleaned)
     }
 
@@ -204,7 +190,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.count_map();
             state.mode
         })?;
-        let mapped = self.map_memory(at, (info, mode), memory, wanted, &mut parts[0]);
+        let mapped = self.map_parts(facts, memory, (wanted, mode), &mut parts[0]);
         match mapped {
             Ok(true) => self.count_sync(at.slot, SyncFor::Device),
             Ok(false) => {}
@@ -223,37 +209,26 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps a table, for a caller that has already looked up the device.
-    pub(crate) fn map_for(
+    /// Maps an allocation or a table, for a caller that has already looked up the device.
+    pub(crate) fn map_memory(
         &self,
         facts: &Facts<P::Device>,
-        table: &Table<P>,
+        memory: &Memory,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        // A table of pages that are not placed yet has no runs.
-        if !self.is_own(table.owner) || table.segments.is_empty() {
+        // Pages that are not placed yet have no runs.
+        if !self.is_own(memory.owner) || memory.segments.is_empty() {
             return Err(Error::Invalid);
         }
-        let memory = (&table.segments[..], table.granule);
-        let wanted = Wanted::new(table.caching, direction, attrs);
-        self.map_segments(facts, memory, wanted)
+        let wanted = Wanted::new(memory.caching, direction, attrs);
+        self.map_segments(facts, (&memory.segments, memory.granule), wanted)
     }
 
-    /// Maps an allocation, for a caller that has already looked up the device.
-    pub(crate) fn map_alloc(
-        &self,
-        facts: &Facts<P::Device>,
-        alloc: &Alloc<P>,
-        direction: Direction,
-        attrs: Attrs,
-    ) -> Result<Mapping<P>, Error> {
-        if !self.is_own(alloc.owner) || alloc.segments.is_empty() {
-            return Err(Error::Invalid);
-        }
-        let memory = (&alloc.segments[..], alloc.granule);
-        let wanted = Wanted::new(alloc.caching, direction, attrs);
-        self.map_segments(facts, memory, wanted)
+    /// Maps an allocation or a table for the CPU.
+    pub(crate) fn vmap_memory(&self, memory: &Memory) -> Result<Vmap<P>, Error> {
+        self.check_own(memory.owner)?;
+        self.vmap_segments(&memory.segments, memory.caching)
     }
 
     /// Maps physical runs for the CPU.
@@ -365,7 +340,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn free(&self, alloc: Alloc<P>) {
-        if self.is_own(alloc.owner) {
+        if self.is_own(alloc.memory.owner) {
             self.free_alloc(alloc);
         }
     }
@@ -375,26 +350,21 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
-        self.is_own(alloc.owner) && self.sync_allocation(alloc, direction, sync)
+        self.is_own(alloc.memory.owner) && self.sync_allocation(alloc, direction, sync)
     }
 
     fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
-        alloc.caching
+        alloc.memory.caching
     }
 
     fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
-        self.check_own(alloc.owner)?;
-        let segments = copy_segments(&alloc.segments)?;
-        self.live
-            .with(|live| live.tables = live.tables.saturating_add(1));
-        Ok(Table {
-            owner: self.id,
-            memory: MemoryOwner::Allocated,
+        self.check_own(alloc.memory.owner)?;
+        let segments = copy_segments(alloc.segments())?;
+        let memory = Memory {
             segments,
-            len: alloc.len,
-            granule: alloc.granule,
-            caching: alloc.caching,
-        })
+            ..alloc.memory
+        };
+        Ok(self.table(memory, MemoryOwner::Allocated))
     }
 
     fn pin_user(
@@ -413,19 +383,10 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         let next = |index| self.platform.pinned_segment(&pinned, index);
         match collect(len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
-                self.live.with(|live| {
-                    live.tables = live.tables.saturating_add(1);
-                    live.pins = live.pins.saturating_add(1);
-                });
-                let caching = Caching::Cached;
-                Ok(Table {
-                    owner: self.id,
-                    memory: MemoryOwner::Pinned(pinned),
-                    segments,
-                    len: len_bytes,
-                    granule: 1,
-                    caching,
-                })
+                self.live
+                    .with(|live| live.pins = live.pins.saturating_add(1));
+                let memory = self.memory(segments, len_bytes, 1, Caching::Cached);
+                Ok(self.table(memory, MemoryOwner::Pinned(pinned)))
             }
             other => {
                 self.platform.unpin_user(pinned, false);
@@ -435,25 +396,26 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
-        match &table.memory {
+        match &table.owner {
             MemoryOwner::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
             MemoryOwner::Allocated | MemoryOwner::Callers => false,
         }
     }
 
     fn free_table(&self, table: Table<P>, device_wrote: bool) {
-        if !self.is_own(table.owner) {
+        let Table { memory, owner } = table;
+        if !self.is_own(memory.owner) {
             return;
         }
-        match table.memory {
+        match owner {
             MemoryOwner::Allocated => {}
             MemoryOwner::Callers => self.flush_all_lazy(),
             MemoryOwner::Pinned(pinned) => {
                 self.flush_all_lazy();
-                if self.may_unpin(&table.segments) {
+                if self.may_unpin(&memory.segments) {
                     self.platform.unpin_user(pinned, device_wrote);
                 } else {
-                    self.keep_pin(pinned, &table.segments, table.len);
+                    self.keep_pin(pinned, &memory.segments, memory.len);
                 }
                 self.live
                     .with(|live| live.pins = live.pins.saturating_sub(1));
@@ -464,7 +426,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn table_len(&self, table: &Table<P>) -> u64 {
-        table.len
+        table.memory.len
     }
 
     fn map(
@@ -474,7 +436,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        self.map_for(&self.facts(dev)?, table, direction, attrs)
+        self.map_memory(&self.facts(dev)?, &table.memory, direction, attrs)
     }
 
     fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
@@ -504,13 +466,11 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
-        self.check_own(alloc.owner)?;
-        self.vmap_segments(&alloc.segments, alloc.caching)
+        self.vmap_memory(&alloc.memory)
     }
 
     fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
-        self.check_own(table.owner)?;
-        self.vmap_segments(&table.segments, table.caching)
+        self.vmap_memory(&table.memory)
     }
 
     fn vunmap(&self, vmap: Vmap<P>) {
@@ -533,20 +493,19 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
-        if !self.is_own(alloc.owner)
+        if !self.is_own(alloc.memory.owner)
             || len_bytes == 0
             || offset & (self.platform.page_size() - 1) != 0
         {
             return Err(Error::Invalid);
         }
-        let end = offset.checked_add(len_bytes);
+        let (end, len) = (offset.checked_add(len_bytes), alloc.len_bytes());
         match end {
-            Some(end) if end <= alloc.len => self.mmap_part(alloc, offset, len_bytes),
-            _ => Err(Error::NoSuchMemory(Reason::new(
-                Constraint::BufferSize,
-                end.unwrap_or(u64::MAX),
-                alloc.len,
-            ))),
+            Some(end) if end <= len => self.mmap_part(alloc, offset, len_bytes),
+            _ => {
+                let reason = Reason::new(Constraint::BufferSize, end.unwrap_or(u64::MAX), len);
+                Err(Error::NoSuchMemory(reason))
+            }
         }
     }
 }

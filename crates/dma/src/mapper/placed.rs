@@ -1,8 +1,8 @@
 //! Allocations that get their physical pages later, and that can be moved.
 
-use super::alloc::whole_pieces;
+use super::alloc::{are_pieces, shorten, whole_pieces};
 use super::coherent::Backing;
-use super::{Alloc, Mapper, fill, push_within, room_for_runs, total_len};
+use super::{Alloc, Mapper, fill, push_within, room_for_runs};
 use crate::{Caching, Error, Lock, Locks, Platform};
 use ::alloc::vec::Vec;
 
@@ -37,19 +37,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(err);
             }
         };
-        self.live.with(|live| {
-            live.page_bytes = live.page_bytes.saturating_add(held);
-            live.allocs = live.allocs.saturating_add(1);
-        });
-        Ok(Alloc {
-            owner: self.id,
-            backing: Backing::Pages(pages),
-            segments: Vec::new(),
-            len,
-            granule,
-            caching,
-            own: None,
-        })
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_add(held));
+        let memory = self.memory(Vec::new(), len, granule, caching);
+        Ok(self.unmapped(pages, memory))
     }
 
     /// Calls `place`, which places or moves an allocation's pages, and returns the value of `place`. Later
@@ -73,32 +64,29 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Backing::Pages(pages) = &alloc.backing else {
             return Err(Error::Invalid);
         };
-        if !self.is_own(alloc.owner) || alloc.own.is_some() {
+        if !self.is_own(alloc.memory.owner) || alloc.own.is_some() {
             return Err(Error::Invalid);
         }
         // Flushes removed translations, so that no device reaches the old pages through them.
         self.flush_all_lazy();
-        if self.is_stuck(&alloc.segments) {
+        if self.is_stuck(alloc.segments()) {
             return Err(Error::Busy);
         }
         let held = alloc.held_bytes();
         // Reserves list entries first, because nothing may fail after the pages have moved.
-        let mut segments = room_for_runs(held / alloc.granule)?;
+        let memory = &mut alloc.memory;
+        let mut segments = room_for_runs(held / memory.granule)?;
         let answer = place(&self.platform, pages)?;
-        alloc.caching = caching;
-        alloc.segments = Vec::new();
+        memory.caching = caching;
+        memory.segments = Vec::new();
         let next = |index| self.platform.pages_segment(pages, index);
         fill(&mut segments, held, next, push_within)?;
-        let mask = alloc.granule - 1;
-        let in_pieces = segments
-            .iter()
-            .all(|run| (run.addr.get() | run.len) & mask == 0);
-        if !in_pieces || total_len(&segments) != Ok(held) {
+        if !are_pieces(&segments, held, memory.granule) {
             return Err(Error::Invalid);
         }
-        super::alloc::shorten(&mut segments, alloc.len);
+        shorten(&mut segments, memory.len);
         // Joined runs need fewer entries than reserved. A copy returns the rest to the heap.
-        alloc.segments = super::copy_segments(&segments).unwrap_or(segments);
+        memory.segments = super::copy_segments(&segments).unwrap_or(segments);
         Ok(answer)
     }
 }

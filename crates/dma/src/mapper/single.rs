@@ -23,10 +23,10 @@ pub(crate) struct Facts<D> {
     /// Bytes of the IOMMU's smallest page; `None` without an IOMMU.
     pub(super) granule: Option<NonZeroU64>,
     /// Required alignment of an address in bytes.
-    align: u64,
+    pub(super) align: u64,
     /// Size in bytes of aligned blocks: a page if the device is trusted, else 1. In each block that contains
     /// part of the mapped memory, the device may see all bytes.
-    shared: u64,
+    pub(super) shared: u64,
 }
 
 /// How memory is mapped: the CPU's caching, the direction and the caller's attributes.
@@ -53,6 +53,11 @@ impl Wanted {
         cached && info.coherency == Coherency::NonCoherent
     }
 
+    /// Returns whether mapping fails unless the memory becomes one run without gaps.
+    pub(super) fn one_run(&self) -> bool {
+        self.attrs.contains(Attrs::ONE_RUN)
+    }
+
     /// Returns whether mapping zeroes the bounce slots instead of copying the memory into them.
     pub(super) fn zeroes_copies(&self) -> bool {
         self.attrs.contains(Attrs::SKIP_CPU_SYNC) && !self.direction.device_writes()
@@ -72,8 +77,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// the mapper has no room for the device.
     #[inline]
     pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts<P::Device>, Error> {
-        let at = self.at(dev)?;
-        let info = self.device_info(dev)?;
+        self.facts_of(self.at(dev)?)
+    }
+
+    /// As [`facts`](Self::facts), for a device whose state exists.
+    #[inline]
+    pub(super) fn facts_of(&self, at: At<P::Device>) -> Result<Facts<P::Device>, Error> {
+        let (dev, info) = (at.dev, self.device_info(at.dev)?);
         Ok(Facts {
             at,
             granule: info
@@ -197,11 +207,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(base) = base else {
             return Ok(None);
         };
-        let coherency = match wanted.caching {
-            Caching::Cached => info.coherency,
-            Caching::Uncached => Coherency::NonCoherent,
-        };
-        let prot = prot(wanted.direction, coherency, segment.kind);
+        let prot = prot(wanted, info, segment.kind);
         let (iova, phys) = (Iova::new(base), PhysAddr::new(segment.addr.get() - offset));
         if synced {
             // The device sees the memory at once, and must not see older bytes than the CPU.

@@ -92,7 +92,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(own) = &alloc.own else {
             return false;
         };
-        if !own.needs_sync || !maintain(&self.platform, &alloc.segments, direction, sync) {
+        if !own.needs_sync || !maintain(&self.platform, alloc.segments(), direction, sync) {
             return false;
         }
         self.count_sync(own.at.slot, sync);

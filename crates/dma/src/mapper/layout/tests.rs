@@ -1,6 +1,6 @@
 //! Tests compatible mode with vectors of Linux's algorithm, and contiguous mode with the same lists.
 
-use super::{Layouter, Output, Placed, Report, check_one_run};
+use super::{Layouter, Output, Placed, check_one_run};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentKind,
     SegmentMode,
@@ -48,9 +48,11 @@ fn lay_out(
     let mut plan = Layouter::new(g, mode, limits);
     let placed: Vec<Placed> = list.iter().map(|&s| plan.place(s).unwrap()).collect();
     let base = plan.total().next_power_of_two() * 4;
-    let mut report = Report::new(mode, *limits);
-    placed.iter().for_each(|p| report.push(base, p).unwrap());
-    (report.finish().to_vec(), placed, base)
+    let mut output = Output::new(mode, *limits);
+    placed
+        .iter()
+        .for_each(|p| output.push_placed(base, p).unwrap());
+    (output.segments.to_vec(), placed, base)
 }
 
 /// Returns the device segments' lengths, and whether each is adjacent to the one before.
@@ -71,9 +73,9 @@ fn whole(lens: &[u64]) -> Vec<(u64, u64)> {
 #[test]
 fn runs_end_at_the_last_address() {
     let push = |len| {
-        let mut output = Output::new(limits(0, G));
+        let mut output = Output::new(SegmentMode::Contiguous, limits(0, G));
         output.push(DmaAddr::new(u64::MAX - 2 * G + 1), len)?;
-        Ok(output.finish().iter().map(|s| s.len).collect::<Vec<_>>())
+        Ok(output.segments.iter().map(|s| s.len).collect::<Vec<_>>())
     };
     assert_eq!(push(2 * G), Ok(vec![G, G]));
     assert_eq!(push(2 * G + 1), Err(Error::Invalid));
