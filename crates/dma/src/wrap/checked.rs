@@ -2,6 +2,7 @@
 
 use super::book::{Book, Claim, Id};
 use super::{Report, Sink, Site};
+use crate::ops::forward;
 use crate::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
     NoLocks, SyncFor,
@@ -52,9 +53,11 @@ pub struct Tracked<T> {
     id: Option<Id>,
 }
 
-impl<T> Tracked<T> {
+impl<T> core::ops::Deref for Tracked<T> {
+    type Target = T;
+
     /// Returns the value of the layer below.
-    pub fn inner(&self) -> &T {
+    fn deref(&self) -> &T {
         &self.inner
     }
 }
@@ -159,16 +162,21 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     type Vmap = O::Vmap;
     type Mmap = O::Mmap;
 
-    fn page_size(&self) -> u64 {
-        self.ops.page_size()
-    }
-
-    fn cache_alignment(&self, dev: Self::Device) -> u64 {
-        self.ops.cache_alignment(dev)
-    }
-
-    fn coherency(&self, dev: Self::Device) -> Coherency {
-        self.ops.coherency(dev)
+    forward! {
+        self => self.ops;
+        fn page_size(&self) -> u64;
+        fn cache_alignment(&self, dev: Self::Device) -> u64;
+        fn coherency(&self, dev: Self::Device) -> Coherency;
+        fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
+        fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
+        fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
+        fn table_len(&self, table: &Self::Table) -> u64;
+        fn flush(&self);
+        fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
+        fn bounces(&self, mapping: &Self::Mapping) -> bool;
+        fn vunmap(&self, vmap: Self::Vmap);
+        fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error>;
+        fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error>;
     }
 
     #[track_caller]
@@ -217,18 +225,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         self.ops.free(alloc.inner);
     }
 
-    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr> {
-        self.ops.alloc_dma_addr(&alloc.inner)
-    }
-
     #[track_caller]
     fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
         self.note(|book, by| book.sync(alloc.id, direction, by));
         self.ops.sync_alloc(&alloc.inner, direction, sync)
-    }
-
-    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching {
-        self.ops.alloc_caching(&alloc.inner)
     }
 
     #[track_caller]
@@ -252,18 +252,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         Ok(Tracked { inner, id })
     }
 
-    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
-        self.ops.is_current(&table.inner, user, addr)
-    }
-
     #[track_caller]
     fn free_table(&self, table: Self::Table, device_wrote: bool) {
         self.note(|book, by| book.free(table.id, by));
         self.ops.free_table(table.inner, device_wrote);
-    }
-
-    fn table_len(&self, table: &Self::Table) -> u64 {
-        self.ops.table_len(&table.inner)
     }
 
     #[track_caller]
@@ -300,22 +292,10 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         self.ops.try_unmap(mapping.inner, attrs)
     }
 
-    fn flush(&self) {
-        self.ops.flush();
-    }
-
     #[track_caller]
     fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
         self.note(|book, by| book.sync(mapping.id, direction, by));
         self.ops.sync(&mapping.inner, direction, sync)
-    }
-
-    fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment> {
-        self.ops.segment(&mapping.inner, index)
-    }
-
-    fn bounces(&self, mapping: &Self::Mapping) -> bool {
-        self.ops.bounces(&mapping.inner)
     }
 
     #[track_caller]
@@ -328,18 +308,6 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
     fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error> {
         self.note(|book, by| book.check_alive(table.id, by));
         self.ops.vmap_table(&table.inner)
-    }
-
-    fn vunmap(&self, vmap: Self::Vmap) {
-        self.ops.vunmap(vmap);
-    }
-
-    fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        self.ops.vmap_read(vmap, offset, out)
-    }
-
-    fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.ops.vmap_write(vmap, offset, data)
     }
 
     #[track_caller]
