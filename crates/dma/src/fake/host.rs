@@ -5,7 +5,6 @@ use crate::{
     Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
     Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
 };
-use std::collections::BTreeSet;
 use std::collections::btree_map::Entry as Slot;
 use std::vec;
 use std::vec::Vec;
@@ -29,15 +28,21 @@ const OUTSIDE: Error = Error::NoSuchMemory(Reason::new(Constraint::CpuMapping, 1
 
 impl FakeVmap {
     fn phys(&self, offset: u64) -> Option<u64> {
-        let mut left = offset;
-        for segment in &self.segments {
-            if left < segment.len {
-                return Some(segment.addr.get() + left);
-            }
-            left -= segment.len;
-        }
-        None
+        let runs = self.segments.iter();
+        byte_of(runs.map(|run| (run.addr.get(), run.len)), offset)
     }
+}
+
+/// Returns the address of byte `offset` of memory in runs.
+fn byte_of(runs: impl Iterator<Item = (u64, u64)>, offset: u64) -> Option<u64> {
+    let mut left = offset;
+    for (first, len) in runs {
+        if left < len {
+            return Some(first + left);
+        }
+        left -= len;
+    }
+    None
 }
 
 impl PageSource for Fake {
@@ -178,19 +183,17 @@ impl Iommu for Fake {
         let granule = self.of(dev).iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
         assert_eq!((iova.get() | len) % granule, 0, "whole granules");
         let range = (dev, iova.get())..(dev, iova.get() + len);
-        let gone: Vec<(u32, u64)> = state.table.range(range).map(|(&at, _)| at).collect();
-        for at in gone {
-            state.table.remove(&at);
-        }
+        state.table.retain(|at, _| !range.contains(at));
         Ok(())
     }
 
     fn iommu_flush(&self, dev: u32) {
         let state = &mut *self.state();
         state.flushes += 1;
-        let table: BTreeSet<(u32, u64)> = state.table.keys().copied().collect();
-        let stays = |at: &(u32, u64)| at.0 != dev || table.contains(at);
-        state.tlb.retain(|at, _| stays(at));
+        let table = &state.table;
+        state
+            .tlb
+            .retain(|at, _| at.0 != dev || table.contains_key(at));
     }
 
     fn iommu_map_done(&self, _: u32, _: Iova, _: u64) -> Result<(), Error> {
@@ -228,11 +231,8 @@ impl Bounce for Fake {
     }
 
     fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
-        let mut state = self.state();
-        state.may_fail()?;
-        let bytes = state.memory.cpu_read(slot.get(), len);
-        state.memory.cpu_write(to.get(), &bytes);
-        Ok(())
+        // The fake copies between any addresses.
+        self.bounce_in(to, slot, len)
     }
 
     fn bounce_zero(&self, slot: PhysAddr, len: u64) {
@@ -287,14 +287,8 @@ impl KernelViews for Fake {
 
     fn mmap(&self, pages: &FakePages, offset: u64, len: u64) -> Result<(u64, u64), Error> {
         self.state().may_fail()?;
-        let mut left = offset;
-        for &(first, run) in &pages.runs {
-            if left < run {
-                return Ok((first + left, len));
-            }
-            left -= run;
-        }
-        Err(Error::Invalid)
+        let first = byte_of(pages.runs.iter().copied(), offset);
+        Ok((first.ok_or(Error::Invalid)?, len))
     }
 
     fn mmap_physical(&self, range: Segment) -> Result<(u64, u64), Error> {

@@ -19,7 +19,7 @@ struct Line {
 }
 
 /// Memory, with a write-back cache in front unless every device snoops.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct CachedMemory {
     pages: BTreeMap<u64, Vec<u8>>,
     lines: BTreeMap<u64, Line>,
@@ -40,12 +40,10 @@ fn pieces(addr: u64, len: u64, block: u64, mut part: impl FnMut(u64, core::ops::
 }
 
 impl CachedMemory {
-    pub(super) const fn new(has_cache: bool) -> Self {
+    pub(super) fn new(has_cache: bool) -> Self {
         Self {
-            pages: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            uncached: BTreeSet::new(),
             has_cache,
+            ..Self::default()
         }
     }
 
@@ -174,8 +172,7 @@ impl CachedMemory {
 
     /// Evicts all lines, as a cache may do at any time: writes dirty lines back, and drops all lines.
     pub(super) fn evict(&mut self) {
-        let all: Vec<u64> = self.lines.keys().copied().collect();
-        for at in all {
+        for at in self.lines_of(0, u64::MAX) {
             self.write_back(at);
             self.lines.remove(&at);
         }

@@ -135,11 +135,9 @@ impl Setup {
 
     /// Returns the setup with devices that do not see the CPU's cache.
     #[must_use]
-    pub fn non_coherent(self) -> Self {
-        Self {
-            coherency: Coherency::NonCoherent,
-            ..self
-        }
+    pub fn non_coherent(mut self) -> Self {
+        self.coherency = Coherency::NonCoherent;
+        self
     }
 
     /// Returns the setup with an IOMMU that has pages of this size. No effect without an IOMMU.
@@ -178,16 +176,13 @@ impl Setup {
     /// Returns a setup with a device that reaches 32-bit addresses, and a bounce pool.
     #[must_use]
     pub fn narrow(pool_bytes: u64) -> Self {
-        Self {
-            limits: Limits {
-                mask: u32::MAX.into(),
-                max_segment: 1 << 30,
-                ..Limits::default()
-            },
+        let mut setup = Self {
             bounce: BounceMode::WhenNeeded,
             pool_bytes,
             ..Self::direct()
-        }
+        };
+        setup.limits.mask = u32::MAX.into();
+        setup
     }
 
     /// Returns the setup with device `number` as `device` describes it, unlike the other devices.
@@ -231,7 +226,7 @@ pub struct Fake {
 /// Page-table entries. The key is the number of the device whose table it is, and the I/O address.
 type Entries = BTreeMap<(u32, u64), Entry>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     memory: CachedMemory,
     next_page: u64,
@@ -260,21 +255,7 @@ impl Fake {
         let state = Mutex::new(State {
             memory: CachedMemory::new(setup.has_cache()),
             next_page: setup.ram_base,
-            users: Vec::new(),
-            pin_errno: None,
-            free_pages: BTreeMap::new(),
-            pages_out: 0,
-            vmaps: 0,
-            pins: 0,
-            table: BTreeMap::new(),
-            tlb: BTreeMap::new(),
-            stale_reuse: Vec::new(),
-            freed_in_reach: Vec::new(),
-            flushes: 0,
-            fail_at: None,
-            calls: 0,
-            hits: 0,
-            unmap_fails: false,
+            ..State::default()
         });
         Self { setup, state }
     }
@@ -365,10 +346,6 @@ impl Fake {
         self.setup.others.get(&dev).unwrap_or(&self.setup)
     }
 
-    fn is_coherent(&self, dev: u32) -> bool {
-        self.of(dev).coherency == Coherency::Coherent
-    }
-
     /// Returns the number of the device whose page table `dev` uses.
     fn table_of(&self, dev: u32) -> u32 {
         if self.setup.grouped.contains(&dev) {
@@ -403,9 +380,9 @@ impl Fake {
         let memory = &mut self.state().memory;
         let read = parts
             .into_iter()
-            .map(|(at, len)| match self.is_coherent(dev) {
-                true => memory.cpu_read(at, len),
-                false => memory.read(at, len),
+            .map(|(at, len)| match self.of(dev).coherency {
+                Coherency::Coherent => memory.cpu_read(at, len),
+                Coherency::NonCoherent => memory.read(at, len),
             });
         Some(read.flatten().collect())
     }
@@ -423,9 +400,9 @@ impl Fake {
         for (at, len) in self.parts(dev, addr, data.len() as u64, Prot::WRITE)? {
             let next = done + len as usize;
             let memory = &mut self.state().memory;
-            match self.is_coherent(dev) {
-                true => memory.cpu_write(at, &data[done..next]),
-                false => memory.write(at, &data[done..next]),
+            match self.of(dev).coherency {
+                Coherency::Coherent => memory.cpu_write(at, &data[done..next]),
+                Coherency::NonCoherent => memory.write(at, &data[done..next]),
             }
             done = next;
         }
@@ -493,11 +470,8 @@ impl State {
             return Ok(());
         }
         self.hits += 1;
-        Err(Error::NoMemory(Reason::new(
-            Constraint::InjectedFault,
-            call,
-            0,
-        )))
+        let reason = Reason::new(Constraint::InjectedFault, call, 0);
+        Err(Error::NoMemory(reason))
     }
 
     /// Takes a piece of memory that is adjacent to no other piece.
