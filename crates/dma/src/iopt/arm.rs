@@ -118,20 +118,24 @@ pub(super) const fn attributes(entry: u64) -> u64 {
     entry & !ADDR & !(VALID | TABLE_OR_PAGE)
 }
 
+/// Returns a leaf's memory type, one of three, and its shareability.
+const fn memory(prot: Prot, device: u64, cached: u64, uncached: u64) -> u64 {
+    if prot.contains(Prot::MMIO) {
+        device << ATTR_SHIFT | SH_OUTER
+    } else if prot.contains(Prot::COHERENT) {
+        cached << ATTR_SHIFT | SH_INNER
+    } else {
+        uncached << ATTR_SHIFT | SH_OUTER
+    }
+}
+
 /// Returns a stage 1 leaf's attributes. Permission to write includes permission to read.
 pub(super) fn s1_attributes(prot: Prot) -> u64 {
     let mut entry = AF | NG | S1_XN | AP_UNPRIVILEGED;
     if !prot.contains(Prot::WRITE) {
         entry |= AP_READ_ONLY;
     }
-    let (index, shareability) = if prot.contains(Prot::MMIO) {
-        (INDEX_DEVICE, SH_OUTER)
-    } else if prot.contains(Prot::COHERENT) {
-        (INDEX_NORMAL_WB, SH_INNER)
-    } else {
-        (INDEX_NORMAL_NC, SH_OUTER)
-    };
-    entry | index << ATTR_SHIFT | shareability
+    entry | memory(prot, INDEX_DEVICE, INDEX_NORMAL_WB, INDEX_NORMAL_NC)
 }
 
 pub(super) fn s1_prot(entry: u64) -> Prot {
@@ -151,14 +155,7 @@ pub(super) fn s2_attributes(prot: Prot) -> u64 {
     if prot.contains(Prot::WRITE) {
         entry |= S2AP_WRITE;
     }
-    let (memory, shareability) = if prot.contains(Prot::MMIO) {
-        (MEMATTR_DEVICE, SH_OUTER)
-    } else if prot.contains(Prot::COHERENT) {
-        (MEMATTR_NORMAL_WB, SH_INNER)
-    } else {
-        (MEMATTR_NORMAL_NC, SH_OUTER)
-    };
-    entry | memory << ATTR_SHIFT | shareability
+    entry | memory(prot, MEMATTR_DEVICE, MEMATTR_NORMAL_WB, MEMATTR_NORMAL_NC)
 }
 
 pub(super) fn s2_prot(entry: u64) -> Prot {

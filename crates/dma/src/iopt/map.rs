@@ -36,14 +36,20 @@ struct FirstPart {
 }
 
 /// Counts the missing tables of a request, each once.
-struct Missing {
+pub(super) struct Missing {
     /// For each height, the address bits that select the missing table which was counted last.
     last: [u64; MAX_LEVELS],
-    count: u64,
+    pub(super) count: u64,
 }
 
 impl Missing {
-    fn add(&mut self, geo: &Geometry, iova: u64, heights: core::ops::Range<u32>) {
+    pub(super) const NONE: Self = Self {
+        last: [u64::MAX; MAX_LEVELS],
+        count: 0,
+    };
+
+    /// Counts the tables of these heights on the way to an address.
+    pub(super) fn add(&mut self, geo: &Geometry, iova: u64, heights: impl Iterator<Item = u32>) {
         for height in heights {
             let prefix = iova >> geo.shift(height + 1);
             if let Some(last) = self.last.get_mut(height as usize) {
@@ -82,11 +88,8 @@ impl PageTable {
         match phys.get().checked_add(len - 1) {
             Some(last) if last <= reach => {}
             last => {
-                return Err(Error::Unmappable(Reason::new(
-                    Constraint::Mask,
-                    last.unwrap_or(u64::MAX),
-                    reach,
-                )));
+                let reason = Reason::new(Constraint::Mask, last.unwrap_or(u64::MAX), reach);
+                return Err(Error::Unmappable(reason));
             }
         }
         let request = MapRange {
@@ -153,10 +156,7 @@ impl PageTable {
 
     /// Fails if anything is mapped in the range. Returns how many tables are missing.
     fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &MapRange) -> Result<u64, Error> {
-        let mut missing = Missing {
-            last: [u64::MAX; MAX_LEVELS],
-            count: 0,
-        };
+        let mut missing = Missing::NONE;
         let mut done = 0u64;
         while done < request.len {
             let rest = request.after(done);

@@ -1,7 +1,7 @@
 //! Removal of address ranges, and splitting of blocks that extend beyond them.
 
 use super::entry::{ENTRY_SHIFT, Entry};
-use super::layout::MAX_LEVELS;
+use super::map::Missing;
 use super::table::{Chain, PageTable, Path, TableMemory};
 use crate::{Error, Iova, PhysAddr};
 
@@ -71,8 +71,7 @@ impl PageTable {
     /// Returns the number of tables needed to split blocks at both ends of a range.
     fn tables_to_split<M: TableMemory + ?Sized>(&self, mem: &M, start: u64, end: u64) -> u64 {
         let geo = &self.geometry;
-        let mut count = 0u64;
-        let mut first_cut = [u64::MAX; MAX_LEVELS];
+        let mut missing = Missing::NONE;
         for cut in [start, end] {
             // A cut at a boundary of the largest block, or after the last address, splits nothing.
             if cut >= geo.input_end() || cut & (geo.size(geo.max_leaf()) - 1) == 0 {
@@ -82,21 +81,10 @@ impl PageTable {
             if !matches!(geo.decode(path.height, path.entry), Entry::Leaf(_)) {
                 continue;
             }
-            for height in 0..path.height {
-                let upper = geo.size(height + 1);
-                if cut & (upper - 1) == 0 {
-                    continue;
-                }
-                let prefix = cut >> geo.shift(height + 1);
-                if let Some(first) = first_cut.get_mut(height as usize) {
-                    if *first != prefix {
-                        *first = prefix;
-                        count += 1;
-                    }
-                }
-            }
+            let splits = |height: &u32| cut & (geo.size(height + 1) - 1) != 0;
+            missing.add(geo, cut, (0..path.height).filter(splits));
         }
-        count
+        missing.count
     }
 
     /// Replaces a block by a table of smaller entries.
