@@ -5,7 +5,7 @@
 //! is allocated.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
-use crate::{Constraint, Error, IommuInfo, Iova, Reason};
+use crate::{Constraint, Error, IommuInfo, Iova};
 
 /// Allocates I/O virtual addresses from the top of an aperture.
 ///
@@ -28,11 +28,9 @@ impl IovaAllocator {
         let shift = granule.trailing_zeros();
         let first = units_up(info.first.get(), shift).max(1);
         let last = last_unit(info.last.get(), shift).ok_or(Error::Invalid)?;
-        match RangeAllocator::new(first, last) {
-            Ok(space) => Ok(Self { space, shift }),
-            Err(RangeError::Invalid) => Err(Error::Invalid),
-            Err(RangeError::Exhausted(_) | RangeError::Heap) => Err(no_iova(granule, 0)),
-        }
+        let space = RangeAllocator::new(first, last);
+        let space = space.map_err(|err| err.of(Constraint::IovaSpace, granule, granule))?;
+        Ok(Self { space, shift })
     }
 
     /// Reserves addresses that must never be allocated: firmware's regions, bridge windows, interrupts.
@@ -47,10 +45,8 @@ impl IovaAllocator {
             return Err(Error::Invalid);
         }
         let (first, last) = (first.get() >> self.shift, last.get() >> self.shift);
-        self.space.reserve(first, last).map_err(|err| match err {
-            RangeError::Invalid => Error::Invalid,
-            RangeError::Exhausted(_) | RangeError::Heap => no_iova(self.granule(), 0),
-        })
+        let (reserved, granule) = (self.space.reserve(first, last), self.granule());
+        reserved.map_err(|err| err.of(Constraint::IovaSpace, granule, granule))
     }
 
     /// Returns the size of the smallest range in bytes.
@@ -75,29 +71,16 @@ impl IovaAllocator {
         align: u64,
     ) -> Result<Iova, Error> {
         let units = self.units(len)?;
-        match self.take_below(room, units, align, limit) {
+        let align = units_up(align, self.shift).max(1);
+        let taken = match last_unit(limit, self.shift) {
+            Some(last) => self.space.take_with(room, units, align, last),
+            None => Err(RangeError::Exhausted(0)),
+        };
+        match taken {
             // No overflow: the unit lies within the aperture.
             Ok(unit) => Ok(Iova::new(unit << self.shift)),
-            Err(RangeError::Invalid) => Err(Error::Invalid),
-            Err(RangeError::Heap) => Err(no_iova(len, 0)),
-            Err(RangeError::Exhausted(units)) => {
-                Err(no_iova(len, units.saturating_mul(self.granule())))
-            }
+            Err(err) => Err(err.of(Constraint::IovaSpace, len, self.granule())),
         }
-    }
-
-    fn take_below(
-        &mut self,
-        room: &mut RangeRoom,
-        units: u64,
-        align: u64,
-        limit: u64,
-    ) -> Result<u64, RangeError> {
-        let Some(last) = last_unit(limit, self.shift) else {
-            return Err(RangeError::Exhausted(0));
-        };
-        let align = units_up(align, self.shift).max(1);
-        self.space.take_with(room, units, align, last)
     }
 
     /// Frees a range of `len` bytes, exactly as it was allocated.
@@ -134,10 +117,6 @@ const fn last_unit(limit: u64, shift: u32) -> Option<u64> {
         Some(end) => (end >> shift).checked_sub(1),
         None => Some(u64::MAX >> shift),
     }
-}
-
-fn no_iova(wanted: u64, found: u64) -> Error {
-    Error::NoMemory(Reason::new(Constraint::IovaSpace, wanted, found))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::device::{DmaDevice, MapperRef};
 use super::memory::OwnedMemory;
-use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
+use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
     Alloc, Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper,
     Reason, Vmap,
@@ -82,10 +82,15 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent), such as `NoMemory` (ENOMEM).
     pub fn alloc_coherent_with(&self, len_bytes: u64, attrs: Attrs) -> Result<Coherent<H>, Error> {
-        let host = self.host();
+        let host = self.host.clone();
         let mapper = host.mapper();
-        let alloc =
-            mapper.alloc_for(self.at(), len_bytes, attrs, None, Direction::Bidirectional)?;
+        let alloc = mapper.alloc_for(
+            self.facts.at,
+            len_bytes,
+            attrs,
+            None,
+            Direction::Bidirectional,
+        )?;
         let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
         // From here on, dropping `memory` frees the allocation.
         let memory = OwnedMemory::of(host.clone(), alloc);
@@ -115,7 +120,8 @@ impl<H: MapperRef> DmaDevice<H> {
         }
         let memory = self.alloc_coherent(len_bytes)?;
         let last = (memory.len_bytes() / unit).saturating_sub(1);
-        let space = RangeAllocator::new(0, last).map_err(|err| no_room(err, unit, unit))?;
+        let space = RangeAllocator::new(0, last)
+            .map_err(|err| err.of(Constraint::CoherentRegion, unit, unit))?;
         Ok(CoherentPool {
             memory,
             unit,
@@ -229,7 +235,7 @@ impl<H: MapperRef> CoherentPool<H> {
             self.space
                 .with(|space| space.take_with(room, units, 1, u64::MAX))
         });
-        let first = taken.map_err(|err| no_room(err, len, self.unit))?;
+        let first = taken.map_err(|err| err.of(Constraint::CoherentRegion, len, self.unit))?;
         let block = CoherentBlock {
             pool: self,
             first,
@@ -333,19 +339,9 @@ fn end_within(found: u64, offset: u64, len: usize) -> Result<(), Error> {
     // CAST: a slice's length fits 64 bits.
     match offset.checked_add(len as u64) {
         Some(end) if end <= found => Ok(()),
-        end => Err(Error::NoSuchMemory(Reason::new(
-            Constraint::BufferSize,
-            end.unwrap_or(u64::MAX),
-            found,
-        ))),
+        end => {
+            let reason = Reason::new(Constraint::BufferSize, end.unwrap_or(u64::MAX), found);
+            Err(Error::NoSuchMemory(reason))
+        }
     }
-}
-
-fn no_room(err: RangeError, len: u64, unit: u64) -> Error {
-    let found = match err {
-        RangeError::Invalid => return Error::Invalid,
-        RangeError::Exhausted(units) => units.saturating_mul(unit),
-        RangeError::Heap => 0,
-    };
-    Error::NoMemory(Reason::new(Constraint::CoherentRegion, len, found))
 }

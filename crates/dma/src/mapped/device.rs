@@ -3,7 +3,7 @@
 use super::guard::Mapped;
 use super::memory::{Mappable, OwnedMemory, Raw};
 use super::{Device, MapDirection};
-use crate::mapper::{At, Facts, Wanted};
+use crate::mapper::{Facts, Wanted};
 use crate::{Attrs, Caching, DmaOps as _, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
@@ -83,8 +83,8 @@ pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>:
 /// It is `Send` and `Sync` if the reference to the mapper is. After the device was
 /// [removed](Mapper::remove_device), the handle's calls fail with [`Error::Removed`].
 pub struct DmaDevice<H: MapperRef> {
-    host: H,
-    facts: Facts<DeviceOf<H>>,
+    pub(super) host: H,
+    pub(super) facts: Facts<DeviceOf<H>>,
 }
 
 impl<H: MapperRef> Clone for DmaDevice<H> {
@@ -141,14 +141,6 @@ impl<H: MapperRef> DmaDevice<H> {
         self.host.mapper()
     }
 
-    pub(super) fn at(&self) -> At<DeviceOf<H>> {
-        self.facts.at
-    }
-
-    pub(super) fn host(&self) -> H {
-        self.host.clone()
-    }
-
     /// Maps memory and hands it to the device. The memory is a borrowed [`Alloc`](crate::Alloc) or
     /// [`Table`](crate::Table), or an [`OwnedMemory`], borrowed or owned.
     ///
@@ -168,7 +160,7 @@ impl<H: MapperRef> DmaDevice<H> {
         let mapping = memory
             .source()
             .map(self.mapper(), &self.facts, D::DIRECTION)?;
-        Ok(Mapped::new(self.host(), memory, mapping))
+        Ok(Mapped::new(self.host.clone(), memory, mapping))
     }
 
     /// Maps one run of physically contiguous, cached memory and hands it to the device.
@@ -199,7 +191,7 @@ impl<H: MapperRef> DmaDevice<H> {
         let _ = direction;
         let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::empty());
         let mapping = self.mapper().map_run(&self.facts, (&memory, 1), wanted)?;
-        Ok(Mapped::new(self.host(), Raw(memory), mapping))
+        Ok(Mapped::new(self.host.clone(), Raw(memory), mapping))
     }
 
     /// Allocates zeroed, cached memory in pages that the device reaches. The memory is not yet mapped for any
@@ -211,9 +203,9 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        self.mapper().check_present(self.at())?;
+        self.mapper().check_present(self.facts.at)?;
         let alloc = self.mapper().alloc_scattered(self.id(), len_bytes)?;
-        Ok(OwnedMemory::of(self.host(), alloc))
+        Ok(OwnedMemory::of(self.host.clone(), alloc))
     }
 
     /// Pins `len_bytes` of a program's memory at `addr`.
@@ -231,6 +223,6 @@ impl<H: MapperRef> DmaDevice<H> {
         direction: D,
     ) -> Result<OwnedMemory<H>, Error> {
         let _ = direction;
-        OwnedMemory::pin(self.host(), user, (addr, len_bytes), D::DIRECTION)
+        OwnedMemory::pin(self.host.clone(), user, (addr, len_bytes), D::DIRECTION)
     }
 }

@@ -6,6 +6,7 @@
 mod nodes;
 mod tree;
 
+use crate::{Constraint, Error, Reason};
 pub(crate) use nodes::RangeRoom;
 use tree::Tree;
 
@@ -18,6 +19,18 @@ pub enum RangeError {
     Exhausted(u64),
     /// The heap had no room for a node of the tree.
     Heap,
+}
+
+impl RangeError {
+    /// Returns the error of a call that wanted `wanted` bytes of a space with units of `unit` bytes.
+    pub(crate) fn of(self, constraint: Constraint, wanted: u64, unit: u64) -> Error {
+        let found = match self {
+            Self::Invalid => return Error::Invalid,
+            Self::Exhausted(units) => units.saturating_mul(unit),
+            Self::Heap => 0,
+        };
+        Error::NoMemory(Reason::new(constraint, wanted, found))
+    }
 }
 
 /// Allocates ranges of units, from the top.
