@@ -21,6 +21,7 @@ use crate::{
 
 /// Returns the accesses and the memory type of a mapping's entries. A snooping device would work with either
 /// type; this one agrees with the CPU's mapping.
+#[inline]
 pub(super) fn prot(wanted: Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot {
     let mut prot = match wanted.direction {
         Direction::ToDevice => Prot::READ,

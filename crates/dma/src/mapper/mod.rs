@@ -24,7 +24,7 @@ pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
     List, append, boxed, collect, copy_segments, fill, join_segment, push, push_segment,
-    push_within, reserve, room_for_runs, total_len,
+    push_within, reserve, room, room_for_runs, total_len,
 };
 pub(crate) use single::{Facts, Wanted};
 
@@ -327,18 +327,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let bounce = bounce::slots(&platform)?;
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(devices).map_err(|_| {
-            heap_exhausted(devices.saturating_mul(size_of::<Apart<L::Lock<Slot<P::Device>>>>()))
-        })?;
+        let mut slots = room(devices)?;
         slots.extend((0..devices).map(|_| Apart(L::Lock::new(Slot::vacant()))));
-        let mut known = Vec::new();
-        known
-            .try_reserve_exact(devices)
-            .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<P::Device>())))?;
         Ok(Self {
             platform,
-            known: L::Lock::new(known),
+            known: L::Lock::new(room(devices)?),
             slots,
             used: AtomicUsize::new(0),
             bounce: bounce.map(L::Lock::new),

@@ -104,29 +104,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(copied || cleaned)
     }
 
-    /// Removes the device's view of a mapping. If the mapping bounces, flushes at once, because other
-    /// mappings may reuse the slots next.
-    ///
-    /// # Errors
-    /// The platform's error. The device may then still reach the memory.
-    fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
-        match mapping.runs.iova() {
-            Some(range) if mapping.runs.bounced().is_empty() => {
-                self.unmap_iommu(mapping.at(), range)
-            }
-            Some(range) => self.unmap_iommu_now(mapping.at(), range),
-            None => Ok(()),
-        }
-    }
-
-    /// Releases bounce slots if the device's view is gone; else keeps them and quarantines the memory.
-    fn release_or_quarantine(&self, mapping: &Mapping<P>, is_gone: bool) {
-        match mapping.runs.iova() {
-            Some(range) if !is_gone => self.set_stuck(mapping.runs.direct(), range.granule),
-            _ => self.release_slots(mapping.runs.bounced()),
-        }
-    }
-
     /// Maps runs of memory, as [`map_list`](Self::map_list) does.
     pub(crate) fn map_segments(
         &self,
@@ -252,12 +229,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         // Removes the device's view before the copy out of the bounce slots, so that the copy has the
         // device's last writes.
-        let ended = self.end_view(mapping);
+        let ended = match mapping.runs.iova() {
+            Some(range) if mapping.runs.bounced().is_empty() => {
+                self.unmap_iommu(mapping.at(), range)
+            }
+            // Flushes at once, because other mappings may reuse the slots next.
+            Some(range) => self.unmap_iommu_now(mapping.at(), range),
+            None => Ok(()),
+        };
         self.end_view_of(mapping, attrs, ended)
     }
 
     /// Finishes a mapping after the device's view was removed: syncs for the CPU, updates the counters, and
-    /// releases bounce slots. `ended` tells whether the removal succeeded.
+    /// releases bounce slots. `ended` tells whether the removal succeeded. If not, keeps the slots, and
+    /// quarantines the memory.
     #[inline(never)]
     pub(super) fn end_view_of(
         &self,
@@ -269,7 +254,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
         }
         self.with_slot(mapping.slot, Slot::count_unmap);
-        self.release_or_quarantine(mapping, ended.is_ok());
+        match mapping.runs.iova() {
+            Some(range) if ended.is_err() => self.set_stuck(mapping.runs.direct(), range.granule),
+            _ => self.release_slots(mapping.runs.bounced()),
+        }
         ended
     }
 }

@@ -32,14 +32,20 @@ pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns an empty list with room for `len` items; an error if memory runs out.
+pub(super) fn room<T>(len: usize) -> Result<Vec<T>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len)
+        .map_err(|_| heap_exhausted(size_of::<T>().saturating_mul(len)))?;
+    Ok(list)
+}
+
 /// Moves a value to the heap; returns an error if memory runs out, where `Box::new` would abort. The box
 /// holds an array because only vectors allocate fallibly in stable Rust.
 pub(super) fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
-    let exhausted = heap_exhausted(size_of::<T>());
-    let mut list = Vec::new();
-    list.try_reserve_exact(1).map_err(|_| exhausted)?;
+    let mut list = room(1)?;
     list.push(value);
-    Box::try_from(list).map_err(|_| exhausted)
+    Box::try_from(list).map_err(|_| heap_exhausted(size_of::<T>()))
 }
 
 /// Appends a physical run, or joins it to the last run if both are adjacent.
@@ -52,12 +58,7 @@ pub(super) fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<
 
 /// Returns an empty list with room for `most` runs.
 pub(super) fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
-    let mut runs = Vec::new();
-    usize::try_from(most)
-        .ok()
-        .filter(|&most| runs.try_reserve_exact(most).is_ok())
-        .ok_or(heap_exhausted(size_of::<Segment>()))?;
-    Ok(runs)
+    room(usize::try_from(most).map_err(|_| heap_exhausted(usize::MAX))?)
 }
 
 /// As [`push_segment`], but allocates nothing: fails if the list has no room.
@@ -89,9 +90,7 @@ pub(super) fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Resu
 }
 
 pub(super) fn copy_segments(from: &[Segment]) -> Result<Vec<Segment>, Error> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(from.len())
-        .map_err(|_| heap_exhausted(size_of_val(from)))?;
+    let mut list = room(from.len())?;
     list.extend_from_slice(from);
     Ok(list)
 }

@@ -50,37 +50,26 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Syncs the caches even for a coherent device, because the device shares the pool with devices that
     /// are not coherent. On a coherent machine, the calls cost nothing.
     pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
-        let mut copied = 0u64;
-        let result = self.copy_run_counting(run, sync, &mut copied);
-        self.count(slot, |c| {
-            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
-        });
-        result
-    }
-
-    fn copy_run_counting(
-        &self,
-        run: &Bounced,
-        sync: SyncFor,
-        copied: &mut u64,
-    ) -> Result<(), Error> {
         if sync == SyncFor::Cpu {
             self.platform.cache_invalidate(run.at, run.len);
         }
-        let mut at = 0u64;
-        for source in run.sources.iter() {
-            let copy = run.at.checked_add(at).ok_or(Error::Invalid)?;
+        let mut copied = 0u64;
+        let result = run.sources.iter().try_for_each(|source| {
+            let copy = run.at.checked_add(copied).ok_or(Error::Invalid)?;
             match sync {
                 SyncFor::Device => self.platform.bounce_in(copy, source.addr, source.len)?,
                 SyncFor::Cpu => self.platform.bounce_out(copy, source.addr, source.len)?,
             }
-            *copied = copied.saturating_add(source.len);
-            at = at.checked_add(source.len).ok_or(Error::Invalid)?;
-        }
-        if sync == SyncFor::Device {
+            copied = copied.saturating_add(source.len);
+            Ok(())
+        });
+        if sync == SyncFor::Device && result.is_ok() {
             self.platform.cache_clean(run.at, run.len);
         }
-        Ok(())
+        self.count(slot, |c| {
+            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
+        });
+        result
     }
 
     pub(super) fn sync_allocation(
