@@ -22,7 +22,7 @@ use crate::{
 /// Returns the accesses and the memory type of a mapping's entries. A snooping device would work with either
 /// type; this one agrees with the CPU's mapping.
 #[inline]
-pub(super) fn prot(wanted: Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot {
+pub(super) fn prot(wanted: &Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot {
     let mut prot = match wanted.direction {
         Direction::ToDevice => Prot::READ,
         Direction::FromDevice => Prot::WRITE,
@@ -30,7 +30,7 @@ pub(super) fn prot(wanted: Wanted, info: &DeviceInfo, kind: SegmentKind) -> Prot
     };
     if kind == SegmentKind::Physical {
         prot |= Prot::MMIO;
-    } else if wanted.caching == Caching::Cached && info.coherency == Coherency::Coherent {
+    } else if (wanted.caching, info.coherency) == (Caching::Cached, Coherency::Coherent) {
         prot |= Prot::COHERENT;
     }
     prot
@@ -113,7 +113,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let placed = plan.place(segment)?;
             output.push_placed(range.base, &placed)?;
             let iova = range.base.checked_add(placed.base).ok_or(Error::Invalid)?;
-            let (iova, prot) = (Iova::new(iova), prot(wanted, info, segment.kind));
+            let (iova, prot) = (Iova::new(iova), prot(&wanted, info, segment.kind));
             self.platform
                 .iommu_map(group, iova, placed.phys, placed.mapped, prot)?;
             *done = placed.base.saturating_add(placed.mapped);

@@ -207,7 +207,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(base) = base else {
             return Ok(None);
         };
-        let prot = prot(wanted, info, segment.kind);
+        let prot = prot(&wanted, info, segment.kind);
         let (iova, phys) = (Iova::new(base), PhysAddr::new(segment.addr.get() - offset));
         if synced {
             // The device sees the memory at once, and must not see older bytes than the CPU.
