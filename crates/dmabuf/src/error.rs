@@ -35,6 +35,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error of a full table.
+    pub(crate) fn table_full(entries: usize) -> Self {
+        Self::TableFull {
+            entries: u64::try_from(entries).unwrap_or(u64::MAX),
+        }
+    }
+
     /// The Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {

@@ -35,17 +35,15 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn unmap(&self, attachment: &mut AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.unmap(cx, attachment.key);
-            Ok(())
-        });
+        let (cx, key) = (self.cx(), attachment.key);
+        self.memories
+            .with(attachment.memory.0, |memory| memory.unmap(&cx, key));
     }
 
     fn detach(&self, attachment: AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.detach(cx, attachment.key);
-            Ok(())
-        });
+        let (cx, key) = (self.cx(), attachment.key);
+        self.memories
+            .with(attachment.memory.0, |memory| memory.detach(&cx, key));
         self.note_change(attachment.memory);
     }
 
@@ -56,9 +54,9 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn take_from_device(&self, attachment: &AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.take_from_device(cx, attachment.key);
-            Ok(())
+        let (cx, key) = (self.cx(), attachment.key);
+        self.memories.with(attachment.memory.0, |memory| {
+            memory.take_from_device(&cx, key)
         });
     }
 
@@ -83,9 +81,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     }
 
     fn vunmap(&self, buf: &BufRef) {
-        let _gone = self.with_memory(buf.memory, |memory, cx| {
-            memory.vunmap(cx.ops);
-            Ok(())
-        });
+        self.memories
+            .with(buf.memory.0, |memory| memory.vunmap(&self.ops));
     }
 }

@@ -315,7 +315,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             }
             Err(memory) => {
                 memory.release(&self.cx());
-                Err(table_full(self.memories.len()))
+                Err(Error::table_full(self.memories.len()))
             }
         }
     }
@@ -430,7 +430,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             }),
             Err(_refused) => {
                 self.drop_user(memory, UserKind::Export);
-                Err(table_full(self.bufs.len()))
+                Err(Error::table_full(self.bufs.len()))
             }
         }
     }
@@ -554,11 +554,5 @@ impl Live {
             let mapped = u64::from(attachment.direction().is_some());
             self.mapped = self.mapped.saturating_add(mapped);
         }
-    }
-}
-
-fn table_full(entries: usize) -> Error {
-    Error::TableFull {
-        entries: u64::try_from(entries).unwrap_or(u64::MAX),
     }
 }

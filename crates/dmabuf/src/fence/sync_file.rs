@@ -154,26 +154,18 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// failed. An empty sync file ended when it was made.
     #[must_use]
     pub fn sync_file_status(&self, file: &SyncFile) -> Status {
-        let mut ended = Status::Ended {
-            outcome: FenceOutcome::Done,
-            at_ns: file.since_ns,
-        };
+        let mut ended = (FenceOutcome::Done, file.since_ns);
         for info in self.sync_file_info(file) {
             let Status::Ended { outcome, at_ns } = info.status else {
                 return Status::Pending;
             };
             ended = match ended {
-                Status::Ended {
-                    outcome: failed @ FenceOutcome::Failed(_),
-                    at_ns: before,
-                } => Status::Ended {
-                    outcome: failed,
-                    at_ns: before.max(at_ns),
-                },
-                _ => Status::Ended { outcome, at_ns },
+                (failed @ FenceOutcome::Failed(_), before) => (failed, before.max(at_ns)),
+                _ => (outcome, at_ns),
             };
         }
-        ended
+        let (outcome, at_ns) = ended;
+        Status::Ended { outcome, at_ns }
     }
 
     /// Returns the state of each fence of a sync file, in the order of their contexts.

@@ -115,9 +115,7 @@ impl<T: Copy> Fences<T> {
     }
 
     pub(super) fn full(&self) -> Error {
-        Error::TableFull {
-            entries: u64::try_from(self.table.len()).unwrap_or(u64::MAX),
-        }
+        Error::table_full(self.table.len())
     }
 
     /// Ends a fence if it is pending. Returns whether it was pending.

@@ -98,11 +98,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             kind,
             active: 0,
         };
-        self.list
-            .insert(attachment)
-            .map_err(|_refused| Error::TableFull {
-                entries: u64::try_from(self.list.len()).unwrap_or(u64::MAX),
-            })
+        let inserted = self.list.insert(attachment);
+        inserted.map_err(|_refused| Error::table_full(self.list.len()))
     }
 
     /// Maps the memory for an attached device, with the necessary cache maintenance and copies. Each map
