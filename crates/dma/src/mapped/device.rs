@@ -223,6 +223,8 @@ impl<H: MapperRef> DmaDevice<H> {
         direction: D,
     ) -> Result<OwnedMemory<H>, Error> {
         let _ = direction;
-        OwnedMemory::pin(self.host.clone(), user, (addr, len_bytes), D::DIRECTION)
+        let (host, pinned) = (self.host.clone(), D::DIRECTION);
+        let table = self.mapper().pin_user(user, addr, len_bytes, pinned)?;
+        Ok(OwnedMemory::pinned(host, table, pinned))
     }
 }

@@ -4,7 +4,7 @@ use super::device::MapperRef;
 use crate::mapper::{Facts, Wanted};
 use crate::{
     Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
-    SegmentKind, Table, UserPages, Vmap,
+    SegmentKind, Table, Vmap,
 };
 use core::fmt;
 
@@ -161,15 +161,9 @@ impl<H: MapperRef> OwnedMemory<H> {
         Self { host, kind }
     }
 
-    pub(super) fn pin(
-        host: H,
-        user: &<H::Platform as UserPages>::User,
-        (addr, len_bytes): (u64, u64),
-        direction: Direction,
-    ) -> Result<Self, Error> {
-        let table = host.mapper().pin_user(user, addr, len_bytes, direction)?;
+    pub(super) const fn pinned(host: H, table: Table<H::Platform>, direction: Direction) -> Self {
         let kind = Kind::Pinned(table, direction);
-        Ok(Self { host, kind })
+        Self { host, kind }
     }
 
     /// Returns the length in bytes. Allocated memory consists of whole pages.
