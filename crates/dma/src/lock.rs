@@ -6,8 +6,8 @@ use core::cell::RefCell;
 ///
 /// While the layer holds a lock, it does not call the host, and does not allocate or free. It takes a second
 /// lock only to give an index to a device that the host does not number: the list's, then a device's. So
-/// `with` of one value may run inside `with` of another. The layer splits long work, so that it holds a lock for a few hundred instructions at a time,
-/// or a few thousand if an address space has many thousands of ranges. Two operations take longer. A search
+/// `with` of one value may run inside `with` of another. The layer splits long work, so that it holds a lock for
+/// a few hundred instructions at a time, or a few thousand if an address space has many thousands of ranges. Two operations take longer. A search
 /// for aligned addresses may visit all free runs that are long enough, if the space has no aligned free
 /// block. When the list of quarantined memory grows, the whole list is copied. A host whose interrupt
 /// handlers call the layer uses a lock that disables interrupts; a host with threads only uses a mutex.

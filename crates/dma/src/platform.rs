@@ -567,10 +567,8 @@ pub trait KernelViews: PageSource + Caches {
     }
 }
 
-/// A host of the mapping layer: all traits of this module.
-///
-/// Every type with all these traits is a `Platform`; [`without!`](crate::without) implements the traits
-/// that a host lacks.
+/// A host of the mapping layer. Every type with all traits of this module is a `Platform`;
+/// [`without!`](crate::without) implements the traits that a host lacks.
 pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
 
 impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}

@@ -3,9 +3,8 @@
 //! Neighbouring segments that bounce share one run of slots if the pool has a run that long, so the copies
 //! are contiguous. All other bytes of the run are zeroed.
 //!
-//! If an untrusted device's memory does not fill whole granules (the IOMMU's smallest pages), only the ends
-//! of the memory bounce. The middle is mapped directly. If a granule is larger than a page, the same holds
-//! for any device whose memory ends in a granule with other owners' pages.
+//! If memory does not fill whole granules, and the device must not see the rest (see `iommu`), only the ends
+//! of the memory bounce. The middle is mapped directly.
 //!
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: only the pool limits a run's length unless the platform
 //! sets a limit, and every copied byte is counted.
@@ -178,9 +177,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `owned` is an alignment: the memory's owner also owns the bytes around the memory, out to multiples
     /// of `owned`.
     ///
-    /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in Linux. The
-    /// rest of a larger granule belongs to other programs and the kernel. Without the rule, a driver's
-    /// mistake, or a frame larger than agreed, would reach that memory.
+    /// The rest of a granule larger than a page belongs to other programs and the kernel. Without the rule,
+    /// a driver's mistake, or a frame larger than agreed, would reach that memory.
     fn guard(&self, facts: &Facts<P::Device>, owned: u64) -> Option<Guard> {
         let granule = facts.granule?.get();
         let unit = owned.max(facts.shared);

@@ -47,16 +47,6 @@ impl Queue {
     }
 }
 
-/// State of a range that was removed from a page table.
-enum Removed {
-    /// The range waits in the queue.
-    Waits,
-    /// The range waits, and has filled the queue.
-    Fills,
-    /// The range must be flushed at once.
-    AtOnce,
-}
-
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets when removed translations of `dev` (and of the other devices of its group) are flushed.
     /// [`FlushPolicy::Lazy`] lets up to 256 ranges wait, each for up to 10 ms of the time that
@@ -164,27 +154,23 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(err);
         }
         let now = self.now_ns.with(|now| *now);
-        let removed = self.with_slot(at.space, |state| {
+        let queued = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
             // The queue may be full while another context flushes.
             if queue.policy == FlushPolicy::Strict || queue.ranges.len() >= QUEUE {
-                return Removed::AtOnce;
+                return None;
             }
             if queue.ranges.is_empty() {
                 queue.since_ns = now;
             }
             // `set_flush_policy` has reserved the room.
             queue.ranges.push_back(range);
-            if queue.ranges.len() >= QUEUE {
-                Removed::Fills
-            } else {
-                Removed::Waits
-            }
+            Some(queue.ranges.len())
         });
-        match removed {
-            Some(Removed::Waits) | None => {}
-            Some(Removed::Fills) => self.flush_slot(at.space),
-            Some(Removed::AtOnce) => {
+        match queued.flatten() {
+            Some(count) if count < QUEUE => {}
+            Some(_) => self.flush_slot(at.space),
+            None => {
                 self.platform.iommu_flush(at.group);
                 self.give_iova(at, range);
             }

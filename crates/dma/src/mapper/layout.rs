@@ -55,7 +55,13 @@ impl Output {
         let (mut at, mut left) = (addr, len);
         while left > 0 {
             let done = match self.extend(at, left) {
-                0 => self.open(at, left)?,
+                0 => {
+                    let limits = &self.limits;
+                    let take = left.min(limits.max_segment);
+                    let take = take.min(to_boundary(at, limits.boundary));
+                    push_counted(&mut self.segments, limits, at, take)?;
+                    take
+                }
                 done => done,
             };
             left = left.saturating_sub(done);
@@ -81,14 +87,6 @@ impl Output {
         let take = len.min(room).min(to_boundary(at, limits.boundary));
         last.len = last.len.saturating_add(take);
         take
-    }
-
-    fn open(&mut self, at: DmaAddr, len: u64) -> Result<u64, Error> {
-        let take = len
-            .min(self.limits.max_segment)
-            .min(to_boundary(at, self.limits.boundary));
-        push_counted(&mut self.segments, &self.limits, at, take)?;
-        Ok(take)
     }
 
     /// Appends a placed segment as Linux does; `addr` is the address of its first byte.
@@ -255,18 +253,13 @@ pub(super) fn one_segment_refusal(
 
 /// Sets the wanted bytes of a one-segment error to the length of the whole memory.
 pub(super) fn with_whole_length(err: Error, segments: &[Segment]) -> Error {
-    match err {
-        Error::Unmappable(
-            reason @ Reason {
-                constraint: Constraint::Contiguous | Constraint::MaxSegment,
-                ..
-            },
-        ) => Error::Unmappable(Reason {
-            wanted: total_len(segments).unwrap_or(reason.wanted),
-            ..reason
-        }),
-        other => other,
+    let Error::Unmappable(mut reason) = err else {
+        return err;
+    };
+    if let Constraint::Contiguous | Constraint::MaxSegment = reason.constraint {
+        reason.wanted = total_len(segments).unwrap_or(reason.wanted);
     }
+    Error::Unmappable(reason)
 }
 
 /// Appends a segment if the device accepts one more. For a device that accepts only one, the error

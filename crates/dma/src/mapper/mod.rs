@@ -43,9 +43,7 @@ const DEVICES: usize = 64;
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
-/// bounce pool and the list of devices have one lock each. The layer holds no lock while it calls the platform.
-/// Two devices can therefore map at the same time, and a call that sleeps holds no lock. The layer holds two
-/// locks only to give an index to a device that the platform does not number: the list's, then a device's.
+/// bounce pool and the list of devices have one lock each. [`Lock`] says what the layer does under a lock.
 ///
 /// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
 /// that do not sleep. They may run in interrupt context if `L`'s locks disable interrupts.
