@@ -14,6 +14,7 @@ mod sealed {
 
     /// The memory behind a [`Mappable`](super::Mappable).
     #[derive(Debug)]
+    #[expect(private_interfaces, reason = "only this crate names the type")]
     pub enum Source<'a> {
         Run(Segment),
         Memory(&'a Memory),

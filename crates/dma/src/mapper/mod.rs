@@ -197,7 +197,7 @@ struct IovaRange {
 
 /// The physical runs of an allocation or a table.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// [`Mapper::id`] of the mapper that made it.
     owner: usize,
     segments: Vec<Segment>,
