@@ -5,9 +5,11 @@ use super::{
     line_of, mask_of,
 };
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 use toml::Spanned;
 use vb3_dma::iopt::Format;
@@ -36,7 +38,7 @@ const MAX_CHIP: u64 = 512 << 20;
 const LOW_END: u64 = 3 << 30;
 
 /// A number of bytes in a TOML file, written as a number or with a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size(pub u64);
 
 impl Size {
@@ -54,245 +56,250 @@ impl Size {
         };
         number.parse::<u64>().ok()?.checked_mul(1 << shift)
     }
+
+    fn of<T>(value: Notation<'_, T>) -> Option<Self> {
+        match value {
+            Notation::Size(bytes) => Some(Self(bytes)),
+            Notation::Text(text) => Self::parse(text).map(Self),
+            Notation::Table(_) => None,
+        }
+    }
 }
 
-struct SizeVisitor;
+/// What TOML may have for a field that can be written in several ways.
+enum Notation<'a, T> {
+    Size(u64),
+    Text(&'a str),
+    Table(T),
+}
 
-impl Visitor<'_> for SizeVisitor {
-    type Value = Size;
+/// Converts a [`Notation`] by a function, which returns `None` for what is not allowed.
+struct Notations<T, F> {
+    /// What is allowed, for error messages.
+    expected: &'static str,
+    convert: F,
+    table: PhantomData<T>,
+}
+
+impl<'de, T, V, F> Visitor<'de> for Notations<T, F>
+where
+    T: Deserialize<'de>,
+    F: Fn(Notation<'_, T>) -> Option<V>,
+{
+    type Value = V;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of bytes, or a size like \"64MiB\" (KiB, MiB, GiB)")
+        f.write_str(self.expected)
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Size, E> {
-        u64::try_from(value)
-            .map(Size)
-            .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<V, E> {
+        let size = u64::try_from(value).ok().map(Notation::Size);
+        let value = size.and_then(&self.convert).ok_or(value);
+        value.map_err(|value| E::invalid_value(Unexpected::Signed(value), &self))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Size, E> {
-        Ok(Size(value))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<V, E> {
+        let size = (self.convert)(Notation::Size(value));
+        size.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-        Size::parse(text)
-            .map(Size)
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<V, E> {
+        let value = (self.convert)(Notation::Text(text));
+        value.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V, A::Error> {
+        let table = T::deserialize(MapAccessDeserializer::new(map))?;
+        let value = (self.convert)(Notation::Table(table));
+        value.ok_or_else(|| de::Error::invalid_type(Unexpected::Map, &self))
+    }
+}
+
+fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>, V>(
+    deserializer: D,
+    expected: &'static str,
+    convert: impl Fn(Notation<'_, T>) -> Option<V>,
+) -> Result<V, D::Error> {
+    deserializer.deserialize_any(Notations {
+        expected,
+        convert,
+        table: PhantomData,
+    })
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SizeVisitor)
+        let expected = "a number of bytes, or a size like \"64MiB\" (KiB, MiB, GiB)";
+        read(deserializer, expected, Self::of::<IgnoredAny>)
     }
 }
 
 /// A size, or `"none"`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Default)]
 struct OptionalSize(Option<u64>);
 
 impl<'de> Deserialize<'de> for OptionalSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl Visitor<'_> for Either {
-            type Value = OptionalSize;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"none\", a number of bytes, or a size like \"64KiB\"")
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<OptionalSize, E> {
-                SizeVisitor
-                    .visit_i64(value)
-                    .map(|size| OptionalSize(Some(size.0)))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<OptionalSize, E> {
-                Ok(OptionalSize(Some(value)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OptionalSize, E> {
-                if text == "none" {
-                    return Ok(OptionalSize(None));
-                }
-                Size::parse(text)
-                    .map(|size| OptionalSize(Some(size)))
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(Either)
+        let expected = "\"none\", a number of bytes, or a size like \"64KiB\"";
+        read(
+            deserializer,
+            expected,
+            |value: Notation<'_, IgnoredAny>| match value {
+                Notation::Text("none") => Some(Self(None)),
+                size => Size::of(size).map(|size| Self(Some(size.0))),
+            },
+        )
     }
 }
 
-/// A table, or `"none"`.
-#[derive(Clone, Debug)]
-struct OptionalTable<T>(Option<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = OptionalTable<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"none\" or a table")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                if text == "none" {
-                    return Ok(OptionalTable(None));
-                }
-                Err(E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let table = T::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(OptionalTable(Some(table)))
-            }
-        }
-        deserializer.deserialize_any(Either(std::marker::PhantomData))
-    }
+/// Reads a table, or `"none"`.
+fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    read(deserializer, "\"none\" or a table", |value| match value {
+        Notation::Text("none") => Some(None),
+        Notation::Table(table) => Some(Some(table)),
+        _ => None,
+    })
 }
 
-/// A reserved area, written as its size, or as a table with the size and other fields.
-#[derive(Clone, Debug)]
-struct RawArea {
+/// A reserved area, written as a table or as its size.
+struct RawArea(AreaTable);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AreaTable {
     size: Size,
+    #[serde(default = "yes")]
     pages: bool,
+    #[serde(default)]
     protected: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl<'de> Deserialize<'de> for RawArea {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            size: Size,
-            #[serde(default = "yes")]
-            pages: bool,
-            #[serde(default)]
-            protected: bool,
-        }
-        fn yes() -> bool {
-            true
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = RawArea;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of bytes, a size like \"8MiB\", or a table with size")
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<RawArea, E> {
-                SizeVisitor.visit_i64(value).map(RawArea::of_ram)
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawArea, E> {
-                SizeVisitor.visit_u64(value).map(RawArea::of_ram)
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawArea, E> {
-                SizeVisitor.visit_str(text).map(RawArea::of_ram)
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawArea, A::Error> {
-                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(RawArea {
-                    size: table.size,
-                    pages: table.pages,
-                    protected: table.protected,
+        let expected = "a number of bytes, a size like \"8MiB\", or a table with size";
+        read(deserializer, expected, |value| match value {
+            Notation::Table(table) => Some(Self(table)),
+            size => Size::of(size).map(|size| {
+                Self(AreaTable {
+                    size,
+                    pages: true,
+                    protected: false,
                 })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl RawArea {
-    const fn of_ram(size: Size) -> Self {
-        Self {
-            size,
-            pages: true,
-            protected: false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct RawFormat(Format);
-
-impl<'de> Deserialize<'de> for RawFormat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let format = Format::ALL.iter().find(|format| format.name() == text);
-        format.copied().map(Self).ok_or_else(|| {
-            let names: Vec<_> = Format::ALL
-                .iter()
-                .map(|format| format!("`{}`", format.name()))
-                .collect();
-            let names = names.join(", ");
-            de::Error::custom(format!("unknown variant `{text}`, expected one of {names}"))
+            }),
         })
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let format = Format::ALL.iter().find(|format| format.name() == text);
+    format.copied().ok_or_else(|| {
+        let names: Vec<_> = Format::ALL
+            .iter()
+            .map(|format| format!("`{}`", format.name()))
+            .collect();
+        let names = names.join(", ");
+        de::Error::custom(format!("unknown variant `{text}`, expected one of {names}"))
+    })
+}
+
+const fn usual_format() -> Format {
+    Format::VtdSecondStage
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawIommu {
-    format: Option<RawFormat>,
+    #[serde(default = "usual_format", deserialize_with = "format")]
+    format: Format,
     page_sizes: Spanned<Vec<Size>>,
     aperture: Spanned<u32>,
     #[serde(default)]
     reserved: Vec<Spanned<(u64, u64)>>,
-    flush: Option<Spanned<RawFlush>>,
-    segments: Option<RawSegments>,
+    #[serde(default = "omitted")]
+    flush: Spanned<RawFlush>,
+    #[serde(default, with = "RawSegments")]
+    segments: SegmentMode,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawFlush {
+    #[default]
     Strict,
     Lazy,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Deserialize)]
+#[serde(remote = "SegmentMode", rename_all = "kebab-case")]
 enum RawSegments {
     Contiguous,
     Compatible,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Deserialize)]
+#[serde(remote = "BounceMode", rename_all = "kebab-case")]
 enum RawBounceMode {
     WhenNeeded,
     Always,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawBounce {
-    mode: RawBounceMode,
+    #[serde(with = "RawBounceMode")]
+    mode: BounceMode,
     pool: Spanned<Size>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     name: Spanned<String>,
     #[serde(default)]
     description: String,
     ram: Spanned<Size>,
-    cma: Option<Spanned<Size>>,
+    #[serde(default = "omitted")]
+    cma: Spanned<Size>,
     #[serde(default)]
     areas: BTreeMap<Spanned<String>, Spanned<RawArea>>,
     page_size: Option<Spanned<Size>>,
     coherent: bool,
-    iommu: Option<OptionalTable<RawIommu>>,
+    #[serde(default, deserialize_with = "optional")]
+    iommu: Option<RawIommu>,
     #[serde(default)]
     iommus: BTreeMap<Spanned<String>, RawIommu>,
     dma_mask: Spanned<u32>,
-    max_segment: Option<Spanned<OptionalSize>>,
-    boundary: Option<Spanned<OptionalSize>>,
-    bounce: Option<OptionalTable<RawBounce>>,
-    private_memory: Option<Spanned<bool>>,
-    untrusted: Option<Spanned<bool>>,
-    sram: Option<Spanned<Size>>,
-    scattered: Option<bool>,
+    #[serde(default = "omitted")]
+    max_segment: Spanned<OptionalSize>,
+    #[serde(default = "omitted")]
+    boundary: Spanned<OptionalSize>,
+    #[serde(default, deserialize_with = "optional")]
+    bounce: Option<RawBounce>,
+    #[serde(default = "omitted")]
+    private_memory: Spanned<bool>,
+    #[serde(default = "omitted")]
+    untrusted: Spanned<bool>,
+    #[serde(default = "omitted")]
+    sram: Spanned<Size>,
+    #[serde(default = "yes")]
+    scattered: bool,
     userptr: Option<bool>,
     #[serde(default)]
     allocator: Allocator,
-    devices: Option<Spanned<Vec<String>>>,
+    #[serde(default = "omitted")]
+    devices: Spanned<Vec<String>>,
+}
+
+/// Returns the value of an omitted field.
+fn omitted<T: Default>() -> Spanned<T> {
+    Spanned::new(0..0, T::default())
 }
 
 /// The text of a profile, for line numbers, and its page size, for checks of sizes.
@@ -352,26 +359,24 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
     }
     let ram = pages(source, "ram", &raw.ram, MIN_RAM, MAX_RAM)?;
     let room = ram.min(LOW_END) - RESERVED;
-    let cma = match &raw.cma {
-        Some(cma) => pages(source, "cma", cma, 0, room)?,
-        None => 0,
-    };
-    let (bounce, bounce_pool) = check_bounce(source, raw.bounce.and_then(|b| b.0), room - cma)?;
+    let cma = pages(source, "cma", &raw.cma, 0, room)?;
+    let (bounce, bounce_pool) = check_bounce(source, raw.bounce, room - cma)?;
     let areas = check_areas(source, raw.areas, room - cma - bounce_pool)?;
-    let private_memory = raw.private_memory.as_ref().is_some_and(|p| *p.get_ref());
-    if let Some(private) = raw
-        .private_memory
-        .filter(|_| private_memory && bounce_pool == 0)
-    {
+    let private = &raw.private_memory;
+    if *private.get_ref() && bounce_pool == 0 {
         let message = "needs a bounce pool, or devices reach no streaming memory".into();
         return Err(source.error("private_memory", private.span(), message));
     }
-    let iommu = raw.iommu.and_then(|iommu| iommu.0);
-    let untrusted = check_untrusted(source, raw.untrusted, iommu.as_ref(), bounce_pool)?;
-    let sram = check_sram(source, raw.sram, iommu.is_some())?;
-    let iommu = iommu.map(|iommu| check_iommu(source, &iommu)).transpose()?;
-    let iommus = check_iommus(source, raw.iommus)?;
-    let mask_bits = bits(source, "dma_mask", &raw.dma_mask, 20, 64)?;
+    check_untrusted(source, &raw.untrusted, raw.iommu.as_ref(), bounce_pool)?;
+    let sram = check_sram(source, &raw.sram, raw.iommu.is_some())?;
+    let iommu = raw.iommu.map(|iommu| check_iommu(source, &iommu));
+    let page = source.page_size;
+    let fits = |bytes| (bytes >= page).then_some(bytes);
+    let size = &raw.max_segment;
+    let max_segment = limit(source, "max_segment", size, fits, "less than a page")?;
+    let fits = |bytes: u64| (bytes.is_power_of_two() && bytes >= page).then(|| bytes - 1);
+    let fault = "no power of two of at least a page";
+    let boundary = limit(source, "boundary", &raw.boundary, fits, fault)?;
     Ok(Profile {
         name: raw.name.into_inner(),
         description: raw.description,
@@ -381,17 +386,17 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         areas,
         coherent: raw.coherent,
         cache_line: CACHE_LINE,
-        iommu,
-        iommus,
-        dma_mask_bits: mask_bits,
-        max_segment: check_max_segment(source, raw.max_segment)?,
-        boundary: check_boundary(source, raw.boundary)?,
+        iommu: iommu.transpose()?,
+        iommus: check_iommus(source, raw.iommus)?,
+        dma_mask_bits: bits(source, "dma_mask", &raw.dma_mask, 20, 64)?,
+        max_segment,
+        boundary,
         bounce,
         bounce_pool,
-        private_memory,
-        untrusted,
+        private_memory: raw.private_memory.into_inner(),
+        untrusted: raw.untrusted.into_inner(),
         sram,
-        scattered: raw.scattered.unwrap_or(true),
+        scattered: raw.scattered,
         userptr: raw.userptr,
         allocator: raw.allocator,
         devices: check_devices(source, raw.devices)?,
@@ -414,11 +419,8 @@ fn check_page_size(source: &Source<'_>, raw: Option<&Spanned<Size>>) -> Result<u
 /// Checks number and form of the devices. Their options are not checked by this crate.
 fn check_devices(
     source: &Source<'_>,
-    devices: Option<Spanned<Vec<String>>>,
+    devices: Spanned<Vec<String>>,
 ) -> Result<Vec<String>, ProfileError> {
-    let Some(devices) = devices else {
-        return Ok(Vec::new());
-    };
     let count = devices.get_ref().len();
     if count > MAX_DEVICES {
         let message = format!("{count} are more than {MAX_DEVICES}");
@@ -477,11 +479,7 @@ fn check_bounce(
         return Ok((BounceMode::Never, 0));
     };
     let pool = pages(source, "bounce.pool", &raw.pool, source.page_size, room)?;
-    let mode = match raw.mode {
-        RawBounceMode::WhenNeeded => BounceMode::WhenNeeded,
-        RawBounceMode::Always => BounceMode::Always,
-    };
-    Ok((mode, pool))
+    Ok((raw.mode, pool))
 }
 
 /// Checks areas. Each area becomes a dma-heap with the area's name, so names must be unique.
@@ -506,19 +504,20 @@ fn check_areas(
         } else if !is_file {
             format!("\"{text}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.")
         } else {
-            let has_pages = area.get_ref().pages;
-            let left = match has_pages {
+            let span = area.span();
+            let RawArea(area) = area.into_inner();
+            let left = match area.pages {
                 true => &mut left,
                 false => &mut left_on_chip,
             };
-            let size = Spanned::new(area.span(), area.get_ref().size);
+            let size = Spanned::new(span, area.size);
             let bytes = pages(source, "areas", &size, source.page_size, *left)?;
             *left -= bytes;
             areas.push(AreaProfile {
                 name: name.into_inner(),
                 bytes,
-                pages: has_pages,
-                protected: area.get_ref().protected,
+                pages: area.pages,
+                protected: area.protected,
             });
             continue;
         };
@@ -550,7 +549,7 @@ fn check_iommus(
 }
 
 fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {
-    let format = raw.format.map_or(Format::VtdSecondStage, |raw| raw.0);
+    let format = raw.format;
     let most = format.max_input_bits();
     let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, most)?;
     let sizes = raw.page_sizes.get_ref().iter().map(|size| size.0);
@@ -590,14 +589,11 @@ fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, Prof
         page_sizes,
         aperture_bits,
         reserved: check_reserved(source, &raw.reserved)?,
-        flush: match raw.flush.as_ref().map(|flush| *flush.get_ref()) {
-            None | Some(RawFlush::Strict) => FlushPolicy::Strict,
-            Some(RawFlush::Lazy) => FlushPolicy::Lazy,
+        flush: match raw.flush.get_ref() {
+            RawFlush::Strict => FlushPolicy::Strict,
+            RawFlush::Lazy => FlushPolicy::Lazy,
         },
-        segments: match raw.segments {
-            None | Some(RawSegments::Contiguous) => SegmentMode::Contiguous,
-            Some(RawSegments::Compatible) => SegmentMode::Compatible,
-        },
+        segments: raw.segments,
     })
 }
 
@@ -624,71 +620,50 @@ fn check_reserved(
 /// Checks that untrusted devices have the properties that they require.
 fn check_untrusted(
     source: &Source<'_>,
-    raw: Option<Spanned<bool>>,
+    untrusted: &Spanned<bool>,
     iommu: Option<&RawIommu>,
     bounce_pool: u64,
-) -> Result<bool, ProfileError> {
-    let Some(raw) = raw.filter(|raw| *raw.get_ref()) else {
-        return Ok(false);
-    };
-    let wrong = |message: &str| Err(source.error("untrusted", raw.span(), message.into()));
+) -> Result<(), ProfileError> {
+    if !untrusted.get_ref() {
+        return Ok(());
+    }
+    let wrong = |message: &str| Err(source.error("untrusted", untrusted.span(), message.into()));
     let Some(iommu) = iommu else {
         return wrong("needs an IOMMU: without one, a device reaches everything");
     };
     if bounce_pool == 0 {
         return wrong("needs a bounce pool for what does not fill pages");
     }
-    let flush = iommu.flush.as_ref();
-    if let Some(lazy) = flush.filter(|flush| *flush.get_ref() == RawFlush::Lazy) {
+    if *iommu.flush.get_ref() == RawFlush::Lazy {
         let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
-        return Err(source.error("iommu.flush", lazy.span(), message.into()));
+        return Err(source.error("iommu.flush", iommu.flush.span(), message.into()));
     }
-    Ok(true)
+    Ok(())
 }
 
-fn check_sram(
-    source: &Source<'_>,
-    raw: Option<Spanned<Size>>,
-    iommu: bool,
-) -> Result<u64, ProfileError> {
-    let Some(raw) = raw.filter(|raw| raw.get_ref().0 > 0) else {
-        return Ok(0);
-    };
-    if iommu {
+fn check_sram(source: &Source<'_>, sram: &Spanned<Size>, iommu: bool) -> Result<u64, ProfileError> {
+    if iommu && sram.get_ref().0 > 0 {
         let message = "is for devices that are not behind an IOMMU";
-        return Err(source.error("sram", raw.span(), message.into()));
+        return Err(source.error("sram", sram.span(), message.into()));
     }
-    pages(source, "sram", &raw, source.page_size, MAX_SRAM)
+    pages(source, "sram", sram, 0, MAX_SRAM)
 }
 
-fn check_max_segment(
+/// Checks a limit of segments with `fits`, which converts it. Returns `u64::MAX` if there is no limit.
+fn limit(
     source: &Source<'_>,
-    raw: Option<Spanned<OptionalSize>>,
+    field: &str,
+    size: &Spanned<OptionalSize>,
+    fits: impl FnOnce(u64) -> Option<u64>,
+    fault: &str,
 ) -> Result<u64, ProfileError> {
-    let Some(raw) = raw else { return Ok(u64::MAX) };
-    match raw.get_ref().0 {
-        None => Ok(u64::MAX),
-        Some(bytes) if bytes >= source.page_size => Ok(bytes),
-        Some(bytes) => {
-            let message = format!("{} is less than a page", show(bytes));
-            Err(source.error("max_segment", raw.span(), message))
-        }
-    }
-}
-
-fn check_boundary(
-    source: &Source<'_>,
-    raw: Option<Spanned<OptionalSize>>,
-) -> Result<u64, ProfileError> {
-    let Some(raw) = raw else { return Ok(u64::MAX) };
-    match raw.get_ref().0 {
-        None => Ok(u64::MAX),
-        Some(bytes) if bytes.is_power_of_two() && bytes >= source.page_size => Ok(bytes - 1),
-        Some(bytes) => {
-            let message = format!("{} is no power of two of at least a page", show(bytes));
-            Err(source.error("boundary", raw.span(), message))
-        }
-    }
+    let Some(bytes) = size.get_ref().0 else {
+        return Ok(u64::MAX);
+    };
+    fits(bytes).ok_or_else(|| {
+        let message = format!("{} is {fault}", show(bytes));
+        source.error(field, size.span(), message)
+    })
 }
 
 /// Formats sizes as alternatives for people.
