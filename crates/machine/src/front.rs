@@ -103,15 +103,9 @@ impl Machine {
     /// Returns the address of `dev`'s page table; `None` without an IOMMU.
     #[must_use]
     pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
-        Some(
-            self.state
-                .borrow()
-                .device(dev)?
-                .iommu
-                .as_ref()?
-                .table()
-                .root(),
-        )
+        let state = self.state.borrow();
+        let iommu = state.device(dev)?.iommu.as_ref()?;
+        Some(iommu.table.root())
     }
 
     /// Returns the aligned 64-bit word of a page table at a physical address; `None` outside the
@@ -246,11 +240,7 @@ impl Machine {
     #[must_use]
     pub fn held(&self) -> Held {
         let state = self.state.borrow();
-        let pages = state
-            .devices
-            .iter()
-            .filter_map(|d| d.iommu.as_ref())
-            .map(Iommu::pages);
+        let iommus = state.devices.iter().filter_map(|d| d.iommu.as_ref());
         Held {
             ram_bytes: state.boot_free
                 - state.ram.free_bytes()
@@ -260,7 +250,7 @@ impl Machine {
             objects: (state.memory.objects() - usize::from(state.bounce.is_some())) as u64,
             pins: state.pins,
             vmaps: state.vmaps,
-            iommu_pages: pages.sum(),
+            iommu_pages: iommus.map(|iommu| iommu.table.leaf_count()).sum(),
         }
     }
 

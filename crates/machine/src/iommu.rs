@@ -8,7 +8,7 @@ pub use tlb::Staleness;
 
 use crate::profile::IommuProfile;
 use tlb::Tlb;
-use vb3_dma::iopt::{Config, Leaf, PageTable};
+use vb3_dma::iopt::{Config, PageTable};
 use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 /// Bits of a physical address of the machine.
@@ -26,7 +26,7 @@ pub(crate) struct Translation {
 /// One device's view of the IOMMU.
 #[derive(Debug)]
 pub(crate) struct Iommu {
-    table: PageTable,
+    pub(crate) table: PageTable,
     tlb: Tlb,
 }
 
@@ -44,29 +44,8 @@ impl Iommu {
         Ok(Self { table, tlb })
     }
 
-    /// Returns the number of mapped pages and blocks.
-    pub(crate) fn pages(&self) -> u64 {
-        self.table.leaf_count()
-    }
-
-    pub(crate) fn table(&self) -> &PageTable {
-        &self.table
-    }
-
     pub(crate) fn set_staleness(&mut self, staleness: Staleness) {
         self.tlb.set_staleness(staleness);
-    }
-
-    /// Maps a range completely, or not at all.
-    pub(crate) fn map(
-        &mut self,
-        mem: &mut Tables<'_>,
-        iova: Iova,
-        phys: PhysAddr,
-        len: u64,
-        prot: Prot,
-    ) -> Result<(), Error> {
-        self.table.map(mem, iova, phys, len, prot)
     }
 
     /// Removes the mappings of a range. The device may use them until a flush.
@@ -111,14 +90,10 @@ impl Iommu {
                 Err(fault) => self.tlb.find_removed(iova).ok_or(fault.name)?,
             },
         };
-        within(iova, &leaf).ok_or("")
+        let (phys, len) = leaf.at(Iova::new(iova)).ok_or("")?;
+        let prot = leaf.prot;
+        Ok(Translation { phys, len, prot })
     }
-}
-
-fn within(iova: u64, leaf: &Leaf) -> Option<Translation> {
-    let (phys, len) = leaf.at(Iova::new(iova))?;
-    let prot = leaf.prot;
-    Some(Translation { phys, len, prot })
 }
 
 /// Returns the profile's page sizes that are smaller than the first gap in the profile's sizes.

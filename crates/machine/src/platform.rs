@@ -226,7 +226,7 @@ impl Iommu for Machine {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         let (iommu, mut mem) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
-        iommu.map(&mut mem, iova, phys, len, prot)?;
+        iommu.table.map(&mut mem, iova, phys, len, prot)?;
         state.note(Event::IommuMap {
             dev: dev.0,
             iova: iova.get(),

@@ -52,7 +52,7 @@ impl Bench {
     fn map(&mut self, iova: u64, phys: u64, len: u64) -> Result<(), Error> {
         let (iommu, mut mem) = self.mem();
         let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
-        iommu.map(&mut mem, iova, phys, len, Prot::READ)
+        iommu.table.map(&mut mem, iova, phys, len, Prot::READ)
     }
 
     fn unmap(&mut self, iova: u64, len: u64) {
@@ -157,7 +157,7 @@ proptest! {
             table.unmap(iova, pages * page);
         }
         table.flush();
-        prop_assert_eq!(table.iommu.pages(), 0);
+        prop_assert_eq!(table.iommu.table.leaf_count(), 0);
         prop_assert_eq!(table.ram.free_bytes(), free_at_first, "no table is left without entries");
     }
 }
@@ -166,26 +166,26 @@ proptest! {
 fn large_pages_are_used_where_both_addresses_allow() {
     let mut table = Bench::new(Format::ArmLpaeS1, 48, SIZES);
     table.map(1 << 30, 2 << 30, 1 << 30).unwrap();
-    assert_eq!(table.iommu.pages(), 1);
+    assert_eq!(table.iommu.table.leaf_count(), 1);
     table.map(0x20_0000, 0x40_0000, 0x20_1000).unwrap();
-    assert_eq!(table.iommu.pages(), 3);
+    assert_eq!(table.iommu.table.leaf_count(), 3);
     // A large page also needs an aligned physical address.
     table.map(0x80_0000, 0x1000, 0x20_0000).unwrap();
-    assert_eq!(table.iommu.pages(), 3 + 512);
+    assert_eq!(table.iommu.table.leaf_count(), 3 + 512);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
     assert_eq!(found.phys.get(), (2 << 30) + 0x1234_5678);
     assert_eq!(found.len, (1 << 30) - 0x1234_5678);
 
     let mut table = Bench::new(Format::ArmLpaeS1, 48, 1 << 16 | 1 << 29);
     table.map(1 << 30, 3 << 29, (1 << 29) + (1 << 16)).unwrap();
-    assert_eq!(table.iommu.pages(), 2);
+    assert_eq!(table.iommu.table.leaf_count(), 2);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
     assert_eq!(found.phys.get(), (3 << 29) + 0x1234_5678);
     assert_eq!(found.len, (1 << 29) - 0x1234_5678);
     for (iova, phys, len) in [(PAGE, 0, 1 << 16), (0, PAGE, 1 << 16), (0, 0, PAGE)] {
         assert_eq!(table.map(iova, phys, len), Err(Error::Invalid));
     }
-    assert_eq!(table.iommu.pages(), 2);
+    assert_eq!(table.iommu.table.leaf_count(), 2);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_removed_page_works_until_the_flush() {
         table.translate(PAGE + 1).map(|t| t.phys.get()),
         Some(9 * PAGE + 1)
     );
-    assert_eq!(table.iommu.pages(), 0);
+    assert_eq!(table.iommu.table.leaf_count(), 0);
     table.flush();
     assert_eq!(table.translate(PAGE + 1), None);
 }
@@ -248,7 +248,7 @@ fn ranges_that_make_no_sense_are_refused_whole() {
     table.map(4 * PAGE, 0, PAGE).unwrap();
     assert_eq!(table.map(PAGE, 0, 8 * PAGE), Err(Error::Invalid));
     assert_eq!(
-        table.iommu.pages(),
+        table.iommu.table.leaf_count(),
         1,
         "what was entered before the clash is gone again"
     );
