@@ -190,7 +190,6 @@ impl Machine {
         let mut mem = Tables {
             ram: &mut state.ram,
             frames: &mut state.tables,
-            promised: state.promised,
         };
         let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
         // CAST: at most MAX_DEVICES.

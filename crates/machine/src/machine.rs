@@ -163,8 +163,6 @@ pub(crate) struct State {
     pub(crate) imported: BTreeSet<u64>,
     /// Objects that were reserved before placement, and may be moved.
     pub(crate) movable: BTreeSet<u64>,
-    /// Bytes of the movable objects that have not been placed yet.
-    pub(crate) promised: u64,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -198,7 +196,6 @@ impl State {
             common: BTreeSet::new(),
             imported: BTreeSet::new(),
             movable: BTreeSet::new(),
-            promised: 0,
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
@@ -249,8 +246,8 @@ impl State {
         len: u64,
         shared: bool,
     ) -> Result<Object, Error> {
-        let stores = Shared::new(len).and_then(|store| Ok((store, self.dram_for(caching, len)?)));
-        let Ok((store, dram)) = stores else {
+        let dram = self.dram_at(&frames, caching, len)?;
+        let Ok(store) = Shared::new(len) else {
             self.ram.give(&frames);
             return Err(Error::no_ram(len));
         };
@@ -285,7 +282,6 @@ impl State {
         let mem = Tables {
             ram: &mut self.ram,
             frames: &mut self.tables,
-            promised: self.promised,
         };
         Some((iommu, mem))
     }
@@ -302,6 +298,20 @@ impl State {
             self.note(Event::Injected { call });
         }
         result
+    }
+
+    /// Makes the devices' store of memory at `frames` ([`dram_for`](Self::dram_for)). Frees the frames if that
+    /// fails.
+    pub(crate) fn dram_at(
+        &mut self,
+        frames: &[(u64, u64)],
+        caching: Caching,
+        len: u64,
+    ) -> Result<Option<Dram>, Error> {
+        self.dram_for(caching, len).map_err(|_| {
+            self.ram.give(frames);
+            Error::no_ram(len)
+        })
     }
 
     /// Makes the devices' store of memory, if this machine needs a separate one.

@@ -393,6 +393,11 @@ impl MachineMemory {
         self.objects.get(&id)
     }
 
+    /// Returns segment `index` of an object; `None` after the last.
+    pub(crate) fn segment(&self, id: u64, index: usize) -> Option<Segment> {
+        self.get(id)?.segments.get(index).copied()
+    }
+
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Object> {
         self.objects.get_mut(&id)
     }

@@ -24,11 +24,11 @@ impl Machine {
         let state = &mut *self.state.borrow_mut();
         state.may_fail()?;
         state.check_pages(len)?;
-        state.ram.check_promise(len, state.promised)?;
+        state.ram.check_promise(len)?;
         let kind = SegmentKind::Pages;
         let object = state.object_at(Vec::new(), (kind, caching), len, true)?;
         let id = state.memory.insert(object);
-        state.promised += len;
+        state.ram.promised += len;
         state.movable.insert(id);
         Ok(Pages { id })
     }
@@ -64,21 +64,18 @@ impl Machine {
         let from = object.first_addr();
         let is_in_area = matches!(spot, Spot::Run(at) if state.ram.is_in_area(at.get()));
         if !is_new && !is_in_area {
-            state.keep_promises(len)?;
+            state.ram.check_free(len)?;
         }
         let frames = state.ram.take_at(len, spot)?;
         let kind = kind_of(&state.ram, &frames);
-        let Ok(dram) = state.dram_for(caching_of(kind, caching), len) else {
-            state.ram.give(&frames);
-            return Err(Error::no_ram(len));
-        };
+        let dram = state.dram_at(&frames, caching_of(kind, caching), len)?;
         let place = (frames, kind, dram);
         let old = state.memory.relocate(pages.id, place).unwrap_or_default();
         state.ram.give(&old);
         let object = state.memory.get(pages.id).ok_or(Error::Invalid)?;
         let (addr, runs) = (object.first_addr(), object.segments.len() as u64);
         if is_new {
-            state.promised -= len;
+            state.ram.promised -= len;
             state.note(Event::Alloc { addr, len, runs });
             return Ok(0);
         }
@@ -112,20 +109,15 @@ impl Machine {
     /// Returns the bytes that are reserved but not placed.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
-        self.state.borrow().promised
+        self.state.borrow().ram.promised
     }
 }
 
 impl State {
-    /// Fails if an allocation of `len` bytes would leave less free RAM than is reserved.
-    pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
-        self.ram.check_free(len, self.promised)
-    }
-
     /// Ends the reservation of freed pages.
     pub(crate) fn release_promise(&mut self, id: u64, object: &Object) {
         if self.movable.remove(&id) && object.frames.is_empty() {
-            self.promised -= object.len;
+            self.ram.promised -= object.len;
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::backing::{Backing, Miss};
 use crate::device::Device;
+use crate::dram::Dram;
 use crate::foreign::Foreign;
 use crate::front::Machine;
 use crate::machine::{Mmap, Pages, Pinned, State};
 use crate::memory::{Object, Piece, View};
-use crate::ram::FRAME;
+use crate::ram::{FRAME, FrameRuns};
 use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
@@ -52,15 +53,7 @@ impl Machine {
         // The driver's memory consists of the host's pages, which may be smaller than this machine's.
         let page = state.profile.page_size;
         let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
-        state.keep_promises(size)?;
-        let everywhere = PhysAddr::new(u64::MAX);
-        let frames = state
-            .ram
-            .take((size, page), (Layout::Scattered, 1), everywhere)?;
-        let Ok(dram) = state.dram_for(Caching::Cached, len) else {
-            state.ram.give(&frames);
-            return Err(Error::no_ram(len));
-        };
+        let (frames, dram) = state.room(size)?;
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
         // Copies the bytes to the devices' store, if there is one, as if the CPU had written its caches back.
@@ -111,7 +104,7 @@ impl PageSource for Machine {
         if request.len == 0 || request.len % granule != 0 {
             return Err(Error::Invalid);
         }
-        state.keep_promises(request.len)?;
+        state.ram.check_free(request.len)?;
         let object = state.new_pages(&request)?;
         Ok(state.insert_new(object))
     }
@@ -130,13 +123,7 @@ impl PageSource for Machine {
     }
 
     fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
-        self.state
-            .borrow()
-            .memory
-            .get(pages.id)?
-            .segments
-            .get(index)
-            .copied()
+        self.state.borrow().memory.segment(pages.id, index)
     }
 
     fn ram_bytes(&self) -> u64 {
@@ -343,26 +330,11 @@ impl UserPages for Machine {
         let head = addr & (page - 1);
         let base = addr - head;
         let size = end.checked_next_multiple_of(page).ok_or(Error::Invalid)? - base;
-        state.keep_promises(size)?;
-        let frames = state.ram.take(
-            (size, page),
-            (Layout::Scattered, 1),
-            PhysAddr::new(u64::MAX),
-        )?;
-        let Ok(dram) = state.dram_for(Caching::Cached, size) else {
-            state.ram.give(&frames);
-            return Err(Error::no_ram(size));
-        };
+        let (frames, dram) = state.room(size)?;
         let user = user.pin(addr, len).unwrap_or_else(|| user.clone());
         let backing = Backing::User { user, base };
-        let object = Object::new(
-            backing,
-            dram,
-            frames,
-            SegmentKind::Pages,
-            (head, len),
-            false,
-        );
+        let kind = SegmentKind::Pages;
+        let object = Object::new(backing, dram, frames, kind, (head, len), false);
         let id = state.memory.insert(object);
         state.pins += 1;
         state.note(Event::Pin {
@@ -389,28 +361,20 @@ impl UserPages for Machine {
     }
 
     fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
-        self.state
-            .borrow()
-            .memory
-            .get(pinned.id)?
-            .segments
-            .get(index)
-            .copied()
+        self.state.borrow().memory.segment(pinned.id, index)
     }
 
     fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
-        self.state
-            .borrow()
-            .memory
-            .get(pinned.id)
-            .is_some_and(|object| match &object.backing {
-                Backing::User { user: known, base } => {
-                    known.id() == user.id()
-                        && base.checked_add(object.head) == Some(addr)
-                        && known.is_where_it_was()
-                }
-                Backing::Shared(_) | Backing::Foreign(_) => false,
-            })
+        let state = self.state.borrow();
+        let object = state.memory.get(pinned.id);
+        object.is_some_and(|object| match &object.backing {
+            Backing::User { user: known, base } => {
+                known.id() == user.id()
+                    && base.checked_add(object.head) == Some(addr)
+                    && known.is_where_it_was()
+            }
+            Backing::Shared(_) | Backing::Foreign(_) => false,
+        })
     }
 }
 
@@ -442,9 +406,7 @@ impl KernelViews for Machine {
         if first.is_some_and(|&(first, _)| state.ram.is_protected(first * FRAME)) {
             return Err(Error::Invalid);
         }
-        let fd = state.pages_fd(pages).ok_or(gone(len))?;
-        let fd = fd.try_clone_to_owned().map_err(|_| Error::no_ram(len))?;
-        Ok(Mmap { fd, offset, len })
+        state.map_file(pages, offset, len)
     }
 
     fn mmap_physical(&self, range: Segment) -> Result<Mmap, Error> {
@@ -457,18 +419,8 @@ impl KernelViews for Machine {
         if piece.len < range.len {
             return Err(gone(range.len));
         }
-        match state.memory.get(piece.object).map(|object| &object.backing) {
-            Some(Backing::Shared(store)) => {
-                let fd = store.fd().try_clone_to_owned();
-                let fd = fd.map_err(|_| Error::no_ram(range.len))?;
-                Ok(Mmap {
-                    fd,
-                    offset: piece.offset,
-                    len: range.len,
-                })
-            }
-            Some(Backing::User { .. } | Backing::Foreign(_)) | None => Err(gone(range.len)),
-        }
+        let id = piece.object;
+        state.map_file(&Pages { id }, piece.offset, range.len)
     }
 
     fn release_physical(&self, range: Segment) {
@@ -522,6 +474,22 @@ impl KernelViews for Machine {
 }
 
 impl State {
+    /// Takes scattered frames for `len` bytes of another owner, and makes the devices' store if necessary.
+    fn room(&mut self, len: u64) -> Result<(FrameRuns, Option<Dram>), Error> {
+        self.ram.check_free(len)?;
+        let (size, everywhere) = ((len, self.profile.page_size), PhysAddr::new(u64::MAX));
+        let frames = self.ram.take(size, (Layout::Scattered, 1), everywhere)?;
+        let dram = self.dram_at(&frames, Caching::Cached, len)?;
+        Ok((frames, dram))
+    }
+
+    /// Describes the mapping of memory into a program. Memory of other owners cannot be mapped.
+    fn map_file(&self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
+        let fd = self.pages_fd(pages).ok_or(gone(len))?;
+        let fd = fd.try_clone_to_owned().map_err(|_| Error::no_ram(len))?;
+        Ok(Mmap { fd, offset, len })
+    }
+
     fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
         let device = request.device.and_then(|dev| self.device(dev));
         let align = device.map_or(1, |device| {

@@ -55,6 +55,8 @@ pub(crate) struct Ram {
     longest_run: u64,
     scattered: bool,
     rng: Pcg32,
+    /// Bytes outside reserved areas that are reserved but not placed.
+    pub(crate) promised: u64,
 }
 
 /// A named reserved part of RAM or of the chip's memory.
@@ -132,6 +134,7 @@ impl Ram {
             longest_run: profile.max_ordinary_run(),
             scattered: profile.scattered,
             rng: Pcg32::new(seed, 0x7261_6d00),
+            promised: 0,
         };
         (ram, bounce)
     }
@@ -164,18 +167,18 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Fails if fewer than `len` bytes outside reserved areas are free besides the `promised` ones. Without
+    /// Fails if fewer than `len` bytes outside reserved areas are free besides the promised ones. Without
     /// promises, the allocation itself gives the more exact error for its pieces.
-    pub(crate) fn check_free(&self, len: u64, promised: u64) -> Result<(), Error> {
-        match promised {
+    pub(crate) fn check_free(&self, len: u64) -> Result<(), Error> {
+        match self.promised {
             0 => Ok(()),
-            _ => self.check_promise(len, promised),
+            _ => self.check_promise(len),
         }
     }
 
     /// As [`check_free`](Self::check_free), for a promise, which allocates nothing.
-    pub(crate) fn check_promise(&self, len: u64, promised: u64) -> Result<(), Error> {
-        let left = self.unreserved_bytes().saturating_sub(promised);
+    pub(crate) fn check_promise(&self, len: u64) -> Result<(), Error> {
+        let left = self.unreserved_bytes().saturating_sub(self.promised);
         if len > left {
             return Err(Error::NoMemory(Reason::new(Constraint::Ram, len, left)));
         }

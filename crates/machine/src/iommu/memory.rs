@@ -45,13 +45,11 @@ impl TableFrames {
 pub(crate) struct Tables<'a> {
     pub(crate) ram: &'a mut Ram,
     pub(crate) frames: &'a mut TableFrames,
-    /// Bytes of RAM that tables must leave free.
-    pub(crate) promised: u64,
 }
 
 impl TableMemory for Tables<'_> {
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error> {
-        self.ram.check_free(len, self.promised)?;
+        self.ram.check_free(len)?;
         let first = self.ram.take_table(len / FRAME)?;
         for frame in first..first + len / FRAME {
             self.frames.frames.insert(frame, Box::new([0; WORDS]));

@@ -34,7 +34,6 @@ impl Bench {
         let mut mem = Tables {
             ram: &mut ram,
             frames: &mut frames,
-            promised: 0,
         };
         let iommu = Iommu::new(&mut mem, &profile).unwrap();
         Self { ram, frames, iommu }
@@ -44,7 +43,6 @@ impl Bench {
         let mem = Tables {
             ram: &mut self.ram,
             frames: &mut self.frames,
-            promised: 0,
         };
         (&mut self.iommu, mem)
     }
