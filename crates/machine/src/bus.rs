@@ -338,13 +338,7 @@ impl State {
             len: len as u64,
         };
         let result = match self.take_fault(dev) {
-            true => Err(BusFault {
-                dev,
-                addr,
-                write,
-                kind: FaultKind::Unmapped,
-                level: None,
-            }),
+            true => Err(BusFault::new(dev, addr, write, FaultKind::Unmapped)),
             false if self.at_once(dev, span, write, &mut act) => Ok(()),
             false => self.pieces(dev, addr, len, write, act),
         };
@@ -407,13 +401,7 @@ impl State {
         write: bool,
         before: Option<&Found>,
     ) -> Result<Target, BusFault> {
-        let fault = |kind| BusFault {
-            dev,
-            addr,
-            write,
-            kind,
-            level: None,
-        };
+        let fault = |kind| BusFault::new(dev, addr, write, kind);
         let device = self.device(dev).ok_or(fault(FaultKind::NoDevice))?;
         if addr.get() > device.info.limits.mask {
             return Err(fault(FaultKind::BeyondMask));
@@ -425,21 +413,17 @@ impl State {
                 Some(window) => window.physical(addr).ok_or(fault(FaultKind::NoMemory))?,
             },
             Some(iommu) => {
-                let found =
-                    iommu
-                        .translate(&self.tables, addr.get())
-                        .map_err(|level| BusFault {
-                            level: Some(level),
-                            ..fault(FaultKind::Unmapped)
-                        })?;
-                match write {
-                    true if !found.prot.contains(Prot::WRITE) => {
-                        return Err(fault(FaultKind::ReadOnly));
-                    }
-                    false if !found.prot.contains(Prot::READ) => {
-                        return Err(fault(FaultKind::WriteOnly));
-                    }
-                    _ => {}
+                let found = iommu.translate(&self.tables, addr.get());
+                let found = found.map_err(|level| BusFault {
+                    level: Some(level),
+                    ..fault(FaultKind::Unmapped)
+                })?;
+                let (needed, refusal) = match write {
+                    true => (Prot::WRITE, FaultKind::ReadOnly),
+                    false => (Prot::READ, FaultKind::WriteOnly),
+                };
+                if !found.prot.contains(needed) {
+                    return Err(fault(refusal));
                 }
                 (found.phys, found.len)
             }
@@ -464,33 +448,19 @@ impl State {
         };
         Ok(Target { phys, found, view })
     }
-}
 
-impl State {
     fn missed(&self, dev: Device, addr: DmaAddr, write: bool, miss: Miss) -> BusFault {
         let kind = match miss {
             Miss::Nothing(at) if self.tables.holds(at) => FaultKind::PageTable,
             Miss::Nothing(_) => FaultKind::NoMemory,
             Miss::User(_) => FaultKind::UserGone,
         };
-        BusFault {
-            dev,
-            addr,
-            write,
-            kind,
-            level: None,
-        }
+        BusFault::new(dev, addr, write, kind)
     }
 }
 
 fn step(dev: Device, addr: DmaAddr, done: usize, write: bool) -> Result<DmaAddr, BusFault> {
-    let past = BusFault {
-        dev,
-        addr,
-        write,
-        kind: FaultKind::BeyondMask,
-        level: None,
-    };
+    let past = BusFault::new(dev, addr, write, FaultKind::BeyondMask);
     addr.checked_add(done as u64).ok_or(past)
 }
 

@@ -16,7 +16,7 @@ const STEP: usize = 64 << 10;
 /// unnoticed.
 #[derive(Debug)]
 pub(crate) struct Dram {
-    bytes: Private,
+    pub(crate) bytes: Private,
     synced: Private,
 }
 
@@ -27,22 +27,6 @@ impl Dram {
             bytes: Private::new(len)?,
             synced: Private::new(len)?,
         })
-    }
-
-    pub(crate) fn all(&self) -> &[u8] {
-        self.bytes.all()
-    }
-
-    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
-        self.bytes.all_mut()
-    }
-
-    pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
-        self.bytes.slice(offset, len)
-    }
-
-    pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
-        self.bytes.slice_mut(offset, len)
     }
 
     /// Zeroes the store. The caller guarantees that the CPU's bytes are zero, too.
@@ -110,19 +94,19 @@ mod tests {
         let len = 2 * STEP as u64;
         let mut cpu = Backing::Shared(Shared::new(len).unwrap());
         let mut dram = Dram::new(len).unwrap();
-        dram.all_mut().fill(7);
+        dram.bytes.all_mut().fill(7);
         cpu.write(STEP as u64, &[1; 8]).unwrap();
         dram.clean(&cpu, 0, len).unwrap();
         let mut expected = vec![7; 2 * STEP];
         // The whole line is written back, with the zeroes that the CPU had read there.
         expected[STEP..STEP + LINE].fill(0);
         expected[STEP..STEP + 8].fill(1);
-        assert_eq!(dram.all(), expected);
+        assert_eq!(dram.bytes.all(), expected);
         dram.invalidate(&mut cpu, 0, len).unwrap();
-        dram.all_mut().fill(9);
+        dram.bytes.all_mut().fill(9);
         dram.clean(&cpu, 0, len).unwrap();
         assert_eq!(
-            dram.all(),
+            dram.bytes.all(),
             [9; 2 * STEP],
             "the CPU has written nothing since"
         );

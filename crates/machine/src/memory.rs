@@ -70,10 +70,8 @@ impl Object {
         }
         match (view, &self.dram) {
             (View::Dram, Some(dram)) => {
-                let from = dram
-                    .slice(offset, out.len() as u64)
-                    .ok_or(Miss::Nothing(offset))?;
-                out.copy_from_slice(from);
+                let from = dram.bytes.slice(offset, out.len() as u64);
+                out.copy_from_slice(from.ok_or(Miss::Nothing(offset))?);
                 Ok(())
             }
             _ => self.backing.read(offset, out),
@@ -86,12 +84,12 @@ impl Object {
             return None;
         }
         if let (View::Dram, Some(dram)) = (source.view, &from.dram) {
-            let bytes = dram.slice(source.offset, source.len)?;
+            let bytes = dram.bytes.slice(source.offset, source.len)?;
             return self.write(to.view, to.offset, bytes).ok();
         }
         match (to.view, &mut self.dram, &mut self.backing, &from.backing) {
             (View::Dram, Some(dram), _, backing) => {
-                let bytes = dram.slice_mut(to.offset, source.len)?;
+                let bytes = dram.bytes.slice_mut(to.offset, source.len)?;
                 backing.read(source.offset, bytes).ok()
             }
             (.., Backing::Shared(store), Backing::Shared(other)) => {
@@ -107,7 +105,7 @@ impl Object {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
         match (view, &self.dram, &self.backing) {
             _ if self.withdrawn => Err(Miss::Nothing(offset)),
-            (View::Dram, Some(dram), _) => reached(dram.slice(offset, len).is_some(), offset),
+            (View::Dram, Some(dram), _) => reached(dram.bytes.slice(offset, len).is_some(), offset),
             (.., Backing::Shared(_)) => reached(end <= self.bytes_of_frames(), offset),
             (.., backing) => {
                 let mut chunk = vec![0; CHUNK.min(len) as usize];
@@ -141,14 +139,14 @@ impl Object {
     /// borrowed as a slice, and no device reaches revoked memory.
     fn bytes(&self, view: View) -> Option<&[u8]> {
         match (view, &self.dram) {
-            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.all()),
+            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.bytes.all()),
             _ => None,
         }
     }
 
     fn bytes_mut(&mut self, view: View) -> Option<&mut [u8]> {
         match (view, &mut self.dram) {
-            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.all_mut()),
+            (View::Dram, Some(dram)) if !self.withdrawn => Some(dram.bytes.all_mut()),
             _ => None,
         }
     }
@@ -159,10 +157,8 @@ impl Object {
         }
         match (view, &mut self.dram) {
             (View::Dram, Some(dram)) => {
-                let to = dram
-                    .slice_mut(offset, data.len() as u64)
-                    .ok_or(Miss::Nothing(offset))?;
-                to.copy_from_slice(data);
+                let to = dram.bytes.slice_mut(offset, data.len() as u64);
+                to.ok_or(Miss::Nothing(offset))?.copy_from_slice(data);
                 Ok(())
             }
             _ => {
@@ -204,7 +200,7 @@ impl Object {
         let (mut at, end, mut differing) = (self.head, self.head + self.len, 0u64);
         while at < end {
             let part = CHUNK.min(end - at);
-            let Some(device) = dram.slice(at, part) else {
+            let Some(device) = dram.bytes.slice(at, part) else {
                 break;
             };
             let cpu = &mut seen[..part as usize];
@@ -266,6 +262,19 @@ pub(crate) struct Found {
     /// Index of the piece's run of frames, and the bytes that follow the piece in this run.
     run: usize,
     left: u64,
+}
+
+impl Found {
+    /// Limits a piece at `addr` to the bytes that are left in its run.
+    fn new(addr: u64, piece: Piece, (run, left): (usize, u64)) -> Self {
+        let len = piece.len.min(left);
+        Self {
+            piece: Piece { len, ..piece },
+            end: addr + len,
+            run,
+            left: left - len,
+        }
+    }
 }
 
 /// Work on memory in place. The arguments are the bytes to read and the bytes to write. Returns whether the
@@ -426,20 +435,15 @@ impl MachineMemory {
             .next_back()
             .ok_or(Miss::Nothing(addr))?;
         let inside = addr - start;
-        if inside >= place.len {
-            return Err(Miss::Nothing(addr));
-        }
-        let len = len.min(place.len - inside);
-        Ok(Found {
-            piece: Piece {
-                object: place.object,
-                offset: place.offset + inside,
-                len,
-            },
-            end: addr + len,
-            run: place.run,
-            left: place.len - inside - len,
-        })
+        let left = place.len.checked_sub(inside).filter(|left| *left > 0);
+        let left = left.ok_or(Miss::Nothing(addr))?;
+        let (object, offset) = (place.object, place.offset + inside);
+        let piece = Piece {
+            object,
+            offset,
+            len,
+        };
+        Ok(Found::new(addr, piece, (place.run, left)))
     }
 
     fn find_next(&self, addr: u64, len: u64, before: &Found) -> Option<Found> {
@@ -451,17 +455,13 @@ impl MachineMemory {
             let &(first, count) = frames.get(run)?;
             (addr == first * FRAME).then_some((run, count * FRAME))?
         };
-        let len = len.min(there);
-        Some(Found {
-            piece: Piece {
-                object: before.piece.object,
-                offset: before.piece.offset + before.piece.len,
-                len,
-            },
-            end: addr + len,
-            run,
-            left: there - len,
-        })
+        let offset = before.piece.offset + before.piece.len;
+        let piece = Piece {
+            offset,
+            len,
+            ..before.piece
+        };
+        Some(Found::new(addr, piece, (run, there)))
     }
 
     /// Calls `act` for each piece of a physical range, with the piece's offset in the range.
@@ -485,23 +485,14 @@ impl MachineMemory {
         Ok(())
     }
 
-    pub(crate) fn read(&self, view: View, addr: PhysAddr, out: &mut [u8]) -> Result<(), Miss> {
-        let mut done = 0usize;
-        while done < out.len() {
-            let at = addr
-                .checked_add(done as u64)
-                .ok_or(Miss::Nothing(u64::MAX))?
-                .get();
-            let piece = self.locate(at, (out.len() - done) as u64)?;
-            let object = self.objects.get(&piece.object).ok_or(Miss::Nothing(at))?;
-            let end = done + piece.len as usize;
-            object.read(view, piece.offset, &mut out[done..end])?;
-            done = end;
-        }
-        Ok(())
+    fn read(&mut self, view: View, addr: PhysAddr, out: &mut [u8]) -> Result<(), Miss> {
+        self.for_pieces(addr, out.len() as u64, |object, piece, done| {
+            let (start, end) = (done as usize, (done + piece.len) as usize);
+            object.read(view, piece.offset, &mut out[start..end])
+        })
     }
 
-    pub(crate) fn write(&mut self, view: View, addr: PhysAddr, data: &[u8]) -> Result<(), Miss> {
+    fn write(&mut self, view: View, addr: PhysAddr, data: &[u8]) -> Result<(), Miss> {
         self.for_pieces(addr, data.len() as u64, |object, piece, done| {
             let (start, end) = (done as usize, (done + piece.len) as usize);
             object.write(view, piece.offset, &data[start..end])

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `struct udmabuf_create` of `linux/udmabuf.h`.
 #[repr(C)]
@@ -79,11 +79,8 @@ impl Udmabuf {
 /// dma-buf.
 #[must_use]
 pub fn dmabuf_holders(fd: BorrowedFd<'_>) -> Option<u64> {
-    holders(fd.as_raw_fd())
-}
-
-fn holders(fd: RawFd) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let info = std::fs::read_to_string(path).ok()?;
     let count = info.lines().find_map(|line| line.strip_prefix("count:"))?;
     count.trim().parse().ok()
 }

@@ -18,13 +18,8 @@ const SMALL: u64 = 256 << 10;
 const MAX_PENDING: usize = 64;
 const MAX_PENDING_BYTES: u64 = 512 << 20;
 
-/// Memory to be freed when it is dropped.
-#[derive(Debug)]
-struct Waste {
-    _store: Option<Shared>,
-    _dram: Option<Dram>,
-    bytes: u64,
-}
+/// Memory to be freed when it is dropped, and its length in bytes.
+type Waste = (Option<Shared>, Option<Dram>, u64);
 
 /// The thread that frees memory. It starts with the first large object, and is joined on drop.
 #[derive(Debug, Default)]
@@ -44,12 +39,7 @@ impl Disposal {
             // Released here, not on the thread, so that the program or exporter notices immediately.
             Backing::User { .. } | Backing::Foreign(_) => None,
         };
-        let waste = Waste {
-            _store: store,
-            _dram: object.dram,
-            bytes,
-        };
-        let is_nothing = waste._store.is_none() && waste._dram.is_none();
+        let is_nothing = store.is_none() && object.dram.is_none();
         let waiting = self.waiting_bytes.load(Ordering::Relaxed);
         if is_nothing || bytes < SMALL || waiting.saturating_add(bytes) > MAX_PENDING_BYTES {
             return;
@@ -58,7 +48,7 @@ impl Disposal {
             return;
         };
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        match sender.try_send(waste) {
+        match sender.try_send((store, object.dram, bytes)) {
             Ok(()) => self.given += 1,
             Err(_) => drop(self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed)),
         }
@@ -87,9 +77,8 @@ impl Disposal {
 }
 
 fn give_back(waste: &Receiver<Waste>, waiting: &AtomicU64) {
-    while let Ok(waste) = waste.recv() {
-        let bytes = waste.bytes;
-        drop(waste);
+    while let Ok((store, dram, bytes)) = waste.recv() {
+        drop((store, dram));
         waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

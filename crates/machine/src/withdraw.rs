@@ -3,7 +3,7 @@
 use crate::backing::Backing;
 use crate::front::Machine;
 use crate::machine::Pages;
-use crate::memory::{MachineMemory, Object};
+use crate::memory::Object;
 use vb3_dma::Segment;
 
 /// Names memory of the machine that can be revoked. The memory may have been freed.
@@ -51,16 +51,11 @@ impl Machine {
     /// Accesses of devices and drivers then fault. Programs that have it mapped read zeroes, and their writes
     /// do not reach a device. The RAM stays allocated until the memory is freed.
     pub fn withdraw(&self, memory: OwnMemory) {
-        self.state.borrow_mut().memory.withdraw(memory.0);
-    }
-}
-
-impl MachineMemory {
-    fn withdraw(&mut self, id: u64) {
-        if let Some(object) = self.get_mut(id) {
+        let mut state = self.state.borrow_mut();
+        if let Some(object) = state.memory.get_mut(memory.0) {
             object.wipe();
             object.withdrawn = true;
-            self.note_change();
+            state.memory.note_change();
         }
     }
 }

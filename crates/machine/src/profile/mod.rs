@@ -199,26 +199,26 @@ pub fn line_of(text: &str, at: usize) -> usize {
     before.filter(|&&byte| byte == b'\n').count() + 1
 }
 
+macro_rules! builtin {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../profiles/", $name, ".toml")),
+        )
+    };
+}
+
 /// The built-in profiles: name and TOML text, with a comment on each field.
 pub const BUILTINS: &[(&str, &str)] = &[
-    ("pc", include_str!("../../profiles/pc.toml")),
-    (
-        "pc-untrusted",
-        include_str!("../../profiles/pc-untrusted.toml"),
-    ),
-    ("soc-64k", include_str!("../../profiles/soc-64k.toml")),
-    (
-        "soc-boundary",
-        include_str!("../../profiles/soc-boundary.toml"),
-    ),
-    ("soc-cma", include_str!("../../profiles/soc-cma.toml")),
-    ("soc-iommu", include_str!("../../profiles/soc-iommu.toml")),
-    (
-        "soc-noncoherent",
-        include_str!("../../profiles/soc-noncoherent.toml"),
-    ),
-    ("soc-sram", include_str!("../../profiles/soc-sram.toml")),
-    ("vm-bounce", include_str!("../../profiles/vm-bounce.toml")),
+    builtin!("pc"),
+    builtin!("pc-untrusted"),
+    builtin!("soc-64k"),
+    builtin!("soc-boundary"),
+    builtin!("soc-cma"),
+    builtin!("soc-iommu"),
+    builtin!("soc-noncoherent"),
+    builtin!("soc-sram"),
+    builtin!("vm-bounce"),
 ];
 
 /// An error in a profile.
