@@ -88,16 +88,27 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
+    /// Asks the driver for the planes of new buffers, and checks its answer.
+    fn set_up(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, Error> {
+        let sizes = self.driver.queue_setup(create)?;
+        if sizes.as_slice().is_empty() {
+            return Err(Invalid::NoPlanes.into());
+        }
+        for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
+            let wanted = sizes.alloc_dev(number);
+            if self.queue.config.alloc_dev(wanted).is_none() {
+                return Err(Invalid::AllocDev { plane, wanted }.into());
+            }
+        }
+        Ok(sizes)
+    }
+
     /// Makes buffers in an empty queue and returns their number. It differs from `count` if the driver needs
     /// more or memory is short.
     fn request(&mut self, count: u32) -> Result<u32, Error> {
         let least = self.queue.config.min_reqbufs_allocation;
         let max = self.queue.config.max_num_buffers;
-        let sizes = self.driver.queue_setup(None)?;
-        if sizes.as_slice().is_empty() {
-            return Err(Invalid::NoPlanes.into());
-        }
-        self.queue.check_alloc_devs(&sizes)?;
+        let sizes = self.set_up(None)?;
         let wanted = self
             .driver
             .buffer_count(count.max(least).min(max))?
@@ -173,16 +184,9 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     fn create(&mut self, wanted: u32, sizes: &PlaneSizes) -> Result<NewBuffers, Error> {
-        let sizes = self.driver.queue_setup(Some(sizes))?;
-        if sizes.as_slice().is_empty() {
-            return Err(Invalid::NoPlanes.into());
-        }
-        self.queue.check_alloc_devs(&sizes)?;
-        let free = self
-            .queue
-            .config
-            .max_num_buffers
-            .saturating_sub(self.queue.num_buffers);
+        let sizes = self.set_up(Some(sizes))?;
+        let max = self.queue.config.max_num_buffers;
+        let free = max.saturating_sub(self.queue.num_buffers);
         let wanted = self.driver.buffer_count(wanted)?.min(free);
         let made = self.make_buffers(wanted, &sizes);
         if made.count == 0 {
@@ -190,10 +194,8 @@ impl<M: MemOps> Session<'_, M> {
         }
         if made.count < wanted {
             // An error of the driver here means that it needs more buffers. The call then returns ENOMEM.
-            let enough = self
-                .driver
-                .buffer_count(made.count)
-                .is_ok_and(|n| n <= made.count);
+            let needed = self.driver.buffer_count(made.count);
+            let enough = needed.is_ok_and(|needed| needed <= made.count);
             // The driver decides whether fewer suffice, even if only the gap of indices was too short.
             if !enough {
                 self.free_range(made.range());
@@ -254,10 +256,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Frees the buffers with an index in `range`. The caller guarantees that the program owns all of them.
     pub(crate) fn free_range(&mut self, range: Range<u32>) {
         for index in range {
-            let Ok(place) = usize::try_from(index) else {
-                break;
-            };
-            let Some(place) = self.queue.buffers.get_mut(place) else {
+            let Some(place) = self.queue.place_mut(index) else {
                 break;
             };
             if let Some(mut buffer) = place.take() {
@@ -279,17 +278,6 @@ impl<M: MemOps> Queue<M> {
             self.memory = None;
             self.coherency = Coherency::Coherent;
         }
-    }
-
-    /// Fails if the driver names an allocating device that the queue's configuration does not have.
-    fn check_alloc_devs(&self, sizes: &PlaneSizes) -> Result<(), Error> {
-        for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
-            let wanted = sizes.alloc_dev(number);
-            if self.config.alloc_dev(wanted).is_none() {
-                return Err(Invalid::AllocDev { plane, wanted }.into());
-            }
-        }
-        Ok(())
     }
 
     fn check_model(&self, mem: &M, memory: Memory) -> Result<(), Error> {

@@ -315,13 +315,22 @@ impl<M: MemOps> Buffer<M> {
         left
     }
 
+    /// Returns the memory of the planes that have memory.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = &M::Plane> {
+        self.planes.iter().filter_map(|p| p.memory.as_ref())
+    }
+
+    pub(crate) fn memories_mut(&mut self) -> impl Iterator<Item = &mut M::Plane> {
+        self.planes.iter_mut().filter_map(|p| p.memory.as_mut())
+    }
+
     /// Returns the planes to the CPU, if the device has them.
     pub(crate) fn finish(&mut self, mem: &M) {
         if !core::mem::take(&mut self.synced) {
             return;
         }
         let skip = self.hints;
-        for memory in self.planes.iter_mut().filter_map(|p| p.memory.as_mut()) {
+        for memory in self.memories_mut() {
             mem.finish(memory, skip);
         }
     }
@@ -348,12 +357,7 @@ impl<M: MemOps> Buffer<M> {
 
     /// Describes the buffer for QUERYBUF and DQBUF.
     pub(crate) fn info(&self, mem: &M, index: u32, memory: Memory) -> BufferInfo {
-        let mapped = memory == Memory::Mmap
-            && self
-                .planes
-                .iter()
-                .filter_map(|p| p.memory.as_ref())
-                .any(|p| mem.num_users(p) > 1);
+        let mapped = memory == Memory::Mmap && self.memories().any(|p| mem.num_users(p) > 1);
         BufferInfo {
             index,
             memory,

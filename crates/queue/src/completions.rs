@@ -36,11 +36,7 @@ impl<C> Completions<C> {
     /// # Errors
     /// [`Error::NoMemory`] (ENOMEM).
     pub fn new(max_num_buffers: u32) -> Result<Self, Error> {
-        let none = Error::NoMemory {
-            wanted: u64::from(max_num_buffers),
-            found: 0,
-            cause: None,
-        };
+        let none = Error::no_memory(max_num_buffers.into());
         let limit = usize::try_from(max_num_buffers).map_err(|_| none)?;
         let mut list = VecDeque::new();
         list.try_reserve_exact(limit).map_err(|_| none)?;

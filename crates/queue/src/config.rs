@@ -150,6 +150,14 @@ impl<Dev> Config<Dev> {
         }
     }
 
+    /// Returns the mode of the emulation that a queue of this type can offer.
+    pub(crate) const fn fileio_mode(&self) -> IoModes {
+        match self.queue_type {
+            QueueType::Capture => IoModes::READ,
+            QueueType::Output => IoModes::WRITE,
+        }
+    }
+
     /// Checks the configuration and fills in defaults.
     ///
     /// Source: Linux 7.2 `vb2_core_queue_init`, differs: this also checks the limits of mmap
@@ -226,39 +234,25 @@ impl<Dev: Copy> Config<Dev> {
 /// The error in a [`Config`] (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the errors' texts explain the fields: numbers of buffers, and their bounds"
+)]
 pub enum ConfigError {
     /// No memory model is offered.
     #[error("no memory model offered")]
     NoMemoryModel,
     /// The page size is not supported.
     #[error("page shift {shift} is not supported")]
-    PageShift {
-        /// The shift given.
-        shift: u32,
-    },
+    PageShift { shift: u32 },
     /// `max_num_buffers` is out of range.
     #[error("limit of {max} buffers is not in {least} to {most}")]
-    MaxBuffers {
-        /// The value given.
-        max: u32,
-        /// Smallest value.
-        least: u32,
-        /// Largest value.
-        most: u32,
-    },
+    MaxBuffers { max: u32, least: u32, most: u32 },
     /// Media requests are allowed, but a minimum number of buffers must be queued before the driver
     /// starts.
     #[error("media requests, and {min} buffers needed before starting")]
-    RequestsWithMinBuffers {
-        /// Buffers that must be queued.
-        min: u32,
-    },
+    RequestsWithMinBuffers { min: u32 },
     /// The queue needs more buffers than it may have.
     #[error("{min} buffers needed, {max} possible")]
-    MinBuffers {
-        /// Buffers needed.
-        min: u32,
-        /// Buffers allowed.
-        max: u32,
-    },
+    MinBuffers { min: u32, max: u32 },
 }

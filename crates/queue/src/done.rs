@@ -168,6 +168,7 @@ impl<M: MemOps> Session<'_, M> {
             buffer.frame_flags = flags;
         }
         buffer.generation = 0;
+        let request = buffer.request.take();
         let counter = match completion.outcome {
             DoneState::Done => {
                 buffer.state = BufferState::Done;
@@ -179,11 +180,6 @@ impl<M: MemOps> Session<'_, M> {
             }
         };
         *counter = counter.saturating_add(1);
-        let request = self
-            .queue
-            .buffer_mut(index)
-            .ok()
-            .and_then(|b| b.request.take());
         if let Some(request) = request {
             self.driver.buf_request_complete(index, request);
         }

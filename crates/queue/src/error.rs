@@ -7,6 +7,10 @@ use vb3_plane::{Constraint, PlaneError, Reason};
 /// Another activity that prevents a call for now (EBUSY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the errors' texts explain the fields: indices, numbers of buffers or planes, and bytes"
+)]
 pub enum Busy {
     /// read() or write() emulation uses the queue.
     #[error("read() or write() uses the queue")]
@@ -22,24 +26,13 @@ pub enum Busy {
     HasBuffers,
     /// read() and write() work on buffers of one plane only; the buffers have `planes`.
     #[error("read() and write() need one plane, the format has {planes}")]
-    SeveralPlanes {
-        /// Planes of a buffer.
-        planes: u32,
-    },
+    SeveralPlanes { planes: u32 },
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     #[error("a streaming queue stays {found:?}, wanted {wanted:?}")]
-    ModelFixed {
-        /// The model asked for.
-        wanted: Memory,
-        /// The model of the queue.
-        found: Memory,
-    },
+    ModelFixed { wanted: Memory, found: Memory },
     /// The program does not own the buffer, so it cannot be removed.
     #[error("buffer {index} is queued")]
-    BufferOwned {
-        /// Index of the buffer.
-        index: u32,
-    },
+    BufferOwned { index: u32 },
     /// Buffers were queued directly. Requests cannot queue buffers until the queue is cancelled.
     #[error("buffers are queued without media requests until STREAMOFF")]
     UsesQbuf,
@@ -48,34 +41,27 @@ pub enum Busy {
     UsesRequests,
     /// The media request is queued or complete.
     #[error("the media request is {state:?}")]
-    Request {
-        /// State of the request.
-        state: RequestState,
-    },
+    Request { state: RequestState },
     /// The media request already has a buffer of this queue.
     #[error("the media request has buffer {index} of this queue already")]
-    RequestHasBuffer {
-        /// Index of that buffer.
-        index: u32,
-    },
+    RequestHasBuffer { index: u32 },
 }
 
 /// A wrong argument, or a call in the wrong state (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the errors' texts explain the fields: indices, numbers of buffers or planes, and bytes"
+)]
 pub enum Invalid {
     /// The queue does not offer this memory model.
     #[error("{wanted:?} memory is not offered")]
-    ModelNotOffered {
-        /// The model asked for.
-        wanted: Memory,
-    },
-    /// The buffers have another memory model.
+    ModelNotOffered { wanted: Memory },
+    /// The buffers have another memory model; `found` is `None` without buffers.
     #[error(fmt = mismatch)]
     ModelMismatch {
-        /// The model asked for.
         wanted: Memory,
-        /// The model of the queue; `None` without buffers.
         found: Option<Memory>,
     },
     /// The buffers have another coherency.
@@ -83,30 +69,17 @@ pub enum Invalid {
     CoherencyMismatch,
     /// The queue has no buffer with this index.
     #[error("no buffer {index} (of {buffers})")]
-    Index {
-        /// Requested index.
-        index: u32,
-        /// Number of buffers in the queue.
-        buffers: u32,
-    },
+    Index { index: u32, buffers: u32 },
     /// A buffer is missing in the range, or the range exceeds the queue.
     #[error("no {count} buffers from {first} (of {buffers})")]
     Range {
-        /// First index.
         first: u32,
-        /// Number of buffers requested.
         count: u32,
-        /// Number of buffers in the queue.
         buffers: u32,
     },
-    /// The buffer has no such plane, or the caller passed too few planes.
+    /// The buffer has no plane number `given`, or the caller passed or has space for only `given` planes.
     #[error("{given} given, {planes} planes")]
-    Planes {
-        /// The plane's index, or the number of planes that the caller passed or has space for.
-        given: u32,
-        /// Number of planes of the buffer.
-        planes: u32,
-    },
+    Planes { given: u32, planes: u32 },
     /// The driver returned no planes.
     #[error("the driver named no plane")]
     NoPlanes,
@@ -115,69 +88,33 @@ pub enum Invalid {
     PlaneSizes,
     /// The driver named a plane's device by a number that the queue's configuration does not have.
     #[error("the driver named device {wanted} for plane {plane}; there is none")]
-    AllocDev {
-        /// Plane index.
-        plane: u32,
-        /// The device's number.
-        wanted: u32,
-    },
+    AllocDev { plane: u32, wanted: u32 },
     /// A plane's source does not match the queue's memory model.
     #[error("plane {plane} has a wrong kind of source")]
-    Source {
-        /// Plane index.
-        plane: u32,
-    },
+    Source { plane: u32 },
     /// The buffer is in a state that excludes this call (already queued or prepared).
     #[error("buffer {index} is queued or prepared already")]
-    State {
-        /// Index of the buffer.
-        index: u32,
-    },
+    State { index: u32 },
     /// PREPARE_BUF does not accept a media request.
     #[error("PREPARE_BUF takes no request")]
     Request,
     /// The file descriptor is not a media request of the device.
     #[error("fd {fd} is no media request of the device")]
-    NoRequest {
-        /// The descriptor's number in the program.
-        fd: i32,
-    },
+    NoRequest { fd: i32 },
     /// The file descriptor is not a dma-buf.
     #[error("fd {fd} of plane {plane} is no dma-buf")]
-    NoDmaBuf {
-        /// Plane index.
-        plane: u32,
-        /// The descriptor's number in the program.
-        fd: i32,
-    },
-    /// A plane is smaller than the format needs.
+    NoDmaBuf { plane: u32, fd: i32 },
+    /// A plane is smaller than the format needs, in bytes.
     #[error("plane {plane} needs {wanted} bytes, has {found}")]
-    LengthBelowSetup {
-        /// Plane index.
-        plane: u32,
-        /// Bytes needed.
-        wanted: u64,
-        /// Bytes given.
-        found: u64,
-    },
+    LengthBelowSetup { plane: u32, wanted: u64, found: u64 },
     /// The payload is longer than the plane.
     #[error("payload {wanted} in plane {plane} of {found} bytes")]
-    PayloadAboveLength {
-        /// Plane index.
-        plane: u32,
-        /// Bytes of payload.
-        wanted: u64,
-        /// Bytes of the plane.
-        found: u64,
-    },
-    /// The data would begin at or after the end of the payload.
+    PayloadAboveLength { plane: u32, wanted: u64, found: u64 },
+    /// The data would begin at or after the end of the payload, in bytes.
     #[error("data offset {offset} in {payload} bytes of plane {plane}")]
     DataOffset {
-        /// Plane index.
         plane: u32,
-        /// Offset in bytes.
         offset: u64,
-        /// Bytes of payload.
         payload: u64,
     },
     /// OUTPUT buffers cannot have the field order ALTERNATE.
@@ -188,12 +125,7 @@ pub enum Invalid {
     NotStreaming,
     /// Too few buffers to stream.
     #[error("{wanted} buffers needed, {found} there")]
-    TooFewBuffers {
-        /// Buffers needed.
-        wanted: u32,
-        /// Buffers present.
-        found: u32,
-    },
+    TooFewBuffers { wanted: u32, found: u32 },
     /// Only allocated (MMAP) buffers can be exported or mapped.
     #[error("the buffers are no MMAP buffers")]
     NotMmap,
@@ -202,18 +134,10 @@ pub enum Invalid {
     MapAccess,
     /// No plane has this mmap offset.
     #[error("no plane at offset {cookie:#x}")]
-    Cookie {
-        /// Requested offset.
-        cookie: u64,
-    },
-    /// The mapping is longer than the plane.
+    Cookie { cookie: u64 },
+    /// The mapping is longer than the plane in whole pages.
     #[error("mapping of {wanted} bytes on a plane of {found}")]
-    MapLength {
-        /// Bytes requested.
-        wanted: u64,
-        /// Bytes of the plane, in whole pages.
-        found: u64,
-    },
+    MapLength { wanted: u64, found: u64 },
     /// The queue does not offer read() or write().
     #[error("read() or write() is not offered")]
     FileIoNotOffered,
@@ -286,6 +210,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Makes the error of a failed allocation of a table for `wanted` buffers, or of `wanted` bytes.
+    pub(crate) const fn no_memory(wanted: u64) -> Self {
+        Self::NoMemory {
+            wanted,
+            found: 0,
+            cause: None,
+        }
+    }
+
     /// The Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {

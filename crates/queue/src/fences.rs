@@ -22,8 +22,7 @@ impl<M: MemOps> Queue<M> {
     pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
         let mut queued = self.queued.iter().filter(|_| self.streaming);
         queued.find_map(|&index| {
-            let planes = &self.buffer(index).ok()?.planes;
-            let mut memories = planes.iter().filter_map(|p| p.memory.as_ref());
+            let mut memories = self.buffer(index).ok()?.memories();
             Some((index, memories.find(|memory| mem.is_held_back(memory))?))
         })
     }
@@ -73,8 +72,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Marks a buffer active: makes its token, and the fences that signal when the device's access ends.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let token = self.queue.activate(index)?;
-        let buffer = self.queue.buffer_mut(index)?;
-        for memory in buffer.planes.iter_mut().filter_map(|p| p.memory.as_mut()) {
+        for memory in self.queue.buffer_mut(index)?.memories_mut() {
             self.mem.begin_access(memory);
         }
         Ok(token)
@@ -88,22 +86,15 @@ impl<M: MemOps> Session<'_, M> {
             && self.ready().take(least as usize).count() as u32 == least
     }
 
-    /// Returns the number of queued buffers before the first that waits for a fence.
-    pub(crate) fn ready_count(&self) -> usize {
-        self.ready().count()
-    }
-
     /// Returns the queued buffers before the first that waits for a fence.
-    fn ready(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = u32> {
         let queued = self.queue.queued.iter().copied();
         queued.take_while(|index| !self.is_held_back(*index))
     }
 
     fn is_held_back(&self, index: u32) -> bool {
-        let Ok(buffer) = self.queue.buffer(index) else {
-            return false;
-        };
-        let mut memories = buffer.planes.iter().filter_map(|p| p.memory.as_ref());
+        let buffer = self.queue.buffer(index);
+        let mut memories = buffer.into_iter().flat_map(Buffer::memories);
         memories.any(|memory| self.mem.is_held_back(memory))
     }
 }
@@ -114,7 +105,7 @@ impl<M: MemOps> Buffer<M> {
         if self.state != BufferState::Active {
             return;
         }
-        for memory in self.planes.iter_mut().filter_map(|p| p.memory.as_mut()) {
+        for memory in self.memories_mut() {
             mem.end_access(memory, outcome);
         }
     }

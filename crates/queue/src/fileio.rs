@@ -3,8 +3,8 @@
 use crate::config::MAX_PLANES;
 use crate::queue::{Current, FileIo};
 use crate::{
-    BufferInfo, Busy, Error, Invalid, IoModes, Memory, Moved, Pieces, PlaneRequest, Queue,
-    QueueBuffer, Session,
+    BufferInfo, Busy, Error, Invalid, Memory, Moved, Pieces, PlaneRequest, Queue, QueueBuffer,
+    QueueType, Session,
 };
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps};
@@ -79,12 +79,7 @@ impl<M: MemOps> Session<'_, M> {
         len_bytes: u64,
         pieces: Pieces,
     ) -> Result<Moved, Error> {
-        self.reap();
-        self.queue.check_fileio(false)?;
-        self.queue.check_under_way(pieces.call)?;
-        if self.queue.fileio.is_none() {
-            self.start_fileio()?;
-        }
+        self.begin_fileio(QueueType::Capture, pieces.call)?;
         let current = self.buffer_to_read()?;
         let count = len_bytes.min(current.left());
         self.queue.begin_transfer(pieces.call, count);
@@ -152,12 +147,7 @@ impl<M: MemOps> Session<'_, M> {
         now_ns: u64,
         pieces: Pieces,
     ) -> Result<Moved, Error> {
-        self.reap();
-        self.queue.check_fileio(true)?;
-        self.queue.check_under_way(pieces.call)?;
-        if self.queue.fileio.is_none() {
-            self.start_fileio()?;
-        }
+        self.begin_fileio(QueueType::Output, pieces.call)?;
         let current = self.buffer_to_write()?;
         self.queue.set_current(Some(current));
         self.queue
@@ -202,15 +192,29 @@ impl<M: MemOps> Session<'_, M> {
         }
         self.queue_current(written, now_ns)?;
         self.queue.set_current(None);
-        if let Some(fileio) = self
-            .queue
-            .fileio
-            .as_mut()
-            .filter(|f| f.fresh == written.index)
-        {
-            fileio.fresh = fileio.fresh.saturating_add(1);
+        if let Some(fileio) = &mut self.queue.fileio {
+            if fileio.fresh == written.index {
+                fileio.fresh = fileio.fresh.saturating_add(1);
+            }
         }
         Ok(())
+    }
+
+    /// Checks a read() or write(), and starts the emulation at the first one.
+    fn begin_fileio(&mut self, queue_type: QueueType, call: u64) -> Result<(), Error> {
+        self.reap();
+        let config = &self.queue.config;
+        if queue_type != config.queue_type || !config.io_modes.contains(config.fileio_mode()) {
+            return Err(Invalid::FileIoNotOffered.into());
+        }
+        if self.queue.is_waiting() {
+            return Err(Busy::Waiting.into());
+        }
+        self.queue.check_under_way(call)?;
+        match self.queue.fileio {
+            Some(_) => Ok(()),
+            None => self.start_fileio(),
+        }
     }
 
     /// Makes buffers and starts streaming. A failure leaves no buffers.
@@ -242,11 +246,7 @@ impl<M: MemOps> Session<'_, M> {
             .into());
         };
         let bytes = plane.length_bytes.min(CHUNK_BYTES);
-        let none = Error::NoMemory {
-            wanted: bytes,
-            found: 0,
-            cause: None,
-        };
+        let none = Error::no_memory(bytes);
         let bytes = usize::try_from(bytes).map_err(|_| none)?;
         let mut chunk = Vec::new();
         chunk.try_reserve_exact(bytes).map_err(|_| none)?;
@@ -276,7 +276,7 @@ impl<M: MemOps> Session<'_, M> {
     fn buffer_to_read(&mut self) -> Result<Current, Error> {
         // Each iteration but the last queues a buffer that was empty or fully read.
         for _ in 0..=self.queue.num_buffers.saturating_add(1) {
-            if let Some(current) = self.queue.fileio.as_ref().and_then(|f| f.current) {
+            if let Some(current) = self.queue.current() {
                 if current.left() > 0 {
                     return Ok(current);
                 }
@@ -295,24 +295,17 @@ impl<M: MemOps> Session<'_, M> {
 
     /// Returns the buffer to write to: the current one, one that was never queued, or the next done one.
     fn buffer_to_write(&mut self) -> Result<Current, Error> {
-        let (current, fresh) = match &self.queue.fileio {
-            Some(fileio) => (fileio.current, fileio.fresh),
-            None => (None, 0),
-        };
-        if let Some(current) = current {
+        if let Some(current) = self.queue.current() {
             return Ok(current);
         }
+        let fresh = self.queue.fileio.as_ref().map_or(0, |fileio| fileio.fresh);
         let index = if fresh < self.queue.num_buffers {
             fresh
         } else {
             self.core_dqbuf(MAX_PLANES)?.index
         };
-        let end = self
-            .queue
-            .buffer(index)?
-            .planes
-            .first()
-            .map_or(0, |p| p.length_bytes);
+        let plane = self.queue.buffer(index)?.planes.first();
+        let end = plane.map_or(0, |plane| plane.length_bytes);
         Ok(Current {
             index,
             pos: 0,
@@ -324,17 +317,14 @@ impl<M: MemOps> Session<'_, M> {
     /// Queues the buffer with its content. After a failure the program owns it, unprepared.
     fn queue_current(&mut self, current: Current, now_ns: u64) -> Result<(), Error> {
         let index = current.index;
-        let payload = if self.queue.config.is_output() {
-            current.pos
-        } else {
-            0
-        };
-        self.core_qbuf(&mut request(index, payload, now_ns))
-            .inspect_err(|_| {
-                if let Ok(buffer) = self.queue.buffer_mut(index) {
-                    buffer.unprepare(self.mem, self.driver, index);
-                }
-            })
+        let is_output = self.queue.config.is_output();
+        let payload = if is_output { current.pos } else { 0 };
+        let queued = self.core_qbuf(&mut request(index, payload, now_ns));
+        queued.inspect_err(|_| {
+            if let Ok(buffer) = self.queue.buffer_mut(index) {
+                buffer.unprepare(self.mem, self.driver, index);
+            }
+        })
     }
 
     fn copy_out(&mut self, current: Current, count: u64, sink: &mut dyn Sink) -> Result<(), Error> {
@@ -367,23 +357,11 @@ impl<M: MemOps> Queue<M> {
 
     /// Returns whether part of a frame has not been read yet.
     pub(crate) fn fileio_has_data(&self) -> bool {
-        !self.config.is_output()
-            && self
-                .fileio
-                .as_ref()
-                .and_then(|f| f.current)
-                .is_some_and(|c| c.left() > 0)
+        !self.config.is_output() && self.current().is_some_and(|current| current.left() > 0)
     }
 
-    fn check_fileio(&self, write: bool) -> Result<(), Error> {
-        let mode = if write { IoModes::WRITE } else { IoModes::READ };
-        if write != self.config.is_output() || !self.config.io_modes.contains(mode) {
-            return Err(Invalid::FileIoNotOffered.into());
-        }
-        if self.is_waiting() {
-            return Err(Busy::Waiting.into());
-        }
-        Ok(())
+    fn current(&self) -> Option<Current> {
+        self.fileio.as_ref()?.current
     }
 
     fn set_current(&mut self, current: Option<Current>) {

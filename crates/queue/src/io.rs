@@ -58,17 +58,11 @@ impl<M: MemOps> Session<'_, M> {
     ///   to the program, still prepared.
     pub fn qbuf(&mut self, mut request: QueueBuffer<M>) -> Result<BufferInfo, Error> {
         self.reap();
-        let queued = self
-            .queue
-            .check_no_fileio()
-            .and_then(|()| self.core_qbuf(&mut request));
+        let allowed = self.queue.check_no_fileio();
+        let queued = allowed.and_then(|()| self.core_qbuf(&mut request));
         request.release(self.mem);
         queued?;
-        let memory = self.queue.memory.unwrap_or(request.memory);
-        Ok(self
-            .queue
-            .buffer(request.index)?
-            .info(self.mem, request.index, memory))
+        self.describe(request.index)
     }
 
     pub(crate) fn core_qbuf(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {

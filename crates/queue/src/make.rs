@@ -48,10 +48,7 @@ impl<M: MemOps> Session<'_, M> {
             }
             match self.make_buffer(index, sizes) {
                 Ok(buffer) => {
-                    if let Some(place) = usize::try_from(index)
-                        .ok()
-                        .and_then(|i| self.queue.buffers.get_mut(i))
-                    {
+                    if let Some(place) = self.queue.place_mut(index) {
                         *place = Some(buffer);
                         self.queue.num_buffers = self.queue.num_buffers.saturating_add(1);
                         made.count = made.count.saturating_add(1);
@@ -74,14 +71,8 @@ impl<M: MemOps> Session<'_, M> {
     /// but unplaced memory does not count as available.
     fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
         let placed = made.range().try_fold(0_u32, |placed, index| {
-            let planes = self
-                .queue
-                .buffer_mut(index)
-                .map(|buffer| &mut buffer.planes);
-            let mut memories = planes
-                .into_iter()
-                .flatten()
-                .filter_map(|p| p.memory.as_mut());
+            let buffer = self.queue.buffer_mut(index);
+            let mut memories = buffer.into_iter().flat_map(Buffer::memories_mut);
             match memories.try_for_each(|memory| self.mem.place(memory)) {
                 Ok(()) => Ok(placed.saturating_add(1)),
                 Err(e) => Err((placed, e.reason())),
@@ -107,13 +98,8 @@ impl<M: MemOps> Session<'_, M> {
         let memory = self.queue.memory.unwrap_or(Memory::Mmap);
         let mut planes = Vec::new();
         let count = sizes.as_slice().len();
-        planes
-            .try_reserve_exact(count)
-            .map_err(|_| Error::NoMemory {
-                wanted: count as u64,
-                found: 0,
-                cause: None,
-            })?;
+        let reserved = planes.try_reserve_exact(count);
+        reserved.map_err(|_| Error::no_memory(count as u64))?;
         let mut buffer = Buffer::new(planes);
         for plane in 0..count {
             match self.make_plane(memory, index, plane, sizes) {
@@ -145,12 +131,13 @@ impl<M: MemOps> Session<'_, M> {
         let device = self.queue.config.alloc_dev(sizes.alloc_dev(plane));
         let device = device.unwrap_or(self.queue.config.device);
         let location = match memory {
-            Memory::UserPtr => {
-                return Ok(Plane::new(device, size, PlaneLocation::UserPtr(0), None));
-            }
-            Memory::DmaBuf => return Ok(Plane::new(device, size, PlaneLocation::Fd(0), None)),
+            Memory::UserPtr => PlaneLocation::UserPtr(0),
+            Memory::DmaBuf => PlaneLocation::Fd(0),
             Memory::Mmap => PlaneLocation::Cookie(self.queue.cookie_of(index, plane)),
         };
+        if memory != Memory::Mmap {
+            return Ok(Plane::new(device, size, location, None));
+        }
         let most = self.queue.config.max_plane_bytes;
         if size > most {
             let reason = Reason::new(Constraint::SizeLimit, size, most);
@@ -173,10 +160,7 @@ impl<M: MemOps> Queue<M> {
         let (mut best_first, mut best) = (0, 0);
         let (mut first, mut run) = (0_u32, 0_u32);
         for index in 0..self.config.max_num_buffers {
-            let place = usize::try_from(index)
-                .ok()
-                .and_then(|i| self.buffers.get(i));
-            if place.is_some_and(Option::is_some) {
+            if self.buffer(index).is_ok() {
                 run = 0;
                 continue;
             }

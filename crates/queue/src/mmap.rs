@@ -115,29 +115,26 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
+    fn cookie_base(&self) -> u64 {
+        match self.config.m2m_capture {
+            true => M2M_CAPTURE,
+            false => 0,
+        }
+    }
+
     /// Returns the mmap offset of a plane.
     pub(crate) fn cookie_of(&self, index: u32, plane: usize) -> u64 {
         let shift = self.config.page_shift;
         // CAST: a plane's number is below MAX_PLANES.
         let plane = (plane as u64) << shift;
-        let base = if self.config.m2m_capture {
-            M2M_CAPTURE
-        } else {
-            0
-        };
-        base | (u64::from(index) << (shift + PLANE_BITS)) | plane
+        self.cookie_base() | (u64::from(index) << (shift + PLANE_BITS)) | plane
     }
 
     /// Returns the buffer and plane at an mmap offset.
     fn find_cookie(&self, cookie: u64) -> Result<(u32, usize), Error> {
         let bad = Error::from(Invalid::Cookie { cookie });
         let shift = self.config.page_shift;
-        let base = if self.config.m2m_capture {
-            M2M_CAPTURE
-        } else {
-            0
-        };
-        let offset = cookie ^ base;
+        let offset = cookie ^ self.cookie_base();
         let index = u32::try_from(offset >> (shift + PLANE_BITS)).map_err(|_| bad)?;
         let plane =
             usize::try_from((offset >> shift) & (MAX_PLANES as u64 - 1)).map_err(|_| bad)?;

@@ -1,6 +1,6 @@
 //! poll() on a queue.
 
-use crate::{IoModes, Queue, Session};
+use crate::{Queue, Session};
 use vb3_plane::MemOps;
 
 /// The events that a caller of poll asks for.
@@ -10,6 +10,16 @@ pub struct Interest {
     pub readable: bool,
     /// POLLOUT or POLLWRNORM.
     pub writable: bool,
+}
+
+impl Interest {
+    fn includes(self, is_output: bool) -> bool {
+        if is_output {
+            self.writable
+        } else {
+            self.readable
+        }
+    }
 }
 
 /// Result of poll.
@@ -41,12 +51,7 @@ impl<M: MemOps> Session<'_, M> {
     pub fn peek(&mut self, interest: Interest) -> Readiness {
         self.reap();
         let is_output = self.queue.config.is_output();
-        let interested = if is_output {
-            interest.writable
-        } else {
-            interest.readable
-        };
-        if !interested {
+        if !interest.includes(is_output) {
             return Readiness::Nothing;
         }
         if self.would_start_fileio(interest) {
@@ -79,16 +84,11 @@ impl<M: MemOps> Session<'_, M> {
 
     /// Returns whether a poll for `interest` starts read() or write() emulation.
     fn would_start_fileio(&self, interest: Interest) -> bool {
-        let queue = &self.queue;
-        let (interested, mode) = if queue.config.is_output() {
-            (interest.writable, IoModes::WRITE)
-        } else {
-            (interest.readable, IoModes::READ)
-        };
-        interested
+        let (queue, config) = (&self.queue, &self.queue.config);
+        interest.includes(config.is_output())
             && !queue.has_buffers()
             && queue.fileio.is_none()
-            && queue.config.io_modes.contains(mode)
+            && config.io_modes.contains(config.fileio_mode())
     }
 }
 

@@ -143,11 +143,8 @@ impl<M: MemOps> Queue<M> {
     /// * [`Error::NoMemory`] (ENOMEM): no memory for the tables.
     pub fn new(config: Config<M::Device>) -> Result<Self, Error> {
         let config = config.checked()?;
-        let ownership = Ownership::new(config.max_num_buffers).ok_or(Error::NoMemory {
-            wanted: u64::from(config.max_num_buffers),
-            found: 0,
-            cause: None,
-        })?;
+        let most = config.max_num_buffers;
+        let ownership = Ownership::new(most).ok_or(Error::no_memory(most.into()))?;
         Ok(Self {
             config,
             ownership,
@@ -313,20 +310,22 @@ impl<M: MemOps> Queue<M> {
     }
 
     pub(crate) fn buffer(&self, index: u32) -> Result<&Buffer<M>, Error> {
-        usize::try_from(index)
+        let place = usize::try_from(index)
             .ok()
-            .and_then(|i| self.buffers.get(i))
-            .and_then(Option::as_ref)
-            .ok_or(self.no_such(index))
+            .and_then(|i| self.buffers.get(i));
+        let buffer = place.and_then(Option::as_ref);
+        buffer.ok_or(self.no_such(index))
+    }
+
+    /// Returns the place of an index in the list of buffers; `None` past its end.
+    pub(crate) fn place_mut(&mut self, index: u32) -> Option<&mut Option<Buffer<M>>> {
+        self.buffers.get_mut(usize::try_from(index).ok()?)
     }
 
     pub(crate) fn buffer_mut(&mut self, index: u32) -> Result<&mut Buffer<M>, Error> {
         let none = self.no_such(index);
-        usize::try_from(index)
-            .ok()
-            .and_then(|i| self.buffers.get_mut(i))
-            .and_then(Option::as_mut)
-            .ok_or(none)
+        let buffer = self.place_mut(index).and_then(Option::as_mut);
+        buffer.ok_or(none)
     }
 }
 

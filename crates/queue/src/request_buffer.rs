@@ -82,14 +82,8 @@ impl<M: MemOps> Session<'_, M> {
         }
         let memory = wanted.memory;
         let buffer = self.queue.buffer_mut(index)?;
-        buffer
-            .in_request
-            .try_reserve(1)
-            .map_err(|_| Error::NoMemory {
-                wanted: 1,
-                found: 0,
-                cause: None,
-            })?;
+        let reserved = buffer.in_request.try_reserve(1);
+        reserved.map_err(|_| Error::no_memory(1))?;
         request.bind(BoundBuffer {
             queue: binding.queue,
             index,

@@ -60,6 +60,11 @@ impl<M: MemOps> Session<'_, M> {
     /// [`Invalid::Index`](crate::Invalid::Index) (EINVAL).
     pub fn querybuf(&mut self, index: u32) -> Result<BufferInfo, Error> {
         self.reap();
+        self.describe(index)
+    }
+
+    /// Describes a buffer as [`querybuf`](Self::querybuf) does, but before dropped tokens are reaped.
+    pub(crate) fn describe(&self, index: u32) -> Result<BufferInfo, Error> {
         let buffer = self.queue.buffer(index)?;
         Ok(buffer.info(self.mem, index, self.queue.memory.unwrap_or(Memory::Mmap)))
     }

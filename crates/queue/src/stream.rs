@@ -43,7 +43,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Starts the driver, after passing it the queued buffers before the first that waits for a fence. If
     /// that fails, the buffers are queued as before, and tokens that the driver kept become stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
-        let ready = self.ready_count();
+        let ready = self.ready().count();
         for place in 0..ready {
             let Some(index) = self.queue.queued.get(place).copied() else {
                 break;
