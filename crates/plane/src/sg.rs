@@ -38,10 +38,3 @@ pub fn map<I: Importer>(
         .map(attachment, direction)
         .map_err(PlaneError::from)
 }
-
-/// Converts the error of user memory: ENOMEM for any cause, with its reason.
-///
-/// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
-pub(crate) const fn user_error(e: PlaneError) -> PlaneError {
-    PlaneError::NoMemory(e.reason())
-}

@@ -1,6 +1,6 @@
 //! A program's memory as a plane (USERPTR).
 
-use crate::{PlaneError, contig, sg};
+use crate::{PlaneError, contig};
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason, SyncFor};
 use vb3_dmabuf::{Cx, Observer};
 
@@ -102,7 +102,8 @@ impl<O: DmaOps> UserMemory<O> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let table = pin(cx.ops, user, addr, len_bytes, direction).map_err(sg::user_error)?;
+        let table = pin(cx.ops, user, addr, len_bytes, direction);
+        let table = table.map_err(|e| PlaneError::NoMemory(e.reason()))?;
         match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
             Ok(mapping) => {
                 cx.observer.mapped(dev);

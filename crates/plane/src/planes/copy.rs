@@ -1,5 +1,6 @@
 //! The CPU's view of planes: read() and write() emulation, and drivers that use the CPU.
 
+use super::lazy::own_error;
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
 use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
@@ -69,13 +70,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 let own = usize::from(own.is_some());
                 self.copy_memory(memory, offset, bytes, Some(own))?;
             }
-            Kind::ImportedVirtual { memory, .. } => {
-                self.copy_memory(memory, offset, bytes, Some(0))?;
-            }
-            Kind::Imported { import, .. } => {
-                let memory = self
-                    .import_memory(import)
-                    .ok_or(PlaneError::Invalid(None))?;
+            Kind::Imported { .. } | Kind::ImportedVirtual { .. } => {
+                let memory = self.memory_of(plane).ok_or(PlaneError::Invalid(None))?;
                 self.copy_memory(memory, offset, bytes, Some(0))?;
             }
             Kind::User(key) => self.copy_user(key, offset, bytes)?,
@@ -93,7 +89,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         bytes: Bytes<'_>,
         own: Option<usize>,
     ) -> Result<(), PlaneError> {
-        self.ensure_placed(id)?;
+        self.ensure_placed(id).map_err(own_error)?;
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = own.is_some_and(|own| memory.is_shared(own));

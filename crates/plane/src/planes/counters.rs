@@ -1,6 +1,5 @@
 //! Counters of each device.
 
-use crate::HintSkip;
 use alloc::vec::Vec;
 use vb3_dma::{DmaOps, Lock, Locks, SyncFor};
 use vb3_dmabuf::{MissingSync, Observer};
@@ -93,14 +92,13 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         self.count(dev, |c| c.copied_bytes = c.copied_bytes.saturating_add(len));
     }
 
-    pub(super) fn skipped(&self, dev: D, skip: HintSkip) {
+    pub(super) fn skipped(&self, dev: D, sync: SyncFor) {
         self.count(dev, |c| {
-            if skip.contains(HintSkip::PREPARE) {
-                c.skipped_for_device = c.skipped_for_device.saturating_add(1);
-            }
-            if skip.contains(HintSkip::FINISH) {
-                c.skipped_for_cpu = c.skipped_for_cpu.saturating_add(1);
-            }
+            let counter = match sync {
+                SyncFor::Device => &mut c.skipped_for_device,
+                SyncFor::Cpu => &mut c.skipped_for_cpu,
+            };
+            *counter = counter.saturating_add(1);
         });
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Kind, Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
-use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner, Usage};
+use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner};
 use vb3_dmabuf::{MemoryId, Observer};
 
 /// `ECANCELED`: the plane was released during its device's access.
@@ -24,31 +24,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Kind::Imported { import, .. } => self.import_memory(import),
             Kind::User(_) => None,
         }
-    }
-
-    pub(super) fn begin_fence(&self, plane: &mut Plane<O::Device>) {
-        let Some(memory) = self.memory_of(plane) else {
-            return;
-        };
-        let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
-        self.with_fences(|fences, _| {
-            let timeline = access.get_or_insert_with(|| fences.timeline(owner));
-            // Without room for a fence, the device still works, but others cannot wait for its
-            // access.
-            let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
-        });
-    }
-
-    pub(super) fn end_fence(&self, plane: &mut Plane<O::Device>, outcome: FenceOutcome) {
-        if let Some(timeline) = &mut plane.access {
-            self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
-        }
-    }
-
-    pub(super) fn waits_for_fences(&self, plane: &Plane<O::Device>) -> bool {
-        self.memory_of(plane).is_some_and(|memory| {
-            self.with_fences(|fences, _| fences.is_held_back(memory, Usage::of(plane.direction)))
-        })
     }
 
     pub(super) fn close_access(&self, plane: &mut Plane<O::Device>) {

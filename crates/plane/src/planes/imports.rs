@@ -85,17 +85,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 }
             }
         };
-        Ok(Plane {
-            dev,
-            access: None,
-            direction,
-            len_bytes,
-            kind: Kind::Imported {
-                import: ImportKey(key),
-                mapped: None,
-                handed: 0,
-            },
-        })
+        let kind = Kind::Imported {
+            import: ImportKey(key),
+            mapped: None,
+            handed: 0,
+        };
+        Ok(Plane::new(dev, direction, len_bytes, kind))
     }
 
     /// Maps an import and returns its first address. Places lazily placed memory first.

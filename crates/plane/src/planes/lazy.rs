@@ -95,35 +95,31 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         memory: MemoryId,
         mut map: impl FnMut(&Self) -> Result<T, PlaneError>,
     ) -> Result<T, PlaneError> {
-        let is_placed = self.buffers.inspect(memory, Shared::is_placed);
-        let refused = if is_placed != Some(false) {
-            match map(self) {
-                Err(e) if may_move_help(e) => Some(e),
-                done => return done,
-            }
-        } else {
-            None
-        };
-        match refused {
-            // The reason why the devices cannot share the current place is more useful to the
-            // caller than the reason why the memory cannot move.
-            Some(refused) => self.buffers.place(memory).map_err(|_| refused).map(drop)?,
-            None => self.place_once(memory).map_err(own_error)?,
+        if self.buffers.inspect(memory, Shared::is_placed) == Some(false) {
+            self.place_once(memory).map_err(own_error)?;
+            return map(self);
         }
-        map(self)
+        match map(self) {
+            Err(refused) if may_move_help(refused) => {
+                // The reason why the devices cannot share the current place is more useful to the
+                // caller than the reason why the memory cannot move.
+                self.buffers.place(memory).map_err(|_| refused)?;
+                map(self)
+            }
+            done => done,
+        }
     }
 
     /// Places memory for an access by the CPU, unless it has been placed.
-    pub(super) fn ensure_placed(&self, memory: MemoryId) -> Result<(), PlaneError> {
-        let is_placed = self.buffers.inspect(memory, Shared::is_placed);
-        if is_placed != Some(false) {
-            return Ok(());
+    pub(super) fn ensure_placed(&self, memory: MemoryId) -> Result<(), Error> {
+        match self.buffers.inspect(memory, Shared::is_placed) {
+            Some(false) => self.place_once(memory),
+            _ => Ok(()),
         }
-        self.place_once(memory).map_err(own_error)
     }
 
     /// Places memory, unless another thread has done so since the caller looked.
-    pub(super) fn place_once(&self, memory: MemoryId) -> Result<(), Error> {
+    fn place_once(&self, memory: MemoryId) -> Result<(), Error> {
         match self.buffers.place(memory) {
             Err(_) if self.buffers.inspect(memory, Shared::is_placed) == Some(true) => Ok(()),
             placed => placed.map(drop),

@@ -10,8 +10,10 @@ use crate::{
     due, sg, vmalloc,
 };
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
-use vb3_dmabuf::fence::FenceOutcome;
-use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SlabKey, UserKind};
+use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
+use vb3_dmabuf::{
+    BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey, UserKind,
+};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
@@ -82,13 +84,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         sync_for: SyncFor,
     ) -> Result<(), PlaneError> {
         if step == Due::Skipped {
-            self.count_skip(
-                plane.dev.dma,
-                match sync_for {
-                    SyncFor::Device => HintSkip::PREPARE,
-                    SyncFor::Cpu => HintSkip::FINISH,
-                },
-            );
+            self.count_skip(plane.dev.dma, sync_for);
         }
         match (&mut plane.kind, step) {
             (Kind::Imported { mapped: None, .. }, _) => Err(PlaneError::Invalid(None)),
@@ -141,23 +137,16 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         direction: Direction,
     ) -> Result<Plane<O::Device>, PlaneError> {
         contig::fits(self.buffers.size(buf), len_bytes)?;
-        Ok(Plane {
-            dev,
-            access: None,
-            direction,
-            len_bytes,
-            kind: Kind::ImportedVirtual {
-                memory: buf.memory(),
-                mapped: false,
-                open: false,
-            },
-        })
+        let kind = Kind::ImportedVirtual {
+            memory: buf.memory(),
+            mapped: false,
+            open: false,
+        };
+        Ok(Plane::new(dev, direction, len_bytes, kind))
     }
 
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {
-        if self.buffers.inspect(id, Shared::is_placed) == Some(false) {
-            self.place_once(id)?;
-        }
+        self.ensure_placed(id)?;
         self.buffers
             .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
     }
@@ -207,18 +196,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 }
             }
         }
-        Ok(Plane {
-            dev,
-            access: None,
-            direction: args.direction,
-            len_bytes: args.len_bytes,
-            kind: Kind::Allocated {
-                memory,
-                coherency: args.coherency,
-                open: false,
-                own,
-            },
-        })
+        let kind = Kind::Allocated {
+            memory,
+            coherency: args.coherency,
+            open: false,
+            own,
+        };
+        Ok(Plane::new(dev, args.direction, args.len_bytes, kind))
     }
 
     fn get_userptr(
@@ -240,13 +224,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             }
         };
         let key = self.keep_user(memory, user, (addr, len_bytes))?;
-        Ok(Plane {
-            dev,
-            access: None,
-            direction,
-            len_bytes,
-            kind: Kind::User(key),
-        })
+        Ok(Plane::new(dev, direction, len_bytes, Kind::User(key)))
     }
 
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool {
@@ -367,15 +345,28 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn begin_access(&self, plane: &mut Self::Plane) {
-        self.begin_fence(plane);
+        let Some(memory) = self.memory_of(plane) else {
+            return;
+        };
+        let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
+        self.with_fences(|fences, _| {
+            let timeline = access.get_or_insert_with(|| fences.timeline(owner));
+            // Without room for a fence, the device still works, but others cannot wait for its
+            // access.
+            let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
+        });
     }
 
     fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {
-        self.end_fence(plane, outcome);
+        if let Some(timeline) = &mut plane.access {
+            self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
+        }
     }
 
     fn is_held_back(&self, plane: &Self::Plane) -> bool {
-        self.waits_for_fences(plane)
+        self.memory_of(plane).is_some_and(|memory| {
+            self.with_fences(|fences, _| fences.is_held_back(memory, Usage::of(plane.direction)))
+        })
     }
 
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie> {
@@ -390,14 +381,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             } if plane.dev.lazy => self.own_addr(memory, key).map(Cookie::Dma),
             Kind::Allocated {
                 memory,
-                own: own @ Some(_),
+                own: Some(key),
                 ..
-            } => Plane::<O::Device>::own_segments(memory, own).map(Cookie::Sg),
+            } => Some(Cookie::Sg(SgView(Segments::Own(memory, key)))),
             Kind::Allocated { memory, .. } => {
-                let addr = self
-                    .buffers
-                    .inspect(memory, |memory| self.ops().alloc_dma_addr(memory.alloc()))?;
-                addr.map(Cookie::Dma)
+                let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.alloc());
+                self.buffers.inspect(memory, addr)?.map(Cookie::Dma)
             }
             Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
                 Some(Cookie::Sg(SgView(Segments::User(key))))

@@ -14,12 +14,12 @@ mod users;
 pub use counters::Counters;
 pub use users::{UserId, UserRange};
 
-use crate::{HintSkip, PlaneError};
+use crate::PlaneError;
 use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
 use imports::{Import, ImportKey};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{Buffers, Cx, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
@@ -165,6 +165,16 @@ impl<D: fmt::Debug> fmt::Debug for Plane<D> {
 }
 
 impl<D> Plane<D> {
+    const fn new(dev: Device<D>, direction: Direction, len_bytes: u64, kind: Kind) -> Self {
+        Self {
+            dev,
+            direction,
+            len_bytes,
+            kind,
+            access: None,
+        }
+    }
+
     /// Returns the length that the queue requested, in bytes.
     #[must_use]
     pub const fn len_bytes(&self) -> u64 {
@@ -350,9 +360,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Counts a skipped sync, unless the device is coherent and needs none.
-    fn count_skip(&self, dev: O::Device, skip: HintSkip) {
+    fn count_skip(&self, dev: O::Device, sync: SyncFor) {
         if self.ops().coherency(dev) == Coherency::NonCoherent {
-            self.buffers.observer().skipped(dev, skip);
+            self.buffers.observer().skipped(dev, sync);
         }
     }
 }

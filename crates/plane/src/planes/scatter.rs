@@ -1,7 +1,7 @@
 //! Scattered planes: pages mapped for the device they were allocated for, and the segments drivers get.
 
 use super::lazy::own_error;
-use super::{Plane, Planes, Segments, SgView};
+use super::{Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
 use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey, UserKind};
@@ -83,15 +83,5 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             before = end;
         }
         None
-    }
-}
-
-impl<D> Plane<D> {
-    /// Returns the segments of allocated memory; `None` if the device it was allocated for is not attached.
-    pub(super) const fn own_segments(memory: MemoryId, own: Option<SlabKey>) -> Option<SgView> {
-        match own {
-            Some(key) => Some(SgView(Segments::Own(memory, key))),
-            None => None,
-        }
     }
 }

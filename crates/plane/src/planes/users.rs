@@ -18,16 +18,13 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A pinned range, and the program's memory and address that it came from.
+/// A pinned range, and its description.
 pub(super) struct Pinned<O: DmaOps> {
     pub(super) memory: UserMemory<O>,
-    user: O::User,
-    addr: u64,
-    len_bytes: u64,
+    range: UserRange<O>,
 }
 
 /// Description of program memory that a device uses as a plane.
-#[derive(Clone)]
 pub struct UserRange<O: DmaOps> {
     /// The program's memory.
     pub user: O::User,
@@ -37,6 +34,13 @@ pub struct UserRange<O: DmaOps> {
     pub addr: u64,
     /// The range's length in bytes.
     pub len_bytes: u64,
+}
+
+impl<O: DmaOps> Clone for UserRange<O> {
+    fn clone(&self) -> Self {
+        let user = self.user.clone();
+        Self { user, ..*self }
+    }
 }
 
 impl<O: DmaOps> fmt::Debug for UserRange<O> {
@@ -67,13 +71,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         user: &O::User,
         (addr, len_bytes): (u64, u64),
     ) -> Result<SlabKey, PlaneError> {
-        let pinned = Pinned {
-            memory,
+        let range = UserRange {
             user: user.clone(),
+            device: memory.device(),
             addr,
             len_bytes,
         };
-        match self.users.insert(pinned) {
+        match self.users.insert(Pinned { memory, range }) {
             Ok(key) => {
                 self.note_user_change();
                 Ok(key)
@@ -108,7 +112,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Returns the description of a pinned range; `None` if it was released.
     pub fn user_range(&self, id: UserId) -> Option<UserRange<O>> {
-        self.users.with(id.0, |pinned| pinned.range())
+        self.users.with(id.0, |pinned| pinned.range.clone())
     }
 
     /// Returns all pinned ranges.
@@ -134,16 +138,5 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             core::mem::replace(&mut facts.user_changes_seen, users) == users
         });
         changed.filter(|_| is_same)
-    }
-}
-
-impl<O: DmaOps> Pinned<O> {
-    fn range(&self) -> UserRange<O> {
-        UserRange {
-            user: self.user.clone(),
-            device: self.memory.device(),
-            addr: self.addr,
-            len_bytes: self.len_bytes,
-        }
     }
 }
