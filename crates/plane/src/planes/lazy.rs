@@ -4,24 +4,9 @@ use super::imports::ImportKey;
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, contig};
 use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
-use vb3_dmabuf::{Error, MemoryId, Observer, Shared, SharedMemory, SlabKey, UserKind};
+use vb3_dmabuf::{Error, MemoryId, Observer, Shared, SharedMemory, SlabKey};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches the device that memory was allocated for. If that fails, releases the memory.
-    pub(super) fn attach_own(
-        &self,
-        memory: MemoryId,
-        dev: O::Device,
-    ) -> Result<SlabKey, PlaneError> {
-        let attached = self
-            .buffers
-            .with_memory(memory, |shared, cx| shared.attach_dynamic(cx, dev));
-        attached.map_err(|e| {
-            self.buffers.drop_user(memory, UserKind::Plane);
-            PlaneError::NoMemory(e.reason())
-        })
-    }
-
     /// Makes sure that the device has the plane mapped at its memory's current place.
     pub(super) fn map_in_place(&self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
         match &mut plane.kind {

@@ -184,18 +184,19 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
-        let mut own = None;
-        match dev.allocator {
-            Allocator::Contig if dev.lazy => own = Some(self.attach_own(memory, dev.dma)?),
-            Allocator::Contig => {}
-            Allocator::Sg => own = Some(self.map_own(memory, dev.dma, args.direction)?),
-            Allocator::Vmalloc => {
-                if let Err(e) = self.vmap(memory) {
-                    self.buffers.drop_user(memory, UserKind::Plane);
-                    return Err(PlaneError::NoMemory(e.reason()));
-                }
-            }
-        }
+        let own = match dev.allocator {
+            Allocator::Contig if dev.lazy => self
+                .buffers
+                .with_memory(memory, |shared, cx| shared.attach_dynamic(cx, dev.dma))
+                .map(Some),
+            Allocator::Contig => Ok(None),
+            Allocator::Sg => self.map_own(memory, dev.dma, args.direction).map(Some),
+            Allocator::Vmalloc => self.vmap(memory).map(|()| None),
+        };
+        let own = own.map_err(|e| {
+            self.buffers.drop_user(memory, UserKind::Plane);
+            PlaneError::NoMemory(e.reason())
+        })?;
         let kind = Kind::Allocated {
             memory,
             coherency: args.coherency,
@@ -214,15 +215,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
         let cx = self.cx();
-        let memory = match dev.allocator {
-            Allocator::Contig => {
-                UserMemory::contig(&cx, dev.dma, user, addr, len_bytes, direction)?
-            }
-            Allocator::Sg => UserMemory::sg(&cx, dev.dma, user, addr, len_bytes, direction)?,
-            Allocator::Vmalloc => {
-                UserMemory::vmalloc(&cx, dev.dma, user, addr, len_bytes, direction)?
-            }
+        let pin = match dev.allocator {
+            Allocator::Contig => UserMemory::contig,
+            Allocator::Sg => UserMemory::sg,
+            Allocator::Vmalloc => UserMemory::vmalloc,
         };
+        let memory = pin(&cx, dev.dma, user, addr, len_bytes, direction)?;
         let key = self.keep_user(memory, user, (addr, len_bytes))?;
         Ok(Plane::new(dev, direction, len_bytes, Kind::User(key)))
     }

@@ -119,6 +119,7 @@ pub struct PlaneMmap<M> {
 
 /// A plane's memory.
 #[must_use = "plane memory goes back through `put`"]
+#[derive(Debug)]
 pub struct Plane<D> {
     dev: Device<D>,
     direction: Direction,
@@ -151,17 +152,6 @@ enum Kind {
         mapped: bool,
         open: bool,
     },
-}
-
-impl<D: fmt::Debug> fmt::Debug for Plane<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plane")
-            .field("dev", &self.dev)
-            .field("direction", &self.direction)
-            .field("len_bytes", &self.len_bytes)
-            .field("kind", &self.kind)
-            .finish()
-    }
 }
 
 impl<D> Plane<D> {

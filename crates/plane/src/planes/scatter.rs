@@ -4,25 +4,20 @@ use super::lazy::own_error;
 use super::{Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey, UserKind};
+use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches the device that memory was allocated for, and maps the memory. If that fails, releases the
-    /// memory.
+    /// Attaches the device that memory was allocated for, and maps the memory.
     pub(super) fn map_own(
         &self,
         memory: MemoryId,
         dev: O::Device,
         direction: Direction,
-    ) -> Result<SlabKey, PlaneError> {
-        let mapped = self.buffers.with_memory(memory, |shared, cx| {
+    ) -> Result<SlabKey, Error> {
+        self.buffers.with_memory(memory, |shared, cx| {
             let key = shared.attach_owner(cx, dev)?;
             shared.map(cx, key, direction)?;
             Ok(key)
-        });
-        mapped.map_err(|e: Error| {
-            self.buffers.drop_user(memory, UserKind::Plane);
-            PlaneError::NoMemory(e.reason())
         })
     }
 
