@@ -209,6 +209,15 @@ pub enum Error {
     Driver(#[from] DriverError),
 }
 
+impl Invalid {
+    /// Makes [`Invalid::Planes`] from numbers that are at most [`MAX_PLANES`](crate::MAX_PLANES).
+    pub(crate) const fn planes(given: usize, planes: usize) -> Self {
+        // CAST: see above.
+        let (given, planes) = (given as u32, planes as u32);
+        Self::Planes { given, planes }
+    }
+}
+
 impl Error {
     /// Makes the error of a failed allocation of a table for `wanted` buffers, or of `wanted` bytes.
     pub(crate) const fn no_memory(wanted: u64) -> Self {

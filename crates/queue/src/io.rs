@@ -152,12 +152,7 @@ impl<M: MemOps> Session<'_, M> {
         let buffer = self.queue.buffer_mut(index)?;
         let planes = buffer.planes.len();
         if planes > max_planes {
-            // CAST: both numbers are at most MAX_PLANES here.
-            return Err(Invalid::Planes {
-                given: max_planes as u32,
-                planes: planes as u32,
-            }
-            .into());
+            return Err(Invalid::planes(max_planes, planes).into());
         }
         buffer.unprepare(self.mem, self.driver, index);
         let error = buffer.state == BufferState::Error;
@@ -237,12 +232,7 @@ impl<M: MemOps> Queue<M> {
         let planes = buffer.planes.len();
         let given = request.num_planes();
         if given < planes {
-            // CAST: both numbers are at most MAX_PLANES.
-            return Err(Invalid::Planes {
-                given: given as u32,
-                planes: planes as u32,
-            }
-            .into());
+            return Err(Invalid::planes(given, planes).into());
         }
         for (number, plane) in (0_u32..).zip(request.planes.iter().flatten().take(planes)) {
             let fits = match plane.source {

@@ -213,16 +213,10 @@ impl<M: MemOps> Buffer<M> {
 
     /// Passes all planes to the device, or none.
     fn hand_over(&mut self, mem: &M, hints: HintSkip) -> Result<(), PlaneError> {
-        let mut failed = None;
-        for (i, plane) in self.planes.iter_mut().enumerate() {
-            let Some(memory) = &mut plane.memory else {
-                continue;
-            };
-            if let Err(e) = mem.prepare(memory, hints) {
-                failed = Some((i, e));
-                break;
-            }
-        }
+        let failed = self.memories_mut().enumerate().find_map(|(i, memory)| {
+            let error = mem.prepare(memory, hints).err()?;
+            Some((i, error))
+        });
         let Some((count, error)) = failed else {
             self.synced = true;
             return Ok(());
@@ -234,14 +228,11 @@ impl<M: MemOps> Buffer<M> {
         } else {
             hints
         };
-        for memory in self
-            .planes
-            .iter_mut()
-            .take(count)
-            .rev()
-            .filter_map(|p| p.memory.as_mut())
-        {
-            mem.finish(memory, skip);
+        // Every plane has memory here.
+        for plane in self.planes.iter_mut().take(count).rev() {
+            if let Some(memory) = &mut plane.memory {
+                mem.finish(memory, skip);
+            }
         }
         Err(error)
     }
