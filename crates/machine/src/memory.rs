@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
 
 /// Bytes per step of an indirect copy.
-const CHUNK: u64 = 64 << 10;
+pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// The view of memory that an access uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

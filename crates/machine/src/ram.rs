@@ -4,7 +4,7 @@
 //! bounce pool; reserved areas; the rest. At 3 GiB is a hole of 1 GiB, and RAM continues after it. The hole
 //! contains the chip's memory: areas without struct pages first, then devices' own memory.
 
-use crate::profile::Profile;
+use crate::profile::{HOLE, Profile, RESERVED};
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
 use std::ops::Range;
@@ -28,8 +28,6 @@ pub enum Spot {
 
 /// Bytes of a frame: the smallest possible page. Larger pages are aligned runs of frames.
 pub(crate) const FRAME: u64 = 4096;
-const RESERVED: u64 = 1 << 20;
-const HOLE: u64 = 3 << 30;
 const BEHIND_HOLE: u64 = 4 << 30;
 /// Base-2 logarithm of the largest alignment of an allocation in the contiguous area, in pages.
 ///
@@ -189,14 +187,10 @@ impl Ram {
     pub(crate) fn take_area(&mut self, area: usize, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
         let runs = &mut self.areas.get_mut(area).ok_or(Error::Invalid)?.runs;
-        let end = u64::MAX / FRAME;
-        match runs.take_run((frames, 1), end) {
-            Some(first) => Ok(vec![(first, frames)]),
-            None if runs.frames() < frames => {
-                Err(short(Constraint::ContiguousPool, frames, runs.frames()))
-            }
-            None => Err(short(Constraint::Contiguous, frames, runs.largest(end))),
+        if runs.frames() < frames {
+            return Err(short(Constraint::ContiguousPool, frames, runs.frames()));
         }
+        take_anywhere(runs, frames)
     }
 
     fn area_at(&self, addr: u64) -> Option<&Area> {
@@ -405,15 +399,7 @@ impl Ram {
 
     /// Takes a run of the hole, for memory of the chip.
     pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
-        let frames = len / FRAME;
-        match self.hole.take_run((frames, 1), u64::MAX / FRAME) {
-            Some(first) => Ok(vec![(first, frames)]),
-            None => Err(short(
-                Constraint::Contiguous,
-                frames,
-                self.hole.largest(u64::MAX / FRAME),
-            )),
-        }
+        take_anywhere(&mut self.hole, len / FRAME)
     }
 
     /// Returns the free runs of the contiguous area and of ordinary RAM.
@@ -445,6 +431,14 @@ impl Ram {
 fn end_of(max_addr: PhysAddr) -> u64 {
     let end = max_addr.checked_add(1);
     end.map_or(u64::MAX / FRAME, |end| end.get() / FRAME)
+}
+
+fn take_anywhere(runs: &mut Runs, frames: u64) -> Result<FrameRuns, Error> {
+    let end = u64::MAX / FRAME;
+    match runs.take_run((frames, 1), end) {
+        Some(first) => Ok(vec![(first, frames)]),
+        None => Err(short(Constraint::Contiguous, frames, runs.largest(end))),
+    }
 }
 
 /// Returns ENOMEM with the reason: too few contiguous frames, or no run with this alignment.

@@ -4,10 +4,8 @@ use super::step;
 use crate::device::{BusFault, BusSpan, Device};
 use crate::front::Machine;
 use crate::machine::State;
+use crate::memory::CHUNK;
 use vb3_dma::DmaAddr;
-
-/// Bytes per step of an indirect copy.
-const CHUNK: u64 = 64 << 10;
 
 impl Machine {
     /// Copies from one device's memory to another's, each by its own addresses.

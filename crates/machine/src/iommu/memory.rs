@@ -30,14 +30,11 @@ impl TableFrames {
         frame.get((addr % FRAME / 8) as usize).copied()
     }
 
-    fn word_mut(&mut self, addr: u64) -> Option<&mut u64> {
-        let frame = self.frames.get_mut(&(addr / FRAME))?;
-        frame.get_mut((addr % FRAME / 8) as usize)
-    }
-
     /// Overwrites a word; `false` outside the tables.
     pub(crate) fn set_word(&mut self, addr: u64, word: u64) -> bool {
-        self.word_mut(addr).map(|to| *to = word).is_some()
+        let frame = self.frames.get_mut(&(addr / FRAME));
+        let to = frame.and_then(|frame| frame.get_mut((addr % FRAME / 8) as usize));
+        to.map(|to| *to = word).is_some()
     }
 }
 

@@ -22,6 +22,10 @@ const PAGE_SIZES: [(u64, u64); 3] = [
     (16 << 10, 32 << 20),
     (64 << 10, 512 << 20),
 ];
+/// Bytes at address zero that are never allocated.
+pub(crate) const RESERVED: u64 = 1 << 20;
+/// Start of the hole in RAM for devices' addresses.
+pub(crate) const HOLE: u64 = 3 << 30;
 /// Default cache line of machines without coherent caches, in bytes.
 pub const CACHE_LINE: u64 = 64;
 

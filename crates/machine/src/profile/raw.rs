@@ -1,8 +1,8 @@
 //! Converts TOML to a checked profile, and keeps line numbers for errors.
 
 use super::{
-    Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile, ProfileError,
-    line_of, mask_of,
+    Allocator, AreaProfile, CACHE_LINE, HOLE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile,
+    ProfileError, RESERVED, line_of, mask_of,
 };
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -19,8 +19,6 @@ use vb3_dma::{BounceMode, FlushPolicy, RangeAllocator, SegmentMode};
 const MAX_RAM: u64 = 256 << 30;
 /// Minimum bytes of RAM.
 const MIN_RAM: u64 = 4 << 20;
-/// Bytes at address zero that are never allocated.
-const RESERVED: u64 = 1 << 20;
 /// Maximum number of devices that a profile names.
 const MAX_DEVICES: usize = 64;
 /// Maximum number of IOMMUs besides the default one.
@@ -34,8 +32,6 @@ const MAX_NAME: usize = 200;
 const MAX_SRAM: u64 = 256 << 20;
 /// Maximum bytes of on-chip memory, in areas without struct pages.
 const MAX_CHIP: u64 = 512 << 20;
-/// Start of the hole in RAM for devices' addresses. The contiguous area and the bounce pool must be below it.
-const LOW_END: u64 = 3 << 30;
 
 /// A number of bytes in a TOML file, written as a number or with a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -358,7 +354,8 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         return Err(source.error("name", raw.name.span(), "must not be empty".into()));
     }
     let ram = pages(source, "ram", &raw.ram, MIN_RAM, MAX_RAM)?;
-    let room = ram.min(LOW_END) - RESERVED;
+    // The contiguous area, the bounce pool and the areas lie below the hole.
+    let room = ram.min(HOLE) - RESERVED;
     let cma = pages(source, "cma", &raw.cma, 0, room)?;
     let (bounce, bounce_pool) = check_bounce(source, raw.bounce, room - cma)?;
     let areas = check_areas(source, raw.areas, room - cma - bounce_pool)?;
