@@ -10,7 +10,6 @@ mod arch;
 mod bench;
 mod bindings;
 mod ci;
-mod clip;
 mod compliance;
 mod demo;
 mod dist;

@@ -4,7 +4,7 @@
 use super::{On, Vb3, client, spread, time, verdict};
 use crate::sh::{self, cmd};
 use crate::table::{self, Table};
-use crate::{clip, setup, step};
+use crate::{demo, setup, step};
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ pub(super) fn prepare(on: &On) -> Result<(Tools<'_>, [Stream; 2])> {
 fn stream(size: &'static str, again: &str) -> Result<Stream> {
     let file =
         |end: &str| Ok::<_, anyhow::Error>(sh::cache("")?.join(format!("pipeline-p-{size}.{end}")));
-    let (mp4, bare, clip) = (file("mp4")?, file("h264")?, clip::fetch()?);
+    let (mp4, bare, clip) = (file("mp4")?, file("h264")?, demo::clip()?);
     let scale = format!("scale={}", size.replace('x', ":"));
     let start = "-nostdin -v error -y".split(' ');
     let begin = start.clone();
