@@ -75,11 +75,9 @@ static void until_asleep(int pid, int tid)
 	char path[64], text[512];
 	for (;;) {
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-		int fd = open(path, O_RDONLY);
-		ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-		must(len, path);
-		close(fd);
-		text[len] = 0;
+		FILE *file = fopen(path, "r");
+		must(file && fgets(text, sizeof(text), file) ? 0 : -1, path);
+		fclose(file);
 		char *state = strrchr(text, ')');
 		if (state && state[2] == 'S')
 			return;

@@ -111,10 +111,9 @@ impl Guest {
             console = "ttyAMA0";
             shares.push((&tree, "tree", ",readonly=on"));
         }
-        qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY]);
-        qemu.args(["-serial", "stdio", "-append"]);
         let line = format!("console={console} quiet no_timer_check oops=panic panic=-1");
-        qemu.arg(line);
+        qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY]);
+        qemu.args(["-serial", "stdio", "-append", &line]);
         for (option, file) in [("-kernel", "vmlinuz"), ("-initrd", "initrd")] {
             qemu.arg(option).arg(self.kernel.join(file));
         }

@@ -140,15 +140,13 @@ impl Lines {
     pub(crate) fn new_in(&mut self, file: &Path) -> Vec<String> {
         let bytes = fs::read(file).unwrap_or_default();
         let new = bytes.get(self.0..).unwrap_or_default();
-        let end = new
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        self.0 += end;
-        String::from_utf8_lossy(&new[..end])
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let lines = new.split_inclusive(|byte| *byte == b'\n');
+        let whole = lines.filter(|line| line.ends_with(b"\n")).map(|line| {
+            self.0 += line.len();
+            let line = String::from_utf8_lossy(line);
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        });
+        whole.collect()
     }
 }
 

@@ -57,11 +57,9 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
          export DEB_HOST_ARCH={debian}\n"
     );
     if !arch.is_here() {
-        let cross = arch
-            .cross()
-            .into_iter()
-            .map(|(name, value)| format!(" {name}={value}"));
-        env += &format!("export{}\n", cross.collect::<String>());
+        for (name, value) in arch.cross() {
+            env += &format!("export {name}={value}\n");
+        }
         let libraries = format!("/usr/lib/{machine}-linux-gnu/pkgconfig");
         env += &format!("export PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_LIBDIR={libraries}\n");
     }
