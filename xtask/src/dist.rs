@@ -31,9 +31,8 @@ struct Release {
 
 impl Release {
     fn new() -> Result<Self> {
-        let vb3 = sh::package(&sh::packages("--no-deps")?, "vb3")?;
-        let version = vb3["version"].as_str().context("vb3 has no version")?;
-        let (version, dir) = (version.to_owned(), sh::target().join("dist"));
+        let version = sh::field("--no-deps", "vb3", "version")?;
+        let dir = sh::target().join("dist");
         Ok(Self { version, dir })
     }
 }

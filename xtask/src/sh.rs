@@ -109,12 +109,13 @@ pub(crate) fn packages(line: &str) -> Result<Vec<Value>> {
     serde_json::from_value(metadata["packages"].take()).context("cargo metadata")
 }
 
-/// Returns the package with a name.
-pub(crate) fn package(packages: &[Value], name: &str) -> Result<Value> {
-    let found = packages.iter().find(|package| package["name"] == name);
-    found
-        .cloned()
-        .with_context(|| format!("cargo knows no package {name}"))
+/// Returns a text that `cargo metadata` has of a package, called with the words of `line`.
+pub(crate) fn field(line: &str, package: &str, field: &str) -> Result<String> {
+    let packages = packages(line)?;
+    let found = packages.iter().find(|found| found["name"] == package);
+    let text = found.and_then(|found| found[field].as_str());
+    text.map(str::to_owned)
+        .with_context(|| format!("cargo knows no {field} of {package}"))
 }
 
 /// Makes a directory, or empties it if it exists.

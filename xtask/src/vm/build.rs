@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 
+/// Chooses the kernel crate and its dependencies for cargo.
+pub(crate) const KERNEL: &str = "--manifest-path kernel/Cargo.toml";
+
 /// Copies the sources to `$1`. `$2` is the work directory, and `$3` the source of bitflags.
 const COPY: &str = r#"rm -rf "$1"; mkdir -p "$1/crates" "$2/rust"
 cp -r lab kernel docs/upstream "$1/"
@@ -19,19 +22,12 @@ cp -r crates/dma crates/dmabuf crates/plane "$1/crates/"; cp -r "$3" "$1/bitflag
 pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
     // bitflags is the only crate of another project that the module links.
-    let bitflags = sh::package(&kernel_packages()?, "bitflags")?;
-    let bitflags = bitflags["manifest_path"].as_str().map(Path::new);
-    let bitflags = bitflags
-        .and_then(Path::parent)
-        .context("bitflags has no directory")?;
+    let bitflags = sh::field(KERNEL, "bitflags", "manifest_path")?;
+    let bitflags = Path::new(&bitflags).parent();
+    let bitflags = bitflags.context("bitflags has no directory")?;
     let mut copy = cmd!("sh -euc {COPY} sh {work}/src {work} {bitflags}");
     let copy = copy.current_dir(sh::root());
     step::run("copying the sources", 60, copy)
-}
-
-/// Returns the packages of the kernel crate and its dependencies, as cargo describes them.
-pub(crate) fn kernel_packages() -> Result<Vec<serde_json::Value>> {
-    sh::packages("--manifest-path kernel/Cargo.toml")
 }
 
 /// Builds the object file of the kernel crate for an architecture, and the programs of its guests.

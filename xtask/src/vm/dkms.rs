@@ -4,7 +4,7 @@ use super::lab::Lab;
 use super::{build, results};
 use crate::arch::Arch;
 use crate::{setup, sh};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fs_err as fs;
 
 /// Arguments of `dkms`.
@@ -41,9 +41,7 @@ const NEXT_VERSION: &str = "99";
 /// Builds the archive of the Rust object's source, for all architectures, and the packages of one. Returns the
 /// names of the archive and the packages.
 fn packages(lab: &Lab, arch: Arch) -> Result<(String, Vec<String>)> {
-    let kernel = sh::package(&build::kernel_packages()?, "vb3-kernel")?;
-    let version = kernel["version"].as_str();
-    let version = version.context("the kernel crate has no version")?;
+    let version = &sh::field(build::KERNEL, "vb3-kernel", "version")?;
     let archive = format!("videobuf3-kernel_{version}_source.tar.xz");
     lab.step(
         "packing the Rust object's source",
