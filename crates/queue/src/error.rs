@@ -77,7 +77,8 @@ pub enum Invalid {
         count: u32,
         buffers: u32,
     },
-    /// The buffer has no plane number `given`, or the caller passed or has space for only `given` planes.
+    /// The buffer has no such plane, or the caller passed too few planes. `given` is the plane's index, or the
+    /// number of planes that the caller passed or has space for.
     #[error("{given} given, {planes} planes")]
     Planes { given: u32, planes: u32 },
     /// The driver returned no planes.

@@ -92,7 +92,7 @@ impl Args {
         }
     }
 
-    /// Returns the modules to load one after the other. In the checked kernel, there is no C module, because
+    /// Returns the modules to load one after the other. The checked kernel does not load the C module, because
     /// some checkers stop at the first report.
     fn modules(&self) -> &'static [&'static str] {
         if self.checked {

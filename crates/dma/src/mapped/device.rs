@@ -223,8 +223,8 @@ impl<H: MapperRef> DmaDevice<H> {
         direction: D,
     ) -> Result<OwnedMemory<H>, Error> {
         let _ = direction;
-        let (host, pinned) = (self.host.clone(), D::DIRECTION);
-        let table = self.mapper().pin_user(user, addr, len_bytes, pinned)?;
-        Ok(OwnedMemory::pinned(host, table, pinned))
+        let mapper = self.mapper();
+        let table = mapper.pin_user(user, addr, len_bytes, D::DIRECTION)?;
+        Ok(OwnedMemory::pinned(self.host.clone(), table, D::DIRECTION))
     }
 }
