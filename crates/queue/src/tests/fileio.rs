@@ -381,6 +381,17 @@ fn what_is_refused() {
         assert_eq!(seen(transfer(&mut b, &mut user, 1)), EINVAL);
         b.finish();
 
+        let (own, other) = match queue_type {
+            QueueType::Capture => (IoModes::READ, IoModes::WRITE),
+            QueueType::Output => (IoModes::WRITE, IoModes::READ),
+        };
+        for (mode, offered) in [(own, true), (other, false)] {
+            let mut b = Bench::with(queue_type, |c| c.io_modes = IoModes::MMAP | mode);
+            let answer = seen(transfer(&mut b, &mut user, 0));
+            assert_eq!(answer != EINVAL, offered, "{mode:?}");
+            b.finish();
+        }
+
         let mut b = bench(queue_type);
         b.driver.sizes = vec![SIZE, SIZE];
         let refused = transfer(&mut b, &mut user, 1);
