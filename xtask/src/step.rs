@@ -186,3 +186,14 @@ fn results_are_in_the_order_of_the_items() {
         assert!(doubled.iter().copied().eq((0..100).map(|n| n * 2)));
     }
 }
+
+#[test]
+fn a_line_is_returned_once_it_is_complete() {
+    let file = std::env::temp_dir().join(format!("lines-{}", std::process::id()));
+    let mut lines = Lines::default();
+    fs::write(&file, "one\r\ntw").unwrap();
+    assert_eq!(lines.new_in(&file), ["one"]);
+    fs::write(&file, "one\r\ntwo\n").unwrap();
+    assert_eq!(lines.new_in(&file), ["two"]);
+    fs::remove_file(file).unwrap();
+}
