@@ -331,42 +331,22 @@ impl Stopped {
     /// Makes the thread execute another call instead of its own, and then close a descriptor. The thread's
     /// own call returns the other call's result. This function also returns it, if the call was made.
     pub(crate) fn replace(
-        mut self,
+        self,
         may: &MayBlock,
         (nr, args): (libc::c_long, [u64; 6]),
         fd: i32,
     ) -> (Option<Result<u64, Errno>>, Left) {
-        let result = self.first_stop(may).and_then(|()| {
-            self.hold_signals()?;
-            let before = self.regs()?;
-            self.set_regs(&before.again().make_call(nr, args))?;
-            self.run_and_close(may, fd, &before)
-        });
-        (result, self.leave(0))
-    }
-
-    /// Runs the thread from the first stop to the call's exit. Then executes the same instruction again to
-    /// close `fd`, and restores all registers except the result.
-    fn run_and_close(
-        &mut self,
-        may: &MayBlock,
-        fd: i32,
-        before: &Regs,
-    ) -> Option<Result<u64, Errno>> {
-        self.run_to_call(may)?; // entry
-        self.run_to_call(may)?; // exit
-        let after = self.regs()?;
-        let number = u64::from(fd.cast_unsigned());
-        self.set_regs(&after.one_more(libc::SYS_close, [number, 0, 0, 0, 0, 0]))?;
-        self.run_to_call(may)?;
-        self.run_to_call(may)?;
-        let mut restored = after;
-        for i in 0..6 {
-            restored.put_back(before, i);
-        }
-        restored.forget_call();
-        self.set_regs(&restored)?;
-        Some(after.result())
+        self.with_signals_held(may, |thread, before| {
+            let result = thread.call(nr, args)?;
+            let mut after = thread.thread.regs()?;
+            thread.close(fd.cast_unsigned().into())?;
+            for i in 0..6 {
+                after.put_back(before, i);
+            }
+            after.forget_call();
+            thread.thread.set_regs(&after)?;
+            Some(result)
+        })
     }
 
     /// Makes the thread close descriptors, and then repeat its call.
@@ -380,26 +360,31 @@ impl Stopped {
 
     /// Makes the thread execute other calls before it repeats its own, with all signals blocked.
     pub(crate) fn in_its_stead<T>(
-        mut self,
+        self,
         may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
     ) -> (Option<T>, Left) {
-        if self.first_stop(may).is_none() {
-            return (None, self.leave(0));
-        }
-        let Some(before) = self.regs() else {
-            return (None, self.leave(0));
-        };
-        let again = before.again();
-        let done = self.hold_signals().and_then(|()| {
-            calls(&mut InStead {
-                may,
-                thread: &mut self,
-                again,
-            })
+        self.with_signals_held(may, |thread, _| {
+            let done = calls(thread);
+            // Whether or not the calls succeeded, the thread then repeats its own call.
+            let _ended = thread.thread.set_regs(&thread.again);
+            done
+        })
+    }
+
+    /// Waits for the first stop, blocks all signals, and releases the thread after `calls`. They get the registers
+    /// at the stop.
+    fn with_signals_held<T>(
+        mut self,
+        may: &MayBlock,
+        calls: impl FnOnce(&mut InStead<'_>, &Regs) -> Option<T>,
+    ) -> (Option<T>, Left) {
+        let done = self.first_stop(may).and_then(|()| {
+            let before = self.regs()?;
+            self.hold_signals()?;
+            let (thread, again) = (&mut self, before.again());
+            calls(&mut InStead { thread, may, again }, &before)
         });
-        // Whether or not the calls succeeded, the thread then repeats its own call.
-        let _ended = self.set_regs(&again);
         (done, self.leave(0))
     }
 

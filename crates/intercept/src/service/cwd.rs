@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use crate::kernel::{MayBlock, may_block, raw};
-use crate::process::{ERESTARTNOINTR, Notif, Reply, Stopped, rewrite};
+use crate::process::{Notif, rewrite};
 use crate::service::host::Call;
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;
@@ -18,39 +18,21 @@ impl Supervisor<'_> {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
             PathTarget::Node(_) => Err(Errno(libc::ENOTDIR)),
             PathTarget::Fails(e) => Err(e),
-            PathTarget::Sys(path) => match rewrite::seize(n.tid) {
-                Ok(stopped) => Ok(self.enter(may, n, &path, stopped)),
-                Err(_) if self.stops_first(n) => Ok(Verdict::Answered),
-                Err(_) => Err(Errno(libc::EPERM)),
-            },
+            PathTarget::Sys(path) => {
+                let stopped = match rewrite::seize(n.tid) {
+                    Ok(stopped) => stopped,
+                    Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
+                    Err(_) => return Err(Errno(libc::EPERM)),
+                };
+                let opened = may_block::open(may, &path, libc::O_RDONLY | libc::O_DIRECTORY);
+                let installed =
+                    opened.and_then(|fd| self.host.listener.add_fd(n.id, fd.as_fd(), None, true));
+                self.call_instead(may, n, stopped, installed, |fd| {
+                    (libc::SYS_fchdir, [fd, 0, 0, 0, 0, 0])
+                });
+                Ok(Verdict::Answered)
+            }
         }
-    }
-
-    fn enter(&self, may: &mut MayBlock, n: &Notif, path: &[u8], stopped: Stopped) -> Verdict {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let remote = may_block::open(may, path, flags).and_then(|fd| {
-            let listener = &self.host.listener;
-            listener.add_fd(n.id, fd.as_fd(), None, true)
-        });
-        let left = match remote {
-            Err(e) => {
-                self.host.listener.answer(n.id, Reply::from(e));
-                stopped.release(may)
-            }
-            Ok(remote) => {
-                let restart = Reply::Fail(ERESTARTNOINTR);
-                match self.host.listener.send(n.id, restart) {
-                    Ok(()) => {
-                        let number = u64::from(remote.cast_unsigned());
-                        let enter = (libc::SYS_fchdir, [number, 0, 0, 0, 0, 0]);
-                        stopped.replace(may, enter, remote).1
-                    }
-                    Err(_) => stopped.close(may, &[remote]),
-                }
-            }
-        };
-        self.left(may, n.tid, left);
-        Verdict::Answered
     }
 
     /// Serves getcwd. For a generated directory, returns the path that programs know.

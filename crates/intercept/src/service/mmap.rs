@@ -135,41 +135,58 @@ impl Supervisor<'_> {
                 return Err(Errno(libc::EPERM));
             }
         };
-        let listener = &self.host.listener;
         lock(&self.host.mapping).insert(n.id);
         let asked = self.step(may, |server| server.map(n, file, args, mode));
         // On a failure, dropping `fd` ends the open file, and its end is reported. In the kernel, the calling
         // thread itself installs the descriptor, so `add_fd` may wait for the thread.
-        let installed = asked.and_then(|(fd, offset)| {
-            let remote = listener.add_fd(n.id, fd.as_fd(), None, true)?;
-            Ok((remote, offset))
+        let mut offset = 0;
+        let installed = asked.and_then(|(fd, at)| {
+            offset = at;
+            self.host.listener.add_fd(n.id, fd.as_fd(), None, true)
         });
         lock(&self.host.mapping).remove(&n.id);
-        let (remote, offset) = match installed {
-            Ok(map) => map,
-            Err(e) => return Ok(self.refuse(may, n, stopped, e)),
-        };
-        if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-            self.left(may, n.tid, stopped.close(may, &[remote]));
-            return Ok(Verdict::Answered);
+        let done = self.call_instead(may, n, stopped, installed, |fd| {
+            let file = fd | u64::from(PASS) << 32;
+            let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];
+            (libc::SYS_mmap, args)
+        });
+        match done {
+            Some(Some(Ok(_))) => self.server(may).report.maps += 1,
+            Some(None) => self.host.note(Note::MapLost { tid: n.tid }),
+            Some(Some(Err(_))) | None => {}
         }
-        let file = u64::from(remote.cast_unsigned()) | u64::from(PASS) << 32;
-        let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];
-        let (result, left) = stopped.replace(may, (libc::SYS_mmap, args), remote);
-        match result {
-            Some(Ok(_)) => self.server(may).report.maps += 1,
-            Some(Err(_)) => {}
-            None => self.host.note(Note::MapLost { tid: n.tid }),
-        }
-        self.left(may, n.tid, left);
         Ok(Verdict::Answered)
     }
 
-    /// Answers a mapping with an error, and then releases the seized thread: it stops only after the answer.
-    fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
-        self.host.listener.answer(n.id, Reply::from(e));
-        self.left(may, n.tid, stopped.release(may));
-        Verdict::Answered
+    /// Makes a seized thread execute `call` instead of its own, with a descriptor that was installed for it.
+    /// If that failed, the thread's call fails. Returns the result of [`Stopped::replace`], if it was reached.
+    pub(crate) fn call_instead(
+        &self,
+        may: &mut MayBlock,
+        n: &Notif,
+        stopped: Stopped,
+        installed: Result<i32, Errno>,
+        call: impl FnOnce(u64) -> (libc::c_long, [u64; 6]),
+    ) -> Option<Option<Result<u64, Errno>>> {
+        let listener = &self.host.listener;
+        let mut done = None;
+        let left = match installed {
+            Err(e) => {
+                // The thread stops only after the answer.
+                listener.answer(n.id, e.into());
+                stopped.release(may)
+            }
+            Ok(fd) if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() => {
+                stopped.close(may, &[fd])
+            }
+            Ok(fd) => {
+                let (result, left) = stopped.replace(may, call(fd.cast_unsigned().into()), fd);
+                done = Some(result);
+                left
+            }
+        };
+        self.left(may, n.tid, left);
+        done
     }
 }
 

@@ -10,9 +10,6 @@ pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0028, [5, 3
 /// First call number of another architecture with the same `AUDIT_ARCH`: arm64 has none.
 pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 
-/// Length of the `svc` instruction in bytes.
-const INSTRUCTION: u64 = 4;
-
 /// The instruction `svc #0`.
 pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
 /// Alignment of the instruction in bytes.
@@ -69,8 +66,4 @@ pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
 
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.regs[NUMBER] = nr.cast_unsigned();
-}
-
-pub(super) fn back_to_instruction(regs: &mut Regs) {
-    regs.pc = regs.pc.wrapping_sub(INSTRUCTION);
 }

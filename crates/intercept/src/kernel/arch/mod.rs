@@ -133,14 +133,6 @@ impl Regs {
         }
         regs
     }
-
-    /// Returns registers with which the system call instruction runs again, for another call. For use at
-    /// the exit of a call.
-    pub(crate) fn one_more(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
-        let mut regs = *self;
-        this::back_to_instruction(&mut regs.0);
-        regs.make_call(nr, args)
-    }
 }
 
 fn transfer(

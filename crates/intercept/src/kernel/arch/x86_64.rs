@@ -10,9 +10,6 @@ pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 2
 /// First call number of another architecture with the same `AUDIT_ARCH` (x32).
 pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 
-/// Length of the `syscall` instruction in bytes.
-const INSTRUCTION: u64 = 2;
-
 /// The `syscall` instruction.
 pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
 /// Alignment of the instruction in bytes: it may be anywhere.
@@ -69,7 +66,7 @@ pub(super) fn forget_call(regs: &mut Regs) {
 /// The kernel would restore them only after the ptrace stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
-    back_to_instruction(regs);
+    regs.rip = regs.rip.wrapping_sub(CALL.len() as u64);
     forget_call(regs);
 }
 
@@ -81,10 +78,6 @@ pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.rax = nr.cast_unsigned();
     forget_call(regs);
-}
-
-pub(super) fn back_to_instruction(regs: &mut Regs) {
-    regs.rip = regs.rip.wrapping_sub(INSTRUCTION);
 }
 
 #[cfg(test)]
@@ -103,7 +96,7 @@ mod tests {
         assert_eq!(again.0.orig_rax, u64::MAX);
         let exit = Regs(plain);
         assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (Ok(77), 16, 0));
-        let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
+        let close = again.make_call(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
         assert_eq!((close.0.rip, close.0.rax, close.arg(0)), (0x1000, 3, 5));
         // With another value, the kernel would restart the call that just ended.
         assert_eq!(close.0.orig_rax, u64::MAX);
