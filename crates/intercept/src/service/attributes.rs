@@ -6,37 +6,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::kernel::{Borrowed, MayBlock, nr, raw};
-use crate::process::Notif;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::places::{int, path_args};
-use crate::service::serve::Verdict;
+use crate::service::places::{Place, int, path_args};
+use crate::service::serve::{Served, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, PathTarget};
+use crate::tree::Links;
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
     /// Serves getxattr, lgetxattr, listxattr and llistxattr. Nodes have no extended attributes.
-    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
         let call = Call::new(&self.host, n);
-        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), links) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Fails(e) => Err(e),
-            _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
-                Ok(Verdict::value(0))
-            }
-            _ => Err(Errno(libc::ENODATA)),
+        self.place(may, &call, libc::AT_FDCWD, n.arg(0), links)?;
+        match n.nr {
+            libc::SYS_listxattr | libc::SYS_llistxattr => Ok(Verdict::value(0)),
+            _ => Err(Reply::Fail(libc::ENODATA)),
         }
     }
 
     /// Serves chmod, chown, utimensat and their variants. Root owns all nodes, and all programs may use them.
     /// The calls change nothing: they succeed for root and fail with EPERM for others.
-    pub(crate) fn change_attributes(
-        &self,
-        may: &mut MayBlock,
-        n: &Notif,
-    ) -> Result<Verdict, Errno> {
+    pub(crate) fn change_attributes(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let (dir, path, rest) = path_args(n);
         let flags = match n.nr {
             nr::CHMOD | nr::CHOWN | libc::SYS_fchmodat => 0,
@@ -46,21 +39,16 @@ impl Supervisor<'_> {
         };
         let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
         let call = Call::new(&self.host, n);
-        match self.place(may, &call, dir, path, links) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Fails(e) => Err(e),
-            PathTarget::Node(_) | PathTarget::Sys(_) => {
-                // The owner of the thread's directory in /proc is its effective user.
-                let owner = raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid;
-                (owner == 0)
-                    .then(|| Verdict::value(0))
-                    .ok_or(Errno(libc::EPERM))
-            }
+        self.place(may, &call, dir, path, links)?;
+        // The owner of the thread's directory in /proc is its effective user.
+        match raw::stat(format!("/proc/{}", n.tid), 0)?.st_uid {
+            0 => Ok(Verdict::value(0)),
+            _ => Err(Reply::Fail(libc::EPERM)),
         }
     }
 
     /// Serves inotify_add_watch. A node reports no events.
-    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn add_watch(&self, may: &mut MayBlock, n: &Notif) -> Served {
         // CAST: a 32-bit mask in the kernel.
         let mask = n.arg(2) as u32;
         let keep = if mask & libc::IN_DONT_FOLLOW == 0 {
@@ -69,11 +57,9 @@ impl Supervisor<'_> {
             Links::Keep
         };
         let call = Call::new(&self.host, n);
-        let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => return Ok(Verdict::native()),
-            PathTarget::Fails(e) => return Err(e),
-            PathTarget::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
-            PathTarget::Node(node) => {
+        let path = match self.place(may, &call, libc::AT_FDCWD, n.arg(1), keep)? {
+            Place::Sys(real) => PathBuf::from(std::ffi::OsStr::from_bytes(&real)),
+            Place::Node(node) => {
                 let reference = self.reference(may, node)?;
                 format!("/proc/self/fd/{}", reference.as_raw_fd()).into()
             }

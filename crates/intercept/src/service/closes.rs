@@ -5,10 +5,10 @@
 use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
 use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr};
 use crate::note::Note;
-use crate::process::{FdRange, Notif, STANDARD};
+use crate::process::{FdRange, Notif, Reply, STANDARD};
 use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl Server<'_> {
     }
 
     /// Serves dup2 and dup3.
-    pub(crate) fn dup_onto(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn dup_onto(&mut self, n: &Notif) -> Served {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
@@ -167,15 +167,15 @@ impl Server<'_> {
     }
 
     /// Serves fcntl of a reserved number, and fcntls that may return a reserved number.
-    pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn fcntl(&mut self, n: &Notif) -> Served {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
             // Memfds support O_DIRECT, leases and seals, but devices and dma-bufs do not.
             libc::F_SETFL if n.int(2) & libc::O_DIRECT != 0 && self.is_ours(n, 0) => {
-                return Err(Errno(libc::EINVAL));
+                return Err(Reply::Fail(libc::EINVAL));
             }
             libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS if self.is_ours(n, 0) => {
-                return Err(Errno(libc::EINVAL));
+                return Err(Reply::Fail(libc::EINVAL));
             }
             command if COMMANDS.contains(&command) => return self.record_lock(n),
             _ => return Ok(Verdict::native()),
@@ -197,14 +197,12 @@ impl Server<'_> {
         };
         let _one = lock(&thread.installing);
         let free = (from.max(start)..end).find(|&fd| Procs::is_free(&thread, fd));
-        let Some(at) = free.filter(|_| from >= start) else {
-            return Ok(Verdict::native());
-        };
+        let at = free.filter(|_| from >= start).ok_or(Reply::Native)?;
         let listener = &self.host.listener;
         match listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec) {
             // The program's own limit is lower: the kernel refuses the copy, with the errno of fcntl.
             Err(Errno(libc::EBADF | libc::EMFILE)) => Ok(Verdict::native()),
-            made => made.map(|number| Verdict::value(number.into())),
+            made => Ok(Verdict::value(made?.into())),
         }
     }
 
@@ -273,7 +271,7 @@ impl Server<'_> {
     ///
     /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
     /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.
-    pub(crate) fn not_for_devices(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn not_for_devices(&mut self, n: &Notif) -> Served {
         let args: &[usize] = match n.nr {
             libc::SYS_sendfile => &[0, 1],
             libc::SYS_splice | libc::SYS_copy_file_range => &[0, 2],
@@ -284,9 +282,9 @@ impl Server<'_> {
         }
         if n.nr == libc::SYS_fallocate {
             let valid = n.arg(2).cast_signed() >= 0 && n.arg(3).cast_signed() > 0;
-            return Err(Errno(if valid { libc::ENODEV } else { libc::EINVAL }));
+            return Err(Reply::Fail(if valid { libc::ENODEV } else { libc::EINVAL }));
         }
-        Err(Errno(libc::EINVAL))
+        Err(Reply::Fail(libc::EINVAL))
     }
 
     /// Refuses io_uring, so that programs use system calls instead, which the supervisor can answer.

@@ -3,26 +3,24 @@
 use std::os::fd::AsFd;
 
 use crate::kernel::{MayBlock, may_block, raw};
-use crate::process::{Notif, rewrite};
+use crate::process::{Notif, Reply, rewrite};
 use crate::service::host::Call;
-use crate::service::serve::Verdict;
+use crate::service::places::Place;
+use crate::service::serve::{Served, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, PathTarget};
-use vb3_host::Errno;
+use crate::tree::Links;
 
 impl Supervisor<'_> {
     /// Serves chdir. The kernel cannot resolve a generated path, so the thread makes an fchdir instead.
-    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
-        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Node(_) => Err(Errno(libc::ENOTDIR)),
-            PathTarget::Fails(e) => Err(e),
-            PathTarget::Sys(path) => {
+        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)? {
+            Place::Node(_) => Err(Reply::Fail(libc::ENOTDIR)),
+            Place::Sys(path) => {
                 let stopped = match rewrite::seize(n.tid) {
                     Ok(stopped) => stopped,
                     Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
-                    Err(_) => return Err(Errno(libc::EPERM)),
+                    Err(_) => return Err(Reply::Fail(libc::EPERM)),
                 };
                 let opened = may_block::open(may, &path, libc::O_RDONLY | libc::O_DIRECTORY);
                 let installed =
@@ -36,15 +34,13 @@ impl Supervisor<'_> {
     }
 
     /// Serves getcwd. For a generated directory, returns the path that programs know.
-    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Served {
         let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
         let known = real.ok().and_then(|real| self.as_programs_know(&real));
-        let Some(mut known) = known else {
-            return Ok(Verdict::native());
-        };
+        let mut known = known.ok_or(Reply::Native)?;
         known.push(0);
         if n.arg(1) < known.len() as u64 {
-            return Err(Errno(libc::ERANGE));
+            return Err(Reply::Fail(libc::ERANGE));
         }
         Call::new(&self.host, n).copy_out(may, n.arg(0), &known)?;
         Ok(Verdict::value(known.len() as i64))

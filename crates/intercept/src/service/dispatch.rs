@@ -5,7 +5,7 @@ use crate::descriptors::{Target, Watched};
 use crate::kernel::{lock, nr, procs, raw, vma};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::waiting::{Kind, Waiting};
 use std::os::fd::AsFd as _;
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
@@ -70,7 +70,7 @@ pub(crate) fn look_ahead(n: &Notif) {
 
 impl Server<'_> {
     /// Calls the handler of a call on a descriptor. `Supervisor` handles calls on paths.
-    pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn dispatch(&mut self, n: &Notif) -> Served {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
             number if moves_bytes(number) => self.transfer(n),
@@ -90,7 +90,7 @@ impl Server<'_> {
             | libc::SYS_splice
             | libc::SYS_copy_file_range => self.not_for_devices(n),
             libc::SYS_restart_syscall => self.restart(n),
-            libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
+            libc::SYS_io_uring_setup => Err(self.io_uring_setup().into()),
             libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
             libc::SYS_bind
             | libc::SYS_getsockname
@@ -105,7 +105,7 @@ impl Server<'_> {
         }
     }
 
-    fn ioctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    fn ioctl(&mut self, n: &Notif) -> Served {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
@@ -116,9 +116,9 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         // If there is no such descriptor, the kernel executes the call, and refuses it.
-        let Ok(id) = Call::with_table(&self.host, n, &self.table).identify(fd) else {
-            return Ok(Verdict::native());
-        };
+        let id = Call::with_table(&self.host, n, &self.table)
+            .identify(fd)
+            .map_err(|_| Reply::Native)?;
         let kind = (request >> 8) as u8;
         let target = self.target(id);
         if Watched::of(target).is_some() {
@@ -132,12 +132,12 @@ impl Server<'_> {
                 }
                 return Ok(Verdict::native());
             }
-            Target::Node(_) => return Err(Errno(libc::EBADF)),
+            Target::Node(_) => return Err(Reply::Fail(libc::EBADF)),
             Target::Device(_) => matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W'),
             Target::Buffer(_) => kind == b'b',
         };
         let Some(on) = Watched::of(target).filter(|_| is_known) else {
-            return Err(Errno(libc::ENOTTY));
+            return Err(Reply::Fail(libc::ENOTTY));
         };
         let backend = &mut self.backend;
         let mut done = control(*backend, (on, request, arg), &call);
@@ -189,25 +189,23 @@ impl Server<'_> {
     /// Serves lseek. A device has no position; a buffer returns its size, as dma-bufs do.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
-    fn lseek(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some(target) = self.named(n, 0) else {
-            return Ok(Verdict::native());
-        };
+    fn lseek(&mut self, n: &Notif) -> Served {
+        let target = self.named(n, 0).ok_or(Reply::Native)?;
         match (target, n.int(2), n.arg(1)) {
-            (Target::Device(_), ..) => Err(Errno(libc::ESPIPE)),
+            (Target::Device(_), ..) => Err(Reply::Fail(libc::ESPIPE)),
             (Target::Buffer(_), libc::SEEK_SET, 0) => Ok(Verdict::value(0)),
             (Target::Buffer(id), libc::SEEK_END, 0) => {
                 let len = i64::try_from(self.backend.buffer_len(id));
                 Ok(Verdict::value(len.map_err(|_| Errno(libc::EOVERFLOW))?))
             }
-            (Target::Buffer(_), ..) => Err(Errno(libc::EINVAL)),
+            (Target::Buffer(_), ..) => Err(Reply::Fail(libc::EINVAL)),
             (Target::Node(_) | Target::Other, ..) => Ok(Verdict::native()),
         }
     }
 
-    fn ftruncate(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    fn ftruncate(&mut self, n: &Notif) -> Served {
         match self.is_ours(n, 0) {
-            true => Err(Errno(libc::EINVAL)),
+            true => Err(Reply::Fail(libc::EINVAL)),
             false => Ok(Verdict::native()),
         }
     }

@@ -4,7 +4,7 @@ use crate::descriptors::Watched;
 use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::{Answer, Server, Verdict};
+use crate::service::serve::{Answer, Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{field, word};
 use crate::waiting::{Changed, Control, SetId};
@@ -41,15 +41,16 @@ impl Server<'_> {
         changed
     }
 
-    pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some(file) = self.named(n, 2).and_then(Watched::of) else {
-            return Ok(Verdict::native());
-        };
+    pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Served {
+        let file = self
+            .named(n, 2)
+            .and_then(Watched::of)
+            .ok_or(Reply::Native)?;
         let op = match n.int(1) {
             libc::EPOLL_CTL_ADD => Op::Add,
             libc::EPOLL_CTL_DEL => Op::Delete,
             libc::EPOLL_CTL_MOD => Op::Modify,
-            _ => return Err(Errno(libc::EINVAL)),
+            _ => return Err(Reply::Fail(libc::EINVAL)),
         };
         let call = Call::new(&self.host, n);
         let asked = if op == Op::Delete {

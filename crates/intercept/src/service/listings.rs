@@ -1,24 +1,21 @@
 //! Serves getdents64 of directories to whose listing the supervisor adds names.
 
 use crate::kernel::MayBlock;
-use crate::process::Notif;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::Verdict;
+use crate::service::serve::{Served, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
-use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let shown = self.shown(may);
         let listings = &shown.listings;
         if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        let Ok(look) = call.look(n.int(0)) else {
-            return Ok(Verdict::native());
-        };
+        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
         let ours = listings.by_dir.get(&look.id);
         let hides_trees = listings.hides_trees == Some(look.id);
         if ours.is_none() && !hides_trees {

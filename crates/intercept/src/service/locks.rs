@@ -8,7 +8,7 @@ use crate::descriptors::{LockCall, Owner, Target, Wanted, is_deadlock};
 use crate::kernel::{Borrowed, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::tree::field;
 use crate::waiting::{Kind, Waiting};
 
@@ -44,29 +44,25 @@ fn write_range(call: &Call<'_>, at: u64, range: &libc::flock) -> Result<(), Errn
 }
 
 impl Server<'_> {
-    pub(crate) fn flock(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn flock(&mut self, n: &Notif) -> Served {
         let Some(Target::Device(file)) = self.named(n, 0) else {
             return Ok(Verdict::native());
         };
-        let Some(node) = self.table.node_of(file) else {
-            return Ok(Verdict::native());
-        };
+        let node = self.table.node_of(file).ok_or(Reply::Native)?;
         let op = n.int(1);
         let wanted = Wanted::Whole(match op & !libc::LOCK_NB {
             libc::LOCK_SH => FlockOperation::NonBlockingLockShared,
             libc::LOCK_EX => FlockOperation::NonBlockingLockExclusive,
             libc::LOCK_UN => FlockOperation::Unlock,
-            _ => return Err(Errno(libc::EINVAL)),
+            _ => return Err(Reply::Fail(libc::EINVAL)),
         });
         self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
     }
 
     /// Serves fcntl with a lock command.
-    pub(crate) fn record_lock(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn record_lock(&mut self, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
-        let Ok(look) = call.look(n.int(0)) else {
-            return Ok(Verdict::native());
-        };
+        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
         let target = self.target(look.id);
         if !matches!(target, Target::Device(_) | Target::Buffer(_)) {
             return Ok(Verdict::native());
@@ -80,7 +76,7 @@ impl Server<'_> {
         let mut range = read_range(&call, n.arg(2))?;
         let kind = i32::from(range.l_type);
         if (by_file && range.l_pid != 0) || (asks && !by_file && kind == libc::F_UNLCK) {
-            return Err(Errno(libc::EINVAL));
+            return Err(Reply::Fail(libc::EINVAL));
         }
         range.l_pid = 0;
         let access = look.flags()? & libc::O_ACCMODE;
@@ -88,7 +84,7 @@ impl Server<'_> {
             && (kind == libc::F_WRLCK && access == libc::O_RDONLY
                 || kind == libc::F_RDLCK && access == libc::O_WRONLY)
         {
-            return Err(Errno(libc::EBADF));
+            return Err(Reply::Fail(libc::EBADF));
         }
         let file = match target {
             Target::Device(file) => self.table.node_of(file).map(|node| (node, file)),
@@ -123,7 +119,7 @@ impl Server<'_> {
         self.lock(n, LockCall { node, file, wanted }, waits)
     }
 
-    fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
+    fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Served {
         let mut done = self.try_lock(&lock);
         if done == Err(Errno(libc::EAGAIN)) {
             // The conflicting lock's owner may have ended. So this releases the locks of ended processes, and
@@ -143,7 +139,7 @@ impl Server<'_> {
                 let kind = Kind::Lock(lock);
                 Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))
             }
-            Err(e) => Err(e),
+            Err(e) => Err(e.into()),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Ended, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::host::Call;
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Caller as _, Errno, FileId, Mmap};
 
@@ -94,7 +94,7 @@ impl Server<'_> {
 }
 
 impl Supervisor<'_> {
-    pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Notif) -> Served {
         if self.holds_nothing(may) {
             return Ok(Verdict::native());
         }
@@ -109,9 +109,7 @@ impl Supervisor<'_> {
             offset: n.arg(5),
         };
         let file = self.step(may, |server| server.mapped_file(n, &args));
-        let Some((file, flags)) = file? else {
-            return Ok(Verdict::native());
-        };
+        let (file, flags) = file?.ok_or(Reply::Native)?;
         check(&args, flags)?;
         self.map_device(may, n, file, &args, flags & libc::O_ACCMODE)
     }
@@ -123,7 +121,7 @@ impl Supervisor<'_> {
         file: FileId,
         args: &Mmap,
         mode: i32,
-    ) -> Result<Verdict, Errno> {
+    ) -> Served {
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
             Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
@@ -132,7 +130,7 @@ impl Supervisor<'_> {
                     tid: n.tid,
                     errno: e.0,
                 });
-                return Err(Errno(libc::EPERM));
+                return Err(Reply::Fail(libc::EPERM));
             }
         };
         lock(&self.host.mapping).insert(n.id);

@@ -3,7 +3,7 @@
 use crate::kernel::{MayBlock, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
     ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, MAX_VECTORS, MESSAGE,
@@ -19,7 +19,7 @@ use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
     /// Serves socket. The filter reports only sockets for device events (NETLINK_KOBJECT_UEVENT).
-    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
@@ -40,20 +40,16 @@ impl Supervisor<'_> {
 
 impl Server<'_> {
     /// Serves a call on a socket. The kernel executes the call unless the supervisor made the socket.
-    pub(crate) fn monitor_call(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn monitor_call(&mut self, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
-        let Ok(id) = call.identify(n.int(0)) else {
-            return Ok(Verdict::native());
-        };
-        let Some(monitor) = self.monitors.all.get_mut(&id) else {
-            return Ok(Verdict::native());
-        };
+        let id = call.identify(n.int(0)).map_err(|_| Reply::Native)?;
+        let monitor = self.monitors.all.get_mut(&id).ok_or(Reply::Native)?;
         match n.nr {
             libc::SYS_bind => {
                 let bytes: [u8; ADDRESS] = call.read_bytes(n.arg(1))?;
                 let family = u16::from_ne_bytes(field(&bytes, 0));
                 if i32::from(family) != libc::AF_NETLINK || n.int(2) < ADDRESS as i32 {
-                    return Err(Errno(libc::EINVAL));
+                    return Err(Reply::Fail(libc::EINVAL));
                 }
                 let port = u32::from_ne_bytes(field(&bytes, 4));
                 monitor.port = if port == 0 { monitor.port } else { port };
@@ -77,7 +73,7 @@ impl Server<'_> {
                 Ok(Verdict::value(0))
             }
             // On a real socket, only programs with CAP_NET_ADMIN can send.
-            libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
+            libc::SYS_sendto | libc::SYS_sendmsg => Err(Reply::Fail(libc::EPERM)),
             // If the call does not ask for the sender's address, the kernel executes it on the socket pair.
             libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),
             libc::SYS_recvfrom | libc::SYS_recvmsg => self.receive_event(n),
@@ -85,14 +81,14 @@ impl Server<'_> {
         }
     }
 
-    fn receive_event(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    fn receive_event(&mut self, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
         let receive = asked(&call, n)?;
         let status = raw::status_flags(receive.socket.as_fd())?;
         let waits = (status & libc::O_NONBLOCK) | (receive.flags & libc::MSG_DONTWAIT) == 0;
         match received(&call, &receive)? {
             Some(reply) => Ok(Verdict::Reply(reply)),
-            None if !waits => Err(Errno(libc::EAGAIN)),
+            None if !waits => Err(Reply::Fail(libc::EAGAIN)),
             None => {
                 let (slot, socket) = (self.pending.next_slot(), receive.socket.as_fd());
                 self.host.events.add_changes(socket, libc::POLLIN, slot)?;

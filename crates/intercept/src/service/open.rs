@@ -6,8 +6,8 @@ use crate::descriptors::{Given, files};
 use crate::kernel::{MayBlock, lock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::places::{int, path_args};
-use crate::service::serve::{Server, Verdict};
+use crate::service::places::{Place, int, path_args};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, MAX, PathTarget, word};
 use vb3_host::{Errno, NodeId};
@@ -18,7 +18,7 @@ const OPEN_HOW: u64 = 24;
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
 impl Supervisor<'_> {
-    pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
         let (dir, addr, rest) = path_args(n);
         let flags = match n.nr {
@@ -30,9 +30,8 @@ impl Supervisor<'_> {
             _ => int(rest, 0),
         };
         let links = Links::of(flags, libc::O_NOFOLLOW);
-        match self.place(may, &call, dir, addr, links) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Sys(path) => {
+        match self.place(may, &call, dir, addr, links)? {
+            Place::Sys(path) => {
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
@@ -46,28 +45,21 @@ impl Supervisor<'_> {
                 }
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
                 if writes && flags & libc::O_PATH == 0 {
-                    return Err(Errno(libc::EACCES));
+                    return Err(Reply::Fail(libc::EACCES));
                 }
                 let fd = open_plain(may, &path, flags)?;
                 let listener = &self.host.listener;
                 let number = listener.add_fd(n.id, fd.as_fd(), None, cloexec)?;
                 Ok(Verdict::value(number.into()))
             }
-            PathTarget::Node(node) => self.open_node(may, n, node, flags),
-            PathTarget::Fails(e) => Err(e),
+            Place::Node(node) => self.open_node(may, n, node, flags),
         }
     }
 
-    fn open_node(
-        &self,
-        may: &mut MayBlock,
-        n: &Notif,
-        node: usize,
-        flags: i32,
-    ) -> Result<Verdict, Errno> {
+    fn open_node(&self, may: &mut MayBlock, n: &Notif, node: usize, flags: i32) -> Served {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_DIRECTORY != 0 {
-            return Err(Errno(libc::ENOTDIR));
+            return Err(Reply::Fail(libc::ENOTDIR));
         }
         if flags & libc::O_PATH != 0 {
             let fd = raw::reopen(self.reference(may, node)?.as_fd(), libc::O_RDONLY)?;
@@ -77,11 +69,11 @@ impl Supervisor<'_> {
             return Ok(Verdict::value(number.into()));
         }
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
-            return Err(Errno(libc::EEXIST));
+            return Err(Reply::Fail(libc::EEXIST));
         }
         // Source: Linux 7.2 fs/open.c `do_dentry_open`.
         if flags & libc::O_DIRECT != 0 {
-            return Err(Errno(libc::EINVAL));
+            return Err(Reply::Fail(libc::EINVAL));
         }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
@@ -114,26 +106,26 @@ impl Supervisor<'_> {
 
     /// Installs a descriptor at a reserved number: the last step of an open. The supervisor must hold no
     /// other reference to the file, since the program may close its descriptor immediately.
-    pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
+    pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Served {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;
         Ok(Verdict::value(number.into()))
     }
 
     /// Serves readlink and readlinkat.
-    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let (dir, path, rest) = path_args(n);
-        let [out, len, ..] = *rest else {
-            return Ok(Verdict::native());
+        let &[out, len, ..] = rest else {
+            return Err(Reply::Native);
         };
         let call = Call::new(&self.host, n);
-        let target = match self.place(may, &call, dir, path, Links::Keep) {
+        let target = match self.target(may, &call, dir, path, Links::Keep) {
             PathTarget::Native => match self.link_named(may, &call, dir, path) {
                 Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),
             },
-            PathTarget::Node(_) => return Err(Errno(libc::EINVAL)),
-            PathTarget::Fails(e) => return Err(e),
+            PathTarget::Node(_) => return Err(Reply::Fail(libc::EINVAL)),
+            PathTarget::Fails(e) => return Err(e.into()),
             PathTarget::Sys(path) => may_block::readlink(may, &path)?,
             PathTarget::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;

@@ -1,7 +1,7 @@
 //! Maps a program's path to a node or a generated file.
 
 use crate::kernel::{MayBlock, may_block, nr, raw};
-use crate::process::Notif;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
@@ -17,6 +17,27 @@ pub(crate) struct Named<'a> {
     pub(crate) dir: i32,
     pub(crate) path: &'a [u8],
     pub(crate) links: Links,
+}
+
+/// The target of a path, if the supervisor serves calls on it.
+pub(crate) enum Place {
+    /// A node, by index.
+    Node(usize),
+    /// A generated file, by its real path.
+    Sys(Vec<u8>),
+}
+
+impl TryFrom<PathTarget> for Place {
+    type Error = Reply;
+
+    fn try_from(target: PathTarget) -> Result<Self, Reply> {
+        match target {
+            PathTarget::Node(node) => Ok(Self::Node(node)),
+            PathTarget::Sys(path) => Ok(Self::Sys(path)),
+            PathTarget::Fails(e) => Err(e.into()),
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Err(Reply::Native),
+        }
+    }
 }
 
 /// Returns the directory's descriptor, the path's address, and the arguments after them.
@@ -50,9 +71,21 @@ pub(crate) fn int(args: &[u64], i: usize) -> i32 {
 }
 
 impl Supervisor<'_> {
+    /// Finds the target of a path like [`target`](Self::target), if the supervisor serves it.
+    pub(crate) fn place(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        addr: u64,
+        links: Links,
+    ) -> Result<Place, Reply> {
+        self.target(may, call, dir, addr, links).try_into()
+    }
+
     /// Finds the target of the path at `addr`, relative to `dir`. Returns `Native` if the path cannot be
     /// read: the kernel then refuses the call.
-    pub(crate) fn place(
+    pub(crate) fn target(
         &self,
         may: &mut MayBlock,
         call: &Call<'_>,

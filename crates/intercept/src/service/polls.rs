@@ -4,7 +4,7 @@ use crate::descriptors::{Known, Target};
 use crate::kernel::{Borrowed, MayBlock, nr, procs, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::tree::word;
 use crate::waiting::{
     Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, UNASKED, Wait, Waiting,
@@ -74,16 +74,12 @@ fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
 
 impl Server<'_> {
     /// Serves poll and ppoll.
-    pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn poll(&mut self, n: &Notif) -> Served {
         self.poll_for(n, None)
     }
 
     /// Polls with the timeout `left` if given, else with the call's own; `Some(None)` is infinite.
-    pub(crate) fn poll_for(
-        &mut self,
-        n: &Notif,
-        left: Option<Option<Duration>>,
-    ) -> Result<Verdict, Errno> {
+    pub(crate) fn poll_for(&mut self, n: &Notif, left: Option<Option<Duration>>) -> Served {
         // CAST: a C unsigned int in the kernel.
         let count = n.arg(1) as u32 as usize;
         // The kernel refuses a list that is longer than the process's descriptor limit.
@@ -92,7 +88,7 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         if count > MAX_POLLED {
-            return Err(Errno(libc::ENOMEM));
+            return Err(Reply::Fail(libc::ENOMEM));
         }
         let call = Call::new(&self.host, n);
         let mut bytes = vec![0u8; count * 8];
@@ -178,7 +174,7 @@ impl Server<'_> {
         mut entries: Vec<Entry>,
         form: Form,
         wait: Wait,
-    ) -> Result<Verdict, Errno> {
+    ) -> Served {
         borrow(&Call::new(&self.host, n), &mut entries)?;
         let mut polling = Polling {
             entries,
@@ -188,7 +184,7 @@ impl Server<'_> {
             needs_look: false,
         };
         if !polling.take_slow(n) {
-            return Err(Errno::NOT_GATHERED);
+            return Err(Errno::NOT_GATHERED.into());
         }
         let ready = self.look_once(&mut polling.entries, Asker::Program, n.tid);
         // A timeout that the clock cannot represent is infinite.

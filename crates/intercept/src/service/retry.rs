@@ -6,13 +6,13 @@ use crate::process::{
 };
 use crate::service::dispatch::reply;
 use crate::service::host::Host;
-use crate::service::serve::{How, Server, Verdict};
+use crate::service::serve::{How, Served, Server, Verdict};
 use crate::waiting::{
     EARLY, Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
 };
 use std::os::fd::AsRawFd;
 use std::time::Instant;
-use vb3_host::{CallId, Errno, FileId};
+use vb3_host::{CallId, FileId};
 
 impl Server<'_> {
     /// Retries the calls that wait for files or buffers that may have changed.
@@ -214,7 +214,7 @@ impl Server<'_> {
     }
 
     /// Serves restart_syscall: continues an interrupted poll until its original deadline.
-    pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn restart(&mut self, n: &Notif) -> Served {
         // A handler may have ended the poll. The thread's registers are then those of another call.
         let poll = self.pending.suspended.get(&n.tid);
         let Some(&(nr, _, deadline)) = poll.filter(|(_, args, _)| *args == n.args) else {

@@ -2,9 +2,9 @@
 
 use super::polls;
 use crate::kernel::{nr, procs};
-use crate::process::Notif;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::{Server, Verdict};
+use crate::service::serve::{Served, Server, Verdict};
 use crate::waiting::{
     Entry, FD_SETSIZE, Form, MAX_SELECTED, REPORTED, Sets, Source, Wait, concerns_us,
 };
@@ -19,9 +19,9 @@ const ASKED: [i16; 3] = [
 ];
 
 impl Server<'_> {
-    pub(crate) fn select(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn select(&mut self, n: &Notif) -> Served {
         let Ok(count) = usize::try_from(n.int(0)) else {
-            return Err(Errno(libc::EINVAL));
+            return Err(Reply::Fail(libc::EINVAL));
         };
         if self.holds_nothing() {
             return Ok(Verdict::native());
@@ -56,7 +56,7 @@ impl Server<'_> {
             if matches!(source, Source::Bad) {
                 count = count.min(table_size(n.tid)?);
                 if fd < count {
-                    return Err(Errno(libc::EBADF));
+                    return Err(Reply::Fail(libc::EBADF));
                 }
                 break;
             }

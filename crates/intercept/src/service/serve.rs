@@ -46,6 +46,10 @@ pub(crate) enum Verdict {
     },
 }
 
+/// The result of a call's handler. An error is an answer that ends the call early: a failure, or
+/// [`Reply::Native`] for a call that does not concern the devices.
+pub(crate) type Served = Result<Verdict, Reply>;
+
 /// The remaining work for a call that waited.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -277,8 +281,7 @@ impl Server<'_> {
     }
 
     fn dispatched(&mut self, n: &Notif) -> Verdict {
-        let verdict = self.dispatch(n);
-        verdict.unwrap_or_else(|e| Verdict::Reply(e.into()))
+        self.dispatch(n).unwrap_or_else(Verdict::Reply)
     }
 
     /// Returns whether a closed file whose end is not handled yet may matter to this call. Most calls skip

@@ -9,10 +9,10 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 
 use crate::descriptors::files;
 use crate::kernel::{MayBlock, may_block, nr, raw};
-use crate::process::Notif;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::places::{int, path_args};
-use crate::service::serve::Verdict;
+use crate::service::places::{Place, int, path_args};
+use crate::service::serve::{Served, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, FdIdentity, NodeKind};
@@ -56,13 +56,11 @@ impl Asked {
 
 impl Supervisor<'_> {
     /// Serves stat, lstat, fstat, newfstatat and statx.
-    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
-        match self.stat_place(may, &call, &mut asked) {
-            PathTarget::Native => Ok(Verdict::native()),
-            PathTarget::Fails(e) => Err(e),
-            PathTarget::Node(node) => {
+        match self.stat_place(may, &call, &mut asked).try_into()? {
+            Place::Node(node) => {
                 let stat = self.node_stat(may, node);
                 if n.nr == libc::SYS_statx {
                     call.copy_out(may, asked.out, bytes_of(&to_statx(&stat)))?;
@@ -71,7 +69,7 @@ impl Supervisor<'_> {
                 }
                 Ok(Verdict::value(0))
             }
-            PathTarget::Sys(path) if n.nr == libc::SYS_statx => {
+            Place::Sys(path) if n.nr == libc::SYS_statx => {
                 let mut statx = statx(may, &path, asked.flags, n.int(3))?;
                 if let Some((major, minor)) = self.number_of(&path) {
                     // CAST: file type and permission bits fit 16.
@@ -82,7 +80,7 @@ impl Supervisor<'_> {
                 call.copy_out(may, asked.out, bytes_of(&statx))?;
                 Ok(Verdict::value(0))
             }
-            PathTarget::Sys(path) => {
+            Place::Sys(path) => {
                 let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
                 let mut stat = may_block::stat(may, &path, flags)?;
                 if let Some((major, minor)) = self.number_of(&path) {
@@ -93,8 +91,6 @@ impl Supervisor<'_> {
                 call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
-            // The link itself is the kernel's. Only the link's target is the supervisor's.
-            PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
         }
     }
 
@@ -118,7 +114,7 @@ impl Supervisor<'_> {
         let Some(path) = asked.path else {
             return PathTarget::Native;
         };
-        self.place(may, call, asked.dir, path, links)
+        self.target(may, call, asked.dir, path, links)
     }
 
     fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> PathTarget {
@@ -170,24 +166,22 @@ impl Supervisor<'_> {
     }
 
     /// Serves access, faccessat and faccessat2.
-    pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let (dir, path, rest) = path_args(n);
         let mode = int(rest, 0);
         let has_flags = n.nr == libc::SYS_faccessat2;
         let flags = if has_flags { int(rest, 1) } else { 0 };
         let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
         let call = Call::new(&self.host, n);
-        match self.place(may, &call, dir, path, links) {
-            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Fails(e) => Err(e),
-            PathTarget::Node(_) => match mode {
-                mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
-                mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
+        match self.place(may, &call, dir, path, links)? {
+            Place::Node(_) => match mode {
+                mode if mode & !7 != 0 => Err(Reply::Fail(libc::EINVAL)),
+                mode if mode & libc::X_OK != 0 => Err(Reply::Fail(libc::EACCES)),
                 _ => Ok(Verdict::value(0)),
             },
-            PathTarget::Sys(path) => {
+            Place::Sys(path) => {
                 if mode & libc::W_OK != 0 {
-                    return Err(Errno(libc::EACCES));
+                    return Err(Reply::Fail(libc::EACCES));
                 }
                 let mode = Access::from_bits_retain(mode.cast_unsigned());
                 let access = accessat(CWD, &path, mode, AtFlags::empty());
@@ -199,7 +193,7 @@ impl Supervisor<'_> {
 
     /// Serves statfs and fstatfs. A file generated under /sys reports sysfs, since device libraries check
     /// this. Other generated files report the file system of /run.
-    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Served {
         let call = Call::new(&self.host, n);
         let place = (n.nr == libc::SYS_statfs)
             .then(|| self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow));
@@ -207,7 +201,7 @@ impl Supervisor<'_> {
         let known = shown.as_ref().and_then(|shown| {
             let tree = shown.tree.as_ref()?;
             match place {
-                Some(PathTarget::Sys(real)) => tree.known_as(&real).map(<[u8]>::to_vec),
+                Some(Ok(Place::Sys(real))) => tree.known_as(&real).map(<[u8]>::to_vec),
                 Some(_) => None,
                 None => {
                     let look = call.look(n.int(0)).ok()?;
@@ -215,17 +209,13 @@ impl Supervisor<'_> {
                 }
             }
         });
-        let Some(known) = known else {
-            return Ok(Verdict::native());
-        };
+        let known = known.ok_or(Reply::Native)?;
         let system = if known.starts_with(b"/sys/") {
             c"/sys"
         } else {
             c"/run"
         };
-        let Ok(statfs) = rustix::fs::statfs(system) else {
-            return Ok(Verdict::native());
-        };
+        let statfs = rustix::fs::statfs(system).map_err(|_| Reply::Native)?;
         call.copy_out(may, n.arg(1), bytes_of(&statfs))?;
         Ok(Verdict::value(0))
     }

@@ -451,7 +451,7 @@ impl<'a> Supervisor<'a> {
             libc::SYS_inotify_add_watch => self.add_watch(may, n),
             _ => Ok(self.call(may, n)),
         };
-        let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
+        let verdict = served.unwrap_or_else(Verdict::Reply);
         if let Verdict::Reply(reply) = verdict {
             self.reply(may, n, reply);
         }

@@ -5,7 +5,7 @@ use crate::kernel::Borrowed;
 use crate::process::{Notif, Reply};
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
-use crate::service::serve::{How, Server, Verdict};
+use crate::service::serve::{How, Served, Server, Verdict};
 use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Progress, Transfer, Tried, Waiting};
 use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 
@@ -15,7 +15,7 @@ use vb3_host::{CallOutcome, Caller as _, Errno, PIECE_BYTES};
 const RWF_HIPRI: i32 = 1;
 
 impl Server<'_> {
-    pub(crate) fn transfer(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn transfer(&mut self, n: &Notif) -> Served {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
@@ -28,14 +28,12 @@ impl Server<'_> {
                 | libc::SYS_pwritev2
         );
         let call = Call::new(&self.host, n);
-        let Ok(look) = call.look(n.int(0)) else {
-            return Ok(Verdict::native());
-        };
+        let look = call.look(n.int(0)).map_err(|_| Reply::Native)?;
         let file = match self.target(look.id) {
             Target::Other => return Ok(Verdict::native()),
-            Target::Node(_) => return Err(Errno(libc::EBADF)),
+            Target::Node(_) => return Err(Reply::Fail(libc::EBADF)),
             Target::Device(file) => file,
-            Target::Buffer(_) => return Err(Errno(libc::EINVAL)),
+            Target::Buffer(_) => return Err(Reply::Fail(libc::EINVAL)),
         };
         let unwanted = if write {
             libc::O_RDONLY
@@ -44,7 +42,7 @@ impl Server<'_> {
         };
         let flags = look.flags()?;
         if flags & libc::O_ACCMODE == unwanted {
-            return Err(Errno(libc::EBADF));
+            return Err(Reply::Fail(libc::EBADF));
         }
         let is_second = matches!(n.nr, libc::SYS_preadv2 | libc::SYS_pwritev2);
         let positioned = is_second
@@ -55,7 +53,7 @@ impl Server<'_> {
         // preadv2 and pwritev2 also permit -1, the current position.
         let lowest = if is_second { -1 } else { 0 };
         if positioned && n.arg(3).cast_signed() < lowest {
-            return Err(Errno(libc::EINVAL));
+            return Err(Reply::Fail(libc::EINVAL));
         }
         let segments = segments(&call)?;
         let is_empty = segments.iter().all(|(_, len)| *len == 0);
@@ -64,7 +62,7 @@ impl Server<'_> {
             return Ok(Verdict::value(0));
         }
         if is_second && n.int(5) & !RWF_HIPRI != 0 {
-            return Err(Errno(libc::EOPNOTSUPP));
+            return Err(Reply::Fail(libc::EOPNOTSUPP));
         }
         let nonblocking = flags & libc::O_NONBLOCK != 0;
         let mut transfer = Transfer {
