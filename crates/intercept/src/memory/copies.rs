@@ -6,7 +6,6 @@
 )]
 
 use std::cell::Cell;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
@@ -57,11 +56,8 @@ impl CopyMethod {
         addr: u64,
         out: &mut [u8],
     ) -> Result<(), Errno> {
-        if self.copy_in_some(may, tid, addr, out)? == out.len() {
-            Ok(())
-        } else {
-            Err(Errno(libc::EFAULT))
-        }
+        let is_whole = self.copy_in_some(may, tid, addr, out)? == out.len();
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     /// Copies up to the first unreadable byte. Returns the number of bytes copied. Errors: see `copy_in`.
@@ -75,21 +71,19 @@ impl CopyMethod {
         if out.is_empty() {
             return Ok(0);
         }
-        let remote = remote(addr, out.len())?;
-        let pid = pid(tid)?;
         if self == Self::Files {
+            remote(addr, out.len())?;
             let file = Opened::new(tid, addr, out.len(), Access::Read)?;
             let part = out.get_mut(..file.len).unwrap_or_default();
             return Ok(read_at(&file.mem, addr, part));
         }
-        let local = libc::iovec {
-            iov_base: out.as_mut_ptr().cast(),
-            iov_len: out.len(),
-        };
-        // SAFETY: `local` names `out`; the kernel checks the remote range.
-        let n =
-            unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
-        usize::try_from(n).map_err(|_| refusal())
+        let local = local(out.as_mut_ptr(), out.len());
+        vm_call(
+            libc::process_vm_readv,
+            tid,
+            &[local],
+            &[remote(addr, out.len())?],
+        )
     }
 
     /// Reads a byte of every page of a range, up to the first missing page. Returns whether all pages
@@ -128,52 +122,35 @@ impl CopyMethod {
         if data.is_empty() {
             return Ok(());
         }
-        let remote = remote(addr, data.len())?;
-        let pid = pid(tid)?;
         let n = if self == Self::Files {
+            remote(addr, data.len())?;
             let file = Opened::new(tid, addr, data.len(), Access::Write)?;
             write_at(&file.mem, addr, data.get(..file.len).unwrap_or_default())
         } else {
-            let local = libc::iovec {
-                iov_base: data.as_ptr().cast_mut().cast(),
-                iov_len: data.len(),
-            };
-            // SAFETY: `local` names `data`, which is only read; the kernel checks the remote range.
-            let n = unsafe {
-                libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0)
-            };
-            usize::try_from(n).map_err(|_| refusal())?
+            let local = local(data.as_ptr().cast_mut(), data.len());
+            vm_call(
+                libc::process_vm_writev,
+                tid,
+                &[local],
+                &[remote(addr, data.len())?],
+            )?
         };
-        if n == data.len() {
-            Ok(())
-        } else {
-            Err(Errno(libc::EFAULT))
-        }
+        (n == data.len()).then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     /// Copies several pieces to the memory of thread `tid` in order, with one system call. Returns false if
     /// the call did not copy all of them. It may still have copied some pieces, and a part of one.
     pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
-        let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
+        let to = pieces.iter().map(|(addr, data)| remote(*addr, data.len()));
+        let (Self::Calls, Ok(to)) = (self, to.collect::<Result<Vec<_>, Errno>>()) else {
             return false;
         };
-        let whole = |(addr, data): &(u64, Vec<u8>)| remote(*addr, data.len()).ok();
-        let Some(remote) = pieces.iter().map(whole).collect::<Option<Vec<_>>>() else {
-            return false;
-        };
-        let local = pieces.iter().map(|(_, data)| libc::iovec {
-            iov_base: data.as_ptr().cast_mut().cast(),
-            iov_len: data.len(),
-        });
-        let local: Vec<_> = local.collect();
-        let count = local.len() as libc::c_ulong;
-        // SAFETY: each of `local` names a piece, which is only read, and both have `count` entries;
-        // the kernel checks the remote ranges, and refuses too many pieces.
-        let n = unsafe {
-            libc::process_vm_writev(pid, local.as_ptr(), count, remote.as_ptr(), count, 0)
-        };
-        let bytes: usize = pieces.iter().map(|(_, data)| data.len()).sum();
-        usize::try_from(n) == Ok(bytes)
+        let from = pieces
+            .iter()
+            .map(|(_, data)| local(data.as_ptr().cast_mut(), data.len()));
+        let from: Vec<_> = from.collect();
+        let bytes = pieces.iter().map(|(_, data)| data.len()).sum();
+        vm_call(libc::process_vm_writev, tid, &from, &to) == Ok(bytes)
     }
 
     /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
@@ -207,12 +184,33 @@ impl CopyMethod {
     }
 }
 
-/// Returns the error for a failed process_vm call: EPERM for EPERM and ENOSYS, otherwise EFAULT.
-fn refusal() -> Errno {
-    match raw::errno() {
+/// process_vm_readv or process_vm_writev.
+type VmCall = unsafe extern "C" fn(
+    libc::pid_t,
+    *const libc::iovec,
+    libc::c_ulong,
+    *const libc::iovec,
+    libc::c_ulong,
+    libc::c_ulong,
+) -> isize;
+
+/// Copies between this process's memory and that of thread `tid`. Returns the number of bytes copied, EPERM if
+/// the kernel forbids access (EPERM, ENOSYS), and EFAULT for other errors.
+fn vm_call(
+    call: VmCall,
+    tid: u32,
+    local: &[libc::iovec],
+    remote: &[libc::iovec],
+) -> Result<usize, Errno> {
+    let pid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
+    let (count, of_remote) = (local.len() as libc::c_ulong, remote.len() as libc::c_ulong);
+    // SAFETY: each of `local` names live memory, which is only read for a writev; the kernel checks the remote
+    // ranges, and refuses too many pieces.
+    let n = unsafe { call(pid, local.as_ptr(), count, remote.as_ptr(), of_remote, 0) };
+    usize::try_from(n).map_err(|_| match raw::errno() {
         Errno(libc::EPERM | libc::ENOSYS) => Errno(libc::EPERM),
         _ => Errno(libc::EFAULT),
-    }
+    })
 }
 
 /// A `mem` file, opened for one access only. After an exec, an open file would still refer to the old memory,
@@ -278,46 +276,41 @@ fn all(
     done
 }
 
-fn pid(tid: u32) -> Result<libc::pid_t, Errno> {
-    libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))
+fn local(at: *mut u8, iov_len: usize) -> libc::iovec {
+    let iov_base = at.cast();
+    libc::iovec { iov_base, iov_len }
 }
 
-fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
-    let end = addr.checked_add(len as u64).ok_or(Errno(libc::EFAULT))?;
-    if end > 1 << 56 {
-        return Err(Errno(libc::EFAULT));
-    }
-    let base =
-        core::ptr::without_provenance_mut(usize::try_from(addr).map_err(|_| Errno(libc::EFAULT))?);
-    Ok(libc::iovec {
-        iov_base: base,
-        iov_len: len,
-    })
+/// Returns a range of a program's memory.
+///
+/// # Errors
+/// EFAULT for a range that no program can have.
+fn remote(addr: u64, iov_len: usize) -> Result<libc::iovec, Errno> {
+    let end = addr.checked_add(iov_len as u64);
+    let at = usize::try_from(addr)
+        .ok()
+        .filter(|_| end.is_some_and(|end| end <= 1 << 56));
+    let iov_base = core::ptr::without_provenance_mut(at.ok_or(Errno(libc::EFAULT))?);
+    Ok(libc::iovec { iov_base, iov_len })
 }
 
 /// A process's memory through its files in /proc. After an exec, they still refer to the old memory.
 #[derive(Debug)]
 pub(crate) struct ProcFiles {
     pid: u32,
-    mem: File,
-    maps: File,
+    mem: OwnedFd,
+    maps: OwnedFd,
     /// The files given to programs. Mappings of them are device memory.
     held: Arc<Mutex<Held>>,
 }
 
 impl ProcFiles {
     pub(crate) fn open(pid: u32, held: Arc<Mutex<Held>>) -> Result<Self, Errno> {
-        let open = |name: &str, write: bool| {
-            File::options()
-                .read(true)
-                .write(write)
-                .open(format!("/proc/{pid}/{name}"))
-                .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EFAULT)))
-        };
+        let open = |name: &str, flags| raw::open(format!("/proc/{pid}/{name}"), flags);
         Ok(Self {
             pid,
-            mem: open("mem", true)?,
-            maps: open("maps", false)?,
+            mem: open("mem", libc::O_RDWR)?,
+            maps: open("maps", libc::O_RDONLY)?,
             held,
         })
     }
@@ -488,7 +481,6 @@ mod tests {
     /// A program may have 65,000 mappings, and all devices wait while the supervisor looks one up.
     #[test]
     fn a_look_at_a_range_reads_no_list_of_mappings() {
-        use std::io::Seek;
         let own = own();
         let memory = [0u8; 16];
         let addr = memory.as_ptr().expose_provenance() as u64;
@@ -502,6 +494,6 @@ mod tests {
             eprintln!("skipped: before Linux 6.11");
             return;
         }
-        assert_eq!((&own.maps).stream_position().ok(), Some(0));
+        assert_eq!(rustix::fs::tell(&own.maps), Ok(0));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::descriptors::Closed;
@@ -91,8 +91,17 @@ impl Part {
 /// A descriptor's number, and the requested events.
 type Polled = (i32, i16);
 
+/// The data collected for one call, and the requests for more.
 #[derive(Debug, Default)]
-struct Inner {
+pub(crate) struct Data {
+    /// When the supervisor first processed the call.
+    came: Option<Instant>,
+    /// Files behind the call's descriptors, if they were looked up without the lock.
+    pub(crate) found: HashMap<i32, Result<OpenFile, Errno>>,
+    /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
+    pub(crate) ends: Option<Vec<Closed>>,
+    /// The epoll set that the call names, if it was looked up without the lock.
+    pub(crate) set: Option<u64>,
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
@@ -111,77 +120,32 @@ struct Inner {
     /// The thread cannot send descriptors.
     sends_none: bool,
     /// The thread must also make and send a userfaultfd.
-    wants_watch: bool,
+    pub(crate) wants_watch: bool,
     /// The call must not install a descriptor, because it could not return the number to the program.
-    installs_none: bool,
+    pub(crate) installs_none: bool,
     /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
     polled: HashMap<Polled, i16>,
 }
 
-/// The copies and other data collected for one call. See the module's documentation.
+/// The data collected for one call. See the module's documentation.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
-    inner: Mutex<Inner>,
-    came: OnceLock<Instant>,
-    /// Files behind the call's descriptors, if they were looked up without the lock.
-    found: Mutex<HashMap<i32, Result<OpenFile, Errno>>>,
-    /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
-    ends: Mutex<Option<Vec<Closed>>>,
-    /// The epoll set that the call names, if it was looked up without the lock.
-    set: OnceLock<u64>,
-}
+pub(crate) struct Gathered(Mutex<Data>);
 
 impl Gathered {
+    pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
+        lock(&self.0)
+    }
+
     /// Returns when the supervisor first processed the call. If the program saw a file's end before it made
     /// the call, the file has ended by this time.
     pub(crate) fn came(&self) -> Instant {
-        *self.came.get_or_init(Instant::now)
-    }
-
-    /// Stores the file behind a descriptor for the step under the lock.
-    pub(crate) fn keep_look(&self, fd: i32, look: Result<OpenFile, Errno>) {
-        lock(&self.found).insert(fd, look);
-    }
-
-    /// Stores the files that are in epoll sets and whose last descriptor the call closes.
-    pub(crate) fn keep_ends(&self, ends: Vec<Closed>) {
-        *lock(&self.ends) = Some(ends);
-    }
-
-    /// Takes the files that `keep_ends` stored. Returns `None` if there are none, or from the second call on.
-    pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
-        lock(&self.ends).take()
-    }
-
-    /// Stores which epoll set the call names.
-    pub(crate) fn keep_set(&self, set: u64) {
-        self.set.get_or_init(|| set);
-    }
-
-    /// Returns the epoll set that the call names, if `keep_set` has stored it.
-    pub(crate) fn known_set(&self) -> Option<u64> {
-        self.set.get().copied()
-    }
-
-    /// Takes the file stored for a descriptor, once.
-    pub(crate) fn take_look(&self, fd: i32) -> Option<Result<OpenFile, Errno>> {
-        lock(&self.found).remove(&fd)
-    }
-
-    /// Records that the call could not return a new descriptor's number to the program.
-    pub(crate) fn install_none(&self) {
-        lock(&self.inner).installs_none = true;
-    }
-
-    /// Returns whether the call must install no descriptor, see `install_none`.
-    pub(crate) fn installs_none(&self) -> bool {
-        lock(&self.inner).installs_none
+        *self.data().came.get_or_insert_with(Instant::now)
     }
 
     /// Clears the recorded requests and writes, because a new attempt of the step under the lock begins.
     pub(crate) fn begin(&self) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         inner.writes.clear();
         inner.attempts.clear();
         inner.missing.clear();
@@ -193,14 +157,14 @@ impl Gathered {
 
     /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.
     pub(crate) fn forget_parts(&self) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         inner.parts.clear();
         (inner.bytes, inner.rounds) = (0, 0);
     }
 
     /// Returns whether the call missed something and must be repeated.
     pub(crate) fn lacks(&self) -> bool {
-        let inner = lock(&self.inner);
+        let inner = self.data();
         let asks = !inner.wanted.is_empty() || inner.wants_watch || !inner.to_poll.is_empty();
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
@@ -211,7 +175,7 @@ impl Gathered {
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
     ) -> Option<HashMap<Polled, i16>> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         if files.clone().all(|(at, _)| inner.polled.contains_key(&at)) {
             return Some(core::mem::take(&mut inner.polled));
         }
@@ -222,7 +186,7 @@ impl Gathered {
 
     /// Polls the recorded files and stores the results. May block on their file systems.
     fn poll(&self, may: &MayBlock) {
-        let asked = core::mem::take(&mut lock(&self.inner).to_poll);
+        let asked = core::mem::take(&mut self.data().to_poll);
         if asked.is_empty() {
             return;
         }
@@ -231,23 +195,18 @@ impl Gathered {
             .map(|((_, events), file)| (file.as_fd(), *events));
         let found = may_block::poll(may, &files.collect::<Vec<_>>());
         let found = asked.iter().map(|(at, _)| *at).zip(found);
-        lock(&self.inner).polled.extend(found);
+        self.data().polled.extend(found);
     }
 
     /// Records that the thread must make a userfaultfd. Returns the error for the present attempt.
     pub(crate) fn want_watch(&self) -> Errno {
-        lock(&self.inner).wants_watch = true;
+        self.data().wants_watch = true;
         MISSING
-    }
-
-    /// Returns whether the thread must make a userfaultfd.
-    pub(crate) fn wants_watch(&self) -> bool {
-        lock(&self.inner).wants_watch
     }
 
     /// Stores descriptors that the thread has sent. An empty list means that it cannot send descriptors.
     pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         inner.sends_none = fds.is_empty();
         let borrowed = fds.into_iter().map(|(number, fd)| (number, fd.into()));
         inner.lent = borrowed.collect();
@@ -260,7 +219,7 @@ impl Gathered {
     /// Returns EPERM if the thread cannot send descriptors, EMFILE if the supervisor has no number left,
     /// and `MISSING` until the thread has sent this descriptor.
     pub(crate) fn lent(&self, fd: i32) -> Result<Borrowed, Errno> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
             return file.try_clone();
         }
@@ -275,7 +234,7 @@ impl Gathered {
 
     /// Returns all descriptors to request, including those already sent; empty if no more are needed.
     pub(crate) fn wanted(&self) -> Vec<i32> {
-        let inner = lock(&self.inner);
+        let inner = self.data();
         if inner.wanted.is_empty() {
             return Vec::new();
         }
@@ -288,7 +247,7 @@ impl Gathered {
         if out.is_empty() {
             return Ok(());
         }
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
             return done;
         }
@@ -308,7 +267,7 @@ impl Gathered {
         let Ok(len) = usize::try_from(len) else {
             return Ok(());
         };
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         let noted = inner.missing.iter().map(|&(_, len)| len);
         let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
         let fits = bytes <= MAX_BYTES && inner.rounds < ROUNDS;
@@ -326,7 +285,7 @@ impl Gathered {
     /// # Errors
     /// `MISSING` if the pages were not touched yet.
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<bool, Errno> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         let range = (addr, len);
         if len > MAX_BYTES as u64 {
             return Ok(true);
@@ -340,12 +299,12 @@ impl Gathered {
 
     /// Stores data that `copy_out` later writes to the program's memory.
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
-        lock(&self.inner).writes.push((addr, data.to_vec()));
+        self.data().writes.push((addr, data.to_vec()));
     }
 
     /// Like [`write`](Self::write), but the call succeeds even if the memory is not writable.
     pub(crate) fn write_if_possible(&self, addr: u64, data: &[u8]) {
-        lock(&self.inner).attempts.push((addr, data.to_vec()));
+        self.data().attempts.push((addr, data.to_vec()));
     }
 
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program.
@@ -363,7 +322,7 @@ impl Gathered {
         let expected: Vec<_> = expected.into_iter().collect();
         let wanted = {
             self.poll(may);
-            let mut inner = lock(&self.inner);
+            let mut inner = self.data();
             let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
             inner.rounds += u32::from(copies || !expected.is_empty());
             // The thread was already asked if possible, so descriptors still wanted will never come.
@@ -373,23 +332,19 @@ impl Gathered {
             wanted.extend(expected);
             wanted
         };
-        let absent = core::mem::take(&mut lock(&self.inner).absent);
+        let absent = core::mem::take(&mut self.data().absent);
         for (addr, len) in absent {
             let is_whole = method.touch(may, tid, addr, len);
-            lock(&self.inner).touched.insert((addr, len), is_whole);
+            self.data().touched.insert((addr, len), is_whole);
         }
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            if lock(&self.inner)
-                .parts
-                .iter()
-                .any(|part| part.answers(addr, len))
-            {
+            if self.data().parts.iter().any(|part| part.answers(addr, len)) {
                 continue;
             }
             let (part, got) = Part::copied(may, method, tid, addr, len);
             refused = refused.and(got);
-            let mut inner = lock(&self.inner);
+            let mut inner = self.data();
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
             inner.parts.push(part);
         }
@@ -406,7 +361,7 @@ impl Gathered {
         method: CopyMethod,
         tid: u32,
     ) -> Result<(), Errno> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.data();
         let mut writes = core::mem::take(&mut inner.writes);
         let needed = writes.len();
         writes.append(&mut inner.attempts);

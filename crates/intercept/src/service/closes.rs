@@ -75,7 +75,7 @@ impl Supervisor<'_> {
             })
         };
         ends.retain(|closed| !holders::has_another(may, closed.id, is_closing));
-        n.gathered.keep_ends(ends);
+        n.gathered.data().ends = Some(ends);
     }
 }
 
@@ -236,7 +236,7 @@ impl Server<'_> {
     /// Before the kernel closes the files that `look_for_holders` found, removes them from all epoll sets.
     fn before_close(&mut self, n: &Notif, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
-        let ends = n.gathered.take_ends();
+        let ends = n.gathered.data().ends.take();
         for closed in ends.iter().flatten() {
             self.epolls.park(closed.file);
         }

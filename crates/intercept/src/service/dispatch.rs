@@ -64,7 +64,7 @@ pub(crate) fn look_ahead(n: &Notif) {
         && direction == READS_AND_WRITES
         && vma::accessible(n.tid, n.arg(2), len, Access::Write).is_ok_and(|there| there < len)
     {
-        n.gathered.install_none();
+        n.gathered.data().installs_none = true;
     }
 }
 

@@ -18,7 +18,7 @@ impl Supervisor<'_> {
         }
         let objects = self.server(may).epolls.objects_in_sets();
         if let Some(SetId(set)) = objects.set_of(may, n.tid, n.int(0)) {
-            n.gathered.keep_set(set);
+            n.gathered.data().set = Some(set);
         }
     }
 
@@ -64,7 +64,7 @@ impl Server<'_> {
         // A file whose close may wait is no epoll set.
         let set = call.borrow(n.int(0))?.into_owned();
         let set = set.ok_or(Errno(libc::EINVAL))?;
-        let set = (set, n.gathered.known_set().map(SetId));
+        let set = (set, n.gathered.data().set.map(SetId));
         let key = (file, n.int(2));
         let control = self.epolls.change(key, set, op, asked, self.backend)?;
         Ok(Verdict::InSet(Box::new(control)))

@@ -316,7 +316,7 @@ impl Host {
         fd: BorrowedFd<'_>,
         cloexec: bool,
     ) -> Result<i32, Errno> {
-        if call.notif.gathered.installs_none() {
+        if call.notif.gathered.data().installs_none {
             return Err(Errno(libc::EFAULT));
         }
         let id = call.notif.id;

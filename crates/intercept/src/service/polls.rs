@@ -46,7 +46,8 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     }
     if numbers().any(|fd| host.may_be_device(fd)) {
         for fd in numbers().filter(|&fd| fd >= 0) {
-            n.gathered.keep_look(fd, call.look(fd));
+            let look = call.look(fd);
+            n.gathered.data().found.insert(fd, look);
         }
     }
 }
@@ -144,7 +145,7 @@ impl Server<'_> {
                 Target::Node(_) | Target::Other => {}
             }
         }
-        let kept = call.notif.gathered.take_look(fd);
+        let kept = call.notif.gathered.data().found.remove(&fd);
         let look = match kept.unwrap_or_else(|| call.look(fd)) {
             Ok(look) => look,
             Err(Errno(libc::EBADF)) => return Source::Bad,

@@ -371,7 +371,7 @@ impl<'a> Supervisor<'a> {
     /// Asks the calling thread for descriptors that its call lacks. Returns true if its call has been
     /// answered: the thread then repeats the call.
     pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
-        let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
+        let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.data().wants_watch);
         if wanted.len() > lend::MAX_LENT {
             n.gathered.lend(Vec::new());
             wanted.clear();
