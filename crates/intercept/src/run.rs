@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,6 +79,7 @@ pub fn run(
         closes: 0.into(),
         notes,
         has_notes: false.into(),
+        noted: Mutex::default(),
         alarm,
     });
     for note in host.powers.notes() {
@@ -94,8 +95,6 @@ pub fn run(
         pending: Pending::default(),
         epolls: Epolls::default(),
         table: Table::default(),
-        said_no_io_uring: false,
-        said_ordinary_number: false,
         wakes: WakeSet::default(),
         report: ExitReport::default(),
         main: (main, child.pidfd),

@@ -20,8 +20,7 @@ pub(crate) fn has_another(_: &MayBlock, id: FdIdentity, spares: impl Fn(u32, i32
     procs::descendants(|_| true).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
             let path = format!("/proc/{pid}/fd/{number}");
-            // Reading the link first is safe: the kernel asks no file system for it.
-            raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
+            procs::may_be_of_ours(pid, number) == Some(true)
                 && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
                 && !spares(pid, number)
         })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -132,8 +132,7 @@ pub(crate) struct Procs {
     /// Maximum number of threads remembered. Each one uses a descriptor of the supervisor.
     most: usize,
     /// The errno with which this system refuses to duplicate descriptors of any program, if it does.
-    no_borrow: Option<Errno>,
-    told: AtomicBool,
+    pub(crate) no_borrow: Option<Errno>,
 }
 
 impl Procs {
@@ -144,7 +143,6 @@ impl Procs {
             threads: Mutex::default(),
             most: (descriptors / SHARE).min(REMEMBERED),
             no_borrow,
-            told: AtomicBool::new(false),
         }
     }
 
@@ -218,15 +216,6 @@ impl Procs {
         lock(&self.threads).with_siblings(tid)
     }
 
-    /// Returns why descriptors cannot be borrowed. Returns `None` from the second call on.
-    pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
-        if self.told.swap(true, Ordering::Relaxed) {
-            None
-        } else {
-            self.no_borrow
-        }
-    }
-
     /// Returns the file behind descriptor `fd` of a thread.
     ///
     /// # Errors
@@ -292,22 +281,13 @@ impl Procs {
     }
 }
 
-/// Returns whether a descriptor is certainly neither of a device nor of a buffer (memfd or dma-buf).
-/// Reads only the descriptor's link in /proc, which calls no file system.
-pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
+/// Returns whether a descriptor may be of a device or a buffer: it is of a memfd or a dma-buf. `None` if there
+/// is no such descriptor. Reads only the descriptor's link in /proc, which calls no file system.
+pub(crate) fn may_be_of_ours(tid: u32, fd: i32) -> Option<bool> {
     let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
-    link.is_ok_and(|target| !may_be_ours(&target))
-}
-
-/// Returns whether a descriptor may be of a device or a buffer: it is of a memfd or a dma-buf.
-pub(crate) fn may_be_of_ours(tid: u32, fd: i32) -> bool {
-    let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
-    link.is_ok_and(|target| may_be_ours(&target))
-}
-
-/// Returns whether a descriptor's link may name a device or a buffer.
-pub(crate) fn may_be_ours(target: &[u8]) -> bool {
-    target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:")
+    let is_ours =
+        |target: Vec<u8>| target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:");
+    link.ok().map(is_ours)
 }
 
 /// Returns how many descriptors a thread has open.

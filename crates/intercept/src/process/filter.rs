@@ -108,8 +108,10 @@ enum Test {
     Below(u32, u32),
     /// Returns the verdict if the word has any bit of the value.
     AnyBit(u32, u32),
-    /// Returns the verdict if the word is in the range of device descriptors.
-    InRange(u32),
+    /// Reports the call if the word is in the range of device descriptors.
+    InRange,
+    /// Loads an argument, and reports the call if it is in the range of device descriptors.
+    Kept(u32),
     /// Keeps only the request's type byte in the accumulator.
     TypeByte,
     /// Returns the verdict in all other cases.
@@ -121,34 +123,30 @@ fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
 }
 
 fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
-    match *test {
-        Test::Load(at) => out.push(op(LD, at, 0, 0)),
-        Test::Equal(k, verdict) => {
-            out.extend([op(JEQ, k, 0, 1), op(RET, verdict, 0, 0)]);
-        }
-        Test::Unless(k, verdict) => {
-            out.extend([op(JEQ, k, 1, 0), op(RET, verdict, 0, 0)]);
-        }
+    let (code, k, wanted, verdict) = match *test {
+        Test::Equal(k, verdict) => (JEQ, k, true, verdict),
+        Test::Unless(k, verdict) => (JEQ, k, false, verdict),
+        Test::AtLeast(k, verdict) => (JGE, k, true, verdict),
+        Test::Below(k, verdict) => (JGE, k, false, verdict),
+        Test::AnyBit(k, verdict) => (JSET, k, true, verdict),
         Test::NoneOf(a, b, verdict) => {
-            out.extend([op(JEQ, a, 2, 0), op(JEQ, b, 1, 0), op(RET, verdict, 0, 0)]);
+            out.push(op(JEQ, a, 2, 0));
+            (JEQ, b, false, verdict)
         }
-        Test::AtLeast(k, verdict) => {
-            out.extend([op(JGE, k, 0, 1), op(RET, verdict, 0, 0)]);
+        Test::InRange => {
+            out.push(op(JGE, range.start, 0, 2));
+            (JGE, range.end, false, NOTIFY)
         }
-        Test::Below(k, verdict) => {
-            out.extend([op(JGE, k, 1, 0), op(RET, verdict, 0, 0)]);
+        Test::Kept(arg) => {
+            emit(out, &Test::Load(low(arg)), range);
+            return emit(out, &Test::InRange, range);
         }
-        Test::AnyBit(k, verdict) => {
-            out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
-        }
-        Test::InRange(verdict) => out.extend([
-            op(JGE, range.start, 0, 2),
-            op(JGE, range.end, 1, 0),
-            op(RET, verdict, 0, 0),
-        ]),
-        Test::TypeByte => out.extend([op(RSH, 8, 0, 0), op(AND, 0xff, 0, 0)]),
-        Test::End(verdict) => out.push(op(RET, verdict, 0, 0)),
-    }
+        Test::Load(at) => return out.push(op(LD, at, 0, 0)),
+        Test::TypeByte => return out.extend([op(RSH, 8, 0, 0), op(AND, 0xff, 0, 0)]),
+        Test::End(verdict) => return out.push(op(RET, verdict, 0, 0)),
+    };
+    let (jt, jf) = if wanted { (0, 1) } else { (1, 0) };
+    out.extend([op(code, k, jt, jf), op(RET, verdict, 0, 0)]);
 }
 
 /// Converts a call's number to the 32 bits that the filter compares.
@@ -158,7 +156,7 @@ fn word(nr: libc::c_long) -> u32 {
 
 /// Returns the filter for the programs of a run, whose devices get descriptors in `range`.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
-    use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Load, NoneOf, TypeByte, Unless};
+    use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Kept, Load, NoneOf, TypeByte, Unless};
     let mut out = vec![op(LD, ARCH, 0, 0)];
     if let Some((other, [open, openat])) = OTHER_OPENS {
         out.extend([
@@ -206,7 +204,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         Load(low(1)),
     ];
     ioctl.extend(MEMORY_IOCTLS.map(|request| Equal(request, NOTIFY)));
-    ioctl.extend([Load(low(0)), InRange(NOTIFY), End(ALLOW)]);
+    ioctl.extend([Kept(0), End(ALLOW)]);
     block(&[libc::SYS_ioctl], &ioctl);
     block(
         &[
@@ -223,18 +221,12 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_fsync,
             libc::SYS_fdatasync,
         ],
-        &[
-            Load(low(0)),
-            Below(STANDARD, NOTIFY),
-            InRange(NOTIFY),
-            End(ALLOW),
-        ],
+        &[Load(low(0)), Below(STANDARD, NOTIFY), InRange, End(ALLOW)],
     );
     block(
         &[libc::SYS_write],
         &[
-            Load(low(0)),
-            InRange(NOTIFY),
+            Kept(0),
             Unless(1, ALLOW),
             Load(low(2)),
             AtLeast(LARGE_WRITE, NOTIFY),
@@ -256,7 +248,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_bind,
             libc::SYS_getsockname,
         ],
-        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+        &[Kept(0), End(ALLOW)],
     );
     // These calls are so rare that they are reported for every descriptor number.
     block(
@@ -266,8 +258,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     block(
         &[libc::SYS_fcntl],
         &[
-            Load(low(0)),
-            InRange(NOTIFY),
+            Kept(0),
             Load(low(1)),
             // Commands that work on a memfd, and that a device refuses.
             Equal(F_SETLEASE, NOTIFY),
@@ -283,23 +274,11 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     );
     block(
         &[nr::DUP2, libc::SYS_dup3, libc::SYS_sendfile],
-        &[
-            Load(low(0)),
-            InRange(NOTIFY),
-            Load(low(1)),
-            InRange(NOTIFY),
-            End(ALLOW),
-        ],
+        &[Kept(0), Kept(1), End(ALLOW)],
     );
     block(
         &[libc::SYS_splice, libc::SYS_copy_file_range],
-        &[
-            Load(low(0)),
-            InRange(NOTIFY),
-            Load(low(2)),
-            InRange(NOTIFY),
-            End(ALLOW),
-        ],
+        &[Kept(0), Kept(2), End(ALLOW)],
     );
     block(
         &[libc::SYS_close_range],
@@ -321,7 +300,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
             Load(low(4)),
             Below(STANDARD, NOTIFY),
-            InRange(NOTIFY),
+            InRange,
             End(ALLOW),
         ],
     );
@@ -352,7 +331,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
             Load(low(0)),
             Below(STANDARD, NOTIFY),
-            InRange(NOTIFY),
+            InRange,
             Equal((-100i32).cast_unsigned(), NOTIFY),
             Load(low(3)),
             Equal(AT_EMPTY_PATH, ALLOW),
@@ -412,8 +391,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[
             Load(low(1)),
             Unless(SOL_NETLINK, ALLOW),
-            Load(low(0)),
-            InRange(NOTIFY),
+            Kept(0),
             End(ALLOW),
         ],
     );

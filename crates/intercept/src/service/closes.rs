@@ -104,11 +104,9 @@ impl Server<'_> {
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
         if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
-            let said = core::mem::replace(&mut self.said_ordinary_number, true);
-            if !said {
-                let pid = Call::new(&self.host, n).pid();
-                self.host.note(Note::OrdinaryNumber { pid, number: new });
-            }
+            let pid = Call::new(&self.host, n).pid();
+            self.host
+                .note_once(Note::OrdinaryNumber { pid, number: new });
         }
         // The kernel executes all other calls: equal numbers, wrong flags, or a copy at an unreserved number.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
@@ -285,13 +283,5 @@ impl Server<'_> {
             return Err(Reply::Fail(if valid { libc::ENODEV } else { libc::EINVAL }));
         }
         Err(Reply::Fail(libc::EINVAL))
-    }
-
-    /// Refuses io_uring, so that programs use system calls instead, which the supervisor can answer.
-    pub(crate) fn io_uring_setup(&mut self) -> Errno {
-        if !core::mem::replace(&mut self.said_no_io_uring, true) {
-            self.host.note(Note::NoIoUring);
-        }
-        Errno::ENOSYS
     }
 }

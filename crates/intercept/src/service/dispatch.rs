@@ -3,9 +3,11 @@
 
 use crate::descriptors::{Target, Watched};
 use crate::kernel::{lock, nr, procs, raw, vma};
+use crate::note::Note;
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Served, Server, Verdict};
+use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
 use std::os::fd::AsFd as _;
 use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
@@ -45,7 +47,9 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
             | libc::SYS_ftruncate
     );
     let fd = n.int(0);
-    (by_descriptor || moves_bytes(n.nr)) && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
+    (by_descriptor || moves_bytes(n.nr))
+        && !host.range.has(fd)
+        && procs::may_be_of_ours(n.tid, fd) == Some(false)
 }
 
 /// Checks, before the lock is taken, whether an ioctl of a dma-buf or a sync file can write its result.
@@ -90,15 +94,13 @@ impl Server<'_> {
             | libc::SYS_splice
             | libc::SYS_copy_file_range => self.not_for_devices(n),
             libc::SYS_restart_syscall => self.restart(n),
-            libc::SYS_io_uring_setup => Err(self.io_uring_setup().into()),
+            // Programs then use system calls instead, which the supervisor can answer.
+            libc::SYS_io_uring_setup => {
+                self.host.note_once(Note::NoIoUring);
+                Err(Reply::Fail(libc::ENOSYS))
+            }
             libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
-            libc::SYS_bind
-            | libc::SYS_getsockname
-            | libc::SYS_setsockopt
-            | libc::SYS_recvfrom
-            | libc::SYS_recvmsg
-            | libc::SYS_sendto
-            | libc::SYS_sendmsg => self.monitor_call(n),
+            number if monitor::CALLS.contains(&number) => self.monitor_call(n),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
             _ => Ok(Verdict::native()),

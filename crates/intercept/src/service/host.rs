@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
+use std::mem::{Discriminant, MaybeUninit, discriminant};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -192,6 +192,8 @@ pub(crate) struct Host {
     pub(crate) notes: SyncSender<Note>,
     /// Whether there was a note.
     pub(crate) has_notes: AtomicBool,
+    /// The kinds of notes that are queued only once.
+    pub(crate) noted: Mutex<HashSet<Discriminant<Note>>>,
     /// Wakes the clock thread.
     pub(crate) alarm: OwnedFd,
 }
@@ -271,6 +273,13 @@ impl Host {
     pub(crate) fn note(&self, note: Note) {
         // If the queue is full, there are more notes than a user can read.
         self.try_note(note);
+    }
+
+    /// Queues a note, unless there was one of this kind.
+    pub(crate) fn note_once(&self, note: Note) {
+        if lock(&self.noted).insert(discriminant(&note)) {
+            self.note(note);
+        }
     }
 
     /// Queues a note; returns false if the queue is full.
@@ -529,8 +538,8 @@ impl<'a> Call<'a> {
 
     /// Queues one note if the system refuses to let the supervisor borrow descriptors.
     pub(crate) fn note_refusal(&self) {
-        if let Some(e) = self.host.procs.borrow_refused_once() {
-            self.host.note(Note::NoBorrow { errno: e.0 });
+        if let Some(e) = self.host.procs.no_borrow {
+            self.host.note_once(Note::NoBorrow { errno: e.0 });
         }
     }
 

@@ -99,7 +99,7 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let fd = n.int(4);
-        if !self.host.range.has(fd) && procs::is_of_another(n.tid, fd) {
+        if !self.host.range.has(fd) && procs::may_be_of_ours(n.tid, fd) == Some(false) {
             return Ok(Verdict::native());
         }
         let args = Mmap {

@@ -68,7 +68,8 @@ fn gather_wait(may: &MayBlock, call: &Call<'_>, count: usize) {
 fn find_received(call: &Call<'_>, mut numbers: impl Iterator<Item = i32>) {
     let Ok(thread) = call.thread() else { return };
     thread.search_sometimes(|| {
-        let found = numbers.find(|&fd| fd >= 0 && procs::may_be_of_ours(thread.tid, fd));
+        let found =
+            numbers.find(|&fd| fd >= 0 && procs::may_be_of_ours(thread.tid, fd) == Some(true));
         found.into_iter().for_each(|fd| call.host.note_number(fd));
     });
 }

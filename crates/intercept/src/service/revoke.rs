@@ -13,7 +13,6 @@
 //! mm/shmem.c: a fault past the end of a file is VM_FAULT_SIGBUS.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
@@ -50,8 +49,6 @@ pub(crate) struct Revoking {
     held: Mutex<HashSet<u32>>,
     /// The processes that are being stopped.
     owed: Mutex<HashMap<u32, Owed>>,
-    /// Whether the user got the note that some mappings could not be replaced.
-    said: AtomicBool,
 }
 
 /// A process that is being stopped.
@@ -216,11 +213,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn say_refused(&self, pid: u32, errno: Errno) {
-        if !self.revoking.said.swap(true, Ordering::Relaxed) {
-            let errno = errno.0;
-            self.host.note(Note::MappingsStay { pid, errno });
-        }
+    fn say_refused(&self, pid: u32, Errno(errno): Errno) {
+        self.host.note_once(Note::MappingsStay { pid, errno });
     }
 
     /// Replaces the mappings of one process, and notifies the revocations that wait for it.

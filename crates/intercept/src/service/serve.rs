@@ -90,8 +90,6 @@ pub(crate) struct Server<'a> {
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
     pub(crate) table: Table,
-    pub(crate) said_no_io_uring: bool,
-    pub(crate) said_ordinary_number: bool,
     /// The backend's wake descriptors in the supervisor's epoll set.
     pub(crate) wakes: WakeSet,
     pub(crate) report: ExitReport,
